@@ -1,0 +1,20 @@
+//! ringmq: an MQTT broker with one pinned executor per core.
+//!
+//! See `ARCHITECTURE.md` for the bird's-eye view. Dependency direction, checked by `tests/tidy.rs`:
+//!
+//! ```text
+//! main -> io -> shard -> session -> mqtt -> {time, limits, ids}
+//!                     -> routing -> mqtt
+//! ```
+//!
+//! Nothing below `io` reads a clock, a socket, the environment or a global.
+
+pub mod config;
+pub mod ids;
+pub mod io;
+pub mod limits;
+pub mod mqtt;
+pub mod routing;
+pub mod session;
+pub mod shard;
+pub mod time;
