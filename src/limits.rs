@@ -1,1 +1,90 @@
+//! Every bound of the broker, named, with its default and its reason.
+//!
+//! [`Limits`] is what an operator may set (see `config`); the constants below it are internal and
+//! related to each other by compile-time assertions.
 
+/// What happens to a QoS 1 or 2 message when a session's queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueuePolicy {
+    /// The oldest queued message makes room: a client that returns sees the latest state.
+    #[default]
+    DropOldest,
+    /// The new message is dropped.
+    DropNewest,
+    /// The client is disconnected with 0x97 and the session is kept; while it is away the new
+    /// message is dropped.
+    Disconnect,
+}
+
+/// Bounds an operator may set. `None` means unlimited where the type allows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest control packet accepted, in bytes of the whole packet.
+    pub packet_size_max: u32,
+    /// A connection that has not sent its CONNECT by then is closed.
+    pub connect_timeout_s: u16,
+    /// Longest keep alive: a v5 client asking for more, or for none, gets it as Server Keep Alive;
+    /// a v3 client is timed by it. `None` leaves the client's own value, 0 (no timeout) included.
+    pub keep_alive_max_s: Option<u16>,
+    /// QoS 1 and 2 messages in flight to one client; never above its Receive Maximum.
+    pub outgoing_window_max: u16,
+    /// Receive Maximum announced: QoS 1 and 2 messages a client may have in flight to us.
+    pub receive_maximum: u16,
+    /// Messages waiting in one session's queue.
+    pub queue_messages_max: u32,
+    /// Bytes waiting in one session's queue and in flight to its client.
+    pub queue_bytes_max: u64,
+    pub queue_policy: QueuePolicy,
+    /// Queue QoS 0 messages, too, for clients that are away.
+    pub queue_qos0: bool,
+    /// Levels of a topic name or filter.
+    pub topic_levels_max: u16,
+    /// Topic aliases a client may use towards us.
+    pub topic_alias_maximum: u16,
+    /// Topic aliases we use towards a client, at most what it announces.
+    pub topic_alias_outgoing_max: u16,
+    /// Subscriptions of one session.
+    pub subscriptions_max: u32,
+    /// Bytes of a client identifier.
+    pub client_id_bytes_max: u16,
+    /// Longest session expiry granted; also how long a v3 persistent session is kept.
+    pub session_expiry_max_s: u32,
+    /// Network connections of the whole broker.
+    pub connections_max: u32,
+    /// Sessions of the whole broker, connected or not.
+    pub sessions_max: u32,
+    /// Retained messages of the whole broker.
+    pub retained_messages_max: u32,
+    /// Bytes of retained messages of the whole broker.
+    pub retained_bytes_max: u64,
+    /// Bytes waiting to be sent on one connection; above it QoS 0 messages for it are dropped,
+    /// QoS 1 and 2 messages stay in the queue, and nothing more is read from it.
+    pub outgoing_bytes_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            packet_size_max: 1 << 20,
+            connect_timeout_s: 10,
+            keep_alive_max_s: None,
+            outgoing_window_max: 512,
+            receive_maximum: 1_024,
+            queue_messages_max: 1_000,
+            queue_bytes_max: 1 << 20,
+            queue_policy: QueuePolicy::DropOldest,
+            queue_qos0: false,
+            topic_levels_max: 128,
+            topic_alias_maximum: 64,
+            topic_alias_outgoing_max: 64,
+            subscriptions_max: 10_000,
+            client_id_bytes_max: 65_535,
+            session_expiry_max_s: 7 * 24 * 3600,
+            connections_max: 1_000_000,
+            sessions_max: 1_000_000,
+            retained_messages_max: 1_000_000,
+            retained_bytes_max: 1 << 30,
+            outgoing_bytes_max: 1 << 20,
+        }
+    }
+}
