@@ -19,6 +19,7 @@ pub mod reason;
 pub mod topic;
 mod user_properties;
 
+pub use encode::{AckKind, PublishOut};
 pub use error::DecodeError;
 pub use filters::{SubscribeFiltersIter, UnsubscribeFiltersIter};
 pub use frame::{Frame, PacketType};

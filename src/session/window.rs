@@ -176,6 +176,13 @@ impl Window {
         }
     }
 
+    /// A publication that cannot be sent again: done, as if acknowledged.
+    pub fn discard(&mut self, id: PacketId) {
+        if let Ok(index) = self.index_of(id) {
+            self.finish(index);
+        }
+    }
+
     /// Takes out the shared QoS 1 publications not yet acknowledged, in order, for another member of
     /// their group. QoS 2 deliveries stay: once begun they are finished here [MQTT-4.8.2-4].
     pub fn take_shared(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Delivery> {
