@@ -21,7 +21,12 @@ pub struct AliasesIn {
 
 impl AliasesIn {
     /// Sets an alias to `topic` [MQTT-3.3.2-12].
-    pub fn set(&mut self, alias: NonZeroU16, topic: &str, maximum: u16) -> Result<(), AliasInError> {
+    pub fn set(
+        &mut self,
+        alias: NonZeroU16,
+        topic: &str,
+        maximum: u16,
+    ) -> Result<(), AliasInError> {
         if alias.get() > maximum {
             return Err(AliasInError::AboveMaximum);
         }
@@ -71,7 +76,10 @@ impl AliasesOut {
     #[must_use]
     pub fn new(maximum: u16, hash_seed: u64) -> Self {
         let hasher = ahash::RandomState::with_seeds(hash_seed, 1, 2, 3);
-        Self { maximum, aliases: HashMap::with_hasher(hasher) }
+        Self {
+            maximum,
+            aliases: HashMap::with_hasher(hasher),
+        }
     }
 
     /// Call only for a packet that is certainly sent: the client learns the alias from it.
@@ -101,7 +109,10 @@ mod tests {
     #[test]
     fn incoming_aliases_are_bounded_set_and_replaced() {
         let mut aliases = AliasesIn::default();
-        assert_eq!(aliases.set(alias(3), "a", 2), Err(AliasInError::AboveMaximum));
+        assert_eq!(
+            aliases.set(alias(3), "a", 2),
+            Err(AliasInError::AboveMaximum)
+        );
         assert_eq!(aliases.get(alias(2), 2), Err(AliasInError::Unknown));
         aliases.set(alias(2), "a", 2).unwrap();
         aliases.set(alias(2), "b", 2).unwrap();

@@ -95,7 +95,10 @@ impl Queue {
             .into_iter()
             .partition(|delivery| delivery.shared.as_deref().is_some_and(&mut wanted));
         self.waiting = kept;
-        self.bytes -= taken.iter().map(|d| d.publication.cost_bytes()).sum::<usize>();
+        self.bytes -= taken
+            .iter()
+            .map(|d| d.publication.cost_bytes())
+            .sum::<usize>();
         taken.into()
     }
 }
@@ -127,19 +130,37 @@ mod tests {
     }
 
     fn bounds(policy: QueuePolicy) -> QueueBounds {
-        QueueBounds { messages_max: 2, bytes_max: 1 << 20, policy }
+        QueueBounds {
+            messages_max: 2,
+            bytes_max: 1 << 20,
+            policy,
+        }
     }
 
     #[test]
     fn each_policy_does_what_its_name_says() {
         for (policy, offer, left) in [
-            (QueuePolicy::DropOldest, QueueOffer::DroppedOldest(1), ["b", "c"]),
-            (QueuePolicy::DropNewest, QueueOffer::DroppedNewest, ["a", "b"]),
+            (
+                QueuePolicy::DropOldest,
+                QueueOffer::DroppedOldest(1),
+                ["b", "c"],
+            ),
+            (
+                QueuePolicy::DropNewest,
+                QueueOffer::DroppedNewest,
+                ["a", "b"],
+            ),
             (QueuePolicy::Disconnect, QueueOffer::Overflow, ["a", "b"]),
         ] {
             let mut queue = Queue::default();
-            assert_eq!(queue.offer(delivery("a"), &bounds(policy)), QueueOffer::Queued);
-            assert_eq!(queue.offer(delivery("b"), &bounds(policy)), QueueOffer::Queued);
+            assert_eq!(
+                queue.offer(delivery("a"), &bounds(policy)),
+                QueueOffer::Queued
+            );
+            assert_eq!(
+                queue.offer(delivery("b"), &bounds(policy)),
+                QueueOffer::Queued
+            );
             assert_eq!(queue.offer(delivery("c"), &bounds(policy)), offer);
             for expected in left {
                 assert_eq!(&*queue.pop().unwrap().publication.topic, expected);
@@ -151,9 +172,16 @@ mod tests {
     #[test]
     fn bytes_bound_holds_and_one_large_message_still_fits() {
         let mut queue = Queue::default();
-        let small = QueueBounds { messages_max: 9, bytes_max: 1, policy: QueuePolicy::DropOldest };
+        let small = QueueBounds {
+            messages_max: 9,
+            bytes_max: 1,
+            policy: QueuePolicy::DropOldest,
+        };
         assert_eq!(queue.offer(delivery("a"), &small), QueueOffer::Queued);
-        assert_eq!(queue.offer(delivery("b"), &small), QueueOffer::DroppedOldest(1));
+        assert_eq!(
+            queue.offer(delivery("b"), &small),
+            QueueOffer::DroppedOldest(1)
+        );
         assert_eq!(queue.len(), 1);
     }
 }

@@ -63,6 +63,8 @@ impl Session {
     /// True when the session has at least one shared subscription.
     #[must_use]
     pub fn is_group_member(&self) -> bool {
-        self.subscriptions.keys().any(|filter| filter.starts_with("$share/"))
+        self.subscriptions
+            .keys()
+            .any(|filter| filter.starts_with("$share/"))
     }
 }

@@ -49,7 +49,14 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self { entries: VecDeque::new(), first: 0, resent: 0, quota: 0, quota_max: 0, bytes: 0 }
+        Self {
+            entries: VecDeque::new(),
+            first: 0,
+            resent: 0,
+            quota: 0,
+            quota_max: 0,
+            bytes: 0,
+        }
     }
 }
 

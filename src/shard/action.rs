@@ -29,7 +29,11 @@ pub enum Action {
     /// The session's home is another shard: stop watching the socket and move it there together with
     /// these bytes. The id is free at once (no `handle_closed`). The driver of `to` calls
     /// [`Shard::handle_opened`] and [`Shard::handle_bytes`] with `bytes`.
-    HandOff { connection: ConnectionId, to: ShardId, bytes: Vec<u8> },
+    HandOff {
+        connection: ConnectionId,
+        to: ShardId,
+        bytes: Vec<u8>,
+    },
     /// Something an operator should be able to see.
     Notice(Notice),
 }

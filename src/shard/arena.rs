@@ -7,7 +7,7 @@ use crate::ids::{ConnectionId, SessionId};
 const CHUNK: usize = 256;
 
 /// An id made of index and generation.
-pub trait ArenaId: Copy {
+pub(super) trait ArenaId: Copy {
     fn new(index: u32, generation: u32) -> Self;
     fn index(self) -> u32;
     fn generation(self) -> u32;
@@ -45,7 +45,7 @@ struct Entry<T> {
 
 /// Bounded by its callers: each insertion is checked against a limit of `limits`.
 #[derive(Debug)]
-pub struct Arena<I, T> {
+pub(super) struct Arena<I, T> {
     chunks: Vec<Vec<Entry<T>>>,
     free: Vec<u32>,
     len: usize,
@@ -54,16 +54,21 @@ pub struct Arena<I, T> {
 
 impl<I, T> Default for Arena<I, T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), free: Vec::new(), len: 0, id: std::marker::PhantomData }
+        Self {
+            chunks: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+            id: std::marker::PhantomData,
+        }
     }
 }
 
 impl<I: ArenaId, T> Arena<I, T> {
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    pub fn insert(&mut self, value: T) -> I {
+    pub(super) fn insert(&mut self, value: T) -> I {
         self.len += 1;
         if let Some(index) = self.free.pop() {
             let entry = self.entry_mut(index).expect("a free index was used before");
@@ -76,13 +81,18 @@ impl<I: ArenaId, T> Arena<I, T> {
         }
         let last = self.chunks.len() - 1;
         let chunk = &mut self.chunks[last];
-        chunk.push(Entry { generation: 0, value: Some(value) });
+        chunk.push(Entry {
+            generation: 0,
+            value: Some(value),
+        });
         let index = last * CHUNK + chunk.len() - 1;
         I::new(u32::try_from(index).expect("fewer than 2^32 entries"), 0)
     }
 
-    pub fn remove(&mut self, id: I) -> Option<T> {
-        let entry = self.entry_mut(id.index()).filter(|e| e.generation == id.generation())?;
+    pub(super) fn remove(&mut self, id: I) -> Option<T> {
+        let entry = self
+            .entry_mut(id.index())
+            .filter(|e| e.generation == id.generation())?;
         let value = entry.value.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(id.index());
@@ -91,7 +101,7 @@ impl<I: ArenaId, T> Arena<I, T> {
     }
 
     #[inline]
-    pub fn get(&self, id: I) -> Option<&T> {
+    pub(super) fn get(&self, id: I) -> Option<&T> {
         let index = id.index() as usize;
         let entry = self.chunks.get(index / CHUNK)?.get(index % CHUNK)?;
         if entry.generation == id.generation() {
@@ -102,7 +112,7 @@ impl<I: ArenaId, T> Arena<I, T> {
     }
 
     #[inline]
-    pub fn get_mut(&mut self, id: I) -> Option<&mut T> {
+    pub(super) fn get_mut(&mut self, id: I) -> Option<&mut T> {
         let entry = self.entry_mut(id.index())?;
         if entry.generation == id.generation() {
             entry.value.as_mut()
@@ -111,7 +121,7 @@ impl<I: ArenaId, T> Arena<I, T> {
         }
     }
 
-    pub fn ids(&self) -> Vec<I> {
+    pub(super) fn ids(&self) -> Vec<I> {
         let mut ids = Vec::with_capacity(self.len);
         for (at, chunk) in self.chunks.iter().enumerate() {
             for (offset, entry) in chunk.iter().enumerate() {

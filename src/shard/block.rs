@@ -32,18 +32,39 @@ pub(super) enum Content {
 #[derive(Debug)]
 pub(super) enum Control {
     /// The sender has its first ordinary subscription with this filter.
-    FilterAdded { filter: Box<str> },
-    FilterRemoved { filter: Box<str> },
+    FilterAdded {
+        filter: Box<str>,
+    },
+    FilterRemoved {
+        filter: Box<str>,
+    },
     /// A session of the sender joined or left a shared group.
-    MemberJoined { share: Box<str>, filter: Box<str>, session: SessionId, connected: bool },
-    MemberLeft { share: Box<str>, filter: Box<str>, session: SessionId },
+    MemberJoined {
+        share: Box<str>,
+        filter: Box<str>,
+        session: SessionId,
+        connected: bool,
+    },
+    MemberLeft {
+        share: Box<str>,
+        filter: Box<str>,
+        session: SessionId,
+    },
     /// A session of the sender that is in shared groups came or went.
-    MemberConnected { session: SessionId, connected: bool },
+    MemberConnected {
+        session: SessionId,
+        connected: bool,
+    },
     /// Asks for [`Control::BarrierApplied`] once everything before it is applied.
-    Barrier { number: u64 },
+    Barrier {
+        number: u64,
+    },
     /// Answer to the sender of the barrier. `data_sent[h]` counts the publications this shard had
     /// sent to shard `h` by then.
-    BarrierApplied { number: u64, data_sent: Box<[u64]> },
+    BarrierApplied {
+        number: u64,
+        data_sent: Box<[u64]>,
+    },
     /// Asks a topic's home for retained messages; answered by [`Control::RetainedPiece`]. Answered
     /// only when `data_needed[p]` publications of each shard `p` have been applied.
     RetainedWalk(Box<RetainedWalk>),
@@ -76,7 +97,11 @@ pub(super) enum Task<'a> {
     Retain,
     FanOutAndRetain,
     /// Deliver to one member of a shared group; `hops` counts how often it was dispatched.
-    Member { group: &'a str, session: SessionId, hops: u8 },
+    Member {
+        group: &'a str,
+        session: SessionId,
+        hops: u8,
+    },
 }
 
 const QOS_MASK: u8 = 0b11;
@@ -96,7 +121,11 @@ pub(super) struct Publications {
 impl Publications {
     /// Room for one block without growing.
     pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), large: Vec::new(), count: 0 }
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            large: Vec::new(),
+            count: 0,
+        }
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -135,7 +164,12 @@ impl Publications {
         if let Some(Time(at)) = message.expires_at {
             self.bytes.extend_from_slice(&at.to_le_bytes());
         }
-        if let Task::Member { group, session, hops } = task {
+        if let Task::Member {
+            group,
+            session,
+            hops,
+        } = task
+        {
             self.put_u32(group.len());
             self.put_u32(session.index as usize);
             self.put_u32(session.generation as usize);
@@ -161,7 +195,10 @@ impl Publications {
     }
 
     pub(super) fn reader(&self) -> Reader<'_> {
-        Reader { bytes: &self.bytes, large: self.large.iter() }
+        Reader {
+            bytes: &self.bytes,
+            large: self.large.iter(),
+        }
     }
 }
 
@@ -193,8 +230,11 @@ impl<'a> Reader<'a> {
         let topic_len = self.take_u32() as usize;
         let properties_len = self.take_u32() as usize;
         let payload_len = self.take_u32() as usize;
-        let expires_at = (flags & EXPIRES != 0)
-            .then(|| Time(u64::from_le_bytes(self.take(8).try_into().expect("eight bytes"))));
+        let expires_at = (flags & EXPIRES != 0).then(|| {
+            Time(u64::from_le_bytes(
+                self.take(8).try_into().expect("eight bytes"),
+            ))
+        });
         let task = match flags >> TASK_SHIFT {
             0 => Task::FanOut,
             1 => Task::Retain,
@@ -205,14 +245,21 @@ impl<'a> Reader<'a> {
                 let generation = self.take_u32();
                 let hops = self.take(1)[0];
                 let group = self.take_str(group_len);
-                Task::Member { group, session: SessionId { index, generation }, hops }
+                Task::Member {
+                    group,
+                    session: SessionId { index, generation },
+                    hops,
+                }
             }
         };
         let topic = self.take_str(topic_len);
         let properties = self.take(properties_len);
         let mut shared = None;
         let payload = if flags & LARGE != 0 {
-            let large = self.large.next().expect("each large payload is beside its publication");
+            let large = self
+                .large
+                .next()
+                .expect("each large payload is beside its publication");
             shared = Some(large.clone());
             large
         } else {
@@ -255,7 +302,10 @@ mod tests {
         let large = vec![9; LARGE_PAYLOAD];
         let member = Task::Member {
             group: "$share/g/a/#",
-            session: SessionId { index: 3, generation: 4 },
+            session: SessionId {
+                index: 3,
+                generation: 4,
+            },
             hops: 2,
         };
         let mut publications = Publications::default();

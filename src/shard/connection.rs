@@ -86,6 +86,8 @@ impl Connection {
         topic: &str,
         maximum: u16,
     ) -> Result<(), crate::session::AliasInError> {
-        self.aliases_in.get_or_insert_default().set(alias, topic, maximum)
+        self.aliases_in
+            .get_or_insert_default()
+            .set(alias, topic, maximum)
     }
 }

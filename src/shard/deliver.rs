@@ -96,7 +96,11 @@ impl Shard {
         if route.remote != ShardSet::EMPTY {
             for shard in route.remote.iter() {
                 let also_retain = retain_at == Some(shard);
-                let task = if also_retain { Task::FanOutAndRetain } else { Task::FanOut };
+                let task = if also_retain {
+                    Task::FanOutAndRetain
+                } else {
+                    Task::FanOut
+                };
                 self.peers.publish(shard, message, &task);
             }
         }
@@ -124,7 +128,11 @@ impl Shard {
         self.images.start();
         for target in &route.targets {
             let own = publisher == Some(target.session);
-            let grant = if own { &target.grant_if_own } else { &target.grant };
+            let grant = if own {
+                &target.grant_if_own
+            } else {
+                &target.grant
+            };
             let Some(grant) = grant else { continue }; // [MQTT-3.8.3-3] No Local
             let retain = message.retain && grant.retain_as_published;
             if message.qos.min(grant.qos) == Qos::AtMostOnce && grant.identifiers.is_empty() {
@@ -144,13 +152,17 @@ impl Shard {
         retain: bool,
         now: Time,
     ) {
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
         let Some(id) = hosted.session.connection else {
             self.deliver_away(message, session, retain, now);
             return;
         };
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         if connection.aliases_out.is_some() || hosted.walks.is_some() {
             let delivery = plain_delivery(message, Qos::AtMostOnce, retain);
             self.deliver(session, delivery, now);
@@ -207,14 +219,23 @@ impl Shard {
     ) {
         let identifiers = (!grant.identifiers.is_empty()).then(|| Rc::clone(&grant.identifiers));
         let qos = message.qos.min(grant.qos); // [MQTT-3.8.4-8]
-        let delivery = Delivery { identifiers, ..plain_delivery(message, qos, retain) };
+        let delivery = Delivery {
+            identifiers,
+            ..plain_delivery(message, qos, retain)
+        };
         self.deliver(session, delivery, now);
     }
 
     /// Sends a delivery now if that keeps the order and the limits, else queues it.
     pub(super) fn deliver(&mut self, session: SessionId, delivery: Delivery, now: Time) {
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
-        if let Some(walks) = hosted.walks.as_mut().filter(|_| delivery.publication.retain) {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        if let Some(walks) = hosted
+            .walks
+            .as_mut()
+            .filter(|_| delivery.publication.retain)
+        {
             walks.saw_live(self.placement.hash(&delivery.publication.topic));
         }
         if delivery.qos == Qos::AtMostOnce {
@@ -242,8 +263,14 @@ impl Shard {
     fn deliver_qos0(&mut self, session: SessionId, delivery: Delivery, now: Time) {
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
         let queue_qos0 = self.config.limits.queue_qos0;
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
-        match hosted.session.connection.and_then(|id| self.connections.get(id)) {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        match hosted
+            .session
+            .connection
+            .and_then(|id| self.connections.get(id))
+        {
             Some(connection) if connection.outgoing.len() > outgoing_max => {
                 self.drop_slow_reader(session, now);
             }
@@ -256,25 +283,49 @@ impl Shard {
     /// Encodes a delivery for its connection. QoS 1 and 2 take an identifier of the window, which
     /// must have room.
     pub(super) fn send(&mut self, session: SessionId, delivery: Delivery, now: Time) {
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
-        let Some(id) = hosted.session.connection else { return };
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        let Some(fit) = fit(&delivery, connection.version, connection.packet_size_max, now) else {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(id) = hosted.session.connection else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let Some(fit) = fit(
+            &delivery,
+            connection.version,
+            connection.packet_size_max,
+            now,
+        ) else {
             self.stats.dropped_too_large += 1; // [MQTT-3.1.2-25]
             return;
         };
         let acked = delivery.qos > Qos::AtMostOnce;
         let packet_id = acked.then(|| hosted.session.window.push(delivery.clone()));
         self.stats.deliveries_sent += 1;
-        let aliases = connection.aliases_out.as_deref_mut().filter(|_| fit == Fit::WithAlias);
+        let aliases = connection
+            .aliases_out
+            .as_deref_mut()
+            .filter(|_| fit == Fit::WithAlias);
         let version = connection.version;
-        write_publish(&mut connection.outgoing, version, aliases, &delivery, packet_id, false, now);
+        write_publish(
+            &mut connection.outgoing,
+            version,
+            aliases,
+            &delivery,
+            packet_id,
+            false,
+            now,
+        );
         Self::mark_dirty(connection, id, &mut self.dirty);
     }
 
     fn enqueue(&mut self, session: SessionId, delivery: Delivery, now: Time) {
         let limits = &self.config.limits;
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
         let in_flight = hosted.session.window.bytes();
         let bounds = QueueBounds {
             messages_max: limits.queue_messages_max as usize,
@@ -298,11 +349,21 @@ impl Shard {
 
 /// What a session keeps of a message; no identifiers, not shared.
 pub(super) fn plain_delivery(message: &mut Message<'_>, qos: Qos, retain: bool) -> Delivery {
-    Delivery { publication: message.owned(), qos, retain, identifiers: None, shared: None }
+    Delivery {
+        publication: message.owned(),
+        qos,
+        retain,
+        identifiers: None,
+        shared: None,
+    }
 }
 
 /// A PUBLISH of a delivery, the topic in full.
-fn publish_of<'a>(delivery: &'a Delivery, packet_id: Option<PacketId>, now: Time) -> PublishOut<'a> {
+fn publish_of<'a>(
+    delivery: &'a Delivery,
+    packet_id: Option<PacketId>,
+    now: Time,
+) -> PublishOut<'a> {
     let publication = &*delivery.publication;
     PublishOut {
         dup: false,
@@ -357,7 +418,10 @@ pub(super) fn write_publish(
     dup: bool,
     now: Time,
 ) {
-    let mut packet = PublishOut { dup, ..publish_of(delivery, packet_id, now) };
+    let mut packet = PublishOut {
+        dup,
+        ..publish_of(delivery, packet_id, now)
+    };
     if let Some(aliases) = aliases {
         match aliases.assign(&delivery.publication.topic) {
             OutgoingTopic::Full => {}

@@ -30,13 +30,21 @@ impl Shard {
         hops: u8,
         now: Time,
     ) -> bool {
-        let Some(member) = self.index.choose(group, skip) else { return false };
-        let (share, filter) = self.index.group_name(group);
+        let Some(member) = self.index.choose(group, skip) else {
+            return false;
+        };
+        let Some((share, filter)) = self.index.group_name(group) else {
+            return false;
+        };
         let name = format!("$share/{share}/{filter}");
         if member.shard == self.id {
             self.deliver_to_member(message, member.session, &name, hops, now);
         } else {
-            let task = Task::Member { group: &name, session: member.session, hops };
+            let task = Task::Member {
+                group: &name,
+                session: member.session,
+                hops,
+            };
             self.peers.publish(member.shard, message, &task);
         }
         true
@@ -53,7 +61,11 @@ impl Shard {
     ) {
         let found = self.sessions.get(session).and_then(|hosted| {
             let (filter, record) = hosted.session.subscriptions.get_key_value(name)?;
-            Some((Rc::clone(filter), *record, hosted.session.connection.is_some()))
+            Some((
+                Rc::clone(filter),
+                *record,
+                hosted.session.connection.is_some(),
+            ))
         });
         let is_here = found.as_ref().is_some_and(|(_, _, connected)| *connected);
         if !is_here && hops < HOPS_MAX {
@@ -74,7 +86,11 @@ impl Shard {
         let retain = message.retain && record.options.retain_as_published;
         let identifiers = record.identifier.map(|identifier| Rc::from([identifier]));
         let shared = (qos > Qos::AtMostOnce).then_some(filter);
-        let delivery = Delivery { identifiers, shared, ..plain_delivery(message, qos, retain) };
+        let delivery = Delivery {
+            identifiers,
+            shared,
+            ..plain_delivery(message, qos, retain)
+        };
         self.deliver(session, delivery, now);
     }
 
@@ -94,17 +110,24 @@ impl Shard {
             .cloned()
             .collect();
         names.retain(|name| {
-            self.group_of(name).is_some_and(|group| self.has_better_member(group, here, !ended))
+            self.group_of(name)
+                .is_some_and(|group| self.has_better_member(group, here, !ended))
         });
         if names.is_empty() {
             return;
         }
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
         let is_wanted = |shared: &str| names.iter().any(|name| &**name == shared);
         let mut moved = hosted.session.window.take_shared(is_wanted);
         moved.extend(hosted.session.queue.take_shared(is_wanted));
         for delivery in moved {
-            let Some(group) = delivery.shared.as_deref().and_then(|name| self.group_of(name)) else {
+            let Some(group) = delivery
+                .shared
+                .as_deref()
+                .and_then(|name| self.group_of(name))
+            else {
                 continue;
             };
             self.stats.redispatched += 1;
@@ -115,8 +138,12 @@ impl Shard {
 
     /// Gives what waits for one subscription that is being removed to others of its group.
     pub(super) fn redispatch_unsubscribed(&mut self, session: SessionId, name: &str, now: Time) {
-        let Some(group) = self.group_of(name) else { return };
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
+        let Some(group) = self.group_of(name) else {
+            return;
+        };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
         // What is in flight is finished here [MQTT-3.10.4-3].
         for delivery in hosted.session.queue.take_shared(|shared| shared == name) {
             self.stats.redispatched += 1;
@@ -133,7 +160,7 @@ impl Shard {
     /// True when another member than `here` should take a message: a connected one, or any when
     /// `here` cannot even keep it.
     fn has_better_member(
-        &mut self,
+        &self,
         group: GroupKey,
         here: (ShardId, SessionId),
         here_can_keep: bool,

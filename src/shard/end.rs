@@ -34,12 +34,16 @@ impl Shard {
         text: &str,
         now: Time,
     ) {
-        let Some(connection) = self.connections.get(id) else { return };
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
         let session = connection.session();
         let address = connection.address;
         let client_id = session.and_then(|session| self.sessions.get(session));
         let client_id = client_id.map(|hosted| Rc::clone(&hosted.session.client_id));
-        self.notice(client_id.as_deref(), Some(address), now, || format!("disconnected: {text}"));
+        self.notice(client_id.as_deref(), Some(address), now, || {
+            format!("disconnected: {text}")
+        });
         self.close_connection(id, reason, text, now);
         if let Some(session) = session {
             self.detach(session, WillFate::Publish, now);
@@ -54,21 +58,31 @@ impl Shard {
         text: &str,
         now: Time,
     ) {
-        let Some(connection) = self.connections.get(id) else { return };
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
         let told = matches!(connection.phase, Phase::Live(_)) && connection.version.is_v5();
         // [MQTT-3.14.2-3]: no reason string if the packet then grows too large for the client.
         let string_fits = text.len() + 32 <= connection.packet_size_max as usize;
         if let (true, Some(reason)) = (told, reason) {
             let reason_string = (!text.is_empty() && string_fits).then_some(text);
-            let disconnect = Disconnect { reason, reason_string, ..Disconnect::default() };
-            self.reply(id, |out, version| encode::disconnect(out, version, &disconnect));
+            let disconnect = Disconnect {
+                reason,
+                reason_string,
+                ..Disconnect::default()
+            };
+            self.reply(id, |out, version| {
+                encode::disconnect(out, version, &disconnect)
+            });
         }
         self.start_closing(id, now);
     }
 
     /// No further bytes are accepted; what is outgoing is still sent.
     pub(super) fn start_closing(&mut self, id: ConnectionId, now: Time) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         if connection.phase == Phase::Closing {
             return;
         }
@@ -85,7 +99,9 @@ impl Shard {
 
     /// Parts a session from its connection: will, expiry, shared groups.
     pub(super) fn detach(&mut self, session: SessionId, fate: WillFate, now: Time) {
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
         hosted.session.connection = None;
         hosted.session.window.stop();
         if fate == WillFate::Discard {
@@ -98,7 +114,12 @@ impl Shard {
         let expiry = Span::from_secs(u64::from(hosted.session.expiry_interval_s));
         let timer = self.timers.insert(now + expiry, TimerKey::Expiry(session));
         hosted.expiry_timer = Some(timer);
-        match hosted.session.will.as_ref().map(|will| will.delay_interval_s) {
+        match hosted
+            .session
+            .will
+            .as_ref()
+            .map(|will| will.delay_interval_s)
+        {
             None => {}
             Some(0) => self.publish_will(session, now),
             Some(delay_s) => {
@@ -115,8 +136,13 @@ impl Shard {
     /// [MQTT-3.1.2-8]. The connection is the caller's business.
     pub(super) fn end_session(&mut self, session: SessionId, now: Time) {
         self.publish_will(session, now);
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
-        for timer in [hosted.expiry_timer.take(), hosted.will_timer.take()].into_iter().flatten() {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        for timer in [hosted.expiry_timer.take(), hosted.will_timer.take()]
+            .into_iter()
+            .flatten()
+        {
             self.timers.cancel(timer);
         }
         let mut filters: Vec<Rc<str>> = hosted.session.subscriptions.keys().cloned().collect();
@@ -140,19 +166,32 @@ impl Shard {
                 session,
             });
         } else if self.index.unsubscribe(filter, session).last_on_shard {
-            self.peers.broadcast(|| Control::FilterRemoved { filter: filter.into() });
+            self.peers.broadcast(|| Control::FilterRemoved {
+                filter: filter.into(),
+            });
         }
     }
 
     /// Publishes and removes the will of a session, if there is one [MQTT-3.1.2-10].
     pub(super) fn publish_will(&mut self, session: SessionId, now: Time) {
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
         if let Some(timer) = hosted.will_timer.take() {
             self.timers.cancel(timer);
         }
-        let Some(will) = hosted.session.will.take() else { return };
+        let Some(will) = hosted.session.will.take() else {
+            return;
+        };
         self.stats.wills_published += 1;
-        let StoredWill { topic, payload, properties, qos, retain, .. } = *will;
+        let StoredWill {
+            topic,
+            payload,
+            properties,
+            qos,
+            retain,
+            ..
+        } = *will;
         let expires_at = will
             .message_expiry_interval_s
             .map(|expiry_s| now + Span::from_secs(u64::from(expiry_s)));
@@ -185,7 +224,12 @@ impl Shard {
     /// The grace of a shutdown is over, or a step of it.
     pub(super) fn continue_shutdown(&mut self, now: Time) {
         for id in self.connections.ids() {
-            self.end_connection(id, Some(ReasonCode::ServerShuttingDown), "shutting down", now);
+            self.end_connection(
+                id,
+                Some(ReasonCode::ServerShuttingDown),
+                "shutting down",
+                now,
+            );
         }
         if self.connections.len() > 0 {
             self.timers.insert(now + SHUTDOWN_STEP, TimerKey::Shutdown);
@@ -200,10 +244,15 @@ impl Shard {
 
     /// Tells all shards whether a member of shared groups can receive now.
     pub(super) fn announce_connected(&mut self, session: SessionId, connected: bool) {
-        if !self.sessions.get(session).is_some_and(|hosted| hosted.in_groups) {
+        if !self
+            .sessions
+            .get(session)
+            .is_some_and(|hosted| hosted.in_groups)
+        {
             return;
         }
         self.index.set_connected(self.id, session, connected);
-        self.peers.broadcast(|| Control::MemberConnected { session, connected });
+        self.peers
+            .broadcast(|| Control::MemberConnected { session, connected });
     }
 }

@@ -18,6 +18,12 @@ pub(super) struct Hosted {
 
 impl Hosted {
     pub(super) fn new(session: Session) -> Self {
-        Self { session, expiry_timer: None, will_timer: None, walks: None, in_groups: false }
+        Self {
+            session,
+            expiry_timer: None,
+            will_timer: None,
+            walks: None,
+            in_groups: false,
+        }
     }
 }

@@ -20,7 +20,9 @@ pub(super) enum Flow {
 impl Shard {
     /// Bytes arrived, in order, cut anywhere.
     pub fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time) {
-        let Some(state) = self.connections.get_mut(connection) else { return };
+        let Some(state) = self.connections.get_mut(connection) else {
+            return;
+        };
         let mut rest = bytes;
         if !state.partial.is_empty() {
             let mut partial = std::mem::take(&mut state.partial);
@@ -80,7 +82,11 @@ impl Shard {
                 }
                 self.stats.handed_off += 1;
                 let bytes = unread.to_vec();
-                self.actions.push_back(Action::HandOff { connection, to, bytes });
+                self.actions.push_back(Action::HandOff {
+                    connection,
+                    to,
+                    bytes,
+                });
             }
         }
     }
@@ -137,7 +143,9 @@ impl Shard {
         now: Time,
     ) -> Result<Flow, DecodeError> {
         const PUBLISH: u8 = 3;
-        let Some(connection) = self.connections.get_mut(id) else { return Ok(Flow::Stop) };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Ok(Flow::Stop);
+        };
         let (phase, version) = (connection.phase, connection.version);
         connection.last_packet = now;
         match phase {
@@ -195,7 +203,9 @@ impl Shard {
             DecodeError::Malformed(_) => self.stats.malformed_packets += 1,
             _ => self.stats.protocol_errors += 1,
         }
-        let Some(connection) = self.connections.get(id) else { return };
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
         if connection.phase == Phase::AwaitConnect {
             self.stats.connects_refused += 1;
             let reply = refused_connect_reply(body, error);

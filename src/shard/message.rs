@@ -40,7 +40,9 @@ impl<'a> Message<'a> {
 
     /// The payload as a reference-counted segment.
     pub(super) fn shared_payload(&mut self) -> Bytes {
-        self.shared.get_or_insert_with(|| Bytes::copy_from_slice(self.payload)).clone()
+        self.shared
+            .get_or_insert_with(|| Bytes::copy_from_slice(self.payload))
+            .clone()
     }
 
     /// The publication as something that can be kept.

@@ -53,8 +53,8 @@ use hosted::Hosted;
 use peers::Peers;
 use placement::Placement;
 use subscribe_barrier::Barriers;
-use timer_wheel::TimerWheel;
 use timeouts::TimerKey;
+use timer_wheel::TimerWheel;
 use walk::WalkQueue;
 
 use crate::ids::{ConnectionId, SessionId, ShardId};
@@ -165,7 +165,9 @@ impl Shard {
     /// be sent to it or to a peer shard, or it is closing. Ask before each read.
     #[must_use]
     pub fn wants_input(&self, connection: ConnectionId) -> bool {
-        let Some(connection) = self.connections.get(connection) else { return false };
+        let Some(connection) = self.connections.get(connection) else {
+            return false;
+        };
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize + ANSWER_BYTES;
         connection.phase != connection::Phase::Closing
             && connection.outgoing.len() <= outgoing_max
@@ -176,7 +178,9 @@ impl Shard {
     /// The socket took `count` bytes of what [`Shard::outgoing`] showed.
     pub fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time) {
         let low_water = self.config.limits.outgoing_bytes_max as usize / 2;
-        let Some(state) = self.connections.get_mut(connection) else { return };
+        let Some(state) = self.connections.get_mut(connection) else {
+            return;
+        };
         state.acks_unsent = 0;
         if let Some(buffer) = state.outgoing.advance(count) {
             if buffer.capacity() <= outgoing::POOLED_BUFFER && self.pool.len() < POOL_MAX {
@@ -192,12 +196,18 @@ impl Shard {
 
     /// The socket is gone; the id is free after this call.
     pub fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time) {
-        let Some(state) = self.connections.remove(connection) else { return };
+        let Some(state) = self.connections.remove(connection) else {
+            return;
+        };
         if let Some(timer) = state.timer {
             self.timers.cancel(timer);
         }
         if let Some(session) = state.session() {
-            debug_assert_ne!(cause, CloseCause::Asked, "a live connection was not asked to close");
+            debug_assert_ne!(
+                cause,
+                CloseCause::Asked,
+                "a live connection was not asked to close"
+            );
             self.detach(session, end::WillFate::Publish, now);
         }
     }
@@ -231,7 +241,9 @@ impl Shard {
     /// Fills `slices` with what waits to be sent on a connection, in order; returns how many.
     #[must_use]
     pub fn outgoing<'a>(&'a self, connection: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
-        self.connections.get(connection).map_or(0, |connection| connection.outgoing.slices(slices))
+        self.connections
+            .get(connection)
+            .map_or(0, |connection| connection.outgoing.slices(slices))
     }
 
     /// Next block for a peer. Call only while the ring has room: a polled block is gone from here.

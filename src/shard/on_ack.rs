@@ -10,8 +10,12 @@ impl Shard {
     /// protocol has an answer; it is not an error of the connection (section 4.3 leaves room for
     /// clients that lost their state).
     pub(super) fn on_ack(&mut self, session: SessionId, kind: AckKind, ack: &Ack<'_>, now: Time) {
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
-        let Some(id) = hosted.session.connection else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(id) = hosted.session.connection else {
+            return;
+        };
         let (window, packet_id) = (&mut hosted.session.window, ack.packet_id);
         match kind {
             AckKind::PubAck => {

@@ -34,7 +34,11 @@ impl Shard {
                     self.retain(&mut message, now);
                     self.fan_out_forwarded(&mut message, now);
                 }
-                Task::Member { group, session, hops } => {
+                Task::Member {
+                    group,
+                    session,
+                    hops,
+                } => {
                     self.deliver_to_member(&mut message, session, group, hops, now);
                 }
             }
@@ -54,10 +58,27 @@ impl Shard {
         match control {
             Control::FilterAdded { filter } => self.index.add_remote(&filter, from),
             Control::FilterRemoved { filter } => self.index.remove_remote(&filter, from),
-            Control::MemberJoined { share, filter, session, connected } => {
-                self.index.join(&share, &filter, Member { shard: from, session, connected });
+            Control::MemberJoined {
+                share,
+                filter,
+                session,
+                connected,
+            } => {
+                self.index.join(
+                    &share,
+                    &filter,
+                    Member {
+                        shard: from,
+                        session,
+                        connected,
+                    },
+                );
             }
-            Control::MemberLeft { share, filter, session } => {
+            Control::MemberLeft {
+                share,
+                filter,
+                session,
+            } => {
                 self.index.leave(&share, &filter, from, session);
             }
             Control::MemberConnected { session, connected } => {
@@ -65,7 +86,8 @@ impl Shard {
             }
             Control::Barrier { number } => {
                 let data_sent = self.peers.data_sent();
-                self.peers.send(from, Control::BarrierApplied { number, data_sent });
+                self.peers
+                    .send(from, Control::BarrierApplied { number, data_sent });
             }
             Control::BarrierApplied { number, data_sent } => {
                 self.on_barrier_applied(from, number, data_sent);

@@ -33,10 +33,19 @@ impl Shard {
     ) -> Result<Flow, DecodeError> {
         if let Err(Refusal(reason, text)) = self.check_connect(connect) {
             self.stats.connects_refused += 1;
-            self.refuse_connect(id, Some(connect.client_id), Some((connect.version, reason)), text, now);
+            self.refuse_connect(
+                id,
+                Some(connect.client_id),
+                Some((connect.version, reason)),
+                text,
+                now,
+            );
             return Ok(Flow::Stop);
         }
-        let assigned = connect.client_id.is_empty().then(|| self.assign_client_id());
+        let assigned = connect
+            .client_id
+            .is_empty()
+            .then(|| self.assign_client_id());
         let client_id: Rc<str> = assigned.clone().unwrap_or_else(|| connect.client_id.into());
         let home = self.placement.home(&client_id);
         if home != self.id {
@@ -87,7 +96,10 @@ impl Shard {
             }
         }
         if self.shutdown.is_some() {
-            return Err(Refusal(ReasonCode::ServerShuttingDown, "the broker is stopping"));
+            return Err(Refusal(
+                ReasonCode::ServerShuttingDown,
+                "the broker is stopping",
+            ));
         }
         Ok(())
     }
@@ -95,7 +107,11 @@ impl Shard {
     /// A client id nobody has, whose home is this shard [MQTT-3.2.2-16].
     fn assign_client_id(&mut self) -> Rc<str> {
         loop {
-            let name = format!("auto-{:0width$x}", self.next_random(), width = ASSIGNED_DIGITS);
+            let name = format!(
+                "auto-{:0width$x}",
+                self.next_random(),
+                width = ASSIGNED_DIGITS
+            );
             if self.placement.home(&name) == self.id && !self.by_client_id.contains_key(&*name) {
                 return name.into();
             }
@@ -141,13 +157,25 @@ impl Shard {
 
     /// Ends the live connection of a session, if there is one [MQTT-3.1.4-3].
     fn take_over(&mut self, session: SessionId, clean_start: bool, now: Time) {
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
-        let Some(old) = hosted.session.connection else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(old) = hosted.session.connection else {
+            return;
+        };
         self.stats.takeovers += 1;
         // A will with a delay is not sent when the session goes on [MQTT-3.1.3-9].
-        let delayed = hosted.session.will.as_ref().is_some_and(|will| will.delay_interval_s > 0);
+        let delayed = hosted
+            .session
+            .will
+            .as_ref()
+            .is_some_and(|will| will.delay_interval_s > 0);
         let goes_on = !clean_start && hosted.session.expiry_interval_s > 0;
-        let fate = if delayed && goes_on { WillFate::Discard } else { WillFate::Publish };
+        let fate = if delayed && goes_on {
+            WillFate::Discard
+        } else {
+            WillFate::Publish
+        };
         self.close_connection(old, Some(ReasonCode::SessionTakenOver), "taken over", now);
         self.detach(session, fate, now);
     }
@@ -164,22 +192,35 @@ impl Shard {
         let limits = self.config.limits.clone();
         let hash_seed = self.config.placement_seed;
         let properties = &connect.properties;
-        let Some(hosted) = self.sessions.get_mut(session) else { return granted };
-        for timer in [hosted.expiry_timer.take(), hosted.will_timer.take()].into_iter().flatten() {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return granted;
+        };
+        for timer in [hosted.expiry_timer.take(), hosted.will_timer.take()]
+            .into_iter()
+            .flatten()
+        {
             self.timers.cancel(timer);
         }
         hosted.session.connection = Some(id);
         hosted.session.expiry_interval_s = granted.session_expiry_s;
         hosted.session.will = connect.will.as_ref().map(|will| Box::new(store_will(will)));
         let receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
-        hosted.session.window.start(receive_maximum.min(limits.outgoing_window_max).max(1));
+        hosted
+            .session
+            .window
+            .start(receive_maximum.min(limits.outgoing_window_max).max(1));
 
-        let Some(connection) = self.connections.get_mut(id) else { return granted };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return granted;
+        };
         connection.phase = Phase::Live(session);
         connection.version = connect.version;
         connection.problem_information = properties.request_problem_information.unwrap_or(true);
         connection.packet_size_max = properties.maximum_packet_size.unwrap_or(u32::MAX);
-        let aliases = properties.topic_alias_maximum.unwrap_or(0).min(limits.topic_alias_outgoing_max);
+        let aliases = properties
+            .topic_alias_maximum
+            .unwrap_or(0)
+            .min(limits.topic_alias_outgoing_max);
         connection.aliases_out =
             (aliases > 0).then(|| Box::new(AliasesOut::new(aliases, hash_seed)));
         connection.silence_max = Span(u64::from(granted.keep_alive_s) * 1_500_000_000);
@@ -205,7 +246,11 @@ impl Shard {
             Some(max) if connect.keep_alive_s == 0 || connect.keep_alive_s > max => max,
             _ => connect.keep_alive_s,
         };
-        Granted { asked_s, session_expiry_s, keep_alive_s }
+        Granted {
+            asked_s,
+            session_expiry_s,
+            keep_alive_s,
+        }
     }
 
     fn send_connack(
@@ -220,7 +265,8 @@ impl Shard {
         let properties = ConnAckProperties {
             session_expiry_interval_s: (granted.session_expiry_s != granted.asked_s)
                 .then_some(granted.session_expiry_s),
-            receive_maximum: NonZeroU16::new(limits.receive_maximum).filter(|max| max.get() < u16::MAX),
+            receive_maximum: NonZeroU16::new(limits.receive_maximum)
+                .filter(|max| max.get() < u16::MAX),
             maximum_packet_size: Some(limits.packet_size_max),
             assigned_client_identifier: assigned,
             topic_alias_maximum: Some(limits.topic_alias_maximum).filter(|max| *max > 0),
@@ -228,7 +274,11 @@ impl Shard {
                 .then_some(granted.keep_alive_s), // [MQTT-3.1.2-21]
             ..ConnAckProperties::default()
         };
-        let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
+        let connack = ConnAck {
+            session_present,
+            reason: ReasonCode::Success,
+            properties,
+        };
         self.reply(id, |out, version| encode::connack(out, version, &connack));
     }
 
@@ -248,13 +298,25 @@ impl Shard {
                     connection.version = version;
                 }
                 let reason_string = version.is_v5().then_some(text);
-                let properties = ConnAckProperties { reason_string, ..Default::default() };
-                let connack = ConnAck { session_present: false, reason, properties };
+                let properties = ConnAckProperties {
+                    reason_string,
+                    ..Default::default()
+                };
+                let connack = ConnAck {
+                    session_present: false,
+                    reason,
+                    properties,
+                };
                 self.reply(id, |out, version| encode::connack(out, version, &connack));
             }
         }
-        let address = self.connections.get(id).map(|connection| connection.address);
-        self.notice(client_id, address, now, || format!("connection refused: {text}"));
+        let address = self
+            .connections
+            .get(id)
+            .map(|connection| connection.address);
+        self.notice(client_id, address, now, || {
+            format!("connection refused: {text}")
+        });
         self.start_closing(id, now);
     }
 }

@@ -16,11 +16,15 @@ impl Shard {
         now: Time,
     ) -> Result<Flow, DecodeError> {
         let expiry_max_s = self.limits().session_expiry_max_s;
-        let Some(hosted) = self.sessions.get_mut(session) else { return Ok(Flow::Stop) };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return Ok(Flow::Stop);
+        };
         if let Some(expiry_s) = disconnect.session_expiry_interval_s {
             // Section 3.14.2.2.2: an expiry of zero at CONNECT cannot be raised here.
             if hosted.session.expiry_interval_s == 0 && expiry_s > 0 {
-                return Err(DecodeError::Protocol("a session expiry of zero cannot be raised"));
+                return Err(DecodeError::Protocol(
+                    "a session expiry of zero cannot be raised",
+                ));
             }
             hosted.session.expiry_interval_s = expiry_s.min(expiry_max_s);
         }

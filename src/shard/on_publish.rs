@@ -72,11 +72,19 @@ impl Shard {
         topic: &str,
     ) -> Result<Option<Rc<str>>, DecodeError> {
         let maximum = self.config.limits.topic_alias_maximum;
-        let Some(connection) = self.connections.get_mut(id) else { return Ok(None) };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Ok(None);
+        };
         let result = if topic.is_empty() {
-            connection.aliases_in.get_or_insert_default().get(alias, maximum).map(Some)
+            connection
+                .aliases_in
+                .get_or_insert_default()
+                .get(alias, maximum)
+                .map(Some)
         } else {
-            connection.set_alias_in(alias, topic, maximum).map(|()| None)
+            connection
+                .set_alias_in(alias, topic, maximum)
+                .map(|()| None)
         };
         result.map_err(|error| match error {
             AliasInError::AboveMaximum => DecodeError::Refused(
@@ -95,13 +103,19 @@ impl Shard {
         session: SessionId,
         publish: &Publish<'_>,
     ) -> Result<(), DecodeError> {
-        let Some(connection) = self.connections.get(id) else { return Ok(()) };
-        let Some(hosted) = self.sessions.get(session) else { return Ok(()) };
+        let Some(connection) = self.connections.get(id) else {
+            return Ok(());
+        };
+        let Some(hosted) = self.sessions.get(session) else {
+            return Ok(());
+        };
         if !connection.version.is_v5() {
             return Ok(());
         }
         let repeats = publish.qos == Qos::ExactlyOnce
-            && publish.packet_id.is_some_and(|id| hosted.session.received.contains(id));
+            && publish
+                .packet_id
+                .is_some_and(|id| hosted.session.received.contains(id));
         let open = hosted.session.received.len() + usize::from(connection.acks_unsent);
         if !repeats && open >= usize::from(self.limits().receive_maximum) {
             return Err(DecodeError::Refused(
@@ -124,7 +138,11 @@ impl Shard {
     }
 
     /// A v5 publisher learns of a refusal by its acknowledgement; others are disconnected.
-    fn refused_publish(&self, id: ConnectionId, error: DecodeError) -> Result<ReasonCode, DecodeError> {
+    fn refused_publish(
+        &self,
+        id: ConnectionId,
+        error: DecodeError,
+    ) -> Result<ReasonCode, DecodeError> {
         match self.connections.get(id) {
             Some(connection) if connection.version.is_v5() => Ok(error.reason()),
             _ => Err(error),
@@ -140,7 +158,9 @@ impl Shard {
         publish: &Publish<'_>,
         now: Time,
     ) -> ReasonCode {
-        let Some(hosted) = self.sessions.get_mut(session) else { return ReasonCode::Success };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return ReasonCode::Success;
+        };
         if hosted.session.received.insert(packet_id) {
             self.accept_publish(session, topic, publish, now)
         } else {

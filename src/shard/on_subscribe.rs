@@ -23,13 +23,20 @@ impl Shard {
         subscribe: &Subscribe<'_>,
         now: Time,
     ) {
-        let Some(version) = self.connections.get(id).map(|connection| connection.version) else {
+        let Some(version) = self
+            .connections
+            .get(id)
+            .map(|connection| connection.version)
+        else {
             return;
         };
         let identifier = subscribe.subscription_identifier;
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for (filter, options) in subscribe.filters.iter() {
-            let record = SessionSubscription { options, identifier };
+            let record = SessionSubscription {
+                options,
+                identifier,
+            };
             codes.push(match self.subscribe(session, filter, record) {
                 Ok(()) => options.qos as u8,
                 Err(reason) if version.is_v5() => reason as u8,
@@ -75,7 +82,11 @@ impl Shard {
             }
             None => (Rc::from(filter), true),
         };
-        if hosted.walks.as_ref().is_some_and(|walks| walks.len() > subscriptions_max) {
+        if hosted
+            .walks
+            .as_ref()
+            .is_some_and(|walks| walks.len() > subscriptions_max)
+        {
             return Err(ReasonCode::QuotaExceeded);
         }
         hosted.session.subscriptions.insert(Rc::clone(&key), record); // [MQTT-3.8.4-3] replaces
@@ -91,16 +102,37 @@ impl Shard {
         Ok(())
     }
 
-    fn subscribe_ordinary(&mut self, session: SessionId, filter: &str, record: SessionSubscription) {
-        let SessionSubscription { options, identifier } = record;
-        let added = self.index.subscribe(filter, session, Subscription { options, identifier });
+    fn subscribe_ordinary(
+        &mut self,
+        session: SessionId,
+        filter: &str,
+        record: SessionSubscription,
+    ) {
+        let SessionSubscription {
+            options,
+            identifier,
+        } = record;
+        let added = self.index.subscribe(
+            filter,
+            session,
+            Subscription {
+                options,
+                identifier,
+            },
+        );
         if added.first_on_shard {
-            self.peers.broadcast(|| Control::FilterAdded { filter: filter.into() });
+            self.peers.broadcast(|| Control::FilterAdded {
+                filter: filter.into(),
+            });
         }
     }
 
     fn join_group(&mut self, session: SessionId, share: &Share<'_>) {
-        let member = crate::routing::Member { shard: self.id, session, connected: true };
+        let member = crate::routing::Member {
+            shard: self.id,
+            session,
+            connected: true,
+        };
         self.index.join(share.name, share.filter, member);
         self.peers.broadcast(|| Control::MemberJoined {
             share: share.name.into(),
@@ -126,7 +158,11 @@ impl Shard {
             codes.push(self.unsubscribe(session, filter, now) as u8);
         }
         self.reply(id, |out, version| {
-            let codes = if version == Version::V5 { codes.as_slice() } else { &[] };
+            let codes = if version == Version::V5 {
+                codes.as_slice()
+            } else {
+                &[]
+            };
             let unsuback = SubAck {
                 packet_id: unsubscribe.packet_id,
                 reason_string: None,

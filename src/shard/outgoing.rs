@@ -7,11 +7,11 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 /// A payload of at least this many bytes is sent from its shared segment instead of being copied.
-pub const LARGE_PAYLOAD: usize = 4 << 10;
+pub(super) const LARGE_PAYLOAD: usize = 4 << 10;
 /// The tail is closed at this size, so that partial writes never move bytes.
 const TAIL_MAX: usize = 64 << 10;
 /// A drained tail keeps a buffer up to this size while its connection is busy.
-pub const POOLED_BUFFER: usize = 4 << 10;
+pub(super) const POOLED_BUFFER: usize = 4 << 10;
 
 #[derive(Debug)]
 enum Segment {
@@ -30,7 +30,7 @@ impl Segment {
 
 /// Bounded by `outgoing_bytes_max`, which the callers check before appending publications.
 #[derive(Debug, Default)]
-pub struct Outgoing {
+pub(super) struct Outgoing {
     /// Closed segments before the tail.
     closed: Option<Box<VecDeque<Segment>>>,
     tail: Vec<u8>,
@@ -42,17 +42,17 @@ pub struct Outgoing {
 impl Outgoing {
     /// Bytes waiting.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Appends bytes that are ready.
     #[inline]
-    pub fn extend(&mut self, bytes: &[u8]) {
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.len += bytes.len();
         self.tail.extend_from_slice(bytes);
         if self.tail.len() >= TAIL_MAX {
@@ -62,7 +62,7 @@ impl Outgoing {
 
     /// Lets an encoder append to the tail.
     #[inline]
-    pub fn write(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn write(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         let before = self.tail.len();
         encode(&mut self.tail);
         self.len += self.tail.len() - before;
@@ -72,7 +72,7 @@ impl Outgoing {
     }
 
     /// Appends a payload without copying it.
-    pub fn extend_shared(&mut self, bytes: Bytes) {
+    pub(super) fn extend_shared(&mut self, bytes: Bytes) {
         if bytes.is_empty() {
             return;
         }
@@ -80,12 +80,17 @@ impl Outgoing {
             self.close_tail();
         }
         self.len += bytes.len();
-        self.closed.get_or_insert_default().push_back(Segment::Shared(bytes));
+        self.closed
+            .get_or_insert_default()
+            .push_back(Segment::Shared(bytes));
     }
 
     /// Shows what waits, in order; returns how many slices were filled.
-    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let closed = self.closed.iter().flat_map(|closed| closed.iter().map(Segment::bytes));
+    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let closed = self
+            .closed
+            .iter()
+            .flat_map(|closed| closed.iter().map(Segment::bytes));
         let tail = Some(self.tail.as_slice()).filter(|tail| !tail.is_empty());
         let mut skip = self.sent;
         let mut count = 0;
@@ -98,7 +103,7 @@ impl Outgoing {
     }
 
     /// `count` bytes went out. A buffer no longer needed is returned for the shard's pool.
-    pub fn advance(&mut self, count: usize) -> Option<Vec<u8>> {
+    pub(super) fn advance(&mut self, count: usize) -> Option<Vec<u8>> {
         assert!(count <= self.len, "more was sent than was waiting");
         self.len -= count;
         self.sent += count;
@@ -121,7 +126,7 @@ impl Outgoing {
     }
 
     /// Gives the tail a buffer from the pool; only for an empty tail without one.
-    pub fn lend(&mut self, buffer: Vec<u8>) {
+    pub(super) fn lend(&mut self, buffer: Vec<u8>) {
         if self.tail.capacity() == 0 {
             self.tail = buffer;
             self.tail.clear();
@@ -130,17 +135,15 @@ impl Outgoing {
 
     /// True when the tail has no buffer yet.
     #[inline]
-    pub fn wants_buffer(&self) -> bool {
+    pub(super) fn wants_buffer(&self) -> bool {
         self.tail.capacity() == 0
-    }
-
-    pub fn clear(&mut self) {
-        *self = Self::default();
     }
 
     fn close_tail(&mut self) {
         let full = std::mem::take(&mut self.tail);
-        self.closed.get_or_insert_default().push_back(Segment::Copied(full));
+        self.closed
+            .get_or_insert_default()
+            .push_back(Segment::Copied(full));
     }
 }
 

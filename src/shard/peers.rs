@@ -42,7 +42,11 @@ pub(super) struct Peers {
 impl Peers {
     pub(super) fn new(local: ShardId, shards: u16) -> Self {
         let peers = (0..shards).map(|_| Peer::default()).collect();
-        Self { local, peers, barrier: 0 }
+        Self {
+            local,
+            peers,
+            barrier: 0,
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -77,9 +81,14 @@ impl Peers {
     pub(super) fn publish(&mut self, to: ShardId, message: &mut Message<'_>, task: &Task<'_>) {
         debug_assert_ne!(to, self.local, "local work is a function call");
         let peer = &mut self.peers[to.index()];
-        if peer.data.back().is_none_or(|(block, _)| block.encoded_len() >= BLOCK_BYTES) {
+        if peer
+            .data
+            .back()
+            .is_none_or(|(block, _)| block.encoded_len() >= BLOCK_BYTES)
+        {
             // Small first: most turns forward a few publications, a flood grows the block once.
-            peer.data.push_back((Publications::with_capacity(2 << 10), 0));
+            peer.data
+                .push_back((Publications::with_capacity(2 << 10), 0));
         }
         if let Some((block, bytes)) = peer.data.back_mut() {
             let charged = block.push(message, task);
@@ -104,17 +113,23 @@ impl Peers {
 
     /// True while too much waits for a peer to read more from publishers.
     pub(super) fn data_is_full(&self) -> bool {
-        self.peers.iter().any(|peer| peer.data_bytes > DATA_HIGH_WATER)
+        self.peers
+            .iter()
+            .any(|peer| peer.data_bytes > DATA_HIGH_WATER)
     }
 
     /// True while too many control messages wait for a peer to read from anybody.
     pub(super) fn control_is_full(&self) -> bool {
-        self.peers.iter().any(|peer| peer.control.len() > CONTROL_HIGH_WATER)
+        self.peers
+            .iter()
+            .any(|peer| peer.control.len() > CONTROL_HIGH_WATER)
     }
 
     /// True when nothing waits for any peer.
     pub(super) fn is_drained(&self) -> bool {
-        self.peers.iter().all(|peer| peer.control.is_empty() && peer.data.is_empty())
+        self.peers
+            .iter()
+            .all(|peer| peer.control.is_empty() && peer.data.is_empty())
     }
 
     /// A new barrier, sent to all.

@@ -13,7 +13,10 @@ pub(super) struct Placement {
 
 impl Placement {
     pub(super) fn new(seed: u64, shards: u16) -> Self {
-        Self { hasher: RandomState::with_seeds(seed, 0x5EED, 11, 13), shards: u64::from(shards) }
+        Self {
+            hasher: RandomState::with_seeds(seed, 0x5EED, 11, 13),
+            shards: u64::from(shards),
+        }
     }
 
     /// Home of a client id (its connection and session) or of a topic (its retained message).

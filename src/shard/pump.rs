@@ -19,9 +19,15 @@ impl Shard {
     /// [MQTT-4.4.0-1]: PUBLISH and PUBREL again, in their order.
     fn resend(&mut self, session: SessionId, now: Time) {
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
-        let Some(id) = hosted.session.connection else { return };
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(id) = hosted.session.connection else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         let version = connection.version;
         let mut too_large = None;
         while connection.outgoing.len() <= outgoing_max {
@@ -34,7 +40,9 @@ impl Shard {
                         reason_string: None,
                         user_properties: UserProperties::default(),
                     };
-                    connection.outgoing.write(|out| encode::ack(out, version, AckKind::PubRel, &ack));
+                    connection
+                        .outgoing
+                        .write(|out| encode::ack(out, version, AckKind::PubRel, &ack));
                 }
                 Some(Resend::Publish(packet_id, delivery)) => {
                     match fit(delivery, version, connection.packet_size_max, now) {
@@ -44,7 +52,9 @@ impl Shard {
                             let aliases = aliases.filter(|_| fit == Fit::WithAlias);
                             let outgoing = &mut connection.outgoing;
                             let packet_id = Some(packet_id);
-                            write_publish(outgoing, version, aliases, delivery, packet_id, true, now);
+                            write_publish(
+                                outgoing, version, aliases, delivery, packet_id, true, now,
+                            );
                         }
                     }
                 }
@@ -65,9 +75,15 @@ impl Shard {
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
         let bytes_max = self.config.limits.queue_bytes_max as usize;
         loop {
-            let Some(hosted) = self.sessions.get_mut(session) else { return };
-            let Some(front) = hosted.session.queue.front() else { return };
-            let Some(id) = hosted.session.connection else { return };
+            let Some(hosted) = self.sessions.get_mut(session) else {
+                return;
+            };
+            let Some(front) = hosted.session.queue.front() else {
+                return;
+            };
+            let Some(id) = hosted.session.connection else {
+                return;
+            };
             let ready = self
                 .connections
                 .get(id)
@@ -79,7 +95,9 @@ impl Shard {
             if !(ready && has_room) {
                 return;
             }
-            let Some(delivery) = hosted.session.queue.pop() else { return };
+            let Some(delivery) = hosted.session.queue.pop() else {
+                return;
+            };
             if delivery.publication.expires_at.is_some_and(|at| at <= now) {
                 self.stats.dropped_expired += 1; // [MQTT-3.3.2-5]
                 continue;
@@ -90,9 +108,17 @@ impl Shard {
 
     /// The queue is full and the policy is to disconnect.
     pub(super) fn overflowed(&mut self, session: SessionId, now: Time) {
-        let id = self.sessions.get(session).and_then(|hosted| hosted.session.connection);
+        let id = self
+            .sessions
+            .get(session)
+            .and_then(|hosted| hosted.session.connection);
         if let Some(id) = id {
-            self.end_connection(id, Some(ReasonCode::QuotaExceeded), "the queue is full", now);
+            self.end_connection(
+                id,
+                Some(ReasonCode::QuotaExceeded),
+                "the queue is full",
+                now,
+            );
         }
     }
 
@@ -100,20 +126,33 @@ impl Shard {
     #[cold]
     pub(super) fn drop_slow_reader(&mut self, session: SessionId, now: Time) {
         self.stats.dropped_slow_reader += 1;
-        self.notice_of_session(session, now, "QoS 0 messages dropped: the client reads too slowly");
+        self.notice_of_session(
+            session,
+            now,
+            "QoS 0 messages dropped: the client reads too slowly",
+        );
     }
 
     /// Counts and reports messages dropped by the policy of a full queue.
     #[cold]
     pub(super) fn drop_queue_full(&mut self, session: SessionId, count: u64, now: Time) {
         self.stats.dropped_queue_full += count;
-        self.notice_of_session(session, now, "messages dropped: the session's queue is full");
+        self.notice_of_session(
+            session,
+            now,
+            "messages dropped: the session's queue is full",
+        );
     }
 
     fn notice_of_session(&mut self, session: SessionId, now: Time, text: &'static str) {
-        let Some(hosted) = self.sessions.get(session) else { return };
+        let Some(hosted) = self.sessions.get(session) else {
+            return;
+        };
         let client_id = std::rc::Rc::clone(&hosted.session.client_id);
-        let connection = hosted.session.connection.and_then(|id| self.connections.get(id));
+        let connection = hosted
+            .session
+            .connection
+            .and_then(|id| self.connections.get(id));
         let address = connection.map(|connection| connection.address);
         self.notice(Some(&client_id), address, now, || text.into());
     }

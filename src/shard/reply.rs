@@ -6,12 +6,10 @@ use crate::mqtt::{encode, Ack, AckKind, PacketId, ReasonCode, UserProperties, Ve
 
 impl Shard {
     /// Appends a packet to a connection's outgoing bytes.
-    pub(super) fn reply(
-        &mut self,
-        id: ConnectionId,
-        encode: impl FnOnce(&mut Vec<u8>, Version),
-    ) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+    pub(super) fn reply(&mut self, id: ConnectionId, encode: impl FnOnce(&mut Vec<u8>, Version)) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         if connection.outgoing.wants_buffer() {
             if let Some(buffer) = self.pool.pop() {
                 connection.outgoing.lend(buffer);

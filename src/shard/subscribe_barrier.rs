@@ -72,7 +72,11 @@ impl Shard {
         let number = self.peers.raise_barrier();
         let mut data_sent = vec![Box::default(); self.peers.count()];
         data_sent[self.id.index()] = self.peers.data_sent();
-        self.barriers.raised.push_back(Raised { number, data_sent, waiting });
+        self.barriers.raised.push_back(Raised {
+            number,
+            data_sent,
+            waiting,
+        });
     }
 
     /// The number the barrier of this turn will have.
@@ -87,8 +91,15 @@ impl Shard {
             raised.data_sent[by.index()] = data_sent;
         }
         let reached = self.peers.barrier_reached();
-        while self.barriers.raised.front().is_some_and(|raised| raised.number <= reached) {
-            let Some(raised) = self.barriers.raised.pop_front() else { return };
+        while self
+            .barriers
+            .raised
+            .front()
+            .is_some_and(|raised| raised.number <= reached)
+        {
+            let Some(raised) = self.barriers.raised.pop_front() else {
+                return;
+            };
             for (id, session, suback) in raised.waiting.subacks {
                 self.send_suback(id, session, &suback);
             }
@@ -100,7 +111,9 @@ impl Shard {
     }
 
     fn send_suback(&mut self, id: ConnectionId, session: SessionId, suback: &[u8]) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         connection.subacks_waiting = connection.subacks_waiting.saturating_sub(1);
         if connection.phase == Phase::Live(session) {
             self.reply(id, |out, _| out.extend_from_slice(suback));

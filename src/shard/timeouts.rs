@@ -41,7 +41,9 @@ impl Shard {
     }
 
     fn connection_timer(&mut self, id: ConnectionId, now: Time) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         connection.timer = None;
         match connection.phase {
             Phase::AwaitConnect => {
@@ -59,7 +61,9 @@ impl Shard {
 
     /// The timer runs freely; packets only note their time, so a busy client costs nothing here.
     fn keep_alive_timer(&mut self, id: ConnectionId, now: Time) {
-        let Some(connection) = self.connections.get(id) else { return };
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
         let mut due = connection.last_packet + connection.silence_max;
         if due <= now && self.holds_back(connection) {
             // Its packets may be waiting unread because of us.
@@ -74,6 +78,11 @@ impl Shard {
         }
         self.stats.keep_alive_timeouts += 1;
         // [MQTT-3.1.2-22]
-        self.end_connection(id, Some(ReasonCode::KeepAliveTimeout), "keep alive timeout", now);
+        self.end_connection(
+            id,
+            Some(ReasonCode::KeepAliveTimeout),
+            "keep alive timeout",
+            now,
+        );
     }
 }

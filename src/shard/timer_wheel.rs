@@ -55,7 +55,10 @@ impl<K: Copy> TimerWheel<K> {
         Self {
             entries: Vec::new(),
             free: Vec::new(),
-            slots: [[Slot { first: NONE, last: NONE }; SLOTS]; LEVELS],
+            slots: [[Slot {
+                first: NONE,
+                last: NONE,
+            }; SLOTS]; LEVELS],
             filled: [0; LEVELS],
             tick: now.0 / TICK_NS,
         }
@@ -99,7 +102,11 @@ impl<K: Copy> TimerWheel<K> {
     /// When [`TimerWheel::pop_expired`] has something to do; may be early, never late.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let (level, slot) = self.next_slot()?;
-        Some(Time(self.slot_start(level, slot).max(self.tick).saturating_mul(TICK_NS)))
+        Some(Time(
+            self.slot_start(level, slot)
+                .max(self.tick)
+                .saturating_mul(TICK_NS),
+        ))
     }
 
     /// The next timer that is due, earliest tick first.
@@ -128,11 +135,13 @@ impl<K: Copy> TimerWheel<K> {
 
     /// The earliest slot with timers. Lower levels hold earlier ticks than higher ones.
     fn next_slot(&self) -> Option<(usize, usize)> {
-        (0..LEVELS).find(|level| self.filled[*level] != 0).map(|level| {
-            // All slots of a level lie at or after the current digit: earlier ones have wrapped
-            // into a higher level.
-            (level, self.filled[level].trailing_zeros() as usize)
-        })
+        (0..LEVELS)
+            .find(|level| self.filled[*level] != 0)
+            .map(|level| {
+                // All slots of a level lie at or after the current digit: earlier ones have wrapped
+                // into a higher level.
+                (level, self.filled[level].trailing_zeros() as usize)
+            })
     }
 
     /// First tick of a slot.
@@ -145,7 +154,11 @@ impl<K: Copy> TimerWheel<K> {
     fn link(&mut self, index: u32) {
         let tick = self.entries[index as usize].tick;
         let differs = tick ^ self.tick;
-        let digit = if differs == 0 { 0 } else { (63 - differs.leading_zeros()) / BITS };
+        let digit = if differs == 0 {
+            0
+        } else {
+            (63 - differs.leading_zeros()) / BITS
+        };
         let level = (digit as usize).min(LEVELS - 1);
         let slot = (tick >> (BITS * level as u32)) as usize % SLOTS;
         let last = self.slots[level][slot].last;
@@ -163,7 +176,12 @@ impl<K: Copy> TimerWheel<K> {
     }
 
     fn unlink(&mut self, index: u32) {
-        let Entry { previous, next, at: (level, slot), .. } = self.entries[index as usize];
+        let Entry {
+            previous,
+            next,
+            at: (level, slot),
+            ..
+        } = self.entries[index as usize];
         let (level, slot) = (usize::from(level), usize::from(slot));
         match previous {
             NONE => self.slots[level][slot].first = next,

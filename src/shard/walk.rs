@@ -22,7 +22,11 @@ use crate::time::Time;
 
 /// Work of one piece: small enough that a shard is not held, large enough that 100,000 messages take
 /// a thousand round trips.
-const PIECE: WalkBudget = WalkBudget { messages: 128, bytes: 64 << 10, steps: 2_048 };
+const PIECE: WalkBudget = WalkBudget {
+    messages: 128,
+    bytes: 64 << 10,
+    steps: 2_048,
+};
 /// Sessions whose walk goes on in one turn.
 const WALKS_PER_TURN: usize = 32;
 /// Pieces asked of other shards and not yet here: bounds the memory they may take.
@@ -135,7 +139,9 @@ impl Shard {
         };
         let stage = Stage::Barrier(self.next_barrier());
         let hasher = self.walks.hasher.clone();
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
         let walks = hosted.walks.get_or_insert_with(|| {
             Box::new(Walks {
                 queue: VecDeque::new(),
@@ -147,7 +153,15 @@ impl Shard {
         let (after, data_sent, pending) = (None, None, VecDeque::new());
         walks.newest += 1;
         let number = walks.newest;
-        walks.queue.push_back(Walk { number, filter, stage, homes, after, data_sent, pending });
+        walks.queue.push_back(Walk {
+            number,
+            filter,
+            stage,
+            homes,
+            after,
+            data_sent,
+            pending,
+        });
         self.walk_after_barrier(session);
     }
 
@@ -157,8 +171,12 @@ impl Shard {
         session: SessionId,
         reached: Option<(u64, &Rc<DataSent>)>,
     ) {
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
-        let Some(walks) = &mut hosted.walks else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(walks) = &mut hosted.walks else {
+            return;
+        };
         for walk in &mut walks.queue {
             match (walk.stage, reached) {
                 (Stage::Barrier(_), None) => walk.stage = Stage::Ready,
@@ -174,7 +192,9 @@ impl Shard {
 
     /// Room or data for a session's walk may have appeared.
     pub(super) fn wake_walk(&mut self, session: SessionId) {
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
         if let Some(walks) = hosted.walks.as_mut().filter(|walks| !walks.is_ready) {
             walks.is_ready = true;
             self.walks.ready.push_back(session);
@@ -184,8 +204,14 @@ impl Shard {
     /// At the end of a turn: each ready walk takes a step.
     pub(super) fn advance_walks(&mut self, now: Time) {
         for _ in 0..WALKS_PER_TURN.min(self.walks.ready.len()) {
-            let Some(session) = self.walks.ready.pop_front() else { return };
-            if let Some(walks) = self.sessions.get_mut(session).and_then(|h| h.walks.as_mut()) {
+            let Some(session) = self.walks.ready.pop_front() else {
+                return;
+            };
+            if let Some(walks) = self
+                .sessions
+                .get_mut(session)
+                .and_then(|h| h.walks.as_mut())
+            {
                 walks.is_ready = false;
             }
             match self.advance_walk(session, now) {
@@ -206,9 +232,15 @@ impl Shard {
         if !self.deliver_pending(session, now) {
             return Progress::Wait;
         }
-        let Some(hosted) = self.sessions.get_mut(session) else { return Progress::Wait };
-        let Some(walks) = &mut hosted.walks else { return Progress::Wait };
-        let Some(walk) = walks.queue.front_mut() else { return Progress::Done };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return Progress::Wait;
+        };
+        let Some(walks) = &mut hosted.walks else {
+            return Progress::Wait;
+        };
+        let Some(walk) = walks.queue.front_mut() else {
+            return Progress::Done;
+        };
         let is_wanted = hosted.session.subscriptions.contains_key(&walk.filter);
         match walk.stage {
             Stage::Barrier(_) | Stage::Requested(_) => return Progress::Wait,
@@ -228,14 +260,21 @@ impl Shard {
             walk.stage = Stage::Requested(request);
             let (filter, after) = (Box::from(&*walk.filter), walk.after.take());
             self.walks.requests.insert(request, session);
-            let walk = RetainedWalk { request, filter, after, data_needed: needed };
+            let walk = RetainedWalk {
+                request,
+                filter,
+                after,
+                data_needed: needed,
+            };
             self.peers.send(home, Control::RetainedWalk(Box::new(walk)));
             return Progress::Wait;
         }
         if !self.peers.has_applied(&needed) {
             return Progress::Behind;
         }
-        let piece = self.retained.walk(&walk.filter, walk.after.as_deref(), PIECE, now);
+        let piece = self
+            .retained
+            .walk(&walk.filter, walk.after.as_deref(), PIECE, now);
         walk.pending = piece.messages.into();
         walk.after = piece.next;
         if walk.after.is_none() {
@@ -248,12 +287,25 @@ impl Shard {
     fn deliver_pending(&mut self, session: SessionId, now: Time) -> bool {
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize / 2;
         loop {
-            let Some(hosted) = self.sessions.get_mut(session) else { return false };
-            let Some(walks) = &mut hosted.walks else { return false };
-            let Some(walk) = walks.queue.front_mut() else { return true };
-            let Some(publication) = walk.pending.front() else { return true };
-            let Some(id) = hosted.session.connection else { return false };
-            let ready = self.connections.get(id).is_some_and(|c| c.outgoing.len() <= outgoing_max);
+            let Some(hosted) = self.sessions.get_mut(session) else {
+                return false;
+            };
+            let Some(walks) = &mut hosted.walks else {
+                return false;
+            };
+            let Some(walk) = walks.queue.front_mut() else {
+                return true;
+            };
+            let Some(publication) = walk.pending.front() else {
+                return true;
+            };
+            let Some(id) = hosted.session.connection else {
+                return false;
+            };
+            let ready = self
+                .connections
+                .get(id)
+                .is_some_and(|c| c.outgoing.len() <= outgoing_max);
             let Some(record) = hosted.session.subscriptions.get(&walk.filter).copied() else {
                 walk.pending.clear(); // unsubscribed meanwhile
                 return true;
@@ -264,7 +316,9 @@ impl Shard {
             if !ready || (qos > Qos::AtMostOnce && !has_room) {
                 return false;
             }
-            let Some(publication) = walk.pending.pop_front() else { return true };
+            let Some(publication) = walk.pending.pop_front() else {
+                return true;
+            };
             let topic_hash = self.placement.hash(&publication.topic);
             let live = walks.live_topics.get(&topic_hash);
             let is_stale = live.is_some_and(|newest| *newest >= walk.number);
@@ -274,7 +328,10 @@ impl Shard {
             }
             let identifiers = record.identifier.map(|identifier| Rc::from([identifier]));
             // [MQTT-3.3.1-8] of 3.1.1: RETAIN is 1 because of a new subscription.
-            let delivery = Delivery { identifiers, ..plain_delivery(&mut message, qos, true) };
+            let delivery = Delivery {
+                identifiers,
+                ..plain_delivery(&mut message, qos, true)
+            };
             self.send(session, delivery, now);
         }
     }
@@ -285,14 +342,21 @@ impl Shard {
             self.walks.asked.push((from, walk));
             return;
         }
-        let piece = self.retained.walk(&walk.filter, walk.after.as_deref(), PIECE, now);
+        let piece = self
+            .retained
+            .walk(&walk.filter, walk.after.as_deref(), PIECE, now);
         let mut messages = Publications::default();
         for publication in &piece.messages {
             messages.push(&mut Message::of(publication), &Task::FanOut);
         }
         let RetainedWalk { request, .. } = *walk;
-        let piece = RetainedPiece { request, messages, next: piece.next };
-        self.peers.send(from, Control::RetainedPiece(Box::new(piece)));
+        let piece = RetainedPiece {
+            request,
+            messages,
+            next: piece.next,
+        };
+        self.peers
+            .send(from, Control::RetainedPiece(Box::new(piece)));
     }
 
     /// A peer's answer.
@@ -302,8 +366,14 @@ impl Shard {
             self.wake_walk(starved);
         }
         let Some(session) = session else { return };
-        let Some(hosted) = self.sessions.get_mut(session) else { return };
-        let Some(walk) = hosted.walks.as_mut().and_then(|walks| walks.queue.front_mut()) else {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(walk) = hosted
+            .walks
+            .as_mut()
+            .and_then(|walks| walks.queue.front_mut())
+        else {
             return;
         };
         if walk.stage != Stage::Requested(piece.request) {
@@ -335,6 +405,9 @@ impl Shard {
 /// What the home of a topic must have applied of each shard before it may answer.
 fn data_needed(data_sent: Option<&DataSent>, home: ShardId) -> Box<[u64]> {
     data_sent.map_or_else(Box::default, |data_sent| {
-        data_sent.iter().map(|to| to.get(home.index()).copied().unwrap_or(0)).collect()
+        data_sent
+            .iter()
+            .map(|to| to.get(home.index()).copied().unwrap_or(0))
+            .collect()
     })
 }
