@@ -152,9 +152,12 @@ mod tests {
     use super::*;
 
     fn shown(outgoing: &Outgoing) -> Vec<u8> {
-        let mut slices = [const { IoSlice::new(&[]) }; 8];
+        let mut slices = std::array::from_fn::<_, 8, _>(|_| IoSlice::new(&[]));
         let count = outgoing.slices(&mut slices);
-        slices[..count].concat()
+        slices[..count]
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect()
     }
 
     #[test]
