@@ -395,8 +395,11 @@ impl Values {
     }
 }
 
-/// A packet without the raw bytes whose order is free, and what those bytes say.
-fn parts<'a>(packet: &Packet<'a>) -> (Packet<'a>, Vec<(&'a str, &'a str)>, Vec<u8>, Vec<u32>) {
+/// A packet without the raw bytes whose order is free, and what those bytes say: user properties,
+/// forwardable properties, subscription identifiers.
+type Parts<'a> = (Packet<'a>, Vec<(&'a str, &'a str)>, Vec<u8>, Vec<u32>);
+
+fn parts<'a>(packet: &Packet<'a>) -> Parts<'a> {
     let mut packet = packet.clone();
     let mut forwardable = Vec::new();
     let mut identifiers = Vec::new();
