@@ -113,6 +113,10 @@ fn acknowledgements(c: &mut Criterion) {
             black_box(out.len())
         });
     });
+    out.clear();
+    for _ in 0..PACKETS {
+        encode::ack(&mut out, Version::V5, AckKind::PubAck, &ack);
+    }
     group.bench_function("decode", |b| {
         b.iter(|| {
             let mut rest = black_box(&out[..]);

@@ -4,6 +4,7 @@ mod generated;
 mod properties;
 mod refused;
 mod rows;
+mod values;
 
 use super::encode::{self, AckKind, PublishOut, SubscribeOut, UnsubscribeOut};
 use super::frame::{next_frame, PACKET_SIZE_MAX};

@@ -1,4 +1,4 @@
-//! Rows of packets that are refused, each with its clause and reason.
+//! Rows of packets that are refused, each with its clause and reason. One row, one line.
 
 use super::*;
 use Sender::{Client, Server};
@@ -18,204 +18,37 @@ fn refused(rows: &[(&str, Version, Sender, &str, ReasonCode)]) {
 }
 
 #[test]
+#[rustfmt::skip]
 fn connect() {
     refused(&[
-        (
-            "MQTT-3.1.2-3",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 03 003C [] 'c' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.2-3",
-            V311,
-            Client,
-            "10[ 'MQTT' 04 03 003C 'c' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.2-11",
-            V311,
-            Client,
-            "10[ 'MQTT' 04 0A 003C 'c' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.2-13",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 22 003C [] 'c' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.2-12",
-            V311,
-            Client,
-            "10[ 'MQTT' 04 1E 003C 'c' 't' 'p' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.2-12",
-            V31,
-            Client,
-            "10[ 'MQIsdp' 03 1E 003C 'c' 't' 'p' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.2-9",
-            V311,
-            Client,
-            "10[ 'MQTT' 04 06 003C 'c' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.2-22",
-            V311,
-            Client,
-            "10[ 'MQTT' 04 42 003C 'c' 'p' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.2-22",
-            V31,
-            Client,
-            "10[ 'MQIsdp' 03 42 003C 'c' 'p' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.2-19",
-            V311,
-            Client,
-            "10[ 'MQTT' 04 82 003C 'c' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.3-3",
-            V311,
-            Client,
-            "10[ 'MQTT' 04 02 003C ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.3-3",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 02 003C ]",
-            MALFORMED,
-        ),
-        (
-            "trailing bytes",
-            V311,
-            Client,
-            "10[ 'MQTT' 04 02 003C 'c' 'u' ]",
-            MALFORMED,
-        ),
-        (
-            "trailing bytes",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 02 003C [] 'c' 00 ]",
-            MALFORMED,
-        ),
-        (
-            "trailing bytes",
-            V31,
-            Client,
-            "10[ 'MQIsdp' 03 02 003C 'c' 'u' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.3-4",
-            V311,
-            Client,
-            "10[ 'MQTT' 04 02 003C 0001FF ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-1.5.4-1",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 82 003C [] 'c' 0003EDA080 ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-1.5.4-2",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 02 003C [] 000100 ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.1.2-1",
-            V5,
-            Client,
-            "10[ 'mqtt' 05 02 003C [] 'c' ]",
-            ReasonCode::UnsupportedProtocolVersion,
-        ),
-        (
-            "MQTT-3.1.2-1",
-            V5,
-            Client,
-            "10[ '' 05 02 003C [] 'c' ]",
-            ReasonCode::UnsupportedProtocolVersion,
-        ),
-        (
-            "MQTT-1.5.4-1",
-            V5,
-            Client,
-            "10[ 0001FF 05 02 003C [] 'c' ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-4.7.0-1",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 06 003C [] 'c' [] 'a/+' 'p' ]",
-            ReasonCode::TopicNameInvalid,
-        ),
-        (
-            "MQTT-4.7.3-1",
-            V311,
-            Client,
-            "10[ 'MQTT' 04 06 003C 'c' '' 'p' ]",
-            ReasonCode::TopicNameInvalid,
-        ),
-        (
-            "3.1.2.11.10",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 02 003C [16'd'] 'c' ]",
-            PROTOCOL,
-        ),
-        (
-            "3.1.2.11.3",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 02 003C [21 0000] 'c' ]",
-            PROTOCOL,
-        ),
-        (
-            "3.1.2.11.4",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 02 003C [27 00000000] 'c' ]",
-            PROTOCOL,
-        ),
-        (
-            "3.1.2.11.7",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 02 003C [17 02] 'c' ]",
-            PROTOCOL,
-        ),
-        (
-            "length",
-            V5,
-            Client,
-            "10[ 'MQTT' 05 02 003C 05 11 00 ]",
-            MALFORMED,
-        ),
+        ("MQTT-3.1.2-3", V5, Client, "10[ 'MQTT' 05 03 003C [] 'c' ]", MALFORMED),
+        ("MQTT-3.1.2-3", V311, Client, "10[ 'MQTT' 04 03 003C 'c' ]", MALFORMED),
+        ("MQTT-3.1.2-11", V311, Client, "10[ 'MQTT' 04 0A 003C 'c' ]", MALFORMED),
+        ("MQTT-3.1.2-13", V5, Client, "10[ 'MQTT' 05 22 003C [] 'c' ]", MALFORMED),
+        ("MQTT-3.1.2-12", V311, Client, "10[ 'MQTT' 04 1E 003C 'c' 't' 'p' ]", MALFORMED),
+        ("MQTT-3.1.2-12", V31, Client, "10[ 'MQIsdp' 03 1E 003C 'c' 't' 'p' ]", MALFORMED),
+        ("MQTT-3.1.2-9", V311, Client, "10[ 'MQTT' 04 06 003C 'c' ]", MALFORMED),
+        ("MQTT-3.1.2-22", V311, Client, "10[ 'MQTT' 04 42 003C 'c' 'p' ]", MALFORMED),
+        ("MQTT-3.1.2-22", V31, Client, "10[ 'MQIsdp' 03 42 003C 'c' 'p' ]", MALFORMED),
+        ("MQTT-3.1.2-19", V311, Client, "10[ 'MQTT' 04 82 003C 'c' ]", MALFORMED),
+        ("MQTT-3.1.3-3", V311, Client, "10[ 'MQTT' 04 02 003C ]", MALFORMED),
+        ("MQTT-3.1.3-3", V5, Client, "10[ 'MQTT' 05 02 003C ]", MALFORMED),
+        ("trailing bytes", V311, Client, "10[ 'MQTT' 04 02 003C 'c' 'u' ]", MALFORMED),
+        ("trailing bytes", V5, Client, "10[ 'MQTT' 05 02 003C [] 'c' 00 ]", MALFORMED),
+        ("trailing bytes", V31, Client, "10[ 'MQIsdp' 03 02 003C 'c' 'u' ]", MALFORMED),
+        ("MQTT-3.1.3-4", V311, Client, "10[ 'MQTT' 04 02 003C 0001FF ]", MALFORMED),
+        ("MQTT-1.5.4-1", V5, Client, "10[ 'MQTT' 05 82 003C [] 'c' 0003EDA080 ]", MALFORMED),
+        ("MQTT-1.5.4-2", V5, Client, "10[ 'MQTT' 05 02 003C [] 000100 ]", MALFORMED),
+        ("MQTT-3.1.2-1", V5, Client, "10[ 'mqtt' 05 02 003C [] 'c' ]", ReasonCode::UnsupportedProtocolVersion),
+        ("MQTT-3.1.2-1", V5, Client, "10[ '' 05 02 003C [] 'c' ]", ReasonCode::UnsupportedProtocolVersion),
+        ("MQTT-1.5.4-1", V5, Client, "10[ 0001FF 05 02 003C [] 'c' ]", MALFORMED),
+        ("MQTT-4.7.0-1", V5, Client, "10[ 'MQTT' 05 06 003C [] 'c' [] 'a/+' 'p' ]", ReasonCode::TopicNameInvalid),
+        ("MQTT-4.7.3-1", V311, Client, "10[ 'MQTT' 04 06 003C 'c' '' 'p' ]", ReasonCode::TopicNameInvalid),
+        ("3.1.2.11.10", V5, Client, "10[ 'MQTT' 05 02 003C [16'd'] 'c' ]", PROTOCOL),
+        ("3.1.2.11.3", V5, Client, "10[ 'MQTT' 05 02 003C [21 0000] 'c' ]", PROTOCOL),
+        ("3.1.2.11.4", V5, Client, "10[ 'MQTT' 05 02 003C [27 00000000] 'c' ]", PROTOCOL),
+        ("3.1.2.11.7", V5, Client, "10[ 'MQTT' 05 02 003C [17 02] 'c' ]", PROTOCOL),
+        ("length", V5, Client, "10[ 'MQTT' 05 02 003C 05 11 00 ]", MALFORMED),
     ]);
 }
 
@@ -239,22 +72,11 @@ fn connect_levels() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn publish() {
     refused(&[
-        (
-            "MQTT-3.3.2-2",
-            V5,
-            Client,
-            "30[ 'a/+' [] ]",
-            ReasonCode::TopicNameInvalid,
-        ),
-        (
-            "MQTT-3.3.2-2",
-            V311,
-            Client,
-            "30[ 'a#b' ]",
-            ReasonCode::TopicNameInvalid,
-        ),
+        ("MQTT-3.3.2-2", V5, Client, "30[ 'a/+' [] ]", ReasonCode::TopicNameInvalid),
+        ("MQTT-3.3.2-2", V311, Client, "30[ 'a#b' ]", ReasonCode::TopicNameInvalid),
         ("MQTT-3.3.2-1", V311, Client, "30[ 0002C0AF ]", MALFORMED),
         ("MQTT-4.7.3-2", V311, Client, "30[ 0003610062 ]", MALFORMED),
         ("3.3.2.1", V5, Client, "30[ '' [] 61 ]", PROTOCOL),
@@ -263,13 +85,7 @@ fn publish() {
         ("MQTT-2.3.1-1", V311, Client, "32[ 'a' ]", MALFORMED),
         ("MQTT-3.3.1-4", V311, Client, "36[ 'a' 0001 ]", MALFORMED),
         ("MQTT-3.3.1-2", V311, Client, "38[ 'a' ]", MALFORMED),
-        (
-            "MQTT-3.3.2-8",
-            V5,
-            Client,
-            "30[ 'a' [23 0000] ]",
-            ReasonCode::TopicAliasInvalid,
-        ),
+        ("MQTT-3.3.2-8", V5, Client, "30[ 'a' [23 0000] ]", ReasonCode::TopicAliasInvalid),
         ("MQTT-3.3.4-6", V5, Client, "30[ 'a' [0B 01] ]", PROTOCOL),
         ("3.3.2.3.8", V5, Server, "30[ 'a' [0B 00] ]", PROTOCOL),
         ("MQTT-1.5.5-1", V5, Server, "30[ 'a' [0B 8000] ]", MALFORMED),
@@ -277,20 +93,8 @@ fn publish() {
         ("3.3.2.3.2", V5, Client, "30[ 'a' [01 02] ]", PROTOCOL),
         ("MQTT-3.3.2-14", V5, Client, "30[ 'a' [08'r/#'] ]", PROTOCOL),
         ("MQTT-4.7.3-1", V5, Client, "30[ 'a' [08''] ]", PROTOCOL),
-        (
-            "MQTT-1.5.7-1",
-            V5,
-            Client,
-            "30[ 'a' [26'k'0001FF] ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-1.5.7-1",
-            V5,
-            Client,
-            "30[ 'a' [26 000100'v'] ]",
-            MALFORMED,
-        ),
+        ("MQTT-1.5.7-1", V5, Client, "30[ 'a' [26'k'0001FF] ]", MALFORMED),
+        ("MQTT-1.5.7-1", V5, Client, "30[ 'a' [26 000100'v'] ]", MALFORMED),
         ("2.2.2.2", V5, Client, "30[ 'a' [00] ]", MALFORMED),
         ("2.2.2.2", V5, Client, "30[ 'a' [2B 00] ]", MALFORMED),
         ("2.2.2.2", V5, Client, "30[ 'a' [FF] ]", MALFORMED),
@@ -304,6 +108,7 @@ fn publish() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn acknowledgements() {
     refused(&[
         ("v3 has 2 bytes", V311, Client, "40 03 0001 00", MALFORMED),
@@ -316,13 +121,7 @@ fn acknowledgements() {
         ("MQTT-3.5.2-1", V5, Server, "50 03 0001 81", PROTOCOL),
         ("MQTT-3.6.2-1", V5, Client, "62 03 0001 10", PROTOCOL),
         ("MQTT-3.7.2-1", V5, Client, "70 03 0001 80", PROTOCOL),
-        (
-            "trailing bytes",
-            V5,
-            Client,
-            "40 05 0001 00 00 00",
-            MALFORMED,
-        ),
+        ("trailing bytes", V5, Client, "40 05 0001 00 00 00", MALFORMED),
         ("length", V5, Client, "40 04 0001 00 01", MALFORMED),
         ("MQTT-3.6.1-1", V311, Client, "60 02 0001", MALFORMED),
         ("MQTT-3.6.1-1", V311, Client, "6A 02 0001", MALFORMED),
@@ -332,6 +131,7 @@ fn acknowledgements() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn subscribe() {
     refused(&[
         ("MQTT-3.8.3-2", V311, Client, "82[ 0001 ]", PROTOCOL),
@@ -340,102 +140,31 @@ fn subscribe() {
         ("MQTT-3.10.3-2", V311, Client, "A2[ 0001 ]", PROTOCOL),
         ("MQTT-2.2.1-3", V311, Client, "82[ 0000 'a' 00 ]", PROTOCOL),
         ("MQTT-2.2.1-3", V5, Client, "A2[ 0000 [] 'a' ]", PROTOCOL),
-        (
-            "MQTT-4.7.3-1",
-            V5,
-            Client,
-            "82[ 0001 [] 'a' 00 '' 00 ]",
-            PROTOCOL,
-        ),
+        ("MQTT-4.7.3-1", V5, Client, "82[ 0001 [] 'a' 00 '' 00 ]", PROTOCOL),
         ("MQTT-4.7.3-1", V311, Client, "A2[ 0001 '' ]", PROTOCOL),
-        (
-            "MQTT-3.8.3-1",
-            V311,
-            Client,
-            "82[ 0001 0001FF 00 ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-4.7.3-2",
-            V5,
-            Client,
-            "82[ 0001 [] 000100 00 ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.10.3-1",
-            V311,
-            Client,
-            "A2[ 0001 0001FF ]",
-            MALFORMED,
-        ),
-        (
-            "3.1.1 MQTT-3-8.3-4",
-            V311,
-            Client,
-            "82[ 0001 'a' 03 ]",
-            MALFORMED,
-        ),
-        (
-            "3.1.1 MQTT-3-8.3-4",
-            V311,
-            Client,
-            "82[ 0001 'a' 04 ]",
-            MALFORMED,
-        ),
+        ("MQTT-3.8.3-1", V311, Client, "82[ 0001 0001FF 00 ]", MALFORMED),
+        ("MQTT-4.7.3-2", V5, Client, "82[ 0001 [] 000100 00 ]", MALFORMED),
+        ("MQTT-3.10.3-1", V311, Client, "A2[ 0001 0001FF ]", MALFORMED),
+        ("3.1.1 MQTT-3-8.3-4", V311, Client, "82[ 0001 'a' 03 ]", MALFORMED),
+        ("3.1.1 MQTT-3-8.3-4", V311, Client, "82[ 0001 'a' 04 ]", MALFORMED),
         ("3.8.3.1", V5, Client, "82[ 0001 [] 'a' 03 ]", PROTOCOL),
         ("3.8.3.1", V5, Client, "82[ 0001 [] 'a' 30 ]", PROTOCOL),
-        (
-            "MQTT-3.8.3-5",
-            V5,
-            Client,
-            "82[ 0001 [] 'a' 40 ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.8.3-5",
-            V5,
-            Client,
-            "82[ 0001 [] 'a' 80 ]",
-            MALFORMED,
-        ),
-        (
-            "MQTT-3.8.3-4",
-            V5,
-            Client,
-            "82[ 0001 [] '$share/g/a' 04 ]",
-            PROTOCOL,
-        ),
-        (
-            "3.8.2.1.2",
-            V5,
-            Client,
-            "82[ 0001 [0B 00] 'a' 00 ]",
-            PROTOCOL,
-        ),
-        (
-            "3.8.2.1.2",
-            V5,
-            Client,
-            "82[ 0001 [0B 01 0B 02] 'a' 00 ]",
-            PROTOCOL,
-        ),
+        ("MQTT-3.8.3-5", V5, Client, "82[ 0001 [] 'a' 40 ]", MALFORMED),
+        ("MQTT-3.8.3-5", V5, Client, "82[ 0001 [] 'a' 80 ]", MALFORMED),
+        ("MQTT-3.8.3-4", V5, Client, "82[ 0001 [] '$share/g/a' 04 ]", PROTOCOL),
+        ("3.8.2.1.2", V5, Client, "82[ 0001 [0B 00] 'a' 00 ]", PROTOCOL),
+        ("3.8.2.1.2", V5, Client, "82[ 0001 [0B 01 0B 02] 'a' 00 ]", PROTOCOL),
         ("length", V311, Client, "82[ 0001 'a' ]", MALFORMED),
         ("length", V311, Client, "82[ 0001 'a' 00 00 ]", MALFORMED),
         ("length", V311, Client, "A2[ 0001 'a' 00 ]", MALFORMED),
         ("MQTT-3.8.1-1", V311, Client, "80[ 0001 'a' 00 ]", MALFORMED),
-        (
-            "MQTT-3.8.1-1",
-            V5,
-            Client,
-            "8A[ 0001 [] 'a' 00 ]",
-            MALFORMED,
-        ),
+        ("MQTT-3.8.1-1", V5, Client, "8A[ 0001 [] 'a' 00 ]", MALFORMED),
         ("MQTT-3.10.1-1", V311, Client, "AA[ 0001 'a' ]", MALFORMED),
     ]);
 }
 
 #[test]
+#[rustfmt::skip]
 fn from_servers() {
     refused(&[
         ("MQTT-3.2.2-1", V311, Server, "20 02 02 00", MALFORMED),
@@ -449,13 +178,7 @@ fn from_servers() {
         ("length", V311, Server, "20 03 00 00 00", MALFORMED),
         ("3.2.2.3.4", V5, Server, "20[ 00 00 [24 02] ]", PROTOCOL),
         ("3.2.2.3.3", V5, Server, "20[ 00 00 [21 0000] ]", PROTOCOL),
-        (
-            "3.1.1 MQTT-3.9.3-2",
-            V311,
-            Server,
-            "90[ 0001 03 ]",
-            PROTOCOL,
-        ),
+        ("3.1.1 MQTT-3.9.3-2", V311, Server, "90[ 0001 03 ]", PROTOCOL),
         ("MQTT-3.9.3-2", V5, Server, "90[ 0001 [] 03 ]", PROTOCOL),
         ("MQTT-3.8.4-6", V311, Server, "90[ 0001 ]", PROTOCOL),
         ("MQTT-3.8.4-6", V5, Server, "90[ 0001 [] ]", PROTOCOL),
@@ -463,17 +186,12 @@ fn from_servers() {
         ("MQTT-3.11.3-1", V5, Server, "B0[ 0001 [] ]", PROTOCOL),
         ("v3 has no codes", V311, Server, "B0 03 0001 00", MALFORMED),
         ("length", V5, Server, "B0 02 0001", MALFORMED),
-        (
-            "MQTT-3.14.2-2",
-            V5,
-            Server,
-            "E0[ 8B [11 00000001] ]",
-            PROTOCOL,
-        ),
+        ("MQTT-3.14.2-2", V5, Server, "E0[ 8B [11 00000001] ]", PROTOCOL),
     ]);
 }
 
 #[test]
+#[rustfmt::skip]
 fn ping_disconnect_auth() {
     refused(&[
         ("trailing bytes", V311, Client, "C0 01 00", MALFORMED),
