@@ -56,11 +56,14 @@ fn parts<'a>(packet: &Packet<'a>) -> Parts<'a> {
 const SENDERS: [Sender; 2] = [Sender::Client, Sender::Server];
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 
-/// Every decoder over one frame; what decodes must survive being encoded.
+/// Every decoder over one frame; what decodes must survive being encoded, unless the frame is one
+/// that `next_frame` does not let through.
 fn decode_all(frame: &Frame<'_>) {
+    let first_is_valid = next_frame(&[frame.first], PACKET_SIZE_MAX).is_ok();
     for version in VERSIONS {
         for sender in SENDERS {
-            if let Ok(packet) = decode::packet(version, sender, frame) {
+            let packet = decode::packet(version, sender, frame);
+            if let (Ok(packet), true) = (packet, first_is_valid) {
                 let bytes = encode(version, &packet);
                 let again = decode(version, sender, &bytes).expect("own encoding");
                 assert_eq!(parts(&packet), parts(&again));
