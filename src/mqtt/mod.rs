@@ -28,3 +28,6 @@ pub use publication::Publication;
 pub use publish_properties::SubscriptionIdentifiersIter;
 pub use reason::ReasonCode;
 pub use user_properties::UserPropertiesIter;
+
+#[cfg(test)]
+mod tests;

@@ -121,12 +121,58 @@ impl<'a> Reader<'a> {
 
 /// Checks the rules of every UTF-8 string: well formed, no surrogates [MQTT-1.5.4-1], no U+0000
 /// [MQTT-1.5.4-2]. A byte order mark stays what it is [MQTT-1.5.4-3].
+#[inline]
 pub(crate) fn checked_string(bytes: &[u8]) -> Result<&str, DecodeError> {
+    plain_text(bytes).map_or_else(|| checked_any_string(bytes), Ok)
+}
+
+#[cold]
+fn checked_any_string(bytes: &[u8]) -> Result<&str, DecodeError> {
     if bytes.contains(&0) {
         return Err(DecodeError::Malformed("string with U+0000 [MQTT-1.5.4-2]"));
     }
     std::str::from_utf8(bytes)
         .map_err(|_| DecodeError::Malformed("string is not proper UTF-8 [MQTT-1.5.4-1]"))
+}
+
+/// The bytes as text if they are ASCII without U+0000, `+` and `#`, which nearly all strings are:
+/// one pass, eight bytes at a time, in place of three (UTF-8, U+0000, wildcards). It takes a
+/// PUBLISH with a topic of 20 bytes from 21 ns to 7 ns (`benches/codec.rs`).
+#[inline]
+pub(crate) fn plain_text(bytes: &[u8]) -> Option<&str> {
+    let special = if let Some(last) = bytes.last_chunk::<8>() {
+        // The last eight bytes may be looked at twice.
+        bytes
+            .chunks_exact(8)
+            .filter_map(|chunk| chunk.first_chunk::<8>())
+            .fold(special_bytes(*last), |special, chunk| {
+                special | special_bytes(*chunk)
+            })
+            != 0
+    } else {
+        bytes
+            .iter()
+            .any(|&byte| byte == 0 || byte >= 0x80 || byte == b'+' || byte == b'#')
+    };
+    if special {
+        return None;
+    }
+    // SAFETY: no byte is 0x80 or above, so the text is ASCII, which is well-formed UTF-8.
+    Some(unsafe { std::str::from_utf8_unchecked(bytes) })
+}
+
+/// Not zero exactly when one of the eight bytes is 0, `+`, `#` or not ASCII.
+#[inline]
+fn special_bytes(bytes: [u8; 8]) -> u64 {
+    const EACH_BYTE: u64 = 0x0101_0101_0101_0101;
+    /// For any word: the upper bit of some byte is set exactly when some byte is zero.
+    fn zero_bytes(word: u64) -> u64 {
+        word.wrapping_sub(EACH_BYTE) & !word
+    }
+    let word = u64::from_le_bytes(bytes);
+    // `#` is 0x23 and `+` is 0x2B: without bit 3 they are the same.
+    let wildcards = (word & !(EACH_BYTE * 0x08)) ^ (EACH_BYTE * 0x23);
+    (zero_bytes(word) | zero_bytes(wildcards) | word) & (EACH_BYTE * 0x80)
 }
 
 /// Bytes a variable byte integer takes.
@@ -253,6 +299,23 @@ mod tests {
                 crate::mqtt::ReasonCode::MalformedPacket
             );
         }
+    }
+
+    /// Every byte value at every place of texts of every small length.
+    #[test]
+    fn plain_texts() {
+        for length in 1..=25 {
+            for place in 0..length {
+                for byte in 0..=255 {
+                    let mut bytes = vec![b'/'; length];
+                    bytes[place] = byte;
+                    let plain = byte < 0x80 && !matches!(byte, 0 | b'+' | b'#');
+                    assert_eq!(plain_text(&bytes).is_some(), plain, "{byte} at {place}");
+                }
+            }
+        }
+        assert_eq!(plain_text(b""), Some(""));
+        assert_eq!(plain_text(b"plant/4/line/7"), Some("plant/4/line/7"));
     }
 
     #[test]

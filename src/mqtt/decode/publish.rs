@@ -3,7 +3,7 @@
 use super::super::error::DecodeError;
 use super::super::frame::{Frame, PacketType};
 use super::super::packet::{Publish, PublishProperties, Qos, Sender, Version};
-use super::super::primitives::{checked_string, Reader};
+use super::super::primitives::{checked_string, plain_text, Reader};
 use super::super::property::{Place, Property, Section};
 use super::super::reason::ReasonCode;
 
@@ -75,8 +75,13 @@ pub fn publish_from<'a>(
 /// Checks a topic name that may be empty (with an alias).
 #[inline]
 fn topic_name(bytes: &[u8]) -> Result<&str, DecodeError> {
+    plain_text(bytes).map_or_else(|| any_topic_name(bytes), Ok)
+}
+
+#[cold]
+fn any_topic_name(bytes: &[u8]) -> Result<&str, DecodeError> {
     let topic = checked_string(bytes)?;
-    if bytes.iter().any(|&byte| byte == b'+' || byte == b'#') {
+    if topic.contains(['+', '#']) {
         return Err(DecodeError::Refused(
             ReasonCode::TopicNameInvalid,
             "topic name has a wildcard [MQTT-3.3.2-2]",
