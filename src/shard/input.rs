@@ -150,7 +150,7 @@ impl Shard {
         connection.last_packet = now;
         match phase {
             Phase::Live(session) if frame.first >> 4 == PUBLISH => {
-                let publish = decode::publish(version, frame)?;
+                let publish = decode::publish_from(version, Sender::Client, frame)?;
                 self.on_publish(id, session, &publish, now)
             }
             Phase::Live(session) => {
