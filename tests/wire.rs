@@ -25,6 +25,7 @@
 //! | `A> close` | the client closes without DISCONNECT |
 //! | `A< packet` | the next packet received, and nothing else, is this |
 //! | `A< any p \| q \| r` | the next packets are these, in any order |
+//! | `A< one p \| q` | the next packet is one of these |
 //! | `A< nothing` | nothing was received and the connection is open |
 //! | `A< close` | the server closes the connection without a further packet |
 //! | `A< gone` | the server closes; an answer before it is optional |

@@ -146,6 +146,7 @@ enum Expectation {
     Close,
     Gone,
     Packets(Vec<Expected>),
+    OneOf(Vec<Expected>),
     PacketThenClose(Option<Expected>),
 }
 
@@ -169,15 +170,19 @@ impl Expectation {
                     code => Some(packet(&format!("CONNACK {code}"))?),
                 })
             }
-            ["any", ..] => Self::Packets(
-                text.trim_start_matches("any")
-                    .split('|')
-                    .map(packet)
-                    .collect::<Result<_, _>>()?,
-            ),
+            ["any", ..] => Self::Packets(list(text, version)?),
+            ["one", ..] => Self::OneOf(list(text, version)?),
             _ => Self::Packets(vec![packet(text)?]),
         })
     }
+}
+
+/// The packets of `any` and `one`.
+fn list(text: &str, version: Version) -> Result<Vec<Expected>, String> {
+    text[3..]
+        .split('|')
+        .map(|p| Expected::parse(p, version))
+        .collect()
 }
 
 impl Run<'_> {
@@ -199,7 +204,7 @@ impl Run<'_> {
                 self.client(name)?.is_open = false;
             }
             Verb::Send => {
-                if !self.clients.contains_key(name) {
+                if !self.clients.get(name).is_some_and(|client| client.is_open) {
                     self.open(name, self.version)?;
                 }
                 let version = self.client(name)?.version;
@@ -244,35 +249,39 @@ impl Run<'_> {
                 self.closed(name)
             }
             Expectation::Packets(expected) => self.packets(name, expected),
+            Expectation::OneOf(choice) => self.packet(name, &choice).map(|_| ()),
         }
     }
 
     fn packets(&mut self, name: &str, mut expected: Vec<Expected>) -> Result<(), String> {
         while !expected.is_empty() {
-            let Some(packet) = self.broker.receive(name) else {
-                let state = if self.broker.is_closed(name) {
-                    "closed"
-                } else {
-                    "open"
-                };
-                return Err(format!("nothing more received, connection {state}"));
-            };
-            let mut problem = String::new();
-            let found = expected.iter().position(|expected| {
-                match expected.compare(&packet, &mut self.variables) {
-                    Ok(()) => true,
-                    Err(difference) => {
-                        problem = difference;
-                        false
-                    }
-                }
-            });
-            let Some(found) = found else {
-                return Err(format!("received {}: {problem}", hex(&packet)));
-            };
+            let found = self.packet(name, &expected)?;
             expected.remove(found);
         }
         Ok(())
+    }
+
+    /// Receives one packet; which of the expected ones it is.
+    fn packet(&mut self, name: &str, expected: &[Expected]) -> Result<usize, String> {
+        let Some(packet) = self.broker.receive(name) else {
+            let state = if self.broker.is_closed(name) {
+                "closed"
+            } else {
+                "open"
+            };
+            return Err(format!("nothing more received, connection {state}"));
+        };
+        let mut problem = String::new();
+        let found = expected.iter().position(|expected| {
+            match expected.compare(&packet, &mut self.variables) {
+                Ok(()) => true,
+                Err(difference) => {
+                    problem = difference;
+                    false
+                }
+            }
+        });
+        found.ok_or(format!("received {}: {problem}", hex(&packet)))
     }
 
     fn nothing(&mut self, name: &str) -> Result<(), String> {
