@@ -100,6 +100,7 @@ impl World {
             .is_some_and(|due| due <= now)
         {
             self.shards[index].handle_timeout(now);
+            moved = true; // a time that has passed means there is work left
         }
         self.shards[index].end_turn(now);
         let mut closing = Vec::new();
