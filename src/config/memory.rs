@@ -126,6 +126,16 @@ impl MemoryBound {
         Self { shards, lines }
     }
 
+    /// The sum in one line.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        format!(
+            "memory when every limit is reached at once, {} shard(s): {}",
+            self.shards,
+            human(self.total())
+        )
+    }
+
     /// Bytes of all lines together.
     #[must_use]
     pub fn total(&self) -> u128 {
@@ -142,12 +152,7 @@ impl MemoryLine {
 
 impl fmt::Display for MemoryBound {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            out,
-            "memory when every limit is reached at once, {} shard(s): {}",
-            self.shards,
-            human(self.total())
-        )?;
+        writeln!(out, "{}", self.summary())?;
         for line in &self.lines {
             let (what, bytes) = (line.what, human(line.bytes()));
             writeln!(out, "  {what:<18} {bytes:>9}  {}", line.why)?;

@@ -1,0 +1,119 @@
+"""Starting the broker under test and ending it, by its process id."""
+
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
+BINARY = os.environ.get("RINGMQ_BIN", os.path.join(ROOT, "target", "release", "ringmq"))
+# The same tests run against Mosquitto, to find mistakes in the tests: BROKER=mosquitto.
+IS_MOSQUITTO = os.environ.get("BROKER") == "mosquitto"
+
+START_S = 20
+STOP_S = 10
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def allow_many_files():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class Broker:
+    """A running broker process."""
+
+    def __init__(self, shards=1, port=None, **options):
+        self.shards = shards
+        self.port = port or free_port()
+        self.folder = tempfile.mkdtemp(prefix="ringmq-test-")
+        self.log_path = os.path.join(self.folder, "log")
+        command = self._mosquitto(options) if IS_MOSQUITTO else self._ringmq(options)
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                preexec_fn=allow_many_files,
+            )
+        self._wait_until_it_accepts()
+
+    def _ringmq(self, options):
+        command = [BINARY, "--port", str(self.port), "--shards", str(self.shards)]
+        for name, value in options.items():
+            command += ["--" + name.replace("_", "-"), str(value)]
+        return command
+
+    def _mosquitto(self, options):
+        names = {"queue_messages_max": "max_queued_messages", "packet_size_max": "max_packet_size"}
+        path = os.path.join(self.folder, "mosquitto.conf")
+        with open(path, "w", encoding="utf-8") as config:
+            config.write(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
+            config.write("max_topic_alias 64\n")
+            options.setdefault("packet_size_max", 1 << 20)
+            for name, value in options.items():
+                if name in names:
+                    config.write(f"{names[name]} {value}\n")
+        return [shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", path]
+
+    def _wait_until_it_accepts(self):
+        end = time.monotonic() + START_S
+        while True:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the broker ended: {self.log()}")
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                if time.monotonic() > end:
+                    self.kill()
+                    raise AssertionError(f"the broker does not accept: {self.log()}") from None
+                time.sleep(0.01)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def resident_kib(self):
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+            for line in status:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1])
+        raise AssertionError("no VmRSS")
+
+    def is_running(self):
+        return self.process.poll() is None
+
+    def send_signal(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+
+    def stop(self, number=signal.SIGTERM):
+        """Asks it to end; returns the exit status and the seconds it took."""
+        start = time.monotonic()
+        self.send_signal(number)
+        try:
+            status = self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"still running after {STOP_S} s: {self.log()}") from None
+        return status, time.monotonic() - start
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        if self.is_running():
+            self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)

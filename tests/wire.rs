@@ -1,0 +1,173 @@
+//! The wire table: what a client sends, and byte for byte what it must get back.
+//!
+//! `tests/wire/*.txt` has one row per rule. A row starts in the first column and goes on over
+//! indented lines; a line starting with `#` is a comment:
+//!
+//! ```text
+//! clause | versions | description | step ; step ; step
+//!     step ; step
+//! ```
+//!
+//! `versions` is `all`, `v3` (3.1 and 3.1.1), `3.1`, `3.1.1` or `5`: the row runs once for each.
+//!
+//! # Steps
+//!
+//! A step names a connection by a capital letter and an optional digit; the client id is the
+//! letter in lower case, so `A` and `A2` are two connections of the client `a`.
+//!
+//! | step | meaning |
+//! | --- | --- |
+//! | `A+` | opens `A`, sends a CONNECT with clean start and without keep alive, expects success |
+//! | `A+ keep` | the same with a session that outlives the connection (v5: for an hour) |
+//! | `A+ resume` | like `keep`, and the answer must say session present |
+//! | `A+ ... v3.1.1 {bytes}` | this connection speaks another version; more CONNECT properties (v5) |
+//! | `A> bytes` | sends bytes (opens the connection when there is none) |
+//! | `A> close` | the client closes without DISCONNECT |
+//! | `A< packet` | the next packet received, and nothing else, is this |
+//! | `A< any p \| q \| r` | the next packets are these, in any order |
+//! | `A< one p \| q` | the next packet is one of these |
+//! | `A< nothing` | nothing was received and the connection is open |
+//! | `A< close` | the server closes the connection without a further packet |
+//! | `A< gone` | the server closes; an answer before it is optional |
+//! | `A< error 82` | v5: DISCONNECT with this reason, then close; v3: close |
+//! | `A< refused 85 02` | v5: CONNACK 0x85, then close; v3: CONNACK 2 (`-`: none), then close |
+//! | `wait 1500ms` | time passes |
+//!
+//! At the end of a row every connection must be as expected: nothing unread, not closed unawares.
+//!
+//! # Bytes
+//!
+//! Hexadecimal digits, and: `"topic"` a string with its two length bytes; `'x'` the characters
+//! alone; `[ ... ]` the content behind its length as a variable byte integer; `{ ... }` a property
+//! section: the same in v5, nothing at all in v3; `v5( ... )` and `v3( ... )` for one of them only;
+//! `( ... )*70` repeated; `NAME` protocol name and level of the version; `$x` two bytes, the first
+//! time taken from what is received (the server's packet identifiers), later that value; `*` any
+//! one byte (only to receive). The properties of a received PUBLISH are compared without regard to
+//! their order, but user properties keep theirs.
+//!
+//! Instead of bytes a received packet can be named by what matters: `CONNACK ok`, `CONNACK
+//! resumed`, `CONNACK 85`, `PUBACK id code`, `PUBREC`, `PUBREL`, `PUBCOMP` likewise, `SUBACK id
+//! code code`, `UNSUBACK id code`, `DISCONNECT 8e`. Codes may be left out where success is meant
+//! (PUBACK and PUBREC: also 0x10, no matching subscribers), `81,82` is a choice, and `8f/80` means
+//! 8f in v5 and 80 in v3. `+12` and `-12` demand and forbid a property, `+13=003c` its value.
+//! Reason strings and user properties of these packets are ignored.
+//!
+//! # Where the rows run
+//!
+//! Against [`ringmq::shard::Shard`] without sockets in virtual time: one shard, one shard fed byte
+//! by byte, two shards. With `RINGMQ_WIRE_COMMAND="mosquitto -p {port} ..."` also against a broker
+//! started per row, with `RINGMQ_WIRE_TARGET=host:port` against a running one; `RINGMQ_WIRE_ONLY`
+//! selects rows by a part of `file:line clause description`.
+
+mod bytes;
+mod expect;
+mod row;
+mod run;
+mod socket;
+mod world;
+
+use std::fmt::Write as _;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use self::row::Row;
+use self::world::World;
+
+/// What a row is run against.
+trait Broker {
+    /// Opens a connection; false when it was refused at once.
+    fn open(&mut self, name: &str);
+    fn send(&mut self, name: &str, bytes: &[u8]);
+    fn close(&mut self, name: &str);
+    /// The next whole packet, if one comes (or has come).
+    fn receive(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// The next whole packet, if there is one now or within a short while.
+    fn receive_soon(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// True when the server has closed the connection.
+    fn is_closed(&mut self, name: &str) -> bool;
+    /// True when the server closes the connection now or before long.
+    fn awaits_close(&mut self, name: &str) -> bool;
+    fn wait_ms(&mut self, ms: u64);
+}
+
+fn selected() -> Vec<Row> {
+    let only = std::env::var("RINGMQ_WIRE_ONLY").unwrap_or_default();
+    row::all()
+        .into_iter()
+        .filter(|row| row.title().contains(&only))
+        .collect()
+}
+
+/// Runs rows in every version and reports all failures at once.
+fn run_table(rows: &[Row], world: &dyn Fn() -> Box<dyn Broker>) {
+    let mut failures = String::new();
+    let (mut runs, mut failed) = (0, 0);
+    for row in rows {
+        for &version in &row.versions {
+            runs += 1;
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                let mut broker = world();
+                run::run(row, version, broker.as_mut())
+            }));
+            let problem = match outcome {
+                Ok(Ok(())) => continue,
+                Ok(Err(problem)) => problem,
+                Err(_) => "panicked".to_owned(),
+            };
+            failed += 1;
+            let _ = writeln!(failures, "{} [{version:?}]\n    {problem}", row.title());
+        }
+    }
+    assert!(failed == 0, "{failed} of {runs} runs failed:\n{failures}");
+}
+
+#[test]
+fn table_is_well_formed_and_large_enough() {
+    let rows = row::all();
+    assert!(rows.len() >= 300, "{} rows", rows.len());
+    for version in run::VERSIONS {
+        let count = rows
+            .iter()
+            .filter(|r| r.versions.contains(&version))
+            .count();
+        assert!(count >= 100, "{count} rows for {version:?}");
+    }
+    for row in &rows {
+        for &version in &row.versions {
+            if let Err(problem) = run::check(row, version) {
+                panic!("{} [{version:?}]: {problem}", row.title());
+            }
+        }
+    }
+}
+
+#[test]
+fn table_on_one_shard() {
+    run_table(&selected(), &|| Box::new(World::new(1, usize::MAX)));
+}
+
+#[test]
+fn table_on_one_shard_byte_by_byte() {
+    run_table(&selected(), &|| Box::new(World::new(1, 1)));
+}
+
+#[test]
+fn table_on_two_shards() {
+    run_table(&selected(), &|| Box::new(World::new(2, usize::MAX)));
+}
+
+#[test]
+fn table_on_three_shards_in_pieces_of_three_bytes() {
+    run_table(&selected(), &|| Box::new(World::new(3, 3)));
+}
+
+#[test]
+fn table_on_another_broker() {
+    // Rows that let minutes pass are for virtual time.
+    let is_quick = |row: &Row| run::waits_ms(row) <= 12_000;
+    let rows: Vec<Row> = selected().into_iter().filter(is_quick).collect();
+    if let Ok(target) = std::env::var("RINGMQ_WIRE_TARGET") {
+        run_table(&rows, &|| Box::new(socket::Remote::at(&target)));
+    } else if let Ok(command) = std::env::var("RINGMQ_WIRE_COMMAND") {
+        run_table(&rows, &|| Box::new(socket::Remote::start(&command)));
+    }
+}
