@@ -1,40 +1,53 @@
 //! The `ringmq` program: options, start, wait.
 
-use std::net::SocketAddr;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ringmq::config::{self, Checked, Command};
+use ringmq::ids::SHARDS_MAX;
 use ringmq::io::{available_cores, run, start_logging, Startup};
-use ringmq::limits::Limits;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Exit code when the options or the configuration file are wrong.
+const EXIT_CONFIGURATION: u8 = 2;
+
 fn main() -> ExitCode {
-    start_logging(tracing::Level::INFO);
-    let mut port = 1883;
-    let mut shards = None;
-    let mut args = std::env::args().skip(1);
-    while let (Some(name), Some(value)) = (args.next(), args.next()) {
-        match name.as_str() {
-            "--port" => port = value.parse().unwrap_or(port),
-            "--shards" => shards = value.parse().ok(),
-            _ => {}
+    match config::load(std::env::args_os()) {
+        Ok(Command::Run(checked)) => start(checked),
+        Ok(
+            Command::CheckOk(text)
+            | Command::Help(text)
+            | Command::Version(text)
+            | Command::Example(text),
+        ) => print(&text),
+        Err(problems) => {
+            eprintln!("{problems}");
+            ExitCode::from(EXIT_CONFIGURATION)
         }
     }
-    let cores = available_cores();
-    let shards = shards.unwrap_or(cores.len() as u16);
-    let cores = if usize::from(shards) <= cores.len() {
-        cores
-    } else {
-        Vec::new()
-    };
+}
+
+fn start(checked: Checked) -> ExitCode {
+    start_logging(checked.log_level);
+    let mut cores = available_cores();
+    let shards = checked
+        .shards
+        .unwrap_or_else(|| cores.len().min(SHARDS_MAX) as u16);
+    if !checked.pin || usize::from(shards) > cores.len() {
+        cores.clear();
+    }
+    let bound = checked.memory_bound(shards);
+    tracing::info!("{}", bound.summary());
+    tracing::debug!("{bound}");
     let startup = Startup {
-        listeners: vec![SocketAddr::from(([127, 0, 0, 1], port))],
+        listeners: checked.listeners,
         shards,
         cores,
-        limits: Limits::default(),
-        shutdown_timeout: Duration::from_secs(4),
+        limits: checked.limits,
+        shutdown_timeout: Duration::from_secs(checked.shutdown_timeout.as_secs()),
     };
     match run(&startup) {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,5 +55,13 @@ fn main() -> ExitCode {
             eprintln!("ringmq: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A reader that has seen enough (`ringmq --help | head -1`) is no failure.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
     }
 }

@@ -1,3 +1,3 @@
-//! All integration tests in one binary.
+//! All integration tests in one binary: one link, one start.
 
 mod wire;
