@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringmq::config::{self, Checked, Command};
 use ringmq::ids::SHARDS_MAX;
-use ringmq::io::{available_cores, run, start_logging, Startup};
+use ringmq::io::{available_cores, flush_log, run, start_logging, Cores, Startup};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,13 +32,11 @@ fn main() -> ExitCode {
 
 fn start(checked: Checked) -> ExitCode {
     start_logging(checked.log_level);
-    let mut cores = available_cores();
+    let available = available_cores();
     let shards = checked
         .shards
-        .unwrap_or_else(|| cores.len().min(SHARDS_MAX) as u16);
-    if !checked.pin || usize::from(shards) > cores.len() {
-        cores.clear();
-    }
+        .unwrap_or_else(|| available.count.min(SHARDS_MAX) as u16);
+    let cores = cores_to_pin(&checked, shards, &available);
     let bound = checked.memory_bound(shards);
     tracing::info!("{}", bound.summary());
     tracing::debug!("{bound}");
@@ -49,13 +47,40 @@ fn start(checked: Checked) -> ExitCode {
         limits: checked.limits,
         shutdown_timeout: Duration::from_secs(checked.shutdown_timeout.as_secs()),
     };
-    match run(&startup) {
+    let outcome = run(&startup);
+    flush_log();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ringmq: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// One core for each shard, or none; says which and why.
+fn cores_to_pin(checked: &Checked, shards: u16, available: &Cores) -> Vec<usize> {
+    let version = env!("CARGO_PKG_VERSION");
+    let count = available.count;
+    let mut cores = available.pinnable.clone();
+    if usize::from(shards) > count {
+        tracing::warn!(
+            "ringmq {version}: {shards} shards on {count} cores, not pinned; more shards than \
+             cores cost time and win nothing"
+        );
+        return Vec::new();
+    }
+    let (pinned, why) = match (checked.pin, cores.len() >= usize::from(shards)) {
+        (true, true) => ("each pinned to a core of its own", ""),
+        (true, false) => ("not pinned", ", which are shared (cgroup quota)"),
+        (false, _) => ("not pinned", ""),
+    };
+    tracing::info!("ringmq {version}: {shards} shards on {count} cores{why}, {pinned}");
+    cores.truncate(usize::from(shards));
+    if pinned == "not pinned" {
+        cores.clear();
+    }
+    cores
 }
 
 /// A reader that has seen enough (`ringmq --help | head -1`) is no failure.

@@ -1,51 +1,134 @@
-//! Listening sockets and what is set on accepted ones.
+//! Listening sockets and what accepted ones inherit from them.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
-    accept_with, bind, getpeername, listen, socket_with, sockopt, AddressFamily, SocketFlags,
+    acceptfrom_with, bind, getsockname, listen, socket_with, sockopt, AddressFamily, SocketFlags,
     SocketType,
 };
 
 /// Connections waiting to be accepted; the kernel lowers it to net.core.somaxconn.
-const BACKLOG: i32 = 4_096;
-/// An unanswered connection is probed after this many seconds of silence, so that half-open ones end
-/// even without keep alive.
-const TCP_KEEP_ALIVE_S: u64 = 120;
+pub(super) const BACKLOG: i32 = 4_096;
+/// A silent peer is probed after this time, so that half-open connections end even without MQTT's
+/// keep alive: after two minutes and six probes ten seconds apart.
+const TCP_KEEP_ALIVE: Duration = Duration::from_secs(120);
+const TCP_PROBE_INTERVAL: Duration = Duration::from_secs(10);
+const TCP_PROBES: u32 = 6;
+/// A peer that takes none of our bytes for so long is gone or will never read: its socket fails.
+const TCP_USER_TIMEOUT_MS: u32 = 180_000;
+
+const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// Opens a listening socket. Without SO_REUSEPORT on purpose: a port in use is then always an error,
-/// also when the other listener would share it.
-pub(super) fn open(address: SocketAddr) -> Result<OwnedFd, Errno> {
+/// also when the other listener would share it. `ipv6_only` leaves the same port of IPv4 to another
+/// listener.
+pub(super) fn open(address: SocketAddr, ipv6_only: bool) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
         AddressFamily::INET6
     };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = socket_with(family, SocketType::STREAM, FLAGS, None)?;
+    // A port whose old connections are in TIME_WAIT is free.
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, ipv6_only)?;
+    }
+    // Accepted sockets inherit what follows, which saves four system calls for each. The driver
+    // gathers small packets itself, once per turn.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, TCP_KEEP_ALIVE)?;
+    sockopt::set_tcp_keepintvl(&socket, TCP_PROBE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(&socket, TCP_PROBES)?;
+    sockopt::set_tcp_user_timeout(&socket, TCP_USER_TIMEOUT_MS)?;
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(socket)
 }
 
-/// Accepts one connection; `None` when none waits.
+/// Where a listener is; its port is the kernel's choice if 0 was asked for.
+pub(super) fn address(listener: &OwnedFd) -> Result<SocketAddr, Errno> {
+    SocketAddr::try_from(getsockname(listener)?)
+}
+
+/// Accepts one connection; `None` when none waits. An address of IPv4 is shown as such also on a
+/// listener of IPv6.
 pub(super) fn accept(listener: &OwnedFd) -> Result<Option<(OwnedFd, SocketAddr)>, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = match accept_with(listener, flags) {
-        Ok(socket) => socket,
+    let (socket, address) = match acceptfrom_with(listener, FLAGS) {
+        Ok(accepted) => accepted,
         Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let address = getpeername(&socket).ok().flatten();
     let Some(address) = address.and_then(|any| SocketAddr::try_from(any).ok()) else {
-        return Ok(None); // gone again already
+        return Ok(None); // cannot be: both families of `open` have addresses
     };
-    // We gather small packets ourselves, once per turn. These fail only on sockets that are gone.
-    let _ = sockopt::set_tcp_nodelay(&socket, true);
-    let _ = sockopt::set_socket_keepalive(&socket, true);
-    let _ = sockopt::set_tcp_keepidle(&socket, std::time::Duration::from_secs(TCP_KEEP_ALIVE_S));
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     Ok(Some((socket, address)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    const ANY_PORT: &str = "127.0.0.1:0";
+
+    fn accepted(listener: &OwnedFd) -> (OwnedFd, SocketAddr) {
+        loop {
+            if let Some(accepted) = accept(listener).unwrap() {
+                return accepted;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn accepted_sockets_inherit_their_options() {
+        let listener = open(ANY_PORT.parse().unwrap(), false).unwrap();
+        let client = TcpStream::connect(address(&listener).unwrap()).unwrap();
+        let (socket, from) = accepted(&listener);
+        assert_eq!(from, client.local_addr().unwrap());
+        assert!(sockopt::tcp_nodelay(&socket).unwrap());
+        assert!(sockopt::socket_keepalive(&socket).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), TCP_KEEP_ALIVE);
+        assert_eq!(
+            sockopt::tcp_user_timeout(&socket).unwrap(),
+            TCP_USER_TIMEOUT_MS
+        );
+        let flags = rustix::io::fcntl_getfd(&socket).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        let flags = rustix::fs::fcntl_getfl(&socket).unwrap();
+        assert!(flags.contains(rustix::fs::OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error_even_if_its_listener_would_share_it() {
+        let other = socket_with(AddressFamily::INET, SocketType::STREAM, FLAGS, None).unwrap();
+        sockopt::set_socket_reuseaddr(&other, true).unwrap();
+        sockopt::set_socket_reuseport(&other, true).unwrap();
+        bind(&other, &ANY_PORT.parse::<SocketAddr>().unwrap()).unwrap();
+        listen(&other, 1).unwrap();
+        let taken = address(&other).unwrap();
+        assert_eq!(open(taken, false).err(), Some(Errno::ADDRINUSE));
+    }
+
+    #[test]
+    fn one_port_of_both_families() {
+        let Ok(six) = open("[::]:0".parse().unwrap(), true) else {
+            return; // a machine without IPv6
+        };
+        let port = address(&six).unwrap().port();
+        let four = SocketAddr::from(([0, 0, 0, 0], port));
+        assert!(open(four, false).is_ok());
+        drop(six);
+        let both = open("[::]:0".parse().unwrap(), false).unwrap();
+        let port = address(&both).unwrap().port();
+        let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert!(accepted(&both).1.is_ipv4());
+    }
 }

@@ -1,29 +1,35 @@
-//! The rings between shards and the wake-ups of parked ones.
+//! The rings between shards: one per ordered pair and lane.
 //!
-//! One bounded lock-free queue per ordered pair of shards and lane. The unit is a block of many
-//! messages, so the cost of a queue operation is spread over them.
+//! The unit is a block of many messages, so the cost of a ring operation is spread over them.
+//! Sending never waits: what finds no room stays with the shard (blocks) or here (sockets), and the
+//! receiver wakes a sender that parked over a full ring.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use crossbeam::queue::ArrayQueue;
-use crossbeam::utils::CachePadded;
-use rustix::event::{eventfd, EventfdFlags};
-use rustix::io::Errno;
-
+use super::ring::{ring, Consumer, Producer};
+use super::wake::Wakes;
 use crate::ids::ShardId;
-use crate::shard::{Block, Lane};
+use crate::shard::Lane;
 
 /// Blocks in a data ring: with 32 KiB each, 2 MiB between two shards.
 const DATA_BLOCKS: usize = 64;
-/// Blocks and sockets in a control ring; one block per turn and peer is usual.
+/// Blocks and sockets in a control ring: one block per turn and peer is usual, but in a storm of
+/// connections each socket takes a place. An item has about 40 bytes, so both lanes of all pairs take
+/// 13 KB x shards x (shards - 1): 3 MB at 16 shards, 53 MB at 64.
 const CONTROL_ITEMS: usize = 256;
 
-/// What crosses in the control ring.
-pub(super) enum ControlItem {
-    Block(Block),
-    /// A connection on its way to its home shard.
+/// What comes from a peer.
+pub(super) enum Arrival<B> {
+    Block(Lane, B),
+    Socket(Box<MovedSocket>),
+}
+
+/// What crosses in a control ring.
+enum ControlItem<B> {
+    Block(B),
     Socket(Box<MovedSocket>),
 }
 
@@ -35,160 +41,187 @@ pub(super) struct MovedSocket {
     pub(super) bytes: Vec<u8>,
 }
 
-struct Link {
-    control: ArrayQueue<ControlItem>,
-    data: ArrayQueue<Block>,
+/// One peer, as one shard sees it.
+struct Peer<B> {
+    id: ShardId,
+    control_out: Producer<ControlItem<B>>,
+    data_out: Producer<B>,
+    control_in: Consumer<ControlItem<B>>,
+    data_in: Consumer<B>,
+    /// Connections waiting for room in the control ring.
+    moving: VecDeque<Box<MovedSocket>>,
+    /// The last attempt to send ended with this lane full.
+    control_stalled: bool,
+    data_stalled: bool,
 }
 
-struct Sleeper {
-    parked: AtomicBool,
-    wake: OwnedFd,
+/// All peers of one shard. Lives on: that shard.
+pub(super) struct Mesh<B> {
+    own: ShardId,
+    wakes: Arc<Wakes>,
+    peers: Vec<Peer<B>>,
 }
 
-/// All rings, and how to wake each shard. Shared by all shards.
-pub(super) struct Mesh {
-    links: Vec<CachePadded<Link>>,
-    sleepers: Vec<CachePadded<Sleeper>>,
-    stopping: AtomicBool,
-    stopped: AtomicUsize,
-}
-
-impl Mesh {
-    pub(super) fn new(shards: u16) -> Result<Self, Errno> {
-        let shards = usize::from(shards);
-        let link = || Link {
-            control: ArrayQueue::new(CONTROL_ITEMS),
-            data: ArrayQueue::new(DATA_BLOCKS),
-        };
-        let sleeper = || {
-            // Blocking: the executor's ring reads it and must wait inside the kernel.
-            let wake = eventfd(0, EventfdFlags::CLOEXEC)?;
-            Ok(CachePadded::new(Sleeper {
-                parked: AtomicBool::new(false),
-                wake,
-            }))
-        };
-        Ok(Self {
-            links: (0..shards * shards)
-                .map(|_| CachePadded::new(link()))
-                .collect(),
-            sleepers: (0..shards)
-                .map(|_| sleeper())
-                .collect::<Result<_, Errno>>()?,
-            stopping: AtomicBool::new(false),
-            stopped: AtomicUsize::new(0),
+/// One end for each shard.
+pub(super) fn connect<B: Send>(wakes: &Arc<Wakes>) -> Vec<Mesh<B>> {
+    let mut ends: Vec<Mesh<B>> = (0..wakes.shards())
+        .map(|own| Mesh {
+            own: ShardId(own),
+            wakes: Arc::clone(wakes),
+            peers: Vec::new(),
         })
+        .collect();
+    for low in 0..ends.len() {
+        for high in low + 1..ends.len() {
+            let (control_up, control_from_low) = ring(CONTROL_ITEMS);
+            let (control_down, control_from_high) = ring(CONTROL_ITEMS);
+            let (data_up, data_from_low) = ring(DATA_BLOCKS);
+            let (data_down, data_from_high) = ring(DATA_BLOCKS);
+            let (low_id, high_id) = (ends[low].own, ends[high].own);
+            ends[low].peers.push(Peer::new(
+                high_id,
+                (control_up, data_up),
+                (control_from_high, data_from_high),
+            ));
+            ends[high].peers.push(Peer::new(
+                low_id,
+                (control_down, data_down),
+                (control_from_low, data_from_low),
+            ));
+        }
+    }
+    ends
+}
+
+impl<B: Send> Mesh<B> {
+    pub(super) fn wakes(&self) -> &Wakes {
+        &self.wakes
     }
 
-    pub(super) fn shards(&self) -> u16 {
-        self.sleepers.len() as u16
+    pub(super) fn peers(&self) -> usize {
+        self.peers.len()
     }
 
-    fn link(&self, from: ShardId, to: ShardId) -> &Link {
-        &self.links[from.index() * self.sleepers.len() + to.index()]
+    /// Takes at most `most` items of each lane of the peer at `position`, control first, and wakes
+    /// the peer if it waits for the room. Returns how many.
+    pub(super) fn take(
+        &mut self,
+        position: usize,
+        most: usize,
+        mut handle: impl FnMut(ShardId, Arrival<B>),
+    ) -> usize {
+        let peer = &mut self.peers[position];
+        let mut controls = 0;
+        while controls < most {
+            let Some(item) = peer.control_in.pop() else {
+                break;
+            };
+            controls += 1;
+            let arrival = match item {
+                ControlItem::Block(block) => Arrival::Block(Lane::Control, block),
+                ControlItem::Socket(socket) => Arrival::Socket(socket),
+            };
+            handle(peer.id, arrival);
+        }
+        let mut blocks = 0;
+        while blocks < most {
+            let Some(block) = peer.data_in.pop() else {
+                break;
+            };
+            blocks += 1;
+            handle(peer.id, Arrival::Block(Lane::Data, block));
+        }
+        let control_waits = controls > 0 && peer.control_in.producer_waits();
+        let data_waits = blocks > 0 && peer.data_in.producer_waits();
+        if control_waits || data_waits {
+            self.wakes.wake(peer.id);
+        }
+        controls + blocks
     }
 
-    /// Only shard `from` sends here, so room seen is room kept.
-    pub(super) fn has_room(&self, from: ShardId, to: ShardId, lane: Lane) -> bool {
-        let link = self.link(from, to);
-        match lane {
-            Lane::Control => !link.control.is_full(),
-            Lane::Data => !link.data.is_full(),
+    /// Sends a connection to its home; it waits here while the ring is full.
+    pub(super) fn hand_off(&mut self, to: ShardId, socket: Box<MovedSocket>) {
+        let peer = self.peers.iter_mut().find(|peer| peer.id == to);
+        debug_assert!(peer.is_some(), "a connection moves to another shard");
+        if let Some(peer) = peer {
+            peer.moving.push_back(socket);
         }
     }
 
-    /// Puts a block into a ring that has room.
-    pub(super) fn send_block(&self, from: ShardId, to: ShardId, lane: Lane, block: Block) {
-        let link = self.link(from, to);
-        let refused = match lane {
-            Lane::Control => link.control.push(ControlItem::Block(block)).is_err(),
-            Lane::Data => link.data.push(block).is_err(),
-        };
-        assert!(!refused, "a ring with room refused a block");
+    /// Connections waiting for room towards the peer that is furthest behind.
+    pub(super) fn moving(&self) -> usize {
+        let waiting = self.peers.iter().map(|peer| peer.moving.len());
+        waiting.max().unwrap_or(0)
     }
 
-    /// Hands a connection over; gives it back when the ring is full.
-    pub(super) fn send_socket(
-        &self,
-        from: ShardId,
-        to: ShardId,
-        socket: Box<MovedSocket>,
-    ) -> Result<(), Box<MovedSocket>> {
-        self.link(from, to)
-            .control
-            .push(ControlItem::Socket(socket))
-            .map_err(|item| match item {
-                ControlItem::Socket(socket) => socket,
-                ControlItem::Block(_) => unreachable!("the item just pushed is a socket"),
-            })
+    /// Sends what there is room for and wakes whom it is for. `poll` gives the next block for a peer
+    /// and lane. True when anything was sent.
+    pub(super) fn send(&mut self, mut poll: impl FnMut(ShardId, Lane) -> Option<B>) -> bool {
+        let mut any = false;
+        for peer in &mut self.peers {
+            if peer.send(&mut poll) {
+                any = true;
+                self.wakes.wake(peer.id);
+            }
+        }
+        any
     }
 
-    pub(super) fn take_control(&self, from: ShardId, to: ShardId) -> Option<ControlItem> {
-        self.link(from, to).control.pop()
-    }
-
-    pub(super) fn take_data(&self, from: ShardId, to: ShardId) -> Option<Block> {
-        self.link(from, to).data.pop()
-    }
-
-    /// True when something waits for `shard`.
-    pub(super) fn has_items(&self, shard: ShardId) -> bool {
-        (0..self.shards()).map(ShardId).any(|from| {
-            let link = self.link(from, shard);
-            !link.control.is_empty() || !link.data.is_empty()
+    /// Before parking: true when nothing waits for us and every full ring will tell of its room.
+    /// Call after [`Wakes::announce_park`].
+    pub(super) fn may_park(&mut self) -> bool {
+        self.peers.iter_mut().all(|peer| {
+            peer.control_in.is_empty()
+                && peer.data_in.is_empty()
+                && (!peer.control_stalled || peer.control_out.await_room())
+                && (!peer.data_stalled || peer.data_out.await_room())
         })
     }
+}
 
-    /// Says that `shard` is about to park. What is sent afterwards wakes it; what was sent before
-    /// is seen by a check that follows.
-    pub(super) fn announce_park(&self, shard: ShardId) {
-        self.sleepers[shard.index()]
-            .parked
-            .store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-    }
-
-    pub(super) fn announce_awake(&self, shard: ShardId) {
-        self.sleepers[shard.index()]
-            .parked
-            .store(false, Ordering::Relaxed);
-    }
-
-    /// Wakes `shard` if it is parked: call after sending to it.
-    pub(super) fn wake(&self, shard: ShardId) {
-        fence(Ordering::SeqCst);
-        let sleeper = &self.sleepers[shard.index()];
-        if sleeper.parked.load(Ordering::Relaxed) && sleeper.parked.swap(false, Ordering::Relaxed) {
-            // Fails only when the counter is full, and then the reader is awake anyway.
-            let _ = rustix::io::write(&sleeper.wake, &1_u64.to_ne_bytes());
+impl<B: Send> Peer<B> {
+    fn new(
+        id: ShardId,
+        (control_out, data_out): (Producer<ControlItem<B>>, Producer<B>),
+        (control_in, data_in): (Consumer<ControlItem<B>>, Consumer<B>),
+    ) -> Self {
+        Self {
+            id,
+            control_out,
+            data_out,
+            control_in,
+            data_in,
+            moving: VecDeque::new(),
+            control_stalled: false,
+            data_stalled: false,
         }
     }
 
-    pub(super) fn wake_descriptor(&self, shard: ShardId) -> BorrowedFd<'_> {
-        self.sleepers[shard.index()].wake.as_fd()
-    }
-
-    /// Asks all shards to stop.
-    pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        (0..self.shards())
-            .map(ShardId)
-            .for_each(|shard| self.wake(shard));
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// A shard has stopped; it goes on draining its rings until all have.
-    pub(super) fn count_stopped(&self) {
-        self.stopped.fetch_add(1, Ordering::SeqCst);
-        (0..self.shards())
-            .map(ShardId)
-            .for_each(|shard| self.wake(shard));
-    }
-
-    pub(super) fn all_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst) == self.sleepers.len()
+    fn send(&mut self, poll: &mut impl FnMut(ShardId, Lane) -> Option<B>) -> bool {
+        let mut sent = false;
+        while self.control_out.has_room() {
+            // Blocks first: one carries all control messages there are, sockets go one by one.
+            let item = match poll(self.id, Lane::Control) {
+                Some(block) => ControlItem::Block(block),
+                None => match self.moving.pop_front() {
+                    Some(socket) => ControlItem::Socket(socket),
+                    None => break,
+                },
+            };
+            let refused = self.control_out.push(item).is_err();
+            assert!(!refused, "a ring with room refused an item");
+            sent = true;
+        }
+        while self.data_out.has_room() {
+            let Some(block) = poll(self.id, Lane::Data) else {
+                break;
+            };
+            let refused = self.data_out.push(block).is_err();
+            assert!(!refused, "a ring with room refused a block");
+            sent = true;
+        }
+        self.control_stalled = !self.control_out.has_room();
+        self.data_stalled = !self.data_out.has_room();
+        sent
     }
 }

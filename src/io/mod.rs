@@ -1,20 +1,37 @@
 //! The only place that knows glommio, io_uring, sockets, clocks, threads and signals.
 //!
-//! It knows nothing of MQTT: bytes, blocks and deadlines go in and out of [`crate::shard::Shard`].
+//! It knows nothing of MQTT: bytes, blocks and deadlines go in and out of [`crate::shard::Shard`], and
+//! that there are sessions, topics or packets cannot be seen from here. It decides when a shard works
+//! and how its bytes travel; the shard decides what they are.
+//!
 //! One glommio executor per shard runs one [`driver`] task; there is no task per connection. A
 //! [`poller`] of its own tells which sockets are ready; reads and writes are plain non-blocking calls.
+//! Shards share nothing but the rings of the [`mesh`] and the flags of [`wake`].
+//!
+//! Rules: a shard never blocks (its one wait is in `Driver::park`), never waits for a peer, and makes
+//! no system call for a peer that is awake. Bytes read are handed over in order and all of them; what
+//! a peer has no room for stays with its sender, who is told when there is room.
 
 mod clock;
 mod cores;
+mod driven;
 mod driver;
+mod errors;
+mod input;
 mod listener;
 mod logging;
 mod mesh;
+mod output;
 mod poller;
+mod ring;
 mod runtime;
 mod signals;
 mod sockets;
+#[cfg(test)]
+mod tests;
+mod wake;
 
-pub use cores::available_cores;
-pub use logging::start as start_logging;
-pub use runtime::{run, StartError, Startup};
+pub use cores::{available_cores, Cores};
+pub use errors::StartError;
+pub use logging::{flush as flush_log, start as start_logging};
+pub use runtime::{run, Startup};

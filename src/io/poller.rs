@@ -3,7 +3,11 @@
 //! Readable sockets are watched by one multishot poll each, edge by edge, so a busy connection costs
 //! no system call to watch. Writability is asked for only after a write would block. Completions
 //! signal the shard's eventfd, but only while it parks.
+//!
+//! A poll holds its socket open after the descriptor is closed, until it is removed. Every request
+//! names its connection by index and generation, so that what completes late is recognised.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -18,12 +22,12 @@ const SUBMISSIONS: u32 = 1_024;
 /// Completions held before the kernel keeps a list of its own.
 const COMPLETIONS: u32 = 8_192;
 
-const POLL_IN: u32 = libc_poll::IN | libc_poll::RDHUP;
-
 /// Event bits of `poll(2)` and `epoll_ctl(2)`, part of the kernel's interface.
-mod libc_poll {
+mod bits {
     pub(super) const IN: u32 = 0x001;
     pub(super) const OUT: u32 = 0x004;
+    pub(super) const ERR: u32 = 0x008;
+    pub(super) const HUP: u32 = 0x010;
     pub(super) const RDHUP: u32 = 0x2000;
     /// Only one of several waiters is woken.
     pub(super) const EXCLUSIVE: u32 = 1 << 28;
@@ -32,7 +36,13 @@ mod libc_poll {
 /// What a completion is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    Readable(ConnectionId),
+    /// `hangup`: the stream's end or an error is behind the bytes, so a short read does not mean
+    /// that the next one would have to wait. `watched`: the poll goes on by itself.
+    Readable {
+        id: ConnectionId,
+        hangup: bool,
+        watched: bool,
+    },
     Writable(ConnectionId),
     /// Index of the listener.
     Acceptable(u32),
@@ -52,6 +62,13 @@ fn connection_data(kind: u64, id: ConnectionId) -> u64 {
     kind << KIND_SHIFT | u64::from(id.generation & GENERATION_MASK) << 32 | u64::from(id.index)
 }
 
+fn connection_of(data: u64) -> ConnectionId {
+    ConnectionId {
+        index: data as u32,
+        generation: (data >> 32) as u32 & GENERATION_MASK,
+    }
+}
+
 /// True when `generation` is the one that a completion's 30 bits name.
 pub(super) fn same_generation(generation: u32, named: u32) -> bool {
     generation & GENERATION_MASK == named
@@ -61,35 +78,43 @@ pub(super) struct Poller {
     ring: IoUring,
     /// Deadline of the timeout in the ring.
     armed: Option<Time>,
+    /// Boxed: its address is in the ring from `push` to `submit`.
     timespec: Box<Timespec>,
+    /// Requests for which the ring has no room and the kernel no time now (EBUSY).
+    waiting: VecDeque<squeue::Entry>,
 }
 
 impl Poller {
-    /// `wake` is signalled by completions while the shard parks.
+    /// Call on the thread that will use it. `wake` is signalled by completions while the shard
+    /// parks.
     pub(super) fn new(wake: BorrowedFd<'_>) -> io::Result<Self> {
-        let build = |coop: bool| {
-            let mut builder = IoUring::builder();
-            builder.setup_cqsize(COMPLETIONS);
-            if coop {
-                // Linux 5.19: completions wait for our next system call instead of interrupting.
+        let ring = build(|builder| {
+            // Linux 6.1: completions are posted when we ask for them and at no other time, so that
+            // several events of one socket become one.
+            builder.setup_single_issuer().setup_defer_taskrun();
+            builder.setup_taskrun_flag();
+        })
+        .or_else(|_| {
+            // Linux 5.19: completions wait for our next system call instead of interrupting.
+            build(|builder| {
                 builder.setup_coop_taskrun().setup_taskrun_flag();
-            }
-            builder.build(SUBMISSIONS)
-        };
-        let ring = build(true).or_else(|_| build(false))?;
+            })
+        })
+        .or_else(|_| build(|_| {}))?;
         ring.submitter().register_eventfd(wake.as_raw_fd())?;
         let mut poller = Self {
             ring,
             armed: None,
             timespec: Box::new(Timespec::new()),
+            waiting: VecDeque::new(),
         };
         poller.signal_completions(false);
         Ok(poller)
     }
 
-    /// Watches a socket for bytes until [`Poller::forget`] or a completion without more to follow.
+    /// Watches a socket for bytes until [`Poller::forget`] or a completion that is not `watched`.
     pub(super) fn watch_readable(&mut self, socket: BorrowedFd<'_>, id: ConnectionId) {
-        let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), POLL_IN)
+        let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), bits::IN | bits::RDHUP)
             .multi(true)
             .build();
         self.push(entry.user_data(connection_data(READ, id)));
@@ -97,18 +122,19 @@ impl Poller {
 
     /// Asks once for room to write.
     pub(super) fn watch_writable(&mut self, socket: BorrowedFd<'_>, id: ConnectionId) {
-        let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), libc_poll::OUT).build();
+        let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), bits::OUT).build();
         self.push(entry.user_data(connection_data(WRITE, id)));
     }
 
-    /// Asks once for a connection to accept; of several shards asking one is told.
+    /// Asks once for a connection to accept; of several shards asking one is told. Asking again puts
+    /// the shard behind the others, so they take turns.
     pub(super) fn watch_acceptable(&mut self, listener: BorrowedFd<'_>, index: u32) {
-        let events = libc_poll::IN | libc_poll::EXCLUSIVE;
+        let events = bits::IN | bits::EXCLUSIVE;
         let entry = opcode::PollAdd::new(Fd(listener.as_raw_fd()), events).build();
         self.push(entry.user_data(ACCEPT << KIND_SHIFT | u64::from(index)));
     }
 
-    /// Stops watching a connection: a poll holds its socket open.
+    /// Stops watching a connection.
     pub(super) fn forget(&mut self, id: ConnectionId, awaits_room: bool) {
         let read = opcode::PollRemove::new(connection_data(READ, id)).build();
         self.push(read.user_data(IGNORED));
@@ -131,19 +157,21 @@ impl Poller {
         if self.armed.is_some() {
             let entry = opcode::TimeoutRemove::new(DEADLINE).build();
             self.push(entry.user_data(IGNORED));
-            self.submit();
         }
         let Span(wait) = deadline.since(now);
         let (seconds, nanos) = (wait / 1_000_000_000, wait % 1_000_000_000);
         *self.timespec = Timespec::new().sec(seconds).nsec(nanos as u32);
         let entry = opcode::Timeout::new(&*self.timespec).build();
         self.push(entry.user_data(DEADLINE));
-        self.submit(); // the kernel has copied the time when this returns
         self.armed = Some(deadline);
+        self.submit(); // the kernel has copied the time when this returns
     }
 
     /// Hands all requests to the kernel, and lets it post what it has held back.
     pub(super) fn submit(&mut self) {
+        if !self.waiting.is_empty() {
+            self.fill();
+        }
         let (pending, held_back) = {
             let submission = self.ring.submission();
             (
@@ -152,31 +180,36 @@ impl Poller {
             )
         };
         if pending > 0 || held_back {
-            // EBUSY and EINTR leave the entries in place for the next turn.
+            // EBUSY, EAGAIN and EINTR leave the entries in place for the next turn.
             let _ = self.ring.submit();
         }
     }
 
-    /// Takes the completions there are. The flag tells whether the watch goes on by itself.
-    pub(super) fn reap(&mut self, mut handle: impl FnMut(Event, bool)) -> usize {
+    /// Takes the completions there are; returns how many concern us.
+    pub(super) fn reap(&mut self, mut handle: impl FnMut(Event)) -> usize {
         let mut count = 0;
         let armed = &mut self.armed;
         for completion in self.ring.completion() {
-            let data = completion.user_data();
-            let goes_on = cqueue::more(completion.flags());
-            // A removed poll completes too; its connection's generation tells it is stale.
+            let (data, result) = (completion.user_data(), completion.result());
+            // A removed poll completes too; its connection's generation tells that it is stale.
             let event = match data >> KIND_SHIFT {
-                READ => Event::Readable(connection_of(data)),
+                READ => Event::Readable {
+                    id: connection_of(data),
+                    hangup: result < 0
+                        || result as u32 & (bits::RDHUP | bits::HUP | bits::ERR) != 0,
+                    watched: cqueue::more(completion.flags()),
+                },
                 WRITE => Event::Writable(connection_of(data)),
                 ACCEPT => Event::Acceptable(data as u32),
-                _ if data == DEADLINE => {
+                // A removed timeout completes too, behind the one that replaces it.
+                _ if data == DEADLINE && result != -CANCELED => {
                     *armed = None;
                     Event::Deadline
                 }
                 _ => continue,
             };
             count += 1;
-            handle(event, goes_on);
+            handle(event);
         }
         count
     }
@@ -190,9 +223,8 @@ impl Poller {
         held_back || !self.ring.completion().is_empty()
     }
 
-    /// Whether completions signal the eventfd.
+    /// Whether completions signal the eventfd. The flag lives in the completion ring: one store.
     pub(super) fn signal_completions(&mut self, enabled: bool) {
-        // The flag lives in the completion ring; both directions are one store.
         if enabled {
             self.ring.completion().enable_eventfd();
         } else {
@@ -201,20 +233,34 @@ impl Poller {
     }
 
     fn push(&mut self, entry: squeue::Entry) {
-        loop {
-            // SAFETY: polls name a descriptor and no memory; the time of a timeout lives in
-            // `self.timespec` until it is submitted, before which nothing changes it.
-            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
-                return;
-            }
+        self.waiting.push_back(entry);
+        if !self.fill() {
             let _ = self.ring.submit();
+            self.fill();
         }
+    }
+
+    /// Moves waiting entries into the ring; false when it is full.
+    fn fill(&mut self) -> bool {
+        let mut submission = self.ring.submission();
+        while let Some(entry) = self.waiting.front() {
+            // SAFETY: polls name a descriptor and no memory; the time of a timeout is in
+            // `self.timespec`, which stays where it is as long as the ring.
+            if unsafe { submission.push(entry) }.is_err() {
+                return false;
+            }
+            self.waiting.pop_front();
+        }
+        true
     }
 }
 
-fn connection_of(data: u64) -> ConnectionId {
-    ConnectionId {
-        index: data as u32,
-        generation: (data >> 32) as u32 & GENERATION_MASK,
-    }
+/// ECANCELED: the request was removed.
+const CANCELED: i32 = rustix::io::Errno::CANCELED.raw_os_error();
+
+fn build(set_up: impl FnOnce(&mut io_uring::Builder)) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_cqsize(COMPLETIONS);
+    set_up(&mut builder);
+    builder.build(SUBMISSIONS)
 }

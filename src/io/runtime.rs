@@ -1,19 +1,20 @@
-//! Starts one pinned executor per shard and waits for them.
+//! Starts one executor per shard and waits for them.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glommio::{LocalExecutorBuilder, Placement};
-use rustix::io::Errno;
+use glommio::{CpuSet, ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 use super::clock::Clock;
+use super::driven::Driven;
 use super::driver::{Driver, Setup};
-use super::listener;
-use super::mesh::Mesh;
-use super::signals;
+use super::errors::StartError;
+use super::wake::Wakes;
+use super::{listener, mesh, signals};
 use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::shard::{Shard, ShardConfig};
@@ -23,8 +24,12 @@ use crate::shard::{Shard, ShardConfig};
 const EXECUTOR_IO_MEMORY: usize = 64 << 10;
 /// Entries of glommio's own rings: they carry one wake-up.
 const EXECUTOR_RING: usize = 64;
-/// Descriptors a process needs besides its clients' sockets.
-const DESCRIPTORS_BESIDES: u64 = 64;
+/// A busy shard lets glommio look at its own rings this often.
+const PREEMPT: Duration = Duration::from_millis(1);
+/// Descriptors a process needs besides its clients' sockets: some fixed ones, and per shard the
+/// rings, eventfds and timers of its executor.
+const DESCRIPTORS_BESIDES: u64 = 32;
+const DESCRIPTORS_PER_SHARD: u64 = 16;
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -38,39 +43,13 @@ pub struct Startup {
     pub shutdown_timeout: Duration,
 }
 
-/// Why the broker did not start, with what to change.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("cannot listen on {0}: the port is in use; stop the other program or choose another port with --listen")]
-    PortInUse(SocketAddr),
-    #[error("cannot listen on {0}: {1}")]
-    Listen(SocketAddr, Errno),
-    #[error("io_uring is not available ({0}); ringmq needs Linux 5.13 or later with kernel.io_uring_disabled = 0 (sysctl), and a container's seccomp profile must allow io_uring_setup, io_uring_enter and io_uring_register")]
-    NoIoUring(String),
-    #[error("io_uring cannot lock its memory ({0}); raise the limit with: ulimit -l 65536 (or LimitMEMLOCK= in a systemd unit)")]
-    LockedMemory(String),
-    #[error("cannot start shard {0}: {1}")]
-    Shard(u16, String),
-    #[error("cannot prepare to start: {0}")]
-    System(#[from] std::io::Error),
-    #[error("cannot prepare to start: {0}")]
-    Call(#[from] Errno),
-}
-
 /// Runs the broker until it is told to stop.
 pub fn run(startup: &Startup) -> Result<(), StartError> {
-    raise_descriptor_limit(&startup.limits);
+    raise_descriptor_limit(startup);
     probe_io_uring()?;
-    let mut listeners = Vec::new();
-    for address in &startup.listeners {
-        let listener = listener::open(*address).map_err(|error| match error {
-            Errno::ADDRINUSE => StartError::PortInUse(*address),
-            other => StartError::Listen(*address, other),
-        })?;
-        listeners.push(listener);
-    }
-    let mesh = Arc::new(Mesh::new(startup.shards)?);
-    signals::watch(Arc::clone(&mesh), startup.shutdown_timeout)?;
+    let listeners = open_listeners(&startup.listeners)?;
+    let wakes = Arc::new(Wakes::new(startup.shards)?);
+    signals::watch(Arc::clone(&wakes), startup.shutdown_timeout)?;
     let seeds = ahash::RandomState::new();
     let config = Arc::new(ShardConfig {
         shards: startup.shards,
@@ -78,88 +57,152 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
         placement_seed: seeds.hash_one("placement"),
     });
     let clock = Clock::start();
-    let mut handles = Vec::new();
-    for index in 0..startup.shards {
-        let own = listeners
+    let make = move |id: ShardId| Shard::new(id, &config, seeds.hash_one(id), clock.now());
+    let threads = start_shards(&startup.cores, listeners, &wakes, clock, make)?;
+    tracing::info!("ready");
+    for (index, thread) in (0..).zip(threads) {
+        thread
+            .join()
+            .map_err(|error| StartError::of_executor(index, error))?;
+    }
+    Ok(())
+}
+
+/// Starts one thread per shard and returns when all of them run. `make` builds a shard on its own
+/// thread.
+pub(super) fn start_shards<S: Driven>(
+    cores: &[usize],
+    listeners: Vec<OwnedFd>,
+    wakes: &Arc<Wakes>,
+    clock: Clock,
+    make: impl Fn(ShardId) -> S + Clone + Send + 'static,
+) -> Result<Vec<ExecutorJoinHandle<()>>, StartError> {
+    let pinnable = CpuSet::online().is_ok(); // needs /sys, which a container may hide
+    let (report, reports) = mpsc::channel();
+    let mut threads = Vec::new();
+    for (index, mesh) in (0..).zip(mesh::connect(wakes)) {
+        let listeners = listeners
             .iter()
             .map(OwnedFd::try_clone)
             .collect::<Result<Vec<_>, _>>()?;
-        let core = startup.cores.get(usize::from(index)).copied();
-        let mesh = Arc::clone(&mesh);
-        let config = Arc::clone(&config);
-        let seed = seeds.hash_one(index);
-        let placement = core.map_or(Placement::Unbound, Placement::Fixed);
-        let handle = LocalExecutorBuilder::new(placement)
+        let core = cores.get(usize::from(index)).copied().filter(|_| pinnable);
+        let make = make.clone();
+        let report = report.clone();
+        let id = ShardId(index);
+        let thread = LocalExecutorBuilder::new(core.map_or(Placement::Unbound, Placement::Fixed))
             .name(&format!("shard-{index}"))
             .io_memory(EXECUTOR_IO_MEMORY)
             .ring_depth(EXECUTOR_RING)
-            .preempt_timer(Duration::from_millis(1))
+            .preempt_timer(PREEMPT)
             .spawn(move || async move {
-                let id = ShardId(index);
-                let shard = Shard::new(id, &config, seed, clock.now());
-                let pinned = core.is_some();
+                let _guard = AbortOnPanic;
                 let setup = Setup {
-                    shard,
+                    shard: make(id),
                     id,
-                    listeners: own,
+                    listeners,
                     mesh,
                     clock,
-                    pinned,
+                    pinned: core.is_some(),
                 };
-                match Driver::new(setup) {
-                    Ok(driver) => {
-                        driver.run().await;
-                        Ok(())
-                    }
-                    Err(error) => Err(ring_error(&error)),
+                let driver = Driver::new(setup);
+                let failed = driver.as_ref().err().map(StartError::of_ring);
+                let _ = report.send((index, failed));
+                drop(report);
+                if let Ok(driver) = driver {
+                    driver.run().await;
                 }
             })
-            .map_err(|error| StartError::Shard(index, error.to_string()))?;
-        handles.push(handle);
+            .map_err(|error| StartError::of_executor(index, error))?;
+        threads.push(Some(thread));
     }
-    drop(listeners);
-    for (index, handle) in (0..).zip(handles) {
-        match handle.join() {
-            Ok(result) => result?,
-            Err(error) => return Err(StartError::Shard(index, error.to_string())),
+    drop(report);
+    let mut running = vec![false; threads.len()];
+    for (index, failed) in reports {
+        match failed {
+            None => running[usize::from(index)] = true,
+            Some(error) => return Err(error),
         }
     }
-    Ok(())
+    // An executor that could not be made has dropped its end of the channel without a report.
+    if let Some(index) = running.iter().position(|runs| !runs) {
+        let failed = threads[index].take().map(ExecutorJoinHandle::join);
+        return Err(match failed {
+            Some(Err(error)) => StartError::of_executor(index as u16, error),
+            _ => StartError::Shard(index as u16, "it ended at once".into()),
+        });
+    }
+    Ok(threads.into_iter().flatten().collect())
+}
+
+/// The broker cannot go on without one of its shards. In release builds every panic aborts anyway.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("ringmq: a shard has failed; the broker cannot go on without it");
+            std::process::abort();
+        }
+    }
 }
 
 /// Tries a ring before anything else starts, so that its absence is said in one sentence.
 fn probe_io_uring() -> Result<(), StartError> {
     io_uring::IoUring::new(8)
         .map(drop)
-        .map_err(|error| ring_error(&error))
+        .map_err(|error| StartError::of_ring(&error))
 }
 
-fn ring_error(error: &std::io::Error) -> StartError {
-    match error.kind() {
-        std::io::ErrorKind::OutOfMemory => StartError::LockedMemory(error.to_string()),
-        _ => StartError::NoIoUring(error.to_string()),
+fn open_listeners(addresses: &[SocketAddr]) -> Result<Vec<OwnedFd>, StartError> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        // `[::]` serves IPv4, too, unless a listener of its own does.
+        let has_ipv4 = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+        let ipv6_only = address.port() != 0 && addresses.iter().any(has_ipv4);
+        let listener = listener::open(*address, ipv6_only)
+            .map_err(|error| StartError::of_listener(*address, error))?;
+        tracing::info!("listening on {}", listener::address(&listener)?);
+        listeners.push(listener);
+    }
+    warn_of_short_backlog();
+    Ok(listeners)
+}
+
+fn warn_of_short_backlog() {
+    let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    let somaxconn = somaxconn.ok().and_then(|text| text.trim().parse().ok());
+    if let Some(most) = somaxconn.filter(|most: &i32| *most < listener::BACKLOG) {
+        tracing::warn!(
+            "at most {most} connections may wait to be accepted, in a storm of them clients will \
+             wait and retry; to allow {wanted}: sysctl net.core.somaxconn={wanted}",
+            wanted = listener::BACKLOG
+        );
     }
 }
 
 /// Raises the soft limit of open files to the hard one, and says so when that is too low.
-fn raise_descriptor_limit(limits: &Limits) {
+fn raise_descriptor_limit(startup: &Startup) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let mut effective = current;
     if current != maximum {
         let raised = Rlimit {
             current: maximum,
             maximum,
         };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!("cannot raise the limit of open files: {error}");
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => effective = maximum,
+            Err(error) => tracing::warn!("cannot raise the limit of open files: {error}"),
         }
     }
-    let wanted = u64::from(limits.connections_max) + DESCRIPTORS_BESIDES;
-    if maximum.is_some_and(|maximum| maximum < wanted) {
+    let connections = u64::from(startup.limits.connections_max);
+    let besides = DESCRIPTORS_BESIDES + DESCRIPTORS_PER_SHARD * u64::from(startup.shards);
+    let wanted = connections + besides;
+    if let Some(limit) = effective.filter(|limit| *limit < wanted) {
         tracing::warn!(
-            "the limit of open files ({}) is below connections-max ({}); to use all of it: ulimit \
-             -n {wanted} (or LimitNOFILE= in a systemd unit)",
-            maximum.unwrap_or(0),
-            limits.connections_max,
+            "the limit of open files ({limit}) allows about {} connections, connections-max is \
+             {connections}; to use all of it: ulimit -n {wanted} (or LimitNOFILE={wanted} in a \
+             systemd unit)",
+            limit.saturating_sub(besides),
         );
     }
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::mesh::Mesh;
+use super::logging;
+use super::wake::Wakes;
 
 /// Exit code of a process ended by a signal is 128 and the signal.
 const SIGNAL_EXIT: i32 = 128;
 
 /// Watches for signals on a thread of its own. The process ends with code 0 within `deadline` of the
 /// first one, whatever the clients do.
-pub(super) fn watch(mesh: Arc<Mesh>, deadline: Duration) -> std::io::Result<()> {
+pub(super) fn watch(wakes: Arc<Wakes>, deadline: Duration) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     thread::Builder::new()
         .name("signals".into())
@@ -24,20 +25,25 @@ pub(super) fn watch(mesh: Arc<Mesh>, deadline: Duration) -> std::io::Result<()> 
                 return;
             }
             tracing::info!("stopping: clients are told and closed; signal again to exit at once");
-            mesh.stop();
+            wakes.stop();
             let watchdog = thread::Builder::new()
                 .name("watchdog".into())
                 .spawn(move || {
                     thread::sleep(deadline);
                     tracing::warn!("some clients did not close in time; exiting");
-                    std::process::exit(0);
+                    exit(0);
                 });
             if watchdog.is_err() {
-                std::process::exit(0);
+                exit(0);
             }
             if let Some(signal) = received.next() {
-                std::process::exit(SIGNAL_EXIT + signal);
+                exit(SIGNAL_EXIT + signal);
             }
         })?;
     Ok(())
+}
+
+fn exit(code: i32) -> ! {
+    logging::flush();
+    std::process::exit(code)
 }

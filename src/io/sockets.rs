@@ -9,8 +9,10 @@ use crate::ids::ConnectionId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Open,
-    /// Closes once everything outgoing is sent.
+    /// Closes once everything outgoing is sent; what arrives is discarded.
     Flushing,
+    /// The same, and the client has closed its side: nothing more will be read.
+    LastBytes,
     /// Our side is shut; what arrives is discarded until the client closes, so that our last bytes
     /// are not lost to a reset.
     Lingering,
@@ -21,11 +23,32 @@ pub(super) struct Socket {
     pub(super) descriptor: OwnedFd,
     pub(super) id: ConnectionId,
     pub(super) address: SocketAddr,
-    /// May have bytes: in the list of sockets to read.
+    /// May have bytes: in the list of sockets to read, or held back.
     pub(super) listed: bool,
+    /// The end of the stream or an error is behind the bytes.
+    pub(super) hangup: bool,
     /// The last write found no room; a poll for room is in the ring.
     pub(super) blocked: bool,
     pub(super) ending: Ending,
+    /// Bytes thrown away since the end began.
+    pub(super) discarded: u32,
+}
+
+const _: () = assert!(size_of::<Option<Socket>>() <= 64, "per idle connection");
+
+impl Socket {
+    pub(super) fn new(descriptor: OwnedFd, id: ConnectionId, address: SocketAddr) -> Self {
+        Self {
+            descriptor,
+            id,
+            address,
+            listed: false,
+            hangup: false,
+            blocked: false,
+            ending: Ending::Open,
+            discarded: 0,
+        }
+    }
 }
 
 /// Sockets by the index of their connection id.

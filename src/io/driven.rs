@@ -1,0 +1,81 @@
+//! What the driver needs of a shard.
+//!
+//! [`Shard`] is the one that ships; the driver's own tests put a small stand-in in its place. Each
+//! method is the contract of the method of the same name there.
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+
+use crate::ids::{ConnectionId, ShardId};
+use crate::shard::{Action, Block, CloseCause, Lane, Shard};
+use crate::time::Time;
+
+pub(super) trait Driven: 'static {
+    type Block: Send + 'static;
+
+    fn handle_opened(&mut self, address: SocketAddr, now: Time) -> Option<ConnectionId>;
+    fn wants_input(&self, connection: ConnectionId) -> bool;
+    fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time);
+    fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time);
+    fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time);
+    fn handle_block(&mut self, from: ShardId, lane: Lane, block: Self::Block, now: Time);
+    fn handle_timeout(&mut self, now: Time);
+    fn handle_shutdown(&mut self, now: Time);
+    fn end_turn(&mut self, now: Time);
+    fn poll_action(&mut self) -> Option<Action>;
+    fn poll_transmit(&mut self) -> Option<ConnectionId>;
+    fn outgoing<'a>(&'a self, connection: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize;
+    fn poll_block(&mut self, to: ShardId, lane: Lane) -> Option<Self::Block>;
+    fn poll_timeout(&self) -> Option<Time>;
+    fn is_stopped(&self) -> bool;
+}
+
+impl Driven for Shard {
+    type Block = Block;
+
+    fn handle_opened(&mut self, address: SocketAddr, now: Time) -> Option<ConnectionId> {
+        self.handle_opened(address, now)
+    }
+    fn wants_input(&self, connection: ConnectionId) -> bool {
+        self.wants_input(connection)
+    }
+    fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time) {
+        self.handle_bytes(connection, bytes, now);
+    }
+    fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time) {
+        self.handle_written(connection, count, now);
+    }
+    fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time) {
+        self.handle_closed(connection, cause, now);
+    }
+    fn handle_block(&mut self, from: ShardId, lane: Lane, block: Block, now: Time) {
+        self.handle_block(from, lane, block, now);
+    }
+    fn handle_timeout(&mut self, now: Time) {
+        self.handle_timeout(now);
+    }
+    fn handle_shutdown(&mut self, now: Time) {
+        self.handle_shutdown(now);
+    }
+    fn end_turn(&mut self, now: Time) {
+        self.end_turn(now);
+    }
+    fn poll_action(&mut self) -> Option<Action> {
+        self.poll_action()
+    }
+    fn poll_transmit(&mut self) -> Option<ConnectionId> {
+        self.poll_transmit()
+    }
+    fn outgoing<'a>(&'a self, connection: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
+        self.outgoing(connection, slices)
+    }
+    fn poll_block(&mut self, to: ShardId, lane: Lane) -> Option<Block> {
+        self.poll_block(to, lane)
+    }
+    fn poll_timeout(&self) -> Option<Time> {
+        self.poll_timeout()
+    }
+    fn is_stopped(&self) -> bool {
+        self.is_stopped()
+    }
+}

@@ -1,0 +1,94 @@
+//! Why the broker does not start, each with what to change.
+
+use std::net::SocketAddr;
+
+use glommio::{GlommioError, ReactorErrorKind};
+use rustix::io::Errno;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {0}: the port is in use; stop the other program or choose another port with --listen")]
+    PortInUse(SocketAddr),
+    #[error("cannot listen on {0}: ports below 1024 need the capability CAP_NET_BIND_SERVICE; give it (AmbientCapabilities= in a systemd unit) or choose a higher port with --listen")]
+    PortForbidden(SocketAddr),
+    #[error("cannot listen on {0}: this machine does not have that address; choose one of its own with --listen")]
+    NoSuchAddress(SocketAddr),
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, Errno),
+    #[error("io_uring is not available ({0}); ringmq needs Linux 5.13 or later with kernel.io_uring_disabled = 0 (sysctl), and a container's seccomp profile must allow io_uring_setup, io_uring_enter and io_uring_register")]
+    NoIoUring(String),
+    #[error("io_uring cannot lock its memory ({0}); raise the limit with: ulimit -l 65536 (or LimitMEMLOCK=64M in a systemd unit), or start fewer shards")]
+    LockedMemory(String),
+    #[error("no file descriptor is left for io_uring ({0}); raise the limit with: ulimit -n 65536 (or LimitNOFILE= in a systemd unit), or start fewer shards")]
+    Descriptors(String),
+    #[error("cannot start shard {0}: {1}")]
+    Shard(u16, String),
+    #[error("cannot prepare to start: {0}")]
+    System(#[from] std::io::Error),
+    #[error("cannot prepare to start: {0}")]
+    Call(#[from] Errno),
+}
+
+impl StartError {
+    pub(super) fn of_listener(address: SocketAddr, error: Errno) -> Self {
+        match error {
+            Errno::ADDRINUSE => Self::PortInUse(address),
+            Errno::ACCESS | Errno::PERM => Self::PortForbidden(address),
+            Errno::ADDRNOTAVAIL => Self::NoSuchAddress(address),
+            other => Self::Listen(address, other),
+        }
+    }
+
+    pub(super) fn of_ring(error: &std::io::Error) -> Self {
+        let text = error.to_string();
+        match Errno::from_io_error(error) {
+            Some(Errno::NOMEM) => Self::LockedMemory(text),
+            Some(Errno::MFILE | Errno::NFILE) => Self::Descriptors(text),
+            _ => Self::NoIoUring(text),
+        }
+    }
+
+    pub(super) fn of_executor(shard: u16, error: GlommioError<()>) -> Self {
+        match error {
+            GlommioError::IoError(error) => match Errno::from_io_error(&error) {
+                Some(Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::PERM | Errno::NOSYS) => {
+                    Self::of_ring(&error)
+                }
+                _ => Self::Shard(shard, error.to_string()),
+            },
+            GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, needed)) => {
+                Self::LockedMemory(format!("the limit is {limit} bytes, {needed} are needed"))
+            }
+            other => Self::Shard(shard, other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_says_what_to_change() {
+        let rows: [(Errno, &str); 4] = [
+            (Errno::PERM, "kernel.io_uring_disabled"),
+            (Errno::NOSYS, "Linux 5.13"),
+            (Errno::NOMEM, "ulimit -l"),
+            (Errno::MFILE, "ulimit -n"),
+        ];
+        for (errno, advice) in rows {
+            let text = StartError::of_ring(&errno.into()).to_string();
+            assert!(text.contains(advice), "{errno:?}: {text}");
+            let text = StartError::of_executor(0, GlommioError::IoError(errno.into())).to_string();
+            assert!(text.contains(advice), "{errno:?}: {text}");
+        }
+        let limit = ReactorErrorKind::MemLockLimit(65_536, 524_288);
+        let text = StartError::of_executor(1, GlommioError::ReactorError(limit)).to_string();
+        assert!(text.contains("ulimit -l"), "{text}");
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        for errno in [Errno::ADDRINUSE, Errno::ACCESS, Errno::ADDRNOTAVAIL] {
+            let text = StartError::of_listener(address, errno).to_string();
+            assert!(text.contains("--listen"), "{errno:?}: {text}");
+        }
+    }
+}

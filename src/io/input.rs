@@ -1,0 +1,262 @@
+//! What comes into a shard: connections, bytes, blocks of peers.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
+
+use super::driven::Driven;
+use super::driver::Driver;
+use super::listener;
+use super::mesh::{Arrival, MovedSocket};
+use super::sockets::{Ending, Socket};
+use crate::ids::ConnectionId;
+use crate::shard::CloseCause;
+use crate::time::{Span, Time};
+
+/// Bytes read in one turn. What they fan out to must fit the subscribers' outgoing bytes until the
+/// turn's end.
+const TURN_BYTES: usize = 256 << 10;
+/// Connections accepted in one turn.
+const TURN_ACCEPTS: usize = 64;
+/// Blocks taken of each peer and lane in one turn.
+const TURN_BLOCKS: usize = 8;
+/// Pause after accepting failed for lack of descriptors or memory.
+const ACCEPT_PAUSE: Span = Span::from_millis(100);
+/// Connections on their way to one peer above which no more are accepted.
+const MOVING_MAX: usize = 1_024;
+/// Connections that did not want input and are asked again in one turn.
+const TURN_HELD: usize = 1_024;
+/// Bytes thrown away of a connection that is to end, before it is cut: a client that was in the
+/// middle of a large packet gets to read why.
+const DISCARD_MAX: u32 = 4 << 20;
+/// Reads after a write failed: what a client sent before it went away is still good.
+const LAST_READS: usize = 64;
+
+/// Sockets with bytes whose connection does not want input now.
+#[derive(Default)]
+pub(super) struct Held {
+    sockets: VecDeque<ConnectionId>,
+    /// Asked again since the last turn in which anything happened.
+    asked: usize,
+}
+
+impl Held {
+    /// True when some were not asked again since something happened: do not park yet.
+    pub(super) fn turn_ended(&mut self, busy: bool) -> bool {
+        if busy {
+            self.asked = 0;
+        }
+        self.asked < self.sockets.len()
+    }
+}
+
+impl<S: Driven> Driver<S> {
+    pub(super) fn accept(&mut self, now: Time) -> bool {
+        if self.accept_after.is_some_and(|after| now < after) {
+            return false;
+        }
+        self.accept_after = None;
+        if self.mesh.moving() >= MOVING_MAX {
+            return false;
+        }
+        let mut accepted = 0;
+        for index in 0..self.listeners.len() {
+            while self.acceptable[index] && accepted < TURN_ACCEPTS {
+                match listener::accept(&self.listeners[index]) {
+                    Ok(Some((descriptor, address))) => {
+                        accepted += 1;
+                        self.open(descriptor, address, now);
+                    }
+                    Ok(None) => {
+                        self.acceptable[index] = false;
+                        let listener = self.listeners[index].as_fd();
+                        self.poller.watch_acceptable(listener, index as u32);
+                    }
+                    Err(error) => {
+                        self.accept_errors.log(now, |suppressed| {
+                            tracing::warn!(
+                                suppressed,
+                                "cannot accept connections: {error}; if descriptors ran out, \
+                                 raise their limit: ulimit -n (or LimitNOFILE= in a systemd unit)"
+                            );
+                        });
+                        self.accept_after = Some(now + ACCEPT_PAUSE);
+                        return accepted > 0;
+                    }
+                }
+            }
+        }
+        accepted > 0
+    }
+
+    /// Takes a socket into the shard; refused, it closes.
+    fn open(
+        &mut self,
+        descriptor: OwnedFd,
+        address: SocketAddr,
+        now: Time,
+    ) -> Option<ConnectionId> {
+        let id = self.shard.handle_opened(address, now)?;
+        self.poller.watch_readable(descriptor.as_fd(), id);
+        self.sockets.insert(Socket::new(descriptor, id, address));
+        Some(id)
+    }
+
+    /// Reads the sockets that may have bytes, each once, within the turn's budget.
+    pub(super) fn read(&mut self, now: Time) -> bool {
+        self.ask_held();
+        let mut left = TURN_BYTES;
+        let mut busy = false;
+        for _ in 0..self.readable.len() {
+            if left == 0 {
+                return true;
+            }
+            let Some(id) = self.readable.pop_front() else {
+                break;
+            };
+            let Some(socket) = self.sockets.get_mut(id) else {
+                continue;
+            };
+            if socket.ending == Ending::Open && !self.shard.wants_input(id) {
+                self.held.sockets.push_back(id);
+                continue;
+            }
+            busy = true;
+            left = left.saturating_sub(self.read_one(id, now));
+        }
+        busy
+    }
+
+    /// Asks connections that did not want input whether they do now.
+    fn ask_held(&mut self) {
+        let count = self.held.sockets.len().min(TURN_HELD);
+        self.held.asked += count;
+        for _ in 0..count {
+            let Some(id) = self.held.sockets.pop_front() else {
+                break;
+            };
+            let Some(socket) = self.sockets.get_mut(id) else {
+                continue; // gone meanwhile
+            };
+            if socket.ending != Ending::Open || self.shard.wants_input(id) {
+                self.readable.push_back(id);
+            } else {
+                self.held.sockets.push_back(id);
+            }
+        }
+    }
+
+    /// Reads a socket once and returns how much. It stays listed while there may be more: a short
+    /// read has emptied it, and what comes later raises a new event, unless the end has been seen
+    /// behind the bytes, which does not come again.
+    fn read_one(&mut self, id: ConnectionId, now: Time) -> usize {
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return 0;
+        };
+        let buffer = &mut self.buffer[..];
+        let size = buffer.len();
+        let received = recv(&socket.descriptor, buffer, RecvFlags::DONTWAIT);
+        match received {
+            Ok((0, _)) => self.stream_ended(id, now),
+            Ok((count, _)) => {
+                let more = count == size || socket.hangup;
+                socket.listed = more;
+                if more {
+                    self.readable.push_back(id);
+                }
+                if socket.ending == Ending::Open {
+                    self.shard.handle_bytes(id, &self.buffer[..count], now);
+                    self.act(now);
+                } else {
+                    socket.discarded = socket.discarded.saturating_add(count as u32);
+                    if socket.discarded > DISCARD_MAX {
+                        self.gone(id, CloseCause::Asked, now);
+                    }
+                }
+                return count;
+            }
+            Err(Errno::AGAIN) => socket.listed = false,
+            Err(Errno::INTR) => self.readable.push_back(id),
+            Err(_) => self.gone(id, CloseCause::Failed, now),
+        }
+        0
+    }
+
+    /// The client has closed its side. It may still read, so what an ending connection has to say is
+    /// sent first.
+    fn stream_ended(&mut self, id: ConnectionId, now: Time) {
+        match self.sockets.get_mut(id) {
+            // Stays marked as listed without being so: there is nothing more to read.
+            Some(socket) if socket.ending == Ending::Flushing => socket.ending = Ending::LastBytes,
+            _ => self.gone(id, CloseCause::EndOfStream, now),
+        }
+    }
+
+    /// A write failed: the client is gone, but what it sent before may still be there.
+    pub(super) fn write_failed(&mut self, id: ConnectionId, now: Time) {
+        for _ in 0..LAST_READS {
+            let Some(socket) = self.sockets.get_mut(id) else {
+                return;
+            };
+            if socket.ending != Ending::Open || !self.shard.wants_input(id) {
+                break;
+            }
+            match recv(
+                &socket.descriptor,
+                &mut self.buffer[..],
+                RecvFlags::DONTWAIT,
+            ) {
+                Ok((count, _)) if count > 0 => {
+                    self.shard.handle_bytes(id, &self.buffer[..count], now);
+                }
+                _ => break,
+            }
+        }
+        self.gone(id, CloseCause::Failed, now);
+    }
+
+    /// The socket is of no more use.
+    pub(super) fn gone(&mut self, id: ConnectionId, cause: CloseCause, now: Time) {
+        let Some(socket) = self.sockets.remove(id) else {
+            return;
+        };
+        self.poller.forget(id, socket.blocked);
+        let cause = if socket.ending == Ending::Open {
+            cause
+        } else {
+            CloseCause::Asked
+        };
+        // A poll still holds the socket until the ring has seen `forget`: end it for the client now.
+        let _ = shutdown(&socket.descriptor, Shutdown::Both);
+        self.shard.handle_closed(id, cause, now);
+    }
+
+    /// Takes what peers have sent, the same number from each.
+    pub(super) fn take_blocks(&mut self, now: Time) -> bool {
+        let mut moved = Vec::new();
+        let mut taken = 0;
+        for position in 0..self.mesh.peers() {
+            let shard = &mut self.shard;
+            taken += self
+                .mesh
+                .take(position, TURN_BLOCKS, |from, arrival| match arrival {
+                    Arrival::Block(lane, block) => shard.handle_block(from, lane, block, now),
+                    Arrival::Socket(socket) => moved.push(socket),
+                });
+        }
+        for socket in moved {
+            self.receive_socket(*socket, now);
+        }
+        taken > 0
+    }
+
+    fn receive_socket(&mut self, moved: MovedSocket, now: Time) {
+        if let Some(id) = self.open(moved.socket, moved.address, now) {
+            self.shard.handle_bytes(id, &moved.bytes, now);
+            self.act(now);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What goes out of a shard: actions, bytes, blocks for peers.
+
+use std::io::IoSlice;
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+use rustix::net::{send, sendmsg, shutdown, SendAncillaryBuffer, SendFlags, Shutdown};
+
+use super::driven::Driven;
+use super::driver::Driver;
+use super::mesh::MovedSocket;
+use super::sockets::{Ending, Socket};
+use crate::ids::{ConnectionId, ShardId};
+use crate::shard::{Action, CloseCause};
+use crate::time::Time;
+
+/// Segments sent with one call.
+const SLICES: usize = 32;
+
+impl<S: Driven> Driver<S> {
+    /// Carries out what the shard asks for.
+    pub(super) fn act(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        while let Some(action) = self.shard.poll_action() {
+            busy = true;
+            match action {
+                Action::Close(id) => {
+                    if let Some(socket) = self.sockets.get_mut(id) {
+                        socket.ending = Ending::Flushing;
+                    }
+                    self.write(id, now);
+                }
+                Action::Abort(id) => self.gone(id, CloseCause::Asked, now),
+                Action::HandOff {
+                    connection,
+                    to,
+                    bytes,
+                } => self.hand_off(connection, to, bytes),
+                Action::Notice(notice) => super::logging::notice(&notice),
+            }
+        }
+        busy
+    }
+
+    fn hand_off(&mut self, id: ConnectionId, to: ShardId, bytes: Vec<u8>) {
+        let Some(socket) = self.sockets.remove(id) else {
+            return; // failed meanwhile
+        };
+        self.poller.forget(id, socket.blocked);
+        let Socket {
+            descriptor,
+            address,
+            ..
+        } = socket;
+        let moved = MovedSocket {
+            socket: descriptor,
+            address,
+            bytes,
+        };
+        self.mesh.hand_off(to, Box::new(moved));
+    }
+
+    /// Goes on with connections whose sockets have room again.
+    pub(super) fn write_unblocked(&mut self, now: Time) {
+        for id in std::mem::take(&mut self.writable) {
+            self.write(id, now);
+        }
+    }
+
+    pub(super) fn transmit(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        while let Some(id) = self.shard.poll_transmit() {
+            busy = true;
+            self.write(id, now);
+        }
+        busy
+    }
+
+    /// Sends what waits on a connection until none is left or the socket has no room.
+    pub(super) fn write(&mut self, id: ConnectionId, now: Time) {
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return;
+        };
+        while !socket.blocked {
+            match send_some(&self.shard, socket) {
+                Sent::Nothing => break,
+                Sent::All(count) => self.shard.handle_written(id, count, now),
+                Sent::Part(count) => {
+                    socket.blocked = true;
+                    self.poller.watch_writable(socket.descriptor.as_fd(), id);
+                    if count > 0 {
+                        self.shard.handle_written(id, count, now);
+                    }
+                }
+                Sent::Failed => {
+                    self.write_failed(id, now);
+                    return;
+                }
+            }
+        }
+        if !socket.blocked {
+            self.all_written(id, now);
+        }
+    }
+
+    /// Goes on with the end of a connection that has nothing more to say.
+    fn all_written(&mut self, id: ConnectionId, now: Time) {
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return;
+        };
+        match socket.ending {
+            Ending::Open | Ending::Lingering => {}
+            Ending::LastBytes => self.gone(id, CloseCause::Asked, now),
+            Ending::Flushing => {
+                socket.ending = Ending::Lingering;
+                let _ = shutdown(&socket.descriptor, Shutdown::Write);
+                if !socket.listed {
+                    socket.listed = true;
+                    self.readable.push_back(id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn send_blocks(&mut self) -> bool {
+        let Self { mesh, shard, .. } = self;
+        mesh.send(|to, lane| shard.poll_block(to, lane))
+    }
+}
+
+/// What one call sent.
+enum Sent {
+    Nothing,
+    All(usize),
+    /// The socket has no more room.
+    Part(usize),
+    Failed,
+}
+
+fn send_some<S: Driven>(shard: &S, socket: &Socket) -> Sent {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let count = shard.outgoing(socket.id, &mut slices);
+    let slices = &slices[..count];
+    let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+    if offered == 0 {
+        return Sent::Nothing;
+    }
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    loop {
+        let sent = match slices {
+            [one] => send(&socket.descriptor, one, flags),
+            many => {
+                let mut none = SendAncillaryBuffer::default();
+                sendmsg(&socket.descriptor, many, &mut none, flags)
+            }
+        };
+        return match sent {
+            Ok(count) if count == offered => Sent::All(count),
+            Ok(count) => Sent::Part(count),
+            Err(Errno::AGAIN) => Sent::Part(0),
+            Err(Errno::INTR) => continue,
+            Err(_) => Sent::Failed,
+        };
+    }
+}

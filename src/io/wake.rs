@@ -1,0 +1,103 @@
+//! Parked shards: how one is woken, and how all are told to stop.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
+
+use crossbeam::utils::CachePadded;
+use rustix::event::{eventfd, EventfdFlags};
+use rustix::io::Errno;
+
+use crate::ids::ShardId;
+
+struct Sleeper {
+    parked: AtomicBool,
+    eventfd: OwnedFd,
+}
+
+/// Shared by all shards and the signal thread.
+///
+/// A shard that finds nothing to do announces that it parks, looks once more at everything that
+/// could have come meanwhile, and then waits for its eventfd. Whoever gives it work afterwards sees
+/// the announcement and signals; under load nobody is parked and nobody makes a system call.
+pub(super) struct Wakes {
+    sleepers: Vec<CachePadded<Sleeper>>,
+    stopping: AtomicBool,
+    stopped: AtomicUsize,
+}
+
+impl Wakes {
+    pub(super) fn new(shards: u16) -> Result<Self, Errno> {
+        let sleeper = || {
+            // Blocking: the executor's ring reads it and must wait inside the kernel.
+            let eventfd = eventfd(0, EventfdFlags::CLOEXEC)?;
+            Ok(CachePadded::new(Sleeper {
+                parked: AtomicBool::new(false),
+                eventfd,
+            }))
+        };
+        Ok(Self {
+            sleepers: (0..shards)
+                .map(|_| sleeper())
+                .collect::<Result<_, Errno>>()?,
+            stopping: AtomicBool::new(false),
+            stopped: AtomicUsize::new(0),
+        })
+    }
+
+    pub(super) fn shards(&self) -> u16 {
+        self.sleepers.len() as u16
+    }
+
+    pub(super) fn eventfd(&self, shard: ShardId) -> BorrowedFd<'_> {
+        self.sleepers[shard.index()].eventfd.as_fd()
+    }
+
+    /// Says that `shard` is about to park. What is sent afterwards wakes it; what was sent before
+    /// is seen by a check that follows.
+    pub(super) fn announce_park(&self, shard: ShardId) {
+        let parked = &self.sleepers[shard.index()].parked;
+        parked.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    pub(super) fn announce_awake(&self, shard: ShardId) {
+        let parked = &self.sleepers[shard.index()].parked;
+        parked.store(false, Ordering::Relaxed);
+    }
+
+    /// Wakes `shard` if it is parked: call after giving it something, once per batch.
+    pub(super) fn wake(&self, shard: ShardId) {
+        // Pairs with the fence of `announce_park`: either we see the announcement or the shard's
+        // last look sees what we gave it.
+        fence(Ordering::SeqCst);
+        let sleeper = &self.sleepers[shard.index()];
+        if sleeper.parked.load(Ordering::Relaxed) && sleeper.parked.swap(false, Ordering::Relaxed) {
+            // Fails only when the counter is full, and then the reader is awake anyway.
+            let _ = rustix::io::write(&sleeper.eventfd, &1_u64.to_ne_bytes());
+        }
+    }
+
+    fn wake_all(&self) {
+        (0..self.shards()).for_each(|shard| self.wake(ShardId(shard)));
+    }
+
+    /// Asks all shards to stop.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// A shard has stopped; it goes on serving its peers until all have.
+    pub(super) fn count_stopped(&self) {
+        self.stopped.fetch_add(1, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    pub(super) fn all_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst) == self.sleepers.len()
+    }
+}
