@@ -136,16 +136,20 @@ impl Poller {
 
     /// Stops watching a connection.
     pub(super) fn forget(&mut self, id: ConnectionId, awaits_room: bool) {
-        let read = opcode::PollRemove::new(connection_data(READ, id)).build();
-        self.push(read.user_data(IGNORED));
+        self.cancel(connection_data(READ, id));
         if awaits_room {
-            let write = opcode::PollRemove::new(connection_data(WRITE, id)).build();
-            self.push(write.user_data(IGNORED));
+            self.cancel(connection_data(WRITE, id));
         }
     }
 
     pub(super) fn forget_listener(&mut self, index: u32) {
-        let entry = opcode::PollRemove::new(ACCEPT << KIND_SHIFT | u64::from(index)).build();
+        self.cancel(ACCEPT << KIND_SHIFT | u64::from(index));
+    }
+
+    /// Ends a poll. Not with POLL_REMOVE: that one fails with EALREADY, and the poll goes on and holds
+    /// its socket open, when an event for it is on its way.
+    fn cancel(&mut self, data: u64) {
+        let entry = opcode::AsyncCancel::new(data).build();
         self.push(entry.user_data(IGNORED));
     }
 

@@ -58,6 +58,8 @@ impl Broker {
         self.gone.recv_timeout(PATIENCE).unwrap()
     }
 
+    /// Call when the clients are dropped: a closing connection waits for its client, and the
+    /// stand-in, other than the real shard, without end.
     fn stop(self) {
         self.wakes.stop();
         for thread in self.threads {
@@ -170,6 +172,7 @@ fn blocks_cross_in_order_however_full_the_rings() {
         for client in &mut clients {
             assert_eq!(read(client, 4), b"done");
         }
+        drop(clients);
         broker.stop();
     }
 }
@@ -188,6 +191,8 @@ fn a_reader_that_comes_late_gets_everything() {
         .iter()
         .zip(0..)
         .all(|(byte, index)| *byte == pattern(index)));
+    drop(slow);
+    drop(other);
     broker.stop();
 }
 
@@ -208,6 +213,7 @@ fn input_waits_while_output_is_full() {
         .zip(0..)
         .all(|(byte, index)| *byte == pattern(index)));
     writer.join().unwrap();
+    drop(client);
     broker.stop();
 }
 
@@ -216,6 +222,7 @@ fn input_waits_while_output_is_full() {
 fn the_end_behind_the_last_bytes_is_seen() {
     let broker = Broker::start(1);
     let mut client = broker.open(0, b'p', 50);
+    assert_eq!(read(&mut client, 4), b"wait");
     client.write_all(b"last").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_to_end(&mut client), b"latelast");
@@ -224,6 +231,7 @@ fn the_end_behind_the_last_bytes_is_seen() {
         (gone.received, gone.cause),
         (HEADER + 4, CloseCause::EndOfStream)
     );
+    drop(client);
     broker.stop();
 }
 
@@ -232,6 +240,7 @@ fn the_end_behind_the_last_bytes_is_seen() {
 fn what_was_sent_before_a_reset_is_handled() {
     let broker = Broker::start(1);
     let mut client = broker.open(0, b'p', 100);
+    assert_eq!(read(&mut client, 4), b"wait");
     client.write_all(b"last").unwrap();
     let linger = Some(Duration::ZERO);
     rustix::net::sockopt::set_socket_linger(&client, linger).unwrap();
@@ -273,6 +282,7 @@ fn long_last_words_reach_a_client_that_has_closed_its_side() {
     broker.wakes.stop(); // closes: everything said is sent first
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_to_end(&mut client).len(), SIZE as usize - 1);
+    drop(client);
     assert_eq!(broker.gone().cause, CloseCause::Asked);
     broker.stop();
 }
@@ -297,6 +307,7 @@ fn an_abort_closes_at_once() {
     let mut client = broker.open(1, b'a', 0);
     assert!(matches!(client.read(&mut [0]), Ok(0) | Err(_)));
     assert_eq!(broker.gone().cause, CloseCause::Asked);
+    drop(client);
     broker.stop();
 }
 
@@ -305,11 +316,12 @@ fn an_abort_closes_at_once() {
 fn deadlines_wake_a_parked_shard() {
     const TEN_MINUTES_MS: u32 = 600_000;
     let broker = Broker::start(2);
-    let _far = broker.open(1, b't', TEN_MINUTES_MS);
+    let far = broker.open(1, b't', TEN_MINUTES_MS);
     for _ in 0..3 {
         let mut near = broker.open(1, b't', 20);
         assert_eq!(read(&mut near, 4), b"time");
     }
+    drop(far);
     broker.stop();
 }
 

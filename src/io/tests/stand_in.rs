@@ -1,8 +1,8 @@
 //! A shard of 200 lines in place of the real one: what the driver does is seen without MQTT.
 //!
 //! A connection begins with six bytes: its home shard, a mode and a number n. Modes: `e` echoes,
-//! `p` reads nothing for n ms and then says `late` and echoes, `w` writes n bytes, `c` answers `bye`
-//! and closes, `a` aborts, `b` sends n blocks to the next shard and says `done` when that shard has
+//! `p` says `wait`, reads nothing for n ms, then says `late` and echoes, `w` writes n bytes, `c` says
+//! `bye` and closes, `a` aborts, `b` sends n blocks to the next shard and says `done` when that shard has
 //! them all, `t` says `time` after n ms.
 
 use std::io::IoSlice;
@@ -98,6 +98,7 @@ impl StandIn {
         match header[1] {
             b'e' => {}
             b'p' => {
+                self.say(id, b"wait");
                 self.get(id).paused = true;
                 self.timers.push((at, id, "late"));
             }
@@ -189,7 +190,7 @@ impl Driven for StandIn {
             }
             self.begin(id, &header, now);
         }
-        if !rest.is_empty() {
+        if !rest.is_empty() && !self.get(id).closing {
             self.say(id, rest);
         }
     }
