@@ -1,21 +1,21 @@
 //! Which sockets are ready: one io_uring per shard beside the executor's own.
 //!
 //! Readable sockets are watched by one multishot poll each, edge by edge, so a busy connection costs
-//! no system call to watch. Writability is asked for only after a write would block. Completions
-//! signal the shard's eventfd, but only while it parks.
+//! no system call to watch. Writability is asked for only after a write would block. The shard sleeps
+//! in this ring; its eventfd, by which peers wake it, is watched like a socket.
 //!
 //! A poll holds its socket open after the descriptor is closed, until it is removed. Every request
 //! names its connection by index and generation, so that what completes late is recognised.
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-use io_uring::types::{Fd, Timespec};
-use io_uring::{cqueue, opcode, squeue, EnterFlags, IoUring};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{cqueue, opcode, squeue, IoUring};
 
 use crate::ids::ConnectionId;
-use crate::time::{Span, Time};
+use crate::time::Span;
 
 /// Entries submitted at once; more are submitted in several calls.
 const SUBMISSIONS: u32 = 1_024;
@@ -46,7 +46,6 @@ pub(super) enum Event {
     Writable(ConnectionId),
     /// Index of the listener.
     Acceptable(u32),
-    Deadline,
 }
 
 const KIND_SHIFT: u32 = 62;
@@ -54,7 +53,7 @@ const READ: u64 = 0;
 const WRITE: u64 = 1;
 const ACCEPT: u64 = 2;
 const OTHER: u64 = 3;
-const DEADLINE: u64 = OTHER << KIND_SHIFT | 1;
+const WAKE: u64 = OTHER << KIND_SHIFT | 1;
 const IGNORED: u64 = OTHER << KIND_SHIFT;
 const GENERATION_MASK: u32 = (1 << 30) - 1;
 
@@ -76,17 +75,14 @@ pub(super) fn same_generation(generation: u32, named: u32) -> bool {
 
 pub(super) struct Poller {
     ring: IoUring,
-    /// Deadline of the timeout in the ring.
-    armed: Option<Time>,
-    /// Boxed: its address is in the ring from `push` to `submit`.
-    timespec: Box<Timespec>,
+    /// Signalled by peers; owned by the mesh, which outlives the shard.
+    wake: RawFd,
     /// Requests for which the ring has no room and the kernel no time now (EBUSY).
     waiting: VecDeque<squeue::Entry>,
 }
 
 impl Poller {
-    /// Call on the thread that will use it. `wake` is signalled by completions while the shard
-    /// parks.
+    /// Call on the thread that will use it.
     pub(super) fn new(wake: BorrowedFd<'_>) -> io::Result<Self> {
         let ring = build(|builder| {
             // Linux 6.1: completions are posted when we ask for them and at no other time, so that
@@ -101,15 +97,21 @@ impl Poller {
             })
         })
         .or_else(|_| build(|_| {}))?;
-        ring.submitter().register_eventfd(wake.as_raw_fd())?;
         let mut poller = Self {
             ring,
-            armed: None,
-            timespec: Box::new(Timespec::new()),
+            wake: wake.as_raw_fd(),
             waiting: VecDeque::new(),
         };
-        poller.signal_completions(false);
+        poller.watch_wake();
         Ok(poller)
+    }
+
+    /// Every write to the eventfd is an event of its own; nobody reads it.
+    fn watch_wake(&mut self) {
+        let entry = opcode::PollAdd::new(Fd(self.wake), bits::IN)
+            .multi(true)
+            .build();
+        self.push(entry.user_data(WAKE));
     }
 
     /// Watches a socket for bytes until [`Poller::forget`] or a completion that is not `watched`.
@@ -153,24 +155,6 @@ impl Poller {
         self.push(entry.user_data(IGNORED));
     }
 
-    /// Makes sure that a completion comes at `deadline` or before.
-    pub(super) fn wake_at(&mut self, deadline: Time, now: Time) {
-        if self.armed.is_some_and(|armed| armed <= deadline) {
-            return;
-        }
-        if self.armed.is_some() {
-            let entry = opcode::TimeoutRemove::new(DEADLINE).build();
-            self.push(entry.user_data(IGNORED));
-        }
-        let Span(wait) = deadline.since(now);
-        let (seconds, nanos) = (wait / 1_000_000_000, wait % 1_000_000_000);
-        *self.timespec = Timespec::new().sec(seconds).nsec(nanos as u32);
-        let entry = opcode::Timeout::new(&*self.timespec).build();
-        self.push(entry.user_data(DEADLINE));
-        self.armed = Some(deadline);
-        self.submit(); // the kernel has copied the time when this returns
-    }
-
     /// Hands all requests to the kernel, and lets it post what it has held back.
     pub(super) fn submit(&mut self) {
         if !self.waiting.is_empty() {
@@ -192,48 +176,49 @@ impl Poller {
     /// Takes the completions there are; returns how many concern us.
     pub(super) fn reap(&mut self, mut handle: impl FnMut(Event)) -> usize {
         let mut count = 0;
-        let armed = &mut self.armed;
+        let mut wake_watched = true;
         for completion in self.ring.completion() {
             let (data, result) = (completion.user_data(), completion.result());
+            let watched = cqueue::more(completion.flags());
             // A removed poll completes too; its connection's generation tells that it is stale.
             let event = match data >> KIND_SHIFT {
                 READ => Event::Readable {
                     id: connection_of(data),
                     hangup: result < 0
                         || result as u32 & (bits::RDHUP | bits::HUP | bits::ERR) != 0,
-                    watched: cqueue::more(completion.flags()),
+                    watched,
                 },
                 WRITE => Event::Writable(connection_of(data)),
                 ACCEPT => Event::Acceptable(data as u32),
-                // A removed timeout completes too, behind the one that replaces it.
-                _ if data == DEADLINE && result != -CANCELED => {
-                    *armed = None;
-                    Event::Deadline
+                _ => {
+                    wake_watched &= data != WAKE || watched;
+                    continue;
                 }
-                _ => continue,
             };
             count += 1;
             handle(event);
         }
+        if !wake_watched {
+            self.watch_wake();
+        }
         count
     }
 
-    /// True when completions wait to be reaped. Before a shard parks this asks the kernel: newer ones
-    /// (6.13) post only some 20 at a time and do not say that there are more.
-    pub(super) fn has_completions(&mut self) -> bool {
-        let flags = EnterFlags::GETEVENTS.bits();
-        // SAFETY: submits nothing, waits for nothing and passes no argument.
-        let _ = unsafe { self.ring.submitter().enter::<()>(0, 0, flags, None) };
-        !self.ring.completion().is_empty()
-    }
-
-    /// Whether completions signal the eventfd. The flag lives in the completion ring: one store.
-    pub(super) fn signal_completions(&mut self, enabled: bool) {
-        if enabled {
-            self.ring.completion().enable_eventfd();
-        } else {
-            self.ring.completion().disable_eventfd();
+    /// Sleeps until there are completions, a peer writes to the eventfd, or the time is over.
+    pub(super) fn wait(&mut self, longest: Option<Span>) {
+        if !self.waiting.is_empty() {
+            return; // what they ask for could be what we would wait for
         }
+        let timespec = longest.map(|Span(wait)| {
+            let (seconds, nanos) = (wait / 1_000_000_000, wait % 1_000_000_000);
+            Timespec::new().sec(seconds).nsec(nanos as u32)
+        });
+        let arguments = match &timespec {
+            Some(timespec) => SubmitArgs::new().timespec(timespec),
+            None => SubmitArgs::new(),
+        };
+        // Fails when the time is over (ETIME) and when a signal came (EINTR): both end the sleep.
+        let _ = self.ring.submitter().submit_with_args(1, &arguments);
     }
 
     fn push(&mut self, entry: squeue::Entry) {
@@ -248,8 +233,7 @@ impl Poller {
     fn fill(&mut self) -> bool {
         let mut submission = self.ring.submission();
         while let Some(entry) = self.waiting.front() {
-            // SAFETY: polls name a descriptor and no memory; the time of a timeout is in
-            // `self.timespec`, which stays where it is as long as the ring.
+            // SAFETY: polls and cancellations name a descriptor or a number and no memory.
             if unsafe { submission.push(entry) }.is_err() {
                 return false;
             }
@@ -258,9 +242,6 @@ impl Poller {
         true
     }
 }
-
-/// ECANCELED: the request was removed.
-const CANCELED: i32 = rustix::io::Errno::CANCELED.raw_os_error();
 
 fn build(set_up: impl FnOnce(&mut io_uring::Builder)) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
