@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import threading
 
 import pytest
 
@@ -25,12 +26,18 @@ class Tools:
 
     def subscribe(self, count, *arguments):
         """Starts mosquitto_sub for `count` messages; returns when it has subscribed."""
-        process = subprocess.Popen([SUB, *self.to, "-d", "-C", str(count), *arguments],
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # By lines, or "Subscribed" would stay in its buffer.
+        command = ["stdbuf", "-oL", SUB, *self.to, "-d", "-C", str(count), *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.running.append(process)
-        for line in process.stdout:
-            if b"Subscribed" in line:
-                return process
+        overdue = threading.Timer(DEADLINE_S, process.kill)
+        overdue.start()
+        try:
+            for line in process.stdout:
+                if b"Subscribed" in line:
+                    return process
+        finally:
+            overdue.cancel()
         raise AssertionError("mosquitto_sub did not subscribe")
 
     def lines(self, process):
