@@ -1,1 +1,67 @@
-fn main() {}
+//! The `ringmq` program: options, start, wait.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ringmq::config::{self, Checked, Command};
+use ringmq::ids::SHARDS_MAX;
+use ringmq::io::{available_cores, run, start_logging, Startup};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code when the options or the configuration file are wrong.
+const EXIT_CONFIGURATION: u8 = 2;
+
+fn main() -> ExitCode {
+    match config::load(std::env::args_os()) {
+        Ok(Command::Run(checked)) => start(checked),
+        Ok(
+            Command::CheckOk(text)
+            | Command::Help(text)
+            | Command::Version(text)
+            | Command::Example(text),
+        ) => print(&text),
+        Err(problems) => {
+            eprintln!("{problems}");
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
+    }
+}
+
+fn start(checked: Checked) -> ExitCode {
+    start_logging(checked.log_level);
+    let mut cores = available_cores();
+    let shards = checked
+        .shards
+        .unwrap_or_else(|| cores.len().min(SHARDS_MAX) as u16);
+    if !checked.pin || usize::from(shards) > cores.len() {
+        cores.clear();
+    }
+    let bound = checked.memory_bound(shards);
+    tracing::info!("{}", bound.summary());
+    tracing::debug!("{bound}");
+    let startup = Startup {
+        listeners: checked.listeners,
+        shards,
+        cores,
+        limits: checked.limits,
+        shutdown_timeout: Duration::from_secs(checked.shutdown_timeout.as_secs()),
+    };
+    match run(&startup) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringmq: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A reader that has seen enough (`ringmq --help | head -1`) is no failure.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}

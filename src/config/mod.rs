@@ -1,1 +1,85 @@
+//! What the operator typed becomes what the shards receive.
+//!
+//! One table of options ([`options`]) says for each its name, kind, default, help and reason. It
+//! drives the command line, the file, `--help`, the shipped `ringmq.toml` and `--check-config`, so
+//! that none of them can differ. On the way from raw to checked every problem is collected: the
+//! operator sees all of them at once, each with its place.
+//!
+//! ```text
+//! command line --> cli --+--> raw --> check --> Checked
+//! file ----------> file -+                      (load reads the file: the only I/O here)
+//! ```
 
+mod check;
+mod cli;
+mod file;
+mod kind;
+mod load;
+mod memory;
+mod options;
+mod problem;
+mod raw;
+mod render;
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+pub use load::load;
+pub use memory::{MemoryBound, MemoryLine};
+pub use problem::{Place, Problem, Problems};
+
+use crate::limits::Limits;
+use crate::time::Span;
+
+/// What the command line asks for. All but `Run` are texts for stdout and a success.
+#[derive(Debug)]
+pub enum Command {
+    Run(Checked),
+    /// `--check-config` found nothing wrong: says so, with the effective values.
+    CheckOk(String),
+    Help(String),
+    Version(String),
+    /// The shipped `ringmq.toml`, rendered from the table of options.
+    Example(String),
+}
+
+/// The configuration as used: complete, in range, and consistent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Never empty, no address twice. Port 0 asks the kernel for a free one.
+    pub listeners: Vec<SocketAddr>,
+    /// Clients without credentials may connect through listeners beyond loopback.
+    pub allow_anonymous: bool,
+    /// 1 to [`crate::ids::SHARDS_MAX`]; `None`: one per core this process may use.
+    pub shards: Option<u16>,
+    /// Pin each shard to a core of its own, when there are enough.
+    pub pin: bool,
+    /// How long a stop may take before what is left is cut.
+    pub shutdown_timeout: Span,
+    pub limits: Limits,
+    pub log_level: tracing::Level,
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self {
+            listeners: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))],
+            allow_anonymous: false,
+            shards: None,
+            pin: true,
+            shutdown_timeout: Span::from_secs(5),
+            limits: Limits::default(),
+            log_level: tracing::Level::INFO,
+        }
+    }
+}
+
+impl Checked {
+    /// The most that connections, sessions, retained messages and the shards' own buffers may take
+    /// when every limit is reached at once, with this many shards.
+    #[must_use]
+    pub fn memory_bound(&self, shards: u16) -> MemoryBound {
+        MemoryBound::new(&self.limits, shards)
+    }
+}

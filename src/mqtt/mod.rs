@@ -1,12 +1,33 @@
 //! Bytes to control packets and back, MQTT 3.1, 3.1.1 and 5.0. Pure: no clock, no socket, no state
 //! beyond the bytes given. Shared with `mqload`.
+//!
+//! Receiving: [`frame::next_frame`] cuts one packet off a byte stream, [`decode::packet`] (or the
+//! fast paths [`decode::publish`] and [`decode::ack`]) takes it apart without copying. Sending:
+//! the functions of [`encode`] append to a `Vec<u8>`.
 
+pub mod decode;
+pub mod encode;
 pub mod error;
+mod filters;
+pub mod frame;
 pub mod packet;
+mod primitives;
+pub mod property;
 pub mod publication;
+mod publish_properties;
 pub mod reason;
+pub mod topic;
+mod user_properties;
 
+pub use encode::{AckKind, PublishOut};
 pub use error::DecodeError;
+pub use filters::{SubscribeFiltersIter, UnsubscribeFiltersIter};
+pub use frame::{Frame, PacketType};
 pub use packet::*;
 pub use publication::Publication;
+pub use publish_properties::SubscriptionIdentifiersIter;
 pub use reason::ReasonCode;
+pub use user_properties::UserPropertiesIter;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,16 @@
+//! Who gets a publication: the topic index, shared groups, retained messages. Pure; knows nothing of
+//! sessions' state or shards' queues.
+//!
+//! Every shard holds a replica of the index and writes only its own.
 
+mod cache;
+mod groups;
+mod index;
+mod retained;
+mod route;
+mod trie;
+
+pub use groups::{GroupKey, Member};
+pub use index::{Added, Removed, Subscription, TopicIndex};
+pub use retained::{Full, Piece, RetainedStore, WalkBudget};
+pub use route::{Grant, Route, Target};

@@ -1,1 +1,42 @@
+//! One client's state, with or without a connection. Pure; knows nothing of routing or shards.
+//!
+//! Lives on: the home shard of its client id. Written by: that shard only.
 
+mod alias;
+mod queue;
+mod received;
+mod state;
+mod window;
+
+pub use alias::{AliasInError, AliasesIn, AliasesOut, OutgoingTopic};
+pub use queue::{Queue, QueueBounds, QueueOffer};
+pub use received::Received;
+pub use state::{Session, SessionSubscription, StoredWill};
+pub use window::{AckError, Resend, Window};
+
+use std::rc::Rc;
+
+use crate::mqtt::{Publication, Qos};
+
+/// One publication on its way to one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub publication: Rc<Publication>,
+    /// The lower of the published and the granted QoS [MQTT-3.8.4-8].
+    pub qos: Qos,
+    /// RETAIN flag as this client is to see it.
+    pub retain: bool,
+    /// Subscription identifiers of the matching subscriptions; `None` when there are none.
+    pub identifiers: Option<Rc<[u32]>>,
+    /// `$share/{name}/{filter}` when it came by a shared subscription, so that it can be dispatched
+    /// again to another member.
+    pub shared: Option<Rc<str>>,
+}
+
+impl Delivery {
+    /// Subscription identifiers as a slice.
+    #[must_use]
+    pub fn identifiers(&self) -> &[u32] {
+        self.identifiers.as_deref().unwrap_or(&[])
+    }
+}

@@ -8,13 +8,59 @@
 //! [`Shard::poll_action`] until `None`, [`Shard::poll_transmit`] until `None`, and
 //! [`Shard::poll_block`] for each peer and lane while its ring has room.
 
+mod action;
+mod arena;
+mod block;
+mod connection;
+mod deliver;
+mod dispatch;
+mod end;
+mod hosted;
+mod input;
+mod message;
+mod on_ack;
+mod on_block;
+mod on_connect;
+mod on_disconnect;
+mod on_publish;
+mod on_subscribe;
+mod outgoing;
+mod peers;
+mod placement;
+mod pump;
+mod reply;
+mod stats;
+mod subscribe_barrier;
+mod timeouts;
+mod timer_wheel;
+mod walk;
+
+use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::ids::{ConnectionId, ShardId};
+pub use action::{Action, CloseCause, Notice};
+pub use block::{Block, Lane};
+pub use stats::Stats;
+
+use action::Notices;
+use arena::Arena;
+use connection::Connection;
+use deliver::Images;
+use hosted::Hosted;
+use peers::Peers;
+use placement::Placement;
+use subscribe_barrier::Barriers;
+use timeouts::TimerKey;
+use timer_wheel::TimerWheel;
+use walk::WalkQueue;
+
+use crate::ids::{ConnectionId, SessionId, ShardId};
 use crate::limits::Limits;
-use crate::time::Time;
+use crate::routing::{RetainedStore, TopicIndex};
+use crate::time::{Span, Time};
 
 /// What every shard is told at start.
 #[derive(Clone, Debug)]
@@ -25,152 +71,244 @@ pub struct ShardConfig {
     pub placement_seed: u64,
 }
 
-/// Two queues per ordered pair of shards: a flood of publications must not delay a subscription.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lane {
-    Control,
-    Data,
+/// Empty send buffers kept for connections that become busy.
+const POOL_MAX: usize = 1_024;
+/// Bytes beyond `outgoing_bytes_max` that answers to the client's own packets may take before it is
+/// no longer read.
+const ANSWER_BYTES: usize = 64 << 10;
+/// SUBACKs one connection may have waiting before it is no longer read.
+const SUBACKS_WAITING_MAX: u16 = 64;
+/// A timer-driven shard wakes at least this often while a shutdown runs.
+const SHUTDOWN_STEP: Span = Span::from_millis(50);
+
+/// Everything one core owns. Lives on: its core. Written by: its own methods only.
+pub struct Shard {
+    id: ShardId,
+    config: Arc<ShardConfig>,
+    /// State of the shard's own generator; feeds assigned client ids.
+    random: u64,
+    connections: Arena<ConnectionId, Connection>,
+    sessions: Arena<SessionId, Hosted>,
+    by_client_id: HashMap<Rc<str>, SessionId, ahash::RandomState>,
+    placement: Placement,
+    index: TopicIndex,
+    retained: RetainedStore,
+    peers: Peers,
+    barriers: Barriers,
+    walks: WalkQueue,
+    timers: TimerWheel<TimerKey>,
+    dirty: Vec<ConnectionId>,
+    actions: VecDeque<Action>,
+    notices: Notices,
+    images: Images,
+    pool: Vec<Vec<u8>>,
+    shutdown: Option<Time>,
+    stats: Stats,
 }
 
-/// What crosses from one shard to another: many messages at once. Opaque to the driver.
-#[derive(Debug)]
-pub struct Block(());
-
-/// Why a connection is gone, as seen by the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseCause {
-    /// The client closed its end.
-    EndOfStream,
-    /// The socket failed.
-    Failed,
-    /// The driver carried out a [`Action::Close`] or [`Action::Abort`].
-    Asked,
-}
-
-/// What the driver must do besides sending bytes and blocks.
-#[derive(Debug)]
-pub enum Action {
-    /// Send what is outgoing, shut the writing side, discard what still arrives until the client
-    /// closes (so that a reason code is not lost to a reset), then close and call
-    /// [`Shard::handle_closed`]. The shard follows with `Abort` when this takes too long.
-    Close(ConnectionId),
-    /// Close at once and call [`Shard::handle_closed`].
-    Abort(ConnectionId),
-    /// The session's home is another shard: stop watching the socket and move it there together with
-    /// these bytes. The id is free at once (no `handle_closed`). The driver of `to` calls
-    /// [`Shard::handle_opened`] and [`Shard::handle_bytes`] with `bytes`.
-    HandOff {
-        connection: ConnectionId,
-        to: ShardId,
-        bytes: Vec<u8>,
-    },
-    /// Something an operator should be able to see.
-    Notice(Notice),
-}
-
-/// Something refused, dropped or ended, for the log. The driver limits the rate.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    pub client_id: Option<Box<str>>,
-    pub address: Option<SocketAddr>,
-    pub text: String,
-}
-
-/// Everything one core owns.
-pub struct Shard {}
-
-#[allow(
-    unused_variables,
-    clippy::needless_pass_by_ref_mut,
-    clippy::unused_self
-)]
 impl Shard {
     /// `seed` feeds the shard's own random draws (assigned client ids).
     #[must_use]
     pub fn new(id: ShardId, config: &Arc<ShardConfig>, seed: u64, now: Time) -> Self {
-        unimplemented!()
+        let limits = &config.limits;
+        let shards = u32::from(config.shards);
+        let hash_seed = config.placement_seed ^ 0x9E37_79B9_7F4A_7C15;
+        Self {
+            id,
+            random: seed | 1,
+            connections: Arena::default(),
+            sessions: Arena::default(),
+            by_client_id: HashMap::with_hasher(ahash::RandomState::with_seeds(hash_seed, 7, 8, 9)),
+            placement: Placement::new(config.placement_seed, config.shards),
+            index: TopicIndex::new(id, hash_seed),
+            retained: RetainedStore::new(
+                share_of(limits.retained_messages_max, shards) as usize,
+                limits.retained_bytes_max / u64::from(shards),
+            ),
+            peers: Peers::new(id, config.shards),
+            barriers: Barriers::default(),
+            walks: WalkQueue::new(hash_seed),
+            timers: TimerWheel::new(now),
+            dirty: Vec::new(),
+            actions: VecDeque::new(),
+            notices: Notices::default(),
+            images: Images::default(),
+            pool: Vec::new(),
+            shutdown: None,
+            stats: Stats::default(),
+            config: Arc::clone(config),
+        }
     }
 
     /// A socket was accepted or handed over. `None`: the connection limit is reached, drop it.
     pub fn handle_opened(&mut self, address: SocketAddr, now: Time) -> Option<ConnectionId> {
-        unimplemented!()
+        let limits = &self.config.limits;
+        let max = share_of(limits.connections_max, u32::from(self.config.shards));
+        if self.connections.len() >= max as usize || self.shutdown.is_some() {
+            self.stats.connections_refused += 1;
+            self.notice(None, Some(address), now, || {
+                "connection refused: connections-max is reached".into()
+            });
+            return None;
+        }
+        self.stats.connections_opened += 1;
+        let connect_by = now + Span::from_secs(u64::from(limits.connect_timeout_s));
+        let id = self.connections.insert(Connection::new(address, now));
+        let timer = self.timers.insert(connect_by, TimerKey::Connection(id));
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.timer = Some(timer);
+        }
+        Some(id)
     }
 
     /// False while the driver should leave this connection's bytes in its socket: too much waits to
     /// be sent to it or to a peer shard, or it is closing. Ask before each read.
     #[must_use]
     pub fn wants_input(&self, connection: ConnectionId) -> bool {
-        unimplemented!()
-    }
-
-    /// Bytes arrived, in order, cut anywhere.
-    pub fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time) {
-        unimplemented!()
+        let Some(connection) = self.connections.get(connection) else {
+            return false;
+        };
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize + ANSWER_BYTES;
+        connection.phase != connection::Phase::Closing
+            && connection.outgoing.len() <= outgoing_max
+            && connection.subacks_waiting < SUBACKS_WAITING_MAX
+            && !self.holds_back(connection)
     }
 
     /// The socket took `count` bytes of what [`Shard::outgoing`] showed.
     pub fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time) {
-        unimplemented!()
+        let low_water = self.config.limits.outgoing_bytes_max as usize / 2;
+        let Some(state) = self.connections.get_mut(connection) else {
+            return;
+        };
+        state.acks_unsent = 0;
+        if let Some(buffer) = state.outgoing.advance(count) {
+            if buffer.capacity() <= outgoing::POOLED_BUFFER && self.pool.len() < POOL_MAX {
+                self.pool.push(buffer);
+            }
+        }
+        if state.outgoing.len() <= low_water {
+            if let Some(session) = state.session() {
+                self.pump(session, now);
+            }
+        }
     }
 
     /// The socket is gone; the id is free after this call.
     pub fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time) {
-        unimplemented!()
-    }
-
-    /// A block of a peer arrived. Blocks of one peer and lane arrive in order.
-    pub fn handle_block(&mut self, from: ShardId, lane: Lane, block: Block, now: Time) {
-        unimplemented!()
-    }
-
-    /// The time of [`Shard::poll_timeout`] has come.
-    pub fn handle_timeout(&mut self, now: Time) {
-        unimplemented!()
-    }
-
-    /// The broker stops: wills are published, clients told, connections closed.
-    pub fn handle_shutdown(&mut self, now: Time) {
-        unimplemented!()
+        let Some(state) = self.connections.remove(connection) else {
+            return;
+        };
+        if let Some(timer) = state.timer {
+            self.timers.cancel(timer);
+        }
+        if let Some(session) = state.session() {
+            debug_assert_ne!(
+                cause,
+                CloseCause::Asked,
+                "a live connection was not asked to close"
+            );
+            self.detach(session, end::WillFate::Publish, now);
+        }
     }
 
     /// Inputs of this turn are done: work that is batched per turn happens here.
     pub fn end_turn(&mut self, now: Time) {
-        unimplemented!()
+        self.raise_barrier();
+        self.advance_walks(now);
     }
 
     /// Next thing to do besides sending.
     pub fn poll_action(&mut self) -> Option<Action> {
-        unimplemented!()
+        self.actions.pop_front()
     }
 
     /// Next connection that has new bytes to send. The driver sends [`Shard::outgoing`] and reports
     /// with [`Shard::handle_written`]; if the socket would block it waits for room and goes on
     /// sending by itself. A connection may be named again while it is blocked.
     pub fn poll_transmit(&mut self) -> Option<ConnectionId> {
-        unimplemented!()
+        while let Some(id) = self.dirty.pop() {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.dirty = false;
+                if !connection.outgoing.is_empty() {
+                    return Some(id);
+                }
+            }
+        }
+        None
     }
 
     /// Fills `slices` with what waits to be sent on a connection, in order; returns how many.
     #[must_use]
     pub fn outgoing<'a>(&'a self, connection: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
-        unimplemented!()
+        self.connections
+            .get(connection)
+            .map_or(0, |connection| connection.outgoing.slices(slices))
     }
 
     /// Next block for a peer. Call only while the ring has room: a polled block is gone from here.
     pub fn poll_block(&mut self, to: ShardId, lane: Lane) -> Option<Block> {
-        unimplemented!()
+        self.peers.poll(to, lane)
     }
 
     /// When [`Shard::handle_timeout`] is due at the latest; a time that has passed means there is
     /// work left now, so do not park.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        unimplemented!()
+        if self.walks.has_ready() {
+            return Some(Time::ZERO);
+        }
+        self.timers.next_deadline()
     }
 
-    /// After [`Shard::handle_shutdown`]: all said and done.
+    /// Counters since start.
     #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        unimplemented!()
+    pub fn stats(&self) -> &Stats {
+        &self.stats
     }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Sessions held now, connected or not.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Retained messages whose home is this shard.
+    #[must_use]
+    pub fn retained_messages(&self) -> usize {
+        self.retained.len()
+    }
+
+    /// True while this connection must wait for peers to take what it has published.
+    fn holds_back(&self, connection: &Connection) -> bool {
+        (connection.publishes && self.peers.data_is_full()) || self.peers.control_is_full()
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// Puts a connection on the list of those to transmit.
+    fn mark_dirty(connection: &mut Connection, id: ConnectionId, dirty: &mut Vec<ConnectionId>) {
+        if !connection.dirty {
+            connection.dirty = true;
+            dirty.push(id);
+        }
+    }
+}
+
+/// This shard's share of a limit of the whole broker: its part and an eighth, because client ids do
+/// not spread evenly, and at least 16.
+fn share_of(max: u32, shards: u32) -> u32 {
+    if shards == 1 {
+        return max;
+    }
+    let part = max.div_ceil(shards);
+    part.saturating_add((part / 8).max(16)).min(max)
 }

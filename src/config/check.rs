@@ -1,0 +1,176 @@
+//! From raw to checked: every value by its kind, then how values relate.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+
+use super::kind::{Kind, Value};
+use super::options::{self, Opt, OPTIONS};
+use super::problem::{Place, Problem};
+use super::raw::{Given, Typed};
+use super::Checked;
+
+/// The checked configuration and where each of its values was given.
+pub(super) struct Outcome {
+    pub(super) checked: Checked,
+    pub(super) origins: HashMap<&'static str, Place>,
+}
+
+/// Later ones of `given` override earlier ones. When `problems` stays empty the outcome is valid.
+pub(super) fn check(given: &[Given], problems: &mut Vec<Problem>) -> Outcome {
+    let mut checked = Checked::default();
+    let mut winners: HashMap<&'static str, &Given> = HashMap::new();
+    let mut wrong: HashSet<&'static str> = HashSet::new();
+    for one in given {
+        let found = read(one);
+        if found.is_empty() {
+            if let Ok(value) = one.option.kind.read(&one.value) {
+                (one.option.set)(&mut checked, value);
+                winners.insert(one.option.name, one);
+            }
+        } else {
+            wrong.insert(one.option.name);
+            problems.extend(found);
+        }
+    }
+    let relations = Relations {
+        checked: &checked,
+        winners: &winners,
+        wrong: &wrong,
+    };
+    relations.room_for_largest_packet(problems);
+    relations.anonymous_listeners(problems);
+    let origins = winners
+        .iter()
+        .map(|(name, given)| (*name, given.place.clone()))
+        .collect();
+    Outcome { checked, origins }
+}
+
+/// What is wrong with one value by itself.
+fn read(given: &Given) -> Vec<Problem> {
+    let Opt { name, kind, .. } = given.option;
+    let judge = |place: &Place, value: &Typed| {
+        let wrong = kind.read(value).err()?;
+        let text = format!("{wrong}; allowed: {}", kind.allowed());
+        Some(Problem::new(place, *name, text))
+    };
+    let Typed::List(items) = &given.value else {
+        return judge(&given.place, &given.value).into_iter().collect();
+    };
+    if !matches!(kind, Kind::Addresses) {
+        return judge(&given.place, &given.value).into_iter().collect();
+    }
+    if items.is_empty() {
+        let text = format!("the list is empty; allowed: {}", kind.allowed());
+        return vec![Problem::new(&given.place, *name, text)];
+    }
+    let mut seen: HashSet<SocketAddr> = HashSet::new();
+    let mut problems = Vec::new();
+    for item in items {
+        problems.extend(judge(&item.place, &item.value));
+        let Ok(Value::Addresses(addresses)) = kind.read(&item.value) else {
+            continue;
+        };
+        for address in addresses {
+            // Port 0 is another free port each time.
+            if !seen.insert(address) && address.port() != 0 {
+                let text = format!("{address} is given twice; give it once");
+                problems.push(Problem::new(&item.place, *name, text));
+            }
+        }
+    }
+    problems
+}
+
+/// Rules over several options. A rule is silent while one of its options has a wrong value.
+struct Relations<'a> {
+    checked: &'a Checked,
+    winners: &'a HashMap<&'static str, &'a Given>,
+    wrong: &'a HashSet<&'static str>,
+}
+
+impl Relations<'_> {
+    /// A limit below the largest packet would accept packets only to drop them.
+    fn room_for_largest_packet(&self, problems: &mut Vec<Problem>) {
+        let limits = &self.checked.limits;
+        let rooms = [
+            ("queue-bytes-max", limits.queue_bytes_max),
+            ("outgoing-bytes-max", limits.outgoing_bytes_max.into()),
+            ("retained-bytes-max", limits.retained_bytes_max),
+        ];
+        for (name, room) in rooms {
+            let nothing_retained = name == "retained-bytes-max" && room == 0;
+            if room >= u64::from(limits.packet_size_max) || nothing_retained {
+                continue;
+            }
+            let text = format!(
+                "{name} ({}) is less than packet-size-max ({}): raise {name} or lower \
+                 packet-size-max",
+                self.shown(name),
+                self.shown("packet-size-max"),
+            );
+            self.report(&[name, "packet-size-max"], text, problems);
+        }
+    }
+
+    fn anonymous_listeners(&self, problems: &mut Vec<Problem>) {
+        if self.checked.allow_anonymous || self.wrong.contains("allow-anonymous") {
+            return;
+        }
+        let Some(given) = self.winners.get("listen") else {
+            return; // the default is loopback
+        };
+        for (index, address) in self.checked.listeners.iter().enumerate() {
+            if address.ip().to_canonical().is_loopback() {
+                continue;
+            }
+            let place = match &given.value {
+                Typed::List(items) => items.get(index).map(|item| &item.place),
+                _ => None,
+            };
+            let text = format!(
+                "{address} can be reached from other machines and clients cannot be made to \
+                 authenticate yet: listen on a loopback address (127.0.0.1 or [::1]), or set \
+                 allow-anonymous = true (--allow-anonymous) to let anybody in"
+            );
+            problems.push(Problem::new(place.unwrap_or(&given.place), "listen", text));
+        }
+    }
+
+    /// The effective value and, in words, where it is from if the operator did not give it.
+    fn shown(&self, name: &str) -> String {
+        let Some(option) = options::find(name) else {
+            return String::new();
+        };
+        let value = option.kind.write(&(option.get)(self.checked));
+        match self.winners.get(name) {
+            Some(_) => value,
+            None => format!("{value} by default"),
+        }
+    }
+
+    /// Reports at the first of `names` that was given.
+    fn report(&self, names: &[&'static str], text: String, problems: &mut Vec<Problem>) {
+        if names.iter().any(|name| self.wrong.contains(name)) {
+            return;
+        }
+        let given = names.iter().find_map(|name| self.winners.get(name));
+        if let Some(given) = given {
+            problems.push(Problem::new(&given.place, given.option.name, text));
+        }
+    }
+}
+
+/// Names of all options, in the order of the table, with value and origin.
+pub(super) fn effective(outcome: &Outcome) -> String {
+    let mut lines = String::new();
+    for option in &OPTIONS {
+        let value = option.kind.write(&(option.get)(&outcome.checked));
+        let origin = match outcome.origins.get(option.name) {
+            Some(place) => place.describe(),
+            None => "default".into(),
+        };
+        lines.push_str(&format!("{} = {value}  # {origin}\n", option.name));
+    }
+    lines
+}

@@ -1,0 +1,121 @@
+//! The file: what was given, with every mistake in it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+
+use super::cli::did_you_mean;
+use super::options;
+use super::problem::{Place, Problem};
+use super::raw::{Given, Item, Typed};
+
+/// A file's text with its name.
+struct Source<'a> {
+    name: &'a Arc<str>,
+    text: &'a str,
+}
+
+/// Reads the text of a file. Lines with a syntax error are reported and otherwise ignored.
+pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) -> Vec<Given> {
+    let source = Source { name, text };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let table = table.into_inner();
+    let first_line: HashMap<&str, usize> = table
+        .keys()
+        .map(|key| (key.get_ref().as_ref(), source.line(&key.span())))
+        .collect();
+
+    let mut broken_lines = Vec::new();
+    for error in errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        let line = source.line(&span);
+        // One mistake often makes a line senseless in several ways: the first says enough.
+        if broken_lines.contains(&line) {
+            continue;
+        }
+        broken_lines.push(line);
+        let key = text.get(span.clone()).unwrap_or_default().trim();
+        problems.push(match (error.message(), first_line.get(key)) {
+            ("duplicate key", Some(first)) => {
+                let text = format!("given twice, first in line {first}; give it once");
+                Problem::new(&source.place(&span), key, text)
+            }
+            ("duplicate key", None) => Problem::new(&source.place(&span), key, "given twice"),
+            (message, _) => {
+                let text = format!("syntax: {message}");
+                Problem::new(&source.place(&span), source.key_of_line(line), text)
+            }
+        });
+    }
+
+    let mut given = Vec::new();
+    for (key, value) in &table {
+        let name = key.get_ref().as_ref();
+        let place = source.place(&key.span());
+        if broken_lines.contains(&source.line(&key.span())) {
+            continue;
+        }
+        match (options::find(name), value.get_ref()) {
+            (Some(option), _) => given.push(Given {
+                option,
+                place,
+                value: source.typed(value),
+            }),
+            (None, DeValue::Table(_)) => {
+                let text = "no such section: the file has none, every option is `name = value`";
+                problems.push(Problem::new(&place, name, text));
+            }
+            (None, _) => {
+                let text = format!("no such option{}", did_you_mean("", name));
+                problems.push(Problem::new(&place, name, text));
+            }
+        }
+    }
+    given
+}
+
+impl Source<'_> {
+    fn line(&self, span: &Range<usize>) -> usize {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// What stands before `=`, if that is an option.
+    fn key_of_line(&self, line: usize) -> &str {
+        let text = self.text.lines().nth(line - 1).unwrap_or_default();
+        let key = text.split('=').next().unwrap_or_default().trim();
+        options::find(key).map_or("", |option| option.name)
+    }
+
+    fn place(&self, span: &Range<usize>) -> Place {
+        Place::Line(self.name.clone(), self.line(span))
+    }
+
+    fn typed(&self, value: &Spanned<DeValue<'_>>) -> Typed {
+        let as_written = || {
+            let written = self.text.get(value.span()).unwrap_or_default();
+            written.lines().next().unwrap_or_default().to_owned()
+        };
+        match value.get_ref() {
+            DeValue::String(text) => Typed::Text(text.to_string()),
+            DeValue::Integer(number) if number.radix() == 10 => {
+                Typed::Integer(number.as_str().to_owned())
+            }
+            DeValue::Boolean(on) => Typed::Boolean(*on),
+            DeValue::Array(items) => {
+                let items = items.iter().map(|item| Item {
+                    place: self.place(&item.span()),
+                    value: self.typed(item),
+                });
+                Typed::List(items.collect())
+            }
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) => {
+                Typed::Other(as_written())
+            }
+            DeValue::Table(_) => Typed::Other("a section".into()),
+        }
+    }
+}

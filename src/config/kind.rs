@@ -1,0 +1,233 @@
+//! Kinds of option: how a value is read, what is allowed, and how it is written back.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use super::raw::Typed;
+
+/// What an option takes. Ranges include both ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// A whole number; `word` stands for a value outside the range ("auto").
+    Number {
+        min: u64,
+        max: u64,
+        word: Option<&'static str>,
+    },
+    /// A number of bytes.
+    Bytes {
+        min: u64,
+        max: u64,
+    },
+    /// A span in whole seconds; `word` stands for "without end".
+    Seconds {
+        min: u64,
+        max: u64,
+        word: Option<&'static str>,
+    },
+    Boolean,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// IP addresses with ports.
+    Addresses,
+}
+
+/// A value that its kind allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// In the unit of the kind.
+    Number(u64),
+    /// The word of the kind.
+    Word,
+    Boolean(bool),
+    Choice(&'static str),
+    Addresses(Vec<SocketAddr>),
+}
+
+/// A suffix and what it multiplies by; the largest first.
+type Unit = (&'static str, u64);
+const BYTE_UNITS: [Unit; 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+const SPAN_UNITS: [Unit; 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+
+impl Kind {
+    /// Reads a value; the error says what is wrong (what is allowed is [`Kind::allowed`]).
+    pub(super) fn read(self, typed: &Typed) -> Result<Value, String> {
+        match self {
+            Self::Number { min, max, word } => self.read_number(typed, min..=max, word, &[]),
+            Self::Bytes { min, max } => self.read_number(typed, min..=max, None, &BYTE_UNITS),
+            Self::Seconds { min, max, word } => {
+                self.read_number(typed, min..=max, word, &SPAN_UNITS)
+            }
+            Self::Boolean => match typed {
+                Typed::Boolean(on) => Ok(Value::Boolean(*on)),
+                Typed::Word(text) if text == "true" => Ok(Value::Boolean(true)),
+                Typed::Word(text) if text == "false" => Ok(Value::Boolean(false)),
+                _ => Err(self.not_this(typed)),
+            },
+            Self::Choice(words) => match typed {
+                Typed::Word(text) | Typed::Text(text) => words
+                    .iter()
+                    .find(|word| **word == text)
+                    .map(|word| Value::Choice(word))
+                    .ok_or_else(|| self.not_this(typed)),
+                _ => Err(self.not_this(typed)),
+            },
+            Self::Addresses => match typed {
+                Typed::List(items) => items
+                    .iter()
+                    .map(|item| self.read_address(&item.value))
+                    .collect::<Result<_, _>>()
+                    .map(Value::Addresses),
+                one => self
+                    .read_address(one)
+                    .map(|address| Value::Addresses(vec![address])),
+            },
+        }
+    }
+
+    fn read_number(
+        self,
+        typed: &Typed,
+        range: RangeInclusive<u64>,
+        word: Option<&str>,
+        units: &[Unit],
+    ) -> Result<Value, String> {
+        let number = match typed {
+            Typed::Word(text) | Typed::Text(text) if Some(text.as_str()) == word => {
+                return Ok(Value::Word);
+            }
+            Typed::Word(text) | Typed::Integer(text) => parse_amount(text, units),
+            // In the file a number without unit is not quoted.
+            Typed::Text(text) if !units.is_empty() => parse_amount(text, units),
+            _ => None,
+        };
+        match number {
+            None => Err(self.not_this(typed)),
+            Some(number) if number < i128::from(*range.start()) => {
+                Err(format!("{} is too small", typed.shown()))
+            }
+            Some(number) if number > i128::from(*range.end()) => {
+                Err(format!("{} is too large", typed.shown()))
+            }
+            Some(number) => Ok(Value::Number(number as u64)), // inside a range of u64
+        }
+    }
+
+    fn read_address(self, typed: &Typed) -> Result<SocketAddr, String> {
+        let (Typed::Word(text) | Typed::Text(text)) = typed else {
+            return Err(self.not_this(typed));
+        };
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        match text.parse::<IpAddr>() {
+            Ok(ip) => Err(format!(
+                "\"{ip}\" has no port (did you mean \"{}\"?)",
+                SocketAddr::from((ip, 1883))
+            )),
+            Err(_) => Err(format!(
+                "{} (names are not looked up)",
+                self.not_this(typed)
+            )),
+        }
+    }
+
+    fn not_this(self, typed: &Typed) -> String {
+        let noun = match self {
+            Self::Number { .. } => "a whole number",
+            Self::Bytes { .. } => "a number of bytes",
+            Self::Seconds { .. } => "a span of time",
+            Self::Boolean => "true or false",
+            Self::Choice(_) => "one of the words",
+            Self::Addresses => "an IP address with a port",
+        };
+        format!("{} is not {noun}", typed.shown())
+    }
+
+    /// What may be given, for messages, help and the example file.
+    pub(super) fn allowed(self) -> String {
+        let or_word = |word: Option<&str>| match word {
+            Some(word) => format!(", or \"{word}\""),
+            None => String::new(),
+        };
+        match self {
+            Self::Number { min, max, word } => format!("{min} to {max}{}", or_word(word)),
+            Self::Bytes { min, max } => {
+                format!("{min} to {max} bytes; KiB, MiB and GiB are understood")
+            }
+            Self::Seconds { min, max, word } => format!(
+                "{min} to {max} seconds{}; s, m, h and d are understood",
+                or_word(word)
+            ),
+            Self::Boolean => "true or false".into(),
+            Self::Choice(words) => quoted(words),
+            Self::Addresses => {
+                "IP addresses with a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\"".into()
+            }
+        }
+    }
+
+    /// What the help shows in place of the value.
+    pub(super) fn placeholder(self) -> &'static str {
+        match self {
+            Self::Number { .. } => "NUMBER",
+            Self::Bytes { .. } => "BYTES",
+            Self::Seconds { .. } => "SPAN",
+            Self::Boolean => "true|false",
+            Self::Choice(_) => "WORD",
+            Self::Addresses => "ADDRESS:PORT",
+        }
+    }
+
+    /// The value in the syntax of the file; what the kind reads back as the same value.
+    pub(super) fn write(self, value: &Value) -> String {
+        match (self, value) {
+            (Self::Bytes { .. }, Value::Number(number)) => write_amount(*number, &BYTE_UNITS),
+            (Self::Seconds { .. }, Value::Number(number)) => write_amount(*number, &SPAN_UNITS),
+            (_, Value::Number(number)) => number.to_string(),
+            (Self::Number { word, .. } | Self::Seconds { word, .. }, Value::Word) => {
+                format!("\"{}\"", word.unwrap_or_default())
+            }
+            (_, Value::Word) => String::new(), // the other kinds have no word
+            (_, Value::Boolean(on)) => on.to_string(),
+            (_, Value::Choice(word)) => format!("\"{word}\""),
+            (_, Value::Addresses(addresses)) => {
+                format!("[{}]", quoted(addresses))
+            }
+        }
+    }
+}
+
+/// Digits, `_` between them, maybe a sign before and a unit after; saturates far outside any range.
+fn parse_amount(text: &str, units: &[Unit]) -> Option<i128> {
+    let suffixed = units.iter().find_map(|(suffix, factor)| {
+        let digits = text.strip_suffix(suffix)?;
+        Some((digits.trim_end(), *factor))
+    });
+    let (digits, factor) = suffixed.unwrap_or((text, 1));
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, digits),
+    };
+    if !digits.starts_with(|c: char| c.is_ascii_digit())
+        || !digits.chars().all(|c| c.is_ascii_digit() || c == '_')
+    {
+        return None;
+    }
+    let number = digits.replace('_', "").parse().unwrap_or(i128::MAX);
+    Some(number.saturating_mul(sign * i128::from(factor)))
+}
+
+/// With the largest unit that leaves a whole number.
+fn write_amount(number: u64, units: &[Unit]) -> String {
+    match units.iter().find(|(_, factor)| number % factor == 0) {
+        Some((suffix, factor)) if number > 0 => format!("\"{}{suffix}\"", number / factor),
+        _ => number.to_string(),
+    }
+}
+
+fn quoted(words: &[impl Display]) -> String {
+    let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    quoted.join(", ")
+}

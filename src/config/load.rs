@@ -1,0 +1,76 @@
+//! Reads the file and joins everything: the only input and output of the configuration.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+
+use super::check::{check, effective};
+use super::cli::{self, CommandLine, Parsed};
+use super::problem::{Place, Problem, Problems};
+use super::{file, render, Command};
+
+/// The example file is 10 KB; a thousand times that is some other file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What the arguments (the program's name first) and the file they name ask for.
+///
+/// # Errors
+/// Everything that is wrong with both, in the order of writing.
+pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problems> {
+    let mut problems = Vec::new();
+    let line = match cli::parse(args, &mut problems) {
+        Parsed::Options(line) => line,
+        Parsed::Help(text) => return Ok(Command::Help(text)),
+        Parsed::Version(text) => return Ok(Command::Version(text)),
+    };
+    let CommandLine {
+        config,
+        check_config,
+        example,
+        given: from_line,
+    } = line;
+    let mut given = Vec::new();
+    if let Some(path) = config {
+        let name: Arc<str> = path.to_string_lossy().into();
+        match read(&path) {
+            Ok(text) => given = file::parse(&name, &text, &mut problems),
+            Err(text) => problems.push(Problem::new(&Place::File(name), "", text)),
+        }
+    }
+    given.extend(from_line);
+    let outcome = check(&given, &mut problems);
+    if !problems.is_empty() {
+        return Err(Problems::new(problems));
+    }
+    Ok(if example {
+        Command::Example(render::example())
+    } else if check_config {
+        let bound = outcome
+            .checked
+            .memory_bound(outcome.checked.shards.unwrap_or(1));
+        Command::CheckOk(format!(
+            "configuration ok\n\n{}\n{bound}",
+            effective(&outcome)
+        ))
+    } else {
+        Command::Run(outcome.checked)
+    })
+}
+
+fn read(path: &OsStr) -> Result<String, String> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    let file = File::open(path).map_err(cannot)?;
+    let mut bytes = Vec::new();
+    let taken = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    if taken.map_err(cannot)? as u64 > FILE_BYTES_MAX {
+        return Err(format!(
+            "is larger than {FILE_BYTES_MAX} bytes: not a configuration file"
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
+        format!("line {line} is not UTF-8 text")
+    })
+}

@@ -1,0 +1,491 @@
+//! The table of options: the only place that knows what can be set, how it is called, what it may
+//! be and why it is as it is. Defaults live in [`Checked::default`] and `Limits::default`.
+
+use super::kind::{Kind, Value};
+use super::Checked;
+use crate::ids::SHARDS_MAX;
+use crate::limits::QueuePolicy;
+use crate::time::Span;
+
+/// One option, on the command line (`--name`) and in the file (`name = ...`).
+#[derive(Debug)]
+pub(super) struct Opt {
+    pub(super) name: &'static str,
+    pub(super) group: &'static str,
+    pub(super) kind: Kind,
+    /// One line, without a full stop.
+    pub(super) help: &'static str,
+    /// What follows from it, for whoever thinks about changing it.
+    pub(super) reason: &'static str,
+    pub(super) get: fn(&Checked) -> Value,
+    /// Takes only values that `kind` has allowed.
+    pub(super) set: fn(&mut Checked, Value),
+}
+
+/// The option of this name.
+pub(super) fn find(name: &str) -> Option<&'static Opt> {
+    OPTIONS.iter().find(|option| option.name == name)
+}
+
+impl Opt {
+    /// The value when nobody sets it, in the syntax of the file.
+    pub(super) fn default_text(&self) -> String {
+        self.kind.write(&(self.get)(&Checked::default()))
+    }
+}
+
+impl Value {
+    /// As the number type of a field. Ranges of the table fit their fields (checked by a test).
+    fn number<T: TryFrom<u64>>(self) -> T {
+        match self {
+            Self::Number(number) => T::try_from(number).ok(),
+            _ => None,
+        }
+        .expect("the kind of the option allows numbers of its field only")
+    }
+
+    fn boolean(&self) -> bool {
+        *self == Self::Boolean(true)
+    }
+
+    fn choice(&self) -> &'static str {
+        match self {
+            Self::Choice(word) => word,
+            _ => "",
+        }
+    }
+}
+
+/// `get` and `set` of a number field: `limits.packet_size_max`.
+macro_rules! number {
+    ($($field:ident).+) => {
+        Access(
+            |checked| Value::Number(checked.$($field).+.into()),
+            |checked, value| checked.$($field).+ = value.number(),
+        )
+    };
+}
+
+struct Access(fn(&Checked) -> Value, fn(&mut Checked, Value));
+
+const fn opt(
+    (group, name): (&'static str, &'static str),
+    kind: Kind,
+    Access(get, set): Access,
+    (help, reason): (&'static str, &'static str),
+) -> Opt {
+    Opt {
+        name,
+        group,
+        kind,
+        help,
+        reason,
+        get,
+        set,
+    }
+}
+
+const fn count(min: u64, max: u64) -> Kind {
+    Kind::Number {
+        min,
+        max,
+        word: None,
+    }
+}
+
+const LISTENERS: &str = "Listeners";
+const SHARDS: &str = "Shards";
+const SESSIONS: &str = "Sessions";
+const LIMITS: &str = "Limits";
+const LOGGING: &str = "Logging";
+
+const U16: u64 = u16::MAX as u64;
+const U32: u64 = u32::MAX as u64;
+
+/// The largest MQTT packet: a fixed header of 5 bytes and 268,435,455 bytes after it.
+const PACKET_SIZE_LARGEST: u64 = 5 + 268_435_455;
+/// More than any machine has; keeps sums far from the ends of their types.
+const MEMORY_LARGEST: u64 = 1 << 50;
+/// Session Expiry Interval that means "never" [MQTT-5.0, 3.1.2.11.2].
+const EXPIRY_NEVER_S: u32 = u32::MAX;
+
+/// In the order of the help and of the example file.
+pub(super) static OPTIONS: [Opt; 26] = [
+    opt(
+        (LISTENERS, "listen"),
+        Kind::Addresses,
+        Access(
+            |checked| Value::Addresses(checked.listeners.clone()),
+            |checked, value| {
+                if let Value::Addresses(addresses) = value {
+                    checked.listeners = addresses;
+                }
+            },
+        ),
+        (
+            "Address and port to listen on; may be given more than once",
+            "Several addresses are a list in the file and repeated options on the command line. \
+             \"0.0.0.0:1883\" and \"[::]:1883\" are all addresses of the machine; port 0 lets the \
+             kernel choose. Anything but loopback needs allow-anonymous, because clients cannot be \
+             made to authenticate yet.",
+        ),
+    ),
+    opt(
+        (LISTENERS, "allow-anonymous"),
+        Kind::Boolean,
+        Access(
+            |checked| Value::Boolean(checked.allow_anonymous),
+            |checked, value| checked.allow_anonymous = value.boolean(),
+        ),
+        (
+            "Let anybody who reaches a listener connect, not only this machine",
+            "A broker that answers the network without asking who is there must have been meant. \
+             Loopback listeners take anonymous clients in any case.",
+        ),
+    ),
+    opt(
+        (SHARDS, "shards"),
+        Kind::Number {
+            min: 1,
+            max: SHARDS_MAX as u64,
+            word: Some("auto"),
+        },
+        Access(
+            |checked| match checked.shards {
+                Some(shards) => Value::Number(shards.into()),
+                None => Value::Word,
+            },
+            |checked, value| {
+                checked.shards = match value {
+                    Value::Word => None,
+                    number => Some(number.number()),
+                }
+            },
+        ),
+        (
+            "Shards, each with a thread, a ring and its own clients",
+            "\"auto\" is one per core this process may use, which is right unless the machine has \
+             other work: then leave it some cores.",
+        ),
+    ),
+    opt(
+        (SHARDS, "pin-shards"),
+        Kind::Choice(&["auto", "off"]),
+        Access(
+            |checked| Value::Choice(if checked.pin { "auto" } else { "off" }),
+            |checked, value| checked.pin = value.choice() == "auto",
+        ),
+        (
+            "Keep each shard on a core of its own",
+            "\"auto\" pins when there is a core for every shard. \"off\" leaves the choice to the \
+             kernel: better beside other busy programs on the same cores.",
+        ),
+    ),
+    opt(
+        (SHARDS, "shutdown-timeout"),
+        Kind::Seconds {
+            min: 0,
+            max: 5,
+            word: None,
+        },
+        Access(
+            |checked| Value::Number(checked.shutdown_timeout.as_secs()),
+            |checked, value| checked.shutdown_timeout = Span::from_secs(value.number()),
+        ),
+        (
+            "Time for wills and farewells when the broker stops",
+            "It ends sooner when all is said. Clients that do not read their farewell by then are \
+             cut off.",
+        ),
+    ),
+    opt(
+        (SESSIONS, "session-expiry-max"),
+        Kind::Seconds {
+            min: 0,
+            max: U32 - 1,
+            word: Some("none"),
+        },
+        Access(
+            |checked| match checked.limits.session_expiry_max_s {
+                EXPIRY_NEVER_S => Value::Word,
+                seconds => Value::Number(seconds.into()),
+            },
+            |checked, value| {
+                checked.limits.session_expiry_max_s = match value {
+                    Value::Word => EXPIRY_NEVER_S,
+                    number => number.number(),
+                }
+            },
+        ),
+        (
+            "Longest time a session is kept for a client that is away",
+            "A 5.0 client asking for more is told this value; a 3.1 or 3.1.1 client without clean \
+             session is kept this long. 0 ends every session with its connection, \"none\" lets \
+             clients keep a session for ever: their queues then stay, too.",
+        ),
+    ),
+    opt(
+        (SESSIONS, "keep-alive-max"),
+        Kind::Seconds {
+            min: 1,
+            max: U16,
+            word: Some("none"),
+        },
+        Access(
+            |checked| match checked.limits.keep_alive_max_s {
+                Some(seconds) => Value::Number(seconds.into()),
+                None => Value::Word,
+            },
+            |checked, value| {
+                checked.limits.keep_alive_max_s = match value {
+                    Value::Word => None,
+                    number => Some(number.number()),
+                }
+            },
+        ),
+        (
+            "Longest keep alive",
+            "A client asking for more, or for no keep alive at all, is timed by this value (a 5.0 \
+             client is told). \"none\" leaves each client its own value, so that one without keep \
+             alive is never timed out.",
+        ),
+    ),
+    opt(
+        (SESSIONS, "subscriptions-max"),
+        count(1, U32),
+        number!(limits.subscriptions_max),
+        (
+            "Subscriptions of one session",
+            "One more is refused with 0x97 (Quota exceeded). Every shard holds every subscription.",
+        ),
+    ),
+    opt(
+        (SESSIONS, "outgoing-window-max"),
+        count(1, U16),
+        number!(limits.outgoing_window_max),
+        (
+            "QoS 1 and 2 messages in flight to one client",
+            "Never above the Receive Maximum the client announces. More hides a long round trip, \
+             less leaves more to the queue, where messages can still expire or be dropped.",
+        ),
+    ),
+    opt(
+        (SESSIONS, "receive-maximum"),
+        count(1, U16),
+        number!(limits.receive_maximum),
+        (
+            "QoS 1 and 2 messages a client may have in flight to the broker",
+            "Announced to 5.0 clients as Receive Maximum. A client that goes beyond it is \
+             disconnected with 0x93 [MQTT-3.3.4-9].",
+        ),
+    ),
+    opt(
+        (SESSIONS, "queue-messages-max"),
+        count(1, U32),
+        number!(limits.queue_messages_max),
+        (
+            "Messages waiting for one client",
+            "What happens to one more is queue-policy.",
+        ),
+    ),
+    opt(
+        (SESSIONS, "queue-bytes-max"),
+        Kind::Bytes {
+            min: 256,
+            max: MEMORY_LARGEST,
+        },
+        number!(limits.queue_bytes_max),
+        (
+            "Bytes waiting for one client or in flight to it",
+            "At least packet-size-max, or the largest messages could never wait. What happens to \
+             more is queue-policy.",
+        ),
+    ),
+    opt(
+        (SESSIONS, "queue-policy"),
+        Kind::Choice(&["drop-oldest", "drop-newest", "disconnect"]),
+        Access(
+            |checked| {
+                Value::Choice(match checked.limits.queue_policy {
+                    QueuePolicy::DropOldest => "drop-oldest",
+                    QueuePolicy::DropNewest => "drop-newest",
+                    QueuePolicy::Disconnect => "disconnect",
+                })
+            },
+            |checked, value| {
+                checked.limits.queue_policy = match value.choice() {
+                    "drop-newest" => QueuePolicy::DropNewest,
+                    "disconnect" => QueuePolicy::Disconnect,
+                    _ => QueuePolicy::DropOldest,
+                }
+            },
+        ),
+        (
+            "What a full queue does with one more QoS 1 or 2 message",
+            "\"drop-oldest\" makes room: a client that returns sees the latest state. \
+             \"drop-newest\" keeps what was there. \"disconnect\" ends the connection with 0x97 and \
+             keeps the session; while the client is away the new message is dropped.",
+        ),
+    ),
+    opt(
+        (SESSIONS, "queue-qos0"),
+        Kind::Boolean,
+        Access(
+            |checked| Value::Boolean(checked.limits.queue_qos0),
+            |checked, value| checked.limits.queue_qos0 = value.boolean(),
+        ),
+        (
+            "Queue QoS 0 messages, too, for clients that are away",
+            "MQTT leaves it open. Off: a sensor's stream does not fill the queue of somebody who \
+             is away.",
+        ),
+    ),
+    opt(
+        (LIMITS, "packet-size-max"),
+        Kind::Bytes {
+            min: 256,
+            max: PACKET_SIZE_LARGEST,
+        },
+        number!(limits.packet_size_max),
+        (
+            "Largest packet accepted, header included",
+            "A larger one ends the connection with 0x95 before its bytes are read. Announced to \
+             5.0 clients as Maximum Packet Size. queue-bytes-max, outgoing-bytes-max and \
+             retained-bytes-max must be at least as large.",
+        ),
+    ),
+    opt(
+        (LIMITS, "connect-timeout"),
+        Kind::Seconds {
+            min: 1,
+            max: U16,
+            word: None,
+        },
+        number!(limits.connect_timeout_s),
+        (
+            "Time for a new connection to send its CONNECT",
+            "Closes what connects and stays silent before it has said who it is.",
+        ),
+    ),
+    opt(
+        (LIMITS, "connections-max"),
+        count(1, U32),
+        number!(limits.connections_max),
+        (
+            "Network connections of the whole broker",
+            "One more is closed at once. The open-file limit of the process must leave room for \
+             them.",
+        ),
+    ),
+    opt(
+        (LIMITS, "sessions-max"),
+        count(1, U32),
+        number!(limits.sessions_max),
+        (
+            "Sessions of the whole broker, connected or not",
+            "A client that would need one more is refused with 0x97 (3.1.1: server unavailable). \
+             Below connections-max, it is the limit that counts.",
+        ),
+    ),
+    opt(
+        (LIMITS, "client-id-bytes-max"),
+        count(23, U16),
+        number!(limits.client_id_bytes_max),
+        (
+            "Longest client identifier, in bytes",
+            "Longer ones are refused with 0x85. 23 bytes must be accepted [MQTT-3.1.3-5].",
+        ),
+    ),
+    opt(
+        (LIMITS, "topic-levels-max"),
+        count(1, U16),
+        number!(limits.topic_levels_max),
+        (
+            "Levels of a topic name or topic filter",
+            "Deeper topics are refused: each level is a step of every match.",
+        ),
+    ),
+    opt(
+        (LIMITS, "topic-alias-maximum"),
+        count(0, U16),
+        number!(limits.topic_alias_maximum),
+        (
+            "Topic aliases a 5.0 client may use towards the broker",
+            "Each keeps a topic name per connection. 0 allows none.",
+        ),
+    ),
+    opt(
+        (LIMITS, "topic-alias-outgoing-max"),
+        count(0, U16),
+        number!(limits.topic_alias_outgoing_max),
+        (
+            "Topic aliases the broker uses towards a 5.0 client",
+            "Never more than the client announces. Each keeps a topic name per connection. 0 uses \
+             none.",
+        ),
+    ),
+    opt(
+        (LIMITS, "retained-messages-max"),
+        count(0, U32),
+        number!(limits.retained_messages_max),
+        (
+            "Retained messages of the whole broker",
+            "One more is delivered but not kept. 0 keeps none.",
+        ),
+    ),
+    opt(
+        (LIMITS, "retained-bytes-max"),
+        Kind::Bytes {
+            min: 0,
+            max: MEMORY_LARGEST,
+        },
+        number!(limits.retained_bytes_max),
+        (
+            "Bytes of retained messages of the whole broker",
+            "At least packet-size-max, or the largest messages could never be kept; 0 keeps none.",
+        ),
+    ),
+    opt(
+        (LIMITS, "outgoing-bytes-max"),
+        Kind::Bytes {
+            min: 256,
+            max: U32,
+        },
+        number!(limits.outgoing_bytes_max),
+        (
+            "Bytes waiting to be sent on one connection",
+            "Above it QoS 0 messages for this client are dropped, QoS 1 and 2 messages stay in its \
+             queue, and nothing more is read from it. At least packet-size-max, or the largest \
+             packets could never be sent.",
+        ),
+    ),
+    opt(
+        (LOGGING, "log-level"),
+        Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        Access(
+            |checked| {
+                Value::Choice(match checked.log_level {
+                    tracing::Level::ERROR => "error",
+                    tracing::Level::WARN => "warn",
+                    tracing::Level::INFO => "info",
+                    tracing::Level::DEBUG => "debug",
+                    tracing::Level::TRACE => "trace",
+                })
+            },
+            |checked, value| {
+                checked.log_level = match value.choice() {
+                    "error" => tracing::Level::ERROR,
+                    "warn" => tracing::Level::WARN,
+                    "debug" => tracing::Level::DEBUG,
+                    "trace" => tracing::Level::TRACE,
+                    _ => tracing::Level::INFO,
+                }
+            },
+        ),
+        (
+            "Least important log line written to stderr",
+            "\"info\" tells of start, stop and what was refused or dropped; \"debug\" adds every \
+             connection; \"trace\" is for looking for a fault.",
+        ),
+    ),
+];

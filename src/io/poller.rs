@@ -1,0 +1,220 @@
+//! Which sockets are ready: one io_uring per shard beside the executor's own.
+//!
+//! Readable sockets are watched by one multishot poll each, edge by edge, so a busy connection costs
+//! no system call to watch. Writability is asked for only after a write would block. Completions
+//! signal the shard's eventfd, but only while it parks.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use io_uring::types::{Fd, Timespec};
+use io_uring::{cqueue, opcode, squeue, IoUring};
+
+use crate::ids::ConnectionId;
+use crate::time::{Span, Time};
+
+/// Entries submitted at once; more are submitted in several calls.
+const SUBMISSIONS: u32 = 1_024;
+/// Completions held before the kernel keeps a list of its own.
+const COMPLETIONS: u32 = 8_192;
+
+const POLL_IN: u32 = libc_poll::IN | libc_poll::RDHUP;
+
+/// Event bits of `poll(2)` and `epoll_ctl(2)`, part of the kernel's interface.
+mod libc_poll {
+    pub(super) const IN: u32 = 0x001;
+    pub(super) const OUT: u32 = 0x004;
+    pub(super) const RDHUP: u32 = 0x2000;
+    /// Only one of several waiters is woken.
+    pub(super) const EXCLUSIVE: u32 = 1 << 28;
+}
+
+/// What a completion is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Readable(ConnectionId),
+    Writable(ConnectionId),
+    /// Index of the listener.
+    Acceptable(u32),
+    Deadline,
+}
+
+const KIND_SHIFT: u32 = 62;
+const READ: u64 = 0;
+const WRITE: u64 = 1;
+const ACCEPT: u64 = 2;
+const OTHER: u64 = 3;
+const DEADLINE: u64 = OTHER << KIND_SHIFT | 1;
+const IGNORED: u64 = OTHER << KIND_SHIFT;
+const GENERATION_MASK: u32 = (1 << 30) - 1;
+
+fn connection_data(kind: u64, id: ConnectionId) -> u64 {
+    kind << KIND_SHIFT | u64::from(id.generation & GENERATION_MASK) << 32 | u64::from(id.index)
+}
+
+/// True when `generation` is the one that a completion's 30 bits name.
+pub(super) fn same_generation(generation: u32, named: u32) -> bool {
+    generation & GENERATION_MASK == named
+}
+
+pub(super) struct Poller {
+    ring: IoUring,
+    /// Deadline of the timeout in the ring.
+    armed: Option<Time>,
+    timespec: Box<Timespec>,
+}
+
+impl Poller {
+    /// `wake` is signalled by completions while the shard parks.
+    pub(super) fn new(wake: BorrowedFd<'_>) -> io::Result<Self> {
+        let build = |coop: bool| {
+            let mut builder = IoUring::builder();
+            builder.setup_cqsize(COMPLETIONS);
+            if coop {
+                // Linux 5.19: completions wait for our next system call instead of interrupting.
+                builder.setup_coop_taskrun().setup_taskrun_flag();
+            }
+            builder.build(SUBMISSIONS)
+        };
+        let ring = build(true).or_else(|_| build(false))?;
+        ring.submitter().register_eventfd(wake.as_raw_fd())?;
+        let mut poller = Self {
+            ring,
+            armed: None,
+            timespec: Box::new(Timespec::new()),
+        };
+        poller.signal_completions(false);
+        Ok(poller)
+    }
+
+    /// Watches a socket for bytes until [`Poller::forget`] or a completion without more to follow.
+    pub(super) fn watch_readable(&mut self, socket: BorrowedFd<'_>, id: ConnectionId) {
+        let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), POLL_IN)
+            .multi(true)
+            .build();
+        self.push(entry.user_data(connection_data(READ, id)));
+    }
+
+    /// Asks once for room to write.
+    pub(super) fn watch_writable(&mut self, socket: BorrowedFd<'_>, id: ConnectionId) {
+        let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), libc_poll::OUT).build();
+        self.push(entry.user_data(connection_data(WRITE, id)));
+    }
+
+    /// Asks once for a connection to accept; of several shards asking one is told.
+    pub(super) fn watch_acceptable(&mut self, listener: BorrowedFd<'_>, index: u32) {
+        let events = libc_poll::IN | libc_poll::EXCLUSIVE;
+        let entry = opcode::PollAdd::new(Fd(listener.as_raw_fd()), events).build();
+        self.push(entry.user_data(ACCEPT << KIND_SHIFT | u64::from(index)));
+    }
+
+    /// Stops watching a connection: a poll holds its socket open.
+    pub(super) fn forget(&mut self, id: ConnectionId, awaits_room: bool) {
+        let read = opcode::PollRemove::new(connection_data(READ, id)).build();
+        self.push(read.user_data(IGNORED));
+        if awaits_room {
+            let write = opcode::PollRemove::new(connection_data(WRITE, id)).build();
+            self.push(write.user_data(IGNORED));
+        }
+    }
+
+    pub(super) fn forget_listener(&mut self, index: u32) {
+        let entry = opcode::PollRemove::new(ACCEPT << KIND_SHIFT | u64::from(index)).build();
+        self.push(entry.user_data(IGNORED));
+    }
+
+    /// Makes sure that a completion comes at `deadline` or before.
+    pub(super) fn wake_at(&mut self, deadline: Time, now: Time) {
+        if self.armed.is_some_and(|armed| armed <= deadline) {
+            return;
+        }
+        if self.armed.is_some() {
+            let entry = opcode::TimeoutRemove::new(DEADLINE).build();
+            self.push(entry.user_data(IGNORED));
+            self.submit();
+        }
+        let Span(wait) = deadline.since(now);
+        let (seconds, nanos) = (wait / 1_000_000_000, wait % 1_000_000_000);
+        *self.timespec = Timespec::new().sec(seconds).nsec(nanos as u32);
+        let entry = opcode::Timeout::new(&*self.timespec).build();
+        self.push(entry.user_data(DEADLINE));
+        self.submit(); // the kernel has copied the time when this returns
+        self.armed = Some(deadline);
+    }
+
+    /// Hands all requests to the kernel, and lets it post what it has held back.
+    pub(super) fn submit(&mut self) {
+        let (pending, held_back) = {
+            let submission = self.ring.submission();
+            (
+                submission.len(),
+                submission.taskrun() || submission.cq_overflow(),
+            )
+        };
+        if pending > 0 || held_back {
+            // EBUSY and EINTR leave the entries in place for the next turn.
+            let _ = self.ring.submit();
+        }
+    }
+
+    /// Takes the completions there are. The flag tells whether the watch goes on by itself.
+    pub(super) fn reap(&mut self, mut handle: impl FnMut(Event, bool)) -> usize {
+        let mut count = 0;
+        let armed = &mut self.armed;
+        for completion in self.ring.completion() {
+            let data = completion.user_data();
+            let goes_on = cqueue::more(completion.flags());
+            // A removed poll completes too; its connection's generation tells it is stale.
+            let event = match data >> KIND_SHIFT {
+                READ => Event::Readable(connection_of(data)),
+                WRITE => Event::Writable(connection_of(data)),
+                ACCEPT => Event::Acceptable(data as u32),
+                _ if data == DEADLINE => {
+                    *armed = None;
+                    Event::Deadline
+                }
+                _ => continue,
+            };
+            count += 1;
+            handle(event, goes_on);
+        }
+        count
+    }
+
+    /// True when completions wait to be reaped or posted.
+    pub(super) fn has_completions(&mut self) -> bool {
+        let held_back = {
+            let submission = self.ring.submission();
+            submission.taskrun() || submission.cq_overflow()
+        };
+        held_back || !self.ring.completion().is_empty()
+    }
+
+    /// Whether completions signal the eventfd.
+    pub(super) fn signal_completions(&mut self, enabled: bool) {
+        // The flag lives in the completion ring; both directions are one store.
+        if enabled {
+            self.ring.completion().enable_eventfd();
+        } else {
+            self.ring.completion().disable_eventfd();
+        }
+    }
+
+    fn push(&mut self, entry: squeue::Entry) {
+        loop {
+            // SAFETY: polls name a descriptor and no memory; the time of a timeout lives in
+            // `self.timespec` until it is submitted, before which nothing changes it.
+            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+                return;
+            }
+            let _ = self.ring.submit();
+        }
+    }
+}
+
+fn connection_of(data: u64) -> ConnectionId {
+    ConnectionId {
+        index: data as u32,
+        generation: (data >> 32) as u32 & GENERATION_MASK,
+    }
+}

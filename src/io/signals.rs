@@ -1,0 +1,43 @@
+//! SIGTERM and SIGINT: the first stops the broker in order, the second at once.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::mesh::Mesh;
+
+/// Exit code of a process ended by a signal is 128 and the signal.
+const SIGNAL_EXIT: i32 = 128;
+
+/// Watches for signals on a thread of its own. The process ends with code 0 within `deadline` of the
+/// first one, whatever the clients do.
+pub(super) fn watch(mesh: Arc<Mesh>, deadline: Duration) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            let mut received = signals.forever();
+            if received.next().is_none() {
+                return;
+            }
+            tracing::info!("stopping: clients are told and closed; signal again to exit at once");
+            mesh.stop();
+            let watchdog = thread::Builder::new()
+                .name("watchdog".into())
+                .spawn(move || {
+                    thread::sleep(deadline);
+                    tracing::warn!("some clients did not close in time; exiting");
+                    std::process::exit(0);
+                });
+            if watchdog.is_err() {
+                std::process::exit(0);
+            }
+            if let Some(signal) = received.next() {
+                std::process::exit(SIGNAL_EXIT + signal);
+            }
+        })?;
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! AUTH, MQTT 5.0 section 3.15.
+
+use super::super::error::DecodeError;
+use super::super::frame::{Frame, PacketType};
+use super::super::packet::{Auth, Sender, UserProperties};
+use super::super::primitives::Reader;
+use super::super::property::{Place, Property, Section};
+use super::super::reason::ReasonCode;
+use super::reason_code;
+
+pub(super) fn auth<'a>(sender: Sender, frame: &Frame<'a>) -> Result<Auth<'a>, DecodeError> {
+    let mut reader = Reader::new(frame.body);
+    if reader.is_empty() {
+        // Section 3.15.2.1: reason Success and no properties, which a client does not send.
+        return if ReasonCode::Success.is_listed(PacketType::Auth, sender) {
+            Ok(Auth::default())
+        } else {
+            Err(DecodeError::Protocol(
+                "AUTH 0x00 is for servers to send [MQTT-3.15.2-1]",
+            ))
+        };
+    }
+    let reason = reason_code(&mut reader, PacketType::Auth, sender)?;
+    let mut section = Section::new(&mut reader, Place::Packet(PacketType::Auth))?;
+    let mut auth = Auth {
+        reason,
+        user_properties: UserProperties {
+            raw: section.rest(),
+        },
+        ..Auth::default()
+    };
+    while let Some(property) = section.next_property()? {
+        match property {
+            Property::AuthenticationMethod(v) => auth.authentication_method = Some(v),
+            Property::AuthenticationData(v) => auth.authentication_data = Some(v),
+            Property::ReasonString(v) => auth.reason_string = Some(v),
+            _ => {}
+        }
+    }
+    reader.finish()?;
+    // Section 3.15.2.2.2.
+    if auth.authentication_method.is_none() {
+        return Err(DecodeError::Protocol("AUTH without authentication method"));
+    }
+    Ok(auth)
+}

@@ -1,0 +1,51 @@
+//! DISCONNECT, MQTT 5.0 section 3.14.
+
+use super::super::error::DecodeError;
+use super::super::frame::{Frame, PacketType};
+use super::super::packet::{Disconnect, Sender, UserProperties, Version};
+use super::super::primitives::Reader;
+use super::super::property::{Place, Property, Section};
+use super::reason_code;
+
+pub(super) fn disconnect<'a>(
+    version: Version,
+    sender: Sender,
+    frame: &Frame<'a>,
+) -> Result<Disconnect<'a>, DecodeError> {
+    let mut reader = Reader::new(frame.body);
+    let mut disconnect = Disconnect::default();
+    if version.is_v5() && !reader.is_empty() {
+        disconnect.reason = reason_code(&mut reader, PacketType::Disconnect, sender)?;
+        // Section 3.14.2.2.1: a remaining length below 2 means there is no property length.
+        if !reader.is_empty() {
+            properties(&mut reader, sender, &mut disconnect)?;
+        }
+    }
+    reader.finish()?;
+    Ok(disconnect)
+}
+
+fn properties<'a>(
+    reader: &mut Reader<'a>,
+    sender: Sender,
+    disconnect: &mut Disconnect<'a>,
+) -> Result<(), DecodeError> {
+    let mut section = Section::new(reader, Place::Packet(PacketType::Disconnect))?;
+    disconnect.user_properties = UserProperties {
+        raw: section.rest(),
+    };
+    while let Some(property) = section.next_property()? {
+        match property {
+            Property::SessionExpiryInterval(_) if sender == Sender::Server => {
+                return Err(DecodeError::Protocol(
+                    "session expiry interval from a server [MQTT-3.14.2-2]",
+                ));
+            }
+            Property::SessionExpiryInterval(v) => disconnect.session_expiry_interval_s = Some(v),
+            Property::ReasonString(v) => disconnect.reason_string = Some(v),
+            Property::ServerReference(v) => disconnect.server_reference = Some(v),
+            _ => {}
+        }
+    }
+    Ok(())
+}

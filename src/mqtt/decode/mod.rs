@@ -1,0 +1,144 @@
+//! Frames to packets. Everything decoded borrows from the frame; nothing is allocated but the box
+//! of CONNECT and CONNACK.
+//!
+//! After an error the connection accepts no further bytes; the error's
+//! [`reason`](super::DecodeError::reason) is what the peer may be told.
+
+mod ack;
+mod auth;
+mod connack;
+mod connect;
+mod disconnect;
+mod publish;
+mod suback;
+mod subscribe;
+
+pub use ack::ack;
+pub use connect::connect;
+pub use publish::{publish, publish_from};
+
+use super::error::DecodeError;
+use super::frame::{Frame, PacketType};
+use super::packet::{Packet, Sender, UserProperties, Version};
+use super::primitives::Reader;
+use super::property::{Place, Property, Section};
+use super::reason::ReasonCode;
+
+/// Decodes any packet that `sender` may send. `version` is the connection's; a CONNECT says its
+/// own and is decoded by it (a second one is for the caller to refuse [MQTT-3.1.0-2]).
+///
+/// # Errors
+/// The packet breaks a rule that can be seen without knowing the connection's state.
+pub fn packet<'a>(
+    version: Version,
+    sender: Sender,
+    frame: &Frame<'a>,
+) -> Result<Packet<'a>, DecodeError> {
+    let packet_type = frame
+        .packet_type()
+        .ok_or(DecodeError::Malformed("packet type 0 is reserved"))?;
+    if !may_send(version, sender, packet_type) {
+        return Err(DecodeError::Protocol(match sender {
+            Sender::Client => "packet type is not for clients to send",
+            Sender::Server => "packet type is not for servers to send",
+        }));
+    }
+    Ok(match packet_type {
+        PacketType::Connect => Packet::Connect(Box::new(connect(frame)?)),
+        PacketType::ConnAck => Packet::ConnAck(Box::new(connack::connack(version, frame)?)),
+        PacketType::Publish => Packet::Publish(publish_from(version, sender, frame)?),
+        PacketType::PubAck => Packet::PubAck(ack(version, frame)?),
+        PacketType::PubRec => Packet::PubRec(ack(version, frame)?),
+        PacketType::PubRel => Packet::PubRel(ack(version, frame)?),
+        PacketType::PubComp => Packet::PubComp(ack(version, frame)?),
+        PacketType::Subscribe => Packet::Subscribe(subscribe::subscribe(version, frame)?),
+        PacketType::SubAck => Packet::SubAck(suback::suback(version, frame)?),
+        PacketType::Unsubscribe => Packet::Unsubscribe(subscribe::unsubscribe(version, frame)?),
+        PacketType::UnsubAck => Packet::UnsubAck(suback::unsuback(version, frame)?),
+        PacketType::PingReq => {
+            Reader::new(frame.body).finish()?;
+            Packet::PingReq
+        }
+        PacketType::PingResp => {
+            Reader::new(frame.body).finish()?;
+            Packet::PingResp
+        }
+        PacketType::Disconnect => {
+            Packet::Disconnect(disconnect::disconnect(version, sender, frame)?)
+        }
+        PacketType::Auth => Packet::Auth(auth::auth(sender, frame)?),
+    })
+}
+
+/// Directions of the control packets, table 2-1 of both specifications.
+fn may_send(version: Version, sender: Sender, packet_type: PacketType) -> bool {
+    let by_client = sender == Sender::Client;
+    match packet_type {
+        PacketType::Connect
+        | PacketType::Subscribe
+        | PacketType::Unsubscribe
+        | PacketType::PingReq => by_client,
+        PacketType::ConnAck | PacketType::SubAck | PacketType::UnsubAck | PacketType::PingResp => {
+            !by_client
+        }
+        PacketType::Publish
+        | PacketType::PubAck
+        | PacketType::PubRec
+        | PacketType::PubRel
+        | PacketType::PubComp => true,
+        PacketType::Disconnect => by_client || version.is_v5(),
+        PacketType::Auth => version.is_v5(),
+    }
+}
+
+/// DUP on PUBREL, SUBSCRIBE and UNSUBSCRIBE exists in MQTT 3.1 alone; later it is a reserved bit
+/// that must be 0 [MQTT-2.1.3-1].
+#[inline]
+fn check_dup(version: Version, frame: &Frame<'_>) -> Result<(), DecodeError> {
+    if frame.first & 0b1000 != 0 && version != Version::V31 {
+        return Err(DecodeError::Malformed(
+            "wrong flags in the fixed header [MQTT-2.1.3-1]",
+        ));
+    }
+    Ok(())
+}
+
+/// Reads a reason code and checks that it is listed for this packet. An unlisted code parses, but
+/// is not allowed: a protocol error (definitions in section 1.2).
+fn reason_code(
+    reader: &mut Reader<'_>,
+    packet_type: PacketType,
+    sender: Sender,
+) -> Result<ReasonCode, DecodeError> {
+    ReasonCode::try_from(reader.byte()?)
+        .ok()
+        .filter(|reason| reason.is_listed(packet_type, sender))
+        .ok_or(DecodeError::Protocol(
+            "reason code is not listed for this packet",
+        ))
+}
+
+/// Properties of the packets that have no others than these two.
+#[derive(Default)]
+struct ReasonProperties<'a> {
+    reason_string: Option<&'a str>,
+    user_properties: UserProperties<'a>,
+}
+
+impl<'a> ReasonProperties<'a> {
+    fn read(reader: &mut Reader<'a>, packet_type: PacketType) -> Result<Self, DecodeError> {
+        let mut section = Section::new(reader, Place::Packet(packet_type))?;
+        let mut properties = Self {
+            reason_string: None,
+            user_properties: UserProperties {
+                raw: section.rest(),
+            },
+        };
+        while let Some(property) = section.next_property()? {
+            if let Property::ReasonString(text) = property {
+                properties.reason_string = Some(text);
+            }
+        }
+        Ok(properties)
+    }
+}

@@ -1,0 +1,126 @@
+//! PUBLISH, MQTT 5.0 section 3.3: the hot path of decoding.
+
+use super::super::error::DecodeError;
+use super::super::frame::{Frame, PacketType};
+use super::super::packet::{Publish, PublishProperties, Qos, Sender, Version};
+use super::super::primitives::{checked_string, plain_text, Reader};
+use super::super::property::{Place, Property, Section};
+use super::super::reason::ReasonCode;
+
+/// Of a v3 packet, and of most v5 packets.
+pub(super) const NO_PROPERTIES: PublishProperties<'static> = PublishProperties {
+    topic_alias: None,
+    message_expiry_interval_s: None,
+    subscription_identifier: None,
+    raw: &[],
+    raw_is_forwardable: true,
+};
+
+/// Decodes a PUBLISH from either side. A server has to refuse one with a subscription identifier,
+/// or calls [`publish_from`].
+///
+/// # Errors
+/// As [`super::packet`].
+#[inline]
+pub fn publish<'a>(version: Version, frame: &Frame<'a>) -> Result<Publish<'a>, DecodeError> {
+    let mut reader = Reader::new(frame.body);
+    let topic = topic_name(reader.binary()?)?;
+    let qos = Qos::from_bits((frame.first >> 1) & 0b11)
+        .ok_or(DecodeError::Malformed("PUBLISH with QoS 3 [MQTT-3.3.1-4]"))?;
+    let packet_id = match qos {
+        Qos::AtMostOnce => None,
+        Qos::AtLeastOnce | Qos::ExactlyOnce => Some(reader.packet_id()?),
+    };
+    let properties = if version.is_v5() {
+        publish_properties(&mut reader)?
+    } else {
+        NO_PROPERTIES
+    };
+    // Section 3.3.2.1; v3 has no aliases, so there an empty topic is never allowed.
+    if topic.is_empty() && properties.topic_alias.is_none() {
+        return Err(DecodeError::Protocol(
+            "PUBLISH without topic name and topic alias",
+        ));
+    }
+    Ok(Publish {
+        dup: frame.first & 0b1000 != 0,
+        qos,
+        retain: frame.first & 0b1 != 0,
+        topic,
+        packet_id,
+        properties,
+        payload: reader.rest(),
+    })
+}
+
+/// [`publish`], refusing what `sender` may not send.
+///
+/// # Errors
+/// As [`super::packet`].
+#[inline]
+pub fn publish_from<'a>(
+    version: Version,
+    sender: Sender,
+    frame: &Frame<'a>,
+) -> Result<Publish<'a>, DecodeError> {
+    let publish = publish(version, frame)?;
+    if sender == Sender::Client && publish.properties.subscription_identifier.is_some() {
+        return Err(DecodeError::Protocol(
+            "subscription identifier from a client [MQTT-3.3.4-6]",
+        ));
+    }
+    Ok(publish)
+}
+
+/// Checks a topic name that may be empty (with an alias).
+#[inline]
+fn topic_name(bytes: &[u8]) -> Result<&str, DecodeError> {
+    plain_text(bytes).map_or_else(|| any_topic_name(bytes), Ok)
+}
+
+#[cold]
+fn any_topic_name(bytes: &[u8]) -> Result<&str, DecodeError> {
+    let topic = checked_string(bytes)?;
+    if topic.contains(['+', '#']) {
+        return Err(DecodeError::Refused(
+            ReasonCode::TopicNameInvalid,
+            "topic name has a wildcard [MQTT-3.3.2-2]",
+        ));
+    }
+    Ok(topic)
+}
+
+#[inline]
+fn publish_properties<'a>(reader: &mut Reader<'a>) -> Result<PublishProperties<'a>, DecodeError> {
+    let section = Section::new(reader, Place::Packet(PacketType::Publish))?;
+    if section.rest().is_empty() {
+        return Ok(NO_PROPERTIES);
+    }
+    let (_, properties) = application_properties(section)?;
+    Ok(properties)
+}
+
+/// Takes the properties of a PUBLISH or a will apart; the first value is the will delay.
+pub(super) fn application_properties(
+    mut section: Section<'_>,
+) -> Result<(u32, PublishProperties<'_>), DecodeError> {
+    let mut will_delay_interval_s = 0;
+    let mut properties = PublishProperties {
+        raw: section.rest(),
+        raw_is_forwardable: true,
+        ..PublishProperties::default()
+    };
+    while let Some(property) = section.next_property()? {
+        properties.raw_is_forwardable &= property.is_forwardable();
+        match property {
+            Property::TopicAlias(v) => properties.topic_alias = Some(v),
+            Property::MessageExpiryInterval(v) => properties.message_expiry_interval_s = Some(v),
+            Property::SubscriptionIdentifier(v) => {
+                properties.subscription_identifier.get_or_insert(v);
+            }
+            Property::WillDelayInterval(v) => will_delay_interval_s = v,
+            _ => {}
+        }
+    }
+    Ok((will_delay_interval_s, properties))
+}

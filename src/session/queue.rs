@@ -1,0 +1,187 @@
+//! Publications waiting for room in the window or for their client to return. Bounded by count and
+//! by bytes.
+
+use std::collections::VecDeque;
+
+use super::Delivery;
+use crate::limits::QueuePolicy;
+
+/// What became of a publication offered to a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueOffer {
+    Queued,
+    /// Queued; this many older ones were dropped for it.
+    DroppedOldest(usize),
+    DroppedNewest,
+    /// The policy says to disconnect the client; the new one was dropped.
+    Overflow,
+}
+
+/// Bounds of a queue as they stand when a publication is offered.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueBounds {
+    pub messages_max: usize,
+    /// Bytes the queue may hold now (what is in flight is already taken off).
+    pub bytes_max: usize,
+    pub policy: QueuePolicy,
+}
+
+/// First in, first out: order per topic and QoS follows [MQTT-4.6.0-5].
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: VecDeque<Delivery>,
+    bytes: usize,
+}
+
+impl Queue {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a publication, within the bounds. An empty queue takes any one publication, so that a
+    /// message larger than the byte bound is not refused for ever.
+    pub fn offer(&mut self, delivery: Delivery, bounds: &QueueBounds) -> QueueOffer {
+        let cost = delivery.publication.cost_bytes();
+        let mut dropped = 0;
+        while !self.waiting.is_empty()
+            && (self.waiting.len() >= bounds.messages_max || self.bytes + cost > bounds.bytes_max)
+        {
+            match bounds.policy {
+                QueuePolicy::DropOldest => {
+                    self.pop();
+                    dropped += 1;
+                }
+                QueuePolicy::DropNewest => return QueueOffer::DroppedNewest,
+                QueuePolicy::Disconnect => return QueueOffer::Overflow,
+            }
+        }
+        self.bytes += cost;
+        self.waiting.push_back(delivery);
+        if dropped == 0 {
+            QueueOffer::Queued
+        } else {
+            QueueOffer::DroppedOldest(dropped)
+        }
+    }
+
+    pub fn pop(&mut self) -> Option<Delivery> {
+        let delivery = self.waiting.pop_front()?;
+        self.bytes -= delivery.publication.cost_bytes();
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new(); // a quiet session holds no buffer
+        }
+        Some(delivery)
+    }
+
+    #[must_use]
+    pub fn front(&self) -> Option<&Delivery> {
+        self.waiting.front()
+    }
+
+    /// Takes out the publications of shared subscriptions for which `wanted`, in order.
+    pub fn take_shared(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Delivery> {
+        let (taken, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|delivery| delivery.shared.as_deref().is_some_and(&mut wanted));
+        self.waiting = kept;
+        self.bytes -= taken
+            .iter()
+            .map(|d| d.publication.cost_bytes())
+            .sum::<usize>();
+        taken.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::mqtt::{Publication, Qos};
+
+    fn delivery(text: &'static str) -> Delivery {
+        Delivery {
+            publication: Rc::new(Publication {
+                topic: text.into(),
+                payload: Bytes::new(),
+                properties: Bytes::new(),
+                qos: Qos::AtLeastOnce,
+                retain: false,
+                expires_at: None,
+            }),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            identifiers: None,
+            shared: None,
+        }
+    }
+
+    fn bounds(policy: QueuePolicy) -> QueueBounds {
+        QueueBounds {
+            messages_max: 2,
+            bytes_max: 1 << 20,
+            policy,
+        }
+    }
+
+    #[test]
+    fn each_policy_does_what_its_name_says() {
+        for (policy, offer, left) in [
+            (
+                QueuePolicy::DropOldest,
+                QueueOffer::DroppedOldest(1),
+                ["b", "c"],
+            ),
+            (
+                QueuePolicy::DropNewest,
+                QueueOffer::DroppedNewest,
+                ["a", "b"],
+            ),
+            (QueuePolicy::Disconnect, QueueOffer::Overflow, ["a", "b"]),
+        ] {
+            let mut queue = Queue::default();
+            assert_eq!(
+                queue.offer(delivery("a"), &bounds(policy)),
+                QueueOffer::Queued
+            );
+            assert_eq!(
+                queue.offer(delivery("b"), &bounds(policy)),
+                QueueOffer::Queued
+            );
+            assert_eq!(queue.offer(delivery("c"), &bounds(policy)), offer);
+            for expected in left {
+                assert_eq!(&*queue.pop().unwrap().publication.topic, expected);
+            }
+            assert_eq!((queue.len(), queue.bytes()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn bytes_bound_holds_and_one_large_message_still_fits() {
+        let mut queue = Queue::default();
+        let small = QueueBounds {
+            messages_max: 9,
+            bytes_max: 1,
+            policy: QueuePolicy::DropOldest,
+        };
+        assert_eq!(queue.offer(delivery("a"), &small), QueueOffer::Queued);
+        assert_eq!(
+            queue.offer(delivery("b"), &small),
+            QueueOffer::DroppedOldest(1)
+        );
+        assert_eq!(queue.len(), 1);
+    }
+}

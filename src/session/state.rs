@@ -1,0 +1,70 @@
+//! What survives a disconnect.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::{Queue, Received, Window};
+use crate::ids::ConnectionId;
+use crate::mqtt::{Qos, SubscriptionOptions};
+
+/// A will kept with its session [MQTT-3.1.2-7]. Its expiry interval starts when it is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredWill {
+    pub topic: Rc<str>,
+    pub payload: Bytes,
+    pub properties: Bytes,
+    pub qos: Qos,
+    pub retain: bool,
+    pub delay_interval_s: u32,
+    pub message_expiry_interval_s: Option<u32>,
+}
+
+/// State of a client id; outlives connections until its expiry.
+#[derive(Debug)]
+pub struct Session {
+    pub client_id: Rc<str>,
+    pub connection: Option<ConnectionId>,
+    /// Seconds the session is kept after its connection closes; 0 ends it with the connection.
+    pub expiry_interval_s: u32,
+    /// Filter as subscribed (`$share/...` included) to options and identifier. Filters are compared
+    /// character by character [MQTT-3.10.4-1].
+    pub subscriptions: HashMap<Rc<str>, SessionSubscription, ahash::RandomState>,
+    pub window: Window,
+    pub queue: Queue,
+    pub received: Received,
+    pub will: Option<Box<StoredWill>>,
+}
+
+/// One subscription of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionSubscription {
+    pub options: SubscriptionOptions,
+    pub identifier: Option<u32>,
+}
+
+impl Session {
+    #[must_use]
+    pub fn new(client_id: Rc<str>, hash_seed: u64) -> Self {
+        let hasher = ahash::RandomState::with_seeds(hash_seed, 4, 5, 6);
+        Self {
+            client_id,
+            connection: None,
+            expiry_interval_s: 0,
+            subscriptions: HashMap::with_hasher(hasher),
+            window: Window::default(),
+            queue: Queue::default(),
+            received: Received::default(),
+            will: None,
+        }
+    }
+
+    /// True when the session has at least one shared subscription.
+    #[must_use]
+    pub fn is_group_member(&self) -> bool {
+        self.subscriptions
+            .keys()
+            .any(|filter| filter.starts_with("$share/"))
+    }
+}

@@ -1,0 +1,380 @@
+//! The in-flight window: publications sent to the client at QoS 1 and 2 and not yet acknowledged.
+//!
+//! Packet identifiers are handed out in rising order and entries stay in that order, so the entry of
+//! an identifier is found by subtraction. An entry acknowledged out of order leaves a gap that is
+//! removed when everything before it is acknowledged; identifiers in the window are never reused
+//! [MQTT-2.2.1-4].
+
+use std::collections::VecDeque;
+
+use super::Delivery;
+use crate::mqtt::{PacketId, Qos};
+
+/// Identifiers are 1..=65,535.
+const IDS: u32 = 65_535;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Entry {
+    /// PUBLISH sent: waits for PUBACK (QoS 1) or PUBREC (QoS 2).
+    Publish(Delivery),
+    /// PUBREL sent: waits for PUBCOMP. The message itself is no longer needed [MQTT-4.3.3-6].
+    Release,
+    Done,
+}
+
+/// An acknowledgement that fits nothing in flight; the answer is 0x92 where there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckError;
+
+/// What has to be sent again on session resume, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Resend<'a> {
+    Publish(PacketId, &'a Delivery),
+    Release(PacketId),
+}
+
+/// In-flight window of a session; the send quota in it belongs to the connection.
+#[derive(Debug)]
+pub struct Window {
+    entries: VecDeque<Entry>,
+    /// Identifier of `entries[0]`, zero-based.
+    first: u32,
+    /// Entries before this index need no resending on this connection.
+    resent: usize,
+    /// PUBLISH packets that may still be sent on this connection [MQTT-4.9.0-2].
+    quota: u16,
+    quota_max: u16,
+    bytes: usize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            first: 0,
+            resent: 0,
+            quota: 0,
+            quota_max: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl Window {
+    /// A new connection: the quota starts afresh [MQTT-4.9.0-1] and everything unacknowledged is to
+    /// be sent again [MQTT-4.4.0-1].
+    pub fn start(&mut self, quota: u16) {
+        self.quota = quota;
+        self.quota_max = quota;
+        self.resent = 0;
+    }
+
+    /// The connection is gone: nothing may be sent.
+    pub fn stop(&mut self) {
+        self.quota = 0;
+        self.quota_max = 0;
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of the publications in flight.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Entries held, acknowledged gaps included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when a new publication may be sent now.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.quota > 0 && self.resent == self.entries.len() && self.entries.len() < IDS as usize
+    }
+
+    /// Takes a publication that is being sent; call only when [`Window::has_room`].
+    pub fn push(&mut self, delivery: Delivery) -> PacketId {
+        assert!(self.has_room(), "the window has no room");
+        let id = self.id_at(self.entries.len());
+        self.bytes += delivery.publication.cost_bytes();
+        self.entries.push_back(Entry::Publish(delivery));
+        self.resent += 1;
+        self.quota -= 1;
+        id
+    }
+
+    /// The next thing to send again, or `None` when all is sent or the quota is used up.
+    pub fn next_resend(&mut self) -> Option<Resend<'_>> {
+        while let Some(Entry::Done) = self.entries.get(self.resent) {
+            self.resent += 1;
+        }
+        let index = self.resent;
+        let id = self.id_at(index);
+        match self.entries.get(index)? {
+            Entry::Publish(delivery) => {
+                if self.quota == 0 {
+                    return None;
+                }
+                self.quota -= 1;
+                self.resent += 1;
+                Some(Resend::Publish(id, delivery))
+            }
+            Entry::Release => {
+                self.resent += 1;
+                Some(Resend::Release(id))
+            }
+            Entry::Done => None,
+        }
+    }
+
+    /// PUBACK: the QoS 1 message is done.
+    pub fn puback(&mut self, id: PacketId) -> Result<(), AckError> {
+        let index = self.index_of(id)?;
+        match &self.entries[index] {
+            Entry::Publish(delivery) if delivery.qos == Qos::AtLeastOnce => {
+                self.finish(index);
+                Ok(())
+            }
+            _ => Err(AckError),
+        }
+    }
+
+    /// PUBREC below 0x80: the message is with the client; PUBREL is to be sent. A repeated PUBREC is
+    /// answered by PUBREL again.
+    pub fn pubrec(&mut self, id: PacketId) -> Result<(), AckError> {
+        let index = self.index_of(id)?;
+        match &self.entries[index] {
+            Entry::Publish(delivery) if delivery.qos == Qos::ExactlyOnce => {
+                self.bytes -= delivery.publication.cost_bytes();
+                self.entries[index] = Entry::Release;
+                Ok(())
+            }
+            Entry::Release => Ok(()),
+            _ => Err(AckError),
+        }
+    }
+
+    /// PUBREC of 0x80 or above: the client refused, the message is done [MQTT-4.4.0-2].
+    pub fn pubrec_refused(&mut self, id: PacketId) -> Result<(), AckError> {
+        let index = self.index_of(id)?;
+        match &self.entries[index] {
+            Entry::Publish(delivery) if delivery.qos == Qos::ExactlyOnce => {
+                self.finish(index);
+                Ok(())
+            }
+            _ => Err(AckError),
+        }
+    }
+
+    /// PUBCOMP: the QoS 2 exchange is complete.
+    pub fn pubcomp(&mut self, id: PacketId) -> Result<(), AckError> {
+        let index = self.index_of(id)?;
+        if self.entries[index] == Entry::Release {
+            self.finish(index);
+            Ok(())
+        } else {
+            Err(AckError)
+        }
+    }
+
+    /// A publication that cannot be sent again: done, as if acknowledged.
+    pub fn discard(&mut self, id: PacketId) {
+        if let Ok(index) = self.index_of(id) {
+            self.finish(index);
+        }
+    }
+
+    /// Takes out the shared QoS 1 publications not yet acknowledged, in order, for another member of
+    /// their group. QoS 2 deliveries stay: once begun they are finished here [MQTT-4.8.2-4].
+    pub fn take_shared(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Delivery> {
+        let mut taken = Vec::new();
+        for index in 0..self.entries.len() {
+            let take = match &self.entries[index] {
+                Entry::Publish(delivery) => {
+                    delivery.qos == Qos::AtLeastOnce
+                        && delivery.shared.as_deref().is_some_and(&mut wanted)
+                }
+                _ => false,
+            };
+            if take {
+                if let Entry::Publish(delivery) =
+                    std::mem::replace(&mut self.entries[index], Entry::Done)
+                {
+                    self.bytes -= delivery.publication.cost_bytes();
+                    taken.push(delivery);
+                }
+            }
+        }
+        self.drop_done();
+        taken
+    }
+
+    fn finish(&mut self, index: usize) {
+        if let Entry::Publish(delivery) = &self.entries[index] {
+            self.bytes -= delivery.publication.cost_bytes();
+        }
+        self.entries[index] = Entry::Done;
+        // An entry not yet sent again on this connection took no quota of it.
+        if index < self.resent && self.quota < self.quota_max {
+            self.quota += 1;
+        }
+        self.drop_done();
+    }
+
+    fn drop_done(&mut self) {
+        while let Some(Entry::Done) = self.entries.front() {
+            self.entries.pop_front();
+            self.first = (self.first + 1) % IDS;
+            self.resent = self.resent.saturating_sub(1);
+        }
+        if self.entries.is_empty() && self.entries.capacity() > 64 {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    fn id_at(&self, index: usize) -> PacketId {
+        let zero_based = (self.first as usize + index) % IDS as usize;
+        PacketId::new(zero_based as u16 + 1).expect("one-based identifiers are not zero")
+    }
+
+    fn index_of(&self, id: PacketId) -> Result<usize, AckError> {
+        let zero_based = u32::from(id.get()) - 1;
+        let index = ((zero_based + IDS - self.first) % IDS) as usize;
+        if index < self.entries.len() {
+            Ok(index)
+        } else {
+            Err(AckError)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::mqtt::Publication;
+
+    fn delivery(qos: Qos, shared: Option<&str>) -> Delivery {
+        Delivery {
+            publication: Rc::new(Publication {
+                topic: "t".into(),
+                payload: Bytes::from_static(b"x"),
+                properties: Bytes::new(),
+                qos,
+                retain: false,
+                expires_at: None,
+            }),
+            qos,
+            retain: false,
+            identifiers: None,
+            shared: shared.map(Rc::from),
+        }
+    }
+
+    fn id(id: u16) -> PacketId {
+        PacketId::new(id).unwrap()
+    }
+
+    #[test]
+    fn acknowledging_out_of_order_never_reuses_an_identifier() {
+        let mut window = Window::default();
+        window.start(3);
+        for expected in 1..=3 {
+            assert_eq!(window.push(delivery(Qos::AtLeastOnce, None)), id(expected));
+        }
+        assert!(!window.has_room());
+        window.puback(id(2)).unwrap();
+        assert_eq!(window.push(delivery(Qos::AtLeastOnce, None)), id(4));
+        assert_eq!(window.puback(id(2)), Err(AckError));
+        for done in [1, 3, 4] {
+            window.puback(id(done)).unwrap();
+        }
+        assert!(window.is_empty());
+        assert_eq!(window.bytes(), 0);
+    }
+
+    #[test]
+    fn identifiers_wrap_past_65535_to_1() {
+        let mut window = Window::default();
+        window.start(10);
+        for turn in 0..70_000_u32 {
+            let got = window.push(delivery(Qos::AtLeastOnce, None));
+            assert_eq!(u32::from(got.get()), turn % 65_535 + 1);
+            window.puback(got).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_stuck_identifier_stops_the_window_before_it_would_be_reused() {
+        let mut window = Window::default();
+        window.start(2);
+        window.push(delivery(Qos::AtLeastOnce, None));
+        for _ in 1..65_535 {
+            let next = window.push(delivery(Qos::AtLeastOnce, None));
+            window.puback(next).unwrap();
+        }
+        assert!(!window.has_room());
+        window.puback(id(1)).unwrap();
+        assert!(window.has_room());
+        assert_eq!(window.len(), 0);
+    }
+
+    #[test]
+    fn resume_repeats_in_order_within_the_new_quota() {
+        let mut window = Window::default();
+        window.start(5);
+        let first = window.push(delivery(Qos::ExactlyOnce, None));
+        let second = window.push(delivery(Qos::AtLeastOnce, None));
+        let third = window.push(delivery(Qos::AtLeastOnce, None));
+        window.pubrec(first).unwrap();
+        window.stop();
+        window.start(1);
+        assert_eq!(window.next_resend(), Some(Resend::Release(first)));
+        assert!(matches!(window.next_resend(), Some(Resend::Publish(got, _)) if got == second));
+        assert_eq!(window.next_resend(), None);
+        assert!(!window.has_room());
+        window.pubcomp(first).unwrap();
+        // PUBCOMP of a PUBREL gives back quota only up to the maximum.
+        assert!(matches!(window.next_resend(), Some(Resend::Publish(got, _)) if got == third));
+        window.puback(second).unwrap();
+        window.puback(third).unwrap();
+        assert!(window.is_empty() && window.has_room());
+    }
+
+    #[test]
+    fn wrong_kinds_of_acknowledgement_are_refused() {
+        let mut window = Window::default();
+        window.start(5);
+        let one = window.push(delivery(Qos::AtLeastOnce, None));
+        let two = window.push(delivery(Qos::ExactlyOnce, None));
+        assert_eq!(window.pubrec(one), Err(AckError));
+        assert_eq!(window.pubcomp(two), Err(AckError));
+        assert_eq!(window.puback(two), Err(AckError));
+        window.pubrec(two).unwrap();
+        window.pubrec(two).unwrap();
+        assert_eq!(window.pubrec_refused(two), Err(AckError));
+        window.pubcomp(two).unwrap();
+        assert_eq!(window.puback(id(9)), Err(AckError));
+    }
+
+    #[test]
+    fn only_shared_qos_1_moves_to_another_member() {
+        let mut window = Window::default();
+        window.start(5);
+        window.push(delivery(Qos::AtLeastOnce, Some("$share/g/t")));
+        window.push(delivery(Qos::ExactlyOnce, Some("$share/g/t")));
+        window.push(delivery(Qos::AtLeastOnce, None));
+        assert_eq!(window.take_shared(|_| true).len(), 1);
+        assert_eq!(window.len(), 2);
+        assert_eq!(window.puback(id(1)), Err(AckError));
+    }
+}

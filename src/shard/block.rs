@@ -1,0 +1,330 @@
+//! What crosses from one shard to another.
+
+use bytes::Bytes;
+
+use super::message::Message;
+use crate::ids::SessionId;
+use crate::mqtt::Qos;
+use crate::time::Time;
+
+use super::outgoing::LARGE_PAYLOAD;
+
+/// Two queues per ordered pair of shards: a flood of publications must not delay a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    Control,
+    Data,
+}
+
+/// Many messages at once, opaque to the driver. Never dropped between shards: what does not fit into
+/// a ring stays with its sender.
+#[derive(Debug)]
+pub struct Block(pub(super) Content);
+
+#[derive(Debug)]
+pub(super) enum Content {
+    Control(Vec<Control>),
+    Data(Publications),
+}
+
+/// Changes of the replicated index, and the walk over retained messages. Sent by the home shard of a
+/// session to all others unless said otherwise; applied in order.
+#[derive(Debug)]
+pub(super) enum Control {
+    /// The sender has its first ordinary subscription with this filter.
+    FilterAdded {
+        filter: Box<str>,
+    },
+    FilterRemoved {
+        filter: Box<str>,
+    },
+    /// A session of the sender joined or left a shared group.
+    MemberJoined {
+        share: Box<str>,
+        filter: Box<str>,
+        session: SessionId,
+        connected: bool,
+    },
+    MemberLeft {
+        share: Box<str>,
+        filter: Box<str>,
+        session: SessionId,
+    },
+    /// A session of the sender that is in shared groups came or went.
+    MemberConnected {
+        session: SessionId,
+        connected: bool,
+    },
+    /// Asks for [`Control::BarrierApplied`] once everything before it is applied.
+    Barrier {
+        number: u64,
+    },
+    /// Answer to the sender of the barrier. `data_sent[h]` counts the publications this shard had
+    /// sent to shard `h` by then.
+    BarrierApplied {
+        number: u64,
+        data_sent: Box<[u64]>,
+    },
+    /// Asks a topic's home for retained messages; answered by [`Control::RetainedPiece`]. Answered
+    /// only when `data_needed[p]` publications of each shard `p` have been applied.
+    RetainedWalk(Box<RetainedWalk>),
+    RetainedPiece(Box<RetainedPiece>),
+}
+
+/// A piece of a walk over the retained messages of one shard.
+#[derive(Debug)]
+pub(super) struct RetainedWalk {
+    pub(super) request: u64,
+    pub(super) filter: Box<str>,
+    pub(super) after: Option<Box<str>>,
+    pub(super) data_needed: Box<[u64]>,
+}
+
+#[derive(Debug)]
+pub(super) struct RetainedPiece {
+    pub(super) request: u64,
+    pub(super) messages: Publications,
+    /// Where the next piece starts; `None`: the walk over this shard is complete.
+    pub(super) next: Option<Box<str>>,
+}
+
+/// What the receiving shard is to do with a publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Task<'a> {
+    /// Deliver to its own subscribers.
+    FanOut,
+    /// Keep as the topic's retained message (or clear it).
+    Retain,
+    FanOutAndRetain,
+    /// Deliver to one member of a shared group; `hops` counts how often it was dispatched.
+    Member {
+        group: &'a str,
+        session: SessionId,
+        hops: u8,
+    },
+}
+
+const QOS_MASK: u8 = 0b11;
+const RETAIN: u8 = 1 << 2;
+const EXPIRES: u8 = 1 << 3;
+const LARGE: u8 = 1 << 4;
+const TASK_SHIFT: u8 = 5;
+
+/// Publications encoded one after the other; large payloads beside them by reference.
+#[derive(Debug, Default)]
+pub(super) struct Publications {
+    bytes: Vec<u8>,
+    large: Vec<Bytes>,
+    count: u32,
+}
+
+impl Publications {
+    /// Room for one block without growing.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            large: Vec::new(),
+            count: 0,
+        }
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Bytes encoded here; large payloads not counted.
+    pub(super) fn encoded_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends a publication; returns the bytes it is charged with, large payload included.
+    pub(super) fn push(&mut self, message: &mut Message<'_>, task: &Task<'_>) -> usize {
+        let before = self.bytes.len();
+        let large = message.payload.len() >= LARGE_PAYLOAD;
+        let kind: u8 = match task {
+            Task::FanOut => 0,
+            Task::Retain => 1,
+            Task::FanOutAndRetain => 2,
+            Task::Member { .. } => 3,
+        };
+        let mut flags = message.qos as u8 | kind << TASK_SHIFT;
+        if message.retain {
+            flags |= RETAIN;
+        }
+        if message.expires_at.is_some() {
+            flags |= EXPIRES;
+        }
+        if large {
+            flags |= LARGE;
+        }
+        self.bytes.push(flags);
+        self.put_u32(message.topic.len());
+        self.put_u32(message.properties.len());
+        self.put_u32(message.payload.len());
+        if let Some(Time(at)) = message.expires_at {
+            self.bytes.extend_from_slice(&at.to_le_bytes());
+        }
+        if let Task::Member {
+            group,
+            session,
+            hops,
+        } = task
+        {
+            self.put_u32(group.len());
+            self.put_u32(session.index as usize);
+            self.put_u32(session.generation as usize);
+            self.bytes.push(*hops);
+            self.bytes.extend_from_slice(group.as_bytes());
+        }
+        self.bytes.extend_from_slice(message.topic.as_bytes());
+        self.bytes.extend_from_slice(message.properties);
+        let mut charged = 0;
+        if large {
+            charged = message.payload.len();
+            self.large.push(message.shared_payload());
+        } else {
+            self.bytes.extend_from_slice(message.payload);
+        }
+        self.count += 1;
+        charged + self.bytes.len() - before
+    }
+
+    fn put_u32(&mut self, value: usize) {
+        let value = u32::try_from(value).expect("lengths within a packet fit 32 bits");
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(super) fn reader(&self) -> Reader<'_> {
+        Reader {
+            bytes: &self.bytes,
+            large: self.large.iter(),
+        }
+    }
+}
+
+/// Walks the publications of a block. The bytes were written by [`Publications::push`] in this
+/// process, so a malformed block is a broken invariant.
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    large: std::slice::Iter<'a, Bytes>,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> &'a [u8] {
+        let (head, rest) = self.bytes.split_at(count);
+        self.bytes = rest;
+        head
+    }
+
+    fn take_u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.take(4).try_into().expect("four bytes"))
+    }
+
+    fn take_str(&mut self, count: usize) -> &'a str {
+        std::str::from_utf8(self.take(count)).expect("text was text when it was written")
+    }
+
+    pub(super) fn next(&mut self) -> Option<(Message<'a>, Task<'a>)> {
+        let flags = *self.bytes.first()?;
+        self.take(1);
+        let topic_len = self.take_u32() as usize;
+        let properties_len = self.take_u32() as usize;
+        let payload_len = self.take_u32() as usize;
+        let expires_at = (flags & EXPIRES != 0).then(|| {
+            Time(u64::from_le_bytes(
+                self.take(8).try_into().expect("eight bytes"),
+            ))
+        });
+        let task = match flags >> TASK_SHIFT {
+            0 => Task::FanOut,
+            1 => Task::Retain,
+            2 => Task::FanOutAndRetain,
+            _ => {
+                let group_len = self.take_u32() as usize;
+                let index = self.take_u32();
+                let generation = self.take_u32();
+                let hops = self.take(1)[0];
+                let group = self.take_str(group_len);
+                Task::Member {
+                    group,
+                    session: SessionId { index, generation },
+                    hops,
+                }
+            }
+        };
+        let topic = self.take_str(topic_len);
+        let properties = self.take(properties_len);
+        let mut shared = None;
+        let payload = if flags & LARGE != 0 {
+            let large = self
+                .large
+                .next()
+                .expect("each large payload is beside its publication");
+            shared = Some(large.clone());
+            large
+        } else {
+            self.take(payload_len)
+        };
+        let qos = Qos::from_bits(flags & QOS_MASK).expect("QoS was QoS when it was written");
+        let message = Message {
+            topic,
+            payload,
+            shared,
+            properties,
+            qos,
+            retain: flags & RETAIN != 0,
+            expires_at,
+            owned: None,
+        };
+        Some((message, task))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message<'a>(topic: &'a str, payload: &'a [u8]) -> Message<'a> {
+        Message {
+            topic,
+            payload,
+            shared: None,
+            properties: b"\x01\x01",
+            qos: Qos::ExactlyOnce,
+            retain: true,
+            expires_at: Some(Time(77)),
+            owned: None,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let large = vec![9; LARGE_PAYLOAD];
+        let member = Task::Member {
+            group: "$share/g/a/#",
+            session: SessionId {
+                index: 3,
+                generation: 4,
+            },
+            hops: 2,
+        };
+        let mut publications = Publications::default();
+        publications.push(&mut message("a/b", b"small"), &Task::FanOutAndRetain);
+        publications.push(&mut message("a/c", &large), &member);
+        publications.push(&mut message("", b""), &Task::Retain);
+        let mut reader = publications.reader();
+        for (topic, payload, task) in [
+            ("a/b", &b"small"[..], Task::FanOutAndRetain),
+            ("a/c", &large[..], member),
+            ("", &b""[..], Task::Retain),
+        ] {
+            let (got, got_task) = reader.next().unwrap();
+            assert_eq!((got.topic, got.payload, got_task), (topic, payload, task));
+            assert_eq!(got.properties, b"\x01\x01");
+            assert_eq!((got.qos, got.retain), (Qos::ExactlyOnce, true));
+            assert_eq!(got.expires_at, Some(Time(77)));
+        }
+        assert!(reader.next().is_none());
+        assert_eq!(publications.count(), 3);
+    }
+}

@@ -1,0 +1,93 @@
+//! One network connection: its decoder's remainder, negotiated limits and phase.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+
+use super::outgoing::Outgoing;
+use super::timer_wheel::TimerId;
+use crate::ids::SessionId;
+use crate::mqtt::Version;
+use crate::session::{AliasesIn, AliasesOut};
+use crate::time::{Span, Time};
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    AwaitConnect,
+    Live(SessionId),
+    /// An error, a DISCONNECT or a takeover ended it: no further bytes are accepted.
+    Closing,
+}
+
+/// Lives on: the shard that reads it. Written by: that shard only.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) phase: Phase,
+    pub(super) version: Version,
+    /// Named in the shard's list of connections to transmit.
+    pub(super) dirty: bool,
+    /// Has published: it is not read while a peer's outbox is full.
+    pub(super) publishes: bool,
+    /// v5 Request Problem Information.
+    pub(super) problem_information: bool,
+    /// Largest packet the client takes, in bytes [MQTT-3.1.2-24].
+    pub(super) packet_size_max: u32,
+    pub(super) outgoing: Outgoing,
+    pub(super) aliases_out: Option<Box<AliasesOut>>,
+    pub(super) aliases_in: Option<Box<AliasesIn>>,
+    /// Start of a packet whose end has not arrived.
+    pub(super) partial: Vec<u8>,
+    /// Acknowledgements appended since the socket last took bytes: a lower bound of those the client
+    /// cannot have seen yet.
+    pub(super) acks_unsent: u16,
+    /// SUBACKs waiting for their barrier.
+    pub(super) subacks_waiting: u16,
+    pub(super) last_packet: Time,
+    /// One and a half keep alive periods [MQTT-3.1.2-22]; zero: no timeout.
+    pub(super) silence_max: Span,
+    /// Connect, keep-alive or linger timer, by phase.
+    pub(super) timer: Option<TimerId>,
+    pub(super) address: SocketAddr,
+}
+
+impl Connection {
+    pub(super) fn new(address: SocketAddr, now: Time) -> Self {
+        Self {
+            phase: Phase::AwaitConnect,
+            version: Version::V311,
+            dirty: false,
+            publishes: false,
+            problem_information: true,
+            packet_size_max: u32::MAX,
+            outgoing: Outgoing::default(),
+            aliases_out: None,
+            aliases_in: None,
+            partial: Vec::new(),
+            acks_unsent: 0,
+            subacks_waiting: 0,
+            last_packet: now,
+            silence_max: Span::ZERO,
+            timer: None,
+            address,
+        }
+    }
+
+    pub(super) fn session(&self) -> Option<SessionId> {
+        match self.phase {
+            Phase::Live(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Sets an incoming alias, creating the table on first use.
+    pub(super) fn set_alias_in(
+        &mut self,
+        alias: NonZeroU16,
+        topic: &str,
+        maximum: u16,
+    ) -> Result<(), crate::session::AliasInError> {
+        self.aliases_in
+            .get_or_insert_default()
+            .set(alias, topic, maximum)
+    }
+}

@@ -1,0 +1,441 @@
+//! From an accepted publication to the connections, queues and peers it goes to.
+
+use std::num::NonZeroU16;
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::block::Task;
+use super::message::{expiry_left_s, Message};
+use super::outgoing::{Outgoing, LARGE_PAYLOAD};
+use super::Shard;
+use crate::ids::{SessionId, ShardSet};
+use crate::mqtt::{encode, PacketId, PublishOut, Qos, Version};
+use crate::routing::{Grant, Route};
+use crate::session::{AliasesOut, Delivery, OutgoingTopic, QueueBounds, QueueOffer};
+use crate::time::Time;
+
+/// One publication encoded at QoS 0 for each kind of receiver: v3 or v5, RETAIN or not. Made at most
+/// once per publication and kind.
+#[derive(Debug, Default)]
+pub(super) struct Images {
+    bytes: Vec<u8>,
+    ranges: [Option<Range<usize>>; 4],
+}
+
+impl Images {
+    fn start(&mut self) {
+        self.bytes.clear();
+        self.ranges = [const { None }; 4];
+    }
+
+    /// The packet, or only its header when the payload is large.
+    #[inline]
+    fn get(&mut self, version: Version, retain: bool, message: &Message<'_>, now: Time) -> &[u8] {
+        let slot = usize::from(version.is_v5()) * 2 + usize::from(retain);
+        let range = match &self.ranges[slot] {
+            Some(range) => range.clone(),
+            None => {
+                let start = self.bytes.len();
+                let packet = PublishOut {
+                    retain,
+                    message_expiry_interval_s: expiry_left_s(message.expires_at, now),
+                    ..plain_publish(message)
+                };
+                if message.payload.len() >= LARGE_PAYLOAD {
+                    encode::publish_header(&mut self.bytes, version, &packet);
+                } else {
+                    encode::publish(&mut self.bytes, version, &packet);
+                }
+                let range = start..self.bytes.len();
+                self.ranges[slot] = Some(range.clone());
+                range
+            }
+        };
+        &self.bytes[range]
+    }
+}
+
+/// A QoS 0 PUBLISH of a message without anything of its receiver.
+fn plain_publish<'a>(message: &Message<'a>) -> PublishOut<'a> {
+    PublishOut {
+        dup: false,
+        qos: Qos::AtMostOnce,
+        retain: false,
+        topic: message.topic,
+        packet_id: None,
+        topic_alias: None,
+        message_expiry_interval_s: None,
+        subscription_identifiers: &[],
+        properties: message.properties,
+        payload_len: message.payload.len(),
+        payload: message.payload,
+    }
+}
+
+impl Shard {
+    /// Takes over responsibility for a publication: every interested shard has it when this returns.
+    /// `publisher` is the session it came from. False: nobody is interested.
+    #[inline]
+    pub(super) fn accept(
+        &mut self,
+        message: &mut Message<'_>,
+        publisher: Option<SessionId>,
+        now: Time,
+    ) -> bool {
+        let route = self.index.route(message.topic);
+        let mut retain_at = None;
+        if message.retain {
+            let home = self.placement.home(message.topic);
+            if home == self.id {
+                self.retain(message, now); // [MQTT-3.3.1-5]
+            } else {
+                retain_at = Some(home);
+            }
+        }
+        self.fan_out(message, &route, publisher, now);
+        if route.remote != ShardSet::EMPTY {
+            for shard in route.remote.iter() {
+                let also_retain = retain_at == Some(shard);
+                let task = if also_retain {
+                    Task::FanOutAndRetain
+                } else {
+                    Task::FanOut
+                };
+                self.peers.publish(shard, message, &task);
+            }
+        }
+        if let Some(home) = retain_at.filter(|home| !route.remote.contains(*home)) {
+            self.peers.publish(home, message, &Task::Retain);
+        }
+        for group in &route.groups {
+            self.dispatch_to_group(*group, message, None, 0, now);
+        }
+        !(route.targets.is_empty() && route.remote.is_empty() && route.groups.is_empty())
+    }
+
+    /// Delivers to this shard's own subscribers.
+    #[inline]
+    pub(super) fn fan_out(
+        &mut self,
+        message: &mut Message<'_>,
+        route: &Route,
+        publisher: Option<SessionId>,
+        now: Time,
+    ) {
+        if route.targets.is_empty() {
+            return;
+        }
+        self.images.start();
+        for target in &route.targets {
+            let own = publisher == Some(target.session);
+            let grant = if own {
+                &target.grant_if_own
+            } else {
+                &target.grant
+            };
+            let Some(grant) = grant else { continue }; // [MQTT-3.8.3-3] No Local
+            let retain = message.retain && grant.retain_as_published;
+            if message.qos.min(grant.qos) == Qos::AtMostOnce && grant.identifiers.is_empty() {
+                self.deliver_plain(message, target.session, retain, now);
+            } else {
+                self.deliver_granted(message, target.session, grant, retain, now);
+            }
+        }
+    }
+
+    /// QoS 0 without identifiers: the shared image is copied to the connection.
+    #[inline]
+    fn deliver_plain(
+        &mut self,
+        message: &mut Message<'_>,
+        session: SessionId,
+        retain: bool,
+        now: Time,
+    ) {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
+        let Some(id) = hosted.session.connection else {
+            self.deliver_away(message, session, retain, now);
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if connection.aliases_out.is_some() || hosted.walks.is_some() {
+            let delivery = plain_delivery(message, Qos::AtMostOnce, retain);
+            self.deliver(session, delivery, now);
+            return;
+        }
+        if connection.outgoing.len() > outgoing_max {
+            self.drop_slow_reader(session, now);
+            return;
+        }
+        let large = message.payload.len() >= LARGE_PAYLOAD;
+        let image = self.images.get(connection.version, retain, message, now);
+        let size = image.len() + if large { message.payload.len() } else { 0 };
+        if size > connection.packet_size_max as usize {
+            self.stats.dropped_too_large += 1; // [MQTT-3.1.2-25]
+            return;
+        }
+        if connection.outgoing.wants_buffer() {
+            if let Some(buffer) = self.pool.pop() {
+                connection.outgoing.lend(buffer);
+            }
+        }
+        connection.outgoing.extend(image);
+        if large {
+            connection.outgoing.extend_shared(message.shared_payload());
+        }
+        self.stats.deliveries_sent += 1;
+        Self::mark_dirty(connection, id, &mut self.dirty);
+    }
+
+    /// QoS 0 for a client without a connection: dropped unless the operator wants it queued.
+    #[cold]
+    fn deliver_away(
+        &mut self,
+        message: &mut Message<'_>,
+        session: SessionId,
+        retain: bool,
+        now: Time,
+    ) {
+        if self.limits().queue_qos0 {
+            let delivery = plain_delivery(message, Qos::AtMostOnce, retain);
+            self.deliver(session, delivery, now);
+        } else {
+            self.stats.dropped_away += 1;
+        }
+    }
+
+    fn deliver_granted(
+        &mut self,
+        message: &mut Message<'_>,
+        session: SessionId,
+        grant: &Grant,
+        retain: bool,
+        now: Time,
+    ) {
+        let identifiers = (!grant.identifiers.is_empty()).then(|| Rc::clone(&grant.identifiers));
+        let qos = message.qos.min(grant.qos); // [MQTT-3.8.4-8]
+        let delivery = Delivery {
+            identifiers,
+            ..plain_delivery(message, qos, retain)
+        };
+        self.deliver(session, delivery, now);
+    }
+
+    /// Sends a delivery now if that keeps the order and the limits, else queues it.
+    pub(super) fn deliver(&mut self, session: SessionId, delivery: Delivery, now: Time) {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        if let Some(walks) = hosted
+            .walks
+            .as_mut()
+            .filter(|_| delivery.publication.retain)
+        {
+            walks.saw_live(self.placement.hash(&delivery.publication.topic));
+        }
+        if delivery.qos == Qos::AtMostOnce {
+            self.deliver_qos0(session, delivery, now);
+            return;
+        }
+        let cost = delivery.publication.cost_bytes();
+        let bytes_max = self.config.limits.queue_bytes_max as usize;
+        let window = &hosted.session.window;
+        let fits = window.bytes() == 0 || window.bytes() + cost <= bytes_max;
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
+        if let Some(id) = hosted.session.connection {
+            let ready = self
+                .connections
+                .get(id)
+                .is_some_and(|connection| connection.outgoing.len() <= outgoing_max);
+            if hosted.session.queue.is_empty() && window.has_room() && fits && ready {
+                self.send(session, delivery, now);
+                return;
+            }
+        }
+        self.enqueue(session, delivery, now);
+    }
+
+    fn deliver_qos0(&mut self, session: SessionId, delivery: Delivery, now: Time) {
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
+        let queue_qos0 = self.config.limits.queue_qos0;
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        match hosted
+            .session
+            .connection
+            .and_then(|id| self.connections.get(id))
+        {
+            Some(connection) if connection.outgoing.len() > outgoing_max => {
+                self.drop_slow_reader(session, now);
+            }
+            Some(_) => self.send(session, delivery, now),
+            None if queue_qos0 => self.enqueue(session, delivery, now),
+            None => self.stats.dropped_away += 1,
+        }
+    }
+
+    /// Encodes a delivery for its connection. QoS 1 and 2 take an identifier of the window, which
+    /// must have room.
+    pub(super) fn send(&mut self, session: SessionId, delivery: Delivery, now: Time) {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(id) = hosted.session.connection else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let Some(fit) = fit(
+            &delivery,
+            connection.version,
+            connection.packet_size_max,
+            now,
+        ) else {
+            self.stats.dropped_too_large += 1; // [MQTT-3.1.2-25]
+            return;
+        };
+        let acked = delivery.qos > Qos::AtMostOnce;
+        let packet_id = acked.then(|| hosted.session.window.push(delivery.clone()));
+        self.stats.deliveries_sent += 1;
+        let aliases = connection
+            .aliases_out
+            .as_deref_mut()
+            .filter(|_| fit == Fit::WithAlias);
+        let version = connection.version;
+        write_publish(
+            &mut connection.outgoing,
+            version,
+            aliases,
+            &delivery,
+            packet_id,
+            false,
+            now,
+        );
+        Self::mark_dirty(connection, id, &mut self.dirty);
+    }
+
+    fn enqueue(&mut self, session: SessionId, delivery: Delivery, now: Time) {
+        let limits = &self.config.limits;
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let in_flight = hosted.session.window.bytes();
+        let bounds = QueueBounds {
+            messages_max: limits.queue_messages_max as usize,
+            bytes_max: (limits.queue_bytes_max as usize).saturating_sub(in_flight),
+            policy: limits.queue_policy,
+        };
+        match hosted.session.queue.offer(delivery, &bounds) {
+            QueueOffer::Queued => self.stats.deliveries_queued += 1,
+            QueueOffer::DroppedOldest(count) => {
+                self.stats.deliveries_queued += 1;
+                self.drop_queue_full(session, count as u64, now);
+            }
+            QueueOffer::DroppedNewest => self.drop_queue_full(session, 1, now),
+            QueueOffer::Overflow => {
+                self.drop_queue_full(session, 1, now);
+                self.overflowed(session, now);
+            }
+        }
+    }
+}
+
+/// What a session keeps of a message; no identifiers, not shared.
+pub(super) fn plain_delivery(message: &mut Message<'_>, qos: Qos, retain: bool) -> Delivery {
+    Delivery {
+        publication: message.owned(),
+        qos,
+        retain,
+        identifiers: None,
+        shared: None,
+    }
+}
+
+/// A PUBLISH of a delivery, the topic in full.
+fn publish_of<'a>(
+    delivery: &'a Delivery,
+    packet_id: Option<PacketId>,
+    now: Time,
+) -> PublishOut<'a> {
+    let publication = &*delivery.publication;
+    PublishOut {
+        dup: false,
+        qos: delivery.qos,
+        retain: delivery.retain,
+        topic: &publication.topic,
+        packet_id,
+        topic_alias: None,
+        message_expiry_interval_s: expiry_left_s(publication.expires_at, now),
+        subscription_identifiers: delivery.identifiers(),
+        properties: &publication.properties,
+        payload_len: publication.payload.len(),
+        payload: &publication.payload,
+    }
+}
+
+/// How a packet fits the client's Maximum Packet Size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    WithAlias,
+    /// There is no room for a topic alias beside the full topic.
+    Bare,
+}
+
+/// `None`: the packet is larger than the client takes [MQTT-3.1.2-24].
+pub(super) fn fit(
+    delivery: &Delivery,
+    version: Version,
+    packet_size_max: u32,
+    now: Time,
+) -> Option<Fit> {
+    /// A topic alias takes 3 bytes and may make two length fields longer.
+    const ALIAS_BYTES: usize = 5;
+    if packet_size_max == u32::MAX {
+        return Some(Fit::WithAlias);
+    }
+    let any_id = (delivery.qos > Qos::AtMostOnce).then_some(PacketId(NonZeroU16::MIN));
+    let size = encode::publish_size(version, &publish_of(delivery, any_id, now));
+    if size + ALIAS_BYTES <= packet_size_max as usize {
+        return Some(Fit::WithAlias);
+    }
+    (size <= packet_size_max as usize).then_some(Fit::Bare)
+}
+
+/// Appends the PUBLISH of a delivery, its payload by reference when it is large.
+pub(super) fn write_publish(
+    outgoing: &mut Outgoing,
+    version: Version,
+    aliases: Option<&mut AliasesOut>,
+    delivery: &Delivery,
+    packet_id: Option<PacketId>,
+    dup: bool,
+    now: Time,
+) {
+    let mut packet = PublishOut {
+        dup,
+        ..publish_of(delivery, packet_id, now)
+    };
+    if let Some(aliases) = aliases {
+        match aliases.assign(&delivery.publication.topic) {
+            OutgoingTopic::Full => {}
+            OutgoingTopic::Introduce(alias) => packet.topic_alias = Some(alias),
+            OutgoingTopic::Alias(alias) => {
+                packet.topic_alias = Some(alias);
+                packet.topic = "";
+            }
+        }
+    }
+    if packet.payload_len >= LARGE_PAYLOAD {
+        outgoing.write(|out| encode::publish_header(out, version, &packet));
+        outgoing.extend_shared(delivery.publication.payload.clone());
+    } else {
+        outgoing.write(|out| encode::publish(out, version, &packet));
+    }
+}

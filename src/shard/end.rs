@@ -1,0 +1,258 @@
+//! Ends: of a connection, of the tie between connection and session, of a session; and shutdown.
+
+use std::rc::Rc;
+
+use super::block::Control;
+use super::connection::Phase;
+use super::message::Message;
+use super::timeouts::TimerKey;
+use super::{Action, Shard, SHUTDOWN_STEP};
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::{encode, topic, Disconnect, ReasonCode};
+use crate::session::StoredWill;
+use crate::time::{Span, Time};
+
+/// How long a closing connection may take to send its last bytes and be closed by the client.
+const LINGER: Span = Span::from_secs(2);
+/// From the wills to the disconnects of a shutdown: time for the wills to cross shards.
+const SHUTDOWN_GRACE: Span = Span::from_millis(100);
+
+/// What becomes of the will when connection and session part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WillFate {
+    Publish,
+    /// DISCONNECT 0x00 [MQTT-3.14.4-3], or a takeover within the will delay.
+    Discard,
+}
+
+impl Shard {
+    /// Ends a connection for a reason of ours: tells a v5 client, parts it from its session.
+    pub(super) fn end_connection(
+        &mut self,
+        id: ConnectionId,
+        reason: Option<ReasonCode>,
+        text: &str,
+        now: Time,
+    ) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let session = connection.session();
+        let address = connection.address;
+        let client_id = session.and_then(|session| self.sessions.get(session));
+        let client_id = client_id.map(|hosted| Rc::clone(&hosted.session.client_id));
+        self.notice(client_id.as_deref(), Some(address), now, || {
+            format!("disconnected: {text}")
+        });
+        self.close_connection(id, reason, text, now);
+        if let Some(session) = session {
+            self.detach(session, WillFate::Publish, now);
+        }
+    }
+
+    /// Sends a v5 client its DISCONNECT and begins to close. The session is the caller's business.
+    pub(super) fn close_connection(
+        &mut self,
+        id: ConnectionId,
+        reason: Option<ReasonCode>,
+        text: &str,
+        now: Time,
+    ) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let told = matches!(connection.phase, Phase::Live(_)) && connection.version.is_v5();
+        // [MQTT-3.14.2-3]: no reason string if the packet then grows too large for the client.
+        let string_fits = text.len() + 32 <= connection.packet_size_max as usize;
+        if let (true, Some(reason)) = (told, reason) {
+            let reason_string = (!text.is_empty() && string_fits).then_some(text);
+            let disconnect = Disconnect {
+                reason,
+                reason_string,
+                ..Disconnect::default()
+            };
+            self.reply(id, |out, version| {
+                encode::disconnect(out, version, &disconnect)
+            });
+        }
+        self.start_closing(id, now);
+    }
+
+    /// No further bytes are accepted; what is outgoing is still sent.
+    pub(super) fn start_closing(&mut self, id: ConnectionId, now: Time) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if connection.phase == Phase::Closing {
+            return;
+        }
+        connection.phase = Phase::Closing;
+        connection.partial = Vec::new();
+        connection.aliases_in = None;
+        connection.aliases_out = None;
+        if let Some(timer) = connection.timer.take() {
+            self.timers.cancel(timer);
+        }
+        connection.timer = Some(self.timers.insert(now + LINGER, TimerKey::Connection(id)));
+        self.actions.push_back(Action::Close(id));
+    }
+
+    /// Parts a session from its connection: will, expiry, shared groups.
+    pub(super) fn detach(&mut self, session: SessionId, fate: WillFate, now: Time) {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        hosted.session.connection = None;
+        hosted.session.window.stop();
+        if fate == WillFate::Discard {
+            hosted.session.will = None;
+        }
+        if hosted.session.expiry_interval_s == 0 {
+            self.end_session(session, now);
+            return;
+        }
+        let expiry = Span::from_secs(u64::from(hosted.session.expiry_interval_s));
+        let timer = self.timers.insert(now + expiry, TimerKey::Expiry(session));
+        hosted.expiry_timer = Some(timer);
+        match hosted
+            .session
+            .will
+            .as_ref()
+            .map(|will| will.delay_interval_s)
+        {
+            None => {}
+            Some(0) => self.publish_will(session, now),
+            Some(delay_s) => {
+                // The session's end publishes it too, if that comes first [MQTT-3.1.2-8].
+                let due = now + Span::from_secs(u64::from(delay_s));
+                hosted.will_timer = Some(self.timers.insert(due, TimerKey::Will(session)));
+            }
+        }
+        self.announce_connected(session, false);
+        self.redispatch_shared(session, false, now);
+    }
+
+    /// Discards a session and everything of it; a will still pending is published
+    /// [MQTT-3.1.2-8]. The connection is the caller's business.
+    pub(super) fn end_session(&mut self, session: SessionId, now: Time) {
+        self.publish_will(session, now);
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        for timer in [hosted.expiry_timer.take(), hosted.will_timer.take()]
+            .into_iter()
+            .flatten()
+        {
+            self.timers.cancel(timer);
+        }
+        let mut filters: Vec<Rc<str>> = hosted.session.subscriptions.keys().cloned().collect();
+        filters.sort_unstable(); // the same order in every run of a seed
+        for filter in &filters {
+            self.drop_subscription(session, filter);
+        }
+        self.redispatch_shared(session, true, now);
+        if let Some(hosted) = self.sessions.remove(session) {
+            self.by_client_id.remove(&hosted.session.client_id);
+        }
+    }
+
+    /// Takes a subscription out of the index; the session's own record is the caller's business.
+    pub(super) fn drop_subscription(&mut self, session: SessionId, filter: &str) {
+        if let Ok(Some(share)) = topic::share(filter) {
+            self.index.leave(share.name, share.filter, self.id, session);
+            self.peers.broadcast(|| Control::MemberLeft {
+                share: share.name.into(),
+                filter: share.filter.into(),
+                session,
+            });
+        } else if self.index.unsubscribe(filter, session).last_on_shard {
+            self.peers.broadcast(|| Control::FilterRemoved {
+                filter: filter.into(),
+            });
+        }
+    }
+
+    /// Publishes and removes the will of a session, if there is one [MQTT-3.1.2-10].
+    pub(super) fn publish_will(&mut self, session: SessionId, now: Time) {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        if let Some(timer) = hosted.will_timer.take() {
+            self.timers.cancel(timer);
+        }
+        let Some(will) = hosted.session.will.take() else {
+            return;
+        };
+        self.stats.wills_published += 1;
+        let StoredWill {
+            topic,
+            payload,
+            properties,
+            qos,
+            retain,
+            ..
+        } = *will;
+        let expires_at = will
+            .message_expiry_interval_s
+            .map(|expiry_s| now + Span::from_secs(u64::from(expiry_s)));
+        let mut message = Message {
+            topic: &topic,
+            payload: &payload,
+            shared: Some(payload.clone()),
+            properties: &properties,
+            qos,
+            retain,
+            expires_at,
+            owned: None,
+        };
+        self.accept(&mut message, Some(session), now);
+    }
+
+    /// The broker stops: wills are published first, while there are clients to receive them; then
+    /// clients are told and connections closed.
+    pub fn handle_shutdown(&mut self, now: Time) {
+        if self.shutdown.is_some() {
+            return;
+        }
+        for session in self.sessions.ids() {
+            self.publish_will(session, now);
+        }
+        self.shutdown = Some(now + SHUTDOWN_GRACE);
+        self.timers.insert(now + SHUTDOWN_GRACE, TimerKey::Shutdown);
+    }
+
+    /// The grace of a shutdown is over, or a step of it.
+    pub(super) fn continue_shutdown(&mut self, now: Time) {
+        for id in self.connections.ids() {
+            self.end_connection(
+                id,
+                Some(ReasonCode::ServerShuttingDown),
+                "shutting down",
+                now,
+            );
+        }
+        if self.connections.len() > 0 {
+            self.timers.insert(now + SHUTDOWN_STEP, TimerKey::Shutdown);
+        }
+    }
+
+    /// After [`Shard::handle_shutdown`]: all said and done.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.shutdown.is_some() && self.connections.len() == 0 && self.peers.is_drained()
+    }
+
+    /// Tells all shards whether a member of shared groups can receive now.
+    pub(super) fn announce_connected(&mut self, session: SessionId, connected: bool) {
+        if !self
+            .sessions
+            .get(session)
+            .is_some_and(|hosted| hosted.in_groups)
+        {
+            return;
+        }
+        self.index.set_connected(self.id, session, connected);
+        self.peers
+            .broadcast(|| Control::MemberConnected { session, connected });
+    }
+}

@@ -1,0 +1,29 @@
+//! A session as its shard holds it: the pure state plus timers and walks.
+
+use super::timer_wheel::TimerId;
+use super::walk::Walks;
+use crate::session::Session;
+
+/// Lives on: the home shard of the client id.
+#[derive(Debug)]
+pub(super) struct Hosted {
+    pub(super) session: Session,
+    pub(super) expiry_timer: Option<TimerId>,
+    pub(super) will_timer: Option<TimerId>,
+    /// Retained messages still to be sent for new subscriptions.
+    pub(super) walks: Option<Box<Walks>>,
+    /// Member of at least one shared group.
+    pub(super) in_groups: bool,
+}
+
+impl Hosted {
+    pub(super) fn new(session: Session) -> Self {
+        Self {
+            session,
+            expiry_timer: None,
+            will_timer: None,
+            walks: None,
+            in_groups: false,
+        }
+    }
+}

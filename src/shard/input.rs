@@ -1,0 +1,233 @@
+//! Bytes of a connection to control packets to verbs.
+
+use super::connection::Phase;
+use super::{Action, Shard};
+use crate::ids::{ConnectionId, SessionId, ShardId};
+use crate::mqtt::frame::{self, Frame};
+use crate::mqtt::{decode, AckKind, DecodeError, Packet, ReasonCode, Sender, Version};
+use crate::time::Time;
+
+/// What follows after a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    Continue,
+    /// The connection accepts no further bytes.
+    Stop,
+    /// The packet and all after it belong to another shard.
+    HandOff(ShardId),
+}
+
+impl Shard {
+    /// Bytes arrived, in order, cut anywhere.
+    pub fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time) {
+        let Some(state) = self.connections.get_mut(connection) else {
+            return;
+        };
+        let mut rest = bytes;
+        if !state.partial.is_empty() {
+            let mut partial = std::mem::take(&mut state.partial);
+            rest = match self.complete(connection, &mut partial, rest, now) {
+                Some(rest) => rest,
+                None => return,
+            };
+        }
+        let (used, flow) = self.process(connection, rest, now);
+        self.after(connection, &rest[used..], flow);
+    }
+
+    /// Fills up a packet whose start came before; returns what is left when it is done with.
+    fn complete<'a>(
+        &mut self,
+        connection: ConnectionId,
+        partial: &mut Vec<u8>,
+        mut rest: &'a [u8],
+        now: Time,
+    ) -> Option<&'a [u8]> {
+        loop {
+            // One byte at a time until the length is known, then as much as the packet needs, so
+            // that nothing behind it is copied.
+            let wanted = frame::needed(partial).map_or(1, |needed| needed - partial.len());
+            let take = wanted.min(rest.len());
+            partial.extend_from_slice(&rest[..take]);
+            rest = &rest[take..];
+            let (used, flow) = self.process(connection, partial, now);
+            if flow != Flow::Continue {
+                let mut unread = partial.split_off(used);
+                unread.extend_from_slice(rest);
+                self.after(connection, &unread, flow);
+                return None;
+            }
+            if used > 0 {
+                return Some(rest);
+            }
+            if rest.is_empty() {
+                let state = self.connections.get_mut(connection)?;
+                state.partial = std::mem::take(partial);
+                return None;
+            }
+        }
+    }
+
+    fn after(&mut self, connection: ConnectionId, unread: &[u8], flow: Flow) {
+        match flow {
+            Flow::Continue => {
+                if let Some(state) = self.connections.get_mut(connection) {
+                    state.partial.extend_from_slice(unread);
+                }
+            }
+            Flow::Stop => {}
+            Flow::HandOff(to) => {
+                if let Some(timer) = self.connections.remove(connection).and_then(|c| c.timer) {
+                    self.timers.cancel(timer);
+                }
+                self.stats.handed_off += 1;
+                let bytes = unread.to_vec();
+                self.actions.push_back(Action::HandOff {
+                    connection,
+                    to,
+                    bytes,
+                });
+            }
+        }
+    }
+
+    /// Handles the whole packets at the start of `bytes`; returns how many bytes they took.
+    fn process(&mut self, id: ConnectionId, bytes: &[u8], now: Time) -> (usize, Flow) {
+        let packet_size_max = self.limits().packet_size_max;
+        let mut at = 0;
+        loop {
+            let rest = &bytes[at..];
+            if rest.is_empty() {
+                return (at, Flow::Continue);
+            }
+            if let Some(error) = self.refuses_first_byte(id, rest[0]) {
+                self.refuse(id, rest, error, now);
+                return (at, Flow::Stop);
+            }
+            match frame::next_frame(rest, packet_size_max) {
+                Ok(Some(frame)) => {
+                    let flow = match self.handle_packet(id, &frame, now) {
+                        Ok(flow) => flow,
+                        Err(error) => {
+                            self.refuse(id, frame.body, error, now);
+                            Flow::Stop
+                        }
+                    };
+                    if flow != Flow::Continue {
+                        return (at, flow);
+                    }
+                    at += frame.length;
+                }
+                Ok(None) => return (at, Flow::Continue),
+                Err(error) => {
+                    self.refuse(id, &[], error, now);
+                    return (at, Flow::Stop);
+                }
+            }
+        }
+    }
+
+    /// The first packet is CONNECT [MQTT-3.1.0-1]; anything else is refused by its first byte.
+    fn refuses_first_byte(&self, id: ConnectionId, first: u8) -> Option<DecodeError> {
+        const CONNECT: u8 = 1;
+        let connection = self.connections.get(id)?;
+        (connection.phase == Phase::AwaitConnect && first >> 4 != CONNECT)
+            .then_some(DecodeError::Protocol("the first packet is not CONNECT"))
+    }
+
+    #[inline]
+    fn handle_packet(
+        &mut self,
+        id: ConnectionId,
+        frame: &Frame<'_>,
+        now: Time,
+    ) -> Result<Flow, DecodeError> {
+        const PUBLISH: u8 = 3;
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Ok(Flow::Stop);
+        };
+        let (phase, version) = (connection.phase, connection.version);
+        connection.last_packet = now;
+        match phase {
+            Phase::Live(session) if frame.first >> 4 == PUBLISH => {
+                let publish = decode::publish_from(version, Sender::Client, frame)?;
+                self.on_publish(id, session, &publish, now)
+            }
+            Phase::Live(session) => {
+                let packet = decode::packet(version, Sender::Client, frame)?;
+                self.on_packet(id, session, version, &packet, now)
+            }
+            Phase::AwaitConnect => {
+                let connect = decode::connect(frame)?;
+                self.on_connect(id, &connect, now)
+            }
+            Phase::Closing => Ok(Flow::Stop),
+        }
+    }
+
+    fn on_packet(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        version: Version,
+        packet: &Packet<'_>,
+        now: Time,
+    ) -> Result<Flow, DecodeError> {
+        match packet {
+            Packet::Publish(publish) => return self.on_publish(id, session, publish, now),
+            Packet::PubAck(ack) => self.on_ack(session, AckKind::PubAck, ack, now),
+            Packet::PubRec(ack) => self.on_ack(session, AckKind::PubRec, ack, now),
+            Packet::PubRel(ack) => self.on_ack(session, AckKind::PubRel, ack, now),
+            Packet::PubComp(ack) => self.on_ack(session, AckKind::PubComp, ack, now),
+            Packet::Subscribe(subscribe) => self.on_subscribe(id, session, subscribe, now),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(id, session, unsubscribe, now),
+            Packet::PingReq => self.on_ping(id),
+            Packet::Disconnect(disconnect) => {
+                return self.on_disconnect(id, session, disconnect, now)
+            }
+            // [MQTT-4.12.0-7]: no method was accepted at CONNECT.
+            Packet::Auth(_) => return Err(DecodeError::Protocol("AUTH without a method")),
+            Packet::Connect(_) => return Err(DecodeError::Protocol("a second CONNECT")),
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                return Err(DecodeError::Protocol("a packet only servers send"))
+            }
+        }
+        debug_assert!(version.is_v5() || !matches!(packet, Packet::Auth(_)));
+        Ok(Flow::Continue)
+    }
+
+    /// Answers bytes that were refused and ends the connection. `body` is what is known of the
+    /// packet, so that a broken CONNECT is answered in its own version.
+    fn refuse(&mut self, id: ConnectionId, body: &[u8], error: DecodeError, now: Time) {
+        match error {
+            DecodeError::Malformed(_) => self.stats.malformed_packets += 1,
+            _ => self.stats.protocol_errors += 1,
+        }
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        if connection.phase == Phase::AwaitConnect {
+            self.stats.connects_refused += 1;
+            let reply = refused_connect_reply(body, error);
+            self.refuse_connect(id, None, reply, &error.to_string(), now);
+        } else {
+            self.end_connection(id, Some(error.reason()), &error.to_string(), now);
+        }
+    }
+}
+
+/// How to answer a CONNECT that does not decode: v5 clients get the reason code, v3 clients a return
+/// code only for an unsupported level, others nothing [MQTT-3.1.4-1].
+fn refused_connect_reply(body: &[u8], error: DecodeError) -> Option<(Version, ReasonCode)> {
+    const V5_START: &[u8] = b"\x00\x04MQTT\x05";
+    match error {
+        DecodeError::UnsupportedVersion(level) if level > 5 => {
+            Some((Version::V5, ReasonCode::UnsupportedProtocolVersion))
+        }
+        DecodeError::UnsupportedVersion(_) => {
+            Some((Version::V311, ReasonCode::UnsupportedProtocolVersion))
+        }
+        _ if body.starts_with(V5_START) => Some((Version::V5, error.reason())),
+        _ => None,
+    }
+}

@@ -1,0 +1,75 @@
+//! A publication on its way through a shard: borrowed where it came from, owned once somebody must
+//! keep it.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::mqtt::{Publication, Qos};
+use crate::time::Time;
+
+/// Borrowed view of a publication.
+#[derive(Debug)]
+pub(super) struct Message<'a> {
+    pub(super) topic: &'a str,
+    pub(super) payload: &'a [u8],
+    /// The payload by reference, made at most once.
+    pub(super) shared: Option<Bytes>,
+    /// Forwardable v5 properties, encoded.
+    pub(super) properties: &'a [u8],
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    pub(super) expires_at: Option<Time>,
+    /// The publication as queues and windows keep it, made at most once.
+    pub(super) owned: Option<Rc<Publication>>,
+}
+
+impl<'a> Message<'a> {
+    pub(super) fn of(publication: &'a Rc<Publication>) -> Self {
+        Self {
+            topic: &publication.topic,
+            payload: &publication.payload,
+            shared: Some(publication.payload.clone()),
+            properties: &publication.properties,
+            qos: publication.qos,
+            retain: publication.retain,
+            expires_at: publication.expires_at,
+            owned: Some(Rc::clone(publication)),
+        }
+    }
+
+    /// The payload as a reference-counted segment.
+    pub(super) fn shared_payload(&mut self) -> Bytes {
+        self.shared
+            .get_or_insert_with(|| Bytes::copy_from_slice(self.payload))
+            .clone()
+    }
+
+    /// The publication as something that can be kept.
+    pub(super) fn owned(&mut self) -> Rc<Publication> {
+        if let Some(owned) = &self.owned {
+            return Rc::clone(owned);
+        }
+        let owned = Rc::new(Publication {
+            topic: Rc::from(self.topic),
+            payload: self.shared_payload(),
+            properties: Bytes::copy_from_slice(self.properties),
+            qos: self.qos,
+            retain: self.retain,
+            expires_at: self.expires_at,
+        });
+        self.owned = Some(Rc::clone(&owned));
+        owned
+    }
+
+    pub(super) fn is_expired(&self, now: Time) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// Message Expiry Interval to send: what is left, in seconds, rounded up [MQTT-3.3.2-6].
+pub(super) fn expiry_left_s(expires_at: Option<Time>, now: Time) -> Option<u32> {
+    const SECOND: u64 = 1_000_000_000;
+    let left = expires_at?.since(now).0.div_ceil(SECOND);
+    Some(u32::try_from(left).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,54 @@
+//! PUBACK, PUBREC, PUBREL, PUBCOMP.
+
+use super::Shard;
+use crate::ids::SessionId;
+use crate::mqtt::{Ack, AckKind, ReasonCode};
+use crate::time::Time;
+
+impl Shard {
+    /// An acknowledgement that fits nothing in flight is ignored, or answered with 0x92 where the
+    /// protocol has an answer; it is not an error of the connection (section 4.3 leaves room for
+    /// clients that lost their state).
+    pub(super) fn on_ack(&mut self, session: SessionId, kind: AckKind, ack: &Ack<'_>, now: Time) {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(id) = hosted.session.connection else {
+            return;
+        };
+        let (window, packet_id) = (&mut hosted.session.window, ack.packet_id);
+        match kind {
+            AckKind::PubAck => {
+                if window.puback(packet_id).is_ok() {
+                    self.pump(session, now);
+                }
+            }
+            AckKind::PubRec if ack.reason.is_error() => {
+                // [MQTT-4.8.2-6]: refused by the client, the message goes to nobody else.
+                if window.pubrec_refused(packet_id).is_ok() {
+                    self.pump(session, now);
+                }
+            }
+            AckKind::PubRec => {
+                let reason = match window.pubrec(packet_id) {
+                    Ok(()) => ReasonCode::Success, // [MQTT-4.3.3-4]
+                    Err(_) => ReasonCode::PacketIdentifierNotFound,
+                };
+                self.reply_ack(id, AckKind::PubRel, packet_id, reason);
+            }
+            AckKind::PubRel => {
+                let reason = if hosted.session.received.release(packet_id) {
+                    ReasonCode::Success // [MQTT-4.3.3-11]
+                } else {
+                    ReasonCode::PacketIdentifierNotFound
+                };
+                self.reply_ack(id, AckKind::PubComp, packet_id, reason);
+            }
+            AckKind::PubComp => {
+                if window.pubcomp(packet_id).is_ok() {
+                    self.pump(session, now);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Blocks of peers. Handling one never needs room towards a peer's data ring, so rings always drain.
+
+use super::block::{Block, Content, Control, Publications, Task};
+use super::message::Message;
+use super::{Lane, Shard};
+use crate::ids::ShardId;
+use crate::routing::Member;
+use crate::time::Time;
+
+impl Shard {
+    /// A block of a peer arrived. Blocks of one peer and lane arrive in order.
+    pub fn handle_block(&mut self, from: ShardId, lane: Lane, block: Block, now: Time) {
+        match block.0 {
+            Content::Data(publications) => {
+                debug_assert_eq!(lane, Lane::Data);
+                self.on_publications(from, &publications, now);
+            }
+            Content::Control(messages) => {
+                debug_assert_eq!(lane, Lane::Control);
+                for control in messages {
+                    self.on_control(from, control, now);
+                }
+            }
+        }
+    }
+
+    fn on_publications(&mut self, from: ShardId, publications: &Publications, now: Time) {
+        let mut reader = publications.reader();
+        while let Some((mut message, task)) = reader.next() {
+            match task {
+                Task::FanOut => self.fan_out_forwarded(&mut message, now),
+                Task::Retain => self.retain(&mut message, now),
+                Task::FanOutAndRetain => {
+                    self.retain(&mut message, now);
+                    self.fan_out_forwarded(&mut message, now);
+                }
+                Task::Member {
+                    group,
+                    session,
+                    hops,
+                } => {
+                    self.deliver_to_member(&mut message, session, group, hops, now);
+                }
+            }
+        }
+        self.peers.data_applied_by(from, publications.count());
+        self.wake_behind(now);
+    }
+
+    /// The publisher's shard matched for itself; this one matches for its own subscribers. Shared
+    /// groups and other shards were the publisher's shard's business.
+    fn fan_out_forwarded(&mut self, message: &mut Message<'_>, now: Time) {
+        let route = self.index.route(message.topic);
+        self.fan_out(message, &route, None, now);
+    }
+
+    fn on_control(&mut self, from: ShardId, control: Control, now: Time) {
+        match control {
+            Control::FilterAdded { filter } => self.index.add_remote(&filter, from),
+            Control::FilterRemoved { filter } => self.index.remove_remote(&filter, from),
+            Control::MemberJoined {
+                share,
+                filter,
+                session,
+                connected,
+            } => {
+                self.index.join(
+                    &share,
+                    &filter,
+                    Member {
+                        shard: from,
+                        session,
+                        connected,
+                    },
+                );
+            }
+            Control::MemberLeft {
+                share,
+                filter,
+                session,
+            } => {
+                self.index.leave(&share, &filter, from, session);
+            }
+            Control::MemberConnected { session, connected } => {
+                self.index.set_connected(from, session, connected);
+            }
+            Control::Barrier { number } => {
+                let data_sent = self.peers.data_sent();
+                self.peers
+                    .send(from, Control::BarrierApplied { number, data_sent });
+            }
+            Control::BarrierApplied { number, data_sent } => {
+                self.on_barrier_applied(from, number, data_sent);
+            }
+            Control::RetainedWalk(walk) => self.on_retained_walk(from, walk, now),
+            Control::RetainedPiece(mut piece) => self.on_retained_piece(&mut piece),
+        }
+    }
+
+    /// Keeps or clears the retained message of a topic whose home is this shard.
+    pub(super) fn retain(&mut self, message: &mut Message<'_>, now: Time) {
+        if message.payload.is_empty() {
+            self.retained.clear(message.topic); // [MQTT-3.3.1-6], [MQTT-3.3.1-7]
+            return;
+        }
+        if self.retained.set(message.owned()).is_err() {
+            self.stats.retained_refused += 1;
+            self.notice(None, None, now, || {
+                "retained message not kept: retained-messages-max or retained-bytes-max is reached"
+                    .into()
+            });
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! CONNECT: who the client is, where its home is, what state it finds.
+
+use std::num::NonZeroU16;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::connection::Phase;
+use super::end::WillFate;
+use super::hosted::Hosted;
+use super::input::Flow;
+use super::timeouts::TimerKey;
+use super::{share_of, Shard};
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::{
+    encode, ConnAck, ConnAckProperties, Connect, DecodeError, ReasonCode, Version, Will,
+};
+use crate::session::{AliasesOut, Session, StoredWill};
+use crate::time::{Span, Time};
+
+/// Random part of an assigned client id, in hex digits.
+const ASSIGNED_DIGITS: usize = 16;
+
+/// Why a well-formed CONNECT is refused.
+struct Refusal(ReasonCode, &'static str);
+
+impl Shard {
+    pub(super) fn on_connect(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        now: Time,
+    ) -> Result<Flow, DecodeError> {
+        if let Err(Refusal(reason, text)) = self.check_connect(connect) {
+            self.stats.connects_refused += 1;
+            self.refuse_connect(
+                id,
+                Some(connect.client_id),
+                Some((connect.version, reason)),
+                text,
+                now,
+            );
+            return Ok(Flow::Stop);
+        }
+        let assigned = connect
+            .client_id
+            .is_empty()
+            .then(|| self.assign_client_id());
+        let client_id: Rc<str> = assigned.clone().unwrap_or_else(|| connect.client_id.into());
+        let home = self.placement.home(&client_id);
+        if home != self.id {
+            return Ok(Flow::HandOff(home));
+        }
+        let Some((session, session_present)) = self.take_session(&client_id, connect, now) else {
+            self.stats.connects_refused += 1;
+            let reply = Some((connect.version, ReasonCode::QuotaExceeded));
+            self.refuse_connect(id, Some(&client_id), reply, "sessions-max is reached", now);
+            return Ok(Flow::Stop);
+        };
+        self.stats.connects_accepted += 1;
+        let granted = self.attach(id, session, connect, now);
+        self.send_connack(id, connect, session_present, assigned.as_deref(), &granted);
+        self.announce_connected(session, true);
+        self.pump(session, now);
+        Ok(Flow::Continue)
+    }
+
+    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refusal> {
+        let limits = self.limits();
+        if connect.properties.authentication_method.is_some() {
+            // [MQTT-4.12.0-1]: no method is configured.
+            return Err(Refusal(
+                ReasonCode::BadAuthenticationMethod,
+                "no authentication method is configured",
+            ));
+        }
+        if connect.client_id.is_empty() && !connect.clean_start && !connect.version.is_v5() {
+            // [MQTT-3.1.3-8] of 3.1.1; 3.1 has no empty ids at all, clean ones are let in kindly.
+            return Err(Refusal(
+                ReasonCode::ClientIdentifierNotValid,
+                "an empty client id needs a clean session",
+            ));
+        }
+        if connect.client_id.len() > usize::from(limits.client_id_bytes_max) {
+            return Err(Refusal(
+                ReasonCode::ClientIdentifierNotValid,
+                "the client id is longer than client-id-bytes-max",
+            ));
+        }
+        if let Some(will) = &connect.will {
+            if crate::mqtt::topic::levels(will.topic) > usize::from(limits.topic_levels_max) {
+                return Err(Refusal(
+                    ReasonCode::TopicNameInvalid,
+                    "the will topic has more levels than topic-levels-max",
+                ));
+            }
+        }
+        if self.shutdown.is_some() {
+            return Err(Refusal(
+                ReasonCode::ServerShuttingDown,
+                "the broker is stopping",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A client id nobody has, whose home is this shard [MQTT-3.2.2-16].
+    fn assign_client_id(&mut self) -> Rc<str> {
+        loop {
+            let name = format!(
+                "auto-{:0width$x}",
+                self.next_random(),
+                width = ASSIGNED_DIGITS
+            );
+            if self.placement.home(&name) == self.id && !self.by_client_id.contains_key(&*name) {
+                return name.into();
+            }
+        }
+    }
+
+    /// splitmix64: every seed gives a full period.
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// The client's session, found or new, and whether it was found. Takes it over from a live
+    /// connection. `None`: there is no room for another session.
+    fn take_session(
+        &mut self,
+        client_id: &Rc<str>,
+        connect: &Connect<'_>,
+        now: Time,
+    ) -> Option<(SessionId, bool)> {
+        if let Some(existing) = self.by_client_id.get(client_id).copied() {
+            self.take_over(existing, connect.clean_start, now);
+        }
+        // Looked up again: a takeover ends a session that was not to outlive its connection.
+        if let Some(existing) = self.by_client_id.get(client_id).copied() {
+            if !connect.clean_start {
+                return Some((existing, true)); // [MQTT-3.1.2-5]
+            }
+            self.end_session(existing, now); // [MQTT-3.1.2-4]
+        }
+        let max = share_of(self.limits().sessions_max, u32::from(self.config.shards));
+        if self.sessions.len() >= max as usize {
+            return None;
+        }
+        let session = Session::new(Rc::clone(client_id), self.config.placement_seed);
+        let session = self.sessions.insert(Hosted::new(session));
+        self.by_client_id.insert(Rc::clone(client_id), session);
+        Some((session, false))
+    }
+
+    /// Ends the live connection of a session, if there is one [MQTT-3.1.4-3].
+    fn take_over(&mut self, session: SessionId, clean_start: bool, now: Time) {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(old) = hosted.session.connection else {
+            return;
+        };
+        self.stats.takeovers += 1;
+        // A will with a delay is not sent when the session goes on [MQTT-3.1.3-9].
+        let delayed = hosted
+            .session
+            .will
+            .as_ref()
+            .is_some_and(|will| will.delay_interval_s > 0);
+        let goes_on = !clean_start && hosted.session.expiry_interval_s > 0;
+        let fate = if delayed && goes_on {
+            WillFate::Discard
+        } else {
+            WillFate::Publish
+        };
+        self.close_connection(old, Some(ReasonCode::SessionTakenOver), "taken over", now);
+        self.detach(session, fate, now);
+    }
+
+    /// Joins connection and session: limits, timers, will.
+    fn attach(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        connect: &Connect<'_>,
+        now: Time,
+    ) -> Granted {
+        let granted = self.grant(connect);
+        let limits = self.config.limits.clone();
+        let hash_seed = self.config.placement_seed;
+        let properties = &connect.properties;
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return granted;
+        };
+        for timer in [hosted.expiry_timer.take(), hosted.will_timer.take()]
+            .into_iter()
+            .flatten()
+        {
+            self.timers.cancel(timer);
+        }
+        hosted.session.connection = Some(id);
+        hosted.session.expiry_interval_s = granted.session_expiry_s;
+        hosted.session.will = connect.will.as_ref().map(|will| Box::new(store_will(will)));
+        let receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
+        hosted
+            .session
+            .window
+            .start(receive_maximum.min(limits.outgoing_window_max).max(1));
+
+        let Some(connection) = self.connections.get_mut(id) else {
+            return granted;
+        };
+        connection.phase = Phase::Live(session);
+        connection.version = connect.version;
+        connection.problem_information = properties.request_problem_information.unwrap_or(true);
+        connection.packet_size_max = properties.maximum_packet_size.unwrap_or(u32::MAX);
+        let aliases = properties
+            .topic_alias_maximum
+            .unwrap_or(0)
+            .min(limits.topic_alias_outgoing_max);
+        connection.aliases_out =
+            (aliases > 0).then(|| Box::new(AliasesOut::new(aliases, hash_seed)));
+        connection.silence_max = Span(u64::from(granted.keep_alive_s) * 1_500_000_000);
+        if let Some(timer) = connection.timer.take() {
+            self.timers.cancel(timer);
+        }
+        if connection.silence_max > Span::ZERO {
+            let due = now + connection.silence_max;
+            connection.timer = Some(self.timers.insert(due, TimerKey::Connection(id)));
+        }
+        granted
+    }
+
+    fn grant(&self, connect: &Connect<'_>) -> Granted {
+        let limits = self.limits();
+        let asked_s = match connect.version {
+            Version::V5 => connect.properties.session_expiry_interval_s.unwrap_or(0),
+            _ if connect.clean_start => 0,
+            _ => u32::MAX,
+        };
+        let session_expiry_s = asked_s.min(limits.session_expiry_max_s);
+        let keep_alive_s = match limits.keep_alive_max_s {
+            Some(max) if connect.keep_alive_s == 0 || connect.keep_alive_s > max => max,
+            _ => connect.keep_alive_s,
+        };
+        Granted {
+            asked_s,
+            session_expiry_s,
+            keep_alive_s,
+        }
+    }
+
+    fn send_connack(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        session_present: bool,
+        assigned: Option<&str>,
+        granted: &Granted,
+    ) {
+        let limits = &self.config.limits;
+        let properties = ConnAckProperties {
+            session_expiry_interval_s: (granted.session_expiry_s != granted.asked_s)
+                .then_some(granted.session_expiry_s),
+            receive_maximum: NonZeroU16::new(limits.receive_maximum)
+                .filter(|max| max.get() < u16::MAX),
+            maximum_packet_size: Some(limits.packet_size_max),
+            assigned_client_identifier: assigned,
+            topic_alias_maximum: Some(limits.topic_alias_maximum).filter(|max| *max > 0),
+            server_keep_alive_s: (granted.keep_alive_s != connect.keep_alive_s)
+                .then_some(granted.keep_alive_s), // [MQTT-3.1.2-21]
+            ..ConnAckProperties::default()
+        };
+        let connack = ConnAck {
+            session_present,
+            reason: ReasonCode::Success,
+            properties,
+        };
+        self.reply(id, |out, version| encode::connack(out, version, &connack));
+    }
+
+    /// Answers a CONNECT that is refused, if there is an answer, and ends the connection.
+    pub(super) fn refuse_connect(
+        &mut self,
+        id: ConnectionId,
+        client_id: Option<&str>,
+        reply: Option<(Version, ReasonCode)>,
+        text: &str,
+        now: Time,
+    ) {
+        if let Some((version, reason)) = reply {
+            // [MQTT-3.2.2-6] of 3.1.1: where no return code fits, close without a CONNACK.
+            if version.is_v5() || reason.connect_return_code() != 0 {
+                if let Some(connection) = self.connections.get_mut(id) {
+                    connection.version = version;
+                }
+                let reason_string = version.is_v5().then_some(text);
+                let properties = ConnAckProperties {
+                    reason_string,
+                    ..Default::default()
+                };
+                let connack = ConnAck {
+                    session_present: false,
+                    reason,
+                    properties,
+                };
+                self.reply(id, |out, version| encode::connack(out, version, &connack));
+            }
+        }
+        let address = self
+            .connections
+            .get(id)
+            .map(|connection| connection.address);
+        self.notice(client_id, address, now, || {
+            format!("connection refused: {text}")
+        });
+        self.start_closing(id, now);
+    }
+}
+
+/// What the broker grants of what a CONNECT asks.
+struct Granted {
+    asked_s: u32,
+    session_expiry_s: u32,
+    keep_alive_s: u16,
+}
+
+fn store_will(will: &Will<'_>) -> StoredWill {
+    let mut properties = Vec::new();
+    will.properties.forwardable_into(&mut properties);
+    StoredWill {
+        topic: will.topic.into(),
+        payload: Bytes::copy_from_slice(will.payload),
+        properties: properties.into(),
+        qos: will.qos,
+        retain: will.retain,
+        delay_interval_s: will.delay_interval_s,
+        message_expiry_interval_s: will.properties.message_expiry_interval_s,
+    }
+}

@@ -1,0 +1,40 @@
+//! DISCONNECT from a client.
+
+use super::end::WillFate;
+use super::input::Flow;
+use super::Shard;
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::{DecodeError, Disconnect, ReasonCode};
+use crate::time::Time;
+
+impl Shard {
+    pub(super) fn on_disconnect(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        disconnect: &Disconnect<'_>,
+        now: Time,
+    ) -> Result<Flow, DecodeError> {
+        let expiry_max_s = self.limits().session_expiry_max_s;
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return Ok(Flow::Stop);
+        };
+        if let Some(expiry_s) = disconnect.session_expiry_interval_s {
+            // Section 3.14.2.2.2: an expiry of zero at CONNECT cannot be raised here.
+            if hosted.session.expiry_interval_s == 0 && expiry_s > 0 {
+                return Err(DecodeError::Protocol(
+                    "a session expiry of zero cannot be raised",
+                ));
+            }
+            hosted.session.expiry_interval_s = expiry_s.min(expiry_max_s);
+        }
+        // Any reason but 0x00 leaves the will to be published [MQTT-3.14.4-3].
+        let fate = match disconnect.reason {
+            ReasonCode::Success => WillFate::Discard,
+            _ => WillFate::Publish,
+        };
+        self.start_closing(id, now);
+        self.detach(session, fate, now);
+        Ok(Flow::Stop)
+    }
+}

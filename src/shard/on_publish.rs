@@ -1,0 +1,207 @@
+//! PUBLISH: checks, accept, acknowledge.
+
+use std::num::NonZeroU16;
+use std::rc::Rc;
+
+use super::input::Flow;
+use super::message::Message;
+use super::Shard;
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::{topic, AckKind, DecodeError, PacketId, Publish, Qos, ReasonCode};
+use crate::session::AliasInError;
+use crate::time::{Span, Time};
+
+impl Shard {
+    pub(super) fn on_publish(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        publish: &Publish<'_>,
+        now: Time,
+    ) -> Result<Flow, DecodeError> {
+        self.stats.publications_received += 1;
+        let aliased;
+        let topic = match publish.properties.topic_alias {
+            None => publish.topic,
+            Some(alias) => match self.resolve_alias(id, alias, publish.topic)? {
+                None => publish.topic,
+                Some(topic) => {
+                    aliased = topic;
+                    &aliased
+                }
+            },
+        };
+        if publish.qos > Qos::AtMostOnce {
+            self.check_receive_maximum(id, session, publish)?;
+        }
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.publishes = true;
+        }
+        let refusal = self.refuses_topic(topic);
+        if let (Some(error), Qos::AtMostOnce) = (refusal, publish.qos) {
+            return Err(error);
+        }
+        let packet_id = publish.packet_id;
+        match (publish.qos, packet_id) {
+            (Qos::AtLeastOnce, Some(packet_id)) => {
+                let reason = match refusal {
+                    Some(error) => self.refused_publish(id, error)?,
+                    None => self.accept_publish(session, topic, publish, now),
+                };
+                self.reply_ack(id, AckKind::PubAck, packet_id, reason);
+            }
+            (Qos::ExactlyOnce, Some(packet_id)) => {
+                let reason = match refusal {
+                    Some(error) => self.refused_publish(id, error)?,
+                    None => self.accept_once(session, packet_id, topic, publish, now),
+                };
+                self.reply_ack(id, AckKind::PubRec, packet_id, reason);
+            }
+            _ => {
+                self.accept_publish(session, topic, publish, now);
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    /// The topic an alias stands for, or `None` when the packet itself names (and sets) it.
+    fn resolve_alias(
+        &mut self,
+        id: ConnectionId,
+        alias: NonZeroU16,
+        topic: &str,
+    ) -> Result<Option<Rc<str>>, DecodeError> {
+        let maximum = self.config.limits.topic_alias_maximum;
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Ok(None);
+        };
+        let result = if topic.is_empty() {
+            connection
+                .aliases_in
+                .get_or_insert_default()
+                .get(alias, maximum)
+                .map(Some)
+        } else {
+            connection
+                .set_alias_in(alias, topic, maximum)
+                .map(|()| None)
+        };
+        result.map_err(|error| match error {
+            AliasInError::AboveMaximum => DecodeError::Refused(
+                ReasonCode::TopicAliasInvalid,
+                "the topic alias is above the announced maximum",
+            ),
+            AliasInError::Unknown => DecodeError::Protocol("the topic alias was not set"),
+        })
+    }
+
+    /// [MQTT-3.3.4-7]: counts what the client cannot have seen acknowledged yet. v3 has no such
+    /// limit.
+    fn check_receive_maximum(
+        &self,
+        id: ConnectionId,
+        session: SessionId,
+        publish: &Publish<'_>,
+    ) -> Result<(), DecodeError> {
+        let Some(connection) = self.connections.get(id) else {
+            return Ok(());
+        };
+        let Some(hosted) = self.sessions.get(session) else {
+            return Ok(());
+        };
+        if !connection.version.is_v5() {
+            return Ok(());
+        }
+        let repeats = publish.qos == Qos::ExactlyOnce
+            && publish
+                .packet_id
+                .is_some_and(|id| hosted.session.received.contains(id));
+        let open = hosted.session.received.len() + usize::from(connection.acks_unsent);
+        if !repeats && open >= usize::from(self.limits().receive_maximum) {
+            return Err(DecodeError::Refused(
+                ReasonCode::ReceiveMaximumExceeded,
+                "more unacknowledged messages than the Receive Maximum",
+            ));
+        }
+        Ok(())
+    }
+
+    fn refuses_topic(&self, name: &str) -> Option<DecodeError> {
+        // Levels are one more than separators, so a short name cannot have too many.
+        let levels_max = usize::from(self.limits().topic_levels_max);
+        (name.len() >= levels_max && topic::levels(name) > levels_max).then_some(
+            DecodeError::Refused(
+                ReasonCode::TopicNameInvalid,
+                "the topic has more levels than topic-levels-max",
+            ),
+        )
+    }
+
+    /// A v5 publisher learns of a refusal by its acknowledgement; others are disconnected.
+    fn refused_publish(
+        &self,
+        id: ConnectionId,
+        error: DecodeError,
+    ) -> Result<ReasonCode, DecodeError> {
+        match self.connections.get(id) {
+            Some(connection) if connection.version.is_v5() => Ok(error.reason()),
+            _ => Err(error),
+        }
+    }
+
+    /// QoS 2: delivered the first time its identifier is seen [MQTT-4.3.3-10].
+    fn accept_once(
+        &mut self,
+        session: SessionId,
+        packet_id: PacketId,
+        topic: &str,
+        publish: &Publish<'_>,
+        now: Time,
+    ) -> ReasonCode {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return ReasonCode::Success;
+        };
+        if hosted.session.received.insert(packet_id) {
+            self.accept_publish(session, topic, publish, now)
+        } else {
+            ReasonCode::Success
+        }
+    }
+
+    /// Hands a publication to everybody interested; the acknowledgement may follow.
+    #[inline]
+    fn accept_publish(
+        &mut self,
+        session: SessionId,
+        topic: &str,
+        publish: &Publish<'_>,
+        now: Time,
+    ) -> ReasonCode {
+        let properties = &publish.properties;
+        let expires_at = properties
+            .message_expiry_interval_s
+            .map(|expiry_s| now + Span::from_secs(u64::from(expiry_s)));
+        let mut stripped = Vec::new();
+        let forwarded = if properties.raw_is_forwardable {
+            properties.raw
+        } else {
+            properties.forwardable_into(&mut stripped);
+            &stripped
+        };
+        let mut message = Message {
+            topic,
+            payload: publish.payload,
+            shared: None,
+            properties: forwarded,
+            qos: publish.qos,
+            retain: publish.retain,
+            expires_at,
+            owned: None,
+        };
+        if self.accept(&mut message, Some(session), now) {
+            ReasonCode::Success
+        } else {
+            ReasonCode::NoMatchingSubscribers
+        }
+    }
+}

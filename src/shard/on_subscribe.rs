@@ -1,0 +1,202 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use std::rc::Rc;
+
+use super::block::Control;
+use super::Shard;
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::topic::{self, Share};
+use crate::mqtt::{
+    encode, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions, Unsubscribe,
+    UserProperties, Version,
+};
+use crate::routing::Subscription;
+use crate::session::SessionSubscription;
+use crate::time::Time;
+
+impl Shard {
+    /// Applies each filter here, tells the peers, and sends SUBACK once all have applied it.
+    pub(super) fn on_subscribe(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        subscribe: &Subscribe<'_>,
+        now: Time,
+    ) {
+        let Some(version) = self
+            .connections
+            .get(id)
+            .map(|connection| connection.version)
+        else {
+            return;
+        };
+        let identifier = subscribe.subscription_identifier;
+        let mut codes = Vec::with_capacity(subscribe.filters.len());
+        for (filter, options) in subscribe.filters.iter() {
+            let record = SessionSubscription {
+                options,
+                identifier,
+            };
+            codes.push(match self.subscribe(session, filter, record) {
+                Ok(()) => options.qos as u8,
+                Err(reason) if version.is_v5() => reason as u8,
+                Err(_) => ReasonCode::UnspecifiedError as u8, // v3 has one failure code, 0x80
+            });
+        }
+        let mut suback = Vec::new();
+        encode::suback(
+            &mut suback,
+            version,
+            &SubAck {
+                packet_id: subscribe.packet_id,
+                reason_string: None,
+                user_properties: UserProperties::default(),
+                codes: &codes,
+            },
+        );
+        self.suback_after_barrier(id, session, suback, now);
+    }
+
+    /// One filter of a SUBSCRIBE; the error is the reason code for it.
+    fn subscribe(
+        &mut self,
+        session: SessionId,
+        filter: &str,
+        record: SessionSubscription,
+    ) -> Result<(), ReasonCode> {
+        let limits = &self.config.limits;
+        topic::check_filter(filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        let share = topic::share(filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        if topic::levels(filter) > usize::from(limits.topic_levels_max) {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let subscriptions_max = limits.subscriptions_max as usize;
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return Err(ReasonCode::UnspecifiedError);
+        };
+        let known = hosted.session.subscriptions.get_key_value(filter);
+        let (key, is_new) = match known {
+            Some((key, _)) => (Rc::clone(key), false),
+            None if hosted.session.subscriptions.len() >= subscriptions_max => {
+                return Err(ReasonCode::QuotaExceeded);
+            }
+            None => (Rc::from(filter), true),
+        };
+        if hosted
+            .walks
+            .as_ref()
+            .is_some_and(|walks| walks.len() > subscriptions_max)
+        {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        hosted.session.subscriptions.insert(Rc::clone(&key), record); // [MQTT-3.8.4-3] replaces
+        match share {
+            Some(share) => self.join_group(session, &share),
+            None => {
+                self.subscribe_ordinary(session, filter, record);
+                if wants_retained(record.options, is_new) {
+                    self.start_walk(session, key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn subscribe_ordinary(
+        &mut self,
+        session: SessionId,
+        filter: &str,
+        record: SessionSubscription,
+    ) {
+        let SessionSubscription {
+            options,
+            identifier,
+        } = record;
+        let added = self.index.subscribe(
+            filter,
+            session,
+            Subscription {
+                options,
+                identifier,
+            },
+        );
+        if added.first_on_shard {
+            self.peers.broadcast(|| Control::FilterAdded {
+                filter: filter.into(),
+            });
+        }
+    }
+
+    fn join_group(&mut self, session: SessionId, share: &Share<'_>) {
+        let member = crate::routing::Member {
+            shard: self.id,
+            session,
+            connected: true,
+        };
+        self.index.join(share.name, share.filter, member);
+        self.peers.broadcast(|| Control::MemberJoined {
+            share: share.name.into(),
+            filter: share.filter.into(),
+            session,
+            connected: true,
+        });
+        if let Some(hosted) = self.sessions.get_mut(session) {
+            hosted.in_groups = true;
+        }
+    }
+
+    /// Removes each filter and answers at once: what a peer still sends finds no subscriber here.
+    pub(super) fn on_unsubscribe(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        unsubscribe: &Unsubscribe<'_>,
+        now: Time,
+    ) {
+        let mut codes = Vec::new();
+        for filter in unsubscribe.filters.iter() {
+            codes.push(self.unsubscribe(session, filter, now) as u8);
+        }
+        self.reply(id, |out, version| {
+            let codes = if version == Version::V5 {
+                codes.as_slice()
+            } else {
+                &[]
+            };
+            let unsuback = SubAck {
+                packet_id: unsubscribe.packet_id,
+                reason_string: None,
+                user_properties: UserProperties::default(),
+                codes,
+            };
+            encode::unsuback(out, version, &unsuback); // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+        });
+    }
+
+    fn unsubscribe(&mut self, session: SessionId, filter: &str, now: Time) -> ReasonCode {
+        if topic::check_filter(filter).is_err() || topic::share(filter).is_err() {
+            return ReasonCode::TopicFilterInvalid;
+        }
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return ReasonCode::NoSubscriptionExisted;
+        };
+        if hosted.session.subscriptions.remove(filter).is_none() {
+            return ReasonCode::NoSubscriptionExisted;
+        }
+        if topic::is_shared(filter) {
+            // Asked before the group forgets this member, or with it the whole group.
+            self.redispatch_unsubscribed(session, filter, now);
+        }
+        self.drop_subscription(session, filter);
+        ReasonCode::Success
+    }
+}
+
+/// [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]. v3 subscriptions have `Send`.
+fn wants_retained(options: SubscriptionOptions, is_new: bool) -> bool {
+    match options.retain_handling {
+        RetainHandling::Send => true,
+        RetainHandling::SendIfNew => is_new,
+        RetainHandling::DoNotSend => false,
+    }
+}

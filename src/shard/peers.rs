@@ -1,0 +1,179 @@
+//! The other shards as one shard sees them: outboxes and barriers.
+//!
+//! Sending never waits. What a ring has no room for stays in the outbox; above the high-water mark
+//! the shard stops reading its publishers.
+
+use std::collections::VecDeque;
+
+use super::block::{Block, Content, Control, Lane, Publications, Task};
+use super::message::Message;
+use crate::ids::{ShardId, ShardSet};
+
+/// A data block is closed at this size: large enough to carry hundreds of small publications, small
+/// enough to stay in a core's cache.
+const BLOCK_BYTES: usize = 32 << 10;
+/// Bytes waiting for one peer above which publishers are no longer read.
+const DATA_HIGH_WATER: usize = 4 << 20;
+/// Control messages waiting for one peer above which nobody is read.
+const CONTROL_HIGH_WATER: usize = 100_000;
+
+#[derive(Debug, Default)]
+struct Peer {
+    control: Vec<Control>,
+    data: VecDeque<(Publications, usize)>,
+    /// Bytes in `data`, large payloads included.
+    data_bytes: usize,
+    /// Publications handed to this peer so far.
+    data_sent: u64,
+    /// Publications of this peer applied here so far.
+    data_applied: u64,
+    /// Highest barrier of ours this peer has applied.
+    barrier_applied: u64,
+}
+
+/// Lives on: each shard its own.
+#[derive(Debug)]
+pub(super) struct Peers {
+    local: ShardId,
+    peers: Vec<Peer>,
+    barrier: u64,
+}
+
+impl Peers {
+    pub(super) fn new(local: ShardId, shards: u16) -> Self {
+        let peers = (0..shards).map(|_| Peer::default()).collect();
+        Self {
+            local,
+            peers,
+            barrier: 0,
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.peers.len()
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.peers.len() == 1
+    }
+
+    /// All shards but this one.
+    pub(super) fn others(&self) -> ShardSet {
+        let mut set = ShardSet::EMPTY;
+        (0..self.peers.len() as u16)
+            .map(ShardId)
+            .filter(|shard| *shard != self.local)
+            .for_each(|shard| set.insert(shard));
+        set
+    }
+
+    pub(super) fn send(&mut self, to: ShardId, control: Control) {
+        debug_assert_ne!(to, self.local, "local work is a function call");
+        self.peers[to.index()].control.push(control);
+    }
+
+    pub(super) fn broadcast(&mut self, mut control: impl FnMut() -> Control) {
+        for shard in self.others().iter() {
+            self.send(shard, control());
+        }
+    }
+
+    pub(super) fn publish(&mut self, to: ShardId, message: &mut Message<'_>, task: &Task<'_>) {
+        debug_assert_ne!(to, self.local, "local work is a function call");
+        let peer = &mut self.peers[to.index()];
+        if peer
+            .data
+            .back()
+            .is_none_or(|(block, _)| block.encoded_len() >= BLOCK_BYTES)
+        {
+            // Small first: most turns forward a few publications, a flood grows the block once.
+            peer.data
+                .push_back((Publications::with_capacity(2 << 10), 0));
+        }
+        if let Some((block, bytes)) = peer.data.back_mut() {
+            let charged = block.push(message, task);
+            *bytes += charged;
+            peer.data_bytes += charged;
+            peer.data_sent += 1;
+        }
+    }
+
+    pub(super) fn poll(&mut self, to: ShardId, lane: Lane) -> Option<Block> {
+        let peer = &mut self.peers[to.index()];
+        match lane {
+            Lane::Control if peer.control.is_empty() => None,
+            Lane::Control => Some(Block(Content::Control(std::mem::take(&mut peer.control)))),
+            Lane::Data => {
+                let (block, bytes) = peer.data.pop_front()?;
+                peer.data_bytes -= bytes;
+                Some(Block(Content::Data(block)))
+            }
+        }
+    }
+
+    /// True while too much waits for a peer to read more from publishers.
+    pub(super) fn data_is_full(&self) -> bool {
+        self.peers
+            .iter()
+            .any(|peer| peer.data_bytes > DATA_HIGH_WATER)
+    }
+
+    /// True while too many control messages wait for a peer to read from anybody.
+    pub(super) fn control_is_full(&self) -> bool {
+        self.peers
+            .iter()
+            .any(|peer| peer.control.len() > CONTROL_HIGH_WATER)
+    }
+
+    /// True when nothing waits for any peer.
+    pub(super) fn is_drained(&self) -> bool {
+        self.peers
+            .iter()
+            .all(|peer| peer.control.is_empty() && peer.data.is_empty())
+    }
+
+    /// A new barrier, sent to all.
+    pub(super) fn raise_barrier(&mut self) -> u64 {
+        self.barrier += 1;
+        let number = self.barrier;
+        self.broadcast(|| Control::Barrier { number });
+        number
+    }
+
+    /// Number of the last barrier raised.
+    pub(super) fn last_barrier(&self) -> u64 {
+        self.barrier
+    }
+
+    pub(super) fn barrier_applied(&mut self, by: ShardId, number: u64) {
+        self.peers[by.index()].barrier_applied = number;
+    }
+
+    /// Every barrier up to this one is applied everywhere.
+    pub(super) fn barrier_reached(&self) -> u64 {
+        let others = self.others();
+        others
+            .iter()
+            .map(|shard| self.peers[shard.index()].barrier_applied)
+            .min()
+            .unwrap_or(self.barrier)
+    }
+
+    /// Publications sent to each shard so far.
+    pub(super) fn data_sent(&self) -> Box<[u64]> {
+        self.peers.iter().map(|peer| peer.data_sent).collect()
+    }
+
+    pub(super) fn data_applied_by(&mut self, from: ShardId, count: u32) {
+        self.peers[from.index()].data_applied += u64::from(count);
+    }
+
+    /// True when at least `needed[p]` publications of each shard `p` are applied here.
+    pub(super) fn has_applied(&self, needed: &[u64]) -> bool {
+        self.peers
+            .iter()
+            .zip(needed)
+            .enumerate()
+            .all(|(at, (peer, needed))| at == self.local.index() || peer.data_applied >= *needed)
+    }
+}

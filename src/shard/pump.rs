@@ -1,0 +1,164 @@
+//! Sends what a session has waiting, as far as window and socket have room.
+
+use super::deliver::{fit, write_publish, Fit};
+use super::{Action, Shard};
+use crate::ids::SessionId;
+use crate::mqtt::{encode, Ack, AckKind, Qos, ReasonCode, UserProperties};
+use crate::session::Resend;
+use crate::time::Time;
+
+impl Shard {
+    /// Resends what a resumed session has in flight, then sends from its queue, then goes on with
+    /// its retained messages. Called whenever room may have appeared.
+    pub(super) fn pump(&mut self, session: SessionId, now: Time) {
+        self.resend(session, now);
+        self.drain_queue(session, now);
+        self.wake_walk(session);
+    }
+
+    /// [MQTT-4.4.0-1]: PUBLISH and PUBREL again, in their order.
+    fn resend(&mut self, session: SessionId, now: Time) {
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(id) = hosted.session.connection else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let version = connection.version;
+        let mut too_large = None;
+        while connection.outgoing.len() <= outgoing_max {
+            match hosted.session.window.next_resend() {
+                None => break,
+                Some(Resend::Release(packet_id)) => {
+                    let ack = Ack {
+                        packet_id,
+                        reason: ReasonCode::Success,
+                        reason_string: None,
+                        user_properties: UserProperties::default(),
+                    };
+                    connection
+                        .outgoing
+                        .write(|out| encode::ack(out, version, AckKind::PubRel, &ack));
+                }
+                Some(Resend::Publish(packet_id, delivery)) => {
+                    match fit(delivery, version, connection.packet_size_max, now) {
+                        None => too_large = Some(packet_id),
+                        Some(fit) => {
+                            let aliases = connection.aliases_out.as_deref_mut();
+                            let aliases = aliases.filter(|_| fit == Fit::WithAlias);
+                            let outgoing = &mut connection.outgoing;
+                            let packet_id = Some(packet_id);
+                            write_publish(
+                                outgoing, version, aliases, delivery, packet_id, true, now,
+                            );
+                        }
+                    }
+                }
+            }
+            if let Some(packet_id) = too_large.take() {
+                // The client came back with a smaller limit: as if it had been sent and
+                // acknowledged [MQTT-3.1.2-25].
+                hosted.session.window.discard(packet_id);
+                self.stats.dropped_too_large += 1;
+            }
+        }
+        if !connection.outgoing.is_empty() {
+            Self::mark_dirty(connection, id, &mut self.dirty);
+        }
+    }
+
+    fn drain_queue(&mut self, session: SessionId, now: Time) {
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
+        let bytes_max = self.config.limits.queue_bytes_max as usize;
+        loop {
+            let Some(hosted) = self.sessions.get_mut(session) else {
+                return;
+            };
+            let Some(front) = hosted.session.queue.front() else {
+                return;
+            };
+            let Some(id) = hosted.session.connection else {
+                return;
+            };
+            let ready = self
+                .connections
+                .get(id)
+                .is_some_and(|connection| connection.outgoing.len() <= outgoing_max);
+            let window = &hosted.session.window;
+            let cost = front.publication.cost_bytes();
+            let fits = window.bytes() == 0 || window.bytes() + cost <= bytes_max;
+            let has_room = front.qos == Qos::AtMostOnce || (window.has_room() && fits);
+            if !(ready && has_room) {
+                return;
+            }
+            let Some(delivery) = hosted.session.queue.pop() else {
+                return;
+            };
+            if delivery.publication.expires_at.is_some_and(|at| at <= now) {
+                self.stats.dropped_expired += 1; // [MQTT-3.3.2-5]
+                continue;
+            }
+            self.send(session, delivery, now);
+        }
+    }
+
+    /// The queue is full and the policy is to disconnect.
+    pub(super) fn overflowed(&mut self, session: SessionId, now: Time) {
+        let id = self
+            .sessions
+            .get(session)
+            .and_then(|hosted| hosted.session.connection);
+        if let Some(id) = id {
+            self.end_connection(
+                id,
+                Some(ReasonCode::QuotaExceeded),
+                "the queue is full",
+                now,
+            );
+        }
+    }
+
+    /// Counts and reports a QoS 0 message dropped for a client that does not read fast enough.
+    #[cold]
+    pub(super) fn drop_slow_reader(&mut self, session: SessionId, now: Time) {
+        self.stats.dropped_slow_reader += 1;
+        self.notice_of_session(
+            session,
+            now,
+            "QoS 0 messages dropped: the client reads too slowly",
+        );
+    }
+
+    /// Counts and reports messages dropped by the policy of a full queue.
+    #[cold]
+    pub(super) fn drop_queue_full(&mut self, session: SessionId, count: u64, now: Time) {
+        self.stats.dropped_queue_full += count;
+        self.notice_of_session(
+            session,
+            now,
+            "messages dropped: the session's queue is full",
+        );
+    }
+
+    fn notice_of_session(&mut self, session: SessionId, now: Time, text: &'static str) {
+        let Some(hosted) = self.sessions.get(session) else {
+            return;
+        };
+        let client_id = std::rc::Rc::clone(&hosted.session.client_id);
+        let connection = hosted
+            .session
+            .connection
+            .and_then(|id| self.connections.get(id));
+        let address = connection.map(|connection| connection.address);
+        self.notice(Some(&client_id), address, now, || text.into());
+    }
+
+    /// Gives up on a connection that does not finish closing.
+    pub(super) fn abort(&mut self, id: crate::ids::ConnectionId) {
+        self.actions.push_back(Action::Abort(id));
+    }
+}

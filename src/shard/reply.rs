@@ -1,0 +1,50 @@
+//! Packets the broker answers with.
+
+use super::Shard;
+use crate::ids::ConnectionId;
+use crate::mqtt::{encode, Ack, AckKind, PacketId, ReasonCode, UserProperties, Version};
+
+impl Shard {
+    /// Appends a packet to a connection's outgoing bytes.
+    pub(super) fn reply(&mut self, id: ConnectionId, encode: impl FnOnce(&mut Vec<u8>, Version)) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if connection.outgoing.wants_buffer() {
+            if let Some(buffer) = self.pool.pop() {
+                connection.outgoing.lend(buffer);
+            }
+        }
+        let version = connection.version;
+        connection.outgoing.write(|out| encode(out, version));
+        Self::mark_dirty(connection, id, &mut self.dirty);
+    }
+
+    pub(super) fn reply_ack(
+        &mut self,
+        id: ConnectionId,
+        kind: AckKind,
+        packet_id: PacketId,
+        reason: ReasonCode,
+    ) {
+        // A PUBREC still counts as received; PUBREL is ours.
+        if matches!(kind, AckKind::PubAck | AckKind::PubComp) {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.acks_unsent = connection.acks_unsent.saturating_add(1);
+            }
+        }
+        self.reply(id, |out, version| {
+            let ack = Ack {
+                packet_id,
+                reason,
+                reason_string: None,
+                user_properties: UserProperties::default(),
+            };
+            encode::ack(out, version, kind, &ack);
+        });
+    }
+
+    pub(super) fn on_ping(&mut self, id: ConnectionId) {
+        self.reply(id, |out, _| encode::pingresp(out)); // [MQTT-3.12.4-1]
+    }
+}

@@ -1,0 +1,122 @@
+//! SUBACK after the barrier: a client that has its SUBACK misses no publication accepted afterwards,
+//! whichever shard accepts it.
+//!
+//! All SUBSCRIBEs of a turn share one barrier. Its answers also say how many publications each shard
+//! had sent to each other by then, which a walk over retained messages needs (see `walk`).
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::connection::Phase;
+use super::Shard;
+use crate::ids::{ConnectionId, SessionId, ShardId};
+use crate::time::Time;
+
+/// What each shard had sent to each shard when it applied a barrier: `[from][to]`.
+pub(super) type DataSent = Vec<Box<[u64]>>;
+
+#[derive(Debug, Default)]
+struct Waiting {
+    subacks: Vec<(ConnectionId, SessionId, Vec<u8>)>,
+    walkers: Vec<SessionId>,
+}
+
+#[derive(Debug)]
+struct Raised {
+    number: u64,
+    data_sent: DataSent,
+    waiting: Waiting,
+}
+
+/// Lives on: each shard its own. Bounded by `SUBACKS_WAITING_MAX` per connection.
+#[derive(Debug, Default)]
+pub(super) struct Barriers {
+    /// SUBSCRIBEs of this turn; their barrier is raised when it ends.
+    next: Waiting,
+    raised: VecDeque<Raised>,
+}
+
+impl Shard {
+    /// Sends a SUBACK once every shard knows the subscriptions before it.
+    pub(super) fn suback_after_barrier(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        suback: Vec<u8>,
+        _now: Time,
+    ) {
+        if self.peers.is_alone() {
+            self.reply(id, |out, _| out.extend_from_slice(&suback));
+            self.release_walks(session, None);
+            return;
+        }
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.subacks_waiting += 1;
+        }
+        self.barriers.next.subacks.push((id, session, suback));
+    }
+
+    /// Walks of this session wait for the barrier of this turn.
+    pub(super) fn walk_after_barrier(&mut self, session: SessionId) {
+        if self.barriers.next.walkers.last() != Some(&session) {
+            self.barriers.next.walkers.push(session);
+        }
+    }
+
+    /// At the end of a turn: one barrier for all its SUBSCRIBEs.
+    pub(super) fn raise_barrier(&mut self) {
+        if self.barriers.next.subacks.is_empty() {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.barriers.next);
+        let number = self.peers.raise_barrier();
+        let mut data_sent = vec![Box::default(); self.peers.count()];
+        data_sent[self.id.index()] = self.peers.data_sent();
+        self.barriers.raised.push_back(Raised {
+            number,
+            data_sent,
+            waiting,
+        });
+    }
+
+    /// The number the barrier of this turn will have.
+    pub(super) fn next_barrier(&self) -> u64 {
+        self.peers.last_barrier() + 1
+    }
+
+    /// A peer has applied a barrier of ours.
+    pub(super) fn on_barrier_applied(&mut self, by: ShardId, number: u64, data_sent: Box<[u64]>) {
+        self.peers.barrier_applied(by, number);
+        if let Some(raised) = self.barriers.raised.iter_mut().find(|r| r.number == number) {
+            raised.data_sent[by.index()] = data_sent;
+        }
+        let reached = self.peers.barrier_reached();
+        while self
+            .barriers
+            .raised
+            .front()
+            .is_some_and(|raised| raised.number <= reached)
+        {
+            let Some(raised) = self.barriers.raised.pop_front() else {
+                return;
+            };
+            for (id, session, suback) in raised.waiting.subacks {
+                self.send_suback(id, session, &suback);
+            }
+            let data_sent = Rc::new(raised.data_sent);
+            for session in raised.waiting.walkers {
+                self.release_walks(session, Some((raised.number, &data_sent)));
+            }
+        }
+    }
+
+    fn send_suback(&mut self, id: ConnectionId, session: SessionId, suback: &[u8]) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.subacks_waiting = connection.subacks_waiting.saturating_sub(1);
+        if connection.phase == Phase::Live(session) {
+            self.reply(id, |out, _| out.extend_from_slice(suback));
+        }
+    }
+}

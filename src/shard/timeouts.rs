@@ -1,0 +1,88 @@
+//! What happens when a timer fires.
+
+use super::connection::Phase;
+use super::Shard;
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::ReasonCode;
+use crate::time::{Span, Time};
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimerKey {
+    /// CONNECT, keep alive or the end of lingering, by the connection's phase.
+    Connection(ConnectionId),
+    Will(SessionId),
+    Expiry(SessionId),
+    Shutdown,
+}
+
+impl Shard {
+    /// The time of [`Shard::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(key) = self.timers.pop_expired(now) {
+            match key {
+                TimerKey::Connection(id) => self.connection_timer(id, now),
+                TimerKey::Will(session) => {
+                    if let Some(hosted) = self.sessions.get_mut(session) {
+                        hosted.will_timer = None;
+                    }
+                    self.publish_will(session, now);
+                }
+                TimerKey::Expiry(session) => {
+                    if let Some(hosted) = self.sessions.get_mut(session) {
+                        hosted.expiry_timer = None;
+                        self.stats.sessions_expired += 1;
+                        self.end_session(session, now); // [MQTT-4.1.0-2]
+                    }
+                }
+                TimerKey::Shutdown => self.continue_shutdown(now),
+            }
+        }
+    }
+
+    fn connection_timer(&mut self, id: ConnectionId, now: Time) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.timer = None;
+        match connection.phase {
+            Phase::AwaitConnect => {
+                let address = connection.address;
+                self.stats.connects_refused += 1;
+                self.notice(None, Some(address), now, || {
+                    "connection refused: no CONNECT within connect-timeout-s".into()
+                });
+                self.start_closing(id, now);
+            }
+            Phase::Live(_) => self.keep_alive_timer(id, now),
+            Phase::Closing => self.abort(id),
+        }
+    }
+
+    /// The timer runs freely; packets only note their time, so a busy client costs nothing here.
+    fn keep_alive_timer(&mut self, id: ConnectionId, now: Time) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let mut due = connection.last_packet + connection.silence_max;
+        if due <= now && self.holds_back(connection) {
+            // Its packets may be waiting unread because of us.
+            due = now + Span::from_secs(1);
+        }
+        if due > now {
+            let timer = self.timers.insert(due, TimerKey::Connection(id));
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.timer = Some(timer);
+            }
+            return;
+        }
+        self.stats.keep_alive_timeouts += 1;
+        // [MQTT-3.1.2-22]
+        self.end_connection(
+            id,
+            Some(ReasonCode::KeepAliveTimeout),
+            "keep alive timeout",
+            now,
+        );
+    }
+}

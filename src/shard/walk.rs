@@ -1,0 +1,413 @@
+//! Retained messages for new subscriptions: a walk over the shards that own matching topics, in
+//! pieces, paced by what the client takes.
+//!
+//! A walk starts when the barrier of its SUBSCRIBE is reached, and a topic's home answers only after
+//! it has applied everything the other shards had sent it before they applied the subscription. So a
+//! retained message is either found by the walk or delivered live. A topic that was delivered live
+//! while the walk ran is left out of it: the walk's copy could only be the same or older.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use super::block::{Control, Publications, RetainedPiece, RetainedWalk, Task};
+use super::deliver::plain_delivery;
+use super::message::Message;
+use super::subscribe_barrier::DataSent;
+use super::Shard;
+use crate::ids::{SessionId, ShardId};
+use crate::mqtt::{Publication, Qos};
+use crate::routing::WalkBudget;
+use crate::session::Delivery;
+use crate::time::Time;
+
+/// Work of one piece: small enough that a shard is not held, large enough that 100,000 messages take
+/// a thousand round trips.
+const PIECE: WalkBudget = WalkBudget {
+    messages: 128,
+    bytes: 64 << 10,
+    steps: 2_048,
+};
+/// Sessions whose walk goes on in one turn.
+const WALKS_PER_TURN: usize = 32;
+/// Pieces asked of other shards and not yet here: bounds the memory they may take.
+const REQUESTS_MAX: usize = 64;
+/// Topics remembered as delivered live, per session. Beyond it a walk may repeat an older value.
+const LIVE_TOPICS_MAX: usize = 65_536;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Until this barrier is reached everywhere.
+    Barrier(u64),
+    Ready,
+    /// A piece with this number was asked of a peer.
+    Requested(u64),
+}
+
+#[derive(Debug)]
+struct Walk {
+    /// Walks of a session are numbered from 1.
+    number: u64,
+    filter: Rc<str>,
+    stage: Stage,
+    /// Shards still to be asked, in order; the first is the current one.
+    homes: VecDeque<ShardId>,
+    /// Where to go on at the current one.
+    after: Option<Box<str>>,
+    data_sent: Option<Rc<DataSent>>,
+    /// Messages of a piece that wait for room.
+    pending: VecDeque<Rc<Publication>>,
+}
+
+/// The walks of one session, one after the other.
+#[derive(Debug)]
+pub(super) struct Walks {
+    queue: VecDeque<Walk>,
+    /// On the shard's list of walks that can go on.
+    is_ready: bool,
+    /// Number of the newest walk.
+    newest: u64,
+    /// Topic to the number of the newest walk when a retained publication of it was delivered live.
+    live_topics: HashMap<u64, u64, ahash::RandomState>,
+}
+
+impl Walks {
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// A retained publication reached the client live while walks are open.
+    pub(super) fn saw_live(&mut self, topic_hash: u64) {
+        if self.live_topics.len() < LIVE_TOPICS_MAX {
+            self.live_topics.insert(topic_hash, self.newest);
+        }
+    }
+}
+
+/// The walks of one shard.
+#[derive(Debug)]
+pub(super) struct WalkQueue {
+    ready: VecDeque<SessionId>,
+    /// Waiting for one of the requests to come back.
+    starved: VecDeque<SessionId>,
+    /// Waiting for publications of other shards to be applied here.
+    behind: Vec<SessionId>,
+    /// Pieces asked of us that wait for the same.
+    asked: Vec<(ShardId, Box<RetainedWalk>)>,
+    requests: HashMap<u64, SessionId, ahash::RandomState>,
+    next_request: u64,
+    hasher: ahash::RandomState,
+}
+
+impl WalkQueue {
+    pub(super) fn new(hash_seed: u64) -> Self {
+        let hasher = ahash::RandomState::with_seeds(hash_seed, 17, 18, 19);
+        Self {
+            ready: VecDeque::new(),
+            starved: VecDeque::new(),
+            behind: Vec::new(),
+            asked: Vec::new(),
+            requests: HashMap::with_hasher(hasher.clone()),
+            next_request: 0,
+            hasher,
+        }
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+}
+
+/// What a walk did with its turn.
+enum Progress {
+    Again,
+    /// Waits for an event that will wake it.
+    Wait,
+    Starved,
+    Behind,
+    /// No walks left.
+    Done,
+}
+
+impl Shard {
+    /// Queues a walk for a subscription; it starts when the barrier of this turn is reached.
+    pub(super) fn start_walk(&mut self, session: SessionId, filter: Rc<str>) {
+        let is_exact = !filter.contains(['+', '#']);
+        let homes = if is_exact {
+            [self.placement.home(&filter)].into()
+        } else {
+            (0..self.config.shards).map(ShardId).collect()
+        };
+        let stage = Stage::Barrier(self.next_barrier());
+        let hasher = self.walks.hasher.clone();
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let walks = hosted.walks.get_or_insert_with(|| {
+            Box::new(Walks {
+                queue: VecDeque::new(),
+                is_ready: false,
+                newest: 0,
+                live_topics: HashMap::with_hasher(hasher),
+            })
+        });
+        let (after, data_sent, pending) = (None, None, VecDeque::new());
+        walks.newest += 1;
+        let number = walks.newest;
+        walks.queue.push_back(Walk {
+            number,
+            filter,
+            stage,
+            homes,
+            after,
+            data_sent,
+            pending,
+        });
+        self.walk_after_barrier(session);
+    }
+
+    /// The barrier is reached: walks that waited for it may go on. `None`: there are no peers.
+    pub(super) fn release_walks(
+        &mut self,
+        session: SessionId,
+        reached: Option<(u64, &Rc<DataSent>)>,
+    ) {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(walks) = &mut hosted.walks else {
+            return;
+        };
+        for walk in &mut walks.queue {
+            match (walk.stage, reached) {
+                (Stage::Barrier(_), None) => walk.stage = Stage::Ready,
+                (Stage::Barrier(number), Some((reached, data_sent))) if number == reached => {
+                    walk.stage = Stage::Ready;
+                    walk.data_sent = Some(Rc::clone(data_sent));
+                }
+                _ => {}
+            }
+        }
+        self.wake_walk(session);
+    }
+
+    /// Room or data for a session's walk may have appeared.
+    pub(super) fn wake_walk(&mut self, session: SessionId) {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        if let Some(walks) = hosted.walks.as_mut().filter(|walks| !walks.is_ready) {
+            walks.is_ready = true;
+            self.walks.ready.push_back(session);
+        }
+    }
+
+    /// At the end of a turn: each ready walk takes a step.
+    pub(super) fn advance_walks(&mut self, now: Time) {
+        for _ in 0..WALKS_PER_TURN.min(self.walks.ready.len()) {
+            let Some(session) = self.walks.ready.pop_front() else {
+                return;
+            };
+            if let Some(walks) = self
+                .sessions
+                .get_mut(session)
+                .and_then(|h| h.walks.as_mut())
+            {
+                walks.is_ready = false;
+            }
+            match self.advance_walk(session, now) {
+                Progress::Again => self.wake_walk(session),
+                Progress::Wait => {}
+                Progress::Starved => self.walks.starved.push_back(session),
+                Progress::Behind => self.walks.behind.push(session),
+                Progress::Done => {
+                    if let Some(hosted) = self.sessions.get_mut(session) {
+                        hosted.walks = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn advance_walk(&mut self, session: SessionId, now: Time) -> Progress {
+        if !self.deliver_pending(session, now) {
+            return Progress::Wait;
+        }
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return Progress::Wait;
+        };
+        let Some(walks) = &mut hosted.walks else {
+            return Progress::Wait;
+        };
+        let Some(walk) = walks.queue.front_mut() else {
+            return Progress::Done;
+        };
+        let is_wanted = hosted.session.subscriptions.contains_key(&walk.filter);
+        match walk.stage {
+            Stage::Barrier(_) | Stage::Requested(_) => return Progress::Wait,
+            Stage::Ready => {}
+        }
+        let Some(home) = walk.homes.front().copied().filter(|_| is_wanted) else {
+            walks.queue.pop_front();
+            return Progress::Again;
+        };
+        let needed = data_needed(walk.data_sent.as_deref(), home);
+        if home != self.id {
+            if self.walks.requests.len() >= REQUESTS_MAX {
+                return Progress::Starved;
+            }
+            self.walks.next_request += 1;
+            let request = self.walks.next_request;
+            walk.stage = Stage::Requested(request);
+            let (filter, after) = (Box::from(&*walk.filter), walk.after.take());
+            self.walks.requests.insert(request, session);
+            let walk = RetainedWalk {
+                request,
+                filter,
+                after,
+                data_needed: needed,
+            };
+            self.peers.send(home, Control::RetainedWalk(Box::new(walk)));
+            return Progress::Wait;
+        }
+        if !self.peers.has_applied(&needed) {
+            return Progress::Behind;
+        }
+        let piece = self
+            .retained
+            .walk(&walk.filter, walk.after.as_deref(), PIECE, now);
+        walk.pending = piece.messages.into();
+        walk.after = piece.next;
+        if walk.after.is_none() {
+            walk.homes.pop_front();
+        }
+        Progress::Again
+    }
+
+    /// Sends the messages of the current piece while there is room; true when none are left.
+    fn deliver_pending(&mut self, session: SessionId, now: Time) -> bool {
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize / 2;
+        loop {
+            let Some(hosted) = self.sessions.get_mut(session) else {
+                return false;
+            };
+            let Some(walks) = &mut hosted.walks else {
+                return false;
+            };
+            let Some(walk) = walks.queue.front_mut() else {
+                return true;
+            };
+            let Some(publication) = walk.pending.front() else {
+                return true;
+            };
+            let Some(id) = hosted.session.connection else {
+                return false;
+            };
+            let ready = self
+                .connections
+                .get(id)
+                .is_some_and(|c| c.outgoing.len() <= outgoing_max);
+            let Some(record) = hosted.session.subscriptions.get(&walk.filter).copied() else {
+                walk.pending.clear(); // unsubscribed meanwhile
+                return true;
+            };
+            let qos = publication.qos.min(record.options.qos);
+            let window = &hosted.session.window;
+            let has_room = hosted.session.queue.is_empty() && window.has_room();
+            if !ready || (qos > Qos::AtMostOnce && !has_room) {
+                return false;
+            }
+            let Some(publication) = walk.pending.pop_front() else {
+                return true;
+            };
+            let topic_hash = self.placement.hash(&publication.topic);
+            let live = walks.live_topics.get(&topic_hash);
+            let is_stale = live.is_some_and(|newest| *newest >= walk.number);
+            let mut message = Message::of(&publication);
+            if is_stale || message.is_expired(now) {
+                continue;
+            }
+            let identifiers = record.identifier.map(|identifier| Rc::from([identifier]));
+            // [MQTT-3.3.1-8] of 3.1.1: RETAIN is 1 because of a new subscription.
+            let delivery = Delivery {
+                identifiers,
+                ..plain_delivery(&mut message, qos, true)
+            };
+            self.send(session, delivery, now);
+        }
+    }
+
+    /// A peer asks for a piece of our retained messages.
+    pub(super) fn on_retained_walk(&mut self, from: ShardId, walk: Box<RetainedWalk>, now: Time) {
+        if !self.peers.has_applied(&walk.data_needed) {
+            self.walks.asked.push((from, walk));
+            return;
+        }
+        let piece = self
+            .retained
+            .walk(&walk.filter, walk.after.as_deref(), PIECE, now);
+        let mut messages = Publications::default();
+        for publication in &piece.messages {
+            messages.push(&mut Message::of(publication), &Task::FanOut);
+        }
+        let RetainedWalk { request, .. } = *walk;
+        let piece = RetainedPiece {
+            request,
+            messages,
+            next: piece.next,
+        };
+        self.peers
+            .send(from, Control::RetainedPiece(Box::new(piece)));
+    }
+
+    /// A peer's answer.
+    pub(super) fn on_retained_piece(&mut self, piece: &mut RetainedPiece) {
+        let session = self.walks.requests.remove(&piece.request);
+        if let Some(starved) = self.walks.starved.pop_front() {
+            self.wake_walk(starved);
+        }
+        let Some(session) = session else { return };
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(walk) = hosted
+            .walks
+            .as_mut()
+            .and_then(|walks| walks.queue.front_mut())
+        else {
+            return;
+        };
+        if walk.stage != Stage::Requested(piece.request) {
+            return;
+        }
+        walk.stage = Stage::Ready;
+        let mut reader = piece.messages.reader();
+        while let Some((mut message, _)) = reader.next() {
+            walk.pending.push_back(message.owned());
+        }
+        walk.after = piece.next.take();
+        if walk.after.is_none() {
+            walk.homes.pop_front();
+        }
+        self.wake_walk(session);
+    }
+
+    /// Publications of peers were applied: what waited for them may go on.
+    pub(super) fn wake_behind(&mut self, now: Time) {
+        for session in std::mem::take(&mut self.walks.behind) {
+            self.wake_walk(session);
+        }
+        for (from, walk) in std::mem::take(&mut self.walks.asked) {
+            self.on_retained_walk(from, walk, now);
+        }
+    }
+}
+
+/// What the home of a topic must have applied of each shard before it may answer.
+fn data_needed(data_sent: Option<&DataSent>, home: ShardId) -> Box<[u64]> {
+    data_sent.map_or_else(Box::default, |data_sent| {
+        data_sent
+            .iter()
+            .map(|to| to.get(home.index()).copied().unwrap_or(0))
+            .collect()
+    })
+}
