@@ -93,14 +93,14 @@ def test_the_port_is_free_again(start, raw):
 
 def test_port_in_use(start):
     broker = start(1)
-    second = subprocess.run([BINARY, "--port", str(broker.port), "--shards", "1"],
+    second = subprocess.run([BINARY, "--listen", f"127.0.0.1:{broker.port}", "--shards", "1"],
                             capture_output=True, timeout=30, check=False)
     assert second.returncode != 0
     said = (second.stdout + second.stderr).decode()
     assert str(broker.port) in said and "in use" in said.lower()
 
 
-@pytest.mark.parametrize("arguments", [["--shards", "0"], ["--port", "70000"], ["--no-such-option"],
+@pytest.mark.parametrize("arguments", [["--shards", "0"], ["--listen", "127.0.0.1:70000"], ["--no-such-option"],
                                        ["--config", "/no/such/file"]])
 def test_bad_options_are_refused(arguments):
     ended = subprocess.run([BINARY, *arguments], capture_output=True, timeout=30, check=False)
