@@ -211,6 +211,10 @@ fn good_files_are_understood() {
     // Loopback in the clothes of IPv6 is loopback.
     assert!(file("listen = \"[::ffff:127.0.0.1]:1883\"").is_ok());
     assert!(file("listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]").is_ok());
+    // One address of the machine is as open as all of them.
+    for open in ["192.0.2.1:1883", "[2001:db8::1]:1883", "0.0.0.0:1883"] {
+        assert!(file(&format!("listen = \"{open}\"")).is_err(), "{open}");
+    }
 }
 
 #[test]
