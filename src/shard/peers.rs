@@ -77,7 +77,7 @@ impl Peers {
         if peer
             .data
             .back()
-            .is_none_or(|(block, _)| block.encoded_len() >= BLOCK_BYTES)
+            .is_none_or(|(_, bytes)| *bytes >= BLOCK_BYTES)
         {
             // Small first: most turns forward a few publications, a flood grows the block once.
             peer.data
