@@ -28,6 +28,11 @@ pub struct MemoryLine {
     pub why: &'static str,
 }
 
+/// Lines that count one thing of every client.
+const PER_CLIENT: [&str; 4] = ["connections", "bytes to send", "sessions", "queues"];
+const SUBSCRIPTIONS: &str = "subscriptions";
+const ALIASES: &str = "topic aliases";
+
 /// Longest UTF-8 string of MQTT (topic names, filters, client identifiers) [MQTT-5.0, 1.5.4].
 const STRING_BYTES_MAX: u128 = 65_535;
 /// Bookkeeping of one connection: its entry, timers, and the smallest buffers.
@@ -78,7 +83,7 @@ impl MemoryBound {
                 "connections-max x outgoing-bytes-max, and one packet that goes beyond it",
             ),
             line(
-                "topic aliases",
+                ALIASES,
                 connections * aliases,
                 string + MESSAGE_BYTES,
                 "connections-max x (topic-alias-maximum + topic-alias-outgoing-max)",
@@ -99,7 +104,7 @@ impl MemoryBound {
                 "sessions-max x (queue-bytes-max, and bookkeeping for queue-messages-max)",
             ),
             line(
-                "subscriptions",
+                SUBSCRIPTIONS,
                 sessions * u128::from(limits.subscriptions_max) * shard_count,
                 string + SUBSCRIPTION_BYTES + levels,
                 "sessions-max x subscriptions-max, every filter on every shard",
@@ -134,13 +139,29 @@ impl MemoryBound {
         Self { shards, lines }
     }
 
-    /// The sum in one line.
+    /// One readable line: what all clients share, and what one client doing its worst can hold. The
+    /// whole sum, clients times subscriptions of the longest filters, is in the table.
     #[must_use]
     pub fn summary(&self) -> String {
+        let per_client = |line: &&MemoryLine| PER_CLIENT.contains(&line.what);
+        let shared = self
+            .lines
+            .iter()
+            .filter(|line| !PER_CLIENT.contains(&line.what));
+        let shared = shared.filter(|line| line.what != SUBSCRIPTIONS && line.what != ALIASES);
+        let shared: u128 = shared.map(MemoryLine::bytes).sum();
+        let client: u128 = self
+            .lines
+            .iter()
+            .filter(per_client)
+            .map(|line| line.bytes_each)
+            .sum();
         format!(
-            "memory when every limit is reached at once, {} shard(s): {}",
+            "memory: at most {} for {} shard(s), their rings and retained messages, and at most {} \
+             for each client's buffers, session and queue; details: --check-config",
+            human(shared),
             self.shards,
-            human(self.total())
+            human(client),
         )
     }
 
@@ -160,7 +181,12 @@ impl MemoryLine {
 
 impl fmt::Display for MemoryBound {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "{}", self.summary())?;
+        writeln!(
+            out,
+            "memory when every limit is reached at once, {} shard(s): {}",
+            self.shards,
+            human(self.total())
+        )?;
         for line in &self.lines {
             let (what, bytes) = (line.what, human(line.bytes()));
             writeln!(out, "  {what:<28} {bytes:>9}  {}", line.why)?;
