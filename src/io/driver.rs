@@ -6,10 +6,9 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use glommio::io::BufferedFile;
 use rustix::io::Errno;
 use rustix::net::{
     recv, send, sendmsg, shutdown, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown,
@@ -35,6 +34,8 @@ const SLICES: usize = 32;
 const ACCEPT_PAUSE: Span = Span::from_millis(100);
 /// Connections on their way to one peer above which no more are accepted.
 const MOVING_MAX: usize = 1_024;
+/// How soon a full ring is tried again.
+const RING_RETRY: Span = Span::from_millis(1);
 /// A pinned shard looks around this long before it parks: shorter than a wake-up costs twice.
 const SPIN: Span = Span(30_000);
 
@@ -56,7 +57,6 @@ pub(super) struct Driver {
     clock: Clock,
     pinned: bool,
     poller: Poller,
-    wake: BufferedFile,
     sockets: Sockets,
     /// Sockets that may have bytes, in turn.
     readable: VecDeque<ConnectionId>,
@@ -85,21 +85,17 @@ impl Driver {
             clock,
             pinned,
         } = setup;
-        let wake = mesh.wake_descriptor(id);
-        let mut poller = Poller::new(wake)?;
+        let mut poller = Poller::new()?;
+        poller.watch_wake(mesh.wake_descriptor(id));
         for (index, listener) in listeners.iter().enumerate() {
             poller.watch_acceptable(listener.as_fd(), index as u32);
         }
-        let own = wake.try_clone_to_owned()?;
-        // SAFETY: the descriptor was just duplicated for this file alone, which closes it.
-        let wake = unsafe { BufferedFile::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(own)) };
         Ok(Self {
             shard,
             id,
             clock,
             pinned,
             poller,
-            wake,
             sockets: Sockets::default(),
             readable: VecDeque::new(),
             held_back: Vec::new(),
@@ -130,7 +126,7 @@ impl Driver {
             } else if self.may_spin(now) {
                 std::hint::spin_loop();
             } else {
-                self.park(now).await;
+                self.park(now);
                 self.quiet_since = None;
             }
         }
@@ -170,6 +166,7 @@ impl Driver {
             ..
         } = self;
         let mut rearm = Vec::new();
+        let mut rewatch_wake = false;
         let count = poller.reap(|event, goes_on| match event {
             Event::Readable(named) => {
                 let Some(socket) = sockets.named(named) else {
@@ -195,8 +192,11 @@ impl Driver {
                     *flag = true;
                 }
             }
-            Event::Deadline => {}
+            Event::Woken => rewatch_wake |= !goes_on,
         });
+        if rewatch_wake {
+            self.poller.watch_wake(self.mesh.wake_descriptor(self.id));
+        }
         for id in rearm {
             if let Some(socket) = self.sockets.get_mut(id) {
                 self.poller.watch_readable(socket.descriptor.as_fd(), id);
@@ -511,39 +511,23 @@ impl Driver {
         self.pinned && now.since(since) < SPIN
     }
 
-    /// Sleeps until a completion, a peer or a deadline wakes the shard.
-    async fn park(&mut self, now: Time) {
-        let deadline = [self.shard.poll_timeout(), self.accept_after]
-            .into_iter()
-            .flatten()
-            .min();
-        if let Some(deadline) = deadline {
-            self.poller.wake_at(deadline, now);
-        }
+    /// Sleeps until a completion, a peer or a deadline wakes the shard. The executor sleeps with it:
+    /// it has nothing else to run.
+    fn park(&mut self, now: Time) {
+        let blocked = self.shard.has_blocks() || self.moving.iter().any(|queue| !queue.is_empty());
+        // A ring that has room again wakes nobody, so what waits for room is tried again soon.
+        let retry = blocked.then_some(now + RING_RETRY);
+        let deadline = [self.shard.poll_timeout(), self.accept_after, retry];
+        let deadline = deadline.into_iter().flatten().min();
         self.mesh.announce_park(self.id);
-        self.poller.signal_completions(true);
-        // Whatever came before the announcement is seen here; what comes later signals.
-        let has_work = self.poller.has_completions()
-            || self.mesh.has_items(self.id)
+        // Whatever was sent before the announcement is seen here; what comes later wakes.
+        let has_work = self.mesh.has_items(self.id)
             || (self.mesh.is_stopping() && !self.stopping)
             || (self.counted && self.mesh.all_stopped());
         if !has_work {
-            if let Err(error) = self.wake.read_at(0, 8).await {
-                tracing::error!("the wake-up of shard {} failed: {error}", self.id.0);
-            }
+            self.poller
+                .wait(deadline.map(|deadline| deadline.since(now)));
         }
-        self.poller.signal_completions(false);
         self.mesh.announce_awake(self.id);
-    }
-}
-
-impl std::fmt::Debug for Driver {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "Driver of shard {} (wake {})",
-            self.id.0,
-            self.wake.as_raw_fd()
-        )
     }
 }

@@ -57,8 +57,7 @@ impl Mesh {
             data: ArrayQueue::new(DATA_BLOCKS),
         };
         let sleeper = || {
-            // Blocking: the executor's ring reads it and must wait inside the kernel.
-            let wake = eventfd(0, EventfdFlags::CLOEXEC)?;
+            let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
             Ok(CachePadded::new(Sleeper {
                 parked: AtomicBool::new(false),
                 wake,

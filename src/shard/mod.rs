@@ -252,6 +252,12 @@ impl Shard {
         self.peers.poll(to, lane)
     }
 
+    /// True while blocks wait that [`Shard::poll_block`] would give.
+    #[must_use]
+    pub fn has_blocks(&self) -> bool {
+        !self.peers.is_drained()
+    }
+
     /// When [`Shard::handle_timeout`] is due at the latest; a time that has passed means there is
     /// work left now, so do not park.
     #[must_use]
