@@ -21,14 +21,10 @@ use super::mesh::{ControlItem, Mesh, MovedSocket};
 use super::poller::{Event, Poller};
 use super::sockets::{Ending, Socket, Sockets};
 use crate::ids::{ConnectionId, ShardId};
+use crate::limits::{READ_BUFFER, TURN_BYTES};
 use crate::shard::{Action, CloseCause, Lane, Shard};
 use crate::time::{Span, Time};
 
-/// One buffer per shard; a packet's tail is kept by its connection.
-const READ_BUFFER: usize = 64 << 10;
-/// Bytes read in one turn. What they fan out to must fit the subscribers' outgoing bytes until the
-/// turn's end.
-const TURN_BYTES: usize = 256 << 10;
 /// Connections accepted in one turn.
 const TURN_ACCEPTS: usize = 64;
 /// Blocks taken of each peer and lane in one turn.
@@ -332,11 +328,12 @@ impl Driver {
             .map(ShardId)
             .filter(|from| *from != own)
         {
+            let mut taken = false;
             for _ in 0..TURN_BLOCKS {
                 let Some(item) = self.mesh.take_control(from, self.id) else {
                     break;
                 };
-                busy = true;
+                taken = true;
                 match item {
                     ControlItem::Block(block) => {
                         self.shard.handle_block(from, Lane::Control, block, now);
@@ -348,8 +345,13 @@ impl Driver {
                 let Some(block) = self.mesh.take_data(from, self.id) else {
                     break;
                 };
-                busy = true;
+                taken = true;
                 self.shard.handle_block(from, Lane::Data, block, now);
+            }
+            if taken {
+                // It may have parked with more to send than the ring had room for.
+                self.mesh.wake(from);
+                busy = true;
             }
         }
         busy
@@ -529,6 +531,7 @@ impl Driver {
         // Whatever came before the announcement is seen here; what comes later signals.
         let has_work = self.poller.has_completions()
             || self.mesh.has_items(self.id)
+            || self.send_blocks()
             || (self.mesh.is_stopping() && !self.stopping)
             || (self.counted && self.mesh.all_stopped());
         if !has_work {
