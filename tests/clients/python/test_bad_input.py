@@ -132,7 +132,7 @@ def test_half_a_packet_costs_only_its_connection(raw, name, size):
 
 @pytest.mark.ringmq
 def test_no_connect_within_the_time(start, raw):
-    broker = start(connect_timeout_s=1)
+    broker = start(connect_timeout="1s")
     silent, slow = raw(to=broker), raw(to=broker)
     slow.send(b"\x10")
     assert silent.expect_end() == []
