@@ -328,11 +328,12 @@ impl Driver {
             .map(ShardId)
             .filter(|from| *from != own)
         {
+            let mut taken = false;
             for _ in 0..TURN_BLOCKS {
                 let Some(item) = self.mesh.take_control(from, self.id) else {
                     break;
                 };
-                busy = true;
+                taken = true;
                 match item {
                     ControlItem::Block(block) => {
                         self.shard.handle_block(from, Lane::Control, block, now);
@@ -344,8 +345,13 @@ impl Driver {
                 let Some(block) = self.mesh.take_data(from, self.id) else {
                     break;
                 };
-                busy = true;
+                taken = true;
                 self.shard.handle_block(from, Lane::Data, block, now);
+            }
+            if taken {
+                // It may have parked with more to send than the ring had room for.
+                self.mesh.wake(from);
+                busy = true;
             }
         }
         busy
