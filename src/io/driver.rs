@@ -168,10 +168,11 @@ impl Driver {
         let mut rearm = Vec::new();
         let mut rewatch_wake = false;
         let count = poller.reap(|event, goes_on| match event {
-            Event::Readable(named) => {
+            Event::Readable(named, ended) => {
                 let Some(socket) = sockets.named(named) else {
                     return;
                 };
+                socket.ended |= ended;
                 if !goes_on {
                     rearm.push(socket.id);
                 }
@@ -254,6 +255,7 @@ impl Driver {
             id,
             address,
             listed: false,
+            ended: false,
             blocked: false,
             ending: Ending::Open,
         });
@@ -287,7 +289,8 @@ impl Driver {
                 Ok((0, _)) => self.gone(id, CloseCause::EndOfStream, now),
                 Ok((count, _)) => {
                     left = left.saturating_sub(count);
-                    if count == READ_BUFFER {
+                    if count == READ_BUFFER || socket.ended {
+                        // The end of the stream raises no further event: read on until it comes.
                         self.readable.push_back(id);
                     } else {
                         socket.listed = false; // drained: the next bytes raise a new event

@@ -29,6 +29,8 @@ mod libc_poll {
     pub(super) const IN: u32 = 0x001;
     pub(super) const OUT: u32 = 0x004;
     pub(super) const RDHUP: u32 = 0x2000;
+    /// End of stream, error, or both sides closed.
+    pub(super) const ENDED: u32 = RDHUP | 0x008 | 0x010;
     /// Only one of several waiters is woken.
     pub(super) const EXCLUSIVE: u32 = 1 << 28;
 }
@@ -36,7 +38,8 @@ mod libc_poll {
 /// What a completion is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    Readable(ConnectionId),
+    /// There are bytes, or (the flag) the other side has ended the stream.
+    Readable(ConnectionId, bool),
     Writable(ConnectionId),
     /// Index of the listener.
     Acceptable(u32),
@@ -164,7 +167,10 @@ impl Poller {
             let goes_on = cqueue::more(completion.flags());
             // A removed poll completes too; its connection's generation tells it is stale.
             let event = match data >> KIND_SHIFT {
-                READ => Event::Readable(connection_of(data)),
+                READ => {
+                    let ended = completion.result() as u32 & libc_poll::ENDED != 0;
+                    Event::Readable(connection_of(data), ended)
+                }
                 WRITE => Event::Writable(connection_of(data)),
                 ACCEPT => Event::Acceptable(data as u32),
                 _ if data == WAKE => Event::Woken,
