@@ -126,14 +126,12 @@ impl Shard {
             return;
         }
         self.images.start();
-        for target in &route.targets {
+        let targets = &*route.targets;
+        for target in targets.iter() {
             let own = publisher == Some(target.session);
-            let grant = if own {
-                &target.grant_if_own
-            } else {
-                &target.grant
+            let Some(grant) = targets.grant(target, own) else {
+                continue; // [MQTT-3.8.3-3] No Local
             };
-            let Some(grant) = grant else { continue }; // [MQTT-3.8.3-3] No Local
             let retain = message.retain && grant.retain_as_published;
             if message.qos.min(grant.qos) == Qos::AtMostOnce && grant.identifiers.is_empty() {
                 self.deliver_plain(message, target.session, retain, now);
