@@ -7,6 +7,7 @@
 
 use std::rc::Rc;
 
+use hashbrown::hash_table::Entry;
 use hashbrown::HashTable;
 
 use super::route::{Route, Target};
@@ -97,13 +98,13 @@ impl RouteCache {
 
     /// Remembers a route found just now.
     pub(super) fn insert(&mut self, hash: u64, topic: &str, route: Rc<Route>) {
-        self.remove(hash, topic); // an outdated one
         let bytes = topic.len()
             + size_of::<Cached>()
             + size_of::<Route>()
             + route.targets.bytes()
             + size_of_val(&*route.groups);
         if bytes > BYTES_MAX / 2 {
+            self.remove(hash, topic);
             return; // found again each time rather than pushing everything else out
         }
         while self.routes.len() >= ROUTES_MAX || self.bytes + bytes > BYTES_MAX {
@@ -119,7 +120,16 @@ impl RouteCache {
             prefixes: self.prefixes(topic),
             asked_lately: false,
         };
-        self.routes.insert_unique(hash, cached, |one| one.hash);
+        let is_it = |one: &Cached| *one.topic == *topic;
+        match self.routes.entry(hash, is_it, |one| one.hash) {
+            Entry::Occupied(mut outdated) => {
+                self.bytes -= outdated.get().bytes as usize;
+                *outdated.get_mut() = cached;
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(cached);
+            }
+        }
     }
 
     /// Who matches `filter` has changed.

@@ -227,19 +227,24 @@ impl TopicIndex {
     fn find_route(&mut self, topic: &str) -> Route {
         let mut remote = ShardSet::EMPTY;
         let mut groups = Vec::new();
-        let mut matched: Vec<&FilterEntry> = Vec::new();
+        let mut first: Option<&FilterEntry> = None;
+        let mut more: Vec<&FilterEntry> = Vec::new(); // allocates when filters overlap
         self.filters.matching(topic, &mut self.scratch, |entry| {
             remote = remote.union(entry.remote);
             groups.extend_from_slice(&entry.groups);
-            if !entry.subscribers.is_empty() {
-                matched.push(entry);
+            match first {
+                _ if entry.subscribers.is_empty() => {}
+                None => first = Some(entry),
+                Some(_) => more.push(entry),
             }
         });
-        let targets = match matched.as_slice() {
-            [] => Rc::clone(&self.no_targets),
-            [only] if only.subscribers.len() < SHARED_TARGETS_MIN => targets_of(&self.plain, only),
-            [only] => Rc::clone(only.targets.get_or_init(|| targets_of(&self.plain, only))),
-            _ => merge(&self.plain, &matched),
+        let targets = match first {
+            None => Rc::clone(&self.no_targets),
+            Some(first) if !more.is_empty() => merge(&self.plain, first, &more),
+            Some(only) if only.subscribers.len() < SHARED_TARGETS_MIN => {
+                targets_of(&self.plain, only)
+            }
+            Some(only) => Rc::clone(only.targets.get_or_init(|| targets_of(&self.plain, only))),
         };
         Route {
             targets,
@@ -258,10 +263,11 @@ fn targets_of(plain: &Rc<[Grant]>, entry: &FilterEntry) -> Rc<Targets> {
 }
 
 /// One target per session, however many of its filters match.
-fn merge(plain: &Rc<[Grant]>, matched: &[&FilterEntry]) -> Rc<Targets> {
-    let count = matched.iter().map(|entry| entry.subscribers.len()).sum();
+fn merge(plain: &Rc<[Grant]>, first: &FilterEntry, more: &[&FilterEntry]) -> Rc<Targets> {
+    let matched = || std::iter::once(&first).chain(more);
+    let count = matched().map(|entry| entry.subscribers.len()).sum();
     let mut all: Vec<(SessionId, Subscription)> = Vec::with_capacity(count);
-    for entry in matched {
+    for entry in matched() {
         entry
             .subscribers
             .for_each(|session, subscription| all.push((session, subscription)));
