@@ -7,7 +7,6 @@
 
 use std::rc::Rc;
 
-use hashbrown::hash_table::Entry;
 use hashbrown::HashTable;
 
 use super::route::{Route, Target};
@@ -26,6 +25,9 @@ const PREFIX_LEVELS: usize = 3;
 const PREFIXES: usize = 1_024;
 /// Routes passed over at most in the search for one not asked for lately.
 const PASSED_MAX: usize = 32;
+
+/// Topics remembered as asked for once when the cache is full. Two bytes each.
+const SEEN: usize = 1 << 16;
 
 /// Counts changes of the index.
 type Generation = u64;
@@ -51,6 +53,8 @@ pub(super) struct RouteCache {
     /// Where the search for a route to push out goes on: a bucket of the table.
     hand: usize,
     generation: Generation,
+    /// Parts of the hashes of topics that found no room lately; empty until the cache is full.
+    seen: Vec<u16>,
     /// When a filter with this beginning last changed.
     changed: Box<[Generation; PREFIXES]>,
     /// When a filter that begins with a wildcard last changed.
@@ -65,6 +69,7 @@ impl RouteCache {
             bytes: 0,
             hand: 0,
             generation: 0,
+            seen: Vec::new(),
             changed: Box::new([0; PREFIXES]),
             all_changed: 0,
         }
@@ -82,54 +87,63 @@ impl RouteCache {
     }
 
     #[inline]
-    pub(super) fn get(&mut self, hash: u64, topic: &str) -> Option<&Rc<Route>> {
+    pub(super) fn get(&mut self, hash: u64, topic: &str) -> Option<Rc<Route>> {
         let cached = self.routes.find_mut(hash, |one| *one.topic == *topic)?;
         let is_current = cached.found_at >= self.all_changed
             && cached
                 .prefixes
                 .iter()
                 .all(|prefix| cached.found_at >= self.changed[usize::from(*prefix)]);
-        if !is_current {
-            return None;
+        if is_current {
+            cached.asked_lately = true;
+            return Some(Rc::clone(&cached.route));
         }
-        cached.asked_lately = true;
-        Some(&cached.route)
+        self.remove(hash, topic);
+        None
     }
 
-    /// Remembers a route found just now.
-    pub(super) fn insert(&mut self, hash: u64, topic: &str, route: Rc<Route>) {
+    /// Remembers a route found just now, after `get` had none.
+    pub(super) fn insert(&mut self, hash: u64, topic: &str, route: &Rc<Route>) {
         let bytes = topic.len()
             + size_of::<Cached>()
             + size_of::<Route>()
             + route.targets.bytes()
             + size_of_val(&*route.groups);
         if bytes > BYTES_MAX / 2 {
-            self.remove(hash, topic);
             return; // found again each time rather than pushing everything else out
         }
-        while self.routes.len() >= ROUTES_MAX || self.bytes + bytes > BYTES_MAX {
+        if self.is_full_for(bytes) && !self.was_seen(hash) {
+            return;
+        }
+        while self.is_full_for(bytes) {
             self.push_one_out();
         }
         self.bytes += bytes;
         let cached = Cached {
             topic: topic.into(),
-            route,
+            route: Rc::clone(route),
             hash,
             found_at: self.generation,
             bytes: bytes as u32, // at most half of BYTES_MAX
             prefixes: self.prefixes(topic),
             asked_lately: false,
         };
-        let is_it = |one: &Cached| *one.topic == *topic;
-        match self.routes.entry(hash, is_it, |one| one.hash) {
-            Entry::Occupied(mut outdated) => {
-                self.bytes -= outdated.get().bytes as usize;
-                *outdated.get_mut() = cached;
-            }
-            Entry::Vacant(vacant) => {
-                vacant.insert(cached);
-            }
-        }
+        self.routes.insert_unique(hash, cached, |one| one.hash);
+    }
+
+    fn is_full_for(&self, bytes: usize) -> bool {
+        self.routes.len() >= ROUTES_MAX || self.bytes + bytes > BYTES_MAX
+    }
+
+    /// Whether a topic that found no room asks again. So topics used once, such as those of answers
+    /// to requests, push nobody out and cost no more than the match: half of what remembering them
+    /// does.
+    fn was_seen(&mut self, hash: u64) -> bool {
+        self.seen.resize(SEEN, 0);
+        // The table goes by the low and the highest bits.
+        let seen = &mut self.seen[(hash >> 16) as usize % SEEN];
+        let tag = (hash >> 32) as u16 | 1; // not 0, which is nobody's
+        std::mem::replace(seen, tag) == tag
     }
 
     /// Who matches `filter` has changed.

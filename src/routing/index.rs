@@ -208,10 +208,10 @@ impl TopicIndex {
     pub fn route(&mut self, topic: &str) -> Rc<Route> {
         let hash = self.cache.hash(topic);
         if let Some(route) = self.cache.get(hash, topic) {
-            return Rc::clone(route);
+            return route;
         }
         let route = Rc::new(self.find_route(topic));
-        self.cache.insert(hash, topic, Rc::clone(&route));
+        self.cache.insert(hash, topic, &route);
         route
     }
 

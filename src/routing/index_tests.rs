@@ -213,6 +213,22 @@ fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
     }
     let (routes, bytes) = index.cache.len_and_bytes();
     assert!((10_000..=50_000).contains(&routes) && bytes <= 64 << 20);
+    let once = index.route("new");
+    let twice = index.route("new");
+    assert!(!Rc::ptr_eq(&once, &twice), "it pushes nobody out at first");
+    for _ in 0..200 {
+        assert!(Rc::ptr_eq(&index.route("new"), &twice));
+    }
+    // Whatever is asked for twice gets in; the bound holds.
+    for n in 0..100_000 {
+        index.route(&format!("u/{n}"));
+        index.route(&format!("u/{n}"));
+        if n % 100 == 0 {
+            assert!(Rc::ptr_eq(&index.route("busy"), &busy));
+        }
+    }
+    let (routes, bytes) = index.cache.len_and_bytes();
+    assert!((10_000..=50_000).contains(&routes) && bytes <= 64 << 20);
 }
 
 #[test]
