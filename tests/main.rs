@@ -1,3 +1,5 @@
 //! All integration tests in one binary: one link, one start.
 
+mod cli;
+mod tidy;
 mod wire;

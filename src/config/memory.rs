@@ -7,7 +7,9 @@
 
 use std::fmt;
 
-use crate::limits::Limits;
+use crate::limits::{
+    Limits, BLOCK_BYTES, CONTROL_HIGH_WATER, DATA_BLOCKS, DATA_HIGH_WATER, READ_BUFFER, TURN_BYTES,
+};
 
 /// The most memory a configuration permits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +42,8 @@ const SUBSCRIPTION_BYTES: u128 = 128;
 const LEVEL_BYTES: u128 = 64;
 /// A packet identifier on the list of received QoS 2 messages.
 const PACKET_ID_BYTES: u128 = 4;
-/// What a shard holds from the start: read buffer, ring memory, pools.
-const SHARD_BYTES: u128 = 16 << 20;
-/// Two lanes from each shard to each other: blocks in the ring and in the outbox before it.
-const PEER_BYTES: u128 = 8 << 20;
+/// What a shard holds from the start besides its read buffer: its rings and the stack of its thread.
+const SHARD_BYTES: u128 = 4 << 20;
 
 impl MemoryBound {
     pub(super) fn new(limits: &Limits, shards: u16) -> Self {
@@ -57,6 +57,7 @@ impl MemoryBound {
             u128::from(limits.topic_alias_maximum) + u128::from(limits.topic_alias_outgoing_max);
         let waiting =
             u128::from(limits.queue_messages_max) + u128::from(limits.outgoing_window_max);
+        let pairs = shard_count * shard_count.saturating_sub(1);
         let line = |what, count, bytes_each, why| MemoryLine {
             what,
             count,
@@ -113,14 +114,21 @@ impl MemoryBound {
             line(
                 "shards",
                 shard_count,
-                SHARD_BYTES,
-                "shards: read buffer, ring memory, pools",
+                SHARD_BYTES + READ_BUFFER as u128,
+                "shards: read buffer, rings, stack",
             ),
             line(
-                "between shards",
-                shard_count * shard_count.saturating_sub(1),
-                PEER_BYTES,
-                "shards: a ring and an outbox from each to each other",
+                "publications between shards",
+                pairs,
+                (DATA_BLOCKS * BLOCK_BYTES + DATA_HIGH_WATER) as u128
+                    + (DATA_BLOCKS as u128 + 1) * (TURN_BYTES as u128 + packet),
+                "each shard to each other: a ring and an outbox, and what one turn goes beyond them",
+            ),
+            line(
+                "subscriptions between shards",
+                pairs * 2 * CONTROL_HIGH_WATER as u128,
+                string + SUBSCRIPTION_BYTES,
+                "each shard to each other: as many changes in the ring as in the outbox",
             ),
         ];
         Self { shards, lines }
@@ -155,7 +163,7 @@ impl fmt::Display for MemoryBound {
         writeln!(out, "{}", self.summary())?;
         for line in &self.lines {
             let (what, bytes) = (line.what, human(line.bytes()));
-            writeln!(out, "  {what:<18} {bytes:>9}  {}", line.why)?;
+            writeln!(out, "  {what:<28} {bytes:>9}  {}", line.why)?;
         }
         Ok(())
     }

@@ -21,14 +21,10 @@ use super::mesh::{ControlItem, Mesh, MovedSocket};
 use super::poller::{Event, Poller};
 use super::sockets::{Ending, Socket, Sockets};
 use crate::ids::{ConnectionId, ShardId};
+use crate::limits::{READ_BUFFER, TURN_BYTES};
 use crate::shard::{Action, CloseCause, Lane, Shard};
 use crate::time::{Span, Time};
 
-/// One buffer per shard; a packet's tail is kept by its connection.
-const READ_BUFFER: usize = 64 << 10;
-/// Bytes read in one turn. What they fan out to must fit the subscribers' outgoing bytes until the
-/// turn's end.
-const TURN_BYTES: usize = 256 << 10;
 /// Connections accepted in one turn.
 const TURN_ACCEPTS: usize = 64;
 /// Blocks taken of each peer and lane in one turn.

@@ -13,12 +13,8 @@ use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::Errno;
 
 use crate::ids::ShardId;
+use crate::limits::{CONTROL_ITEMS, DATA_BLOCKS};
 use crate::shard::{Block, Lane};
-
-/// Blocks in a data ring: with 32 KiB each, 2 MiB between two shards.
-const DATA_BLOCKS: usize = 64;
-/// Blocks and sockets in a control ring; one block per turn and peer is usual.
-const CONTROL_ITEMS: usize = 256;
 
 /// What crosses in the control ring.
 pub(super) enum ControlItem {

@@ -11,6 +11,7 @@
 mod action;
 mod arena;
 mod block;
+mod burst;
 mod connection;
 mod deliver;
 mod dispatch;
