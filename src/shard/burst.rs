@@ -86,12 +86,9 @@ impl Shard {
         let mut left_over: Vec<usize> = Vec::new();
         for (index, target) in route.targets.iter().enumerate() {
             let own = target.session == burst.publisher;
-            let grant = if own {
-                &target.grant_if_own
-            } else {
-                &target.grant
+            let Some(grant) = route.targets.grant(target, own) else {
+                continue; // [MQTT-3.8.3-3] No Local
             };
-            let Some(grant) = grant else { continue }; // [MQTT-3.8.3-3] No Local
             if !grant.identifiers.is_empty()
                 || !self.copy_burst(target.session, &burst, stretch, now)
             {

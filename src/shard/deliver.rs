@@ -10,7 +10,7 @@ use super::outgoing::{Outgoing, LARGE_PAYLOAD};
 use super::Shard;
 use crate::ids::{SessionId, ShardId, ShardSet};
 use crate::mqtt::{encode, PacketId, PublishOut, Qos, Version};
-use crate::routing::{Grant, Route, Target};
+use crate::routing::{Grant, Route, Target, Targets};
 use crate::session::{AliasesOut, Delivery, OutgoingTopic, QueueBounds, QueueOffer};
 use crate::time::Time;
 
@@ -138,8 +138,8 @@ impl Shard {
             return;
         }
         self.images.start();
-        for target in &route.targets {
-            self.deliver_to_target(message, target, publisher, now);
+        for target in route.targets.iter() {
+            self.deliver_to_target(message, &route.targets, target, publisher, now);
         }
     }
 
@@ -154,7 +154,7 @@ impl Shard {
     ) {
         self.images.start();
         for target in indexes.iter().filter_map(|index| route.targets.get(*index)) {
-            self.deliver_to_target(message, target, Some(publisher), now);
+            self.deliver_to_target(message, &route.targets, target, Some(publisher), now);
         }
     }
 
@@ -162,17 +162,15 @@ impl Shard {
     fn deliver_to_target(
         &mut self,
         message: &mut Message<'_>,
+        targets: &Targets,
         target: &Target,
         publisher: Option<SessionId>,
         now: Time,
     ) {
         let own = publisher == Some(target.session);
-        let grant = if own {
-            &target.grant_if_own
-        } else {
-            &target.grant
+        let Some(grant) = targets.grant(target, own) else {
+            return; // [MQTT-3.8.3-3] No Local
         };
-        let Some(grant) = grant else { return }; // [MQTT-3.8.3-3] No Local
         let retain = message.retain && grant.retain_as_published;
         if message.qos.min(grant.qos) == Qos::AtMostOnce && grant.identifiers.is_empty() {
             self.deliver_plain(message, target.session, retain, now);
