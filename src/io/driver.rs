@@ -112,8 +112,9 @@ impl Driver {
         })
     }
 
-    /// Runs until the broker stops.
-    pub(super) async fn run(mut self) {
+    /// Runs until the broker stops, without giving the executor control in between: it has nothing
+    /// else to run, and under load it now and then put a task that had yielded to sleep for ever.
+    pub(super) fn run(mut self) {
         loop {
             let now = self.clock.now();
             let busy = self.turn(now);
@@ -122,7 +123,6 @@ impl Driver {
             }
             if busy {
                 self.quiet_since = None;
-                glommio::yield_if_needed().await;
             } else if self.may_spin(now) {
                 std::hint::spin_loop();
             } else {

@@ -111,7 +111,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
                 };
                 match Driver::new(setup) {
                     Ok(driver) => {
-                        driver.run().await;
+                        driver.run();
                         Ok(())
                     }
                     Err(error) => Err(ring_error(&error)),
