@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringmq::config::{self, Checked, Command};
 use ringmq::ids::SHARDS_MAX;
-use ringmq::io::{available_cores, flush_log, run, start_logging, Cores, Startup};
+use ringmq::io::{available_cores, flush_log, run, start_logging, Startup};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,7 +36,13 @@ fn start(checked: Checked) -> ExitCode {
     let shards = checked
         .shards
         .unwrap_or_else(|| available.count.min(SHARDS_MAX) as u16);
-    let cores = cores_to_pin(&checked, shards, &available);
+    let enough = available.pinnable.len() >= usize::from(shards);
+    let cores = if checked.pin && enough {
+        available.pinnable
+    } else {
+        Vec::new()
+    };
+    tracing::info!("ringmq {}", env!("CARGO_PKG_VERSION"));
     let bound = checked.memory_bound(shards);
     tracing::info!("{}", bound.summary());
     tracing::debug!("{bound}");
@@ -44,6 +50,7 @@ fn start(checked: Checked) -> ExitCode {
         listeners: checked.listeners,
         shards,
         cores,
+        available: available.count,
         limits: checked.limits,
         shutdown_timeout: Duration::from_secs(checked.shutdown_timeout.as_secs()),
     };
@@ -56,31 +63,6 @@ fn start(checked: Checked) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// One core for each shard, or none; says which and why.
-fn cores_to_pin(checked: &Checked, shards: u16, available: &Cores) -> Vec<usize> {
-    let version = env!("CARGO_PKG_VERSION");
-    let count = available.count;
-    let mut cores = available.pinnable.clone();
-    if usize::from(shards) > count {
-        tracing::warn!(
-            "ringmq {version}: {shards} shards on {count} cores, not pinned; more shards than \
-             cores cost time and win nothing"
-        );
-        return Vec::new();
-    }
-    let (pinned, why) = match (checked.pin, cores.len() >= usize::from(shards)) {
-        (true, true) => ("each pinned to a core of its own", ""),
-        (true, false) => ("not pinned", ", which are shared (cgroup quota)"),
-        (false, _) => ("not pinned", ""),
-    };
-    tracing::info!("ringmq {version}: {shards} shards on {count} cores{why}, {pinned}");
-    cores.truncate(usize::from(shards));
-    if pinned == "not pinned" {
-        cores.clear();
-    }
-    cores
 }
 
 /// A reader that has seen enough (`ringmq --help | head -1`) is no failure.

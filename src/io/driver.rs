@@ -15,14 +15,11 @@ use super::mesh::Mesh;
 use super::poller::{Event, Poller};
 use super::sockets::Sockets;
 use crate::ids::{ConnectionId, ShardId};
+use crate::limits::READ_BUFFER;
 use crate::time::{Span, Time};
 
-/// One buffer per shard; a packet's tail is kept by its connection.
-const READ_BUFFER: usize = 64 << 10;
 /// A pinned shard looks around this long before it parks: a wake-up costs about as much.
 const SPIN: Span = Span(30_000);
-/// A busy shard lets its executor look at its own rings this often.
-const YIELD_AFTER: Span = Span::from_millis(1);
 /// A pause counts as at most this long when the usual pause is estimated, so that a quiet night is
 /// forgotten after a few short ones.
 const PAUSE_MAX: u64 = 8 * SPIN.0;
@@ -102,9 +99,10 @@ impl<S: Driven> Driver<S> {
         })
     }
 
-    /// Runs until all shards have stopped.
-    pub(super) async fn run(mut self) {
-        let mut yielded = Time::ZERO;
+    /// Runs until all shards have stopped, without giving the executor control in between: it has
+    /// nothing else to run, and under load it now and then put a task that had yielded to sleep for
+    /// ever.
+    pub(super) fn run(mut self) {
         loop {
             let now = self.clock.now();
             let busy = self.turn(now);
@@ -113,10 +111,6 @@ impl<S: Driven> Driver<S> {
             }
             if busy {
                 self.end_pause(now);
-                if now.since(yielded) >= YIELD_AFTER {
-                    yielded = now;
-                    glommio::yield_if_needed().await;
-                }
             } else if self.may_spin(now) {
                 std::hint::spin_loop();
             } else {

@@ -13,12 +13,10 @@ use super::listener;
 use super::mesh::{Arrival, MovedSocket};
 use super::sockets::{Ending, Socket};
 use crate::ids::ConnectionId;
+use crate::limits::TURN_BYTES;
 use crate::shard::CloseCause;
 use crate::time::{Span, Time};
 
-/// Bytes read in one turn. What they fan out to must fit the subscribers' outgoing bytes until the
-/// turn's end.
-const TURN_BYTES: usize = 256 << 10;
 /// Connections accepted in one turn.
 const TURN_ACCEPTS: usize = 64;
 /// Blocks taken of each peer and lane in one turn.

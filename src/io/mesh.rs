@@ -12,14 +12,8 @@ use std::sync::Arc;
 use super::ring::{ring, Consumer, Producer};
 use super::wake::Wakes;
 use crate::ids::ShardId;
+use crate::limits::{CONTROL_ITEMS, DATA_BLOCKS};
 use crate::shard::Lane;
-
-/// Blocks in a data ring: with 32 KiB each, 2 MiB between two shards.
-const DATA_BLOCKS: usize = 64;
-/// Blocks and sockets in a control ring: one block per turn and peer is usual, but in a storm of
-/// connections each socket takes a place. An item has about 40 bytes, so both lanes of all pairs take
-/// 13 KB x shards x (shards - 1): 3 MB at 16 shards, 53 MB at 64.
-const CONTROL_ITEMS: usize = 256;
 
 /// What comes from a peer.
 pub(super) enum Arrival<B> {

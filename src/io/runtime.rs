@@ -24,8 +24,6 @@ use crate::shard::{Shard, ShardConfig};
 const EXECUTOR_IO_MEMORY: usize = 64 << 10;
 /// Entries of glommio's own rings: they carry one wake-up.
 const EXECUTOR_RING: usize = 64;
-/// A busy shard lets glommio look at its own rings this often.
-const PREEMPT: Duration = Duration::from_millis(1);
 /// Descriptors a process needs besides its clients' sockets: some fixed ones, and per shard the
 /// rings, eventfds and timers of its executor.
 const DESCRIPTORS_BESIDES: u64 = 32;
@@ -36,8 +34,10 @@ const DESCRIPTORS_PER_SHARD: u64 = 16;
 pub struct Startup {
     pub listeners: Vec<SocketAddr>,
     pub shards: u16,
-    /// Cores to pin to, one per shard; empty: shards are not pinned.
+    /// Cores to pin to, at least one per shard; empty: shards are not pinned.
     pub cores: Vec<usize>,
+    /// Cores' worth of time there is.
+    pub available: usize,
     pub limits: Limits,
     /// From the first signal to the end of the process.
     pub shutdown_timeout: Duration,
@@ -48,6 +48,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     raise_descriptor_limit(startup);
     probe_io_uring()?;
     let listeners = open_listeners(&startup.listeners)?;
+    describe_shards(startup);
     let wakes = Arc::new(Wakes::new(startup.shards)?);
     signals::watch(Arc::clone(&wakes), startup.shutdown_timeout)?;
     let seeds = ahash::RandomState::new();
@@ -93,7 +94,6 @@ pub(super) fn start_shards<S: Driven>(
             .name(&format!("shard-{index}"))
             .io_memory(EXECUTOR_IO_MEMORY)
             .ring_depth(EXECUTOR_RING)
-            .preempt_timer(PREEMPT)
             .spawn(move || async move {
                 let _guard = AbortOnPanic;
                 let setup = Setup {
@@ -109,7 +109,7 @@ pub(super) fn start_shards<S: Driven>(
                 let _ = report.send((index, failed));
                 drop(report);
                 if let Ok(driver) = driver {
-                    driver.run().await;
+                    driver.run();
                 }
             })
             .map_err(|error| StartError::of_executor(index, error))?;
@@ -132,6 +132,23 @@ pub(super) fn start_shards<S: Driven>(
         });
     }
     Ok(threads.into_iter().flatten().collect())
+}
+
+/// The start-up line about shards.
+fn describe_shards(startup: &Startup) {
+    let (shards, available) = (startup.shards, startup.available);
+    let cores = startup.cores.iter().take(usize::from(shards));
+    let cores: Vec<String> = cores.map(ToString::to_string).collect();
+    if !cores.is_empty() {
+        tracing::info!("{shards} shard(s), pinned to core(s) {}", cores.join(", "));
+    } else if usize::from(shards) > available {
+        tracing::warn!(
+            "{shards} shards on {available} core(s): more shards than cores is meant for tests, they \
+             are not pinned"
+        );
+    } else {
+        tracing::info!("{shards} shard(s) on {available} core(s), not pinned");
+    }
 }
 
 /// The broker cannot go on without one of its shards. In release builds every panic aborts anyway.
