@@ -54,12 +54,21 @@ impl StartError {
                 Some(Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::PERM | Errno::NOSYS) => {
                     Self::of_ring(&error)
                 }
-                _ => Self::Shard(shard, error.to_string()),
+                _ => Self::of_text(shard, error.to_string()),
             },
             GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, needed)) => {
                 Self::LockedMemory(format!("the limit is {limit} bytes, {needed} are needed"))
             }
-            other => Self::Shard(shard, other.to_string()),
+            other => Self::of_text(shard, other.to_string()),
+        }
+    }
+
+    /// From the executor's thread its errors arrive as text inside an error of the system.
+    fn of_text(shard: u16, text: String) -> Self {
+        if text.contains("MemLockLimit") {
+            Self::LockedMemory(text)
+        } else {
+            Self::Shard(shard, text)
         }
     }
 }
@@ -84,6 +93,9 @@ mod tests {
         }
         let limit = ReactorErrorKind::MemLockLimit(65_536, 524_288);
         let text = StartError::of_executor(1, GlommioError::ReactorError(limit)).to_string();
+        assert!(text.contains("ulimit -l"), "{text}");
+        let wrapped = GlommioError::IoError(std::io::Error::other("MemLockLimit(65536/524288)"));
+        let text = StartError::of_executor(1, wrapped).to_string();
         assert!(text.contains("ulimit -l"), "{text}");
         let address = SocketAddr::from(([127, 0, 0, 1], 80));
         for errno in [Errno::ADDRINUSE, Errno::ACCESS, Errno::ADDRNOTAVAIL] {

@@ -1,7 +1,7 @@
 //! Log lines on standard error, written by a thread of their own: a terminal or pipe that nobody
 //! reads must not stop a shard.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
@@ -69,6 +69,7 @@ pub fn start(level: tracing::Level) {
     let thread = thread::Builder::new().name("log".into());
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(level))
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false);
     if thread
         .spawn(move || write_lines(&waiting, &left_out))
