@@ -1,4 +1,4 @@
-//! Carries out a plan: one pinned executor per worker, clients spread over them.
+//! Carries out a plan: one pinned thread per worker, clients spread over them.
 
 pub mod clock;
 pub(crate) mod control;
@@ -11,23 +11,16 @@ mod worker;
 
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
-use std::time::Duration;
-
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use std::thread::JoinHandle;
 
 use crate::meter::Timings;
 use control::{Control, Interval};
 pub(crate) use worker::Report;
 use worker::{Exchange, Worker};
 
-/// glommio's memory and ring for its one read: the defaults would not fit the usual limit of locked
-/// memory.
-const EXECUTOR_IO_MEMORY: usize = 64 << 10;
-const EXECUTOR_RING: usize = 64;
-
 /// Workers going on.
 pub(crate) struct Workers {
-    handles: Vec<ExecutorJoinHandle<Result<Report, String>>>,
+    handles: Vec<JoinHandle<Result<Report, String>>>,
     pub(crate) intervals: Receiver<Interval>,
     /// Ways back for empty timings.
     pub(crate) empties: Vec<Sender<Timings>>,
@@ -43,13 +36,12 @@ impl Workers {
             empties.push(back);
             let full = full.clone();
             let control = Arc::clone(control);
-            let handle = executor(&format!("worker-{id}"), cores.get(id).copied())
-                .spawn(move || async move {
-                    let exchange = Exchange { full, empty };
-                    let worker = Worker::new(control, id, exchange).map_err(|error| ring_sentence(&error))?;
-                    Ok(worker.run().await)
-                })
-                .map_err(|error| format!("cannot start a worker: {error}"))?;
+            let core = cores.get(id).copied();
+            let handle = thread(&format!("worker-{id}"), core, move || {
+                let exchange = Exchange { full, empty };
+                let worker = Worker::new(control, id, exchange).map_err(|error| ring_sentence(&error))?;
+                Ok(worker.run())
+            })?;
             handles.push(handle);
         }
         Ok(Self {
@@ -61,21 +53,30 @@ impl Workers {
 
     /// Waits for the workers, which have been told to finish. Their last timings come with them.
     pub(crate) fn join(self) -> Result<(Vec<Report>, Vec<Interval>), String> {
-        let join = |handle: ExecutorJoinHandle<Result<Report, String>>| {
-            handle.join().map_err(|error| format!("a worker failed: {error}"))?
+        let join = |handle: JoinHandle<Result<Report, String>>| {
+            handle.join().map_err(|_| "a worker failed".to_string())?
         };
         let reports = self.handles.into_iter().map(join).collect::<Result<_, _>>()?;
         Ok((reports, self.intervals.try_iter().collect()))
     }
 }
 
-/// An executor pinned to a core.
-pub(crate) fn executor(name: &str, core: Option<usize>) -> LocalExecutorBuilder {
-    LocalExecutorBuilder::new(core.map_or(Placement::Unbound, Placement::Fixed))
-        .name(name)
-        .io_memory(EXECUTOR_IO_MEMORY)
-        .ring_depth(EXECUTOR_RING)
-        .preempt_timer(Duration::from_millis(1))
+/// A thread, pinned to a core when one is given.
+pub(crate) fn thread<T: Send + 'static>(
+    name: &str,
+    core: Option<usize>,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, String> {
+    let pinned = move || {
+        if let Some(id) = core {
+            core_affinity::set_for_current(core_affinity::CoreId { id });
+        }
+        body()
+    };
+    std::thread::Builder::new()
+        .name(name.to_string())
+        .spawn(pinned)
+        .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 /// Why io_uring is not there, and what to change.

@@ -1,10 +1,10 @@
-//! Readiness of a worker's sockets, from an io_uring beside the executor's own: one multishot poll
-//! per socket for bytes, a single poll for room when a write found none.
+//! Readiness of a worker's sockets, from one io_uring: a multishot poll per socket for bytes, a
+//! single poll for room when a write found none, a multishot poll for the coordinator's wake-ups.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use io_uring::types::{Fd, Timespec};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue, IoUring};
 
 const SUBMISSIONS: u32 = 1_024;
@@ -28,7 +28,8 @@ pub(crate) enum Event {
     Readable(Token, bool),
     Writable(Token),
     Acceptable,
-    Deadline,
+    /// Somebody wrote to the eventfd.
+    Woken,
 }
 
 const GENERATION_MASK: u64 = (1 << 30) - 1;
@@ -36,7 +37,7 @@ const READ: u64 = 0;
 const WRITE: u64 = 1 << 62;
 const ACCEPT: u64 = 2 << 62;
 const IGNORED: u64 = 3 << 62;
-const DEADLINE: u64 = IGNORED | 1;
+const WOKEN: u64 = IGNORED | 1;
 
 fn data(kind: u64, token: Token) -> u64 {
     kind | (u64::from(token.generation) & GENERATION_MASK) << 32 | u64::from(token.slot)
@@ -51,12 +52,10 @@ fn token(data: u64) -> Token {
 
 pub(crate) struct Poller {
     ring: IoUring,
-    armed_ns: Option<u64>,
-    timespec: Box<Timespec>,
 }
 
 impl Poller {
-    /// Completions signal `wake` while [`Poller::signal_completions`] is on.
+    /// Writes to the eventfd `wake` end a [`Poller::wait`].
     pub(crate) fn new(wake: BorrowedFd<'_>) -> io::Result<Self> {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(COMPLETIONS);
@@ -67,13 +66,10 @@ impl Poller {
             builder.setup_cqsize(COMPLETIONS);
             builder.build(SUBMISSIONS)
         })?;
-        ring.submitter().register_eventfd(wake.as_raw_fd())?;
-        let mut poller = Self {
-            ring,
-            armed_ns: None,
-            timespec: Box::new(Timespec::new()),
-        };
-        poller.signal_completions(false);
+        let mut poller = Self { ring };
+        let poll = opcode::PollAdd::new(Fd(wake.as_raw_fd()), IN).multi(true).build();
+        poller.push(poll.user_data(WOKEN));
+        poller.submit();
         Ok(poller)
     }
 
@@ -100,23 +96,13 @@ impl Poller {
         }
     }
 
-    /// Makes sure that a completion comes at `deadline_ns` or before.
-    pub(crate) fn wake_at(&mut self, deadline_ns: u64, now_ns: u64) {
-        if self.armed_ns.is_some_and(|armed| armed <= deadline_ns) {
-            return;
-        }
-        if self.armed_ns.is_some() {
-            let remove = opcode::TimeoutRemove::new(DEADLINE).build();
-            self.push(remove.user_data(IGNORED));
-            self.submit();
-        }
-        let wait = deadline_ns.saturating_sub(now_ns);
-        let (seconds, nanos) = (wait / 1_000_000_000, wait % 1_000_000_000);
-        *self.timespec = Timespec::new().sec(seconds).nsec(nanos as u32);
-        let entry = opcode::Timeout::new(&*self.timespec).build();
-        self.push(entry.user_data(DEADLINE));
-        self.submit(); // the kernel has copied the time when this returns
-        self.armed_ns = Some(deadline_ns);
+    /// Sleeps until a completion comes or `wait_ns` are over.
+    pub(crate) fn wait(&mut self, wait_ns: u64) {
+        let (seconds, nanos) = (wait_ns / 1_000_000_000, wait_ns % 1_000_000_000);
+        let timespec = Timespec::new().sec(seconds).nsec(nanos as u32);
+        let arguments = SubmitArgs::new().timespec(&timespec);
+        // ETIME is the end of the wait; after EINTR and EBUSY the next turn looks again.
+        let _ = self.ring.submitter().submit_with_args(1, &arguments);
     }
 
     pub(crate) fn submit(&mut self) {
@@ -132,19 +118,13 @@ impl Poller {
     /// Takes the completions there are.
     pub(crate) fn reap(&mut self, mut handle: impl FnMut(Event)) -> usize {
         let mut count = 0;
-        let armed = &mut self.armed_ns;
         for completion in self.ring.completion() {
             let data = completion.user_data();
             let event = match data & IGNORED {
                 READ => Event::Readable(token(data), cqueue::more(completion.flags())),
                 WRITE => Event::Writable(token(data)),
                 ACCEPT => Event::Acceptable,
-                _ if data == DEADLINE => {
-                    if completion.result() != -125 {
-                        *armed = None; // ran out rather than ECANCELED by us
-                    }
-                    Event::Deadline
-                }
+                _ if data == WOKEN => Event::Woken,
                 _ => continue,
             };
             count += 1;
@@ -153,25 +133,9 @@ impl Poller {
         count
     }
 
-    pub(crate) fn has_completions(&mut self) -> bool {
-        let submission = self.ring.submission();
-        let held_back = submission.taskrun() || submission.cq_overflow();
-        drop(submission);
-        held_back || !self.ring.completion().is_empty()
-    }
-
-    pub(crate) fn signal_completions(&mut self, enabled: bool) {
-        if enabled {
-            self.ring.completion().enable_eventfd();
-        } else {
-            self.ring.completion().disable_eventfd();
-        }
-    }
-
     fn push(&mut self, entry: squeue::Entry) {
         loop {
-            // SAFETY: polls name a descriptor and no memory; a timeout's time lives in
-            // `self.timespec`, which nothing changes before it is submitted.
+            // SAFETY: polls name a descriptor and no memory.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }

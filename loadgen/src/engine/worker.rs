@@ -1,11 +1,9 @@
 //! One worker: its clients, their sockets, and the turns it takes.
 
 use std::collections::{BinaryHeap, VecDeque};
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
+use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::Arc;
-
-use glommio::io::BufferedFile;
 
 use super::clock::{now_ns, thread_cpu_ns};
 use super::control::{Control, Interval};
@@ -43,7 +41,6 @@ pub(crate) struct Worker {
     pub(super) control: Arc<Control>,
     pub(super) id: usize,
     pub(super) poller: Poller,
-    wake: BufferedFile,
     pub(super) slots: Vec<Slot>,
     /// First slot of each group.
     pub(super) firsts: Vec<usize>,
@@ -66,13 +63,9 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Call on the executor that will run it.
+    /// Call on the thread that will run it.
     pub(crate) fn new(control: Arc<Control>, id: usize, exchange: Exchange) -> std::io::Result<Self> {
-        let wake = control.wake_descriptor(id);
-        let poller = Poller::new(wake)?;
-        let own = wake.try_clone_to_owned()?;
-        // SAFETY: the descriptor was just duplicated for this file alone, which closes it.
-        let wake = unsafe { BufferedFile::from_raw_fd(own.into_raw_fd()) };
+        let poller = Poller::new(control.wake_descriptor(id))?;
         let plan = &control.plan;
         fastrand::seed(plan.seed.wrapping_add(id as u64));
         let (mut slots, mut firsts) = (Vec::new(), Vec::new());
@@ -89,7 +82,6 @@ impl Worker {
         Ok(Self {
             id,
             poller,
-            wake,
             slots,
             firsts,
             readable: VecDeque::new(),
@@ -110,7 +102,7 @@ impl Worker {
     }
 
     /// Runs until the coordinator says that it is over.
-    pub(crate) async fn run(mut self) -> Report {
+    pub(crate) fn run(mut self) -> Report {
         loop {
             let now = now_ns();
             let busy = self.turn(now);
@@ -118,10 +110,8 @@ impl Worker {
             if self.work.finished {
                 return self.finish();
             }
-            if busy {
-                glommio::yield_if_needed().await;
-            } else {
-                self.park().await;
+            if !busy {
+                self.park();
             }
         }
     }
@@ -174,7 +164,7 @@ impl Worker {
                     writable.push(token.slot);
                 }
             }
-            Event::Acceptable | Event::Deadline => {}
+            Event::Acceptable | Event::Woken => {}
         });
         for token in rearm {
             if let Some(socket) = &self.slots[token.slot as usize].socket {
@@ -247,25 +237,15 @@ impl Worker {
     }
 
     /// Sleeps until a completion, an order or a due time.
-    async fn park(&mut self) {
+    fn park(&mut self) {
         let pings = self.pings.front().map(|(due, _)| *due);
         let resting = self.resting.peek().map(|resting| resting.0 .0);
         let due = [pings, resting, self.work.due_ns(), Some(self.second_ends_ns)];
         let deadline = due.into_iter().flatten().min().unwrap_or(u64::MAX);
         let now = now_ns();
-        if deadline <= now {
-            return;
+        if deadline > now {
+            self.poller.wait(deadline - now);
         }
-        self.poller.wake_at(deadline, now);
-        self.poller.signal_completions(true);
-        // An order given from here on signals the eventfd, as a completion does.
-        let has_work = self.poller.has_completions() || self.control.posted() > self.work.orders_taken;
-        if !has_work {
-            if let Err(error) = self.wake.read_at(0, 8).await {
-                self.meter.error(format!("a worker's wake-up failed: {error}"));
-            }
-        }
-        self.poller.signal_completions(false);
     }
 
     /// Starts or ends counting the CPU time of a load step.
