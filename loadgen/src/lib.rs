@@ -10,6 +10,7 @@ pub mod plan;
 pub mod results;
 pub mod run;
 pub mod scenarios;
+pub mod sink;
 pub mod summary;
 pub mod system;
 pub mod truth;

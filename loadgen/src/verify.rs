@@ -21,7 +21,11 @@ impl<'a> Audience<'a> {
         let mut by_topic: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
         for (group, described) in plan.groups.iter().enumerate() {
             // What is answered carries the header of the one who asked.
-            let Some(publishing) = described.publishing.as_ref().filter(|_| described.answers_to.is_none()) else {
+            let Some(publishing) = described
+                .publishing
+                .as_ref()
+                .filter(|_| described.answers_to.is_none())
+            else {
                 continue;
             };
             for index in 0..described.clients {
@@ -45,13 +49,18 @@ impl<'a> Audience<'a> {
             let filter = subscription.filter.fill(index, 0, self.plan.seed);
             let mut add = |publishers: &[(u32, usize)]| {
                 for (publisher, group) in publishers {
-                    let entry = matched.entry(*publisher).or_insert((*group, subscription.qos, 0));
+                    let entry = matched
+                        .entry(*publisher)
+                        .or_insert((*group, subscription.qos, 0));
                     entry.1 = entry.1.max(subscription.qos);
                     entry.2 += 1;
                 }
             };
             if filter.contains(['+', '#']) {
-                let topics = self.by_topic.iter().filter(|(name, _)| topic::matches(&filter, name));
+                let topics = self
+                    .by_topic
+                    .iter()
+                    .filter(|(name, _)| topic::matches(&filter, name));
                 topics.for_each(|(_, publishers)| add(publishers));
             } else if let Some(publishers) = self.by_topic.get(&filter) {
                 add(publishers);
@@ -61,7 +70,9 @@ impl<'a> Audience<'a> {
             let publishing = self.plan.groups[*group].publishing.as_ref();
             publishing.is_some_and(|publishing| *topics >= distinct_topics(publishing))
         });
-        whole.map(|(publisher, (group, qos, _))| (publisher, group, qos)).collect()
+        whole
+            .map(|(publisher, (group, qos, _))| (publisher, group, qos))
+            .collect()
     }
 }
 
@@ -75,7 +86,10 @@ fn distinct_topics(publishing: &Publishing) -> u32 {
 
 /// QoS of a message on its last leg: the lower of publishing and subscription.
 fn granted(plan: &Plan, group: usize, subscribed: Qos) -> Qos {
-    let published = plan.groups[group].publishing.as_ref().map_or(Qos::AtMostOnce, |publishing| publishing.qos);
+    let published = plan.groups[group]
+        .publishing
+        .as_ref()
+        .map_or(Qos::AtMostOnce, |publishing| publishing.qos);
     published.min(subscribed)
 }
 
@@ -97,27 +111,37 @@ pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
         .map(|group| group.clients as usize)
         .sum();
     let first = receivers.values().next().copied()?;
-    (receivers.len() == publishers && receivers.values().all(|count| *count == first)).then_some(first)
+    (receivers.len() == publishers && receivers.values().all(|count| *count == first))
+        .then_some(first)
 }
 
 /// Losses, duplicates and overtaking over all flows.
 pub fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
     let audience = Audience::new(plan);
-    let published: HashMap<u32, (u64, u64)> =
-        reports.iter().flat_map(|report| &report.published).map(|(number, sent, open)| (*number, (*sent, *open))).collect();
-    let flows: HashMap<u32, &[Flow]> =
-        reports.iter().flat_map(|report| &report.flows).map(|(number, flows)| (*number, &flows[..])).collect();
+    let published: HashMap<u32, (u64, u64)> = reports
+        .iter()
+        .flat_map(|report| &report.published)
+        .map(|(number, sent, open)| (*number, (*sent, *open)))
+        .collect();
+    let flows: HashMap<u32, &[Flow]> = reports
+        .iter()
+        .flat_map(|report| &report.flows)
+        .map(|(number, flows)| (*number, &flows[..]))
+        .collect();
     let mut truth = results::Truth::default();
     let mut uncertain = [0_u64; 3];
     for (group, described) in plan.groups.iter().enumerate() {
         for index in 0..described.clients {
             let receiver = plan.first_client(group) + index;
             let own = flows.get(&receiver).copied().unwrap_or_default();
-            let arrived: HashMap<u32, &Flow> = own.iter().map(|flow| (flow.publisher, flow)).collect();
+            let arrived: HashMap<u32, &Flow> =
+                own.iter().map(|flow| (flow.publisher, flow)).collect();
             for (publisher, from, subscribed) in audience.publishers(group, index) {
                 let qos = granted(plan, from, subscribed) as usize;
                 let carries = plan.groups[from].publishing.as_ref();
-                if carries.is_some_and(|publishing| publishing.payload.min() < crate::payload::HEADER_BYTES) {
+                if carries.is_some_and(|publishing| {
+                    publishing.payload.min() < crate::payload::HEADER_BYTES
+                }) {
                     continue; // counted in total, see `small`
                 }
                 let (sent, open) = published.get(&publisher).copied().unwrap_or_default();
@@ -146,10 +170,20 @@ fn broken(truth: &results::Truth, uncertain: [u64; 3]) -> Vec<String> {
         }
     }
     if truth.duplicates[2] > 0 {
-        sentences.push(format!("QoS 2: {} messages came more than once", truth.duplicates[2]));
+        sentences.push(format!(
+            "QoS 2: {} messages came more than once",
+            truth.duplicates[2]
+        ));
     }
-    for (qos, reordered) in truth.reordered.iter().enumerate().filter(|(_, count)| **count > 0) {
-        sentences.push(format!("QoS {qos}: {reordered} messages came after a later one [MQTT-4.6.0-6]"));
+    for (qos, reordered) in truth
+        .reordered
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0)
+    {
+        sentences.push(format!(
+            "QoS {qos}: {reordered} messages came after a later one [MQTT-4.6.0-6]"
+        ));
     }
     sentences
 }

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::live::duration;
 use crate::results::RunResult;
-use crate::run::{run, Options};
+use crate::run::run;
 use crate::scenarios::{self, Scenario};
 pub use options::{duration as parse_duration, Common, Traffic};
 
@@ -28,32 +28,57 @@ enum Command {
     FanOut(scenarios::FanOut),
     /// Publishers with one subscriber each
     Pairs(scenarios::Pairs),
+    /// Receive only: subscribers of something that publishes by itself, such as `sink --feed`
+    Listen(scenarios::Listen),
+    /// Publish only: nobody subscribes
+    Publish(scenarios::Publish),
+    /// Requests and their answers
+    RoundTrip(scenarios::RoundTrip),
+    /// Connect clients, hold them idle, disconnect
+    ConnectRamp(scenarios::ConnectRamp),
+    /// Clients with wills lose their connections at once
+    WillStorm(scenarios::WillStorm),
+    /// Subscribers come back to messages kept for their sessions
+    BacklogDrain(scenarios::BacklogDrain),
+    /// A null broker to measure mqload alone
+    Sink(crate::sink::Sink),
 }
 
 impl Command {
-    fn scenario(&self) -> &dyn Scenario {
-        match self {
+    /// What to run; `None` for the sink, which is no load.
+    fn scenario(&self) -> Option<&dyn Scenario> {
+        Some(match self {
             Self::FanIn(scenario) => scenario,
             Self::FanOut(scenario) => scenario,
             Self::Pairs(scenario) => scenario,
-        }
+            Self::Listen(scenario) => scenario,
+            Self::Publish(scenario) => scenario,
+            Self::RoundTrip(scenario) => scenario,
+            Self::ConnectRamp(scenario) => scenario,
+            Self::WillStorm(scenario) => scenario,
+            Self::BacklogDrain(scenario) => scenario,
+            Self::Sink(_) => return None,
+        })
     }
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let scenario = cli.command.scenario();
-    let result = scenario.common().options().and_then(|options| run_scenario(scenario, &options));
-    match result {
-        Ok(result) => {
+    let outcome = match (&cli.command, cli.command.scenario()) {
+        (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
+        (_, Some(scenario)) => run_scenario(scenario).map(Some),
+        (_, None) => Ok(None),
+    };
+    match outcome {
+        Ok(Some(result)) => {
             print(&result);
             if is_failure(&result) {
-                ExitCode::FAILURE
-            } else {
-                ExitCode::SUCCESS
+                return ExitCode::FAILURE;
             }
+            ExitCode::SUCCESS
         }
+        Ok(None) => ExitCode::SUCCESS,
         Err(sentence) => {
             eprintln!("mqload: {sentence}");
             ExitCode::FAILURE
@@ -61,8 +86,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run_scenario(scenario: &dyn Scenario, options: &Options) -> Result<RunResult, String> {
-    run(scenario.plan()?, options)
+fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
+    run(scenario.plan()?, &scenario.common().options()?)
 }
 
 /// Trouble, or promises that were not kept.
@@ -74,10 +99,22 @@ fn is_failure(result: &RunResult) -> bool {
 
 fn print(result: &RunResult) {
     let totals = &result.totals;
-    println!("{} against {}, {:.1} s, {} clients", result.scenario, result.label, result.duration_s, result.clients);
-    println!("  published {:>12}  {:>12.0} per second", totals.published, totals.published_per_s);
-    println!("  received  {:>12}  {:>12.0} per second", totals.received, totals.received_per_s);
-    println!("  acknowledged {}, connected {}, failed {}, lost connections {}", totals.acknowledged, totals.connected, totals.connect_failed, totals.disconnected);
+    println!(
+        "{} against {}, {:.1} s, {} clients",
+        result.scenario, result.label, result.duration_s, result.clients
+    );
+    println!(
+        "  published {:>12}  {:>12.0} per second",
+        totals.published, totals.published_per_s
+    );
+    println!(
+        "  received  {:>12}  {:>12.0} per second",
+        totals.received, totals.received_per_s
+    );
+    println!(
+        "  acknowledged {}, connected {}, failed {}, lost connections {}",
+        totals.acknowledged, totals.connected, totals.connect_failed, totals.disconnected
+    );
     for (name, latency) in &result.latencies {
         println!(
             "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",
@@ -93,13 +130,22 @@ fn print(result: &RunResult) {
     for qos in (0..3).filter(|qos| truth.expected[*qos] > 0) {
         println!(
             "  QoS {qos}: expected {}, received {}, lost {}, duplicates {}, reordered {}",
-            truth.expected[qos], truth.received[qos], truth.lost[qos], truth.duplicates[qos], truth.reordered[qos]
+            truth.expected[qos],
+            truth.received[qos],
+            truth.lost[qos],
+            truth.duplicates[qos],
+            truth.reordered[qos]
         );
     }
     for sentence in &truth.broken_promises {
         println!("  BROKEN PROMISE: {sentence}");
     }
-    let cpu: Vec<String> = result.generator.worker_cpu.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
+    let cpu: Vec<String> = result
+        .generator
+        .worker_cpu
+        .iter()
+        .map(|share| format!("{:.0} %", share * 100.0))
+        .collect();
     println!(
         "  generator: workers busy {}, schedule lag p99 {}, send queue up to {} bytes",
         cpu.join(", "),
@@ -110,7 +156,10 @@ fn print(result: &RunResult) {
         println!("  NOT THE BROKER'S LIMIT: {reason}");
     }
     if let Some(broker) = &result.broker {
-        println!("  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets", broker.cpu_s, broker.rss_kb_start, broker.rss_kb_end, broker.sockets);
+        println!(
+            "  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets",
+            broker.cpu_s, broker.rss_kb_start, broker.rss_kb_end, broker.sockets
+        );
     }
     for (sentence, count) in &result.errors {
         println!("  error ({count}): {sentence}");
