@@ -61,6 +61,10 @@ pub struct Group {
     pub answers_to: Option<Template>,
     /// Reads no faster than this.
     pub read_bytes_per_s: Option<u64>,
+    /// Its receivers' delays are their own doing and are not timed.
+    pub untimed: bool,
+    /// Loses its connections to others of the same name, which is no trouble.
+    pub is_taken_over: bool,
 }
 
 impl Group {
@@ -76,6 +80,8 @@ impl Group {
             will: None,
             answers_to: None,
             read_bytes_per_s: None,
+            untimed: false,
+            is_taken_over: false,
         }
     }
 }

@@ -20,13 +20,16 @@ impl<'a> Audience<'a> {
     fn new(plan: &'a Plan) -> Self {
         let mut by_topic: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
         for (group, described) in plan.groups.iter().enumerate() {
-            // What is answered carries the header of the one who asked.
-            let Some(publishing) = described
-                .publishing
-                .as_ref()
-                .filter(|_| described.answers_to.is_none())
-            else {
+            let Some(publishing) = described.publishing.as_ref() else {
                 continue;
+            };
+            // What is answered carries the header of the one who asked.
+            let asking = |group: &crate::plan::Group| {
+                group.publishing.is_some() && group.answers_to.is_none()
+            };
+            let group = match &described.answers_to {
+                Some(_) => plan.groups.iter().position(asking).unwrap_or(group),
+                None => group,
             };
             for index in 0..described.clients {
                 for number in 0..publishing.topics.max(1) {
@@ -46,7 +49,9 @@ impl<'a> Audience<'a> {
     fn publishers(&self, group: usize, index: u32) -> Vec<(u32, usize, Qos)> {
         let mut matched: HashMap<u32, (usize, Qos, u32)> = HashMap::new();
         for subscription in &self.plan.groups[group].subscriptions {
-            let filter = subscription.filter.fill(index, 0, self.plan.seed);
+            let whole = subscription.filter.fill(index, 0, self.plan.seed);
+            let share = topic::share(&whole).ok().flatten();
+            let filter = share.map_or(&whole[..], |share| share.filter);
             let mut add = |publishers: &[(u32, usize)]| {
                 for (publisher, group) in publishers {
                     let entry = matched
@@ -60,9 +65,9 @@ impl<'a> Audience<'a> {
                 let topics = self
                     .by_topic
                     .iter()
-                    .filter(|(name, _)| topic::matches(&filter, name));
+                    .filter(|(name, _)| topic::matches(filter, name));
                 topics.for_each(|(_, publishers)| add(publishers));
-            } else if let Some(publishers) = self.by_topic.get(&filter) {
+            } else if let Some(publishers) = self.by_topic.get(filter) {
                 add(publishers);
             }
         }
@@ -98,7 +103,17 @@ pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
     let audience = Audience::new(plan);
     let mut receivers: HashMap<u32, u64> = HashMap::new();
     for (group, described) in plan.groups.iter().enumerate() {
-        for index in 0..described.clients {
+        let is_shared = described
+            .subscriptions
+            .iter()
+            .any(|subscription| topic::is_shared(&subscription.filter.0));
+        // A shared subscription is one receiver.
+        let receiving = if is_shared {
+            described.clients.min(1)
+        } else {
+            described.clients
+        };
+        for index in 0..receiving {
             for (publisher, _, _) in audience.publishers(group, index) {
                 *receivers.entry(publisher).or_default() += 1;
             }
@@ -116,7 +131,7 @@ pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
 }
 
 /// Losses, duplicates and overtaking over all flows.
-pub fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
+pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
     let audience = Audience::new(plan);
     let published: HashMap<u32, (u64, u64)> = reports
         .iter()
@@ -129,8 +144,19 @@ pub fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
         .map(|(number, flows)| (*number, &flows[..]))
         .collect();
     let mut truth = results::Truth::default();
+    let is_shared = |group: &crate::plan::Group| {
+        group
+            .subscriptions
+            .iter()
+            .any(|subscription| topic::is_shared(&subscription.filter.0))
+    };
     let mut uncertain = [0_u64; 3];
+    let mut overtaken = [0_u64; 3];
     for (group, described) in plan.groups.iter().enumerate() {
+        if is_shared(described) {
+            add_shared(&mut truth, &audience, group, &published, &flows);
+            continue;
+        }
         for index in 0..described.clients {
             let receiver = plan.first_client(group) + index;
             let own = flows.get(&receiver).copied().unwrap_or_default();
@@ -152,16 +178,47 @@ pub fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
                 truth.lost[qos] += sent.saturating_sub(distinct);
                 uncertain[qos] += open.min(sent.saturating_sub(distinct));
                 truth.duplicates[qos] += flow.map_or(0, |flow| flow.duplicates);
+                // Order is promised by topic.
+                if carries.is_some_and(|publishing| distinct_topics(publishing) == 1) {
+                    overtaken[qos] += flow.map_or(0, |flow| flow.reordered);
+                }
                 truth.reordered[qos] += flow.map_or(0, |flow| flow.reordered);
             }
         }
     }
-    truth.broken_promises = broken(&truth, uncertain);
+    truth.broken_promises = broken(&truth, uncertain, overtaken);
     truth
 }
 
+/// A shared subscription's members are counted together: each message goes to one of them.
+fn add_shared(
+    truth: &mut results::Truth,
+    audience: &Audience<'_>,
+    group: usize,
+    published: &HashMap<u32, (u64, u64)>,
+    flows: &HashMap<u32, &[Flow]>,
+) {
+    let plan = audience.plan;
+    let mut arrived: HashMap<u32, u64> = HashMap::new();
+    let first = plan.first_client(group);
+    for member in first..first + plan.groups[group].clients {
+        for flow in flows.get(&member).copied().unwrap_or_default() {
+            *arrived.entry(flow.publisher).or_default() += flow.received;
+        }
+    }
+    for (publisher, from, subscribed) in audience.publishers(group, 0) {
+        let qos = granted(plan, from, subscribed) as usize;
+        let (sent, _) = published.get(&publisher).copied().unwrap_or_default();
+        let received = arrived.get(&publisher).copied().unwrap_or_default();
+        truth.expected[qos] += sent;
+        truth.received[qos] += received.min(sent);
+        truth.lost[qos] += sent.saturating_sub(received);
+        truth.duplicates[qos] += received.saturating_sub(sent);
+    }
+}
+
 /// What MQTT promises and was not kept.
-fn broken(truth: &results::Truth, uncertain: [u64; 3]) -> Vec<String> {
+fn broken(truth: &results::Truth, uncertain: [u64; 3], overtaken: [u64; 3]) -> Vec<String> {
     let mut sentences = Vec::new();
     for qos in 1..=2 {
         let lost = truth.lost[qos].saturating_sub(uncertain[qos]);
@@ -175,8 +232,7 @@ fn broken(truth: &results::Truth, uncertain: [u64; 3]) -> Vec<String> {
             truth.duplicates[2]
         ));
     }
-    for (qos, reordered) in truth
-        .reordered
+    for (qos, reordered) in overtaken
         .iter()
         .enumerate()
         .filter(|(_, count)| **count > 0)

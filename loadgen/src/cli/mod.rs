@@ -40,6 +40,18 @@ enum Command {
     WillStorm(scenarios::WillStorm),
     /// Subscribers come back to messages kept for their sessions
     BacklogDrain(scenarios::BacklogDrain),
+    /// Subscribers that share a subscription
+    SharedGroup(scenarios::SharedGroup),
+    /// Retained messages, asked for all at once
+    RetainedStorm(scenarios::RetainedStorm),
+    /// Fan-out with subscribers that read slowly
+    SlowConsumer(scenarios::SlowConsumer),
+    /// Subscribing and unsubscribing again and again
+    Churn(scenarios::Churn),
+    /// Client identifiers taken over by new connections
+    TakeoverStorm(scenarios::TakeoverStorm),
+    /// Exact, + and # subscriptions side by side
+    WildcardMix(scenarios::WildcardMix),
     /// A null broker to measure mqload alone
     Sink(crate::sink::Sink),
 }
@@ -57,6 +69,12 @@ impl Command {
             Self::ConnectRamp(scenario) => scenario,
             Self::WillStorm(scenario) => scenario,
             Self::BacklogDrain(scenario) => scenario,
+            Self::SharedGroup(scenario) => scenario,
+            Self::RetainedStorm(scenario) => scenario,
+            Self::SlowConsumer(scenario) => scenario,
+            Self::Churn(scenario) => scenario,
+            Self::TakeoverStorm(scenario) => scenario,
+            Self::WildcardMix(scenario) => scenario,
             Self::Sink(_) => return None,
         })
     }

@@ -150,7 +150,9 @@ impl Client {
         } else {
             Timing::EndToEnd
         };
-        cx.meter.time(timing, header.latency_ns(cx.now_ns));
+        if !self.own(cx.plan).untimed {
+            cx.meter.time(timing, header.latency_ns(cx.now_ns));
+        }
         self.flows.record(header.publisher, header.sequence);
     }
 

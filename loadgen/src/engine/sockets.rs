@@ -78,7 +78,9 @@ impl Worker {
     /// A connection has ended without being asked to.
     pub(super) fn lost(&mut self, slot: usize, sentence: String) {
         let state = self.slots[slot].client.state;
-        if self.slots[slot].ending {
+        let group = usize::from(self.slots[slot].client.group);
+        let is_taken_over = self.control.plan.groups[group].is_taken_over && state == State::Ready;
+        if self.slots[slot].ending || is_taken_over {
             self.count(Count::Closed);
         } else if state == State::Ready {
             self.count(Count::Disconnected);

@@ -2,6 +2,7 @@
 
 mod alone;
 mod fans;
+mod mixes;
 mod sessions;
 
 use crate::cli::{Common, Traffic};
@@ -9,6 +10,7 @@ use crate::plan::{Group, LoadStep, Plan, Publishing, Step, Subscription, Templat
 
 pub use alone::{Listen, Publish, RoundTrip};
 pub use fans::{FanIn, FanOut, Pairs};
+pub use mixes::{Churn, RetainedStorm, SharedGroup, SlowConsumer, TakeoverStorm, WildcardMix};
 pub use sessions::{BacklogDrain, ConnectRamp, WillStorm};
 
 /// Something that can be run.
