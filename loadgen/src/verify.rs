@@ -220,8 +220,8 @@ fn add_shared(
 /// What MQTT promises and was not kept.
 fn broken(truth: &results::Truth, uncertain: [u64; 3], overtaken: [u64; 3]) -> Vec<String> {
     let mut sentences = Vec::new();
-    for qos in 1..=2 {
-        let lost = truth.lost[qos].saturating_sub(uncertain[qos]);
+    for (qos, uncertain) in uncertain.iter().enumerate().skip(1) {
+        let lost = truth.lost[qos].saturating_sub(*uncertain);
         if lost > 0 {
             sentences.push(format!("QoS {qos}: {lost} acknowledged messages were lost"));
         }

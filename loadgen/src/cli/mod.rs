@@ -1,5 +1,6 @@
 //! The command line.
 
+mod find_max;
 mod options;
 
 use std::process::ExitCode;
@@ -105,7 +106,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
-    run(scenario.plan()?, &scenario.common().options()?)
+    let (plan, options) = (scenario.plan()?, scenario.common().options()?);
+    if scenario.common().find_max {
+        return find_max::find_max(&plan, &options, scenario.common().p99);
+    }
+    run(plan, &options)
 }
 
 /// Trouble, or promises that were not kept.

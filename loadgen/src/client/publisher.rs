@@ -82,7 +82,7 @@ impl Publisher {
             qos: self.qos,
             retain: self.retain,
             topic: if with_name { name } else { "" },
-            packet_id: (self.qos != Qos::AtMostOnce).then(|| PacketId(NonZeroU16::MIN)),
+            packet_id: (self.qos != Qos::AtMostOnce).then_some(PacketId(NonZeroU16::MIN)),
             topic_alias: if self.alias {
                 NonZeroU16::new(at as u16 + 1)
             } else {
