@@ -18,7 +18,7 @@ const SENT_MIN: f64 = 0.98;
 ///
 /// # Errors
 /// A sentence when the plan has no rate, or the first rate already fails.
-pub fn find_max(plan: &Plan, options: &Options, p99: Duration) -> Result<RunResult, String> {
+pub(super) fn find_max(plan: &Plan, options: &Options, p99: Duration) -> Result<RunResult, String> {
     let rate = first_rate(plan).ok_or("--find-max needs an open loop: give --rate above 0")?;
     let (mut best, mut low, mut high) = (None, 0.0, None);
     let mut next = rate;
