@@ -93,7 +93,7 @@ const SCENARIOS: &[(&str, &str)] = &[
         "received 50, lost 0",
     ),
     (
-        "pairs --clients 2 --rate 20 --duration 500ms --payload-size 1m",
+        "pairs --clients 2 --rate 20 --duration 500ms --payload-size 512k",
         "expected 10, received 10, lost 0",
     ),
     (
