@@ -1,0 +1,193 @@
+//! The command line.
+
+mod find_max;
+mod options;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::live::duration;
+use crate::results::RunResult;
+use crate::run::run;
+use crate::scenarios::{self, Scenario};
+pub use options::{duration as parse_duration, Common, Traffic};
+
+/// Load for MQTT brokers: open-loop schedules, latency from the intended send time, verified losses.
+#[derive(Parser, Debug)]
+#[command(name = "mqload", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Many publishers, one subscriber
+    FanIn(scenarios::FanIn),
+    /// One publisher, many subscribers
+    FanOut(scenarios::FanOut),
+    /// Publishers with one subscriber each
+    Pairs(scenarios::Pairs),
+    /// Receive only: subscribers of something that publishes by itself, such as `sink --feed`
+    Listen(scenarios::Listen),
+    /// Publish only: nobody subscribes
+    Publish(scenarios::Publish),
+    /// Requests and their answers
+    RoundTrip(scenarios::RoundTrip),
+    /// Connect clients, hold them idle, disconnect
+    ConnectRamp(scenarios::ConnectRamp),
+    /// Clients with wills lose their connections at once
+    WillStorm(scenarios::WillStorm),
+    /// Subscribers come back to messages kept for their sessions
+    BacklogDrain(scenarios::BacklogDrain),
+    /// Subscribers that share a subscription
+    SharedGroup(scenarios::SharedGroup),
+    /// Retained messages, asked for all at once
+    RetainedStorm(scenarios::RetainedStorm),
+    /// Fan-out with subscribers that read slowly
+    SlowConsumer(scenarios::SlowConsumer),
+    /// Subscribing and unsubscribing again and again
+    Churn(scenarios::Churn),
+    /// Client identifiers taken over by new connections
+    TakeoverStorm(scenarios::TakeoverStorm),
+    /// Exact, + and # subscriptions side by side
+    WildcardMix(scenarios::WildcardMix),
+    /// A null broker to measure mqload alone
+    Sink(crate::sink::Sink),
+}
+
+impl Command {
+    /// What to run; `None` for the sink, which is no load.
+    fn scenario(&self) -> Option<&dyn Scenario> {
+        Some(match self {
+            Self::FanIn(scenario) => scenario,
+            Self::FanOut(scenario) => scenario,
+            Self::Pairs(scenario) => scenario,
+            Self::Listen(scenario) => scenario,
+            Self::Publish(scenario) => scenario,
+            Self::RoundTrip(scenario) => scenario,
+            Self::ConnectRamp(scenario) => scenario,
+            Self::WillStorm(scenario) => scenario,
+            Self::BacklogDrain(scenario) => scenario,
+            Self::SharedGroup(scenario) => scenario,
+            Self::RetainedStorm(scenario) => scenario,
+            Self::SlowConsumer(scenario) => scenario,
+            Self::Churn(scenario) => scenario,
+            Self::TakeoverStorm(scenario) => scenario,
+            Self::WildcardMix(scenario) => scenario,
+            Self::Sink(_) => return None,
+        })
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match (&cli.command, cli.command.scenario()) {
+        (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
+        (_, Some(scenario)) => run_scenario(scenario).map(Some),
+        (_, None) => Ok(None),
+    };
+    match outcome {
+        Ok(Some(result)) => {
+            print(&result);
+            if is_failure(&result) {
+                return ExitCode::FAILURE;
+            }
+            ExitCode::SUCCESS
+        }
+        Ok(None) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("mqload: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
+    let (plan, options) = (scenario.plan()?, scenario.common().options()?);
+    if scenario.common().find_max {
+        return find_max::find_max(&plan, &options, scenario.common().p99);
+    }
+    run(plan, &options)
+}
+
+/// Trouble, or promises that were not kept.
+fn is_failure(result: &RunResult) -> bool {
+    !result.errors.is_empty()
+        || !result.truth.broken_promises.is_empty()
+        || result.assertions.iter().any(|assertion| !assertion.passed)
+}
+
+fn print(result: &RunResult) {
+    let totals = &result.totals;
+    println!(
+        "{} against {}, {:.1} s, {} clients",
+        result.scenario, result.label, result.duration_s, result.clients
+    );
+    println!(
+        "  published {:>12}  {:>12.0} per second",
+        totals.published, totals.published_per_s
+    );
+    println!(
+        "  received  {:>12}  {:>12.0} per second",
+        totals.received, totals.received_per_s
+    );
+    println!(
+        "  acknowledged {}, connected {}, failed {}, lost connections {}",
+        totals.acknowledged, totals.connected, totals.connect_failed, totals.disconnected
+    );
+    for (name, latency) in &result.latencies {
+        println!(
+            "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",
+            duration(latency.p50_us),
+            duration(latency.p90_us),
+            duration(latency.p99_us),
+            duration(latency.p999_us),
+            duration(latency.max_us),
+            latency.count
+        );
+    }
+    let truth = &result.truth;
+    for qos in (0..3).filter(|qos| truth.expected[*qos] > 0) {
+        println!(
+            "  QoS {qos}: expected {}, received {}, lost {}, duplicates {}, reordered {}",
+            truth.expected[qos],
+            truth.received[qos],
+            truth.lost[qos],
+            truth.duplicates[qos],
+            truth.reordered[qos]
+        );
+    }
+    for sentence in &truth.broken_promises {
+        println!("  BROKEN PROMISE: {sentence}");
+    }
+    let cpu: Vec<String> = result
+        .generator
+        .worker_cpu
+        .iter()
+        .map(|share| format!("{:.0} %", share * 100.0))
+        .collect();
+    println!(
+        "  generator: workers busy {}, schedule lag p99 {}, send queue up to {} bytes",
+        cpu.join(", "),
+        duration(result.generator.schedule_lag_p99_us),
+        result.generator.send_queue_bytes_max
+    );
+    for reason in &result.generator.reasons {
+        println!("  NOT THE BROKER'S LIMIT: {reason}");
+    }
+    if let Some(broker) = &result.broker {
+        println!(
+            "  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets",
+            broker.cpu_s, broker.rss_kb_start, broker.rss_kb_end, broker.sockets
+        );
+    }
+    for (sentence, count) in &result.errors {
+        println!("  error ({count}): {sentence}");
+    }
+    for note in &result.notes {
+        println!("  note: {note}");
+    }
+}

@@ -1,0 +1,281 @@
+//! Options that scenarios share.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use clap::Args;
+use ringmq::mqtt::{Qos, Version};
+
+use crate::plan::{Arrivals, Connection, Load, PayloadSize, Template};
+use crate::run::Options;
+use crate::system;
+
+/// Where to connect and how.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Broker's HOST:PORT; clients take several in turn
+    #[arg(long, default_value = "127.0.0.1:1883", value_name = "HOST:PORT")]
+    pub target: Vec<String>,
+    /// Workers, one per core
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Cores to pin the workers to, like 2,3; without it they are not pinned
+    #[arg(long, value_delimiter = ',')]
+    pub cores: Vec<usize>,
+    /// MQTT version
+    #[arg(long, default_value = "3.1.1", value_parser = version, value_name = "3.1.1|5")]
+    pub mqtt: Version,
+    /// Client identifiers; {i} is the client's number, {r} the run's
+    #[arg(long, value_name = "TEMPLATE")]
+    pub client_id: Option<Template>,
+    /// Keep alive in seconds; 0 turns it off
+    #[arg(long, default_value_t = 60)]
+    pub keep_alive_s: u16,
+    #[arg(long)]
+    pub user: Option<String>,
+    #[arg(long)]
+    pub password: Option<String>,
+    /// Connections opened per second; without it as fast as the broker takes them
+    #[arg(long, value_name = "PER_S")]
+    pub connect_rate: Option<f64>,
+    /// Local addresses to connect from, in turn
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
+    pub source: Vec<IpAddr>,
+    /// How long a broker may be silent when an answer is due
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Seed of arrivals and sizes; also makes client identifiers of runs differ
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Process whose memory and CPU time to watch
+    #[arg(long, value_name = "PID")]
+    pub broker_pid: Option<u32>,
+    /// Name of this run in reports
+    #[arg(long)]
+    pub label: Option<String>,
+    /// Looks for the highest rate that meets --p99 and loses nothing, beginning at --rate; each try
+    /// lasts --duration
+    #[arg(long)]
+    pub find_max: bool,
+    /// 99th percentile that --find-max must meet
+    #[arg(long, default_value = "10ms", value_parser = duration, value_name = "TIME")]
+    pub p99: Duration,
+    /// No line each second
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl Common {
+    /// What all clients share.
+    ///
+    /// # Errors
+    /// A sentence when a target's name is not known.
+    pub fn connection(&self) -> Result<Connection, String> {
+        let mut targets: Vec<SocketAddr> = Vec::new();
+        for target in &self.target {
+            let mut found = target
+                .to_socket_addrs()
+                .map_err(|error| format!("--target {target}: {error}; give HOST:PORT"))?;
+            targets.push(
+                found
+                    .next()
+                    .ok_or_else(|| format!("--target {target}: no address"))?,
+            );
+        }
+        Ok(Connection {
+            targets,
+            sources: self.source.clone(),
+            version: self.mqtt,
+            keep_alive_s: self.keep_alive_s,
+            user: self.user.clone(),
+            password: self.password.clone(),
+            timeout: self.timeout,
+            in_flight_max: IN_FLIGHT,
+        })
+    }
+
+    /// How to run.
+    ///
+    /// # Errors
+    /// A sentence when threads and cores do not fit.
+    pub fn options(&self) -> Result<Options, String> {
+        if self.threads == 0 {
+            return Err("--threads must be at least 1".into());
+        }
+        if !self.cores.is_empty() && self.cores.len() != self.threads {
+            return Err(format!(
+                "--cores names {} cores for {} threads",
+                self.cores.len(),
+                self.threads
+            ));
+        }
+        let allowed = system::cores();
+        if let Some(core) = self.cores.iter().find(|core| !allowed.contains(core)) {
+            return Err(format!(
+                "--cores: this process may not use core {core}, only {allowed:?}"
+            ));
+        }
+        Ok(Options {
+            threads: self.threads,
+            cores: self.cores.clone(),
+            quiet: self.quiet,
+            label: self.label.clone(),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            broker_pid: self.broker_pid,
+        })
+    }
+
+    /// Seed given, or one of the clock.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or_else(|| fastrand::u64(..) & 0xFFFF_FFFF)
+    }
+
+    /// Client identifiers of a group.
+    #[must_use]
+    pub fn client_ids(&self, group: &str) -> Template {
+        match &self.client_id {
+            Some(template) => Template(template.0.replace("{g}", group)),
+            None => Template(format!("mqload-{{r}}-{group}-{{i}}")),
+        }
+    }
+}
+
+/// PUBLISH packets unacknowledged per client, unless --window says.
+const IN_FLIGHT: u16 = 1_000;
+
+/// What is published.
+#[derive(Args, Clone, Debug)]
+pub struct Traffic {
+    /// Messages per second of all publishers together; 0 is as fast as possible
+    #[arg(long, default_value_t = 1_000.0, value_name = "PER_S")]
+    pub rate: f64,
+    /// As fast as possible, the same as --rate 0
+    #[arg(long)]
+    pub max: bool,
+    /// Rate at the end of the run, when it is to rise or fall evenly from --rate
+    #[arg(long, value_name = "PER_S")]
+    pub rate_to: Option<f64>,
+    /// Independent arrivals instead of evenly spaced ones
+    #[arg(long)]
+    pub poisson: bool,
+    /// How long messages are published
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub duration: Duration,
+    /// Messages per publisher; the run ends early when they are sent
+    #[arg(long)]
+    pub messages: Option<u64>,
+    /// QoS of publishers and subscribers
+    #[arg(long, default_value = "0", value_parser = qos)]
+    pub qos: Qos,
+    /// QoS of subscribers, when it differs
+    #[arg(long, value_parser = qos)]
+    pub subscribe_qos: Option<Qos>,
+    /// Bytes of a payload, like 16, 4k or 16-1k; from 16 on each message is verified
+    #[arg(long, default_value = "64")]
+    pub payload_size: PayloadSize,
+    /// Unacknowledged messages per publisher; with --max a closed loop of this size
+    #[arg(long)]
+    pub window: Option<u16>,
+    /// Messages per write when publishing QoS 0 as fast as possible
+    #[arg(long, default_value_t = 256)]
+    pub batch: u32,
+    /// Topics; {i} is the publisher's number, {t} its topic's, {r} the run's
+    #[arg(long, value_name = "TEMPLATE")]
+    pub topic: Option<Template>,
+    /// Topics each publisher takes in turn
+    #[arg(long, default_value_t = 1)]
+    pub topics: u32,
+    /// Retained messages
+    #[arg(long)]
+    pub retain: bool,
+    /// Name topics by alias (MQTT 5)
+    #[arg(long)]
+    pub topic_alias: bool,
+    /// How long nothing may come at the end before the run is over
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    pub drain: Duration,
+}
+
+impl Traffic {
+    /// The load that the options describe.
+    ///
+    /// # Errors
+    /// A sentence when they contradict each other.
+    pub fn load(&self) -> Result<Load, String> {
+        if !(self.rate >= 0.0 && self.rate.is_finite()) {
+            return Err("--rate must be 0 or more messages per second".into());
+        }
+        if self.window == Some(0) || self.window.is_some_and(|window| window > WINDOW_MAX) {
+            return Err(format!("--window must be from 1 to {WINDOW_MAX}"));
+        }
+        let unlimited = self.max || self.rate == 0.0;
+        if unlimited && self.qos != Qos::AtMostOnce {
+            return Ok(Load::Closed {
+                window: self.window.unwrap_or(CLOSED_WINDOW),
+            });
+        }
+        if self.window.is_some() && self.qos == Qos::AtMostOnce {
+            return Err(
+                "--window needs --qos 1 or 2: messages of QoS 0 are not acknowledged".into(),
+            );
+        }
+        if unlimited {
+            return Ok(Load::Unlimited {
+                batch: self.batch.max(1),
+            });
+        }
+        let arrivals = if self.poisson {
+            Arrivals::Poisson
+        } else {
+            Arrivals::Constant
+        };
+        Ok(Load::Open {
+            from_per_s: self.rate,
+            to_per_s: self.rate_to.unwrap_or(self.rate).max(0.0),
+            arrivals,
+        })
+    }
+
+    #[must_use]
+    pub fn subscribe_qos(&self) -> Qos {
+        self.subscribe_qos.unwrap_or(self.qos)
+    }
+}
+
+/// Identifiers above are used for SUBSCRIBE.
+const WINDOW_MAX: u16 = 65_000;
+/// Window of a closed loop that does not say.
+const CLOSED_WINDOW: u16 = 64;
+
+fn version(text: &str) -> Result<Version, String> {
+    match text {
+        "3.1" => Ok(Version::V31),
+        "3.1.1" | "3" | "4" => Ok(Version::V311),
+        "5" | "5.0" => Ok(Version::V5),
+        _ => Err("give 3.1, 3.1.1 or 5".into()),
+    }
+}
+
+fn qos(text: &str) -> Result<Qos, String> {
+    let bits = text.parse().ok();
+    bits.and_then(Qos::from_bits)
+        .ok_or_else(|| "give 0, 1 or 2".into())
+}
+
+/// 10s, 500ms, 2m, 1h, or plain seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "us" => 1e-6,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        unit => return Err(format!("unknown unit {unit:?}: give ms, s, m or h")),
+    };
+    let value: f64 = digits
+        .parse()
+        .map_err(|_| format!("{text:?} is no duration: give something like 10s"))?;
+    Duration::try_from_secs_f64(value * factor).map_err(|_| format!("{text:?} is out of range"))
+}

@@ -1,0 +1,335 @@
+//! One MQTT client as a value: bytes and the time in, bytes out. It knows no socket and no clock.
+
+pub mod publisher;
+mod receive;
+
+use ringmq::mqtt::encode::{self, SubscribeOut, UnsubscribeOut};
+use ringmq::mqtt::{
+    Connect, ConnectProperties, Disconnect, PacketId, PublishProperties, RetainHandling,
+    SubscriptionOptions, Version, Will,
+};
+
+use crate::meter::{Count, Meter, Timing};
+use crate::payload::Header;
+use crate::plan::{Group, Plan};
+use crate::truth::Flows;
+use publisher::Publisher;
+use receive::Pending;
+
+/// Bytes waiting to be sent above which no more messages are added; they are owed instead.
+pub const OUT_FULL: usize = 256 << 10;
+
+/// What clients share on a worker.
+pub struct Context<'a> {
+    pub plan: &'a Plan,
+    pub meter: &'a mut Meter,
+    /// Bytes of payloads behind the header.
+    pub filler: &'a [u8],
+    pub now_ns: u64,
+}
+
+/// Where a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Without a connection.
+    Idle,
+    /// The transport is being opened.
+    Opening,
+    AwaitsConnAck,
+    Ready,
+}
+
+/// Why a connection ends that was not asked to, as a sentence.
+#[derive(Debug)]
+pub struct Trouble(pub String);
+
+pub struct Client {
+    pub group: u16,
+    /// Number in its group.
+    pub index: u32,
+    /// Number over all groups: its name as a publisher.
+    pub number: u32,
+    pub state: State,
+    /// Its step's work is done or has failed.
+    pub settled: bool,
+    /// Sequence at which it has published all it was to.
+    pub limit: u64,
+    pub out: Vec<u8>,
+    pub flows: Flows,
+    publisher: Option<Box<Publisher>>,
+    /// When CONNECT, SUBSCRIBE or UNSUBSCRIBE was sent.
+    asked_ns: u64,
+    /// Least that the window, the broker's receive maximum and the plan allow.
+    receive_maximum: u16,
+    window: u16,
+    pending: Option<Box<Pending>>,
+    /// QoS 2 identifiers received and not yet released.
+    unreleased: Vec<u16>,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(plan: &Plan, group: usize, index: u32) -> Self {
+        Self {
+            group: group as u16,
+            index,
+            number: plan.first_client(group) + index,
+            state: State::Idle,
+            settled: true,
+            limit: 0,
+            out: Vec::new(),
+            flows: Flows::default(),
+            publisher: None,
+            asked_ns: 0,
+            receive_maximum: u16::MAX,
+            window: plan.connection.in_flight_max,
+            pending: None,
+            unreleased: Vec::new(),
+        }
+    }
+
+    fn own<'a>(&self, plan: &'a Plan) -> &'a Group {
+        &plan.groups[usize::from(self.group)]
+    }
+
+    /// The transport is being opened.
+    pub fn open(&mut self, now_ns: u64) {
+        self.state = State::Opening;
+        self.asked_ns = now_ns;
+    }
+
+    /// The transport is open: appends CONNECT.
+    pub fn connect(&mut self, plan: &Plan) {
+        let own = self.own(plan);
+        let common = &plan.connection;
+        let client_id = own.client_id.fill(self.index, 0, plan.seed);
+        let will = own.will.as_ref().map(|will| {
+            let topic = will.topic.fill(self.index, 0, plan.seed);
+            let payload = Header::new(self.number, 0, 0).to_bytes();
+            (topic, payload, will.qos)
+        });
+        let connect = Connect {
+            version: common.version,
+            clean_start: own.session.clean_start,
+            keep_alive_s: common.keep_alive_s,
+            client_id: &client_id,
+            will: will.as_ref().map(|(topic, payload, qos)| Will {
+                topic,
+                payload,
+                qos: *qos,
+                retain: false,
+                delay_interval_s: 0,
+                properties: PublishProperties::default(),
+            }),
+            user_name: common.user.as_deref(),
+            password: common.password.as_deref().map(str::as_bytes),
+            properties: ConnectProperties {
+                session_expiry_interval_s: own.session.expiry_interval_s,
+                ..ConnectProperties::default()
+            },
+        };
+        encode::connect(&mut self.out, &connect);
+        self.state = State::AwaitsConnAck;
+        if self.own(plan).answers_to.is_some() {
+            self.prepare(plan);
+        }
+        if let Some(publisher) = &mut self.publisher {
+            publisher.reset();
+        }
+    }
+
+    /// The connection is gone.
+    pub fn closed(&mut self) {
+        self.state = State::Idle;
+        self.out.clear();
+        self.pending = None;
+    }
+
+    /// Appends SUBSCRIBE for all of the group's filters; false when there are none.
+    pub fn subscribe(&mut self, plan: &Plan, now_ns: u64) -> bool {
+        let own = self.own(plan);
+        let filters = self.filters(plan);
+        let filters: Vec<_> = filters.iter().zip(&own.subscriptions).collect();
+        let filters: Vec<(&str, SubscriptionOptions)> = filters
+            .iter()
+            .map(|(filter, subscription)| {
+                let options = SubscriptionOptions {
+                    qos: subscription.qos,
+                    no_local: false,
+                    retain_as_published: false,
+                    retain_handling: RetainHandling::default(),
+                };
+                (filter.as_str(), options)
+            })
+            .collect();
+        if filters.is_empty() {
+            return false;
+        }
+        let subscribe = SubscribeOut {
+            packet_id: CONTROL_ID,
+            subscription_identifier: None,
+            user_properties: ringmq::mqtt::UserProperties::default(),
+            filters: &filters,
+        };
+        encode::subscribe(&mut self.out, plan.connection.version, &subscribe);
+        self.asked_ns = now_ns;
+        true
+    }
+
+    /// Appends UNSUBSCRIBE for all of the group's filters; false when there are none.
+    pub fn unsubscribe(&mut self, plan: &Plan, now_ns: u64) -> bool {
+        let filters = self.filters(plan);
+        let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+        if filters.is_empty() {
+            return false;
+        }
+        let unsubscribe = UnsubscribeOut {
+            packet_id: CONTROL_ID,
+            user_properties: ringmq::mqtt::UserProperties::default(),
+            filters: &filters,
+        };
+        encode::unsubscribe(&mut self.out, plan.connection.version, &unsubscribe);
+        self.asked_ns = now_ns;
+        true
+    }
+
+    /// Filters of this client, with its number filled in.
+    #[must_use]
+    pub fn filters(&self, plan: &Plan) -> Vec<String> {
+        let subscriptions = &self.own(plan).subscriptions;
+        let fill = |subscription: &crate::plan::Subscription| {
+            subscription.filter.fill(self.index, 0, plan.seed)
+        };
+        subscriptions.iter().map(fill).collect()
+    }
+
+    /// Appends DISCONNECT.
+    pub fn disconnect(&mut self, version: Version) {
+        encode::disconnect(&mut self.out, version, &Disconnect::default());
+    }
+
+    pub fn ping(&mut self) {
+        encode::pingreq(&mut self.out);
+    }
+
+    /// Encodes what this client publishes; call before the first message.
+    pub fn prepare(&mut self, plan: &Plan) {
+        if self.publisher.is_some() {
+            return;
+        }
+        let Some(publishing) = &self.own(plan).publishing else {
+            return;
+        };
+        let name = |topic| publishing.topic.fill(self.index, topic, plan.seed);
+        let names = (0..publishing.topics.max(1)).map(name).collect();
+        let version = plan.connection.version;
+        self.publisher = Some(Box::new(Publisher::new(version, publishing, names)));
+    }
+
+    /// How many PUBLISH packets may be unacknowledged.
+    pub fn set_window(&mut self, window: u16) {
+        self.window = window;
+    }
+
+    /// True when one more message can be appended now.
+    #[must_use]
+    #[inline]
+    pub fn can_publish(&self) -> bool {
+        let window = self.window.min(self.receive_maximum);
+        self.state == State::Ready
+            && self.out.len() < OUT_FULL
+            && self
+                .publisher
+                .as_ref()
+                .is_some_and(|publisher| publisher.has_credit(window))
+    }
+
+    /// A message's time has come: appends its PUBLISH, or owes it when that cannot be.
+    #[inline]
+    pub fn publish(&mut self, intended_ns: u64, cx: &mut Context<'_>) {
+        let can = self.can_publish();
+        let Some(publisher) = &mut self.publisher else {
+            return;
+        };
+        let header = Header::new(self.number, publisher.sequence, intended_ns);
+        if can && publisher.owed.is_empty() {
+            publisher.sequence += 1;
+            publisher.put(&mut self.out, header, intended_ns, cx.filler);
+            cx.meter.count(Count::Published);
+        } else {
+            cx.meter.count(Count::HeldBack);
+            if publisher.owe(header) {
+                publisher.sequence += 1;
+            } else {
+                cx.meter.count(Count::NotSent);
+            }
+        }
+    }
+
+    /// Publishes what is owed, as far as room and acknowledgements allow.
+    pub fn publish_owed(&mut self, cx: &mut Context<'_>) {
+        while self.can_publish() {
+            let Some(publisher) = &mut self.publisher else {
+                return;
+            };
+            let Some(header) = publisher.owed.pop_front() else {
+                return;
+            };
+            let intended_ns = cx.now_ns.saturating_sub(header.latency_ns(cx.now_ns));
+            publisher.put(&mut self.out, header, intended_ns, cx.filler);
+            cx.meter.count(Count::Published);
+        }
+    }
+
+    /// Answers a request: publishes its header back.
+    fn answer(&mut self, header: Header, cx: &mut Context<'_>) {
+        if let Some(publisher) = &mut self.publisher {
+            publisher.owe(header);
+        }
+        self.publish_owed(cx);
+    }
+
+    /// Messages published or owed.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.publisher
+            .as_ref()
+            .map_or(0, |publisher| publisher.sequence)
+    }
+
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.publisher
+            .as_ref()
+            .map_or(0, |publisher| publisher.owed.len())
+    }
+
+    #[must_use]
+    pub fn in_flight(&self) -> u16 {
+        self.publisher
+            .as_ref()
+            .map_or(0, |publisher| publisher.in_flight.count())
+    }
+
+    /// Owed messages are given up: the load is over.
+    pub fn give_up_owed(&mut self) -> u64 {
+        let Some(publisher) = &mut self.publisher else {
+            return 0;
+        };
+        let owed = publisher.owed.len() as u64;
+        publisher.owed.clear();
+        publisher.sequence -= owed;
+        owed
+    }
+
+    /// The CONNACK, SUBACK or UNSUBACK that was waited for.
+    fn settle(&mut self, count: Count, timing: Timing, cx: &mut Context<'_>) {
+        self.settled = true;
+        cx.meter.count(count);
+        cx.meter
+            .time(timing, cx.now_ns.saturating_sub(self.asked_ns));
+    }
+}
+
+/// SUBSCRIBE and UNSUBSCRIBE use the highest identifier, one at a time; PUBLISH begins at the lowest.
+const CONTROL_ID: PacketId = PacketId(std::num::NonZeroU16::MAX);

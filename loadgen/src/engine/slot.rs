@@ -1,0 +1,116 @@
+//! A client with its socket.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{
+    bind, connect, ipproto, socket_with, sockopt, AddressFamily, SocketFlags, SocketType,
+};
+
+use super::poller::Token;
+use crate::client::Client;
+
+pub(super) struct Slot {
+    pub(super) client: Client,
+    pub(super) socket: Option<OwnedFd>,
+    pub(super) generation: u32,
+    /// Bytes of `client.out` already sent.
+    pub(super) sent: usize,
+    /// The beginning of a packet whose rest has not come.
+    pub(super) partial: Vec<u8>,
+    /// The last write found no room.
+    pub(super) blocked: bool,
+    /// In the list of sockets to read.
+    pub(super) listed: bool,
+    /// In the list of sockets to write.
+    pub(super) dirty: bool,
+    /// Closes once everything is sent; its end is no trouble.
+    pub(super) ending: bool,
+    pub(super) last_sent_ns: u64,
+}
+
+impl Slot {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            client,
+            socket: None,
+            generation: 0,
+            sent: 0,
+            partial: Vec::new(),
+            blocked: false,
+            listed: false,
+            dirty: false,
+            ending: false,
+            last_sent_ns: 0,
+        }
+    }
+
+    pub(super) fn token(&self, slot: usize) -> Token {
+        Token {
+            slot: slot as u32,
+            generation: self.generation,
+        }
+    }
+}
+
+/// Begins to connect; the socket becomes writable when it is connected or has failed.
+pub(super) fn open(target: SocketAddr, source: Option<IpAddr>) -> Result<OwnedFd, Errno> {
+    let family = if target.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    if let Some(source) = source {
+        set_bind_address_no_port(&socket)?;
+        bind(&socket, &SocketAddr::new(source, 0))?;
+    }
+    match connect(&socket, &target) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error),
+    }
+}
+
+/// The port is chosen at connect(2), so that one source port serves many targets.
+fn set_bind_address_no_port(socket: &OwnedFd) -> Result<(), Errno> {
+    const IP_BIND_ADDRESS_NO_PORT: libc::c_int = 24;
+    let on: libc::c_int = 1;
+    let length = size_of_val(&on) as libc::socklen_t;
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(socket);
+    // SAFETY: the option's value is an int that lives through the call, and its length is its own.
+    let result = unsafe {
+        libc::setsockopt(
+            descriptor,
+            libc::IPPROTO_IP,
+            IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
+    }
+}
+
+/// What a failed connection means, as a sentence.
+pub(super) fn connect_sentence(error: Errno, target: SocketAddr) -> String {
+    match error {
+        Errno::CONNREFUSED => format!("{target} refused the connection: is the broker running there?"),
+        Errno::TIMEDOUT | Errno::HOSTUNREACH | Errno::NETUNREACH => {
+            format!("{target} cannot be reached: {error}")
+        }
+        Errno::ADDRNOTAVAIL => format!(
+            "no free local port towards {target}: give more source addresses with --source, or widen \
+             net.ipv4.ip_local_port_range"
+        ),
+        Errno::MFILE | Errno::NFILE => {
+            "too many open files: raise the limit with: ulimit -n 1048576".to_string()
+        }
+        other => format!("cannot connect to {target}: {other}"),
+    }
+}

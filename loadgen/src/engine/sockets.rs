@@ -1,0 +1,341 @@
+//! A worker's sockets: open, read, write, close.
+
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+use rustix::net::{recv, send, shutdown, sockopt, RecvFlags, SendFlags, Shutdown};
+
+use super::clock::now_ns;
+use super::slot::{connect_sentence, open};
+use super::worker::{Worker, READ_BUFFER, SECOND_NS};
+use crate::client::State;
+use crate::meter::Count;
+
+/// Bytes read in one turn, so that messages due are not kept waiting.
+const TURN_BYTES: usize = 1 << 20;
+/// Buffers kept for later, and the largest of them.
+const POOL_MAX: usize = 1_024;
+const POOLED_BYTES_MAX: usize = 1 << 20;
+/// A slow reader takes its rate in this many parts per second.
+const RESTS_PER_S: u64 = 20;
+
+impl Worker {
+    /// Begins to connect a client.
+    pub(super) fn open(&mut self, slot: usize, now: u64) {
+        let number = self.slots[slot].client.number as usize;
+        let common = &self.control.plan.connection;
+        let target = common.targets[number % common.targets.len()];
+        let sources = &common.sources;
+        let source = (!sources.is_empty()).then(|| sources[number % sources.len()]);
+        let place = &mut self.slots[slot];
+        place.client.open(now);
+        match open(target, source) {
+            Ok(socket) => {
+                place.generation = (place.generation + 1) & ((1 << 30) - 1);
+                place.blocked = true;
+                place.ending = false;
+                place.last_sent_ns = now;
+                let token = place.token(slot);
+                self.poller.watch_writable(socket.as_fd(), token);
+                place.socket = Some(socket);
+            }
+            Err(error) => self.lost(slot, connect_sentence(error, target)),
+        }
+    }
+
+    pub(super) fn handle_writable(&mut self, slot: usize, now: u64) {
+        if self.slots[slot].client.state == State::Opening {
+            self.opened(slot, now);
+        } else {
+            let place = &mut self.slots[slot];
+            if !place.dirty {
+                place.dirty = true;
+                self.dirty.push(slot as u32);
+            }
+        }
+    }
+
+    /// The transport is open, or has failed.
+    fn opened(&mut self, slot: usize, now: u64) {
+        let place = &mut self.slots[slot];
+        let Some(socket) = &place.socket else {
+            return;
+        };
+        if let Ok(Err(error)) | Err(error) = sockopt::socket_error(socket) {
+            let common = &self.control.plan.connection;
+            let target = common.targets[place.client.number as usize % common.targets.len()];
+            self.lost(slot, connect_sentence(error, target));
+            return;
+        }
+        let token = place.token(slot);
+        self.poller.watch_readable(socket.as_fd(), token);
+        if self.ping_check_ns() > 0 {
+            self.pings.push_back((now + self.ping_check_ns(), token));
+        }
+        self.with(slot, now, |client, cx| client.connect(cx.plan));
+    }
+
+    /// A connection has ended without being asked to.
+    pub(super) fn lost(&mut self, slot: usize, sentence: String) {
+        let state = self.slots[slot].client.state;
+        let group = usize::from(self.slots[slot].client.group);
+        let is_taken_over = self.control.plan.groups[group].is_taken_over && state == State::Ready;
+        if self.slots[slot].ending || is_taken_over {
+            self.count(Count::Closed);
+        } else if state == State::Ready {
+            self.count(Count::Disconnected);
+            self.trouble(sentence);
+        } else {
+            self.count(Count::ConnectFailed);
+            self.trouble(sentence);
+        }
+        self.close(slot);
+    }
+
+    /// Closes a connection as it is.
+    pub(super) fn close(&mut self, slot: usize) {
+        let place = &mut self.slots[slot];
+        let token = place.token(slot);
+        if let Some(socket) = place.socket.take() {
+            self.poller.forget(token);
+            // The ring holds the socket until it has seen `forget`: end it for the broker now.
+            let _ = shutdown(&socket, Shutdown::Both);
+        }
+        place.sent = 0;
+        place.partial = Vec::new();
+        place.client.closed();
+        if place.client.out.capacity() > 0 {
+            self.pool.push(std::mem::take(&mut place.client.out));
+        }
+        self.settle(slot);
+    }
+
+    /// The client's part in the step is over.
+    pub(super) fn settle(&mut self, slot: usize) {
+        let client = &mut self.slots[slot].client;
+        if !client.settled {
+            client.settled = true;
+            self.work.unsettled -= 1;
+        }
+    }
+
+    /// Reads each socket that may have bytes once, within the turn's budget.
+    pub(super) fn read(&mut self) -> bool {
+        let now = now_ns();
+        while self
+            .resting
+            .peek()
+            .is_some_and(|resting| resting.0 .0 <= now)
+        {
+            if let Some(std::cmp::Reverse((_, slot))) = self.resting.pop() {
+                self.readable.push_back(slot);
+            }
+        }
+        let mut left = TURN_BYTES;
+        let mut busy = false;
+        for _ in 0..self.readable.len() {
+            if left == 0 {
+                return true;
+            }
+            let Some(slot) = self.readable.pop_front() else {
+                break;
+            };
+            busy = true;
+            left = left.saturating_sub(self.read_one(slot as usize));
+        }
+        busy
+    }
+
+    /// Reads one socket once; the bytes read.
+    fn read_one(&mut self, slot: usize) -> usize {
+        let place = &mut self.slots[slot];
+        let Some(socket) = &place.socket else {
+            place.listed = false;
+            return 0;
+        };
+        let kept = place.partial.len();
+        let group = usize::from(place.client.group);
+        let slow = self.control.plan.groups[group].read_bytes_per_s;
+        let room = match slow {
+            Some(rate) => ((rate / RESTS_PER_S).max(1) as usize).min(READ_BUFFER - kept),
+            None => READ_BUFFER - kept,
+        };
+        self.buffer[..kept].copy_from_slice(&place.partial);
+        match recv(
+            socket,
+            &mut self.buffer[kept..kept + room],
+            RecvFlags::DONTWAIT,
+        ) {
+            Ok((0, _)) => {
+                place.listed = false;
+                self.lost(slot, "the broker closed a connection".to_string());
+                0
+            }
+            Ok((count, _)) => {
+                if let Some(rate) = slow {
+                    let rest = count as u64 * SECOND_NS / rate.max(1);
+                    self.resting
+                        .push(std::cmp::Reverse((now_ns() + rest, slot as u32)));
+                } else if count == room {
+                    self.readable.push_back(slot as u32);
+                } else {
+                    place.listed = false; // drained: the next bytes raise a new event
+                }
+                self.handle_bytes(slot, kept, kept + count);
+                count
+            }
+            Err(Errno::AGAIN) => {
+                place.listed = false;
+                0
+            }
+            Err(Errno::INTR) => {
+                self.readable.push_back(slot as u32);
+                0
+            }
+            Err(error) => {
+                place.listed = false;
+                self.lost(slot, format!("a connection failed: {error}"));
+                0
+            }
+        }
+    }
+
+    /// Gives `buffer[..end]` to a client; the first `kept` bytes it has seen before.
+    fn handle_bytes(&mut self, slot: usize, kept: usize, end: usize) {
+        self.meter
+            .counts
+            .add(Count::BytesReceived, (end - kept) as u64);
+        let buffer = std::mem::take(&mut self.buffer);
+        let now = now_ns(); // once per read: what has come is received
+        let result = self.with(slot, now, |client, cx| {
+            client.handle_bytes(&buffer[..end], cx)
+        });
+        let place = &mut self.slots[slot];
+        match result {
+            Ok(used) => {
+                place.partial.clear();
+                place.partial.extend_from_slice(&buffer[used..end]);
+                if used == end {
+                    place.partial = Vec::new();
+                }
+                if place.partial.len() == READ_BUFFER {
+                    self.lost(
+                        slot,
+                        "the broker sent a packet with a head of over 256 KB".to_string(),
+                    );
+                }
+            }
+            Err(trouble) => {
+                self.lost(slot, trouble.0);
+            }
+        }
+        self.buffer = buffer;
+        self.after_bytes(slot, now);
+    }
+
+    /// Sends what clients have put together in this turn, one write each.
+    pub(super) fn flush(&mut self, now: u64) -> bool {
+        let dirty = std::mem::take(&mut self.dirty);
+        for slot in &dirty {
+            self.slots[*slot as usize].dirty = false;
+            self.write(*slot as usize, now);
+        }
+        let busy = !dirty.is_empty();
+        if self.dirty.is_empty() {
+            let mut dirty = dirty;
+            dirty.clear();
+            self.dirty = dirty; // keeps its memory
+        }
+        busy
+    }
+
+    fn write(&mut self, slot: usize, now: u64) {
+        let place = &mut self.slots[slot];
+        let Some(socket) = &place.socket else {
+            return;
+        };
+        let waiting = &place.client.out[place.sent..];
+        self.meter
+            .counts
+            .raise(Count::SendQueueMax, waiting.len() as u64);
+        if waiting.is_empty() {
+            return;
+        }
+        match send(socket, waiting, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(count) => {
+                self.meter.counts.add(Count::BytesSent, count as u64);
+                place.last_sent_ns = now;
+                if count == waiting.len() {
+                    place.sent = 0;
+                    self.sent_all(slot);
+                } else {
+                    place.sent += count;
+                    self.await_room(slot);
+                }
+            }
+            Err(Errno::AGAIN) => self.await_room(slot),
+            Err(Errno::INTR) => {
+                place.dirty = true;
+                self.dirty.push(slot as u32);
+            }
+            Err(error) => self.lost(slot, format!("a connection failed: {error}")),
+        }
+    }
+
+    fn await_room(&mut self, slot: usize) {
+        let place = &mut self.slots[slot];
+        if place.sent > 64 << 10 && place.sent * 2 > place.client.out.len() {
+            place.client.out.drain(..place.sent);
+            place.sent = 0;
+        }
+        place.blocked = true;
+        let token = place.token(slot);
+        if let Some(socket) = &place.socket {
+            self.poller.watch_writable(socket.as_fd(), token);
+        }
+    }
+
+    /// Gives the buffer back.
+    fn sent_all(&mut self, slot: usize) {
+        let place = &mut self.slots[slot];
+        let mut buffer = std::mem::take(&mut place.client.out);
+        buffer.clear();
+        if self.pool.len() < POOL_MAX && buffer.capacity() <= POOLED_BYTES_MAX {
+            self.pool.push(buffer);
+        }
+        if place.ending {
+            self.count(Count::Closed);
+            self.close(slot);
+        } else {
+            self.after_sent(slot);
+        }
+    }
+
+    /// Sends PINGREQ where a client has been silent for too long.
+    pub(super) fn ping(&mut self, now: u64) -> bool {
+        let mut busy = false;
+        while self.pings.front().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, token)) = self.pings.pop_front() else {
+                break;
+            };
+            let slot = token.slot as usize;
+            let place = &self.slots[slot];
+            if place.generation != token.generation || place.socket.is_none() {
+                continue;
+            }
+            if place.last_sent_ns + self.ping_check_ns() <= now
+                && place.client.state == State::Ready
+            {
+                self.with(slot, now, |client, _| client.ping());
+            }
+            self.pings.push_back((now + self.ping_check_ns(), token));
+            busy = true;
+        }
+        busy
+    }
+
+    /// Silence is looked for this often, so it lasts three quarters of the keep alive at most.
+    fn ping_check_ns(&self) -> u64 {
+        u64::from(self.control.plan.connection.keep_alive_s) * SECOND_NS * 3 / 8
+    }
+}

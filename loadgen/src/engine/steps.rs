@@ -1,0 +1,368 @@
+//! How a worker does its part of a step.
+
+use std::collections::VecDeque;
+
+use super::control::Order;
+use super::schedule::Schedule;
+use super::worker::Worker;
+use crate::client::State;
+use crate::meter::{Count, Timing};
+use crate::plan::{Load, LoadStep, Step};
+
+/// Connections a worker opens at once; more wait, so that the broker's backlog does not overflow.
+const OPENING_MAX: usize = 256;
+/// Messages of a schedule sent in one turn, so that reading is not kept waiting.
+const TURN_MESSAGES: usize = 16_384;
+/// Messages of a schedule are sent no more often than this: at high rates several at once, which
+/// costs a fraction of the CPU time and delays each by less than the time of a wake-up.
+const PACE_NS: u64 = 50_000;
+
+/// What a worker is at.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) orders_taken: usize,
+    pub(super) finished: bool,
+    /// Clients whose part in the step is not over.
+    pub(super) unsettled: usize,
+    /// Clients to connect, with their times.
+    opening: VecDeque<(u64, u32)>,
+    /// CPU and wall time when the load began.
+    pub(super) load_began: Option<(u64, u64)>,
+    load: Option<Loading>,
+    /// When the step ends at the latest.
+    ends_ns: Option<u64>,
+}
+
+/// A load step going on.
+struct Loading {
+    ends_ns: u64,
+    sources: Vec<Source>,
+    /// Loads that clients carry themselves, by group.
+    by_group: Vec<Option<Load>>,
+    /// Clients that may send at once.
+    hungry: Vec<u32>,
+    /// Clients and sources that have not sent all their messages.
+    sending: usize,
+}
+
+/// An open-loop schedule and the clients it goes round.
+struct Source {
+    schedule: Schedule,
+    slots: std::ops::Range<usize>,
+    next: usize,
+    left: u64,
+    not_before_ns: u64,
+}
+
+impl Source {
+    fn due_ns(&self) -> u64 {
+        self.schedule.due_ns().max(self.not_before_ns)
+    }
+}
+
+impl Work {
+    /// When the worker must be awake.
+    pub(super) fn due_ns(&self) -> Option<u64> {
+        let opening = self.opening.front().map(|(due, _)| *due);
+        let load = self.load.as_ref();
+        let load_end = load.map(|load| load.ends_ns);
+        let source = load.and_then(|load| load.sources.iter().map(Source::due_ns).min());
+        [opening, load_end, source, self.ends_ns]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The load that a group's clients carry themselves.
+    fn own_load(&self, group: u16) -> Option<Load> {
+        *self.load.as_ref()?.by_group.get(usize::from(group))?
+    }
+}
+
+impl Worker {
+    /// Takes the next order when there is one; true when it does.
+    pub(super) fn take_order(&mut self, now: u64) -> bool {
+        if self.control.posted() <= self.work.orders_taken {
+            return false;
+        }
+        self.end_load();
+        self.work.opening.clear();
+        self.work.unsettled = 0;
+        self.work.ends_ns = None;
+        let order = self.control.order(self.work.orders_taken);
+        self.work.orders_taken += 1;
+        match order {
+            Some(Order::Do { step, start_ns }) => self.begin(&step, start_ns, now),
+            Some(Order::Finish) | None => self.give_up(),
+        }
+        true
+    }
+
+    fn begin(&mut self, step: &Step, start_ns: u64, now: u64) {
+        match step {
+            Step::Connect { group, per_s } => self.begin_connect(*group, *per_s, start_ns),
+            Step::Subscribe { group } => self.ask_all(*group, |worker, slot| {
+                worker.with(slot, now, |client, cx| client.subscribe(cx.plan, cx.now_ns))
+            }),
+            Step::Unsubscribe { group } => self.ask_all(*group, |worker, slot| {
+                worker.with(slot, now, |client, cx| {
+                    client.unsubscribe(cx.plan, cx.now_ns)
+                })
+            }),
+            Step::Load(load) => self.begin_load(load, start_ns),
+            Step::Drain { .. } => {}
+            Step::Hold { time } => self.work.ends_ns = Some(start_ns + time.as_nanos() as u64),
+            Step::Disconnect { group } => self.ask_all(*group, |worker, slot| {
+                worker.slots[slot].ending = true;
+                worker.with(slot, now, |client, cx| {
+                    client.disconnect(cx.plan.connection.version)
+                });
+                true
+            }),
+            Step::Abort { group } => {
+                for slot in self.group(*group) {
+                    if self.slots[slot].socket.is_some() {
+                        self.count(Count::Closed);
+                        self.close(slot);
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_connect(&mut self, group: usize, per_s: Option<f64>, start_ns: u64) {
+        for slot in self.group(group) {
+            let place = &mut self.slots[slot];
+            if place.socket.is_some() {
+                continue;
+            }
+            place.client.settled = false;
+            self.work.unsettled += 1;
+            let wait = per_s.map_or(0.0, |rate| f64::from(place.client.index) / rate);
+            let due = start_ns + (wait * 1e9) as u64;
+            self.work.opening.push_back((due, slot as u32));
+        }
+    }
+
+    /// Has each connected client of a group ask for something; `ask` returns false when there is nothing
+    /// to wait for.
+    fn ask_all(&mut self, group: usize, ask: impl Fn(&mut Self, usize) -> bool) {
+        for slot in self.group(group) {
+            if self.slots[slot].client.state == State::Ready {
+                self.slots[slot].client.settled = false;
+                self.work.unsettled += 1;
+                if !ask(self, slot) {
+                    self.settle(slot);
+                }
+            }
+        }
+    }
+
+    fn begin_load(&mut self, step: &LoadStep, start_ns: u64) {
+        let mut loading = Loading {
+            ends_ns: start_ns + step.time.as_nanos() as u64,
+            sources: Vec::new(),
+            by_group: vec![None; self.control.plan.groups.len()],
+            hungry: Vec::new(),
+            sending: usize::from(step.groups.is_empty()), // only listening lasts its time
+        };
+        let share_of = |own: usize, all: u32| own as f64 / f64::from(all.max(1));
+        let phase = self.id as f64 / self.control.workers() as f64;
+        for (group, load) in &step.groups {
+            let slots = self.group(*group);
+            if slots.is_empty() {
+                continue;
+            }
+            for slot in slots.clone() {
+                let client = &mut self.slots[slot].client;
+                client.prepare(&self.control.plan);
+                let messages = step.messages.unwrap_or(u64::MAX >> 8);
+                client.limit = client.sequence() + messages;
+                if let Load::Closed { window } = load {
+                    client.set_window(*window);
+                }
+            }
+            match *load {
+                Load::Open {
+                    from_per_s,
+                    to_per_s,
+                    arrivals,
+                } => {
+                    let share = share_of(slots.len(), self.control.plan.groups[*group].clients);
+                    let rates = (from_per_s * share, to_per_s * share);
+                    let seconds = step.time.as_secs_f64();
+                    loading.sources.push(Source {
+                        schedule: Schedule::new(rates, seconds, start_ns, arrivals, phase),
+                        next: slots.start,
+                        left: step
+                            .messages
+                            .map_or(u64::MAX, |each| each * slots.len() as u64),
+                        not_before_ns: 0,
+                        slots,
+                    });
+                    loading.sending += 1;
+                }
+                Load::Closed { .. } | Load::Unlimited { .. } => {
+                    loading.by_group[*group] = Some(*load);
+                    loading.sending += slots.len();
+                    loading.hungry.extend(slots.map(|slot| slot as u32));
+                }
+            }
+        }
+        self.work.load = Some(loading);
+        self.count_cpu(true);
+    }
+
+    fn end_load(&mut self) {
+        if self.work.load.take().is_some() {
+            self.count_cpu(false);
+        }
+    }
+
+    /// Goes on with the step; true when something was done.
+    pub(super) fn step(&mut self, now: u64) -> bool {
+        let mut busy = self.step_connect(now);
+        if self.work.load.is_some() {
+            busy |= self.step_load(now);
+        }
+        let waits = self.work.unsettled > 0
+            || self.work.load.is_some()
+            || self.work.ends_ns.is_some_and(|ends| now < ends);
+        if !waits {
+            let ended = self.work.orders_taken as u64;
+            self.meter.counts.raise(Count::StepsEnded, ended);
+        }
+        busy
+    }
+
+    fn step_connect(&mut self, now: u64) -> bool {
+        let mut busy = false;
+        while let Some((due, slot)) = self.work.opening.front().copied() {
+            let at_once = self.work.unsettled - self.work.opening.len();
+            if due > now || at_once >= OPENING_MAX {
+                break;
+            }
+            self.work.opening.pop_front();
+            self.open(slot as usize, now);
+            busy = true;
+        }
+        busy
+    }
+
+    fn step_load(&mut self, now: u64) -> bool {
+        let Some(mut loading) = self.work.load.take() else {
+            return false;
+        };
+        let mut busy = false;
+        for source in &mut loading.sources {
+            busy |= self.step_source(source, now);
+            if source.left == 0 {
+                source.left = u64::MAX;
+                source.schedule.end();
+                loading.sending -= 1;
+            }
+        }
+        let hungry = std::mem::take(&mut loading.hungry);
+        let ends_ns = loading.ends_ns;
+        self.work.load = Some(loading);
+        if now < ends_ns {
+            busy |= !hungry.is_empty();
+            for slot in hungry {
+                self.feed(slot as usize, now);
+            }
+        }
+        let sending = self.work.load.as_ref().map_or(0, |load| load.sending);
+        if now >= ends_ns || sending == 0 {
+            self.end_load();
+            busy = true;
+        }
+        busy
+    }
+
+    /// Publishes what is due, up to a turn's worth.
+    fn step_source(&mut self, source: &mut Source, now: u64) -> bool {
+        let mut count = 0;
+        if source.due_ns() > now {
+            return false;
+        }
+        source.not_before_ns = now + PACE_NS;
+        while source.schedule.due_ns() <= now && count < TURN_MESSAGES && source.left > 0 {
+            let intended = source.schedule.due_ns();
+            let slot = source.next;
+            source.next = if slot + 1 == source.slots.end {
+                source.slots.start
+            } else {
+                slot + 1
+            };
+            if self.slots[slot].client.state == State::Ready {
+                self.meter.time(Timing::ScheduleLag, now - intended);
+                self.with(slot, now, |client, cx| client.publish(intended, cx));
+            } else {
+                self.count(Count::NotSent);
+            }
+            source.schedule.step();
+            source.left -= 1;
+            count += 1;
+        }
+        count > 0
+    }
+
+    /// Lets a client of a closed or unlimited load publish what it may.
+    fn feed(&mut self, slot: usize, now: u64) {
+        let place = &self.slots[slot];
+        let most = match self.work.own_load(place.client.group) {
+            Some(Load::Closed { .. }) => u32::MAX,
+            Some(Load::Unlimited { batch }) => batch,
+            _ => return,
+        };
+        if place.client.sequence() >= place.client.limit {
+            return;
+        }
+        let done = self.with(slot, now, |client, cx| {
+            let mut left = most;
+            while left > 0 && client.sequence() < client.limit && client.can_publish() {
+                client.publish(now, cx);
+                left -= 1;
+            }
+            client.sequence() >= client.limit
+        });
+        if done {
+            if let Some(load) = &mut self.work.load {
+                load.sending -= 1;
+            }
+        }
+    }
+
+    /// Bytes have come: acknowledgements may let a client publish more.
+    pub(super) fn after_bytes(&mut self, slot: usize, now: u64) {
+        let client = &self.slots[slot].client;
+        if client.owed() > 0 {
+            self.with(slot, now, |client, cx| client.publish_owed(cx));
+        } else if let Some(Load::Closed { .. }) = self.work.own_load(client.group) {
+            self.feed(slot, now);
+        }
+    }
+
+    /// All has been sent: there is room again.
+    pub(super) fn after_sent(&mut self, slot: usize) {
+        let client = &self.slots[slot].client;
+        let (owed, group) = (client.owed() > 0, client.group);
+        if owed {
+            let now = super::clock::now_ns();
+            self.with(slot, now, |client, cx| client.publish_owed(cx));
+        } else if self.work.own_load(group).is_some() {
+            if let Some(load) = &mut self.work.load {
+                load.hungry.push(slot as u32);
+            }
+        }
+    }
+
+    /// The run is over: what has not been sent never will be.
+    fn give_up(&mut self) {
+        for slot in 0..self.slots.len() {
+            let given_up = self.slots[slot].client.give_up_owed();
+            self.meter.counts.add(Count::NotSent, given_up);
+        }
+        self.work.finished = true;
+    }
+}

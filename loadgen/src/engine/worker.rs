@@ -1,0 +1,288 @@
+//! One worker: its clients, their sockets, and the turns it takes.
+
+use std::collections::{BinaryHeap, VecDeque};
+use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::Arc;
+
+use super::clock::{now_ns, thread_cpu_ns};
+use super::control::{Control, Interval};
+use super::poller::{Event, Poller, Token};
+use super::slot::Slot;
+use super::steps::Work;
+use crate::client::{Client, Context};
+use crate::meter::{Count, Meter, Timings};
+use crate::truth::Flow;
+
+/// One buffer per worker; the beginning of a packet is kept by its client.
+pub(super) const READ_BUFFER: usize = 256 << 10;
+pub(super) const SECOND_NS: u64 = 1_000_000_000;
+
+/// What a worker knows at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) meter: Meter,
+    /// By number of the receiving client.
+    pub(crate) flows: Vec<(u32, Vec<Flow>)>,
+    /// Messages published, and those not acknowledged, by number of the client.
+    pub(crate) published: Vec<(u32, u64, u64)>,
+    /// CPU and wall time spent in load steps.
+    pub(crate) load_cpu_ns: u64,
+    pub(crate) load_wall_ns: u64,
+}
+
+/// Channels for the timings of each second: full ones out, empty ones back.
+pub(crate) struct Exchange {
+    pub(crate) full: Sender<Interval>,
+    pub(crate) empty: Receiver<Timings>,
+}
+
+pub(crate) struct Worker {
+    pub(super) control: Arc<Control>,
+    pub(super) id: usize,
+    pub(super) poller: Poller,
+    pub(super) slots: Vec<Slot>,
+    /// First slot of each group.
+    pub(super) firsts: Vec<usize>,
+    pub(super) readable: VecDeque<u32>,
+    pub(super) writable: Vec<u32>,
+    /// Clients with bytes to send, each once.
+    pub(super) dirty: Vec<u32>,
+    /// Slow readers, by the time they may read again.
+    pub(super) resting: BinaryHeap<std::cmp::Reverse<(u64, u32)>>,
+    pub(super) pings: VecDeque<(u64, Token)>,
+    /// Buffers not in use, so that idle clients hold none.
+    pub(super) pool: Vec<Vec<u8>>,
+    pub(super) buffer: Box<[u8]>,
+    pub(super) filler: Box<[u8]>,
+    pub(super) meter: Meter,
+    pub(super) work: Work,
+    exchange: Exchange,
+    second_ends_ns: u64,
+    pub(super) report: Report,
+}
+
+impl Worker {
+    /// Call on the thread that will run it.
+    pub(crate) fn new(
+        control: Arc<Control>,
+        id: usize,
+        exchange: Exchange,
+    ) -> std::io::Result<Self> {
+        let poller = Poller::new(control.wake_descriptor(id))?;
+        let plan = &control.plan;
+        fastrand::seed(plan.seed.wrapping_add(id as u64));
+        let (mut slots, mut firsts) = (Vec::new(), Vec::new());
+        for (group, described) in plan.groups.iter().enumerate() {
+            firsts.push(slots.len());
+            let first = plan.first_client(group) as usize;
+            let own = (0..described.clients)
+                .filter(|index| (first + *index as usize) % control.workers() == id);
+            slots.extend(own.map(|index| Slot::new(Client::new(plan, group, index))));
+        }
+        firsts.push(slots.len());
+        let publishing = plan
+            .groups
+            .iter()
+            .filter_map(|group| group.publishing.as_ref());
+        let filler = publishing.map(|publishing| publishing.payload.max()).max();
+        Ok(Self {
+            id,
+            poller,
+            slots,
+            firsts,
+            readable: VecDeque::new(),
+            writable: Vec::new(),
+            dirty: Vec::new(),
+            resting: BinaryHeap::new(),
+            pings: VecDeque::new(),
+            pool: Vec::new(),
+            buffer: vec![0; READ_BUFFER].into(),
+            filler: vec![b'.'; filler.unwrap_or(0)].into(),
+            meter: Meter::default(),
+            work: Work::default(),
+            exchange,
+            second_ends_ns: (now_ns() / SECOND_NS + 1) * SECOND_NS,
+            report: Report::default(),
+            control,
+        })
+    }
+
+    /// Runs until the coordinator says that it is over.
+    pub(crate) fn run(mut self) -> Report {
+        loop {
+            let now = now_ns();
+            let busy = self.turn(now);
+            self.control.boards[self.id].publish(&self.meter.counts);
+            if self.work.finished {
+                return self.finish();
+            }
+            if !busy {
+                self.park();
+            }
+        }
+    }
+
+    /// One pass over everything; true when there was something to do.
+    fn turn(&mut self, now: u64) -> bool {
+        let mut busy = self.reap() > 0;
+        busy |= self.take_order(now);
+        busy |= self.step(now);
+        busy |= self.read();
+        busy |= self.ping(now);
+        for slot in std::mem::take(&mut self.writable) {
+            self.handle_writable(slot as usize, now);
+        }
+        busy |= self.flush(now);
+        self.poller.submit();
+        if now >= self.second_ends_ns {
+            self.end_second(now);
+        }
+        busy
+    }
+
+    fn reap(&mut self) -> usize {
+        let Self {
+            poller,
+            slots,
+            readable,
+            writable,
+            ..
+        } = self;
+        let mut rearm = Vec::new();
+        let count = poller.reap(|event| match event {
+            Event::Readable(token, goes_on) => {
+                let slot = &mut slots[token.slot as usize];
+                if slot.generation != token.generation || slot.socket.is_none() {
+                    return;
+                }
+                if !goes_on {
+                    rearm.push(token);
+                }
+                if !slot.listed {
+                    slot.listed = true;
+                    readable.push_back(token.slot);
+                }
+            }
+            Event::Writable(token) => {
+                let slot = &mut slots[token.slot as usize];
+                if slot.generation == token.generation && slot.socket.is_some() {
+                    slot.blocked = false;
+                    writable.push(token.slot);
+                }
+            }
+            Event::Acceptable | Event::Woken => {}
+        });
+        for token in rearm {
+            if let Some(socket) = &self.slots[token.slot as usize].socket {
+                self.poller.watch_readable(socket.as_fd(), token);
+            }
+        }
+        count
+    }
+
+    /// Hands the timings of the second to the coordinator.
+    fn end_second(&mut self, now: u64) {
+        self.second_ends_ns = (now / SECOND_NS + 1) * SECOND_NS;
+        let empty = self.exchange.empty.try_recv().unwrap_or_default();
+        let timings = std::mem::replace(&mut self.meter.timings, empty);
+        // The coordinator lives as long as its workers unless it panicked.
+        let _ = self.exchange.full.send(Interval {
+            worker: self.id,
+            timings,
+        });
+    }
+
+    /// Calls `act` with a client, and notes what it has to send and whether it is settled.
+    pub(super) fn with<R>(
+        &mut self,
+        slot: usize,
+        now_ns: u64,
+        act: impl FnOnce(&mut Client, &mut Context<'_>) -> R,
+    ) -> R {
+        let place = &mut self.slots[slot];
+        if place.client.out.capacity() == 0 {
+            place.client.out = self.pool.pop().unwrap_or_default();
+        }
+        let was_settled = place.client.settled;
+        let mut cx = Context {
+            plan: &self.control.plan,
+            meter: &mut self.meter,
+            filler: &self.filler,
+            now_ns,
+        };
+        let result = act(&mut place.client, &mut cx);
+        if place.client.settled && !was_settled {
+            self.work.unsettled -= 1;
+        }
+        if place.client.out.is_empty() {
+            self.pool.push(std::mem::take(&mut place.client.out));
+        } else if !place.dirty && !place.blocked {
+            place.dirty = true;
+            self.dirty.push(slot as u32);
+        }
+        result
+    }
+
+    fn finish(mut self) -> Report {
+        self.end_second(now_ns());
+        let mut report = self.report;
+        for slot in &mut self.slots {
+            let client = &mut slot.client;
+            let unacknowledged = u64::from(client.in_flight());
+            if client.sequence() > 0 {
+                report
+                    .published
+                    .push((client.number, client.sequence(), unacknowledged));
+            }
+            let flows = std::mem::take(&mut client.flows).into_flows();
+            if !flows.is_empty() {
+                report.flows.push((client.number, flows));
+            }
+        }
+        self.meter.timings = Timings(Vec::new());
+        report.meter = self.meter;
+        report
+    }
+
+    /// Sleeps until a completion, an order or a due time.
+    fn park(&mut self) {
+        let pings = self.pings.front().map(|(due, _)| *due);
+        let resting = self.resting.peek().map(|resting| resting.0 .0);
+        let due = [
+            pings,
+            resting,
+            self.work.due_ns(),
+            Some(self.second_ends_ns),
+        ];
+        let deadline = due.into_iter().flatten().min().unwrap_or(u64::MAX);
+        let now = now_ns();
+        if deadline > now {
+            self.poller.wait(deadline - now);
+        }
+    }
+
+    /// Starts or ends counting the CPU time of a load step.
+    pub(super) fn count_cpu(&mut self, begins: bool) {
+        let (cpu, wall) = (thread_cpu_ns(), now_ns());
+        if begins {
+            self.work.load_began = Some((cpu, wall));
+        } else if let Some((cpu_before, wall_before)) = self.work.load_began.take() {
+            self.report.load_cpu_ns += cpu - cpu_before;
+            self.report.load_wall_ns += wall - wall_before;
+        }
+    }
+
+    /// Slots of a group.
+    pub(super) fn group(&self, group: usize) -> std::ops::Range<usize> {
+        self.firsts[group]..self.firsts[group + 1]
+    }
+
+    pub(super) fn trouble(&mut self, sentence: String) {
+        self.meter.error(sentence);
+    }
+
+    pub(super) fn count(&mut self, count: Count) {
+        self.meter.count(count);
+    }
+}

@@ -1,0 +1,17 @@
+//! mqload: load for MQTT brokers, with latency from the intended send time and verified losses.
+
+pub mod cli;
+pub mod client;
+pub mod engine;
+pub mod live;
+pub mod meter;
+pub mod payload;
+pub mod plan;
+pub mod results;
+pub mod run;
+pub mod scenarios;
+pub mod sink;
+pub mod summary;
+pub mod system;
+pub mod truth;
+pub mod verify;

@@ -1,0 +1,230 @@
+//! What a worker counts and times while it runs.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+/// Longest delay told apart, in nanoseconds: one hour.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+
+/// What is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// From the intended send time to the receiver.
+    EndToEnd,
+    /// From the intended send time to PUBACK or PUBCOMP.
+    PublishAck,
+    /// From connect(2) to CONNACK.
+    Connect,
+    /// From SUBSCRIBE to SUBACK, UNSUBSCRIBE to UNSUBACK.
+    Subscribe,
+    /// From the intended send time of a request to its answer.
+    RoundTrip,
+    /// From the intended send time to the moment the generator got to it.
+    ScheduleLag,
+}
+
+impl Timing {
+    pub const ALL: [Self; 6] = [
+        Self::EndToEnd,
+        Self::PublishAck,
+        Self::Connect,
+        Self::Subscribe,
+        Self::RoundTrip,
+        Self::ScheduleLag,
+    ];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EndToEnd => "end_to_end",
+            Self::PublishAck => "publish_ack",
+            Self::Connect => "connect",
+            Self::Subscribe => "subscribe",
+            Self::RoundTrip => "round_trip",
+            Self::ScheduleLag => "schedule_lag",
+        }
+    }
+}
+
+/// A histogram that takes runs of equal values at once: what comes in one read was often sent in
+/// one write.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    histogram: Histogram<u64>,
+    value: u64,
+    count: u64,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            histogram: Histogram::new_with_bounds(1, LONGEST_NS, 3)
+                .expect("bounds of a histogram are valid"),
+            value: 0,
+            count: 0,
+        }
+    }
+}
+
+impl Recorder {
+    #[inline]
+    pub fn record(&mut self, value_ns: u64) {
+        if value_ns == self.value {
+            self.count += 1;
+        } else {
+            self.flush();
+            self.value = value_ns;
+            self.count = 1;
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.count > 0 {
+            self.histogram.saturating_record_n(self.value, self.count);
+            self.count = 0;
+        }
+    }
+
+    pub fn histogram(&mut self) -> &Histogram<u64> {
+        self.flush();
+        &self.histogram
+    }
+}
+
+/// Everything that is summed over workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Count {
+    #[default]
+    Connected,
+    ConnectFailed,
+    /// Connections lost without being asked to end.
+    Disconnected,
+    /// Ended as asked.
+    Closed,
+    Subscribed,
+    Unsubscribed,
+    SubscribeRefused,
+    Published,
+    Acknowledged,
+    Received,
+    BytesSent,
+    BytesReceived,
+    Errors,
+    /// Messages whose time came while the connection had no room or the window was full.
+    HeldBack,
+    /// Messages given up because too many were held back.
+    NotSent,
+    SendQueueMax,
+    /// Steps the worker has left behind.
+    StepsEnded,
+    InFlight,
+}
+
+pub const COUNTS: usize = Count::InFlight as usize + 1;
+
+/// Counters of one worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts(pub [u64; COUNTS]);
+
+impl Counts {
+    #[must_use]
+    #[inline]
+    pub fn get(&self, count: Count) -> u64 {
+        self.0[count as usize]
+    }
+
+    #[inline]
+    pub fn add(&mut self, count: Count, number: u64) {
+        self.0[count as usize] += number;
+    }
+
+    #[inline]
+    pub fn raise(&mut self, count: Count, value: u64) {
+        let place = &mut self.0[count as usize];
+        *place = (*place).max(value);
+    }
+
+    /// Adds another worker's; the longest queue is the longest of both.
+    pub fn merge(&mut self, other: &Self) {
+        for (index, (own, other)) in self.0.iter_mut().zip(other.0).enumerate() {
+            if index == Count::SendQueueMax as usize {
+                *own = (*own).max(other);
+            } else {
+                *own += other;
+            }
+        }
+    }
+}
+
+/// The histograms of one stretch of time.
+#[derive(Clone, Debug)]
+pub struct Timings(pub Vec<Recorder>);
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self(Timing::ALL.iter().map(|_| Recorder::default()).collect())
+    }
+}
+
+impl Timings {
+    pub fn merge(&mut self, other: &mut Self) {
+        for (own, other) in self.0.iter_mut().zip(&mut other.0) {
+            own.flush();
+            let other = other.histogram();
+            if !other.is_empty() {
+                own.histogram
+                    .add(other)
+                    .expect("histograms have the same bounds");
+            }
+        }
+    }
+
+    pub fn clear(&mut self) {
+        for recorder in &mut self.0 {
+            recorder.flush();
+            if !recorder.histogram.is_empty() {
+                recorder.histogram.reset();
+            }
+        }
+    }
+
+    pub fn of(&mut self, timing: Timing) -> &Histogram<u64> {
+        self.0[timing as usize].histogram()
+    }
+}
+
+/// A worker's books.
+#[derive(Debug, Default)]
+pub struct Meter {
+    pub counts: Counts,
+    pub timings: Timings,
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// Different sentences kept; the rest is counted together.
+const SENTENCES_MAX: usize = 64;
+
+impl Meter {
+    #[inline]
+    pub fn time(&mut self, timing: Timing, nanoseconds: u64) {
+        self.timings.0[timing as usize].record(nanoseconds);
+    }
+
+    #[inline]
+    pub fn count(&mut self, count: Count) {
+        self.counts.add(count, 1);
+    }
+
+    pub fn error(&mut self, sentence: String) {
+        self.counts.add(Count::Errors, 1);
+        let known = self.errors.contains_key(&sentence) || self.errors.len() < SENTENCES_MAX;
+        let sentence = if known {
+            sentence
+        } else {
+            "other errors".to_string()
+        };
+        *self.errors.entry(sentence).or_default() += 1;
+    }
+}

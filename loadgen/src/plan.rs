@@ -1,0 +1,288 @@
+//! A run as data: groups of clients and the steps they go through. Scenarios make plans, workers
+//! carry them out.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringmq::mqtt::{Qos, Version};
+
+/// Everything a worker must know; the same for all workers.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub scenario: String,
+    pub groups: Vec<Group>,
+    pub steps: Vec<Step>,
+    pub connection: Connection,
+    pub seed: u64,
+}
+
+impl Plan {
+    /// Clients of all groups.
+    #[must_use]
+    pub fn clients(&self) -> u32 {
+        self.groups.iter().map(|group| group.clients).sum()
+    }
+
+    /// Number of the first client of a group, counted over all groups.
+    #[must_use]
+    pub fn first_client(&self, group: usize) -> u32 {
+        self.groups[..group].iter().map(|group| group.clients).sum()
+    }
+}
+
+/// What all clients share.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub targets: Vec<SocketAddr>,
+    /// Clients take these addresses in turn; empty: the system's choice.
+    pub sources: Vec<std::net::IpAddr>,
+    pub version: Version,
+    /// 0 turns keep alive off.
+    pub keep_alive_s: u16,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    /// A client that has not got its answer after this time has failed.
+    pub timeout: Duration,
+    /// PUBLISH packets of QoS 1 and 2 a client keeps unacknowledged at most, unless its load says.
+    pub in_flight_max: u16,
+}
+
+/// Clients that do the same.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub name: String,
+    pub clients: u32,
+    pub client_id: Template,
+    pub session: Session,
+    pub subscriptions: Vec<Subscription>,
+    pub publishing: Option<Publishing>,
+    pub will: Option<Will>,
+    /// Publishes each request's payload to its counterpart in another group.
+    pub answers_to: Option<Template>,
+    /// Reads no faster than this.
+    pub read_bytes_per_s: Option<u64>,
+    /// Its receivers' delays are their own doing and are not timed.
+    pub untimed: bool,
+    /// Loses its connections to others of the same name, which is no trouble.
+    pub is_taken_over: bool,
+}
+
+impl Group {
+    #[must_use]
+    pub fn new(name: &str, clients: u32, client_id: Template) -> Self {
+        Self {
+            name: name.to_string(),
+            clients,
+            client_id,
+            session: Session::default(),
+            subscriptions: Vec::new(),
+            publishing: None,
+            will: None,
+            answers_to: None,
+            read_bytes_per_s: None,
+            untimed: false,
+            is_taken_over: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub clean_start: bool,
+    /// MQTT 5 only.
+    pub expiry_interval_s: Option<u32>,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            clean_start: true,
+            expiry_interval_s: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    pub filter: Template,
+    pub qos: Qos,
+}
+
+#[derive(Clone, Debug)]
+pub struct Will {
+    pub topic: Template,
+    pub qos: Qos,
+}
+
+#[derive(Clone, Debug)]
+pub struct Publishing {
+    pub topic: Template,
+    /// Topics a client takes in turn: the values of `{t}`.
+    pub topics: u32,
+    pub qos: Qos,
+    pub retain: bool,
+    pub payload: PayloadSize,
+    /// MQTT 5: each topic is sent once and then named by its alias.
+    pub topic_alias: bool,
+}
+
+/// Bytes of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadSize {
+    Fixed(usize),
+    /// Evenly distributed, both ends included.
+    Between(usize, usize),
+}
+
+impl PayloadSize {
+    #[must_use]
+    pub fn max(self) -> usize {
+        match self {
+            Self::Fixed(size) | Self::Between(_, size) => size,
+        }
+    }
+
+    #[must_use]
+    pub fn min(self) -> usize {
+        match self {
+            Self::Fixed(size) | Self::Between(size, _) => size,
+        }
+    }
+}
+
+impl std::str::FromStr for PayloadSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| {
+            let (digits, unit) = match text.as_bytes().last() {
+                Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
+                Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
+                _ => (text, 1),
+            };
+            digits
+                .parse::<usize>()
+                .ok()
+                .map(|value| value.saturating_mul(unit))
+                .filter(|size| *size <= 256 << 20)
+                .ok_or(format!(
+                    "{text:?} is no payload size: give bytes up to 256M, or MIN-MAX"
+                ))
+        };
+        match text.split_once('-') {
+            None => number(text).map(Self::Fixed),
+            Some((min, max)) => match (number(min)?, number(max)?) {
+                (min, max) if min <= max => Ok(Self::Between(min, max)),
+                (min, max) => Err(format!("{min}-{max}: the smaller size comes first")),
+            },
+        }
+    }
+}
+
+/// When messages are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Load {
+    /// At times that do not depend on the broker; the rate is of the whole group.
+    Open {
+        from_per_s: f64,
+        /// Rate at the end of the step; the same as `from_per_s` unless it ramps.
+        to_per_s: f64,
+        arrivals: Arrivals,
+    },
+    /// Each client keeps this many PUBLISH packets unacknowledged (QoS 1 and 2).
+    Closed { window: u16 },
+    /// As fast as the connection takes it, in writes of up to `batch` messages (QoS 0).
+    Unlimited { batch: u32 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrivals {
+    /// Evenly spaced.
+    Constant,
+    /// Independent, as from many users.
+    Poisson,
+}
+
+/// One thing all workers do together; the next begins when all have done it.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Connects a group's clients, evenly spaced at this rate (as fast as they come without).
+    Connect {
+        group: usize,
+        per_s: Option<f64>,
+    },
+    Subscribe {
+        group: usize,
+    },
+    Unsubscribe {
+        group: usize,
+    },
+    Load(LoadStep),
+    /// Waits for outstanding messages and acknowledgements, until nothing comes for this long.
+    Drain {
+        quiet: Duration,
+    },
+    /// Sends DISCONNECT and closes.
+    Disconnect {
+        group: usize,
+    },
+    /// Closes without DISCONNECT.
+    Abort {
+        group: usize,
+    },
+    Hold {
+        time: Duration,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct LoadStep {
+    pub groups: Vec<(usize, Load)>,
+    pub time: Duration,
+    /// Messages of each client; the step ends early when they are sent.
+    pub messages: Option<u64>,
+}
+
+/// Text with places: `{i}` the client's number in its group, `{t}` the topic's number, `{r}` the
+/// run's number (so that runs do not meet each other's sessions and retained messages).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(pub String);
+
+impl Template {
+    #[must_use]
+    pub fn fill(&self, index: u32, topic: u32, run: u64) -> String {
+        self.0
+            .replace("{i}", &index.to_string())
+            .replace("{t}", &topic.to_string())
+            .replace("{r}", &format!("{:06x}", run & 0xFF_FFFF))
+    }
+}
+
+impl std::str::FromStr for Template {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_filled() {
+        let template = Template("a/{i}/{t}/{r}".into());
+        assert_eq!(template.fill(3, 4, 5), "a/3/4/000005");
+    }
+
+    #[test]
+    fn payload_sizes() {
+        assert_eq!("16".parse(), Ok(PayloadSize::Fixed(16)));
+        assert_eq!("2k".parse(), Ok(PayloadSize::Fixed(2048)));
+        assert_eq!("16-1k".parse(), Ok(PayloadSize::Between(16, 1024)));
+        assert!("9-3".parse::<PayloadSize>().is_err());
+        assert!("x".parse::<PayloadSize>().is_err());
+        assert!("1000m".parse::<PayloadSize>().is_err());
+    }
+}

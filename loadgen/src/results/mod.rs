@@ -1,0 +1,123 @@
+//! What a run measured, as data: written as JSON, CSV, HDR log, table and HTML.
+
+use std::collections::BTreeMap;
+
+/// Version of the JSON schema; raised when a field changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One run of one scenario against one target set.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct RunResult {
+    pub schema_version: u32,
+    pub mqload_version: String,
+    pub scenario: String,
+    /// Name for reports; the target's address unless `--label` says otherwise.
+    pub label: String,
+    pub targets: Vec<String>,
+    /// Command line as given.
+    pub command: String,
+    pub seed: u64,
+    pub kernel: String,
+    pub cpu_model: String,
+    pub cores: usize,
+    pub threads: usize,
+    pub started_unix_ms: u64,
+    pub duration_s: f64,
+    pub clients: u64,
+    pub totals: Totals,
+    /// By name: "end_to_end", "publish_ack", "connect", "subscribe", "round_trip" ...
+    pub latencies: BTreeMap<String, Latency>,
+    pub truth: Truth,
+    pub generator: Generator,
+    /// Broker process, when `--broker-pid` is given.
+    pub broker: Option<BrokerProcess>,
+    /// Failed connects and other trouble, by sentence, with counts.
+    pub errors: BTreeMap<String, u64>,
+    pub assertions: Vec<Assertion>,
+    /// Per second.
+    pub series: Vec<Second>,
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Totals {
+    pub connected: u64,
+    pub connect_failed: u64,
+    pub disconnected: u64,
+    pub published: u64,
+    pub published_per_s: f64,
+    pub acknowledged: u64,
+    pub received: u64,
+    pub received_per_s: f64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+}
+
+/// Percentiles in microseconds; `histogram` is a base64 V2-deflate HdrHistogram in nanoseconds.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Latency {
+    pub count: u64,
+    pub min_us: f64,
+    pub mean_us: f64,
+    pub p50_us: f64,
+    pub p90_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub p9999_us: f64,
+    pub max_us: f64,
+    /// (percentile, microseconds), for the curve.
+    pub curve: Vec<(f64, f64)>,
+    pub histogram: String,
+}
+
+/// What was promised against what arrived, by QoS (index 0, 1, 2).
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Truth {
+    pub expected: [u64; 3],
+    pub received: [u64; 3],
+    pub lost: [u64; 3],
+    pub duplicates: [u64; 3],
+    pub reordered: [u64; 3],
+    /// QoS promises that were broken, as sentences.
+    pub broken_promises: Vec<String>,
+}
+
+/// Whether the generator itself was the limit.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Generator {
+    pub is_bottleneck: bool,
+    pub reasons: Vec<String>,
+    /// Busy share of each worker, 0 to 1.
+    pub worker_cpu: Vec<f64>,
+    pub schedule_lag_p99_us: f64,
+    pub send_queue_bytes_max: u64,
+}
+
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct BrokerProcess {
+    pub pid: u32,
+    pub cpu_s: f64,
+    pub rss_kb_start: u64,
+    pub rss_kb_end: u64,
+    pub rss_kb_max: u64,
+    pub sockets: u64,
+}
+
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Assertion {
+    pub text: String,
+    pub passed: bool,
+    pub measured: String,
+}
+
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Second {
+    pub at_s: f64,
+    pub connected: u64,
+    pub published: u64,
+    pub received: u64,
+    pub errors: u64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub max_us: f64,
+}

@@ -1,0 +1,340 @@
+//! Takes workers through a plan's steps and puts their figures together.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::engine::clock::now_ns;
+use crate::engine::control::{Control, Order};
+use crate::engine::{Report, Workers};
+use crate::live;
+use crate::meter::{Count, Counts, Timings};
+use crate::plan::{Plan, Step};
+use crate::results::{RunResult, Second};
+use crate::{summary, system, verify};
+
+/// How often the coordinator looks.
+const TICK: Duration = Duration::from_millis(20);
+/// Between an order and its start, so that all workers have it.
+const START_DELAY_NS: u64 = 20_000_000;
+
+/// How to run, beside the plan.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub threads: usize,
+    /// Cores to pin to; empty: not pinned.
+    pub cores: Vec<usize>,
+    /// Without a live line.
+    pub quiet: bool,
+    pub label: Option<String>,
+    pub command: String,
+    pub broker_pid: Option<u32>,
+}
+
+/// What the coordinator gathers.
+pub(crate) struct Gathered {
+    pub(crate) seconds: Vec<Second>,
+    pub(crate) timings: Timings,
+    /// Wall time of the load steps.
+    pub(crate) load_s: f64,
+    /// Counters when the first load began and when the last ended.
+    pub(crate) load_counts: (Counts, Counts),
+    pub(crate) broker: Option<Watched>,
+    /// Why the run ended early.
+    pub(crate) stopped: Option<String>,
+}
+
+/// The broker's process over the run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watched {
+    pub(crate) pid: u32,
+    pub(crate) first: system::Process,
+    pub(crate) last: system::Process,
+    pub(crate) rss_kb_max: u64,
+}
+
+struct Run {
+    control: Arc<Control>,
+    workers: Workers,
+    gathered: Gathered,
+    quiet: bool,
+    began_ns: u64,
+    second_ns: u64,
+    second_counts: Counts,
+    second_timings: Timings,
+    receivers: Option<u64>,
+    interrupted: Arc<AtomicBool>,
+}
+
+/// Runs a plan to its end.
+///
+/// # Errors
+/// A sentence when it cannot begin. What goes wrong later is in the result.
+pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
+    system::allow_clients(u64::from(plan.clients()))?;
+    let started = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let control =
+        Control::new(plan, options.threads).map_err(|error| format!("cannot begin: {error}"))?;
+    let control = Arc::new(control);
+    let workers = Workers::start(&control, &options.cores)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&interrupted))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
+            .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    }
+    let now = now_ns();
+    let watched = options.broker_pid.and_then(|pid| {
+        let first = system::process(pid)?;
+        Some(Watched {
+            pid,
+            first,
+            last: first,
+            rss_kb_max: first.rss_kb,
+        })
+    });
+    let mut run = Run {
+        receivers: verify::receivers_per_message(&control.plan),
+        control,
+        workers,
+        gathered: Gathered {
+            seconds: Vec::new(),
+            timings: Timings::default(),
+            load_s: 0.0,
+            load_counts: Default::default(),
+            broker: watched,
+            stopped: None,
+        },
+        quiet: options.quiet,
+        began_ns: now,
+        second_ns: now,
+        second_counts: Counts::default(),
+        second_timings: Timings::default(),
+        interrupted,
+    };
+    for step in run.control.plan.steps.clone() {
+        run.step(step);
+        if run.gathered.stopped.is_some() {
+            break;
+        }
+    }
+    let (control, reports, gathered) = run.finish()?;
+    let result = summary::result(
+        &control.plan,
+        options,
+        &reports,
+        gathered,
+        started.as_millis() as u64,
+    );
+    Ok(result)
+}
+
+impl Run {
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for board in &self.control.boards {
+            counts.merge(&board.read());
+        }
+        counts
+    }
+
+    fn step(&mut self, step: Step) {
+        let name = step_name(&step);
+        let is_load = matches!(step, Step::Load(_));
+        let start_ns = now_ns() + START_DELAY_NS;
+        let before = self.counts();
+        if is_load && self.gathered.load_s == 0.0 {
+            self.gathered.load_counts.0 = before;
+        }
+        let lasts = match &step {
+            Step::Load(load) => Some(load.time),
+            Step::Hold { time } => Some(*time),
+            _ => None,
+        };
+        let limit = match &step {
+            Step::Connect { group, per_s } => {
+                let ramp = per_s.map_or(0.0, |rate| {
+                    f64::from(self.control.plan.groups[*group].clients) / rate
+                });
+                Duration::from_secs_f64(ramp)
+            }
+            _ => lasts.unwrap_or_default(),
+        };
+        let step = Arc::new(step);
+        let order = self.control.post(Order::Do {
+            step: Arc::clone(&step),
+            start_ns,
+        });
+        let mut progress = (now_ns(), before);
+        loop {
+            std::thread::sleep(TICK);
+            let now = now_ns();
+            let counts = self.counts();
+            let left = lasts
+                .map(|time| (start_ns + time.as_nanos() as u64).saturating_sub(now) as f64 / 1e9);
+            self.take_intervals();
+            self.tick(name, now, left, &counts);
+            if self.interrupted.load(Ordering::Relaxed) {
+                self.gathered.stopped = Some("interrupted".into());
+                break;
+            }
+            if has_progressed(&progress.1, &counts) {
+                progress = (now, counts);
+            }
+            let silence = Duration::from_nanos(now - progress.0);
+            if let Step::Drain { quiet } = &*step {
+                if self.is_drained(&counts) || silence > *quiet {
+                    break;
+                }
+                continue;
+            }
+            let is_ended = |board: &crate::engine::control::Board| {
+                board.read().get(Count::StepsEnded) >= order as u64
+            };
+            if self.control.boards.iter().all(is_ended) {
+                break;
+            }
+            let nobody = counts.get(Count::Connected) > 0 && live::connected(&counts) == 0;
+            if nobody && is_load {
+                self.gathered.stopped = Some("all connections were lost".into());
+                break;
+            }
+            if silence > self.control.plan.connection.timeout + limit {
+                let timeout = self.control.plan.connection.timeout.as_secs_f64();
+                self.gathered.stopped = Some(format!(
+                    "the broker did not answer for {timeout:.0} s ({name})"
+                ));
+                break;
+            }
+        }
+        let after = self.counts();
+        if is_load {
+            let took = Duration::from_nanos(now_ns().saturating_sub(start_ns));
+            // Ends by time are seen a little late.
+            self.gathered.load_s += took.min(lasts.unwrap_or(took)).as_secs_f64();
+            self.gathered.load_counts.1 = after;
+        }
+        if matches!(*step, Step::Connect { .. }) {
+            self.check_connected(&before, &after);
+        }
+    }
+
+    /// A run in which nobody could connect need not go on.
+    fn check_connected(&mut self, before: &Counts, after: &Counts) {
+        let came = after.get(Count::Connected) - before.get(Count::Connected);
+        let failed = after.get(Count::ConnectFailed) - before.get(Count::ConnectFailed);
+        if came == 0 && failed > 0 && self.gathered.stopped.is_none() {
+            self.gathered.stopped = Some(format!("none of {failed} clients could connect"));
+        }
+    }
+
+    /// Everything expected has come.
+    fn is_drained(&self, counts: &Counts) -> bool {
+        let is_received = self.receivers.is_some_and(|receivers| {
+            counts.get(Count::Received) >= counts.get(Count::Published) * receivers
+        });
+        let promises = |group: &crate::plan::Group| {
+            group
+                .publishing
+                .as_ref()
+                .is_some_and(|publishing| publishing.qos != ringmq::mqtt::Qos::AtMostOnce)
+        };
+        let awaits_acks = self.control.plan.groups.iter().any(promises);
+        is_received
+            && (!awaits_acks || counts.get(Count::Acknowledged) >= counts.get(Count::Published))
+    }
+
+    /// Takes the timings that workers have handed over.
+    fn take_intervals(&mut self) {
+        while let Ok(mut interval) = self.workers.intervals.try_recv() {
+            self.second_timings.merge(&mut interval.timings);
+            interval.timings.clear();
+            // A worker that has ended needs none.
+            let _ = self.workers.empties[interval.worker].send(interval.timings);
+        }
+    }
+
+    fn tick(&mut self, name: &str, now: u64, left_s: Option<f64>, counts: &Counts) {
+        if now < self.second_ns + 1_000_000_000 {
+            return;
+        }
+        let seconds = (now - self.second_ns) as f64 / 1e9;
+        let at_s = (now - self.began_ns) as f64 / 1e9;
+        let second = live::second(
+            at_s,
+            seconds,
+            &self.second_counts,
+            counts,
+            &mut self.second_timings,
+        );
+        if !self.quiet {
+            eprintln!("{}", live::line(name, &second, left_s));
+        }
+        self.gathered.seconds.push(second);
+        self.gathered.timings.merge(&mut self.second_timings);
+        self.second_timings.clear();
+        self.second_ns = now;
+        self.second_counts = *counts;
+        self.watch_broker();
+    }
+
+    fn watch_broker(&mut self) {
+        if let Some(watched) = &mut self.gathered.broker {
+            if let Some(process) = system::process(watched.pid) {
+                watched.last = process;
+                watched.rss_kb_max = watched.rss_kb_max.max(process.rss_kb);
+            } else if self.gathered.stopped.is_none() {
+                self.gathered.stopped =
+                    Some(format!("the broker's process {} has ended", watched.pid));
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<(Arc<Control>, Vec<Report>, Gathered), String> {
+        self.watch_broker();
+        self.control.post(Order::Finish);
+        let Self {
+            control,
+            workers,
+            mut gathered,
+            mut second_timings,
+            ..
+        } = self;
+        let (reports, rest) = workers.join()?;
+        for mut interval in rest {
+            second_timings.merge(&mut interval.timings);
+        }
+        gathered.timings.merge(&mut second_timings);
+        Ok((control, reports, gathered))
+    }
+}
+
+/// True when something was answered or received since.
+fn has_progressed(before: &Counts, now: &Counts) -> bool {
+    [
+        Count::Connected,
+        Count::ConnectFailed,
+        Count::Subscribed,
+        Count::Unsubscribed,
+        Count::Acknowledged,
+        Count::Received,
+        Count::Closed,
+    ]
+    .into_iter()
+    .any(|count| before.get(count) != now.get(count))
+}
+
+fn step_name(step: &Step) -> &'static str {
+    match step {
+        Step::Connect { .. } => "connect",
+        Step::Subscribe { .. } => "subscribe",
+        Step::Unsubscribe { .. } => "unsubscribe",
+        Step::Load(_) => "load",
+        Step::Drain { .. } => "drain",
+        Step::Disconnect { .. } => "disconnect",
+        Step::Abort { .. } => "abort",
+        Step::Hold { .. } => "hold",
+    }
+}

@@ -1,0 +1,97 @@
+//! Publishers and subscribers in the three plain shapes: many to one, one to many, one to one.
+
+use clap::Args;
+
+use super::{filter_of, publishers, standard, subscribers, topic_of, Scenario};
+use crate::cli::{Common, Traffic};
+use crate::plan::{Plan, Template};
+
+/// Many publishers on topics of their own, few subscribers that get everything.
+#[derive(Args, Debug)]
+pub struct FanIn {
+    /// Publishers
+    #[arg(long, default_value_t = 10)]
+    clients: u32,
+    /// Subscribers; each gets every message
+    #[arg(long, default_value_t = 1)]
+    subscribers: u32,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    traffic: Traffic,
+}
+
+impl Scenario for FanIn {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let (common, traffic) = (&self.common, &self.traffic);
+        let topic = topic_of(traffic, "fan-in/{r}/{i}");
+        let to = subscribers(common, traffic, self.subscribers, filter_of(&topic));
+        let from = publishers(common, traffic, self.clients, "fan-in/{r}/{i}");
+        standard("fan-in", common, traffic, [to, from])
+    }
+}
+
+/// Few publishers, many subscribers that each get everything.
+#[derive(Args, Debug)]
+pub struct FanOut {
+    /// Subscribers
+    #[arg(long, default_value_t = 100)]
+    clients: u32,
+    /// Publishers, all on one topic
+    #[arg(long, default_value_t = 1)]
+    publishers: u32,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    traffic: Traffic,
+}
+
+impl Scenario for FanOut {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let (common, traffic) = (&self.common, &self.traffic);
+        let topic = topic_of(traffic, "fan-out/{r}");
+        let to = subscribers(common, traffic, self.clients, filter_of(&topic));
+        let from = publishers(common, traffic, self.publishers, "fan-out/{r}");
+        standard("fan-out", common, traffic, [to, from])
+    }
+}
+
+/// Publishers with one subscriber each.
+#[derive(Args, Debug)]
+pub struct Pairs {
+    /// Pairs
+    #[arg(long, default_value_t = 100)]
+    clients: u32,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    traffic: Traffic,
+}
+
+impl Scenario for Pairs {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let (common, traffic) = (&self.common, &self.traffic);
+        let topic = topic_of(traffic, "pairs/{r}/{i}");
+        // The number stays: a subscriber's is its publisher's.
+        let levels = topic
+            .0
+            .split('/')
+            .map(|level| if level.contains("{t}") { "+" } else { level });
+        let filter = Template(levels.collect::<Vec<_>>().join("/"));
+        let to = subscribers(common, traffic, self.clients, filter);
+        let from = publishers(common, traffic, self.clients, "pairs/{r}/{i}");
+        standard("pairs", common, traffic, [to, from])
+    }
+}

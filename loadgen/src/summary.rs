@@ -1,0 +1,190 @@
+//! Puts a run's figures into its result.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::prelude::{Engine as _, BASE64_STANDARD};
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use hdrhistogram::Histogram;
+
+use crate::engine::Report;
+use crate::meter::{Count, Counts, Timing};
+use crate::plan::Plan;
+use crate::results::{BrokerProcess, Generator, Latency, RunResult, Totals, SCHEMA_VERSION};
+use crate::run::{Gathered, Options, Watched};
+use crate::{system, verify};
+
+/// A worker busier than this cannot be trusted to keep its schedule.
+const BUSY_MAX: f64 = 0.9;
+/// Schedule lag above which the generator is late.
+const LAG_P99_MAX: Duration = Duration::from_millis(1);
+/// Ticks of /proc per second.
+const TICKS_PER_S: f64 = 100.0;
+
+pub(crate) fn result(
+    plan: &Plan,
+    options: &Options,
+    reports: &[Report],
+    mut gathered: Gathered,
+    started_unix_ms: u64,
+) -> RunResult {
+    let mut counts = Counts::default();
+    let mut errors: BTreeMap<String, u64> = BTreeMap::new();
+    for report in reports {
+        counts.merge(&report.meter.counts);
+        for (sentence, count) in &report.meter.errors {
+            *errors.entry(sentence.clone()).or_default() += count;
+        }
+    }
+    if let Some(sentence) = gathered.stopped.take() {
+        *errors.entry(sentence).or_default() += 1;
+    }
+    let mut latencies = BTreeMap::new();
+    for timing in Timing::ALL {
+        let histogram = gathered.timings.of(timing);
+        if timing != Timing::ScheduleLag && !histogram.is_empty() {
+            latencies.insert(timing.name().to_string(), latency(histogram));
+        }
+    }
+    let targets: Vec<String> = plan
+        .connection
+        .targets
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    RunResult {
+        schema_version: SCHEMA_VERSION,
+        mqload_version: env!("CARGO_PKG_VERSION").to_string(),
+        scenario: plan.scenario.clone(),
+        label: options.label.clone().unwrap_or_else(|| targets.join(",")),
+        targets,
+        command: options.command.clone(),
+        seed: plan.seed,
+        kernel: system::kernel(),
+        cpu_model: system::cpu_model(),
+        cores: system::cores().len(),
+        threads: options.threads,
+        started_unix_ms,
+        duration_s: gathered.load_s,
+        clients: u64::from(plan.clients()),
+        totals: totals(&counts, &gathered),
+        latencies,
+        truth: verify::truth(plan, reports),
+        generator: generator(reports, &counts, &mut gathered),
+        broker: gathered.broker.map(broker),
+        errors,
+        assertions: Vec::new(),
+        series: gathered.seconds,
+        notes: notes(&counts),
+    }
+}
+
+fn totals(counts: &Counts, gathered: &Gathered) -> Totals {
+    let per_s = |count: Count| {
+        let (before, after) = &gathered.load_counts;
+        (after.get(count) - before.get(count)) as f64 / gathered.load_s.max(1e-9)
+    };
+    Totals {
+        connected: counts.get(Count::Connected),
+        connect_failed: counts.get(Count::ConnectFailed),
+        disconnected: counts.get(Count::Disconnected),
+        published: counts.get(Count::Published),
+        published_per_s: per_s(Count::Published),
+        acknowledged: counts.get(Count::Acknowledged),
+        received: counts.get(Count::Received),
+        received_per_s: per_s(Count::Received),
+        bytes_sent: counts.get(Count::BytesSent),
+        bytes_received: counts.get(Count::BytesReceived),
+    }
+}
+
+fn latency(histogram: &Histogram<u64>) -> Latency {
+    let us = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    let mut curve = Vec::new();
+    for value in histogram.iter_quantiles(4) {
+        let point = (
+            value.quantile_iterated_to() * 100.0,
+            value.value_iterated_to() as f64 / 1e3,
+        );
+        curve.push(point);
+    }
+    let mut bytes = Vec::new();
+    let encoded = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
+    Latency {
+        count: histogram.len(),
+        min_us: histogram.min() as f64 / 1e3,
+        mean_us: histogram.mean() / 1e3,
+        p50_us: us(0.5),
+        p90_us: us(0.9),
+        p99_us: us(0.99),
+        p999_us: us(0.999),
+        p9999_us: us(0.9999),
+        max_us: histogram.max() as f64 / 1e3,
+        curve,
+        histogram: encoded.map_or_else(|_| String::new(), |_| BASE64_STANDARD.encode(&bytes)),
+    }
+}
+
+/// Was it the generator that could not do more?
+fn generator(reports: &[Report], counts: &Counts, gathered: &mut Gathered) -> Generator {
+    let busy = |report: &Report| report.load_cpu_ns as f64 / report.load_wall_ns.max(1) as f64;
+    let worker_cpu: Vec<f64> = reports.iter().map(busy).collect();
+    let lag = gathered.timings.of(Timing::ScheduleLag);
+    let lag_p99_ns = lag.value_at_quantile(0.99);
+    let mut reasons = Vec::new();
+    for (worker, share) in worker_cpu
+        .iter()
+        .enumerate()
+        .filter(|(_, share)| **share > BUSY_MAX)
+    {
+        reasons.push(format!(
+            "worker {worker} was busy {:.0} % of the time: give more with --threads",
+            share * 100.0
+        ));
+    }
+    if !lag.is_empty() && u128::from(lag_p99_ns) > LAG_P99_MAX.as_nanos() {
+        reasons.push(format!(
+            "1 % of the messages were handled {:.1} ms or more after their time: the generator was late",
+            lag_p99_ns as f64 / 1e6
+        ));
+    }
+    Generator {
+        is_bottleneck: !reasons.is_empty(),
+        reasons,
+        worker_cpu,
+        schedule_lag_p99_us: lag_p99_ns as f64 / 1e3,
+        send_queue_bytes_max: counts.get(Count::SendQueueMax),
+    }
+}
+
+fn broker(watched: Watched) -> BrokerProcess {
+    BrokerProcess {
+        pid: watched.pid,
+        cpu_s: watched
+            .last
+            .cpu_ticks
+            .saturating_sub(watched.first.cpu_ticks) as f64
+            / TICKS_PER_S,
+        rss_kb_start: watched.first.rss_kb,
+        rss_kb_end: watched.last.rss_kb,
+        rss_kb_max: watched.rss_kb_max,
+        sockets: watched.last.sockets,
+    }
+}
+
+fn notes(counts: &Counts) -> Vec<String> {
+    let mut notes = Vec::new();
+    let held_back = counts.get(Count::HeldBack);
+    if held_back > 0 {
+        notes.push(format!(
+            "{held_back} messages waited for room in a connection or for acknowledgements; their latency counts from the intended time"
+        ));
+    }
+    let not_sent = counts.get(Count::NotSent);
+    if not_sent > 0 {
+        notes.push(format!(
+            "{not_sent} messages of the schedule could not be sent"
+        ));
+    }
+    notes
+}
