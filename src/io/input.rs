@@ -66,7 +66,16 @@ impl<S: Driven> Driver<S> {
                 match listener::accept(&self.listeners[index]) {
                     Ok(Some((descriptor, address))) => {
                         accepted += 1;
-                        self.open(descriptor, address, now);
+                        if self.mesh.wakes().count_opened() {
+                            self.open(descriptor, address, now);
+                        } else {
+                            self.accept_errors.log(now, |suppressed| {
+                                tracing::warn!(
+                                    suppressed,
+                                    "connection of {address} refused: connections-max is reached"
+                                );
+                            });
+                        }
                     }
                     Ok(None) => {
                         self.acceptable[index] = false;
@@ -97,7 +106,10 @@ impl<S: Driven> Driver<S> {
         address: SocketAddr,
         now: Time,
     ) -> Option<ConnectionId> {
-        let id = self.shard.handle_opened(address, now)?;
+        let Some(id) = self.shard.handle_opened(address, now) else {
+            self.mesh.wakes().count_closed();
+            return None;
+        };
         self.poller.watch_readable(descriptor.as_fd(), id);
         self.sockets.insert(Socket::new(descriptor, id, address));
         Some(id)
@@ -221,6 +233,7 @@ impl<S: Driven> Driver<S> {
         let Some(socket) = self.sockets.remove(id) else {
             return;
         };
+        self.mesh.wakes().count_closed();
         self.poller.forget(id, socket.blocked);
         let cause = if socket.ending == Ending::Open {
             cause

@@ -49,7 +49,8 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     probe_io_uring()?;
     let listeners = open_listeners(&startup.listeners)?;
     describe_shards(startup);
-    let wakes = Arc::new(Wakes::new(startup.shards)?);
+    let wakes = Wakes::new(startup.shards)?.with_connections_max(startup.limits.connections_max);
+    let wakes = Arc::new(wakes);
     signals::watch(Arc::clone(&wakes), startup.shutdown_timeout)?;
     let seeds = ahash::RandomState::new();
     let config = Arc::new(ShardConfig {
@@ -140,14 +141,14 @@ fn describe_shards(startup: &Startup) {
     let cores = startup.cores.iter().take(usize::from(shards));
     let cores: Vec<String> = cores.map(ToString::to_string).collect();
     if !cores.is_empty() {
-        tracing::info!("{shards} shard(s), pinned to core(s) {}", cores.join(", "));
+        tracing::info!("shards: {shards}, pinned to cores {}", cores.join(", "));
     } else if usize::from(shards) > available {
         tracing::warn!(
-            "{shards} shards on {available} core(s): more shards than cores is meant for tests, they \
-             are not pinned"
+            "shards: {shards} on {available} cores, not pinned: more shards than cores is meant for \
+             tests"
         );
     } else {
-        tracing::info!("{shards} shard(s) on {available} core(s), not pinned");
+        tracing::info!("shards: {shards} on {available} cores, not pinned");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Parked shards: how one is woken, and how all are told to stop.
+//! What the shards share: how a parked one is woken, how all are told to stop, and how many
+//! connections there are.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
@@ -23,9 +24,34 @@ pub(super) struct Wakes {
     sleepers: Vec<CachePadded<Sleeper>>,
     stopping: AtomicBool,
     stopped: AtomicUsize,
+    /// Connections of all shards: a limit of the whole broker is counted in one place. Touched when
+    /// a connection opens or closes, never for a message.
+    connections: CachePadded<AtomicUsize>,
+    connections_max: usize,
 }
 
 impl Wakes {
+    /// Refuses connections beyond `max`.
+    pub(super) fn with_connections_max(self, max: u32) -> Self {
+        Self {
+            connections_max: max as usize,
+            ..self
+        }
+    }
+
+    /// Counts a connection that opens; false when there are as many as there may be.
+    pub(super) fn count_opened(&self) -> bool {
+        let is_open = self.connections.fetch_add(1, Ordering::Relaxed) < self.connections_max;
+        if !is_open {
+            self.count_closed();
+        }
+        is_open
+    }
+
+    pub(super) fn count_closed(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
     pub(super) fn new(shards: u16) -> Result<Self, Errno> {
         let sleeper = || {
             let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -40,6 +66,8 @@ impl Wakes {
                 .collect::<Result<_, Errno>>()?,
             stopping: AtomicBool::new(false),
             stopped: AtomicUsize::new(0),
+            connections: CachePadded::new(AtomicUsize::new(0)),
+            connections_max: usize::MAX,
         })
     }
 

@@ -144,8 +144,8 @@ impl Shard {
     /// A socket was accepted or handed over. `None`: the connection limit is reached, drop it.
     pub fn handle_opened(&mut self, address: SocketAddr, now: Time) -> Option<ConnectionId> {
         let limits = &self.config.limits;
-        let max = share_of(limits.connections_max, u32::from(self.config.shards));
-        if self.connections.len() >= max as usize || self.shutdown.is_some() {
+        let max = limits.connections_max as usize;
+        if self.connections.len() >= max || self.shutdown.is_some() {
             self.stats.connections_refused += 1;
             self.notice(None, Some(address), now, || {
                 "connection refused: connections-max is reached".into()
@@ -250,12 +250,6 @@ impl Shard {
     /// Next block for a peer. Call only while the ring has room: a polled block is gone from here.
     pub fn poll_block(&mut self, to: ShardId, lane: Lane) -> Option<Block> {
         self.peers.poll(to, lane)
-    }
-
-    /// True while blocks wait that [`Shard::poll_block`] would give.
-    #[must_use]
-    pub fn has_blocks(&self) -> bool {
-        !self.peers.is_drained()
     }
 
     /// When [`Shard::handle_timeout`] is due at the latest; a time that has passed means there is
