@@ -88,3 +88,27 @@ impl Default for Limits {
         }
     }
 }
+
+/// One read buffer per shard, in bytes; a packet's tail is kept by its connection.
+pub const READ_BUFFER: usize = 64 << 10;
+/// Bytes read in one turn. What they fan out to must fit the subscribers' outgoing bytes until the
+/// turn's end.
+pub const TURN_BYTES: usize = 256 << 10;
+
+/// A data block is closed at this size in bytes: large enough to carry hundreds of small
+/// publications, small enough to stay in a core's cache.
+pub const BLOCK_BYTES: usize = 32 << 10;
+/// Blocks in the data ring from one shard to another.
+pub const DATA_BLOCKS: usize = 64;
+/// Blocks and sockets in the control ring from one shard to another; one block per turn is usual.
+pub const CONTROL_ITEMS: usize = 256;
+/// Bytes waiting for one peer shard above which publishers are no longer read.
+pub const DATA_HIGH_WATER: usize = 4 << 20;
+/// Control messages waiting for one peer shard above which nobody is read.
+pub const CONTROL_HIGH_WATER: usize = 100_000;
+
+const _: () = assert!(READ_BUFFER <= TURN_BYTES, "a turn reads at least once");
+const _: () = assert!(
+    DATA_BLOCKS * BLOCK_BYTES <= DATA_HIGH_WATER,
+    "an outbox holds what a stalled ring has refused before publishers are stopped"
+);

@@ -39,6 +39,7 @@ fn start(checked: Checked) -> ExitCode {
     if !checked.pin || usize::from(shards) > cores.len() {
         cores.clear();
     }
+    tracing::info!("ringmq {}", env!("CARGO_PKG_VERSION"));
     let bound = checked.memory_bound(shards);
     tracing::info!("{}", bound.summary());
     tracing::debug!("{bound}");

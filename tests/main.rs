@@ -1,3 +1,8 @@
 //! All integration tests in one binary: one link, one start.
 
+mod cli;
+mod delivery;
+mod process;
+mod rumqtt;
+mod tidy;
 mod wire;

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
 use super::cli::did_you_mean;
-use super::options;
+use super::options::{self, Opt};
 use super::problem::{Place, Problem};
 use super::raw::{Given, Item, Typed};
 
@@ -45,8 +45,14 @@ pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) ->
             }
             ("duplicate key", None) => Problem::new(&source.place(&span), key, "given twice"),
             (message, _) => {
-                let text = format!("syntax: {message}");
-                Problem::new(&source.place(&span), source.key_of_line(line), text)
+                let place = source.place(&span);
+                match source.option_of_line(line) {
+                    Some(Opt { name, kind, .. }) => {
+                        let text = format!("syntax: {message}; allowed: {}", kind.allowed());
+                        Problem::new(&place, *name, text)
+                    }
+                    None => Problem::new(&place, "", format!("syntax: {message}")),
+                }
             }
         });
     }
@@ -83,11 +89,10 @@ impl Source<'_> {
         1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
 
-    /// What stands before `=`, if that is an option.
-    fn key_of_line(&self, line: usize) -> &str {
+    /// The option named before `=`.
+    fn option_of_line(&self, line: usize) -> Option<&'static Opt> {
         let text = self.text.lines().nth(line - 1).unwrap_or_default();
-        let key = text.split('=').next().unwrap_or_default().trim();
-        options::find(key).map_or("", |option| option.name)
+        options::find(text.split('=').next().unwrap_or_default().trim())
     }
 
     fn place(&self, span: &Range<usize>) -> Place {

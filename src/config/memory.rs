@@ -7,7 +7,9 @@
 
 use std::fmt;
 
-use crate::limits::Limits;
+use crate::limits::{
+    Limits, BLOCK_BYTES, CONTROL_HIGH_WATER, DATA_BLOCKS, DATA_HIGH_WATER, READ_BUFFER, TURN_BYTES,
+};
 
 /// The most memory a configuration permits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,11 @@ pub struct MemoryLine {
     pub why: &'static str,
 }
 
+/// Lines that count one thing of every client.
+const PER_CLIENT: [&str; 4] = ["connections", "bytes to send", "sessions", "queues"];
+const SUBSCRIPTIONS: &str = "subscriptions";
+const ALIASES: &str = "topic aliases";
+
 /// Longest UTF-8 string of MQTT (topic names, filters, client identifiers) [MQTT-5.0, 1.5.4].
 const STRING_BYTES_MAX: u128 = 65_535;
 /// Bookkeeping of one connection: its entry, timers, and the smallest buffers.
@@ -40,10 +47,8 @@ const SUBSCRIPTION_BYTES: u128 = 128;
 const LEVEL_BYTES: u128 = 64;
 /// A packet identifier on the list of received QoS 2 messages.
 const PACKET_ID_BYTES: u128 = 4;
-/// What a shard holds from the start: read buffer, ring memory, pools.
-const SHARD_BYTES: u128 = 16 << 20;
-/// Two lanes from each shard to each other: blocks in the ring and in the outbox before it.
-const PEER_BYTES: u128 = 8 << 20;
+/// What a shard holds from the start besides its read buffer: its rings and the stack of its thread.
+const SHARD_BYTES: u128 = 4 << 20;
 
 impl MemoryBound {
     pub(super) fn new(limits: &Limits, shards: u16) -> Self {
@@ -57,6 +62,7 @@ impl MemoryBound {
             u128::from(limits.topic_alias_maximum) + u128::from(limits.topic_alias_outgoing_max);
         let waiting =
             u128::from(limits.queue_messages_max) + u128::from(limits.outgoing_window_max);
+        let pairs = shard_count * shard_count.saturating_sub(1);
         let line = |what, count, bytes_each, why| MemoryLine {
             what,
             count,
@@ -77,7 +83,7 @@ impl MemoryBound {
                 "connections-max x outgoing-bytes-max, and one packet that goes beyond it",
             ),
             line(
-                "topic aliases",
+                ALIASES,
                 connections * aliases,
                 string + MESSAGE_BYTES,
                 "connections-max x (topic-alias-maximum + topic-alias-outgoing-max)",
@@ -98,7 +104,7 @@ impl MemoryBound {
                 "sessions-max x (queue-bytes-max, and bookkeeping for queue-messages-max)",
             ),
             line(
-                "subscriptions",
+                SUBSCRIPTIONS,
                 sessions * u128::from(limits.subscriptions_max) * shard_count,
                 string + SUBSCRIPTION_BYTES + levels,
                 "sessions-max x subscriptions-max, every filter on every shard",
@@ -113,26 +119,49 @@ impl MemoryBound {
             line(
                 "shards",
                 shard_count,
-                SHARD_BYTES,
-                "shards: read buffer, ring memory, pools",
+                SHARD_BYTES + READ_BUFFER as u128,
+                "shards: read buffer, rings, stack",
             ),
             line(
-                "between shards",
-                shard_count * shard_count.saturating_sub(1),
-                PEER_BYTES,
-                "shards: a ring and an outbox from each to each other",
+                "publications between shards",
+                pairs,
+                (DATA_BLOCKS * BLOCK_BYTES + DATA_HIGH_WATER) as u128
+                    + (DATA_BLOCKS as u128 + 1) * (TURN_BYTES as u128 + packet),
+                "each shard to each other: a ring and an outbox, and what one turn goes beyond them",
+            ),
+            line(
+                "subscriptions between shards",
+                pairs * 2 * CONTROL_HIGH_WATER as u128,
+                string + SUBSCRIPTION_BYTES,
+                "each shard to each other: as many changes in the ring as in the outbox",
             ),
         ];
         Self { shards, lines }
     }
 
-    /// The sum in one line.
+    /// One readable line: what all clients share, and what one client doing its worst can hold. The
+    /// whole sum, clients times subscriptions of the longest filters, is in the table.
     #[must_use]
     pub fn summary(&self) -> String {
+        let per_client = |line: &&MemoryLine| PER_CLIENT.contains(&line.what);
+        let shared = self
+            .lines
+            .iter()
+            .filter(|line| !PER_CLIENT.contains(&line.what));
+        let shared = shared.filter(|line| line.what != SUBSCRIPTIONS && line.what != ALIASES);
+        let shared: u128 = shared.map(MemoryLine::bytes).sum();
+        let client: u128 = self
+            .lines
+            .iter()
+            .filter(per_client)
+            .map(|line| line.bytes_each)
+            .sum();
         format!(
-            "memory when every limit is reached at once, {} shard(s): {}",
+            "memory: at most {} for {} shard(s), their rings and retained messages, and at most {} \
+             for each client's buffers, session and queue; details: --check-config",
+            human(shared),
             self.shards,
-            human(self.total())
+            human(client),
         )
     }
 
@@ -152,10 +181,15 @@ impl MemoryLine {
 
 impl fmt::Display for MemoryBound {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "{}", self.summary())?;
+        writeln!(
+            out,
+            "memory when every limit is reached at once, {} shard(s): {}",
+            self.shards,
+            human(self.total())
+        )?;
         for line in &self.lines {
             let (what, bytes) = (line.what, human(line.bytes()));
-            writeln!(out, "  {what:<18} {bytes:>9}  {}", line.why)?;
+            writeln!(out, "  {what:<28} {bytes:>9}  {}", line.why)?;
         }
         Ok(())
     }

@@ -104,6 +104,8 @@ const U32: u64 = u32::MAX as u64;
 
 /// The largest MQTT packet: a fixed header of 5 bytes and 268,435,455 bytes after it.
 const PACKET_SIZE_LARGEST: u64 = 5 + 268_435_455;
+/// A match goes down the stack by one call per level: far within the 2 MiB of a shard's thread.
+const TOPIC_LEVELS_LARGEST: u64 = 1_000;
 /// More than any machine has; keeps sums far from the ends of their types.
 const MEMORY_LARGEST: u64 = 1 << 50;
 /// Session Expiry Interval that means "never" [MQTT-5.0, 3.1.2.11.2].
@@ -398,11 +400,11 @@ pub(super) static OPTIONS: [Opt; 26] = [
     ),
     opt(
         (LIMITS, "topic-levels-max"),
-        count(1, U16),
+        count(1, TOPIC_LEVELS_LARGEST),
         number!(limits.topic_levels_max),
         (
             "Levels of a topic name or topic filter",
-            "Deeper topics are refused: each level is a step of every match.",
+            "Deeper topics are refused. Each level is a step of every match.",
         ),
     ),
     opt(

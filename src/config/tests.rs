@@ -1,1 +1,572 @@
+//! Tables of good and bad configurations.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::check::check;
+use super::kind::{Kind, Value};
+use super::options::{Opt, OPTIONS};
+use super::raw::Typed;
+use super::*;
+
+/// What `load` makes of these words, without a file.
+fn line(words: &[&str]) -> Result<Command, String> {
+    let args = std::iter::once("ringmq").chain(words.iter().copied());
+    load(args.map(OsString::from)).map_err(|problems| problems.to_string())
+}
+
+fn run(words: &[&str]) -> Checked {
+    match line(words) {
+        Ok(Command::Run(checked)) => checked,
+        other => panic!("{words:?}: {other:?}"),
+    }
+}
+
+/// What a file of this text makes, or its problem lines.
+fn file(text: &str) -> Result<Checked, Vec<String>> {
+    let name: Arc<str> = "f".into();
+    let mut problems = Vec::new();
+    let given = file::parse(&name, text, &mut problems);
+    let outcome = check(&given, &mut problems);
+    if problems.is_empty() {
+        return Ok(outcome.checked);
+    }
+    let problems = Problems::new(problems);
+    Err(problems.iter().map(ToString::to_string).collect())
+}
+
+fn root(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// A file in the temporary directory, removed when dropped.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str, content: impl AsRef<[u8]>) -> Self {
+        let path = std::env::temp_dir().join(format!("ringmq-{}-{name}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn bad_files_name_line_key_fault_and_remedy() {
+    let cases: &[(&str, &[&str])] = &[
+        ("shards = 0", &["f:1: shards: 0 is too small; allowed: 1 to 128, or \"auto\""]),
+        ("shards = 129", &["f:1: shards: 129 is too large; allowed: 1 to 128, or \"auto\""]),
+        ("shards = -1", &["f:1: shards: -1 is too small; allowed: 1 to 128, or \"auto\""]),
+        ("shards = \"two\"", &["f:1: shards: \"two\" is not a whole number; allowed: 1 to 128, or \"auto\""]),
+        // A quoted number is another type: the file has one way to say it.
+        ("shards = \"2\"", &["f:1: shards: \"2\" is not a whole number; allowed: 1 to 128, or \"auto\""]),
+        ("shards = [2]", &["f:1: shards: a list is not a whole number; allowed: 1 to 128, or \"auto\""]),
+        ("shards = 0x10", &["f:1: shards: 0x10 is not a whole number; allowed: 1 to 128, or \"auto\""]),
+        (
+            "receive-maximum = 99999999999999999999999999999999999999999999",
+            &["f:1: receive-maximum: 99999999999999999999999999999999999999999999 is too large; allowed: 1 to 65535"],
+        ),
+        (
+            "\n\nqueue-bytes-max = \"lots\"",
+            &["f:3: queue-bytes-max: \"lots\" is not a number of bytes; allowed: 256 to 1125899906842624 bytes; KiB, MiB and GiB are understood"],
+        ),
+        (
+            "packet-size-max = \"1GiB\"",
+            &["f:1: packet-size-max: \"1GiB\" is too large; allowed: 256 to 268435460 bytes; KiB, MiB and GiB are understood"],
+        ),
+        (
+            "connect-timeout = 1.5",
+            &["f:1: connect-timeout: 1.5 is not a span of time; allowed: 1 to 65535 seconds; s, m, h and d are understood"],
+        ),
+        (
+            "connect-timeout = \"500ms\"",
+            &["f:1: connect-timeout: \"500ms\" is not a span of time; allowed: 1 to 65535 seconds; s, m, h and d are understood"],
+        ),
+        ("queue-qos0 = \"yes\"", &["f:1: queue-qos0: \"yes\" is not true or false; allowed: true or false"]),
+        (
+            "log-level = \"loud\"",
+            &["f:1: log-level: \"loud\" is not one of the words; allowed: \"error\", \"warn\", \"info\", \"debug\", \"trace\""],
+        ),
+        (
+            "pin-shards = true",
+            &["f:1: pin-shards: true is not one of the words; allowed: \"auto\", \"off\""],
+        ),
+        ("colour = 1", &["f:1: colour: no such option (ringmq --help names them all)"]),
+        (
+            "queue_messages_max = 1",
+            &["f:1: queue_messages_max: no such option (did you mean queue-messages-max?)"],
+        ),
+        (
+            "[limits]\nqueue-messages-max = 1",
+            &["f:1: limits: no such section: the file has none, every option is `name = value`"],
+        ),
+        (
+            "limits.shards = 1",
+            &["f:1: limits: no such section: the file has none, every option is `name = value`"],
+        ),
+        (
+            "shards.max = 1",
+            &["f:1: shards: a section is not a whole number; allowed: 1 to 128, or \"auto\""],
+        ),
+        (
+            "shards = 1\n# between\nshards = 2",
+            &["f:3: shards: given twice, first in line 1; give it once"],
+        ),
+        // One line is one problem, and what a broken line would have meant is not judged.
+        (
+            "shards = 1 2\nreceive-maximum = 0",
+            &[
+                "f:1: shards: syntax: string values must be quoted, expected literal string; allowed: 1 to 128, or \"auto\"",
+                "f:2: receive-maximum: 0 is too small; allowed: 1 to 65535",
+            ],
+        ),
+        ("= 1", &["f:1: syntax: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`"]),
+        (
+            "listen = []",
+            &["f:1: listen: the list is empty; allowed: IP addresses with a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\""],
+        ),
+        (
+            "listen = [\n  \"127.0.0.1:1\",\n  \"127.0.0.1\",\n  7,\n  \"127.0.0.1:1\",\n]",
+            &[
+                "f:3: listen: \"127.0.0.1\" has no port (did you mean \"127.0.0.1:1883\"?); allowed: IP addresses with a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\"",
+                "f:4: listen: 7 is not an IP address with a port; allowed: IP addresses with a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\"",
+                "f:5: listen: 127.0.0.1:1 is given twice; give it once",
+            ],
+        ),
+        (
+            "listen = \"localhost:1883\"",
+            &["f:1: listen: \"localhost:1883\" is not an IP address with a port (names are not looked up); allowed: IP addresses with a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\""],
+        ),
+        (
+            "listen = [\n\"127.0.0.1:1883\",\n\"[::]:1883\"]",
+            &["f:3: listen: [::]:1883 can be reached from other machines and clients cannot be made to authenticate yet: listen on a loopback address (127.0.0.1 or [::1]), or set allow-anonymous = true (--allow-anonymous) to let anybody in"],
+        ),
+        (
+            "packet-size-max = \"2MiB\"",
+            &[
+                "f:1: packet-size-max: queue-bytes-max (\"1MiB\" by default) is less than packet-size-max (\"2MiB\"): raise queue-bytes-max or lower packet-size-max",
+                "f:1: packet-size-max: outgoing-bytes-max (\"1MiB\" by default) is less than packet-size-max (\"2MiB\"): raise outgoing-bytes-max or lower packet-size-max",
+            ],
+        ),
+        (
+            "retained-bytes-max = 1000",
+            &["f:1: retained-bytes-max: retained-bytes-max (1000) is less than packet-size-max (\"1MiB\" by default): raise retained-bytes-max or lower packet-size-max"],
+        ),
+        // A relation with a wrong value is not judged.
+        (
+            "packet-size-max = \"2MiB\"\nqueue-bytes-max = 1\noutgoing-bytes-max = \"2MiB\"",
+            &["f:2: queue-bytes-max: 1 is too small; allowed: 256 to 1125899906842624 bytes; KiB, MiB and GiB are understood"],
+        ),
+        (
+            "listen = \"0.0.0.0:1\"\nallow-anonymous = 1",
+            &["f:2: allow-anonymous: 1 is not true or false; allowed: true or false"],
+        ),
+    ];
+    for (text, expected) in cases {
+        let found = file(text).expect_err(text);
+        assert_eq!(found, *expected, "file:\n{text}");
+    }
+}
+
+#[test]
+fn good_files_are_understood() {
+    let checked = file(
+        "listen = [\"0.0.0.0:1883\", \"[::1]:1884\"]\nallow-anonymous = true\nshards = 4\n\
+         pin-shards = \"off\"\nkeep-alive-max = \"10m\"\nsession-expiry-max = \"none\"\n\
+         connect-timeout = 3\nqueue-bytes-max = \"8 MiB\"\nqueue-messages-max = 1_000_000\n\
+         retained-bytes-max = 0\nqueue-policy = \"disconnect\"\n",
+    )
+    .unwrap();
+    let listeners = ["0.0.0.0:1883", "[::1]:1884"].map(|text| text.parse().unwrap());
+    let expected = Checked {
+        listeners: listeners.to_vec(),
+        allow_anonymous: true,
+        shards: Some(4),
+        pin: false,
+        limits: Limits {
+            keep_alive_max_s: Some(600),
+            session_expiry_max_s: u32::MAX,
+            connect_timeout_s: 3,
+            queue_bytes_max: 8 << 20,
+            queue_messages_max: 1_000_000,
+            retained_bytes_max: 0,
+            queue_policy: crate::limits::QueuePolicy::Disconnect,
+            ..Limits::default()
+        },
+        ..Checked::default()
+    };
+    assert_eq!(checked, expected);
+    assert_eq!(file(""), Ok(Checked::default()));
+    // Loopback in the clothes of IPv6 is loopback.
+    assert!(file("listen = \"[::ffff:127.0.0.1]:1883\"").is_ok());
+    assert!(file("listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]").is_ok());
+    // One address of the machine is as open as all of them.
+    for open in ["192.0.2.1:1883", "[2001:db8::1]:1883", "0.0.0.0:1883"] {
+        assert!(file(&format!("listen = \"{open}\"")).is_err(), "{open}");
+    }
+}
+
+#[test]
+fn bad_command_lines_name_every_fault() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--shards", "200"], &["--shards: \"200\" is too large; allowed: 1 to 128, or \"auto\""]),
+        (&["--shards", "-1"], &["--shards: \"-1\" is too small; allowed: 1 to 128, or \"auto\""]),
+        (&["--shards="], &["--shards: \"\" is not a whole number; allowed: 1 to 128, or \"auto\""]),
+        (&["--shards"], &["--shards: needs a value; allowed: 1 to 128, or \"auto\""]),
+        (&["--shards", "1", "--shards", "2"], &["--shards: given 2 times; give it once"]),
+        (&["--bogus", "5", "--shard=4"], &[
+            "--bogus: no such option (ringmq --help names them all)",
+            "--shard: no such option (did you mean --shards?)",
+        ]),
+        (&["stray", "-x", "-yz"], &[
+            "\"stray\" is no option; options start with -- (see --help)",
+            "\"-x\" is no option; options start with -- (see --help)",
+            "\"-y\" is no option; options start with -- (see --help)",
+        ]),
+        (&["--", "stray"], &["\"stray\" is no option; options start with -- (see --help)"]),
+        (&["--check-config=1"], &["--check-config: takes no value"]),
+        (&["--bogus", "--help"], &["--bogus: no such option (ringmq --help names them all)"]),
+        (&["--port", "65536"], &["--port: \"65536\" is too large; allowed: 0 to 65535"]),
+        (&["--config"], &["--config: needs a value"]),
+        (&["--config", "/nonexistent/f.toml", "--shards=0"], &[
+            "--shards: \"0\" is too small; allowed: 1 to 128, or \"auto\"",
+            "/nonexistent/f.toml: cannot be read: No such file or directory (os error 2)",
+        ]),
+        (&["--listen", "0.0.0.0:1883"], &[
+            "--listen: 0.0.0.0:1883 can be reached from other machines and clients cannot be made to authenticate yet: listen on a loopback address (127.0.0.1 or [::1]), or set allow-anonymous = true (--allow-anonymous) to let anybody in",
+        ]),
+        (&["--listen", "127.0.0.1:7", "--port", "7"], &["--listen: 127.0.0.1:7 is given twice; give it once"]),
+        (&["--allow-anonymous=maybe"], &["--allow-anonymous: \"maybe\" is not true or false; allowed: true or false"]),
+    ];
+    for (words, expected) in cases {
+        let found = line(words).expect_err(&words.join(" "));
+        assert_eq!(found.lines().collect::<Vec<_>>(), *expected, "{words:?}");
+    }
+}
+
+#[test]
+fn command_lines_are_understood() {
+    assert_eq!(run(&[]), Checked::default());
+    let addresses = |words: &[&str]| -> Vec<String> {
+        run(words)
+            .listeners
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    };
+    assert_eq!(addresses(&["-p", "1884"]), ["127.0.0.1:1884"]);
+    assert_eq!(
+        addresses(&["--listen", "[::1]:1", "--listen=127.0.0.1:2", "--port", "3"]),
+        ["[::1]:1", "127.0.0.1:2", "127.0.0.1:3"]
+    );
+    assert!(run(&["--allow-anonymous", "--listen", "0.0.0.0:1"]).allow_anonymous);
+    assert!(run(&["--allow-anonymous", "true"]).allow_anonymous);
+    assert!(!run(&["--allow-anonymous=false"]).allow_anonymous);
+    assert_eq!(run(&["--connect-timeout", "7"]).limits.connect_timeout_s, 7);
+    assert!(
+        matches!(line(&["--help"]), Ok(Command::Help(text)) if text.contains("--queue-policy"))
+    );
+    assert!(matches!(line(&["-V"]), Ok(Command::Version(text)) if text.starts_with("ringmq ")));
+}
+
+#[test]
+fn command_line_overrides_file() {
+    let given = Temporary::new("merge.toml", "shards = 2\nreceive-maximum = 5\n");
+    let both = run(&["--config", given.path(), "--shards", "auto"]);
+    assert_eq!((both.shards, both.limits.receive_maximum), (None, 5));
+
+    let Ok(Command::CheckOk(text)) = line(&["-c", given.path(), "--check-config", "--shards", "3"])
+    else {
+        panic!("a good configuration is refused");
+    };
+    assert!(text.starts_with("configuration ok\n"), "{text}");
+    assert!(
+        text.contains("\nshards = 3  # on the command line\n"),
+        "{text}"
+    );
+    let from_file = format!("\nreceive-maximum = 5  # in {}:2\n", given.path());
+    assert!(text.contains(&from_file), "{text}");
+    assert!(
+        text.contains("\nqueue-messages-max = 1000  # default\n"),
+        "{text}"
+    );
+    assert!(text.contains("3 shard(s)"), "{text}");
+
+    // What the command line overrides is still wrong in the file; both are said, in order.
+    let bad = Temporary::new("bad.toml", "\nshards = 0\n");
+    let problems = line(&["--config", bad.path(), "--shards", "2", "--log-level", "x"]);
+    let problems = problems.expect_err("line 2 is wrong");
+    let places: Vec<_> = problems
+        .lines()
+        .map(|line| line.split(": ").next().unwrap())
+        .collect();
+    assert_eq!(places, ["--log-level", &format!("{}:2", bad.path())]);
+}
+
+#[test]
+fn unreadable_files_are_refused() {
+    let binary = Temporary::new("binary.toml", b"shards = 1\n\xff\n");
+    let found = line(&["--config", binary.path()]).unwrap_err();
+    assert_eq!(
+        found,
+        format!("{}: line 2 is not UTF-8 text", binary.path())
+    );
+
+    let large = Temporary::new("large.toml", vec![b'\n'; (1 << 20) + 1]);
+    let found = line(&["--config", large.path()]).unwrap_err();
+    assert!(
+        found.ends_with("is larger than 1048576 bytes: not a configuration file"),
+        "{found}"
+    );
+}
+
+/// Two values of a kind, as different as can be: at least one is not the default.
+fn ends(kind: Kind) -> Vec<Value> {
+    match kind {
+        Kind::Number { min, max, word } | Kind::Seconds { min, max, word } => {
+            let word = word.map(|_| Value::Word);
+            [Value::Number(min), Value::Number(max)]
+                .into_iter()
+                .chain(word)
+                .collect()
+        }
+        Kind::Bytes { min, max } => vec![Value::Number(min), Value::Number(max)],
+        Kind::Boolean => vec![Value::Boolean(true), Value::Boolean(false)],
+        Kind::Choice(words) => words.iter().map(|word| Value::Choice(word)).collect(),
+        Kind::Addresses => {
+            let addresses = ["127.0.0.1:7", "[::1]:8"].map(|text| text.parse().unwrap());
+            vec![Value::Addresses(addresses.to_vec())]
+        }
+    }
+}
+
+/// Ranges fit their fields, and every value comes back from its text as it was.
+#[test]
+fn every_value_of_every_option_survives_set_get_and_text() {
+    for Opt {
+        name,
+        kind,
+        get,
+        set,
+        ..
+    } in &OPTIONS
+    {
+        for value in ends(*kind) {
+            let mut checked = Checked::default();
+            set(&mut checked, value.clone());
+            assert_eq!(get(&checked), value, "{name}");
+
+            let text = kind.write(&value);
+            let mut problems = Vec::new();
+            let given = file::parse(&"f".into(), &format!("{name} = {text}"), &mut problems);
+            assert_eq!(problems, [], "{name} = {text}");
+            assert_eq!(kind.read(&given[0].value), Ok(value), "{name} = {text}");
+        }
+    }
+}
+
+/// The first value of each option that is not its default.
+fn changed(option: &Opt) -> Value {
+    let default = (option.get)(&Checked::default());
+    ends(option.kind)
+        .into_iter()
+        .find(|value| *value != default)
+        .unwrap()
+}
+
+#[test]
+fn every_option_can_be_set_from_both_sides() {
+    for option in &OPTIONS {
+        let text = option.kind.write(&changed(option));
+        let value = |checked: &Checked| (option.get)(checked);
+        let mut problems = Vec::new();
+        let given = file::parse(
+            &"f".into(),
+            &format!("{} = {text}", option.name),
+            &mut problems,
+        );
+        let from_file = check(&given, &mut Vec::new()).checked;
+        assert_eq!(value(&from_file), changed(option), "{}", option.name);
+
+        let words = text.trim_matches(['[', ']']).split(", ");
+        let args = words.map(|word| format!("--{}={}", option.name, word.trim_matches('"')));
+        let args = std::iter::once("ringmq".to_owned())
+            .chain(args)
+            .map(OsString::from);
+        let cli::Parsed::Options(from_line) = cli::parse(args, &mut problems) else {
+            panic!("{}", option.name);
+        };
+        assert_eq!(problems, [], "{}", option.name);
+        let from_line = check(&from_line.given, &mut Vec::new()).checked;
+        assert_eq!(value(&from_line), changed(option), "{}", option.name);
+    }
+}
+
+/// A field added to `Limits` does not compile here until it is named, and fails until it can be set.
+#[test]
+fn every_limit_is_an_option() {
+    let mut checked = Checked::default();
+    for option in &OPTIONS {
+        (option.set)(&mut checked, changed(option));
+    }
+    let default = Limits::default();
+    macro_rules! all_differ {
+        ($($field:ident),+) => {
+            let Limits { $($field),+ } = checked.limits;
+            $(assert_ne!($field, default.$field, stringify!($field));)+
+        };
+    }
+    all_differ!(
+        packet_size_max,
+        connect_timeout_s,
+        keep_alive_max_s,
+        outgoing_window_max,
+        receive_maximum,
+        queue_messages_max,
+        queue_bytes_max,
+        queue_policy,
+        queue_qos0,
+        topic_levels_max,
+        topic_alias_maximum,
+        topic_alias_outgoing_max,
+        subscriptions_max,
+        client_id_bytes_max,
+        session_expiry_max_s,
+        connections_max,
+        sessions_max,
+        retained_messages_max,
+        retained_bytes_max,
+        outgoing_bytes_max
+    );
+}
+
+#[test]
+fn table_is_orderly() {
+    let names: BTreeSet<_> = OPTIONS.iter().map(|option| option.name).collect();
+    assert_eq!(names.len(), OPTIONS.len(), "a name is used twice");
+    let mut groups: Vec<_> = OPTIONS.iter().map(|option| option.group).collect();
+    groups.dedup();
+    let distinct: BTreeSet<_> = groups.iter().collect();
+    assert_eq!(distinct.len(), groups.len(), "a group is in two places");
+    for Opt {
+        name,
+        help,
+        reason,
+        kind,
+        get,
+        ..
+    } in &OPTIONS
+    {
+        assert!(!help.ends_with('.') && help.len() <= 70, "{name}: help");
+        assert!(reason.ends_with('.'), "{name}: reason");
+        let default = Typed::Word(kind.write(&get(&Checked::default())).replace('"', ""));
+        let list = matches!(kind, Kind::Addresses);
+        assert!(
+            list || kind.read(&default).is_ok(),
+            "{name}: the default is not allowed"
+        );
+    }
+}
+
+#[test]
+fn shipped_file_is_the_rendered_table() {
+    let shipped = std::fs::read_to_string(root("ringmq.toml")).unwrap();
+    assert!(
+        shipped == render::example(),
+        "ringmq.toml is out of date; run: cargo run -- --print-config-example > ringmq.toml"
+    );
+    assert!(shipped.lines().all(|line| line.len() <= 90));
+    // As it ships, and with every line turned on, it says the defaults.
+    assert_eq!(file(&shipped), Ok(Checked::default()));
+    let turned_on: String = shipped
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    assert_eq!(turned_on.matches("\nshards = ").count(), 1);
+    assert_eq!(file(&turned_on), Ok(Checked::default()));
+}
+
+#[test]
+fn memory_bound_grows_with_limits_and_shards() {
+    let checked = Checked::default();
+    let one = checked.memory_bound(1).total();
+    assert!(one < checked.memory_bound(2).total());
+    for option in &OPTIONS {
+        let Some(Value::Number(max)) = ends(option.kind)
+            .into_iter()
+            .rev()
+            .find(|v| *v != Value::Word)
+        else {
+            continue;
+        };
+        let counts = ["-max", "-maximum"]
+            .iter()
+            .any(|end| option.name.ends_with(end));
+        if !counts || ["session-expiry-max", "keep-alive-max"].contains(&option.name) {
+            continue;
+        }
+        let mut more = checked.clone();
+        (option.set)(&mut more, Value::Number(max));
+        let grows = more.memory_bound(1).total() > one;
+        let at_max = (option.get)(&checked) == Value::Number(max);
+        assert!(grows || at_max, "{} is not in the sum", option.name);
+    }
+    // Nothing overflows at the ends of all ranges.
+    let mut most = checked.clone();
+    for option in &OPTIONS {
+        if let Some(value) = ends(option.kind)
+            .into_iter()
+            .rev()
+            .find(|v| *v != Value::Word)
+        {
+            (option.set)(&mut most, value);
+        }
+    }
+    assert!(most.memory_bound(128).to_string().lines().count() > 5);
+}
+
+#[test]
+fn memory_bound_of_a_small_broker_by_hand() {
+    let mut checked = Checked::default();
+    checked.limits = Limits {
+        packet_size_max: 1_000,
+        connections_max: 10,
+        outgoing_bytes_max: 5_000,
+        ..checked.limits
+    };
+    let bound = checked.memory_bound(1);
+    let bytes = |what: &str| {
+        bound
+            .lines
+            .iter()
+            .find(|line| line.what == what)
+            .unwrap()
+            .bytes()
+    };
+    assert_eq!(bytes("connections"), 10 * (2_048 + 1_000));
+    assert_eq!(bytes("bytes to send"), 10 * (5_000 + 1_000));
+    assert_eq!(bytes("publications between shards"), 0);
+    assert_eq!(
+        bound.total(),
+        bound.lines.iter().map(MemoryLine::bytes).sum::<u128>()
+    );
+    let shown = bound.to_string();
+    assert!(
+        shown.contains("connections                   29.7 KiB  connections-max"),
+        "{shown}"
+    );
+}

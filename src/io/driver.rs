@@ -6,10 +6,9 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use glommio::io::BufferedFile;
 use rustix::io::Errno;
 use rustix::net::{
     recv, send, sendmsg, shutdown, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown,
@@ -21,14 +20,10 @@ use super::mesh::{ControlItem, Mesh, MovedSocket};
 use super::poller::{Event, Poller};
 use super::sockets::{Ending, Socket, Sockets};
 use crate::ids::{ConnectionId, ShardId};
+use crate::limits::{READ_BUFFER, TURN_BYTES};
 use crate::shard::{Action, CloseCause, Lane, Shard};
 use crate::time::{Span, Time};
 
-/// One buffer per shard; a packet's tail is kept by its connection.
-const READ_BUFFER: usize = 64 << 10;
-/// Bytes read in one turn. What they fan out to must fit the subscribers' outgoing bytes until the
-/// turn's end.
-const TURN_BYTES: usize = 256 << 10;
 /// Connections accepted in one turn.
 const TURN_ACCEPTS: usize = 64;
 /// Blocks taken of each peer and lane in one turn.
@@ -39,6 +34,8 @@ const SLICES: usize = 32;
 const ACCEPT_PAUSE: Span = Span::from_millis(100);
 /// Connections on their way to one peer above which no more are accepted.
 const MOVING_MAX: usize = 1_024;
+/// How soon a full ring is tried again.
+const RING_RETRY: Span = Span::from_millis(1);
 /// A pinned shard looks around this long before it parks: shorter than a wake-up costs twice.
 const SPIN: Span = Span(30_000);
 
@@ -60,7 +57,6 @@ pub(super) struct Driver {
     clock: Clock,
     pinned: bool,
     poller: Poller,
-    wake: BufferedFile,
     sockets: Sockets,
     /// Sockets that may have bytes, in turn.
     readable: VecDeque<ConnectionId>,
@@ -89,21 +85,17 @@ impl Driver {
             clock,
             pinned,
         } = setup;
-        let wake = mesh.wake_descriptor(id);
-        let mut poller = Poller::new(wake)?;
+        let mut poller = Poller::new()?;
+        poller.watch_wake(mesh.wake_descriptor(id));
         for (index, listener) in listeners.iter().enumerate() {
             poller.watch_acceptable(listener.as_fd(), index as u32);
         }
-        let own = wake.try_clone_to_owned()?;
-        // SAFETY: the descriptor was just duplicated for this file alone, which closes it.
-        let wake = unsafe { BufferedFile::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(own)) };
         Ok(Self {
             shard,
             id,
             clock,
             pinned,
             poller,
-            wake,
             sockets: Sockets::default(),
             readable: VecDeque::new(),
             held_back: Vec::new(),
@@ -120,8 +112,9 @@ impl Driver {
         })
     }
 
-    /// Runs until the broker stops.
-    pub(super) async fn run(mut self) {
+    /// Runs until the broker stops, without giving the executor control in between: it has nothing
+    /// else to run, and under load it now and then put a task that had yielded to sleep for ever.
+    pub(super) fn run(mut self) {
         loop {
             let now = self.clock.now();
             let busy = self.turn(now);
@@ -130,11 +123,10 @@ impl Driver {
             }
             if busy {
                 self.quiet_since = None;
-                glommio::yield_if_needed().await;
             } else if self.may_spin(now) {
                 std::hint::spin_loop();
             } else {
-                self.park(now).await;
+                self.park(now);
                 self.quiet_since = None;
             }
         }
@@ -174,11 +166,13 @@ impl Driver {
             ..
         } = self;
         let mut rearm = Vec::new();
+        let mut rewatch_wake = false;
         let count = poller.reap(|event, goes_on| match event {
-            Event::Readable(named) => {
+            Event::Readable(named, ended) => {
                 let Some(socket) = sockets.named(named) else {
                     return;
                 };
+                socket.ended |= ended;
                 if !goes_on {
                     rearm.push(socket.id);
                 }
@@ -199,8 +193,11 @@ impl Driver {
                     *flag = true;
                 }
             }
-            Event::Deadline => {}
+            Event::Woken => rewatch_wake |= !goes_on,
         });
+        if rewatch_wake {
+            self.poller.watch_wake(self.mesh.wake_descriptor(self.id));
+        }
         for id in rearm {
             if let Some(socket) = self.sockets.get_mut(id) {
                 self.poller.watch_readable(socket.descriptor.as_fd(), id);
@@ -258,6 +255,7 @@ impl Driver {
             id,
             address,
             listed: false,
+            ended: false,
             blocked: false,
             ending: Ending::Open,
         });
@@ -291,7 +289,8 @@ impl Driver {
                 Ok((0, _)) => self.gone(id, CloseCause::EndOfStream, now),
                 Ok((count, _)) => {
                     left = left.saturating_sub(count);
-                    if count == READ_BUFFER {
+                    if count == READ_BUFFER || socket.ended {
+                        // The end of the stream raises no further event: read on until it comes.
                         self.readable.push_back(id);
                     } else {
                         socket.listed = false; // drained: the next bytes raise a new event
@@ -332,11 +331,12 @@ impl Driver {
             .map(ShardId)
             .filter(|from| *from != own)
         {
+            let mut taken = false;
             for _ in 0..TURN_BLOCKS {
                 let Some(item) = self.mesh.take_control(from, self.id) else {
                     break;
                 };
-                busy = true;
+                taken = true;
                 match item {
                     ControlItem::Block(block) => {
                         self.shard.handle_block(from, Lane::Control, block, now);
@@ -348,8 +348,13 @@ impl Driver {
                 let Some(block) = self.mesh.take_data(from, self.id) else {
                     break;
                 };
-                busy = true;
+                taken = true;
                 self.shard.handle_block(from, Lane::Data, block, now);
+            }
+            if taken {
+                // It may have parked with more to send than the ring had room for.
+                self.mesh.wake(from);
+                busy = true;
             }
         }
         busy
@@ -515,39 +520,23 @@ impl Driver {
         self.pinned && now.since(since) < SPIN
     }
 
-    /// Sleeps until a completion, a peer or a deadline wakes the shard.
-    async fn park(&mut self, now: Time) {
-        let deadline = [self.shard.poll_timeout(), self.accept_after]
-            .into_iter()
-            .flatten()
-            .min();
-        if let Some(deadline) = deadline {
-            self.poller.wake_at(deadline, now);
-        }
+    /// Sleeps until a completion, a peer or a deadline wakes the shard. The executor sleeps with it:
+    /// it has nothing else to run.
+    fn park(&mut self, now: Time) {
+        let blocked = self.shard.has_blocks() || self.moving.iter().any(|queue| !queue.is_empty());
+        // A ring that has room again wakes nobody, so what waits for room is tried again soon.
+        let retry = blocked.then_some(now + RING_RETRY);
+        let deadline = [self.shard.poll_timeout(), self.accept_after, retry];
+        let deadline = deadline.into_iter().flatten().min();
         self.mesh.announce_park(self.id);
-        self.poller.signal_completions(true);
-        // Whatever came before the announcement is seen here; what comes later signals.
-        let has_work = self.poller.has_completions()
-            || self.mesh.has_items(self.id)
+        // Whatever was sent before the announcement is seen here; what comes later wakes.
+        let has_work = self.mesh.has_items(self.id)
             || (self.mesh.is_stopping() && !self.stopping)
             || (self.counted && self.mesh.all_stopped());
         if !has_work {
-            if let Err(error) = self.wake.read_at(0, 8).await {
-                tracing::error!("the wake-up of shard {} failed: {error}", self.id.0);
-            }
+            self.poller
+                .wait(deadline.map(|deadline| deadline.since(now)));
         }
-        self.poller.signal_completions(false);
         self.mesh.announce_awake(self.id);
-    }
-}
-
-impl std::fmt::Debug for Driver {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "Driver of shard {} (wake {})",
-            self.id.0,
-            self.wake.as_raw_fd()
-        )
     }
 }

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{
-    accept_with, bind, getpeername, listen, socket_with, sockopt, AddressFamily, SocketFlags,
-    SocketType,
+    accept_with, bind, getpeername, getsockname, listen, socket_with, sockopt, AddressFamily,
+    SocketFlags, SocketType,
 };
 
 /// Connections waiting to be accepted; the kernel lowers it to net.core.somaxconn.
@@ -29,6 +29,11 @@ pub(super) fn open(address: SocketAddr) -> Result<OwnedFd, Errno> {
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(socket)
+}
+
+/// The address a listener got, with the port the kernel chose for port 0.
+pub(super) fn local_address(listener: &OwnedFd) -> Option<SocketAddr> {
+    getsockname(listener).ok()?.try_into().ok()
 }
 
 /// Accepts one connection; `None` when none waits.

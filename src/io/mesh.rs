@@ -13,12 +13,8 @@ use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::Errno;
 
 use crate::ids::ShardId;
+use crate::limits::{CONTROL_ITEMS, DATA_BLOCKS};
 use crate::shard::{Block, Lane};
-
-/// Blocks in a data ring: with 32 KiB each, 2 MiB between two shards.
-const DATA_BLOCKS: usize = 64;
-/// Blocks and sockets in a control ring; one block per turn and peer is usual.
-const CONTROL_ITEMS: usize = 256;
 
 /// What crosses in the control ring.
 pub(super) enum ControlItem {
@@ -61,8 +57,7 @@ impl Mesh {
             data: ArrayQueue::new(DATA_BLOCKS),
         };
         let sleeper = || {
-            // Blocking: the executor's ring reads it and must wait inside the kernel.
-            let wake = eventfd(0, EventfdFlags::CLOEXEC)?;
+            let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
             Ok(CachePadded::new(Sleeper {
                 parked: AtomicBool::new(false),
                 wake,

@@ -1,17 +1,21 @@
 //! Which sockets are ready: one io_uring per shard beside the executor's own.
 //!
 //! Readable sockets are watched by one multishot poll each, edge by edge, so a busy connection costs
-//! no system call to watch. Writability is asked for only after a write would block. Completions
-//! signal the shard's eventfd, but only while it parks.
+//! no system call to watch. Writability is asked for only after a write would block. A shard with
+//! nothing to do sleeps in this ring: whatever can wake it is a completion here.
+//!
+//! Sleeping in the executor's ring until this one signals an eventfd was tried and dropped: under load
+//! (Linux 6.18) the executor's read of the eventfd now and then stayed pending with the counter
+//! raised, and the shard slept for ever.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use io_uring::types::{Fd, Timespec};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue, IoUring};
 
 use crate::ids::ConnectionId;
-use crate::time::{Span, Time};
+use crate::time::Span;
 
 /// Entries submitted at once; more are submitted in several calls.
 const SUBMISSIONS: u32 = 1_024;
@@ -25,6 +29,8 @@ mod libc_poll {
     pub(super) const IN: u32 = 0x001;
     pub(super) const OUT: u32 = 0x004;
     pub(super) const RDHUP: u32 = 0x2000;
+    /// End of stream, error, or both sides closed.
+    pub(super) const ENDED: u32 = RDHUP | 0x008 | 0x010;
     /// Only one of several waiters is woken.
     pub(super) const EXCLUSIVE: u32 = 1 << 28;
 }
@@ -32,11 +38,13 @@ mod libc_poll {
 /// What a completion is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    Readable(ConnectionId),
+    /// There are bytes, or (the flag) the other side has ended the stream.
+    Readable(ConnectionId, bool),
     Writable(ConnectionId),
     /// Index of the listener.
     Acceptable(u32),
-    Deadline,
+    /// A peer or a signal woke the shard.
+    Woken,
 }
 
 const KIND_SHIFT: u32 = 62;
@@ -44,7 +52,7 @@ const READ: u64 = 0;
 const WRITE: u64 = 1;
 const ACCEPT: u64 = 2;
 const OTHER: u64 = 3;
-const DEADLINE: u64 = OTHER << KIND_SHIFT | 1;
+const WAKE: u64 = OTHER << KIND_SHIFT | 1;
 const IGNORED: u64 = OTHER << KIND_SHIFT;
 const GENERATION_MASK: u32 = (1 << 30) - 1;
 
@@ -59,14 +67,10 @@ pub(super) fn same_generation(generation: u32, named: u32) -> bool {
 
 pub(super) struct Poller {
     ring: IoUring,
-    /// Deadline of the timeout in the ring.
-    armed: Option<Time>,
-    timespec: Box<Timespec>,
 }
 
 impl Poller {
-    /// `wake` is signalled by completions while the shard parks.
-    pub(super) fn new(wake: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let build = |coop: bool| {
             let mut builder = IoUring::builder();
             builder.setup_cqsize(COMPLETIONS);
@@ -76,15 +80,18 @@ impl Poller {
             }
             builder.build(SUBMISSIONS)
         };
-        let ring = build(true).or_else(|_| build(false))?;
-        ring.submitter().register_eventfd(wake.as_raw_fd())?;
-        let mut poller = Self {
-            ring,
-            armed: None,
-            timespec: Box::new(Timespec::new()),
-        };
-        poller.signal_completions(false);
-        Ok(poller)
+        Ok(Self {
+            ring: build(true).or_else(|_| build(false))?,
+        })
+    }
+
+    /// Watches the eventfd that peers write to wake this shard. It is never read: each write is an
+    /// edge.
+    pub(super) fn watch_wake(&mut self, wake: BorrowedFd<'_>) {
+        let entry = opcode::PollAdd::new(Fd(wake.as_raw_fd()), libc_poll::IN)
+            .multi(true)
+            .build();
+        self.push(entry.user_data(WAKE));
     }
 
     /// Watches a socket for bytes until [`Poller::forget`] or a completion without more to follow.
@@ -123,23 +130,18 @@ impl Poller {
         self.push(entry.user_data(IGNORED));
     }
 
-    /// Makes sure that a completion comes at `deadline` or before.
-    pub(super) fn wake_at(&mut self, deadline: Time, now: Time) {
-        if self.armed.is_some_and(|armed| armed <= deadline) {
-            return;
-        }
-        if self.armed.is_some() {
-            let entry = opcode::TimeoutRemove::new(DEADLINE).build();
-            self.push(entry.user_data(IGNORED));
-            self.submit();
-        }
-        let Span(wait) = deadline.since(now);
-        let (seconds, nanos) = (wait / 1_000_000_000, wait % 1_000_000_000);
-        *self.timespec = Timespec::new().sec(seconds).nsec(nanos as u32);
-        let entry = opcode::Timeout::new(&*self.timespec).build();
-        self.push(entry.user_data(DEADLINE));
-        self.submit(); // the kernel has copied the time when this returns
-        self.armed = Some(deadline);
+    /// Sleeps until there is a completion, at most for `timeout`.
+    pub(super) fn wait(&mut self, timeout: Option<Span>) {
+        let submitter = self.ring.submitter();
+        // Interruptions and timeouts are wake-ups like others.
+        let _ = match timeout {
+            None => submitter.submit_and_wait(1),
+            Some(Span(wait)) => {
+                let (seconds, nanos) = (wait / 1_000_000_000, wait % 1_000_000_000);
+                let time = Timespec::new().sec(seconds).nsec(nanos as u32);
+                submitter.submit_with_args(1, &SubmitArgs::new().timespec(&time))
+            }
+        };
     }
 
     /// Hands all requests to the kernel, and lets it post what it has held back.
@@ -160,19 +162,18 @@ impl Poller {
     /// Takes the completions there are. The flag tells whether the watch goes on by itself.
     pub(super) fn reap(&mut self, mut handle: impl FnMut(Event, bool)) -> usize {
         let mut count = 0;
-        let armed = &mut self.armed;
         for completion in self.ring.completion() {
             let data = completion.user_data();
             let goes_on = cqueue::more(completion.flags());
             // A removed poll completes too; its connection's generation tells it is stale.
             let event = match data >> KIND_SHIFT {
-                READ => Event::Readable(connection_of(data)),
+                READ => {
+                    let ended = completion.result() as u32 & libc_poll::ENDED != 0;
+                    Event::Readable(connection_of(data), ended)
+                }
                 WRITE => Event::Writable(connection_of(data)),
                 ACCEPT => Event::Acceptable(data as u32),
-                _ if data == DEADLINE => {
-                    *armed = None;
-                    Event::Deadline
-                }
+                _ if data == WAKE => Event::Woken,
                 _ => continue,
             };
             count += 1;
@@ -181,29 +182,9 @@ impl Poller {
         count
     }
 
-    /// True when completions wait to be reaped or posted.
-    pub(super) fn has_completions(&mut self) -> bool {
-        let held_back = {
-            let submission = self.ring.submission();
-            submission.taskrun() || submission.cq_overflow()
-        };
-        held_back || !self.ring.completion().is_empty()
-    }
-
-    /// Whether completions signal the eventfd.
-    pub(super) fn signal_completions(&mut self, enabled: bool) {
-        // The flag lives in the completion ring; both directions are one store.
-        if enabled {
-            self.ring.completion().enable_eventfd();
-        } else {
-            self.ring.completion().disable_eventfd();
-        }
-    }
-
     fn push(&mut self, entry: squeue::Entry) {
         loop {
-            // SAFETY: polls name a descriptor and no memory; the time of a timeout lives in
-            // `self.timespec` until it is submitted, before which nothing changes it.
+            // SAFETY: polls name a descriptor and no memory.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }

@@ -67,8 +67,11 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
             Errno::ADDRINUSE => StartError::PortInUse(*address),
             other => StartError::Listen(*address, other),
         })?;
+        let bound = listener::local_address(&listener).unwrap_or(*address);
+        tracing::info!("listening on {bound}");
         listeners.push(listener);
     }
+    tracing::info!("{}", describe_shards(startup));
     let mesh = Arc::new(Mesh::new(startup.shards)?);
     signals::watch(Arc::clone(&mesh), startup.shutdown_timeout)?;
     let seeds = ahash::RandomState::new();
@@ -108,7 +111,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
                 };
                 match Driver::new(setup) {
                     Ok(driver) => {
-                        driver.run().await;
+                        driver.run();
                         Ok(())
                     }
                     Err(error) => Err(ring_error(&error)),
@@ -125,6 +128,24 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// The start-up line about shards.
+fn describe_shards(startup: &Startup) -> String {
+    let shards = startup.shards;
+    let available = super::available_cores().len();
+    if !startup.cores.is_empty() {
+        let cores: Vec<String> = startup.cores.iter().map(ToString::to_string).collect();
+        let used = &cores[..cores.len().min(usize::from(shards))];
+        return format!("{shards} shard(s), pinned to core(s) {}", used.join(", "));
+    }
+    if usize::from(shards) > available {
+        return format!(
+            "{shards} shards on {available} core(s): more shards than cores is meant for tests, they \
+             are not pinned"
+        );
+    }
+    format!("{shards} shard(s), not pinned")
 }
 
 /// Tries a ring before anything else starts, so that its absence is said in one sentence.

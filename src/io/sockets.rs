@@ -23,6 +23,8 @@ pub(super) struct Socket {
     pub(super) address: SocketAddr,
     /// May have bytes: in the list of sockets to read.
     pub(super) listed: bool,
+    /// The other side has ended the stream or the socket has failed; bytes may be left before that.
+    pub(super) ended: bool,
     /// The last write found no room; a poll for room is in the ring.
     pub(super) blocked: bool,
     pub(super) ending: Ending,

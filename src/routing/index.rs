@@ -1,21 +1,14 @@
 //! The topic index: filters to local sessions, interested shards and shared groups.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use super::cache::RouteCache;
 use super::groups::{GroupKey, Groups, Left, Member};
-use super::route::{Grant, Route, Target};
-use super::trie::Trie;
+use super::route::{plain_grants, Grant, Route, Targets, TargetsBuilder};
+use super::subscribers::{Subscribers, Subscription};
+use super::trie::{Scratch, Trie};
 use crate::ids::{SessionId, ShardId, ShardSet};
-use crate::mqtt::{Qos, SubscriptionOptions};
-
-/// One ordinary subscription of a local session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    pub options: SubscriptionOptions,
-    pub identifier: Option<u32>,
-}
 
 /// What became of [`TopicIndex::subscribe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +27,16 @@ pub struct Removed {
     pub last_on_shard: bool,
 }
 
+/// From so many subscribers on, a filter keeps its list of targets for all topics that match it
+/// alone: 10,000 topics under a `#` of 1,000 subscribers are one list, not 160 MB.
+const SHARED_TARGETS_MIN: usize = 8;
+
 /// What a filter leads to.
 #[derive(Debug, Default)]
 struct FilterEntry {
-    /// Ordered, so that the order of deliveries is the same in every run of a seed.
-    subscribers: BTreeMap<SessionId, Subscription>,
+    subscribers: Subscribers,
+    /// The subscribers as targets, once asked for.
+    targets: OnceCell<Rc<Targets>>,
     remote: ShardSet,
     groups: Vec<GroupKey>,
 }
@@ -51,26 +49,33 @@ impl FilterEntry {
 
 /// Replica of one shard. Lives on: each shard its own. Written by: that shard only, from its own
 /// sessions and from ordered messages of its peers.
+///
+/// Hash tables are keyed with a seed, because the network fills them; nothing depends on their order.
 #[derive(Debug)]
 pub struct TopicIndex {
     local: ShardId,
     filters: Trie<FilterEntry>,
     groups: Groups,
     cache: RouteCache,
-    no_identifiers: Rc<[u32]>,
+    scratch: Scratch,
+    plain: Rc<[Grant]>,
+    no_targets: Rc<Targets>,
 }
 
 impl TopicIndex {
-    /// `hash_seed` keys the hash tables, which the network fills.
+    /// `hash_seed` keys the hash tables.
     #[must_use]
     pub fn new(local: ShardId, hash_seed: u64) -> Self {
         let hasher = ahash::RandomState::with_seeds(hash_seed, 21, 22, 23);
+        let plain = plain_grants();
         Self {
             local,
             filters: Trie::new(&hasher),
-            groups: Groups::new(&hasher),
+            groups: Groups::new(local, &hasher),
             cache: RouteCache::new(&hasher),
-            no_identifiers: Rc::from([]),
+            scratch: Scratch::default(),
+            no_targets: TargetsBuilder::new(&plain, 0).finish(),
+            plain,
         }
     }
 
@@ -83,43 +88,54 @@ impl TopicIndex {
     ) -> Added {
         let entry = self.filters.entry(filter);
         let first_on_shard = entry.subscribers.is_empty();
-        let replaced = entry.subscribers.insert(session, subscription).is_some();
-        self.cache.forget(filter);
+        let before = entry.subscribers.insert(session, subscription);
+        // Clients that come back subscribe again to what they have: nobody's route changes.
+        if before != Some(subscription) {
+            entry.targets.take();
+            self.cache.forget(filter);
+        }
         Added {
-            replaced,
+            replaced: before.is_some(),
             first_on_shard,
         }
     }
 
     /// Removes an ordinary subscription of a local session.
     pub fn unsubscribe(&mut self, filter: &str, session: SessionId) -> Removed {
-        let Some(entry) = self.filters.get_mut(filter) else {
-            return Removed {
-                existed: false,
-                last_on_shard: false,
-            };
+        let mut removed = Removed {
+            existed: false,
+            last_on_shard: false,
         };
-        let existed = entry.subscribers.remove(&session).is_some();
-        let last_on_shard = existed && entry.subscribers.is_empty();
-        self.changed(filter);
-        Removed {
-            existed,
-            last_on_shard,
+        let Some(entry) = self.filters.get_mut(filter) else {
+            return removed;
+        };
+        if entry.subscribers.remove(session).is_some() {
+            removed.existed = true;
+            removed.last_on_shard = entry.subscribers.is_empty();
+            entry.targets.take();
+            self.shrunk(filter);
         }
+        removed
     }
 
     /// A peer has its first subscriber of a filter.
     pub fn add_remote(&mut self, filter: &str, shard: ShardId) {
         debug_assert_ne!(shard, self.local, "local subscribers are subscriptions");
-        self.filters.entry(filter).remote.insert(shard);
-        self.cache.forget(filter);
+        let remote = &mut self.filters.entry(filter).remote;
+        if !remote.contains(shard) {
+            remote.insert(shard);
+            self.cache.forget(filter);
+        }
     }
 
     /// A peer has lost its last subscriber of a filter.
     pub fn remove_remote(&mut self, filter: &str, shard: ShardId) {
-        if let Some(entry) = self.filters.get_mut(filter) {
+        let Some(entry) = self.filters.get_mut(filter) else {
+            return;
+        };
+        if entry.remote.contains(shard) {
             entry.remote.remove(shard);
-            self.changed(filter);
+            self.shrunk(filter);
         }
     }
 
@@ -134,13 +150,13 @@ impl TopicIndex {
         joined.replaced
     }
 
-    /// Removes a member; false when it was none.
+    /// Removes a member; false when it was none. A group ends with its last member.
     pub fn leave(&mut self, share: &str, filter: &str, shard: ShardId, session: SessionId) -> bool {
         let left = self.groups.leave(share, filter, shard, session);
         if let Left::LastMember(key) = left {
             if let Some(entry) = self.filters.get_mut(filter) {
                 entry.groups.retain(|known| *known != key);
-                self.changed(filter);
+                self.shrunk(filter);
             }
         }
         left != Left::NotMember
@@ -179,41 +195,56 @@ impl TopicIndex {
         self.groups.name(group)
     }
 
+    /// Rises with each change that may concern a route: while it stands, a route got before is what
+    /// [`TopicIndex::route`] would answer.
+    #[inline]
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.cache.generation()
+    }
+
     /// Everybody a topic goes to. A topic seen before costs one lookup.
     #[inline]
     pub fn route(&mut self, topic: &str) -> Rc<Route> {
-        if let Some(route) = self.cache.get(topic) {
-            return Rc::clone(route);
+        let hash = self.cache.hash(topic);
+        if let Some(route) = self.cache.get(hash, topic) {
+            return route;
         }
         let route = Rc::new(self.find_route(topic));
-        self.cache.insert(topic, Rc::clone(&route));
+        self.cache.insert(hash, topic, &route);
         route
     }
 
-    fn changed(&mut self, filter: &str) {
+    /// Something of a filter is gone: so is the filter when that was the last.
+    fn shrunk(&mut self, filter: &str) {
         self.cache.forget(filter);
-        if self.filters.get(filter).is_some_and(FilterEntry::is_empty) {
+        let entry = self.filters.get_mut(filter);
+        if entry.is_some_and(|entry| entry.is_empty()) {
             self.filters.remove(filter);
         }
     }
 
-    fn find_route(&self, topic: &str) -> Route {
+    fn find_route(&mut self, topic: &str) -> Route {
         let mut remote = ShardSet::EMPTY;
         let mut groups = Vec::new();
-        let mut matched: Vec<&BTreeMap<SessionId, Subscription>> = Vec::new();
-        self.filters.matching(topic, &mut |entry| {
+        let mut first: Option<&FilterEntry> = None;
+        let mut more: Vec<&FilterEntry> = Vec::new(); // allocates when filters overlap
+        self.filters.matching(topic, &mut self.scratch, |entry| {
             remote = remote.union(entry.remote);
             groups.extend_from_slice(&entry.groups);
-            if !entry.subscribers.is_empty() {
-                matched.push(&entry.subscribers);
+            match first {
+                _ if entry.subscribers.is_empty() => {}
+                None => first = Some(entry),
+                Some(_) => more.push(entry),
             }
         });
-        let targets = match matched.as_slice() {
-            [only] => only
-                .iter()
-                .map(|(id, one)| self.target(*id, &[*one]))
-                .collect(),
-            _ => self.merge(&matched),
+        let targets = match first {
+            None => Rc::clone(&self.no_targets),
+            Some(first) if !more.is_empty() => merge(&self.plain, first, &more),
+            Some(only) if only.subscribers.len() < SHARED_TARGETS_MIN => {
+                targets_of(&self.plain, only)
+            }
+            Some(only) => Rc::clone(only.targets.get_or_init(|| targets_of(&self.plain, only))),
         };
         Route {
             targets,
@@ -221,55 +252,64 @@ impl TopicIndex {
             groups: groups.into(),
         }
     }
+}
 
-    /// One target per session, however many of its filters match.
-    fn merge(&self, matched: &[&BTreeMap<SessionId, Subscription>]) -> Box<[Target]> {
-        let mut sessions: BTreeMap<SessionId, Vec<Subscription>> = BTreeMap::new();
-        for subscribers in matched {
-            for (session, subscription) in *subscribers {
-                sessions.entry(*session).or_default().push(*subscription);
-            }
-        }
-        sessions
-            .iter()
-            .map(|(session, matching)| self.target(*session, matching))
-            .collect()
-    }
+fn targets_of(plain: &Rc<[Grant]>, entry: &FilterEntry) -> Rc<Targets> {
+    let mut builder = TargetsBuilder::new(plain, entry.subscribers.len());
+    entry
+        .subscribers
+        .for_each(|session, subscription| push_target(&mut builder, session, &[subscription]));
+    builder.finish()
+}
 
-    fn target(&self, session: SessionId, matching: &[Subscription]) -> Target {
-        let others = |subscription: &Subscription| !subscription.options.no_local;
-        Target {
-            session,
-            grant: self.grant(matching, |_| true),
-            grant_if_own: self.grant(matching, others),
-        }
+/// One target per session, however many of its filters match.
+fn merge(plain: &Rc<[Grant]>, first: &FilterEntry, more: &[&FilterEntry]) -> Rc<Targets> {
+    let matched = || std::iter::once(&first).chain(more);
+    let count = matched().map(|entry| entry.subscribers.len()).sum();
+    let mut all: Vec<(SessionId, Subscription)> = Vec::with_capacity(count);
+    for entry in matched() {
+        entry
+            .subscribers
+            .for_each(|session, subscription| all.push((session, subscription)));
     }
+    // Stable, so that identifiers come in the order of the match; and made for runs that are sorted.
+    all.sort_by_key(|(session, _)| *session);
+    let mut builder = TargetsBuilder::new(plain, count);
+    let mut matching = Vec::new();
+    for of_session in all.chunk_by(|one, next| one.0 == next.0) {
+        matching.clear();
+        matching.extend(of_session.iter().map(|(_, subscription)| *subscription));
+        push_target(&mut builder, of_session[0].0, &matching);
+    }
+    builder.finish()
+}
 
-    fn grant(
-        &self,
-        matching: &[Subscription],
-        counts: impl Fn(&Subscription) -> bool,
-    ) -> Option<Grant> {
-        let mut qos = None;
-        let mut retain_as_published = false;
-        let mut identifiers = Vec::new();
-        for subscription in matching.iter().filter(|subscription| counts(subscription)) {
-            qos = qos.max(Some(subscription.options.qos));
-            retain_as_published |= subscription.options.retain_as_published;
-            identifiers.extend(subscription.identifier);
-        }
-        let qos: Qos = qos?;
-        let identifiers = if identifiers.is_empty() {
-            Rc::clone(&self.no_identifiers)
-        } else {
-            identifiers.into()
-        };
-        Some(Grant {
-            qos,
-            retain_as_published,
-            identifiers,
-        })
+fn push_target(builder: &mut TargetsBuilder, session: SessionId, matching: &[Subscription]) {
+    let Some(grant) = grant_number(builder, matching.iter()) else {
+        return;
+    };
+    let own = if matching.iter().any(|one| one.options.no_local) {
+        grant_number(builder, matching.iter().filter(|one| !one.options.no_local))
+    } else {
+        Some(grant)
+    };
+    builder.push(session, grant, own);
+}
+
+/// What subscriptions of one session come to; `None` when there are none.
+fn grant_number<'s>(
+    builder: &mut TargetsBuilder,
+    matching: impl Iterator<Item = &'s Subscription>,
+) -> Option<u32> {
+    let mut qos = None;
+    let mut retain_as_published = false;
+    let mut identifiers = Vec::new(); // allocates when there are any
+    for subscription in matching {
+        qos = qos.max(Some(subscription.options.qos));
+        retain_as_published |= subscription.options.retain_as_published;
+        identifiers.extend(subscription.identifier);
     }
+    Some(builder.grant(qos?, retain_as_published, &identifiers))
 }
 
 #[cfg(test)]

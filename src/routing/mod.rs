@@ -6,11 +6,14 @@
 mod cache;
 mod groups;
 mod index;
+mod names;
 mod retained;
 mod route;
+mod subscribers;
 mod trie;
 
 pub use groups::{GroupKey, Member};
-pub use index::{Added, Removed, Subscription, TopicIndex};
+pub use index::{Added, Removed, TopicIndex};
 pub use retained::{Full, Piece, RetainedStore, WalkBudget};
-pub use route::{Grant, Route, Target};
+pub use route::{Grant, Route, Target, Targets};
+pub use subscribers::Subscription;

@@ -3,7 +3,7 @@
 //! Ordered by levels, so that a filter's literal beginning is one range, and a walk resumes at a
 //! topic: it stays complete when topics are set or cleared between its pieces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::rc::Rc;
 
@@ -39,6 +39,9 @@ struct Key(Box<[u8]>);
 /// U+0000 is in no topic [MQTT-1.5.4-2], so it can stand for the separator.
 const SEPARATOR: u8 = 0;
 
+/// Sorts behind every topic that starts with `$` and before every other that sorts behind those.
+const BEHIND_DOLLAR: &str = "%";
+
 impl Key {
     fn of(topic: &str) -> Self {
         Self(
@@ -62,6 +65,8 @@ impl Key {
 #[derive(Debug)]
 pub struct RetainedStore {
     messages: BTreeMap<Key, Rc<Publication>>,
+    /// Topics whose messages expire, soonest first.
+    expiring: BTreeSet<(Time, Rc<str>)>,
     bytes: u64,
     messages_max: usize,
     bytes_max: u64,
@@ -72,6 +77,7 @@ impl RetainedStore {
     pub fn new(messages_max: usize, bytes_max: u64) -> Self {
         Self {
             messages: BTreeMap::new(),
+            expiring: BTreeSet::new(),
             bytes: 0,
             messages_max,
             bytes_max,
@@ -103,6 +109,9 @@ impl RetainedStore {
             return Err(Full);
         }
         self.bytes += bytes;
+        if let Some(at) = publication.expires_at {
+            self.expiring.insert((at, Rc::clone(&publication.topic)));
+        }
         self.messages.insert(key, publication);
         Ok(())
     }
@@ -112,14 +121,31 @@ impl RetainedStore {
         self.remove(&Key::of(topic))
     }
 
-    /// The message of a topic.
+    /// Removes up to `count_max` messages that have expired, the soonest first; returns how many. To
+    /// be called before [`RetainedStore::set`], so that what has expired never takes room.
+    pub fn expire(&mut self, now: Time, count_max: usize) -> usize {
+        let mut count = 0;
+        while count < count_max {
+            let soonest = self.expiring.first().filter(|(at, _)| *at <= now);
+            let Some(key) = soonest.map(|(_, topic)| Key::of(topic)) else {
+                break;
+            };
+            self.remove(&key);
+            count += 1;
+        }
+        count
+    }
+
+    /// The message of a topic, expired or not.
     #[must_use]
     pub fn get(&self, topic: &str) -> Option<&Rc<Publication>> {
         self.messages.get(&Key::of(topic))
     }
 
-    /// The next messages that match `filter`, from the topic behind `after` on. Messages that have
-    /// expired are removed when met.
+    /// The next messages that match `filter`, from the topic behind `after` on. A piece makes some
+    /// headway whatever the budget, so it may pass `bytes` by one message. A message that is there
+    /// from the first piece to the last is in exactly one, whatever is set and cleared in between.
+    /// Messages that have expired are removed when met.
     pub fn walk(
         &mut self,
         filter: &str,
@@ -138,7 +164,7 @@ impl RetainedStore {
         'seek: loop {
             for (key, publication) in self.messages.range((from.clone(), Bound::Unbounded)) {
                 let is_full = piece.messages.len() >= budget.messages || bytes >= budget.bytes;
-                if is_full || steps >= budget.steps {
+                if steps > 0 && (is_full || steps >= budget.steps) {
                     break 'seek;
                 }
                 steps += 1;
@@ -178,6 +204,9 @@ impl RetainedStore {
         match self.messages.remove(key) {
             Some(old) => {
                 self.bytes -= old.cost_bytes() as u64;
+                if let Some(at) = old.expires_at {
+                    self.expiring.remove(&(at, Rc::clone(&old.topic)));
+                }
                 true
             }
             None => false,
@@ -206,6 +235,9 @@ enum Candidate {
 /// level that is still to come can be sought directly; one that has passed means the whole subtree
 /// has.
 fn next_candidate(filter: &str, topic: &str) -> Candidate {
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return Candidate::From(Key::of(BEHIND_DOLLAR)); // [MQTT-4.7.2-1]
+    }
     let mut agreed = 0; // bytes of the topic in levels that agree, separator included
     let mut last_wild = None; // end of the last level that a `+` agreed with
     let mut filter_levels = filter.split('/');
@@ -213,7 +245,7 @@ fn next_candidate(filter: &str, topic: &str) -> Candidate {
         let end = agreed + level.len();
         match filter_levels.next() {
             Some("+") => last_wild = Some(end),
-            Some("#") => return Candidate::Next, // a $-topic
+            Some("#") => return Candidate::Next, // not reached: the topic matches
             Some(wanted) if wanted == level => {}
             Some(wanted) if wanted > level => {
                 let key = format!("{}{wanted}", &topic[..agreed]);
@@ -236,140 +268,5 @@ fn behind(topic: &str, last_wild: Option<usize>) -> Candidate {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use bytes::Bytes;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::mqtt::Qos;
-
-    fn publication(topic: &str, expires_at: Option<Time>) -> Rc<Publication> {
-        Rc::new(Publication {
-            topic: topic.into(),
-            payload: Bytes::from_static(b"x"),
-            properties: Bytes::new(),
-            qos: Qos::AtMostOnce,
-            retain: true,
-            expires_at,
-        })
-    }
-
-    fn walk_all(store: &mut RetainedStore, filter: &str, budget: WalkBudget) -> Vec<String> {
-        let mut topics = Vec::new();
-        let mut after: Option<Box<str>> = None;
-        loop {
-            let piece = store.walk(filter, after.as_deref(), budget, Time(5));
-            topics.extend(
-                piece
-                    .messages
-                    .iter()
-                    .map(|message| message.topic.to_string()),
-            );
-            match piece.next {
-                Some(next) => after = Some(next),
-                None => return topics,
-            }
-        }
-    }
-
-    const WIDE: WalkBudget = WalkBudget {
-        messages: 1 << 20,
-        bytes: 1 << 30,
-        steps: 1 << 20,
-    };
-
-    #[test]
-    fn limits_refuse_and_forget_the_old_value() {
-        let mut store = RetainedStore::new(2, 1 << 20);
-        store.set(publication("a", None)).unwrap();
-        store.set(publication("b", None)).unwrap();
-        assert_eq!(store.set(publication("c", None)), Err(Full));
-        store.set(publication("a", None)).unwrap();
-        assert!(store.clear("b") && !store.clear("b"));
-        assert!(store.clear("a"));
-        assert_eq!((store.len(), store.bytes()), (0, 0));
-    }
-
-    #[test]
-    fn expired_messages_are_removed_when_met() {
-        let mut store = RetainedStore::new(10, 1 << 20);
-        store.set(publication("a", Some(Time(5)))).unwrap();
-        store.set(publication("b", Some(Time(6)))).unwrap();
-        assert_eq!(walk_all(&mut store, "#", WIDE), ["b"]);
-        assert_eq!(store.len(), 1);
-    }
-
-    #[test]
-    fn a_narrow_filter_does_not_scan_everything() {
-        let mut store = RetainedStore::new(1 << 20, 1 << 30);
-        for n in 0..10_000 {
-            store
-                .set(publication(&format!("a/{n:05}/x"), None))
-                .unwrap();
-            store
-                .set(publication(&format!("b/{}/{n}", n % 10), None))
-                .unwrap();
-        }
-        let budget = WalkBudget { steps: 100, ..WIDE };
-        let piece = store.walk("b/+/7", None, budget, Time(0));
-        assert_eq!(piece.messages.len(), 1);
-        assert_eq!(
-            piece.next, None,
-            "ten subtrees are sought, not ten thousand topics scanned"
-        );
-        let piece = store.walk("a/00077/#", None, budget, Time(0));
-        assert_eq!((piece.messages.len(), piece.next), (1, None));
-    }
-
-    fn levels() -> impl Strategy<Value = Vec<&'static str>> {
-        let level = prop_oneof![
-            Just("a"),
-            Just("b"),
-            Just(""),
-            Just("a!"),
-            Just("c"),
-            Just("$d")
-        ];
-        prop::collection::vec(level, 1..5)
-    }
-
-    fn filter() -> impl Strategy<Value = String> {
-        (levels(), any::<u8>(), any::<bool>()).prop_map(|(mut levels, plus, hash)| {
-            for (at, level) in levels.iter_mut().enumerate() {
-                if plus >> at & 1 == 1 {
-                    *level = "+";
-                }
-            }
-            if hash {
-                levels.push("#");
-            }
-            levels.join("/")
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn pieces_of_any_size_find_what_the_naive_matcher_finds(
-            topics in prop::collection::btree_set(levels().prop_map(|l| l.join("/")), 0..40),
-            filter in filter(),
-            messages in 1..4_usize,
-            steps in 1..4_usize,
-        ) {
-            let mut store = RetainedStore::new(1000, 1 << 20);
-            for topic in topics.iter().filter(|topic| !topic.is_empty()) {
-                store.set(publication(topic, None)).unwrap();
-            }
-            let budget = WalkBudget { messages, bytes: 1 << 20, steps };
-            let found = walk_all(&mut store, &filter, budget);
-            let expected: BTreeSet<String> = topics
-                .iter()
-                .filter(|topic| !topic.is_empty() && matches(&filter, topic))
-                .cloned()
-                .collect();
-            prop_assert_eq!(found.len(), expected.len());
-            prop_assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
-        }
-    }
-}
+#[path = "retained_tests.rs"]
+mod tests;

@@ -1,31 +1,54 @@
-//! The filter tree: one node per level of a filter, found by (parent, level).
+//! The filter tree: one node per level of a filter, found by (parent, name of the level).
 //!
-//! A topic visits a node at most once, and only nodes that exist, so a match costs at most the number
-//! of filters' nodes, whatever mix of `+` a client subscribes to; the depth is bounded by
-//! `topic-levels-max`.
+//! A match visits a node at most once, and only nodes that exist: whatever mix of `+` a client
+//! subscribes to, it costs at most the nodes of filters whose beginning matches. A client pays for
+//! each such node with a level of a subscription (`subscriptions-max`, `topic-levels-max`). Nothing
+//! recurses, so deep filters cost memory, not stack.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+
+use super::names::{NameId, Names};
 
 /// Index of a node; the root is 0.
-pub(super) type NodeId = u32;
+type NodeId = u32;
 
 const ROOT: NodeId = 0;
-const NONE: NodeId = u32::MAX;
+const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Node<V> {
-    parent: NodeId,
-    /// Name of this level; shared with the table of names.
-    name: Rc<str>,
-    /// Child `+`, child `#`.
+    /// Child `+`.
     plus: NodeId,
+    /// Child `#`.
     hash: NodeId,
-    /// Children of all kinds; a node without children and value is removed.
-    children: u32,
-    /// Literal children are in the edge table: asked only when there are any.
-    literals: u32,
-    value: Option<V>,
+    /// One literal child and its name. Most nodes have no more, so that the tail of a filter is a
+    /// walk along nodes that lie side by side: seven times faster than looking each up.
+    child: NodeId,
+    child_name: NameId,
+    /// The other literal children, in the edge table, which is asked only when there are any.
+    others: u32,
+    /// Boxed: most nodes of long filters have none.
+    value: Option<Box<V>>,
+}
+
+/// A match reads three to five nodes that lie anywhere: two fit a cache line.
+const _: () = assert!(size_of::<Node<[u64; 16]>>() <= 32);
+
+impl<V> Node<V> {
+    fn new() -> Self {
+        Self {
+            plus: NONE,
+            hash: NONE,
+            child: NONE,
+            child_name: NONE,
+            others: 0,
+            value: None,
+        }
+    }
+
+    fn is_needed(&self) -> bool {
+        self.value.is_some() || self.others > 0 || [self.child, self.plus, self.hash] != [NONE; 3]
+    }
 }
 
 /// Lives on: each shard its own. Bounded by the sessions' subscriptions.
@@ -33,40 +56,33 @@ struct Node<V> {
 pub(super) struct Trie<V> {
     nodes: Vec<Node<V>>,
     free: Vec<NodeId>,
-    /// Level names in use, to a number and how many nodes bear it.
-    names: HashMap<Rc<str>, (u32, u32), ahash::RandomState>,
-    free_names: Vec<u32>,
-    edges: HashMap<(NodeId, u32), NodeId, ahash::RandomState>,
+    names: Names,
+    edges: HashMap<(NodeId, NameId), NodeId, ahash::RandomState>,
+}
+
+/// Room for a match to work in, kept between matches.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// End of each level looked at so far and the number of its name, or [`NONE`].
+    levels: Vec<(usize, NameId)>,
+    /// Nodes still to be visited, with the number of levels that led there. At most one more than
+    /// the topic has levels.
+    to_visit: Vec<(NodeId, usize)>,
 }
 
 impl<V> Trie<V> {
     pub(super) fn new(hasher: &ahash::RandomState) -> Self {
-        let root = Node {
-            parent: NONE,
-            name: Rc::from(""),
-            plus: NONE,
-            hash: NONE,
-            children: 0,
-            literals: 0,
-            value: None,
-        };
         Self {
-            nodes: vec![root],
+            nodes: vec![Node::new()],
             free: Vec::new(),
-            names: HashMap::with_hasher(hasher.clone()),
-            free_names: Vec::new(),
+            names: Names::new(hasher),
             edges: HashMap::with_hasher(hasher.clone()),
         }
     }
 
     pub(super) fn get_mut(&mut self, filter: &str) -> Option<&mut V> {
         let node = self.find(filter)?;
-        self.nodes[node as usize].value.as_mut()
-    }
-
-    pub(super) fn get(&self, filter: &str) -> Option<&V> {
-        let node = self.find(filter)?;
-        self.nodes[node as usize].value.as_ref()
+        self.nodes[node as usize].value.as_deref_mut()
     }
 
     /// The value of a filter, made if need be.
@@ -84,59 +100,72 @@ impl<V> Trie<V> {
         self.nodes[node as usize].value.get_or_insert_default()
     }
 
-    /// Takes a filter's value out and prunes nodes that are no longer needed.
-    pub(super) fn remove(&mut self, filter: &str) -> Option<V> {
-        let mut node = self.find(filter)?;
-        let value = self.nodes[node as usize].value.take();
-        while node != ROOT {
-            let current = &self.nodes[node as usize];
-            if current.children > 0 || current.value.is_some() {
+    /// Removes a filter's value and the nodes that are no longer needed.
+    pub(super) fn remove(&mut self, filter: &str) {
+        let mut parents = Vec::new();
+        let mut node = ROOT;
+        for level in filter.split('/') {
+            let Some(child) = self.child(node, level) else {
+                return;
+            };
+            parents.push((node, level));
+            node = child;
+        }
+        self.nodes[node as usize].value = None;
+        while let Some((parent, level)) = parents.pop() {
+            if self.nodes[node as usize].is_needed() {
                 break;
             }
-            let parent = current.parent;
-            self.remove_child(parent, node);
+            self.remove_child(parent, level);
+            self.free.push(node);
             node = parent;
         }
-        value
     }
 
-    /// Calls `visit` with the value of each filter that matches `topic`.
-    pub(super) fn matching<'t>(&'t self, topic: &str, visit: &mut impl FnMut(&'t V)) {
-        // [MQTT-4.7.2-1]: wildcards at the first level do not match topics that start with $.
-        let wildcards = !topic.starts_with('$');
-        self.match_from(ROOT, Some(topic), wildcards, visit);
-    }
-
-    fn match_from<'t>(
+    /// Calls `visit` with the value of each filter that matches `topic`, in an order that depends on
+    /// the filters only.
+    pub(super) fn matching<'t>(
         &'t self,
-        node: NodeId,
-        rest: Option<&str>,
-        wildcards: bool,
-        visit: &mut impl FnMut(&'t V),
+        topic: &str,
+        scratch: &mut Scratch,
+        mut visit: impl FnMut(&'t V),
     ) {
-        let current = &self.nodes[node as usize];
-        if wildcards && current.hash != NONE {
-            // `a/#` matches `a` too: the rest may be nothing.
-            self.nodes[current.hash as usize]
-                .value
-                .iter()
-                .for_each(&mut *visit);
-        }
-        let Some(rest) = rest else {
-            current.value.iter().for_each(visit);
-            return;
-        };
-        let (level, rest) = match rest.split_once('/') {
-            Some((level, rest)) => (level, Some(rest)),
-            None => (rest, None),
-        };
-        if current.literals > 0 {
-            if let Some(child) = self.literal_child(node, level) {
-                self.match_from(child, rest, true, visit);
+        let Scratch { levels, to_visit } = scratch;
+        levels.clear();
+        to_visit.clear();
+        to_visit.push((ROOT, 0));
+        while let Some((id, depth)) = to_visit.pop() {
+            let node = &self.nodes[id as usize];
+            // [MQTT-4.7.2-1]: wildcards at the first level do not match topics that start with $.
+            let wildcards = depth > 0 || !topic.starts_with('$');
+            if wildcards && node.hash != NONE {
+                // `a/#` matches `a` too, so this comes before asking whether levels are left.
+                self.nodes[node.hash as usize]
+                    .value
+                    .iter()
+                    .for_each(|value| visit(value));
             }
-        }
-        if wildcards && current.plus != NONE {
-            self.match_from(current.plus, rest, true, visit);
+            let start = match depth {
+                0 => 0,
+                _ => levels[depth - 1].0 + 1,
+            };
+            if start > topic.len() {
+                node.value.iter().for_each(|value| visit(value));
+                continue;
+            }
+            if depth == levels.len() {
+                let rest = &topic.as_bytes()[start..];
+                let length = rest.iter().position(|byte| *byte == b'/');
+                let end = start + length.unwrap_or(rest.len());
+                let name = self.names.find(&topic[start..end]);
+                levels.push((end, name.unwrap_or(NONE)));
+            }
+            if wildcards && node.plus != NONE {
+                to_visit.push((node.plus, depth + 1));
+            }
+            if let Some(child) = self.literal_child(id, levels[depth].1) {
+                to_visit.push((child, depth + 1));
+            }
         }
     }
 
@@ -147,102 +176,86 @@ impl<V> Trie<V> {
     }
 
     fn child(&self, node: NodeId, level: &str) -> Option<NodeId> {
-        let current = &self.nodes[node as usize];
+        let parent = &self.nodes[node as usize];
         match level {
-            "+" => Some(current.plus).filter(|child| *child != NONE),
-            "#" => Some(current.hash).filter(|child| *child != NONE),
-            _ => self.literal_child(node, level),
+            "+" => Some(parent.plus).filter(|child| *child != NONE),
+            "#" => Some(parent.hash).filter(|child| *child != NONE),
+            _ => self.literal_child(node, self.names.find(level)?),
         }
     }
 
-    fn literal_child(&self, node: NodeId, level: &str) -> Option<NodeId> {
-        let (name, _) = self.names.get(level)?;
-        self.edges.get(&(node, *name)).copied()
+    /// `name` may be [`NONE`], a name that no level has.
+    #[inline]
+    fn literal_child(&self, node: NodeId, name: NameId) -> Option<NodeId> {
+        let parent = &self.nodes[node as usize];
+        if name == NONE {
+            None
+        } else if parent.child_name == name {
+            Some(parent.child)
+        } else if parent.others > 0 {
+            self.edges.get(&(node, name)).copied()
+        } else {
+            None
+        }
     }
 
     fn add_child(&mut self, parent: NodeId, level: &str) -> NodeId {
-        let is_literal = level != "+" && level != "#";
-        let (name, number) = if is_literal {
-            self.take_name(level)
-        } else {
-            (level.into(), 0)
-        };
-        let node = Node {
-            parent,
-            name,
-            plus: NONE,
-            hash: NONE,
-            children: 0,
-            literals: 0,
-            value: None,
-        };
-        let id = match self.free.pop() {
+        let child = match self.free.pop() {
             Some(id) => {
-                self.nodes[id as usize] = node;
+                self.nodes[id as usize] = Node::new();
                 id
             }
             None => {
-                self.nodes.push(node);
+                self.nodes.push(Node::new());
                 (self.nodes.len() - 1) as NodeId
             }
         };
         let above = &mut self.nodes[parent as usize];
-        above.children += 1;
         match level {
-            "+" => above.plus = id,
-            "#" => above.hash = id,
+            "+" => above.plus = child,
+            "#" => above.hash = child,
             _ => {
-                above.literals += 1;
-                self.edges.insert((parent, number), id);
+                let name = self.names.take(level);
+                if above.child == NONE {
+                    above.child = child;
+                    above.child_name = name;
+                } else {
+                    above.others += 1;
+                    self.edges.insert((parent, name), child);
+                }
             }
         }
-        id
+        child
     }
 
-    fn remove_child(&mut self, parent: NodeId, child: NodeId) {
-        let name = std::mem::replace(&mut self.nodes[child as usize].name, Rc::from(""));
+    fn remove_child(&mut self, parent: NodeId, level: &str) {
         let above = &mut self.nodes[parent as usize];
-        above.children -= 1;
-        if above.plus == child {
-            above.plus = NONE;
-        } else if above.hash == child {
-            above.hash = NONE;
-        } else {
-            above.literals -= 1;
-            if let Some(number) = self.drop_name(&name) {
-                self.edges.remove(&(parent, number));
+        match level {
+            "+" => above.plus = NONE,
+            "#" => above.hash = NONE,
+            _ => {
+                let Some(name) = self.names.find(level) else {
+                    return;
+                };
+                if above.child_name == name {
+                    above.child = NONE;
+                    above.child_name = NONE;
+                } else {
+                    above.others -= 1;
+                    self.edges.remove(&(parent, name));
+                }
+                self.names.release(name);
             }
         }
-        self.free.push(child);
     }
 
-    /// The shared name and number of a level.
-    fn take_name(&mut self, level: &str) -> (Rc<str>, u32) {
-        if let Some((name, _)) = self.names.get_key_value(level) {
-            let name = Rc::clone(name);
-            let (number, uses) = self.names.entry(Rc::clone(&name)).or_default();
-            *uses += 1;
-            return (name, *number);
-        }
-        let number = self.free_names.pop().unwrap_or(self.names.len() as u32);
-        let name: Rc<str> = level.into();
-        self.names.insert(Rc::clone(&name), (number, 1));
-        (name, number)
-    }
-
-    fn drop_name(&mut self, level: &str) -> Option<u32> {
-        let (number, uses) = self.names.get_mut(level)?;
-        let number = *number;
-        *uses -= 1;
-        if *uses == 0 {
-            self.names.remove(level);
-            self.free_names.push(number);
-        }
-        Some(number)
-    }
-
+    /// Nodes, edges and names in use, to see that nothing is left behind.
     #[cfg(test)]
-    pub(super) fn node_count(&self) -> usize {
-        self.nodes.len() - self.free.len()
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        (
+            self.nodes.len() - self.free.len(),
+            self.edges.len(),
+            self.names.len(),
+        )
     }
 }

@@ -34,7 +34,7 @@ pub enum Resend<'a> {
 }
 
 /// In-flight window of a session; the send quota in it belongs to the connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Window {
     entries: VecDeque<Entry>,
     /// Identifier of `entries[0]`, zero-based.
@@ -45,19 +45,6 @@ pub struct Window {
     quota: u16,
     quota_max: u16,
     bytes: usize,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self {
-            entries: VecDeque::new(),
-            first: 0,
-            resent: 0,
-            quota: 0,
-            quota_max: 0,
-            bytes: 0,
-        }
-    }
 }
 
 impl Window {

@@ -132,11 +132,6 @@ impl Publications {
         self.count
     }
 
-    /// Bytes encoded here; large payloads not counted.
-    pub(super) fn encoded_len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Appends a publication; returns the bytes it is charged with, large payload included.
     pub(super) fn push(&mut self, message: &mut Message<'_>, task: &Task<'_>) -> usize {
         let before = self.bytes.len();

@@ -8,9 +8,9 @@ use super::block::Task;
 use super::message::{expiry_left_s, Message};
 use super::outgoing::{Outgoing, LARGE_PAYLOAD};
 use super::Shard;
-use crate::ids::{SessionId, ShardSet};
+use crate::ids::{SessionId, ShardId, ShardSet};
 use crate::mqtt::{encode, PacketId, PublishOut, Qos, Version};
-use crate::routing::{Grant, Route};
+use crate::routing::{Grant, Route, Target, Targets};
 use crate::session::{AliasesOut, Delivery, OutgoingTopic, QueueBounds, QueueOffer};
 use crate::time::Time;
 
@@ -93,6 +93,19 @@ impl Shard {
             }
         }
         self.fan_out(message, &route, publisher, now);
+        self.forward(message, &route, retain_at, now);
+        !(route.targets.is_empty() && route.remote.is_empty() && route.groups.is_empty())
+    }
+
+    /// Hands a publication to other shards and shared groups; `retain_at` is the other shard that
+    /// is to keep it.
+    pub(super) fn forward(
+        &mut self,
+        message: &mut Message<'_>,
+        route: &Route,
+        retain_at: Option<ShardId>,
+        now: Time,
+    ) {
         if route.remote != ShardSet::EMPTY {
             for shard in route.remote.iter() {
                 let also_retain = retain_at == Some(shard);
@@ -110,7 +123,6 @@ impl Shard {
         for group in &route.groups {
             self.dispatch_to_group(*group, message, None, 0, now);
         }
-        !(route.targets.is_empty() && route.remote.is_empty() && route.groups.is_empty())
     }
 
     /// Delivers to this shard's own subscribers.
@@ -126,20 +138,44 @@ impl Shard {
             return;
         }
         self.images.start();
-        for target in &route.targets {
-            let own = publisher == Some(target.session);
-            let grant = if own {
-                &target.grant_if_own
-            } else {
-                &target.grant
-            };
-            let Some(grant) = grant else { continue }; // [MQTT-3.8.3-3] No Local
-            let retain = message.retain && grant.retain_as_published;
-            if message.qos.min(grant.qos) == Qos::AtMostOnce && grant.identifiers.is_empty() {
-                self.deliver_plain(message, target.session, retain, now);
-            } else {
-                self.deliver_granted(message, target.session, grant, retain, now);
-            }
+        for target in route.targets.iter() {
+            self.deliver_to_target(message, &route.targets, target, publisher, now);
+        }
+    }
+
+    /// Delivers to the targets of a route named by index.
+    pub(super) fn deliver_to_some(
+        &mut self,
+        message: &mut Message<'_>,
+        route: &Route,
+        indexes: &[usize],
+        publisher: SessionId,
+        now: Time,
+    ) {
+        self.images.start();
+        for target in indexes.iter().filter_map(|index| route.targets.get(*index)) {
+            self.deliver_to_target(message, &route.targets, target, Some(publisher), now);
+        }
+    }
+
+    #[inline]
+    fn deliver_to_target(
+        &mut self,
+        message: &mut Message<'_>,
+        targets: &Targets,
+        target: &Target,
+        publisher: Option<SessionId>,
+        now: Time,
+    ) {
+        let own = publisher == Some(target.session);
+        let Some(grant) = targets.grant(target, own) else {
+            return; // [MQTT-3.8.3-3] No Local
+        };
+        let retain = message.retain && grant.retain_as_published;
+        if message.qos.min(grant.qos) == Qos::AtMostOnce && grant.identifiers.is_empty() {
+            self.deliver_plain(message, target.session, retain, now);
+        } else {
+            self.deliver_granted(message, target.session, grant, retain, now);
         }
     }
 
@@ -169,7 +205,7 @@ impl Shard {
             return;
         }
         if connection.outgoing.len() > outgoing_max {
-            self.drop_slow_reader(session, now);
+            self.drop_slow_reader(session, 1, now);
             return;
         }
         let large = message.payload.len() >= LARGE_PAYLOAD;
@@ -272,7 +308,7 @@ impl Shard {
             .and_then(|id| self.connections.get(id))
         {
             Some(connection) if connection.outgoing.len() > outgoing_max => {
-                self.drop_slow_reader(session, now);
+                self.drop_slow_reader(session, 1, now);
             }
             Some(_) => self.send(session, delivery, now),
             None if queue_qos0 => self.enqueue(session, delivery, now),

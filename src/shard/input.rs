@@ -1,5 +1,8 @@
 //! Bytes of a connection to control packets to verbs.
 
+use std::ops::Range;
+
+use super::burst::{Burst, Joined, PLAIN_PUBLISH};
 use super::connection::Phase;
 use super::{Action, Shard};
 use crate::ids::{ConnectionId, SessionId, ShardId};
@@ -93,61 +96,80 @@ impl Shard {
 
     /// Handles the whole packets at the start of `bytes`; returns how many bytes they took.
     fn process(&mut self, id: ConnectionId, bytes: &[u8], now: Time) -> (usize, Flow) {
-        let packet_size_max = self.limits().packet_size_max;
-        let mut at = 0;
-        loop {
-            let rest = &bytes[at..];
-            if rest.is_empty() {
-                return (at, Flow::Continue);
-            }
-            if let Some(error) = self.refuses_first_byte(id, rest[0]) {
-                self.refuse(id, rest, error, now);
-                return (at, Flow::Stop);
-            }
-            match frame::next_frame(rest, packet_size_max) {
-                Ok(Some(frame)) => {
-                    let flow = match self.handle_packet(id, &frame, now) {
-                        Ok(flow) => flow,
-                        Err(error) => {
-                            self.refuse(id, frame.body, error, now);
-                            Flow::Stop
-                        }
-                    };
-                    if flow != Flow::Continue {
-                        return (at, flow);
-                    }
-                    at += frame.length;
-                }
-                Ok(None) => return (at, Flow::Continue),
-                Err(error) => {
-                    self.refuse(id, &[], error, now);
-                    return (at, Flow::Stop);
-                }
+        let mut burst = None;
+        let (used, end) = self.process_packets(id, bytes, &mut burst, now);
+        self.send_burst(&mut burst, bytes, now);
+        match end {
+            Ok(flow) => (used, flow),
+            Err((error, body)) => {
+                self.refuse(id, &bytes[body], error, now);
+                (used, Flow::Stop)
             }
         }
     }
 
-    /// The first packet is CONNECT [MQTT-3.1.0-1]; anything else is refused by its first byte.
-    fn refuses_first_byte(&self, id: ConnectionId, first: u8) -> Option<DecodeError> {
-        const CONNECT: u8 = 1;
-        let connection = self.connections.get(id)?;
-        (connection.phase == Phase::AwaitConnect && first >> 4 != CONNECT)
-            .then_some(DecodeError::Protocol("the first packet is not CONNECT"))
+    /// The loop of [`Shard::process`]. An error names the body of the packet it is about.
+    fn process_packets(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        burst: &mut Option<Burst>,
+        now: Time,
+    ) -> (usize, Result<Flow, (DecodeError, Range<usize>)>) {
+        let packet_size_max = self.limits().packet_size_max;
+        let mut at = 0;
+        while at < bytes.len() {
+            let Some(connection) = self.connections.get_mut(id) else {
+                return (at, Ok(Flow::Stop));
+            };
+            let (phase, version) = (connection.phase, connection.version);
+            if phase == Phase::AwaitConnect {
+                if let Some(error) = refuses_first_byte(bytes[at]) {
+                    return (at, Err((error, at..bytes.len())));
+                }
+            }
+            let frame = match frame::next_frame(&bytes[at..], packet_size_max) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => return (at, Err((error, at..at))),
+            };
+            connection.last_packet = now;
+            let mut result = Ok(Joined::No);
+            if let (Phase::Live(session), PLAIN_PUBLISH) = (phase, frame.first) {
+                connection.publishes = true;
+                let publisher = (session, version);
+                result = self.on_plain_publish(burst, publisher, bytes, (at, &frame), now);
+            }
+            let flow = match result {
+                Ok(Joined::Yes) => Ok(Flow::Continue),
+                Ok(Joined::No) => {
+                    self.send_burst(burst, bytes, now);
+                    self.handle_packet(id, phase, version, &frame, now)
+                }
+                Err(error) => Err(error),
+            };
+            match flow {
+                Ok(Flow::Continue) => at += frame.length,
+                Ok(flow) => return (at, Ok(flow)),
+                Err(error) => {
+                    let end = at + frame.length;
+                    return (at, Err((error, end - frame.body.len()..end)));
+                }
+            }
+        }
+        (at, Ok(Flow::Continue))
     }
 
     #[inline]
     fn handle_packet(
         &mut self,
         id: ConnectionId,
+        phase: Phase,
+        version: Version,
         frame: &Frame<'_>,
         now: Time,
     ) -> Result<Flow, DecodeError> {
         const PUBLISH: u8 = 3;
-        let Some(connection) = self.connections.get_mut(id) else {
-            return Ok(Flow::Stop);
-        };
-        let (phase, version) = (connection.phase, connection.version);
-        connection.last_packet = now;
         match phase {
             Phase::Live(session) if frame.first >> 4 == PUBLISH => {
                 let publish = decode::publish_from(version, Sender::Client, frame)?;
@@ -214,6 +236,12 @@ impl Shard {
             self.end_connection(id, Some(error.reason()), &error.to_string(), now);
         }
     }
+}
+
+/// The first packet is CONNECT [MQTT-3.1.0-1]; anything else is refused by its first byte.
+fn refuses_first_byte(first: u8) -> Option<DecodeError> {
+    const CONNECT: u8 = 1;
+    (first >> 4 != CONNECT).then_some(DecodeError::Protocol("the first packet is not CONNECT"))
 }
 
 /// How to answer a CONNECT that does not decode: v5 clients get the reason code, v3 clients a return

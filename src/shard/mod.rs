@@ -11,6 +11,7 @@
 mod action;
 mod arena;
 mod block;
+mod burst;
 mod connection;
 mod deliver;
 mod dispatch;
@@ -249,6 +250,12 @@ impl Shard {
     /// Next block for a peer. Call only while the ring has room: a polled block is gone from here.
     pub fn poll_block(&mut self, to: ShardId, lane: Lane) -> Option<Block> {
         self.peers.poll(to, lane)
+    }
+
+    /// True while blocks wait that [`Shard::poll_block`] would give.
+    #[must_use]
+    pub fn has_blocks(&self) -> bool {
+        !self.peers.is_drained()
     }
 
     /// When [`Shard::handle_timeout`] is due at the latest; a time that has passed means there is

@@ -7,6 +7,9 @@ use crate::ids::ShardId;
 use crate::routing::Member;
 use crate::time::Time;
 
+/// Expired retained messages removed when a new one comes: more than one, so that they get fewer.
+const EXPIRED_SWEPT_MAX: usize = 16;
+
 impl Shard {
     /// A block of a peer arrived. Blocks of one peer and lane arrive in order.
     pub fn handle_block(&mut self, from: ShardId, lane: Lane, block: Block, now: Time) {
@@ -103,6 +106,7 @@ impl Shard {
             self.retained.clear(message.topic); // [MQTT-3.3.1-6], [MQTT-3.3.1-7]
             return;
         }
+        self.retained.expire(now, EXPIRED_SWEPT_MAX);
         if self.retained.set(message.owned()).is_err() {
             self.stats.retained_refused += 1;
             self.notice(None, None, now, || {

@@ -9,7 +9,7 @@ use super::Shard;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{topic, AckKind, DecodeError, PacketId, Publish, Qos, ReasonCode};
 use crate::session::AliasInError;
-use crate::time::{Span, Time};
+use crate::time::Time;
 
 impl Shard {
     pub(super) fn on_publish(
@@ -126,7 +126,7 @@ impl Shard {
         Ok(())
     }
 
-    fn refuses_topic(&self, name: &str) -> Option<DecodeError> {
+    pub(super) fn refuses_topic(&self, name: &str) -> Option<DecodeError> {
         // Levels are one more than separators, so a short name cannot have too many.
         let levels_max = usize::from(self.limits().topic_levels_max);
         (name.len() >= levels_max && topic::levels(name) > levels_max).then_some(
@@ -177,27 +177,8 @@ impl Shard {
         publish: &Publish<'_>,
         now: Time,
     ) -> ReasonCode {
-        let properties = &publish.properties;
-        let expires_at = properties
-            .message_expiry_interval_s
-            .map(|expiry_s| now + Span::from_secs(u64::from(expiry_s)));
         let mut stripped = Vec::new();
-        let forwarded = if properties.raw_is_forwardable {
-            properties.raw
-        } else {
-            properties.forwardable_into(&mut stripped);
-            &stripped
-        };
-        let mut message = Message {
-            topic,
-            payload: publish.payload,
-            shared: None,
-            properties: forwarded,
-            qos: publish.qos,
-            retain: publish.retain,
-            expires_at,
-            owned: None,
-        };
+        let mut message = Message::of_publish(topic, publish, &mut stripped, now);
         if self.accept(&mut message, Some(session), now) {
             ReasonCode::Success
         } else {

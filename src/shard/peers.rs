@@ -8,14 +8,7 @@ use std::collections::VecDeque;
 use super::block::{Block, Content, Control, Lane, Publications, Task};
 use super::message::Message;
 use crate::ids::{ShardId, ShardSet};
-
-/// A data block is closed at this size: large enough to carry hundreds of small publications, small
-/// enough to stay in a core's cache.
-const BLOCK_BYTES: usize = 32 << 10;
-/// Bytes waiting for one peer above which publishers are no longer read.
-const DATA_HIGH_WATER: usize = 4 << 20;
-/// Control messages waiting for one peer above which nobody is read.
-const CONTROL_HIGH_WATER: usize = 100_000;
+use crate::limits::{BLOCK_BYTES, CONTROL_HIGH_WATER, DATA_HIGH_WATER};
 
 #[derive(Debug, Default)]
 struct Peer {
@@ -84,7 +77,7 @@ impl Peers {
         if peer
             .data
             .back()
-            .is_none_or(|(block, _)| block.encoded_len() >= BLOCK_BYTES)
+            .is_none_or(|(_, bytes)| *bytes >= BLOCK_BYTES)
         {
             // Small first: most turns forward a few publications, a flood grows the block once.
             peer.data

@@ -124,8 +124,8 @@ impl Shard {
 
     /// Counts and reports a QoS 0 message dropped for a client that does not read fast enough.
     #[cold]
-    pub(super) fn drop_slow_reader(&mut self, session: SessionId, now: Time) {
-        self.stats.dropped_slow_reader += 1;
+    pub(super) fn drop_slow_reader(&mut self, session: SessionId, count: u64, now: Time) {
+        self.stats.dropped_slow_reader += count;
         self.notice_of_session(
             session,
             now,

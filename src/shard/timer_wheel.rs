@@ -13,6 +13,9 @@ const SLOTS: usize = 1 << BITS;
 /// 64^7 ticks of 10 ms are 1,395 years: more than any deadline of the protocol (2^32 s).
 const LEVELS: usize = 7;
 const NONE: u32 = u32::MAX;
+/// Timers moved to lower levels at a time: half a million connections may share a slot of 41 s, and
+/// moving them at once would hold the shard for tens of milliseconds.
+const MOVED_MAX: usize = 1_024;
 
 /// A pending timer; stale after it fired or was cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub(super) struct TimerWheel<K> {
     filled: [u64; LEVELS],
     /// Every timer of an earlier tick has fired.
     tick: u64,
+    /// Level and slot whose timers are being moved; `tick` stands still until they all are.
+    moving: Option<(usize, usize)>,
 }
 
 impl<K: Copy> TimerWheel<K> {
@@ -61,6 +66,7 @@ impl<K: Copy> TimerWheel<K> {
             }; SLOTS]; LEVELS],
             filled: [0; LEVELS],
             tick: now.0 / TICK_NS,
+            moving: None,
         }
     }
 
@@ -102,39 +108,50 @@ impl<K: Copy> TimerWheel<K> {
     /// When [`TimerWheel::pop_expired`] has something to do; may be early, never late.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let (level, slot) = self.next_slot()?;
-        Some(Time(
-            self.slot_start(level, slot)
-                .max(self.tick)
-                .saturating_mul(TICK_NS),
-        ))
+        Some(Time(self.due(level, slot).saturating_mul(TICK_NS)))
     }
 
-    /// The next timer that is due, earliest tick first.
+    /// The next timer that is due, earliest tick first. `None`: nothing is due, or enough was done
+    /// for now and [`TimerWheel::next_deadline`] is not after `now`.
     pub(super) fn pop_expired(&mut self, now: Time) -> Option<K> {
         let now_tick = now.0 / TICK_NS;
-        loop {
-            let (level, slot) = self.next_slot()?;
-            let start = self.slot_start(level, slot).max(self.tick);
-            if start > now_tick {
-                return None;
+        let mut moved = 0;
+        while let Some((level, slot)) = self.next_slot() {
+            let due = self.due(level, slot);
+            if due > now_tick {
+                break;
             }
-            self.tick = start;
+            self.tick = due;
             if level == 0 {
                 let index = self.slots[0][slot].first;
                 self.unlink(index);
                 return self.release(index);
             }
-            // The slot's time has come round: its timers move to lower levels.
+            self.moving = Some((level, slot));
             while self.slots[level][slot].first != NONE {
+                if moved == MOVED_MAX {
+                    return None;
+                }
+                moved += 1;
                 let index = self.slots[level][slot].first;
                 self.unlink(index);
                 self.link(index);
             }
+            self.moving = None;
         }
+        // Every slot begins later, so no timer's level changes; new ones get the level that suits
+        // the present.
+        self.moving = None;
+        self.tick = self.tick.max(now_tick);
+        None
     }
 
     /// The earliest slot with timers. Lower levels hold earlier ticks than higher ones.
     fn next_slot(&self) -> Option<(usize, usize)> {
+        let is_filled = |(level, slot): &(usize, usize)| self.filled[*level] >> slot & 1 == 1;
+        if let Some(moving) = self.moving.filter(is_filled) {
+            return Some(moving);
+        }
         (0..LEVELS)
             .find(|level| self.filled[*level] != 0)
             .map(|level| {
@@ -142,6 +159,11 @@ impl<K: Copy> TimerWheel<K> {
                 // into a higher level.
                 (level, self.filled[level].trailing_zeros() as usize)
             })
+    }
+
+    /// The tick at which a slot has something to do.
+    fn due(&self, level: usize, slot: usize) -> u64 {
+        self.slot_start(level, slot).max(self.tick)
     }
 
     /// First tick of a slot.
@@ -234,6 +256,75 @@ mod tests {
         assert!(!wheel.cancel(second));
     }
 
+    #[test]
+    fn many_timers_of_one_slot_are_moved_in_parts_and_all_fire() {
+        let count = 10 * MOVED_MAX as u64;
+        let mut wheel = TimerWheel::new(Time(0));
+        let minute = 60 * 100 * TICK_NS;
+        for n in 0..count {
+            wheel.insert(Time(minute + n % 100 * TICK_NS), n);
+        }
+        let now = Time(minute + 50 * TICK_NS);
+        let mut fired = Vec::new();
+        let mut pauses = 0;
+        while wheel.next_deadline().is_some_and(|due| due <= now) {
+            match wheel.pop_expired(now) {
+                Some(n) => fired.push(n),
+                None => pauses += 1,
+            }
+        }
+        assert!(pauses >= 9, "{pauses}");
+        assert!(fired.iter().map(|n| n % 100).is_sorted());
+        let due = (0..count).filter(|n| n % 100 <= 50).count();
+        assert_eq!(fired.len(), due);
+    }
+
+    #[test]
+    fn what_is_inserted_and_cancelled_while_timers_are_moved_is_not_lost() {
+        let mut wheel = TimerWheel::new(Time(0));
+        let at = Time(5_000 * TICK_NS);
+        let ids: Vec<TimerId> = (0..3 * MOVED_MAX as u64)
+            .map(|n| wheel.insert(at, n))
+            .collect();
+        assert_eq!(wheel.pop_expired(at), None, "not all are moved yet");
+        wheel.insert(Time(1), 1_000_000);
+        wheel.insert(Time(at.0 + TICK_NS), 1_000_001);
+        for id in ids {
+            assert!(wheel.cancel(id));
+        }
+        assert_eq!(wheel.pop_expired(at), Some(1_000_000));
+        assert_eq!(wheel.pop_expired(at), None);
+        assert_eq!(wheel.next_deadline(), Some(Time(at.0 + TICK_NS)));
+        // The slot is used again when its turn comes round.
+        let later = Time(at.0 + 64 * 64 * TICK_NS);
+        wheel.insert(later, 1_000_002);
+        assert_eq!(wheel.pop_expired(later), Some(1_000_001));
+        assert_eq!(wheel.pop_expired(Time(later.0 - 1)), None);
+        assert_eq!(wheel.pop_expired(later), Some(1_000_002));
+        assert_eq!(wheel.next_deadline(), None);
+    }
+
+    #[test]
+    fn timers_of_one_tick_fire_in_the_order_they_were_inserted() {
+        let mut wheel = TimerWheel::new(Time(0));
+        for n in 0..100 {
+            wheel.insert(Time(777 * TICK_NS), n);
+        }
+        let now = Time(777 * TICK_NS);
+        let fired: Vec<i32> = std::iter::from_fn(|| wheel.pop_expired(now)).collect();
+        assert!(fired.into_iter().eq(0..100));
+    }
+
+    #[test]
+    fn the_farthest_time_is_never_reached_and_does_no_harm() {
+        let mut wheel = TimerWheel::new(Time(0));
+        let id = wheel.insert(Time::FAR, 1);
+        assert_eq!(wheel.pop_expired(Time(u64::MAX - TICK_NS)), None);
+        assert!(wheel.next_deadline().is_some());
+        assert!(wheel.cancel(id));
+        assert_eq!(wheel.next_deadline(), None);
+    }
+
     #[derive(Clone, Debug)]
     enum Operation {
         Insert(u64),
@@ -271,9 +362,13 @@ mod tests {
                     Operation::Cancel(_) => {}
                     Operation::Advance(by) => {
                         now = Time(now.0 + by);
+                        let mut last_tick = 0;
                         while let Some(key) = wheel.pop_expired(now) {
                             let (deadline, _) = model.remove(&key).unwrap();
                             prop_assert!(deadline <= now);
+                            let tick = deadline.0.div_ceil(TICK_NS);
+                            prop_assert!(tick >= last_tick, "earliest first");
+                            last_tick = tick;
                         }
                         let late = Time(now.0.saturating_sub(TICK_NS));
                         prop_assert!(model.values().all(|(deadline, _)| *deadline > late));

@@ -46,7 +46,7 @@ class Broker:
         self._wait_until_it_accepts()
 
     def _ringmq(self, options):
-        command = [BINARY, "--port", str(self.port), "--shards", str(self.shards)]
+        command = [BINARY, "--listen", f"127.0.0.1:{self.port}", "--shards", str(self.shards)]
         for name, value in options.items():
             command += ["--" + name.replace("_", "-"), str(value)]
         return command

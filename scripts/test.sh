@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# The one test command: installs what is missing, runs every test, and ends with one line
+# "N passed, N failed" over all of them. Its status is 0 only when nothing failed.
+#
+#   scripts/test.sh            everything
+#   RINGMQ_TEST_DEBUG=1 ...    the foreign clients meet a debug build (quicker to build)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+passed=0
+failed=0
+logs=$(mktemp --directory)
+trap 'rm --recursive --force "$logs"' EXIT
+
+heading() { printf '\n== %s\n' "$1"; }
+
+# Adds a runner's own counts; a runner that failed without counting a failure is one failure.
+count() { # NAME STATUS PASSED FAILED
+    local name=$1 status=$2 good=${3:-0} bad=${4:-0}
+    if ((status != 0 && bad == 0)); then bad=1; fi
+    if ((status == 0 && good == 0)); then bad=1; fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    printf '%s: %s passed, %s failed\n' "$name" "$good" "$bad"
+}
+
+# Runs a check that has no counts of its own.
+check() { # NAME COMMAND...
+    local name=$1 status=0
+    shift
+    heading "$name"
+    "$@" || status=$?
+    count "$name" "$status" "$((status == 0))" "$((status != 0))"
+}
+
+sum() { # PATTERN FILE: the sum of the numbers found before or after a word
+    { grep --only-matching --extended-regexp "$1" "$2" || true; } |
+        { grep --only-matching --extended-regexp '[0-9]+' || true; } |
+        awk '{ total += $1 } END { print total + 0 }'
+}
+
+install() {
+    heading 'What the tests need'
+    local missing=()
+    command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    command -v mosquitto_pub >/dev/null || missing+=(mosquitto-clients)
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+    if ((${#missing[@]})); then
+        local as_root=()
+        ((EUID == 0)) || as_root=(sudo)
+        "${as_root[@]}" apt-get update --quiet
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
+    fi
+    if ! cmp --quiet tests/clients/python/requirements.txt .venv/requirements.txt; then
+        python3 -m venv .venv
+        .venv/bin/pip install --quiet --disable-pip-version-check \
+            --requirement tests/clients/python/requirements.txt
+        cp tests/clients/python/requirements.txt .venv/
+    fi
+    local lock=tests/clients/js/package-lock.json
+    if ! cmp --quiet "$lock" tests/clients/js/node_modules/installed-lock.json; then
+        npm ci --prefix tests/clients/js --no-audit --no-fund
+        cp "$lock" tests/clients/js/node_modules/installed-lock.json
+    fi
+}
+
+rust_tests() {
+    heading 'cargo test'
+    local status=0
+    cargo test --workspace --no-fail-fast 2>&1 | tee "$logs/cargo" || status=$?
+    count 'cargo test' "$status" "$(sum '[0-9]+ passed' "$logs/cargo")" \
+        "$(sum '[0-9]+ failed' "$logs/cargo")"
+}
+
+build_broker() {
+    heading 'The broker that the foreign clients meet'
+    local profile=release
+    if [[ -n ${RINGMQ_TEST_DEBUG:-} ]]; then profile=dev; fi
+    cargo build --profile "$profile" --bin ringmq || return 1
+    local folder=$profile
+    if [[ $profile == dev ]]; then folder=debug; fi
+    # A copy: a later build must not replace a program that is running.
+    cp "${CARGO_TARGET_DIR:-target}/$folder/ringmq" "$logs/ringmq" || return 1
+    export RINGMQ_BIN=$logs/ringmq
+}
+
+python_tests() {
+    heading 'pytest: paho-mqtt, mosquitto_pub and mosquitto_sub, raw sockets'
+    local status=0
+    (cd tests/clients/python && ../../../.venv/bin/pytest --quiet) 2>&1 |
+        tee "$logs/pytest" || status=$?
+    local last
+    last=$(tail --lines=1 "$logs/pytest")
+    printf '%s\n' "$last" >"$logs/pytest-last"
+    count pytest "$status" "$(sum '[0-9]+ passed' "$logs/pytest-last")" \
+        "$(sum '[0-9]+ (failed|error)' "$logs/pytest-last")"
+}
+
+node_tests() {
+    heading 'node: mqtt.js'
+    local status=0
+    (cd tests/clients/js && node --test --test-reporter=tap) >"$logs/node" 2>&1 || status=$?
+    if ((status)); then grep --after-context=25 '^ *not ok' "$logs/node" || cat "$logs/node"; fi
+    count 'node --test' "$status" "$(sum '^# pass [0-9]+' "$logs/node")" \
+        "$(sum '^# (fail|cancelled) [0-9]+' "$logs/node")"
+}
+
+install
+check 'cargo fmt' cargo fmt --all --check
+check 'cargo clippy' cargo clippy --workspace --all-targets --quiet -- --deny warnings
+rust_tests
+if build_broker; then
+    python_tests
+    node_tests
+else
+    count 'cargo build' 1
+fi
+
+printf '\n%s passed, %s failed\n' "$passed" "$failed"
+((failed == 0))

@@ -1,0 +1,228 @@
+//! Rules that a machine checks instead of a reviewer, over the files of the repository.
+//!
+//! Each rule is a function over one file and has a test that it can fail.
+
+mod rules;
+mod source;
+
+use std::fs;
+use std::path::Path;
+
+use self::source::Source;
+
+type Rule = fn(&Source) -> Vec<String>;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Rust sources of the repository. This check itself is left out: it has to name what it forbids.
+fn sources() -> Vec<Source> {
+    let mut files = Vec::new();
+    for folder in ["src", "loadgen", "tests", "benches", "fuzz"] {
+        collect(&root().join(folder), "rs", &mut files);
+    }
+    files.retain(|file| !file.is_below(&["tests/tidy"]));
+    assert!(files.len() > 20, "only {} files found", files.len());
+    files
+}
+
+fn manifests() -> Vec<Source> {
+    let mut files = vec![read(&root().join("Cargo.toml"))];
+    for folder in ["loadgen", "fuzz"] {
+        let path = root().join(folder).join("Cargo.toml");
+        if path.exists() {
+            files.push(read(&path));
+        }
+    }
+    files
+}
+
+fn collect(folder: &Path, extension: &str, files: &mut Vec<Source>) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return; // not every folder exists yet
+    };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            collect(&path, extension, files);
+        } else if path.extension().is_some_and(|found| found == extension) {
+            files.push(read(&path));
+        }
+    }
+}
+
+fn read(path: &Path) -> Source {
+    let relative = path.strip_prefix(root()).unwrap();
+    let text = fs::read_to_string(path).unwrap();
+    Source::new(relative.to_str().unwrap(), &text)
+}
+
+/// Applies a rule to files and shows everything it finds.
+fn hold(rule: Rule, files: &[Source]) {
+    let found: Vec<String> = files.iter().flat_map(rule).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Applies a rule to one made-up file and counts what it finds.
+fn count(rule: Rule, path: &str, text: &str) -> usize {
+    rule(&Source::new(path, text)).len()
+}
+
+#[test]
+fn only_io_main_and_loadgen_touch_the_world() {
+    hold(rules::pure_core, &sources());
+    let rule = rules::pure_core;
+    let bad = [
+        "use glommio::Task;",
+        "use std::net::TcpStream;",
+        "fn f() { std::thread::spawn(g); }",
+        "pub async fn f() {}",
+        "let now = Instant::now();",
+        "let home = std::env::var(name);",
+        "let text = std::fs::read(path);",
+        "let hasher = ahash::RandomState::new();",
+        "struct A(Rc<RefCell<B>>);",
+    ];
+    for text in bad {
+        assert_eq!(count(rule, "src/shard/x.rs", text), 1, "{text}");
+        assert_eq!(count(rule, "src/io/x.rs", text), 0, "{text}");
+        assert_eq!(count(rule, "loadgen/src/x.rs", text), 0, "{text}");
+        assert_eq!(count(rule, "src/shard/tests.rs", text), 0, "{text}");
+    }
+    assert_eq!(count(rule, "src/config/load.rs", "use std::fs::File;"), 0);
+    assert_eq!(count(rule, "src/config/file.rs", "use std::fs::File;"), 1);
+    assert_eq!(
+        count(
+            rule,
+            "src/shard/x.rs",
+            "use std::net::SocketAddr; // glommio"
+        ),
+        0
+    );
+}
+
+#[test]
+fn modules_name_only_those_below() {
+    hold(rules::dependency_direction, &sources());
+    let rule = rules::dependency_direction;
+    let bad = [
+        ("src/session/x.rs", "use crate::routing::Index;"),
+        (
+            "src/routing/x.rs",
+            "use crate::{ids::ShardId, session::{Session, Id}, time};",
+        ),
+        ("src/routing.rs", "fn f(shard: &crate::shard::Shard) {}"),
+        ("src/mqtt/x.rs", "use crate::session::Session;"),
+        ("src/shard/x.rs", "use crate::io::run;"),
+        ("src/io/x.rs", "use crate::config::Checked;"),
+        ("src/config/x.rs", "use crate::io::run;"),
+        ("src/limits.rs", "use crate::mqtt::Packet;"),
+        ("loadgen/src/x.rs", "use ringmq::shard::Shard;"),
+        ("loadgen/src/x.rs", "use ringmq::{mqtt::Packet, config};"),
+    ];
+    for (path, text) in bad {
+        assert_eq!(count(rule, path, text), 1, "{path}: {text}");
+    }
+    let good = [
+        (
+            "src/session/x.rs",
+            "use crate::{mqtt::Packet, session::queue, time::Time};",
+        ),
+        ("src/shard/x.rs", "use crate::{routing, session};"),
+        ("src/io/x.rs", "use crate::shard::Shard;"),
+        ("src/main.rs", "use ringmq::config;"),
+        (
+            "loadgen/src/x.rs",
+            "use ringmq::mqtt; use crate::session::Client;",
+        ),
+        ("src/session/x.rs", "// see crate::routing::Index\n"),
+    ];
+    for (path, text) in good {
+        assert_eq!(count(rule, path, text), 0, "{path}: {text}");
+    }
+}
+
+#[test]
+fn the_program_does_not_unwrap() {
+    hold(rules::no_unwrap, &sources());
+    let rule = rules::no_unwrap;
+    assert_eq!(count(rule, "src/shard/x.rs", "fn f() { a.unwrap(); }"), 1);
+    assert_eq!(count(rule, "loadgen/src/x.rs", "fn f() { a.unwrap(); }"), 1);
+    let test = "fn f() {}\n#[cfg(test)]\nmod tests { fn g() { a.unwrap(); } }\n";
+    assert_eq!(count(rule, "src/shard/x.rs", test), 0);
+    assert_eq!(count(rule, "tests/x.rs", "fn f() { a.unwrap(); }"), 0);
+    assert_eq!(
+        count(rule, "src/shard/x.rs", "a.unwrap_or(1); // a.unwrap()"),
+        0
+    );
+}
+
+#[test]
+fn nothing_is_half_done() {
+    hold(rules::no_markers, &sources());
+    let rule = rules::no_markers;
+    for text in [
+        "todo!()",
+        "unimplemented!()",
+        "dbg!(x)",
+        "// FIXME later",
+        "// TODO: more",
+    ] {
+        assert_eq!(count(rule, "src/shard/x.rs", text), 1, "{text}");
+        assert_eq!(count(rule, "tests/x.rs", text), 1, "{text}");
+    }
+    assert_eq!(count(rule, "src/shard/x.rs", "let text = \"dbg!\";"), 0);
+}
+
+#[test]
+fn unsafe_is_rare_and_explained() {
+    hold(rules::unsafe_is_listed_and_explained, &sources());
+    let rule = rules::unsafe_is_listed_and_explained;
+    let explained = "// SAFETY: it is\n// sound.\nunsafe { f() }";
+    assert_eq!(count(rule, "src/io/poller.rs", explained), 0);
+    assert_eq!(
+        count(rule, "src/io/poller.rs", "// It is sound.\nunsafe { f() }"),
+        1
+    );
+    assert_eq!(
+        count(rule, "src/io/poller.rs", "// SAFETY: x\n\nunsafe { f() }"),
+        1
+    );
+    assert_eq!(count(rule, "src/shard/x.rs", explained), 1);
+}
+
+#[test]
+fn files_hold_one_concept() {
+    let files = sources();
+    hold(rules::file_length, &files);
+    for listed in rules::LONGER {
+        let exists = files.iter().any(|file| file.path == *listed);
+        assert!(
+            exists,
+            "{listed} is listed in tests/tidy/rules.rs and does not exist"
+        );
+    }
+    let rule = rules::file_length;
+    assert_eq!(count(rule, "src/shard/x.rs", &"f();\n".repeat(400)), 0);
+    assert_eq!(count(rule, "src/shard/x.rs", &"f();\n".repeat(401)), 1);
+    assert_eq!(count(rule, "src/shard/x.rs", &"// f();\n".repeat(401)), 0);
+    assert_eq!(count(rule, "src/shard/tests.rs", &"f();\n".repeat(401)), 0);
+    assert_eq!(count(rule, rules::LONGER[0], "f();\n"), 1);
+}
+
+#[test]
+fn dependencies_say_what_they_are_for() {
+    hold(rules::dependencies_have_reasons, &manifests());
+    let rule = rules::dependencies_have_reasons;
+    let cases = [
+        ("[dependencies]\na = \"1\"\n", 1),
+        ("[dependencies]\na = \"1\" # what for\n", 0),
+        ("[dev-dependencies]\na = { version = \"1\" } #\n", 1),
+        ("[package]\na = \"1\"\n", 0),
+        ("[dependencies.a]\nversion = \"1\"\n", 1),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(count(rule, "Cargo.toml", text), expected, "{text}");
+    }
+}

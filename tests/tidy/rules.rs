@@ -1,0 +1,307 @@
+//! The rules. Each takes one file and returns what it finds, as `file:line: what, and the fix`.
+
+use super::source::{has_word, numbered, Source};
+
+/// A word that some part of the program may not use.
+struct Banned {
+    word: &'static str,
+    /// Besides `src/io`, `src/main.rs` and `loadgen`.
+    allowed_in: &'static [&'static str],
+    fix: &'static str,
+}
+
+const fn banned(word: &'static str, fix: &'static str) -> Banned {
+    Banned {
+        word,
+        allowed_in: &[],
+        fix,
+    }
+}
+
+const IN_IO: &str = "only src/io may: let the shard return an action and io carry it out";
+const TIME: &str = "take `now: Time` as an argument; only src/io reads a clock";
+const SEED: &str = "take a seed from the caller, so that the simulator can repeat a run";
+const GLOBAL: &str = "every datum has one owning shard: make it a field";
+
+const BANNED: &[Banned] = &[
+    banned("glommio", IN_IO),
+    banned("io_uring", IN_IO),
+    banned("rustix", IN_IO),
+    banned("TcpStream", IN_IO),
+    banned("TcpListener", IN_IO),
+    banned("UdpSocket", IN_IO),
+    banned("UnixStream", IN_IO),
+    banned("UnixListener", IN_IO),
+    banned("std::thread", IN_IO),
+    banned("std::process", IN_IO),
+    banned(
+        "std::sync::Mutex",
+        "a shard never waits: give the datum one owner",
+    ),
+    banned("async", "the core is synchronous: handle_* in, poll_* out"),
+    banned(".await", "the core is synchronous: handle_* in, poll_* out"),
+    banned("Instant", TIME),
+    banned("SystemTime", TIME),
+    banned(
+        "std::env",
+        "take it as an option (src/config) or an argument",
+    ),
+    Banned {
+        word: "std::fs",
+        allowed_in: &["src/config/load", "src/auth/load"],
+        fix: "files are read by src/config/load.rs, src/auth/load.rs and src/io",
+    },
+    banned("RandomState::new", SEED),
+    banned("thread_rng", SEED),
+    banned("OsRng", SEED),
+    banned("static mut", GLOBAL),
+    banned("thread_local", GLOBAL),
+    banned("OnceLock", GLOBAL),
+    banned("LazyLock", GLOBAL),
+    banned(
+        "Rc<RefCell",
+        "borrows that can fail at run time: make it a field of its owner",
+    ),
+];
+
+/// Only `io`, `main` and the load generator touch the world.
+pub(super) fn pure_core(file: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    if file.is_below(&["src/io", "src/main.rs", "loadgen"]) {
+        return found;
+    }
+    for (number, line) in numbered(&file.production()) {
+        for Banned {
+            word,
+            allowed_in,
+            fix,
+        } in BANNED
+        {
+            if has_word(line, word) && !file.is_below(allowed_in) {
+                found.push(format!("{}:{number}: `{word}`: {fix}", file.path));
+            }
+        }
+    }
+    found
+}
+
+/// Who may name which module of the broker. A module may always name itself.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("src/ids", &[]),
+    ("src/time", &[]),
+    ("src/limits", &["ids", "time"]),
+    ("src/mqtt", &["ids", "limits", "time"]),
+    ("src/session", &["ids", "limits", "mqtt", "time"]),
+    ("src/routing", &["ids", "limits", "mqtt", "time"]),
+    ("src/auth", &["ids", "limits", "mqtt", "time"]),
+    (
+        "src/shard",
+        &[
+            "auth", "ids", "limits", "mqtt", "routing", "session", "time",
+        ],
+    ),
+    (
+        "src/sim",
+        &[
+            "ids", "limits", "mqtt", "routing", "session", "shard", "time",
+        ],
+    ),
+    ("src/config", &["auth", "ids", "limits", "time"]),
+    (
+        "src/io",
+        &["auth", "ids", "limits", "mqtt", "shard", "time"],
+    ),
+    ("loadgen", &["ids", "limits", "mqtt", "time"]),
+];
+
+/// main -> io -> shard -> {session, routing} -> mqtt, and never back.
+pub(super) fn dependency_direction(file: &Source) -> Vec<String> {
+    let Some((part, may)) = MAY_NAME.iter().find(|(part, _)| file.is_below(&[part])) else {
+        return Vec::new(); // main, lib, tests and benches may name everything
+    };
+    let own = part.rsplit('/').next().unwrap_or_default();
+    let root = if *part == "loadgen" {
+        "ringmq::"
+    } else {
+        "crate::"
+    };
+    let mut found = Vec::new();
+    let code = file.production();
+    for (at, _) in code.match_indices(root) {
+        let named = names(&code[at + root.len()..]);
+        for name in named {
+            let is_module = MAY_NAME
+                .iter()
+                .any(|(part, _)| part.ends_with(&format!("/{name}")));
+            // In the load generator `crate::` is its own; in the broker so is its own module.
+            if is_module && name != own && !may.contains(&name) {
+                let line = 1 + code[..at].matches('\n').count();
+                found.push(format!(
+                    "{}:{line}: {part} may not name `{name}`, only {may:?}: pass what it needs as an \
+                     argument, or move the shared type down",
+                    file.path
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// First segments of a path or of the paths in a brace: `a::b`, `{a::b, c}`.
+fn names(path: &str) -> Vec<&str> {
+    let ident = |text: &'_ str| {
+        text.find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(text.len())
+    };
+    let Some(group) = path.strip_prefix('{') else {
+        return vec![&path[..ident(path)]];
+    };
+    let mut depth = 0;
+    let mut named = Vec::new();
+    let mut starts = true;
+    for (at, c) in group.char_indices() {
+        match c {
+            '}' if depth == 0 => break,
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => starts = true,
+            _ if depth == 0 && starts && !c.is_whitespace() => {
+                named.push(&group[at..at + ident(&group[at..])]);
+                starts = false;
+            }
+            _ => {}
+        }
+    }
+    named
+}
+
+/// A panic must be an invariant with a name.
+pub(super) fn no_unwrap(file: &Source) -> Vec<String> {
+    find_words(file, &file.production(), &[".unwrap()"], |_| {
+        "handle the case, or `.expect(\"why it cannot be\")` if it really cannot".into()
+    })
+}
+
+/// Nothing half done.
+pub(super) fn no_markers(file: &Source) -> Vec<String> {
+    let code = ["todo!", "unimplemented!", "dbg!"];
+    let mut found = find_words(file, &file.code, &code, |_| {
+        "finish it, or leave it out and open an issue".into()
+    });
+    let notes = ["FIXME", "XXX", "HACK", "TODO"];
+    found.extend(find_words(file, &file.text, &notes, |_| {
+        "mend it now, or open an issue; the code says what is, not what should be".into()
+    }));
+    found
+}
+
+/// Files that may hold `unsafe`, each for its reason.
+const UNSAFE_IN: &[&str] = &[
+    "src/mqtt/primitives.rs", // one scan of a string instead of two (measured)
+    "src/io/driver.rs",       // wraps a descriptor it has just duplicated
+    "src/io/poller.rs",       // submission queue entries
+];
+
+/// `unsafe` is rare, listed, and says why it is sound.
+pub(super) fn unsafe_is_listed_and_explained(file: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    let comments: Vec<&str> = file.text.lines().collect();
+    for (number, line) in numbered(&file.code) {
+        if !has_word(line, "unsafe") {
+            continue;
+        }
+        if !UNSAFE_IN.contains(&file.path.as_str()) {
+            found.push(format!(
+                "{}:{number}: `unsafe` outside the listed files: use a safe function of a library, or \
+                 list the file with its reason in tests/tidy/rules.rs",
+                file.path
+            ));
+        }
+        let above = comments[..number - 1].iter().rev();
+        let explained = above
+            .map(|line| line.trim())
+            .take_while(|line| line.starts_with("//") || line.starts_with("#["))
+            .any(|line| line.starts_with("// SAFETY:") || line.starts_with("/// # Safety"));
+        if !explained {
+            found.push(format!(
+                "{}:{number}: `unsafe` without a reason: write `// SAFETY: ...` right above it",
+                file.path
+            ));
+        }
+    }
+    found
+}
+
+/// Lines of code in a file of the program: comments, blank lines and tests do not count.
+const LINES_MAX: usize = 400;
+/// Longer files, each with its reason.
+pub(super) const LONGER: &[&str] = &[
+    "src/config/options.rs", // a table: one row per option
+    "src/io/driver.rs",      // the steps of one turn, all on the same fields
+    "src/shard/deliver.rs",  // one message to one session, by every way it can take
+];
+
+/// One concept per file.
+pub(super) fn file_length(file: &Source) -> Vec<String> {
+    let code = file.production();
+    let lines = code.lines().filter(|line| !line.trim().is_empty()).count();
+    let listed = LONGER.contains(&file.path.as_str());
+    match (lines > LINES_MAX, listed) {
+        (true, false) => vec![format!(
+            "{}: {lines} lines of code, more than {LINES_MAX}: split it by concept, or list it with \
+             its reason in tests/tidy/rules.rs",
+            file.path
+        )],
+        (false, true) => vec![format!(
+            "{}: {lines} lines of code need no exception: take it off the list in \
+             tests/tidy/rules.rs",
+            file.path
+        )],
+        _ => Vec::new(),
+    }
+}
+
+/// Every dependency in a Cargo.toml says what it is for.
+pub(super) fn dependencies_have_reasons(file: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut in_dependencies = false;
+    for (number, line) in numbered(&file.text) {
+        let line = line.trim();
+        if line.starts_with('[') {
+            let section = line.trim_matches(['[', ']']);
+            in_dependencies = section.ends_with("dependencies");
+            if section.contains("dependencies.") {
+                found.push(format!(
+                    "{}:{number}: a dependency as a section: write it in one line, with its reason",
+                    file.path
+                ));
+            }
+        } else if in_dependencies && line.contains('=') && !line.starts_with('#') {
+            let reason = line
+                .rsplit_once('#')
+                .map_or("", |(_, reason)| reason.trim());
+            if reason.is_empty() {
+                found.push(format!(
+                    "{}:{number}: a dependency without a reason: add `# what it is for`",
+                    file.path
+                ));
+            }
+        }
+    }
+    found
+}
+
+fn find_words(
+    file: &Source,
+    text: &str,
+    words: &[&str],
+    fix: impl Fn(&str) -> String,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in numbered(text) {
+        for word in words.iter().filter(|word| has_word(line, word)) {
+            found.push(format!("{}:{number}: `{word}`: {}", file.path, fix(word)));
+        }
+    }
+    found
+}
