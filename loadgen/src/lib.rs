@@ -1,15 +1,19 @@
 //! mqload: load for MQTT brokers, with latency from the intended send time and verified losses.
 
+pub mod assertions;
 pub mod cli;
 pub mod client;
 pub mod engine;
+pub mod find_max;
 pub mod live;
 pub mod meter;
+pub mod output;
 pub mod payload;
 pub mod plan;
 pub mod results;
 pub mod run;
 pub mod scenarios;
+pub mod sink;
 pub mod summary;
 pub mod system;
 pub mod truth;

@@ -61,6 +61,8 @@ pub struct Group {
     pub answers_to: Option<Template>,
     /// Reads no faster than this.
     pub read_bytes_per_s: Option<u64>,
+    /// The broker ends these connections because others take their sessions: no error.
+    pub is_taken_over: bool,
 }
 
 impl Group {
@@ -76,6 +78,7 @@ impl Group {
             will: None,
             answers_to: None,
             read_bytes_per_s: None,
+            is_taken_over: false,
         }
     }
 }

@@ -35,7 +35,28 @@ impl<'a> Audience<'a> {
                 }
             }
         }
+        Self::add_answers(plan, &mut by_topic);
         Self { plan, by_topic }
+    }
+
+    /// An answer carries the header of the request: its topic is one of those who asked.
+    fn add_answers(plan: &Plan, by_topic: &mut HashMap<String, Vec<(u32, usize)>>) {
+        let mut answers = Vec::new();
+        for described in &plan.groups {
+            let Some(answer) = &described.answers_to else {
+                continue;
+            };
+            for index in 0..described.clients {
+                for subscription in &described.subscriptions {
+                    let asked = by_topic.get(&subscription.filter.fill(index, 0, plan.seed));
+                    let name = answer.fill(index, 0, plan.seed);
+                    answers.extend(asked.map(|publishers| (name, publishers.clone())));
+                }
+            }
+        }
+        for (name, publishers) in answers {
+            by_topic.entry(name).or_default().extend(publishers);
+        }
     }
 
     /// Publishers whose every topic one of the filters matches.
@@ -132,8 +153,84 @@ pub fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
             }
         }
     }
+    shared(plan, &published, &flows, &mut truth, &mut uncertain);
+    wills(plan, &flows, &mut truth);
     truth.broken_promises = broken(&truth, uncertain);
     truth
+}
+
+/// Groups with a shared subscription: each message must come to one member.
+fn shared(
+    plan: &Plan,
+    published: &HashMap<u32, (u64, u64)>,
+    flows: &HashMap<u32, &[Flow]>,
+    truth: &mut results::Truth,
+    uncertain: &mut [u64; 3],
+) {
+    for (group, described) in plan.groups.iter().enumerate() {
+        let share = described.subscriptions.iter().find_map(|own| Some((shared_filter(&own.filter.0)?, own.qos)));
+        let Some((filter, subscribed)) = share else {
+            continue;
+        };
+        let filter = crate::plan::Template(filter.to_string()).fill(0, 0, plan.seed);
+        let mut arrived: HashMap<u32, (u64, u64)> = HashMap::new();
+        let first = plan.first_client(group);
+        for flow in (first..first + described.clients).filter_map(|number| flows.get(&number)).flat_map(|flows| flows.iter()) {
+            let sums = arrived.entry(flow.publisher).or_default();
+            *sums = (sums.0 + flow.received, sums.1 + flow.reordered);
+        }
+        for (from, publishers) in plan.groups.iter().enumerate() {
+            let Some(publishing) = &publishers.publishing else {
+                continue;
+            };
+            let qos = granted(plan, from, subscribed) as usize;
+            for index in 0..publishers.clients {
+                if !topic::matches(&filter, &publishing.topic.fill(index, 0, plan.seed)) {
+                    continue;
+                }
+                let number = plan.first_client(from) + index;
+                let (sent, open) = published.get(&number).copied().unwrap_or_default();
+                let (received, reordered) = arrived.get(&number).copied().unwrap_or_default();
+                truth.expected[qos] += sent;
+                truth.received[qos] += received.min(sent);
+                truth.lost[qos] += sent.saturating_sub(received);
+                uncertain[qos] += open.min(sent.saturating_sub(received));
+                truth.duplicates[qos] += received.saturating_sub(sent);
+                truth.reordered[qos] += reordered;
+            }
+        }
+    }
+}
+
+/// The filter of `$share/NAME/FILTER`.
+fn shared_filter(filter: &str) -> Option<&str> {
+    Some(filter.strip_prefix("$share/")?.split_once('/')?.1)
+}
+
+/// Wills of clients that were cut off: each subscriber must get each once.
+fn wills(plan: &Plan, flows: &HashMap<u32, &[Flow]>, truth: &mut results::Truth) {
+    let is_cut = |group: usize| plan.steps.iter().any(|step| matches!(step, crate::plan::Step::Abort { group: cut } if *cut == group));
+    for (dying, described) in plan.groups.iter().enumerate().filter(|(group, _)| is_cut(*group)) {
+        let Some(will) = &described.will else {
+            continue;
+        };
+        for (watching, watchers) in plan.groups.iter().enumerate() {
+            for (watcher, subscription) in (0..watchers.clients).flat_map(|index| watchers.subscriptions.iter().map(move |own| (index, own))) {
+                let filter = subscription.filter.fill(watcher, 0, plan.seed);
+                let own = flows.get(&(plan.first_client(watching) + watcher)).copied().unwrap_or_default();
+                let qos = will.qos.min(subscription.qos) as usize;
+                let arrived: HashMap<u32, &Flow> = own.iter().map(|flow| (flow.publisher, flow)).collect();
+                for index in (0..described.clients).filter(|index| topic::matches(&filter, &will.topic.fill(*index, 0, plan.seed))) {
+                    let flow = arrived.get(&(plan.first_client(dying) + index));
+                    let distinct = flow.map_or(0, |flow| flow.distinct());
+                    truth.expected[qos] += 1;
+                    truth.received[qos] += distinct;
+                    truth.lost[qos] += 1_u64.saturating_sub(distinct);
+                    truth.duplicates[qos] += flow.map_or(0, |flow| flow.duplicates);
+                }
+            }
+        }
+    }
 }
 
 /// What MQTT promises and was not kept.

@@ -4,12 +4,17 @@ mod options;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
 
 use crate::live::duration;
+use crate::find_max::find_max;
+use crate::output;
 use crate::results::RunResult;
-use crate::run::{run, Options};
+use crate::run::run;
 use crate::scenarios::{self, Scenario};
+use crate::sink;
 pub use options::{duration as parse_duration, Common, Traffic};
 
 /// Load for MQTT brokers: open-loop schedules, latency from the intended send time, verified losses.
@@ -28,32 +33,89 @@ enum Command {
     FanOut(scenarios::FanOut),
     /// Publishers with one subscriber each
     Pairs(scenarios::Pairs),
+    /// One shared group of subscribers
+    Shared(scenarios::Shared),
+    /// Requests and answers, timed over the whole way
+    RequestResponse(scenarios::RequestResponse),
+    /// Many connections that only stay
+    #[command(alias = "connect-storm")]
+    Idle(scenarios::Idle),
+    /// Clients cut off and back all at once
+    ReconnectStorm(scenarios::ReconnectStorm),
+    /// Wildcard subscribers to many retained messages
+    Retained(scenarios::Retained),
+    /// Messages kept for subscribers that are away
+    Backlog(scenarios::Backlog),
+    /// Subscribers that read slowly
+    SlowConsumer(scenarios::SlowConsumer),
+    /// Wills of many clients cut off at once
+    WillStorm(scenarios::WillStorm),
+    /// Sessions taken over by second connections
+    TakeoverStorm(scenarios::Takeover),
+    /// Subscriptions that come and go under load
+    Churn(scenarios::Churn),
+    /// Exact and wildcard filters over the same messages
+    WildcardMix(scenarios::WildcardMix),
+    /// Large payloads
+    Large(scenarios::Large),
+    /// A broker that acknowledges and discards, or fans back: calibrates the generator alone
+    Sink(sink::Sink),
+    /// Results side by side
+    Report(Report),
+}
+
+/// Results of `--json`, as a table and a page.
+#[derive(Args, Debug)]
+struct Report {
+    /// Files that --json wrote
+    #[arg(required = true)]
+    results: Vec<PathBuf>,
+    /// Writes a page with plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl Report {
+    fn write(&self) -> Result<(), String> {
+        let results = self.results.iter().map(|path| output::read(path)).collect::<Result<Vec<_>, _>>()?;
+        println!("{}", output::comparison(&results));
+        match &self.html {
+            Some(path) => output::write(path, &output::page(&results)?),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Command {
-    fn scenario(&self) -> &dyn Scenario {
-        match self {
+    fn run(&self) -> Result<bool, String> {
+        let scenario: &dyn Scenario = match self {
             Self::FanIn(scenario) => scenario,
             Self::FanOut(scenario) => scenario,
             Self::Pairs(scenario) => scenario,
-        }
+            Self::Shared(scenario) => scenario,
+            Self::RequestResponse(scenario) => scenario,
+            Self::Idle(scenario) => scenario,
+            Self::ReconnectStorm(scenario) => scenario,
+            Self::Retained(scenario) => scenario,
+            Self::Backlog(scenario) => scenario,
+            Self::SlowConsumer(scenario) => scenario,
+            Self::WillStorm(scenario) => scenario,
+            Self::TakeoverStorm(scenario) => scenario,
+            Self::Churn(scenario) => scenario,
+            Self::WildcardMix(scenario) => scenario,
+            Self::Large(scenario) => scenario,
+            Self::Sink(sink) => return sink.run().map(|()| true),
+            Self::Report(report) => return report.write().map(|()| true),
+        };
+        run_scenario(scenario)
     }
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let scenario = cli.command.scenario();
-    let result = scenario.common().options().and_then(|options| run_scenario(scenario, &options));
-    match result {
-        Ok(result) => {
-            print(&result);
-            if is_failure(&result) {
-                ExitCode::FAILURE
-            } else {
-                ExitCode::SUCCESS
-            }
-        }
+    match Cli::parse().command.run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(sentence) => {
             eprintln!("mqload: {sentence}");
             ExitCode::FAILURE
@@ -61,8 +123,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run_scenario(scenario: &dyn Scenario, options: &Options) -> Result<RunResult, String> {
-    run(scenario.plan()?, options)
+/// Runs, prints and writes; false when something failed.
+fn run_scenario(scenario: &dyn Scenario) -> Result<bool, String> {
+    let common = scenario.common();
+    let options = common.options()?;
+    let plan = scenario.plan()?;
+    let mut result = if common.find_max {
+        find_max(&plan, common.p99, &options)?
+    } else {
+        run(plan, &options)?
+    };
+    common.assertions.check(&mut result);
+    print(&result);
+    common.output.write(&result)?;
+    Ok(!is_failure(&result))
 }
 
 /// Trouble, or promises that were not kept.
@@ -114,6 +188,10 @@ fn print(result: &RunResult) {
     }
     for (sentence, count) in &result.errors {
         println!("  error ({count}): {sentence}");
+    }
+    for assertion in &result.assertions {
+        let verdict = if assertion.passed { "passed" } else { "FAILED" };
+        println!("  assertion {verdict}: {} (measured {})", assertion.text, assertion.measured);
     }
     for note in &result.notes {
         println!("  note: {note}");

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use ringmq::mqtt::{Qos, Version};
 
+use crate::assertions::Assertions;
+use crate::output::Output;
 use crate::plan::{Arrivals, Connection, Load, PayloadSize, Template};
 use crate::run::Options;
 use crate::system;
@@ -56,6 +58,16 @@ pub struct Common {
     /// No line each second
     #[arg(long)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub assertions: Assertions,
+    /// Searches for the highest rate, beginning at --rate, whose p99 stays within --p99
+    #[arg(long)]
+    pub find_max: bool,
+    /// Objective of --find-max
+    #[arg(long, default_value = "10ms", value_parser = duration)]
+    pub p99: Duration,
 }
 
 impl Common {

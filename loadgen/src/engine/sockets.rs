@@ -78,7 +78,9 @@ impl Worker {
     /// A connection has ended without being asked to.
     pub(super) fn lost(&mut self, slot: usize, sentence: String) {
         let state = self.slots[slot].client.state;
-        if self.slots[slot].ending {
+        let group = usize::from(self.slots[slot].client.group);
+        let expected = state == State::Ready && self.control.plan.groups[group].is_taken_over;
+        if self.slots[slot].ending || expected {
             self.count(Count::Closed);
         } else if state == State::Ready {
             self.count(Count::Disconnected);

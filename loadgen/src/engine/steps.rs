@@ -196,8 +196,20 @@ impl Worker {
                 }
             }
         }
+        self.prepare_answers();
         self.work.load = Some(loading);
         self.count_cpu(true);
+    }
+
+    /// Groups that answer publish without a load of their own.
+    fn prepare_answers(&mut self) {
+        for group in 0..self.control.plan.groups.len() {
+            if self.control.plan.groups[group].answers_to.is_some() {
+                for slot in self.group(group) {
+                    self.slots[slot].client.prepare(&self.control.plan);
+                }
+            }
+        }
     }
 
     fn end_load(&mut self) {

@@ -1,11 +1,15 @@
 //! Built-in scenarios: options in, plan out.
 
 mod fans;
+mod flows;
+mod sessions;
 
 use crate::cli::{Common, Traffic};
 use crate::plan::{Group, LoadStep, Plan, Publishing, Step, Subscription, Template};
 
 pub use fans::{FanIn, FanOut, Pairs};
+pub use flows::{Large, RequestResponse, Retained, Shared, SlowConsumer, WildcardMix};
+pub use sessions::{Backlog, Churn, Idle, ReconnectStorm, Takeover, WillStorm};
 
 /// Something that can be run.
 pub trait Scenario {
