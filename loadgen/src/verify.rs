@@ -102,6 +102,10 @@ fn granted(plan: &Plan, group: usize, subscribed: Qos) -> Qos {
 
 /// Receivers of each message, when that number is the same for all publishers.
 pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
+    // How much slow readers get is theirs to say.
+    if plan.groups.iter().any(|group| group.read_bytes_per_s.is_some()) {
+        return None;
+    }
     let audience = Audience::new(plan);
     let mut receivers: HashMap<u32, u64> = HashMap::new();
     for (group, described) in plan.groups.iter().enumerate() {
@@ -122,7 +126,7 @@ pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
 }
 
 /// Losses, duplicates and overtaking over all flows.
-pub fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
+pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
     let audience = Audience::new(plan);
     let published: HashMap<u32, (u64, u64)> =
         reports.iter().flat_map(|report| &report.published).map(|(number, sent, open)| (*number, (*sent, *open))).collect();
@@ -130,7 +134,7 @@ pub fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
         reports.iter().flat_map(|report| &report.flows).map(|(number, flows)| (*number, &flows[..])).collect();
     let mut truth = results::Truth::default();
     let mut uncertain = [0_u64; 3];
-    for (group, described) in plan.groups.iter().enumerate() {
+    for (group, described) in plan.groups.iter().enumerate().filter(|(_, group)| group.read_bytes_per_s.is_none()) {
         for index in 0..described.clients {
             let receiver = plan.first_client(group) + index;
             let own = flows.get(&receiver).copied().unwrap_or_default();

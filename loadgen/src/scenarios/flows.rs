@@ -151,7 +151,8 @@ impl Scenario for SlowConsumer {
         plan.groups.push(slow);
         plan.steps.insert(0, Step::Connect { group: 2, per_s: common.connect_rate });
         plan.steps.insert(1, Step::Subscribe { group: 2 });
-        plan.steps.push(Step::Abort { group: 2 });
+        let drain = plan.steps.iter().position(|step| matches!(step, Step::Drain { .. }));
+        plan.steps.insert(drain.unwrap_or(plan.steps.len()), Step::Abort { group: 2 });
         Ok(plan)
     }
 }
