@@ -30,14 +30,22 @@ impl Assertions {
     /// Checks a result; adds one line per bound to it.
     pub fn check(&self, result: &mut RunResult) {
         let mut add = |text: String, passed: bool, measured: String| {
-            result.assertions.push(Assertion { text, passed, measured });
+            result.assertions.push(Assertion {
+                text,
+                passed,
+                measured,
+            });
         };
         if let Some(bound) = self.p99_ms {
             let latency = ["round_trip", "end_to_end", "publish_ack", "connect"];
             let latency = latency.iter().find_map(|name| result.latencies.get(*name));
             let measured = latency.map(|latency| latency.p99_us / 1e3);
             let text = measured.map_or("nothing was timed".into(), |ms| format!("{ms:.3}"));
-            add(format!("p99_ms <= {bound}"), measured.is_some_and(|ms| ms <= bound), text);
+            add(
+                format!("p99_ms <= {bound}"),
+                measured.is_some_and(|ms| ms <= bound),
+                text,
+            );
         }
         let truth = &result.truth;
         let counts = [
@@ -48,12 +56,20 @@ impl Assertions {
         for (name, bound, by_qos) in counts {
             let measured: u64 = by_qos.iter().sum();
             if let Some(bound) = bound {
-                add(format!("{name} <= {bound}"), measured <= bound, measured.to_string());
+                add(
+                    format!("{name} <= {bound}"),
+                    measured <= bound,
+                    measured.to_string(),
+                );
             }
         }
         if let Some(bound) = self.rate_min {
             let rate = result.totals.received_per_s;
-            add(format!("rate_min >= {bound}"), rate >= bound, format!("{rate:.0}"));
+            add(
+                format!("rate_min >= {bound}"),
+                rate >= bound,
+                format!("{rate:.0}"),
+            );
         }
     }
 }
@@ -67,9 +83,19 @@ mod tests {
         let mut result = RunResult::default();
         result.truth.lost = [1, 1, 0];
         result.totals.received_per_s = 10.0;
-        let bounds = Assertions { loss: Some(1), duplicates: Some(0), rate_min: Some(10.0), p99_ms: Some(1.0), ..Assertions::default() };
+        let bounds = Assertions {
+            loss: Some(1),
+            duplicates: Some(0),
+            rate_min: Some(10.0),
+            p99_ms: Some(1.0),
+            ..Assertions::default()
+        };
         bounds.check(&mut result);
-        let passed: Vec<bool> = result.assertions.iter().map(|assertion| assertion.passed).collect();
+        let passed: Vec<bool> = result
+            .assertions
+            .iter()
+            .map(|assertion| assertion.passed)
+            .collect();
         assert_eq!(passed, [false, false, true, true]);
     }
 }

@@ -23,7 +23,11 @@ struct Search {
 
 impl Search {
     fn new(first: f64) -> Self {
-        Self { good: None, bad: None, next: first }
+        Self {
+            good: None,
+            bad: None,
+            next: first,
+        }
     }
 
     /// Takes the outcome at `next`; the rate to try then, `None` at the end.
@@ -48,7 +52,12 @@ fn at_rate(plan: &Plan, per_s: f64) -> Plan {
     for step in &mut plan.steps {
         if let Step::Load(load) = step {
             for (_, load) in &mut load.groups {
-                if let Load::Open { from_per_s, to_per_s, .. } = load {
+                if let Load::Open {
+                    from_per_s,
+                    to_per_s,
+                    ..
+                } = load
+                {
                     (*from_per_s, *to_per_s) = (per_s, per_s);
                 }
             }
@@ -61,7 +70,9 @@ fn at_rate(plan: &Plan, per_s: f64) -> Plan {
 /// True when the run kept the rate, lost nothing and met the latency.
 fn is_met(result: &RunResult, per_s: f64, p99: Duration) -> bool {
     let truth = &result.truth;
-    let latency = ["round_trip", "end_to_end"].iter().find_map(|name| result.latencies.get(*name));
+    let latency = ["round_trip", "end_to_end"]
+        .iter()
+        .find_map(|name| result.latencies.get(*name));
     result.errors.is_empty()
         && truth.broken_promises.is_empty()
         && truth.lost.iter().sum::<u64>() == 0
@@ -81,7 +92,9 @@ pub fn find_max(plan: &Plan, p99: Duration, options: &Options) -> Result<RunResu
         }),
         _ => None,
     });
-    let first_per_s = first_per_s.ok_or("--find-max needs an open-loop rate to begin with: give --rate and leave out --max")?;
+    let first_per_s = first_per_s.ok_or(
+        "--find-max needs an open-loop rate to begin with: give --rate and leave out --max",
+    )?;
     let mut search = Search::new(first_per_s.max(1.0));
     let mut best: Option<RunResult> = None;
     let mut history = Vec::new();
@@ -90,9 +103,15 @@ pub fn find_max(plan: &Plan, p99: Duration, options: &Options) -> Result<RunResu
         let per_s = search.next;
         let result = run(at_rate(plan, per_s), options)?;
         let met = is_met(&result, per_s, p99);
-        let latency = ["round_trip", "end_to_end"].iter().find_map(|name| result.latencies.get(*name));
+        let latency = ["round_trip", "end_to_end"]
+            .iter()
+            .find_map(|name| result.latencies.get(*name));
         let p99_us = latency.map_or(0.0, |latency| latency.p99_us);
-        let line = format!("{per_s:.0} per second: {} (p99 {})", if met { "met" } else { "not met" }, crate::live::duration(p99_us));
+        let line = format!(
+            "{per_s:.0} per second: {} (p99 {})",
+            if met { "met" } else { "not met" },
+            crate::live::duration(p99_us)
+        );
         eprintln!("find-max: {line}");
         history.push(line);
         generator_limit |= !met && result.generator.is_bottleneck;
@@ -109,7 +128,9 @@ pub fn find_max(plan: &Plan, p99: Duration, options: &Options) -> Result<RunResu
     let mut best = best.ok_or("no rate met the objective")?;
     if generator_limit {
         best.generator.is_bottleneck = true;
-        best.generator.reasons.push("a higher rate failed while the generator itself was late or busy".into());
+        best.generator
+            .reasons
+            .push("a higher rate failed while the generator itself was late or busy".into());
     }
     best.notes.extend(history);
     Ok(best)

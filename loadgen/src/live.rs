@@ -4,14 +4,31 @@ use crate::meter::{Count, Counts, Timing, Timings};
 use crate::results::Second;
 
 /// Makes one second's figures of two readings of the counters.
-pub fn second(at_s: f64, seconds: f64, before: &Counts, now: &Counts, timings: &mut Timings) -> Second {
-    let per_s = |count: Count| ((now.get(count) - before.get(count)) as f64 / seconds).round() as u64;
-    let timing = [Timing::EndToEnd, Timing::RoundTrip, Timing::PublishAck, Timing::Connect, Timing::Subscribe]
-        .into_iter()
-        .find(|timing| !timings.of(*timing).is_empty());
+pub fn second(
+    at_s: f64,
+    seconds: f64,
+    before: &Counts,
+    now: &Counts,
+    timings: &mut Timings,
+) -> Second {
+    let per_s =
+        |count: Count| ((now.get(count) - before.get(count)) as f64 / seconds).round() as u64;
+    let timing = [
+        Timing::EndToEnd,
+        Timing::RoundTrip,
+        Timing::PublishAck,
+        Timing::Connect,
+        Timing::Subscribe,
+    ]
+    .into_iter()
+    .find(|timing| !timings.of(*timing).is_empty());
     let (p50, p99, max) = timing.map_or((0, 0, 0), |timing| {
         let histogram = timings.of(timing);
-        (histogram.value_at_quantile(0.5), histogram.value_at_quantile(0.99), histogram.max())
+        (
+            histogram.value_at_quantile(0.5),
+            histogram.value_at_quantile(0.99),
+            histogram.max(),
+        )
     });
     Second {
         at_s,
@@ -28,7 +45,9 @@ pub fn second(at_s: f64, seconds: f64, before: &Counts, now: &Counts, timings: &
 /// Clients connected now.
 #[must_use]
 pub fn connected(counts: &Counts) -> u64 {
-    counts.get(Count::Connected).saturating_sub(counts.get(Count::Disconnected) + counts.get(Count::Closed))
+    counts
+        .get(Count::Connected)
+        .saturating_sub(counts.get(Count::Disconnected) + counts.get(Count::Closed))
 }
 
 /// The line. `left_s` is what the step takes at most.

@@ -174,7 +174,9 @@ impl Timings {
             own.flush();
             let other = other.histogram();
             if !other.is_empty() {
-                own.histogram.add(other).expect("histograms have the same bounds");
+                own.histogram
+                    .add(other)
+                    .expect("histograms have the same bounds");
             }
         }
     }
@@ -218,7 +220,11 @@ impl Meter {
     pub fn error(&mut self, sentence: String) {
         self.counts.add(Count::Errors, 1);
         let known = self.errors.contains_key(&sentence) || self.errors.len() < SENTENCES_MAX;
-        let sentence = if known { sentence } else { "other errors".to_string() };
+        let sentence = if known {
+            sentence
+        } else {
+            "other errors".to_string()
+        };
         *self.errors.entry(sentence).or_default() += 1;
     }
 }

@@ -162,7 +162,9 @@ impl std::str::FromStr for PayloadSize {
                 .ok()
                 .map(|value| value.saturating_mul(unit))
                 .filter(|size| *size <= 256 << 20)
-                .ok_or(format!("{text:?} is no payload size: give bytes up to 256M, or MIN-MAX"))
+                .ok_or(format!(
+                    "{text:?} is no payload size: give bytes up to 256M, or MIN-MAX"
+                ))
         };
         match text.split_once('-') {
             None => number(text).map(Self::Fixed),
@@ -202,17 +204,32 @@ pub enum Arrivals {
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Connects a group's clients, evenly spaced at this rate (as fast as they come without).
-    Connect { group: usize, per_s: Option<f64> },
-    Subscribe { group: usize },
-    Unsubscribe { group: usize },
+    Connect {
+        group: usize,
+        per_s: Option<f64>,
+    },
+    Subscribe {
+        group: usize,
+    },
+    Unsubscribe {
+        group: usize,
+    },
     Load(LoadStep),
     /// Waits for outstanding messages and acknowledgements, until nothing comes for this long.
-    Drain { quiet: Duration },
+    Drain {
+        quiet: Duration,
+    },
     /// Sends DISCONNECT and closes.
-    Disconnect { group: usize },
+    Disconnect {
+        group: usize,
+    },
     /// Closes without DISCONNECT.
-    Abort { group: usize },
-    Hold { time: Duration },
+    Abort {
+        group: usize,
+    },
+    Hold {
+        time: Duration,
+    },
 }
 
 #[derive(Clone, Debug)]

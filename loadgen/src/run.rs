@@ -72,8 +72,11 @@ struct Run {
 /// A sentence when it cannot begin. What goes wrong later is in the result.
 pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
     system::allow_clients(u64::from(plan.clients()))?;
-    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let control = Control::new(plan, options.threads).map_err(|error| format!("cannot begin: {error}"))?;
+    let started = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let control =
+        Control::new(plan, options.threads).map_err(|error| format!("cannot begin: {error}"))?;
     let control = Arc::new(control);
     let workers = Workers::start(&control, &options.cores)?;
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -85,7 +88,12 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
     let now = now_ns();
     let watched = options.broker_pid.and_then(|pid| {
         let first = system::process(pid)?;
-        Some(Watched { pid, first, last: first, rss_kb_max: first.rss_kb })
+        Some(Watched {
+            pid,
+            first,
+            last: first,
+            rss_kb_max: first.rss_kb,
+        })
     });
     let mut run = Run {
         receivers: verify::receivers_per_message(&control.plan),
@@ -113,7 +121,13 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
         }
     }
     let (control, reports, gathered) = run.finish()?;
-    let result = summary::result(&control.plan, options, &reports, gathered, started.as_millis() as u64);
+    let result = summary::result(
+        &control.plan,
+        options,
+        &reports,
+        gathered,
+        started.as_millis() as u64,
+    );
     Ok(result)
 }
 
@@ -141,19 +155,25 @@ impl Run {
         };
         let limit = match &step {
             Step::Connect { group, per_s } => {
-                let ramp = per_s.map_or(0.0, |rate| f64::from(self.control.plan.groups[*group].clients) / rate);
+                let ramp = per_s.map_or(0.0, |rate| {
+                    f64::from(self.control.plan.groups[*group].clients) / rate
+                });
                 Duration::from_secs_f64(ramp)
             }
             _ => lasts.unwrap_or_default(),
         };
         let step = Arc::new(step);
-        let order = self.control.post(Order::Do { step: Arc::clone(&step), start_ns });
+        let order = self.control.post(Order::Do {
+            step: Arc::clone(&step),
+            start_ns,
+        });
         let mut progress = (now_ns(), before);
         loop {
             std::thread::sleep(TICK);
             let now = now_ns();
             let counts = self.counts();
-            let left = lasts.map(|time| (start_ns + time.as_nanos() as u64).saturating_sub(now) as f64 / 1e9);
+            let left = lasts
+                .map(|time| (start_ns + time.as_nanos() as u64).saturating_sub(now) as f64 / 1e9);
             self.take_intervals();
             self.tick(name, now, left, &counts);
             if self.interrupted.load(Ordering::Relaxed) {
@@ -170,7 +190,9 @@ impl Run {
                 }
                 continue;
             }
-            let is_ended = |board: &crate::engine::control::Board| board.read().get(Count::StepsEnded) >= order as u64;
+            let is_ended = |board: &crate::engine::control::Board| {
+                board.read().get(Count::StepsEnded) >= order as u64
+            };
             if self.control.boards.iter().all(is_ended) {
                 break;
             }
@@ -181,7 +203,9 @@ impl Run {
             }
             if silence > self.control.plan.connection.timeout + limit {
                 let timeout = self.control.plan.connection.timeout.as_secs_f64();
-                self.gathered.stopped = Some(format!("the broker did not answer for {timeout:.0} s ({name})"));
+                self.gathered.stopped = Some(format!(
+                    "the broker did not answer for {timeout:.0} s ({name})"
+                ));
                 break;
             }
         }
@@ -208,14 +232,18 @@ impl Run {
 
     /// Everything expected has come.
     fn is_drained(&self, counts: &Counts) -> bool {
-        let is_received = self
-            .receivers
-            .is_some_and(|receivers| counts.get(Count::Received) >= counts.get(Count::Published) * receivers);
+        let is_received = self.receivers.is_some_and(|receivers| {
+            counts.get(Count::Received) >= counts.get(Count::Published) * receivers
+        });
         let promises = |group: &crate::plan::Group| {
-            group.publishing.as_ref().is_some_and(|publishing| publishing.qos != ringmq::mqtt::Qos::AtMostOnce)
+            group
+                .publishing
+                .as_ref()
+                .is_some_and(|publishing| publishing.qos != ringmq::mqtt::Qos::AtMostOnce)
         };
         let awaits_acks = self.control.plan.groups.iter().any(promises);
-        is_received && (!awaits_acks || counts.get(Count::Acknowledged) >= counts.get(Count::Published))
+        is_received
+            && (!awaits_acks || counts.get(Count::Acknowledged) >= counts.get(Count::Published))
     }
 
     /// Takes the timings that workers have handed over.
@@ -234,7 +262,13 @@ impl Run {
         }
         let seconds = (now - self.second_ns) as f64 / 1e9;
         let at_s = (now - self.began_ns) as f64 / 1e9;
-        let second = live::second(at_s, seconds, &self.second_counts, counts, &mut self.second_timings);
+        let second = live::second(
+            at_s,
+            seconds,
+            &self.second_counts,
+            counts,
+            &mut self.second_timings,
+        );
         if !self.quiet {
             eprintln!("{}", live::line(name, &second, left_s));
         }
@@ -252,7 +286,8 @@ impl Run {
                 watched.last = process;
                 watched.rss_kb_max = watched.rss_kb_max.max(process.rss_kb);
             } else if self.gathered.stopped.is_none() {
-                self.gathered.stopped = Some(format!("the broker's process {} has ended", watched.pid));
+                self.gathered.stopped =
+                    Some(format!("the broker's process {} has ended", watched.pid));
             }
         }
     }
@@ -260,7 +295,13 @@ impl Run {
     fn finish(mut self) -> Result<(Arc<Control>, Vec<Report>, Gathered), String> {
         self.watch_broker();
         self.control.post(Order::Finish);
-        let Self { control, workers, mut gathered, mut second_timings, .. } = self;
+        let Self {
+            control,
+            workers,
+            mut gathered,
+            mut second_timings,
+            ..
+        } = self;
         let (reports, rest) = workers.join()?;
         for mut interval in rest {
             second_timings.merge(&mut interval.timings);
@@ -272,9 +313,17 @@ impl Run {
 
 /// True when something was answered or received since.
 fn has_progressed(before: &Counts, now: &Counts) -> bool {
-    [Count::Connected, Count::ConnectFailed, Count::Subscribed, Count::Unsubscribed, Count::Acknowledged, Count::Received, Count::Closed]
-        .into_iter()
-        .any(|count| before.get(count) != now.get(count))
+    [
+        Count::Connected,
+        Count::ConnectFailed,
+        Count::Subscribed,
+        Count::Unsubscribed,
+        Count::Acknowledged,
+        Count::Received,
+        Count::Closed,
+    ]
+    .into_iter()
+    .any(|count| before.get(count) != now.get(count))
 }
 
 fn step_name(step: &Step) -> &'static str {

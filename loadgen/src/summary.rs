@@ -46,7 +46,12 @@ pub(crate) fn result(
             latencies.insert(timing.name().to_string(), latency(histogram));
         }
     }
-    let targets: Vec<String> = plan.connection.targets.iter().map(ToString::to_string).collect();
+    let targets: Vec<String> = plan
+        .connection
+        .targets
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     RunResult {
         schema_version: SCHEMA_VERSION,
         mqload_version: env!("CARGO_PKG_VERSION").to_string(),
@@ -97,7 +102,10 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
     let us = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e3;
     let mut curve = Vec::new();
     for value in histogram.iter_quantiles(4) {
-        let point = (value.quantile_iterated_to() * 100.0, value.value_iterated_to() as f64 / 1e3);
+        let point = (
+            value.quantile_iterated_to() * 100.0,
+            value.value_iterated_to() as f64 / 1e3,
+        );
         curve.push(point);
     }
     let mut bytes = Vec::new();
@@ -124,8 +132,15 @@ fn generator(reports: &[Report], counts: &Counts, gathered: &mut Gathered) -> Ge
     let lag = gathered.timings.of(Timing::ScheduleLag);
     let lag_p99_ns = lag.value_at_quantile(0.99);
     let mut reasons = Vec::new();
-    for (worker, share) in worker_cpu.iter().enumerate().filter(|(_, share)| **share > BUSY_MAX) {
-        reasons.push(format!("worker {worker} was busy {:.0} % of the time: give more with --threads", share * 100.0));
+    for (worker, share) in worker_cpu
+        .iter()
+        .enumerate()
+        .filter(|(_, share)| **share > BUSY_MAX)
+    {
+        reasons.push(format!(
+            "worker {worker} was busy {:.0} % of the time: give more with --threads",
+            share * 100.0
+        ));
     }
     if !lag.is_empty() && u128::from(lag_p99_ns) > LAG_P99_MAX.as_nanos() {
         reasons.push(format!(
@@ -145,7 +160,11 @@ fn generator(reports: &[Report], counts: &Counts, gathered: &mut Gathered) -> Ge
 fn broker(watched: Watched) -> BrokerProcess {
     BrokerProcess {
         pid: watched.pid,
-        cpu_s: watched.last.cpu_ticks.saturating_sub(watched.first.cpu_ticks) as f64 / TICKS_PER_S,
+        cpu_s: watched
+            .last
+            .cpu_ticks
+            .saturating_sub(watched.first.cpu_ticks) as f64
+            / TICKS_PER_S,
         rss_kb_start: watched.first.rss_kb,
         rss_kb_end: watched.last.rss_kb,
         rss_kb_max: watched.rss_kb_max,
@@ -163,7 +182,9 @@ fn notes(counts: &Counts) -> Vec<String> {
     }
     let not_sent = counts.get(Count::NotSent);
     if not_sent > 0 {
-        notes.push(format!("{not_sent} messages of the schedule could not be sent"));
+        notes.push(format!(
+            "{not_sent} messages of the schedule could not be sent"
+        ));
     }
     notes
 }

@@ -10,7 +10,8 @@ const DESCRIPTORS_BESIDES: u64 = 64;
 /// Release of the running kernel.
 #[must_use]
 pub fn kernel() -> String {
-    fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "unknown".into(), |text| text.trim().to_string())
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".into(), |text| text.trim().to_string())
 }
 
 /// Name of the processor.
@@ -18,13 +19,18 @@ pub fn kernel() -> String {
 pub fn cpu_model() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("model name"));
-    line.and_then(|line| line.split_once(':')).map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_string())
+    line.and_then(|line| line.split_once(':'))
+        .map_or_else(|| "unknown".into(), |(_, name)| name.trim().to_string())
 }
 
 /// Cores this process may use.
 #[must_use]
 pub fn cores() -> Vec<usize> {
-    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
+    core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|core| core.id)
+        .collect()
 }
 
 /// Raises the limit of open files as far as it goes.
@@ -33,7 +39,10 @@ pub fn cores() -> Vec<usize> {
 /// A sentence when that is too low for so many clients.
 pub fn allow_clients(clients: u64) -> Result<(), String> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: maximum, maximum };
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
     let _ = setrlimit(Resource::Nofile, raised); // what counts is the limit read next
     let wanted = clients + DESCRIPTORS_BESIDES;
     match getrlimit(Resource::Nofile).current {
@@ -58,7 +67,9 @@ pub struct Process {
 #[must_use]
 pub fn process(pid: u32) -> Option<Process> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let rss = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold anything; user and system time are fields 14 and 15.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();

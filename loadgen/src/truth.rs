@@ -94,6 +94,7 @@ impl Flow {
 pub struct Flows {
     flows: Vec<Flow>,
     /// Place in `flows` by publisher, when there are many.
+    #[allow(clippy::box_collection)] // most receivers have none, and there are many receivers
     places: Option<Box<HashMap<u32, u32, ahash::RandomState>>>,
     last: usize,
 }
@@ -113,7 +114,10 @@ impl Flows {
     fn place(&mut self, publisher: u32) -> usize {
         let found = match &self.places {
             Some(places) => places.get(&publisher).map(|place| *place as usize),
-            None => self.flows.iter().position(|flow| flow.publisher == publisher),
+            None => self
+                .flows
+                .iter()
+                .position(|flow| flow.publisher == publisher),
         };
         if let Some(place) = found {
             return place;
@@ -123,7 +127,11 @@ impl Flows {
         if let Some(places) = &mut self.places {
             places.insert(publisher, place as u32);
         } else if place >= LINEAR_MAX {
-            let by_publisher = self.flows.iter().zip(0..).map(|(flow, at)| (flow.publisher, at));
+            let by_publisher = self
+                .flows
+                .iter()
+                .zip(0..)
+                .map(|(flow, at)| (flow.publisher, at));
             self.places = Some(Box::new(by_publisher.collect()));
         }
         place
@@ -148,13 +156,19 @@ mod tests {
     #[test]
     fn in_order_is_all_well() {
         let flow = flow(&[0, 1, 2]);
-        assert_eq!((flow.distinct(), flow.duplicates, flow.reordered), (3, 0, 0));
+        assert_eq!(
+            (flow.distinct(), flow.duplicates, flow.reordered),
+            (3, 0, 0)
+        );
     }
 
     #[test]
     fn gaps_are_filled_late_once() {
         let flow = flow(&[0, 5, 2, 2, 1, 3, 4, 4, 0]);
-        assert_eq!((flow.distinct(), flow.duplicates, flow.reordered), (6, 3, 4));
+        assert_eq!(
+            (flow.distinct(), flow.duplicates, flow.reordered),
+            (6, 3, 4)
+        );
         assert!(flow.gaps.is_empty());
     }
 
@@ -168,6 +182,8 @@ mod tests {
         }
         let flows = flows.into_flows();
         assert_eq!(flows.len(), 20);
-        assert!(flows.iter().all(|flow| flow.distinct() == 3 && flow.reordered == 0));
+        assert!(flows
+            .iter()
+            .all(|flow| flow.distinct() == 3 && flow.reordered == 0));
     }
 }

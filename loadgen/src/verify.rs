@@ -21,7 +21,11 @@ impl<'a> Audience<'a> {
         let mut by_topic: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
         for (group, described) in plan.groups.iter().enumerate() {
             // What is answered carries the header of the one who asked.
-            let Some(publishing) = described.publishing.as_ref().filter(|_| described.answers_to.is_none()) else {
+            let Some(publishing) = described
+                .publishing
+                .as_ref()
+                .filter(|_| described.answers_to.is_none())
+            else {
                 continue;
             };
             for index in 0..described.clients {
@@ -66,13 +70,18 @@ impl<'a> Audience<'a> {
             let filter = subscription.filter.fill(index, 0, self.plan.seed);
             let mut add = |publishers: &[(u32, usize)]| {
                 for (publisher, group) in publishers {
-                    let entry = matched.entry(*publisher).or_insert((*group, subscription.qos, 0));
+                    let entry = matched
+                        .entry(*publisher)
+                        .or_insert((*group, subscription.qos, 0));
                     entry.1 = entry.1.max(subscription.qos);
                     entry.2 += 1;
                 }
             };
             if filter.contains(['+', '#']) {
-                let topics = self.by_topic.iter().filter(|(name, _)| topic::matches(&filter, name));
+                let topics = self
+                    .by_topic
+                    .iter()
+                    .filter(|(name, _)| topic::matches(&filter, name));
                 topics.for_each(|(_, publishers)| add(publishers));
             } else if let Some(publishers) = self.by_topic.get(&filter) {
                 add(publishers);
@@ -82,7 +91,9 @@ impl<'a> Audience<'a> {
             let publishing = self.plan.groups[*group].publishing.as_ref();
             publishing.is_some_and(|publishing| *topics >= distinct_topics(publishing))
         });
-        whole.map(|(publisher, (group, qos, _))| (publisher, group, qos)).collect()
+        whole
+            .map(|(publisher, (group, qos, _))| (publisher, group, qos))
+            .collect()
     }
 }
 
@@ -96,14 +107,21 @@ fn distinct_topics(publishing: &Publishing) -> u32 {
 
 /// QoS of a message on its last leg: the lower of publishing and subscription.
 fn granted(plan: &Plan, group: usize, subscribed: Qos) -> Qos {
-    let published = plan.groups[group].publishing.as_ref().map_or(Qos::AtMostOnce, |publishing| publishing.qos);
+    let published = plan.groups[group]
+        .publishing
+        .as_ref()
+        .map_or(Qos::AtMostOnce, |publishing| publishing.qos);
     published.min(subscribed)
 }
 
 /// Receivers of each message, when that number is the same for all publishers.
 pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
     // How much slow readers get is theirs to say.
-    if plan.groups.iter().any(|group| group.read_bytes_per_s.is_some()) {
+    if plan
+        .groups
+        .iter()
+        .any(|group| group.read_bytes_per_s.is_some())
+    {
         return None;
     }
     let audience = Audience::new(plan);
@@ -122,27 +140,43 @@ pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
         .map(|group| group.clients as usize)
         .sum();
     let first = receivers.values().next().copied()?;
-    (receivers.len() == publishers && receivers.values().all(|count| *count == first)).then_some(first)
+    (receivers.len() == publishers && receivers.values().all(|count| *count == first))
+        .then_some(first)
 }
 
 /// Losses, duplicates and overtaking over all flows.
 pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
     let audience = Audience::new(plan);
-    let published: HashMap<u32, (u64, u64)> =
-        reports.iter().flat_map(|report| &report.published).map(|(number, sent, open)| (*number, (*sent, *open))).collect();
-    let flows: HashMap<u32, &[Flow]> =
-        reports.iter().flat_map(|report| &report.flows).map(|(number, flows)| (*number, &flows[..])).collect();
+    let published: HashMap<u32, (u64, u64)> = reports
+        .iter()
+        .flat_map(|report| &report.published)
+        .map(|(number, sent, open)| (*number, (*sent, *open)))
+        .collect();
+    let flows: HashMap<u32, &[Flow]> = reports
+        .iter()
+        .flat_map(|report| &report.flows)
+        .map(|(number, flows)| (*number, &flows[..]))
+        .collect();
     let mut truth = results::Truth::default();
     let mut uncertain = [0_u64; 3];
-    for (group, described) in plan.groups.iter().enumerate().filter(|(_, group)| group.read_bytes_per_s.is_none()) {
+    let mut out_of_order = [0_u64; 3];
+    for (group, described) in plan
+        .groups
+        .iter()
+        .enumerate()
+        .filter(|(_, group)| group.read_bytes_per_s.is_none())
+    {
         for index in 0..described.clients {
             let receiver = plan.first_client(group) + index;
             let own = flows.get(&receiver).copied().unwrap_or_default();
-            let arrived: HashMap<u32, &Flow> = own.iter().map(|flow| (flow.publisher, flow)).collect();
+            let arrived: HashMap<u32, &Flow> =
+                own.iter().map(|flow| (flow.publisher, flow)).collect();
             for (publisher, from, subscribed) in audience.publishers(group, index) {
                 let qos = granted(plan, from, subscribed) as usize;
                 let carries = plan.groups[from].publishing.as_ref();
-                if carries.is_some_and(|publishing| publishing.payload.min() < crate::payload::HEADER_BYTES) {
+                if carries.is_some_and(|publishing| {
+                    publishing.payload.min() < crate::payload::HEADER_BYTES
+                }) {
                     continue; // counted in total, see `small`
                 }
                 let (sent, open) = published.get(&publisher).copied().unwrap_or_default();
@@ -153,13 +187,25 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
                 truth.lost[qos] += sent.saturating_sub(distinct);
                 uncertain[qos] += open.min(sent.saturating_sub(distinct));
                 truth.duplicates[qos] += flow.map_or(0, |flow| flow.duplicates);
-                truth.reordered[qos] += flow.map_or(0, |flow| flow.reordered);
+                let reordered = flow.map_or(0, |flow| flow.reordered);
+                truth.reordered[qos] += reordered;
+                // Order is promised topic by topic [MQTT-4.6.0-5].
+                if carries.is_some_and(|publishing| distinct_topics(publishing) == 1) {
+                    out_of_order[qos] += reordered;
+                }
             }
         }
     }
-    shared(plan, &published, &flows, &mut truth, &mut uncertain);
+    shared(
+        plan,
+        &published,
+        &flows,
+        &mut truth,
+        &mut uncertain,
+        &mut out_of_order,
+    );
     wills(plan, &flows, &mut truth);
-    truth.broken_promises = broken(&truth, uncertain);
+    truth.broken_promises = broken(&truth, uncertain, out_of_order);
     truth
 }
 
@@ -170,16 +216,23 @@ fn shared(
     flows: &HashMap<u32, &[Flow]>,
     truth: &mut results::Truth,
     uncertain: &mut [u64; 3],
+    out_of_order: &mut [u64; 3],
 ) {
     for (group, described) in plan.groups.iter().enumerate() {
-        let share = described.subscriptions.iter().find_map(|own| Some((shared_filter(&own.filter.0)?, own.qos)));
+        let share = described
+            .subscriptions
+            .iter()
+            .find_map(|own| Some((shared_filter(&own.filter.0)?, own.qos)));
         let Some((filter, subscribed)) = share else {
             continue;
         };
         let filter = crate::plan::Template(filter.to_string()).fill(0, 0, plan.seed);
         let mut arrived: HashMap<u32, (u64, u64)> = HashMap::new();
         let first = plan.first_client(group);
-        for flow in (first..first + described.clients).filter_map(|number| flows.get(&number)).flat_map(|flows| flows.iter()) {
+        for flow in (first..first + described.clients)
+            .filter_map(|number| flows.get(&number))
+            .flat_map(|flows| flows.iter())
+        {
             let sums = arrived.entry(flow.publisher).or_default();
             *sums = (sums.0 + flow.received, sums.1 + flow.reordered);
         }
@@ -201,6 +254,9 @@ fn shared(
                 uncertain[qos] += open.min(sent.saturating_sub(received));
                 truth.duplicates[qos] += received.saturating_sub(sent);
                 truth.reordered[qos] += reordered;
+                if distinct_topics(publishing) == 1 {
+                    out_of_order[qos] += reordered;
+                }
             }
         }
     }
@@ -213,18 +269,35 @@ fn shared_filter(filter: &str) -> Option<&str> {
 
 /// Wills of clients that were cut off: each subscriber must get each once.
 fn wills(plan: &Plan, flows: &HashMap<u32, &[Flow]>, truth: &mut results::Truth) {
-    let is_cut = |group: usize| plan.steps.iter().any(|step| matches!(step, crate::plan::Step::Abort { group: cut } if *cut == group));
-    for (dying, described) in plan.groups.iter().enumerate().filter(|(group, _)| is_cut(*group)) {
+    let is_cut = |group: usize| {
+        plan.steps
+            .iter()
+            .any(|step| matches!(step, crate::plan::Step::Abort { group: cut } if *cut == group))
+    };
+    for (dying, described) in plan
+        .groups
+        .iter()
+        .enumerate()
+        .filter(|(group, _)| is_cut(*group))
+    {
         let Some(will) = &described.will else {
             continue;
         };
         for (watching, watchers) in plan.groups.iter().enumerate() {
-            for (watcher, subscription) in (0..watchers.clients).flat_map(|index| watchers.subscriptions.iter().map(move |own| (index, own))) {
+            for (watcher, subscription) in (0..watchers.clients)
+                .flat_map(|index| watchers.subscriptions.iter().map(move |own| (index, own)))
+            {
                 let filter = subscription.filter.fill(watcher, 0, plan.seed);
-                let own = flows.get(&(plan.first_client(watching) + watcher)).copied().unwrap_or_default();
+                let own = flows
+                    .get(&(plan.first_client(watching) + watcher))
+                    .copied()
+                    .unwrap_or_default();
                 let qos = will.qos.min(subscription.qos) as usize;
-                let arrived: HashMap<u32, &Flow> = own.iter().map(|flow| (flow.publisher, flow)).collect();
-                for index in (0..described.clients).filter(|index| topic::matches(&filter, &will.topic.fill(*index, 0, plan.seed))) {
+                let arrived: HashMap<u32, &Flow> =
+                    own.iter().map(|flow| (flow.publisher, flow)).collect();
+                for index in (0..described.clients)
+                    .filter(|index| topic::matches(&filter, &will.topic.fill(*index, 0, plan.seed)))
+                {
                     let flow = arrived.get(&(plan.first_client(dying) + index));
                     let distinct = flow.map_or(0, |flow| flow.distinct());
                     truth.expected[qos] += 1;
@@ -238,19 +311,28 @@ fn wills(plan: &Plan, flows: &HashMap<u32, &[Flow]>, truth: &mut results::Truth)
 }
 
 /// What MQTT promises and was not kept.
-fn broken(truth: &results::Truth, uncertain: [u64; 3]) -> Vec<String> {
+fn broken(truth: &results::Truth, uncertain: [u64; 3], out_of_order: [u64; 3]) -> Vec<String> {
     let mut sentences = Vec::new();
-    for qos in 1..=2 {
-        let lost = truth.lost[qos].saturating_sub(uncertain[qos]);
+    for (qos, uncertain) in uncertain.into_iter().enumerate().skip(1) {
+        let lost = truth.lost[qos].saturating_sub(uncertain);
         if lost > 0 {
             sentences.push(format!("QoS {qos}: {lost} acknowledged messages were lost"));
         }
     }
     if truth.duplicates[2] > 0 {
-        sentences.push(format!("QoS 2: {} messages came more than once", truth.duplicates[2]));
+        sentences.push(format!(
+            "QoS 2: {} messages came more than once",
+            truth.duplicates[2]
+        ));
     }
-    for (qos, reordered) in truth.reordered.iter().enumerate().filter(|(_, count)| **count > 0) {
-        sentences.push(format!("QoS {qos}: {reordered} messages came after a later one [MQTT-4.6.0-6]"));
+    for (qos, reordered) in out_of_order
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0)
+    {
+        sentences.push(format!(
+            "QoS {qos}: {reordered} messages came after a later one [MQTT-4.6.0-6]"
+        ));
     }
     sentences
 }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::live::duration;
 use crate::find_max::find_max;
+use crate::live::duration;
 use crate::output;
 use crate::results::RunResult;
 use crate::run::run;
@@ -77,7 +77,11 @@ struct Report {
 
 impl Report {
     fn write(&self) -> Result<(), String> {
-        let results = self.results.iter().map(|path| output::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let results = self
+            .results
+            .iter()
+            .map(|path| output::read(path))
+            .collect::<Result<Vec<_>, _>>()?;
         println!("{}", output::comparison(&results));
         match &self.html {
             Some(path) => output::write(path, &output::page(&results)?),
@@ -148,10 +152,22 @@ fn is_failure(result: &RunResult) -> bool {
 
 fn print(result: &RunResult) {
     let totals = &result.totals;
-    println!("{} against {}, {:.1} s, {} clients", result.scenario, result.label, result.duration_s, result.clients);
-    println!("  published {:>12}  {:>12.0} per second", totals.published, totals.published_per_s);
-    println!("  received  {:>12}  {:>12.0} per second", totals.received, totals.received_per_s);
-    println!("  acknowledged {}, connected {}, failed {}, lost connections {}", totals.acknowledged, totals.connected, totals.connect_failed, totals.disconnected);
+    println!(
+        "{} against {}, {:.1} s, {} clients",
+        result.scenario, result.label, result.duration_s, result.clients
+    );
+    println!(
+        "  published {:>12}  {:>12.0} per second",
+        totals.published, totals.published_per_s
+    );
+    println!(
+        "  received  {:>12}  {:>12.0} per second",
+        totals.received, totals.received_per_s
+    );
+    println!(
+        "  acknowledged {}, connected {}, failed {}, lost connections {}",
+        totals.acknowledged, totals.connected, totals.connect_failed, totals.disconnected
+    );
     for (name, latency) in &result.latencies {
         println!(
             "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",
@@ -167,13 +183,22 @@ fn print(result: &RunResult) {
     for qos in (0..3).filter(|qos| truth.expected[*qos] > 0) {
         println!(
             "  QoS {qos}: expected {}, received {}, lost {}, duplicates {}, reordered {}",
-            truth.expected[qos], truth.received[qos], truth.lost[qos], truth.duplicates[qos], truth.reordered[qos]
+            truth.expected[qos],
+            truth.received[qos],
+            truth.lost[qos],
+            truth.duplicates[qos],
+            truth.reordered[qos]
         );
     }
     for sentence in &truth.broken_promises {
         println!("  BROKEN PROMISE: {sentence}");
     }
-    let cpu: Vec<String> = result.generator.worker_cpu.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
+    let cpu: Vec<String> = result
+        .generator
+        .worker_cpu
+        .iter()
+        .map(|share| format!("{:.0} %", share * 100.0))
+        .collect();
     println!(
         "  generator: workers busy {}, schedule lag p99 {}, send queue up to {} bytes",
         cpu.join(", "),
@@ -184,14 +209,20 @@ fn print(result: &RunResult) {
         println!("  NOT THE BROKER'S LIMIT: {reason}");
     }
     if let Some(broker) = &result.broker {
-        println!("  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets", broker.cpu_s, broker.rss_kb_start, broker.rss_kb_end, broker.sockets);
+        println!(
+            "  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets",
+            broker.cpu_s, broker.rss_kb_start, broker.rss_kb_end, broker.sockets
+        );
     }
     for (sentence, count) in &result.errors {
         println!("  error ({count}): {sentence}");
     }
     for assertion in &result.assertions {
         let verdict = if assertion.passed { "passed" } else { "FAILED" };
-        println!("  assertion {verdict}: {} (measured {})", assertion.text, assertion.measured);
+        println!(
+            "  assertion {verdict}: {} (measured {})",
+            assertion.text, assertion.measured
+        );
     }
     for note in &result.notes {
         println!("  note: {note}");

@@ -81,7 +81,11 @@ impl Common {
             let mut found = target
                 .to_socket_addrs()
                 .map_err(|error| format!("--target {target}: {error}; give HOST:PORT"))?;
-            targets.push(found.next().ok_or_else(|| format!("--target {target}: no address"))?);
+            targets.push(
+                found
+                    .next()
+                    .ok_or_else(|| format!("--target {target}: no address"))?,
+            );
         }
         Ok(Connection {
             targets,
@@ -104,11 +108,17 @@ impl Common {
             return Err("--threads must be at least 1".into());
         }
         if !self.cores.is_empty() && self.cores.len() != self.threads {
-            return Err(format!("--cores names {} cores for {} threads", self.cores.len(), self.threads));
+            return Err(format!(
+                "--cores names {} cores for {} threads",
+                self.cores.len(),
+                self.threads
+            ));
         }
         let allowed = system::cores();
         if let Some(core) = self.cores.iter().find(|core| !allowed.contains(core)) {
-            return Err(format!("--cores: this process may not use core {core}, only {allowed:?}"));
+            return Err(format!(
+                "--cores: this process may not use core {core}, only {allowed:?}"
+            ));
         }
         Ok(Options {
             threads: self.threads,
@@ -203,16 +213,30 @@ impl Traffic {
         }
         let unlimited = self.max || self.rate == 0.0;
         if unlimited && self.qos != Qos::AtMostOnce {
-            return Ok(Load::Closed { window: self.window.unwrap_or(CLOSED_WINDOW) });
+            return Ok(Load::Closed {
+                window: self.window.unwrap_or(CLOSED_WINDOW),
+            });
         }
         if self.window.is_some() && self.qos == Qos::AtMostOnce {
-            return Err("--window needs --qos 1 or 2: messages of QoS 0 are not acknowledged".into());
+            return Err(
+                "--window needs --qos 1 or 2: messages of QoS 0 are not acknowledged".into(),
+            );
         }
         if unlimited {
-            return Ok(Load::Unlimited { batch: self.batch.max(1) });
+            return Ok(Load::Unlimited {
+                batch: self.batch.max(1),
+            });
         }
-        let arrivals = if self.poisson { Arrivals::Poisson } else { Arrivals::Constant };
-        Ok(Load::Open { from_per_s: self.rate, to_per_s: self.rate, arrivals })
+        let arrivals = if self.poisson {
+            Arrivals::Poisson
+        } else {
+            Arrivals::Constant
+        };
+        Ok(Load::Open {
+            from_per_s: self.rate,
+            to_per_s: self.rate,
+            arrivals,
+        })
     }
 
     #[must_use]
@@ -237,7 +261,8 @@ fn version(text: &str) -> Result<Version, String> {
 
 fn qos(text: &str) -> Result<Qos, String> {
     let bits = text.parse().ok();
-    bits.and_then(Qos::from_bits).ok_or_else(|| "give 0, 1 or 2".into())
+    bits.and_then(Qos::from_bits)
+        .ok_or_else(|| "give 0, 1 or 2".into())
 }
 
 /// 10s, 500ms, 2m, 1h, or plain seconds.
@@ -251,6 +276,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         unit => return Err(format!("unknown unit {unit:?}: give ms, s, m or h")),
     };
-    let value: f64 = digits.parse().map_err(|_| format!("{text:?} is no duration: give something like 10s"))?;
+    let value: f64 = digits
+        .parse()
+        .map_err(|_| format!("{text:?} is no duration: give something like 10s"))?;
     Duration::try_from_secs_f64(value * factor).map_err(|_| format!("{text:?} is out of range"))
 }

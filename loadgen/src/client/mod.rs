@@ -235,7 +235,10 @@ impl Client {
         let window = self.window.min(self.receive_maximum);
         self.state == State::Ready
             && self.out.len() < OUT_FULL
-            && self.publisher.as_ref().is_some_and(|publisher| publisher.has_credit(window))
+            && self
+                .publisher
+                .as_ref()
+                .is_some_and(|publisher| publisher.has_credit(window))
     }
 
     /// A message's time has come: appends its PUBLISH, or owes it when that cannot be.
@@ -286,17 +289,23 @@ impl Client {
     /// Messages published or owed.
     #[must_use]
     pub fn sequence(&self) -> u64 {
-        self.publisher.as_ref().map_or(0, |publisher| publisher.sequence)
+        self.publisher
+            .as_ref()
+            .map_or(0, |publisher| publisher.sequence)
     }
 
     #[must_use]
     pub fn owed(&self) -> usize {
-        self.publisher.as_ref().map_or(0, |publisher| publisher.owed.len())
+        self.publisher
+            .as_ref()
+            .map_or(0, |publisher| publisher.owed.len())
     }
 
     #[must_use]
     pub fn in_flight(&self) -> u16 {
-        self.publisher.as_ref().map_or(0, |publisher| publisher.in_flight.count())
+        self.publisher
+            .as_ref()
+            .map_or(0, |publisher| publisher.in_flight.count())
     }
 
     /// Owed messages are given up: the load is over.
@@ -314,7 +323,8 @@ impl Client {
     fn settle(&mut self, count: Count, timing: Timing, cx: &mut Context<'_>) {
         self.settled = true;
         cx.meter.count(count);
-        cx.meter.time(timing, cx.now_ns.saturating_sub(self.asked_ns));
+        cx.meter
+            .time(timing, cx.now_ns.saturating_sub(self.asked_ns));
     }
 }
 

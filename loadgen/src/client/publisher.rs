@@ -63,7 +63,11 @@ impl Publisher {
     fn topic(&self, name: Box<str>, at: usize, with_name: bool) -> Topic {
         let mut head = Vec::new();
         let size = self.payload.max();
-        encode::publish_header(&mut head, self.version, &self.out(&name, at, with_name, size));
+        encode::publish_header(
+            &mut head,
+            self.version,
+            &self.out(&name, at, with_name, size),
+        );
         let properties = usize::from(self.version.is_v5()) * if self.alias { 4 } else { 1 };
         Topic {
             name,
@@ -78,7 +82,7 @@ impl Publisher {
             qos: self.qos,
             retain: self.retain,
             topic: if with_name { name } else { "" },
-            packet_id: (self.qos != Qos::AtMostOnce).then(|| PacketId(NonZeroU16::MIN)),
+            packet_id: (self.qos != Qos::AtMostOnce).then_some(PacketId(NonZeroU16::MIN)),
             topic_alias: if self.alias {
                 NonZeroU16::new(at as u16 + 1)
             } else {
@@ -122,7 +126,11 @@ impl Publisher {
     #[inline]
     pub fn put(&mut self, out: &mut Vec<u8>, header: Header, intended_ns: u64, filler: &[u8]) {
         let at = self.next_topic;
-        self.next_topic = if at + 1 == self.topics.len() { 0 } else { at + 1 };
+        self.next_topic = if at + 1 == self.topics.len() {
+            0
+        } else {
+            at + 1
+        };
         let start = out.len();
         let topic = &self.topics[at];
         let size = match self.payload {
@@ -158,7 +166,12 @@ impl Publisher {
         max: usize,
     ) -> usize {
         let size = fastrand::usize(min..=max);
-        let mut publish = self.out(&self.topics[at].name, at, self.unaliased > 0 || !self.alias, size);
+        let mut publish = self.out(
+            &self.topics[at].name,
+            at,
+            self.unaliased > 0 || !self.alias,
+            size,
+        );
         if self.qos != Qos::AtMostOnce {
             publish.packet_id = PacketId::new(self.in_flight.begin(intended_ns));
         }

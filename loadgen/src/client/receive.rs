@@ -3,7 +3,10 @@
 
 use ringmq::mqtt::encode::{self, AckKind};
 use ringmq::mqtt::frame::{needed, next_frame, PacketType, PACKET_SIZE_MAX};
-use ringmq::mqtt::{decode, Ack, ConnAck, Disconnect, Packet, PacketId, Qos, ReasonCode, Sender, UserProperties, Version};
+use ringmq::mqtt::{
+    decode, Ack, ConnAck, Disconnect, Packet, PacketId, Qos, ReasonCode, Sender, UserProperties,
+    Version,
+};
 
 use super::{Client, Context, State, Trouble};
 use crate::meter::{Count, Timing};
@@ -64,15 +67,17 @@ impl Client {
         let version = cx.plan.connection.version;
         while used < bytes.len() {
             let rest = &bytes[used..];
-            let frame = next_frame(rest, PACKET_SIZE_MAX)
-                .map_err(|error| Trouble(format!("the broker sent bytes that are not MQTT: {error}")))?;
+            let frame = next_frame(rest, PACKET_SIZE_MAX).map_err(|error| {
+                Trouble(format!("the broker sent bytes that are not MQTT: {error}"))
+            })?;
             let Some(frame) = frame else {
                 return Ok(used + self.begin_large(rest, version));
             };
             used += frame.length;
             if frame.first >> 4 == PacketType::Publish as u8 {
                 let skimmed = skim(version, frame.first, frame.body, frame.body.len());
-                let skimmed = skimmed.ok_or_else(|| Trouble("the broker sent a malformed PUBLISH".into()))?;
+                let skimmed =
+                    skimmed.ok_or_else(|| Trouble("the broker sent a malformed PUBLISH".into()))?;
                 self.handle_publish(frame.first, skimmed, cx);
                 continue;
             }
@@ -154,7 +159,9 @@ impl Client {
 
     fn acknowledge(&mut self, kind: AckKind, id: u16, cx: &mut Context<'_>) {
         let Some(packet_id) = PacketId::new(id) else {
-            return cx.meter.error("the broker sent packet identifier 0".to_string());
+            return cx
+                .meter
+                .error("the broker sent packet identifier 0".to_string());
         };
         let ack = Ack {
             packet_id,
@@ -179,26 +186,41 @@ impl Client {
             Packet::SubAck(suback) => {
                 for code in suback.codes.iter().filter(|code| **code >= 0x80) {
                     cx.meter.count(Count::SubscribeRefused);
-                    cx.meter.error(format!("a subscription was refused with code {code:#04x}"));
+                    cx.meter
+                        .error(format!("a subscription was refused with code {code:#04x}"));
                 }
                 self.settle(Count::Subscribed, Timing::Subscribe, cx);
             }
             Packet::UnsubAck(_) => self.settle(Count::Unsubscribed, Timing::Subscribe, cx),
             Packet::PingResp => {}
             Packet::Disconnect(Disconnect { reason, .. }) => {
-                return Err(Trouble(format!("the broker disconnected a client: {}", reason.description())))
+                return Err(Trouble(format!(
+                    "the broker disconnected a client: {}",
+                    reason.description()
+                )))
             }
-            _ => return Err(Trouble("the broker sent a packet that only clients send".into())),
+            _ => {
+                return Err(Trouble(
+                    "the broker sent a packet that only clients send".into(),
+                ))
+            }
         }
         Ok(())
     }
 
-    fn handle_connack(&mut self, connack: &ConnAck<'_>, cx: &mut Context<'_>) -> Result<(), Trouble> {
+    fn handle_connack(
+        &mut self,
+        connack: &ConnAck<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Trouble> {
         if self.state != State::AwaitsConnAck {
             return Err(Trouble("the broker sent a second CONNACK".into()));
         }
         if connack.reason != ReasonCode::Success {
-            return Err(Trouble(format!("the broker refused CONNECT: {}", connack.reason.description())));
+            return Err(Trouble(format!(
+                "the broker refused CONNECT: {}",
+                connack.reason.description()
+            )));
         }
         self.state = State::Ready;
         if let Some(maximum) = connack.properties.receive_maximum {
@@ -210,15 +232,24 @@ impl Client {
 
     /// A PUBLISH of QoS 1 or 2 is done with.
     fn handle_end(&mut self, ack: &Ack<'_>, cx: &mut Context<'_>) {
-        let ended = self.publisher.as_mut().and_then(|publisher| publisher.in_flight.end(ack.packet_id.get()));
+        let ended = self
+            .publisher
+            .as_mut()
+            .and_then(|publisher| publisher.in_flight.end(ack.packet_id.get()));
         let Some(intended_ns) = ended else {
-            return cx.meter.error("the broker acknowledged what was not in flight".to_string());
+            return cx
+                .meter
+                .error("the broker acknowledged what was not in flight".to_string());
         };
         if ack.reason.is_error() {
-            cx.meter.error(format!("the broker refused a PUBLISH: {}", ack.reason.description()));
+            cx.meter.error(format!(
+                "the broker refused a PUBLISH: {}",
+                ack.reason.description()
+            ));
         }
         cx.meter.count(Count::Acknowledged);
-        cx.meter.time(Timing::PublishAck, cx.now_ns.saturating_sub(intended_ns));
+        cx.meter
+            .time(Timing::PublishAck, cx.now_ns.saturating_sub(intended_ns));
     }
 }
 
@@ -232,10 +263,19 @@ mod tests {
         let mut body = vec![0, 1, b't', 0, 5, 2, 1, 1];
         body.extend(header.to_bytes());
         let skimmed = skim(Version::V5, 0x32, &body, 100_000);
-        assert_eq!(skimmed, Some(Skimmed { packet_id: 5, header: Some(header) }));
+        assert_eq!(
+            skimmed,
+            Some(Skimmed {
+                packet_id: 5,
+                header: Some(header)
+            })
+        );
         for short in 0..body.len() {
             assert_eq!(skim(Version::V5, 0x32, &body[..short], 100_000), None);
         }
-        assert_eq!(skim(Version::V311, 0x30, &[0, 1, b't'], 3).unwrap().header, None);
+        assert_eq!(
+            skim(Version::V311, 0x30, &[0, 1, b't'], 3).unwrap().header,
+            None
+        );
     }
 }

@@ -12,7 +12,10 @@ use crate::plan::{Plan, Step};
 /// A step, and when it begins.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
-    Do { step: Arc<Step>, start_ns: u64 },
+    Do {
+        step: Arc<Step>,
+        start_ns: u64,
+    },
     /// Ends the step before, wherever it is.
     Finish,
 }

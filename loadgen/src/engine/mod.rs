@@ -39,7 +39,8 @@ impl Workers {
             let core = cores.get(id).copied();
             let handle = thread(&format!("worker-{id}"), core, move || {
                 let exchange = Exchange { full, empty };
-                let worker = Worker::new(control, id, exchange).map_err(|error| ring_sentence(&error))?;
+                let worker =
+                    Worker::new(control, id, exchange).map_err(|error| ring_sentence(&error))?;
                 Ok(worker.run())
             })?;
             handles.push(handle);
@@ -56,7 +57,11 @@ impl Workers {
         let join = |handle: JoinHandle<Result<Report, String>>| {
             handle.join().map_err(|_| "a worker failed".to_string())?
         };
-        let reports = self.handles.into_iter().map(join).collect::<Result<_, _>>()?;
+        let reports = self
+            .handles
+            .into_iter()
+            .map(join)
+            .collect::<Result<_, _>>()?;
         Ok((reports, self.intervals.try_iter().collect()))
     }
 }
@@ -82,7 +87,9 @@ pub(crate) fn thread<T: Send + 'static>(
 /// Why io_uring is not there, and what to change.
 pub(crate) fn ring_sentence(error: &std::io::Error) -> String {
     if error.kind() == std::io::ErrorKind::OutOfMemory {
-        return format!("io_uring cannot lock its memory ({error}); raise the limit with: ulimit -l 65536");
+        return format!(
+            "io_uring cannot lock its memory ({error}); raise the limit with: ulimit -l 65536"
+        );
     }
     format!("io_uring is not available ({error}); mqload needs Linux 5.13 or later with kernel.io_uring_disabled = 0")
 }

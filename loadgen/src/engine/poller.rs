@@ -67,7 +67,9 @@ impl Poller {
             builder.build(SUBMISSIONS)
         })?;
         let mut poller = Self { ring };
-        let poll = opcode::PollAdd::new(Fd(wake.as_raw_fd()), IN).multi(true).build();
+        let poll = opcode::PollAdd::new(Fd(wake.as_raw_fd()), IN)
+            .multi(true)
+            .build();
         poller.push(poll.user_data(WOKEN));
         poller.submit();
         Ok(poller)

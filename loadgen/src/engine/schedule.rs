@@ -99,8 +99,20 @@ mod tests {
 
     #[test]
     fn ramps_send_the_mean_of_both_rates() {
-        let up = all(Schedule::new((0.0, 1000.0), 2.0, 0, Arrivals::Constant, 0.0));
-        let down = all(Schedule::new((1000.0, 0.0), 2.0, 0, Arrivals::Constant, 0.0));
+        let up = all(Schedule::new(
+            (0.0, 1000.0),
+            2.0,
+            0,
+            Arrivals::Constant,
+            0.0,
+        ));
+        let down = all(Schedule::new(
+            (1000.0, 0.0),
+            2.0,
+            0,
+            Arrivals::Constant,
+            0.0,
+        ));
         assert!((995..=1005).contains(&up.len()), "{}", up.len());
         assert!((995..=1005).contains(&down.len()), "{}", down.len());
         let half = up.iter().filter(|time| **time < 1_000_000_000).count();
@@ -112,7 +124,10 @@ mod tests {
         fastrand::seed(1);
         let times = all(Schedule::new((1e4, 1e4), 1.0, 0, Arrivals::Poisson, 0.0));
         assert!((9_600..10_400).contains(&times.len()), "{}", times.len());
-        let short = times.windows(2).filter(|pair| pair[1] - pair[0] < 10_000).count();
+        let short = times
+            .windows(2)
+            .filter(|pair| pair[1] - pair[0] < 10_000)
+            .count();
         assert!(short > 500, "{short}");
     }
 

@@ -78,7 +78,7 @@ pub(super) fn open(target: SocketAddr, source: Option<IpAddr>) -> Result<OwnedFd
 fn set_bind_address_no_port(socket: &OwnedFd) -> Result<(), Errno> {
     const IP_BIND_ADDRESS_NO_PORT: libc::c_int = 24;
     let on: libc::c_int = 1;
-    let length = std::mem::size_of_val(&on) as libc::socklen_t;
+    let length = size_of_val(&on) as libc::socklen_t;
     let descriptor = std::os::fd::AsRawFd::as_raw_fd(socket);
     // SAFETY: the option's value is an int that lives through the call, and its length is its own.
     let result = unsafe {

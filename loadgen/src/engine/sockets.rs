@@ -122,7 +122,11 @@ impl Worker {
     /// Reads each socket that may have bytes once, within the turn's budget.
     pub(super) fn read(&mut self) -> bool {
         let now = now_ns();
-        while self.resting.peek().is_some_and(|resting| resting.0 .0 <= now) {
+        while self
+            .resting
+            .peek()
+            .is_some_and(|resting| resting.0 .0 <= now)
+        {
             if let Some(std::cmp::Reverse((_, slot))) = self.resting.pop() {
                 self.readable.push_back(slot);
             }
@@ -157,7 +161,11 @@ impl Worker {
             None => READ_BUFFER - kept,
         };
         self.buffer[..kept].copy_from_slice(&place.partial);
-        match recv(socket, &mut self.buffer[kept..kept + room], RecvFlags::DONTWAIT) {
+        match recv(
+            socket,
+            &mut self.buffer[kept..kept + room],
+            RecvFlags::DONTWAIT,
+        ) {
             Ok((0, _)) => {
                 place.listed = false;
                 self.lost(slot, "the broker closed a connection".to_string());
@@ -166,7 +174,8 @@ impl Worker {
             Ok((count, _)) => {
                 if let Some(rate) = slow {
                     let rest = count as u64 * SECOND_NS / rate.max(1);
-                    self.resting.push(std::cmp::Reverse((now_ns() + rest, slot as u32)));
+                    self.resting
+                        .push(std::cmp::Reverse((now_ns() + rest, slot as u32)));
                 } else if count == room {
                     self.readable.push_back(slot as u32);
                 } else {
@@ -193,10 +202,14 @@ impl Worker {
 
     /// Gives `buffer[..end]` to a client; the first `kept` bytes it has seen before.
     fn handle_bytes(&mut self, slot: usize, kept: usize, end: usize) {
-        self.meter.counts.add(Count::BytesReceived, (end - kept) as u64);
+        self.meter
+            .counts
+            .add(Count::BytesReceived, (end - kept) as u64);
         let buffer = std::mem::take(&mut self.buffer);
         let now = now_ns(); // once per read: what has come is received
-        let result = self.with(slot, now, |client, cx| client.handle_bytes(&buffer[..end], cx));
+        let result = self.with(slot, now, |client, cx| {
+            client.handle_bytes(&buffer[..end], cx)
+        });
         let place = &mut self.slots[slot];
         match result {
             Ok(used) => {
@@ -206,7 +219,10 @@ impl Worker {
                     place.partial = Vec::new();
                 }
                 if place.partial.len() == READ_BUFFER {
-                    self.lost(slot, "the broker sent a packet with a head of over 256 KB".to_string());
+                    self.lost(
+                        slot,
+                        "the broker sent a packet with a head of over 256 KB".to_string(),
+                    );
                 }
             }
             Err(trouble) => {
@@ -239,7 +255,9 @@ impl Worker {
             return;
         };
         let waiting = &place.client.out[place.sent..];
-        self.meter.counts.raise(Count::SendQueueMax, waiting.len() as u64);
+        self.meter
+            .counts
+            .raise(Count::SendQueueMax, waiting.len() as u64);
         if waiting.is_empty() {
             return;
         }
@@ -305,7 +323,9 @@ impl Worker {
             if place.generation != token.generation || place.socket.is_none() {
                 continue;
             }
-            if place.last_sent_ns + self.ping_check_ns() <= now && place.client.state == State::Ready {
+            if place.last_sent_ns + self.ping_check_ns() <= now
+                && place.client.state == State::Ready
+            {
                 self.with(slot, now, |client, _| client.ping());
             }
             self.pings.push_back((now + self.ping_check_ns(), token));

@@ -67,7 +67,10 @@ impl Work {
         let load = self.load.as_ref();
         let load_end = load.map(|load| load.ends_ns);
         let source = load.and_then(|load| load.sources.iter().map(Source::due_ns).min());
-        [opening, load_end, source, self.ends_ns].into_iter().flatten().min()
+        [opening, load_end, source, self.ends_ns]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The load that a group's clients carry themselves.
@@ -102,14 +105,18 @@ impl Worker {
                 worker.with(slot, now, |client, cx| client.subscribe(cx.plan, cx.now_ns))
             }),
             Step::Unsubscribe { group } => self.ask_all(*group, |worker, slot| {
-                worker.with(slot, now, |client, cx| client.unsubscribe(cx.plan, cx.now_ns))
+                worker.with(slot, now, |client, cx| {
+                    client.unsubscribe(cx.plan, cx.now_ns)
+                })
             }),
             Step::Load(load) => self.begin_load(load, start_ns),
             Step::Drain { .. } => {}
             Step::Hold { time } => self.work.ends_ns = Some(start_ns + time.as_nanos() as u64),
             Step::Disconnect { group } => self.ask_all(*group, |worker, slot| {
                 worker.slots[slot].ending = true;
-                worker.with(slot, now, |client, cx| client.disconnect(cx.plan.connection.version));
+                worker.with(slot, now, |client, cx| {
+                    client.disconnect(cx.plan.connection.version)
+                });
                 true
             }),
             Step::Abort { group } => {
@@ -176,14 +183,20 @@ impl Worker {
                 }
             }
             match *load {
-                Load::Open { from_per_s, to_per_s, arrivals } => {
+                Load::Open {
+                    from_per_s,
+                    to_per_s,
+                    arrivals,
+                } => {
                     let share = share_of(slots.len(), self.control.plan.groups[*group].clients);
                     let rates = (from_per_s * share, to_per_s * share);
                     let seconds = step.time.as_secs_f64();
                     loading.sources.push(Source {
                         schedule: Schedule::new(rates, seconds, start_ns, arrivals, phase),
                         next: slots.start,
-                        left: step.messages.map_or(u64::MAX, |each| each * slots.len() as u64),
+                        left: step
+                            .messages
+                            .map_or(u64::MAX, |each| each * slots.len() as u64),
                         not_before_ns: 0,
                         slots,
                     });
@@ -288,7 +301,11 @@ impl Worker {
         while source.schedule.due_ns() <= now && count < TURN_MESSAGES && source.left > 0 {
             let intended = source.schedule.due_ns();
             let slot = source.next;
-            source.next = if slot + 1 == source.slots.end { source.slots.start } else { slot + 1 };
+            source.next = if slot + 1 == source.slots.end {
+                source.slots.start
+            } else {
+                slot + 1
+            };
             if self.slots[slot].client.state == State::Ready {
                 self.meter.time(Timing::ScheduleLag, now - intended);
                 self.with(slot, now, |client, cx| client.publish(intended, cx));

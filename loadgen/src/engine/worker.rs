@@ -64,7 +64,11 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Call on the thread that will run it.
-    pub(crate) fn new(control: Arc<Control>, id: usize, exchange: Exchange) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        control: Arc<Control>,
+        id: usize,
+        exchange: Exchange,
+    ) -> std::io::Result<Self> {
         let poller = Poller::new(control.wake_descriptor(id))?;
         let plan = &control.plan;
         fastrand::seed(plan.seed.wrapping_add(id as u64));
@@ -77,7 +81,10 @@ impl Worker {
             slots.extend(own.map(|index| Slot::new(Client::new(plan, group, index))));
         }
         firsts.push(slots.len());
-        let publishing = plan.groups.iter().filter_map(|group| group.publishing.as_ref());
+        let publishing = plan
+            .groups
+            .iter()
+            .filter_map(|group| group.publishing.as_ref());
         let filler = publishing.map(|publishing| publishing.payload.max()).max();
         Ok(Self {
             id,
@@ -224,7 +231,9 @@ impl Worker {
             let client = &mut slot.client;
             let unacknowledged = u64::from(client.in_flight());
             if client.sequence() > 0 {
-                report.published.push((client.number, client.sequence(), unacknowledged));
+                report
+                    .published
+                    .push((client.number, client.sequence(), unacknowledged));
             }
             let flows = std::mem::take(&mut client.flows).into_flows();
             if !flows.is_empty() {
@@ -240,7 +249,12 @@ impl Worker {
     fn park(&mut self) {
         let pings = self.pings.front().map(|(due, _)| *due);
         let resting = self.resting.peek().map(|resting| resting.0 .0);
-        let due = [pings, resting, self.work.due_ns(), Some(self.second_ends_ns)];
+        let due = [
+            pings,
+            resting,
+            self.work.due_ns(),
+            Some(self.second_ends_ns),
+        ];
         let deadline = due.into_iter().flatten().min().unwrap_or(u64::MAX);
         let now = now_ns();
         if deadline > now {

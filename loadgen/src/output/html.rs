@@ -30,14 +30,38 @@ pub fn page(results: &[RunResult]) -> Result<String, String> {
     );
     summary(&mut html, results);
     let plots = [
-        ("Received per second", "seconds", "messages per second", series(results, |second| second.received as f64)),
-        ("Published per second", "seconds", "messages per second", series(results, |second| second.published as f64)),
-        ("Latency p99 over time", "seconds", "microseconds", series(results, |second| second.p99_us)),
-        ("Latency by percentile", "nines (1: 90 %, 2: 99 %, 3: 99.9 %)", "microseconds", curves(results)),
+        (
+            "Received per second",
+            "seconds",
+            "messages per second",
+            series(results, |second| second.received as f64),
+        ),
+        (
+            "Published per second",
+            "seconds",
+            "messages per second",
+            series(results, |second| second.published as f64),
+        ),
+        (
+            "Latency p99 over time",
+            "seconds",
+            "microseconds",
+            series(results, |second| second.p99_us),
+        ),
+        (
+            "Latency by percentile",
+            "nines (1: 90 %, 2: 99 %, 3: 99.9 %)",
+            "microseconds",
+            curves(results),
+        ),
     ];
     for (caption, x, y, lines) in plots {
-        let drawn = plot(x, y, &lines).map_err(|error| format!("cannot draw {caption:?}: {error}"))?;
-        let _ = write!(html, "<figure><figcaption>{caption}</figcaption>{drawn}</figure>");
+        let drawn =
+            plot(x, y, &lines).map_err(|error| format!("cannot draw {caption:?}: {error}"))?;
+        let _ = write!(
+            html,
+            "<figure><figcaption>{caption}</figcaption>{drawn}</figure>"
+        );
     }
     for result in results {
         details(&mut html, result);
@@ -57,9 +81,14 @@ fn summary(html: &mut String, results: &[RunResult]) {
          <th>p50</th><th>p99</th><th>p99.9</th><th>max</th><th>lost</th></tr>",
     );
     for result in results {
-        let first = results.iter().find(|other| other.scenario == result.scenario).unwrap_or(result);
+        let first = results
+            .iter()
+            .find(|other| other.scenario == result.scenario)
+            .unwrap_or(result);
         let ratio = result.totals.received_per_s / first.totals.received_per_s.max(1e-9);
-        let times = main_latency(result).map_or([0.0; 4], |own| [own.p50_us, own.p99_us, own.p999_us, own.max_us]);
+        let times = main_latency(result).map_or([0.0; 4], |own| {
+            [own.p50_us, own.p99_us, own.p999_us, own.max_us]
+        });
         let _ = write!(
             html,
             "<tr><td>{}</td><td>{}</td><td>{:.0}</td><td>{:.0}</td><td>{ratio:.2}</td>",
@@ -71,7 +100,11 @@ fn summary(html: &mut String, results: &[RunResult]) {
         for time in times {
             let _ = write!(html, "<td>{}</td>", duration(time));
         }
-        let _ = write!(html, "<td>{}</td></tr>", result.truth.lost.iter().sum::<u64>());
+        let _ = write!(
+            html,
+            "<td>{}</td></tr>",
+            result.truth.lost.iter().sum::<u64>()
+        );
     }
     html.push_str("</table>");
 }
@@ -90,7 +123,12 @@ fn details(html: &mut String, result: &RunResult) {
         result.threads,
         result.seed
     );
-    let bad = result.truth.broken_promises.iter().chain(&result.generator.reasons).chain(result.errors.keys());
+    let bad = result
+        .truth
+        .broken_promises
+        .iter()
+        .chain(&result.generator.reasons)
+        .chain(result.errors.keys());
     for sentence in bad {
         let _ = write!(html, "<p class=\"bad\">{}</p>", escape(sentence));
     }
@@ -106,7 +144,11 @@ fn label(result: &RunResult) -> String {
 fn series(results: &[RunResult], value: fn(&crate::results::Second) -> f64) -> Vec<Line> {
     let line = |result: &RunResult| Line {
         name: label(result),
-        points: result.series.iter().map(|second| (second.at_s, value(second))).collect(),
+        points: result
+            .series
+            .iter()
+            .map(|second| (second.at_s, value(second)))
+            .collect(),
     };
     results.iter().map(line).collect()
 }
@@ -116,8 +158,9 @@ fn curves(results: &[RunResult]) -> Vec<Line> {
     let nines = |percentile: f64| -(1.0 - percentile / 100.0).max(1e-6).log10();
     let line = |result: &RunResult| Line {
         name: label(result),
-        points: main_latency(result)
-            .map_or(Vec::new(), |own| own.curve.iter().map(|(at, us)| (nines(*at), *us)).collect()),
+        points: main_latency(result).map_or(Vec::new(), |own| {
+            own.curve.iter().map(|(at, us)| (nines(*at), *us)).collect()
+        }),
     };
     results.iter().map(line).collect()
 }
@@ -125,7 +168,8 @@ fn curves(results: &[RunResult]) -> Vec<Line> {
 fn plot(x: &str, y: &str, lines: &[Line]) -> Result<String, String> {
     let mut svg = String::new();
     let points = || lines.iter().flat_map(|line| &line.points);
-    let most = |part: fn(&(f64, f64)) -> f64| points().map(part).fold(0.0, f64::max).max(1e-3) * 1.05;
+    let most =
+        |part: fn(&(f64, f64)) -> f64| points().map(part).fold(0.0, f64::max).max(1e-3) * 1.05;
     let (x_max, y_max) = (most(|point| point.0), most(|point| point.1));
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -136,7 +180,12 @@ fn plot(x: &str, y: &str, lines: &[Line]) -> Result<String, String> {
                 .x_label_area_size(40)
                 .y_label_area_size(80)
                 .build_cartesian_2d(0.0..x_max, 0.0..y_max)?;
-            chart.configure_mesh().x_desc(x).y_desc(y).light_line_style(WHITE).draw()?;
+            chart
+                .configure_mesh()
+                .x_desc(x)
+                .y_desc(y)
+                .light_line_style(WHITE)
+                .draw()?;
             for (index, line) in lines.iter().enumerate() {
                 let color = Palette99::pick(index).stroke_width(2);
                 chart
@@ -145,7 +194,11 @@ fn plot(x: &str, y: &str, lines: &[Line]) -> Result<String, String> {
                     .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color));
             }
             if lines.len() > 1 {
-                chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw()?;
+                chart
+                    .configure_series_labels()
+                    .background_style(WHITE.mix(0.8))
+                    .border_style(BLACK.mix(0.3))
+                    .draw()?;
             }
             root.present()?;
             Ok(())
@@ -157,7 +210,10 @@ fn plot(x: &str, y: &str, lines: &[Line]) -> Result<String, String> {
 
 /// Text that cannot become markup.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -167,9 +223,17 @@ mod tests {
 
     #[test]
     fn a_page_is_whole_and_names_no_other_place() {
-        let mut result = RunResult { scenario: "pairs".into(), label: "<b>&\"".into(), ..RunResult::default() };
+        let mut result = RunResult {
+            scenario: "pairs".into(),
+            label: "<b>&\"".into(),
+            ..RunResult::default()
+        };
         for at in 0..5 {
-            result.series.push(Second { at_s: f64::from(at), received: 100, ..Second::default() });
+            result.series.push(Second {
+                at_s: f64::from(at),
+                received: 100,
+                ..Second::default()
+            });
         }
         let html = page(&[result.clone(), result]).unwrap();
         assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"));

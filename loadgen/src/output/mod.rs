@@ -36,7 +36,8 @@ impl Output {
     /// A sentence that names the file.
     pub fn write(&self, result: &RunResult) -> Result<(), String> {
         if let Some(path) = &self.json {
-            let json = serde_json::to_string_pretty(result).map_err(|error| format!("{}: {error}", path.display()))?;
+            let json = serde_json::to_string_pretty(result)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
             write(path, &json)?;
         }
         if let Some(path) = &self.csv {
@@ -65,9 +66,10 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
 /// # Errors
 /// A sentence that names the file.
 pub fn read(path: &Path) -> Result<RunResult, String> {
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let result: RunResult =
-        serde_json::from_str(&text).map_err(|error| format!("{} is no result of mqload: {error}", path.display()))?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let result: RunResult = serde_json::from_str(&text)
+        .map_err(|error| format!("{} is no result of mqload: {error}", path.display()))?;
     if result.schema_version != SCHEMA_VERSION {
         return Err(format!(
             "{} has schema version {}, this mqload reads {SCHEMA_VERSION}",

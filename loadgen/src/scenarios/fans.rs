@@ -85,7 +85,10 @@ impl Scenario for Pairs {
         let (common, traffic) = (&self.common, &self.traffic);
         let topic = topic_of(traffic, "pairs/{r}/{i}");
         // The number stays: a subscriber's is its publisher's.
-        let levels = topic.0.split('/').map(|level| if level.contains("{t}") { "+" } else { level });
+        let levels = topic
+            .0
+            .split('/')
+            .map(|level| if level.contains("{t}") { "+" } else { level });
         let filter = Template(levels.collect::<Vec<_>>().join("/"));
         let to = subscribers(common, traffic, self.clients, filter);
         let from = publishers(common, traffic, self.clients, "pairs/{r}/{i}");

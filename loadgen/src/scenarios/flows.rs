@@ -55,16 +55,31 @@ impl Scenario for RequestResponse {
 
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
-        let (request, answer) = (Template("request/{r}/{i}".into()), Template("answer/{r}/{i}".into()));
+        let (request, answer) = (
+            Template("request/{r}/{i}".into()),
+            Template("answer/{r}/{i}".into()),
+        );
         if traffic.topic.is_some() || traffic.topics > 1 {
-            return Err("request-response has topics of its own: leave out --topic and --topics".into());
+            return Err(
+                "request-response has topics of its own: leave out --topic and --topics".into(),
+            );
         }
         let mut answering = subscribers(common, traffic, self.clients, request);
         answering.name = "answering".into();
-        answering.publishing = Some(Publishing { topic: answer.clone(), topics: 1, retain: false, topic_alias: false, qos: traffic.qos, payload: traffic.payload_size });
+        answering.publishing = Some(Publishing {
+            topic: answer.clone(),
+            topics: 1,
+            retain: false,
+            topic_alias: false,
+            qos: traffic.qos,
+            payload: traffic.payload_size,
+        });
         answering.answers_to = Some(answer.clone());
         let mut asking = publishers(common, traffic, self.clients, "request/{r}/{i}");
-        asking.subscriptions.push(Subscription { filter: answer, qos: traffic.subscribe_qos() });
+        asking.subscriptions.push(Subscription {
+            filter: answer,
+            qos: traffic.subscribe_qos(),
+        });
         let mut plan = standard("request-response", common, traffic, [answering, asking])?;
         plan.steps.insert(3, Step::Subscribe { group: 1 });
         Ok(plan)
@@ -100,18 +115,31 @@ impl Scenario for Retained {
         traffic.retain = true;
         traffic.topics = self.retained;
         traffic.topic = Some(Template("retained/{r}/{t}".into()));
-        let to = subscribers(common, &traffic, self.clients, Template("retained/{r}/+".into()));
+        let to = subscribers(
+            common,
+            &traffic,
+            self.clients,
+            Template("retained/{r}/+".into()),
+        );
         let from = publishers(common, &traffic, 1, "retained/{r}/{t}");
         let mut plan = standard("retained", common, &traffic, [to, from])?;
         let per_s = common.connect_rate;
         let messages = Some(u64::from(self.retained));
         plan.steps = vec![
             Step::Connect { group: 1, per_s },
-            Step::Load(LoadStep { groups: vec![(1, traffic.load()?)], time: traffic.duration, messages }),
-            Step::Drain { quiet: std::time::Duration::from_millis(300) },
+            Step::Load(LoadStep {
+                groups: vec![(1, traffic.load()?)],
+                time: traffic.duration,
+                messages,
+            }),
+            Step::Drain {
+                quiet: std::time::Duration::from_millis(300),
+            },
             Step::Connect { group: 0, per_s },
             Step::Subscribe { group: 0 },
-            Step::Drain { quiet: traffic.drain },
+            Step::Drain {
+                quiet: traffic.drain,
+            },
             Step::Disconnect { group: 1 },
             Step::Disconnect { group: 0 },
         ];
@@ -145,14 +173,27 @@ impl Scenario for SlowConsumer {
         let to = subscribers(common, traffic, 1, filter_of(&topic));
         let from = publishers(common, traffic, 1, "slow/{r}");
         let mut slow = Group::new("slow", self.clients, common.client_ids("slow"));
-        slow.subscriptions.push(Subscription { filter: filter_of(&topic), qos: traffic.subscribe_qos() });
+        slow.subscriptions.push(Subscription {
+            filter: filter_of(&topic),
+            qos: traffic.subscribe_qos(),
+        });
         slow.read_bytes_per_s = Some(self.read_bytes_per_s.max(1));
         let mut plan = standard("slow-consumer", common, traffic, [to, from])?;
         plan.groups.push(slow);
-        plan.steps.insert(0, Step::Connect { group: 2, per_s: common.connect_rate });
+        plan.steps.insert(
+            0,
+            Step::Connect {
+                group: 2,
+                per_s: common.connect_rate,
+            },
+        );
         plan.steps.insert(1, Step::Subscribe { group: 2 });
-        let drain = plan.steps.iter().position(|step| matches!(step, Step::Drain { .. }));
-        plan.steps.insert(drain.unwrap_or(plan.steps.len()), Step::Abort { group: 2 });
+        let drain = plan
+            .steps
+            .iter()
+            .position(|step| matches!(step, Step::Drain { .. }));
+        plan.steps
+            .insert(drain.unwrap_or(plan.steps.len()), Step::Abort { group: 2 });
         Ok(plan)
     }
 }
@@ -177,17 +218,37 @@ impl Scenario for WildcardMix {
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
         if traffic.topic.is_some() || traffic.topics > 1 {
-            return Err("wildcard-mix has topics of its own: leave out --topic and --topics".into());
+            return Err(
+                "wildcard-mix has topics of its own: leave out --topic and --topics".into(),
+            );
         }
         let from = publishers(common, traffic, self.clients, "mix/{r}/{i}/value");
-        let exact = subscribers(common, traffic, self.clients, Template("mix/{r}/{i}/value".into()));
+        let exact = subscribers(
+            common,
+            traffic,
+            self.clients,
+            Template("mix/{r}/{i}/value".into()),
+        );
         let mut plan = standard("wildcard-mix", common, traffic, [exact, from])?;
-        for (name, filter) in [("plus", "mix/{r}/+/value"), ("hash", "mix/{r}/#"), ("both", "mix/{r}/{i}/+")] {
+        for (name, filter) in [
+            ("plus", "mix/{r}/+/value"),
+            ("hash", "mix/{r}/#"),
+            ("both", "mix/{r}/{i}/+"),
+        ] {
             let mut group = Group::new(name, self.clients, common.client_ids(name));
-            group.subscriptions.push(Subscription { filter: Template(filter.into()), qos: traffic.subscribe_qos() });
+            group.subscriptions.push(Subscription {
+                filter: Template(filter.into()),
+                qos: traffic.subscribe_qos(),
+            });
             let number = plan.groups.len();
             plan.groups.push(group);
-            plan.steps.insert(0, Step::Connect { group: number, per_s: common.connect_rate });
+            plan.steps.insert(
+                0,
+                Step::Connect {
+                    group: number,
+                    per_s: common.connect_rate,
+                },
+            );
             plan.steps.insert(1, Step::Subscribe { group: number });
             plan.steps.push(Step::Disconnect { group: number });
         }

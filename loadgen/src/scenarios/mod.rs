@@ -36,7 +36,10 @@ fn publishers(common: &Common, traffic: &Traffic, clients: u32, topic: &str) -> 
 
 fn subscribers(common: &Common, traffic: &Traffic, clients: u32, filter: Template) -> Group {
     let mut group = Group::new("subscribers", clients, common.client_ids("s"));
-    group.subscriptions.push(Subscription { filter, qos: traffic.subscribe_qos() });
+    group.subscriptions.push(Subscription {
+        filter,
+        qos: traffic.subscribe_qos(),
+    });
     group
 }
 
@@ -61,7 +64,12 @@ fn filter_of(topic: &Template) -> Template {
 }
 
 /// Subscribers first, then publishers, then load: the groups are numbered 0 and 1.
-fn standard(name: &str, common: &Common, traffic: &Traffic, groups: [Group; 2]) -> Result<Plan, String> {
+fn standard(
+    name: &str,
+    common: &Common,
+    traffic: &Traffic,
+    groups: [Group; 2],
+) -> Result<Plan, String> {
     let per_s = common.connect_rate;
     Ok(Plan {
         scenario: name.to_string(),
@@ -70,8 +78,14 @@ fn standard(name: &str, common: &Common, traffic: &Traffic, groups: [Group; 2]) 
             Step::Connect { group: 0, per_s },
             Step::Subscribe { group: 0 },
             Step::Connect { group: 1, per_s },
-            Step::Load(LoadStep { groups: vec![(1, traffic.load()?)], time: traffic.duration, messages: traffic.messages }),
-            Step::Drain { quiet: traffic.drain },
+            Step::Load(LoadStep {
+                groups: vec![(1, traffic.load()?)],
+                time: traffic.duration,
+                messages: traffic.messages,
+            }),
+            Step::Drain {
+                quiet: traffic.drain,
+            },
             Step::Disconnect { group: 1 },
             Step::Disconnect { group: 0 },
         ],

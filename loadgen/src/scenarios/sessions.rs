@@ -29,7 +29,10 @@ impl Scenario for Idle {
     fn plan(&self) -> Result<Plan, String> {
         let group = Group::new("clients", self.clients, self.common.client_ids("c"));
         let steps = vec![
-            Step::Connect { group: 0, per_s: self.common.connect_rate },
+            Step::Connect {
+                group: 0,
+                per_s: self.common.connect_rate,
+            },
             Step::Hold { time: self.hold },
             Step::Disconnect { group: 0 },
         ];
@@ -60,13 +63,19 @@ impl Scenario for ReconnectStorm {
 
     fn plan(&self) -> Result<Plan, String> {
         let mut group = Group::new("clients", self.clients, self.common.client_ids("c"));
-        group.subscriptions.push(Subscription { filter: Template("reconnect/{r}/{i}".into()), qos: ringmq::mqtt::Qos::AtLeastOnce });
+        group.subscriptions.push(Subscription {
+            filter: Template("reconnect/{r}/{i}".into()),
+            qos: ringmq::mqtt::Qos::AtLeastOnce,
+        });
         if self.persistent {
             group.session = kept();
         }
         let mut steps = Vec::new();
         for _ in 0..self.rounds {
-            steps.push(Step::Connect { group: 0, per_s: self.common.connect_rate });
+            steps.push(Step::Connect {
+                group: 0,
+                per_s: self.common.connect_rate,
+            });
             steps.push(Step::Subscribe { group: 0 });
             steps.push(Step::Abort { group: 0 });
         }
@@ -94,7 +103,9 @@ impl Scenario for Backlog {
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
         if traffic.qos == ringmq::mqtt::Qos::AtMostOnce {
-            return Err("backlog needs --qos 1 or 2: brokers need not keep messages of QoS 0".into());
+            return Err(
+                "backlog needs --qos 1 or 2: brokers need not keep messages of QoS 0".into(),
+            );
         }
         let topic = topic_of(traffic, "backlog/{r}/{i}");
         let mut away = subscribers(common, traffic, self.clients, topic);
@@ -106,9 +117,15 @@ impl Scenario for Backlog {
             Step::Subscribe { group: 0 },
             Step::Disconnect { group: 0 },
             Step::Connect { group: 1, per_s },
-            Step::Load(LoadStep { groups: vec![(1, traffic.load()?)], time: traffic.duration, messages: traffic.messages }),
+            Step::Load(LoadStep {
+                groups: vec![(1, traffic.load()?)],
+                time: traffic.duration,
+                messages: traffic.messages,
+            }),
             Step::Connect { group: 0, per_s },
-            Step::Drain { quiet: traffic.drain },
+            Step::Drain {
+                quiet: traffic.drain,
+            },
             Step::Unsubscribe { group: 0 },
             Step::Disconnect { group: 1 },
             Step::Disconnect { group: 0 },
@@ -168,9 +185,15 @@ impl Scenario for WillStorm {
     fn plan(&self) -> Result<Plan, String> {
         let qos = ringmq::mqtt::Qos::AtLeastOnce;
         let mut watcher = Group::new("watcher", 1, self.common.client_ids("watch"));
-        watcher.subscriptions.push(Subscription { filter: Template("will/{r}/+".into()), qos });
+        watcher.subscriptions.push(Subscription {
+            filter: Template("will/{r}/+".into()),
+            qos,
+        });
         let mut dying = Group::new("dying", self.clients, self.common.client_ids("die"));
-        dying.will = Some(Will { topic: Template("will/{r}/{i}".into()), qos });
+        dying.will = Some(Will {
+            topic: Template("will/{r}/{i}".into()),
+            qos,
+        });
         let per_s = self.common.connect_rate;
         let steps = vec![
             Step::Connect { group: 0, per_s },
@@ -211,7 +234,10 @@ impl Scenario for Churn {
         let from = publishers(common, traffic, 1, "churn/{r}/{i}");
         let mut restless = Group::new("restless", self.clients, common.client_ids("c"));
         let filter = Template("churned/{r}/{i}/+".into());
-        restless.subscriptions.push(Subscription { filter, qos: traffic.subscribe_qos() });
+        restless.subscriptions.push(Subscription {
+            filter,
+            qos: traffic.subscribe_qos(),
+        });
         let per_s = common.connect_rate;
         let mut steps = vec![
             Step::Connect { group: 0, per_s },
@@ -223,10 +249,16 @@ impl Scenario for Churn {
         for _ in 0..self.rounds {
             steps.push(Step::Subscribe { group: 2 });
             let groups = vec![(1, traffic.load()?)];
-            steps.push(Step::Load(LoadStep { groups, time, messages: traffic.messages }));
+            steps.push(Step::Load(LoadStep {
+                groups,
+                time,
+                messages: traffic.messages,
+            }));
             steps.push(Step::Unsubscribe { group: 2 });
         }
-        steps.push(Step::Drain { quiet: traffic.drain });
+        steps.push(Step::Drain {
+            quiet: traffic.drain,
+        });
         steps.extend([2, 1, 0].map(|group| Step::Disconnect { group }));
         plan("churn", common, vec![to, from, restless], steps)
     }
@@ -234,9 +266,18 @@ impl Scenario for Churn {
 
 /// A session that outlives its connection, for an hour with MQTT 5.
 fn kept() -> Session {
-    Session { clean_start: false, expiry_interval_s: Some(3_600) }
+    Session {
+        clean_start: false,
+        expiry_interval_s: Some(3_600),
+    }
 }
 
 fn plan(name: &str, common: &Common, groups: Vec<Group>, steps: Vec<Step>) -> Result<Plan, String> {
-    Ok(Plan { scenario: name.to_string(), groups, steps, connection: common.connection()?, seed: common.seed() })
+    Ok(Plan {
+        scenario: name.to_string(),
+        groups,
+        steps,
+        connection: common.connection()?,
+        seed: common.seed(),
+    })
 }

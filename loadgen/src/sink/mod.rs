@@ -43,13 +43,19 @@ impl Sink {
     /// # Errors
     /// A sentence when it cannot listen, or io_uring is missing.
     pub fn run(&self) -> Result<(), String> {
-        let listener = TcpListener::bind(&self.listen)
-            .map_err(|error| format!("--listen {}: {error}; give an address of this machine and a free port", self.listen))?;
+        let listener = TcpListener::bind(&self.listen).map_err(|error| {
+            format!(
+                "--listen {}: {error}; give an address of this machine and a free port",
+                self.listen
+            )
+        })?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         println!("mqload sink listens on {address}");
         let fan_back = self.fan_back;
         let served = thread("sink", self.core, move || serve(&listener.into(), fan_back))?;
-        served.join().map_err(|_| "the sink has failed".to_string())?
+        served
+            .join()
+            .map_err(|_| "the sink has failed".to_string())?
     }
 }
 
@@ -102,7 +108,9 @@ impl State {
     fn handle(&mut self, event: Event, listener: &OwnedFd) {
         match event {
             Event::Acceptable => {
-                while let Ok(socket) = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                while let Ok(socket) =
+                    accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+                {
                     self.open(socket);
                 }
                 self.poller.watch_acceptable(listener.as_fd());
@@ -132,7 +140,9 @@ impl State {
     }
 
     fn peer(&mut self, token: Token) -> Option<&mut Peer> {
-        self.peers[token.slot as usize].as_mut().filter(|peer| peer.generation == token.generation)
+        self.peers[token.slot as usize]
+            .as_mut()
+            .filter(|peer| peer.generation == token.generation)
     }
 
     fn open(&mut self, socket: OwnedFd) {
@@ -142,14 +152,20 @@ impl State {
             self.peers.push(None);
             self.peers.len() as u32 - 1
         });
-        let token = Token { slot, generation: self.generation };
+        let token = Token {
+            slot,
+            generation: self.generation,
+        };
         self.poller.watch_readable(socket.as_fd(), token);
         self.peers[slot as usize] = Some(Peer::new(socket, self.generation));
     }
 
     fn close(&mut self, slot: u32) {
         if let Some(peer) = self.peers[slot as usize].take() {
-            self.poller.forget(Token { slot, generation: peer.generation });
+            self.poller.forget(Token {
+                slot,
+                generation: peer.generation,
+            });
             let _ = rustix::net::shutdown(&peer.socket, rustix::net::Shutdown::Both);
             self.subscribers.retain(|other| *other != slot);
             // A turn's lists may still name the place: it is used again only when they have passed.
@@ -161,8 +177,14 @@ impl State {
 
     /// Some subscriber has more waiting than it may.
     fn is_full(&self) -> bool {
-        let waiting = |slot: &u32| self.peers[*slot as usize].as_ref().map_or(0, |peer| peer.out.len() - peer.sent);
-        self.subscribers.iter().any(|slot| waiting(slot) > WAITING_MAX)
+        let waiting = |slot: &u32| {
+            self.peers[*slot as usize]
+                .as_ref()
+                .map_or(0, |peer| peer.out.len() - peer.sent)
+        };
+        self.subscribers
+            .iter()
+            .any(|slot| waiting(slot) > WAITING_MAX)
     }
 
     fn read(&mut self) -> bool {
@@ -177,7 +199,7 @@ impl State {
             left = left.saturating_sub(self.read_one(slot));
         }
         // What waits for subscribers goes on when they can be written to.
-        !self.readable.is_empty() && !(self.fan_back && self.is_full())
+        !(self.readable.is_empty() || self.fan_back && self.is_full())
     }
 
     fn read_one(&mut self, slot: u32) -> usize {
@@ -239,7 +261,9 @@ impl State {
             };
             for message in messages {
                 match message {
-                    peer::Message::Run(range) => peer.out.extend_from_slice(&self.buffer[range.clone()]),
+                    peer::Message::Run(range) => {
+                        peer.out.extend_from_slice(&self.buffer[range.clone()])
+                    }
                     peer::Message::Owned(bytes) => peer.out.extend_from_slice(bytes),
                 }
             }
@@ -251,7 +275,10 @@ impl State {
 
     fn flush(&mut self) {
         for slot in std::mem::take(&mut self.dirty) {
-            if self.peers[slot as usize].as_ref().is_some_and(|peer| !peer.blocked) {
+            if self.peers[slot as usize]
+                .as_ref()
+                .is_some_and(|peer| !peer.blocked)
+            {
                 self.write(slot);
             }
         }
@@ -262,14 +289,21 @@ impl State {
             return;
         };
         while peer.sent < peer.out.len() {
-            match send(&peer.socket, &peer.out[peer.sent..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match send(
+                &peer.socket,
+                &peer.out[peer.sent..],
+                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+            ) {
                 Ok(count) => peer.sent += count,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     peer.out.drain(..peer.sent);
                     peer.sent = 0;
                     peer.blocked = true;
-                    let token = Token { slot, generation: peer.generation };
+                    let token = Token {
+                        slot,
+                        generation: peer.generation,
+                    };
                     self.poller.watch_writable(peer.socket.as_fd(), token);
                     return;
                 }

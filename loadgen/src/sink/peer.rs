@@ -5,7 +5,10 @@ use std::os::fd::OwnedFd;
 
 use ringmq::mqtt::encode::{self, AckKind, PublishOut};
 use ringmq::mqtt::frame::{needed, next_frame, PacketType, PACKET_SIZE_MAX};
-use ringmq::mqtt::{decode, Ack, ConnAck, ConnAckProperties, Packet, PacketId, Qos, ReasonCode, Sender, SubAck, UserProperties, Version};
+use ringmq::mqtt::{
+    decode, Ack, ConnAck, ConnAckProperties, Packet, PacketId, Qos, ReasonCode, Sender, SubAck,
+    UserProperties, Version,
+};
 
 /// Largest PUBLISH that need not be whole in memory.
 const LARGE: usize = 64 << 10;
@@ -54,7 +57,12 @@ impl Peer {
     }
 
     /// Takes bytes; returns how many were used. Messages are for the subscribers when `fan_back`.
-    pub(super) fn handle_bytes(&mut self, bytes: &[u8], fan_back: bool, messages: &mut Vec<Message>) -> Result<usize, Ended> {
+    pub(super) fn handle_bytes(
+        &mut self,
+        bytes: &[u8],
+        fan_back: bool,
+        messages: &mut Vec<Message>,
+    ) -> Result<usize, Ended> {
         let mut used = self.skipping.min(bytes.len());
         self.skipping -= used;
         if self.skipping == 0 {
@@ -93,7 +101,10 @@ impl Peer {
         };
         let fixed = 2 + rest[1..].iter().take_while(|byte| **byte >= 0x80).count();
         let id = || {
-            let topic = usize::from(u16::from_be_bytes([*rest.get(fixed)?, *rest.get(fixed + 1)?]));
+            let topic = usize::from(u16::from_be_bytes([
+                *rest.get(fixed)?,
+                *rest.get(fixed + 1)?,
+            ]));
             let at = fixed + 2 + topic;
             PacketId::new(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?]))
         };
@@ -112,11 +123,21 @@ impl Peer {
 
     fn acknowledge(&mut self, kind: AckKind, packet_id: PacketId) {
         let version = self.version.unwrap_or(Version::V311);
-        let ack = Ack { packet_id, reason: ReasonCode::Success, reason_string: None, user_properties: UserProperties::default() };
+        let ack = Ack {
+            packet_id,
+            reason: ReasonCode::Success,
+            reason_string: None,
+            user_properties: UserProperties::default(),
+        };
         encode::ack(&mut self.out, version, kind, &ack);
     }
 
-    fn handle_packet(&mut self, packet: &Packet<'_>, fan_back: bool, messages: &mut Vec<Message>) -> Result<(), Ended> {
+    fn handle_packet(
+        &mut self,
+        packet: &Packet<'_>,
+        fan_back: bool,
+        messages: &mut Vec<Message>,
+    ) -> Result<(), Ended> {
         let version = match packet {
             Packet::Connect(connect) => connect.version,
             _ => self.version.ok_or(Ended)?,
@@ -124,7 +145,11 @@ impl Peer {
         match packet {
             Packet::Connect(_) => {
                 self.version = Some(version);
-                let connack = ConnAck { session_present: false, reason: ReasonCode::Success, properties: ConnAckProperties::default() };
+                let connack = ConnAck {
+                    session_present: false,
+                    reason: ReasonCode::Success,
+                    properties: ConnAckProperties::default(),
+                };
                 encode::connack(&mut self.out, version, &connack);
             }
             Packet::Publish(publish) => {
@@ -133,7 +158,11 @@ impl Peer {
                 }
                 if fan_back {
                     let mut bytes = Vec::new();
-                    let out = PublishOut { topic: publish.topic, payload_len: publish.payload.len(), ..PublishOut::default() };
+                    let out = PublishOut {
+                        topic: publish.topic,
+                        payload_len: publish.payload.len(),
+                        ..PublishOut::default()
+                    };
                     encode::publish_header(&mut bytes, version, &out);
                     bytes.extend_from_slice(publish.payload);
                     messages.push(Message::Owned(bytes));
@@ -147,7 +176,11 @@ impl Peer {
             }
             Packet::Unsubscribe(unsubscribe) => {
                 let codes = vec![0; unsubscribe.filters.iter().count()];
-                encode::unsuback(&mut self.out, version, &answer(unsubscribe.packet_id, &codes));
+                encode::unsuback(
+                    &mut self.out,
+                    version,
+                    &answer(unsubscribe.packet_id, &codes),
+                );
             }
             Packet::PingReq => encode::pingresp(&mut self.out),
             Packet::Disconnect(_) => return Err(Ended),
@@ -166,5 +199,10 @@ fn ack_of(qos: Qos) -> AckKind {
 }
 
 fn answer(packet_id: PacketId, codes: &[u8]) -> SubAck<'_> {
-    SubAck { packet_id, reason_string: None, user_properties: UserProperties::default(), codes }
+    SubAck {
+        packet_id,
+        reason_string: None,
+        user_properties: UserProperties::default(),
+        codes,
+    }
 }

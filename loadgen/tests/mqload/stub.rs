@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use ringmq::mqtt::encode::{self, AckKind};
 use ringmq::mqtt::frame::{next_frame, PACKET_SIZE_MAX};
-use ringmq::mqtt::{decode, Ack, ConnAck, ConnAckProperties, Packet, ReasonCode, Sender, SubAck, UserProperties, Version};
+use ringmq::mqtt::{
+    decode, Ack, ConnAck, ConnAckProperties, Packet, ReasonCode, Sender, SubAck, UserProperties,
+    Version,
+};
 
 /// What is done with the PUBLISH of this number, counted from 0.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +39,12 @@ struct State {
 pub(crate) fn start(fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let state = Arc::new(Mutex::new(State { fault, count: 0, held: None, subscriber: None }));
+    let state = Arc::new(Mutex::new(State {
+        fault,
+        count: 0,
+        held: None,
+        subscriber: None,
+    }));
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let state = Arc::clone(&state);
@@ -72,14 +80,27 @@ fn answer(stream: &mut TcpStream, state: &Mutex<State>, packet: &Packet<'_>, who
     match packet {
         Packet::Connect(_) => {
             let refused = matches!(state.lock().unwrap().fault, Fault::Refuse);
-            let reason = if refused { ReasonCode::NotAuthorized } else { ReasonCode::Success };
-            let connack = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
+            let reason = if refused {
+                ReasonCode::NotAuthorized
+            } else {
+                ReasonCode::Success
+            };
+            let connack = ConnAck {
+                session_present: false,
+                reason,
+                properties: ConnAckProperties::default(),
+            };
             encode::connack(&mut out, Version::V311, &connack);
         }
         Packet::Subscribe(subscribe) => {
             state.lock().unwrap().subscriber = Some(stream.try_clone().unwrap());
             let codes = vec![1; subscribe.filters.iter().count()];
-            let suback = SubAck { packet_id: subscribe.packet_id, reason_string: None, user_properties: UserProperties::default(), codes: &codes };
+            let suback = SubAck {
+                packet_id: subscribe.packet_id,
+                reason_string: None,
+                user_properties: UserProperties::default(),
+                codes: &codes,
+            };
             encode::suback(&mut out, Version::V311, &suback);
         }
         Packet::Publish(publish) => {
@@ -87,7 +108,12 @@ fn answer(stream: &mut TcpStream, state: &Mutex<State>, packet: &Packet<'_>, who
                 return false;
             }
             if let Some(packet_id) = publish.packet_id {
-                let ack = Ack { packet_id, reason: ReasonCode::Success, reason_string: None, user_properties: UserProperties::default() };
+                let ack = Ack {
+                    packet_id,
+                    reason: ReasonCode::Success,
+                    reason_string: None,
+                    user_properties: UserProperties::default(),
+                };
                 encode::ack(&mut out, Version::V311, AckKind::PubAck, &ack);
             }
         }
