@@ -4,7 +4,6 @@ pub mod assertions;
 pub mod cli;
 pub mod client;
 pub mod engine;
-pub mod find_max;
 pub mod live;
 pub mod meter;
 pub mod output;

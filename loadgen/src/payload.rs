@@ -57,13 +57,6 @@ impl Header {
         })
     }
 
-    /// False for payloads whose send time nobody knows beforehand: wills.
-    #[must_use]
-    #[inline]
-    pub fn is_timed(self) -> bool {
-        self.time_ns != 0
-    }
-
     /// Nanoseconds from the intended send time to `now_ns`; right for delays up to 39 hours.
     #[must_use]
     #[inline]

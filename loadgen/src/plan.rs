@@ -61,7 +61,9 @@ pub struct Group {
     pub answers_to: Option<Template>,
     /// Reads no faster than this.
     pub read_bytes_per_s: Option<u64>,
-    /// The broker ends these connections because others take their sessions: no error.
+    /// Its receivers' delays are their own doing and are not timed.
+    pub untimed: bool,
+    /// Loses its connections to others of the same name, which is no trouble.
     pub is_taken_over: bool,
 }
 
@@ -78,6 +80,7 @@ impl Group {
             will: None,
             answers_to: None,
             read_bytes_per_s: None,
+            untimed: false,
             is_taken_over: false,
         }
     }

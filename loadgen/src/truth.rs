@@ -94,7 +94,8 @@ impl Flow {
 pub struct Flows {
     flows: Vec<Flow>,
     /// Place in `flows` by publisher, when there are many.
-    #[allow(clippy::box_collection)] // most receivers have none, and there are many receivers
+    // Boxed: most receivers have one flow and none of this.
+    #[allow(clippy::box_collection)]
     places: Option<Box<HashMap<u32, u32, ahash::RandomState>>>,
     last: usize,
 }

@@ -20,13 +20,16 @@ impl<'a> Audience<'a> {
     fn new(plan: &'a Plan) -> Self {
         let mut by_topic: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
         for (group, described) in plan.groups.iter().enumerate() {
-            // What is answered carries the header of the one who asked.
-            let Some(publishing) = described
-                .publishing
-                .as_ref()
-                .filter(|_| described.answers_to.is_none())
-            else {
+            let Some(publishing) = described.publishing.as_ref() else {
                 continue;
+            };
+            // What is answered carries the header of the one who asked.
+            let asking = |group: &crate::plan::Group| {
+                group.publishing.is_some() && group.answers_to.is_none()
+            };
+            let group = match &described.answers_to {
+                Some(_) => plan.groups.iter().position(asking).unwrap_or(group),
+                None => group,
             };
             for index in 0..described.clients {
                 for number in 0..publishing.topics.max(1) {
@@ -39,35 +42,16 @@ impl<'a> Audience<'a> {
                 }
             }
         }
-        Self::add_answers(plan, &mut by_topic);
         Self { plan, by_topic }
-    }
-
-    /// An answer carries the header of the request: its topic is one of those who asked.
-    fn add_answers(plan: &Plan, by_topic: &mut HashMap<String, Vec<(u32, usize)>>) {
-        let mut answers = Vec::new();
-        for described in &plan.groups {
-            let Some(answer) = &described.answers_to else {
-                continue;
-            };
-            for index in 0..described.clients {
-                for subscription in &described.subscriptions {
-                    let asked = by_topic.get(&subscription.filter.fill(index, 0, plan.seed));
-                    let name = answer.fill(index, 0, plan.seed);
-                    answers.extend(asked.map(|publishers| (name, publishers.clone())));
-                }
-            }
-        }
-        for (name, publishers) in answers {
-            by_topic.entry(name).or_default().extend(publishers);
-        }
     }
 
     /// Publishers whose every topic one of the filters matches.
     fn publishers(&self, group: usize, index: u32) -> Vec<(u32, usize, Qos)> {
         let mut matched: HashMap<u32, (usize, Qos, u32)> = HashMap::new();
         for subscription in &self.plan.groups[group].subscriptions {
-            let filter = subscription.filter.fill(index, 0, self.plan.seed);
+            let whole = subscription.filter.fill(index, 0, self.plan.seed);
+            let share = topic::share(&whole).ok().flatten();
+            let filter = share.map_or(&whole[..], |share| share.filter);
             let mut add = |publishers: &[(u32, usize)]| {
                 for (publisher, group) in publishers {
                     let entry = matched
@@ -81,9 +65,9 @@ impl<'a> Audience<'a> {
                 let topics = self
                     .by_topic
                     .iter()
-                    .filter(|(name, _)| topic::matches(&filter, name));
+                    .filter(|(name, _)| topic::matches(filter, name));
                 topics.for_each(|(_, publishers)| add(publishers));
-            } else if let Some(publishers) = self.by_topic.get(&filter) {
+            } else if let Some(publishers) = self.by_topic.get(filter) {
                 add(publishers);
             }
         }
@@ -116,18 +100,20 @@ fn granted(plan: &Plan, group: usize, subscribed: Qos) -> Qos {
 
 /// Receivers of each message, when that number is the same for all publishers.
 pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
-    // How much slow readers get is theirs to say.
-    if plan
-        .groups
-        .iter()
-        .any(|group| group.read_bytes_per_s.is_some())
-    {
-        return None;
-    }
     let audience = Audience::new(plan);
     let mut receivers: HashMap<u32, u64> = HashMap::new();
     for (group, described) in plan.groups.iter().enumerate() {
-        for index in 0..described.clients {
+        let is_shared = described
+            .subscriptions
+            .iter()
+            .any(|subscription| topic::is_shared(&subscription.filter.0));
+        // A shared subscription is one receiver.
+        let receiving = if is_shared {
+            described.clients.min(1)
+        } else {
+            described.clients
+        };
+        for index in 0..receiving {
             for (publisher, _, _) in audience.publishers(group, index) {
                 *receivers.entry(publisher).or_default() += 1;
             }
@@ -158,14 +144,19 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
         .map(|(number, flows)| (*number, &flows[..]))
         .collect();
     let mut truth = results::Truth::default();
+    let is_shared = |group: &crate::plan::Group| {
+        group
+            .subscriptions
+            .iter()
+            .any(|subscription| topic::is_shared(&subscription.filter.0))
+    };
     let mut uncertain = [0_u64; 3];
-    let mut out_of_order = [0_u64; 3];
-    for (group, described) in plan
-        .groups
-        .iter()
-        .enumerate()
-        .filter(|(_, group)| group.read_bytes_per_s.is_none())
-    {
+    let mut overtaken = [0_u64; 3];
+    for (group, described) in plan.groups.iter().enumerate() {
+        if is_shared(described) {
+            add_shared(&mut truth, &audience, group, &published, &flows);
+            continue;
+        }
         for index in 0..described.clients {
             let receiver = plan.first_client(group) + index;
             let own = flows.get(&receiver).copied().unwrap_or_default();
@@ -187,134 +178,50 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
                 truth.lost[qos] += sent.saturating_sub(distinct);
                 uncertain[qos] += open.min(sent.saturating_sub(distinct));
                 truth.duplicates[qos] += flow.map_or(0, |flow| flow.duplicates);
-                let reordered = flow.map_or(0, |flow| flow.reordered);
-                truth.reordered[qos] += reordered;
-                // Order is promised topic by topic [MQTT-4.6.0-5].
+                // Order is promised by topic.
                 if carries.is_some_and(|publishing| distinct_topics(publishing) == 1) {
-                    out_of_order[qos] += reordered;
+                    overtaken[qos] += flow.map_or(0, |flow| flow.reordered);
                 }
+                truth.reordered[qos] += flow.map_or(0, |flow| flow.reordered);
             }
         }
     }
-    shared(
-        plan,
-        &published,
-        &flows,
-        &mut truth,
-        &mut uncertain,
-        &mut out_of_order,
-    );
-    wills(plan, &flows, &mut truth);
-    truth.broken_promises = broken(&truth, uncertain, out_of_order);
+    truth.broken_promises = broken(&truth, uncertain, overtaken);
     truth
 }
 
-/// Groups with a shared subscription: each message must come to one member.
-fn shared(
-    plan: &Plan,
+/// A shared subscription's members are counted together: each message goes to one of them.
+fn add_shared(
+    truth: &mut results::Truth,
+    audience: &Audience<'_>,
+    group: usize,
     published: &HashMap<u32, (u64, u64)>,
     flows: &HashMap<u32, &[Flow]>,
-    truth: &mut results::Truth,
-    uncertain: &mut [u64; 3],
-    out_of_order: &mut [u64; 3],
 ) {
-    for (group, described) in plan.groups.iter().enumerate() {
-        let share = described
-            .subscriptions
-            .iter()
-            .find_map(|own| Some((shared_filter(&own.filter.0)?, own.qos)));
-        let Some((filter, subscribed)) = share else {
-            continue;
-        };
-        let filter = crate::plan::Template(filter.to_string()).fill(0, 0, plan.seed);
-        let mut arrived: HashMap<u32, (u64, u64)> = HashMap::new();
-        let first = plan.first_client(group);
-        for flow in (first..first + described.clients)
-            .filter_map(|number| flows.get(&number))
-            .flat_map(|flows| flows.iter())
-        {
-            let sums = arrived.entry(flow.publisher).or_default();
-            *sums = (sums.0 + flow.received, sums.1 + flow.reordered);
-        }
-        for (from, publishers) in plan.groups.iter().enumerate() {
-            let Some(publishing) = &publishers.publishing else {
-                continue;
-            };
-            let qos = granted(plan, from, subscribed) as usize;
-            for index in 0..publishers.clients {
-                if !topic::matches(&filter, &publishing.topic.fill(index, 0, plan.seed)) {
-                    continue;
-                }
-                let number = plan.first_client(from) + index;
-                let (sent, open) = published.get(&number).copied().unwrap_or_default();
-                let (received, reordered) = arrived.get(&number).copied().unwrap_or_default();
-                truth.expected[qos] += sent;
-                truth.received[qos] += received.min(sent);
-                truth.lost[qos] += sent.saturating_sub(received);
-                uncertain[qos] += open.min(sent.saturating_sub(received));
-                truth.duplicates[qos] += received.saturating_sub(sent);
-                truth.reordered[qos] += reordered;
-                if distinct_topics(publishing) == 1 {
-                    out_of_order[qos] += reordered;
-                }
-            }
+    let plan = audience.plan;
+    let mut arrived: HashMap<u32, u64> = HashMap::new();
+    let first = plan.first_client(group);
+    for member in first..first + plan.groups[group].clients {
+        for flow in flows.get(&member).copied().unwrap_or_default() {
+            *arrived.entry(flow.publisher).or_default() += flow.received;
         }
     }
-}
-
-/// The filter of `$share/NAME/FILTER`.
-fn shared_filter(filter: &str) -> Option<&str> {
-    Some(filter.strip_prefix("$share/")?.split_once('/')?.1)
-}
-
-/// Wills of clients that were cut off: each subscriber must get each once.
-fn wills(plan: &Plan, flows: &HashMap<u32, &[Flow]>, truth: &mut results::Truth) {
-    let is_cut = |group: usize| {
-        plan.steps
-            .iter()
-            .any(|step| matches!(step, crate::plan::Step::Abort { group: cut } if *cut == group))
-    };
-    for (dying, described) in plan
-        .groups
-        .iter()
-        .enumerate()
-        .filter(|(group, _)| is_cut(*group))
-    {
-        let Some(will) = &described.will else {
-            continue;
-        };
-        for (watching, watchers) in plan.groups.iter().enumerate() {
-            for (watcher, subscription) in (0..watchers.clients)
-                .flat_map(|index| watchers.subscriptions.iter().map(move |own| (index, own)))
-            {
-                let filter = subscription.filter.fill(watcher, 0, plan.seed);
-                let own = flows
-                    .get(&(plan.first_client(watching) + watcher))
-                    .copied()
-                    .unwrap_or_default();
-                let qos = will.qos.min(subscription.qos) as usize;
-                let arrived: HashMap<u32, &Flow> =
-                    own.iter().map(|flow| (flow.publisher, flow)).collect();
-                for index in (0..described.clients)
-                    .filter(|index| topic::matches(&filter, &will.topic.fill(*index, 0, plan.seed)))
-                {
-                    let flow = arrived.get(&(plan.first_client(dying) + index));
-                    let distinct = flow.map_or(0, |flow| flow.distinct());
-                    truth.expected[qos] += 1;
-                    truth.received[qos] += distinct;
-                    truth.lost[qos] += 1_u64.saturating_sub(distinct);
-                    truth.duplicates[qos] += flow.map_or(0, |flow| flow.duplicates);
-                }
-            }
-        }
+    for (publisher, from, subscribed) in audience.publishers(group, 0) {
+        let qos = granted(plan, from, subscribed) as usize;
+        let (sent, _) = published.get(&publisher).copied().unwrap_or_default();
+        let received = arrived.get(&publisher).copied().unwrap_or_default();
+        truth.expected[qos] += sent;
+        truth.received[qos] += received.min(sent);
+        truth.lost[qos] += sent.saturating_sub(received);
+        truth.duplicates[qos] += received.saturating_sub(sent);
     }
 }
 
 /// What MQTT promises and was not kept.
-fn broken(truth: &results::Truth, uncertain: [u64; 3], out_of_order: [u64; 3]) -> Vec<String> {
+fn broken(truth: &results::Truth, uncertain: [u64; 3], overtaken: [u64; 3]) -> Vec<String> {
     let mut sentences = Vec::new();
-    for (qos, uncertain) in uncertain.into_iter().enumerate().skip(1) {
-        let lost = truth.lost[qos].saturating_sub(uncertain);
+    for (qos, uncertain) in uncertain.iter().enumerate().skip(1) {
+        let lost = truth.lost[qos].saturating_sub(*uncertain);
         if lost > 0 {
             sentences.push(format!("QoS {qos}: {lost} acknowledged messages were lost"));
         }
@@ -325,7 +232,7 @@ fn broken(truth: &results::Truth, uncertain: [u64; 3], out_of_order: [u64; 3]) -
             truth.duplicates[2]
         ));
     }
-    for (qos, reordered) in out_of_order
+    for (qos, reordered) in overtaken
         .iter()
         .enumerate()
         .filter(|(_, count)| **count > 0)

@@ -1,20 +1,17 @@
 //! The command line.
 
+mod find_max;
 mod options;
+mod report;
 
 use std::process::ExitCode;
 
-use std::path::PathBuf;
+use clap::{Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand};
-
-use crate::find_max::find_max;
 use crate::live::duration;
-use crate::output;
 use crate::results::RunResult;
 use crate::run::run;
 use crate::scenarios::{self, Scenario};
-use crate::sink;
 pub use options::{duration as parse_duration, Common, Traffic};
 
 /// Load for MQTT brokers: open-loop schedules, latency from the intended send time, verified losses.
@@ -33,93 +30,77 @@ enum Command {
     FanOut(scenarios::FanOut),
     /// Publishers with one subscriber each
     Pairs(scenarios::Pairs),
-    /// One shared group of subscribers
-    Shared(scenarios::Shared),
-    /// Requests and answers, timed over the whole way
-    RequestResponse(scenarios::RequestResponse),
-    /// Many connections that only stay
-    #[command(alias = "connect-storm")]
-    Idle(scenarios::Idle),
-    /// Clients cut off and back all at once
-    ReconnectStorm(scenarios::ReconnectStorm),
-    /// Wildcard subscribers to many retained messages
-    Retained(scenarios::Retained),
-    /// Messages kept for subscribers that are away
-    Backlog(scenarios::Backlog),
-    /// Subscribers that read slowly
-    SlowConsumer(scenarios::SlowConsumer),
-    /// Wills of many clients cut off at once
+    /// Receive only: subscribers of something that publishes by itself, such as `sink --feed`
+    Listen(scenarios::Listen),
+    /// Publish only: nobody subscribes
+    Publish(scenarios::Publish),
+    /// Requests and their answers
+    RoundTrip(scenarios::RoundTrip),
+    /// Connect clients, hold them idle, disconnect
+    ConnectRamp(scenarios::ConnectRamp),
+    /// Clients with wills lose their connections at once
     WillStorm(scenarios::WillStorm),
-    /// Sessions taken over by second connections
-    TakeoverStorm(scenarios::Takeover),
-    /// Subscriptions that come and go under load
+    /// Subscribers come back to messages kept for their sessions
+    BacklogDrain(scenarios::BacklogDrain),
+    /// Subscribers that share a subscription
+    SharedGroup(scenarios::SharedGroup),
+    /// Retained messages, asked for all at once
+    RetainedStorm(scenarios::RetainedStorm),
+    /// Fan-out with subscribers that read slowly
+    SlowConsumer(scenarios::SlowConsumer),
+    /// Subscribing and unsubscribing again and again
     Churn(scenarios::Churn),
-    /// Exact and wildcard filters over the same messages
+    /// Client identifiers taken over by new connections
+    TakeoverStorm(scenarios::TakeoverStorm),
+    /// Exact, + and # subscriptions side by side
     WildcardMix(scenarios::WildcardMix),
-    /// Large payloads
-    Large(scenarios::Large),
-    /// A broker that acknowledges and discards, or fans back: calibrates the generator alone
-    Sink(sink::Sink),
+    /// A null broker to measure mqload alone
+    Sink(crate::sink::Sink),
     /// Results side by side
-    Report(Report),
-}
-
-/// Results of `--json`, as a table and a page.
-#[derive(Args, Debug)]
-struct Report {
-    /// Files that --json wrote
-    #[arg(required = true)]
-    results: Vec<PathBuf>,
-    /// Writes a page with plots
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-}
-
-impl Report {
-    fn write(&self) -> Result<(), String> {
-        let results = self
-            .results
-            .iter()
-            .map(|path| output::read(path))
-            .collect::<Result<Vec<_>, _>>()?;
-        println!("{}", output::comparison(&results));
-        match &self.html {
-            Some(path) => output::write(path, &output::page(&results)?),
-            None => Ok(()),
-        }
-    }
+    Report(report::Report),
 }
 
 impl Command {
-    fn run(&self) -> Result<bool, String> {
-        let scenario: &dyn Scenario = match self {
+    /// What to run; `None` for the sink, which is no load.
+    fn scenario(&self) -> Option<&dyn Scenario> {
+        Some(match self {
             Self::FanIn(scenario) => scenario,
             Self::FanOut(scenario) => scenario,
             Self::Pairs(scenario) => scenario,
-            Self::Shared(scenario) => scenario,
-            Self::RequestResponse(scenario) => scenario,
-            Self::Idle(scenario) => scenario,
-            Self::ReconnectStorm(scenario) => scenario,
-            Self::Retained(scenario) => scenario,
-            Self::Backlog(scenario) => scenario,
-            Self::SlowConsumer(scenario) => scenario,
+            Self::Listen(scenario) => scenario,
+            Self::Publish(scenario) => scenario,
+            Self::RoundTrip(scenario) => scenario,
+            Self::ConnectRamp(scenario) => scenario,
             Self::WillStorm(scenario) => scenario,
-            Self::TakeoverStorm(scenario) => scenario,
+            Self::BacklogDrain(scenario) => scenario,
+            Self::SharedGroup(scenario) => scenario,
+            Self::RetainedStorm(scenario) => scenario,
+            Self::SlowConsumer(scenario) => scenario,
             Self::Churn(scenario) => scenario,
+            Self::TakeoverStorm(scenario) => scenario,
             Self::WildcardMix(scenario) => scenario,
-            Self::Large(scenario) => scenario,
-            Self::Sink(sink) => return sink.run().map(|()| true),
-            Self::Report(report) => return report.write().map(|()| true),
-        };
-        run_scenario(scenario)
+            Self::Sink(_) | Self::Report(_) => return None,
+        })
     }
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match Cli::parse().command.run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    let cli = Cli::parse();
+    let outcome = match (&cli.command, cli.command.scenario()) {
+        (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
+        (Command::Report(report), _) => report.write().map(|()| None),
+        (_, Some(scenario)) => run_scenario(scenario).map(Some),
+        (_, None) => Ok(None),
+    };
+    match outcome {
+        Ok(Some(result)) => {
+            if is_failure(&result) {
+                return ExitCode::FAILURE;
+            }
+            ExitCode::SUCCESS
+        }
+        Ok(None) => ExitCode::SUCCESS,
         Err(sentence) => {
             eprintln!("mqload: {sentence}");
             ExitCode::FAILURE
@@ -127,20 +108,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs, prints and writes; false when something failed.
-fn run_scenario(scenario: &dyn Scenario) -> Result<bool, String> {
+fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
+    let (plan, options) = (scenario.plan()?, scenario.common().options()?);
     let common = scenario.common();
-    let options = common.options()?;
-    let plan = scenario.plan()?;
     let mut result = if common.find_max {
-        find_max(&plan, common.p99, &options)?
+        find_max::find_max(&plan, &options, common.p99)?
     } else {
         run(plan, &options)?
     };
     common.assertions.check(&mut result);
     print(&result);
     common.output.write(&result)?;
-    Ok(!is_failure(&result))
+    Ok(result)
 }
 
 /// Trouble, or promises that were not kept.

@@ -55,6 +55,13 @@ pub struct Common {
     /// Name of this run in reports
     #[arg(long)]
     pub label: Option<String>,
+    /// Looks for the highest rate that meets --p99 and loses nothing, beginning at --rate; each try
+    /// lasts --duration
+    #[arg(long)]
+    pub find_max: bool,
+    /// 99th percentile that --find-max must meet
+    #[arg(long, default_value = "10ms", value_parser = duration, value_name = "TIME")]
+    pub p99: Duration,
     /// No line each second
     #[arg(long)]
     pub quiet: bool,
@@ -62,12 +69,6 @@ pub struct Common {
     pub output: Output,
     #[command(flatten)]
     pub assertions: Assertions,
-    /// Searches for the highest rate, beginning at --rate, whose p99 stays within --p99
-    #[arg(long)]
-    pub find_max: bool,
-    /// Objective of --find-max
-    #[arg(long, default_value = "10ms", value_parser = duration)]
-    pub p99: Duration,
 }
 
 impl Common {
@@ -158,6 +159,9 @@ pub struct Traffic {
     /// As fast as possible, the same as --rate 0
     #[arg(long)]
     pub max: bool,
+    /// Rate at the end of the run, when it is to rise or fall evenly from --rate
+    #[arg(long, value_name = "PER_S")]
+    pub rate_to: Option<f64>,
     /// Independent arrivals instead of evenly spaced ones
     #[arg(long)]
     pub poisson: bool,
@@ -234,7 +238,7 @@ impl Traffic {
         };
         Ok(Load::Open {
             from_per_s: self.rate,
-            to_per_s: self.rate,
+            to_per_s: self.rate_to.unwrap_or(self.rate).max(0.0),
             arrivals,
         })
     }

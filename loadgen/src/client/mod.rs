@@ -130,6 +130,9 @@ impl Client {
         };
         encode::connect(&mut self.out, &connect);
         self.state = State::AwaitsConnAck;
+        if self.own(plan).answers_to.is_some() {
+            self.prepare(plan);
+        }
         if let Some(publisher) = &mut self.publisher {
             publisher.reset();
         }

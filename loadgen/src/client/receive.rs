@@ -150,8 +150,7 @@ impl Client {
         } else {
             Timing::EndToEnd
         };
-        // What a slow reader waits for is its own doing.
-        if header.is_timed() && self.own(cx.plan).read_bytes_per_s.is_none() {
+        if !self.own(cx.plan).untimed {
             cx.meter.time(timing, header.latency_ns(cx.now_ns));
         }
         self.flows.record(header.publisher, header.sequence);

@@ -79,8 +79,8 @@ impl Worker {
     pub(super) fn lost(&mut self, slot: usize, sentence: String) {
         let state = self.slots[slot].client.state;
         let group = usize::from(self.slots[slot].client.group);
-        let expected = state == State::Ready && self.control.plan.groups[group].is_taken_over;
-        if self.slots[slot].ending || expected {
+        let is_taken_over = self.control.plan.groups[group].is_taken_over && state == State::Ready;
+        if self.slots[slot].ending || is_taken_over {
             self.count(Count::Closed);
         } else if state == State::Ready {
             self.count(Count::Disconnected);

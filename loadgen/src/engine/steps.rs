@@ -164,7 +164,7 @@ impl Worker {
             sources: Vec::new(),
             by_group: vec![None; self.control.plan.groups.len()],
             hungry: Vec::new(),
-            sending: 0,
+            sending: usize::from(step.groups.is_empty()), // only listening lasts its time
         };
         let share_of = |own: usize, all: u32| own as f64 / f64::from(all.max(1));
         let phase = self.id as f64 / self.control.workers() as f64;
@@ -209,20 +209,8 @@ impl Worker {
                 }
             }
         }
-        self.prepare_answers();
         self.work.load = Some(loading);
         self.count_cpu(true);
-    }
-
-    /// Groups that answer publish without a load of their own.
-    fn prepare_answers(&mut self) {
-        for group in 0..self.control.plan.groups.len() {
-            if self.control.plan.groups[group].answers_to.is_some() {
-                for slot in self.group(group) {
-                    self.slots[slot].client.prepare(&self.control.plan);
-                }
-            }
-        }
     }
 
     fn end_load(&mut self) {

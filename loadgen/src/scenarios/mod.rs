@@ -1,15 +1,17 @@
 //! Built-in scenarios: options in, plan out.
 
+mod alone;
 mod fans;
-mod flows;
+mod mixes;
 mod sessions;
 
 use crate::cli::{Common, Traffic};
 use crate::plan::{Group, LoadStep, Plan, Publishing, Step, Subscription, Template};
 
+pub use alone::{Listen, Publish, RoundTrip};
 pub use fans::{FanIn, FanOut, Pairs};
-pub use flows::{Large, RequestResponse, Retained, Shared, SlowConsumer, WildcardMix};
-pub use sessions::{Backlog, Churn, Idle, ReconnectStorm, Takeover, WillStorm};
+pub use mixes::{Churn, RetainedStorm, SharedGroup, SlowConsumer, TakeoverStorm, WildcardMix};
+pub use sessions::{BacklogDrain, ConnectRamp, WillStorm};
 
 /// Something that can be run.
 pub trait Scenario {

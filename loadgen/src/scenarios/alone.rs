@@ -1,0 +1,127 @@
+//! One direction only, and requests with answers.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{publishers, standard, topic_of, Scenario};
+use crate::cli::{Common, Traffic};
+use crate::plan::{Group, Plan, Step, Subscription, Template};
+
+/// Publishers without subscribers: what a broker takes.
+#[derive(Args, Debug)]
+pub struct Publish {
+    /// Publishers
+    #[arg(long, default_value_t = 10)]
+    clients: u32,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    traffic: Traffic,
+}
+
+impl Scenario for Publish {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let nobody = Group::new("subscribers", 0, Template(String::new()));
+        let from = publishers(&self.common, &self.traffic, self.clients, "p/{i}");
+        standard("publish", &self.common, &self.traffic, [nobody, from])
+    }
+}
+
+/// Subscribers of what somebody else publishes.
+#[derive(Args, Debug)]
+pub struct Listen {
+    /// Subscribers
+    #[arg(long, default_value_t = 1)]
+    clients: u32,
+    /// Filter; {i} is the subscriber's number
+    #[arg(long, default_value = "#")]
+    filter: Template,
+    /// How long to listen
+    #[arg(long, default_value = "10s", value_parser = crate::cli::parse_duration)]
+    duration: Duration,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Scenario for Listen {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let mut group = Group::new("subscribers", self.clients, self.common.client_ids("s"));
+        group.subscriptions.push(Subscription {
+            filter: self.filter.clone(),
+            qos: ringmq::mqtt::Qos::AtMostOnce,
+        });
+        Ok(Plan {
+            scenario: "listen".into(),
+            groups: vec![group],
+            steps: vec![
+                Step::Connect {
+                    group: 0,
+                    per_s: self.common.connect_rate,
+                },
+                Step::Subscribe { group: 0 },
+                Step::Load(crate::plan::LoadStep {
+                    groups: Vec::new(),
+                    time: self.duration,
+                    messages: None,
+                }),
+            ],
+            connection: self.common.connection()?,
+            seed: self.common.seed(),
+        })
+    }
+}
+
+/// Clients that publish requests to a counterpart each, which publishes them back.
+#[derive(Args, Debug)]
+pub struct RoundTrip {
+    /// Requesters, and as many that answer
+    #[arg(long, default_value_t = 10)]
+    clients: u32,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    traffic: Traffic,
+}
+
+impl Scenario for RoundTrip {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let (common, traffic) = (&self.common, &self.traffic);
+        if traffic.topics > 1 {
+            return Err("round-trip has one topic per client: leave --topics out".into());
+        }
+        let request = topic_of(traffic, "round-trip/{r}/{i}/request");
+        let reply = Template(format!("{}/reply", request.0));
+        let qos = traffic.subscribe_qos();
+        let mut answering = publishers(common, traffic, self.clients, "");
+        answering.name = "answering".into();
+        answering.client_id = common.client_ids("a");
+        if let Some(publishing) = &mut answering.publishing {
+            publishing.topic = reply.clone();
+        }
+        answering.answers_to = Some(reply.clone());
+        answering.subscriptions.push(Subscription {
+            filter: request.clone(),
+            qos,
+        });
+        let mut asking = publishers(common, traffic, self.clients, &request.0);
+        asking
+            .subscriptions
+            .push(Subscription { filter: reply, qos });
+        let mut plan = standard("round-trip", common, traffic, [answering, asking])?;
+        plan.steps.insert(3, Step::Subscribe { group: 1 });
+        Ok(plan)
+    }
+}

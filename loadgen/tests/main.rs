@@ -1,0 +1,33 @@
+//! mqload against stubs that misbehave on purpose, and against real brokers in small.
+
+mod brokers;
+mod stub;
+mod trouble;
+
+/// Runs mqload; its standard output, and whether it succeeded.
+fn mqload(arguments: &[&str]) -> (String, bool) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_mqload"))
+        .args(arguments)
+        .arg("--quiet")
+        .output()
+        .expect("mqload starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    (format!("{text}{errors}"), output.status.success())
+}
+
+/// The number before `word` or after it, in the line that contains `line`.
+fn figure(text: &str, line: &str, word: &str) -> u64 {
+    let found = text.lines().find(|candidate| candidate.contains(line));
+    let rest = found
+        .and_then(|found| found.split_once(word))
+        .map_or("", |(_, rest)| rest);
+    let digits: String = rest
+        .trim_start()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    digits
+        .parse()
+        .unwrap_or_else(|_| panic!("no {word:?} in {text}"))
+}
