@@ -9,6 +9,8 @@
 #   BROKER_CORES  cores of the broker, LOAD_CORES of mqload       (0 and 1)
 #   ROUNDS        times each scenario is run against each broker  (3)
 #   DURATION      of each run                                     (10s)
+#   LIMIT         seconds after which a run is interrupted: a slow broker may take minutes to hand out
+#                 what it was given in DURATION; its figures up to then are kept   (120)
 #   MQLOAD_BIN    another mqload than the release build
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,6 +22,7 @@ broker_cores=${BROKER_CORES:-0}
 load_cores=${LOAD_CORES:-1}
 rounds=${ROUNDS:-3}
 duration=${DURATION:-10s}
+limit_s=${LIMIT:-120}
 mqload=${MQLOAD_BIN:-${CARGO_TARGET_DIR:-target}/release/mqload}
 threads=$(awk -F, '{ print NF }' <<<"$load_cores")
 
@@ -98,10 +101,15 @@ for round in $(seq "$rounds"); do
                 continue
             fi
             echo "== round $round, $name, $broker"
-            "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" --duration "$duration" --quiet \
+            status=0
+            timeout --signal INT "$limit_s" "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" --duration "$duration" --quiet \
                 --threads "$threads" --cores "$load_cores" --broker-pid "$broker_pid" \
-                --label "$broker $name #$round" --json "$results/$name.$broker.$round.json" ||
-                failures=$((failures + 1))
+                --label "$broker $name #$round" --json "$results/$name.$broker.$round.json" || status=$?
+            case $status in
+            0) ;;
+            124) echo "interrupted after $limit_s s" ;;
+            *) failures=$((failures + 1)) ;;
+            esac
             end_broker
         done
     done
