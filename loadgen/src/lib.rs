@@ -1,10 +1,12 @@
 //! mqload: load for MQTT brokers, with latency from the intended send time and verified losses.
 
+pub mod assertions;
 pub mod cli;
 pub mod client;
 pub mod engine;
 pub mod live;
 pub mod meter;
+pub mod output;
 pub mod payload;
 pub mod plan;
 pub mod results;

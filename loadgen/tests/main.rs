@@ -1,6 +1,7 @@
 //! mqload against stubs that misbehave on purpose, and against real brokers in small.
 
 mod brokers;
+mod output;
 mod stub;
 mod trouble;
 

@@ -2,6 +2,7 @@
 
 mod find_max;
 mod options;
+mod report;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,8 @@ enum Command {
     WildcardMix(scenarios::WildcardMix),
     /// A null broker to measure mqload alone
     Sink(crate::sink::Sink),
+    /// Results side by side
+    Report(report::Report),
 }
 
 impl Command {
@@ -76,7 +79,7 @@ impl Command {
             Self::Churn(scenario) => scenario,
             Self::TakeoverStorm(scenario) => scenario,
             Self::WildcardMix(scenario) => scenario,
-            Self::Sink(_) => return None,
+            Self::Sink(_) | Self::Report(_) => return None,
         })
     }
 }
@@ -86,12 +89,12 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match (&cli.command, cli.command.scenario()) {
         (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
+        (Command::Report(report), _) => report.write().map(|()| None),
         (_, Some(scenario)) => run_scenario(scenario).map(Some),
         (_, None) => Ok(None),
     };
     match outcome {
         Ok(Some(result)) => {
-            print(&result);
             if is_failure(&result) {
                 return ExitCode::FAILURE;
             }
@@ -107,10 +110,16 @@ pub fn main() -> ExitCode {
 
 fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
     let (plan, options) = (scenario.plan()?, scenario.common().options()?);
-    if scenario.common().find_max {
-        return find_max::find_max(&plan, &options, scenario.common().p99);
-    }
-    run(plan, &options)
+    let common = scenario.common();
+    let mut result = if common.find_max {
+        find_max::find_max(&plan, &options, common.p99)?
+    } else {
+        run(plan, &options)?
+    };
+    common.assertions.check(&mut result);
+    print(&result);
+    common.output.write(&result)?;
+    Ok(result)
 }
 
 /// Trouble, or promises that were not kept.
@@ -186,6 +195,13 @@ fn print(result: &RunResult) {
     }
     for (sentence, count) in &result.errors {
         println!("  error ({count}): {sentence}");
+    }
+    for assertion in &result.assertions {
+        let verdict = if assertion.passed { "passed" } else { "FAILED" };
+        println!(
+            "  assertion {verdict}: {} (measured {})",
+            assertion.text, assertion.measured
+        );
     }
     for note in &result.notes {
         println!("  note: {note}");

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use ringmq::mqtt::{Qos, Version};
 
+use crate::assertions::Assertions;
+use crate::output::Output;
 use crate::plan::{Arrivals, Connection, Load, PayloadSize, Template};
 use crate::run::Options;
 use crate::system;
@@ -63,6 +65,10 @@ pub struct Common {
     /// No line each second
     #[arg(long)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub assertions: Assertions,
 }
 
 impl Common {

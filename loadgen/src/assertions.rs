@@ -1,0 +1,101 @@
+//! What a run must reach to count as passed.
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::results::{Assertion, RunResult};
+
+/// Bounds; those not given are not checked.
+#[derive(Args, Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assertions {
+    /// Fails when the 99th percentile of the latency is above this many milliseconds
+    #[arg(long = "assert-p99-ms", value_name = "MS")]
+    pub p99_ms: Option<f64>,
+    /// Fails when more messages than this are lost
+    #[arg(long = "assert-loss", value_name = "MESSAGES")]
+    pub loss: Option<u64>,
+    /// Fails when more messages than this come more than once
+    #[arg(long = "assert-duplicates", value_name = "MESSAGES")]
+    pub duplicates: Option<u64>,
+    /// Fails when more messages than this come after a later one
+    #[arg(long = "assert-reordered", value_name = "MESSAGES")]
+    pub reordered: Option<u64>,
+    /// Fails when fewer messages than this are received per second
+    #[arg(long = "assert-rate-min", value_name = "PER_S")]
+    pub rate_min: Option<f64>,
+}
+
+impl Assertions {
+    /// Checks a result; adds one line per bound to it.
+    pub fn check(&self, result: &mut RunResult) {
+        let mut add = |text: String, passed: bool, measured: String| {
+            result.assertions.push(Assertion {
+                text,
+                passed,
+                measured,
+            });
+        };
+        if let Some(bound) = self.p99_ms {
+            let latency = ["round_trip", "end_to_end", "publish_ack", "connect"];
+            let latency = latency.iter().find_map(|name| result.latencies.get(*name));
+            let measured = latency.map(|latency| latency.p99_us / 1e3);
+            let text = measured.map_or("nothing was timed".into(), |ms| format!("{ms:.3}"));
+            add(
+                format!("p99_ms <= {bound}"),
+                measured.is_some_and(|ms| ms <= bound),
+                text,
+            );
+        }
+        let truth = &result.truth;
+        let counts = [
+            ("loss", self.loss, truth.lost),
+            ("duplicates", self.duplicates, truth.duplicates),
+            ("reordered", self.reordered, truth.reordered),
+        ];
+        for (name, bound, by_qos) in counts {
+            let measured: u64 = by_qos.iter().sum();
+            if let Some(bound) = bound {
+                add(
+                    format!("{name} <= {bound}"),
+                    measured <= bound,
+                    measured.to_string(),
+                );
+            }
+        }
+        if let Some(bound) = self.rate_min {
+            let rate = result.totals.received_per_s;
+            add(
+                format!("rate_min >= {bound}"),
+                rate >= bound,
+                format!("{rate:.0}"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_checked_one_by_one() {
+        let mut result = RunResult::default();
+        result.truth.lost = [1, 1, 0];
+        result.totals.received_per_s = 10.0;
+        let bounds = Assertions {
+            loss: Some(1),
+            duplicates: Some(0),
+            rate_min: Some(10.0),
+            p99_ms: Some(1.0),
+            ..Assertions::default()
+        };
+        bounds.check(&mut result);
+        let passed: Vec<bool> = result
+            .assertions
+            .iter()
+            .map(|assertion| assertion.passed)
+            .collect();
+        assert_eq!(passed, [false, false, true, true]);
+    }
+}

@@ -1,0 +1,34 @@
+//! `mqload report`: results that `--json` wrote, side by side.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::output;
+
+/// Results of `--json`, as a table and a page.
+#[derive(Args, Debug)]
+pub(super) struct Report {
+    /// Files that --json wrote
+    #[arg(required = true)]
+    results: Vec<PathBuf>,
+    /// Writes a page with plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl Report {
+    /// Prints the table and writes the page.
+    ///
+    /// # Errors
+    /// A sentence that names the file that is no result, or cannot be read or written.
+    pub(super) fn write(&self) -> Result<(), String> {
+        let read = self.results.iter().map(|path| output::read(path));
+        let results = read.collect::<Result<Vec<_>, _>>()?;
+        println!("{}", output::comparison(&results));
+        match &self.html {
+            Some(path) => output::write(path, &output::page(&results)?),
+            None => Ok(()),
+        }
+    }
+}

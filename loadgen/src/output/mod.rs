@@ -1,0 +1,81 @@
+//! Results on disk: JSON, CSV of the seconds, HdrHistogram log, HTML page.
+
+mod html;
+mod text;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::results::{RunResult, SCHEMA_VERSION};
+pub use html::page;
+pub use text::{comparison, csv, hdr_log};
+
+/// Where results go, besides the terminal.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Output {
+    /// Writes the whole result as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Writes one line of figures per second
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Writes the latencies of the run as an HdrHistogram log (version 1.3, values in nanoseconds)
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
+    /// Writes a page with plots that needs no network
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+impl Output {
+    /// Writes the files that were asked for.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn write(&self, result: &RunResult) -> Result<(), String> {
+        if let Some(path) = &self.json {
+            let json = serde_json::to_string_pretty(result)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            write(path, &json)?;
+        }
+        if let Some(path) = &self.csv {
+            write(path, &csv(result))?;
+        }
+        if let Some(path) = &self.hdr {
+            write(path, &hdr_log(result))?;
+        }
+        if let Some(path) = &self.html {
+            write(path, &page(std::slice::from_ref(result))?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes `text` to `path`.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Reads a result that `--json` wrote.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn read(path: &Path) -> Result<RunResult, String> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let result: RunResult = serde_json::from_str(&text)
+        .map_err(|error| format!("{} is no result of mqload: {error}", path.display()))?;
+    if result.schema_version != SCHEMA_VERSION {
+        return Err(format!(
+            "{} has schema version {}, this mqload reads {SCHEMA_VERSION}",
+            path.display(),
+            result.schema_version
+        ));
+    }
+    Ok(result)
+}

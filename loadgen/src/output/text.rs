@@ -1,0 +1,177 @@
+//! Results as lines of text.
+
+use std::fmt::Write as _;
+
+use comfy_table::{presets::UTF8_BORDERS_ONLY, Cell, CellAlignment, Table};
+
+use crate::live::duration;
+use crate::results::RunResult;
+
+/// One line per second, with a heading.
+#[must_use]
+pub fn csv(result: &RunResult) -> String {
+    let mut text =
+        "at_s,connected,published_per_s,received_per_s,errors_per_s,p50_us,p99_us,max_us\n"
+            .to_string();
+    for second in &result.series {
+        let _ = writeln!(
+            text,
+            "{:.3},{},{},{},{},{:.1},{:.1},{:.1}",
+            second.at_s,
+            second.connected,
+            second.published,
+            second.received,
+            second.errors,
+            second.p50_us,
+            second.p99_us,
+            second.max_us
+        );
+    }
+    text
+}
+
+/// A log that HdrHistogram's tools read: one interval per kind of latency, told apart by its tag.
+#[must_use]
+pub fn hdr_log(result: &RunResult) -> String {
+    let start_s = result.started_unix_ms as f64 / 1e3;
+    let mut text = format!(
+        "#[mqload {}: {}]\n#[Histogram log format version 1.3]\n#[StartTime: {start_s:.3} (seconds since epoch)]\n\
+         \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
+        result.mqload_version, result.scenario
+    );
+    for (name, latency) in &result.latencies {
+        let max_ns = latency.max_us * 1e3;
+        let _ = writeln!(
+            text,
+            "Tag={name},0.000,{:.3},{max_ns:.3},{}",
+            result.duration_s, latency.histogram
+        );
+    }
+    text
+}
+
+/// What a run is judged by.
+pub(super) fn main_latency(result: &RunResult) -> Option<&crate::results::Latency> {
+    ["round_trip", "end_to_end", "publish_ack", "connect"]
+        .iter()
+        .find_map(|name| result.latencies.get(*name))
+}
+
+/// Runs side by side; ratios are to the first run of the same scenario.
+#[must_use]
+pub fn comparison(results: &[RunResult]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY);
+    table.set_header([
+        "scenario",
+        "label",
+        "received/s",
+        "ratio",
+        "p50",
+        "p99",
+        "p99.9",
+        "lost",
+        "broker CPU/message",
+        "limit",
+    ]);
+    for result in results {
+        let first = results
+            .iter()
+            .find(|other| other.scenario == result.scenario)
+            .unwrap_or(result);
+        let ratio = result.totals.received_per_s / first.totals.received_per_s.max(1e-9);
+        let latency = main_latency(result);
+        let of = |value: fn(&crate::results::Latency) -> f64| {
+            latency.map_or("-".into(), |own| duration(value(own)))
+        };
+        let lost: u64 = result.truth.lost.iter().sum();
+        let cpu = result
+            .broker
+            .as_ref()
+            .filter(|_| result.totals.received > 0)
+            .map_or("-".into(), |broker| {
+                format!(
+                    "{:.0} ns",
+                    broker.cpu_s * 1e9 / result.totals.received as f64
+                )
+            });
+        let limit = if result.generator.is_bottleneck {
+            "generator"
+        } else {
+            "broker or schedule"
+        };
+        let cells = [
+            format!("{:.0}", result.totals.received_per_s),
+            format!("{ratio:.2}"),
+            of(|own| own.p50_us),
+            of(|own| own.p99_us),
+            of(|own| own.p999_us),
+            lost.to_string(),
+            cpu,
+        ];
+        let mut row = vec![Cell::new(&result.scenario), Cell::new(&result.label)];
+        row.extend(
+            cells
+                .into_iter()
+                .map(|cell| Cell::new(cell).set_alignment(CellAlignment::Right)),
+        );
+        row.push(Cell::new(limit));
+        table.add_row(row);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Latency, Second};
+
+    fn sample() -> RunResult {
+        let mut result = RunResult {
+            scenario: "fan-in".into(),
+            label: "a|b".into(),
+            duration_s: 2.0,
+            ..RunResult::default()
+        };
+        result.totals.received_per_s = 100.0;
+        result.series.push(Second {
+            at_s: 1.0,
+            connected: 3,
+            published: 4,
+            received: 5,
+            p50_us: 1.25,
+            ..Second::default()
+        });
+        let latency = Latency {
+            histogram: "HISTF".into(),
+            max_us: 2.0,
+            ..Latency::default()
+        };
+        result.latencies.insert("end_to_end".into(), latency);
+        result
+    }
+
+    #[test]
+    fn csv_has_a_line_per_second() {
+        let text = csv(&sample());
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.ends_with("1.000,3,4,5,0,1.2,0.0,0.0\n"), "{text}");
+    }
+
+    #[test]
+    fn hdr_log_is_tagged() {
+        let text = hdr_log(&sample());
+        assert!(
+            text.ends_with("Tag=end_to_end,0.000,2.000,2000.000,HISTF\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn ratios_are_to_the_first_of_the_scenario() {
+        let (first, mut second) = (sample(), sample());
+        second.totals.received_per_s = 250.0;
+        let text = comparison(&[first, second]).to_string();
+        assert!(text.contains("1.00") && text.contains("2.50"), "{text}");
+    }
+}

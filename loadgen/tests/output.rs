@@ -1,0 +1,129 @@
+//! Results on disk, and bounds that make a run fail.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::mqload;
+
+/// A broker of this machine that ends with its owner; `None` when Mosquitto is not installed.
+struct Broker(Child, u16);
+
+impl Broker {
+    fn start(directory: &std::path::Path) -> Option<Self> {
+        let places = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto"];
+        let Some(program) = places
+            .iter()
+            .find(|place| std::path::Path::new(place).exists())
+        else {
+            eprintln!("SKIPPED: mosquitto is not installed");
+            return None;
+        };
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let config = directory.join("mosquitto.conf");
+        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\n");
+        std::fs::write(&config, text).unwrap();
+        let mut child = Command::new(program)
+            .arg("-c")
+            .arg(&config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let listens = log
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line.contains(" running"));
+        assert!(listens, "mosquitto ended");
+        Some(Self(child, port))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_run_is_written_in_every_form_and_compared() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(broker) = Broker::start(directory.path()) else {
+        return;
+    };
+    let target = format!("127.0.0.1:{}", broker.1);
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_string();
+    let [json, csv, hdr, html, both] = ["a.json", "a.csv", "a.hdr", "a.html", "b.html"].map(file);
+    let common = [
+        "pairs",
+        "--clients",
+        "2",
+        "--rate",
+        "100",
+        "--duration",
+        "1500ms",
+        "--target",
+        &target,
+    ];
+    let written = [
+        "--json",
+        &json,
+        "--csv",
+        &csv,
+        "--hdr",
+        &hdr,
+        "--html",
+        &html,
+        "--assert-loss",
+        "0",
+    ];
+    let (text, passed) = mqload(&[&common[..], &written[..]].concat());
+    assert!(passed, "{text}");
+    assert!(text.contains("assertion passed: loss <= 0"), "{text}");
+    let result: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!(
+        result["truth"]["received"][0],
+        result["truth"]["expected"][0]
+    );
+    assert!(
+        result["totals"]["received"].as_u64().unwrap() >= 149,
+        "{result}"
+    );
+    assert!(std::fs::read_to_string(csv).unwrap().lines().count() >= 2);
+    let hdr = std::fs::read_to_string(hdr).unwrap();
+    assert!(
+        hdr.contains("Tag=end_to_end,0.000,1.500,") && hdr.contains(",HIST"),
+        "{hdr}"
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_mqload"))
+        .args(["report", &json, &json, "--html", &both])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1.00"));
+    for page in [html, both] {
+        assert_eq!(
+            std::fs::read_to_string(page)
+                .unwrap()
+                .matches("<svg")
+                .count(),
+            4
+        );
+    }
+    let (text, passed) = mqload(&[&common[..], &["--assert-rate-min", "1000000"]].concat());
+    assert!(!passed && text.contains("assertion FAILED"), "{text}");
+}
+
+#[test]
+fn what_is_no_result_is_a_sentence() {
+    let output = Command::new(env!("CARGO_BIN_EXE_mqload"))
+        .args(["report", "Cargo.toml"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("Cargo.toml is no result of mqload"), "{text}");
+}

@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# Runs a fixed set of scenarios against every broker found on this machine, in turn so that drift of
+# the machine meets all alike, and writes one table and one page with ratios (to the first broker).
+#
+#   scripts/compare.sh [DIRECTORY]     results go to DIRECTORY, or to compare-results
+#
+# How a broker is started is in scripts/brokers/NAME.sh. The environment may set:
+#   BROKERS       names, the first is what ratios refer to        (mosquitto flashmq ringmq)
+#   BROKER_CORES  cores of the broker, LOAD_CORES of mqload       (0 and 1)
+#   ROUNDS        times each scenario is run against each broker  (3)
+#   DURATION      of each run                                     (10s)
+#   LIMIT         seconds after which a run is interrupted: a slow broker may take minutes to hand out
+#                 what it was given in DURATION; its figures up to then are kept   (120)
+#   MQLOAD_BIN    another mqload than the release build
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/.."
+
+results=${1:-compare-results}
+read -ra brokers <<<"${BROKERS:-mosquitto flashmq ringmq}"
+broker_cores=${BROKER_CORES:-0}
+load_cores=${LOAD_CORES:-1}
+rounds=${ROUNDS:-3}
+duration=${DURATION:-10s}
+limit_s=${LIMIT:-120}
+mqload=${MQLOAD_BIN:-${CARGO_TARGET_DIR:-target}/release/mqload}
+threads=$(awk -F, '{ print NF }' <<<"$load_cores")
+
+scenarios=(
+    'fan-in-max|fan-in --clients 10 --max --payload-size 16'
+    'fan-out-max|fan-out --clients 100 --max --batch 16 --payload-size 16'
+    'pairs-max|pairs --clients 100 --max --batch 16 --payload-size 16'
+    'pairs-1k-max|pairs --clients 100 --max --batch 16 --payload-size 1k'
+    'pairs-qos1|pairs --clients 50 --max --qos 1 --window 64 --payload-size 16'
+    'pairs-qos2|pairs --clients 50 --max --qos 2 --window 16 --payload-size 16'
+    'light|pairs --clients 10 --rate 500 --payload-size 64'
+)
+
+[[ -x $mqload ]] || {
+    echo "there is no $mqload: cargo build --release --workspace" >&2
+    exit 1
+}
+mkdir -p "$results"
+scratch=$(mktemp --directory)
+broker_pid=
+end_broker() {
+    if [[ -n $broker_pid ]]; then
+        kill "$broker_pid" 2>/dev/null || true
+        wait "$broker_pid" 2>/dev/null || true
+        broker_pid=
+    fi
+}
+trap 'end_broker; rm --recursive --force "$scratch"' EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+await_port() { # PORT
+    for _ in $(seq 200); do
+        if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return 0; fi
+        kill -0 "$broker_pid" 2>/dev/null || return 1
+        sleep 0.05
+    done
+    return 1
+}
+
+declare -A programs=()
+found=()
+for broker in "${brokers[@]}"; do
+    # shellcheck source=/dev/null
+    if program=$(source "$here/brokers/$broker.sh" && broker_program); then
+        programs[$broker]=$program
+        found+=("$broker")
+    else
+        echo "not on this machine: $broker"
+    fi
+done
+((${#found[@]})) || {
+    echo 'no broker found' >&2
+    exit 1
+}
+
+failures=0
+for round in $(seq "$rounds"); do
+    for scenario in "${scenarios[@]}"; do
+        name=${scenario%%|*}
+        read -ra arguments <<<"${scenario#*|}"
+        for broker in "${found[@]}"; do
+            port=$(free_port)
+            directory=$(mktemp --directory --tmpdir="$scratch")
+            (
+                # shellcheck source=/dev/null
+                source "$here/brokers/$broker.sh"
+                broker_start "${programs[$broker]}" "$port" "$directory" "$broker_cores"
+            ) >"$directory/log" 2>&1 &
+            broker_pid=$!
+            if ! await_port "$port"; then
+                echo "$broker did not start:" >&2
+                cat "$directory/log" >&2
+                end_broker
+                failures=$((failures + 1))
+                continue
+            fi
+            echo "== round $round, $name, $broker"
+            status=0
+            timeout --signal INT "$limit_s" "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" --duration "$duration" --quiet \
+                --threads "$threads" --cores "$load_cores" --broker-pid "$broker_pid" \
+                --label "$broker $name #$round" --json "$results/$name.$broker.$round.json" || status=$?
+            case $status in
+            0) ;;
+            124) echo "interrupted after $limit_s s" ;;
+            *) failures=$((failures + 1)) ;;
+            esac
+            end_broker
+        done
+    done
+done
+
+# Each scenario has a table of its own, so that a ratio compares like with like.
+for scenario in "${scenarios[@]}"; do
+    name=${scenario%%|*}
+    files=()
+    for broker in "${found[@]}"; do
+        for round in $(seq "$rounds"); do
+            file=$results/$name.$broker.$round.json
+            if [[ -e $file ]]; then files+=("$file"); fi
+        done
+    done
+    if ((${#files[@]})); then
+        printf '\n%s\n' "$name"
+        "$mqload" report "${files[@]}" --html "$results/$name.html"
+    fi
+done | tee "$results/table.txt"
+"$mqload" report "$results"/*.json --html "$results/report.html" >/dev/null
+echo "page: $results/report.html"
+if ((failures)); then
+    echo "$failures runs failed: see above" >&2
+    exit 1
+fi
