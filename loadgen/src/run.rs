@@ -13,6 +13,10 @@ use crate::plan::{Plan, Step};
 use crate::results::{RunResult, Second};
 use crate::{summary, system, verify};
 
+/// A drain ends after this many times its quiet time, even while messages still come: a broker that
+/// was flooded may deliver for minutes.
+const DRAIN_FACTOR: u32 = 5;
+
 /// How often the coordinator looks.
 const TICK: Duration = Duration::from_millis(20);
 /// Between an order and its start, so that all workers have it.
@@ -186,6 +190,14 @@ impl Run {
             let silence = Duration::from_nanos(now - progress.0);
             if let Step::Drain { quiet } = &*step {
                 if self.is_drained(&counts) || silence > *quiet {
+                    break;
+                }
+                if now.saturating_sub(start_ns) > (*quiet * DRAIN_FACTOR).as_nanos() as u64 {
+                    self.gathered.stopped = Some(format!(
+                        "the broker was still delivering {:.0} s after the load had ended; what \
+                         had not arrived by then counts as lost",
+                        (*quiet * DRAIN_FACTOR).as_secs_f64()
+                    ));
                     break;
                 }
                 continue;
