@@ -112,6 +112,8 @@ install
 check 'cargo fmt' cargo fmt --all --check
 check 'cargo clippy' cargo clippy --workspace --all-targets --quiet -- --deny warnings
 rust_tests
+check 'simulator, 2,000 seeds' \
+    cargo run --quiet --features sim --bin ringmq-sim -- --seeds 2000
 if build_broker; then
     python_tests
     node_tests

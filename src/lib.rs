@@ -17,4 +17,6 @@ pub mod mqtt;
 pub mod routing;
 pub mod session;
 pub mod shard;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod time;

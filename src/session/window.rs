@@ -17,8 +17,9 @@ const IDS: u32 = 65_535;
 enum Entry {
     /// PUBLISH sent: waits for PUBACK (QoS 1) or PUBREC (QoS 2).
     Publish(Delivery),
-    /// PUBREL sent: waits for PUBCOMP. The message itself is no longer needed [MQTT-4.3.3-6].
-    Release,
+    /// PUBREL sent: waits for PUBCOMP. The message itself is no longer needed [MQTT-4.3.3-6]. The flag
+    /// tells whether its PUBLISH took quota of this connection, to be given back then.
+    Release(bool),
     Done,
 }
 
@@ -54,6 +55,11 @@ impl Window {
         self.quota = quota;
         self.quota_max = quota;
         self.resent = 0;
+        for entry in &mut self.entries {
+            if let Entry::Release(took_quota) = entry {
+                *took_quota = false;
+            }
+        }
     }
 
     /// The connection is gone: nothing may be sent.
@@ -112,7 +118,7 @@ impl Window {
                 self.resent += 1;
                 Some(Resend::Publish(id, delivery))
             }
-            Entry::Release => {
+            Entry::Release(_) => {
                 self.resent += 1;
                 Some(Resend::Release(id))
             }
@@ -139,10 +145,10 @@ impl Window {
         match &self.entries[index] {
             Entry::Publish(delivery) if delivery.qos == Qos::ExactlyOnce => {
                 self.bytes -= delivery.publication.cost_bytes();
-                self.entries[index] = Entry::Release;
+                self.entries[index] = Entry::Release(index < self.resent);
                 Ok(())
             }
-            Entry::Release => Ok(()),
+            Entry::Release(_) => Ok(()),
             _ => Err(AckError),
         }
     }
@@ -162,7 +168,7 @@ impl Window {
     /// PUBCOMP: the QoS 2 exchange is complete.
     pub fn pubcomp(&mut self, id: PacketId) -> Result<(), AckError> {
         let index = self.index_of(id)?;
-        if self.entries[index] == Entry::Release {
+        if matches!(self.entries[index], Entry::Release(_)) {
             self.finish(index);
             Ok(())
         } else {
@@ -203,12 +209,18 @@ impl Window {
     }
 
     fn finish(&mut self, index: usize) {
-        if let Entry::Publish(delivery) = &self.entries[index] {
-            self.bytes -= delivery.publication.cost_bytes();
-        }
+        let took_quota = match &self.entries[index] {
+            Entry::Publish(delivery) => {
+                self.bytes -= delivery.publication.cost_bytes();
+                index < self.resent
+            }
+            Entry::Release(took_quota) => *took_quota,
+            Entry::Done => false,
+        };
         self.entries[index] = Entry::Done;
-        // An entry not yet sent again on this connection took no quota of it.
-        if index < self.resent && self.quota < self.quota_max {
+        // What was not sent on this connection gives nothing back, or more than Receive Maximum
+        // messages would be open [MQTT-3.3.4-9].
+        if took_quota && self.quota < self.quota_max {
             self.quota += 1;
         }
         self.drop_done();
@@ -330,9 +342,10 @@ mod tests {
         assert_eq!(window.next_resend(), None);
         assert!(!window.has_room());
         window.pubcomp(first).unwrap();
-        // PUBCOMP of a PUBREL gives back quota only up to the maximum.
-        assert!(matches!(window.next_resend(), Some(Resend::Publish(got, _)) if got == third));
+        // PUBCOMP of a PUBLISH of an earlier connection gives nothing back.
+        assert_eq!(window.next_resend(), None);
         window.puback(second).unwrap();
+        assert!(matches!(window.next_resend(), Some(Resend::Publish(got, _)) if got == third));
         window.puback(third).unwrap();
         assert!(window.is_empty() && window.has_room());
     }
