@@ -191,31 +191,63 @@ impl<B: Send> Peer<B> {
         }
     }
 
+    /// A lane is stalled when its loop ended for lack of room, never by a later look: room that appears
+    /// in between would leave items behind that nobody is woken for.
     fn send(&mut self, poll: &mut impl FnMut(ShardId, Lane) -> Option<B>) -> bool {
         let mut sent = false;
-        while self.control_out.has_room() {
+        self.control_stalled = loop {
+            if !self.control_out.has_room() {
+                break true;
+            }
             // Blocks first: one carries all control messages there are, sockets go one by one.
             let item = match poll(self.id, Lane::Control) {
                 Some(block) => ControlItem::Block(block),
                 None => match self.moving.pop_front() {
                     Some(socket) => ControlItem::Socket(socket),
-                    None => break,
+                    None => break false,
                 },
             };
             let refused = self.control_out.push(item).is_err();
             assert!(!refused, "a ring with room refused an item");
             sent = true;
-        }
-        while self.data_out.has_room() {
+        };
+        self.data_stalled = loop {
+            if !self.data_out.has_room() {
+                break true;
+            }
             let Some(block) = poll(self.id, Lane::Data) else {
-                break;
+                break false;
             };
             let refused = self.data_out.push(block).is_err();
             assert!(!refused, "a ring with room refused a block");
             sent = true;
-        }
-        self.control_stalled = !self.control_out.has_room();
-        self.data_stalled = !self.data_out.has_room();
+        };
         sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The peer takes one control item between the attempt to send, which finds the ring full, and
+    /// the end of the turn. There is room then, nobody will wake the sender, so it must not park.
+    #[test]
+    fn a_sender_does_not_park_over_room_that_came_late() {
+        let wakes = Arc::new(Wakes::new(2).unwrap());
+        let mut ends = connect::<u32>(&wakes);
+        let mut receiver = ends.pop().unwrap();
+        let mut sender = ends.pop().unwrap();
+        assert!(sender.send(|_, lane| (lane == Lane::Control).then_some(7)));
+        let sent = sender.send(|_, lane| {
+            if lane == Lane::Data {
+                assert_eq!(receiver.take(0, 1, |_, _| ()), 1);
+            }
+            None
+        });
+        assert!(!sent, "the control ring was full when it was looked at");
+        assert!(!sender.may_park());
+        assert!(sender.send(|_, lane| (lane == Lane::Control).then_some(8)));
+        assert!(sender.may_park(), "full again: the peer will tell of room");
     }
 }
