@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use clap::Args;
 use ringmq::mqtt::encode::{self, AckKind, PublishOut};
 use ringmq::mqtt::frame::{needed, next_frame, PacketType};
 use ringmq::mqtt::{
-    decode, Ack, ConnAck, Packet, PacketId, ReasonCode, Sender, SubAck, UserProperties, Version,
+    decode, topic, Ack, ConnAck, Packet, PacketId, ReasonCode, Sender, SubAck, UserProperties,
+    Version,
 };
 use rustix::io::Errno;
 use rustix::net::{
@@ -21,8 +23,8 @@ use rustix::net::{
 };
 
 use crate::engine::clock::now_ns;
+use crate::engine::executor::{ring_sentence, Executor};
 use crate::engine::poller::{Event, Poller, Token};
-use crate::engine::{ring_sentence, thread};
 use crate::payload::Header;
 
 const READ_BUFFER: usize = 256 << 10;
@@ -40,10 +42,10 @@ pub struct Sink {
     /// Core to pin to
     #[arg(long)]
     core: Option<usize>,
-    /// Sends QoS 0 messages to whoever subscribes, as fast as they are taken
-    #[arg(long)]
-    feed: bool,
-    /// Bytes of a fed payload, 16 or more
+    /// Sends whoever subscribes QoS 0 messages of the subscribed topic, as fast as they are taken
+    #[arg(long, alias = "feed")]
+    fan_back: bool,
+    /// Bytes of a payload fanned back, 16 or more
     #[arg(long, default_value_t = 16)]
     payload_size: usize,
 }
@@ -73,15 +75,23 @@ pub fn run(options: &Sink) -> Result<(), String> {
     let tally = Arc::new(Tally::default());
     let (counting, feed) = (
         Arc::clone(&tally),
-        options.feed.then_some(options.payload_size),
+        options.fan_back.then_some(options.payload_size),
     );
-    let worker = thread("sink", options.core, move || {
-        serve(&listener, feed, &counting)
+    let (ended, end) = std::sync::mpsc::channel();
+    let worker = Executor::start("sink", options.core, move || {
+        let result = serve(&listener, feed, &counting);
+        let _ = ended.send(()); // nobody waits after an interruption
+        result
     })?;
     println!("sink listens on {}", options.listen);
     let (mut received, mut sent) = (0, 0);
-    while !stop.load(Ordering::Relaxed) && !worker.is_finished() {
-        std::thread::sleep(Duration::from_secs(1));
+    while !stop.load(Ordering::Relaxed) {
+        if !matches!(
+            end.recv_timeout(Duration::from_secs(1)),
+            Err(RecvTimeoutError::Timeout)
+        ) {
+            return worker.join()?;
+        }
         let now = (
             tally.received.load(Ordering::Relaxed),
             tally.sent.load(Ordering::Relaxed),
@@ -94,11 +104,6 @@ pub fn run(options: &Sink) -> Result<(), String> {
             );
         }
         (received, sent) = now;
-    }
-    if worker.is_finished() {
-        return worker
-            .join()
-            .unwrap_or_else(|_| Err("the sink failed".into()));
     }
     Ok(())
 }
@@ -307,8 +312,13 @@ fn answer(peer: &mut Peer, packet: &Packet<'_>, feed: Option<usize>) -> Option<(
             encode::suback(&mut peer.out, peer.version, &suback);
             if let Some(size) = feed {
                 let mut head = Vec::new();
+                let topic = subscribe
+                    .filters
+                    .iter()
+                    .next()
+                    .map(|(filter, _)| covered(filter));
                 let publish = PublishOut {
-                    topic: "t",
+                    topic: topic.as_deref().unwrap_or_default(),
                     payload_len: size,
                     ..PublishOut::default()
                 };
@@ -332,6 +342,15 @@ fn answer(peer: &mut Peer, packet: &Packet<'_>, feed: Option<usize>) -> Option<(
         _ => {}
     }
     Some(())
+}
+
+/// A topic that a filter matches.
+fn covered(filter: &str) -> String {
+    let filter = topic::share(filter)
+        .ok()
+        .flatten()
+        .map_or(filter, |share| share.filter);
+    filter.replace(['+', '#'], "x")
 }
 
 /// Puts a feed's next messages together when the last are sent.
@@ -372,5 +391,19 @@ fn write(peer: &mut Peer, token: Token, poller: &mut Poller) {
         // A connection that has failed raises an event for its reader.
         peer.blocked = true;
         poller.watch_writable(peer.socket.as_fd(), token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_fanned_back_was_subscribed_to() {
+        for filter in ["a/b", "a/+/c", "a/#", "#", "$share/group/a/+"] {
+            let plain = filter.trim_start_matches("$share/group/");
+            let covered = covered(filter);
+            assert!(topic::matches(plain, &covered), "{filter}: {covered}");
+        }
     }
 }

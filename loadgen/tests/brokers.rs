@@ -1,70 +1,7 @@
-//! Every scenario in small against real brokers: mosquitto when it is installed, ringmq when
-//! `RINGMQ` names its program.
+//! Every scenario in small against real brokers: mosquitto and ringmq.
 
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
+use crate::broker::Broker;
 use crate::mqload;
-
-/// Ends the broker with the test.
-struct Broker {
-    child: Child,
-    target: String,
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-fn await_port(child: Child, port: u16) -> Broker {
-    let target = format!("127.0.0.1:{port}");
-    while TcpStream::connect(&target).is_err() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    Broker { child, target }
-}
-
-fn mosquitto() -> Option<Broker> {
-    let program = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"]
-        .into_iter()
-        .find(|path| Path::new(path).exists())?;
-    let port = free_port();
-    let file = std::env::temp_dir().join(format!("mqload-test-{port}.conf"));
-    let text =
-        format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\n");
-    std::fs::write(&file, text).unwrap();
-    let child = Command::new(program)
-        .arg("-c")
-        .arg(&file)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    Some(await_port(child, port))
-}
-
-fn ringmq() -> Option<Broker> {
-    let program = std::env::var_os("RINGMQ")?;
-    let port = free_port();
-    let child = Command::new(program)
-        .args(["--port", &port.to_string(), "--shards", "1"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    Some(await_port(child, port))
-}
 
 /// A scenario, its options and what the result must contain.
 const SCENARIOS: &[(&str, &str)] = &[
@@ -151,16 +88,10 @@ fn run_all(broker: &Broker) {
 
 #[test]
 fn every_scenario_against_mosquitto() {
-    match mosquitto() {
-        Some(broker) => run_all(&broker),
-        None => eprintln!("mosquitto is not installed: not tested"),
-    }
+    run_all(&Broker::mosquitto(""));
 }
 
 #[test]
 fn every_scenario_against_ringmq() {
-    match ringmq() {
-        Some(broker) => run_all(&broker),
-        None => eprintln!("RINGMQ does not name a broker's program: not tested"),
-    }
+    run_all(&Broker::ringmq(&[]));
 }

@@ -1,5 +1,6 @@
 //! mqload against stubs that misbehave on purpose, and against real brokers in small.
 
+mod broker;
 mod brokers;
 mod output;
 mod stub;
@@ -9,7 +10,7 @@ mod trouble;
 fn mqload(arguments: &[&str]) -> (String, bool) {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_mqload"))
         .args(arguments)
-        .arg("--quiet")
+        .args(["--quiet", "--unpinned"]) // tests run side by side
         .output()
         .expect("mqload starts");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,59 +1,14 @@
 //! Results on disk, and bounds that make a run fail.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use crate::broker::Broker;
 use crate::mqload;
-
-/// A broker of this machine that ends with its owner; `None` when Mosquitto is not installed.
-struct Broker(Child, u16);
-
-impl Broker {
-    fn start(directory: &std::path::Path) -> Option<Self> {
-        let places = ["/usr/sbin/mosquitto", "/usr/bin/mosquitto"];
-        let Some(program) = places
-            .iter()
-            .find(|place| std::path::Path::new(place).exists())
-        else {
-            eprintln!("SKIPPED: mosquitto is not installed");
-            return None;
-        };
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let config = directory.join("mosquitto.conf");
-        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\n");
-        std::fs::write(&config, text).unwrap();
-        let mut child = Command::new(program)
-            .arg("-c")
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let listens = log
-            .lines()
-            .map_while(Result::ok)
-            .any(|line| line.contains(" running"));
-        assert!(listens, "mosquitto ended");
-        Some(Self(child, port))
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn a_run_is_written_in_every_form_and_compared() {
     let directory = tempfile::tempdir().unwrap();
-    let Some(broker) = Broker::start(directory.path()) else {
-        return;
-    };
-    let target = format!("127.0.0.1:{}", broker.1);
+    let broker = Broker::mosquitto("");
     let file = |name: &str| directory.path().join(name).to_str().unwrap().to_string();
     let [json, csv, hdr, html, both] = ["a.json", "a.csv", "a.hdr", "a.html", "b.html"].map(file);
     let common = [
@@ -65,7 +20,7 @@ fn a_run_is_written_in_every_form_and_compared() {
         "--duration",
         "1500ms",
         "--target",
-        &target,
+        &broker.target,
     ];
     let written = [
         "--json",

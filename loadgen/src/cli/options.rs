@@ -21,9 +21,12 @@ pub struct Common {
     /// Workers, one per core
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// Cores to pin the workers to, like 2,3; without it they are not pinned
+    /// Cores to pin the workers to, like 2,3; without it the last ones, when there are enough
     #[arg(long, value_delimiter = ',')]
     pub cores: Vec<usize>,
+    /// Leaves the choice of cores to the system
+    #[arg(long, conflicts_with = "cores")]
+    pub unpinned: bool,
     /// MQTT version
     #[arg(long, default_value = "3.1.1", value_parser = version, value_name = "3.1.1|5")]
     pub mqtt: Version,
@@ -123,7 +126,11 @@ impl Common {
         }
         Ok(Options {
             threads: self.threads,
-            cores: self.cores.clone(),
+            cores: match &self.cores[..] {
+                _ if self.unpinned => Vec::new(),
+                [] => crate::engine::cores_for(self.threads, &allowed),
+                cores => cores.to_vec(),
+            },
             quiet: self.quiet,
             label: self.label.clone(),
             command: std::env::args().collect::<Vec<_>>().join(" "),
