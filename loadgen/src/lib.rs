@@ -16,4 +16,5 @@ pub mod sink;
 pub mod summary;
 pub mod system;
 pub mod truth;
+pub mod verdict;
 pub mod verify;

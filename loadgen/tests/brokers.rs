@@ -1,7 +1,7 @@
 //! Every scenario in small against real brokers: mosquitto and ringmq.
 
 use crate::broker::Broker;
-use crate::mqload;
+use crate::{figure, mqload};
 
 /// A scenario, its options and what the result must contain.
 const SCENARIOS: &[(&str, &str)] = &[
@@ -94,4 +94,20 @@ fn every_scenario_against_mosquitto() {
 #[test]
 fn every_scenario_against_ringmq() {
     run_all(&Broker::ringmq(&[]));
+}
+
+#[test]
+fn the_highest_rate_is_found_against_mosquitto() {
+    let broker = Broker::mosquitto("");
+    // An objective that no rate of a few thousand messages misses for good and that saturation does.
+    let options =
+        "pairs --clients 2 --rate 2000 --duration 300ms --drain 1s --find-max --p99 200ms";
+    let mut arguments: Vec<&str> = options.split_whitespace().collect();
+    arguments.extend(["--target", &broker.target]);
+    let (text, _) = mqload(&arguments);
+    let found = figure(&text, "highest rate found with p99 below", "200.00 ms:");
+    assert!(found >= 100, "{text}");
+    assert!(text.contains("per second: meets the objective"), "{text}");
+    let says_why = text.contains("above this rate");
+    assert!(says_why, "a limit has a reason: {text}");
 }

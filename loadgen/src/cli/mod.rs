@@ -30,7 +30,7 @@ enum Command {
     FanOut(scenarios::FanOut),
     /// Publishers with one subscriber each
     Pairs(scenarios::Pairs),
-    /// Receive only: subscribers of something that publishes by itself, such as `sink --feed`
+    /// Receive only: subscribers of something that publishes by itself, such as `sink --fan-back`
     Listen(scenarios::Listen),
     /// Publish only: nobody subscribes
     Publish(scenarios::Publish),
@@ -135,6 +135,9 @@ fn print(result: &RunResult) {
         "{} against {}, {:.1} s, {} clients",
         result.scenario, result.label, result.duration_s, result.clients
     );
+    if let Some(sentence) = &result.interrupted {
+        println!("  PARTIAL: the run ended early ({sentence}); these are the figures up to then");
+    }
     println!(
         "  published {:>12}  {:>12.0} per second",
         totals.published, totals.published_per_s
@@ -179,9 +182,10 @@ fn print(result: &RunResult) {
         .map(|share| format!("{:.0} %", share * 100.0))
         .collect();
     println!(
-        "  generator: workers busy {}, schedule lag p99 {}, send queue up to {} bytes",
+        "  generator: workers busy {}, schedule lag p99 {}, over 1 ms late {:.1} %, send queue up to {} bytes",
         cpu.join(", "),
         duration(result.generator.schedule_lag_p99_us),
+        result.generator.late_share * 100.0,
         result.generator.send_queue_bytes_max
     );
     for reason in &result.generator.reasons {

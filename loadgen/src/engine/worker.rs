@@ -29,6 +29,8 @@ pub(crate) struct Report {
     /// CPU and wall time spent in load steps.
     pub(crate) load_cpu_ns: u64,
     pub(crate) load_wall_ns: u64,
+    /// Of the wall time: asleep, with nothing to do.
+    pub(crate) load_asleep_ns: u64,
 }
 
 /// Channels for the timings of each second: full ones out, empty ones back.
@@ -259,6 +261,9 @@ impl Worker {
         let now = now_ns();
         if deadline > now {
             self.poller.wait(deadline - now);
+            if self.work.load_began.is_some() {
+                self.report.load_asleep_ns += now_ns() - now;
+            }
         }
     }
 

@@ -95,10 +95,10 @@ pub fn comparison(results: &[RunResult]) -> Table {
                     broker.cpu_s * 1e9 / result.totals.received as f64
                 )
             });
-        let limit = if result.generator.is_bottleneck {
-            "generator"
-        } else {
-            "broker or schedule"
+        let limit = match (&result.interrupted, result.generator.is_bottleneck) {
+            (Some(sentence), _) => format!("PARTIAL: {sentence}"),
+            (None, true) => "generator, not the broker".into(),
+            (None, false) => "broker or schedule".into(),
         };
         let cells = [
             format!("{:.0}", result.totals.received_per_s),
@@ -163,6 +163,17 @@ mod tests {
         let text = hdr_log(&sample());
         assert!(
             text.ends_with("Tag=end_to_end,0.000,2.000,2000.000,HISTF\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_partial_run_is_marked() {
+        let mut result = sample();
+        result.interrupted = Some("all connections were lost".into());
+        let text = comparison(&[result]).to_string();
+        assert!(
+            text.contains("PARTIAL: all connections were lost"),
             "{text}"
         );
     }

@@ -22,7 +22,11 @@ pub struct RunResult {
     pub cores: usize,
     pub threads: usize,
     pub started_unix_ms: u64,
+    /// Wall time of the load.
     pub duration_s: f64,
+    /// Why the run ended before its plan did; its figures are those up to then.
+    #[serde(default)]
+    pub interrupted: Option<String>,
     pub clients: u64,
     pub totals: Totals,
     /// By name: "end_to_end", "publish_ack", "connect", "subscribe", "round_trip" ...
@@ -87,9 +91,17 @@ pub struct Truth {
 pub struct Generator {
     pub is_bottleneck: bool,
     pub reasons: Vec<String>,
-    /// Busy share of each worker, 0 to 1.
+    /// Share of the load's time each worker had a core, 0 to 1.
     pub worker_cpu: Vec<f64>,
+    /// Share of the load's time each worker had something to do, 0 to 1.
+    #[serde(default)]
+    pub worker_awake: Vec<f64>,
+    /// From the intended send time to the moment the generator got to it.
     pub schedule_lag_p99_us: f64,
+    /// Share of the scheduled messages handled over 1 ms late, 0 to 1.
+    #[serde(default)]
+    pub late_share: f64,
+    /// Most bytes that waited in one connection's queue.
     pub send_queue_bytes_max: u64,
 }
 
