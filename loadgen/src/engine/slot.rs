@@ -114,3 +114,18 @@ pub(super) fn connect_sentence(error: Errno, target: SocketAddr) -> String {
         other => format!("cannot connect to {target}: {other}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::poller::Token;
+
+    /// What one idle client costs: 2 KB is promised, and all but the kernel's part of it is here.
+    /// Buffers come from the worker's pool, and a place in its list of pings is one entry.
+    #[test]
+    fn an_idle_client_is_small() {
+        let place = size_of::<Slot>();
+        let ping = size_of::<(u64, Token)>();
+        assert!(place + ping <= 320, "{place} + {ping} bytes");
+    }
+}

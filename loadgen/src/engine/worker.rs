@@ -74,7 +74,9 @@ impl Worker {
         let poller = Poller::new(control.wake_descriptor(id))?;
         let plan = &control.plan;
         fastrand::seed(plan.seed.wrapping_add(id as u64));
-        let (mut slots, mut firsts) = (Vec::new(), Vec::new());
+        let own = (plan.clients() as usize).div_ceil(control.workers());
+        // Exactly as many as needed: doubling would cost as much as the clients themselves.
+        let (mut slots, mut firsts) = (Vec::with_capacity(own), Vec::new());
         for (group, described) in plan.groups.iter().enumerate() {
             firsts.push(slots.len());
             let first = plan.first_client(group) as usize;
