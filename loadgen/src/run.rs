@@ -8,9 +8,9 @@ use crate::engine::clock::now_ns;
 use crate::engine::control::{Control, Order};
 use crate::engine::{Report, Workers};
 use crate::live;
-use crate::meter::{Count, Counts, Timings};
+use crate::meter::{Count, Counts, Timing, Timings};
 use crate::plan::{Plan, Step};
-use crate::results::{RunResult, Second};
+use crate::results::{Interval, RunResult, Second};
 use crate::{summary, system, verify};
 
 /// A drain ends after this many times its quiet time, even while messages still come: a broker that
@@ -21,6 +21,8 @@ const DRAIN_FACTOR: u32 = 5;
 const TICK: Duration = Duration::from_millis(20);
 /// Between an order and its start, so that all workers have it.
 const START_DELAY_NS: u64 = 20_000_000;
+/// After the end of a second, so that all workers have handed its timings over.
+const SECOND_GRACE_NS: u64 = 10_000_000;
 
 /// How to run, beside the plan.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +40,7 @@ pub struct Options {
 /// What the coordinator gathers.
 pub(crate) struct Gathered {
     pub(crate) seconds: Vec<Second>,
+    pub(crate) intervals: Vec<Interval>,
     pub(crate) timings: Timings,
     /// Wall time of the load steps.
     pub(crate) load_s: f64,
@@ -46,6 +49,28 @@ pub(crate) struct Gathered {
     pub(crate) broker: Option<Watched>,
     /// Why the run ended early.
     pub(crate) stopped: Option<String>,
+}
+
+impl Gathered {
+    /// Keeps a second's timings, by themselves and with all others.
+    fn end_interval(&mut self, timings: &mut Timings, start_ns: u64, end_ns: u64) {
+        let kinds = Timing::ALL
+            .into_iter()
+            .filter(|timing| *timing != Timing::ScheduleLag);
+        for timing in kinds {
+            let histogram = timings.of(timing);
+            if histogram.is_empty() {
+                continue;
+            }
+            self.intervals.push(Interval {
+                start: Duration::from_nanos(start_ns),
+                length: Duration::from_nanos(end_ns - start_ns),
+                name: timing.name().to_string(),
+                histogram: summary::encode(histogram),
+            });
+        }
+        self.timings.merge(timings);
+    }
 }
 
 /// The broker's process over the run.
@@ -63,7 +88,9 @@ struct Run {
     gathered: Gathered,
     quiet: bool,
     began_ns: u64,
+    /// When the last line was written, and when the next is due.
     second_ns: u64,
+    second_ends_ns: u64,
     second_counts: Counts,
     second_timings: Timings,
     receivers: Option<u64>,
@@ -89,7 +116,6 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
             .map_err(|error| format!("cannot watch for signals: {error}"))?;
     }
-    let now = now_ns();
     let watched = options.broker_pid.and_then(|pid| {
         let first = system::process(pid)?;
         Some(Watched {
@@ -101,10 +127,10 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
     });
     let mut run = Run {
         receivers: verify::receivers_per_message(&control.plan),
-        control,
         workers,
         gathered: Gathered {
             seconds: Vec::new(),
+            intervals: Vec::new(),
             timings: Timings::default(),
             load_s: 0.0,
             load_counts: Default::default(),
@@ -112,11 +138,13 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
             stopped: None,
         },
         quiet: options.quiet,
-        began_ns: now,
-        second_ns: now,
+        second_ends_ns: control.second_ends_ns(control.began_ns),
+        began_ns: control.began_ns,
+        second_ns: control.began_ns,
         second_counts: Counts::default(),
         second_timings: Timings::default(),
         interrupted,
+        control,
     };
     for step in run.control.plan.steps.clone() {
         run.step(step);
@@ -269,9 +297,10 @@ impl Run {
     }
 
     fn tick(&mut self, name: &str, now: u64, left_s: Option<f64>, counts: &Counts) {
-        if now < self.second_ns + 1_000_000_000 {
+        if now < self.second_ends_ns + SECOND_GRACE_NS {
             return;
         }
+        self.second_ends_ns = self.control.second_ends_ns(now);
         let seconds = (now - self.second_ns) as f64 / 1e9;
         let at_s = (now - self.began_ns) as f64 / 1e9;
         let second = live::second(
@@ -285,7 +314,9 @@ impl Run {
             eprintln!("{}", live::line(name, &second, left_s));
         }
         self.gathered.seconds.push(second);
-        self.gathered.timings.merge(&mut self.second_timings);
+        let (start, end) = (self.second_ns - self.began_ns, now - self.began_ns);
+        self.gathered
+            .end_interval(&mut self.second_timings, start, end);
         self.second_timings.clear();
         self.second_ns = now;
         self.second_counts = *counts;
@@ -312,13 +343,16 @@ impl Run {
             workers,
             mut gathered,
             mut second_timings,
+            began_ns,
+            second_ns,
             ..
         } = self;
         let (reports, rest) = workers.join()?;
         for mut interval in rest {
             second_timings.merge(&mut interval.timings);
         }
-        gathered.timings.merge(&mut second_timings);
+        let (start, end) = (second_ns - began_ns, now_ns() - began_ns);
+        gathered.end_interval(&mut second_timings, start, end);
         Ok((control, reports, gathered))
     }
 }

@@ -79,6 +79,7 @@ pub(crate) fn result(
         assertions: Vec::new(),
         series: gathered.seconds,
         notes: notes(&counts),
+        intervals: gathered.intervals,
     }
 }
 
@@ -111,8 +112,6 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
         );
         curve.push(point);
     }
-    let mut bytes = Vec::new();
-    let encoded = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
     Latency {
         count: histogram.len(),
         min_us: histogram.min() as f64 / 1e3,
@@ -124,8 +123,17 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
         p9999_us: us(0.9999),
         max_us: histogram.max() as f64 / 1e3,
         curve,
-        histogram: encoded.map_or_else(|_| String::new(), |_| BASE64_STANDARD.encode(&bytes)),
+        histogram: BASE64_STANDARD.encode(encode(histogram)),
     }
+}
+
+/// A histogram in HdrHistogram's V2 format, deflated.
+pub(crate) fn encode(histogram: &Histogram<u64>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("a histogram is written to memory");
+    bytes
 }
 
 fn generator(

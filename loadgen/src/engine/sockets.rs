@@ -6,8 +6,9 @@ use rustix::io::Errno;
 use rustix::net::{recv, send, shutdown, sockopt, RecvFlags, SendFlags, Shutdown};
 
 use super::clock::now_ns;
+use super::control::SECOND_NS;
 use super::slot::{connect_sentence, open};
-use super::worker::{Worker, READ_BUFFER, SECOND_NS};
+use super::worker::{Worker, READ_BUFFER};
 use crate::client::State;
 use crate::meter::Count;
 

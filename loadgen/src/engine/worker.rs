@@ -16,7 +16,6 @@ use crate::truth::Flow;
 
 /// One buffer per worker; the beginning of a packet is kept by its client.
 pub(super) const READ_BUFFER: usize = 256 << 10;
-pub(super) const SECOND_NS: u64 = 1_000_000_000;
 
 /// What a worker knows at its end.
 #[derive(Debug, Default)]
@@ -106,7 +105,7 @@ impl Worker {
             meter: Meter::default(),
             work: Work::default(),
             exchange,
-            second_ends_ns: (now_ns() / SECOND_NS + 1) * SECOND_NS,
+            second_ends_ns: control.second_ends_ns(now_ns()),
             report: Report::default(),
             control,
         })
@@ -187,7 +186,7 @@ impl Worker {
 
     /// Hands the timings of the second to the coordinator.
     fn end_second(&mut self, now: u64) {
-        self.second_ends_ns = (now / SECOND_NS + 1) * SECOND_NS;
+        self.second_ends_ns = self.control.second_ends_ns(now);
         let empty = self.exchange.empty.try_recv().unwrap_or_default();
         let timings = std::mem::replace(&mut self.meter.timings, empty);
         // The coordinator lives as long as its workers unless it panicked.

@@ -1,5 +1,6 @@
 //! Results on disk: JSON, CSV of the seconds, HdrHistogram log, HTML page.
 
+mod hdr;
 mod html;
 mod text;
 
@@ -9,8 +10,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::results::{RunResult, SCHEMA_VERSION};
+pub use hdr::{decode as decode_histogram, hdr_log};
 pub use html::page;
-pub use text::{comparison, csv, hdr_log};
+pub use text::{comparison, csv};
 
 /// Where results go, besides the terminal.
 #[derive(Args, Clone, Debug, Default)]
@@ -21,7 +23,7 @@ pub struct Output {
     /// Writes one line of figures per second
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
-    /// Writes the latencies of the run as an HdrHistogram log (version 1.3, values in nanoseconds)
+    /// Writes the latencies of each second as an HdrHistogram interval log (values in nanoseconds)
     #[arg(long, value_name = "FILE")]
     pub hdr: Option<PathBuf>,
     /// Writes a page with plots that needs no network
@@ -44,7 +46,7 @@ impl Output {
             write(path, &csv(result))?;
         }
         if let Some(path) = &self.hdr {
-            write(path, &hdr_log(result))?;
+            write(path, &hdr_log(result)?)?;
         }
         if let Some(path) = &self.html {
             write(path, &page(std::slice::from_ref(result))?)?;

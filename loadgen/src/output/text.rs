@@ -30,26 +30,6 @@ pub fn csv(result: &RunResult) -> String {
     text
 }
 
-/// A log that HdrHistogram's tools read: one interval per kind of latency, told apart by its tag.
-#[must_use]
-pub fn hdr_log(result: &RunResult) -> String {
-    let start_s = result.started_unix_ms as f64 / 1e3;
-    let mut text = format!(
-        "#[mqload {}: {}]\n#[Histogram log format version 1.3]\n#[StartTime: {start_s:.3} (seconds since epoch)]\n\
-         \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
-        result.mqload_version, result.scenario
-    );
-    for (name, latency) in &result.latencies {
-        let max_ns = latency.max_us * 1e3;
-        let _ = writeln!(
-            text,
-            "Tag={name},0.000,{:.3},{max_ns:.3},{}",
-            result.duration_s, latency.histogram
-        );
-    }
-    text
-}
-
 /// What a run is judged by.
 pub(super) fn main_latency(result: &RunResult) -> Option<&crate::results::Latency> {
     ["round_trip", "end_to_end", "publish_ack", "connect"]
@@ -156,15 +136,6 @@ mod tests {
         let text = csv(&sample());
         assert_eq!(text.lines().count(), 2);
         assert!(text.ends_with("1.000,3,4,5,0,1.2,0.0,0.0\n"), "{text}");
-    }
-
-    #[test]
-    fn hdr_log_is_tagged() {
-        let text = hdr_log(&sample());
-        assert!(
-            text.ends_with("Tag=end_to_end,0.000,2.000,2000.000,HISTF\n"),
-            "{text}"
-        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a run measured, as data: written as JSON, CSV, HDR log, table and HTML.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Version of the JSON schema; raised when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -41,6 +42,21 @@ pub struct RunResult {
     /// Per second.
     pub series: Vec<Second>,
     pub notes: Vec<String>,
+    /// Latencies of each second, for the HdrHistogram log; not in the JSON.
+    #[serde(skip)]
+    pub intervals: Vec<Interval>,
+}
+
+/// One kind of latency over one second.
+#[derive(Clone, Debug, Default)]
+pub struct Interval {
+    /// From the beginning of the run.
+    pub start: Duration,
+    pub length: Duration,
+    /// As in `latencies`.
+    pub name: String,
+    /// V2-deflate HdrHistogram in nanoseconds.
+    pub histogram: Vec<u8>,
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
