@@ -2,6 +2,7 @@
 
 mod hdr;
 mod html;
+mod plot;
 mod text;
 
 use std::fs;
