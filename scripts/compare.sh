@@ -104,7 +104,7 @@ for round in $(seq "$rounds"); do
             status=0
             timeout --signal INT "$limit_s" "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" --duration "$duration" --quiet \
                 --threads "$threads" --cores "$load_cores" --broker-pid "$broker_pid" \
-                --label "$broker $name #$round" --json "$results/$name.$broker.$round.json" || status=$?
+                --name "$name" --label "$broker #$round" --json "$results/$name.$broker.$round.json" || status=$?
             case $status in
             0) ;;
             124) echo "interrupted after $limit_s s" ;;

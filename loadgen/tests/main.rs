@@ -3,6 +3,7 @@
 mod broker;
 mod brokers;
 mod output;
+mod page;
 mod stub;
 mod trouble;
 

@@ -109,8 +109,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
-    let (plan, options) = (scenario.plan()?, scenario.common().options()?);
     let common = scenario.common();
+    let (mut plan, options) = (scenario.plan()?, common.options()?);
+    if let Some(name) = &common.name {
+        plan.scenario.clone_from(name);
+    }
     let mut result = if common.find_max {
         find_max::find_max(&plan, &options, common.p99)?
     } else {

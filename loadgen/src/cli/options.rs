@@ -58,6 +58,9 @@ pub struct Common {
     /// Name of this run in reports
     #[arg(long)]
     pub label: Option<String>,
+    /// Name of the scenario in reports: runs of the same name are compared with each other
+    #[arg(long)]
+    pub name: Option<String>,
     /// Looks for the highest rate that meets --p99 and loses nothing, beginning at --rate; each try
     /// lasts --duration
     #[arg(long)]

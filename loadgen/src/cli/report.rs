@@ -26,6 +26,9 @@ impl Report {
         let read = self.results.iter().map(|path| output::read(path));
         let results = read.collect::<Result<Vec<_>, _>>()?;
         println!("{}", output::comparison(&results));
+        for sentence in output::reservations(&results) {
+            println!("{sentence}");
+        }
         match &self.html {
             Some(path) => output::write(path, &output::page(&results)?),
             None => Ok(()),

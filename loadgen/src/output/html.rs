@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::plot::{color, is_dashed, plot, Axis, Line, Scale};
 use super::text::main_latency;
-use crate::live::duration;
+use crate::live;
 use crate::results::{Latency, RunResult, Second};
 
 const STYLE: &str = include_str!("page.css");
@@ -95,7 +95,7 @@ fn summary(html: &mut String, results: &[&RunResult]) {
         "p99.9",
         "max",
         "lost",
-        "broker CPU per message",
+        "CPU/message",
     ];
     table(html, &heads, &rows);
 }
@@ -251,6 +251,11 @@ fn thousands(value: f64) -> String {
         _ if value >= 1e3 => format!("{} k", digits(value / 1e3)),
         _ => digits(value),
     }
+}
+
+/// Microseconds for a table.
+fn duration(us: f64) -> String {
+    live::duration(us).replace(" us", " µs")
 }
 
 /// Microseconds as a mark of an axis.

@@ -13,7 +13,7 @@ use clap::Args;
 use crate::results::{RunResult, SCHEMA_VERSION};
 pub use hdr::{decode as decode_histogram, hdr_log};
 pub use html::page;
-pub use text::{comparison, csv};
+pub use text::{comparison, csv, reservations};
 
 /// Where results go, besides the terminal.
 #[derive(Args, Clone, Debug, Default)]

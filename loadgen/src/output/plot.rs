@@ -185,7 +185,7 @@ fn draw(
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&root)
         .margin(12)
-        .margin_right(28)
+        .margin_right(48)
         .x_label_area_size(46)
         .y_label_area_size(86)
         .build_cartesian_2d(spans.0, spans.1)?;
@@ -213,12 +213,15 @@ fn draw(
         if is_dashed(index) {
             chart.draw_series(DashedLineSeries::new(places, 7, 5, style))?;
         } else {
-            chart.draw_series(LineSeries::new(places.clone(), style))?;
+            chart.draw_series(LineSeries::new(places, style))?;
         }
-        if let [point] = line.points[..] {
-            // A line of one point would not be seen.
+        let first = line.points.first();
+        if let Some(point) =
+            first.filter(|first| line.points.iter().all(|other| other.0 == first.0))
+        {
+            // What is all in one place would not be seen as a line.
             let place = (x.scale.place(point.0), y.scale.place(point.1));
-            chart.draw_series([Circle::new(place, 3, style.filled())])?;
+            chart.draw_series([Circle::new(place, 4, style.filled())])?;
         }
     }
     root.present()?;

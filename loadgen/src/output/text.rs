@@ -37,6 +37,22 @@ pub(super) fn main_latency(result: &RunResult) -> Option<&crate::results::Latenc
         .find_map(|name| result.latencies.get(*name))
 }
 
+/// What must be known before any figure of the comparison: a sentence each.
+#[must_use]
+pub fn reservations(results: &[RunResult]) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for result in results {
+        let run = format!("{}, {}", result.scenario, result.label);
+        if let Some(sentence) = &result.interrupted {
+            sentences.push(format!("PARTIAL: {run}: {sentence}"));
+        }
+        for reason in &result.generator.reasons {
+            sentences.push(format!("NOT THE BROKER'S LIMIT: {run}: {reason}"));
+        }
+    }
+    sentences
+}
+
 /// Runs side by side; ratios are to the first run of the same scenario.
 #[must_use]
 pub fn comparison(results: &[RunResult]) -> Table {
@@ -76,9 +92,9 @@ pub fn comparison(results: &[RunResult]) -> Table {
                 )
             });
         let limit = match (&result.interrupted, result.generator.is_bottleneck) {
-            (Some(sentence), _) => format!("PARTIAL: {sentence}"),
-            (None, true) => "generator, not the broker".into(),
-            (None, false) => "broker or schedule".into(),
+            (Some(_), _) => "PARTIAL, see below",
+            (None, true) => "generator, not the broker",
+            (None, false) => "broker or schedule",
         };
         let cells = [
             format!("{:.0}", result.totals.received_per_s),
@@ -142,10 +158,12 @@ mod tests {
     fn a_partial_run_is_marked() {
         let mut result = sample();
         result.interrupted = Some("all connections were lost".into());
-        let text = comparison(&[result]).to_string();
-        assert!(
-            text.contains("PARTIAL: all connections were lost"),
-            "{text}"
+        let results = [result];
+        let text = comparison(&results).to_string();
+        assert!(text.contains("PARTIAL, see below"), "{text}");
+        assert_eq!(
+            reservations(&results),
+            ["PARTIAL: fan-in, a|b: all connections were lost"]
         );
     }
 
