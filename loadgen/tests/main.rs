@@ -1,5 +1,6 @@
 //! mqload against stubs that misbehave on purpose, and against real brokers in small.
 
+mod agreement;
 mod broker;
 mod brokers;
 mod output;

@@ -1,5 +1,6 @@
 //! One MQTT client as a value: bytes and the time in, bytes out. It knows no socket and no clock.
 
+mod agreement;
 pub mod publisher;
 mod receive;
 
@@ -62,6 +63,8 @@ pub struct Client {
     /// Least that the window, the broker's receive maximum and the plan allow.
     receive_maximum: u16,
     window: u16,
+    /// Its own, or the broker's when that says another [MQTT-3.2.2-21]; 0 is off.
+    pub keep_alive_s: u16,
     pending: Option<Box<Pending>>,
     /// QoS 2 identifiers received and not yet released.
     unreleased: Vec<u16>,
@@ -83,6 +86,7 @@ impl Client {
             asked_ns: 0,
             receive_maximum: u16::MAX,
             window: plan.connection.in_flight_max,
+            keep_alive_s: plan.connection.keep_alive_s,
             pending: None,
             unreleased: Vec::new(),
         }

@@ -8,7 +8,7 @@ use ringmq::mqtt::{
     Version,
 };
 
-use super::{Client, Context, State, Trouble};
+use super::{agreement, Client, Context, State, Trouble};
 use crate::meter::{Count, Timing};
 use crate::payload::{Header, HEADER_BYTES};
 
@@ -221,7 +221,15 @@ impl Client {
                 connack.reason.description()
             )));
         }
+        let (plan, properties) = (cx.plan, &connack.properties);
+        let refusal = agreement::refusal(self.own(plan), self.index, plan.seed, properties);
+        if let Some(sentence) = refusal {
+            return Err(Trouble(sentence));
+        }
         self.state = State::Ready;
+        self.keep_alive_s = properties
+            .server_keep_alive_s
+            .unwrap_or(plan.connection.keep_alive_s);
         if let Some(maximum) = connack.properties.receive_maximum {
             self.receive_maximum = maximum.get();
         }

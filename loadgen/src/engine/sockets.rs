@@ -1,5 +1,6 @@
 //! A worker's sockets: open, read, write, close.
 
+use std::cmp::Reverse;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -9,7 +10,7 @@ use super::clock::now_ns;
 use super::control::SECOND_NS;
 use super::slot::{connect_sentence, open};
 use super::worker::{Worker, READ_BUFFER};
-use crate::client::State;
+use crate::client::{Client, State};
 use crate::meter::Count;
 
 /// Bytes read in one turn, so that messages due are not kept waiting.
@@ -70,9 +71,6 @@ impl Worker {
         }
         let token = place.token(slot);
         self.poller.watch_readable(socket.as_fd(), token);
-        if self.ping_check_ns() > 0 {
-            self.pings.push_back((now + self.ping_check_ns(), token));
-        }
         self.with(slot, now, |client, cx| client.connect(cx.plan));
     }
 
@@ -128,7 +126,7 @@ impl Worker {
             .peek()
             .is_some_and(|resting| resting.0 .0 <= now)
         {
-            if let Some(std::cmp::Reverse((_, slot))) = self.resting.pop() {
+            if let Some(Reverse((_, slot))) = self.resting.pop() {
                 self.readable.push_back(slot);
             }
         }
@@ -175,8 +173,7 @@ impl Worker {
             Ok((count, _)) => {
                 if let Some(rate) = slow {
                     let rest = count as u64 * SECOND_NS / rate.max(1);
-                    self.resting
-                        .push(std::cmp::Reverse((now_ns() + rest, slot as u32)));
+                    self.resting.push(Reverse((now_ns() + rest, slot as u32)));
                 } else if count == room {
                     self.readable.push_back(slot as u32);
                 } else {
@@ -208,6 +205,7 @@ impl Worker {
             .add(Count::BytesReceived, (end - kept) as u64);
         let buffer = std::mem::take(&mut self.buffer);
         let now = now_ns(); // once per read: what has come is received
+        let was_ready = self.slots[slot].client.state == State::Ready;
         let result = self.with(slot, now, |client, cx| {
             client.handle_bytes(&buffer[..end], cx)
         });
@@ -231,6 +229,9 @@ impl Worker {
             }
         }
         self.buffer = buffer;
+        if !was_ready && self.slots[slot].client.state == State::Ready {
+            self.look_for_silence(slot, now);
+        }
         self.after_bytes(slot, now);
     }
 
@@ -312,31 +313,39 @@ impl Worker {
         }
     }
 
+    /// Has the client's silence looked for. It is, three eighths of the keep alive apart, so it lasts
+    /// three quarters of that at most.
+    fn look_for_silence(&mut self, slot: usize, now: u64) {
+        let place = &self.slots[slot];
+        let check_ns = silence_ns(&place.client);
+        if check_ns > 0 {
+            let due = now + check_ns;
+            self.pings.push(Reverse((due, place.token(slot))));
+        }
+    }
+
     /// Sends PINGREQ where a client has been silent for too long.
     pub(super) fn ping(&mut self, now: u64) -> bool {
         let mut busy = false;
-        while self.pings.front().is_some_and(|(due, _)| *due <= now) {
-            let Some((_, token)) = self.pings.pop_front() else {
+        while self.pings.peek().is_some_and(|ping| ping.0 .0 <= now) {
+            let Some(Reverse((_, token))) = self.pings.pop() else {
                 break;
             };
             let slot = token.slot as usize;
             let place = &self.slots[slot];
-            if place.generation != token.generation || place.socket.is_none() {
+            if place.generation != token.generation || place.client.state != State::Ready {
                 continue;
             }
-            if place.last_sent_ns + self.ping_check_ns() <= now
-                && place.client.state == State::Ready
-            {
+            if place.last_sent_ns + silence_ns(&place.client) <= now {
                 self.with(slot, now, |client, _| client.ping());
             }
-            self.pings.push_back((now + self.ping_check_ns(), token));
+            self.look_for_silence(slot, now);
             busy = true;
         }
         busy
     }
+}
 
-    /// Silence is looked for this often, so it lasts three quarters of the keep alive at most.
-    fn ping_check_ns(&self) -> u64 {
-        u64::from(self.control.plan.connection.keep_alive_s) * SECOND_NS * 3 / 8
-    }
+fn silence_ns(client: &Client) -> u64 {
+    u64::from(client.keep_alive_s) * SECOND_NS * 3 / 8
 }

@@ -1,5 +1,6 @@
 //! One worker: its clients, their sockets, and the turns it takes.
 
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender};
@@ -50,8 +51,9 @@ pub(crate) struct Worker {
     /// Clients with bytes to send, each once.
     pub(super) dirty: Vec<u32>,
     /// Slow readers, by the time they may read again.
-    pub(super) resting: BinaryHeap<std::cmp::Reverse<(u64, u32)>>,
-    pub(super) pings: VecDeque<(u64, Token)>,
+    pub(super) resting: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Clients whose silence is looked for, by time.
+    pub(super) pings: BinaryHeap<Reverse<(u64, Token)>>,
     /// Buffers not in use, so that idle clients hold none.
     pub(super) pool: Vec<Vec<u8>>,
     pub(super) buffer: Box<[u8]>,
@@ -98,7 +100,7 @@ impl Worker {
             writable: Vec::new(),
             dirty: Vec::new(),
             resting: BinaryHeap::new(),
-            pings: VecDeque::new(),
+            pings: BinaryHeap::new(),
             pool: Vec::new(),
             buffer: vec![0; READ_BUFFER].into(),
             filler: vec![b'.'; filler.unwrap_or(0)].into(),
@@ -250,7 +252,7 @@ impl Worker {
 
     /// Sleeps until a completion, an order or a due time.
     fn park(&mut self) {
-        let pings = self.pings.front().map(|(due, _)| *due);
+        let pings = self.pings.peek().map(|ping| ping.0 .0);
         let resting = self.resting.peek().map(|resting| resting.0 .0);
         let due = [
             pings,
