@@ -101,6 +101,8 @@ pub enum Count {
     ConnectFailed,
     /// Connections lost without being asked to end.
     Disconnected,
+    /// Of those connected: after a loss.
+    Reconnected,
     /// Ended as asked.
     Closed,
     Subscribed,

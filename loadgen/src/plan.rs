@@ -43,6 +43,8 @@ pub struct Connection {
     pub password: Option<String>,
     /// A client that has not got its answer after this time has failed.
     pub timeout: Duration,
+    /// Connections opened again per second after they were lost; `None`: they stay lost.
+    pub reconnect_per_s: Option<f64>,
     /// PUBLISH packets of QoS 1 and 2 a client keeps unacknowledged at most, unless its load says.
     pub in_flight_max: u16,
 }

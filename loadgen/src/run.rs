@@ -237,7 +237,8 @@ impl Run {
                 break;
             }
             let nobody = counts.get(Count::Connected) > 0 && live::connected(&counts) == 0;
-            if nobody && is_load {
+            let may_return = self.control.plan.connection.reconnect_per_s.is_some();
+            if nobody && is_load && !may_return {
                 self.gathered.stopped = Some("all connections were lost".into());
                 break;
             }

@@ -92,6 +92,7 @@ fn totals(counts: &Counts, gathered: &Gathered) -> Totals {
         connected: counts.get(Count::Connected),
         connect_failed: counts.get(Count::ConnectFailed),
         disconnected: counts.get(Count::Disconnected),
+        reconnected: counts.get(Count::Reconnected),
         published: counts.get(Count::Published),
         published_per_s: per_s(Count::Published),
         acknowledged: counts.get(Count::Acknowledged),

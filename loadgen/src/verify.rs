@@ -1,6 +1,6 @@
 //! Compares what was published with what arrived, QoS by QoS.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ringmq::mqtt::{topic, Qos};
 
@@ -143,6 +143,11 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
         .flat_map(|report| &report.flows)
         .map(|(number, flows)| (*number, &flows[..]))
         .collect();
+    let lost: HashSet<u32> = reports
+        .iter()
+        .flat_map(|report| &report.lost)
+        .copied()
+        .collect();
     let mut truth = results::Truth::default();
     let is_shared = |group: &crate::plan::Group| {
         group
@@ -176,6 +181,9 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
                 truth.expected[qos] += sent;
                 truth.received[qos] += distinct;
                 truth.lost[qos] += sent.saturating_sub(distinct);
+                // Without a session, a lost connection ends the subscription.
+                let had_gap = lost.contains(&receiver) && described.session.clean_start;
+                let open = if had_gap { sent } else { open };
                 uncertain[qos] += open.min(sent.saturating_sub(distinct));
                 truth.duplicates[qos] += flow.map_or(0, |flow| flow.duplicates);
                 // Order is promised by topic.

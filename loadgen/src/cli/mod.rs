@@ -90,12 +90,14 @@ pub fn main() -> ExitCode {
     let outcome = match (&cli.command, cli.command.scenario()) {
         (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
         (Command::Report(report), _) => report.write().map(|()| None),
-        (_, Some(scenario)) => run_scenario(scenario).map(Some),
+        (_, Some(scenario)) => {
+            run_scenario(scenario).map(|result| Some((result, scenario.common().allow_partial)))
+        }
         (_, None) => Ok(None),
     };
     match outcome {
-        Ok(Some(result)) => {
-            if is_failure(&result) {
+        Ok(Some((result, allows_partial))) => {
+            if is_failure(&result, allows_partial) {
                 return ExitCode::FAILURE;
             }
             ExitCode::SUCCESS
@@ -126,8 +128,8 @@ fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
 }
 
 /// Trouble, or promises that were not kept.
-fn is_failure(result: &RunResult) -> bool {
-    !result.errors.is_empty()
+fn is_failure(result: &RunResult, allows_partial: bool) -> bool {
+    !(result.errors.is_empty() || allows_partial)
         || !result.truth.broken_promises.is_empty()
         || result.assertions.iter().any(|assertion| !assertion.passed)
 }
@@ -150,8 +152,15 @@ fn print(result: &RunResult) {
         totals.received, totals.received_per_s
     );
     println!(
-        "  acknowledged {}, connected {}, failed {}, lost connections {}",
-        totals.acknowledged, totals.connected, totals.connect_failed, totals.disconnected
+        "  acknowledged {}, connected {}, failed {}, lost connections {}{}",
+        totals.acknowledged,
+        totals.connected,
+        totals.connect_failed,
+        totals.disconnected,
+        match totals.reconnected {
+            0 => String::new(),
+            count => format!(", opened again {count}"),
+        }
     );
     for (name, latency) in &result.latencies {
         println!(

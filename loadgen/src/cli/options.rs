@@ -43,6 +43,12 @@ pub struct Common {
     /// Connections opened per second; without it as fast as the broker takes them
     #[arg(long, value_name = "PER_S")]
     pub connect_rate: Option<f64>,
+    /// Opens lost connections again, this many per second at most; each waits longer after each failure
+    #[arg(long, value_name = "PER_S", num_args = 0..=1, default_missing_value = "100", value_parser = rate)]
+    pub reconnect: Option<f64>,
+    /// Succeeds although the run ended early or connections were lost, when promises and bounds were kept
+    #[arg(long)]
+    pub allow_partial: bool,
     /// Local addresses to connect from, in turn
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     pub source: Vec<IpAddr>,
@@ -102,6 +108,7 @@ impl Common {
             user: self.user.clone(),
             password: self.password.clone(),
             timeout: self.timeout,
+            reconnect_per_s: self.reconnect,
             in_flight_max: IN_FLIGHT,
         })
     }
@@ -271,6 +278,13 @@ fn version(text: &str) -> Result<Version, String> {
         "5" | "5.0" => Ok(Version::V5),
         _ => Err("give 3.1, 3.1.1 or 5".into()),
     }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok();
+    value
+        .filter(|value: &f64| *value > 0.0 && value.is_finite())
+        .ok_or_else(|| "give a number above 0 per second".into())
 }
 
 fn qos(text: &str) -> Result<Qos, String> {

@@ -51,6 +51,14 @@ pub struct Client {
     /// Number over all groups: its name as a publisher.
     pub number: u32,
     pub state: State,
+    /// Connections in a row that failed or were lost.
+    pub failures: u8,
+    /// It has been connected, and its connection was lost since.
+    pub was_lost: bool,
+    /// The broker had its session when it connected.
+    pub has_session: bool,
+    /// It is to have its subscriptions.
+    pub subscribes: bool,
     /// Its step's work is done or has failed.
     pub settled: bool,
     /// Sequence at which it has published all it was to.
@@ -78,6 +86,10 @@ impl Client {
             index,
             number: plan.first_client(group) + index,
             state: State::Idle,
+            failures: 0,
+            was_lost: false,
+            has_session: false,
+            subscribes: false,
             settled: true,
             limit: 0,
             out: Vec::new(),
@@ -169,6 +181,7 @@ impl Client {
         if filters.is_empty() {
             return false;
         }
+        self.subscribes = true;
         let subscribe = SubscribeOut {
             packet_id: CONTROL_ID,
             subscription_identifier: None,
@@ -187,6 +200,7 @@ impl Client {
         if filters.is_empty() {
             return false;
         }
+        self.subscribes = false;
         let unsubscribe = UnsubscribeOut {
             packet_id: CONTROL_ID,
             user_properties: ringmq::mqtt::UserProperties::default(),
@@ -308,11 +322,13 @@ impl Client {
             .map_or(0, |publisher| publisher.owed.len())
     }
 
+    /// Messages of QoS 1 and 2 that nothing is known about: not acknowledged, or not before their
+    /// connection was lost.
     #[must_use]
-    pub fn in_flight(&self) -> u16 {
-        self.publisher
-            .as_ref()
-            .map_or(0, |publisher| publisher.in_flight.count())
+    pub fn uncertain(&self) -> u64 {
+        self.publisher.as_ref().map_or(0, |publisher| {
+            u64::from(publisher.in_flight.count()) + publisher.abandoned
+        })
     }
 
     /// Owed messages are given up: the load is over.

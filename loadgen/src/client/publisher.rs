@@ -34,6 +34,8 @@ pub struct Publisher {
     /// Next sequence number, so messages sent or owed so far.
     pub sequence: u64,
     pub owed: VecDeque<Header>,
+    /// In flight when connections were lost.
+    pub abandoned: u64,
     pub in_flight: InFlight,
 }
 
@@ -51,6 +53,7 @@ impl Publisher {
             alias,
             sequence: 0,
             owed: VecDeque::new(),
+            abandoned: 0,
             in_flight: InFlight::default(),
         };
         let topics = names.into_iter().enumerate();
@@ -103,6 +106,7 @@ impl Publisher {
                 self.topics[at] = self.topic(name, at, true);
             }
         }
+        self.abandoned += u64::from(self.in_flight.count());
         self.in_flight.clear();
     }
 

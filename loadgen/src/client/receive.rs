@@ -227,6 +227,13 @@ impl Client {
             return Err(Trouble(sentence));
         }
         self.state = State::Ready;
+        let own = self.own(plan);
+        // MQTT 3.1 does not tell: the session is there unless it was not wanted.
+        self.has_session = connack.session_present
+            || plan.connection.version == Version::V31 && !own.session.clean_start;
+        if !self.has_session {
+            self.unreleased = Vec::new();
+        }
         self.keep_alive_s = properties
             .server_keep_alive_s
             .unwrap_or(plan.connection.keep_alive_s);

@@ -4,6 +4,7 @@ pub mod clock;
 pub(crate) mod control;
 pub(crate) mod executor;
 pub(crate) mod poller;
+mod reconnect;
 mod schedule;
 mod slot;
 mod sockets;

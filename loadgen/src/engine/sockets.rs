@@ -81,14 +81,18 @@ impl Worker {
         let is_taken_over = self.control.plan.groups[group].is_taken_over && state == State::Ready;
         if self.slots[slot].ending || is_taken_over {
             self.count(Count::Closed);
-        } else if state == State::Ready {
+            self.close(slot);
+            return;
+        }
+        if state == State::Ready {
             self.count(Count::Disconnected);
-            self.trouble(sentence);
+            self.slots[slot].client.was_lost = true;
         } else {
             self.count(Count::ConnectFailed);
-            self.trouble(sentence);
         }
+        self.trouble(sentence);
         self.close(slot);
+        self.may_reconnect(slot, now_ns());
     }
 
     /// Closes a connection as it is.
@@ -231,6 +235,7 @@ impl Worker {
         self.buffer = buffer;
         if !was_ready && self.slots[slot].client.state == State::Ready {
             self.look_for_silence(slot, now);
+            self.came_back(slot, now);
         }
         self.after_bytes(slot, now);
     }

@@ -112,14 +112,18 @@ impl Worker {
             Step::Load(load) => self.begin_load(load, start_ns),
             Step::Drain { .. } => {}
             Step::Hold { time } => self.work.ends_ns = Some(start_ns + time.as_nanos() as u64),
-            Step::Disconnect { group } => self.ask_all(*group, |worker, slot| {
-                worker.slots[slot].ending = true;
-                worker.with(slot, now, |client, cx| {
-                    client.disconnect(cx.plan.connection.version)
+            Step::Disconnect { group } => {
+                self.forget_reconnects(*group);
+                self.ask_all(*group, |worker, slot| {
+                    worker.slots[slot].ending = true;
+                    worker.with(slot, now, |client, cx| {
+                        client.disconnect(cx.plan.connection.version)
+                    });
+                    true
                 });
-                true
-            }),
+            }
             Step::Abort { group } => {
+                self.forget_reconnects(*group);
                 for slot in self.group(*group) {
                     if self.slots[slot].socket.is_some() {
                         self.count(Count::Closed);
@@ -343,17 +347,24 @@ impl Worker {
         }
     }
 
-    /// All has been sent: there is room again.
-    pub(super) fn after_sent(&mut self, slot: usize) {
-        let client = &self.slots[slot].client;
-        let (owed, group) = (client.owed() > 0, client.group);
-        if owed {
-            let now = super::clock::now_ns();
-            self.with(slot, now, |client, cx| client.publish_owed(cx));
-        } else if self.work.own_load(group).is_some() {
+    /// A client of a load that it carries itself may send.
+    pub(super) fn hunger(&mut self, slot: usize) {
+        let group = self.slots[slot].client.group;
+        if self.work.own_load(group).is_some() {
             if let Some(load) = &mut self.work.load {
                 load.hungry.push(slot as u32);
             }
+        }
+    }
+
+    /// All has been sent: there is room again.
+    pub(super) fn after_sent(&mut self, slot: usize) {
+        let client = &self.slots[slot].client;
+        if client.owed() > 0 {
+            let now = super::clock::now_ns();
+            self.with(slot, now, |client, cx| client.publish_owed(cx));
+        } else {
+            self.hunger(slot);
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::clock::{now_ns, thread_cpu_ns};
 use super::control::{Control, Interval};
 use super::poller::{Event, Poller, Token};
+use super::reconnect::Reconnects;
 use super::slot::Slot;
 use super::steps::Work;
 use crate::client::{Client, Context};
@@ -26,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) flows: Vec<(u32, Vec<Flow>)>,
     /// Messages published, and those not acknowledged, by number of the client.
     pub(crate) published: Vec<(u32, u64, u64)>,
+    /// Clients whose connections were lost, by number.
+    pub(crate) lost: Vec<u32>,
     /// CPU and wall time spent in load steps.
     pub(crate) load_cpu_ns: u64,
     pub(crate) load_wall_ns: u64,
@@ -52,6 +55,7 @@ pub(crate) struct Worker {
     pub(super) dirty: Vec<u32>,
     /// Slow readers, by the time they may read again.
     pub(super) resting: BinaryHeap<Reverse<(u64, u32)>>,
+    pub(super) reconnects: Reconnects,
     /// Clients whose silence is looked for, by time.
     pub(super) pings: BinaryHeap<Reverse<(u64, Token)>>,
     /// Buffers not in use, so that idle clients hold none.
@@ -100,6 +104,7 @@ impl Worker {
             writable: Vec::new(),
             dirty: Vec::new(),
             resting: BinaryHeap::new(),
+            reconnects: Reconnects::default(),
             pings: BinaryHeap::new(),
             pool: Vec::new(),
             buffer: vec![0; READ_BUFFER].into(),
@@ -135,6 +140,7 @@ impl Worker {
         busy |= self.step(now);
         busy |= self.read();
         busy |= self.ping(now);
+        busy |= self.reconnect(now);
         for slot in std::mem::take(&mut self.writable) {
             self.handle_writable(slot as usize, now);
         }
@@ -234,7 +240,10 @@ impl Worker {
         let mut report = self.report;
         for slot in &mut self.slots {
             let client = &mut slot.client;
-            let unacknowledged = u64::from(client.in_flight());
+            let unacknowledged = client.uncertain();
+            if client.was_lost {
+                report.lost.push(client.number);
+            }
             if client.sequence() > 0 {
                 report
                     .published
@@ -257,6 +266,7 @@ impl Worker {
         let due = [
             pings,
             resting,
+            self.reconnects.due_ns(),
             self.work.due_ns(),
             Some(self.second_ends_ns),
         ];

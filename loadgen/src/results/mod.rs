@@ -63,7 +63,11 @@ pub struct Interval {
 pub struct Totals {
     pub connected: u64,
     pub connect_failed: u64,
+    /// Connections lost without being asked to end.
     pub disconnected: u64,
+    /// Of `connected`: those opened again after they were lost.
+    #[serde(default)]
+    pub reconnected: u64,
     pub published: u64,
     pub published_per_s: f64,
     pub acknowledged: u64,
