@@ -115,7 +115,8 @@ impl Shard {
         };
         let is_same = connection.version.is_v5() == burst.version.is_v5();
         let takes_all = connection.packet_size_max as usize >= burst.largest;
-        if !is_same || !takes_all || connection.aliases_out.is_some() {
+        let has_queued = hosted.session.queue.may_hold_qos0();
+        if !is_same || !takes_all || connection.aliases_out.is_some() || has_queued {
             return false;
         }
         if connection.outgoing.len() > self.config.limits.outgoing_bytes_max as usize {

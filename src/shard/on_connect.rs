@@ -15,6 +15,7 @@ use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{
     encode, ConnAck, ConnAckProperties, Connect, DecodeError, ReasonCode, Version, Will,
 };
+use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasesOut, Session, StoredWill};
 use crate::time::{Span, Time};
 
@@ -96,8 +97,9 @@ impl Shard {
             }
         }
         if self.shutdown.is_some() {
+            // CONNACK has no 0x8B (section 3.2.2.2).
             return Err(Refusal(
-                ReasonCode::ServerShuttingDown,
+                ReasonCode::ServerUnavailable,
                 "the broker is stopping",
             ));
         }
@@ -140,7 +142,7 @@ impl Shard {
         }
         // Looked up again: a takeover ends a session that was not to outlive its connection.
         if let Some(existing) = self.by_client_id.get(client_id).copied() {
-            if !connect.clean_start {
+            if !connect.clean_start || is_on(Mutant::CleanStartResumes) {
                 return Some((existing, true)); // [MQTT-3.1.2-5]
             }
             self.end_session(existing, now); // [MQTT-3.1.2-4]
@@ -189,6 +191,9 @@ impl Shard {
         now: Time,
     ) -> Granted {
         let granted = self.grant(connect);
+        if is_on(Mutant::WillNotCancelled) {
+            self.publish_will(session, now);
+        }
         let limits = self.config.limits.clone();
         let hash_seed = self.config.placement_seed;
         let properties = &connect.properties;
@@ -216,7 +221,10 @@ impl Shard {
         connection.phase = Phase::Live(session);
         connection.version = connect.version;
         connection.problem_information = properties.request_problem_information.unwrap_or(true);
-        connection.packet_size_max = properties.maximum_packet_size.unwrap_or(u32::MAX);
+        let packet_size_max = properties.maximum_packet_size;
+        connection.packet_size_max = packet_size_max
+            .filter(|_| !is_on(Mutant::ForgetPacketSizeMax))
+            .unwrap_or(u32::MAX);
         let aliases = properties
             .topic_alias_maximum
             .unwrap_or(0)

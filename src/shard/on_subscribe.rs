@@ -10,6 +10,7 @@ use crate::mqtt::{
     encode, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions, Unsubscribe,
     UserProperties, Version,
 };
+use crate::mutant::{is_on, Mutant};
 use crate::routing::Subscription;
 use crate::session::SessionSubscription;
 use crate::time::Time;
@@ -177,17 +178,21 @@ impl Shard {
         if topic::check_filter(filter).is_err() || topic::share(filter).is_err() {
             return ReasonCode::TopicFilterInvalid;
         }
+        if is_on(Mutant::UnsubackWithoutEffect) {
+            return ReasonCode::Success;
+        }
         let Some(hosted) = self.sessions.get_mut(session) else {
             return ReasonCode::NoSubscriptionExisted;
         };
         if hosted.session.subscriptions.remove(filter).is_none() {
             return ReasonCode::NoSubscriptionExisted;
         }
+        self.stop_walks(session, filter);
+        self.drop_subscription(session, filter);
         if topic::is_shared(filter) {
-            // Asked before the group forgets this member, or with it the whole group.
+            // Not before the group forgets this member: another would send it back.
             self.redispatch_unsubscribed(session, filter, now);
         }
-        self.drop_subscription(session, filter);
         ReasonCode::Success
     }
 }
