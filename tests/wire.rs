@@ -61,7 +61,7 @@
 
 mod bytes;
 mod expect;
-mod row;
+pub(crate) mod row;
 mod run;
 mod socket;
 mod world;
