@@ -41,7 +41,7 @@ impl Table {
                 list.push((&claim.file, &claim.test));
             }
         }
-        let reason = |id| self.reasons.iter().find(|reason| reason.id == *id);
+        let reason = |id: &Id| self.reasons.iter().find(|reason| reason.id == *id);
         let backing = |id: &Id| match (tests.remove(id), reason(id)) {
             (Some(list), _) => Backing::Tests(list),
             (None, Some(reason)) => Backing::Reason(&reason.text),
