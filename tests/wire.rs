@@ -4,10 +4,11 @@
 //! indented lines; a line starting with `#` is a comment:
 //!
 //! ```text
-//! clause | versions | description | step ; step ; step
+//! clauses | versions | description | step ; step ; step
 //!     step ; step
 //! ```
 //!
+//! `clauses` are ids of statements, see `tests/conformance.rs`, or sections of the specification.
 //! `versions` is `all`, `v3` (3.1 and 3.1.1), `3.1`, `3.1.1` or `5`: the row runs once for each.
 //!
 //! # Steps
@@ -41,8 +42,8 @@
 //! alone; `[ ... ]` the content behind its length as a variable byte integer; `{ ... }` a property
 //! section: the same in v5, nothing at all in v3; `v5( ... )` and `v3( ... )` for one of them only;
 //! `( ... )*70` repeated; `NAME` protocol name and level of the version; `$x` two bytes, the first
-//! time taken from what is received (the server's packet identifiers), later that value; `*` any
-//! one byte (only to receive). The properties of a received PUBLISH are compared without regard to
+//! time taken from what is received (the server's packet identifiers), later that value; `$x!y` the
+//! same, and other than `$y`; `*` any one byte (only to receive). The properties of a received PUBLISH are compared without regard to
 //! their order, but user properties keep theirs.
 //!
 //! Instead of bytes a received packet can be named by what matters: `CONNACK ok`, `CONNACK
@@ -68,6 +69,8 @@ mod world;
 
 use std::fmt::Write as _;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use ringmq::limits::Limits;
 
 use self::row::Row;
 use self::world::World;
@@ -158,6 +161,27 @@ fn table_on_two_shards() {
 #[test]
 fn table_on_three_shards_in_pieces_of_three_bytes() {
     run_table(&selected(), &|| Box::new(World::new(3, 3)));
+}
+
+/// Rows for limits other than the default ones.
+fn run_with_limits(rows: &str, limits: &Limits) {
+    let rows = row::parse_table("row", rows);
+    run_table(&rows, &|| {
+        Box::new(World::with_limits(1, usize::MAX, limits.clone()))
+    });
+}
+
+// conformance: 5:MQTT-3.1.3-8 5:MQTT-3.1.4-2 5:MQTT-3.2.2-8 3.1.1:MQTT-3.1.3-9 3.1.1:MQTT-3.2.2-5
+#[test]
+fn a_client_id_beyond_the_limit_is_refused() {
+    let limits = Limits {
+        client_id_bytes_max: 5,
+        ..Limits::default()
+    };
+    let rows = "
+3.1.3.1 | all | six bytes | A> 10 [ NAME 02 0000 {} \"abcdef\" ] c0 00 ; A< refused 85 02
+3.1.3.1 | all | five bytes | A> 10 [ NAME 02 0000 {} \"abcde\" ] ; A< CONNACK ok";
+    run_with_limits(rows, &limits);
 }
 
 #[test]

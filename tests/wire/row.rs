@@ -36,6 +36,11 @@ pub(crate) fn all() -> Vec<Row> {
 fn read(path: &Path) -> Vec<Row> {
     let name = path.file_name().expect("a file").to_string_lossy();
     let text = std::fs::read_to_string(path).expect("table can be read");
+    parse_table(&name, &text)
+}
+
+/// The rows of one table; `name` is for messages.
+pub(crate) fn parse_table(name: &str, text: &str) -> Vec<Row> {
     let mut rows: Vec<(usize, String)> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {
