@@ -53,6 +53,18 @@ pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
     })
 }
 
+/// What a v5 CONNECT says about the packets its client takes, even if what follows does not parse:
+/// the answer to it must not be larger [MQTT-3.1.2-24].
+pub fn connect_maximum_packet_size(body: &[u8]) -> Option<u32> {
+    let mut reader = Reader::new(body);
+    if !version(&mut reader).ok()?.is_v5() {
+        return None;
+    }
+    reader.byte().ok()?; // connect flags
+    reader.two_bytes().ok()?; // keep alive
+    connect_properties(&mut reader).ok()?.maximum_packet_size
+}
+
 /// In MQTT 3.1 the remaining length takes precedence over the user name and password flags: a
 /// flag may be set and its field missing at the packet's end (3.1, section 3.1).
 fn is_left_out(reader: &Reader<'_>, version: Version) -> bool {

@@ -14,7 +14,7 @@ mod suback;
 mod subscribe;
 
 pub use ack::ack;
-pub use connect::connect;
+pub use connect::{connect, connect_maximum_packet_size};
 pub use publish::{publish, publish_from};
 
 use super::error::DecodeError;
