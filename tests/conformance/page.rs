@@ -115,7 +115,7 @@ fn escaped(text: &str) -> String {
         match c {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
-            '*' | '_' | '`' | '|' | '\\' | '#' => {
+            '*' | '_' | '`' | '|' | '\\' | '$' => {
                 escaped.push('\\');
                 escaped.push(c);
             }
