@@ -7,6 +7,7 @@ use super::super::primitives::Reader;
 use super::super::property::{Place, Property, Section};
 use super::super::reason::ReasonCode;
 use super::super::topic;
+use super::check_length;
 use super::publish::{application_properties, NO_PROPERTIES};
 
 /// Decodes a CONNECT, which names its own version.
@@ -17,6 +18,7 @@ use super::publish::{application_properties, NO_PROPERTIES};
 pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
     let mut reader = Reader::new(frame.body);
     let version = version(&mut reader)?;
+    check_length(version, frame)?;
     let flags = ConnectFlags::read(&mut reader, version)?;
     let keep_alive_s = reader.two_bytes()?;
     let properties = if version.is_v5() {
