@@ -42,8 +42,8 @@
 //! alone; `[ ... ]` the content behind its length as a variable byte integer; `{ ... }` a property
 //! section: the same in v5, nothing at all in v3; `v5( ... )` and `v3( ... )` for one of them only;
 //! `( ... )*70` repeated; `NAME` protocol name and level of the version; `$x` two bytes, the first
-//! time taken from what is received (the server's packet identifiers), later that value; `$x!y` the
-//! same, and other than `$y`; `*` any one byte (only to receive). The properties of a received PUBLISH are compared without regard to
+//! time taken from what is received (the server's packet identifiers), later that value; `$x!y!z` the
+//! same, and other than `$y` and `$z`; `*` any one byte (only to receive). The properties of a received PUBLISH are compared without regard to
 //! their order, but user properties keep theirs.
 //!
 //! Instead of bytes a received packet can be named by what matters: `CONNACK ok`, `CONNACK

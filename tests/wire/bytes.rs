@@ -15,8 +15,8 @@ pub(super) enum Element {
     Variable {
         name: String,
         half: usize,
-        /// The number whose value it must not have.
-        unlike: Option<String>,
+        /// The numbers whose values it must not have.
+        unlike: Vec<String>,
     },
 }
 
@@ -87,7 +87,10 @@ fn sequence(
             '\'' => out.extend(plain(until(chars, '\'')?.into_bytes())),
             '$' => {
                 let name = word(chars);
-                let unlike = chars.next_if_eq(&'!').map(|_| word(chars));
+                let mut unlike = Vec::new();
+                while chars.next_if_eq(&'!').is_some() {
+                    unlike.push(word(chars));
+                }
                 out.extend([0, 1].map(|half| Element::Variable {
                     name: name.clone(),
                     half,

@@ -334,9 +334,9 @@ fn compare_elements(
                 }
                 let value = found.entry(name.clone()).or_default();
                 value[*half] = byte;
-                let other = unlike.as_ref().and_then(|other| variables.get(other));
-                if *half == 1 && other == Some(&*value) {
-                    return Err(format!("${name} is {value:02x?}, too"));
+                let mut others = unlike.iter().map(|other| variables.get(other));
+                if *half == 1 && others.any(|other| other == Some(&*value)) {
+                    return Err(format!("${name} is {value:02x?}, which is in use"));
                 }
             }
         }
