@@ -15,10 +15,12 @@
 //! from all this by `UPDATE_CONFORMANCE=1 cargo test --test all conformance`, and is never edited.
 
 mod claims;
+mod mentions;
 mod page;
 mod statements;
 mod table;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use self::claims::Claim;
@@ -67,6 +69,20 @@ fn every_statement_has_a_test_or_a_reason() {
         read(PAGE) == page,
         "{PAGE} is not what the tests say: UPDATE_CONFORMANCE=1 cargo test --test all conformance"
     );
+}
+
+#[test]
+fn ids_in_the_program_exist() {
+    let known: BTreeSet<String> = statements().iter().map(|s| s.id.bare()).collect();
+    let mut problems = Vec::new();
+    for (path, text) in claims::sources(root(), &["src", "loadgen"]) {
+        for id in mentions::unknown(&text, &known) {
+            problems.push(format!("{path}: MQTT-{id} does not exist"));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    let text = "[MQTT-3.1.2-5], MQTT-3.1.2-99. MQTT-5.0, MQTT-4.2-1";
+    assert_eq!(mentions::unknown(text, &known), ["3.1.2-99"]);
 }
 
 /// A made-up table: one statement for the server, one for both, one for the client.

@@ -1,6 +1,6 @@
 //! What tests say they check.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ringmq::mqtt::Version;
 
@@ -66,29 +66,40 @@ fn of_wire_row(row: &Row) -> Claim {
 
 /// Claims in comments of the broker's own tests and of the tests with clients of other makers.
 pub(super) fn of_sources(root: &Path) -> Vec<Claim> {
-    let mut paths = Vec::new();
-    for folder in ["src", "tests"] {
-        collect(&root.join(folder), &mut paths);
-    }
-    paths.sort();
     let mut claims = Vec::new();
-    for path in paths {
-        let name = path.strip_prefix(root).expect("below the root");
-        let name = name.to_str().expect("a plain name");
-        if name.starts_with("tests/conformance") {
-            continue; // its examples are no claims
+    for (name, text) in sources(root, &["src", "tests"]) {
+        if !name.starts_with("tests/conformance") {
+            claims.extend(of_source(&name, &text).unwrap_or_else(|e| panic!("{name}:{e}")));
         }
-        let text = std::fs::read_to_string(&path).expect("source can be read");
-        claims.extend(of_source(name, &text).unwrap_or_else(|e| panic!("{name}:{e}")));
     }
     claims
 }
 
-fn collect(folder: &Path, paths: &mut Vec<std::path::PathBuf>) {
+/// Path below the root and text of every source below these folders.
+pub(super) fn sources(root: &Path, folders: &[&str]) -> Vec<(String, String)> {
+    let mut paths = Vec::new();
+    for folder in folders {
+        collect(&root.join(folder), &mut paths);
+    }
+    paths.sort();
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(root).expect("below the root");
+        let name = name.to_str().expect("a plain name").to_owned();
+        (
+            name,
+            std::fs::read_to_string(&path).expect("source can be read"),
+        )
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("folder can be read") {
         let path = entry.expect("folder can be read").path();
-        if path.is_dir() && !path.ends_with("node_modules") {
-            collect(&path, paths);
+        if path.is_dir() {
+            if !path.ends_with("node_modules") && !path.ends_with("target") {
+                collect(&path, paths);
+            }
         } else if path
             .extension()
             .is_some_and(|e| e == "rs" || e == "py" || e == "js")
