@@ -49,7 +49,8 @@ impl Shard {
     ) -> Result<Joined, DecodeError> {
         let (session, version) = publisher;
         let publish = decode::publish_from(version, Sender::Client, frame)?;
-        if publish.properties.topic_alias.is_some() {
+        // A receiver of another version than the sender's may not take a padded length.
+        if publish.properties.topic_alias.is_some() || frame.is_padded() {
             return Ok(Joined::No);
         }
         if let Some(burst) = burst {
