@@ -1,6 +1,7 @@
 //! All integration tests in one binary: one link, one start.
 
 mod cli;
+mod conformance;
 mod delivery;
 mod process;
 mod rumqtt;
