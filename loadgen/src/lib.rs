@@ -8,6 +8,7 @@ pub mod live;
 pub mod meter;
 pub mod output;
 pub mod payload;
+pub mod payload_size;
 pub mod plan;
 pub mod results;
 pub mod run;

@@ -216,8 +216,12 @@ impl Run {
                 progress = (now, counts);
             }
             let silence = Duration::from_nanos(now - progress.0);
+            let may_return = self.control.plan.connection.reconnect_per_s.is_some();
             if let Step::Drain { quiet } = &*step {
-                if self.is_drained(&counts) || silence > *quiet {
+                // Who is away may come back, and has something to send or to get.
+                let waits =
+                    may_return && counts.get(Count::Disconnected) > counts.get(Count::Reconnected);
+                if !waits && (self.is_drained(&counts) || silence > *quiet) {
                     break;
                 }
                 if now.saturating_sub(start_ns) > (*quiet * DRAIN_FACTOR).as_nanos() as u64 {
@@ -237,7 +241,6 @@ impl Run {
                 break;
             }
             let nobody = counts.get(Count::Connected) > 0 && live::connected(&counts) == 0;
-            let may_return = self.control.plan.connection.reconnect_per_s.is_some();
             if nobody && is_load && !may_return {
                 self.gathered.stopped = Some("all connections were lost".into());
                 break;
@@ -329,7 +332,9 @@ impl Run {
             if let Some(process) = system::process(watched.pid) {
                 watched.last = process;
                 watched.rss_kb_max = watched.rss_kb_max.max(process.rss_kb);
-            } else if self.gathered.stopped.is_none() {
+            } else if self.gathered.stopped.is_none()
+                && self.control.plan.connection.reconnect_per_s.is_none()
+            {
                 self.gathered.stopped =
                     Some(format!("the broker's process {} has ended", watched.pid));
             }

@@ -32,6 +32,11 @@ pub(crate) fn result(
             *errors.entry(sentence.clone()).or_default() += count;
         }
     }
+    let away: u64 = reports.iter().map(|report| report.away).sum();
+    if away > 0 && plan.connection.reconnect_per_s.is_some() {
+        let sentence = "a client's connection was lost and could not be opened again";
+        errors.insert(sentence.into(), away);
+    }
     let interrupted = gathered.stopped.take();
     if let Some(sentence) = &interrupted {
         *errors.entry(sentence.clone()).or_default() += 1;
@@ -78,7 +83,7 @@ pub(crate) fn result(
         errors,
         assertions: Vec::new(),
         series: gathered.seconds,
-        notes: notes(&counts),
+        notes: notes(&counts, reports),
         intervals: gathered.intervals,
     }
 }
@@ -93,6 +98,8 @@ fn totals(counts: &Counts, gathered: &Gathered) -> Totals {
         connect_failed: counts.get(Count::ConnectFailed),
         disconnected: counts.get(Count::Disconnected),
         reconnected: counts.get(Count::Reconnected),
+        reconnect_failed: counts.get(Count::ReconnectFailed),
+        sessions_lost: counts.get(Count::SessionLost),
         published: counts.get(Count::Published),
         published_per_s: per_s(Count::Published),
         acknowledged: counts.get(Count::Acknowledged),
@@ -186,8 +193,24 @@ fn broker(watched: Watched) -> BrokerProcess {
     }
 }
 
-fn notes(counts: &Counts) -> Vec<String> {
+fn notes(counts: &Counts, reports: &[Report]) -> Vec<String> {
     let mut notes = Vec::new();
+    let mut interruptions: BTreeMap<&str, u64> = BTreeMap::new();
+    for (sentence, count) in reports
+        .iter()
+        .flat_map(|report| &report.meter.interruptions)
+    {
+        *interruptions.entry(sentence).or_default() += count;
+    }
+    for (sentence, count) in interruptions {
+        notes.push(format!("opened again after: {sentence} ({count})"));
+    }
+    let sessions_lost = counts.get(Count::SessionLost);
+    if sessions_lost > 0 {
+        notes.push(format!(
+            "{sessions_lost} times the broker did not have the session of a client that came back"
+        ));
+    }
     let held_back = counts.get(Count::HeldBack);
     if held_back > 0 {
         notes.push(format!(

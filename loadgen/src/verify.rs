@@ -143,9 +143,9 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
         .flat_map(|report| &report.flows)
         .map(|(number, flows)| (*number, &flows[..]))
         .collect();
-    let lost: HashSet<u32> = reports
+    let missed: HashSet<u32> = reports
         .iter()
-        .flat_map(|report| &report.lost)
+        .flat_map(|report| &report.missed)
         .copied()
         .collect();
     let mut truth = results::Truth::default();
@@ -181,9 +181,11 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
                 truth.expected[qos] += sent;
                 truth.received[qos] += distinct;
                 truth.lost[qos] += sent.saturating_sub(distinct);
-                // Without a session, a lost connection ends the subscription.
-                let had_gap = lost.contains(&receiver) && described.session.clean_start;
-                let open = if had_gap { sent } else { open };
+                let open = if missed.contains(&receiver) {
+                    sent
+                } else {
+                    open
+                };
                 uncertain[qos] += open.min(sent.saturating_sub(distinct));
                 truth.duplicates[qos] += flow.map_or(0, |flow| flow.duplicates);
                 // Order is promised by topic.

@@ -90,14 +90,12 @@ pub fn main() -> ExitCode {
     let outcome = match (&cli.command, cli.command.scenario()) {
         (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
         (Command::Report(report), _) => report.write().map(|()| None),
-        (_, Some(scenario)) => {
-            run_scenario(scenario).map(|result| Some((result, scenario.common().allow_partial)))
-        }
+        (_, Some(scenario)) => run_scenario(scenario).map(Some),
         (_, None) => Ok(None),
     };
     match outcome {
-        Ok(Some((result, allows_partial))) => {
-            if is_failure(&result, allows_partial) {
+        Ok(Some(result)) => {
+            if is_failure(&result) {
                 return ExitCode::FAILURE;
             }
             ExitCode::SUCCESS
@@ -116,6 +114,7 @@ fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
     if let Some(name) = &common.name {
         plan.scenario.clone_from(name);
     }
+    common.set_sessions(&mut plan)?;
     let mut result = if common.find_max {
         find_max::find_max(&plan, &options, common.p99)?
     } else {
@@ -128,8 +127,8 @@ fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
 }
 
 /// Trouble, or promises that were not kept.
-fn is_failure(result: &RunResult, allows_partial: bool) -> bool {
-    !(result.errors.is_empty() || allows_partial)
+fn is_failure(result: &RunResult) -> bool {
+    !result.errors.is_empty()
         || !result.truth.broken_promises.is_empty()
         || result.assertions.iter().any(|assertion| !assertion.passed)
 }

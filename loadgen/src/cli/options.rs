@@ -8,7 +8,9 @@ use ringmq::mqtt::{Qos, Version};
 
 use crate::assertions::Assertions;
 use crate::output::Output;
-use crate::plan::{Arrivals, Connection, Load, PayloadSize, Template};
+use crate::plan::{
+    Arrivals, Connection, Group, Load, MessageProperties, PayloadSize, Plan, Session, Template,
+};
 use crate::run::Options;
 use crate::system;
 
@@ -28,13 +30,19 @@ pub struct Common {
     #[arg(long, conflicts_with = "cores")]
     pub unpinned: bool,
     /// MQTT version
-    #[arg(long, default_value = "3.1.1", value_parser = version, value_name = "3.1.1|5")]
+    #[arg(long = "protocol", alias = "mqtt", default_value = "3.1.1", value_parser = version, value_name = "3.1|3.1.1|5")]
     pub mqtt: Version,
+    /// Clean start (MQTT 3: clean session); false asks for the session that the broker has
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
+    pub clean_start: bool,
+    /// Seconds that a session outlives its connection (MQTT 5)
+    #[arg(long, value_name = "SECONDS")]
+    pub session_expiry_s: Option<u32>,
     /// Client identifiers; {i} is the client's number, {r} the run's
     #[arg(long, value_name = "TEMPLATE")]
     pub client_id: Option<Template>,
     /// Keep alive in seconds; 0 turns it off
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, alias = "keep-alive", default_value_t = 60)]
     pub keep_alive_s: u16,
     #[arg(long)]
     pub user: Option<String>,
@@ -43,12 +51,11 @@ pub struct Common {
     /// Connections opened per second; without it as fast as the broker takes them
     #[arg(long, value_name = "PER_S")]
     pub connect_rate: Option<f64>,
-    /// Opens lost connections again, this many per second at most; each waits longer after each failure
+    /// Opens lost connections again, this many per second at most; each waits longer after each failure.
+    /// With --clean-start false (and --session-expiry-s in MQTT 5) sessions go on: what was not
+    /// acknowledged is sent again
     #[arg(long, value_name = "PER_S", num_args = 0..=1, default_missing_value = "100", value_parser = rate)]
     pub reconnect: Option<f64>,
-    /// Succeeds although the run ended early or connections were lost, when promises and bounds were kept
-    #[arg(long)]
-    pub allow_partial: bool,
     /// Local addresses to connect from, in turn
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     pub source: Vec<IpAddr>,
@@ -111,6 +118,24 @@ impl Common {
             reconnect_per_s: self.reconnect,
             in_flight_max: IN_FLIGHT,
         })
+    }
+
+    /// Gives the session asked for to clients whose scenario does not need another.
+    ///
+    /// # Errors
+    /// A sentence when the version has no such thing.
+    pub fn set_sessions(&self, plan: &mut Plan) -> Result<(), String> {
+        if self.session_expiry_s.is_some() && !self.mqtt.is_v5() {
+            return Err("--session-expiry-s needs --protocol 5".into());
+        }
+        let asked = Session {
+            clean_start: self.clean_start,
+            expiry_interval_s: self.session_expiry_s,
+        };
+        let plain = |group: &&mut Group| group.session == Session::default();
+        let groups = plan.groups.iter_mut().filter(plain);
+        groups.for_each(|group| group.session = asked.clone());
+        Ok(())
     }
 
     /// How to run.
@@ -194,7 +219,8 @@ pub struct Traffic {
     /// QoS of subscribers, when it differs
     #[arg(long, value_parser = qos)]
     pub subscribe_qos: Option<Qos>,
-    /// Bytes of a payload, like 16, 4k or 16-1k; from 16 on each message is verified
+    /// Bytes of a payload, like 16, 4k, 16-1k or, weighted, 16:70,1k-4k:30; from 16 on each message
+    /// is verified
     #[arg(long, default_value = "64")]
     pub payload_size: PayloadSize,
     /// Unacknowledged messages per publisher; with --max a closed loop of this size
@@ -215,6 +241,15 @@ pub struct Traffic {
     /// Name topics by alias (MQTT 5)
     #[arg(long)]
     pub topic_alias: bool,
+    /// A user property of each message, may be repeated (MQTT 5)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub user_property: Vec<(String, String)>,
+    /// Content type of each message (MQTT 5)
+    #[arg(long, value_name = "TEXT")]
+    pub content_type: Option<String>,
+    /// Message expiry interval of each message (MQTT 5)
+    #[arg(long, value_name = "SECONDS")]
+    pub message_expiry_s: Option<u32>,
     /// How long nothing may come at the end before the run is over
     #[arg(long, default_value = "3s", value_parser = duration)]
     pub drain: Duration,
@@ -261,6 +296,15 @@ impl Traffic {
     }
 
     #[must_use]
+    pub fn properties(&self) -> MessageProperties {
+        MessageProperties {
+            message_expiry_interval_s: self.message_expiry_s,
+            content_type: self.content_type.clone(),
+            user: self.user_property.clone(),
+        }
+    }
+
+    #[must_use]
     pub fn subscribe_qos(&self) -> Qos {
         self.subscribe_qos.unwrap_or(self.qos)
     }
@@ -278,6 +322,11 @@ fn version(text: &str) -> Result<Version, String> {
         "5" | "5.0" => Ok(Version::V5),
         _ => Err("give 3.1, 3.1.1 or 5".into()),
     }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("give NAME=VALUE")?;
+    Ok((name.to_string(), value.to_string()))
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -95,7 +95,7 @@ fn packet_size(publishing: &Publishing, index: u32, run: u64) -> usize {
     } else {
         2
     };
-    let properties = if publishing.topic_alias { 4 } else { 1 };
+    let properties = properties_size(publishing);
     let rest = 2 + name + packet_id + properties + publishing.payload.max();
     let length_bytes = match rest {
         0..=127 => 1,
@@ -106,10 +106,20 @@ fn packet_size(publishing: &Publishing, index: u32, run: u64) -> usize {
     1 + length_bytes + rest
 }
 
+/// Bytes of the property section, with its length.
+fn properties_size(publishing: &Publishing) -> usize {
+    let alias = if publishing.topic_alias { 3 } else { 0 };
+    let expiry = publishing.properties.message_expiry_interval_s;
+    let expiry = if expiry.is_some() { 5 } else { 0 };
+    let properties = alias + expiry + publishing.properties.encoded().len();
+    let length_bytes = if properties < 128 { 1 } else { 2 };
+    length_bytes + properties
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{PayloadSize, Subscription, Template};
+    use crate::plan::{MessageProperties, PayloadSize, Subscription, Template};
 
     fn group() -> Group {
         let mut group = Group::new("g", 1, Template("c".into()));
@@ -120,6 +130,7 @@ mod tests {
             retain: true,
             payload: PayloadSize::Fixed(100),
             topic_alias: true,
+            properties: MessageProperties::default(),
         });
         group.subscriptions.push(Subscription {
             filter: Template("$share/g/a/+".into()),

@@ -1,6 +1,7 @@
 //! One MQTT client as a value: bytes and the time in, bytes out. It knows no socket and no clock.
 
 mod agreement;
+mod in_flight;
 pub mod publisher;
 mod receive;
 
@@ -53,12 +54,16 @@ pub struct Client {
     pub state: State,
     /// Connections in a row that failed or were lost.
     pub failures: u8,
-    /// It has been connected, and its connection was lost since.
+    /// Its connection was lost, at least once.
     pub was_lost: bool,
+    /// Its connection was lost and has not been opened again.
+    pub is_away: bool,
     /// The broker had its session when it connected.
     pub has_session: bool,
     /// It is to have its subscriptions.
     pub subscribes: bool,
+    /// SUBACK has come for them, in this session.
+    pub is_subscribed: bool,
     /// Its step's work is done or has failed.
     pub settled: bool,
     /// Sequence at which it has published all it was to.
@@ -88,8 +93,10 @@ impl Client {
             state: State::Idle,
             failures: 0,
             was_lost: false,
+            is_away: false,
             has_session: false,
             subscribes: false,
+            is_subscribed: false,
             settled: true,
             limit: 0,
             out: Vec::new(),
@@ -150,7 +157,7 @@ impl Client {
             self.prepare(plan);
         }
         if let Some(publisher) = &mut self.publisher {
-            publisher.reset();
+            publisher.reset_aliases();
         }
     }
 
@@ -201,6 +208,7 @@ impl Client {
             return false;
         }
         self.subscribes = false;
+        self.is_subscribed = false;
         let unsubscribe = UnsubscribeOut {
             packet_id: CONTROL_ID,
             user_properties: ringmq::mqtt::UserProperties::default(),
@@ -284,8 +292,13 @@ impl Client {
         }
     }
 
-    /// Publishes what is owed, as far as room and acknowledgements allow.
+    /// Publishes what must be sent again and what is owed, as far as room and acknowledgements allow.
     pub fn publish_owed(&mut self, cx: &mut Context<'_>) {
+        if self.state == State::Ready {
+            if let Some(publisher) = &mut self.publisher {
+                publisher.put_again(&mut self.out, cx.filler, self.receive_maximum, OUT_FULL);
+            }
+        }
         while self.can_publish() {
             let Some(publisher) = &mut self.publisher else {
                 return;
@@ -315,15 +328,16 @@ impl Client {
             .map_or(0, |publisher| publisher.sequence)
     }
 
+    /// Messages that wait to be sent, or to be sent again.
     #[must_use]
     pub fn owed(&self) -> usize {
-        self.publisher
-            .as_ref()
-            .map_or(0, |publisher| publisher.owed.len())
+        self.publisher.as_ref().map_or(0, |publisher| {
+            publisher.owed.len() + publisher.in_flight.again_count()
+        })
     }
 
     /// Messages of QoS 1 and 2 that nothing is known about: not acknowledged, or not before their
-    /// connection was lost.
+    /// session was lost.
     #[must_use]
     pub fn uncertain(&self) -> u64 {
         self.publisher.as_ref().map_or(0, |publisher| {

@@ -1,6 +1,8 @@
 //! The receiving side of a client: packets are skimmed, not copied, and large ones need not be whole
 //! in memory.
 
+use std::num::NonZeroU16;
+
 use ringmq::mqtt::encode::{self, AckKind};
 use ringmq::mqtt::frame::{needed, next_frame, PacketType, PACKET_SIZE_MAX};
 use ringmq::mqtt::{
@@ -176,7 +178,13 @@ impl Client {
             Packet::ConnAck(connack) => return self.handle_connack(connack, cx),
             Packet::PubAck(ack) | Packet::PubComp(ack) => self.handle_end(ack, cx),
             Packet::PubRec(ack) if ack.reason.is_error() => self.handle_end(ack, cx),
-            Packet::PubRec(ack) => self.acknowledge(AckKind::PubRel, ack.packet_id.get(), cx),
+            Packet::PubRec(ack) => {
+                let id = ack.packet_id.get();
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.in_flight.received(id);
+                }
+                self.acknowledge(AckKind::PubRel, id, cx);
+            }
             Packet::PubRel(ack) => {
                 let id = ack.packet_id.get();
                 self.unreleased.retain(|other| *other != id);
@@ -188,6 +196,7 @@ impl Client {
                     cx.meter
                         .error(format!("a subscription was refused with code {code:#04x}"));
                 }
+                self.is_subscribed = true;
                 self.settle(Count::Subscribed, Timing::Subscribe, cx);
             }
             Packet::UnsubAck(_) => self.settle(Count::Unsubscribed, Timing::Subscribe, cx),
@@ -233,13 +242,18 @@ impl Client {
             || plan.connection.version == Version::V31 && !own.session.clean_start;
         if !self.has_session {
             self.unreleased = Vec::new();
+            self.is_subscribed = false;
+        }
+        if let Some(publisher) = &mut self.publisher {
+            publisher.connected(self.has_session);
+        }
+        if self.was_lost && !own.session.clean_start && !self.has_session {
+            cx.meter.count(Count::SessionLost);
         }
         self.keep_alive_s = properties
             .server_keep_alive_s
             .unwrap_or(plan.connection.keep_alive_s);
-        if let Some(maximum) = connack.properties.receive_maximum {
-            self.receive_maximum = maximum.get();
-        }
+        self.receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
         self.settle(Count::Connected, Timing::Connect, cx);
         Ok(())
     }

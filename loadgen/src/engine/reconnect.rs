@@ -52,16 +52,21 @@ impl Reconnects {
 }
 
 impl Worker {
-    /// A connection was lost that may be opened again.
-    pub(super) fn may_reconnect(&mut self, slot: usize, now: u64) {
+    /// A connection is gone that is opened again; true when it is. `state` is where it was.
+    pub(super) fn is_opened_again(&mut self, slot: usize, state: State, now: u64) -> bool {
         if self.control.plan.connection.reconnect_per_s.is_none() {
-            return;
+            return false;
         }
         let client = &mut self.slots[slot].client;
-        if client.was_lost {
-            self.reconnects.add(slot as u32, client.failures, now);
-            client.failures = client.failures.saturating_add(1);
+        if !client.was_lost {
+            return false; // it has never been there
         }
+        self.reconnects.add(slot as u32, client.failures, now);
+        client.failures = client.failures.saturating_add(1);
+        if state != State::Ready {
+            self.count(Count::ReconnectFailed);
+        }
+        true
     }
 
     /// Opens what may be opened again now.
@@ -85,14 +90,18 @@ impl Worker {
     pub(super) fn came_back(&mut self, slot: usize, now: u64) {
         let client = &mut self.slots[slot].client;
         client.failures = 0;
-        if !client.was_lost {
+        if !client.is_away {
             return;
         }
-        let subscribes = client.subscribes && !client.has_session;
+        client.is_away = false;
+        let subscribes = client.subscribes && !client.is_subscribed;
         self.count(Count::Reconnected);
-        if subscribes {
-            self.with(slot, now, |client, cx| client.subscribe(cx.plan, cx.now_ns));
-        }
+        self.with(slot, now, |client, cx| {
+            if subscribes {
+                client.subscribe(cx.plan, cx.now_ns);
+            }
+            client.publish_owed(cx);
+        });
         self.hunger(slot);
     }
 

@@ -86,13 +86,18 @@ impl Worker {
         }
         if state == State::Ready {
             self.count(Count::Disconnected);
-            self.slots[slot].client.was_lost = true;
-        } else {
+            let client = &mut self.slots[slot].client;
+            (client.was_lost, client.is_away) = (true, true);
+        }
+        self.close(slot);
+        if self.is_opened_again(slot, state, now_ns()) {
+            self.meter.interruption(sentence);
+            return;
+        }
+        if state != State::Ready {
             self.count(Count::ConnectFailed);
         }
         self.trouble(sentence);
-        self.close(slot);
-        self.may_reconnect(slot, now_ns());
     }
 
     /// Closes a connection as it is.

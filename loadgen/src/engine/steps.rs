@@ -290,6 +290,7 @@ impl Worker {
             return false;
         }
         source.not_before_ns = now + PACE_NS;
+        let may_return = self.control.plan.connection.reconnect_per_s.is_some();
         while source.schedule.due_ns() <= now && count < TURN_MESSAGES && source.left > 0 {
             let intended = source.schedule.due_ns();
             let slot = source.next;
@@ -298,7 +299,10 @@ impl Worker {
             } else {
                 slot + 1
             };
-            if self.slots[slot].client.state == State::Ready {
+            let client = &self.slots[slot].client;
+            // One that comes back catches up, and its messages' delay counts.
+            let comes_back = client.is_away && may_return;
+            if client.state == State::Ready || comes_back {
                 self.meter.time(Timing::ScheduleLag, now - intended);
                 self.with(slot, now, |client, cx| client.publish(intended, cx));
             } else {

@@ -27,8 +27,10 @@ pub(crate) struct Report {
     pub(crate) flows: Vec<(u32, Vec<Flow>)>,
     /// Messages published, and those not acknowledged, by number of the client.
     pub(crate) published: Vec<(u32, u64, u64)>,
-    /// Clients whose connections were lost, by number.
-    pub(crate) lost: Vec<u32>,
+    /// Clients, by number, that were not subscribed for a time through no fault of the broker's.
+    pub(crate) missed: Vec<u32>,
+    /// Clients whose lost connections were not opened again.
+    pub(crate) away: u64,
     /// CPU and wall time spent in load steps.
     pub(crate) load_cpu_ns: u64,
     pub(crate) load_wall_ns: u64,
@@ -241,9 +243,12 @@ impl Worker {
         for slot in &mut self.slots {
             let client = &mut slot.client;
             let unacknowledged = client.uncertain();
-            if client.was_lost {
-                report.lost.push(client.number);
+            let group = &self.control.plan.groups[usize::from(client.group)];
+            // Without a session, a lost connection ends the subscription.
+            if client.is_away || client.was_lost && group.session.clean_start {
+                report.missed.push(client.number);
             }
+            report.away += u64::from(client.is_away);
             if client.sequence() > 0 {
                 report
                     .published

@@ -68,6 +68,12 @@ pub struct Totals {
     /// Of `connected`: those opened again after they were lost.
     #[serde(default)]
     pub reconnected: u64,
+    /// Attempts to open a lost connection again that failed.
+    #[serde(default)]
+    pub reconnect_failed: u64,
+    /// Clients that came back for a session that the broker did not have.
+    #[serde(default)]
+    pub sessions_lost: u64,
     pub published: u64,
     pub published_per_s: f64,
     pub acknowledged: u64,

@@ -30,8 +30,9 @@ fn publishers(common: &Common, traffic: &Traffic, clients: u32, topic: &str) -> 
         topics: traffic.topics,
         qos: traffic.qos,
         retain: traffic.retain,
-        payload: traffic.payload_size,
+        payload: traffic.payload_size.clone(),
         topic_alias: traffic.topic_alias,
+        properties: traffic.properties(),
     });
     group
 }
