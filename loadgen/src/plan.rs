@@ -130,6 +130,8 @@ pub struct Publishing {
     /// MQTT 5: each topic is sent once and then named by its alias.
     pub topic_alias: bool,
     pub properties: MessageProperties,
+    /// PUBLISH packets of QoS 1 and 2 unacknowledged at most; the connection's maximum unless given.
+    pub window: Option<u16>,
 }
 
 /// MQTT 5 properties of messages; other versions send none.

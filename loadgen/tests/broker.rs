@@ -9,6 +9,7 @@ use std::time::Duration;
 /// A broker's process.
 pub(crate) struct Broker {
     child: Child,
+    command: Command,
     pub(crate) target: String,
     /// Its files; removed with it.
     _directory: tempfile::TempDir,
@@ -61,6 +62,7 @@ impl Broker {
             command.stdout(Stdio::null()).stderr(Stdio::null());
             let mut broker = Self {
                 child: command.spawn().unwrap(),
+                command,
                 target: format!("127.0.0.1:{port}"),
                 _directory: directory,
             };
@@ -82,6 +84,16 @@ impl Broker {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Ends the broker without warning and starts it again on its port.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.child = self.command.spawn().unwrap();
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn kill(&mut self) {

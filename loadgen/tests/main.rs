@@ -5,6 +5,7 @@ mod broker;
 mod brokers;
 mod output;
 mod page;
+mod reconnect;
 mod stub;
 mod trouble;
 

@@ -326,6 +326,9 @@ fn version(text: &str) -> Result<Version, String> {
 
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("give NAME=VALUE")?;
+    if name.len().max(value.len()) > usize::from(u16::MAX) {
+        return Err("MQTT text has 65535 bytes at most".into());
+    }
     Ok((name.to_string(), value.to_string()))
 }
 

@@ -131,6 +131,7 @@ mod tests {
             payload: PayloadSize::Fixed(100),
             topic_alias: true,
             properties: MessageProperties::default(),
+            window: None,
         });
         group.subscriptions.push(Subscription {
             filter: Template("$share/g/a/+".into()),

@@ -246,6 +246,7 @@ impl Client {
         let Some(publishing) = &self.own(plan).publishing else {
             return;
         };
+        self.window = publishing.window.unwrap_or(plan.connection.in_flight_max);
         let name = |topic| publishing.topic.fill(self.index, topic, plan.seed);
         let names = (0..publishing.topics.max(1)).map(name).collect();
         let version = plan.connection.version;

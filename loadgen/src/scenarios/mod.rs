@@ -33,6 +33,7 @@ fn publishers(common: &Common, traffic: &Traffic, clients: u32, topic: &str) -> 
         payload: traffic.payload_size.clone(),
         topic_alias: traffic.topic_alias,
         properties: traffic.properties(),
+        window: traffic.window,
     });
     group
 }
