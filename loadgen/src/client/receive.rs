@@ -269,7 +269,9 @@ impl Client {
                 .meter
                 .error("the broker acknowledged what was not in flight".to_string());
         };
-        if ack.reason.is_error() {
+        // A PUBREL sent again after its PUBCOMP was lost: the broker is done with it [MQTT 5, 3.7.2.1].
+        let is_known_end = self.was_lost && ack.reason == ReasonCode::PacketIdentifierNotFound;
+        if ack.reason.is_error() && !is_known_end {
             cx.meter.error(format!(
                 "the broker refused a PUBLISH: {}",
                 ack.reason.description()
