@@ -4,6 +4,7 @@ pub mod assertions;
 pub mod cli;
 pub mod client;
 pub mod engine;
+pub(crate) mod idle;
 pub mod live;
 pub mod meter;
 pub mod output;

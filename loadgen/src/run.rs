@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::engine::clock::now_ns;
 use crate::engine::control::{Control, Order};
 use crate::engine::{Report, Workers};
+use crate::idle::Baseline;
 use crate::live;
 use crate::meter::{Count, Counts, Timing, Timings};
 use crate::plan::{Plan, Step};
-use crate::results::{Interval, RunResult, Second};
+use crate::results::{IdleCost, Interval, RunResult, Second};
 use crate::{summary, system, verify};
 
 /// A drain ends after this many times its quiet time, even while messages still come: a broker that
@@ -46,6 +47,10 @@ pub(crate) struct Gathered {
     pub(crate) load_s: f64,
     /// Counters when the first load began and when the last ended.
     pub(crate) load_counts: (Counts, Counts),
+    /// Connections opened in connect steps, and the wall time of those.
+    pub(crate) connected: u64,
+    pub(crate) connect_s: f64,
+    pub(crate) idle: Option<IdleCost>,
     pub(crate) broker: Option<Watched>,
     /// Why the run ended early.
     pub(crate) stopped: Option<String>,
@@ -87,6 +92,7 @@ struct Run {
     workers: Workers,
     gathered: Gathered,
     quiet: bool,
+    baseline: Baseline,
     began_ns: u64,
     /// When the last line was written, and when the next is due.
     second_ns: u64,
@@ -103,6 +109,7 @@ struct Run {
 /// A sentence when it cannot begin. What goes wrong later is in the result.
 pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
     system::allow_clients(u64::from(plan.clients()))?;
+    let baseline = Baseline::take(options.broker_pid);
     let started = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -126,6 +133,7 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
         })
     });
     let mut run = Run {
+        baseline,
         receivers: verify::receivers_per_message(&control.plan),
         workers,
         gathered: Gathered {
@@ -134,6 +142,9 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
             timings: Timings::default(),
             load_s: 0.0,
             load_counts: Default::default(),
+            connected: 0,
+            connect_s: 0.0,
+            idle: None,
             broker: watched,
             stopped: None,
         },
@@ -260,8 +271,15 @@ impl Run {
             self.gathered.load_s += took.min(lasts.unwrap_or(took)).as_secs_f64();
             self.gathered.load_counts.1 = after;
         }
-        if matches!(*step, Step::Connect { .. }) {
-            self.check_connected(&before, &after);
+        match *step {
+            Step::Connect { .. } => {
+                let came = after.get(Count::Connected) - before.get(Count::Connected);
+                self.gathered.connected += came;
+                self.gathered.connect_s += now_ns().saturating_sub(start_ns) as f64 / 1e9;
+                self.check_connected(&before, &after);
+            }
+            Step::Hold { .. } => self.gathered.idle = self.baseline.cost(live::connected(&after)),
+            _ => {}
         }
     }
 

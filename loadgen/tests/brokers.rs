@@ -62,8 +62,24 @@ const SCENARIOS: &[(&str, &str)] = &[
         "expected 50, received 50, lost 0",
     ),
     (
-        "will-storm --clients 10 --drain 500ms",
-        "received            10 ",
+        "will-storm --clients 50 --leaving 20",
+        "QoS 1: expected 50, received 50, lost 0, duplicates 0",
+    ),
+    (
+        "will-storm --clients 50 --leaving 20 --qos 2 --protocol 5",
+        "QoS 2: expected 50, received 50, lost 0, duplicates 0",
+    ),
+    (
+        "connect-storm --clients 50 --rounds 3",
+        "connected 150, failed 0, lost connections 0",
+    ),
+    (
+        "reconnect-storm --clients 50 --rounds 2 --threads 2",
+        "connected 150, failed 0, lost connections 0",
+    ),
+    (
+        "large-payloads --clients 2 --duration 500ms --qos 1",
+        "expected 10, received 10, lost 0",
     ),
     ("churn --clients 5 --rounds 3", "(30 values)"),
     (
@@ -74,10 +90,15 @@ const SCENARIOS: &[(&str, &str)] = &[
         "connect-ramp --clients 50 --hold 100ms --reconnects 1",
         "connected 100, failed 0, lost connections 0",
     ),
+    (
+        "connect-ramp --clients 50 --hold 300ms --connect-rate 1000 --broker-pid PID",
+        "50 connections idle: ",
+    ),
 ];
 
 fn run_all(broker: &Broker) {
     for (scenario, expected) in SCENARIOS {
+        let scenario = scenario.replace("PID", &broker.id().to_string());
         let mut arguments: Vec<&str> = scenario.split_whitespace().collect();
         arguments.extend(["--target", &broker.target]);
         let (text, success) = mqload(&arguments);

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::live::duration;
-use crate::results::RunResult;
+use crate::results::{IdleCost, RunResult};
 use crate::run::run;
 use crate::scenarios::{self, Scenario};
 pub use options::{duration as parse_duration, Common, Traffic};
@@ -38,6 +38,12 @@ enum Command {
     RoundTrip(scenarios::RoundTrip),
     /// Connect clients, hold them idle, disconnect
     ConnectRamp(scenarios::ConnectRamp),
+    /// All clients connect at once and leave again
+    ConnectStorm(scenarios::ConnectStorm),
+    /// All connections break at once and come back
+    ReconnectStorm(scenarios::ReconnectStorm),
+    /// Pairs with large payloads
+    LargePayloads(scenarios::LargePayloads),
     /// Clients with wills lose their connections at once
     WillStorm(scenarios::WillStorm),
     /// Subscribers come back to messages kept for their sessions
@@ -71,6 +77,9 @@ impl Command {
             Self::Publish(scenario) => scenario,
             Self::RoundTrip(scenario) => scenario,
             Self::ConnectRamp(scenario) => scenario,
+            Self::ConnectStorm(scenario) => scenario,
+            Self::ReconnectStorm(scenario) => scenario,
+            Self::LargePayloads(scenario) => scenario,
             Self::WillStorm(scenario) => scenario,
             Self::BacklogDrain(scenario) => scenario,
             Self::SharedGroup(scenario) => scenario,
@@ -133,6 +142,17 @@ fn is_failure(result: &RunResult) -> bool {
         || result.assertions.iter().any(|assertion| !assertion.passed)
 }
 
+fn print_idle(idle: &IdleCost) {
+    let broker = match (idle.broker_kb_each, idle.broker_sockets) {
+        (Some(kb), Some(sockets)) => format!("{kb:.2} KB each in the broker ({sockets} sockets)"),
+        _ => "give --broker-pid for the broker's".to_string(),
+    };
+    println!(
+        "  {} connections idle: {:.2} KB each in mqload ({} sockets), {broker}",
+        idle.connections, idle.generator_kb_each, idle.generator_sockets
+    );
+}
+
 fn print(result: &RunResult) {
     let totals = &result.totals;
     println!(
@@ -161,6 +181,12 @@ fn print(result: &RunResult) {
             count => format!(", opened again {count}"),
         }
     );
+    if totals.published == 0 && totals.connected_per_s > 0.0 {
+        println!("  connected {:.0} per second", totals.connected_per_s);
+    }
+    if let Some(idle) = &result.idle {
+        print_idle(idle);
+    }
     for (name, latency) in &result.latencies {
         println!(
             "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",

@@ -36,6 +36,9 @@ pub struct RunResult {
     pub generator: Generator,
     /// Broker process, when `--broker-pid` is given.
     pub broker: Option<BrokerProcess>,
+    /// What idle connections cost, when the scenario holds them.
+    #[serde(default)]
+    pub idle: Option<IdleCost>,
     /// Failed connects and other trouble, by sentence, with counts.
     pub errors: BTreeMap<String, u64>,
     pub assertions: Vec<Assertion>,
@@ -62,6 +65,9 @@ pub struct Interval {
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     pub connected: u64,
+    /// While clients were being connected.
+    #[serde(default)]
+    pub connected_per_s: f64,
     pub connect_failed: u64,
     /// Connections lost without being asked to end.
     pub disconnected: u64,
@@ -139,6 +145,17 @@ pub struct BrokerProcess {
     pub rss_kb_end: u64,
     pub rss_kb_max: u64,
     pub sockets: u64,
+}
+
+/// At the end of a hold: resident memory above that before anybody was connected, by connection.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct IdleCost {
+    pub connections: u64,
+    pub generator_kb_each: f64,
+    pub generator_sockets: u64,
+    /// With `--broker-pid`.
+    pub broker_kb_each: Option<f64>,
+    pub broker_sockets: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
