@@ -15,6 +15,7 @@ pub mod results;
 pub mod run;
 pub mod scenarios;
 pub mod sink;
+pub mod sources;
 pub mod summary;
 pub mod system;
 pub mod truth;

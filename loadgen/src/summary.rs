@@ -83,6 +83,7 @@ pub(crate) fn result(
         idle: gathered.idle,
         errors,
         assertions: Vec::new(),
+        steps: Vec::new(),
         series: gathered.seconds,
         notes: notes(&counts, reports),
         intervals: gathered.intervals,

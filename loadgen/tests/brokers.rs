@@ -38,6 +38,19 @@ const SCENARIOS: &[(&str, &str)] = &[
         "received 50, lost 0",
     ),
     (
+        "pairs --clients 2 --rate 100 --duration 500ms --payload-size 16:3,1k-4k:1 --protocol 3.1 --client-id c{i}{g}",
+        "received 50, lost 0",
+    ),
+    (
+        "pairs --clients 2 --rate 100 --duration 500ms --protocol 5 --qos 1 --user-property a=b --user-property c=d \
+         --content-type text/plain --message-expiry-s 60 --topic-alias --payload-size 16-64 --keep-alive-s 5",
+        "received 50, lost 0",
+    ),
+    (
+        "pairs --clients 2 --sweep 100:200:100 --step-duration 300ms --source 127.0.0.0/8",
+        "a sweep of 2 rates",
+    ),
+    (
         "round-trip --clients 2 --rate 100 --duration 500ms --qos 1",
         "expected 100, received 100, lost 0",
     ),

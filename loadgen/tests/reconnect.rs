@@ -10,7 +10,7 @@ use crate::{figure, mqload};
 
 /// Passes bytes on. Whenever so many more have gone to the broker, up to `times`, all connections are
 /// cut and `then` is called.
-fn proxy(
+pub(crate) fn proxy(
     broker: &Broker,
     every_bytes: u64,
     times: u64,

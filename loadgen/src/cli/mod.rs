@@ -3,6 +3,7 @@
 mod find_max;
 mod options;
 mod report;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -126,6 +127,8 @@ fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
     common.set_sessions(&mut plan)?;
     let mut result = if common.find_max {
         find_max::find_max(&plan, &options, common.p99)?
+    } else if let Some(sweep) = common.sweep {
+        sweep::sweep(&plan, &options, sweep, common.step_duration)?
     } else {
         run(plan, &options)?
     };
@@ -208,6 +211,9 @@ fn print(result: &RunResult) {
             truth.duplicates[qos],
             truth.reordered[qos]
         );
+    }
+    if !result.steps.is_empty() {
+        println!("{}", crate::output::steps(result));
     }
     for sentence in &truth.broken_promises {
         println!("  BROKEN PROMISE: {sentence}");

@@ -42,6 +42,9 @@ pub struct RunResult {
     /// Failed connects and other trouble, by sentence, with counts.
     pub errors: BTreeMap<String, u64>,
     pub assertions: Vec<Assertion>,
+    /// Of a sweep: its rates, each measured alone. The other figures are those of the last.
+    #[serde(default)]
+    pub steps: Vec<SweepStep>,
     /// Per second.
     pub series: Vec<Second>,
     pub notes: Vec<String>,
@@ -163,6 +166,25 @@ pub struct Assertion {
     pub text: String,
     pub passed: bool,
     pub measured: String,
+}
+
+/// One rate of a sweep.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SweepStep {
+    /// Offered, messages per second.
+    pub rate_per_s: f64,
+    pub published_per_s: f64,
+    pub received_per_s: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub max_us: f64,
+    pub lost: u64,
+    pub duplicates: u64,
+    pub reordered: u64,
+    pub errors: u64,
+    /// The generator was the limit, not the broker.
+    pub is_generator_limit: bool,
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
