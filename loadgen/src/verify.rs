@@ -186,7 +186,12 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
     let (mut wills_doubled, mut unasked) = (0, 0);
     for (group, described) in plan.groups.iter().enumerate() {
         if is_shared(described) {
-            add_shared(&mut truth, &audience, group, &published, &flows);
+            let unknown = add_shared(&mut truth, &audience, group, &published, &flows);
+            let first = plan.first_client(group);
+            let has_missed = (first..first + described.clients).any(|own| missed.contains(&own));
+            for (qos, (lost, open)) in unknown.into_iter().enumerate() {
+                uncertain[qos] += if has_missed { lost } else { open.min(lost) };
+            }
             continue;
         }
         for index in 0..described.clients {
@@ -241,14 +246,16 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
     truth
 }
 
-/// A shared subscription's members are counted together: each message goes to one of them.
+/// A shared subscription's members are counted together: each message goes to one of them. By QoS, how
+/// many were lost, and of how many it is not known whether the broker had them.
 fn add_shared(
     truth: &mut results::Truth,
     audience: &Audience<'_>,
     group: usize,
     published: &HashMap<u32, (u64, u64)>,
     flows: &HashMap<u32, &[Flow]>,
-) {
+) -> [(u64, u64); 3] {
+    let mut unknown = [(0, 0); 3];
     let plan = audience.plan;
     let mut arrived: HashMap<u32, u64> = HashMap::new();
     let first = plan.first_client(group);
@@ -259,13 +266,16 @@ fn add_shared(
     }
     for (publisher, from, subscribed) in audience.publishers(group, 0) {
         let qos = granted(plan, from, subscribed) as usize;
-        let (sent, _) = published.get(&publisher).copied().unwrap_or_default();
+        let (sent, open) = published.get(&publisher).copied().unwrap_or_default();
         let received = arrived.get(&publisher).copied().unwrap_or_default();
         truth.expected[qos] += sent;
         truth.received[qos] += received.min(sent);
         truth.lost[qos] += sent.saturating_sub(received);
         truth.duplicates[qos] += received.saturating_sub(sent);
+        unknown[qos].0 += sent.saturating_sub(received);
+        unknown[qos].1 += open;
     }
+    unknown
 }
 
 /// What MQTT promises and was not kept.

@@ -1,7 +1,7 @@
 //! Every scenario in small against real brokers: mosquitto and ringmq.
 
 use crate::broker::Broker;
-use crate::{figure, mqload};
+use crate::{figure, mqload, mqload_alone};
 
 /// A scenario, its options and what the result must contain.
 const SCENARIOS: &[(&str, &str)] = &[
@@ -144,4 +144,31 @@ fn the_highest_rate_is_found_against_mosquitto() {
     assert!(text.contains("per second: meets the objective"), "{text}");
     let says_why = text.contains("above this rate");
     assert!(says_why, "a limit has a reason: {text}");
+}
+
+#[test]
+fn every_scenario_has_help_and_is_in_the_readme() {
+    let (help, _) = mqload_alone(&["--help"]);
+    let commands = help.split_once("Commands:").unwrap().1;
+    let commands = commands.split_once("Options:").unwrap().0;
+    let names: Vec<&str> = commands
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() >= 18, "{names:?}");
+    let readme = include_str!("../README.md");
+    for name in names {
+        let (help, success) = mqload_alone(&[name, "--help"]);
+        assert!(success && help.contains("Usage: mqload"), "{name}: {help}");
+        assert!(
+            readme.contains(&format!("`{name}`")) || readme.contains(&format!("mqload {name} ")),
+            "{name}"
+        );
+        let is_tested = SCENARIOS
+            .iter()
+            .any(|(scenario, _)| scenario.starts_with(name));
+        let has_test = is_tested || ["publish", "listen", "sink", "report"].contains(&name);
+        assert!(has_test, "{name} meets no broker in a test");
+    }
 }

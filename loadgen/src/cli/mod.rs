@@ -179,9 +179,10 @@ fn print(result: &RunResult) {
         totals.connected,
         totals.connect_failed,
         totals.disconnected,
-        match totals.reconnected {
-            0 => String::new(),
-            count => format!(", opened again {count}"),
+        match (totals.reconnected, totals.reconnect_failed) {
+            (0, 0) => String::new(),
+            (count, 0) => format!(", opened again {count}"),
+            (count, failed) => format!(", opened again {count}, attempts failed {failed}"),
         }
     );
     if totals.published == 0 && totals.connected_per_s > 0.0 {

@@ -66,6 +66,8 @@ pub struct Client {
     pub is_subscribed: bool,
     /// Wills that the broker has to have published: connections that ended without DISCONNECT.
     pub wills_due: u64,
+    /// Of these: the broker ended the connection, or itself.
+    wills_uncertain: u64,
     /// Its step's work is done or has failed.
     pub settled: bool,
     /// Sequence at which it has published all it was to.
@@ -100,6 +102,7 @@ impl Client {
             subscribes: false,
             is_subscribed: false,
             wills_due: 0,
+            wills_uncertain: 0,
             settled: true,
             limit: 0,
             out: Vec::new(),
@@ -164,10 +167,11 @@ impl Client {
         }
     }
 
-    /// The connection is gone, without DISCONNECT.
-    pub fn broken(&mut self, cx: &mut Context<'_>) {
+    /// The connection ends without DISCONNECT; `is_asked` when that is what the scenario wants.
+    pub fn broken(&mut self, is_asked: bool, cx: &mut Context<'_>) {
         if self.state == State::Ready && self.own(cx.plan).will.is_some() {
             self.wills_due += 1;
+            self.wills_uncertain += u64::from(!is_asked);
             cx.meter.count(Count::Published);
         }
     }
@@ -352,9 +356,11 @@ impl Client {
     /// session was lost.
     #[must_use]
     pub fn uncertain(&self) -> u64 {
-        self.publisher.as_ref().map_or(0, |publisher| {
-            u64::from(publisher.in_flight.count()) + publisher.abandoned
-        })
+        self.publisher
+            .as_ref()
+            .map_or(self.wills_uncertain, |publisher| {
+                u64::from(publisher.in_flight.count()) + publisher.abandoned
+            })
     }
 
     /// Owed messages are given up: the load is over.

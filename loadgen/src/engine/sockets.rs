@@ -86,7 +86,7 @@ impl Worker {
         }
         if state == State::Ready {
             self.count(Count::Disconnected);
-            self.with(slot, now_ns(), Client::broken);
+            self.with(slot, now_ns(), |client, cx| client.broken(false, cx));
             let client = &mut self.slots[slot].client;
             (client.was_lost, client.is_away) = (true, true);
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::control::Order;
 use super::schedule::Schedule;
 use super::worker::Worker;
-use crate::client::{Client, State};
+use crate::client::State;
 use crate::meter::{Count, Timing};
 use crate::plan::{Load, LoadStep, Step};
 
@@ -126,7 +126,7 @@ impl Worker {
                 self.forget_reconnects(*group);
                 for slot in self.group(*group) {
                     if self.slots[slot].socket.is_some() {
-                        self.with(slot, now, Client::broken);
+                        self.with(slot, now, |client, cx| client.broken(true, cx));
                         self.count(Count::Closed);
                         self.close(slot);
                     }
