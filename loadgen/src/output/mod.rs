@@ -3,6 +3,7 @@
 mod hdr;
 mod html;
 mod plot;
+mod rounds;
 mod text;
 
 use std::fs;
@@ -13,6 +14,7 @@ use clap::Args;
 use crate::results::{RunResult, SCHEMA_VERSION};
 pub use hdr::{decode as decode_histogram, hdr_log};
 pub use html::page;
+pub use rounds::medians;
 pub(crate) use text::main_latency;
 pub use text::{comparison, csv, reservations, steps};
 
