@@ -192,6 +192,8 @@ fn options_that_contradict_each_other() {
             "--window needs --qos 1 or 2",
         ),
         (&["fan-in", "--target", "nowhere"], "give HOST:PORT"),
+        (&["pairs", "--client-id", "c{i}"], "put {g} in it"),
+        (&["connect-ramp", "--client-id", "c"], "put {i} in it"),
         (&["fan-in", "--session-expiry-s", "5"], "needs --protocol 5"),
         (&["fan-in", "--user-property", "a=b"], "need --protocol 5"),
         (

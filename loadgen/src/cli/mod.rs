@@ -1,5 +1,6 @@
 //! The command line.
 
+mod check;
 mod find_max;
 mod options;
 mod report;
@@ -124,7 +125,8 @@ fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
     if let Some(name) = &common.name {
         plan.scenario.clone_from(name);
     }
-    common.set_sessions(&mut plan)?;
+    common.check(&plan)?;
+    common.set_sessions(&mut plan);
     let mut result = if common.find_max {
         find_max::find_max(&plan, &options, common.p99)?
     } else if let Some(sweep) = common.sweep {

@@ -9,9 +9,7 @@ use ringmq::mqtt::{Qos, Version};
 use super::sweep::Sweep;
 use crate::assertions::Assertions;
 use crate::output::Output;
-use crate::plan::{
-    Arrivals, Connection, Group, Load, MessageProperties, PayloadSize, Plan, Session, Template,
-};
+use crate::plan::{Arrivals, Connection, Load, MessageProperties, PayloadSize, Template};
 use crate::run::Options;
 use crate::sources::Source;
 use crate::system;
@@ -40,7 +38,7 @@ pub struct Common {
     /// Seconds that a session outlives its connection (MQTT 5)
     #[arg(long, value_name = "SECONDS")]
     pub session_expiry_s: Option<u32>,
-    /// Client identifiers; {i} is the client's number, {r} the run's
+    /// Client identifiers; {g} is the client's group, {i} its number there, {r} the run's number
     #[arg(long, value_name = "TEMPLATE")]
     pub client_id: Option<Template>,
     /// Keep alive in seconds; 0 turns it off
@@ -126,36 +124,6 @@ impl Common {
             reconnect_per_s: self.reconnect,
             in_flight_max: IN_FLIGHT,
         })
-    }
-
-    /// Gives the session asked for to clients whose scenario does not need another.
-    ///
-    /// # Errors
-    /// A sentence when the version has no such thing.
-    pub fn set_sessions(&self, plan: &mut Plan) -> Result<(), String> {
-        if self.session_expiry_s.is_some() && !self.mqtt.is_v5() {
-            return Err("--session-expiry-s needs --protocol 5".into());
-        }
-        let has_properties = |group: &Group| {
-            let publishing = group.publishing.as_ref();
-            publishing.is_some_and(|publishing| {
-                publishing.topic_alias || publishing.properties != MessageProperties::default()
-            })
-        };
-        if plan.groups.iter().any(has_properties) && !self.mqtt.is_v5() {
-            return Err(
-                "topic aliases, user properties, content type and message expiry need --protocol 5"
-                    .into(),
-            );
-        }
-        let asked = Session {
-            clean_start: self.clean_start,
-            expiry_interval_s: self.session_expiry_s,
-        };
-        let plain = |group: &&mut Group| group.session == Session::default();
-        let groups = plan.groups.iter_mut().filter(plain);
-        groups.for_each(|group| group.session = asked.clone());
-        Ok(())
     }
 
     /// How to run.
