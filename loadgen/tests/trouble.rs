@@ -106,6 +106,35 @@ fn the_broker_dies_in_mid_run() {
     }
 }
 
+/// timeout(1) sends its signal to mqload and to the group that mqload is in.
+#[test]
+fn an_interruption_keeps_what_was_measured() {
+    let broker = Broker::mosquitto("");
+    for _ in 0..5 {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("result.json");
+        let output = Command::new("timeout")
+            .args(["--signal", "INT", "1", env!("CARGO_BIN_EXE_mqload")])
+            .args([
+                "pairs",
+                "--duration",
+                "60s",
+                "--quiet",
+                "--unpinned",
+                "--target",
+                &broker.target,
+            ])
+            .arg("--json")
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(124));
+        let json = std::fs::read_to_string(&file).expect("results are written all the same");
+        let result: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(result["interrupted"], "interrupted");
+    }
+}
+
 #[test]
 fn too_few_descriptors() {
     let script = format!(
