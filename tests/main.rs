@@ -5,4 +5,5 @@ mod delivery;
 mod process;
 mod rumqtt;
 mod tidy;
+mod verified;
 mod wire;
