@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{sync_channel, SyncSender};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const START_MAX: Duration = Duration::from_secs(20);
 /// Log lines kept, to be shown when a test fails.
@@ -22,7 +21,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts the broker on a port of loopback that the kernel chooses and waits until it accepts.
+    /// Starts the broker on a port of loopback that the kernel chooses and waits until it is ready.
     /// The program is the one cargo built, or the one that `RINGMQ_BIN` names.
     pub(crate) fn start(shards: usize, options: &[&str]) -> Self {
         let program = std::env::var("RINGMQ_BIN");
@@ -48,13 +47,7 @@ impl Broker {
         };
         broker.port = port
             .recv_timeout(START_MAX)
-            .expect("the broker says where it listens");
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", broker.port)).is_err() {
-            assert!(broker.is_running(), "the broker ended at once");
-            assert!(start.elapsed() < START_MAX, "the broker does not accept");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            .expect("the broker says where it listens and that it is ready");
         broker
     }
 
@@ -69,9 +62,13 @@ impl Broker {
 
 /// Reads the log to its end, so that the broker never waits for a reader, and finds the port in it.
 fn follow(log: ChildStderr, last_lines: &Mutex<VecDeque<String>>, port: &SyncSender<u16>) {
+    let mut found = 0;
     for line in BufReader::new(log).lines().map_while(Result::ok) {
         let address = line.split("listening on 127.0.0.1:").nth(1);
-        if let Some(Ok(found)) = address.map(|rest| rest.trim().parse()) {
+        if let Some(Ok(number)) = address.map(|rest| rest.trim().parse()) {
+            found = number;
+        }
+        if line.ends_with("ready") {
             let _ = port.try_send(found);
         }
         let mut lines = last_lines.lock().expect("no reader panics");

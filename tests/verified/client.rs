@@ -1,15 +1,12 @@
 //! A client that keeps its session and loses its connections.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFd;
 
 use super::frames::{self, Connect, Frame};
+use super::link::Link;
 use super::random::Random;
-use super::socket;
 
 /// What a client does to its own connections. Each rate is once in so many packets received, 0 never.
 #[derive(Clone, Copy)]
@@ -45,13 +42,6 @@ enum Cut {
     Reset,
     /// Open until another connection of the same client has taken over.
     TakenOver,
-}
-
-/// One of a client's connections.
-struct Link {
-    stream: TcpStream,
-    received: Vec<u8>,
-    unsent: Vec<u8>,
 }
 
 pub(crate) struct Client {
@@ -101,6 +91,11 @@ impl Client {
         }
     }
 
+    /// Connections open, as far as the client knows.
+    pub(crate) fn connections(&self) -> usize {
+        self.links.len()
+    }
+
     /// Packets received so far.
     pub(crate) fn packets(&self) -> u64 {
         self.packets
@@ -115,7 +110,7 @@ impl Client {
         if self.links.len() > 1 {
             return None;
         }
-        let frame = frames::take(&mut self.links[0].received)?;
+        let frame = self.links[0].take()?;
         self.packets += 1;
         if self.is_up {
             return Some(frame);
@@ -186,10 +181,7 @@ impl Client {
         self.write();
         match cut {
             Cut::TakenOver => rivals = 1 + self.random.below(self.disorder.rivals_max),
-            Cut::Reset => self
-                .links
-                .drain(..)
-                .for_each(|link| socket::reset(link.stream)),
+            Cut::Reset => self.links.drain(..).for_each(Link::reset),
             Cut::Closed | Cut::HalfWritten => self.links.clear(),
         }
         self.is_up = false;
@@ -208,13 +200,10 @@ impl Client {
                 is_kept: true,
                 will: None,
             };
-            self.links.push(Link {
-                stream: socket::open(self.port, self.receive_buffer),
-                received: Vec::new(),
-                unsent: frames::connect(&connect),
-            });
+            let first = frames::connect(&connect);
+            self.links
+                .push(Link::open(self.port, self.receive_buffer, first));
         }
-        self.write();
     }
 
     /// True while the client does not read.
@@ -232,40 +221,7 @@ impl Client {
 
     /// What to wait for.
     pub(crate) fn wait_for<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
-        for link in &self.links {
-            let mut wanted = PollFlags::empty();
-            wanted.set(PollFlags::IN, self.stalled_until.is_none());
-            wanted.set(PollFlags::OUT, !link.unsent.is_empty());
-            fds.push(PollFd::from_borrowed_fd(link.fd(), wanted));
-        }
-    }
-}
-
-impl Link {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
-    }
-
-    /// False when the broker has closed the connection.
-    fn read(&mut self) -> bool {
-        let mut buffer = [0; 16_384];
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return false,
-                Ok(len) => self.received.extend_from_slice(&buffer[..len]),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return true,
-                Err(_) => return false,
-            }
-        }
-    }
-
-    /// An error is seen again, and judged, when the connection is read.
-    fn write(&mut self) {
-        while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
-                Ok(len) => drop(self.unsent.drain(..len)),
-                Err(_) => return,
-            }
-        }
+        let reads = self.stalled_until.is_none();
+        fds.extend(self.links.iter().map(|link| link.wait_for(reads)));
     }
 }

@@ -37,8 +37,8 @@ pub(crate) struct Flow {
     subscribers: Vec<Subscriber>,
     /// What each subscriber, or the shared group, has received of each publisher.
     arrived: Vec<BTreeMap<u32, Seen>>,
-    /// Messages that subscribers in another process have received.
-    elsewhere: Option<Arc<AtomicU64>>,
+    /// Messages that subscribers in other processes have received.
+    elsewhere: Vec<Arc<AtomicU64>>,
     pub(crate) is_publishing: bool,
 }
 
@@ -73,14 +73,14 @@ impl Flow {
             publishers: publishers.collect(),
             subscribers: subscribers.collect(),
             arrived: (0..judges).map(|_| BTreeMap::new()).collect(),
-            elsewhere: None,
+            elsewhere: Vec::new(),
             is_publishing: true,
         }
     }
 
     /// Publishers wait for these subscribers, too: the number of messages they have received.
     pub(crate) fn also_arrives(&mut self, count: Arc<AtomicU64>) {
-        self.elsewhere = Some(count);
+        self.elsewhere.push(count);
     }
 
     pub(crate) fn set_disorder(&mut self, disorder: Disorder) {
@@ -126,6 +126,10 @@ impl Flow {
     /// Packets received, as a measure of progress.
     pub(crate) fn packets(&self) -> u64 {
         self.clients().map(Client::packets).sum()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.clients().map(Client::connections).sum()
     }
 
     /// Everything published so far has arrived and is acknowledged; everybody is connected.

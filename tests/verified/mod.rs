@@ -6,8 +6,8 @@
 pub(crate) mod client;
 pub(crate) mod flow;
 pub(crate) mod frames;
+pub(crate) mod link;
 mod publisher;
 pub(crate) mod random;
 pub(crate) mod seen;
-mod socket;
-mod subscriber;
+pub(crate) mod subscriber;

@@ -6,24 +6,24 @@ use super::client::Client;
 use super::frames;
 
 /// A message that arrived.
-pub(super) struct Arrival {
-    pub(super) publisher: u32,
-    pub(super) n: u64,
+pub(crate) struct Arrival {
+    pub(crate) publisher: u32,
+    pub(crate) n: u64,
 }
 
-pub(super) struct Subscriber {
-    pub(super) client: Client,
+pub(crate) struct Subscriber {
+    pub(crate) client: Client,
     filter: String,
     qos: u8,
-    pub(super) is_subscribed: bool,
+    pub(crate) is_subscribed: bool,
     /// SUBSCRIBE again once in so many packets received, 0 never.
-    pub(super) resubscribe_one_in: u64,
+    pub(crate) resubscribe_one_in: u64,
     /// QoS 2 identifiers between PUBREC and PUBREL: session state, it outlives connections.
     unreleased: BTreeSet<u16>,
 }
 
 impl Subscriber {
-    pub(super) fn new(client: Client, filter: String, qos: u8) -> Self {
+    pub(crate) fn new(client: Client, filter: String, qos: u8) -> Self {
         Self {
             client,
             filter,
@@ -35,12 +35,12 @@ impl Subscriber {
     }
 
     /// Nothing is half received and the client is connected.
-    pub(super) fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.unreleased.is_empty() && self.client.is_up
     }
 
     /// Handles what has come; every message goes to `arrived`, also one at QoS 1 that came before.
-    pub(super) fn step(&mut self, arrived: &mut Vec<Arrival>) {
+    pub(crate) fn step(&mut self, arrived: &mut Vec<Arrival>) {
         self.client.move_bytes();
         while let Some((first, body)) = self.client.receive() {
             self.received(first, &body, arrived);
@@ -97,7 +97,7 @@ impl Subscriber {
         });
     }
 
-    pub(super) fn state(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         format!(
             "{}: {} unreleased, up {}",
             self.filter,
