@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const START_MAX: Duration = Duration::from_secs(20);
-/// Log lines kept, to be shown when a test fails.
+/// Warnings, errors and panics kept, to be shown when a test fails.
 const LINES_MAX: usize = 40;
 
 type Lines = Arc<Mutex<VecDeque<String>>>;
@@ -70,6 +70,9 @@ fn follow(log: ChildStderr, last_lines: &Mutex<VecDeque<String>>, port: &SyncSen
         }
         if line.ends_with("ready") {
             let _ = port.try_send(found);
+        }
+        if line.contains(" INFO ") {
+            continue; // thousands in some tests
         }
         let mut lines = last_lines.lock().expect("no reader panics");
         lines.push_back(line);

@@ -37,7 +37,7 @@ struct Walker {
     branch: Option<usize>,
     /// By topic: the state that was acknowledged when it subscribed.
     least: Vec<u64>,
-    seen: Vec<Option<u64>>,
+    seen: Vec<Option<(u64, u8)>>,
 }
 
 pub(super) struct Retained {
@@ -153,10 +153,10 @@ impl Walker {
         let (n, state) = words.next().zip(words.next()).expect("two numbers");
         let n = n as usize;
         assert_eq!(message.topic, topic(n));
-        let before = self.seen[n].replace(state);
+        let before = self.seen[n].replace((state, first));
         assert!(
-            before.is_none_or(|before| before <= state),
-            "{}: state {state} after {before:?}",
+            before.is_none_or(|before| before.0 <= state),
+            "{}: state {state} with {first:02x} after {before:?}",
             message.topic
         );
     }
@@ -164,7 +164,7 @@ impl Walker {
     fn missing(&self) -> usize {
         let is_mine = |n: &usize| self.branch.is_none_or(|branch| n % BRANCHES == branch);
         let is_missing = |n: &usize| {
-            self.least.is_empty() || self.seen[*n].is_none_or(|seen| seen < self.least[*n])
+            self.least.is_empty() || self.seen[*n].is_none_or(|seen| seen.0 < self.least[*n])
         };
         (0..TOPICS).filter(is_mine).filter(is_missing).count()
     }

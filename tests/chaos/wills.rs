@@ -16,6 +16,8 @@ use crate::verified::subscriber::Subscriber;
 
 const MORTALS: usize = 24;
 const PAUSE: Duration = Duration::from_millis(50);
+/// Wills the watcher has yet to receive, at most: less than its queue.
+const OUTSTANDING_MAX: u64 = 2_000;
 /// Number of a will that must not be published.
 const NEVER: u64 = u64::MAX;
 
@@ -165,11 +167,12 @@ impl Actor for Wills {
     }
 
     fn turn(&mut self) {
+        let may_live = self.watcher.is_subscribed && self.missing() < OUTSTANDING_MAX;
         for name in 0..MORTALS {
             // Its next connection must not overtake its last words.
             let lives = self.mortals.iter().any(|mortal| mortal.name == name)
                 || self.ended.iter().any(|(ended, _)| *ended == name);
-            if self.is_stormy && self.watcher.is_subscribed && !lives {
+            if self.is_stormy && may_live && !lives {
                 self.be_born(name);
             }
         }
