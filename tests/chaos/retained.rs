@@ -1,5 +1,6 @@
 //! Retained messages under change while clients walk through them with wildcards. A walker must see
-//! every topic in at least the state acknowledged before it subscribed, and never an older one after.
+//! every topic in at least the state acknowledged before it subscribed, and never an older one after
+//! one that it saw live.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,7 +38,9 @@ struct Walker {
     branch: Option<usize>,
     /// By topic: the state that was acknowledged when it subscribed.
     least: Vec<u64>,
-    seen: Vec<Option<(u64, u8)>>,
+    /// The newest state seen, and the newest that came live.
+    seen: Vec<Option<u64>>,
+    live: Vec<u64>,
 }
 
 pub(super) struct Retained {
@@ -153,18 +156,23 @@ impl Walker {
         let (n, state) = words.next().zip(words.next()).expect("two numbers");
         let n = n as usize;
         assert_eq!(message.topic, topic(n));
-        let before = self.seen[n].replace((state, first));
+        // The walk may be ahead of what comes live, but nothing goes back behind the latter.
         assert!(
-            before.is_none_or(|before| before.0 <= state),
-            "{}: state {state} with {first:02x} after {before:?}",
-            message.topic
+            self.live[n] <= state,
+            "{}: state {state} after {}",
+            message.topic,
+            self.live[n]
         );
+        self.seen[n] = self.seen[n].max(Some(state));
+        if first & 1 == 0 {
+            self.live[n] = state;
+        }
     }
 
     fn missing(&self) -> usize {
         let is_mine = |n: &usize| self.branch.is_none_or(|branch| n % BRANCHES == branch);
         let is_missing = |n: &usize| {
-            self.least.is_empty() || self.seen[*n].is_none_or(|seen| seen.0 < self.least[*n])
+            self.least.is_empty() || self.seen[*n].is_none_or(|seen| seen < self.least[*n])
         };
         (0..TOPICS).filter(is_mine).filter(is_missing).count()
     }
@@ -205,6 +213,7 @@ impl Retained {
             branch: is_branch.then(|| self.random.below(BRANCHES as u64) as usize),
             least: Vec::new(),
             seen: vec![None; TOPICS],
+            live: vec![0; TOPICS],
         });
     }
 }
