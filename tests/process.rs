@@ -24,12 +24,18 @@ impl Broker {
     /// Starts the broker on a port of loopback that the kernel chooses and waits until it is ready.
     /// The program is the one cargo built, or the one that `RINGMQ_BIN` names.
     pub(crate) fn start(shards: usize, options: &[&str]) -> Self {
+        Self::start_with(shards, options, &[])
+    }
+
+    /// The same, with variables in its environment.
+    pub(crate) fn start_with(shards: usize, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let program = std::env::var("RINGMQ_BIN");
         let program = program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_ringmq"));
         let mut child = Command::new(program)
             .args(["--listen", "127.0.0.1:0"])
             .args(["--shards", &shards.to_string()])
             .args(options)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
