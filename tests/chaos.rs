@@ -44,9 +44,10 @@ const HELPERS: u32 = 2;
 const PAIRS: u32 = 6;
 const FANS: u32 = 2;
 const GROUPS: u32 = 2;
-/// Above what a flow has outstanding, so that no queue drops; and guests that stay silent are closed
-/// while the test runs.
+/// Small windows, so that messages wait in queues; queues above what a flow has outstanding, so that
+/// none drops; and guests that stay silent are closed while the test runs.
 const OPTIONS: &[&str] = &[
+    "--outgoing-window-max=24",
     "--queue-messages-max=10000",
     "--queue-bytes-max=16MiB",
     "--connect-timeout=5s",

@@ -206,12 +206,20 @@ impl Client {
         }
     }
 
-    /// True while the client does not read.
+    /// True while the client does not read. It reads on then, or is cut with all that is unread.
     fn is_stalled(&mut self) -> bool {
-        if self.stalled_until.is_some_and(|end| end <= Instant::now()) {
-            self.stalled_until = None;
+        let Some(end) = self.stalled_until else {
+            return false;
+        };
+        if end > Instant::now() {
+            return true;
         }
-        self.stalled_until.is_some()
+        self.stalled_until = None;
+        if self.is_up && self.disorder.cuts_left > 0 && self.random.one_in(2) {
+            self.disorder.cuts_left -= 1;
+            self.cut();
+        }
+        false
     }
 
     /// When to look at the client though its sockets are quiet.
