@@ -1,6 +1,5 @@
 //! Retained messages under change while clients walk through them with wildcards. A walker must see
-//! every topic in at least the state acknowledged before it subscribed, and never an older one after
-//! one that it saw live.
+//! every topic in at least the state acknowledged before it subscribed, and never an older one after.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,9 +37,7 @@ struct Walker {
     branch: Option<usize>,
     /// By topic: the state that was acknowledged when it subscribed.
     least: Vec<u64>,
-    /// The newest state seen, and the newest that came live.
     seen: Vec<Option<u64>>,
-    live: Vec<u64>,
 }
 
 pub(super) struct Retained {
@@ -156,17 +153,12 @@ impl Walker {
         let (n, state) = words.next().zip(words.next()).expect("two numbers");
         let n = n as usize;
         assert_eq!(message.topic, topic(n));
-        // The walk may be ahead of what comes live, but nothing goes back behind the latter.
+        let before = self.seen[n].replace(state);
         assert!(
-            self.live[n] <= state,
-            "{}: state {state} after {}",
-            message.topic,
-            self.live[n]
+            before.is_none_or(|before| before <= state),
+            "{}: state {state} after {before:?}",
+            message.topic
         );
-        self.seen[n] = self.seen[n].max(Some(state));
-        if first & 1 == 0 {
-            self.live[n] = state;
-        }
     }
 
     fn missing(&self) -> usize {
@@ -213,7 +205,6 @@ impl Retained {
             branch: is_branch.then(|| self.random.below(BRANCHES as u64) as usize),
             least: Vec::new(),
             seen: vec![None; TOPICS],
-            live: vec![0; TOPICS],
         });
     }
 }
