@@ -113,7 +113,9 @@ check 'cargo fmt' cargo fmt --all --check
 check 'cargo clippy' cargo clippy --workspace --all-targets --quiet -- --deny warnings
 rust_tests
 check 'simulator, 2,000 seeds' \
-    cargo run --quiet --features sim --bin ringmq-sim -- --seeds 2000
+    cargo run --quiet --release --features sim --bin ringmq-sim -- --seeds 2000
+check 'simulator, every deliberate fault is noticed' \
+    cargo run --quiet --release --features sim --bin ringmq-sim -- --mutants
 if build_broker; then
     python_tests
     node_tests

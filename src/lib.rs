@@ -14,6 +14,7 @@ pub mod ids;
 pub mod io;
 pub mod limits;
 pub mod mqtt;
+pub mod mutant;
 pub mod routing;
 pub mod session;
 pub mod shard;

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod cli;
+mod conformance;
 mod delivery;
 mod process;
 mod rumqtt;

@@ -4,10 +4,11 @@
 //! indented lines; a line starting with `#` is a comment:
 //!
 //! ```text
-//! clause | versions | description | step ; step ; step
+//! clauses | versions | description | step ; step ; step
 //!     step ; step
 //! ```
 //!
+//! `clauses` are ids of statements, see `tests/conformance.rs`, or sections of the specification.
 //! `versions` is `all`, `v3` (3.1 and 3.1.1), `3.1`, `3.1.1` or `5`: the row runs once for each.
 //!
 //! # Steps
@@ -41,8 +42,8 @@
 //! alone; `[ ... ]` the content behind its length as a variable byte integer; `{ ... }` a property
 //! section: the same in v5, nothing at all in v3; `v5( ... )` and `v3( ... )` for one of them only;
 //! `( ... )*70` repeated; `NAME` protocol name and level of the version; `$x` two bytes, the first
-//! time taken from what is received (the server's packet identifiers), later that value; `*` any
-//! one byte (only to receive). The properties of a received PUBLISH are compared without regard to
+//! time taken from what is received (the server's packet identifiers), later that value; `$x!y!z` the
+//! same, and other than `$y` and `$z`; `*` any one byte (only to receive). The properties of a received PUBLISH are compared without regard to
 //! their order, but user properties keep theirs.
 //!
 //! Instead of bytes a received packet can be named by what matters: `CONNACK ok`, `CONNACK
@@ -61,13 +62,15 @@
 
 mod bytes;
 mod expect;
-mod row;
+pub(crate) mod row;
 mod run;
 mod socket;
 mod world;
 
 use std::fmt::Write as _;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use ringmq::limits::{Limits, QueuePolicy};
 
 use self::row::Row;
 use self::world::World;
@@ -158,6 +161,84 @@ fn table_on_two_shards() {
 #[test]
 fn table_on_three_shards_in_pieces_of_three_bytes() {
     run_table(&selected(), &|| Box::new(World::new(3, 3)));
+}
+
+/// Rows for limits other than the default ones.
+fn run_with_limits(rows: &str, limits: &Limits) {
+    let rows = row::parse_table("row", rows);
+    run_table(&rows, &|| {
+        Box::new(World::with_limits(1, usize::MAX, limits.clone()))
+    });
+}
+
+// conformance: 5:MQTT-3.1.3-8 5:MQTT-3.1.4-2 5:MQTT-3.2.2-8 3.1.1:MQTT-3.1.3-9 3.1.1:MQTT-3.2.2-5
+#[test]
+fn a_client_id_beyond_the_limit_is_refused() {
+    let limits = Limits {
+        client_id_bytes_max: 5,
+        ..Limits::default()
+    };
+    let rows = "
+3.1.3.1 | all | six bytes | A> 10 [ NAME 02 0000 {} \"abcdef\" ] c0 00 ; A< refused 85 02
+3.1.3.1 | all | five bytes | A> 10 [ NAME 02 0000 {} \"abcde\" ] ; A< CONNACK ok";
+    run_with_limits(rows, &limits);
+}
+
+/// One message in flight, one in the queue.
+fn narrow() -> Limits {
+    Limits {
+        outgoing_window_max: 1,
+        queue_messages_max: 1,
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn an_overflowing_queue_does_not_disturb_the_delivery_to_others() {
+    let limits = Limits {
+        queue_policy: QueuePolicy::Disconnect,
+        ..narrow()
+    };
+    let rows = "
+3.3.4 | all | the will of the client with the full queue comes after the publication
+    W+ ; W> 82 [ 0001 {} \"w\" 00 ] ; W< SUBACK 0001 00
+    C> 10 [ NAME 06 0000 {} \"c\" {} \"w\" \"gone\" ] ; C< CONNACK ok
+    C> 82 [ 0001 {} \"t\" 01 ] ; C< SUBACK 0001 01 ; D+ ; D> 82 [ 0001 {} \"t\" 00 ] ; D< SUBACK 0001 00
+    P+ ; P> 32 [ \"t\" 0001 {} '1' ] 32 [ \"t\" 0002 {} '2' ] 32 [ \"t\" 0003 {} '3' ]
+    P< PUBACK 0001 ; P< PUBACK 0002 ; P< PUBACK 0003
+    D< 30 [ \"t\" {} '1' ] ; D< 30 [ \"t\" {} '2' ] ; D< 30 [ \"t\" {} '3' ]
+    C< 32 [ \"t\" $m {} '1' ] ; C< error 97 ; W< 30 [ \"w\" {} 'gone' ]";
+    run_with_limits(rows, &limits);
+}
+
+#[test]
+fn what_waits_for_a_member_that_unsubscribes_goes_to_one_that_is_away() {
+    let rows = "
+4.8.2 | all | the queue of the member that leaves
+    A+ keep ; A> 82 [ 0001 {} \"$share/g/t\" 01 ] ; A< SUBACK 0001 01 ; A> e0 00 ; A< close
+    B+ ; B> 82 [ 0001 {} \"$share/g/t\" 01 ] ; B< SUBACK 0001 01
+    P+ ; P> 32 [ \"t\" 0001 {} '1' ] 32 [ \"t\" 0002 {} '2' ] ; P< PUBACK 0001 ; P< PUBACK 0002
+    B< 32 [ \"t\" $m {} '1' ] ; B> a2 [ 0002 {} \"$share/g/t\" ] ; B< UNSUBACK 0002 00
+    A+ resume ; A< 32 [ \"t\" $n {} '2' ] ; A> 40 [ $n ]";
+    run_with_limits(rows, &narrow());
+}
+
+// conformance: 5:MQTT-4.6.0-6 3.1.1:MQTT-4.6.0-6
+#[test]
+fn queued_qos_0_is_not_overtaken() {
+    let limits = Limits {
+        queue_qos0: true,
+        queue_messages_max: 9,
+        ..narrow()
+    };
+    let rows = "
+4.6 | all | QoS 0 of when the client was away comes before QoS 0 of now
+    S+ keep ; S> 82 [ 0001 {} \"q\" 01 \"t\" 00 ] ; S< SUBACK 0001 01 00 ; S> e0 00 ; S< close
+    P+ ; P> 32 [ \"q\" 0001 {} '1' ] 32 [ \"q\" 0002 {} '2' ] 30 [ \"t\" {} '3' ] ; P< PUBACK 0001 ; P< PUBACK 0002
+    S+ resume ; S< 32 [ \"q\" $m {} '1' ] ; P> 30 [ \"t\" {} '4' ] 31 [ \"t\" {} '5' ] ; S< nothing
+    S> 40 [ $m ] ; S< 32 [ \"q\" $n {} '2' ] ; S> 40 [ $n ]
+    S< 30 [ \"t\" {} '3' ] ; S< 30 [ \"t\" {} '4' ] ; S< 30 [ \"t\" {} '5' ]";
+    run_with_limits(rows, &limits);
 }
 
 #[test]

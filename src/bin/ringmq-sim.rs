@@ -1,8 +1,15 @@
-//! `ringmq-sim`: runs the simulator over many seeds, or replays one.
+//! `ringmq-sim`: runs the simulator over many seeds, replays one, or proves that it notices faults.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use clap::Parser;
+use ringmq::mutant::{self, Mutant};
+use ringmq::sim;
+
+/// Failures shown of one seed.
+const FAILURES_SHOWN: usize = 20;
 
 /// Runs deterministic simulations of the broker.
 #[derive(Parser)]
@@ -13,37 +20,138 @@ struct Options {
     /// First seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Only this seed, with everything it found
+    /// Only this seed, with everything it found and the last events
     #[arg(long)]
     seed: Option<u64>,
+    /// With --seed: how many of the last events
+    #[arg(long, default_value_t = 80)]
+    events: usize,
+    /// Break the broker on purpose, in each of the known ways; every one must be noticed
+    #[arg(long)]
+    mutants: bool,
+    /// With --seed: break the broker in this way, as --mutants names it
+    #[arg(long, requires = "seed")]
+    mutant: Option<String>,
+    /// Threads; all cores unless given
+    #[arg(long)]
+    threads: Option<usize>,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let (from, count) = options
-        .seed
-        .map_or((options.from, options.seeds), |seed| (seed, 1));
-    let (mut failed, mut deliveries) = (0, 0);
-    for seed in from..from + count {
-        let outcome = ringmq::sim::run(seed);
-        deliveries += outcome.deliveries;
-        let replayed = ringmq::sim::run(seed).hash == outcome.hash;
-        if !outcome.failures.is_empty() || !replayed {
-            failed += 1;
-            println!(
-                "seed {seed} failed; replays: {replayed}; {:?}",
-                outcome.parameters
-            );
-            for failure in outcome.failures.iter().take(20) {
-                println!("  {failure}");
-            }
-            println!("  replay: cargo run --features sim --bin ringmq-sim -- --seed {seed}");
-        }
-    }
-    println!("{count} seeds, {deliveries} deliveries, {failed} failed");
-    if failed == 0 {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = options.threads.unwrap_or(cores).max(1);
+    let is_good = if options.mutants {
+        hunt(options.seeds.min(500), threads)
+    } else if let Some(seed) = options.seed {
+        replay(seed, options.mutant.as_deref(), options.events)
+    } else {
+        sweep(options.from, options.seeds, threads)
+    };
+    if is_good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// Runs each seed twice: it must pass, and see the same both times.
+fn sweep(from: u64, count: u64, threads: usize) -> bool {
+    let (next, failed) = (AtomicU64::new(from), AtomicU64::new(0));
+    let deliveries = AtomicU64::new(0);
+    let work = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= from.saturating_add(count) {
+            return;
+        }
+        let outcome = sim::run(seed, 0);
+        deliveries.fetch_add(outcome.deliveries as u64, Ordering::Relaxed);
+        let replays = sim::run(seed, 0).hash == outcome.hash;
+        if !outcome.failures.is_empty() || !replays {
+            failed.fetch_add(1, Ordering::Relaxed);
+            report(seed, &outcome, replays);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let (failed, deliveries) = (failed.into_inner(), deliveries.into_inner());
+    println!("{count} seeds, {deliveries} deliveries, {failed} failed");
+    failed == 0
+}
+
+fn report(seed: u64, outcome: &sim::Outcome, replays: bool) {
+    let mut text = format!("seed {seed} failed");
+    if !replays {
+        text += " and does not replay";
+    }
+    text += &format!("\n  {}\n", outcome.parameters);
+    for failure in outcome.failures.iter().take(FAILURES_SHOWN) {
+        text += &format!("  {failure}\n");
+    }
+    text +=
+        &format!("  replay: cargo run --release --features sim --bin ringmq-sim -- --seed {seed}");
+    println!("{text}");
+}
+
+fn replay(seed: u64, name: Option<&str>, events: usize) -> bool {
+    let mutant = match name {
+        None => None,
+        Some(name) => match Mutant::ALL.into_iter().find(|m| format!("{m:?}") == name) {
+            Some(mutant) => Some(mutant),
+            None => {
+                println!("no mutant is called {name}; --mutants names them");
+                return false;
+            }
+        },
+    };
+    mutant::switch(mutant);
+    let outcome = sim::run(seed, events);
+    if outcome.failures.is_empty() {
+        println!("seed {seed} passes: {}", outcome.parameters);
+        return true;
+    }
+    for event in &outcome.trace {
+        println!("  {event}");
+    }
+    report(seed, &outcome, true);
+    false
+}
+
+/// Every mutant must be caught within `seeds` seeds; a panic of the broken broker counts.
+fn hunt(seeds: u64, threads: usize) -> bool {
+    std::panic::set_hook(Box::new(|_| {})); // broken on purpose: no back traces
+    let (next, escaped) = (AtomicU64::new(0), AtomicU64::new(0));
+    let work = || loop {
+        let index = next.fetch_add(1, Ordering::Relaxed) as usize;
+        let Some(mutant) = Mutant::ALL.get(index).copied() else {
+            return;
+        };
+        mutant::switch(Some(mutant));
+        let caught = (0..seeds).find_map(|seed| catch(seed).map(|failure| (seed, failure)));
+        match caught {
+            Some((seed, failure)) => println!("{mutant:?}: seed {seed}: {failure}"),
+            None => {
+                escaped.fetch_add(1, Ordering::Relaxed);
+                println!("{mutant:?}: NOT caught in {seeds} seeds");
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let (all, escaped) = (Mutant::ALL.len() as u64, escaped.into_inner());
+    println!("{all} mutants, {} caught, {escaped} not", all - escaped);
+    escaped == 0
+}
+
+fn catch(seed: u64) -> Option<String> {
+    match std::panic::catch_unwind(|| sim::run(seed, 0)) {
+        Ok(outcome) => outcome.failures.into_iter().next(),
+        Err(_) => Some("the broken broker panics".into()),
     }
 }

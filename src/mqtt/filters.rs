@@ -21,11 +21,11 @@ impl SubscriptionOptions {
 
     /// # Errors
     /// v5: reserved bits are malformed [MQTT-3.8.3-5], QoS 3 and Retain Handling 3 are protocol
-    /// errors. v3: everything but QoS 0, 1 and 2 is malformed (3.1.1 [MQTT-3-8.3-4]).
+    /// errors. v3: everything but QoS 0, 1 and 2 is malformed (3.1.1 [MQTT-3.8.3-4]).
     pub fn from_byte(byte: u8, version: Version) -> Result<Self, DecodeError> {
         if !version.is_v5() {
             let qos = Qos::from_bits(byte).ok_or(DecodeError::Malformed(
-                "requested QoS is not 0, 1 or 2 (3.1.1 [MQTT-3-8.3-4])",
+                "requested QoS is not 0, 1 or 2 (3.1.1 [MQTT-3.8.3-4])",
             ))?;
             return Ok(Self {
                 qos,

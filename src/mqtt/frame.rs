@@ -1,6 +1,7 @@
 //! The fixed header: where a control packet begins and ends, MQTT 5.0 section 2.1.
 
 use super::error::DecodeError;
+use super::primitives::variable_len;
 use super::reason::ReasonCode;
 
 /// Largest value of a variable byte integer, so the largest remaining length.
@@ -72,6 +73,15 @@ impl Frame<'_> {
     #[inline]
     pub fn packet_type(&self) -> Option<PacketType> {
         PacketType::from_bits(self.first >> 4)
+    }
+
+    /// True when the remaining length takes more bytes than needed: malformed in 5.0
+    /// [MQTT-1.5.5-1], while 3.1 and 3.1.1 do not forbid it.
+    #[must_use]
+    #[inline]
+    pub fn is_padded(&self) -> bool {
+        let header_len = self.length - self.body.len();
+        header_len > 2 && header_len > 1 + variable_len(self.body.len() as u32)
     }
 }
 
@@ -146,11 +156,6 @@ fn long_header(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
         };
         value |= u32::from(byte & 0x7F) << (7 * index);
         if byte < 0x80 {
-            if byte == 0 && index > 0 {
-                return Err(DecodeError::Malformed(
-                    "remaining length takes more bytes than needed [MQTT-1.5.5-1]",
-                ));
-            }
             return Ok(Some(Header {
                 header_len: 2 + index,
                 remaining_length: value,
@@ -167,7 +172,7 @@ fn long_header(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
 ///
 /// # Errors
 /// As soon as the bytes that show it are there: a reserved packet type, wrong flags, a remaining
-/// length that is not a proper variable byte integer, or a packet over `packet_size_max`.
+/// length of more than four bytes, or a packet over `packet_size_max`.
 #[inline]
 pub fn next_frame(bytes: &[u8], packet_size_max: u32) -> Result<Option<Frame<'_>>, DecodeError> {
     let Some(&first) = bytes.first() else {
@@ -245,9 +250,24 @@ mod tests {
         let malformed = ReasonCode::MalformedPacket;
         assert_eq!(error(&[0x30, 0x80, 0x80, 0x80, 0x80]), malformed);
         assert_eq!(error(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x01]), malformed);
-        assert_eq!(error(&[0x30, 0x80, 0x00]), malformed);
-        assert_eq!(error(&[0x30, 0x81, 0x80, 0x00]), malformed);
-        assert_eq!(needed(&[0x30, 0x80, 0x00]), None);
+        assert_eq!(needed(&[0x30, 0x80, 0x80, 0x80, 0x80]), None);
+    }
+
+    #[test]
+    fn knows_a_length_of_more_bytes_than_needed() {
+        let is_padded = |bytes: &[u8]| {
+            let frame = next_frame(bytes, PACKET_SIZE_MAX).unwrap().unwrap();
+            assert_eq!(needed(bytes), Some(bytes.len()));
+            frame.is_padded()
+        };
+        assert!(!is_padded(&[0xC0, 0]));
+        assert!(is_padded(&[0xC0, 0x80, 0]));
+        assert!(is_padded(&[0x40, 0x82, 0x80, 0x80, 0, 0, 1]));
+        let mut long = vec![0x30, 0x80, 1];
+        long.resize(3 + 128, 0);
+        assert!(!is_padded(&long));
+        long.splice(1..3, [0x80, 0x81, 0]);
+        assert!(is_padded(&long));
     }
 
     #[test]

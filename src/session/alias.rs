@@ -1,5 +1,6 @@
 //! Topic aliases, both ways. They belong to the connection [MQTT-3.3.2-7].
 
+use crate::mutant::{is_on, Mutant};
 use std::collections::HashMap;
 use std::num::NonZeroU16;
 use std::rc::Rc;
@@ -91,6 +92,9 @@ impl AliasesOut {
         match NonZeroU16::new(next) {
             Some(alias) if next <= self.maximum => {
                 self.aliases.insert(topic.into(), alias);
+                if is_on(Mutant::AliasNotIntroduced) {
+                    return OutgoingTopic::Alias(alias);
+                }
                 OutgoingTopic::Introduce(alias)
             }
             _ => OutgoingTopic::Full,

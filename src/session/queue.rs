@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::Delivery;
 use crate::limits::QueuePolicy;
+use crate::mqtt::Qos;
 
 /// What became of a publication offered to a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +32,20 @@ pub struct QueueBounds {
 pub struct Queue {
     waiting: VecDeque<Delivery>,
     bytes: usize,
+    /// It has held a QoS 0 message since it was last empty.
+    holds_qos0: bool,
 }
 
 impl Queue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// A QoS 0 message sent past the queue might overtake one of its topic in it.
+    #[must_use]
+    pub fn may_hold_qos0(&self) -> bool {
+        self.holds_qos0 && !self.is_empty()
     }
 
     #[must_use]
@@ -67,6 +76,8 @@ impl Queue {
             }
         }
         self.bytes += cost;
+        let is_qos0 = delivery.qos == Qos::AtMostOnce;
+        self.holds_qos0 = is_qos0 || self.may_hold_qos0();
         self.waiting.push_back(delivery);
         if dropped == 0 {
             QueueOffer::Queued
@@ -87,6 +98,11 @@ impl Queue {
     #[must_use]
     pub fn front(&self) -> Option<&Delivery> {
         self.waiting.front()
+    }
+
+    /// Everything that waits, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
+        self.waiting.iter()
     }
 
     /// Takes out the publications of shared subscriptions for which `wanted`, in order.
@@ -110,7 +126,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::mqtt::{Publication, Qos};
+    use crate::mqtt::Publication;
 
     fn delivery(text: &'static str) -> Delivery {
         Delivery {
@@ -167,6 +183,21 @@ mod tests {
             }
             assert_eq!((queue.len(), queue.bytes()), (0, 0));
         }
+    }
+
+    #[test]
+    fn knows_of_qos_0_until_it_is_empty() {
+        let mut queue = Queue::default();
+        let mut first = delivery("a");
+        first.qos = Qos::AtMostOnce;
+        queue.offer(first, &bounds(QueuePolicy::DropNewest));
+        queue.offer(delivery("b"), &bounds(QueuePolicy::DropNewest));
+        assert!(queue.may_hold_qos0());
+        queue.pop();
+        queue.pop();
+        assert!(!queue.may_hold_qos0());
+        queue.offer(delivery("c"), &bounds(QueuePolicy::DropNewest));
+        assert!(!queue.may_hold_qos0());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use super::Delivery;
 use crate::mqtt::{PacketId, Qos};
+use crate::mutant::{is_on, Mutant};
 
 /// Identifiers are 1..=65,535.
 const IDS: u32 = 65_535;
@@ -52,12 +53,19 @@ impl Window {
     /// A new connection: the quota starts afresh [MQTT-4.9.0-1] and everything unacknowledged is to
     /// be sent again [MQTT-4.4.0-1].
     pub fn start(&mut self, quota: u16) {
+        if is_on(Mutant::ReusePacketId) {
+            self.first = 0;
+        }
+        if is_on(Mutant::KeepQuotaOnResume) && !self.entries.is_empty() {
+            self.resent = 0;
+            return;
+        }
         self.quota = quota;
         self.quota_max = quota;
         self.resent = 0;
         for entry in &mut self.entries {
             if let Entry::Release(took_quota) = entry {
-                *took_quota = false;
+                *took_quota = is_on(Mutant::WrongQuotaAfterResume);
             }
         }
     }
@@ -181,6 +189,14 @@ impl Window {
         if let Ok(index) = self.index_of(id) {
             self.finish(index);
         }
+    }
+
+    /// Publications not yet acknowledged, in order.
+    pub fn publications(&self) -> impl Iterator<Item = &Delivery> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Publish(delivery) => Some(delivery),
+            Entry::Release(_) | Entry::Done => None,
+        })
     }
 
     /// Takes out the shared QoS 1 publications not yet acknowledged, in order, for another member of

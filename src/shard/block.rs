@@ -115,7 +115,6 @@ const TASK_SHIFT: u8 = 5;
 pub(super) struct Publications {
     bytes: Vec<u8>,
     large: Vec<Bytes>,
-    count: u32,
 }
 
 impl Publications {
@@ -124,12 +123,7 @@ impl Publications {
         Self {
             bytes: Vec::with_capacity(bytes),
             large: Vec::new(),
-            count: 0,
         }
-    }
-
-    pub(super) fn count(&self) -> u32 {
-        self.count
     }
 
     /// Appends a publication; returns the bytes it is charged with, large payload included.
@@ -180,7 +174,6 @@ impl Publications {
         } else {
             self.bytes.extend_from_slice(message.payload);
         }
-        self.count += 1;
         charged + self.bytes.len() - before
     }
 
@@ -320,6 +313,5 @@ mod tests {
             assert_eq!(got.expires_at, Some(Time(77)));
         }
         assert!(reader.next().is_none());
-        assert_eq!(publications.count(), 3);
     }
 }

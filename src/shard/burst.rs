@@ -49,7 +49,8 @@ impl Shard {
     ) -> Result<Joined, DecodeError> {
         let (session, version) = publisher;
         let publish = decode::publish_from(version, Sender::Client, frame)?;
-        if publish.properties.topic_alias.is_some() {
+        // A receiver of another version than the sender's may not take a padded length.
+        if publish.properties.topic_alias.is_some() || frame.is_padded() {
             return Ok(Joined::No);
         }
         if let Some(burst) = burst {
@@ -115,7 +116,8 @@ impl Shard {
         };
         let is_same = connection.version.is_v5() == burst.version.is_v5();
         let takes_all = connection.packet_size_max as usize >= burst.largest;
-        if !is_same || !takes_all || connection.aliases_out.is_some() {
+        let has_queued = hosted.session.queue.may_hold_qos0();
+        if !is_same || !takes_all || connection.aliases_out.is_some() || has_queued {
             return false;
         }
         if connection.outgoing.len() > self.config.limits.outgoing_bytes_max as usize {

@@ -10,6 +10,7 @@ use super::outgoing::{Outgoing, LARGE_PAYLOAD};
 use super::Shard;
 use crate::ids::{SessionId, ShardId, ShardSet};
 use crate::mqtt::{encode, PacketId, PublishOut, Qos, Version};
+use crate::mutant::{is_on, Mutant};
 use crate::routing::{Grant, Route, Target, Targets};
 use crate::session::{AliasesOut, Delivery, OutgoingTopic, QueueBounds, QueueOffer};
 use crate::time::Time;
@@ -167,7 +168,7 @@ impl Shard {
         publisher: Option<SessionId>,
         now: Time,
     ) {
-        let own = publisher == Some(target.session);
+        let own = publisher == Some(target.session) && !is_on(Mutant::ForgetNoLocal);
         let Some(grant) = targets.grant(target, own) else {
             return; // [MQTT-3.8.3-3] No Local
         };
@@ -199,7 +200,8 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        if connection.aliases_out.is_some() || hosted.walks.is_some() {
+        let queue = &hosted.session.queue;
+        if connection.aliases_out.is_some() || hosted.walks.is_some() || queue.may_hold_qos0() {
             let delivery = plain_delivery(message, Qos::AtMostOnce, retain);
             self.deliver(session, delivery, now);
             return;
@@ -267,12 +269,12 @@ impl Shard {
         let Some(hosted) = self.sessions.get_mut(session) else {
             return;
         };
-        if let Some(walks) = hosted
-            .walks
-            .as_mut()
-            .filter(|_| delivery.publication.retain)
-        {
-            walks.saw_live(self.placement.hash(&delivery.publication.topic));
+        if let Some(walks) = hosted.walks.as_mut() {
+            // A group's message may be one that another member had long before.
+            if delivery.publication.retain && delivery.shared.is_none() {
+                let topic_hash = self.placement.hash(&delivery.publication.topic);
+                walks.saw_live(topic_hash, self.peers.origin());
+            }
         }
         if delivery.qos == Qos::AtMostOnce {
             self.deliver_qos0(session, delivery, now);
@@ -288,7 +290,8 @@ impl Shard {
                 .connections
                 .get(id)
                 .is_some_and(|connection| connection.outgoing.len() <= outgoing_max);
-            if hosted.session.queue.is_empty() && window.has_room() && fits && ready {
+            let is_next = hosted.session.queue.is_empty() && ready;
+            if (is_next || is_on(Mutant::OvertakeQueue)) && window.has_room() && fits {
                 self.send(session, delivery, now);
                 return;
             }
@@ -302,11 +305,10 @@ impl Shard {
         let Some(hosted) = self.sessions.get_mut(session) else {
             return;
         };
-        match hosted
-            .session
-            .connection
-            .and_then(|id| self.connections.get(id))
-        {
+        let id = hosted.session.connection;
+        match id.and_then(|id| self.connections.get(id)) {
+            // Queued ones, of when the client was away, come first [MQTT-4.6.0-6].
+            Some(_) if hosted.session.queue.may_hold_qos0() => self.enqueue(session, delivery, now),
             Some(connection) if connection.outgoing.len() > outgoing_max => {
                 self.drop_slow_reader(session, 1, now);
             }
@@ -363,11 +365,14 @@ impl Shard {
             return;
         };
         let in_flight = hosted.session.window.bytes();
-        let bounds = QueueBounds {
+        let mut bounds = QueueBounds {
             messages_max: limits.queue_messages_max as usize,
             bytes_max: (limits.queue_bytes_max as usize).saturating_sub(in_flight),
             policy: limits.queue_policy,
         };
+        if is_on(Mutant::UnboundedQueue) {
+            bounds.messages_max = usize::MAX;
+        }
         match hosted.session.queue.offer(delivery, &bounds) {
             QueueOffer::Queued => self.stats.deliveries_queued += 1,
             QueueOffer::DroppedOldest(count) => {
@@ -377,7 +382,7 @@ impl Shard {
             QueueOffer::DroppedNewest => self.drop_queue_full(session, 1, now),
             QueueOffer::Overflow => {
                 self.drop_queue_full(session, 1, now);
-                self.overflowed(session, now);
+                self.overflowed(session);
             }
         }
     }

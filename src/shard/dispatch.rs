@@ -11,13 +11,16 @@ use super::message::Message;
 use super::Shard;
 use crate::ids::{SessionId, ShardId};
 use crate::mqtt::{topic, Qos};
+use crate::mutant::{is_on, Mutant};
 use crate::routing::GroupKey;
 use crate::session::Delivery;
 use crate::time::Time;
 
-/// A publication is dispatched at most this often before it stays where it is: members that come and
-/// go faster than blocks cross cannot keep it travelling.
+/// A publication is dispatched at most this often before it stays with the next member that can keep
+/// it: members that come and go faster than blocks cross cannot keep it travelling.
 const HOPS_MAX: u8 = 8;
+/// Dispatched so often, and no member could keep it: dropped.
+const HOPS_LAST: u8 = 64;
 
 impl Shard {
     /// Chooses a member and hands the message to it. `skip` is a member that just failed to take it.
@@ -46,6 +49,9 @@ impl Shard {
                 hops,
             };
             self.peers.publish(member.shard, message, &task);
+            if is_on(Mutant::GroupDeliversTwice) {
+                self.peers.publish(member.shard, message, &task);
+            }
         }
         true
     }
@@ -68,7 +74,8 @@ impl Shard {
             ))
         });
         let is_here = found.as_ref().is_some_and(|(_, _, connected)| *connected);
-        if !is_here && hops < HOPS_MAX {
+        let hops_max = if found.is_some() { HOPS_MAX } else { HOPS_LAST };
+        if !is_here && hops < hops_max {
             if let Some(group) = self.group_of(name) {
                 let here = (self.id, session);
                 if self.has_better_member(group, here, found.is_some()) {
@@ -95,25 +102,24 @@ impl Shard {
     }
 
     /// Gives what a member cannot deliver now to others of its groups: everything queued and every
-    /// QoS 1 message not acknowledged. `ended`: the session is gone, so any member will do; else only
-    /// a connected one is better than waiting.
+    /// QoS 1 message not acknowledged. `ended`: the session is gone, so any member will do, also for
+    /// what a subscription given up before had begun to send; else only a connected one is better
+    /// than waiting.
     pub(super) fn redispatch_shared(&mut self, session: SessionId, ended: bool, now: Time) {
         let here = (self.id, session);
         let Some(hosted) = self.sessions.get(session).filter(|hosted| hosted.in_groups) else {
             return;
         };
-        let mut names: Vec<Rc<str>> = hosted
-            .session
-            .subscriptions
-            .keys()
-            .filter(|filter| filter.starts_with("$share/"))
-            .cloned()
-            .collect();
+        let mut names = hosted.session.shared_in_hand();
+        if !ended {
+            // The rest is finished here [MQTT-3.10.4-3].
+            names.retain(|name| hosted.session.subscriptions.contains_key(name));
+        }
         names.retain(|name| {
             self.group_of(name)
                 .is_some_and(|group| self.has_better_member(group, here, !ended))
         });
-        if names.is_empty() {
+        if names.is_empty() || is_on(Mutant::ForgetRedispatch) {
             return;
         }
         let Some(hosted) = self.sessions.get_mut(session) else {
@@ -123,33 +129,45 @@ impl Shard {
         let mut moved = hosted.session.window.take_shared(is_wanted);
         moved.extend(hosted.session.queue.take_shared(is_wanted));
         for delivery in moved {
-            let Some(group) = delivery
-                .shared
-                .as_deref()
-                .and_then(|name| self.group_of(name))
-            else {
-                continue;
-            };
-            self.stats.redispatched += 1;
-            let mut message = Message::of(&delivery.publication);
-            self.dispatch_to_group(group, &mut message, Some(here), 1, now);
+            let name = delivery.shared.as_deref();
+            if let Some(group) = name.and_then(|name| self.group_of(name)) {
+                self.redispatch(&delivery, group, here, now);
+            }
         }
     }
 
     /// Gives what waits for one subscription that is being removed to others of its group.
     pub(super) fn redispatch_unsubscribed(&mut self, session: SessionId, name: &str, now: Time) {
         let Some(group) = self.group_of(name) else {
-            return;
+            return; // its last member: it may have what waits [MQTT-3.10.4-3]
         };
         let Some(hosted) = self.sessions.get_mut(session) else {
             return;
         };
         // What is in flight is finished here [MQTT-3.10.4-3].
         for delivery in hosted.session.queue.take_shared(|shared| shared == name) {
-            self.stats.redispatched += 1;
-            let mut message = Message::of(&delivery.publication);
-            self.dispatch_to_group(group, &mut message, Some((self.id, session)), 1, now);
+            if is_on(Mutant::ForgetRequeue) {
+                continue;
+            }
+            self.redispatch(&delivery, group, (self.id, session), now);
         }
+    }
+
+    /// To a member that had nothing of it yet, so not when it has expired [MQTT-3.3.2-5].
+    fn redispatch(
+        &mut self,
+        delivery: &Delivery,
+        group: GroupKey,
+        here: (ShardId, SessionId),
+        now: Time,
+    ) {
+        let mut message = Message::of(&delivery.publication);
+        if message.is_expired(now) {
+            self.stats.dropped_expired += 1;
+            return;
+        }
+        self.stats.redispatched += 1;
+        self.dispatch_to_group(group, &mut message, Some(here), 1, now);
     }
 
     fn group_of(&self, name: &str) -> Option<GroupKey> {

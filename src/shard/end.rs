@@ -9,6 +9,7 @@ use super::timeouts::TimerKey;
 use super::{Action, Shard, SHUTDOWN_STEP};
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{encode, topic, Disconnect, ReasonCode};
+use crate::mutant::{is_on, Mutant};
 use crate::session::StoredWill;
 use crate::time::{Span, Time};
 
@@ -104,10 +105,10 @@ impl Shard {
         };
         hosted.session.connection = None;
         hosted.session.window.stop();
-        if fate == WillFate::Discard {
+        if fate == WillFate::Discard || is_on(Mutant::ForgetWill) {
             hosted.session.will = None;
         }
-        if hosted.session.expiry_interval_s == 0 {
+        if hosted.session.expiry_interval_s == 0 || is_on(Mutant::SessionEndsEarly) {
             self.end_session(session, now);
             return;
         }
@@ -223,7 +224,8 @@ impl Shard {
 
     /// The grace of a shutdown is over, or a step of it.
     pub(super) fn continue_shutdown(&mut self, now: Time) {
-        for id in self.connections.ids() {
+        let kept = usize::from(is_on(Mutant::ForgetShutdown));
+        for id in self.connections.ids().into_iter().skip(kept) {
             self.end_connection(
                 id,
                 Some(ReasonCode::ServerShuttingDown),

@@ -14,6 +14,8 @@ pub(super) struct Hosted {
     pub(super) walks: Option<Box<Walks>>,
     /// Member of at least one shared group.
     pub(super) in_groups: bool,
+    /// Its queue was full: to be disconnected when the turn ends.
+    pub(super) is_overflowed: bool,
 }
 
 impl Hosted {
@@ -24,6 +26,7 @@ impl Hosted {
             will_timer: None,
             walks: None,
             in_groups: false,
+            is_overflowed: false,
         }
     }
 }

@@ -201,8 +201,10 @@ impl Shard {
             Packet::PubRec(ack) => self.on_ack(session, AckKind::PubRec, ack, now),
             Packet::PubRel(ack) => self.on_ack(session, AckKind::PubRel, ack, now),
             Packet::PubComp(ack) => self.on_ack(session, AckKind::PubComp, ack, now),
-            Packet::Subscribe(subscribe) => self.on_subscribe(id, session, subscribe, now),
-            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(id, session, unsubscribe, now),
+            Packet::Subscribe(subscribe) => self.on_subscribe(id, session, subscribe, now)?,
+            Packet::Unsubscribe(unsubscribe) => {
+                self.on_unsubscribe(id, session, unsubscribe, now)?
+            }
             Packet::PingReq => self.on_ping(id),
             Packet::Disconnect(disconnect) => {
                 return self.on_disconnect(id, session, disconnect, now)
@@ -231,6 +233,9 @@ impl Shard {
         if connection.phase == Phase::AwaitConnect {
             self.stats.connects_refused += 1;
             let reply = refused_connect_reply(body, error);
+            if let Some(max) = decode::connect_maximum_packet_size(body) {
+                self.limit_packets_to(id, max);
+            }
             self.refuse_connect(id, None, reply, &error.to_string(), now);
         } else {
             self.end_connection(id, Some(error.reason()), &error.to_string(), now);

@@ -10,6 +10,8 @@
 
 mod action;
 mod arena;
+#[cfg(any(test, feature = "sim"))]
+mod audit;
 mod block;
 mod burst;
 mod connection;
@@ -18,6 +20,7 @@ mod dispatch;
 mod end;
 mod hosted;
 mod input;
+mod live_topics;
 mod message;
 mod on_ack;
 mod on_block;
@@ -99,6 +102,8 @@ pub struct Shard {
     walks: WalkQueue,
     timers: TimerWheel<TimerKey>,
     dirty: Vec<ConnectionId>,
+    /// Sessions whose queue was full; each once.
+    overflowed: Vec<SessionId>,
     actions: VecDeque<Action>,
     notices: Notices,
     images: Images,
@@ -131,6 +136,7 @@ impl Shard {
             walks: WalkQueue::new(hash_seed),
             timers: TimerWheel::new(now),
             dirty: Vec::new(),
+            overflowed: Vec::new(),
             actions: VecDeque::new(),
             notices: Notices::default(),
             images: Images::default(),
@@ -215,6 +221,7 @@ impl Shard {
 
     /// Inputs of this turn are done: work that is batched per turn happens here.
     pub fn end_turn(&mut self, now: Time) {
+        self.disconnect_overflowed(now);
         self.raise_barrier();
         self.advance_walks(now);
     }

@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::ids::SessionId;
 use crate::mqtt::{Ack, AckKind, ReasonCode};
+use crate::mutant::{is_on, Mutant};
 use crate::time::Time;
 
 impl Shard {
@@ -37,7 +38,9 @@ impl Shard {
                 self.reply_ack(id, AckKind::PubRel, packet_id, reason);
             }
             AckKind::PubRel => {
-                let reason = if hosted.session.received.release(packet_id) {
+                let reason = if is_on(Mutant::KeepReleasedId)
+                    || hosted.session.received.release(packet_id)
+                {
                     ReasonCode::Success // [MQTT-4.3.3-11]
                 } else {
                     ReasonCode::PacketIdentifierNotFound

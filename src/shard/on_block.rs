@@ -4,6 +4,7 @@ use super::block::{Block, Content, Control, Publications, Task};
 use super::message::Message;
 use super::{Lane, Shard};
 use crate::ids::ShardId;
+use crate::mutant::{is_on, Mutant};
 use crate::routing::Member;
 use crate::time::Time;
 
@@ -28,15 +29,16 @@ impl Shard {
     }
 
     fn on_publications(&mut self, from: ShardId, publications: &Publications, now: Time) {
+        self.peers.applying(Some(from));
         let mut reader = publications.reader();
         while let Some((mut message, task)) = reader.next() {
+            if matches!(task, Task::Retain | Task::FanOutAndRetain) {
+                self.retain(&mut message, now); // even when expired: it replaces the one before
+            }
             match task {
-                Task::FanOut => self.fan_out_forwarded(&mut message, now),
-                Task::Retain => self.retain(&mut message, now),
-                Task::FanOutAndRetain => {
-                    self.retain(&mut message, now);
-                    self.fan_out_forwarded(&mut message, now);
-                }
+                Task::Retain => {}
+                _ if message.is_expired(now) => self.stats.dropped_expired += 1, // [MQTT-3.3.2-5]
+                Task::FanOut | Task::FanOutAndRetain => self.fan_out_forwarded(&mut message, now),
                 Task::Member {
                     group,
                     session,
@@ -45,8 +47,9 @@ impl Shard {
                     self.deliver_to_member(&mut message, session, group, hops, now);
                 }
             }
+            self.peers.applied_one(from);
         }
-        self.peers.data_applied_by(from, publications.count());
+        self.peers.applying(None);
         self.wake_behind(now);
     }
 
@@ -103,7 +106,9 @@ impl Shard {
     /// Keeps or clears the retained message of a topic whose home is this shard.
     pub(super) fn retain(&mut self, message: &mut Message<'_>, now: Time) {
         if message.payload.is_empty() {
-            self.retained.clear(message.topic); // [MQTT-3.3.1-6], [MQTT-3.3.1-7]
+            if !is_on(Mutant::ForgetClear) {
+                self.retained.clear(message.topic); // [MQTT-3.3.1-6], [MQTT-3.3.1-7]
+            }
             return;
         }
         self.retained.expire(now, EXPIRED_SWEPT_MAX);

@@ -15,6 +15,7 @@ use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{
     encode, ConnAck, ConnAckProperties, Connect, DecodeError, ReasonCode, Version, Will,
 };
+use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasesOut, Session, StoredWill};
 use crate::time::{Span, Time};
 
@@ -31,6 +32,9 @@ impl Shard {
         connect: &Connect<'_>,
         now: Time,
     ) -> Result<Flow, DecodeError> {
+        if let Some(max) = connect.properties.maximum_packet_size {
+            self.limit_packets_to(id, max);
+        }
         if let Err(Refusal(reason, text)) = self.check_connect(connect) {
             self.stats.connects_refused += 1;
             self.refuse_connect(
@@ -51,6 +55,15 @@ impl Shard {
         if home != self.id {
             return Ok(Flow::HandOff(home));
         }
+        let granted = self.grant(connect);
+        let mut connack = self.connack(connect, assigned.as_deref(), &granted);
+        if !self.connack_fits(id, connect.version, &connack) {
+            self.stats.connects_refused += 1;
+            let reply = Some((connect.version, ReasonCode::PacketTooLarge));
+            let text = "the CONNACK is larger than the client's Maximum Packet Size";
+            self.refuse_connect(id, Some(&client_id), reply, text, now);
+            return Ok(Flow::Stop);
+        }
         let Some((session, session_present)) = self.take_session(&client_id, connect, now) else {
             self.stats.connects_refused += 1;
             let reply = Some((connect.version, ReasonCode::QuotaExceeded));
@@ -58,8 +71,9 @@ impl Shard {
             return Ok(Flow::Stop);
         };
         self.stats.connects_accepted += 1;
-        let granted = self.attach(id, session, connect, now);
-        self.send_connack(id, connect, session_present, assigned.as_deref(), &granted);
+        self.attach(id, session, connect, &granted, now);
+        connack.session_present = session_present;
+        self.reply(id, |out, version| encode::connack(out, version, &connack));
         self.announce_connected(session, true);
         self.pump(session, now);
         Ok(Flow::Continue)
@@ -96,8 +110,9 @@ impl Shard {
             }
         }
         if self.shutdown.is_some() {
+            // CONNACK has no 0x8B (section 3.2.2.2).
             return Err(Refusal(
-                ReasonCode::ServerShuttingDown,
+                ReasonCode::ServerUnavailable,
                 "the broker is stopping",
             ));
         }
@@ -140,7 +155,7 @@ impl Shard {
         }
         // Looked up again: a takeover ends a session that was not to outlive its connection.
         if let Some(existing) = self.by_client_id.get(client_id).copied() {
-            if !connect.clean_start {
+            if !connect.clean_start || is_on(Mutant::CleanStartResumes) {
                 return Some((existing, true)); // [MQTT-3.1.2-5]
             }
             self.end_session(existing, now); // [MQTT-3.1.2-4]
@@ -186,14 +201,17 @@ impl Shard {
         id: ConnectionId,
         session: SessionId,
         connect: &Connect<'_>,
+        granted: &Granted,
         now: Time,
-    ) -> Granted {
-        let granted = self.grant(connect);
+    ) {
+        if is_on(Mutant::WillNotCancelled) {
+            self.publish_will(session, now);
+        }
         let limits = self.config.limits.clone();
         let hash_seed = self.config.placement_seed;
         let properties = &connect.properties;
         let Some(hosted) = self.sessions.get_mut(session) else {
-            return granted;
+            return;
         };
         for timer in [hosted.expiry_timer.take(), hosted.will_timer.take()]
             .into_iter()
@@ -211,12 +229,11 @@ impl Shard {
             .start(receive_maximum.min(limits.outgoing_window_max).max(1));
 
         let Some(connection) = self.connections.get_mut(id) else {
-            return granted;
+            return;
         };
         connection.phase = Phase::Live(session);
         connection.version = connect.version;
         connection.problem_information = properties.request_problem_information.unwrap_or(true);
-        connection.packet_size_max = properties.maximum_packet_size.unwrap_or(u32::MAX);
         let aliases = properties
             .topic_alias_maximum
             .unwrap_or(0)
@@ -231,7 +248,6 @@ impl Shard {
             let due = now + connection.silence_max;
             connection.timer = Some(self.timers.insert(due, TimerKey::Connection(id)));
         }
-        granted
     }
 
     fn grant(&self, connect: &Connect<'_>) -> Granted {
@@ -253,14 +269,13 @@ impl Shard {
         }
     }
 
-    fn send_connack(
-        &mut self,
-        id: ConnectionId,
+    /// The answer to a CONNECT that is accepted, for a session that is new.
+    fn connack<'a>(
+        &self,
         connect: &Connect<'_>,
-        session_present: bool,
-        assigned: Option<&str>,
+        assigned: Option<&'a str>,
         granted: &Granted,
-    ) {
+    ) -> ConnAck<'a> {
         let limits = &self.config.limits;
         let properties = ConnAckProperties {
             session_expiry_interval_s: (granted.session_expiry_s != granted.asked_s)
@@ -274,12 +289,30 @@ impl Shard {
                 .then_some(granted.keep_alive_s), // [MQTT-3.1.2-21]
             ..ConnAckProperties::default()
         };
-        let connack = ConnAck {
-            session_present,
+        ConnAck {
+            session_present: false,
             reason: ReasonCode::Success,
             properties,
+        }
+    }
+
+    /// True when the client takes a packet of this size [MQTT-3.1.2-24].
+    fn connack_fits(&self, id: ConnectionId, version: Version, connack: &ConnAck<'_>) -> bool {
+        let max = self.connections.get(id).map(|c| c.packet_size_max);
+        let Some(max) = max.filter(|max| *max < u32::MAX) else {
+            return true;
         };
-        self.reply(id, |out, version| encode::connack(out, version, &connack));
+        let mut bytes = Vec::new();
+        encode::connack(&mut bytes, version, connack);
+        bytes.len() <= max as usize
+    }
+
+    /// Maximum Packet Size of a CONNECT.
+    pub(super) fn limit_packets_to(&mut self, id: ConnectionId, max: u32) {
+        let connection = self.connections.get_mut(id);
+        if let Some(connection) = connection.filter(|_| !is_on(Mutant::ForgetPacketSizeMax)) {
+            connection.packet_size_max = max;
+        }
     }
 
     /// Answers a CONNECT that is refused, if there is an answer, and ends the connection.
@@ -297,17 +330,20 @@ impl Shard {
                 if let Some(connection) = self.connections.get_mut(id) {
                     connection.version = version;
                 }
-                let reason_string = version.is_v5().then_some(text);
-                let properties = ConnAckProperties {
-                    reason_string,
-                    ..Default::default()
-                };
-                let connack = ConnAck {
+                let mut connack = ConnAck {
                     session_present: false,
                     reason,
-                    properties,
+                    properties: ConnAckProperties {
+                        reason_string: version.is_v5().then_some(text),
+                        ..Default::default()
+                    },
                 };
-                self.reply(id, |out, version| encode::connack(out, version, &connack));
+                if !self.connack_fits(id, version, &connack) {
+                    connack.properties.reason_string = None; // [MQTT-3.2.2-19]
+                }
+                if self.connack_fits(id, version, &connack) {
+                    self.reply(id, |out, version| encode::connack(out, version, &connack));
+                }
             }
         }
         let address = self

@@ -5,6 +5,7 @@ use super::input::Flow;
 use super::Shard;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{DecodeError, Disconnect, ReasonCode};
+use crate::mutant::{is_on, Mutant};
 use crate::time::Time;
 
 impl Shard {
@@ -30,7 +31,7 @@ impl Shard {
         }
         // Any reason but 0x00 leaves the will to be published [MQTT-3.14.4-3].
         let fate = match disconnect.reason {
-            ReasonCode::Success => WillFate::Discard,
+            ReasonCode::Success if !is_on(Mutant::WillAfterDisconnect) => WillFate::Discard,
             _ => WillFate::Publish,
         };
         self.start_closing(id, now);

@@ -8,6 +8,7 @@ use super::message::Message;
 use super::Shard;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{topic, AckKind, DecodeError, PacketId, Publish, Qos, ReasonCode};
+use crate::mutant::{is_on, Mutant};
 use crate::session::AliasInError;
 use crate::time::Time;
 
@@ -161,7 +162,7 @@ impl Shard {
         let Some(hosted) = self.sessions.get_mut(session) else {
             return ReasonCode::Success;
         };
-        if hosted.session.received.insert(packet_id) {
+        if hosted.session.received.insert(packet_id) || is_on(Mutant::DeliverQos2Repeats) {
             self.accept_publish(session, topic, publish, now)
         } else {
             ReasonCode::Success

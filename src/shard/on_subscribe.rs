@@ -7,9 +7,10 @@ use super::Shard;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::topic::{self, Share};
 use crate::mqtt::{
-    encode, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions, Unsubscribe,
-    UserProperties, Version,
+    encode, DecodeError, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
+    Unsubscribe, UserProperties, Version,
 };
+use crate::mutant::{is_on, Mutant};
 use crate::routing::Subscription;
 use crate::session::SessionSubscription;
 use crate::time::Time;
@@ -22,14 +23,15 @@ impl Shard {
         session: SessionId,
         subscribe: &Subscribe<'_>,
         now: Time,
-    ) {
+    ) -> Result<(), DecodeError> {
         let Some(version) = self
             .connections
             .get(id)
             .map(|connection| connection.version)
         else {
-            return;
+            return Ok(());
         };
+        self.check_answer_fits(id, || subscribe.filters.len())?;
         let identifier = subscribe.subscription_identifier;
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for (filter, options) in subscribe.filters.iter() {
@@ -55,6 +57,26 @@ impl Shard {
             },
         );
         self.suback_after_barrier(id, session, suback, now);
+        Ok(())
+    }
+
+    /// Refuses a request whose answer would be larger than the client takes, before anything of it
+    /// is done [MQTT-3.1.2-24].
+    fn check_answer_fits(
+        &self,
+        id: ConnectionId,
+        filters: impl FnOnce() -> usize,
+    ) -> Result<(), DecodeError> {
+        let max = self.connections.get(id).map(|c| c.packet_size_max);
+        match max {
+            Some(max) if max < u32::MAX && encode::suback_size(filters()) > max as usize => {
+                Err(DecodeError::Refused(
+                    ReasonCode::PacketTooLarge,
+                    "the answer is larger than the client's Maximum Packet Size",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// One filter of a SUBSCRIBE; the error is the reason code for it.
@@ -152,7 +174,8 @@ impl Shard {
         session: SessionId,
         unsubscribe: &Unsubscribe<'_>,
         now: Time,
-    ) {
+    ) -> Result<(), DecodeError> {
+        self.check_answer_fits(id, || unsubscribe.filters.len())?;
         let mut codes = Vec::new();
         for filter in unsubscribe.filters.iter() {
             codes.push(self.unsubscribe(session, filter, now) as u8);
@@ -171,11 +194,15 @@ impl Shard {
             };
             encode::unsuback(out, version, &unsuback); // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
         });
+        Ok(())
     }
 
     fn unsubscribe(&mut self, session: SessionId, filter: &str, now: Time) -> ReasonCode {
         if topic::check_filter(filter).is_err() || topic::share(filter).is_err() {
             return ReasonCode::TopicFilterInvalid;
+        }
+        if is_on(Mutant::UnsubackWithoutEffect) {
+            return ReasonCode::Success;
         }
         let Some(hosted) = self.sessions.get_mut(session) else {
             return ReasonCode::NoSubscriptionExisted;
@@ -183,11 +210,12 @@ impl Shard {
         if hosted.session.subscriptions.remove(filter).is_none() {
             return ReasonCode::NoSubscriptionExisted;
         }
+        self.stop_walks(session, filter);
+        self.drop_subscription(session, filter);
         if topic::is_shared(filter) {
-            // Asked before the group forgets this member, or with it the whole group.
+            // Not before the group forgets this member: another would send it back.
             self.redispatch_unsubscribed(session, filter, now);
         }
-        self.drop_subscription(session, filter);
         ReasonCode::Success
     }
 }

@@ -6,9 +6,11 @@
 use std::collections::VecDeque;
 
 use super::block::{Block, Content, Control, Lane, Publications, Task};
+use super::live_topics::Origin;
 use super::message::Message;
 use crate::ids::{ShardId, ShardSet};
 use crate::limits::{BLOCK_BYTES, CONTROL_HIGH_WATER, DATA_HIGH_WATER};
+use crate::mutant::{is_on, Mutant};
 
 #[derive(Debug, Default)]
 struct Peer {
@@ -30,6 +32,8 @@ pub(super) struct Peers {
     local: ShardId,
     peers: Vec<Peer>,
     barrier: u64,
+    /// The peer whose publications are being applied.
+    applying: Option<ShardId>,
 }
 
 impl Peers {
@@ -39,6 +43,7 @@ impl Peers {
             local,
             peers,
             barrier: 0,
+            applying: None,
         }
     }
 
@@ -125,6 +130,14 @@ impl Peers {
             .all(|peer| peer.control.is_empty() && peer.data.is_empty())
     }
 
+    /// Bytes of publications and number of control messages that wait for the peer furthest behind.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn most_waiting(&self) -> (usize, usize) {
+        let data = self.peers.iter().map(|peer| peer.data_bytes).max();
+        let control = self.peers.iter().map(|peer| peer.control.len()).max();
+        (data.unwrap_or(0), control.unwrap_or(0))
+    }
+
     /// A new barrier, sent to all.
     pub(super) fn raise_barrier(&mut self) -> u64 {
         self.barrier += 1;
@@ -157,16 +170,30 @@ impl Peers {
         self.peers.iter().map(|peer| peer.data_sent).collect()
     }
 
-    pub(super) fn data_applied_by(&mut self, from: ShardId, count: u32) {
-        self.peers[from.index()].data_applied += u64::from(count);
+    /// Publications of a peer are being applied from here on, or, with `None`, no more.
+    pub(super) fn applying(&mut self, from: Option<ShardId>) {
+        self.applying = from;
+    }
+
+    /// One more publication of this peer is applied.
+    pub(super) fn applied_one(&mut self, from: ShardId) {
+        self.peers[from.index()].data_applied += 1;
+    }
+
+    /// Where the publication at hand comes from.
+    pub(super) fn origin(&self) -> Origin {
+        self.applying.map_or(Origin::Local, |shard| Origin::Peer {
+            shard,
+            nth: self.peers[shard.index()].data_applied + 1,
+        })
     }
 
     /// True when at least `needed[p]` publications of each shard `p` are applied here.
     pub(super) fn has_applied(&self, needed: &[u64]) -> bool {
-        self.peers
-            .iter()
-            .zip(needed)
-            .enumerate()
-            .all(|(at, (peer, needed))| at == self.local.index() || peer.data_applied >= *needed)
+        let mut all = self.peers.iter().zip(needed).enumerate();
+        is_on(Mutant::WalkTooEarly)
+            || all.all(|(at, (peer, needed))| {
+                at == self.local.index() || peer.data_applied >= *needed
+            })
     }
 }

@@ -4,6 +4,7 @@ use super::deliver::{fit, write_publish, Fit};
 use super::{Action, Shard};
 use crate::ids::SessionId;
 use crate::mqtt::{encode, Ack, AckKind, Qos, ReasonCode, UserProperties};
+use crate::mutant::{is_on, Mutant};
 use crate::session::Resend;
 use crate::time::Time;
 
@@ -30,7 +31,7 @@ impl Shard {
         };
         let version = connection.version;
         let mut too_large = None;
-        while connection.outgoing.len() <= outgoing_max {
+        while connection.outgoing.len() <= outgoing_max && !is_on(Mutant::ForgetResend) {
             match hosted.session.window.next_resend() {
                 None => break,
                 Some(Resend::Release(packet_id)) => {
@@ -98,7 +99,8 @@ impl Shard {
             let Some(delivery) = hosted.session.queue.pop() else {
                 return;
             };
-            if delivery.publication.expires_at.is_some_and(|at| at <= now) {
+            let is_expired = delivery.publication.expires_at.is_some_and(|at| at <= now);
+            if is_expired && !is_on(Mutant::SendExpired) {
                 self.stats.dropped_expired += 1; // [MQTT-3.3.2-5]
                 continue;
             }
@@ -106,19 +108,27 @@ impl Shard {
         }
     }
 
-    /// The queue is full and the policy is to disconnect.
-    pub(super) fn overflowed(&mut self, session: SessionId, now: Time) {
-        let id = self
-            .sessions
-            .get(session)
-            .and_then(|hosted| hosted.session.connection);
-        if let Some(id) = id {
-            self.end_connection(
-                id,
-                Some(ReasonCode::QuotaExceeded),
-                "the queue is full",
-                now,
-            );
+    /// The queue is full and the policy is to disconnect: at the end of the turn, since a will that
+    /// is published then must not come into the middle of the publication that is being delivered.
+    pub(super) fn overflowed(&mut self, session: SessionId) {
+        if let Some(hosted) = self.sessions.get_mut(session) {
+            if !std::mem::replace(&mut hosted.is_overflowed, true) {
+                self.overflowed.push(session);
+            }
+        }
+    }
+
+    /// Disconnects the clients whose queue was full.
+    pub(super) fn disconnect_overflowed(&mut self, now: Time) {
+        while let Some(session) = self.overflowed.pop() {
+            let Some(hosted) = self.sessions.get_mut(session) else {
+                continue;
+            };
+            hosted.is_overflowed = false;
+            if let Some(id) = hosted.session.connection {
+                let reason = Some(ReasonCode::QuotaExceeded);
+                self.end_connection(id, reason, "the queue is full", now);
+            }
         }
     }
 
@@ -136,7 +146,9 @@ impl Shard {
     /// Counts and reports messages dropped by the policy of a full queue.
     #[cold]
     pub(super) fn drop_queue_full(&mut self, session: SessionId, count: u64, now: Time) {
-        self.stats.dropped_queue_full += count;
+        if !is_on(Mutant::UncountedDrop) {
+            self.stats.dropped_queue_full += count;
+        }
         self.notice_of_session(
             session,
             now,

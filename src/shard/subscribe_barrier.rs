@@ -2,7 +2,8 @@
 //! whichever shard accepts it.
 //!
 //! All SUBSCRIBEs of a turn share one barrier. Its answers also say how many publications each shard
-//! had sent to each other by then, which a walk over retained messages needs (see `walk`).
+//! had sent to each other by then, which a walk over retained messages needs (see `walk`); it raises
+//! barriers of its own, too.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use std::rc::Rc;
 use super::connection::Phase;
 use super::Shard;
 use crate::ids::{ConnectionId, SessionId, ShardId};
+use crate::mutant::{is_on, Mutant};
 use crate::time::Time;
 
 /// What each shard had sent to each shard when it applied a barrier: `[from][to]`.
@@ -31,7 +33,7 @@ struct Raised {
 /// Lives on: each shard its own. Bounded by `SUBACKS_WAITING_MAX` per connection.
 #[derive(Debug, Default)]
 pub(super) struct Barriers {
-    /// SUBSCRIBEs of this turn; their barrier is raised when it ends.
+    /// SUBSCRIBEs and walks of this turn; their barrier is raised when it ends.
     next: Waiting,
     raised: VecDeque<Raised>,
 }
@@ -45,7 +47,7 @@ impl Shard {
         suback: Vec<u8>,
         _now: Time,
     ) {
-        if self.peers.is_alone() {
+        if self.peers.is_alone() || is_on(Mutant::SubackAtOnce) {
             self.reply(id, |out, _| out.extend_from_slice(&suback));
             self.release_walks(session, None);
             return;
@@ -63,9 +65,9 @@ impl Shard {
         }
     }
 
-    /// At the end of a turn: one barrier for all its SUBSCRIBEs.
+    /// At the end of a turn: one barrier for all its SUBSCRIBEs and walks.
     pub(super) fn raise_barrier(&mut self) {
-        if self.barriers.next.subacks.is_empty() {
+        if self.barriers.next.subacks.is_empty() && self.barriers.next.walkers.is_empty() {
             return;
         }
         let waiting = std::mem::take(&mut self.barriers.next);

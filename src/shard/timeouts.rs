@@ -4,6 +4,7 @@ use super::connection::Phase;
 use super::Shard;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::ReasonCode;
+use crate::mutant::{is_on, Mutant};
 use crate::time::{Span, Time};
 
 /// What a timer is for.
@@ -29,7 +30,8 @@ impl Shard {
                     self.publish_will(session, now);
                 }
                 TimerKey::Expiry(session) => {
-                    if let Some(hosted) = self.sessions.get_mut(session) {
+                    let found = self.sessions.get_mut(session);
+                    if let Some(hosted) = found.filter(|_| !is_on(Mutant::SessionNeverExpires)) {
                         hosted.expiry_timer = None;
                         self.stats.sessions_expired += 1;
                         self.end_session(session, now); // [MQTT-4.1.0-2]
@@ -68,6 +70,9 @@ impl Shard {
         if due <= now && self.holds_back(connection) {
             // Its packets may be waiting unread because of us.
             due = now + Span::from_secs(1);
+        }
+        if is_on(Mutant::ForgetKeepAlive) {
+            return;
         }
         if due > now {
             let timer = self.timers.insert(due, TimerKey::Connection(id));

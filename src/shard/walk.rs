@@ -3,19 +3,25 @@
 //!
 //! A walk starts when the barrier of its SUBSCRIBE is reached, and a topic's home answers only after
 //! it has applied everything the other shards had sent it before they applied the subscription. So a
-//! retained message is either found by the walk or delivered live. A topic that was delivered live
-//! while the walk ran is left out of it: the walk's copy could only be the same or older.
+//! retained message is either found by the walk or delivered live.
+//!
+//! A peer's piece may be ahead of what comes live: its home has applied publications that are still
+//! on their way here. So another barrier is raised when the piece comes, and it is delivered when
+//! everything sent here by then is applied, too. A topic that was delivered live while the walk ran is
+//! left out: the walk's copy could only be the same or older (see `live_topics`).
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::block::{Control, Publications, RetainedPiece, RetainedWalk, Task};
 use super::deliver::plain_delivery;
+use super::live_topics::{LiveTopics, Origin, Since};
 use super::message::Message;
 use super::subscribe_barrier::DataSent;
 use super::Shard;
 use crate::ids::{SessionId, ShardId};
 use crate::mqtt::{Publication, Qos};
+use crate::mutant::{is_on, Mutant};
 use crate::routing::WalkBudget;
 use crate::session::Delivery;
 use crate::time::Time;
@@ -31,8 +37,6 @@ const PIECE: WalkBudget = WalkBudget {
 const WALKS_PER_TURN: usize = 32;
 /// Pieces asked of other shards and not yet here: bounds the memory they may take.
 const REQUESTS_MAX: usize = 64;
-/// Topics remembered as delivered live, per session. Beyond it a walk may repeat an older value.
-const LIVE_TOPICS_MAX: usize = 65_536;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -53,6 +57,9 @@ struct Walk {
     homes: VecDeque<ShardId>,
     /// Where to go on at the current one.
     after: Option<Box<str>>,
+    /// What each shard had sent when it applied the subscription.
+    subscribed: Option<Rc<DataSent>>,
+    /// The same of the newest barrier.
     data_sent: Option<Rc<DataSent>>,
     /// Messages of a piece that wait for room.
     pending: VecDeque<Rc<Publication>>,
@@ -66,8 +73,7 @@ pub(super) struct Walks {
     is_ready: bool,
     /// Number of the newest walk.
     newest: u64,
-    /// Topic to the number of the newest walk when a retained publication of it was delivered live.
-    live_topics: HashMap<u64, u64, ahash::RandomState>,
+    live_topics: LiveTopics,
 }
 
 impl Walks {
@@ -75,11 +81,9 @@ impl Walks {
         self.queue.len()
     }
 
-    /// A retained publication reached the client live while walks are open.
-    pub(super) fn saw_live(&mut self, topic_hash: u64) {
-        if self.live_topics.len() < LIVE_TOPICS_MAX {
-            self.live_topics.insert(topic_hash, self.newest);
-        }
+    /// A retained publication is delivered live while walks are open.
+    pub(super) fn saw_live(&mut self, topic_hash: u64, origin: Origin) {
+        self.live_topics.saw(topic_hash, origin, self.newest);
     }
 }
 
@@ -147,10 +151,9 @@ impl Shard {
                 queue: VecDeque::new(),
                 is_ready: false,
                 newest: 0,
-                live_topics: HashMap::with_hasher(hasher),
+                live_topics: LiveTopics::new(hasher),
             })
         });
-        let (after, data_sent, pending) = (None, None, VecDeque::new());
         walks.newest += 1;
         let number = walks.newest;
         walks.queue.push_back(Walk {
@@ -158,11 +161,21 @@ impl Shard {
             filter,
             stage,
             homes,
-            after,
-            data_sent,
-            pending,
+            after: None,
+            subscribed: None,
+            data_sent: None,
+            pending: VecDeque::new(),
         });
         self.walk_after_barrier(session);
+    }
+
+    /// The subscription is gone: its walks are, too, even when the same filter is subscribed again.
+    pub(super) fn stop_walks(&mut self, session: SessionId, filter: &str) {
+        let hosted = self.sessions.get_mut(session);
+        if let Some(walks) = hosted.and_then(|hosted| hosted.walks.as_mut()) {
+            walks.queue.retain(|walk| *walk.filter != *filter);
+            self.wake_walk(session);
+        }
     }
 
     /// The barrier is reached: walks that waited for it may go on. `None`: there are no peers.
@@ -182,6 +195,7 @@ impl Shard {
                 (Stage::Barrier(_), None) => walk.stage = Stage::Ready,
                 (Stage::Barrier(number), Some((reached, data_sent))) if number == reached => {
                     walk.stage = Stage::Ready;
+                    walk.subscribed.get_or_insert_with(|| Rc::clone(data_sent));
                     walk.data_sent = Some(Rc::clone(data_sent));
                 }
                 _ => {}
@@ -229,6 +243,9 @@ impl Shard {
     }
 
     fn advance_walk(&mut self, session: SessionId, now: Time) -> Progress {
+        if let Some(wait) = self.must_catch_up(session) {
+            return wait;
+        }
         if !self.deliver_pending(session, now) {
             return Progress::Wait;
         }
@@ -283,6 +300,21 @@ impl Shard {
         Progress::Again
     }
 
+    /// Why the messages of a peer's piece may not be delivered yet: what its home had applied may
+    /// still be on its way to this shard, and must not come after the newer copy [MQTT-4.6.0-6].
+    fn must_catch_up(&self, session: SessionId) -> Option<Progress> {
+        let walks = self.sessions.get(session)?.walks.as_ref()?;
+        let walk = walks
+            .queue
+            .front()
+            .filter(|walk| !walk.pending.is_empty())?;
+        if walk.stage != Stage::Ready {
+            return Some(Progress::Wait);
+        }
+        let needed = data_needed(walk.data_sent.as_deref(), self.id);
+        (!self.peers.has_applied(&needed)).then_some(Progress::Behind)
+    }
+
     /// Sends the messages of the current piece while there is room; true when none are left.
     fn deliver_pending(&mut self, session: SessionId, now: Time) -> bool {
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize / 2;
@@ -320,8 +352,13 @@ impl Shard {
                 return true;
             };
             let topic_hash = self.placement.hash(&publication.topic);
-            let live = walks.live_topics.get(&topic_hash);
-            let is_stale = live.is_some_and(|newest| *newest >= walk.number);
+            let since = Since {
+                walk: walk.number,
+                data_sent: walk.subscribed.as_deref(),
+                here: self.id,
+            };
+            let is_stale =
+                walks.live_topics.came_since(topic_hash, &since) && !is_on(Mutant::WalkRepeatsLive);
             let mut message = Message::of(&publication);
             if is_stale || message.is_expired(now) {
                 continue;
@@ -366,6 +403,7 @@ impl Shard {
             self.wake_walk(starved);
         }
         let Some(session) = session else { return };
+        let barrier = self.next_barrier();
         let Some(hosted) = self.sessions.get_mut(session) else {
             return;
         };
@@ -388,7 +426,12 @@ impl Shard {
         if walk.after.is_none() {
             walk.homes.pop_front();
         }
-        self.wake_walk(session);
+        if walk.pending.is_empty() {
+            self.wake_walk(session);
+        } else {
+            walk.stage = Stage::Barrier(barrier);
+            self.walk_after_barrier(session);
+        }
     }
 
     /// Publications of peers were applied: what waited for them may go on.

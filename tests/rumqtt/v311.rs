@@ -64,6 +64,7 @@ fn connect(broker: &Broker, client_id: &str) -> (Client, Receiver<Seen>) {
     (client, seen)
 }
 
+// conformance: 3.1.1:MQTT-7.1.1-1 3.1.1:MQTT-7.0.0-2
 #[test]
 fn all_qualities_of_service_in_order() {
     for shards in SHARDS {

@@ -69,6 +69,7 @@ fn connect(broker: &Broker, client_id: &str) -> (Client, Receiver<Seen>) {
     (client, seen)
 }
 
+// conformance: 5:MQTT-4.2-1
 #[test]
 fn all_qualities_of_service_in_order() {
     for shards in SHARDS {

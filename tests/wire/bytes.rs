@@ -12,7 +12,12 @@ pub(super) enum Element {
     Byte(u8),
     Any,
     /// High (0) or low (1) byte of a named number.
-    Variable(String, usize),
+    Variable {
+        name: String,
+        half: usize,
+        /// The numbers whose values it must not have.
+        unlike: Vec<String>,
+    },
 }
 
 /// Numbers taken from received packets.
@@ -36,7 +41,7 @@ pub(super) fn to_send(
         .map(|element| match element {
             Element::Byte(byte) => Ok(byte),
             Element::Any => Err("a wildcard cannot be sent".to_owned()),
-            Element::Variable(name, half) => variables
+            Element::Variable { name, half, .. } => variables
                 .get(&name)
                 .map(|value| value[half])
                 .ok_or(format!("${name} has no value yet")),
@@ -82,8 +87,15 @@ fn sequence(
             '\'' => out.extend(plain(until(chars, '\'')?.into_bytes())),
             '$' => {
                 let name = word(chars);
-                out.push(Element::Variable(name.clone(), 0));
-                out.push(Element::Variable(name, 1));
+                let mut unlike = Vec::new();
+                while chars.next_if_eq(&'!').is_some() {
+                    unlike.push(word(chars));
+                }
+                out.extend([0, 1].map(|half| Element::Variable {
+                    name: name.clone(),
+                    half,
+                    unlike: unlike.clone(),
+                }));
             }
             '[' => {
                 let content = sequence(chars, version, Some(']'))?;

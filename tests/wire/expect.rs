@@ -327,12 +327,17 @@ fn compare_elements(
                     "byte {at}: {expected:02x} expected, not {byte:02x}"
                 ));
             }
-            Element::Variable(name, half) => {
+            Element::Variable { name, half, unlike } => {
                 let stored = variables.get(name);
                 if stored.is_some_and(|value| value[*half] != byte) {
                     return Err(format!("byte {at}: ${name} is {stored:02x?}"));
                 }
-                found.entry(name.clone()).or_default()[*half] = byte;
+                let value = found.entry(name.clone()).or_default();
+                value[*half] = byte;
+                let mut others = unlike.iter().map(|other| variables.get(other));
+                if *half == 1 && others.any(|other| other == Some(&*value)) {
+                    return Err(format!("${name} is {value:02x?}, which is in use"));
+                }
             }
         }
     }

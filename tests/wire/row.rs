@@ -7,22 +7,22 @@ use ringmq::mqtt::Version;
 use super::run::VERSIONS;
 
 /// One rule: where it stands, for which versions, and the steps that show it.
-pub(super) struct Row {
-    pub(super) place: String,
-    pub(super) clause: String,
-    pub(super) versions: Vec<Version>,
-    pub(super) description: String,
-    pub(super) steps: Vec<String>,
+pub(crate) struct Row {
+    pub(crate) place: String,
+    pub(crate) clause: String,
+    pub(crate) versions: Vec<Version>,
+    pub(crate) description: String,
+    pub(crate) steps: Vec<String>,
 }
 
 impl Row {
-    pub(super) fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         format!("{} {} {}", self.place, self.clause, self.description)
     }
 }
 
 /// All rows of `tests/wire/*.txt`, in the order of the files' names.
-pub(super) fn all() -> Vec<Row> {
+pub(crate) fn all() -> Vec<Row> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire");
     let mut paths: Vec<_> = std::fs::read_dir(folder)
         .expect("tests/wire is there")
@@ -36,6 +36,11 @@ pub(super) fn all() -> Vec<Row> {
 fn read(path: &Path) -> Vec<Row> {
     let name = path.file_name().expect("a file").to_string_lossy();
     let text = std::fs::read_to_string(path).expect("table can be read");
+    parse_table(&name, &text)
+}
+
+/// The rows of one table; `name` is for messages.
+pub(crate) fn parse_table(name: &str, text: &str) -> Vec<Row> {
     let mut rows: Vec<(usize, String)> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {

@@ -37,9 +37,13 @@ struct Client {
 
 impl World {
     pub(super) fn new(shards: u16, piece_len: usize) -> Self {
+        Self::with_limits(shards, piece_len, Limits::default())
+    }
+
+    pub(super) fn with_limits(shards: u16, piece_len: usize, limits: Limits) -> Self {
         let config = Arc::new(ShardConfig {
             shards,
-            limits: Limits::default(),
+            limits,
             placement_seed: 7,
         });
         let now = Time::ZERO + Span::from_secs(1);

@@ -5,7 +5,7 @@ use super::super::frame::{Frame, PacketType};
 use super::super::packet::{Ack, Sender, UserProperties, Version};
 use super::super::primitives::Reader;
 use super::super::reason::ReasonCode;
-use super::{check_dup, reason_code, ReasonProperties};
+use super::{check_dup, check_length, reason_code, ReasonProperties};
 
 /// Decodes the four acknowledgements of publications; the frame's first byte says which it is.
 ///
@@ -13,6 +13,7 @@ use super::{check_dup, reason_code, ReasonProperties};
 /// As [`super::packet`].
 #[inline]
 pub fn ack<'a>(version: Version, frame: &Frame<'a>) -> Result<Ack<'a>, DecodeError> {
+    check_length(version, frame)?;
     check_dup(version, frame)?;
     let mut reader = Reader::new(frame.body);
     let packet_id = reader.packet_id()?;

@@ -7,6 +7,7 @@ use super::super::primitives::Reader;
 use super::super::property::{Place, Property, Section};
 use super::super::reason::ReasonCode;
 use super::super::topic;
+use super::check_length;
 use super::publish::{application_properties, NO_PROPERTIES};
 
 /// Decodes a CONNECT, which names its own version.
@@ -17,6 +18,7 @@ use super::publish::{application_properties, NO_PROPERTIES};
 pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
     let mut reader = Reader::new(frame.body);
     let version = version(&mut reader)?;
+    check_length(version, frame)?;
     let flags = ConnectFlags::read(&mut reader, version)?;
     let keep_alive_s = reader.two_bytes()?;
     let properties = if version.is_v5() {
@@ -51,6 +53,18 @@ pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
         password,
         properties,
     })
+}
+
+/// What a v5 CONNECT says about the packets its client takes, even if what follows does not parse:
+/// the answer to it must not be larger [MQTT-3.1.2-24].
+pub fn connect_maximum_packet_size(body: &[u8]) -> Option<u32> {
+    let mut reader = Reader::new(body);
+    if !version(&mut reader).ok()?.is_v5() {
+        return None;
+    }
+    reader.byte().ok()?; // connect flags
+    reader.two_bytes().ok()?; // keep alive
+    connect_properties(&mut reader).ok()?.maximum_packet_size
 }
 
 /// In MQTT 3.1 the remaining length takes precedence over the user name and password flags: a

@@ -14,7 +14,7 @@ mod suback;
 mod subscribe;
 
 pub use ack::ack;
-pub use connect::connect;
+pub use connect::{connect, connect_maximum_packet_size};
 pub use publish::{publish, publish_from};
 
 use super::error::DecodeError;
@@ -34,6 +34,7 @@ pub fn packet<'a>(
     sender: Sender,
     frame: &Frame<'a>,
 ) -> Result<Packet<'a>, DecodeError> {
+    check_length(version, frame)?;
     let packet_type = frame
         .packet_type()
         .ok_or(DecodeError::Malformed("packet type 0 is reserved"))?;
@@ -68,6 +69,17 @@ pub fn packet<'a>(
         }
         PacketType::Auth => Packet::Auth(auth::auth(sender, frame)?),
     })
+}
+
+/// [MQTT-1.5.5-1]; 3.1 and 3.1.1 have no such rule.
+#[inline]
+fn check_length(version: Version, frame: &Frame<'_>) -> Result<(), DecodeError> {
+    if frame.is_padded() && version.is_v5() {
+        return Err(DecodeError::Malformed(
+            "remaining length takes more bytes than needed [MQTT-1.5.5-1]",
+        ));
+    }
+    Ok(())
 }
 
 /// Directions of the control packets, table 2-1 of both specifications.

@@ -6,6 +6,7 @@ use super::super::packet::{Publish, PublishProperties, Qos, Sender, Version};
 use super::super::primitives::{checked_string, plain_text, Reader};
 use super::super::property::{Place, Property, Section};
 use super::super::reason::ReasonCode;
+use super::check_length;
 
 /// Of a v3 packet, and of most v5 packets.
 pub(super) const NO_PROPERTIES: PublishProperties<'static> = PublishProperties {
@@ -23,6 +24,7 @@ pub(super) const NO_PROPERTIES: PublishProperties<'static> = PublishProperties {
 /// As [`super::packet`].
 #[inline]
 pub fn publish<'a>(version: Version, frame: &Frame<'a>) -> Result<Publish<'a>, DecodeError> {
+    check_length(version, frame)?;
     let mut reader = Reader::new(frame.body);
     let topic = topic_name(reader.binary()?)?;
     let qos = Qos::from_bits((frame.first >> 1) & 0b11)

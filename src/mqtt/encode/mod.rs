@@ -19,7 +19,7 @@ pub use connack::connack;
 pub use connect::connect;
 pub use disconnect::disconnect;
 pub use publish::{publish, publish_header, publish_size, PublishOut};
-pub use suback::{suback, unsuback};
+pub use suback::{suback, suback_size, unsuback};
 pub use subscribe::{subscribe, unsubscribe, SubscribeOut, UnsubscribeOut};
 
 use super::packet::UserProperties;

@@ -1,7 +1,7 @@
 //! SUBACK and UNSUBACK, MQTT 5.0 sections 3.9 and 3.11.
 
 use super::super::packet::{SubAck, Version};
-use super::super::primitives::put_with_length;
+use super::super::primitives::{put_with_length, variable_len};
 use super::super::property::Property;
 use super::super::reason::ReasonCode;
 use super::{put, put_user_properties};
@@ -29,6 +29,13 @@ pub fn unsuback(out: &mut Vec<u8>, version: Version, unsuback: &SubAck<'_>) {
             out.extend_from_slice(unsuback.codes);
         }
     });
+}
+
+/// Bytes of a v5 SUBACK or UNSUBACK without properties, for so many filters. Saturates.
+pub fn suback_size(filters: usize) -> usize {
+    let after_header = filters.saturating_add(3); // identifier and property length
+    let remaining = u32::try_from(after_header).unwrap_or(u32::MAX);
+    after_header.saturating_add(1 + variable_len(remaining))
 }
 
 fn put_fields(out: &mut Vec<u8>, version: Version, suback: &SubAck<'_>) {

@@ -234,6 +234,11 @@ def test_every_cut_of_a_conversation(raw, name):
         one = raw(5)
         one.send(whole[:size])
         one.close()
-    last = raw(5)
-    last.connect(f"{name}-cut")
+    # A CONNECT of before may be on its way from the shard that accepted it to the client's home shard
+    # and take the session over from `last`. Each can do so once.
+    for _ in range(len(whole)):
+        last = raw(5)
+        last.connect(f"{name}-cut")
+        if last.is_open():
+            break
     assert last.is_open()

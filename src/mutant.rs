@@ -1,0 +1,136 @@
+//! Deliberate faults: proof that the simulator's net holds (`ringmq-sim --mutants`).
+//!
+//! A broker is built without them: [`is_on`] is then the constant `false`. In a test build one fault
+//! at a time is switched on, for one thread.
+
+/// A fault, named by what the broker then does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// SUBACK does not wait until every shard knows the subscription.
+    SubackAtOnce,
+    /// UNSUBACK is sent, the subscription stays.
+    UnsubackWithoutEffect,
+    /// What waits for a member that unsubscribes from its group is dropped.
+    ForgetRequeue,
+    /// What a lost member of a group had not acknowledged stays with it for ever.
+    ForgetRedispatch,
+    /// A group's publication goes to one member of each shard's choice twice.
+    GroupDeliversTwice,
+    /// What is in flight is not sent again on resume.
+    ForgetResend,
+    /// Packet identifiers start again at each connection, while old ones are in use.
+    ReusePacketId,
+    /// The send quota of the earlier connection goes on.
+    KeepQuotaOnResume,
+    /// A PUBCOMP gives quota back that its PUBLISH had not taken.
+    WrongQuotaAfterResume,
+    /// A repeated QoS 2 PUBLISH is delivered again.
+    DeliverQos2Repeats,
+    /// PUBREL does not free the identifier: the next message with it is swallowed.
+    KeepReleasedId,
+    /// A block for a peer is dropped when the ring was full once.
+    DropOnFullRing,
+    /// QoS 1 and 2 messages overtake those in the queue.
+    OvertakeQueue,
+    /// The home of a topic answers a retained walk before it has applied what it needs.
+    WalkTooEarly,
+    /// A topic that was delivered live during a walk is sent again by the walk.
+    WalkRepeatsLive,
+    /// A retained message with an empty payload does not clear.
+    ForgetClear,
+    /// The will is published although the client said DISCONNECT.
+    WillAfterDisconnect,
+    /// A will with a delay is published although the client came back in time.
+    WillNotCancelled,
+    /// The will is forgotten when its connection is lost.
+    ForgetWill,
+    /// A session outlives its expiry.
+    SessionNeverExpires,
+    /// A session ends with its connection.
+    SessionEndsEarly,
+    /// Clean Start finds the old session.
+    CleanStartResumes,
+    /// Queued messages are sent after their expiry.
+    SendExpired,
+    /// A publisher with No Local gets its own messages.
+    ForgetNoLocal,
+    /// A client gets packets larger than it takes.
+    ForgetPacketSizeMax,
+    /// A topic alias is used before the client has been told of it.
+    AliasNotIntroduced,
+    /// A silent client is not disconnected.
+    ForgetKeepAlive,
+    /// The queue grows beyond its bound.
+    UnboundedQueue,
+    /// A message dropped from a full queue is not counted.
+    UncountedDrop,
+    /// A stopping shard keeps a connection open.
+    ForgetShutdown,
+}
+
+impl Mutant {
+    pub const ALL: [Self; 30] = [
+        Self::SubackAtOnce,
+        Self::UnsubackWithoutEffect,
+        Self::ForgetRequeue,
+        Self::ForgetRedispatch,
+        Self::GroupDeliversTwice,
+        Self::ForgetResend,
+        Self::ReusePacketId,
+        Self::KeepQuotaOnResume,
+        Self::WrongQuotaAfterResume,
+        Self::DeliverQos2Repeats,
+        Self::KeepReleasedId,
+        Self::DropOnFullRing,
+        Self::OvertakeQueue,
+        Self::WalkTooEarly,
+        Self::WalkRepeatsLive,
+        Self::ForgetClear,
+        Self::WillAfterDisconnect,
+        Self::WillNotCancelled,
+        Self::ForgetWill,
+        Self::SessionNeverExpires,
+        Self::SessionEndsEarly,
+        Self::CleanStartResumes,
+        Self::SendExpired,
+        Self::ForgetNoLocal,
+        Self::ForgetPacketSizeMax,
+        Self::AliasNotIntroduced,
+        Self::ForgetKeepAlive,
+        Self::UnboundedQueue,
+        Self::UncountedDrop,
+        Self::ForgetShutdown,
+    ];
+}
+
+#[cfg(any(test, feature = "sim"))]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Mutant;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Switches one fault on for this thread, or all off.
+    pub fn switch(mutant: Option<Mutant>) {
+        ACTIVE.set(mutant);
+    }
+
+    pub(crate) fn is_on(mutant: Mutant) -> bool {
+        ACTIVE.get() == Some(mutant)
+    }
+}
+
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use switch::is_on;
+#[cfg(any(test, feature = "sim"))]
+pub use switch::switch;
+
+/// No fault is ever on in a broker.
+#[cfg(not(any(test, feature = "sim")))]
+#[inline(always)]
+pub(crate) const fn is_on(_: Mutant) -> bool {
+    false
+}

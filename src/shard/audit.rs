@@ -1,0 +1,104 @@
+//! What must hold of a shard between turns, for the simulator and the fuzzers.
+
+use super::connection::Phase;
+use super::{Shard, ANSWER_BYTES};
+use crate::limits::{CONTROL_HIGH_WATER, DATA_HIGH_WATER, TURN_BYTES};
+
+impl Shard {
+    /// Checks the bounds of memory and the ties between connections and sessions.
+    ///
+    /// # Errors
+    /// A sentence about the first thing that does not hold.
+    pub fn audit(&self) -> Result<(), String> {
+        if self.by_client_id.len() != self.sessions.len() {
+            return Err("a session has no client id, or two".into());
+        }
+        self.audit_sessions()?;
+        self.audit_connections()?;
+        self.audit_peers()
+    }
+
+    fn audit_sessions(&self) -> Result<(), String> {
+        let limits = self.limits();
+        for id in self.sessions.ids() {
+            let Some(hosted) = self.sessions.get(id) else {
+                continue;
+            };
+            let session = &hosted.session;
+            let name = &session.client_id;
+            if session.queue.len() > limits.queue_messages_max as usize {
+                let len = session.queue.len();
+                return Err(format!("the queue of {name} holds {len} messages"));
+            }
+            if session.queue.bytes() as u64 > limits.queue_bytes_max {
+                let bytes = session.queue.bytes();
+                return Err(format!("the queue of {name} holds {bytes} bytes"));
+            }
+            if session.subscriptions.len() > limits.subscriptions_max as usize {
+                return Err(format!("{name} has more subscriptions than it may"));
+            }
+            let connection = session.connection.map(|id| self.connections.get(id));
+            let is_tied = connection.is_none_or(|connection| {
+                connection.is_some_and(|connection| connection.phase == Phase::Live(id))
+            });
+            if !is_tied {
+                return Err(format!("the connection of {name} is not its own"));
+            }
+        }
+        Ok(())
+    }
+
+    fn audit_connections(&self) -> Result<(), String> {
+        let outgoing_max = self.limits().outgoing_bytes_max as usize + ANSWER_BYTES + TURN_BYTES;
+        for id in self.connections.ids() {
+            let Some(connection) = self.connections.get(id) else {
+                continue;
+            };
+            if connection.outgoing.len() > outgoing_max {
+                let bytes = connection.outgoing.len();
+                return Err(format!("{bytes} bytes wait for a connection"));
+            }
+            let tied = connection.session().is_none_or(|session| {
+                let hosted = self.sessions.get(session);
+                hosted.is_some_and(|hosted| hosted.session.connection == Some(id))
+            });
+            if !tied {
+                return Err("a live connection's session does not know it".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn audit_peers(&self) -> Result<(), String> {
+        let (data, control) = self.peers.most_waiting();
+        if data > DATA_HIGH_WATER + TURN_BYTES || control > 2 * CONTROL_HIGH_WATER {
+            return Err(format!("{data} bytes, {control} messages wait for a peer"));
+        }
+        Ok(())
+    }
+}
+
+impl Shard {
+    /// What waits for each session, for a failure's report.
+    #[must_use]
+    pub fn describe(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for id in self.sessions.ids() {
+            let Some(hosted) = self.sessions.get(id) else {
+                continue;
+            };
+            let session = &hosted.session;
+            let connection = session.connection.and_then(|id| self.connections.get(id));
+            let outgoing = connection.map(|connection| connection.outgoing.len());
+            lines.push(format!(
+                "shard {}: {}: {} in flight, {} queued, bytes unsent {outgoing:?}, walks {}",
+                self.id.0,
+                session.client_id,
+                session.window.len(),
+                session.queue.len(),
+                hosted.walks.is_some(),
+            ));
+        }
+        lines
+    }
+}

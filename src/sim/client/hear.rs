@@ -1,0 +1,254 @@
+//! What a client hears, and whether the broker may say it.
+
+use super::super::history::{Arrival, Planned};
+use super::super::random::Random;
+use super::super::world::World;
+use super::{Client, Request, Stage};
+use crate::mqtt::{
+    decode, frame, frame::PacketType, AckKind, Disconnect, Packet, PacketId, Publish, Qos,
+    ReasonCode, Sender, SubAck,
+};
+
+impl Client {
+    pub(super) fn read(&mut self, world: &mut World, random: &mut Random, plan: &mut [Planned]) {
+        let Some(socket) = self.socket else { return };
+        match world.receive(socket, random) {
+            None => {
+                world.note(|| format!("{} sees its connection closed", self.name));
+                self.cuts += 1;
+                let at = world.tick();
+                self.end_connection(at, None);
+                return;
+            }
+            Some(bytes) => self.inbox.extend(bytes),
+        }
+        let inbox = std::mem::take(&mut self.inbox);
+        let mut at = 0;
+        loop {
+            match frame::next_frame(&inbox[at..], u32::MAX) {
+                Ok(None) => break,
+                Err(error) => {
+                    self.fail(&format!("the broker sent no packet: {error}"));
+                    break;
+                }
+                Ok(Some(frame)) => {
+                    at += frame.length;
+                    self.packets += usize::from(frame.packet_type() != Some(PacketType::PingResp));
+                    let size_max = self.profile.packet_size_max.unwrap_or(u32::MAX);
+                    if frame.length > size_max as usize {
+                        self.fail(&format!("{} bytes in one packet", frame.length));
+                    }
+                    match decode::packet(self.profile.version, Sender::Server, &frame) {
+                        Ok(packet) => self.handle(world, &packet, plan),
+                        Err(error) => {
+                            let text = format!("the broker sent {error}: {:02x?}", frame.body);
+                            self.fail(&text);
+                        }
+                    }
+                }
+            }
+        }
+        self.inbox = inbox[at..].to_vec();
+    }
+
+    fn handle(&mut self, world: &mut World, packet: &Packet<'_>, plan: &mut [Planned]) {
+        match packet {
+            Packet::ConnAck(connack) if connack.reason == ReasonCode::Success => {
+                let present = connack.session_present;
+                world.note(|| format!("{} is connected, session {present}", self.name));
+                self.connected(world, present, plan);
+            }
+            Packet::ConnAck(_) if self.is_shutdown => {}
+            Packet::Publish(publish) => self.arrived(world, publish, plan),
+            Packet::PubRel(ack) => {
+                self.held.remove(&ack.packet_id.get());
+                self.unsent_acks
+                    .push_back((AckKind::PubComp, ack.packet_id.get()));
+            }
+            Packet::PubAck(ack) => self.finish_publish(world, ack.packet_id.get(), plan),
+            Packet::PubComp(ack) => {
+                let id = ack.packet_id.get();
+                self.outstanding.retain(|(known, ..)| *known != id);
+            }
+            Packet::PubRec(ack) => self.release(world, ack.packet_id.get(), plan),
+            Packet::SubAck(suback) => self.subscribed(world, suback),
+            Packet::UnsubAck(unsuback) => self.unsubscribed(world, unsuback),
+            Packet::PingResp => {}
+            Packet::Disconnect(disconnect) => self.disconnected(disconnect),
+            other => self.fail(&format!("unexpected {other:?}")),
+        }
+    }
+
+    fn finish_publish(&mut self, world: &mut World, id: u16, plan: &mut [Planned]) {
+        let at = world.tick();
+        for (known, publication, _) in &self.outstanding {
+            if *known == id {
+                plan[*publication].accepted.get_or_insert(at);
+            }
+        }
+        self.outstanding.retain(|(known, ..)| *known != id);
+    }
+
+    fn release(&mut self, world: &mut World, id: u16, plan: &mut [Planned]) {
+        let at = world.tick();
+        for (known, publication, stage) in &mut self.outstanding {
+            if *known == id {
+                *stage = Stage::Release;
+                plan[*publication].accepted.get_or_insert(at);
+            }
+        }
+        self.send_ack(world, AckKind::PubRel, id);
+    }
+
+    fn subscribed(&mut self, world: &mut World, suback: &SubAck<'_>) {
+        let Some(Request::Subscribe(indexes)) = self.request.take() else {
+            self.fail("SUBACK without a SUBSCRIBE");
+            return;
+        };
+        let at = world.tick();
+        world.note(|| format!("{} has its SUBACK", self.name));
+        let mut granted = Vec::new();
+        for index in indexes {
+            let subscribed = &mut self.subscribed[index];
+            subscribed.confirmed = Some(at);
+            granted.push(subscribed.options.qos as u8);
+        }
+        if suback.codes != granted {
+            self.fail(&format!("SUBACK {:?} instead of {granted:?}", suback.codes));
+        }
+    }
+
+    fn unsubscribed(&mut self, world: &mut World, unsuback: &SubAck<'_>) {
+        let Some(Request::Unsubscribe(index)) = self.request.take() else {
+            self.fail("UNSUBACK without an UNSUBSCRIBE");
+            return;
+        };
+        world.note(|| format!("{} has its UNSUBACK", self.name));
+        self.subscribed[index].unsubscribed = Some(world.tick());
+        // The UNSUBSCRIBE may be a repeat of one that was done.
+        if self.profile.version.is_v5() && !matches!(unsuback.codes, [0x00 | 0x11]) {
+            self.fail(&format!("UNSUBACK {:?}", unsuback.codes));
+        }
+    }
+
+    fn disconnected(&mut self, disconnect: &Disconnect<'_>) {
+        let is_expected = match disconnect.reason {
+            ReasonCode::SessionTakenOver | ReasonCode::QuotaExceeded => true,
+            ReasonCode::KeepAliveTimeout => self.profile.keep_alive_s > 0,
+            ReasonCode::ServerShuttingDown => self.is_shutdown,
+            _ => false,
+        };
+        if !is_expected {
+            self.fail(&format!("disconnected: {disconnect:?}"));
+        }
+    }
+
+    fn arrived(&mut self, world: &mut World, publish: &Publish<'_>, plan: &[Planned]) {
+        let Some(topic) = self.resolve(publish) else {
+            self.fail("a topic alias that was not introduced");
+            return;
+        };
+        let id = publish.packet_id.map_or(0, PacketId::get);
+        let is_repeat = self.note_received(publish, id);
+        if publish.payload.is_empty() {
+            return; // a retained message was cleared
+        }
+        let (head, padding) = publish.payload.split_at(publish.payload.len().min(8));
+        let index = head.try_into().map_or(u64::MAX, u64::from_be_bytes) as usize;
+        let is_known = plan
+            .get(index)
+            .is_some_and(|p| p.topic == topic && p.padding == padding.len() && p.sends > 0);
+        if !is_known {
+            self.fail(&format!("publication {index} on {topic} was never sent"));
+            return;
+        }
+        let tick = world.tick().tick;
+        world.note(|| format!("{} gets {index} on {topic}", self.name));
+        if is_repeat {
+            return;
+        }
+        self.check_age(&topic, index, publish);
+        self.check_expiry(&plan[index], index, publish);
+        let properties = &publish.properties;
+        let identifiers = properties.subscription_identifiers().collect();
+        self.arrivals.push(Arrival {
+            tick,
+            publication: index,
+            qos: publish.qos as u8,
+            retain: publish.retain,
+            dup: publish.dup,
+            identifiers,
+            connected: self.connect_sent.tick,
+            expiry_s: properties.message_expiry_interval_s,
+        });
+    }
+
+    fn resolve(&mut self, publish: &Publish<'_>) -> Option<String> {
+        let Some(alias) = publish.properties.topic_alias else {
+            return Some(publish.topic.into());
+        };
+        if alias.get() > self.profile.aliases {
+            return None;
+        }
+        if publish.topic.is_empty() {
+            return self.aliases_in.get(&alias.get()).cloned();
+        }
+        self.aliases_in.insert(alias.get(), publish.topic.into());
+        Some(publish.topic.into())
+    }
+
+    /// Notes the identifier and what is to be acknowledged. True: a QoS 2 message it has already.
+    fn note_received(&mut self, publish: &Publish<'_>, id: u16) -> bool {
+        if publish.qos == Qos::AtMostOnce {
+            return false;
+        }
+        // [MQTT-2.2.1-4]: neither on this connection nor, at QoS 2, on one before.
+        let is_open = !self.unacknowledged.insert(id);
+        if is_open || (!publish.dup && self.held.contains(&id)) {
+            self.fail(&format!("identifier {id} is in use"));
+        }
+        let open = self.unacknowledged.len();
+        let maximum = self.profile.receive_maximum;
+        if self.profile.version.is_v5() && open > usize::from(maximum) {
+            self.fail(&format!("{open} open messages, Receive Maximum {maximum}"));
+        }
+        let kind = match publish.qos {
+            Qos::ExactlyOnce => AckKind::PubRec,
+            _ => AckKind::PubAck,
+        };
+        self.unsent_acks.push_back((kind, id));
+        publish.qos == Qos::ExactlyOnce && !self.held.insert(id)
+    }
+
+    /// A retained message is never older than what was seen of its topic at its QoS: one of QoS 0
+    /// may overtake others that wait in the queue.
+    fn check_age(&mut self, topic: &str, index: usize, publish: &Publish<'_>) {
+        if !topic.starts_with("r/") {
+            return;
+        }
+        let newest = self.newest.entry((topic.into(), publish.qos as u8));
+        let newest = newest.or_insert(index);
+        // A repeat may be older: it was sent before.
+        let before = std::mem::replace(newest, index.max(*newest));
+        if publish.retain && !publish.dup && index < before {
+            self.fail(&format!("retained {index} on {topic} after {before}"));
+        }
+    }
+
+    fn check_expiry(&mut self, planned: &Planned, index: usize, publish: &Publish<'_>) {
+        let Some(expiry_s) = planned.expiry_s else {
+            return;
+        };
+        let left_s = publish.properties.message_expiry_interval_s;
+        if self.profile.version.is_v5() && left_s.is_none_or(|left_s| left_s > expiry_s) {
+            self.fail(&format!("{index} has {left_s:?} s left of {expiry_s} s"));
+        }
+        let Some(accepted) = planned.accepted else {
+            return;
+        };
+        let expired = accepted.now + crate::time::Span::from_secs(u64::from(expiry_s) + 1);
+        if !publish.dup && expired <= self.connect_sent.now {
+            self.fail(&format!("{index} was sent after its expiry"));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What the oracle knows of a run: who subscribed when, who published what when, how connections
+//! ended.
+
+use crate::mqtt::{topic, Qos, RetainHandling, SubscriptionOptions};
+use crate::time::Time;
+
+/// A moment of a run: the event's number and the virtual time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    pub(super) tick: u64,
+    pub(super) now: Time,
+}
+
+/// A publication of the run; its payload begins with its index.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    pub(super) publisher: usize,
+    pub(super) topic: String,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    /// Clears the retained message: an empty payload.
+    pub(super) is_clear: bool,
+    pub(super) expiry_s: Option<u32>,
+    /// Bytes of payload behind the index.
+    pub(super) padding: usize,
+    /// When its PUBLISH was first sent; of a will, when its connection ended.
+    pub(super) sent: Option<At>,
+    pub(super) sends: u32,
+    /// When PUBACK or PUBREC was read.
+    pub(super) accepted: Option<At>,
+    /// Its publisher's session ended before it was acknowledged: it may have been accepted or not.
+    pub(super) is_abandoned: bool,
+    /// `None`: not a will.
+    pub(super) will: Option<Fate>,
+}
+
+/// What must become of a will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Either is right: the end of its connection raced with the delay.
+    Open,
+    Must,
+    MustNot,
+}
+
+impl Planned {
+    /// The broker has it for certain.
+    pub(super) fn is_certain(&self) -> bool {
+        match self.will {
+            Some(fate) => fate == Fate::Must,
+            None => self.accepted.is_some(),
+        }
+    }
+}
+
+/// One subscription of one client, from its SUBSCRIBE to its end.
+#[derive(Clone, Debug)]
+pub(super) struct Subscribed {
+    pub(super) filter: String,
+    pub(super) options: SubscriptionOptions,
+    pub(super) identifier: Option<u32>,
+    pub(super) asked: At,
+    pub(super) confirmed: Option<At>,
+    pub(super) unsubscribe_sent: Option<At>,
+    pub(super) unsubscribed: Option<At>,
+    /// When the client learned that its session was gone.
+    pub(super) lost: Option<At>,
+}
+
+impl Subscribed {
+    pub(super) fn is_shared(&self) -> bool {
+        topic::is_shared(&self.filter)
+    }
+
+    pub(super) fn matches(&self, name: &str) -> bool {
+        match topic::share(&self.filter) {
+            Ok(Some(share)) => topic::matches(share.filter, name),
+            _ => topic::matches(&self.filter, name),
+        }
+    }
+
+    /// Confirmed, and nothing has been done to end it.
+    pub(super) fn is_steady(&self) -> bool {
+        self.confirmed.is_some() && self.unsubscribe_sent.is_none() && self.lost.is_none()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.unsubscribed.is_some() || self.lost.is_some()
+    }
+
+    /// Steady since before a publication was sent: it must receive it.
+    pub(super) fn covers(&self, planned: &Planned) -> bool {
+        let since = self.confirmed.map(|at| at.tick);
+        let sent = planned.sent.map(|at| at.tick);
+        self.is_steady()
+            && self.matches(&planned.topic)
+            && since.zip(sent).is_some_and(|(since, sent)| since < sent)
+    }
+
+    /// May bring a publication that arrived at `tick`.
+    pub(super) fn may_bring(&self, planned: &Planned, tick: u64) -> bool {
+        // A will whose fate is open may have been sent at any time.
+        let sent = planned.sent.map_or(0, |at| at.tick);
+        let ended = [self.unsubscribed, self.lost];
+        let is_late = ended.into_iter().flatten().any(|end| end.tick < sent);
+        self.matches(&planned.topic) && self.asked.tick <= tick && !is_late
+    }
+
+    /// Sends retained messages when it begins.
+    pub(super) fn walks(&self) -> bool {
+        self.options.retain_handling != RetainHandling::DoNotSend && !self.is_shared()
+    }
+}
+
+/// A PUBLISH that arrived.
+#[derive(Clone, Debug, Hash)]
+pub(super) struct Arrival {
+    pub(super) tick: u64,
+    pub(super) publication: usize,
+    pub(super) qos: u8,
+    pub(super) retain: bool,
+    pub(super) dup: bool,
+    pub(super) identifiers: Vec<u32>,
+    /// When the CONNECT of its connection was sent.
+    pub(super) connected: u64,
+    pub(super) expiry_s: Option<u32>,
+}

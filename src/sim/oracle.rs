@@ -1,0 +1,389 @@
+//! The model without shards: what each client must and may have seen, from the history alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::client::Client;
+use super::history::{Arrival, Fate, Planned, Subscribed};
+use crate::mqtt::{topic, Qos};
+
+/// What the oracle is given.
+pub(super) struct History<'a> {
+    pub(super) clients: &'a [Client],
+    pub(super) plan: &'a [Planned],
+    /// The run came to its end undisturbed; else only what must not happen is judged.
+    pub(super) is_complete: bool,
+    /// Messages the broker says it dropped.
+    pub(super) dropped: u64,
+}
+
+/// A publication that did not arrive where it was promised.
+struct Missing {
+    /// A client, or a group.
+    receiver: String,
+    publication: usize,
+    text: String,
+}
+
+impl Missing {
+    fn key(&self) -> (&str, usize) {
+        (&self.receiver, self.publication)
+    }
+}
+
+/// Everything that is wrong with a run.
+pub(super) fn judge(history: &History<'_>) -> Vec<String> {
+    let mut failures = Vec::new();
+    let mut missing = Vec::new();
+    for client in history.clients {
+        check_arrivals(client, history.plan, &mut failures);
+        check_counts(client, history.plan, &mut failures);
+        check_order(client, history.plan, history.dropped, &mut failures);
+        if history.is_complete {
+            missing.extend(missing_live(client, history.plan));
+            missing.extend(missing_retained(client, history.plan));
+        }
+    }
+    for group in ["$share/g/s/+", "$share/h/u/#"] {
+        let members = Members::of(group, history.clients);
+        failures.extend(members.too_many(history.plan));
+        if history.is_complete {
+            missing.extend(members.missing(history.plan));
+        }
+    }
+    // Each message dropped is missed by one client.
+    let distinct: BTreeSet<(&str, usize)> = missing.iter().map(Missing::key).collect();
+    if distinct.len() as u64 > history.dropped {
+        failures.extend(missing.into_iter().map(|missing| missing.text));
+    }
+    failures
+}
+
+/// Each arrival by itself: subscribed, RETAIN, No Local, identifiers, wills.
+fn check_arrivals(client: &Client, plan: &[Planned], failures: &mut Vec<String>) {
+    for arrival in &client.arrivals {
+        let planned = &plan[arrival.publication];
+        let mut fail = |text: &str| {
+            let (name, index) = (&client.name, arrival.publication);
+            failures.push(format!("{name}: {index} on {} {text}", planned.topic));
+        };
+        let own = planned.publisher == client.index;
+        let bringers: Vec<&Subscribed> = client
+            .subscribed
+            .iter()
+            .filter(|s| s.may_bring(planned, arrival.tick))
+            .filter(|s| !(own && s.options.no_local && !arrival.retain))
+            .collect();
+        if planned.will == Some(Fate::MustNot) {
+            fail("is a will that must not be sent");
+        }
+        if bringers.is_empty() {
+            fail("arrived without a subscription");
+            continue;
+        }
+        if arrival.retain && !planned.retain {
+            fail("arrived with RETAIN");
+        }
+        let keeps_retain = |s: &&Subscribed| s.options.retain_as_published;
+        if arrival.retain && !bringers.iter().any(|s| keeps_retain(s) || s.walks()) {
+            fail("arrived as retained, nobody asked for it");
+        }
+        if !arrival.retain && planned.retain && bringers.iter().all(keeps_retain) {
+            fail("arrived without RETAIN");
+        }
+        let most = bringers.iter().map(|s| s.options.qos).max();
+        let granted = most.map_or(Qos::AtMostOnce, |most| most.min(planned.qos));
+        if arrival.qos > granted as u8 {
+            fail("arrived at a QoS that was not granted");
+        }
+        check_identifiers(client, planned, arrival, &bringers, &mut fail);
+    }
+}
+
+fn check_identifiers(
+    client: &Client,
+    planned: &Planned,
+    arrival: &Arrival,
+    bringers: &[&Subscribed],
+    fail: &mut impl FnMut(&str),
+) {
+    if !client.profile.version.is_v5() {
+        return;
+    }
+    let known = |identifier: &u32| bringers.iter().any(|s| s.identifier == Some(*identifier));
+    if !arrival.identifiers.iter().all(known) {
+        fail("arrived with an identifier of no subscription");
+    }
+    let steady = bringers
+        .iter()
+        .filter(|s| s.covers(planned) && !s.is_shared());
+    for identifier in steady.filter_map(|s| s.identifier) {
+        if !arrival.retain && !arrival.identifiers.contains(&identifier) {
+            fail("arrived without the identifier of its subscription"); // [MQTT-3.3.4-3]
+        }
+    }
+}
+
+/// No delivery twice: a repeat says so with DUP, and QoS 2 never repeats.
+fn check_counts(client: &Client, plan: &[Planned], failures: &mut Vec<String>) {
+    let mut counts: BTreeMap<usize, u32> = BTreeMap::new();
+    for arrival in client.arrivals.iter().filter(|a| !a.retain) {
+        let planned = &plan[arrival.publication];
+        let is_grouped = planned.topic.starts_with(['s', 'u']);
+        if (arrival.dup && arrival.qos < 2) || is_grouped {
+            continue;
+        }
+        let count = counts.entry(arrival.publication).or_default();
+        *count += 1;
+        if *count > deliveries_max(planned) {
+            failures.push(format!(
+                "{}: {} arrived {count} times at QoS {}",
+                client.name, arrival.publication, arrival.qos
+            ));
+        }
+    }
+}
+
+/// A PUBLISH repeated at QoS 1 is a new message to the broker.
+fn deliveries_max(planned: &Planned) -> u32 {
+    if planned.qos == Qos::AtLeastOnce {
+        planned.sends
+    } else {
+        1
+    }
+}
+
+/// [MQTT-4.6.0-6]: one publisher, one topic, one QoS: in the order of sending.
+fn check_order(client: &Client, plan: &[Planned], dropped: u64, failures: &mut Vec<String>) {
+    let mut latest: BTreeMap<(usize, &str, u8), usize> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for arrival in &client.arrivals {
+        let planned = &plan[arrival.publication];
+        let is_grouped = planned.topic.starts_with(['s', 'u']);
+        if arrival.retain || is_grouped || planned.will.is_some() {
+            continue;
+        }
+        // What this client missed, since it subscribed later or at QoS 0 or it expired, may come out
+        // of order when its publisher repeats it.
+        let repeats = planned.qos == Qos::AtLeastOnce && planned.sends > 1;
+        let keeps = |s: &Subscribed| !repeats || s.options.qos > Qos::AtMostOnce;
+        let covered = client
+            .subscribed
+            .iter()
+            .any(|s| s.covers(planned) && keeps(s));
+        let loose = repeats && (arrival.qos == 0 || dropped > 0 || planned.expiry_s.is_some());
+        if !seen.insert(arrival.publication) || !covered || loose {
+            continue;
+        }
+        let key = (planned.publisher, &*planned.topic, arrival.qos);
+        let latest = latest.entry(key).or_insert(arrival.publication);
+        if *latest > arrival.publication {
+            let (name, index) = (&client.name, arrival.publication);
+            failures.push(format!("{name}: {index} arrived after {latest}"));
+        }
+        *latest = arrival.publication;
+    }
+}
+
+/// Too large, or too old: it need not arrive.
+fn may_be_left_out(client: &Client, planned: &Planned) -> bool {
+    let is_large = planned.padding > 0 && client.profile.packet_size_max.is_some();
+    is_large || planned.expiry_s.is_some()
+}
+
+/// Promised at QoS 1 or 2 and not arrived.
+fn missing_live(client: &Client, plan: &[Planned]) -> Vec<Missing> {
+    let promised = |planned: &Planned| {
+        let own = planned.publisher == client.index;
+        let mut subscribed = client.subscribed.iter();
+        subscribed.any(|s| {
+            s.covers(planned)
+                && !s.is_shared()
+                && s.options.qos > Qos::AtMostOnce
+                && !(own && s.options.no_local)
+        })
+    };
+    let mut missing = Vec::new();
+    for (index, planned) in plan.iter().enumerate() {
+        let is_owed = planned.is_certain()
+            && planned.qos > Qos::AtMostOnce
+            && !planned.is_clear
+            && !may_be_left_out(client, planned)
+            && promised(planned);
+        if is_owed && !client.arrivals.iter().any(|a| a.publication == index) {
+            let (name, topic) = (&client.name, &planned.topic);
+            missing.push(Missing {
+                receiver: name.clone(),
+                publication: index,
+                text: format!("{name}: {index} on {topic} is missing"),
+            });
+        }
+    }
+    missing
+}
+
+/// A steady subscription has seen the last retained message of each topic since it began.
+fn missing_retained(client: &Client, plan: &[Planned]) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    for (name, index) in last_retained(plan) {
+        let planned = &plan[index];
+        for s in client.subscribed.iter().filter(|s| {
+            s.is_steady()
+                && s.walks()
+                && s.matches(&name)
+                && s.options.qos > Qos::AtMostOnce
+                && !(s.options.no_local && planned.publisher == client.index)
+        }) {
+            let mut arrivals = client.arrivals.iter();
+            let seen = arrivals.any(|a| a.publication == index && a.tick > s.asked.tick);
+            if !seen && !may_be_left_out(client, planned) {
+                let (client, filter) = (&client.name, &s.filter);
+                missing.push(Missing {
+                    receiver: client.clone(),
+                    publication: index,
+                    text: format!("{client}: retained {index} on {name} for {filter}"),
+                });
+            }
+        }
+    }
+    missing
+}
+
+/// The retained message of each topic at the end, where that is certain. Cleared topics are left out.
+pub(super) fn last_retained(plan: &[Planned]) -> BTreeMap<String, usize> {
+    let mut last: BTreeMap<String, Option<usize>> = BTreeMap::new();
+    for (index, planned) in plan.iter().enumerate().filter(|(_, p)| p.retain) {
+        let entry = last.entry(planned.topic.clone()).or_insert(Some(index));
+        *entry = entry.filter(|_| planned.is_certain()).map(|_| index);
+    }
+    last.into_iter()
+        .filter_map(|(topic, index)| Some((topic, index?)))
+        .filter(|(_, index)| !plan[*index].is_clear)
+        .collect()
+}
+
+/// The members of one shared group.
+struct Members<'a> {
+    clients: &'a [Client],
+    subscribed: Vec<(&'a Client, &'a Subscribed)>,
+}
+
+impl<'a> Members<'a> {
+    fn of(group: &str, clients: &'a [Client]) -> Self {
+        let subscribed = clients
+            .iter()
+            .flat_map(|client| client.subscribed.iter().map(move |s| (client, s)))
+            .filter(|(_, s)| s.filter == group)
+            .collect();
+        Self {
+            clients,
+            subscribed,
+        }
+    }
+
+    fn covers(&self, planned: &Planned) -> bool {
+        let mut members = self.subscribed.iter();
+        members.any(|(_, s)| s.covers(planned))
+    }
+
+    fn matching<'p>(&self, plan: &'p [Planned]) -> Vec<(usize, &'p Planned)> {
+        let Some((_, any)) = self.subscribed.first() else {
+            return Vec::new();
+        };
+        let is_theirs = |p: &Planned| any.matches(&p.topic) && p.qos > Qos::AtMostOnce;
+        let of_theirs = plan.iter().enumerate();
+        of_theirs.filter(|(_, p)| is_theirs(p)).collect()
+    }
+
+    /// Every publication reaches a member that is there to stay.
+    fn missing(&self, plan: &[Planned]) -> Vec<Missing> {
+        let acknowledge = self
+            .subscribed
+            .iter()
+            .all(|(_, s)| s.options.qos > Qos::AtMostOnce);
+        // Begun at QoS 2 with a member whose session ended, it goes to nobody else [MQTT-4.8.2-5].
+        let lost = |client: &Client| client.subscribed.iter().any(|s| s.lost.is_some());
+        let may_end = |planned: &Planned| {
+            let mut members = self.subscribed.iter();
+            planned.qos == Qos::ExactlyOnce
+                && members.any(|(client, s)| s.options.qos == Qos::ExactlyOnce && lost(client))
+        };
+        let mut missing = Vec::new();
+        for (index, planned) in self.matching(plan) {
+            let may_be_left_out = self
+                .subscribed
+                .iter()
+                .any(|(client, _)| may_be_left_out(client, planned));
+            let is_owed = planned.is_certain() && acknowledge && self.covers(planned);
+            let seen = |client: &Client| client.arrivals.iter().any(|a| a.publication == index);
+            if is_owed && !may_be_left_out && !may_end(planned) && !self.clients.iter().any(seen) {
+                missing.push(Missing {
+                    receiver: planned.topic.clone(),
+                    publication: index,
+                    text: format!("{index} reached no member of the group"),
+                });
+            }
+        }
+        missing
+    }
+
+    fn count(&self, index: usize) -> usize {
+        let arrivals = self.clients.iter().flat_map(|client| &client.arrivals);
+        arrivals
+            .filter(|a| a.publication == index && !a.dup)
+            .count()
+    }
+
+    /// QoS 2 to members that all stay goes to one of them; else only who lost a connection or its
+    /// session may have passed a message on.
+    fn too_many(&self, plan: &[Planned]) -> Vec<String> {
+        let exact = |s: &Subscribed| s.options.qos == Qos::ExactlyOnce && s.is_steady();
+        let is_exact = self.subscribed.iter().all(|(_, s)| exact(s));
+        let mut names: Vec<&str> = self.subscribed.iter().map(|(c, _)| &*c.name).collect();
+        names.dedup();
+        let members = self.clients.iter().filter(|c| names.contains(&&*c.name));
+        let endings: usize = members
+            .map(|client| client.cuts + client.connects - 1)
+            .sum();
+        let unsubscribed = self.subscribed.iter().filter(|(_, s)| s.is_over()).count();
+        let mut failures = Vec::new();
+        for (index, planned) in self.matching(plan) {
+            let passed_on = if is_exact && planned.qos == Qos::ExactlyOnce {
+                0
+            } else {
+                endings + unsubscribed
+            };
+            let most = deliveries_max(planned) as usize + passed_on;
+            let count = self.count(index);
+            if count > most {
+                failures.push(format!("{index} reached {count} members of the group"));
+            }
+        }
+        failures
+    }
+}
+
+/// Newcomers find exactly the retained messages that are there.
+pub(super) fn judge_newcomer(newcomer: &Client, plan: &[Planned]) -> Vec<String> {
+    let mut failures = Vec::new();
+    let certain = last_retained(plan);
+    for (name, index) in &certain {
+        if !newcomer.arrivals.iter().any(|a| a.publication == *index) {
+            failures.push(format!(
+                "retained {index} on {name} is not found at the end"
+            ));
+        }
+    }
+    for arrival in &newcomer.arrivals {
+        let planned = &plan[arrival.publication];
+        let later = plan[arrival.publication + 1..]
+            .iter()
+            .any(|p| p.retain && p.topic == planned.topic && p.is_certain());
+        if later || !topic::matches("r/+", &planned.topic) {
+            let index = arrival.publication;
+            failures.push(format!(
+                "retained {index} is found although it was replaced"
+            ));
+        }
+    }
+    failures
+}

@@ -1,0 +1,139 @@
+//! What a seed decides about a run, in the manner of swarm testing: each run has its own extremes.
+
+use super::random::Random;
+use crate::limits::{Limits, QueuePolicy};
+
+/// Of the world: shards, rings, sockets.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    pub shards: u16,
+    /// Blocks and sockets one ring holds.
+    pub ring_blocks: usize,
+    /// Bytes that cross a socket at once, at most.
+    pub piece_max: usize,
+    /// Bytes a socket towards a client holds before the broker must wait.
+    pub socket_room: usize,
+    /// A data block is taken once in so many attempts: control messages overtake.
+    pub data_lag: usize,
+    /// Longest time between two steps, in nanoseconds.
+    pub step_max_ns: u64,
+}
+
+/// What a run is about: narrow runs meet what wide ones seldom do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Focus {
+    Everything,
+    /// Shared groups, with members that come and go.
+    Groups,
+    Retained,
+    /// One topic, more than its subscribers take at once.
+    Flood,
+}
+
+/// Of the clients and what happens to them.
+#[derive(Clone, Debug)]
+pub(super) struct Swarm {
+    pub(super) world: Parameters,
+    pub(super) focus: Focus,
+    pub(super) clients: usize,
+    pub(super) publications: usize,
+    /// Once in so many acts of a client its connection is cut or taken over.
+    pub(super) rest: usize,
+    /// A client publishes once in so many chances.
+    pub(super) pace: usize,
+    /// Acts of clients for each step of the broker.
+    pub(super) acts: usize,
+    /// Small queues, so that messages may be dropped (and must be counted).
+    pub(super) is_tight: bool,
+    pub(super) queue_messages_max: u32,
+    pub(super) queue_policy: QueuePolicy,
+    pub(super) queue_qos0: bool,
+    pub(super) outgoing_bytes_max: u32,
+    pub(super) outgoing_window_max: u16,
+    pub(super) session_expiry_max_s: u32,
+    /// Time sometimes jumps ahead by up to this, in milliseconds; 0: never.
+    pub(super) jump_max_ms: u64,
+    /// Clients unsubscribe once in so many chances; 0: never.
+    pub(super) unsubscribe_once_in: usize,
+    /// Some clients start clean or lose their session.
+    pub(super) loses_sessions: bool,
+    pub(super) has_keep_alives: bool,
+    pub(super) has_wills: bool,
+    pub(super) has_large: bool,
+    pub(super) has_expiry: bool,
+    /// Step at which the broker is told to stop.
+    pub(super) shutdown_at: Option<usize>,
+}
+
+impl Swarm {
+    pub(super) fn draw(random: &mut Random, steps: usize) -> Self {
+        let is_tight = random.once_in(6);
+        let jump_max_ms = [0, 300, 3_000, 12_000][random.below(4)];
+        let focus = [
+            Focus::Everything,
+            Focus::Everything,
+            Focus::Groups,
+            Focus::Groups,
+            Focus::Retained,
+            Focus::Flood,
+        ][random.below(6)];
+        let is_short = focus != Focus::Groups && random.once_in(4);
+        Self {
+            world: Parameters {
+                shards: [1, 2, 2, 3, 4, 5, 8][random.below(7)],
+                ring_blocks: 1 + random.below(3),
+                piece_max: [1, 7, 60, 2_000][random.below(4)],
+                socket_room: [40, 300, 100_000][random.below(3)],
+                data_lag: [1, 3, 30][random.below(3)],
+                step_max_ns: [200_000, 2_000_000, 20_000_000][random.below(3)],
+            },
+            focus,
+            clients: 2 + random.below(6),
+            publications: 20 + random.below(80),
+            rest: [60, 300, 1_500][random.below(3)],
+            pace: [1, 5, 30][random.below(3)],
+            acts: 1 + random.below(3),
+            is_tight,
+            queue_messages_max: if is_tight {
+                1 + random.below(6) as u32
+            } else {
+                100_000
+            },
+            queue_policy: [
+                QueuePolicy::DropOldest,
+                QueuePolicy::DropNewest,
+                QueuePolicy::Disconnect,
+            ][random.below(3)],
+            queue_qos0: random.once_in(4),
+            outgoing_bytes_max: [50, 400, 1 << 20][random.below(3)],
+            outgoing_window_max: [1, 3, 512][random.below(3)],
+            session_expiry_max_s: if is_short { 4 } else { 100_000 },
+            jump_max_ms,
+            unsubscribe_once_in: if focus == Focus::Groups {
+                [40, 6][random.below(2)]
+            } else {
+                [0, 0, 40, 6][random.below(4)]
+            },
+            loses_sessions: random.once_in(if focus == Focus::Groups { 2 } else { 3 }),
+            has_keep_alives: jump_max_ms > 1_000 && random.once_in(2),
+            has_wills: random.once_in(2),
+            has_large: random.once_in(4),
+            has_expiry: random.once_in(3),
+            shutdown_at: random.once_in(10).then(|| random.below(steps)),
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            queue_messages_max: self.queue_messages_max,
+            queue_bytes_max: 1 << 30,
+            queue_policy: self.queue_policy,
+            queue_qos0: self.queue_qos0,
+            outgoing_bytes_max: self.outgoing_bytes_max,
+            outgoing_window_max: self.outgoing_window_max,
+            session_expiry_max_s: self.session_expiry_max_s,
+            topic_alias_outgoing_max: 3,
+            ..Limits::default()
+        }
+    }
+}

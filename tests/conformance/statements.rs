@@ -1,0 +1,128 @@
+//! Statements, their ids, and the reasons why some have no test.
+
+use std::fmt;
+
+/// A specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Spec {
+    V311,
+    V5,
+}
+
+impl Spec {
+    /// As ids name it: `5:MQTT-1.5.4-1`.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::V311 => "3.1.1",
+            Self::V5 => "5",
+        }
+    }
+
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::V311 => "3.1.1",
+            Self::V5 => "5.0",
+        }
+    }
+}
+
+/// A statement's id; ids sort as the specification has them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id {
+    pub(super) spec: Spec,
+    section: Vec<u32>,
+    number: u32,
+}
+
+impl Id {
+    /// Reads `MQTT-3.1.2-5`.
+    pub(super) fn parse(spec: Spec, text: &str) -> Option<Self> {
+        let (section, number) = text.strip_prefix("MQTT-")?.rsplit_once('-')?;
+        let section: Result<Vec<u32>, _> = section.split('.').map(str::parse).collect();
+        Some(Self {
+            spec,
+            section: section.ok().filter(|section| section.len() >= 2)?,
+            number: number.parse().ok()?,
+        })
+    }
+
+    /// Without version and `MQTT-`.
+    pub(super) fn bare(&self) -> String {
+        let section: Vec<String> = self.section.iter().map(ToString::to_string).collect();
+        format!("{}-{}", section.join("."), self.number)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:MQTT-{}", self.spec.prefix(), self.bare())
+    }
+}
+
+/// Whom a statement binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binds {
+    Both,
+    Server,
+    Client,
+}
+
+pub(super) struct Statement {
+    pub(super) id: Id,
+    pub(super) binds: Binds,
+    pub(super) text: String,
+}
+
+/// Reads lines `[MQTT-x.y.z-n] TAB S TAB text`; a wrong line panics with itself.
+pub(super) fn parse(spec: Spec, text: &str) -> Vec<Statement> {
+    text.lines()
+        .map(|line| parse_line(spec, line).unwrap_or_else(|| panic!("not a statement: {line}")))
+        .collect()
+}
+
+fn parse_line(spec: Spec, line: &str) -> Option<Statement> {
+    let mut fields = line.splitn(3, '\t');
+    let id = fields.next()?.strip_prefix('[')?.strip_suffix(']')?;
+    let binds = match fields.next()? {
+        "B" => Binds::Both,
+        "S" => Binds::Server,
+        "C" => Binds::Client,
+        _ => return None,
+    };
+    Some(Statement {
+        id: Id::parse(spec, id)?,
+        binds,
+        text: fields.next()?.to_owned(),
+    })
+}
+
+/// Why a statement has no test.
+pub(super) struct Reason {
+    pub(super) id: Id,
+    pub(super) text: String,
+}
+
+/// Reads lines `5:MQTT-x.y.z-n | reason`; `#` starts a comment line.
+pub(super) fn parse_reasons(text: &str) -> Vec<Reason> {
+    text.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| parse_reason(line).unwrap_or_else(|| panic!("not a reason: {line}")))
+        .collect()
+}
+
+fn parse_reason(line: &str) -> Option<Reason> {
+    let (id, text) = line.split_once('|')?;
+    Some(Reason {
+        id: parse_full_id(id.trim())?,
+        text: Some(text.trim().to_owned()).filter(|text| !text.is_empty())?,
+    })
+}
+
+/// Reads `5:MQTT-x.y.z-n` or `3.1.1:MQTT-x.y.z-n`.
+pub(super) fn parse_full_id(text: &str) -> Option<Id> {
+    let (prefix, id) = text.split_once(':')?;
+    let spec = [Spec::V311, Spec::V5]
+        .into_iter()
+        .find(|spec| spec.prefix() == prefix)?;
+    Id::parse(spec, id)
+}
