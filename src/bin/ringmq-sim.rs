@@ -23,7 +23,7 @@ struct Options {
     /// Only this seed, with everything it found and the last events
     #[arg(long)]
     seed: Option<u64>,
-    /// With --seed: how many of the last events
+    /// Last events shown of a seed that fails
     #[arg(long, default_value_t = 80)]
     events: usize,
     /// Break the broker on purpose, in each of the known ways; every one must be noticed
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     } else if let Some(seed) = options.seed {
         replay(seed, options.mutant.as_deref(), options.events)
     } else {
-        sweep(options.from, options.seeds, threads)
+        sweep(&options, threads)
     };
     if is_good {
         ExitCode::SUCCESS
@@ -55,8 +55,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs each seed twice: it must pass, and see the same both times.
-fn sweep(from: u64, count: u64, threads: usize) -> bool {
+/// Runs each seed twice: it must pass, and see the same both times. One that fails is run again for
+/// its last events.
+fn sweep(options: &Options, threads: usize) -> bool {
+    let (from, count) = (options.from, options.seeds);
     let (next, failed) = (AtomicU64::new(from), AtomicU64::new(0));
     let deliveries = AtomicU64::new(0);
     let work = || loop {
@@ -69,7 +71,7 @@ fn sweep(from: u64, count: u64, threads: usize) -> bool {
         let replays = sim::run(seed, 0).hash == outcome.hash;
         if !outcome.failures.is_empty() || !replays {
             failed.fetch_add(1, Ordering::Relaxed);
-            report(seed, &outcome, replays);
+            report(seed, &sim::run(seed, options.events), replays);
         }
     };
     thread::scope(|scope| {
@@ -83,7 +85,8 @@ fn sweep(from: u64, count: u64, threads: usize) -> bool {
 }
 
 fn report(seed: u64, outcome: &sim::Outcome, replays: bool) {
-    let mut text = format!("seed {seed} failed");
+    let mut text: String = outcome.trace.iter().map(|e| format!("  {e}\n")).collect();
+    text += &format!("seed {seed} failed");
     if !replays {
         text += " and does not replay";
     }
@@ -112,9 +115,6 @@ fn replay(seed: u64, name: Option<&str>, events: usize) -> bool {
     if outcome.failures.is_empty() {
         println!("seed {seed} passes: {}", outcome.parameters);
         return true;
-    }
-    for event in &outcome.trace {
-        println!("  {event}");
     }
     report(seed, &outcome, true);
     false
