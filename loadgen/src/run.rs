@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::engine::clock::now_ns;
 use crate::engine::control::{Control, Order};
-use crate::engine::{Report, Workers};
+use crate::engine::{Lost, Report, Workers};
 use crate::live;
 use crate::meter::{Count, Counts, Timing, Timings};
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Share, Step};
 use crate::results::{Interval, RunResult, Second};
 use crate::{summary, system, verify};
 
@@ -19,10 +19,6 @@ const DRAIN_FACTOR: u32 = 5;
 
 /// How often the coordinator looks.
 const TICK: Duration = Duration::from_millis(20);
-/// Between an order and its start, so that all workers have it.
-const START_DELAY_NS: u64 = 20_000_000;
-/// After the end of a second, so that all workers have handed its timings over.
-const SECOND_GRACE_NS: u64 = 10_000_000;
 
 /// How to run, beside the plan.
 #[derive(Clone, Debug, Default)]
@@ -49,9 +45,21 @@ pub(crate) struct Gathered {
     pub(crate) broker: Option<Watched>,
     /// Why the run ended early.
     pub(crate) stopped: Option<String>,
+    /// Clients of which nothing is known, since their generator was lost.
+    pub(crate) missing: Vec<Share>,
 }
 
 impl Gathered {
+    /// Some of the generators are gone, and the run is over.
+    fn lose(&mut self, lost: Lost) {
+        self.missing.push(lost.share);
+        let earlier = self.stopped.take();
+        self.stopped = Some(match earlier {
+            Some(earlier) => format!("{earlier}; {}", lost.sentence),
+            None => lost.sentence,
+        });
+    }
+
     /// Keeps a second's timings, by themselves and with all others.
     fn end_interval(&mut self, timings: &mut Timings, start_ns: u64, end_ns: u64) {
         let kinds = Timing::ALL
@@ -103,13 +111,22 @@ struct Run {
 /// A sentence when it cannot begin. What goes wrong later is in the result.
 pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
     system::allow_clients(u64::from(plan.clients()))?;
-    let started = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     let control =
         Control::new(plan, options.threads).map_err(|error| format!("cannot begin: {error}"))?;
     let control = Arc::new(control);
     let workers = Workers::start(&control, &options.cores)?;
+    carry_out(control, workers, options)
+}
+
+/// Takes workers that wait for orders through the plan of `control`.
+pub(crate) fn carry_out(
+    control: Arc<Control>,
+    workers: Workers,
+    options: &Options,
+) -> Result<RunResult, String> {
+    let started = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_default(signal, Arc::clone(&interrupted))
@@ -136,6 +153,7 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
             load_counts: Default::default(),
             broker: watched,
             stopped: None,
+            missing: Vec::new(),
         },
         quiet: options.quiet,
         second_ends_ns: control.second_ends_ns(control.began_ns),
@@ -175,7 +193,7 @@ impl Run {
     fn step(&mut self, step: Step) {
         let name = step_name(&step);
         let is_load = matches!(step, Step::Load(_));
-        let start_ns = now_ns() + START_DELAY_NS;
+        let start_ns = now_ns() + self.workers.delays.start_ns;
         let before = self.counts();
         if is_load && self.gathered.load_s == 0.0 {
             self.gathered.load_counts.0 = before;
@@ -212,6 +230,10 @@ impl Run {
                 self.gathered.stopped = Some("interrupted".into());
                 break;
             }
+            if let Ok(lost) = self.workers.lost.try_recv() {
+                self.gathered.lose(lost);
+                break;
+            }
             if has_progressed(&progress.1, &counts) {
                 progress = (now, counts);
             }
@@ -221,7 +243,10 @@ impl Run {
                 // Who is away may come back, and has something to send or to get.
                 let waits =
                     may_return && counts.get(Count::Disconnected) > counts.get(Count::Reconnected);
-                if !waits && (self.is_drained(&counts) || silence > *quiet) {
+                let is_still =
+                    silence.as_nanos() >= u128::from(self.workers.delays.settle_ns);
+                let is_drained = is_still && self.is_drained(&counts);
+                if !waits && (is_drained || silence > *quiet) {
                     break;
                 }
                 if now.saturating_sub(start_ns) > (*quiet * DRAIN_FACTOR).as_nanos() as u64 {
@@ -301,7 +326,7 @@ impl Run {
     }
 
     fn tick(&mut self, name: &str, now: u64, left_s: Option<f64>, counts: &Counts) {
-        if now < self.second_ends_ns + SECOND_GRACE_NS {
+        if now < self.second_ends_ns + self.workers.delays.second_ns {
             return;
         }
         self.second_ends_ns = self.control.second_ends_ns(now);
@@ -353,7 +378,8 @@ impl Run {
             second_ns,
             ..
         } = self;
-        let (reports, rest) = workers.join()?;
+        let (reports, rest, lost) = workers.join()?;
+        lost.into_iter().for_each(|lost| gathered.lose(lost));
         for mut interval in rest {
             second_timings.merge(&mut interval.timings);
         }

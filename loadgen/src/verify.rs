@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use ringmq::mqtt::{topic, Qos};
 
 use crate::engine::Report;
-use crate::plan::{Plan, Publishing};
+use crate::plan::{Plan, Publishing, Share};
 use crate::results;
 use crate::truth::Flow;
 
@@ -17,9 +17,10 @@ struct Audience<'a> {
 }
 
 impl<'a> Audience<'a> {
-    fn new(plan: &'a Plan) -> Self {
+    /// Publishers of the shares in `missing` are left out: nobody knows what they sent.
+    fn new(plan: &'a Plan, missing: &[Share]) -> Self {
         let mut by_topic: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
-        for (group, described) in plan.groups.iter().enumerate() {
+        for (described_as, described) in plan.groups.iter().enumerate() {
             let Some(publishing) = described.publishing.as_ref() else {
                 continue;
             };
@@ -28,10 +29,16 @@ impl<'a> Audience<'a> {
                 group.publishing.is_some() && group.answers_to.is_none()
             };
             let group = match &described.answers_to {
-                Some(_) => plan.groups.iter().position(asking).unwrap_or(group),
-                None => group,
+                Some(_) => plan.groups.iter().position(asking).unwrap_or(described_as),
+                None => described_as,
             };
             for index in 0..described.clients {
+                let sender = plan.first_client(described_as) + index;
+                if is_missing(missing, sender)
+                    || is_missing(missing, plan.first_client(group) + index)
+                {
+                    continue;
+                }
                 for number in 0..publishing.topics.max(1) {
                     let name = publishing.topic.fill(index, number, plan.seed);
                     let publisher = (plan.first_client(group) + index, group);
@@ -100,7 +107,7 @@ fn granted(plan: &Plan, group: usize, subscribed: Qos) -> Qos {
 
 /// Receivers of each message, when that number is the same for all publishers.
 pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
-    let audience = Audience::new(plan);
+    let audience = Audience::new(plan, &[]);
     let mut receivers: HashMap<u32, u64> = HashMap::new();
     for (group, described) in plan.groups.iter().enumerate() {
         let is_shared = described
@@ -130,9 +137,14 @@ pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
         .then_some(first)
 }
 
-/// Losses, duplicates and overtaking over all flows.
-pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
-    let audience = Audience::new(plan);
+fn is_missing(missing: &[Share], client: u32) -> bool {
+    missing.iter().any(|share| share.holds(client))
+}
+
+/// Losses, duplicates and overtaking over all flows, but for those that begin or end at a client of the
+/// shares in `missing`, of which there is no report.
+pub(crate) fn truth(plan: &Plan, reports: &[Report], missing: &[Share]) -> results::Truth {
+    let audience = Audience::new(plan, missing);
     let published: HashMap<u32, (u64, u64)> = reports
         .iter()
         .flat_map(|report| &report.published)
@@ -158,12 +170,20 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
     let mut uncertain = [0_u64; 3];
     let mut overtaken = [0_u64; 3];
     for (group, described) in plan.groups.iter().enumerate() {
+        let first = plan.first_client(group);
+        let mut members = first..first + described.clients;
+        if is_shared(described) && members.any(|member| is_missing(missing, member)) {
+            continue; // what the others got says nothing about what all of them did
+        }
         if is_shared(described) {
             add_shared(&mut truth, &audience, group, &published, &flows);
             continue;
         }
         for index in 0..described.clients {
-            let receiver = plan.first_client(group) + index;
+            let receiver = first + index;
+            if is_missing(missing, receiver) {
+                continue;
+            }
             let own = flows.get(&receiver).copied().unwrap_or_default();
             let arrived: HashMap<u32, &Flow> =
                 own.iter().map(|flow| (flow.publisher, flow)).collect();

@@ -56,6 +56,7 @@ impl Scenario for ConnectRamp {
             steps,
             connection: self.common.connection()?,
             seed: self.common.seed(),
+            share: crate::plan::Share::WHOLE,
         })
     }
 }
@@ -101,6 +102,7 @@ impl Scenario for WillStorm {
             ],
             connection: common.connection()?,
             seed: common.seed(),
+            share: crate::plan::Share::WHOLE,
         })
     }
 }
@@ -164,6 +166,7 @@ impl Scenario for BacklogDrain {
             ],
             connection: common.connection()?,
             seed: common.seed(),
+            share: crate::plan::Share::WHOLE,
         })
     }
 }
