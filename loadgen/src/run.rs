@@ -17,6 +17,9 @@ use crate::{summary, system, verify};
 /// was flooded may deliver for minutes.
 const DRAIN_FACTOR: u32 = 5;
 
+/// A drain that is not in the plan.
+const DRAIN_QUIET: Duration = Duration::from_secs(3);
+
 /// How often the coordinator looks.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -170,6 +173,11 @@ pub(crate) fn carry_out(
             break;
         }
     }
+    if !run.gathered.missing.is_empty() {
+        // What the others have on its way still counts.
+        let quiet = DRAIN_QUIET;
+        run.step(Step::Drain { quiet });
+    }
     let (control, reports, gathered) = run.finish()?;
     let result = summary::result(
         &control.plan,
@@ -243,8 +251,7 @@ impl Run {
                 // Who is away may come back, and has something to send or to get.
                 let waits =
                     may_return && counts.get(Count::Disconnected) > counts.get(Count::Reconnected);
-                let is_still =
-                    silence.as_nanos() >= u128::from(self.workers.delays.settle_ns);
+                let is_still = silence.as_nanos() >= u128::from(self.workers.delays.settle_ns);
                 let is_drained = is_still && self.is_drained(&counts);
                 if !waits && (is_drained || silence > *quiet) {
                     break;
