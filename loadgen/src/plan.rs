@@ -77,9 +77,10 @@ impl Plan {
 /// What all clients share.
 #[derive(Clone, Debug)]
 pub struct Connection {
+    /// Each group's clients take these in turn, so that pairs meet at the same one.
     pub targets: Vec<SocketAddr>,
     /// Clients take these addresses in turn; empty: the system's choice.
-    pub sources: Vec<std::net::IpAddr>,
+    pub sources: Vec<crate::sources::Source>,
     pub version: Version,
     /// 0 turns keep alive off.
     pub keep_alive_s: u16,

@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::engine::clock::now_ns;
 use crate::engine::control::{Control, Order};
 use crate::engine::{Lost, Report, Workers};
+use crate::idle::Baseline;
 use crate::live;
 use crate::meter::{Count, Counts, Timing, Timings};
 use crate::plan::{Plan, Share, Step};
-use crate::results::{Interval, RunResult, Second};
+use crate::results::{IdleCost, Interval, RunResult, Second};
 use crate::{summary, system, verify};
 
 /// A drain ends after this many times its quiet time, even while messages still come: a broker that
@@ -45,6 +46,10 @@ pub(crate) struct Gathered {
     pub(crate) load_s: f64,
     /// Counters when the first load began and when the last ended.
     pub(crate) load_counts: (Counts, Counts),
+    /// Connections opened in connect steps, and the wall time of those.
+    pub(crate) connected: u64,
+    pub(crate) connect_s: f64,
+    pub(crate) idle: Option<IdleCost>,
     pub(crate) broker: Option<Watched>,
     /// Why the run ended early.
     pub(crate) stopped: Option<String>,
@@ -98,6 +103,7 @@ struct Run {
     workers: Workers,
     gathered: Gathered,
     quiet: bool,
+    baseline: Option<Baseline>,
     began_ns: u64,
     /// When the last line was written, and when the next is due.
     second_ns: u64,
@@ -114,18 +120,21 @@ struct Run {
 /// A sentence when it cannot begin. What goes wrong later is in the result.
 pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
     system::allow_clients(u64::from(plan.clients()))?;
+    let baseline = Baseline::take(options.broker_pid);
     let control =
         Control::new(plan, options.threads).map_err(|error| format!("cannot begin: {error}"))?;
     let control = Arc::new(control);
     let workers = Workers::start(&control, &options.cores)?;
-    carry_out(control, workers, options)
+    carry_out(control, workers, options, Some(baseline))
 }
 
-/// Takes workers that wait for orders through the plan of `control`.
+/// Takes workers that wait for orders through the plan of `control`. With a `baseline`, clients are this
+/// process's.
 pub(crate) fn carry_out(
     control: Arc<Control>,
     workers: Workers,
     options: &Options,
+    baseline: Option<Baseline>,
 ) -> Result<RunResult, String> {
     let started = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -146,6 +155,7 @@ pub(crate) fn carry_out(
         })
     });
     let mut run = Run {
+        baseline,
         receivers: verify::receivers_per_message(&control.plan),
         workers,
         gathered: Gathered {
@@ -154,6 +164,9 @@ pub(crate) fn carry_out(
             timings: Timings::default(),
             load_s: 0.0,
             load_counts: Default::default(),
+            connected: 0,
+            connect_s: 0.0,
+            idle: None,
             broker: watched,
             stopped: None,
             missing: Vec::new(),
@@ -292,9 +305,20 @@ impl Run {
             self.gathered.load_s += took.min(lasts.unwrap_or(took)).as_secs_f64();
             self.gathered.load_counts.1 = after;
         }
-        if matches!(*step, Step::Connect { .. }) {
-            self.check_connected(&before, &after);
+        match *step {
+            Step::Connect { .. } => {
+                let came = after.get(Count::Connected) - before.get(Count::Connected);
+                self.gathered.connected += came;
+                self.gathered.connect_s += now_ns().saturating_sub(start_ns) as f64 / 1e9;
+                self.check_connected(&before, &after);
+            }
+            Step::Hold { .. } => self.gathered.idle = self.idle_cost(&after),
+            _ => {}
         }
+    }
+
+    fn idle_cost(&self, counts: &Counts) -> Option<IdleCost> {
+        self.baseline?.cost(live::connected(counts))
     }
 
     /// A run in which nobody could connect need not go on.

@@ -80,8 +80,10 @@ pub(crate) fn result(
         truth: verify::truth(plan, reports, &gathered.missing),
         generator: generator(reports, &counts, &mut gathered, main),
         broker: gathered.broker.map(broker),
+        idle: gathered.idle,
         errors,
         assertions: Vec::new(),
+        steps: Vec::new(),
         series: gathered.seconds,
         agents: Vec::new(),
         notes: notes(&counts, reports),
@@ -96,6 +98,7 @@ fn totals(counts: &Counts, gathered: &Gathered) -> Totals {
     };
     Totals {
         connected: counts.get(Count::Connected),
+        connected_per_s: gathered.connected as f64 / gathered.connect_s.max(1e-9),
         connect_failed: counts.get(Count::ConnectFailed),
         disconnected: counts.get(Count::Disconnected),
         reconnected: counts.get(Count::Reconnected),

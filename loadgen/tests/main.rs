@@ -1,5 +1,6 @@
 //! mqload against stubs that misbehave on purpose, and against real brokers in small.
 
+mod agents;
 mod agreement;
 mod broker;
 mod brokers;
@@ -11,9 +12,14 @@ mod trouble;
 
 /// Runs mqload; its standard output, and whether it succeeded.
 fn mqload(arguments: &[&str]) -> (String, bool) {
+    let own = ["--quiet", "--unpinned"]; // tests run side by side
+    mqload_alone(&[arguments, &own[..]].concat())
+}
+
+/// The same with these arguments only.
+fn mqload_alone(arguments: &[&str]) -> (String, bool) {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_mqload"))
         .args(arguments)
-        .args(["--quiet", "--unpinned"]) // tests run side by side
         .output()
         .expect("mqload starts");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -6,6 +6,42 @@ use crate::broker::Broker;
 use crate::mqload;
 
 #[test]
+fn a_sweep_is_a_row_per_rate_in_every_form() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::mosquitto("");
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_string();
+    let [json, csv, html] = ["a.json", "a.csv", "a.html"].map(file);
+    let options = format!(
+        "pairs --clients 2 --sweep 100:300:100 --step-duration 500ms --target {} --json {json} --csv {csv} --html {html}",
+        broker.target
+    );
+    let (text, success) = mqload(&options.split_whitespace().collect::<Vec<_>>());
+    assert!(success, "{text}");
+    let result: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    let steps = result["steps"].as_array().unwrap();
+    let rates: Vec<_> = steps
+        .iter()
+        .map(|step| step["rate_per_s"].as_f64().unwrap())
+        .collect();
+    assert_eq!(rates, [100.0, 200.0, 300.0]);
+    for (step, rate) in steps.iter().zip(rates) {
+        let published = step["published_per_s"].as_f64().unwrap();
+        assert!(published <= rate * 1.1 && published >= rate * 0.8, "{step}");
+        assert!(step["p99_us"].as_f64().unwrap() > 0.0, "{step}");
+    }
+    let csv = std::fs::read_to_string(csv).unwrap();
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+    assert!(csv.lines().nth(2).unwrap().starts_with("200.000,"), "{csv}");
+    let html = std::fs::read_to_string(html).unwrap();
+    assert!(html.contains("Latency by rate, 99th percentile"));
+    for rate in ["100", "200", "300"] {
+        assert!(html.contains(&format!("<tr><td>{rate}</td>")), "{rate}");
+        assert!(text.contains(&format!(" {rate} ")), "{text}");
+    }
+}
+
+#[test]
 fn a_run_is_written_in_every_form_and_compared() {
     let directory = tempfile::tempdir().unwrap();
     let broker = Broker::mosquitto("");

@@ -83,7 +83,7 @@ pub(crate) fn run(
         lost,
         intervals,
     };
-    let mut result = carry_out(control, workers, options)?;
+    let mut result = carry_out(control, workers, options, None)?;
     result.agents = std::mem::take(&mut *results.lock().unwrap_or_else(PoisonError::into_inner));
     result.notes.extend(clocks(&result.agents));
     Ok(result)

@@ -275,9 +275,12 @@ impl Running {
                 report::remains(board.read(), result.workers)
             }
         };
-        let total = |count| reports.iter().map(|report| report.meter.counts.get(count));
-        result.published = total(Count::Published).sum();
-        result.received = total(Count::Received).sum();
+        let total = |count: Count| {
+            let counts = reports.iter().map(|report| report.meter.counts.get(count));
+            counts.sum()
+        };
+        result.published = total(Count::Published);
+        result.received = total(Count::Received);
         (reports, result)
     }
 

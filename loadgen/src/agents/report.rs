@@ -25,6 +25,7 @@ const WORKERS_MAX: usize = 4_096;
 pub(super) struct Head {
     counts: Vec<u64>,
     errors: BTreeMap<String, u64>,
+    interruptions: BTreeMap<String, u64>,
     away: u64,
     load_cpu_ns: u64,
     load_wall_ns: u64,
@@ -72,6 +73,7 @@ pub(super) fn send<E>(
     send(&FromAgent::Report(Box::new(Head {
         counts: report.meter.counts.0.to_vec(),
         errors: report.meter.errors.clone(),
+        interruptions: report.meter.interruptions.clone(),
         away: report.away,
         load_cpu_ns: report.load_cpu_ns,
         load_wall_ns: report.load_wall_ns,
@@ -150,6 +152,7 @@ impl Reports {
                 counts: counts(&head.counts)?,
                 timings: Timings(Vec::new()),
                 errors: head.errors,
+                interruptions: head.interruptions,
             },
             away: head.away,
             load_cpu_ns: head.load_cpu_ns,

@@ -139,7 +139,7 @@ fn search<T>(
     })
 }
 
-fn first_rate(plan: &Plan) -> Option<f64> {
+pub(super) fn first_rate(plan: &Plan) -> Option<f64> {
     let loads = plan.steps.iter().filter_map(|step| match step {
         Step::Load(load) => Some(&load.groups),
         _ => None,
@@ -150,7 +150,7 @@ fn first_rate(plan: &Plan) -> Option<f64> {
     })
 }
 
-fn at_rate(plan: &Plan, rate: f64) -> Plan {
+pub(super) fn at_rate(plan: &Plan, rate: f64) -> Plan {
     let mut plan = plan.clone();
     for step in &mut plan.steps {
         let Step::Load(step) = step else {

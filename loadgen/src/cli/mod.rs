@@ -1,8 +1,10 @@
 //! The command line.
 
+mod check;
 mod find_max;
 mod options;
 mod report;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -10,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 use crate::live::duration;
 use crate::plan::Plan;
-use crate::results::RunResult;
+use crate::results::{IdleCost, RunResult};
 use crate::run::{run, Options};
 use crate::scenarios::{self, Scenario};
 pub use options::{duration as parse_duration, Common, Traffic};
@@ -39,6 +41,12 @@ enum Command {
     RoundTrip(scenarios::RoundTrip),
     /// Connect clients, hold them idle, disconnect
     ConnectRamp(scenarios::ConnectRamp),
+    /// All clients connect at once and leave again
+    ConnectStorm(scenarios::ConnectStorm),
+    /// All connections break at once and come back
+    ReconnectStorm(scenarios::ReconnectStorm),
+    /// Pairs with large payloads
+    LargePayloads(scenarios::LargePayloads),
     /// Clients with wills lose their connections at once
     WillStorm(scenarios::WillStorm),
     /// Subscribers come back to messages kept for their sessions
@@ -74,6 +82,9 @@ impl Command {
             Self::Publish(scenario) => scenario,
             Self::RoundTrip(scenario) => scenario,
             Self::ConnectRamp(scenario) => scenario,
+            Self::ConnectStorm(scenario) => scenario,
+            Self::ReconnectStorm(scenario) => scenario,
+            Self::LargePayloads(scenario) => scenario,
             Self::WillStorm(scenario) => scenario,
             Self::BacklogDrain(scenario) => scenario,
             Self::SharedGroup(scenario) => scenario,
@@ -132,7 +143,8 @@ fn prepare(scenario: &dyn Scenario) -> Result<(Plan, Options), String> {
     if let Some(name) = &common.name {
         plan.scenario.clone_from(name);
     }
-    common.set_sessions(&mut plan)?;
+    common.check(&plan)?;
+    common.set_sessions(&mut plan);
     Ok((plan, options))
 }
 
@@ -140,13 +152,17 @@ fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
     let common = scenario.common();
     let (plan, options) = prepare(scenario)?;
     let has_agents = !common.agents.agents.is_empty();
-    if has_agents && common.find_max {
-        return Err("--find-max looks with one generator: leave --agents out".into());
+    if has_agents && (common.find_max || common.sweep.is_some()) {
+        let sentence =
+            "--find-max and --sweep try many rates with one generator: leave --agents out";
+        return Err(sentence.into());
     }
     let mut result = if has_agents {
         crate::agents::run_on_agents(plan, &options, &common.agents)?
     } else if common.find_max {
         find_max::find_max(&plan, &options, common.p99)?
+    } else if let Some(sweep) = common.sweep {
+        sweep::sweep(&plan, &options, sweep, common.step_duration)?
     } else {
         run(plan, &options)?
     };
@@ -161,6 +177,17 @@ fn is_failure(result: &RunResult) -> bool {
     !result.errors.is_empty()
         || !result.truth.broken_promises.is_empty()
         || result.assertions.iter().any(|assertion| !assertion.passed)
+}
+
+fn print_idle(idle: &IdleCost) {
+    let broker = match (idle.broker_kb_each, idle.broker_sockets) {
+        (Some(kb), Some(sockets)) => format!("{kb:.2} KB each in the broker ({sockets} sockets)"),
+        _ => "give --broker-pid for the broker's".to_string(),
+    };
+    println!(
+        "  {} connections idle: {:.2} KB each in mqload ({} sockets), {broker}",
+        idle.connections, idle.generator_kb_each, idle.generator_sockets
+    );
 }
 
 fn print(result: &RunResult) {
@@ -186,11 +213,18 @@ fn print(result: &RunResult) {
         totals.connected,
         totals.connect_failed,
         totals.disconnected,
-        match totals.reconnected {
-            0 => String::new(),
-            count => format!(", opened again {count}"),
+        match (totals.reconnected, totals.reconnect_failed) {
+            (0, 0) => String::new(),
+            (count, 0) => format!(", opened again {count}"),
+            (count, failed) => format!(", opened again {count}, attempts failed {failed}"),
         }
     );
+    if totals.published == 0 && totals.connected_per_s > 0.0 {
+        println!("  connected {:.0} per second", totals.connected_per_s);
+    }
+    if let Some(idle) = &result.idle {
+        print_idle(idle);
+    }
     for (name, latency) in &result.latencies {
         println!(
             "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",
@@ -212,6 +246,9 @@ fn print(result: &RunResult) {
             truth.duplicates[qos],
             truth.reordered[qos]
         );
+    }
+    if !result.steps.is_empty() {
+        println!("{}", crate::output::steps(result));
     }
     for sentence in &truth.broken_promises {
         println!("  BROKEN PROMISE: {sentence}");

@@ -1,23 +1,23 @@
 //! Options that scenarios share.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use clap::Args;
 use ringmq::mqtt::{Qos, Version};
 
+use super::sweep::Sweep;
 use crate::assertions::Assertions;
 use crate::output::Output;
-use crate::plan::{
-    Arrivals, Connection, Group, Load, MessageProperties, PayloadSize, Plan, Session, Template,
-};
+use crate::plan::{Arrivals, Connection, Load, MessageProperties, PayloadSize, Template};
 use crate::run::Options;
+use crate::sources::Source;
 use crate::system;
 
 /// Where to connect and how.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Broker's HOST:PORT; clients take several in turn
+    /// Broker's HOST:PORT, may be repeated: each group's clients take them in turn
     #[arg(long, default_value = "127.0.0.1:1883", value_name = "HOST:PORT")]
     pub target: Vec<String>,
     /// Workers, one per core
@@ -38,7 +38,7 @@ pub struct Common {
     /// Seconds that a session outlives its connection (MQTT 5)
     #[arg(long, value_name = "SECONDS")]
     pub session_expiry_s: Option<u32>,
-    /// Client identifiers; {i} is the client's number, {r} the run's
+    /// Client identifiers; {g} is the client's group, {i} its number there, {r} the run's number
     #[arg(long, value_name = "TEMPLATE")]
     pub client_id: Option<Template>,
     /// Keep alive in seconds; 0 turns it off
@@ -49,16 +49,16 @@ pub struct Common {
     #[arg(long)]
     pub password: Option<String>,
     /// Connections opened per second; without it as fast as the broker takes them
-    #[arg(long, value_name = "PER_S")]
+    #[arg(long, value_name = "PER_S", value_parser = rate)]
     pub connect_rate: Option<f64>,
     /// Opens lost connections again, this many per second at most; each waits longer after each failure.
     /// With --clean-start false (and --session-expiry-s in MQTT 5) sessions go on: what was not
     /// acknowledged is sent again
     #[arg(long, value_name = "PER_S", num_args = 0..=1, default_missing_value = "100", value_parser = rate)]
     pub reconnect: Option<f64>,
-    /// Local addresses to connect from, in turn
+    /// Local addresses to connect from, in turn; ranges like 127.0.0.0/8 too
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
-    pub source: Vec<IpAddr>,
+    pub source: Vec<Source>,
     /// How long a broker may be silent when an answer is due
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
@@ -81,6 +81,12 @@ pub struct Common {
     /// 99th percentile that --find-max must meet
     #[arg(long, default_value = "10ms", value_parser = duration, value_name = "TIME")]
     pub p99: Duration,
+    /// Runs at each rate from FROM to TO, messages per second, each measured alone for --step-duration
+    #[arg(long, value_name = "FROM:TO:STEP", conflicts_with = "find_max")]
+    pub sweep: Option<Sweep>,
+    /// How long --sweep stays at each rate
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub step_duration: Duration,
     /// No line each second
     #[arg(long)]
     pub quiet: bool,
@@ -120,24 +126,6 @@ impl Common {
             reconnect_per_s: self.reconnect,
             in_flight_max: IN_FLIGHT,
         })
-    }
-
-    /// Gives the session asked for to clients whose scenario does not need another.
-    ///
-    /// # Errors
-    /// A sentence when the version has no such thing.
-    pub fn set_sessions(&self, plan: &mut Plan) -> Result<(), String> {
-        if self.session_expiry_s.is_some() && !self.mqtt.is_v5() {
-            return Err("--session-expiry-s needs --protocol 5".into());
-        }
-        let asked = Session {
-            clean_start: self.clean_start,
-            expiry_interval_s: self.session_expiry_s,
-        };
-        let plain = |group: &&mut Group| group.session == Session::default();
-        let groups = plan.groups.iter_mut().filter(plain);
-        groups.for_each(|group| group.session = asked.clone());
-        Ok(())
     }
 
     /// How to run.

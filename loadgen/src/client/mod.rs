@@ -64,6 +64,10 @@ pub struct Client {
     pub subscribes: bool,
     /// SUBACK has come for them, in this session.
     pub is_subscribed: bool,
+    /// Wills that the broker has to have published: connections that ended without DISCONNECT.
+    pub wills_due: u64,
+    /// Of these: the broker ended the connection, or itself.
+    wills_uncertain: u64,
     /// Its step's work is done or has failed.
     pub settled: bool,
     /// Sequence at which it has published all it was to.
@@ -97,6 +101,8 @@ impl Client {
             has_session: false,
             subscribes: false,
             is_subscribed: false,
+            wills_due: 0,
+            wills_uncertain: 0,
             settled: true,
             limit: 0,
             out: Vec::new(),
@@ -128,7 +134,7 @@ impl Client {
         let client_id = own.client_id.fill(self.index, 0, plan.seed);
         let will = own.will.as_ref().map(|will| {
             let topic = will.topic.fill(self.index, 0, plan.seed);
-            let payload = Header::new(self.number, 0, 0).to_bytes();
+            let payload = Header::new(self.number, self.wills_due, 0).to_bytes();
             (topic, payload, will.qos)
         });
         let connect = Connect {
@@ -158,6 +164,15 @@ impl Client {
         }
         if let Some(publisher) = &mut self.publisher {
             publisher.reset_aliases();
+        }
+    }
+
+    /// The connection ends without DISCONNECT; `is_asked` when that is what the scenario wants.
+    pub fn broken(&mut self, is_asked: bool, cx: &mut Context<'_>) {
+        if self.state == State::Ready && self.own(cx.plan).will.is_some() {
+            self.wills_due += 1;
+            self.wills_uncertain += u64::from(!is_asked);
+            cx.meter.count(Count::Published);
         }
     }
 
@@ -321,12 +336,12 @@ impl Client {
         self.publish_owed(cx);
     }
 
-    /// Messages published or owed.
+    /// Messages published or owed; of one that publishes nothing, the wills that are due.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.publisher
             .as_ref()
-            .map_or(0, |publisher| publisher.sequence)
+            .map_or(self.wills_due, |publisher| publisher.sequence)
     }
 
     /// Messages that wait to be sent, or to be sent again.
@@ -341,9 +356,11 @@ impl Client {
     /// session was lost.
     #[must_use]
     pub fn uncertain(&self) -> u64 {
-        self.publisher.as_ref().map_or(0, |publisher| {
-            u64::from(publisher.in_flight.count()) + publisher.abandoned
-        })
+        self.publisher
+            .as_ref()
+            .map_or(self.wills_uncertain, |publisher| {
+                u64::from(publisher.in_flight.count()) + publisher.abandoned
+            })
     }
 
     /// Owed messages are given up: the load is over.

@@ -1,6 +1,7 @@
 //! A worker's sockets: open, read, write, close.
 
 use std::cmp::Reverse;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -12,6 +13,7 @@ use super::slot::{connect_sentence, open};
 use super::worker::{Worker, READ_BUFFER};
 use crate::client::{Client, State};
 use crate::meter::Count;
+use crate::sources::source_of;
 
 /// Bytes read in one turn, so that messages due are not kept waiting.
 const TURN_BYTES: usize = 1 << 20;
@@ -24,11 +26,12 @@ const RESTS_PER_S: u64 = 20;
 impl Worker {
     /// Begins to connect a client.
     pub(super) fn open(&mut self, slot: usize, now: u64) {
-        let number = self.slots[slot].client.number as usize;
+        let client = &self.slots[slot].client;
         let common = &self.control.plan.connection;
-        let target = common.targets[number % common.targets.len()];
-        let sources = &common.sources;
-        let source = (!sources.is_empty()).then(|| sources[number % sources.len()]);
+        let target = target_of(client, &common.targets);
+        // Every generator has addresses of its own.
+        let own_number = self.control.plan.share.place(client.number);
+        let source = source_of(&common.sources, u64::from(own_number));
         let place = &mut self.slots[slot];
         place.client.open(now);
         match open(target, source) {
@@ -41,7 +44,7 @@ impl Worker {
                 self.poller.watch_writable(socket.as_fd(), token);
                 place.socket = Some(socket);
             }
-            Err(error) => self.lost(slot, connect_sentence(error, target)),
+            Err(sentence) => self.lost(slot, sentence),
         }
     }
 
@@ -64,8 +67,7 @@ impl Worker {
             return;
         };
         if let Ok(Err(error)) | Err(error) = sockopt::socket_error(socket) {
-            let common = &self.control.plan.connection;
-            let target = common.targets[place.client.number as usize % common.targets.len()];
+            let target = target_of(&place.client, &self.control.plan.connection.targets);
             self.lost(slot, connect_sentence(error, target));
             return;
         }
@@ -86,6 +88,7 @@ impl Worker {
         }
         if state == State::Ready {
             self.count(Count::Disconnected);
+            self.with(slot, now_ns(), |client, cx| client.broken(false, cx));
             let client = &mut self.slots[slot].client;
             (client.was_lost, client.is_away) = (true, true);
         }
@@ -354,6 +357,11 @@ impl Worker {
         }
         busy
     }
+}
+
+/// By the number in its group, so that a pair meets at one broker.
+fn target_of(client: &Client, targets: &[SocketAddr]) -> SocketAddr {
+    targets[client.index as usize % targets.len()]
 }
 
 fn silence_ns(client: &Client) -> u64 {

@@ -126,6 +126,7 @@ impl Worker {
                 self.forget_reconnects(*group);
                 for slot in self.group(*group) {
                     if self.slots[slot].socket.is_some() {
+                        self.with(slot, now, |client, cx| client.broken(true, cx));
                         self.count(Count::Closed);
                         self.close(slot);
                     }

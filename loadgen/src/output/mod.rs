@@ -3,6 +3,7 @@
 mod hdr;
 mod html;
 mod plot;
+mod rounds;
 mod text;
 
 use std::fs;
@@ -13,7 +14,9 @@ use clap::Args;
 use crate::results::{RunResult, SCHEMA_VERSION};
 pub use hdr::{decode as decode_histogram, hdr_log};
 pub use html::page;
-pub use text::{comparison, csv, reservations};
+pub use rounds::medians;
+pub(crate) use text::main_latency;
+pub use text::{comparison, csv, reservations, steps};
 
 /// Where results go, besides the terminal.
 #[derive(Args, Clone, Debug, Default)]
@@ -21,7 +24,7 @@ pub struct Output {
     /// Writes the whole result as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Writes one line of figures per second
+    /// Writes one line of figures per second; of a sweep, one per rate
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
     /// Writes the latencies of each second as an HdrHistogram interval log (values in nanoseconds)

@@ -7,9 +7,77 @@ use comfy_table::{presets::UTF8_BORDERS_ONLY, Cell, CellAlignment, Table};
 use crate::live::duration;
 use crate::results::RunResult;
 
-/// One line per second, with a heading.
+/// The rates of a sweep, a row each.
+#[must_use]
+pub fn steps(result: &RunResult) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY);
+    table.set_header([
+        "rate/s",
+        "published/s",
+        "received/s",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+        "lost",
+        "errors",
+        "limit",
+    ]);
+    for step in &result.steps {
+        let [rate, published, received] =
+            [step.rate_per_s, step.published_per_s, step.received_per_s]
+                .map(|value| format!("{value:.0}"));
+        let [p50, p99, p999, max] =
+            [step.p50_us, step.p99_us, step.p999_us, step.max_us].map(duration);
+        let (lost, errors) = (step.lost.to_string(), step.errors.to_string());
+        let limit = if step.is_generator_limit {
+            "generator, not the broker"
+        } else {
+            "broker or schedule"
+        };
+        let cells = [rate, published, received, p50, p99, p999, max, lost, errors];
+        let mut row: Vec<Cell> = cells
+            .map(|cell| Cell::new(cell).set_alignment(CellAlignment::Right))
+            .into();
+        row.push(Cell::new(limit));
+        table.add_row(row);
+    }
+    table
+}
+
+fn csv_steps(result: &RunResult) -> String {
+    let mut text =
+        "rate_per_s,published_per_s,received_per_s,p50_us,p99_us,p999_us,max_us,lost,duplicates,\
+                    reordered,errors,is_generator_limit\n"
+            .to_string();
+    for step in &result.steps {
+        let _ = writeln!(
+            text,
+            "{:.3},{:.1},{:.1},{:.1},{:.1},{:.1},{:.1},{},{},{},{},{}",
+            step.rate_per_s,
+            step.published_per_s,
+            step.received_per_s,
+            step.p50_us,
+            step.p99_us,
+            step.p999_us,
+            step.max_us,
+            step.lost,
+            step.duplicates,
+            step.reordered,
+            step.errors,
+            step.is_generator_limit
+        );
+    }
+    text
+}
+
+/// One line per second, or of a sweep one per rate, with a heading.
 #[must_use]
 pub fn csv(result: &RunResult) -> String {
+    if !result.steps.is_empty() {
+        return csv_steps(result);
+    }
     let mut text =
         "at_s,connected,published_per_s,received_per_s,errors_per_s,p50_us,p99_us,max_us\n"
             .to_string();
@@ -31,7 +99,7 @@ pub fn csv(result: &RunResult) -> String {
 }
 
 /// What a run is judged by.
-pub(super) fn main_latency(result: &RunResult) -> Option<&crate::results::Latency> {
+pub(crate) fn main_latency(result: &RunResult) -> Option<&crate::results::Latency> {
     ["round_trip", "end_to_end", "publish_ack", "connect"]
         .iter()
         .find_map(|name| result.latencies.get(*name))

@@ -36,9 +36,15 @@ pub struct RunResult {
     pub generator: Generator,
     /// Broker process, when `--broker-pid` is given.
     pub broker: Option<BrokerProcess>,
+    /// What idle connections cost, when the scenario holds them.
+    #[serde(default)]
+    pub idle: Option<IdleCost>,
     /// Failed connects and other trouble, by sentence, with counts.
     pub errors: BTreeMap<String, u64>,
     pub assertions: Vec<Assertion>,
+    /// Of a sweep: its rates, each measured alone. The other figures are those of the last.
+    #[serde(default)]
+    pub steps: Vec<SweepStep>,
     /// Per second.
     pub series: Vec<Second>,
     pub notes: Vec<String>,
@@ -87,6 +93,9 @@ pub struct Interval {
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     pub connected: u64,
+    /// While clients were being connected.
+    #[serde(default)]
+    pub connected_per_s: f64,
     pub connect_failed: u64,
     /// Connections lost without being asked to end.
     pub disconnected: u64,
@@ -166,11 +175,41 @@ pub struct BrokerProcess {
     pub sockets: u64,
 }
 
+/// At the end of a hold: resident memory above that before anybody was connected, by connection.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct IdleCost {
+    pub connections: u64,
+    pub generator_kb_each: f64,
+    pub generator_sockets: u64,
+    /// With `--broker-pid`.
+    pub broker_kb_each: Option<f64>,
+    pub broker_sockets: Option<u64>,
+}
+
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Assertion {
     pub text: String,
     pub passed: bool,
     pub measured: String,
+}
+
+/// One rate of a sweep.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SweepStep {
+    /// Offered, messages per second.
+    pub rate_per_s: f64,
+    pub published_per_s: f64,
+    pub received_per_s: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub max_us: f64,
+    pub lost: u64,
+    pub duplicates: u64,
+    pub reordered: u64,
+    pub errors: u64,
+    /// The generator was the limit, not the broker.
+    pub is_generator_limit: bool,
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
