@@ -105,7 +105,8 @@ for round in $(seq "$rounds"); do
             file=$results/$name.$broker.$round.json
             rm --force "$file" # of an earlier comparison
             status=0
-            timeout --signal INT "$limit_s" "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" --duration "$duration" --quiet \
+            # In the foreground: else timeout sends two signals, and the second ends mqload at once.
+            timeout --foreground --signal INT "$limit_s" "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" --duration "$duration" --quiet \
                 --threads "$threads" --cores "$load_cores" --broker-pid "$broker_pid" \
                 --name "$name" --label "$broker" --json "$file" || status=$?
             case $status in

@@ -112,6 +112,8 @@ struct Run {
     second_timings: Timings,
     receivers: Option<u64>,
     interrupted: Arc<AtomicBool>,
+    /// The interruption has been noticed: another signal ends the process.
+    is_seen: Arc<AtomicBool>,
 }
 
 /// Runs a plan to its end.
@@ -140,8 +142,10 @@ pub(crate) fn carry_out(
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let interrupted = Arc::new(AtomicBool::new(false));
+    let is_seen = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&interrupted))
+        // A second signal ends the process, but not one that comes with the first, as timeout(1) sends.
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&is_seen))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
             .map_err(|error| format!("cannot watch for signals: {error}"))?;
     }
@@ -178,6 +182,7 @@ pub(crate) fn carry_out(
         second_counts: Counts::default(),
         second_timings: Timings::default(),
         interrupted,
+        is_seen,
         control,
     };
     for step in run.control.plan.steps.clone() {
@@ -248,6 +253,7 @@ impl Run {
             self.take_intervals();
             self.tick(name, now, left, &counts);
             if self.interrupted.load(Ordering::Relaxed) {
+                self.is_seen.store(true, Ordering::Relaxed);
                 self.gathered.stopped = Some("interrupted".into());
                 break;
             }

@@ -79,6 +79,10 @@ const SCENARIOS: &[(&str, &str)] = &[
         "QoS 1: expected 50, received 50, lost 0, duplicates 0",
     ),
     (
+        "will-storm --clients 50 --leaving 20 --watcher-each",
+        "QoS 1: expected 50, received 50, lost 0, duplicates 0",
+    ),
+    (
         "will-storm --clients 50 --leaving 20 --qos 2 --protocol 5",
         "QoS 2: expected 50, received 50, lost 0, duplicates 0",
     ),

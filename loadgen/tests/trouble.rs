@@ -106,6 +106,56 @@ fn the_broker_dies_in_mid_run() {
     }
 }
 
+/// 150 messages at the first rate are some 15 KB, at the second 30 KB: the broker dies at the third.
+#[test]
+fn the_broker_dies_while_the_highest_rate_is_looked_for() {
+    let broker = Arc::new(Mutex::new(Broker::mosquitto("")));
+    let dying = Arc::clone(&broker);
+    let target = proxy(&broker.lock().unwrap(), 60_000, 1, move || {
+        dying.lock().unwrap().kill();
+    });
+    let options = format!(
+        "pairs --clients 2 --rate 500 --duration 300ms --find-max --p99 5s --target {target}"
+    );
+    let (text, success, json) = with_json(&options);
+    assert!(!success, "{text}");
+    assert!(
+        text.contains("the highest rate tried that met the objective:"),
+        "{text}"
+    );
+    let why = json["interrupted"].as_str().unwrap();
+    assert!(why.contains("while looking for the highest rate"), "{why}");
+}
+
+/// timeout(1) sends its signal to mqload and to the group that mqload is in.
+#[test]
+fn an_interruption_keeps_what_was_measured() {
+    let broker = Broker::mosquitto("");
+    for _ in 0..5 {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("result.json");
+        let output = Command::new("timeout")
+            .args(["--signal", "INT", "1", env!("CARGO_BIN_EXE_mqload")])
+            .args([
+                "pairs",
+                "--duration",
+                "60s",
+                "--quiet",
+                "--unpinned",
+                "--target",
+                &broker.target,
+            ])
+            .arg("--json")
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(124));
+        let json = std::fs::read_to_string(&file).expect("results are written all the same");
+        let result: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(result["interrupted"], "interrupted");
+    }
+}
+
 #[test]
 fn too_few_descriptors() {
     let script = format!(

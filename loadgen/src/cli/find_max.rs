@@ -47,18 +47,28 @@ struct Found<T> {
 /// A sentence when the plan has no rate, or no rate meets the objective.
 pub(super) fn find_max(plan: &Plan, options: &Options, p99: Duration) -> Result<RunResult, String> {
     let rate = first_rate(plan).ok_or("--find-max needs an open loop: give --rate above 0")?;
-    let found = search(rate, |rate| {
+    let mut best_so_far: Option<(f64, RunResult)> = None;
+    let searched = search(rate, |rate| {
         let result = run(at_rate(plan, rate), options)?;
-        if result.interrupted.is_some() {
-            return Err("interrupted while looking for the highest rate".into());
+        if let Some(sentence) = &result.interrupted {
+            return Err(format!("while looking for the highest rate: {sentence}"));
         }
         let missed = miss(&result, rate, p99);
         let verdict = missed
             .as_ref()
             .map_or("meets the objective", Miss::sentence);
         println!("{rate:>12.0} per second: {verdict}");
+        let is_best = best_so_far.as_ref().is_none_or(|(best, _)| rate > *best);
+        if missed.is_none() && is_best {
+            best_so_far = Some((rate, result.clone()));
+        }
         Ok(missed.map_or(Ok(result), Err))
-    })?;
+    });
+    let found = match (searched, best_so_far) {
+        (Ok(found), _) => found,
+        (Err(sentence), Some((rate, best))) => return Ok(cut_short(rate, best, sentence)),
+        (Err(sentence), None) => return Err(sentence),
+    };
     let mut best = found.best;
     let objective = duration(p99.as_secs_f64() * 1e6);
     best.notes.push(format!(
@@ -76,6 +86,16 @@ pub(super) fn find_max(plan: &Plan, options: &Options, p99: Duration) -> Result<
         None => {}
     }
     Ok(best)
+}
+
+/// What was found when the search could not go on.
+fn cut_short(rate: f64, mut best: RunResult, sentence: String) -> RunResult {
+    best.notes.push(format!(
+        "the highest rate tried that met the objective: {rate:.0} messages per second"
+    ));
+    best.errors.insert(sentence.clone(), 1);
+    best.interrupted = Some(sentence);
+    best
 }
 
 /// Looks for the highest rate at which `attempt` succeeds. An error of `attempt` itself ends the search.

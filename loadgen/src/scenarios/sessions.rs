@@ -19,6 +19,10 @@ pub struct WillStorm {
     /// Clients with a will that send DISCONNECT
     #[arg(long, default_value_t = 10)]
     leaving: u32,
+    /// Gives each client a watcher of its own. One watcher gets all wills in one burst, which the broker's
+    /// queue for it must hold
+    #[arg(long)]
+    watcher_each: bool,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -32,8 +36,21 @@ impl Scenario for WillStorm {
 
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
-        let mut watcher = subscribers(common, traffic, 1, Template("will/{r}/#".into()));
-        watcher.untimed = true; // a will was written long before it is due
+        let watching = |name: &str, clients: u32, filter: &str| {
+            let mut group = subscribers(common, traffic, clients, Template(filter.into()));
+            group.name = format!("watching-{name}");
+            group.client_id = common.client_ids(&group.name);
+            group.untimed = true; // a will was written long before it is due
+            group
+        };
+        let watchers = if self.watcher_each {
+            [
+                watching("breaking", self.clients, "will/{r}/breaking/{i}"),
+                watching("leaving", self.leaving, "will/{r}/leaving/{i}"),
+            ]
+        } else {
+            [watching("all", 1, "will/{r}/#"), watching("none", 0, "")]
+        };
         let with_will = |name: &str, clients: u32| {
             let mut group = Group::new(name, clients, common.client_ids(name));
             group.will = Some(Will {
@@ -45,18 +62,23 @@ impl Scenario for WillStorm {
         let per_s = common.connect_rate;
         Ok(Plan {
             scenario: "will-storm".into(),
-            groups: vec![
-                watcher,
-                with_will("breaking", self.clients),
-                with_will("leaving", self.leaving),
-            ],
+            groups: [
+                &watchers[..],
+                &[
+                    with_will("breaking", self.clients),
+                    with_will("leaving", self.leaving),
+                ],
+            ]
+            .concat(),
             steps: vec![
                 Step::Connect { group: 0, per_s },
-                Step::Subscribe { group: 0 },
                 Step::Connect { group: 1, per_s },
+                Step::Subscribe { group: 0 },
+                Step::Subscribe { group: 1 },
                 Step::Connect { group: 2, per_s },
-                Step::Disconnect { group: 2 },
-                Step::Abort { group: 1 },
+                Step::Connect { group: 3, per_s },
+                Step::Disconnect { group: 3 },
+                Step::Abort { group: 2 },
                 Step::Drain {
                     quiet: traffic.drain,
                 },
@@ -65,6 +87,7 @@ impl Scenario for WillStorm {
                     time: Duration::from_millis(200),
                 },
                 Step::Disconnect { group: 0 },
+                Step::Disconnect { group: 1 },
             ],
             connection: common.connection()?,
             seed: common.seed(),
