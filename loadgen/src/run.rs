@@ -61,10 +61,14 @@ impl Gathered {
     /// Some of the generators are gone, and the run is over.
     fn lose(&mut self, lost: Lost) {
         self.missing.push(lost.share);
-        let earlier = self.stopped.take();
-        self.stopped = Some(match earlier {
-            Some(earlier) => format!("{earlier}; {}", lost.sentence),
-            None => lost.sentence,
+        self.stop(lost.sentence);
+    }
+
+    /// The run ends early, maybe for one more reason.
+    fn stop(&mut self, sentence: String) {
+        self.stopped = Some(match self.stopped.take() {
+            Some(earlier) => format!("{earlier}; {sentence}"),
+            None => sentence,
         });
     }
 
@@ -254,7 +258,7 @@ impl Run {
             self.tick(name, now, left, &counts);
             if self.interrupted.load(Ordering::Relaxed) {
                 self.is_seen.store(true, Ordering::Relaxed);
-                self.gathered.stopped = Some("interrupted".into());
+                self.gathered.stop("interrupted".into());
                 break;
             }
             if let Ok(lost) = self.workers.lost.try_recv() {
@@ -271,12 +275,14 @@ impl Run {
                 let waits =
                     may_return && counts.get(Count::Disconnected) > counts.get(Count::Reconnected);
                 let is_still = silence.as_nanos() >= u128::from(self.workers.delays.settle_ns);
-                let is_drained = is_still && self.is_drained(&counts);
+                // Counters of those who are gone say nothing any more.
+                let are_whole = self.gathered.missing.is_empty();
+                let is_drained = is_still && are_whole && self.is_drained(&counts);
                 if !waits && (is_drained || silence > *quiet) {
                     break;
                 }
                 if now.saturating_sub(start_ns) > (*quiet * DRAIN_FACTOR).as_nanos() as u64 {
-                    self.gathered.stopped = Some(format!(
+                    self.gathered.stop(format!(
                         "the broker was still delivering {:.0} s after the load had ended; what \
                          had not arrived by then counts as lost",
                         (*quiet * DRAIN_FACTOR).as_secs_f64()
@@ -415,14 +421,16 @@ impl Run {
             second_ns,
             ..
         } = self;
-        let (reports, rest, lost) = workers.join()?;
-        lost.into_iter().for_each(|lost| gathered.lose(lost));
-        for mut interval in rest {
+        let outcome = workers.join()?;
+        for lost in outcome.lost {
+            gathered.lose(lost);
+        }
+        for mut interval in outcome.intervals {
             second_timings.merge(&mut interval.timings);
         }
         let (start, end) = (second_ns - began_ns, now_ns() - began_ns);
         gathered.end_interval(&mut second_timings, start, end);
-        Ok((control, reports, gathered))
+        Ok((control, outcome.reports, gathered))
     }
 }
 

@@ -26,7 +26,18 @@ impl Drop for Agent {
 
 impl Agent {
     fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mqload"))
+        Self::start_as(Command::new(env!("CARGO_BIN_EXE_mqload")))
+    }
+
+    /// Its clock is ahead of this machine's by so much.
+    fn start_ahead(seconds: u32) -> Self {
+        let mut command = ahead(seconds);
+        command.arg(env!("CARGO_BIN_EXE_mqload"));
+        Self::start_as(command)
+    }
+
+    fn start_as(mut command: Command) -> Self {
+        let mut child = command
             .args(["agent", "--listen", "127.0.0.1:0"])
             .env("MQLOAD_TOKEN", TOKEN)
             .stdout(Stdio::piped())
@@ -44,6 +55,21 @@ impl Agent {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs what follows in a time namespace, as another machine with another uptime.
+fn ahead(seconds: u32) -> Command {
+    let mut command = Command::new("unshare");
+    let seconds = seconds.to_string();
+    let options = [
+        "--user",
+        "--map-root-user",
+        "--time",
+        "--fork",
+        "--kill-child",
+    ];
+    command.args(options).args(["--monotonic", &seconds]);
+    command
 }
 
 fn addresses(agents: &[Agent]) -> String {
@@ -144,6 +170,33 @@ fn two_agents_lose_nothing_against_mosquitto() {
 #[test]
 fn two_agents_lose_nothing_against_ringmq() {
     nothing_is_lost(&Broker::ringmq(&[]));
+}
+
+/// Without the offsets, latencies would be of hours, or 0, and schedules would not begin.
+#[test]
+fn clocks_of_hosts_are_brought_together() {
+    let may = ahead(1).arg("true").stderr(Stdio::null()).status();
+    if !may.is_ok_and(|status| status.success()) {
+        return eprintln!("not tested: no time namespaces here (unshare --time)");
+    }
+    let broker = Broker::mosquitto("");
+    let agents = [Agent::start_ahead(50_000), Agent::start_ahead(5_000)];
+    let scenario = "pairs --clients 3 --rate 300 --duration 1s --qos 1";
+    let (text, success, result) = run(scenario, &broker, &agents);
+    assert!(success, "{text}");
+    assert_eq!((result.truth.expected[1], result.truth.lost[1]), (300, 0));
+    for (agent, seconds) in result.agents.iter().zip([50_000, 5_000]) {
+        let error_ns = agent.clock_offset_ns - seconds * 1_000_000_000;
+        assert!(error_ns.unsigned_abs() <= agent.uncertainty_ns, "{agent:?}");
+    }
+    let latency = &result.latencies["end_to_end"];
+    assert_eq!(latency.count, 300);
+    assert!(
+        latency.max_us < 1_000e6,
+        "hours where it was less than minutes: {text}"
+    );
+    // Every pair has its ends on two hosts: were their clocks apart, half would be cut to 0.
+    assert!(latency.p50_us > 1.0, "{text}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Exchange {
         let round_trip = self.received_ns.saturating_sub(self.sent_ns);
         let middle = self.sent_ns + round_trip / 2;
         Offset {
-            offset_ns: self.agent_ns.wrapping_sub(middle).cast_signed(),
+            offset_ns: self.agent_ns.wrapping_sub(middle) as i64, // two's complement
             uncertainty_ns: round_trip.div_ceil(2),
         }
     }

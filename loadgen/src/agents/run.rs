@@ -152,17 +152,17 @@ impl<'a> Session<'a> {
         }
         let joined = workers.join();
         outcome?;
-        let (reports, rest, _) = match joined {
+        let joined = match joined {
             Ok(joined) => joined,
             Err(sentence) => return self.send(&FromAgent::Refused { sentence }),
         };
-        for mut interval in rest {
+        for mut interval in joined.intervals {
             told.timings.merge(&mut interval.timings);
         }
         if let Some(frame) = report::timings_frame(&mut told.timings) {
             self.send(&frame)?;
         }
-        for report in &reports {
+        for report in &joined.reports {
             report::send(report, |frame| self.send(frame))?;
         }
         self.send(&FromAgent::Done)

@@ -31,6 +31,14 @@ pub(crate) struct Lost {
     pub(crate) share: Share,
 }
 
+/// What workers leave.
+pub(crate) struct Outcome {
+    pub(crate) reports: Vec<Report>,
+    /// Timings that were not taken yet.
+    pub(crate) intervals: Vec<Interval>,
+    pub(crate) lost: Vec<Lost>,
+}
+
 /// How long those who gather figures must allow for the way of orders and figures.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delays {
@@ -111,12 +119,15 @@ impl Workers {
     }
 
     /// Waits for the workers, which have been told to finish. Their last timings come with them.
-    pub(crate) fn join(self) -> Result<(Vec<Report>, Vec<Interval>, Vec<Lost>), String> {
+    pub(crate) fn join(self) -> Result<Outcome, String> {
         let mut reports = Vec::new();
         for end in self.ends {
             reports.extend(end()?);
         }
-        let intervals = self.intervals.try_iter().collect();
-        Ok((reports, intervals, self.lost.try_iter().collect()))
+        Ok(Outcome {
+            reports,
+            intervals: self.intervals.try_iter().collect(),
+            lost: self.lost.try_iter().collect(),
+        })
     }
 }
