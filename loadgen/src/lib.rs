@@ -1,5 +1,6 @@
 //! mqload: load for MQTT brokers, with latency from the intended send time and verified losses.
 
+pub mod agents;
 pub mod assertions;
 pub mod cli;
 pub mod client;

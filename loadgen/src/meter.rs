@@ -187,6 +187,18 @@ impl Timings {
         }
     }
 
+    /// Adds values that were recorded elsewhere.
+    ///
+    /// # Errors
+    /// A sentence when they are out of bounds.
+    pub fn add(&mut self, timing: Timing, histogram: &Histogram<u64>) -> Result<(), String> {
+        let own = &mut self.0[timing as usize];
+        own.flush();
+        own.histogram
+            .add(histogram)
+            .map_err(|error| format!("a histogram that does not fit: {error}"))
+    }
+
     pub fn clear(&mut self) {
         for recorder in &mut self.0 {
             recorder.flush();

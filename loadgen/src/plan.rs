@@ -17,6 +17,47 @@ pub struct Plan {
     pub steps: Vec<Step>,
     pub connection: Connection,
     pub seed: u64,
+    /// The clients that this process carries.
+    pub share: Share,
+}
+
+/// Which of a plan's clients one of several generators carries: every `count`th, by the client's number
+/// over all groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub index: u32,
+    /// At least 1.
+    pub count: u32,
+}
+
+impl Share {
+    /// All clients.
+    pub const WHOLE: Self = Self { index: 0, count: 1 };
+
+    #[must_use]
+    pub fn holds(self, client: u32) -> bool {
+        client % self.count == self.index
+    }
+
+    /// Place of one of its clients among them.
+    #[must_use]
+    pub fn place(self, client: u32) -> u32 {
+        client / self.count
+    }
+
+    /// How many of `clients` it holds.
+    #[must_use]
+    pub fn clients(self, clients: u32) -> u32 {
+        (clients + self.count - 1 - self.index) / self.count
+    }
+
+    /// The generators' workers numbered through: those of this share, `workers` each, take turns with
+    /// the others'.
+    #[must_use]
+    pub fn worker(self, worker: usize, workers: usize) -> (usize, usize) {
+        let count = self.count as usize;
+        (worker * count + self.index as usize, workers * count)
+    }
 }
 
 impl Plan {
@@ -248,6 +289,23 @@ impl std::str::FromStr for Template {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_hold_each_client_once() {
+        for (count, clients) in [(1, 5), (2, 5), (3, 7), (4, 2)] {
+            let shares: Vec<Share> = (0..count).map(|index| Share { index, count }).collect();
+            for client in 0..clients {
+                let holders = shares.iter().filter(|share| share.holds(client));
+                assert_eq!(holders.count(), 1);
+            }
+            let held = shares.iter().map(|share| share.clients(clients));
+            assert_eq!(held.sum::<u32>(), clients);
+        }
+        let share = Share { index: 1, count: 3 };
+        let places: Vec<u32> = [1, 4, 7].map(|client| share.place(client)).into();
+        assert_eq!(places, [0, 1, 2]);
+        assert_eq!(share.worker(1, 2), (4, 6));
+    }
 
     #[test]
     fn templates_are_filled() {

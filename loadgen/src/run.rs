@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::engine::clock::now_ns;
 use crate::engine::control::{Control, Order};
-use crate::engine::{Report, Workers};
+use crate::engine::{Lost, Report, Workers};
 use crate::idle::Baseline;
 use crate::live;
 use crate::meter::{Count, Counts, Timing, Timings};
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Share, Step};
 use crate::results::{IdleCost, Interval, RunResult, Second};
 use crate::{summary, system, verify};
 
@@ -18,12 +18,11 @@ use crate::{summary, system, verify};
 /// was flooded may deliver for minutes.
 const DRAIN_FACTOR: u32 = 5;
 
+/// A drain that is not in the plan.
+const DRAIN_QUIET: Duration = Duration::from_secs(3);
+
 /// How often the coordinator looks.
 const TICK: Duration = Duration::from_millis(20);
-/// Between an order and its start, so that all workers have it.
-const START_DELAY_NS: u64 = 20_000_000;
-/// After the end of a second, so that all workers have handed its timings over.
-const SECOND_GRACE_NS: u64 = 10_000_000;
 
 /// How to run, beside the plan.
 #[derive(Clone, Debug, Default)]
@@ -54,9 +53,25 @@ pub(crate) struct Gathered {
     pub(crate) broker: Option<Watched>,
     /// Why the run ended early.
     pub(crate) stopped: Option<String>,
+    /// Clients of which nothing is known, since their generator was lost.
+    pub(crate) missing: Vec<Share>,
 }
 
 impl Gathered {
+    /// Some of the generators are gone, and the run is over.
+    fn lose(&mut self, lost: Lost) {
+        self.missing.push(lost.share);
+        self.stop(lost.sentence);
+    }
+
+    /// The run ends early, maybe for one more reason.
+    fn stop(&mut self, sentence: String) {
+        self.stopped = Some(match self.stopped.take() {
+            Some(earlier) => format!("{earlier}; {sentence}"),
+            None => sentence,
+        });
+    }
+
     /// Keeps a second's timings, by themselves and with all others.
     fn end_interval(&mut self, timings: &mut Timings, start_ns: u64, end_ns: u64) {
         let kinds = Timing::ALL
@@ -92,7 +107,7 @@ struct Run {
     workers: Workers,
     gathered: Gathered,
     quiet: bool,
-    baseline: Baseline,
+    baseline: Option<Baseline>,
     began_ns: u64,
     /// When the last line was written, and when the next is due.
     second_ns: u64,
@@ -112,13 +127,24 @@ struct Run {
 pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
     system::allow_clients(u64::from(plan.clients()))?;
     let baseline = Baseline::take(options.broker_pid);
-    let started = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     let control =
         Control::new(plan, options.threads).map_err(|error| format!("cannot begin: {error}"))?;
     let control = Arc::new(control);
     let workers = Workers::start(&control, &options.cores)?;
+    carry_out(control, workers, options, Some(baseline))
+}
+
+/// Takes workers that wait for orders through the plan of `control`. With a `baseline`, clients are this
+/// process's.
+pub(crate) fn carry_out(
+    control: Arc<Control>,
+    workers: Workers,
+    options: &Options,
+    baseline: Option<Baseline>,
+) -> Result<RunResult, String> {
+    let started = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let interrupted = Arc::new(AtomicBool::new(false));
     let is_seen = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -151,6 +177,7 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
             idle: None,
             broker: watched,
             stopped: None,
+            missing: Vec::new(),
         },
         quiet: options.quiet,
         second_ends_ns: control.second_ends_ns(control.began_ns),
@@ -167,6 +194,11 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
         if run.gathered.stopped.is_some() {
             break;
         }
+    }
+    if !run.gathered.missing.is_empty() {
+        // What the others have on its way still counts.
+        let quiet = DRAIN_QUIET;
+        run.step(Step::Drain { quiet });
     }
     let (control, reports, gathered) = run.finish()?;
     let result = summary::result(
@@ -191,7 +223,7 @@ impl Run {
     fn step(&mut self, step: Step) {
         let name = step_name(&step);
         let is_load = matches!(step, Step::Load(_));
-        let start_ns = now_ns() + START_DELAY_NS;
+        let start_ns = now_ns() + self.workers.delays.start_ns;
         let before = self.counts();
         if is_load && self.gathered.load_s == 0.0 {
             self.gathered.load_counts.0 = before;
@@ -226,7 +258,11 @@ impl Run {
             self.tick(name, now, left, &counts);
             if self.interrupted.load(Ordering::Relaxed) {
                 self.is_seen.store(true, Ordering::Relaxed);
-                self.gathered.stopped = Some("interrupted".into());
+                self.gathered.stop("interrupted".into());
+                break;
+            }
+            if let Ok(lost) = self.workers.lost.try_recv() {
+                self.gathered.lose(lost);
                 break;
             }
             if has_progressed(&progress.1, &counts) {
@@ -238,11 +274,15 @@ impl Run {
                 // Who is away may come back, and has something to send or to get.
                 let waits =
                     may_return && counts.get(Count::Disconnected) > counts.get(Count::Reconnected);
-                if !waits && (self.is_drained(&counts) || silence > *quiet) {
+                let is_still = silence.as_nanos() >= u128::from(self.workers.delays.settle_ns);
+                // Counters of those who are gone say nothing any more.
+                let are_whole = self.gathered.missing.is_empty();
+                let is_drained = is_still && are_whole && self.is_drained(&counts);
+                if !waits && (is_drained || silence > *quiet) {
                     break;
                 }
                 if now.saturating_sub(start_ns) > (*quiet * DRAIN_FACTOR).as_nanos() as u64 {
-                    self.gathered.stopped = Some(format!(
+                    self.gathered.stop(format!(
                         "the broker was still delivering {:.0} s after the load had ended; what \
                          had not arrived by then counts as lost",
                         (*quiet * DRAIN_FACTOR).as_secs_f64()
@@ -284,9 +324,13 @@ impl Run {
                 self.gathered.connect_s += now_ns().saturating_sub(start_ns) as f64 / 1e9;
                 self.check_connected(&before, &after);
             }
-            Step::Hold { .. } => self.gathered.idle = self.baseline.cost(live::connected(&after)),
+            Step::Hold { .. } => self.gathered.idle = self.idle_cost(&after),
             _ => {}
         }
+    }
+
+    fn idle_cost(&self, counts: &Counts) -> Option<IdleCost> {
+        self.baseline?.cost(live::connected(counts))
     }
 
     /// A run in which nobody could connect need not go on.
@@ -325,7 +369,7 @@ impl Run {
     }
 
     fn tick(&mut self, name: &str, now: u64, left_s: Option<f64>, counts: &Counts) {
-        if now < self.second_ends_ns + SECOND_GRACE_NS {
+        if now < self.second_ends_ns + self.workers.delays.second_ns {
             return;
         }
         self.second_ends_ns = self.control.second_ends_ns(now);
@@ -377,13 +421,16 @@ impl Run {
             second_ns,
             ..
         } = self;
-        let (reports, rest) = workers.join()?;
-        for mut interval in rest {
+        let outcome = workers.join()?;
+        for lost in outcome.lost {
+            gathered.lose(lost);
+        }
+        for mut interval in outcome.intervals {
             second_timings.merge(&mut interval.timings);
         }
         let (start, end) = (second_ns - began_ns, now_ns() - began_ns);
         gathered.end_interval(&mut second_timings, start, end);
-        Ok((control, reports, gathered))
+        Ok((control, outcome.reports, gathered))
     }
 }
 

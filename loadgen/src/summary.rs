@@ -77,7 +77,7 @@ pub(crate) fn result(
         clients: u64::from(plan.clients()),
         totals: totals(&counts, &gathered),
         latencies,
-        truth: verify::truth(plan, reports),
+        truth: verify::truth(plan, reports, &gathered.missing),
         generator: generator(reports, &counts, &mut gathered, main),
         broker: gathered.broker.map(broker),
         idle: gathered.idle,
@@ -85,6 +85,7 @@ pub(crate) fn result(
         assertions: Vec::new(),
         steps: Vec::new(),
         series: gathered.seconds,
+        agents: Vec::new(),
         notes: notes(&counts, reports),
         intervals: gathered.intervals,
     }

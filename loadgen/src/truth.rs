@@ -32,6 +32,18 @@ impl Flow {
         }
     }
 
+    /// Counts of a flow that was recorded elsewhere; it takes no more messages.
+    #[must_use]
+    pub fn of_counts(publisher: u32, received: u64, duplicates: u64, reordered: u64) -> Self {
+        Self {
+            publisher,
+            received,
+            duplicates,
+            reordered,
+            ..Self::default()
+        }
+    }
+
     #[inline]
     pub fn record(&mut self, sequence: u64) {
         self.received += 1;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use ringmq::mqtt::{topic, Qos};
 
 use crate::engine::Report;
-use crate::plan::{Group, Plan, Template};
+use crate::plan::{Group, Plan, Share, Template};
 use crate::results;
 use crate::truth::Flow;
 
@@ -56,19 +56,26 @@ struct Audience<'a> {
 }
 
 impl<'a> Audience<'a> {
-    fn new(plan: &'a Plan) -> Self {
+    /// Publishers of the shares in `missing` are left out: nobody knows what they sent.
+    fn new(plan: &'a Plan, missing: &[Share]) -> Self {
         let mut by_topic: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
-        for (group, described) in plan.groups.iter().enumerate() {
+        for (described_as, described) in plan.groups.iter().enumerate() {
             let Some(source) = Source::of(described) else {
                 continue;
             };
             // What is answered carries the header of the one who asked.
             let asking = |group: &Group| group.publishing.is_some() && group.answers_to.is_none();
             let group = match &described.answers_to {
-                Some(_) => plan.groups.iter().position(asking).unwrap_or(group),
-                None => group,
+                Some(_) => plan.groups.iter().position(asking).unwrap_or(described_as),
+                None => described_as,
             };
             for index in 0..described.clients {
+                let sender = plan.first_client(described_as) + index;
+                if is_missing(missing, sender)
+                    || is_missing(missing, plan.first_client(group) + index)
+                {
+                    continue;
+                }
                 for number in 0..source.topics {
                     let name = source.topic.fill(index, number, plan.seed);
                     let publisher = (plan.first_client(group) + index, group);
@@ -126,7 +133,7 @@ fn granted(plan: &Plan, group: usize, subscribed: Qos) -> Qos {
 
 /// Receivers of each message, when that number is the same for all publishers.
 pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
-    let audience = Audience::new(plan);
+    let audience = Audience::new(plan, &[]);
     let mut receivers: HashMap<u32, u64> = HashMap::new();
     for (group, described) in plan.groups.iter().enumerate() {
         let is_shared = described
@@ -156,9 +163,14 @@ pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
         .then_some(first)
 }
 
-/// Losses, duplicates and overtaking over all flows.
-pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
-    let audience = Audience::new(plan);
+fn is_missing(missing: &[Share], client: u32) -> bool {
+    missing.iter().any(|share| share.holds(client))
+}
+
+/// Losses, duplicates and overtaking over all flows, but for those that begin or end at a client of the
+/// shares in `missing`, of which there is no report.
+pub(crate) fn truth(plan: &Plan, reports: &[Report], missing: &[Share]) -> results::Truth {
+    let audience = Audience::new(plan, missing);
     let published: HashMap<u32, (u64, u64)> = reports
         .iter()
         .flat_map(|report| &report.published)
@@ -185,6 +197,11 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
     let mut overtaken = [0_u64; 3];
     let (mut wills_doubled, mut unasked) = (0, 0);
     for (group, described) in plan.groups.iter().enumerate() {
+        let first = plan.first_client(group);
+        let mut members = first..first + described.clients;
+        if is_shared(described) && members.any(|member| is_missing(missing, member)) {
+            continue; // what the others got says nothing about what all of them did
+        }
         if is_shared(described) {
             let unknown = add_shared(&mut truth, &audience, group, &published, &flows);
             let first = plan.first_client(group);
@@ -195,7 +212,10 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
             continue;
         }
         for index in 0..described.clients {
-            let receiver = plan.first_client(group) + index;
+            let receiver = first + index;
+            if is_missing(missing, receiver) {
+                continue;
+            }
             let own = flows.get(&receiver).copied().unwrap_or_default();
             let arrived: HashMap<u32, &Flow> =
                 own.iter().map(|flow| (flow.publisher, flow)).collect();
@@ -312,6 +332,10 @@ mod tests {
 
     /// A watcher (client 0) and three clients with wills, of which two are due.
     fn wills(arrived: &[(u32, u64)]) -> results::Truth {
+        wills_without(arrived, &[])
+    }
+
+    fn wills_without(arrived: &[(u32, u64)], missing: &[Share]) -> results::Truth {
         let mut watcher = Group::new("watcher", 1, Template("w".into()));
         watcher.subscriptions.push(Subscription {
             filter: Template("will/#".into()),
@@ -338,6 +362,7 @@ mod tests {
                 in_flight_max: 1,
             },
             seed: 0,
+            share: Share::WHOLE,
         };
         let mut flows = crate::truth::Flows::default();
         for (publisher, sequence) in arrived {
@@ -348,7 +373,19 @@ mod tests {
             published: vec![(1, 1, 0), (2, 1, 0)],
             ..Report::default()
         };
-        truth(&plan, &[report])
+        truth(&plan, &[report], missing)
+    }
+
+    #[test]
+    fn of_lost_generators_nothing_is_claimed() {
+        // Client 2 was theirs: its will is not missed.
+        let share = |index| [Share { index, count: 4 }];
+        let without = wills_without(&[(1, 0)], &share(2));
+        assert_eq!((without.expected[1], without.lost[1]), (1, 0));
+        assert_eq!(without.broken_promises, [""; 0]);
+        // The watcher was: nothing is known.
+        let blind = wills_without(&[], &share(0));
+        assert_eq!((blind.expected[1], blind.lost[1]), (0, 0));
     }
 
     #[test]

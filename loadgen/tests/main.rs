@@ -1,5 +1,6 @@
 //! mqload against stubs that misbehave on purpose, and against real brokers in small.
 
+mod agents;
 mod agreement;
 mod broker;
 mod brokers;

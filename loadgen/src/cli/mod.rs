@@ -11,8 +11,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::live::duration;
+use crate::plan::Plan;
 use crate::results::{IdleCost, RunResult};
-use crate::run::run;
+use crate::run::{run, Options};
 use crate::scenarios::{self, Scenario};
 pub use options::{duration as parse_duration, Common, Traffic};
 
@@ -66,6 +67,8 @@ enum Command {
     Sink(crate::sink::Sink),
     /// Results side by side
     Report(report::Report),
+    /// Waits for runs of a coordinator on another host
+    Agent(crate::agents::Listen),
 }
 
 impl Command {
@@ -90,7 +93,7 @@ impl Command {
             Self::Churn(scenario) => scenario,
             Self::TakeoverStorm(scenario) => scenario,
             Self::WildcardMix(scenario) => scenario,
-            Self::Sink(_) | Self::Report(_) => return None,
+            Self::Sink(_) | Self::Report(_) | Self::Agent(_) => return None,
         })
     }
 }
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
     let outcome = match (&cli.command, cli.command.scenario()) {
         (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
         (Command::Report(report), _) => report.write().map(|()| None),
+        (Command::Agent(agent), _) => crate::agents::listen(agent).map(|()| None),
         (_, Some(scenario)) => run_scenario(scenario).map(Some),
         (_, None) => Ok(None),
     };
@@ -119,7 +123,21 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
+/// What a command line asks for; how an agent reads that of its coordinator.
+///
+/// # Errors
+/// A sentence when it is no scenario, or its options do not fit together.
+pub fn plan_of(arguments: &[String]) -> Result<(Plan, Options), String> {
+    let words = std::iter::once("mqload").chain(arguments.iter().map(String::as_str));
+    let cli = Cli::try_parse_from(words).map_err(|error| {
+        let text = error.to_string();
+        text.lines().next().unwrap_or_default().to_string()
+    })?;
+    let scenario = cli.command.scenario().ok_or("that is no scenario")?;
+    prepare(scenario)
+}
+
+fn prepare(scenario: &dyn Scenario) -> Result<(Plan, Options), String> {
     let common = scenario.common();
     let (mut plan, options) = (scenario.plan()?, common.options()?);
     if let Some(name) = &common.name {
@@ -127,7 +145,21 @@ fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
     }
     common.check(&plan)?;
     common.set_sessions(&mut plan);
-    let mut result = if common.find_max {
+    Ok((plan, options))
+}
+
+fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
+    let common = scenario.common();
+    let (plan, options) = prepare(scenario)?;
+    let has_agents = !common.agents.agents.is_empty();
+    if has_agents && (common.find_max || common.sweep.is_some()) {
+        let sentence =
+            "--find-max and --sweep try many rates with one generator: leave --agents out";
+        return Err(sentence.into());
+    }
+    let mut result = if has_agents {
+        crate::agents::run_on_agents(plan, &options, &common.agents)?
+    } else if common.find_max {
         find_max::find_max(&plan, &options, common.p99)?
     } else if let Some(sweep) = common.sweep {
         sweep::sweep(&plan, &options, sweep, common.step_duration)?
@@ -251,6 +283,18 @@ fn print(result: &RunResult) {
         println!(
             "  assertion {verdict}: {} (measured {})",
             assertion.text, assertion.measured
+        );
+    }
+    for agent in &result.agents {
+        println!(
+            "  agent {}: {} clients, published {}, received {}, clock offset {} ns (+- {} ns), drift {} ns",
+            agent.address,
+            agent.clients,
+            agent.published,
+            agent.received,
+            agent.clock_offset_ns,
+            agent.uncertainty_ns,
+            agent.clock_drift_ns
         );
     }
     for note in &result.notes {

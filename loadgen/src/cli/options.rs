@@ -91,6 +91,8 @@ pub struct Common {
     #[arg(long)]
     pub quiet: bool,
     #[command(flatten)]
+    pub agents: crate::agents::AgentOptions,
+    #[command(flatten)]
     pub output: Output,
     #[command(flatten)]
     pub assertions: Assertions,
@@ -134,6 +136,11 @@ impl Common {
         if self.threads == 0 {
             return Err("--threads must be at least 1".into());
         }
+        let cores_here = if self.agents.agents.is_empty() {
+            &self.cores[..]
+        } else {
+            &[] // they are the agents' cores
+        };
         if !self.cores.is_empty() && self.cores.len() != self.threads {
             return Err(format!(
                 "--cores names {} cores for {} threads",
@@ -142,7 +149,7 @@ impl Common {
             ));
         }
         let allowed = system::cores();
-        if let Some(core) = self.cores.iter().find(|core| !allowed.contains(core)) {
+        if let Some(core) = cores_here.iter().find(|core| !allowed.contains(core)) {
             return Err(format!(
                 "--cores: this process may not use core {core}, only {allowed:?}"
             ));
@@ -156,7 +163,7 @@ impl Common {
             },
             quiet: self.quiet,
             label: self.label.clone(),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: crate::agents::redacted(std::env::args()),
             broker_pid: self.broker_pid,
         })
     }

@@ -15,15 +15,54 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 
 use crate::meter::Timings;
+use crate::plan::Share;
 use control::{Control, Interval, Order};
 pub(crate) use executor::cores_for;
 use executor::{ring_sentence, Executor};
 pub(crate) use worker::Report;
 use worker::{Exchange, Worker};
 
-/// Workers going on.
+/// Waits for the end of workers that were told to finish.
+pub(crate) type End = Box<dyn FnOnce() -> Result<Vec<Report>, String>>;
+
+/// A generator that ended before its run, and its clients.
+pub(crate) struct Lost {
+    pub(crate) sentence: String,
+    pub(crate) share: Share,
+}
+
+/// What workers leave.
+pub(crate) struct Outcome {
+    pub(crate) reports: Vec<Report>,
+    /// Timings that were not taken yet.
+    pub(crate) intervals: Vec<Interval>,
+    pub(crate) lost: Vec<Lost>,
+}
+
+/// How long those who gather figures must allow for the way of orders and figures.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delays {
+    /// From an order to its start, so that all have it.
+    pub(crate) start_ns: u64,
+    /// After the end of a second, so that all have handed its timings over.
+    pub(crate) second_ns: u64,
+    /// How long figures must stay the same before they are taken to be of one time.
+    pub(crate) settle_ns: u64,
+}
+
+/// Within one process.
+const NEAR: Delays = Delays {
+    start_ns: 20_000_000,
+    second_ns: 10_000_000,
+    settle_ns: 0,
+};
+
+/// Workers going on: threads of this process, or agents.
 pub(crate) struct Workers {
-    executors: Vec<Executor<Option<Report>>>,
+    pub(crate) ends: Vec<End>,
+    pub(crate) delays: Delays,
+    /// Agents that are gone.
+    pub(crate) lost: Receiver<Lost>,
     pub(crate) intervals: Receiver<Interval>,
     /// Ways back for empty timings.
     pub(crate) empties: Vec<Sender<Timings>>,
@@ -67,19 +106,28 @@ impl Workers {
             }
             return Err("a worker ended at once".into());
         }
+        let end = |executor: Executor<Option<Report>>| -> End {
+            Box::new(move || Ok(executor.join()?.into_iter().collect()))
+        };
         Ok(Self {
-            executors,
+            ends: executors.into_iter().map(end).collect(),
+            delays: NEAR,
+            lost: channel().1,
             intervals,
             empties,
         })
     }
 
     /// Waits for the workers, which have been told to finish. Their last timings come with them.
-    pub(crate) fn join(self) -> Result<(Vec<Report>, Vec<Interval>), String> {
+    pub(crate) fn join(self) -> Result<Outcome, String> {
         let mut reports = Vec::new();
-        for executor in self.executors {
-            reports.extend(executor.join()?);
+        for end in self.ends {
+            reports.extend(end()?);
         }
-        Ok((reports, self.intervals.try_iter().collect()))
+        Ok(Outcome {
+            reports,
+            intervals: self.intervals.try_iter().collect(),
+            lost: self.lost.try_iter().collect(),
+        })
     }
 }

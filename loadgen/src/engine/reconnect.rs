@@ -74,7 +74,9 @@ impl Worker {
         let Some(per_s) = self.control.plan.connection.reconnect_per_s else {
             return false;
         };
-        let spacing_ns = (SECOND_NS as f64 * self.control.workers() as f64 / per_s) as u64;
+        let share = self.control.plan.share;
+        let (_, workers) = share.worker(self.id, self.control.workers());
+        let spacing_ns = (SECOND_NS as f64 * workers as f64 / per_s) as u64;
         let mut busy = false;
         while let Some(slot) = self.reconnects.take(now, spacing_ns) {
             busy = true;

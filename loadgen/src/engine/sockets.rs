@@ -29,7 +29,9 @@ impl Worker {
         let client = &self.slots[slot].client;
         let common = &self.control.plan.connection;
         let target = target_of(client, &common.targets);
-        let source = source_of(&common.sources, u64::from(client.number));
+        // Every generator has addresses of its own.
+        let own_number = self.control.plan.share.place(client.number);
+        let source = source_of(&common.sources, u64::from(own_number));
         let place = &mut self.slots[slot];
         place.client.open(now);
         match open(target, source) {

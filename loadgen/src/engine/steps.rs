@@ -172,7 +172,9 @@ impl Worker {
             sending: usize::from(step.groups.is_empty()), // only listening lasts its time
         };
         let share_of = |own: usize, all: u32| own as f64 / f64::from(all.max(1));
-        let phase = self.id as f64 / self.control.workers() as f64;
+        let share = self.control.plan.share;
+        let (turn, workers) = share.worker(self.id, self.control.workers());
+        let phase = turn as f64 / workers as f64;
         for (group, load) in &step.groups {
             let slots = self.group(*group);
             if slots.is_empty() {

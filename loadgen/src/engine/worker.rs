@@ -80,15 +80,19 @@ impl Worker {
     ) -> std::io::Result<Self> {
         let poller = Poller::new(control.wake_descriptor(id))?;
         let plan = &control.plan;
-        fastrand::seed(plan.seed.wrapping_add(id as u64));
-        let own = (plan.clients() as usize).div_ceil(control.workers());
+        let (turn, workers) = plan.share.worker(id, control.workers());
+        fastrand::seed(plan.seed.wrapping_add(turn as u64));
+        let own = (plan.clients() as usize).div_ceil(workers);
         // Exactly as many as needed: doubling would cost as much as the clients themselves.
         let (mut slots, mut firsts) = (Vec::with_capacity(own), Vec::new());
         for (group, described) in plan.groups.iter().enumerate() {
             firsts.push(slots.len());
-            let first = plan.first_client(group) as usize;
-            let own = (0..described.clients)
-                .filter(|index| (first + *index as usize) % control.workers() == id);
+            let first = plan.first_client(group);
+            let own = (0..described.clients).filter(|index| {
+                let client = first + index;
+                let place = plan.share.place(client) as usize;
+                plan.share.holds(client) && place % control.workers() == id
+            });
             slots.extend(own.map(|index| Slot::new(Client::new(plan, group, index))));
         }
         firsts.push(slots.len());

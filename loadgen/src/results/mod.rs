@@ -48,9 +48,34 @@ pub struct RunResult {
     /// Per second.
     pub series: Vec<Second>,
     pub notes: Vec<String>,
+    /// The hosts that made the load; empty when mqload made it itself.
+    #[serde(default)]
+    pub agents: Vec<AgentResult>,
     /// Latencies of each second, for the HdrHistogram log; not in the JSON.
     #[serde(skip)]
     pub intervals: Vec<Interval>,
+}
+
+/// One of several generator hosts. All of them run on the coordinator's clock, as far as it is known.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct AgentResult {
+    pub address: String,
+    pub kernel: String,
+    pub cpu_model: String,
+    /// How many of the `worker_cpu` in `generator` are its own, in the order of the agents.
+    pub workers: usize,
+    pub clients: u64,
+    pub published: u64,
+    pub received: u64,
+    /// Its monotonic clock less the coordinator's before the run: of several exchanges, the estimate of
+    /// that with the shortest round trip. Times were corrected by it.
+    pub clock_offset_ns: i64,
+    /// The true offset was at most this far from it: half of the shortest round trip.
+    pub uncertainty_ns: u64,
+    /// How far the estimate had moved when the run was over; 0 when the agent was lost.
+    pub clock_drift_ns: i64,
+    /// Why it was lost before the end of the run.
+    pub lost: Option<String>,
 }
 
 /// One kind of latency over one second.

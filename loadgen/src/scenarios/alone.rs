@@ -76,6 +76,7 @@ impl Scenario for Listen {
             ],
             connection: self.common.connection()?,
             seed: self.common.seed(),
+            share: crate::plan::Share::WHOLE,
         })
     }
 }

@@ -143,5 +143,6 @@ fn idle(
         steps,
         connection: common.connection()?,
         seed: common.seed(),
+        share: crate::plan::Share::WHOLE,
     })
 }

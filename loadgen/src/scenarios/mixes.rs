@@ -91,6 +91,7 @@ impl Scenario for RetainedStorm {
             ],
             connection: common.connection()?,
             seed: common.seed(),
+            share: crate::plan::Share::WHOLE,
         })
     }
 }
@@ -186,6 +187,7 @@ impl Scenario for Churn {
             steps,
             connection: self.common.connection()?,
             seed: self.common.seed(),
+            share: crate::plan::Share::WHOLE,
         })
     }
 }
@@ -228,6 +230,7 @@ impl Scenario for TakeoverStorm {
             ],
             connection: self.common.connection()?,
             seed: self.common.seed(),
+            share: crate::plan::Share::WHOLE,
         })
     }
 }

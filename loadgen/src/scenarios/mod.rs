@@ -97,5 +97,6 @@ fn standard(
         ],
         connection: common.connection()?,
         seed: common.seed(),
+        share: crate::plan::Share::WHOLE,
     })
 }

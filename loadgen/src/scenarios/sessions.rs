@@ -91,6 +91,7 @@ impl Scenario for WillStorm {
             ],
             connection: common.connection()?,
             seed: common.seed(),
+            share: crate::plan::Share::WHOLE,
         })
     }
 }
@@ -154,6 +155,7 @@ impl Scenario for BacklogDrain {
             ],
             connection: common.connection()?,
             seed: common.seed(),
+            share: crate::plan::Share::WHOLE,
         })
     }
 }

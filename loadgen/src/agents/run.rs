@@ -1,0 +1,254 @@
+//! An agent's side of a run: the engine as it is, with orders from afar and figures to there.
+
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::frame::{self, FromAgent, Gone, ToAgent, FRAME_MAX, SILENCE_MAX};
+use super::{report, AGENTS_MAX};
+use crate::cli;
+use crate::engine::clock::{self, local_ns, now_ns};
+use crate::engine::control::{Control, Order, SECOND_NS};
+use crate::engine::Workers;
+use crate::meter::{Count, Counts, Timings};
+use crate::plan::{Share, Step};
+use crate::system;
+
+/// How often counters are sent while they change.
+const TICK: Duration = Duration::from_millis(20);
+/// After the end of a second, so that all workers have handed its timings over.
+const SECOND_GRACE_NS: u64 = 10_000_000;
+
+/// Times of the coordinator that are further off than this are no times of a run.
+const CLOCKS_NS: u64 = 60 * SECOND_NS;
+
+/// A coordinator that knows the token.
+pub(super) struct Session<'a> {
+    stream: &'a TcpStream,
+    /// Frames to the coordinator, one at a time.
+    writer: Mutex<TcpStream>,
+}
+
+/// The clock is this machine's again when the run is over.
+struct OwnClock;
+
+impl Drop for OwnClock {
+    fn drop(&mut self) {
+        clock::set_ahead_ns(0);
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(stream: &'a TcpStream) -> Result<Self, Gone> {
+        let writer = stream.try_clone();
+        let writer = writer.map_err(|error| Gone(format!("cannot be served: {error}")))?;
+        Ok(Self {
+            stream,
+            writer: Mutex::new(writer),
+        })
+    }
+
+    fn send(&self, frame: &FromAgent) -> Result<(), Gone> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        frame::write(&writer, frame)
+    }
+
+    fn pong(&self, sent_ns: u64) -> Result<(), Gone> {
+        let agent_ns = local_ns();
+        self.send(&FromAgent::Pong { sent_ns, agent_ns })
+    }
+
+    /// Answers pings until there is a run, and runs it.
+    pub(super) fn serve(&self) -> Result<(), Gone> {
+        let _clock = OwnClock;
+        let (control, workers) = loop {
+            match frame::read(self.stream, FRAME_MAX, SILENCE_MAX)? {
+                ToAgent::Ping { sent_ns } => self.pong(sent_ns)?,
+                ToAgent::Bye => return Ok(()),
+                ToAgent::Run {
+                    arguments,
+                    index,
+                    count,
+                    ahead_ns,
+                    began_ns,
+                } => match begin(&arguments, Share { index, count }, ahead_ns, began_ns) {
+                    Ok(begun) => break begun,
+                    Err(sentence) => return self.send(&FromAgent::Refused { sentence }),
+                },
+                _ => return Err(Gone("gave orders before a run".into())),
+            }
+        };
+        let finish = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let orders = scope.spawn(|| {
+                let ended = self.take_orders(&control, &finish);
+                finish.store(true, Ordering::Release);
+                control.post(Order::Finish);
+                ended
+            });
+            let told = self.tell(&control, workers, &finish);
+            if told.is_err() {
+                // Nobody listens: the other side must not wait for orders either.
+                let _ = self.stream.shutdown(std::net::Shutdown::Both);
+            }
+            let ended = orders.join();
+            told.and(ended.unwrap_or_else(|_| Err(Gone("cannot be served any more".into()))))
+        })
+    }
+
+    /// Hands orders on, until the coordinator says good-bye.
+    fn take_orders(&self, control: &Control, finish: &AtomicBool) -> Result<(), Gone> {
+        loop {
+            match frame::read(self.stream, FRAME_MAX, SILENCE_MAX)? {
+                ToAgent::Ping { sent_ns } => self.pong(sent_ns)?,
+                ToAgent::Do { step, start_ns } => {
+                    let step = control.plan.steps.get(step).cloned();
+                    let step = step.ok_or_else(|| Gone("gave an order of no step".into()))?;
+                    if now_ns().abs_diff(start_ns) > CLOCKS_NS {
+                        return Err(Gone("gave an order for another time".into()));
+                    }
+                    post(control, step, start_ns);
+                }
+                ToAgent::Drain => {
+                    let quiet = Duration::ZERO; // how long it lasts is the coordinator's to know
+                    post(control, Step::Drain { quiet }, now_ns());
+                }
+                ToAgent::Finish => {
+                    control.post(Order::Finish);
+                    finish.store(true, Ordering::Release);
+                }
+                ToAgent::Bye => return Ok(()),
+                ToAgent::Hello { .. } | ToAgent::Run { .. } => {
+                    return Err(Gone("began a run within a run".into()))
+                }
+            }
+        }
+    }
+
+    /// Tells figures while the run lasts, and reports at its end.
+    fn tell(
+        &self,
+        control: &Control,
+        mut workers: Workers,
+        finish: &AtomicBool,
+    ) -> Result<(), Gone> {
+        let mut told = Told {
+            counts: Counts::default(),
+            timings: Timings::default(),
+            second_ends_ns: control.second_ends_ns(now_ns()),
+            is_told: false,
+        };
+        let mut outcome = self.send(&FromAgent::Ready {
+            workers: control.workers(),
+            clients: control.plan.share.clients(control.plan.clients()),
+        });
+        while !finish.load(Ordering::Acquire) && outcome.is_ok() {
+            std::thread::sleep(TICK);
+            outcome = self.tell_now(control, &mut workers, &mut told);
+        }
+        if outcome.is_err() {
+            control.post(Order::Finish); // the workers end with the coordinator
+        }
+        let joined = workers.join();
+        outcome?;
+        let joined = match joined {
+            Ok(joined) => joined,
+            Err(sentence) => return self.send(&FromAgent::Refused { sentence }),
+        };
+        for mut interval in joined.intervals {
+            told.timings.merge(&mut interval.timings);
+        }
+        if let Some(frame) = report::timings_frame(&mut told.timings) {
+            self.send(&frame)?;
+        }
+        for report in &joined.reports {
+            report::send(report, |frame| self.send(frame))?;
+        }
+        self.send(&FromAgent::Done)
+    }
+
+    fn tell_now(
+        &self,
+        control: &Control,
+        workers: &mut Workers,
+        told: &mut Told,
+    ) -> Result<(), Gone> {
+        while let Ok(mut interval) = workers.intervals.try_recv() {
+            told.timings.merge(&mut interval.timings);
+            interval.timings.clear();
+            // A worker that has ended needs none.
+            let _ = workers.empties[interval.worker].send(interval.timings);
+        }
+        let counts = counts(control);
+        let now = now_ns();
+        let ends_second = now >= told.second_ends_ns + SECOND_GRACE_NS;
+        if ends_second {
+            told.second_ends_ns = control.second_ends_ns(now);
+            if let Some(frame) = report::timings_frame(&mut told.timings) {
+                self.send(&frame)?;
+            }
+            told.timings.clear();
+        }
+        // At least once a second, as a sign of life.
+        if ends_second || !told.is_told || counts.0 != told.counts.0 {
+            self.send(&FromAgent::Counts(counts.0.to_vec()))?;
+            told.counts = counts;
+            told.is_told = true;
+        }
+        Ok(())
+    }
+}
+
+fn post(control: &Control, step: Step, start_ns: u64) {
+    control.post(Order::Do {
+        step: Arc::new(step),
+        start_ns,
+    });
+}
+
+/// What the coordinator knows.
+struct Told {
+    counts: Counts,
+    /// Of the second going on; it does not know these.
+    timings: Timings,
+    second_ends_ns: u64,
+    is_told: bool,
+}
+
+/// Counters of all workers; a step has ended when the last has left it.
+fn counts(control: &Control) -> Counts {
+    let boards: Vec<Counts> = control.boards.iter().map(|board| board.read()).collect();
+    let ended = boards.iter().map(|counts| counts.get(Count::StepsEnded));
+    let mut counts = Counts::default();
+    boards.iter().for_each(|board| counts.merge(board));
+    counts.0[Count::StepsEnded as usize] = ended.min().unwrap_or(0);
+    counts
+}
+
+/// Reads the command line and starts the workers, which wait for orders.
+fn begin(
+    arguments: &[String],
+    share: Share,
+    ahead_ns: i64,
+    began_ns: u64,
+) -> Result<(Arc<Control>, Workers), String> {
+    let is_share = share.count >= 1 && share.count as usize <= AGENTS_MAX;
+    if !is_share || share.index >= share.count {
+        return Err(format!("{} of {} is no share", share.index, share.count));
+    }
+    let (mut plan, options) = cli::plan_of(arguments)?;
+    plan.share = share;
+    system::allow_clients(u64::from(share.clients(plan.clients())))?;
+    clock::set_ahead_ns(ahead_ns);
+    let now = now_ns();
+    if now.abs_diff(began_ns) > CLOCKS_NS {
+        return Err("the clocks do not agree on the beginning of the run".into());
+    }
+    let mut control =
+        Control::new(plan, options.threads).map_err(|error| format!("cannot begin: {error}"))?;
+    control.began_ns = began_ns.min(now); // seconds are counted forwards
+    let control = Arc::new(control);
+    let workers = Workers::start(&control, &options.cores)?;
+    Ok((control, workers))
+}
