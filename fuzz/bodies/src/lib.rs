@@ -3,10 +3,14 @@
 //! The same bodies run under the runner of this package (stable toolchain, `src/main.rs`) and under
 //! cargo-fuzz (`fuzz/fuzz_targets`).
 
+mod choices;
+pub mod chunks;
 pub mod decode;
 pub mod features;
 mod packets;
+pub mod round_trip;
 pub mod steps;
+mod values;
 
 /// A body under its name.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +32,13 @@ pub enum Input {
     Steps,
 }
 
+const fn target(name: &'static str, input: Input, body: fn(&[u8])) -> Target {
+    Target { name, input, body }
+}
+
 /// All bodies.
-pub const TARGETS: &[Target] = &[Target {
-    name: "decode",
-    input: Input::Stream,
-    body: decode::body,
-}];
+pub const TARGETS: &[Target] = &[
+    target("decode", Input::Stream, decode::body),
+    target("chunks", Input::Stream, chunks::body),
+    target("round_trip", Input::Choices, round_trip::body),
+];
