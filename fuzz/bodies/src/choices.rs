@@ -69,12 +69,15 @@ impl<'a> Choices<'a> {
     /// Bytes: few, or a length at a border of the protocol.
     pub(crate) fn data(&mut self) -> &'a [u8] {
         let length = match self.byte() {
-            short @ 0..=239 => return self.0.bytes(usize::from(short % 16)).unwrap_or(&[]),
-            240..=247 => 100 + self.below(60),
-            248..=253 => 128,
-            254 => 16_300 + self.below(160),
-            255 if self.byte() > 200 => 65_535,
-            255 => 0,
+            short @ 0..=243 => return self.0.bytes(usize::from(short % 16)).unwrap_or(&[]),
+            244..=251 => 100 + self.below(60),
+            252..=254 => 128,
+            // Long ones seldom: they cost as much as a thousand others.
+            255 => match self.byte() {
+                0..=1 => 65_535,
+                2..=5 => 16_300 + self.below(160),
+                _ => 127,
+            },
         };
         &LONG[..length]
     }

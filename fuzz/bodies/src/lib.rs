@@ -7,8 +7,10 @@ mod choices;
 pub mod chunks;
 pub mod decode;
 pub mod features;
+pub mod matcher;
 mod packets;
 pub mod round_trip;
+pub mod session;
 pub mod steps;
 mod values;
 
@@ -41,4 +43,6 @@ pub const TARGETS: &[Target] = &[
     target("decode", Input::Stream, decode::body),
     target("chunks", Input::Stream, chunks::body),
     target("round_trip", Input::Choices, round_trip::body),
+    target("matcher", Input::Choices, matcher::body),
+    target("session", Input::Choices, session::body),
 ];
