@@ -22,7 +22,7 @@ impl<'a> Choices<'a> {
     }
 
     pub(crate) fn byte(&mut self) -> u8 {
-        self.0.arbitrary().unwrap_or(0)
+        self.0.bytes(1).map_or(0, |byte| byte[0])
     }
 
     pub(crate) fn flag(&mut self) -> bool {

@@ -3,6 +3,7 @@
 //! The same bodies run under the runner of this package (stable toolchain, `src/main.rs`) and under
 //! cargo-fuzz (`fuzz/fuzz_targets`).
 
+mod broker;
 mod choices;
 pub mod chunks;
 pub mod decode;
@@ -13,6 +14,7 @@ pub mod round_trip;
 pub mod session;
 pub mod steps;
 mod values;
+pub mod world;
 
 /// A body under its name.
 #[derive(Clone, Copy, Debug)]
@@ -45,4 +47,5 @@ pub const TARGETS: &[Target] = &[
     target("round_trip", Input::Choices, round_trip::body),
     target("matcher", Input::Choices, matcher::body),
     target("session", Input::Choices, session::body),
+    target("world", Input::Steps, world::body),
 ];

@@ -8,6 +8,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use ringmq_fuzz::{Target, TARGETS};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the fuzz bodies of ringmq.
 #[derive(Parser)]
 struct Options {

@@ -31,21 +31,21 @@ pub fn body(input: &[u8]) {
 
 /// Whether a filter matches a topic name, after section 4.7, level by level.
 fn matches(filter: &str, topic: &str) -> bool {
-    let filter: Vec<&str> = filter.split('/').collect();
-    let topic: Vec<&str> = topic.split('/').collect();
-    let is_wildcard = |level: &str| level == "+" || level == "#";
-    if topic[0].starts_with('$') && is_wildcard(filter[0]) {
-        return false;
-    }
-    for (index, level) in filter.iter().enumerate() {
-        match (*level, topic.get(index)) {
+    let mut names = topic.split('/');
+    for (index, level) in filter.split('/').enumerate() {
+        let name = names.next();
+        let is_wildcard = level == "+" || level == "#";
+        if index == 0 && is_wildcard && topic.starts_with('$') {
+            return false;
+        }
+        match (level, name) {
             ("#", _) => return true,
             ("+", Some(_)) => {}
-            (level, Some(name)) if level == *name => {}
+            (level, Some(name)) if level == name => {}
             _ => return false,
         }
     }
-    filter.len() == topic.len()
+    names.next().is_none()
 }
 
 type MemberId = (ShardId, SessionId);
@@ -53,7 +53,7 @@ type MemberId = (ShardId, SessionId);
 /// The index and what it should know.
 struct Pair {
     index: TopicIndex,
-    subscriptions: BTreeMap<(String, SessionId), Subscription>,
+    subscriptions: BTreeMap<String, BTreeMap<SessionId, Subscription>>,
     remote: BTreeSet<(String, ShardId)>,
     /// Share name and filter to members, and whether each is connected.
     groups: BTreeMap<(String, String), BTreeMap<MemberId, bool>>,
@@ -88,35 +88,41 @@ impl Pair {
 
     fn subscribe(&mut self, choices: &mut Choices<'_>) {
         // Many at once now and then: filters with many subscribers are kept differently.
-        let count = if choices.byte() > 240 { 20 } else { 1 };
+        let count = if choices.byte() > 252 { 20 } else { 1 };
         let filter = filter(choices);
         let first = u32::from(choices.byte() % 6);
         let subscription = subscription(choices);
+        let sessions = self.subscriptions.entry(filter.clone()).or_default();
         for number in first..first + count {
             let session = session(number);
-            let is_first = !self.subscriptions.keys().any(|(known, _)| *known == filter);
             let added = self.index.subscribe(&filter, session, subscription);
-            let key = (filter.clone(), session);
-            let replaced = self.subscriptions.insert(key, subscription).is_some();
+            assert_eq!(added.first_on_shard, sessions.is_empty(), "{filter}");
+            let replaced = sessions.insert(session, subscription).is_some();
             assert_eq!(added.replaced, replaced, "{filter}");
-            assert_eq!(added.first_on_shard, is_first, "{filter}");
         }
     }
 
     fn unsubscribe(&mut self, choices: &mut Choices<'_>) {
         // Mostly one that is there.
-        let key = if choices.byte() < 200 && !self.subscriptions.is_empty() {
+        let filter = if choices.byte() < 200 && !self.subscriptions.is_empty() {
             let at = choices.below(self.subscriptions.len().min(255));
             self.subscriptions.keys().nth(at).cloned()
         } else {
             None
         };
-        let key = key.unwrap_or_else(|| (filter(choices), session(choices.number() % 6)));
-        let removed = self.index.unsubscribe(&key.0, key.1);
-        let existed = self.subscriptions.remove(&key).is_some();
-        let is_left = self.subscriptions.keys().any(|(known, _)| *known == key.0);
-        assert_eq!(removed.existed, existed, "{}", key.0);
-        assert_eq!(removed.last_on_shard, existed && !is_left, "{}", key.0);
+        let filter = filter.unwrap_or_else(|| self::filter(choices));
+        let session = session(u32::from(choices.byte() % 6));
+        let removed = self.index.unsubscribe(&filter, session);
+        let (mut existed, mut is_last) = (false, false);
+        if let Some(sessions) = self.subscriptions.get_mut(&filter) {
+            existed = sessions.remove(&session).is_some();
+            is_last = sessions.is_empty();
+            if is_last {
+                self.subscriptions.remove(&filter);
+            }
+        }
+        assert_eq!(removed.existed, existed, "{filter}");
+        assert_eq!(removed.last_on_shard, existed && is_last, "{filter}");
     }
 
     fn come_or_go_remote(&mut self, choices: &mut Choices<'_>) {
@@ -242,13 +248,10 @@ impl Pair {
         assert_eq!(found, groups, "groups for {topic}");
 
         let mut by_session: BTreeMap<SessionId, Vec<Subscription>> = BTreeMap::new();
-        for ((filter, session), subscription) in &self.subscriptions {
-            assert_eq!(
-                topic::matches(filter, topic),
-                matches(filter, topic),
-                "{filter} {topic}"
-            );
-            if matches(filter, topic) {
+        for (filter, sessions) in &self.subscriptions {
+            let is_match = matches(filter, topic);
+            assert_eq!(topic::matches(filter, topic), is_match, "{filter} {topic}");
+            for (session, subscription) in sessions.iter().filter(|_| is_match) {
                 by_session.entry(*session).or_default().push(*subscription);
             }
         }

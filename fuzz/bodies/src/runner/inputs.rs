@@ -10,6 +10,8 @@ use super::seeds::Conversation;
 const CORPUS_MAX: usize = 4_096;
 /// Bytes of one input.
 const INPUT_MAX: usize = 1_024;
+/// Choices beyond this would not be taken.
+const CHOICES_MAX: usize = 256;
 
 /// Lives on: one slice of one body.
 pub(super) struct Inputs {
@@ -47,7 +49,7 @@ impl Inputs {
             input.extend_from_slice(seed);
         } else if self.corpus.is_empty() || rng.u8(..) < 32 {
             let longest = match self.kind {
-                Input::Choices => 320,
+                Input::Choices => CHOICES_MAX,
                 Input::Stream | Input::Steps => 48,
             };
             random_bytes(rng, longest, input);
@@ -59,7 +61,10 @@ impl Inputs {
                 Input::Choices => change_stream(rng, &self.corpus, input, false),
             }
         }
-        input.truncate(INPUT_MAX);
+        input.truncate(match self.kind {
+            Input::Choices => CHOICES_MAX,
+            Input::Stream | Input::Steps => INPUT_MAX,
+        });
         input
     }
 
