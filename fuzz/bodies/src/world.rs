@@ -25,9 +25,9 @@ const PUBLISHER_NAME: &[u8] = b"\0\x0Bwell-7f3a-p";
 const TOPIC: &[u8] = b"\0\x0Bwell/7f3a/t";
 
 /// See the module. Of a step's first byte two bits are the client, three what it does, the others
-/// how.
+/// how; those of the first step also choose limits.
 pub fn body(input: &[u8]) {
-    let mut broker = Broker::new(3, limits(input.len()));
+    let mut broker = Broker::new(3, limits(input.first().map_or(0, |kind| kind >> 5)));
     let mut wild = [Wild::default(), Wild::default(), Wild::default()];
     for client in 0..WILD {
         broker.open(client, client);
@@ -68,19 +68,19 @@ pub fn body(input: &[u8]) {
 }
 
 /// Small, so that inputs reach them.
-fn limits(length: usize) -> Limits {
+fn limits(how: u8) -> Limits {
     Limits {
         packet_size_max: 600,
         outgoing_window_max: 3,
         receive_maximum: 3,
         queue_messages_max: 4,
         queue_bytes_max: 2_000,
-        queue_policy: match length % 4 {
+        queue_policy: match how % 4 {
             0 => QueuePolicy::Disconnect,
             1 => QueuePolicy::DropNewest,
             _ => QueuePolicy::DropOldest,
         },
-        queue_qos0: length % 8 > 3,
+        queue_qos0: how > 3,
         topic_levels_max: 6,
         topic_alias_maximum: 3,
         topic_alias_outgoing_max: 3,

@@ -10,8 +10,10 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ringmq::mutant::Mutant;
-use ringmq_fuzz::Target;
+use ringmq_fuzz::steps::steps;
+use ringmq_fuzz::{Input, Target};
 
+use super::mutate::put_step;
 use super::Plan;
 
 /// Processes started to make one input smaller.
@@ -139,32 +141,82 @@ fn smaller(target: &Target, mutant: Option<Mutant>, input: Vec<u8>) -> Vec<u8> {
         eprintln!("the input does not fail again by itself");
         return input;
     };
-    let mut input = input;
+    let mut input = Pieces::of(target, &input);
     let mut tries = 0;
-    let mut piece = input.len().div_ceil(2);
-    while piece > 0 {
-        let mut at = 0;
-        let mut took_any = false;
-        while at < input.len() && tries < TRIES_MAX {
-            let mut less = input.clone();
-            less.drain(at..(at + piece).min(less.len()));
-            tries += 1;
-            if trial.place(&less).as_ref() == Some(&place) {
-                input = less;
-                took_any = true;
-            } else {
-                at += piece;
+    for part in (0..=input.parts.len()).rev() {
+        let mut piece = input.len_of(part).div_ceil(2);
+        while piece > 0 && tries < TRIES_MAX {
+            let mut at = 0;
+            let mut took_any = false;
+            while at < input.len_of(part) && tries < TRIES_MAX {
+                let less = input.without(part, at, piece);
+                tries += 1;
+                if trial.place(&less.joined()).as_ref() == Some(&place) {
+                    input = less;
+                    took_any = true;
+                } else {
+                    at += piece;
+                }
             }
-        }
-        if !took_any || piece > 1 {
-            piece /= 2;
-        }
-        if tries >= TRIES_MAX {
-            break;
+            if !took_any || piece > 1 {
+                piece /= 2;
+            }
         }
     }
     let _ = std::fs::remove_file(&trial.path);
-    input
+    input.joined()
+}
+
+/// An input in the parts from which something can be taken out: its steps, or all of it.
+#[derive(Clone)]
+struct Pieces {
+    is_steps: bool,
+    parts: Vec<(u8, Vec<u8>)>,
+}
+
+impl Pieces {
+    fn of(target: &Target, input: &[u8]) -> Self {
+        let is_steps = target.input == Input::Steps;
+        let parts = if is_steps {
+            let owned = |(kind, bytes): (u8, &[u8])| (kind, bytes.to_vec());
+            steps(input).map(owned).collect()
+        } else {
+            vec![(0, input.to_vec())]
+        };
+        Self { is_steps, parts }
+    }
+
+    /// Bytes of a part; the one after the last stands for the parts themselves, to be taken out
+    /// whole.
+    fn len_of(&self, part: usize) -> usize {
+        match self.parts.get(part) {
+            Some((_, bytes)) => bytes.len(),
+            None if self.is_steps => self.parts.len(),
+            None => 0,
+        }
+    }
+
+    fn without(&self, part: usize, at: usize, count: usize) -> Self {
+        let mut less = self.clone();
+        if let Some((_, bytes)) = less.parts.get_mut(part) {
+            bytes.drain(at..(at + count).min(bytes.len()));
+        } else {
+            less.parts.drain(at..(at + count).min(less.parts.len()));
+        }
+        less
+    }
+
+    fn joined(&self) -> Vec<u8> {
+        let mut input = Vec::new();
+        for (kind, bytes) in &self.parts {
+            if self.is_steps {
+                put_step(*kind, bytes, &mut input);
+            } else {
+                input.extend_from_slice(bytes);
+            }
+        }
+        input
+    }
 }
 
 /// One input in a process of its own.
