@@ -87,6 +87,13 @@ impl Broker {
         }
     }
 
+    /// Bytes that arrive at once, within a turn.
+    pub(crate) fn give(&mut self, client: usize, bytes: &[u8]) {
+        if let Some((shard, id)) = self.clients[client].at {
+            self.shards[shard].handle_bytes(id, bytes, self.now);
+        }
+    }
+
     /// What of its bytes a shard has not taken yet.
     pub(crate) fn unsent(&self, client: usize) -> usize {
         self.clients[client].unsent.len()

@@ -12,7 +12,7 @@ use crate::features::note;
 /// The shard whose replica it is.
 const LOCAL: ShardId = ShardId(1);
 /// Operations of one input.
-const STEPS_MAX: usize = 40;
+const STEPS_MAX: usize = 24;
 
 /// See the module.
 pub fn body(input: &[u8]) {
@@ -24,7 +24,7 @@ pub fn body(input: &[u8]) {
         }
         pair.step(&mut choices);
     }
-    for topic in ["a", "a/b", "$SYS/a", "/", "b/a/b"] {
+    for topic in ["a/b", "$SYS/a", "/"] {
         pair.compare(topic);
     }
 }

@@ -83,13 +83,22 @@ impl Inputs {
     }
 }
 
-/// Each step of the table by itself, each once.
+/// Each step of the table by itself, and all that one client sends in a row; each once.
 fn stream_seeds(seeds: &[Conversation]) -> Vec<Vec<u8>> {
-    let sends = seeds.iter().flat_map(|conversation| &conversation.sends);
-    let mut packets: Vec<Vec<u8>> = sends.map(|(_, bytes)| bytes.clone()).collect();
-    packets.sort();
-    packets.dedup();
-    packets
+    let mut streams = Vec::new();
+    for conversation in seeds {
+        for client in 0..4 {
+            let sends = conversation.sends.iter();
+            let own = sends.filter(|(sender, _)| *sender == client);
+            let own: Vec<&[u8]> = own.map(|(_, bytes)| bytes.as_slice()).collect();
+            streams.push(own.concat());
+            streams.extend(own.into_iter().map(<[u8]>::to_vec));
+        }
+    }
+    streams.retain(|stream| (1..=INPUT_MAX).contains(&stream.len()));
+    streams.sort();
+    streams.dedup();
+    streams
 }
 
 fn steps(conversation: &Conversation) -> Vec<u8> {
