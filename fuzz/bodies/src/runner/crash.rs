@@ -111,8 +111,13 @@ fn report(current: &Current, minimise: bool) {
     let mutant = current
         .mutant
         .map_or(String::new(), |mutant| format!(" --mutant {mutant:?}"));
+    let profile = if cfg!(debug_assertions) {
+        "--profile fuzz"
+    } else {
+        "--release"
+    };
     println!(
-        "cargo run --release -p ringmq-fuzz -- --target {} --replay {}{mutant}",
+        "cargo run {profile} -p ringmq-fuzz -- --target {} --replay {}{mutant}",
         target.name,
         path.display()
     );

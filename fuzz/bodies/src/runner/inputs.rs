@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use ringmq_fuzz::{Input, Target};
 
-use super::mutate::{change_steps, change_stream, put_step, random_bytes};
+use super::mutate::{change_steps, change_stream, put_step, random_bytes, sensible_steps};
 use super::seeds::Conversation;
 
 /// Inputs kept of one slice.
@@ -12,6 +12,9 @@ const CORPUS_MAX: usize = 4_096;
 const INPUT_MAX: usize = 1_024;
 /// Choices beyond this would not be taken.
 const CHOICES_MAX: usize = 256;
+
+/// So many of 256 inputs are new.
+const NEW_OF_256: u8 = 40;
 
 /// Lives on: one slice of one body.
 pub(super) struct Inputs {
@@ -47,12 +50,12 @@ impl Inputs {
         let seed = usize::try_from(iteration).ok();
         if let Some(seed) = seed.and_then(|index| self.corpus.get(index)) {
             input.extend_from_slice(seed);
-        } else if self.corpus.is_empty() || rng.u8(..) < 32 {
-            let longest = match self.kind {
-                Input::Choices => CHOICES_MAX,
-                Input::Stream | Input::Steps => 48,
-            };
-            random_bytes(rng, longest, input);
+        } else if self.corpus.is_empty() || rng.u8(..) < NEW_OF_256 {
+            match self.kind {
+                Input::Choices => random_bytes(rng, CHOICES_MAX, input),
+                Input::Stream => random_bytes(rng, 48, input),
+                Input::Steps => sensible_steps(rng, input),
+            }
         } else {
             input.extend_from_slice(rng.choice(&self.corpus).map_or(&[][..], Vec::as_slice));
             match self.kind {

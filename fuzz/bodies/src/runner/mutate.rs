@@ -162,6 +162,23 @@ pub(super) fn put_step(kind: u8, bytes: &[u8], into: &mut Vec<u8>) {
     into.extend_from_slice(bytes);
 }
 
+/// A step in which a client sends packets that make sense (see the body `world`), out of random
+/// choices.
+fn sensible_step(rng: &mut Rng) -> (u8, Vec<u8>) {
+    const SPEAK: u8 = 6 << 2;
+    let mut bytes = Vec::new();
+    random_bytes(rng, 32, &mut bytes);
+    (SPEAK | rng.u8(..) & !(7 << 2), bytes)
+}
+
+/// A new input of such steps.
+pub(super) fn sensible_steps(rng: &mut Rng, into: &mut Vec<u8>) {
+    for _ in 0..rng.usize(1..10) {
+        let (kind, bytes) = sensible_step(rng);
+        put_step(kind, &bytes, into);
+    }
+}
+
 /// Changes the order of steps and what is in them.
 pub(super) fn change_steps(rng: &mut Rng, corpus: &[Vec<u8>], input: &mut Vec<u8>) {
     let mut all: Vec<(u8, Vec<u8>)> = steps(input)
@@ -181,7 +198,8 @@ pub(super) fn change_steps(rng: &mut Rng, corpus: &[Vec<u8>], input: &mut Vec<u8
             continue;
         }
         let at = rng.usize(..all.len());
-        match rng.u8(..8) {
+        match rng.u8(..10) {
+            8 | 9 => all.insert(at, sensible_step(rng)),
             0 => drop(all.remove(at)),
             1 => all.insert(at, all[at].clone()),
             2 => {
