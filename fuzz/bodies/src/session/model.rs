@@ -27,9 +27,12 @@ enum ToClient {
 
 #[derive(Clone, Copy)]
 enum ToServer {
-    PubAck(PacketId),
-    PubRec(PacketId, bool),
-    PubComp(PacketId),
+    /// PUBACK.
+    Acknowledged(PacketId),
+    /// PUBREC, and whether the client takes the message.
+    Received(PacketId, bool),
+    /// PUBCOMP.
+    Complete(PacketId),
 }
 
 /// What the server should have of an identifier.
@@ -259,23 +262,23 @@ impl Pair {
             Some(ToClient::Publish(id, number, Qos::ExactlyOnce)) => {
                 let is_refused = choices.byte() > 230;
                 if self.held.contains(&id.get()) {
-                    self.to_server.push_back(ToServer::PubRec(id, true));
+                    self.to_server.push_back(ToServer::Received(id, true));
                 } else if is_refused {
                     self.messages[number as usize].1 = Fate::Excused;
-                    self.to_server.push_back(ToServer::PubRec(id, false));
+                    self.to_server.push_back(ToServer::Received(id, false));
                 } else {
                     self.held.insert(id.get());
                     self.accept(number);
-                    self.to_server.push_back(ToServer::PubRec(id, true));
+                    self.to_server.push_back(ToServer::Received(id, true));
                 }
             }
             Some(ToClient::Publish(id, number, _)) => {
                 self.accept(number);
-                self.to_server.push_back(ToServer::PubAck(id));
+                self.to_server.push_back(ToServer::Acknowledged(id));
             }
             Some(ToClient::Release(id)) => {
                 self.held.remove(&id.get());
-                self.to_server.push_back(ToServer::PubComp(id));
+                self.to_server.push_back(ToServer::Complete(id));
             }
         }
     }
@@ -298,11 +301,11 @@ impl Pair {
         };
         let window = &mut self.session.window;
         match packet {
-            ToServer::PubAck(id) => {
+            ToServer::Acknowledged(id) => {
                 assert_eq!(window.puback(id), Ok(()), "PUBACK {id:?}");
                 self.done(id);
             }
-            ToServer::PubRec(id, true) => {
+            ToServer::Received(id, true) => {
                 assert_eq!(window.pubrec(id), Ok(()), "PUBREC {id:?}");
                 let entry = self.entry(id);
                 if let Sent::Publish(number, _) = entry.1 {
@@ -310,11 +313,11 @@ impl Pair {
                 }
                 self.to_client.push_back(ToClient::Release(id));
             }
-            ToServer::PubRec(id, false) => {
+            ToServer::Received(id, false) => {
                 assert_eq!(window.pubrec_refused(id), Ok(()), "refused {id:?}");
                 self.done(id);
             }
-            ToServer::PubComp(id) => {
+            ToServer::Complete(id) => {
                 assert_eq!(window.pubcomp(id), Ok(()), "PUBCOMP {id:?}");
                 self.done(id);
             }

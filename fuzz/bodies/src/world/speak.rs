@@ -105,7 +105,7 @@ fn subscribe(choices: &mut Choices<'_>, version: Version) -> Vec<u8> {
         filters.extend(string(choices.one_of(&FILTERS)));
         let options = choices.byte();
         filters.push(match version {
-            Version::V5 => options % 3 | options & 0b1000,
+            Version::V5 => (options % 3) | (options & 0b1000),
             Version::V31 | Version::V311 => options % 3,
         });
     }
