@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs a fixed set of scenarios against every broker found on this machine, in turn so that drift of
-# the machine meets all alike, and writes one table and one page with ratios (to the first broker).
+# the machine meets all alike, and writes one table and one page: the median of the rounds, and ratios
+# to the first broker.
 #
 #   scripts/compare.sh [DIRECTORY]     results go to DIRECTORY, or to compare-results
 #
@@ -101,10 +102,13 @@ for round in $(seq "$rounds"); do
                 continue
             fi
             echo "== round $round, $name, $broker"
+            file=$results/$name.$broker.$round.json
+            rm --force "$file" # of an earlier comparison
             status=0
-            timeout --signal INT "$limit_s" "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" --duration "$duration" --quiet \
+            # In the foreground: else timeout sends two signals, and the second ends mqload at once.
+            timeout --foreground --signal INT "$limit_s" "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" --duration "$duration" --quiet \
                 --threads "$threads" --cores "$load_cores" --broker-pid "$broker_pid" \
-                --label "$broker $name #$round" --json "$results/$name.$broker.$round.json" || status=$?
+                --name "$name" --label "$broker" --json "$file" || status=$?
             case $status in
             0) ;;
             124) echo "interrupted after $limit_s s" ;;
@@ -115,24 +119,24 @@ for round in $(seq "$rounds"); do
     done
 done
 
-# Each scenario has a table of its own, so that a ratio compares like with like.
+# One row for each scenario and broker: the median round. Ratios are to the scenario's first row, so to
+# the first broker.
+files=()
 for scenario in "${scenarios[@]}"; do
-    name=${scenario%%|*}
-    files=()
     for broker in "${found[@]}"; do
         for round in $(seq "$rounds"); do
-            file=$results/$name.$broker.$round.json
+            file=$results/${scenario%%|*}.$broker.$round.json
             if [[ -e $file ]]; then files+=("$file"); fi
         done
     done
-    if ((${#files[@]})); then
-        printf '\n%s\n' "$name"
-        "$mqload" report "${files[@]}" --html "$results/$name.html"
-    fi
-done | tee "$results/table.txt"
-"$mqload" report "$results"/*.json --html "$results/report.html" >/dev/null
-echo "page: $results/report.html"
+done
+((${#files[@]})) || {
+    echo 'no run left a result' >&2
+    exit 1
+}
+"$mqload" report --median "${files[@]}" --html "$results/report.html" | tee "$results/table.txt"
+echo "table: $results/table.txt, page: $results/report.html"
 if ((failures)); then
-    echo "$failures runs failed: see above" >&2
+    echo "$failures runs failed or were cut short: see above" >&2
     exit 1
 fi

@@ -39,6 +39,21 @@ sum() { # PATTERN FILE: the sum of the numbers found before or after a word
         awk '{ total += $1 } END { print total + 0 }'
 }
 
+# Tests start brokers themselves, on free ports: a service that a package would start, and that would
+# keep port 1883, is not wanted (policy-rc.d, see invoke-rc.d(8)).
+install_packages() { # PACKAGE...
+    local policy=/usr/sbin/policy-rc.d own=0 status=0
+    if [[ ! -e $policy ]]; then
+        own=1
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+        "${as_root[@]}" chmod 755 "$policy"
+    fi
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --yes --quiet --no-install-recommends "$@" || status=$?
+    if ((own)); then "${as_root[@]}" rm --force "$policy"; fi
+    return "$status"
+}
+
 install() {
     heading 'What the tests need'
     local missing=()
@@ -47,12 +62,13 @@ install() {
     command -v node >/dev/null || missing+=(nodejs)
     command -v npm >/dev/null || missing+=(npm)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+    [[ -x /usr/sbin/mosquitto || -x /usr/local/sbin/mosquitto ]] || missing+=(mosquitto)
+    command -v chromium >/dev/null || missing+=(chromium)
     if ((${#missing[@]})); then
         local as_root=()
         ((EUID == 0)) || as_root=(sudo)
         "${as_root[@]}" apt-get update --quiet
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
+        install_packages "${missing[@]}"
     fi
     if ! cmp --quiet tests/clients/python/requirements.txt .venv/requirements.txt; then
         python3 -m venv .venv

@@ -3,24 +3,24 @@
 //!
 //! Every client keeps its session. Publishers and subscribers come in pairs with a topic each. At
 //! QoS 1 nothing may be lost and first arrivals keep their order; at QoS 2 each message arrives
-//! exactly once and in order. The clients here are written out by hand, not with the broker's own
-//! codec: a mistake in that must not hide itself.
-
-mod client;
-mod frames;
-mod pair;
+//! exactly once and in order.
 
 use std::time::{Duration, Instant};
 
-use self::pair::Pair;
 use crate::process::Broker;
+use crate::verified::client::Disorder;
+use crate::verified::flow::{turn, Flow, Shape};
 
 const SHARDS: usize = 4;
-const PAIRS: usize = 500;
-const MESSAGES: u16 = 400;
-const THREADS: usize = 2;
+const PAIRS: u32 = 500;
+const MESSAGES: u64 = 400;
+const THREADS: u32 = 2;
 /// Cuts of each client; all in all 10,000 reconnects.
-const CUTS: u32 = 10;
+const DISORDER: Disorder = Disorder {
+    cut_one_in: 24,
+    cuts_left: 10,
+    ..Disorder::NONE
+};
 /// Far more than needed: only a hang gets there.
 const TIME_MAX: Duration = Duration::from_secs(120);
 
@@ -47,30 +47,32 @@ fn run(qos: u8) {
 }
 
 /// Drives every pair of one worker until all its messages have arrived.
-fn work(port: u16, worker: usize, qos: u8) {
-    let mut pairs: Vec<Pair> = (worker..PAIRS)
-        .step_by(THREADS)
-        .map(|number| Pair::new(port, number, qos, MESSAGES, CUTS))
+fn work(port: u16, worker: u32, qos: u8) {
+    let shape = Shape {
+        qos,
+        publishers: 1,
+        subscribers: 1,
+        is_shared: false,
+        messages: MESSAGES,
+        outstanding_max: MESSAGES,
+        payload_bytes_max: 256,
+    };
+    let mut pairs: Vec<Flow> = (worker..PAIRS)
+        .step_by(THREADS as usize)
+        .map(|number| Flow::new(port, number, "", shape, 1))
         .collect();
+    for pair in &mut pairs {
+        pair.set_disorder(DISORDER);
+    }
     let start = Instant::now();
-    while !pairs.iter().all(Pair::is_complete) {
+    while let Some(incomplete) = pairs.iter().find(|pair| !pair.is_complete()) {
         assert!(
             start.elapsed() < TIME_MAX,
             "{} of {} pairs are not complete, the first: {}",
             pairs.iter().filter(|pair| !pair.is_complete()).count(),
             pairs.len(),
-            pairs
-                .iter()
-                .find(|pair| !pair.is_complete())
-                .expect("one")
-                .state(),
+            incomplete.state(),
         );
-        client::wait_for_any(pairs.iter_mut().flat_map(Pair::clients));
-        for pair in &mut pairs {
-            pair.step();
-        }
-    }
-    for pair in &pairs {
-        pair.check();
+        turn(&mut pairs);
     }
 }

@@ -1,9 +1,11 @@
 //! All integration tests in one binary: one link, one start.
 
+mod chaos;
 mod cli;
 mod conformance;
 mod delivery;
 mod process;
 mod rumqtt;
 mod tidy;
+mod verified;
 mod wire;

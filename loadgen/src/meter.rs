@@ -101,6 +101,12 @@ pub enum Count {
     ConnectFailed,
     /// Connections lost without being asked to end.
     Disconnected,
+    /// Of those connected: after a loss.
+    Reconnected,
+    /// Attempts to open a lost connection again that failed.
+    ReconnectFailed,
+    /// Clients that came back for a session that the broker did not have.
+    SessionLost,
     /// Ended as asked.
     Closed,
     Subscribed,
@@ -201,6 +207,8 @@ pub struct Meter {
     pub counts: Counts,
     pub timings: Timings,
     pub errors: BTreeMap<String, u64>,
+    /// Why connections ended that were opened again: told, but no errors.
+    pub interruptions: BTreeMap<String, u64>,
 }
 
 /// Different sentences kept; the rest is counted together.
@@ -219,12 +227,20 @@ impl Meter {
 
     pub fn error(&mut self, sentence: String) {
         self.counts.add(Count::Errors, 1);
-        let known = self.errors.contains_key(&sentence) || self.errors.len() < SENTENCES_MAX;
-        let sentence = if known {
-            sentence
-        } else {
-            "other errors".to_string()
-        };
-        *self.errors.entry(sentence).or_default() += 1;
+        note(&mut self.errors, sentence);
     }
+
+    pub fn interruption(&mut self, sentence: String) {
+        note(&mut self.interruptions, sentence);
+    }
+}
+
+fn note(sentences: &mut BTreeMap<String, u64>, sentence: String) {
+    let known = sentences.contains_key(&sentence) || sentences.len() < SENTENCES_MAX;
+    let sentence = if known {
+        sentence
+    } else {
+        "other errors".to_string()
+    };
+    *sentences.entry(sentence).or_default() += 1;
 }

@@ -4,7 +4,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ringmq::mqtt::property::Property;
 use ringmq::mqtt::{Qos, Version};
+
+pub use crate::payload_size::PayloadSize;
 
 /// Everything a worker must know; the same for all workers.
 #[derive(Clone, Debug)]
@@ -33,9 +36,10 @@ impl Plan {
 /// What all clients share.
 #[derive(Clone, Debug)]
 pub struct Connection {
+    /// Each group's clients take these in turn, so that pairs meet at the same one.
     pub targets: Vec<SocketAddr>,
     /// Clients take these addresses in turn; empty: the system's choice.
-    pub sources: Vec<std::net::IpAddr>,
+    pub sources: Vec<crate::sources::Source>,
     pub version: Version,
     /// 0 turns keep alive off.
     pub keep_alive_s: u16,
@@ -43,6 +47,8 @@ pub struct Connection {
     pub password: Option<String>,
     /// A client that has not got its answer after this time has failed.
     pub timeout: Duration,
+    /// Connections opened again per second after they were lost; `None`: they stay lost.
+    pub reconnect_per_s: Option<f64>,
     /// PUBLISH packets of QoS 1 and 2 a client keeps unacknowledged at most, unless its load says.
     pub in_flight_max: u16,
 }
@@ -86,7 +92,7 @@ impl Group {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     pub clean_start: bool,
     /// MQTT 5 only.
@@ -124,58 +130,31 @@ pub struct Publishing {
     pub payload: PayloadSize,
     /// MQTT 5: each topic is sent once and then named by its alias.
     pub topic_alias: bool,
+    pub properties: MessageProperties,
+    /// PUBLISH packets of QoS 1 and 2 unacknowledged at most; the connection's maximum unless given.
+    pub window: Option<u16>,
 }
 
-/// Bytes of a payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PayloadSize {
-    Fixed(usize),
-    /// Evenly distributed, both ends included.
-    Between(usize, usize),
+/// MQTT 5 properties of messages; other versions send none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageProperties {
+    pub message_expiry_interval_s: Option<u32>,
+    pub content_type: Option<String>,
+    pub user: Vec<(String, String)>,
 }
 
-impl PayloadSize {
+impl MessageProperties {
+    /// Those that a broker passes on unchanged, encoded without their length.
     #[must_use]
-    pub fn max(self) -> usize {
-        match self {
-            Self::Fixed(size) | Self::Between(_, size) => size,
+    pub fn encoded(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Some(content_type) = &self.content_type {
+            Property::ContentType(content_type).put(&mut bytes);
         }
-    }
-
-    #[must_use]
-    pub fn min(self) -> usize {
-        match self {
-            Self::Fixed(size) | Self::Between(size, _) => size,
+        for (name, value) in &self.user {
+            Property::UserProperty(name, value).put(&mut bytes);
         }
-    }
-}
-
-impl std::str::FromStr for PayloadSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| {
-            let (digits, unit) = match text.as_bytes().last() {
-                Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
-                Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
-                _ => (text, 1),
-            };
-            digits
-                .parse::<usize>()
-                .ok()
-                .map(|value| value.saturating_mul(unit))
-                .filter(|size| *size <= 256 << 20)
-                .ok_or(format!(
-                    "{text:?} is no payload size: give bytes up to 256M, or MIN-MAX"
-                ))
-        };
-        match text.split_once('-') {
-            None => number(text).map(Self::Fixed),
-            Some((min, max)) => match (number(min)?, number(max)?) {
-                (min, max) if min <= max => Ok(Self::Between(min, max)),
-                (min, max) => Err(format!("{min}-{max}: the smaller size comes first")),
-            },
-        }
+        bytes
     }
 }
 
@@ -274,15 +253,5 @@ mod tests {
     fn templates_are_filled() {
         let template = Template("a/{i}/{t}/{r}".into());
         assert_eq!(template.fill(3, 4, 5), "a/3/4/000005");
-    }
-
-    #[test]
-    fn payload_sizes() {
-        assert_eq!("16".parse(), Ok(PayloadSize::Fixed(16)));
-        assert_eq!("2k".parse(), Ok(PayloadSize::Fixed(2048)));
-        assert_eq!("16-1k".parse(), Ok(PayloadSize::Between(16, 1024)));
-        assert!("9-3".parse::<PayloadSize>().is_err());
-        assert!("x".parse::<PayloadSize>().is_err());
-        assert!("1000m".parse::<PayloadSize>().is_err());
     }
 }

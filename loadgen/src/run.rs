@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::engine::clock::now_ns;
 use crate::engine::control::{Control, Order};
 use crate::engine::{Report, Workers};
+use crate::idle::Baseline;
 use crate::live;
-use crate::meter::{Count, Counts, Timings};
+use crate::meter::{Count, Counts, Timing, Timings};
 use crate::plan::{Plan, Step};
-use crate::results::{RunResult, Second};
+use crate::results::{IdleCost, Interval, RunResult, Second};
 use crate::{summary, system, verify};
 
 /// A drain ends after this many times its quiet time, even while messages still come: a broker that
@@ -21,6 +22,8 @@ const DRAIN_FACTOR: u32 = 5;
 const TICK: Duration = Duration::from_millis(20);
 /// Between an order and its start, so that all workers have it.
 const START_DELAY_NS: u64 = 20_000_000;
+/// After the end of a second, so that all workers have handed its timings over.
+const SECOND_GRACE_NS: u64 = 10_000_000;
 
 /// How to run, beside the plan.
 #[derive(Clone, Debug, Default)]
@@ -38,14 +41,41 @@ pub struct Options {
 /// What the coordinator gathers.
 pub(crate) struct Gathered {
     pub(crate) seconds: Vec<Second>,
+    pub(crate) intervals: Vec<Interval>,
     pub(crate) timings: Timings,
     /// Wall time of the load steps.
     pub(crate) load_s: f64,
     /// Counters when the first load began and when the last ended.
     pub(crate) load_counts: (Counts, Counts),
+    /// Connections opened in connect steps, and the wall time of those.
+    pub(crate) connected: u64,
+    pub(crate) connect_s: f64,
+    pub(crate) idle: Option<IdleCost>,
     pub(crate) broker: Option<Watched>,
     /// Why the run ended early.
     pub(crate) stopped: Option<String>,
+}
+
+impl Gathered {
+    /// Keeps a second's timings, by themselves and with all others.
+    fn end_interval(&mut self, timings: &mut Timings, start_ns: u64, end_ns: u64) {
+        let kinds = Timing::ALL
+            .into_iter()
+            .filter(|timing| *timing != Timing::ScheduleLag);
+        for timing in kinds {
+            let histogram = timings.of(timing);
+            if histogram.is_empty() {
+                continue;
+            }
+            self.intervals.push(Interval {
+                start: Duration::from_nanos(start_ns),
+                length: Duration::from_nanos(end_ns - start_ns),
+                name: timing.name().to_string(),
+                histogram: summary::encode(histogram),
+            });
+        }
+        self.timings.merge(timings);
+    }
 }
 
 /// The broker's process over the run.
@@ -62,12 +92,17 @@ struct Run {
     workers: Workers,
     gathered: Gathered,
     quiet: bool,
+    baseline: Baseline,
     began_ns: u64,
+    /// When the last line was written, and when the next is due.
     second_ns: u64,
+    second_ends_ns: u64,
     second_counts: Counts,
     second_timings: Timings,
     receivers: Option<u64>,
     interrupted: Arc<AtomicBool>,
+    /// The interruption has been noticed: another signal ends the process.
+    is_seen: Arc<AtomicBool>,
 }
 
 /// Runs a plan to its end.
@@ -76,6 +111,7 @@ struct Run {
 /// A sentence when it cannot begin. What goes wrong later is in the result.
 pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
     system::allow_clients(u64::from(plan.clients()))?;
+    let baseline = Baseline::take(options.broker_pid);
     let started = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -84,12 +120,13 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
     let control = Arc::new(control);
     let workers = Workers::start(&control, &options.cores)?;
     let interrupted = Arc::new(AtomicBool::new(false));
+    let is_seen = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&interrupted))
+        // A second signal ends the process, but not one that comes with the first, as timeout(1) sends.
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&is_seen))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
             .map_err(|error| format!("cannot watch for signals: {error}"))?;
     }
-    let now = now_ns();
     let watched = options.broker_pid.and_then(|pid| {
         let first = system::process(pid)?;
         Some(Watched {
@@ -100,23 +137,30 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
         })
     });
     let mut run = Run {
+        baseline,
         receivers: verify::receivers_per_message(&control.plan),
-        control,
         workers,
         gathered: Gathered {
             seconds: Vec::new(),
+            intervals: Vec::new(),
             timings: Timings::default(),
             load_s: 0.0,
             load_counts: Default::default(),
+            connected: 0,
+            connect_s: 0.0,
+            idle: None,
             broker: watched,
             stopped: None,
         },
         quiet: options.quiet,
-        began_ns: now,
-        second_ns: now,
+        second_ends_ns: control.second_ends_ns(control.began_ns),
+        began_ns: control.began_ns,
+        second_ns: control.began_ns,
         second_counts: Counts::default(),
         second_timings: Timings::default(),
         interrupted,
+        is_seen,
+        control,
     };
     for step in run.control.plan.steps.clone() {
         run.step(step);
@@ -181,6 +225,7 @@ impl Run {
             self.take_intervals();
             self.tick(name, now, left, &counts);
             if self.interrupted.load(Ordering::Relaxed) {
+                self.is_seen.store(true, Ordering::Relaxed);
                 self.gathered.stopped = Some("interrupted".into());
                 break;
             }
@@ -188,8 +233,12 @@ impl Run {
                 progress = (now, counts);
             }
             let silence = Duration::from_nanos(now - progress.0);
+            let may_return = self.control.plan.connection.reconnect_per_s.is_some();
             if let Step::Drain { quiet } = &*step {
-                if self.is_drained(&counts) || silence > *quiet {
+                // Who is away may come back, and has something to send or to get.
+                let waits =
+                    may_return && counts.get(Count::Disconnected) > counts.get(Count::Reconnected);
+                if !waits && (self.is_drained(&counts) || silence > *quiet) {
                     break;
                 }
                 if now.saturating_sub(start_ns) > (*quiet * DRAIN_FACTOR).as_nanos() as u64 {
@@ -209,7 +258,7 @@ impl Run {
                 break;
             }
             let nobody = counts.get(Count::Connected) > 0 && live::connected(&counts) == 0;
-            if nobody && is_load {
+            if nobody && is_load && !may_return {
                 self.gathered.stopped = Some("all connections were lost".into());
                 break;
             }
@@ -228,8 +277,15 @@ impl Run {
             self.gathered.load_s += took.min(lasts.unwrap_or(took)).as_secs_f64();
             self.gathered.load_counts.1 = after;
         }
-        if matches!(*step, Step::Connect { .. }) {
-            self.check_connected(&before, &after);
+        match *step {
+            Step::Connect { .. } => {
+                let came = after.get(Count::Connected) - before.get(Count::Connected);
+                self.gathered.connected += came;
+                self.gathered.connect_s += now_ns().saturating_sub(start_ns) as f64 / 1e9;
+                self.check_connected(&before, &after);
+            }
+            Step::Hold { .. } => self.gathered.idle = self.baseline.cost(live::connected(&after)),
+            _ => {}
         }
     }
 
@@ -269,9 +325,10 @@ impl Run {
     }
 
     fn tick(&mut self, name: &str, now: u64, left_s: Option<f64>, counts: &Counts) {
-        if now < self.second_ns + 1_000_000_000 {
+        if now < self.second_ends_ns + SECOND_GRACE_NS {
             return;
         }
+        self.second_ends_ns = self.control.second_ends_ns(now);
         let seconds = (now - self.second_ns) as f64 / 1e9;
         let at_s = (now - self.began_ns) as f64 / 1e9;
         let second = live::second(
@@ -285,7 +342,9 @@ impl Run {
             eprintln!("{}", live::line(name, &second, left_s));
         }
         self.gathered.seconds.push(second);
-        self.gathered.timings.merge(&mut self.second_timings);
+        let (start, end) = (self.second_ns - self.began_ns, now - self.began_ns);
+        self.gathered
+            .end_interval(&mut self.second_timings, start, end);
         self.second_timings.clear();
         self.second_ns = now;
         self.second_counts = *counts;
@@ -297,7 +356,9 @@ impl Run {
             if let Some(process) = system::process(watched.pid) {
                 watched.last = process;
                 watched.rss_kb_max = watched.rss_kb_max.max(process.rss_kb);
-            } else if self.gathered.stopped.is_none() {
+            } else if self.gathered.stopped.is_none()
+                && self.control.plan.connection.reconnect_per_s.is_none()
+            {
                 self.gathered.stopped =
                     Some(format!("the broker's process {} has ended", watched.pid));
             }
@@ -312,13 +373,16 @@ impl Run {
             workers,
             mut gathered,
             mut second_timings,
+            began_ns,
+            second_ns,
             ..
         } = self;
         let (reports, rest) = workers.join()?;
         for mut interval in rest {
             second_timings.merge(&mut interval.timings);
         }
-        gathered.timings.merge(&mut second_timings);
+        let (start, end) = (second_ns - began_ns, now_ns() - began_ns);
+        gathered.end_interval(&mut second_timings, start, end);
         Ok((control, reports, gathered))
     }
 }

@@ -1,7 +1,6 @@
 //! Puts a run's figures into its result.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
@@ -12,12 +11,9 @@ use crate::meter::{Count, Counts, Timing};
 use crate::plan::Plan;
 use crate::results::{BrokerProcess, Generator, Latency, RunResult, Totals, SCHEMA_VERSION};
 use crate::run::{Gathered, Options, Watched};
+use crate::verdict::{Evidence, LATE_NS};
 use crate::{system, verify};
 
-/// A worker busier than this cannot be trusted to keep its schedule.
-const BUSY_MAX: f64 = 0.9;
-/// Schedule lag above which the generator is late.
-const LAG_P99_MAX: Duration = Duration::from_millis(1);
 /// Ticks of /proc per second.
 const TICKS_PER_S: f64 = 100.0;
 
@@ -36,8 +32,14 @@ pub(crate) fn result(
             *errors.entry(sentence.clone()).or_default() += count;
         }
     }
-    if let Some(sentence) = gathered.stopped.take() {
-        *errors.entry(sentence).or_default() += 1;
+    let away: u64 = reports.iter().map(|report| report.away).sum();
+    if away > 0 && plan.connection.reconnect_per_s.is_some() {
+        let sentence = "a client's connection was lost and could not be opened again";
+        errors.insert(sentence.into(), away);
+    }
+    let interrupted = gathered.stopped.take();
+    if let Some(sentence) = &interrupted {
+        *errors.entry(sentence.clone()).or_default() += 1;
     }
     let mut latencies = BTreeMap::new();
     for timing in Timing::ALL {
@@ -46,6 +48,11 @@ pub(crate) fn result(
             latencies.insert(timing.name().to_string(), latency(histogram));
         }
     }
+    let timed = ["round_trip", "end_to_end", "publish_ack"];
+    let main = timed
+        .iter()
+        .find_map(|name| latencies.get(*name))
+        .map(|latency: &Latency| latency.p99_us);
     let targets: Vec<String> = plan
         .connection
         .targets
@@ -66,16 +73,20 @@ pub(crate) fn result(
         threads: options.threads,
         started_unix_ms,
         duration_s: gathered.load_s,
+        interrupted,
         clients: u64::from(plan.clients()),
         totals: totals(&counts, &gathered),
         latencies,
         truth: verify::truth(plan, reports),
-        generator: generator(reports, &counts, &mut gathered),
+        generator: generator(reports, &counts, &mut gathered, main),
         broker: gathered.broker.map(broker),
+        idle: gathered.idle,
         errors,
         assertions: Vec::new(),
+        steps: Vec::new(),
         series: gathered.seconds,
-        notes: notes(&counts),
+        notes: notes(&counts, reports),
+        intervals: gathered.intervals,
     }
 }
 
@@ -86,8 +97,12 @@ fn totals(counts: &Counts, gathered: &Gathered) -> Totals {
     };
     Totals {
         connected: counts.get(Count::Connected),
+        connected_per_s: gathered.connected as f64 / gathered.connect_s.max(1e-9),
         connect_failed: counts.get(Count::ConnectFailed),
         disconnected: counts.get(Count::Disconnected),
+        reconnected: counts.get(Count::Reconnected),
+        reconnect_failed: counts.get(Count::ReconnectFailed),
+        sessions_lost: counts.get(Count::SessionLost),
         published: counts.get(Count::Published),
         published_per_s: per_s(Count::Published),
         acknowledged: counts.get(Count::Acknowledged),
@@ -108,8 +123,6 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
         );
         curve.push(point);
     }
-    let mut bytes = Vec::new();
-    let encoded = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
     Latency {
         count: histogram.len(),
         min_us: histogram.min() as f64 / 1e3,
@@ -121,38 +134,49 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
         p9999_us: us(0.9999),
         max_us: histogram.max() as f64 / 1e3,
         curve,
-        histogram: encoded.map_or_else(|_| String::new(), |_| BASE64_STANDARD.encode(&bytes)),
+        histogram: BASE64_STANDARD.encode(encode(histogram)),
     }
 }
 
-/// Was it the generator that could not do more?
-fn generator(reports: &[Report], counts: &Counts, gathered: &mut Gathered) -> Generator {
-    let busy = |report: &Report| report.load_cpu_ns as f64 / report.load_wall_ns.max(1) as f64;
-    let worker_cpu: Vec<f64> = reports.iter().map(busy).collect();
+/// A histogram in HdrHistogram's V2 format, deflated.
+pub(crate) fn encode(histogram: &Histogram<u64>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("a histogram is written to memory");
+    bytes
+}
+
+fn generator(
+    reports: &[Report],
+    counts: &Counts,
+    gathered: &mut Gathered,
+    latency_p99_us: Option<f64>,
+) -> Generator {
+    let share = |part: u64, report: &Report| part as f64 / report.load_wall_ns.max(1) as f64;
+    let cpu = |report: &Report| share(report.load_cpu_ns, report);
+    let awake = |report: &Report| (1.0 - share(report.load_asleep_ns, report)).max(cpu(report));
     let lag = gathered.timings.of(Timing::ScheduleLag);
-    let lag_p99_ns = lag.value_at_quantile(0.99);
-    let mut reasons = Vec::new();
-    for (worker, share) in worker_cpu
-        .iter()
-        .enumerate()
-        .filter(|(_, share)| **share > BUSY_MAX)
-    {
-        reasons.push(format!(
-            "worker {worker} was busy {:.0} % of the time: give more with --threads",
-            share * 100.0
-        ));
+    let late = lag.len() - lag.count_between(0, LATE_NS);
+    let mut evidence = Evidence {
+        worker_cpu: reports.iter().map(cpu).collect(),
+        worker_awake: reports.iter().map(awake).collect(),
+        lag_p99_us: lag.value_at_quantile(0.99) as f64 / 1e3,
+        late_share: late as f64 / lag.len().max(1) as f64,
+        latency_p99_us,
+    };
+    if gathered.load_s == 0.0 {
+        // Without a load there was nothing to be late for.
+        evidence.worker_awake.clone_from(&evidence.worker_cpu);
     }
-    if !lag.is_empty() && u128::from(lag_p99_ns) > LAG_P99_MAX.as_nanos() {
-        reasons.push(format!(
-            "1 % of the messages were handled {:.1} ms or more after their time: the generator was late",
-            lag_p99_ns as f64 / 1e6
-        ));
-    }
+    let reasons = evidence.reasons();
     Generator {
         is_bottleneck: !reasons.is_empty(),
         reasons,
-        worker_cpu,
-        schedule_lag_p99_us: lag_p99_ns as f64 / 1e3,
+        worker_cpu: evidence.worker_cpu,
+        worker_awake: evidence.worker_awake,
+        schedule_lag_p99_us: evidence.lag_p99_us,
+        late_share: evidence.late_share,
         send_queue_bytes_max: counts.get(Count::SendQueueMax),
     }
 }
@@ -172,8 +196,24 @@ fn broker(watched: Watched) -> BrokerProcess {
     }
 }
 
-fn notes(counts: &Counts) -> Vec<String> {
+fn notes(counts: &Counts, reports: &[Report]) -> Vec<String> {
     let mut notes = Vec::new();
+    let mut interruptions: BTreeMap<&str, u64> = BTreeMap::new();
+    for (sentence, count) in reports
+        .iter()
+        .flat_map(|report| &report.meter.interruptions)
+    {
+        *interruptions.entry(sentence).or_default() += count;
+    }
+    for (sentence, count) in interruptions {
+        notes.push(format!("opened again after: {sentence} ({count})"));
+    }
+    let sessions_lost = counts.get(Count::SessionLost);
+    if sessions_lost > 0 {
+        notes.push(format!(
+            "{sessions_lost} times the broker did not have the session of a client that came back"
+        ));
+    }
     let held_back = counts.get(Count::HeldBack);
     if held_back > 0 {
         notes.push(format!(

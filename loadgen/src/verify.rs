@@ -1,13 +1,52 @@
 //! Compares what was published with what arrived, QoS by QoS.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ringmq::mqtt::{topic, Qos};
 
 use crate::engine::Report;
-use crate::plan::{Plan, Publishing};
+use crate::plan::{Group, Plan, Template};
 use crate::results;
 use crate::truth::Flow;
+
+/// What a group's clients have published, by themselves or as wills.
+struct Source<'a> {
+    topic: &'a Template,
+    topics: u32,
+    qos: Qos,
+    /// Bytes of the shortest payload.
+    payload_bytes_min: usize,
+    is_will: bool,
+}
+
+impl<'a> Source<'a> {
+    fn of(group: &'a Group) -> Option<Self> {
+        let published = group.publishing.as_ref().map(|publishing| Self {
+            topic: &publishing.topic,
+            topics: publishing.topics.max(1),
+            qos: publishing.qos,
+            payload_bytes_min: publishing.payload.min(),
+            is_will: false,
+        });
+        published.or_else(|| {
+            group.will.as_ref().map(|will| Self {
+                topic: &will.topic,
+                topics: 1,
+                qos: will.qos,
+                payload_bytes_min: crate::payload::HEADER_BYTES,
+                is_will: true,
+            })
+        })
+    }
+
+    fn distinct_topics(&self) -> u32 {
+        if self.topic.0.contains("{t}") {
+            self.topics
+        } else {
+            1
+        }
+    }
+}
 
 /// Publishers that match one receiver.
 struct Audience<'a> {
@@ -20,20 +59,18 @@ impl<'a> Audience<'a> {
     fn new(plan: &'a Plan) -> Self {
         let mut by_topic: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
         for (group, described) in plan.groups.iter().enumerate() {
-            let Some(publishing) = described.publishing.as_ref() else {
+            let Some(source) = Source::of(described) else {
                 continue;
             };
             // What is answered carries the header of the one who asked.
-            let asking = |group: &crate::plan::Group| {
-                group.publishing.is_some() && group.answers_to.is_none()
-            };
+            let asking = |group: &Group| group.publishing.is_some() && group.answers_to.is_none();
             let group = match &described.answers_to {
                 Some(_) => plan.groups.iter().position(asking).unwrap_or(group),
                 None => group,
             };
             for index in 0..described.clients {
-                for number in 0..publishing.topics.max(1) {
-                    let name = publishing.topic.fill(index, number, plan.seed);
+                for number in 0..source.topics {
+                    let name = source.topic.fill(index, number, plan.seed);
                     let publisher = (plan.first_client(group) + index, group);
                     let publishers = by_topic.entry(name).or_default();
                     if publishers.last() != Some(&publisher) {
@@ -72,8 +109,8 @@ impl<'a> Audience<'a> {
             }
         }
         let whole = matched.into_iter().filter(|(_, (group, _, topics))| {
-            let publishing = self.plan.groups[*group].publishing.as_ref();
-            publishing.is_some_and(|publishing| *topics >= distinct_topics(publishing))
+            let source = Source::of(&self.plan.groups[*group]);
+            source.is_some_and(|source| *topics >= source.distinct_topics())
         });
         whole
             .map(|(publisher, (group, qos, _))| (publisher, group, qos))
@@ -81,21 +118,10 @@ impl<'a> Audience<'a> {
     }
 }
 
-fn distinct_topics(publishing: &Publishing) -> u32 {
-    if publishing.topic.0.contains("{t}") {
-        publishing.topics.max(1)
-    } else {
-        1
-    }
-}
-
 /// QoS of a message on its last leg: the lower of publishing and subscription.
 fn granted(plan: &Plan, group: usize, subscribed: Qos) -> Qos {
-    let published = plan.groups[group]
-        .publishing
-        .as_ref()
-        .map_or(Qos::AtMostOnce, |publishing| publishing.qos);
-    published.min(subscribed)
+    let source = Source::of(&plan.groups[group]);
+    source.map_or(Qos::AtMostOnce, |source| source.qos.min(subscribed))
 }
 
 /// Receivers of each message, when that number is the same for all publishers.
@@ -122,7 +148,7 @@ pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
     let publishers: usize = plan
         .groups
         .iter()
-        .filter(|group| group.publishing.is_some() && group.answers_to.is_none())
+        .filter(|group| Source::of(group).is_some() && group.answers_to.is_none())
         .map(|group| group.clients as usize)
         .sum();
     let first = receivers.values().next().copied()?;
@@ -143,8 +169,13 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
         .flat_map(|report| &report.flows)
         .map(|(number, flows)| (*number, &flows[..]))
         .collect();
+    let missed: HashSet<u32> = reports
+        .iter()
+        .flat_map(|report| &report.missed)
+        .copied()
+        .collect();
     let mut truth = results::Truth::default();
-    let is_shared = |group: &crate::plan::Group| {
+    let is_shared = |group: &Group| {
         group
             .subscriptions
             .iter()
@@ -152,9 +183,15 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
     };
     let mut uncertain = [0_u64; 3];
     let mut overtaken = [0_u64; 3];
+    let (mut wills_doubled, mut unasked) = (0, 0);
     for (group, described) in plan.groups.iter().enumerate() {
         if is_shared(described) {
-            add_shared(&mut truth, &audience, group, &published, &flows);
+            let unknown = add_shared(&mut truth, &audience, group, &published, &flows);
+            let first = plan.first_client(group);
+            let has_missed = (first..first + described.clients).any(|own| missed.contains(&own));
+            for (qos, (lost, open)) in unknown.into_iter().enumerate() {
+                uncertain[qos] += if has_missed { lost } else { open.min(lost) };
+            }
             continue;
         }
         for index in 0..described.clients {
@@ -164,11 +201,11 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
                 own.iter().map(|flow| (flow.publisher, flow)).collect();
             for (publisher, from, subscribed) in audience.publishers(group, index) {
                 let qos = granted(plan, from, subscribed) as usize;
-                let carries = plan.groups[from].publishing.as_ref();
-                if carries.is_some_and(|publishing| {
-                    publishing.payload.min() < crate::payload::HEADER_BYTES
-                }) {
-                    continue; // counted in total, see `small`
+                let Some(source) = Source::of(&plan.groups[from]) else {
+                    continue;
+                };
+                if source.payload_bytes_min < crate::payload::HEADER_BYTES {
+                    continue; // counted in total
                 }
                 let (sent, open) = published.get(&publisher).copied().unwrap_or_default();
                 let flow = arrived.get(&publisher);
@@ -176,10 +213,19 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
                 truth.expected[qos] += sent;
                 truth.received[qos] += distinct;
                 truth.lost[qos] += sent.saturating_sub(distinct);
+                let open = if missed.contains(&receiver) {
+                    sent
+                } else {
+                    open
+                };
                 uncertain[qos] += open.min(sent.saturating_sub(distinct));
                 truth.duplicates[qos] += flow.map_or(0, |flow| flow.duplicates);
+                if source.is_will {
+                    wills_doubled += flow.map_or(0, |flow| flow.duplicates);
+                }
+                unasked += distinct.saturating_sub(sent);
                 // Order is promised by topic.
-                if carries.is_some_and(|publishing| distinct_topics(publishing) == 1) {
+                if source.distinct_topics() == 1 {
                     overtaken[qos] += flow.map_or(0, |flow| flow.reordered);
                 }
                 truth.reordered[qos] += flow.map_or(0, |flow| flow.reordered);
@@ -187,17 +233,29 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report]) -> results::Truth {
         }
     }
     truth.broken_promises = broken(&truth, uncertain, overtaken);
+    if wills_doubled > 0 {
+        let sentence = format!("{wills_doubled} wills came more than once [MQTT-3.1.2-10]");
+        truth.broken_promises.push(sentence);
+    }
+    if unasked > 0 {
+        truth.broken_promises.push(format!(
+            "{unasked} messages came that were not published: wills of clients that had sent DISCONNECT \
+             [MQTT-3.1.2-10], or messages made up"
+        ));
+    }
     truth
 }
 
-/// A shared subscription's members are counted together: each message goes to one of them.
+/// A shared subscription's members are counted together: each message goes to one of them. By QoS, how
+/// many were lost, and of how many it is not known whether the broker had them.
 fn add_shared(
     truth: &mut results::Truth,
     audience: &Audience<'_>,
     group: usize,
     published: &HashMap<u32, (u64, u64)>,
     flows: &HashMap<u32, &[Flow]>,
-) {
+) -> [(u64, u64); 3] {
+    let mut unknown = [(0, 0); 3];
     let plan = audience.plan;
     let mut arrived: HashMap<u32, u64> = HashMap::new();
     let first = plan.first_client(group);
@@ -208,13 +266,16 @@ fn add_shared(
     }
     for (publisher, from, subscribed) in audience.publishers(group, 0) {
         let qos = granted(plan, from, subscribed) as usize;
-        let (sent, _) = published.get(&publisher).copied().unwrap_or_default();
+        let (sent, open) = published.get(&publisher).copied().unwrap_or_default();
         let received = arrived.get(&publisher).copied().unwrap_or_default();
         truth.expected[qos] += sent;
         truth.received[qos] += received.min(sent);
         truth.lost[qos] += sent.saturating_sub(received);
         truth.duplicates[qos] += received.saturating_sub(sent);
+        unknown[qos].0 += sent.saturating_sub(received);
+        unknown[qos].1 += open;
     }
+    unknown
 }
 
 /// What MQTT promises and was not kept.
@@ -242,4 +303,65 @@ fn broken(truth: &results::Truth, uncertain: [u64; 3], overtaken: [u64; 3]) -> V
         ));
     }
     sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Connection, Subscription, Will};
+
+    /// A watcher (client 0) and three clients with wills, of which two are due.
+    fn wills(arrived: &[(u32, u64)]) -> results::Truth {
+        let mut watcher = Group::new("watcher", 1, Template("w".into()));
+        watcher.subscriptions.push(Subscription {
+            filter: Template("will/#".into()),
+            qos: Qos::AtLeastOnce,
+        });
+        let mut breaking = Group::new("breaking", 3, Template("b{i}".into()));
+        breaking.will = Some(Will {
+            topic: Template("will/{i}".into()),
+            qos: Qos::AtLeastOnce,
+        });
+        let plan = Plan {
+            scenario: "wills".into(),
+            groups: vec![watcher, breaking],
+            steps: Vec::new(),
+            connection: Connection {
+                targets: Vec::new(),
+                sources: Vec::new(),
+                version: ringmq::mqtt::Version::V311,
+                keep_alive_s: 0,
+                user: None,
+                password: None,
+                timeout: std::time::Duration::ZERO,
+                reconnect_per_s: None,
+                in_flight_max: 1,
+            },
+            seed: 0,
+        };
+        let mut flows = crate::truth::Flows::default();
+        for (publisher, sequence) in arrived {
+            flows.record(*publisher, *sequence);
+        }
+        let report = Report {
+            flows: vec![(0, flows.into_flows())],
+            published: vec![(1, 1, 0), (2, 1, 0)],
+            ..Report::default()
+        };
+        truth(&plan, &[report])
+    }
+
+    #[test]
+    fn every_will_due_arrives_exactly_once() {
+        let all = wills(&[(1, 0), (2, 0)]);
+        assert_eq!((all.expected[1], all.received[1]), (2, 2));
+        assert_eq!(all.broken_promises, [""; 0]);
+        let lost = wills(&[(2, 0)]);
+        assert_eq!(lost.lost[1], 1);
+        assert!(lost.broken_promises[0].contains("1 acknowledged messages were lost"));
+        let twice = wills(&[(1, 0), (2, 0), (2, 0)]);
+        assert!(twice.broken_promises[0].contains("1 wills came more than once"));
+        let not_due = wills(&[(1, 0), (2, 0), (3, 0)]);
+        assert!(not_due.broken_promises[0].contains("1 messages came that were not published"));
+    }
 }

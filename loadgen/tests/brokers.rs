@@ -1,70 +1,7 @@
-//! Every scenario in small against real brokers: mosquitto when it is installed, ringmq when
-//! `RINGMQ` names its program.
+//! Every scenario in small against real brokers: mosquitto and ringmq.
 
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
-use crate::mqload;
-
-/// Ends the broker with the test.
-struct Broker {
-    child: Child,
-    target: String,
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-fn await_port(child: Child, port: u16) -> Broker {
-    let target = format!("127.0.0.1:{port}");
-    while TcpStream::connect(&target).is_err() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    Broker { child, target }
-}
-
-fn mosquitto() -> Option<Broker> {
-    let program = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"]
-        .into_iter()
-        .find(|path| Path::new(path).exists())?;
-    let port = free_port();
-    let file = std::env::temp_dir().join(format!("mqload-test-{port}.conf"));
-    let text =
-        format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\n");
-    std::fs::write(&file, text).unwrap();
-    let child = Command::new(program)
-        .arg("-c")
-        .arg(&file)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    Some(await_port(child, port))
-}
-
-fn ringmq() -> Option<Broker> {
-    let program = std::env::var_os("RINGMQ")?;
-    let port = free_port();
-    let child = Command::new(program)
-        .args(["--port", &port.to_string(), "--shards", "1"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    Some(await_port(child, port))
-}
+use crate::broker::Broker;
+use crate::{figure, mqload, mqload_alone};
 
 /// A scenario, its options and what the result must contain.
 const SCENARIOS: &[(&str, &str)] = &[
@@ -101,6 +38,19 @@ const SCENARIOS: &[(&str, &str)] = &[
         "received 50, lost 0",
     ),
     (
+        "pairs --clients 2 --rate 100 --duration 500ms --payload-size 16:3,1k-4k:1 --protocol 3.1 --client-id c{i}{g}",
+        "received 50, lost 0",
+    ),
+    (
+        "pairs --clients 2 --rate 100 --duration 500ms --protocol 5 --qos 1 --user-property a=b --user-property c=d \
+         --content-type text/plain --message-expiry-s 60 --topic-alias --payload-size 16-64 --keep-alive-s 5",
+        "received 50, lost 0",
+    ),
+    (
+        "pairs --clients 2 --sweep 100:200:100 --step-duration 300ms --source 127.0.0.0/8",
+        "a sweep of 2 rates",
+    ),
+    (
         "round-trip --clients 2 --rate 100 --duration 500ms --qos 1",
         "expected 100, received 100, lost 0",
     ),
@@ -125,8 +75,28 @@ const SCENARIOS: &[(&str, &str)] = &[
         "expected 50, received 50, lost 0",
     ),
     (
-        "will-storm --clients 10 --drain 500ms",
-        "received            10 ",
+        "will-storm --clients 50 --leaving 20",
+        "QoS 1: expected 50, received 50, lost 0, duplicates 0",
+    ),
+    (
+        "will-storm --clients 50 --leaving 20 --watcher-each",
+        "QoS 1: expected 50, received 50, lost 0, duplicates 0",
+    ),
+    (
+        "will-storm --clients 50 --leaving 20 --qos 2 --protocol 5",
+        "QoS 2: expected 50, received 50, lost 0, duplicates 0",
+    ),
+    (
+        "connect-storm --clients 50 --rounds 3",
+        "connected 150, failed 0, lost connections 0",
+    ),
+    (
+        "reconnect-storm --clients 50 --rounds 2 --threads 2",
+        "connected 150, failed 0, lost connections 0",
+    ),
+    (
+        "large-payloads --clients 2 --duration 500ms --qos 1",
+        "expected 10, received 10, lost 0",
     ),
     ("churn --clients 5 --rounds 3", "(30 values)"),
     (
@@ -137,10 +107,15 @@ const SCENARIOS: &[(&str, &str)] = &[
         "connect-ramp --clients 50 --hold 100ms --reconnects 1",
         "connected 100, failed 0, lost connections 0",
     ),
+    (
+        "connect-ramp --clients 50 --hold 300ms --connect-rate 1000 --broker-pid PID",
+        "50 connections idle: ",
+    ),
 ];
 
 fn run_all(broker: &Broker) {
     for (scenario, expected) in SCENARIOS {
+        let scenario = scenario.replace("PID", &broker.id().to_string());
         let mut arguments: Vec<&str> = scenario.split_whitespace().collect();
         arguments.extend(["--target", &broker.target]);
         let (text, success) = mqload(&arguments);
@@ -151,16 +126,53 @@ fn run_all(broker: &Broker) {
 
 #[test]
 fn every_scenario_against_mosquitto() {
-    match mosquitto() {
-        Some(broker) => run_all(&broker),
-        None => eprintln!("mosquitto is not installed: not tested"),
-    }
+    run_all(&Broker::mosquitto(""));
 }
 
 #[test]
 fn every_scenario_against_ringmq() {
-    match ringmq() {
-        Some(broker) => run_all(&broker),
-        None => eprintln!("RINGMQ does not name a broker's program: not tested"),
+    run_all(&Broker::ringmq(&[]));
+}
+
+#[test]
+fn the_highest_rate_is_found_against_mosquitto() {
+    let broker = Broker::mosquitto("");
+    // An objective that no rate of a few thousand messages misses for good and that saturation does.
+    let options =
+        "pairs --clients 2 --rate 2000 --duration 300ms --drain 1s --find-max --p99 200ms";
+    let mut arguments: Vec<&str> = options.split_whitespace().collect();
+    arguments.extend(["--target", &broker.target]);
+    let (text, _) = mqload(&arguments);
+    let found = figure(&text, "highest rate found with p99 below", "200.00 ms:");
+    assert!(found >= 100, "{text}");
+    assert!(text.contains("per second: meets the objective"), "{text}");
+    let says_why = text.contains("above this rate");
+    assert!(says_why, "a limit has a reason: {text}");
+}
+
+#[test]
+fn every_scenario_has_help_and_is_in_the_readme() {
+    let (help, _) = mqload_alone(&["--help"]);
+    let commands = help.split_once("Commands:").unwrap().1;
+    let commands = commands.split_once("Options:").unwrap().0;
+    let names: Vec<&str> = commands
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() >= 18, "{names:?}");
+    let readme = include_str!("../README.md");
+    for name in names {
+        let (help, success) = mqload_alone(&[name, "--help"]);
+        assert!(success && help.contains("Usage: mqload"), "{name}: {help}");
+        assert!(
+            readme.contains(&format!("`{name}`")) || readme.contains(&format!("mqload {name} ")),
+            "{name}"
+        );
+        let is_tested = SCENARIOS
+            .iter()
+            .any(|(scenario, _)| scenario.starts_with(name));
+        let has_test = is_tested || ["publish", "listen", "sink", "report"].contains(&name);
+        assert!(has_test, "{name} meets no broker in a test");
     }
 }

@@ -1,15 +1,24 @@
 //! mqload against stubs that misbehave on purpose, and against real brokers in small.
 
+mod agreement;
+mod broker;
 mod brokers;
 mod output;
+mod page;
+mod reconnect;
 mod stub;
 mod trouble;
 
 /// Runs mqload; its standard output, and whether it succeeded.
 fn mqload(arguments: &[&str]) -> (String, bool) {
+    let own = ["--quiet", "--unpinned"]; // tests run side by side
+    mqload_alone(&[arguments, &own[..]].concat())
+}
+
+/// The same with these arguments only.
+fn mqload_alone(arguments: &[&str]) -> (String, bool) {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_mqload"))
         .args(arguments)
-        .arg("--quiet")
         .output()
         .expect("mqload starts");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -6,10 +6,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ringmq::mqtt::encode::{self, PublishOut};
+use ringmq::mqtt::encode::{self, AckKind, PublishOut};
 use ringmq::mqtt::frame::next_frame;
 use ringmq::mqtt::{
-    decode, topic, ConnAck, Packet, ReasonCode, Sender, SubAck, UserProperties, Version,
+    decode, topic, Ack, ConnAck, Packet, ReasonCode, Sender, SubAck, UserProperties, Version,
 };
 
 use crate::{figure, mqload};
@@ -106,6 +106,15 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>, fault: Fault) {
                         payload_len: publish.payload.len(),
                         ..PublishOut::default()
                     };
+                    if let Some(packet_id) = publish.packet_id {
+                        let ack = Ack {
+                            packet_id,
+                            reason: ReasonCode::Success,
+                            reason_string: None,
+                            user_properties: UserProperties::default(),
+                        };
+                        encode::ack(&mut out, Version::V311, AckKind::PubAck, &ack);
+                    }
                     let mut encoded = Vec::new();
                     encode::publish(&mut encoded, Version::V311, &message);
                     pass_on(&mut shared.lock().unwrap(), publish.topic, &encoded, fault);
@@ -147,6 +156,10 @@ fn pass_on(shared: &mut Shared, name: &str, encoded: &[u8], fault: Fault) {
 }
 
 fn fan_in(fault: Fault) -> (String, bool) {
+    fan_in_with(fault, &[])
+}
+
+fn fan_in_with(fault: Fault, more: &[&str]) -> (String, bool) {
     let target = start(fault).to_string();
     let load = [
         "--clients",
@@ -158,7 +171,7 @@ fn fan_in(fault: Fault) -> (String, bool) {
         "--drain",
         "1s",
     ];
-    mqload(&[&["fan-in", "--target", &target][..], &load[..]].concat())
+    mqload(&[&["fan-in", "--target", &target][..], &load[..], more].concat())
 }
 
 #[test]
@@ -207,6 +220,17 @@ fn losses_duplicates_and_reordering_are_counted_exactly() {
     assert!(!success, "order was promised: {text}");
     assert!(
         text.contains("BROKEN PROMISE: QoS 0: 20 messages came after a later one"),
+        "{text}"
+    );
+}
+
+/// What is acknowledged and does not arrive is more than a loss.
+#[test]
+fn acknowledged_messages_that_are_lost_are_broken_promises() {
+    let (text, success) = fan_in_with(Fault::Spoil, &["--qos", "1"]);
+    assert!(!success, "{text}");
+    assert!(
+        text.contains("BROKEN PROMISE: QoS 1: 20 acknowledged messages were lost"),
         "{text}"
     );
 }

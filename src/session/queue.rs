@@ -100,6 +100,11 @@ impl Queue {
         self.waiting.front()
     }
 
+    /// Everything that waits, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
+        self.waiting.iter()
+    }
+
     /// Takes out the publications of shared subscriptions for which `wanted`, in order.
     pub fn take_shared(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Delivery> {
         let (taken, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting)

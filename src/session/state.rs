@@ -60,11 +60,13 @@ impl Session {
         }
     }
 
-    /// True when the session has at least one shared subscription.
+    /// The shared subscriptions, held or given up, of which something is in flight or waits.
     #[must_use]
-    pub fn is_group_member(&self) -> bool {
-        self.subscriptions
-            .keys()
-            .any(|filter| filter.starts_with("$share/"))
+    pub fn shared_in_hand(&self) -> Vec<Rc<str>> {
+        let deliveries = self.window.publications().chain(self.queue.iter());
+        let mut names: Vec<Rc<str>> = deliveries.filter_map(|d| d.shared.clone()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 }

@@ -191,6 +191,14 @@ impl Window {
         }
     }
 
+    /// Publications not yet acknowledged, in order.
+    pub fn publications(&self) -> impl Iterator<Item = &Delivery> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Publish(delivery) => Some(delivery),
+            Entry::Release(_) | Entry::Done => None,
+        })
+    }
+
     /// Takes out the shared QoS 1 publications not yet acknowledged, in order, for another member of
     /// their group. QoS 2 deliveries stay: once begun they are finished here [MQTT-4.8.2-4].
     pub fn take_shared(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Delivery> {

@@ -102,20 +102,19 @@ impl Shard {
     }
 
     /// Gives what a member cannot deliver now to others of its groups: everything queued and every
-    /// QoS 1 message not acknowledged. `ended`: the session is gone, so any member will do; else only
-    /// a connected one is better than waiting.
+    /// QoS 1 message not acknowledged. `ended`: the session is gone, so any member will do, also for
+    /// what a subscription given up before had begun to send; else only a connected one is better
+    /// than waiting.
     pub(super) fn redispatch_shared(&mut self, session: SessionId, ended: bool, now: Time) {
         let here = (self.id, session);
         let Some(hosted) = self.sessions.get(session).filter(|hosted| hosted.in_groups) else {
             return;
         };
-        let mut names: Vec<Rc<str>> = hosted
-            .session
-            .subscriptions
-            .keys()
-            .filter(|filter| filter.starts_with("$share/"))
-            .cloned()
-            .collect();
+        let mut names = hosted.session.shared_in_hand();
+        if !ended {
+            // The rest is finished here [MQTT-3.10.4-3].
+            names.retain(|name| hosted.session.subscriptions.contains_key(name));
+        }
         names.retain(|name| {
             self.group_of(name)
                 .is_some_and(|group| self.has_better_member(group, here, !ended))

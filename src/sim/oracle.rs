@@ -301,9 +301,11 @@ impl<'a> Members<'a> {
             .iter()
             .all(|(_, s)| s.options.qos > Qos::AtMostOnce);
         // Begun at QoS 2 with a member whose session ended, it goes to nobody else [MQTT-4.8.2-5].
+        let lost = |client: &Client| client.subscribed.iter().any(|s| s.lost.is_some());
         let may_end = |planned: &Planned| {
-            let lost = |s: &Subscribed| s.lost.is_some() && s.options.qos == Qos::ExactlyOnce;
-            planned.qos == Qos::ExactlyOnce && self.subscribed.iter().any(|(_, s)| lost(s))
+            let mut members = self.subscribed.iter();
+            planned.qos == Qos::ExactlyOnce
+                && members.any(|(client, s)| s.options.qos == Qos::ExactlyOnce && lost(client))
         };
         let mut missing = Vec::new();
         for (index, planned) in self.matching(plan) {

@@ -7,56 +7,159 @@ use crate::plan::{Load, Plan, Step};
 use crate::results::RunResult;
 use crate::run::{run, Options};
 
-/// Tries between the last rate that met the objective and the first that did not.
+/// Halvings of the gap between the last rate that met the objective and the first that did not: the
+/// rate found is at most 1/32 of itself below the true one.
 const BISECTIONS: u32 = 5;
-/// Doublings before giving up: enough for any machine.
+/// Doublings, or halvings when the first rate fails: enough for any machine.
 const DOUBLINGS: u32 = 24;
+/// A rate has failed when it fails this often in a row: one hiccup of the machine is no limit.
+const TRIES: u32 = 2;
 /// Share of the scheduled messages that must have been sent in their time.
 const SENT_MIN: f64 = 0.98;
+
+/// Why a rate does not meet the objective.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Miss {
+    Broker(String),
+    /// The generator could not do it, so nothing is known about the broker.
+    Generator(String),
+}
+
+impl Miss {
+    fn sentence(&self) -> &str {
+        match self {
+            Self::Broker(sentence) | Self::Generator(sentence) => sentence,
+        }
+    }
+}
+
+/// The highest rate that met the objective, and why the next did not.
+#[derive(Debug)]
+struct Found<T> {
+    rate: f64,
+    best: T,
+    miss: Option<Miss>,
+}
 
 /// Runs a plan at rising rates; the result of the highest that met the objective.
 ///
 /// # Errors
-/// A sentence when the plan has no rate, or the first rate already fails.
+/// A sentence when the plan has no rate, or no rate meets the objective.
 pub(super) fn find_max(plan: &Plan, options: &Options, p99: Duration) -> Result<RunResult, String> {
     let rate = first_rate(plan).ok_or("--find-max needs an open loop: give --rate above 0")?;
-    let (mut best, mut low, mut high) = (None, 0.0, None);
-    let mut next = rate;
-    for _ in 0..DOUBLINGS + BISECTIONS {
-        let result = run(at_rate(plan, next), options)?;
-        let failed = miss(&result, next, p99);
-        println!(
-            "{next:>12.0} per second: {}",
-            failed.as_deref().unwrap_or("meets the objective")
-        );
-        match failed {
-            None => {
-                low = next;
-                best = Some(result);
-            }
-            Some(sentence) => {
-                if low == 0.0 {
-                    return Err(format!(
-                        "{next:.0} messages per second already miss the objective: {sentence}"
-                    ));
-                }
-                high = Some(next);
-            }
+    let mut best_so_far: Option<(f64, RunResult)> = None;
+    let searched = search(rate, |rate| {
+        let result = run(at_rate(plan, rate), options)?;
+        if let Some(sentence) = &result.interrupted {
+            return Err(format!("while looking for the highest rate: {sentence}"));
         }
-        next = high.map_or(low * 2.0, |high| (low + high) / 2.0);
-        if high.is_some_and(|high| high - low < low / 2_f64.powi(BISECTIONS as i32)) {
-            break;
+        let missed = miss(&result, rate, p99);
+        let verdict = missed
+            .as_ref()
+            .map_or("meets the objective", Miss::sentence);
+        println!("{rate:>12.0} per second: {verdict}");
+        let is_best = best_so_far.as_ref().is_none_or(|(best, _)| rate > *best);
+        if missed.is_none() && is_best {
+            best_so_far = Some((rate, result.clone()));
         }
-    }
-    let mut best = best.ok_or("no rate met the objective")?;
+        Ok(missed.map_or(Ok(result), Err))
+    });
+    let found = match (searched, best_so_far) {
+        (Ok(found), _) => found,
+        (Err(sentence), Some((rate, best))) => return Ok(cut_short(rate, best, sentence)),
+        (Err(sentence), None) => return Err(sentence),
+    };
+    let mut best = found.best;
     let objective = duration(p99.as_secs_f64() * 1e6);
     best.notes.push(format!(
-        "highest rate found with p99 below {objective}: {low:.0} messages per second"
+        "highest rate found with p99 below {objective}: {:.0} messages per second",
+        found.rate
     ));
+    match found.miss {
+        Some(Miss::Generator(sentence)) => {
+            best.generator.is_bottleneck = true;
+            best.generator.reasons.push(format!(
+                "above this rate the generator was the limit, not the broker: {sentence}"
+            ));
+        }
+        Some(Miss::Broker(sentence)) => best.notes.push(format!("above this rate: {sentence}")),
+        None => {}
+    }
     Ok(best)
 }
 
-fn first_rate(plan: &Plan) -> Option<f64> {
+/// What was found when the search could not go on.
+fn cut_short(rate: f64, mut best: RunResult, sentence: String) -> RunResult {
+    best.notes.push(format!(
+        "the highest rate tried that met the objective: {rate:.0} messages per second"
+    ));
+    best.errors.insert(sentence.clone(), 1);
+    best.interrupted = Some(sentence);
+    best
+}
+
+/// Looks for the highest rate at which `attempt` succeeds. An error of `attempt` itself ends the search.
+fn search<T>(
+    first: f64,
+    mut attempt: impl FnMut(f64) -> Result<Result<T, Miss>, String>,
+) -> Result<Found<T>, String> {
+    let mut attempt = |rate| {
+        let mut result = attempt(rate)?;
+        for _ in 1..TRIES {
+            if result.is_err() {
+                result = attempt(rate)?;
+            }
+        }
+        Ok::<_, String>(result)
+    };
+    let (mut next, mut low, mut high) = (first, None, None);
+    for _ in 0..DOUBLINGS {
+        match attempt(next)? {
+            Ok(best) => {
+                low = Some((next, best));
+                if high.is_some() {
+                    break;
+                }
+                next *= 2.0;
+            }
+            Err(miss) => {
+                high = Some((next, miss));
+                if low.is_some() {
+                    break;
+                }
+                next /= 2.0;
+            }
+        }
+    }
+    let Some((mut rate, mut best)) = low else {
+        let sentence = high.map_or(String::new(), |(_, miss)| miss.sentence().to_string());
+        return Err(format!(
+            "{:.0} messages per second already miss the objective: {sentence}",
+            next * 2.0
+        ));
+    };
+    let Some((mut failing, mut miss)) = high else {
+        return Ok(Found {
+            rate,
+            best,
+            miss: None,
+        });
+    };
+    for _ in 0..BISECTIONS {
+        let middle = (rate + failing) / 2.0;
+        match attempt(middle)? {
+            Ok(result) => (rate, best) = (middle, result),
+            Err(reason) => (failing, miss) = (middle, reason),
+        }
+    }
+    Ok(Found {
+        rate,
+        best,
+        miss: Some(miss),
+    })
+}
+
+pub(super) fn first_rate(plan: &Plan) -> Option<f64> {
     let loads = plan.steps.iter().filter_map(|step| match step {
         Step::Load(load) => Some(&load.groups),
         _ => None,
@@ -67,7 +170,7 @@ fn first_rate(plan: &Plan) -> Option<f64> {
     })
 }
 
-fn at_rate(plan: &Plan, rate: f64) -> Plan {
+pub(super) fn at_rate(plan: &Plan, rate: f64) -> Plan {
     let mut plan = plan.clone();
     for step in &mut plan.steps {
         let Step::Load(step) = step else {
@@ -88,33 +191,139 @@ fn at_rate(plan: &Plan, rate: f64) -> Plan {
 }
 
 /// Why a run misses the objective; `None` when it does not.
-fn miss(result: &RunResult, rate: f64, p99: Duration) -> Option<String> {
+fn miss(result: &RunResult, rate: f64, p99: Duration) -> Option<Miss> {
     if !result.errors.is_empty() {
-        return Some(result.errors.keys().cloned().collect::<Vec<_>>().join("; "));
+        let sentences: Vec<_> = result.errors.keys().cloned().collect();
+        return Some(Miss::Broker(sentences.join("; ")));
+    }
+    if let Some(sentence) = result.truth.broken_promises.first() {
+        return Some(Miss::Broker(sentence.clone()));
+    }
+    if result.generator.is_bottleneck {
+        return Some(Miss::Generator(result.generator.reasons.join("; ")));
     }
     let lost: u64 = result.truth.lost.iter().sum();
     if lost > 0 {
-        return Some(format!("{lost} messages were lost"));
-    }
-    if let Some(sentence) = result.truth.broken_promises.first() {
-        return Some(sentence.clone());
-    }
-    if result.generator.is_bottleneck {
-        return Some(format!(
-            "the generator was the limit: {}",
-            result.generator.reasons.join("; ")
-        ));
+        return Some(Miss::Broker(format!("{lost} messages were lost")));
     }
     if result.totals.published_per_s < rate * SENT_MIN {
-        return Some(format!(
+        return Some(Miss::Broker(format!(
             "only {:.0} per second could be sent",
             result.totals.published_per_s
-        ));
+        )));
     }
     let objective_us = p99.as_secs_f64() * 1e6;
-    let worst = ["end_to_end", "round_trip"]
+    let timed = ["end_to_end", "round_trip", "publish_ack"]
         .iter()
         .filter_map(|name| result.latencies.get(*name));
-    let worst = worst.map(|latency| latency.p99_us).fold(0.0, f64::max);
-    (worst > objective_us).then(|| format!("p99 is {}", duration(worst)))
+    let worst = timed.map(|latency| latency.p99_us).fold(0.0, f64::max);
+    (worst > objective_us).then(|| Miss::Broker(format!("p99 is {}", duration(worst))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Latency;
+
+    /// A broker that takes up to `capacity`; its tries, too.
+    fn search_for(first: f64, capacity: f64) -> (Result<Found<f64>, String>, Vec<f64>) {
+        let mut tries = Vec::new();
+        let found = search(first, |rate| {
+            tries.push(rate);
+            Ok(if rate <= capacity {
+                Ok(rate)
+            } else {
+                Err(Miss::Broker("too much".into()))
+            })
+        });
+        (found, tries)
+    }
+
+    #[test]
+    fn the_capacity_is_found_from_below_and_from_above() {
+        for first in [1.0, 900.0, 1_000.0, 64_000.0, 10_000_000.0] {
+            for capacity in [1_000.0, 65_432.1, 1e6] {
+                let (found, tries) = search_for(first, capacity);
+                let found = found.unwrap();
+                assert_eq!(found.best, found.rate, "the result is the rate's own");
+                let missing = (capacity - found.rate) / capacity;
+                assert!((0.0..=1.0 / 32.0).contains(&missing), "{first}: {found:?}");
+                assert_eq!(found.miss, Some(Miss::Broker("too much".into())));
+                assert!(tries.len() < 50, "{tries:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_broker_that_takes_nothing_ends_the_search() {
+        let (found, tries) = search_for(1_000.0, 0.0);
+        assert!(found.unwrap_err().contains("miss the objective: too much"));
+        assert_eq!(tries.len(), (DOUBLINGS * TRIES) as usize);
+    }
+
+    #[test]
+    fn a_broker_that_takes_everything_ends_it_too() {
+        let found = search_for(1.0, f64::MAX).0.unwrap();
+        assert_eq!(found.miss, None);
+    }
+
+    #[test]
+    fn one_hiccup_is_no_limit() {
+        let mut count = 0;
+        let found = search(1_000.0, |rate| {
+            count += 1;
+            Ok(if count == 3 || rate > 50_000.0 {
+                Err(Miss::Broker("hiccup".into()))
+            } else {
+                Ok(())
+            })
+        });
+        assert!(found.unwrap().rate > 48_000.0);
+    }
+
+    #[test]
+    fn errors_end_the_search_at_once() {
+        let mut count = 0;
+        let found = search::<()>(1.0, |_| {
+            count += 1;
+            Err("the broker is gone".into())
+        });
+        assert_eq!(
+            (found.unwrap_err(), count),
+            ("the broker is gone".into(), 1)
+        );
+    }
+
+    #[test]
+    fn a_run_misses_for_its_own_reason() {
+        let p99 = Duration::from_millis(10);
+        let mut result = RunResult::default();
+        result.totals.published_per_s = 1_000.0;
+        let latency = |p99_us| Latency {
+            p99_us,
+            ..Latency::default()
+        };
+        result
+            .latencies
+            .insert("end_to_end".into(), latency(9_999.0));
+        assert_eq!(miss(&result, 1_000.0, p99), None);
+        let sentence = |result: &RunResult| miss(result, 1_000.0, p99).unwrap();
+        let mut slow = result.clone();
+        slow.latencies
+            .insert("publish_ack".into(), latency(10_001.0));
+        assert_eq!(sentence(&slow), Miss::Broker("p99 is 10.00 ms".into()));
+        let mut short = result.clone();
+        short.totals.published_per_s = 979.0;
+        assert_eq!(
+            sentence(&short),
+            Miss::Broker("only 979 per second could be sent".into())
+        );
+        result.truth.lost[0] = 1;
+        assert_eq!(
+            sentence(&result),
+            Miss::Broker("1 messages were lost".into())
+        );
+        result.generator.is_bottleneck = true;
+        assert!(matches!(sentence(&result), Miss::Generator(_)));
+    }
 }

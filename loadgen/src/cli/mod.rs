@@ -1,15 +1,17 @@
 //! The command line.
 
+mod check;
 mod find_max;
 mod options;
 mod report;
+mod sweep;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::live::duration;
-use crate::results::RunResult;
+use crate::results::{IdleCost, RunResult};
 use crate::run::run;
 use crate::scenarios::{self, Scenario};
 pub use options::{duration as parse_duration, Common, Traffic};
@@ -30,7 +32,7 @@ enum Command {
     FanOut(scenarios::FanOut),
     /// Publishers with one subscriber each
     Pairs(scenarios::Pairs),
-    /// Receive only: subscribers of something that publishes by itself, such as `sink --feed`
+    /// Receive only: subscribers of something that publishes by itself, such as `sink --fan-back`
     Listen(scenarios::Listen),
     /// Publish only: nobody subscribes
     Publish(scenarios::Publish),
@@ -38,6 +40,12 @@ enum Command {
     RoundTrip(scenarios::RoundTrip),
     /// Connect clients, hold them idle, disconnect
     ConnectRamp(scenarios::ConnectRamp),
+    /// All clients connect at once and leave again
+    ConnectStorm(scenarios::ConnectStorm),
+    /// All connections break at once and come back
+    ReconnectStorm(scenarios::ReconnectStorm),
+    /// Pairs with large payloads
+    LargePayloads(scenarios::LargePayloads),
     /// Clients with wills lose their connections at once
     WillStorm(scenarios::WillStorm),
     /// Subscribers come back to messages kept for their sessions
@@ -71,6 +79,9 @@ impl Command {
             Self::Publish(scenario) => scenario,
             Self::RoundTrip(scenario) => scenario,
             Self::ConnectRamp(scenario) => scenario,
+            Self::ConnectStorm(scenario) => scenario,
+            Self::ReconnectStorm(scenario) => scenario,
+            Self::LargePayloads(scenario) => scenario,
             Self::WillStorm(scenario) => scenario,
             Self::BacklogDrain(scenario) => scenario,
             Self::SharedGroup(scenario) => scenario,
@@ -109,10 +120,17 @@ pub fn main() -> ExitCode {
 }
 
 fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
-    let (plan, options) = (scenario.plan()?, scenario.common().options()?);
     let common = scenario.common();
+    let (mut plan, options) = (scenario.plan()?, common.options()?);
+    if let Some(name) = &common.name {
+        plan.scenario.clone_from(name);
+    }
+    common.check(&plan)?;
+    common.set_sessions(&mut plan);
     let mut result = if common.find_max {
         find_max::find_max(&plan, &options, common.p99)?
+    } else if let Some(sweep) = common.sweep {
+        sweep::sweep(&plan, &options, sweep, common.step_duration)?
     } else {
         run(plan, &options)?
     };
@@ -129,12 +147,26 @@ fn is_failure(result: &RunResult) -> bool {
         || result.assertions.iter().any(|assertion| !assertion.passed)
 }
 
+fn print_idle(idle: &IdleCost) {
+    let broker = match (idle.broker_kb_each, idle.broker_sockets) {
+        (Some(kb), Some(sockets)) => format!("{kb:.2} KB each in the broker ({sockets} sockets)"),
+        _ => "give --broker-pid for the broker's".to_string(),
+    };
+    println!(
+        "  {} connections idle: {:.2} KB each in mqload ({} sockets), {broker}",
+        idle.connections, idle.generator_kb_each, idle.generator_sockets
+    );
+}
+
 fn print(result: &RunResult) {
     let totals = &result.totals;
     println!(
         "{} against {}, {:.1} s, {} clients",
         result.scenario, result.label, result.duration_s, result.clients
     );
+    if let Some(sentence) = &result.interrupted {
+        println!("  PARTIAL: the run ended early ({sentence}); these are the figures up to then");
+    }
     println!(
         "  published {:>12}  {:>12.0} per second",
         totals.published, totals.published_per_s
@@ -144,9 +176,23 @@ fn print(result: &RunResult) {
         totals.received, totals.received_per_s
     );
     println!(
-        "  acknowledged {}, connected {}, failed {}, lost connections {}",
-        totals.acknowledged, totals.connected, totals.connect_failed, totals.disconnected
+        "  acknowledged {}, connected {}, failed {}, lost connections {}{}",
+        totals.acknowledged,
+        totals.connected,
+        totals.connect_failed,
+        totals.disconnected,
+        match (totals.reconnected, totals.reconnect_failed) {
+            (0, 0) => String::new(),
+            (count, 0) => format!(", opened again {count}"),
+            (count, failed) => format!(", opened again {count}, attempts failed {failed}"),
+        }
     );
+    if totals.published == 0 && totals.connected_per_s > 0.0 {
+        println!("  connected {:.0} per second", totals.connected_per_s);
+    }
+    if let Some(idle) = &result.idle {
+        print_idle(idle);
+    }
     for (name, latency) in &result.latencies {
         println!(
             "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",
@@ -169,6 +215,9 @@ fn print(result: &RunResult) {
             truth.reordered[qos]
         );
     }
+    if !result.steps.is_empty() {
+        println!("{}", crate::output::steps(result));
+    }
     for sentence in &truth.broken_promises {
         println!("  BROKEN PROMISE: {sentence}");
     }
@@ -179,9 +228,10 @@ fn print(result: &RunResult) {
         .map(|share| format!("{:.0} %", share * 100.0))
         .collect();
     println!(
-        "  generator: workers busy {}, schedule lag p99 {}, send queue up to {} bytes",
+        "  generator: workers busy {}, schedule lag p99 {}, over 1 ms late {:.1} %, send queue up to {} bytes",
         cpu.join(", "),
         duration(result.generator.schedule_lag_p99_us),
+        result.generator.late_share * 100.0,
         result.generator.send_queue_bytes_max
     );
     for reason in &result.generator.reasons {

@@ -1,48 +1,64 @@
 //! Options that scenarios share.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use clap::Args;
 use ringmq::mqtt::{Qos, Version};
 
+use super::sweep::Sweep;
 use crate::assertions::Assertions;
 use crate::output::Output;
-use crate::plan::{Arrivals, Connection, Load, PayloadSize, Template};
+use crate::plan::{Arrivals, Connection, Load, MessageProperties, PayloadSize, Template};
 use crate::run::Options;
+use crate::sources::Source;
 use crate::system;
 
 /// Where to connect and how.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Broker's HOST:PORT; clients take several in turn
+    /// Broker's HOST:PORT, may be repeated: each group's clients take them in turn
     #[arg(long, default_value = "127.0.0.1:1883", value_name = "HOST:PORT")]
     pub target: Vec<String>,
     /// Workers, one per core
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// Cores to pin the workers to, like 2,3; without it they are not pinned
+    /// Cores to pin the workers to, like 2,3; without it the last ones, when there are enough
     #[arg(long, value_delimiter = ',')]
     pub cores: Vec<usize>,
+    /// Leaves the choice of cores to the system
+    #[arg(long, conflicts_with = "cores")]
+    pub unpinned: bool,
     /// MQTT version
-    #[arg(long, default_value = "3.1.1", value_parser = version, value_name = "3.1.1|5")]
+    #[arg(long = "protocol", alias = "mqtt", default_value = "3.1.1", value_parser = version, value_name = "3.1|3.1.1|5")]
     pub mqtt: Version,
-    /// Client identifiers; {i} is the client's number, {r} the run's
+    /// Clean start (MQTT 3: clean session); false asks for the session that the broker has
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
+    pub clean_start: bool,
+    /// Seconds that a session outlives its connection (MQTT 5)
+    #[arg(long, value_name = "SECONDS")]
+    pub session_expiry_s: Option<u32>,
+    /// Client identifiers; {g} is the client's group, {i} its number there, {r} the run's number
     #[arg(long, value_name = "TEMPLATE")]
     pub client_id: Option<Template>,
     /// Keep alive in seconds; 0 turns it off
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, alias = "keep-alive", default_value_t = 60)]
     pub keep_alive_s: u16,
     #[arg(long)]
     pub user: Option<String>,
     #[arg(long)]
     pub password: Option<String>,
     /// Connections opened per second; without it as fast as the broker takes them
-    #[arg(long, value_name = "PER_S")]
+    #[arg(long, value_name = "PER_S", value_parser = rate)]
     pub connect_rate: Option<f64>,
-    /// Local addresses to connect from, in turn
+    /// Opens lost connections again, this many per second at most; each waits longer after each failure.
+    /// With --clean-start false (and --session-expiry-s in MQTT 5) sessions go on: what was not
+    /// acknowledged is sent again
+    #[arg(long, value_name = "PER_S", num_args = 0..=1, default_missing_value = "100", value_parser = rate)]
+    pub reconnect: Option<f64>,
+    /// Local addresses to connect from, in turn; ranges like 127.0.0.0/8 too
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
-    pub source: Vec<IpAddr>,
+    pub source: Vec<Source>,
     /// How long a broker may be silent when an answer is due
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
@@ -55,6 +71,9 @@ pub struct Common {
     /// Name of this run in reports
     #[arg(long)]
     pub label: Option<String>,
+    /// Name of the scenario in reports: runs of the same name are compared with each other
+    #[arg(long)]
+    pub name: Option<String>,
     /// Looks for the highest rate that meets --p99 and loses nothing, beginning at --rate; each try
     /// lasts --duration
     #[arg(long)]
@@ -62,6 +81,12 @@ pub struct Common {
     /// 99th percentile that --find-max must meet
     #[arg(long, default_value = "10ms", value_parser = duration, value_name = "TIME")]
     pub p99: Duration,
+    /// Runs at each rate from FROM to TO, messages per second, each measured alone for --step-duration
+    #[arg(long, value_name = "FROM:TO:STEP", conflicts_with = "find_max")]
+    pub sweep: Option<Sweep>,
+    /// How long --sweep stays at each rate
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub step_duration: Duration,
     /// No line each second
     #[arg(long)]
     pub quiet: bool,
@@ -96,6 +121,7 @@ impl Common {
             user: self.user.clone(),
             password: self.password.clone(),
             timeout: self.timeout,
+            reconnect_per_s: self.reconnect,
             in_flight_max: IN_FLIGHT,
         })
     }
@@ -123,7 +149,11 @@ impl Common {
         }
         Ok(Options {
             threads: self.threads,
-            cores: self.cores.clone(),
+            cores: match &self.cores[..] {
+                _ if self.unpinned => Vec::new(),
+                [] => crate::engine::cores_for(self.threads, &allowed),
+                cores => cores.to_vec(),
+            },
             quiet: self.quiet,
             label: self.label.clone(),
             command: std::env::args().collect::<Vec<_>>().join(" "),
@@ -177,7 +207,8 @@ pub struct Traffic {
     /// QoS of subscribers, when it differs
     #[arg(long, value_parser = qos)]
     pub subscribe_qos: Option<Qos>,
-    /// Bytes of a payload, like 16, 4k or 16-1k; from 16 on each message is verified
+    /// Bytes of a payload, like 16, 4k, 16-1k or, weighted, 16:70,1k-4k:30; from 16 on each message
+    /// is verified
     #[arg(long, default_value = "64")]
     pub payload_size: PayloadSize,
     /// Unacknowledged messages per publisher; with --max a closed loop of this size
@@ -198,6 +229,15 @@ pub struct Traffic {
     /// Name topics by alias (MQTT 5)
     #[arg(long)]
     pub topic_alias: bool,
+    /// A user property of each message, may be repeated (MQTT 5)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub user_property: Vec<(String, String)>,
+    /// Content type of each message (MQTT 5)
+    #[arg(long, value_name = "TEXT")]
+    pub content_type: Option<String>,
+    /// Message expiry interval of each message (MQTT 5)
+    #[arg(long, value_name = "SECONDS")]
+    pub message_expiry_s: Option<u32>,
     /// How long nothing may come at the end before the run is over
     #[arg(long, default_value = "3s", value_parser = duration)]
     pub drain: Duration,
@@ -244,6 +284,15 @@ impl Traffic {
     }
 
     #[must_use]
+    pub fn properties(&self) -> MessageProperties {
+        MessageProperties {
+            message_expiry_interval_s: self.message_expiry_s,
+            content_type: self.content_type.clone(),
+            user: self.user_property.clone(),
+        }
+    }
+
+    #[must_use]
     pub fn subscribe_qos(&self) -> Qos {
         self.subscribe_qos.unwrap_or(self.qos)
     }
@@ -261,6 +310,21 @@ fn version(text: &str) -> Result<Version, String> {
         "5" | "5.0" => Ok(Version::V5),
         _ => Err("give 3.1, 3.1.1 or 5".into()),
     }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("give NAME=VALUE")?;
+    if name.len().max(value.len()) > usize::from(u16::MAX) {
+        return Err("MQTT text has 65535 bytes at most".into());
+    }
+    Ok((name.to_string(), value.to_string()))
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok();
+    value
+        .filter(|value: &f64| *value > 0.0 && value.is_finite())
+        .ok_or_else(|| "give a number above 0 per second".into())
 }
 
 fn qos(text: &str) -> Result<Qos, String> {

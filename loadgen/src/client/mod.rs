@@ -1,5 +1,7 @@
 //! One MQTT client as a value: bytes and the time in, bytes out. It knows no socket and no clock.
 
+mod agreement;
+mod in_flight;
 pub mod publisher;
 mod receive;
 
@@ -50,6 +52,22 @@ pub struct Client {
     /// Number over all groups: its name as a publisher.
     pub number: u32,
     pub state: State,
+    /// Connections in a row that failed or were lost.
+    pub failures: u8,
+    /// Its connection was lost, at least once.
+    pub was_lost: bool,
+    /// Its connection was lost and has not been opened again.
+    pub is_away: bool,
+    /// The broker had its session when it connected.
+    pub has_session: bool,
+    /// It is to have its subscriptions.
+    pub subscribes: bool,
+    /// SUBACK has come for them, in this session.
+    pub is_subscribed: bool,
+    /// Wills that the broker has to have published: connections that ended without DISCONNECT.
+    pub wills_due: u64,
+    /// Of these: the broker ended the connection, or itself.
+    wills_uncertain: u64,
     /// Its step's work is done or has failed.
     pub settled: bool,
     /// Sequence at which it has published all it was to.
@@ -62,6 +80,8 @@ pub struct Client {
     /// Least that the window, the broker's receive maximum and the plan allow.
     receive_maximum: u16,
     window: u16,
+    /// Its own, or the broker's when that says another [MQTT-3.2.2-21]; 0 is off.
+    pub keep_alive_s: u16,
     pending: Option<Box<Pending>>,
     /// QoS 2 identifiers received and not yet released.
     unreleased: Vec<u16>,
@@ -75,6 +95,14 @@ impl Client {
             index,
             number: plan.first_client(group) + index,
             state: State::Idle,
+            failures: 0,
+            was_lost: false,
+            is_away: false,
+            has_session: false,
+            subscribes: false,
+            is_subscribed: false,
+            wills_due: 0,
+            wills_uncertain: 0,
             settled: true,
             limit: 0,
             out: Vec::new(),
@@ -83,6 +111,7 @@ impl Client {
             asked_ns: 0,
             receive_maximum: u16::MAX,
             window: plan.connection.in_flight_max,
+            keep_alive_s: plan.connection.keep_alive_s,
             pending: None,
             unreleased: Vec::new(),
         }
@@ -105,7 +134,7 @@ impl Client {
         let client_id = own.client_id.fill(self.index, 0, plan.seed);
         let will = own.will.as_ref().map(|will| {
             let topic = will.topic.fill(self.index, 0, plan.seed);
-            let payload = Header::new(self.number, 0, 0).to_bytes();
+            let payload = Header::new(self.number, self.wills_due, 0).to_bytes();
             (topic, payload, will.qos)
         });
         let connect = Connect {
@@ -134,7 +163,16 @@ impl Client {
             self.prepare(plan);
         }
         if let Some(publisher) = &mut self.publisher {
-            publisher.reset();
+            publisher.reset_aliases();
+        }
+    }
+
+    /// The connection ends without DISCONNECT; `is_asked` when that is what the scenario wants.
+    pub fn broken(&mut self, is_asked: bool, cx: &mut Context<'_>) {
+        if self.state == State::Ready && self.own(cx.plan).will.is_some() {
+            self.wills_due += 1;
+            self.wills_uncertain += u64::from(!is_asked);
+            cx.meter.count(Count::Published);
         }
     }
 
@@ -165,6 +203,7 @@ impl Client {
         if filters.is_empty() {
             return false;
         }
+        self.subscribes = true;
         let subscribe = SubscribeOut {
             packet_id: CONTROL_ID,
             subscription_identifier: None,
@@ -183,6 +222,8 @@ impl Client {
         if filters.is_empty() {
             return false;
         }
+        self.subscribes = false;
+        self.is_subscribed = false;
         let unsubscribe = UnsubscribeOut {
             packet_id: CONTROL_ID,
             user_properties: ringmq::mqtt::UserProperties::default(),
@@ -220,6 +261,7 @@ impl Client {
         let Some(publishing) = &self.own(plan).publishing else {
             return;
         };
+        self.window = publishing.window.unwrap_or(plan.connection.in_flight_max);
         let name = |topic| publishing.topic.fill(self.index, topic, plan.seed);
         let names = (0..publishing.topics.max(1)).map(name).collect();
         let version = plan.connection.version;
@@ -266,8 +308,13 @@ impl Client {
         }
     }
 
-    /// Publishes what is owed, as far as room and acknowledgements allow.
+    /// Publishes what must be sent again and what is owed, as far as room and acknowledgements allow.
     pub fn publish_owed(&mut self, cx: &mut Context<'_>) {
+        if self.state == State::Ready {
+            if let Some(publisher) = &mut self.publisher {
+                publisher.put_again(&mut self.out, cx.filler, self.receive_maximum, OUT_FULL);
+            }
+        }
         while self.can_publish() {
             let Some(publisher) = &mut self.publisher else {
                 return;
@@ -289,26 +336,31 @@ impl Client {
         self.publish_owed(cx);
     }
 
-    /// Messages published or owed.
+    /// Messages published or owed; of one that publishes nothing, the wills that are due.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.publisher
             .as_ref()
-            .map_or(0, |publisher| publisher.sequence)
+            .map_or(self.wills_due, |publisher| publisher.sequence)
     }
 
+    /// Messages that wait to be sent, or to be sent again.
     #[must_use]
     pub fn owed(&self) -> usize {
-        self.publisher
-            .as_ref()
-            .map_or(0, |publisher| publisher.owed.len())
+        self.publisher.as_ref().map_or(0, |publisher| {
+            publisher.owed.len() + publisher.in_flight.again_count()
+        })
     }
 
+    /// Messages of QoS 1 and 2 that nothing is known about: not acknowledged, or not before their
+    /// session was lost.
     #[must_use]
-    pub fn in_flight(&self) -> u16 {
+    pub fn uncertain(&self) -> u64 {
         self.publisher
             .as_ref()
-            .map_or(0, |publisher| publisher.in_flight.count())
+            .map_or(self.wills_uncertain, |publisher| {
+                u64::from(publisher.in_flight.count()) + publisher.abandoned
+            })
     }
 
     /// Owed messages are given up: the load is over.

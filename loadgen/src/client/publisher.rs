@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
 
-use ringmq::mqtt::encode::{self, PublishOut};
-use ringmq::mqtt::{PacketId, Qos, Version};
+use ringmq::mqtt::encode::{self, AckKind, PublishOut};
+use ringmq::mqtt::{Ack, PacketId, Qos, ReasonCode, UserProperties, Version};
 
+use super::in_flight::{Again, InFlight, Message};
 use crate::payload::{Header, HEADER_BYTES};
 use crate::plan::{PayloadSize, Publishing};
 
@@ -20,12 +21,24 @@ struct Topic {
     id_at: usize,
 }
 
+/// How a PUBLISH names its topic.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    Plain,
+    /// The name, and the alias that stands for it from now on.
+    Introduces,
+    Alias,
+}
+
 /// A message that waits, or nothing more than its header.
 pub struct Publisher {
     version: Version,
     qos: Qos,
     retain: bool,
     payload: PayloadSize,
+    message_expiry_interval_s: Option<u32>,
+    /// Other MQTT 5 properties, encoded.
+    properties: Box<[u8]>,
     topics: Box<[Topic]>,
     next_topic: usize,
     /// Topics that still have to be sent with their name.
@@ -34,6 +47,8 @@ pub struct Publisher {
     /// Next sequence number, so messages sent or owed so far.
     pub sequence: u64,
     pub owed: VecDeque<Header>,
+    /// In flight when sessions were lost.
+    pub abandoned: u64,
     pub in_flight: InFlight,
 }
 
@@ -44,73 +59,101 @@ impl Publisher {
             version,
             qos: publishing.qos,
             retain: publishing.retain,
-            payload: publishing.payload,
+            payload: publishing.payload.clone(),
+            message_expiry_interval_s: publishing.properties.message_expiry_interval_s,
+            properties: publishing.properties.encoded().into(),
             topics: Box::default(),
             next_topic: 0,
             unaliased: if alias { names.len() } else { 0 },
             alias,
             sequence: 0,
             owed: VecDeque::new(),
+            abandoned: 0,
             in_flight: InFlight::default(),
         };
+        let naming = publisher.first_naming();
         let topics = names.into_iter().enumerate();
         publisher.topics = topics
-            .map(|(at, name)| publisher.topic(name.into_boxed_str(), at, true))
+            .map(|(at, name)| publisher.topic(name.into_boxed_str(), at, naming))
             .collect();
         publisher
     }
 
-    fn topic(&self, name: Box<str>, at: usize, with_name: bool) -> Topic {
-        let mut head = Vec::new();
-        let size = self.payload.max();
-        encode::publish_header(
-            &mut head,
-            self.version,
-            &self.out(&name, at, with_name, size),
-        );
-        let properties = usize::from(self.version.is_v5()) * if self.alias { 4 } else { 1 };
-        Topic {
-            name,
-            id_at: head.len() - properties - 2,
-            head: head.into(),
+    fn first_naming(&self) -> Naming {
+        if self.alias {
+            Naming::Introduces
+        } else {
+            Naming::Plain
         }
     }
 
-    fn out<'a>(&self, name: &'a str, at: usize, with_name: bool, size: usize) -> PublishOut<'a> {
+    fn topic(&self, name: Box<str>, at: usize, naming: Naming) -> Topic {
+        let mut head = Vec::new();
+        let out = self.out(&name, at, naming, self.payload.max());
+        encode::publish_header(&mut head, self.version, &out);
+        let more = head[1..].iter().take_while(|byte| **byte >= 0x80).count();
+        // First byte, remaining length, length of the topic, topic.
+        let id_at = 1 + (more + 1) + 2 + out.topic.len();
+        Topic {
+            id_at,
+            head: head.into(),
+            name,
+        }
+    }
+
+    fn out<'a>(
+        &'a self,
+        name: &'a str,
+        at: usize,
+        naming: Naming,
+        payload_bytes: usize,
+    ) -> PublishOut<'a> {
         PublishOut {
             dup: false,
             qos: self.qos,
             retain: self.retain,
-            topic: if with_name { name } else { "" },
+            topic: if naming == Naming::Alias { "" } else { name },
             packet_id: (self.qos != Qos::AtMostOnce).then_some(PacketId(NonZeroU16::MIN)),
-            topic_alias: if self.alias {
-                NonZeroU16::new(at as u16 + 1)
-            } else {
+            topic_alias: if naming == Naming::Plain {
                 None
+            } else {
+                NonZeroU16::new(at as u16 + 1)
             },
-            payload_len: size,
+            message_expiry_interval_s: self.message_expiry_interval_s,
+            properties: &self.properties,
+            payload_len: payload_bytes,
             ..PublishOut::default()
         }
     }
 
-    /// The aliases of the last connection are gone.
-    pub fn reset(&mut self) {
-        if self.alias {
-            self.unaliased = self.topics.len();
-            self.next_topic = 0;
-            for at in 0..self.topics.len() {
-                let name = std::mem::take(&mut self.topics[at].name);
-                self.topics[at] = self.topic(name, at, true);
-            }
+    /// A new connection: the aliases of the last one are gone.
+    pub fn reset_aliases(&mut self) {
+        if !self.alias {
+            return;
         }
-        self.in_flight.clear();
+        self.unaliased = self.topics.len();
+        self.next_topic = 0;
+        for at in 0..self.topics.len() {
+            let name = std::mem::take(&mut self.topics[at].name);
+            self.topics[at] = self.topic(name, at, Naming::Introduces);
+        }
+    }
+
+    /// The broker has accepted the connection, with the session of the last one or without it.
+    pub fn connected(&mut self, has_session: bool) {
+        if has_session {
+            self.in_flight.resume();
+        } else {
+            self.abandoned += self.in_flight.abandon();
+        }
     }
 
     /// True when one more PUBLISH may be sent.
     #[must_use]
     #[inline]
     pub fn has_credit(&self, window: u16) -> bool {
-        self.qos == Qos::AtMostOnce || self.in_flight.count() < window
+        self.qos == Qos::AtMostOnce
+            || (self.in_flight.count() < window && self.in_flight.again_count() == 0)
     }
 
     /// Remembers a message for later; false when too many wait.
@@ -122,6 +165,34 @@ impl Publisher {
         room
     }
 
+    /// Appends what must be sent again while `out` is shorter than `full` bytes and the broker's
+    /// receive maximum allows.
+    pub fn put_again(&mut self, out: &mut Vec<u8>, filler: &[u8], window: u16, full: usize) {
+        let waiting = self.in_flight.again_count();
+        let mut on_the_way = usize::from(self.in_flight.count()).saturating_sub(waiting);
+        while out.len() < full && on_the_way < usize::from(window) {
+            let Some((id, again)) = self.in_flight.next_again() else {
+                return;
+            };
+            on_the_way += 1;
+            match again {
+                Again::Publish(message) => self.put_dup(out, id, &message, filler),
+                Again::PubRel => put_pubrel(out, self.version, id),
+            }
+        }
+    }
+
+    /// The same message again, with DUP [MQTT-3.3.1-1] and, since aliases are gone, its topic's name.
+    fn put_dup(&self, out: &mut Vec<u8>, id: u16, message: &Message, filler: &[u8]) {
+        let at = message.topic as usize;
+        let size = message.payload_bytes as usize;
+        let mut publish = self.out(&self.topics[at].name, at, Naming::Plain, size);
+        publish.dup = true;
+        publish.packet_id = PacketId::new(id);
+        encode::publish_header(out, self.version, &publish);
+        put_payload(out, message.header, size, filler);
+    }
+
     /// Appends the next PUBLISH. The caller has asked [`Publisher::has_credit`].
     #[inline]
     pub fn put(&mut self, out: &mut Vec<u8>, header: Header, intended_ns: u64, filler: &[u8]) {
@@ -131,96 +202,64 @@ impl Publisher {
         } else {
             at + 1
         };
-        let start = out.len();
-        let topic = &self.topics[at];
-        let size = match self.payload {
-            PayloadSize::Fixed(size) => {
-                out.extend_from_slice(&topic.head);
-                if self.qos != Qos::AtMostOnce {
-                    let id = self.in_flight.begin(intended_ns);
-                    out[start + topic.id_at..][..2].copy_from_slice(&id.to_be_bytes());
-                }
-                size
+        let size = self.payload.pick();
+        let id = (self.qos != Qos::AtMostOnce).then(|| {
+            self.in_flight.begin(Message {
+                header,
+                intended_ns,
+                topic: at as u32,
+                payload_bytes: size as u32,
+            })
+        });
+        if let PayloadSize::Fixed(_) = self.payload {
+            let (start, topic) = (out.len(), &self.topics[at]);
+            out.extend_from_slice(&topic.head);
+            if let Some(id) = id {
+                out[start + topic.id_at..][..2].copy_from_slice(&id.to_be_bytes());
             }
-            PayloadSize::Between(min, max) => self.put_sized(out, at, intended_ns, min, max),
-        };
-        if size >= HEADER_BYTES {
-            out.extend_from_slice(&header.to_bytes());
-            out.extend_from_slice(&filler[..size - HEADER_BYTES]);
         } else {
-            out.extend_from_slice(&filler[..size]);
+            self.put_head(out, at, id, size);
         }
+        put_payload(out, header, size, filler);
         if self.unaliased > 0 {
             self.unaliased -= 1;
             let name = std::mem::take(&mut self.topics[at].name);
-            self.topics[at] = self.topic(name, at, false);
+            self.topics[at] = self.topic(name, at, Naming::Alias);
         }
     }
 
-    fn put_sized(
-        &mut self,
-        out: &mut Vec<u8>,
-        at: usize,
-        intended_ns: u64,
-        min: usize,
-        max: usize,
-    ) -> usize {
-        let size = fastrand::usize(min..=max);
-        let mut publish = self.out(
-            &self.topics[at].name,
-            at,
-            self.unaliased > 0 || !self.alias,
-            size,
-        );
-        if self.qos != Qos::AtMostOnce {
-            publish.packet_id = PacketId::new(self.in_flight.begin(intended_ns));
-        }
+    /// A head that was not made beforehand, since its payload's size differs.
+    fn put_head(&self, out: &mut Vec<u8>, at: usize, id: Option<u16>, size: usize) {
+        let naming = if self.alias && self.unaliased == 0 {
+            Naming::Alias
+        } else {
+            self.first_naming()
+        };
+        let mut publish = self.out(&self.topics[at].name, at, naming, size);
+        publish.packet_id = id.and_then(PacketId::new);
         encode::publish_header(out, self.version, &publish);
-        size
     }
 }
 
-/// Packet identifiers in use, with the intended send time of each.
-#[derive(Default)]
-pub struct InFlight {
-    /// By identifier; 0 for one that is free.
-    times: Vec<u64>,
-    free: Vec<u16>,
-    count: u16,
+#[inline]
+fn put_payload(out: &mut Vec<u8>, header: Header, size: usize, filler: &[u8]) {
+    if size >= HEADER_BYTES {
+        out.extend_from_slice(&header.to_bytes());
+        out.extend_from_slice(&filler[..size - HEADER_BYTES]);
+    } else {
+        out.extend_from_slice(&filler[..size]);
+    }
 }
 
-impl InFlight {
-    #[must_use]
-    pub fn count(&self) -> u16 {
-        self.count
-    }
-
-    /// Takes an identifier. There is one: the window is at most 65,535.
-    fn begin(&mut self, intended_ns: u64) -> u16 {
-        let id = self.free.pop().unwrap_or_else(|| {
-            if self.times.is_empty() {
-                self.times.push(0); // identifier 0 does not exist
-            }
-            self.times.push(0);
-            (self.times.len() - 1) as u16
-        });
-        self.times[usize::from(id)] = intended_ns.max(1);
-        self.count += 1;
-        id
-    }
-
-    /// Ends one; its intended send time, or `None` when it was not in flight.
-    pub fn end(&mut self, id: u16) -> Option<u64> {
-        let time = std::mem::take(self.times.get_mut(usize::from(id))?);
-        if time == 0 {
-            return None;
-        }
-        self.free.push(id);
-        self.count -= 1;
-        Some(time)
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
+fn put_pubrel(out: &mut Vec<u8>, version: Version, id: u16) {
+    let Some(packet_id) = PacketId::new(id) else {
+        return; // identifiers begin at 1
+    };
+    let ack = Ack {
+        packet_id,
+        reason: ReasonCode::Success,
+        reason_string: None,
+        user_properties: UserProperties::default(),
+    };
+    encode::ack(out, version, AckKind::PubRel, &ack);
 }

@@ -1,6 +1,8 @@
 //! The receiving side of a client: packets are skimmed, not copied, and large ones need not be whole
 //! in memory.
 
+use std::num::NonZeroU16;
+
 use ringmq::mqtt::encode::{self, AckKind};
 use ringmq::mqtt::frame::{needed, next_frame, PacketType, PACKET_SIZE_MAX};
 use ringmq::mqtt::{
@@ -8,7 +10,7 @@ use ringmq::mqtt::{
     Version,
 };
 
-use super::{Client, Context, State, Trouble};
+use super::{agreement, Client, Context, State, Trouble};
 use crate::meter::{Count, Timing};
 use crate::payload::{Header, HEADER_BYTES};
 
@@ -176,7 +178,13 @@ impl Client {
             Packet::ConnAck(connack) => return self.handle_connack(connack, cx),
             Packet::PubAck(ack) | Packet::PubComp(ack) => self.handle_end(ack, cx),
             Packet::PubRec(ack) if ack.reason.is_error() => self.handle_end(ack, cx),
-            Packet::PubRec(ack) => self.acknowledge(AckKind::PubRel, ack.packet_id.get(), cx),
+            Packet::PubRec(ack) => {
+                let id = ack.packet_id.get();
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.in_flight.received(id);
+                }
+                self.acknowledge(AckKind::PubRel, id, cx);
+            }
             Packet::PubRel(ack) => {
                 let id = ack.packet_id.get();
                 self.unreleased.retain(|other| *other != id);
@@ -188,6 +196,7 @@ impl Client {
                     cx.meter
                         .error(format!("a subscription was refused with code {code:#04x}"));
                 }
+                self.is_subscribed = true;
                 self.settle(Count::Subscribed, Timing::Subscribe, cx);
             }
             Packet::UnsubAck(_) => self.settle(Count::Unsubscribed, Timing::Subscribe, cx),
@@ -221,10 +230,30 @@ impl Client {
                 connack.reason.description()
             )));
         }
-        self.state = State::Ready;
-        if let Some(maximum) = connack.properties.receive_maximum {
-            self.receive_maximum = maximum.get();
+        let (plan, properties) = (cx.plan, &connack.properties);
+        let refusal = agreement::refusal(self.own(plan), self.index, plan.seed, properties);
+        if let Some(sentence) = refusal {
+            return Err(Trouble(sentence));
         }
+        self.state = State::Ready;
+        let own = self.own(plan);
+        // MQTT 3.1 does not tell: the session is there unless it was not wanted.
+        self.has_session = connack.session_present
+            || plan.connection.version == Version::V31 && !own.session.clean_start;
+        if !self.has_session {
+            self.unreleased = Vec::new();
+            self.is_subscribed = false;
+        }
+        if let Some(publisher) = &mut self.publisher {
+            publisher.connected(self.has_session);
+        }
+        if self.was_lost && !own.session.clean_start && !self.has_session {
+            cx.meter.count(Count::SessionLost);
+        }
+        self.keep_alive_s = properties
+            .server_keep_alive_s
+            .unwrap_or(plan.connection.keep_alive_s);
+        self.receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
         self.settle(Count::Connected, Timing::Connect, cx);
         Ok(())
     }
@@ -240,7 +269,9 @@ impl Client {
                 .meter
                 .error("the broker acknowledged what was not in flight".to_string());
         };
-        if ack.reason.is_error() {
+        // A PUBREL sent again after its PUBCOMP was lost: the broker is done with it [MQTT 5, 3.7.2.1].
+        let is_known_end = self.was_lost && ack.reason == ReasonCode::PacketIdentifierNotFound;
+        if ack.reason.is_error() && !is_known_end {
             cx.meter.error(format!(
                 "the broker refused a PUBLISH: {}",
                 ack.reason.description()

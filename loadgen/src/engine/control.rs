@@ -9,6 +9,8 @@ use rustix::event::{eventfd, EventfdFlags};
 use crate::meter::{Counts, Timings, COUNTS};
 use crate::plan::{Plan, Step};
 
+pub(crate) const SECOND_NS: u64 = 1_000_000_000;
+
 /// A step, and when it begins.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
@@ -42,6 +44,8 @@ impl Board {
 
 pub(crate) struct Control {
     pub(crate) plan: Plan,
+    /// Seconds are counted from here, by workers and coordinator alike.
+    pub(crate) began_ns: u64,
     orders: Mutex<Vec<Order>>,
     posted: AtomicUsize,
     pub(crate) boards: Vec<Board>,
@@ -55,6 +59,7 @@ impl Control {
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             plan,
+            began_ns: super::clock::now_ns(),
             orders: Mutex::default(),
             posted: AtomicUsize::new(0),
             boards: (0..workers)
@@ -70,6 +75,11 @@ impl Control {
 
     pub(crate) fn wake_descriptor(&self, worker: usize) -> BorrowedFd<'_> {
         self.wakes[worker].as_fd()
+    }
+
+    /// End of the second that `now_ns` is in.
+    pub(crate) fn second_ends_ns(&self, now_ns: u64) -> u64 {
+        self.began_ns + ((now_ns - self.began_ns) / SECOND_NS + 1) * SECOND_NS
     }
 
     /// Gives an order to all workers; returns how many there are now.

@@ -1,8 +1,10 @@
-//! Carries out a plan: one pinned thread per worker, clients spread over them.
+//! Carries out a plan: one executor per worker, clients spread over them.
 
 pub mod clock;
 pub(crate) mod control;
+pub(crate) mod executor;
 pub(crate) mod poller;
+mod reconnect;
 mod schedule;
 mod slot;
 mod sockets;
@@ -11,42 +13,62 @@ mod worker;
 
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crate::meter::Timings;
-use control::{Control, Interval};
+use control::{Control, Interval, Order};
+pub(crate) use executor::cores_for;
+use executor::{ring_sentence, Executor};
 pub(crate) use worker::Report;
 use worker::{Exchange, Worker};
 
 /// Workers going on.
 pub(crate) struct Workers {
-    handles: Vec<JoinHandle<Result<Report, String>>>,
+    executors: Vec<Executor<Option<Report>>>,
     pub(crate) intervals: Receiver<Interval>,
     /// Ways back for empty timings.
     pub(crate) empties: Vec<Sender<Timings>>,
 }
 
 impl Workers {
-    /// Starts one worker per place of `control`; without cores they are not pinned.
+    /// Starts one worker per place of `control` and returns when all of them run; without cores they
+    /// are not pinned.
     pub(crate) fn start(control: &Arc<Control>, cores: &[usize]) -> Result<Self, String> {
         let (full, intervals) = channel();
-        let (mut handles, mut empties) = (Vec::new(), Vec::new());
+        let (started, starts) = channel();
+        let (mut executors, mut empties) = (Vec::new(), Vec::new());
         for id in 0..control.workers() {
             let (back, empty) = channel();
             empties.push(back);
-            let full = full.clone();
+            let (full, started) = (full.clone(), started.clone());
             let control = Arc::clone(control);
             let core = cores.get(id).copied();
-            let handle = thread(&format!("worker-{id}"), core, move || {
-                let exchange = Exchange { full, empty };
-                let worker =
-                    Worker::new(control, id, exchange).map_err(|error| ring_sentence(&error))?;
-                Ok(worker.run())
-            })?;
-            handles.push(handle);
+            executors.push(Executor::start(&format!("worker-{id}"), core, move || {
+                let worker = Worker::new(control, id, Exchange { full, empty });
+                let failed = worker.as_ref().err().map(ring_sentence);
+                let _ = started.send(failed); // read until all have started or one has failed
+                drop(started);
+                worker.ok().map(Worker::run)
+            })?);
+        }
+        drop(started);
+        let mut running = 0;
+        for failed in starts {
+            if let Some(sentence) = failed {
+                control.post(Order::Finish);
+                return Err(sentence);
+            }
+            running += 1;
+        }
+        if running < executors.len() {
+            // An executor that could not be made has ended without a word from its worker.
+            control.post(Order::Finish);
+            for executor in executors {
+                executor.join()?;
+            }
+            return Err("a worker ended at once".into());
         }
         Ok(Self {
-            handles,
+            executors,
             intervals,
             empties,
         })
@@ -54,42 +76,10 @@ impl Workers {
 
     /// Waits for the workers, which have been told to finish. Their last timings come with them.
     pub(crate) fn join(self) -> Result<(Vec<Report>, Vec<Interval>), String> {
-        let join = |handle: JoinHandle<Result<Report, String>>| {
-            handle.join().map_err(|_| "a worker failed".to_string())?
-        };
-        let reports = self
-            .handles
-            .into_iter()
-            .map(join)
-            .collect::<Result<_, _>>()?;
+        let mut reports = Vec::new();
+        for executor in self.executors {
+            reports.extend(executor.join()?);
+        }
         Ok((reports, self.intervals.try_iter().collect()))
     }
-}
-
-/// A thread, pinned to a core when one is given.
-pub(crate) fn thread<T: Send + 'static>(
-    name: &str,
-    core: Option<usize>,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, String> {
-    let pinned = move || {
-        if let Some(id) = core {
-            core_affinity::set_for_current(core_affinity::CoreId { id });
-        }
-        body()
-    };
-    std::thread::Builder::new()
-        .name(name.to_string())
-        .spawn(pinned)
-        .map_err(|error| format!("cannot start a thread: {error}"))
-}
-
-/// Why io_uring is not there, and what to change.
-pub(crate) fn ring_sentence(error: &std::io::Error) -> String {
-    if error.kind() == std::io::ErrorKind::OutOfMemory {
-        return format!(
-            "io_uring cannot lock its memory ({error}); raise the limit with: ulimit -l 65536"
-        );
-    }
-    format!("io_uring is not available ({error}); mqload needs Linux 5.13 or later with kernel.io_uring_disabled = 0")
 }

@@ -16,7 +16,7 @@ const OUT: u32 = 0x004;
 const RDHUP: u32 = 0x2000;
 
 /// Which use of which place a completion is about: a place is used again after its socket is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Token {
     pub(crate) slot: u32,
     pub(crate) generation: u32,

@@ -1,15 +1,19 @@
 //! A worker's sockets: open, read, write, close.
 
+use std::cmp::Reverse;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 use rustix::net::{recv, send, shutdown, sockopt, RecvFlags, SendFlags, Shutdown};
 
 use super::clock::now_ns;
+use super::control::SECOND_NS;
 use super::slot::{connect_sentence, open};
-use super::worker::{Worker, READ_BUFFER, SECOND_NS};
-use crate::client::State;
+use super::worker::{Worker, READ_BUFFER};
+use crate::client::{Client, State};
 use crate::meter::Count;
+use crate::sources::source_of;
 
 /// Bytes read in one turn, so that messages due are not kept waiting.
 const TURN_BYTES: usize = 1 << 20;
@@ -22,11 +26,10 @@ const RESTS_PER_S: u64 = 20;
 impl Worker {
     /// Begins to connect a client.
     pub(super) fn open(&mut self, slot: usize, now: u64) {
-        let number = self.slots[slot].client.number as usize;
+        let client = &self.slots[slot].client;
         let common = &self.control.plan.connection;
-        let target = common.targets[number % common.targets.len()];
-        let sources = &common.sources;
-        let source = (!sources.is_empty()).then(|| sources[number % sources.len()]);
+        let target = target_of(client, &common.targets);
+        let source = source_of(&common.sources, u64::from(client.number));
         let place = &mut self.slots[slot];
         place.client.open(now);
         match open(target, source) {
@@ -39,7 +42,7 @@ impl Worker {
                 self.poller.watch_writable(socket.as_fd(), token);
                 place.socket = Some(socket);
             }
-            Err(error) => self.lost(slot, connect_sentence(error, target)),
+            Err(sentence) => self.lost(slot, sentence),
         }
     }
 
@@ -62,16 +65,12 @@ impl Worker {
             return;
         };
         if let Ok(Err(error)) | Err(error) = sockopt::socket_error(socket) {
-            let common = &self.control.plan.connection;
-            let target = common.targets[place.client.number as usize % common.targets.len()];
+            let target = target_of(&place.client, &self.control.plan.connection.targets);
             self.lost(slot, connect_sentence(error, target));
             return;
         }
         let token = place.token(slot);
         self.poller.watch_readable(socket.as_fd(), token);
-        if self.ping_check_ns() > 0 {
-            self.pings.push_back((now + self.ping_check_ns(), token));
-        }
         self.with(slot, now, |client, cx| client.connect(cx.plan));
     }
 
@@ -82,14 +81,24 @@ impl Worker {
         let is_taken_over = self.control.plan.groups[group].is_taken_over && state == State::Ready;
         if self.slots[slot].ending || is_taken_over {
             self.count(Count::Closed);
-        } else if state == State::Ready {
+            self.close(slot);
+            return;
+        }
+        if state == State::Ready {
             self.count(Count::Disconnected);
-            self.trouble(sentence);
-        } else {
-            self.count(Count::ConnectFailed);
-            self.trouble(sentence);
+            self.with(slot, now_ns(), |client, cx| client.broken(false, cx));
+            let client = &mut self.slots[slot].client;
+            (client.was_lost, client.is_away) = (true, true);
         }
         self.close(slot);
+        if self.is_opened_again(slot, state, now_ns()) {
+            self.meter.interruption(sentence);
+            return;
+        }
+        if state != State::Ready {
+            self.count(Count::ConnectFailed);
+        }
+        self.trouble(sentence);
     }
 
     /// Closes a connection as it is.
@@ -127,7 +136,7 @@ impl Worker {
             .peek()
             .is_some_and(|resting| resting.0 .0 <= now)
         {
-            if let Some(std::cmp::Reverse((_, slot))) = self.resting.pop() {
+            if let Some(Reverse((_, slot))) = self.resting.pop() {
                 self.readable.push_back(slot);
             }
         }
@@ -174,8 +183,7 @@ impl Worker {
             Ok((count, _)) => {
                 if let Some(rate) = slow {
                     let rest = count as u64 * SECOND_NS / rate.max(1);
-                    self.resting
-                        .push(std::cmp::Reverse((now_ns() + rest, slot as u32)));
+                    self.resting.push(Reverse((now_ns() + rest, slot as u32)));
                 } else if count == room {
                     self.readable.push_back(slot as u32);
                 } else {
@@ -207,6 +215,7 @@ impl Worker {
             .add(Count::BytesReceived, (end - kept) as u64);
         let buffer = std::mem::take(&mut self.buffer);
         let now = now_ns(); // once per read: what has come is received
+        let was_ready = self.slots[slot].client.state == State::Ready;
         let result = self.with(slot, now, |client, cx| {
             client.handle_bytes(&buffer[..end], cx)
         });
@@ -230,6 +239,10 @@ impl Worker {
             }
         }
         self.buffer = buffer;
+        if !was_ready && self.slots[slot].client.state == State::Ready {
+            self.look_for_silence(slot, now);
+            self.came_back(slot, now);
+        }
         self.after_bytes(slot, now);
     }
 
@@ -311,31 +324,44 @@ impl Worker {
         }
     }
 
+    /// Has the client's silence looked for. It is, three eighths of the keep alive apart, so it lasts
+    /// three quarters of that at most.
+    fn look_for_silence(&mut self, slot: usize, now: u64) {
+        let place = &self.slots[slot];
+        let check_ns = silence_ns(&place.client);
+        if check_ns > 0 {
+            let due = now + check_ns;
+            self.pings.push(Reverse((due, place.token(slot))));
+        }
+    }
+
     /// Sends PINGREQ where a client has been silent for too long.
     pub(super) fn ping(&mut self, now: u64) -> bool {
         let mut busy = false;
-        while self.pings.front().is_some_and(|(due, _)| *due <= now) {
-            let Some((_, token)) = self.pings.pop_front() else {
+        while self.pings.peek().is_some_and(|ping| ping.0 .0 <= now) {
+            let Some(Reverse((_, token))) = self.pings.pop() else {
                 break;
             };
             let slot = token.slot as usize;
             let place = &self.slots[slot];
-            if place.generation != token.generation || place.socket.is_none() {
+            if place.generation != token.generation || place.client.state != State::Ready {
                 continue;
             }
-            if place.last_sent_ns + self.ping_check_ns() <= now
-                && place.client.state == State::Ready
-            {
+            if place.last_sent_ns + silence_ns(&place.client) <= now {
                 self.with(slot, now, |client, _| client.ping());
             }
-            self.pings.push_back((now + self.ping_check_ns(), token));
+            self.look_for_silence(slot, now);
             busy = true;
         }
         busy
     }
+}
 
-    /// Silence is looked for this often, so it lasts three quarters of the keep alive at most.
-    fn ping_check_ns(&self) -> u64 {
-        u64::from(self.control.plan.connection.keep_alive_s) * SECOND_NS * 3 / 8
-    }
+/// By the number in its group, so that a pair meets at one broker.
+fn target_of(client: &Client, targets: &[SocketAddr]) -> SocketAddr {
+    targets[client.index as usize % targets.len()]
+}
+
+fn silence_ns(client: &Client) -> u64 {
+    u64::from(client.keep_alive_s) * SECOND_NS * 3 / 8
 }

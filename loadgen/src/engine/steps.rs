@@ -112,16 +112,21 @@ impl Worker {
             Step::Load(load) => self.begin_load(load, start_ns),
             Step::Drain { .. } => {}
             Step::Hold { time } => self.work.ends_ns = Some(start_ns + time.as_nanos() as u64),
-            Step::Disconnect { group } => self.ask_all(*group, |worker, slot| {
-                worker.slots[slot].ending = true;
-                worker.with(slot, now, |client, cx| {
-                    client.disconnect(cx.plan.connection.version)
+            Step::Disconnect { group } => {
+                self.forget_reconnects(*group);
+                self.ask_all(*group, |worker, slot| {
+                    worker.slots[slot].ending = true;
+                    worker.with(slot, now, |client, cx| {
+                        client.disconnect(cx.plan.connection.version)
+                    });
+                    true
                 });
-                true
-            }),
+            }
             Step::Abort { group } => {
+                self.forget_reconnects(*group);
                 for slot in self.group(*group) {
                     if self.slots[slot].socket.is_some() {
+                        self.with(slot, now, |client, cx| client.broken(true, cx));
                         self.count(Count::Closed);
                         self.close(slot);
                     }
@@ -286,6 +291,7 @@ impl Worker {
             return false;
         }
         source.not_before_ns = now + PACE_NS;
+        let may_return = self.control.plan.connection.reconnect_per_s.is_some();
         while source.schedule.due_ns() <= now && count < TURN_MESSAGES && source.left > 0 {
             let intended = source.schedule.due_ns();
             let slot = source.next;
@@ -294,7 +300,10 @@ impl Worker {
             } else {
                 slot + 1
             };
-            if self.slots[slot].client.state == State::Ready {
+            let client = &self.slots[slot].client;
+            // One that comes back catches up, and its messages' delay counts.
+            let comes_back = client.is_away && may_return;
+            if client.state == State::Ready || comes_back {
                 self.meter.time(Timing::ScheduleLag, now - intended);
                 self.with(slot, now, |client, cx| client.publish(intended, cx));
             } else {
@@ -343,17 +352,24 @@ impl Worker {
         }
     }
 
-    /// All has been sent: there is room again.
-    pub(super) fn after_sent(&mut self, slot: usize) {
-        let client = &self.slots[slot].client;
-        let (owed, group) = (client.owed() > 0, client.group);
-        if owed {
-            let now = super::clock::now_ns();
-            self.with(slot, now, |client, cx| client.publish_owed(cx));
-        } else if self.work.own_load(group).is_some() {
+    /// A client of a load that it carries itself may send.
+    pub(super) fn hunger(&mut self, slot: usize) {
+        let group = self.slots[slot].client.group;
+        if self.work.own_load(group).is_some() {
             if let Some(load) = &mut self.work.load {
                 load.hungry.push(slot as u32);
             }
+        }
+    }
+
+    /// All has been sent: there is room again.
+    pub(super) fn after_sent(&mut self, slot: usize) {
+        let client = &self.slots[slot].client;
+        if client.owed() > 0 {
+            let now = super::clock::now_ns();
+            self.with(slot, now, |client, cx| client.publish_owed(cx));
+        } else {
+            self.hunger(slot);
         }
     }
 

@@ -1,5 +1,6 @@
 //! One worker: its clients, their sockets, and the turns it takes.
 
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender};
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use super::clock::{now_ns, thread_cpu_ns};
 use super::control::{Control, Interval};
 use super::poller::{Event, Poller, Token};
+use super::reconnect::Reconnects;
 use super::slot::Slot;
 use super::steps::Work;
 use crate::client::{Client, Context};
@@ -16,7 +18,6 @@ use crate::truth::Flow;
 
 /// One buffer per worker; the beginning of a packet is kept by its client.
 pub(super) const READ_BUFFER: usize = 256 << 10;
-pub(super) const SECOND_NS: u64 = 1_000_000_000;
 
 /// What a worker knows at its end.
 #[derive(Debug, Default)]
@@ -26,9 +27,15 @@ pub(crate) struct Report {
     pub(crate) flows: Vec<(u32, Vec<Flow>)>,
     /// Messages published, and those not acknowledged, by number of the client.
     pub(crate) published: Vec<(u32, u64, u64)>,
+    /// Clients, by number, that were not subscribed for a time through no fault of the broker's.
+    pub(crate) missed: Vec<u32>,
+    /// Clients whose lost connections were not opened again.
+    pub(crate) away: u64,
     /// CPU and wall time spent in load steps.
     pub(crate) load_cpu_ns: u64,
     pub(crate) load_wall_ns: u64,
+    /// Of the wall time: asleep, with nothing to do.
+    pub(crate) load_asleep_ns: u64,
 }
 
 /// Channels for the timings of each second: full ones out, empty ones back.
@@ -49,8 +56,10 @@ pub(crate) struct Worker {
     /// Clients with bytes to send, each once.
     pub(super) dirty: Vec<u32>,
     /// Slow readers, by the time they may read again.
-    pub(super) resting: BinaryHeap<std::cmp::Reverse<(u64, u32)>>,
-    pub(super) pings: VecDeque<(u64, Token)>,
+    pub(super) resting: BinaryHeap<Reverse<(u64, u32)>>,
+    pub(super) reconnects: Reconnects,
+    /// Clients whose silence is looked for, by time.
+    pub(super) pings: BinaryHeap<Reverse<(u64, Token)>>,
     /// Buffers not in use, so that idle clients hold none.
     pub(super) pool: Vec<Vec<u8>>,
     pub(super) buffer: Box<[u8]>,
@@ -72,7 +81,9 @@ impl Worker {
         let poller = Poller::new(control.wake_descriptor(id))?;
         let plan = &control.plan;
         fastrand::seed(plan.seed.wrapping_add(id as u64));
-        let (mut slots, mut firsts) = (Vec::new(), Vec::new());
+        let own = (plan.clients() as usize).div_ceil(control.workers());
+        // Exactly as many as needed: doubling would cost as much as the clients themselves.
+        let (mut slots, mut firsts) = (Vec::with_capacity(own), Vec::new());
         for (group, described) in plan.groups.iter().enumerate() {
             firsts.push(slots.len());
             let first = plan.first_client(group) as usize;
@@ -95,14 +106,15 @@ impl Worker {
             writable: Vec::new(),
             dirty: Vec::new(),
             resting: BinaryHeap::new(),
-            pings: VecDeque::new(),
+            reconnects: Reconnects::default(),
+            pings: BinaryHeap::new(),
             pool: Vec::new(),
             buffer: vec![0; READ_BUFFER].into(),
             filler: vec![b'.'; filler.unwrap_or(0)].into(),
             meter: Meter::default(),
             work: Work::default(),
             exchange,
-            second_ends_ns: (now_ns() / SECOND_NS + 1) * SECOND_NS,
+            second_ends_ns: control.second_ends_ns(now_ns()),
             report: Report::default(),
             control,
         })
@@ -130,6 +142,7 @@ impl Worker {
         busy |= self.step(now);
         busy |= self.read();
         busy |= self.ping(now);
+        busy |= self.reconnect(now);
         for slot in std::mem::take(&mut self.writable) {
             self.handle_writable(slot as usize, now);
         }
@@ -183,7 +196,7 @@ impl Worker {
 
     /// Hands the timings of the second to the coordinator.
     fn end_second(&mut self, now: u64) {
-        self.second_ends_ns = (now / SECOND_NS + 1) * SECOND_NS;
+        self.second_ends_ns = self.control.second_ends_ns(now);
         let empty = self.exchange.empty.try_recv().unwrap_or_default();
         let timings = std::mem::replace(&mut self.meter.timings, empty);
         // The coordinator lives as long as its workers unless it panicked.
@@ -229,7 +242,13 @@ impl Worker {
         let mut report = self.report;
         for slot in &mut self.slots {
             let client = &mut slot.client;
-            let unacknowledged = u64::from(client.in_flight());
+            let unacknowledged = client.uncertain();
+            let group = &self.control.plan.groups[usize::from(client.group)];
+            // Without a session, a lost connection ends the subscription.
+            if client.is_away || client.was_lost && group.session.clean_start {
+                report.missed.push(client.number);
+            }
+            report.away += u64::from(client.is_away);
             if client.sequence() > 0 {
                 report
                     .published
@@ -247,11 +266,12 @@ impl Worker {
 
     /// Sleeps until a completion, an order or a due time.
     fn park(&mut self) {
-        let pings = self.pings.front().map(|(due, _)| *due);
+        let pings = self.pings.peek().map(|ping| ping.0 .0);
         let resting = self.resting.peek().map(|resting| resting.0 .0);
         let due = [
             pings,
             resting,
+            self.reconnects.due_ns(),
             self.work.due_ns(),
             Some(self.second_ends_ns),
         ];
@@ -259,6 +279,9 @@ impl Worker {
         let now = now_ns();
         if deadline > now {
             self.poller.wait(deadline - now);
+            if self.work.load_began.is_some() {
+                self.report.load_asleep_ns += now_ns() - now;
+            }
         }
     }
 

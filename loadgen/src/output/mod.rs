@@ -1,6 +1,9 @@
 //! Results on disk: JSON, CSV of the seconds, HdrHistogram log, HTML page.
 
+mod hdr;
 mod html;
+mod plot;
+mod rounds;
 mod text;
 
 use std::fs;
@@ -9,8 +12,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::results::{RunResult, SCHEMA_VERSION};
+pub use hdr::{decode as decode_histogram, hdr_log};
 pub use html::page;
-pub use text::{comparison, csv, hdr_log};
+pub use rounds::medians;
+pub(crate) use text::main_latency;
+pub use text::{comparison, csv, reservations, steps};
 
 /// Where results go, besides the terminal.
 #[derive(Args, Clone, Debug, Default)]
@@ -18,10 +24,10 @@ pub struct Output {
     /// Writes the whole result as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Writes one line of figures per second
+    /// Writes one line of figures per second; of a sweep, one per rate
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
-    /// Writes the latencies of the run as an HdrHistogram log (version 1.3, values in nanoseconds)
+    /// Writes the latencies of each second as an HdrHistogram interval log (values in nanoseconds)
     #[arg(long, value_name = "FILE")]
     pub hdr: Option<PathBuf>,
     /// Writes a page with plots that needs no network
@@ -44,7 +50,7 @@ impl Output {
             write(path, &csv(result))?;
         }
         if let Some(path) = &self.hdr {
-            write(path, &hdr_log(result))?;
+            write(path, &hdr_log(result)?)?;
         }
         if let Some(path) = &self.html {
             write(path, &page(std::slice::from_ref(result))?)?;

@@ -7,9 +7,77 @@ use comfy_table::{presets::UTF8_BORDERS_ONLY, Cell, CellAlignment, Table};
 use crate::live::duration;
 use crate::results::RunResult;
 
-/// One line per second, with a heading.
+/// The rates of a sweep, a row each.
+#[must_use]
+pub fn steps(result: &RunResult) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY);
+    table.set_header([
+        "rate/s",
+        "published/s",
+        "received/s",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+        "lost",
+        "errors",
+        "limit",
+    ]);
+    for step in &result.steps {
+        let [rate, published, received] =
+            [step.rate_per_s, step.published_per_s, step.received_per_s]
+                .map(|value| format!("{value:.0}"));
+        let [p50, p99, p999, max] =
+            [step.p50_us, step.p99_us, step.p999_us, step.max_us].map(duration);
+        let (lost, errors) = (step.lost.to_string(), step.errors.to_string());
+        let limit = if step.is_generator_limit {
+            "generator, not the broker"
+        } else {
+            "broker or schedule"
+        };
+        let cells = [rate, published, received, p50, p99, p999, max, lost, errors];
+        let mut row: Vec<Cell> = cells
+            .map(|cell| Cell::new(cell).set_alignment(CellAlignment::Right))
+            .into();
+        row.push(Cell::new(limit));
+        table.add_row(row);
+    }
+    table
+}
+
+fn csv_steps(result: &RunResult) -> String {
+    let mut text =
+        "rate_per_s,published_per_s,received_per_s,p50_us,p99_us,p999_us,max_us,lost,duplicates,\
+                    reordered,errors,is_generator_limit\n"
+            .to_string();
+    for step in &result.steps {
+        let _ = writeln!(
+            text,
+            "{:.3},{:.1},{:.1},{:.1},{:.1},{:.1},{:.1},{},{},{},{},{}",
+            step.rate_per_s,
+            step.published_per_s,
+            step.received_per_s,
+            step.p50_us,
+            step.p99_us,
+            step.p999_us,
+            step.max_us,
+            step.lost,
+            step.duplicates,
+            step.reordered,
+            step.errors,
+            step.is_generator_limit
+        );
+    }
+    text
+}
+
+/// One line per second, or of a sweep one per rate, with a heading.
 #[must_use]
 pub fn csv(result: &RunResult) -> String {
+    if !result.steps.is_empty() {
+        return csv_steps(result);
+    }
     let mut text =
         "at_s,connected,published_per_s,received_per_s,errors_per_s,p50_us,p99_us,max_us\n"
             .to_string();
@@ -30,31 +98,27 @@ pub fn csv(result: &RunResult) -> String {
     text
 }
 
-/// A log that HdrHistogram's tools read: one interval per kind of latency, told apart by its tag.
-#[must_use]
-pub fn hdr_log(result: &RunResult) -> String {
-    let start_s = result.started_unix_ms as f64 / 1e3;
-    let mut text = format!(
-        "#[mqload {}: {}]\n#[Histogram log format version 1.3]\n#[StartTime: {start_s:.3} (seconds since epoch)]\n\
-         \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n",
-        result.mqload_version, result.scenario
-    );
-    for (name, latency) in &result.latencies {
-        let max_ns = latency.max_us * 1e3;
-        let _ = writeln!(
-            text,
-            "Tag={name},0.000,{:.3},{max_ns:.3},{}",
-            result.duration_s, latency.histogram
-        );
-    }
-    text
-}
-
 /// What a run is judged by.
-pub(super) fn main_latency(result: &RunResult) -> Option<&crate::results::Latency> {
+pub(crate) fn main_latency(result: &RunResult) -> Option<&crate::results::Latency> {
     ["round_trip", "end_to_end", "publish_ack", "connect"]
         .iter()
         .find_map(|name| result.latencies.get(*name))
+}
+
+/// What must be known before any figure of the comparison: a sentence each.
+#[must_use]
+pub fn reservations(results: &[RunResult]) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for result in results {
+        let run = format!("{}, {}", result.scenario, result.label);
+        if let Some(sentence) = &result.interrupted {
+            sentences.push(format!("PARTIAL: {run}: {sentence}"));
+        }
+        for reason in &result.generator.reasons {
+            sentences.push(format!("NOT THE BROKER'S LIMIT: {run}: {reason}"));
+        }
+    }
+    sentences
 }
 
 /// Runs side by side; ratios are to the first run of the same scenario.
@@ -95,10 +159,10 @@ pub fn comparison(results: &[RunResult]) -> Table {
                     broker.cpu_s * 1e9 / result.totals.received as f64
                 )
             });
-        let limit = if result.generator.is_bottleneck {
-            "generator"
-        } else {
-            "broker or schedule"
+        let limit = match (&result.interrupted, result.generator.is_bottleneck) {
+            (Some(_), _) => "PARTIAL, see below",
+            (None, true) => "generator, not the broker",
+            (None, false) => "broker or schedule",
         };
         let cells = [
             format!("{:.0}", result.totals.received_per_s),
@@ -159,11 +223,15 @@ mod tests {
     }
 
     #[test]
-    fn hdr_log_is_tagged() {
-        let text = hdr_log(&sample());
-        assert!(
-            text.ends_with("Tag=end_to_end,0.000,2.000,2000.000,HISTF\n"),
-            "{text}"
+    fn a_partial_run_is_marked() {
+        let mut result = sample();
+        result.interrupted = Some("all connections were lost".into());
+        let results = [result];
+        let text = comparison(&results).to_string();
+        assert!(text.contains("PARTIAL, see below"), "{text}");
+        assert_eq!(
+            reservations(&results),
+            ["PARTIAL: fan-in, a|b: all connections were lost"]
         );
     }
 

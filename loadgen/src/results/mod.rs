@@ -1,6 +1,7 @@
 //! What a run measured, as data: written as JSON, CSV, HDR log, table and HTML.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Version of the JSON schema; raised when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -22,7 +23,11 @@ pub struct RunResult {
     pub cores: usize,
     pub threads: usize,
     pub started_unix_ms: u64,
+    /// Wall time of the load.
     pub duration_s: f64,
+    /// Why the run ended before its plan did; its figures are those up to then.
+    #[serde(default)]
+    pub interrupted: Option<String>,
     pub clients: u64,
     pub totals: Totals,
     /// By name: "end_to_end", "publish_ack", "connect", "subscribe", "round_trip" ...
@@ -31,19 +36,53 @@ pub struct RunResult {
     pub generator: Generator,
     /// Broker process, when `--broker-pid` is given.
     pub broker: Option<BrokerProcess>,
+    /// What idle connections cost, when the scenario holds them.
+    #[serde(default)]
+    pub idle: Option<IdleCost>,
     /// Failed connects and other trouble, by sentence, with counts.
     pub errors: BTreeMap<String, u64>,
     pub assertions: Vec<Assertion>,
+    /// Of a sweep: its rates, each measured alone. The other figures are those of the last.
+    #[serde(default)]
+    pub steps: Vec<SweepStep>,
     /// Per second.
     pub series: Vec<Second>,
     pub notes: Vec<String>,
+    /// Latencies of each second, for the HdrHistogram log; not in the JSON.
+    #[serde(skip)]
+    pub intervals: Vec<Interval>,
+}
+
+/// One kind of latency over one second.
+#[derive(Clone, Debug, Default)]
+pub struct Interval {
+    /// From the beginning of the run.
+    pub start: Duration,
+    pub length: Duration,
+    /// As in `latencies`.
+    pub name: String,
+    /// V2-deflate HdrHistogram in nanoseconds.
+    pub histogram: Vec<u8>,
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     pub connected: u64,
+    /// While clients were being connected.
+    #[serde(default)]
+    pub connected_per_s: f64,
     pub connect_failed: u64,
+    /// Connections lost without being asked to end.
     pub disconnected: u64,
+    /// Of `connected`: those opened again after they were lost.
+    #[serde(default)]
+    pub reconnected: u64,
+    /// Attempts to open a lost connection again that failed.
+    #[serde(default)]
+    pub reconnect_failed: u64,
+    /// Clients that came back for a session that the broker did not have.
+    #[serde(default)]
+    pub sessions_lost: u64,
     pub published: u64,
     pub published_per_s: f64,
     pub acknowledged: u64,
@@ -87,9 +126,17 @@ pub struct Truth {
 pub struct Generator {
     pub is_bottleneck: bool,
     pub reasons: Vec<String>,
-    /// Busy share of each worker, 0 to 1.
+    /// Share of the load's time each worker had a core, 0 to 1.
     pub worker_cpu: Vec<f64>,
+    /// Share of the load's time each worker had something to do, 0 to 1.
+    #[serde(default)]
+    pub worker_awake: Vec<f64>,
+    /// From the intended send time to the moment the generator got to it.
     pub schedule_lag_p99_us: f64,
+    /// Share of the scheduled messages handled over 1 ms late, 0 to 1.
+    #[serde(default)]
+    pub late_share: f64,
+    /// Most bytes that waited in one connection's queue.
     pub send_queue_bytes_max: u64,
 }
 
@@ -103,11 +150,41 @@ pub struct BrokerProcess {
     pub sockets: u64,
 }
 
+/// At the end of a hold: resident memory above that before anybody was connected, by connection.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct IdleCost {
+    pub connections: u64,
+    pub generator_kb_each: f64,
+    pub generator_sockets: u64,
+    /// With `--broker-pid`.
+    pub broker_kb_each: Option<f64>,
+    pub broker_sockets: Option<u64>,
+}
+
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Assertion {
     pub text: String,
     pub passed: bool,
     pub measured: String,
+}
+
+/// One rate of a sweep.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SweepStep {
+    /// Offered, messages per second.
+    pub rate_per_s: f64,
+    pub published_per_s: f64,
+    pub received_per_s: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub max_us: f64,
+    pub lost: u64,
+    pub duplicates: u64,
+    pub reordered: u64,
+    pub errors: u64,
+    /// The generator was the limit, not the broker.
+    pub is_generator_limit: bool,
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]

@@ -1,4 +1,4 @@
-//! Publishers and subscribers in the three plain shapes: many to one, one to many, one to one.
+//! Publishers and subscribers in the plain shapes: many to one, one to many, one to one.
 
 use clap::Args;
 
@@ -82,16 +82,46 @@ impl Scenario for Pairs {
     }
 
     fn plan(&self) -> Result<Plan, String> {
-        let (common, traffic) = (&self.common, &self.traffic);
-        let topic = topic_of(traffic, "pairs/{r}/{i}");
-        // The number stays: a subscriber's is its publisher's.
-        let levels = topic
-            .0
-            .split('/')
-            .map(|level| if level.contains("{t}") { "+" } else { level });
-        let filter = Template(levels.collect::<Vec<_>>().join("/"));
-        let to = subscribers(common, traffic, self.clients, filter);
-        let from = publishers(common, traffic, self.clients, "pairs/{r}/{i}");
-        standard("pairs", common, traffic, [to, from])
+        pairs("pairs", self.clients, &self.common, &self.traffic)
     }
+}
+
+/// Pairs with large payloads (512 KB unless --payload-size says), few per second.
+#[derive(Args, Debug)]
+#[command(
+    mut_arg("payload_size", |size| size.default_value("512k")),
+    mut_arg("rate", |rate| rate.default_value("20"))
+)]
+pub struct LargePayloads {
+    /// Pairs
+    #[arg(long, default_value_t = 4)]
+    clients: u32,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    traffic: Traffic,
+}
+
+impl Scenario for LargePayloads {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        pairs("large-payloads", self.clients, &self.common, &self.traffic)
+    }
+}
+
+fn pairs(name: &str, clients: u32, common: &Common, traffic: &Traffic) -> Result<Plan, String> {
+    let default = format!("{name}/{{r}}/{{i}}");
+    let topic = topic_of(traffic, &default);
+    // The number stays: a subscriber's is its publisher's.
+    let levels = topic
+        .0
+        .split('/')
+        .map(|level| if level.contains("{t}") { "+" } else { level });
+    let filter = Template(levels.collect::<Vec<_>>().join("/"));
+    let to = subscribers(common, traffic, clients, filter);
+    let from = publishers(common, traffic, clients, &default);
+    standard(name, common, traffic, [to, from])
 }

@@ -1,6 +1,7 @@
 //! Built-in scenarios: options in, plan out.
 
 mod alone;
+mod connections;
 mod fans;
 mod mixes;
 mod sessions;
@@ -9,9 +10,10 @@ use crate::cli::{Common, Traffic};
 use crate::plan::{Group, LoadStep, Plan, Publishing, Step, Subscription, Template};
 
 pub use alone::{Listen, Publish, RoundTrip};
-pub use fans::{FanIn, FanOut, Pairs};
+pub use connections::{ConnectRamp, ConnectStorm, ReconnectStorm};
+pub use fans::{FanIn, FanOut, LargePayloads, Pairs};
 pub use mixes::{Churn, RetainedStorm, SharedGroup, SlowConsumer, TakeoverStorm, WildcardMix};
-pub use sessions::{BacklogDrain, ConnectRamp, WillStorm};
+pub use sessions::{BacklogDrain, WillStorm};
 
 /// Something that can be run.
 pub trait Scenario {
@@ -30,8 +32,10 @@ fn publishers(common: &Common, traffic: &Traffic, clients: u32, topic: &str) -> 
         topics: traffic.topics,
         qos: traffic.qos,
         retain: traffic.retain,
-        payload: traffic.payload_size,
+        payload: traffic.payload_size.clone(),
         topic_alias: traffic.topic_alias,
+        properties: traffic.properties(),
+        window: traffic.window,
     });
     group
 }

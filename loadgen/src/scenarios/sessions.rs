@@ -1,71 +1,28 @@
-//! Connections and sessions rather than messages.
+//! What a broker does for clients that are not there: wills, and messages kept for sessions.
 
 use std::time::Duration;
 
 use clap::Args;
 
 use super::{publishers, subscribers, topic_of, Scenario};
-use crate::cli::{parse_duration, Common, Traffic};
+use crate::cli::{Common, Traffic};
 use crate::plan::{Group, LoadStep, Plan, Step, Subscription, Template, Will};
 
-/// Connects clients (at --connect-rate, or as fast as they are taken: a storm), holds them idle and
-/// disconnects. --broker-pid tells the broker's memory per connection.
+/// Clients with wills whose connections break at once. Every will due must arrive exactly once, and none
+/// of the clients that leave with DISCONNECT.
 #[derive(Args, Debug)]
-pub struct ConnectRamp {
-    /// Clients
-    #[arg(long, default_value_t = 1_000)]
-    clients: u32,
-    /// How long they stay idle
-    #[arg(long, default_value = "5s", value_parser = parse_duration)]
-    hold: Duration,
-    /// How often all connections break and come back at once
-    #[arg(long, default_value_t = 0)]
-    reconnects: u32,
-    #[command(flatten)]
-    common: Common,
-}
-
-impl Scenario for ConnectRamp {
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn plan(&self) -> Result<Plan, String> {
-        let group = Group::new("idle", self.clients, self.common.client_ids("c"));
-        let mut steps = vec![
-            Step::Connect {
-                group: 0,
-                per_s: self.common.connect_rate,
-            },
-            Step::Hold { time: self.hold },
-        ];
-        for _ in 0..self.reconnects {
-            steps.extend([
-                Step::Abort { group: 0 },
-                Step::Connect {
-                    group: 0,
-                    per_s: None,
-                },
-                Step::Hold { time: self.hold },
-            ]);
-        }
-        steps.push(Step::Disconnect { group: 0 });
-        Ok(Plan {
-            scenario: "connect-ramp".into(),
-            groups: vec![group],
-            steps,
-            connection: self.common.connection()?,
-            seed: self.common.seed(),
-        })
-    }
-}
-
-/// Clients with wills whose connections break at once; subscribers count the wills.
-#[derive(Args, Debug)]
+#[command(mut_arg("qos", |qos| qos.default_value("1")))]
 pub struct WillStorm {
-    /// Clients with a will
+    /// Clients with a will whose connections break
     #[arg(long, default_value_t = 100)]
     clients: u32,
+    /// Clients with a will that send DISCONNECT
+    #[arg(long, default_value_t = 10)]
+    leaving: u32,
+    /// Gives each client a watcher of its own. One watcher gets all wills in one burst, which the broker's
+    /// queue for it must hold
+    #[arg(long)]
+    watcher_each: bool,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
@@ -79,25 +36,58 @@ impl Scenario for WillStorm {
 
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
-        let watcher = subscribers(common, traffic, 1, Template("will/{r}/#".into()));
-        let mut dying = Group::new("dying", self.clients, common.client_ids("d"));
-        dying.will = Some(Will {
-            topic: Template("will/{r}/{i}".into()),
-            qos: traffic.qos,
-        });
+        let watching = |name: &str, clients: u32, filter: &str| {
+            let mut group = subscribers(common, traffic, clients, Template(filter.into()));
+            group.name = format!("watching-{name}");
+            group.client_id = common.client_ids(&group.name);
+            group.untimed = true; // a will was written long before it is due
+            group
+        };
+        let watchers = if self.watcher_each {
+            [
+                watching("breaking", self.clients, "will/{r}/breaking/{i}"),
+                watching("leaving", self.leaving, "will/{r}/leaving/{i}"),
+            ]
+        } else {
+            [watching("all", 1, "will/{r}/#"), watching("none", 0, "")]
+        };
+        let with_will = |name: &str, clients: u32| {
+            let mut group = Group::new(name, clients, common.client_ids(name));
+            group.will = Some(Will {
+                topic: Template(format!("will/{{r}}/{name}/{{i}}")),
+                qos: traffic.qos,
+            });
+            group
+        };
         let per_s = common.connect_rate;
         Ok(Plan {
             scenario: "will-storm".into(),
-            groups: vec![watcher, dying],
+            groups: [
+                &watchers[..],
+                &[
+                    with_will("breaking", self.clients),
+                    with_will("leaving", self.leaving),
+                ],
+            ]
+            .concat(),
             steps: vec![
                 Step::Connect { group: 0, per_s },
-                Step::Subscribe { group: 0 },
                 Step::Connect { group: 1, per_s },
-                Step::Abort { group: 1 },
+                Step::Subscribe { group: 0 },
+                Step::Subscribe { group: 1 },
+                Step::Connect { group: 2, per_s },
+                Step::Connect { group: 3, per_s },
+                Step::Disconnect { group: 3 },
+                Step::Abort { group: 2 },
                 Step::Drain {
                     quiet: traffic.drain,
                 },
+                // A will too many has time to come.
+                Step::Hold {
+                    time: Duration::from_millis(200),
+                },
                 Step::Disconnect { group: 0 },
+                Step::Disconnect { group: 1 },
             ],
             connection: common.connection()?,
             seed: common.seed(),

@@ -1,0 +1,201 @@
+//! One run in full: verdicts first, then figures, then how it was made.
+
+use std::fmt::Write as _;
+
+use super::badges;
+use super::markup::{count, duration, escape, table};
+use crate::results::{Latency, RunResult, SweepStep};
+
+/// One run: verdicts first, then figures, then how it was made.
+pub(super) fn details(html: &mut String, result: &RunResult) {
+    let _ = writeln!(
+        html,
+        "<details open><summary>{}{}</summary>",
+        escape(&result.label),
+        badges(result)
+    );
+    let mut bad = |lead: &str, sentence: &str| {
+        let _ = writeln!(html, "<p class=\"bad\">{lead}{}</p>", escape(sentence));
+    };
+    if let Some(sentence) = &result.interrupted {
+        bad(
+            "Partial: the run ended early, these are the figures up to then: ",
+            sentence,
+        );
+    }
+    for sentence in &result.truth.broken_promises {
+        bad("Broken promise: ", sentence);
+    }
+    for sentence in &result.generator.reasons {
+        bad("Not the broker's limit: ", sentence);
+    }
+    for (sentence, times) in &result.errors {
+        bad("", &format!("{sentence} ({times} times)"));
+    }
+    for assertion in result
+        .assertions
+        .iter()
+        .filter(|assertion| !assertion.passed)
+    {
+        bad(
+            "Assertion failed: ",
+            &format!("{}, measured {}", assertion.text, assertion.measured),
+        );
+    }
+    for note in &result.notes {
+        let _ = writeln!(html, "<p>{}</p>", escape(note));
+    }
+    steps(html, result);
+    latencies(html, result);
+    truth(html, result);
+    circumstances(html, result);
+    html.push_str("</details>\n");
+}
+
+/// The rates of a sweep.
+fn steps(html: &mut String, result: &RunResult) {
+    let row = |step: &SweepStep| {
+        let rates = [step.rate_per_s, step.published_per_s, step.received_per_s];
+        let mut row: Vec<String> = rates.map(count).into();
+        row.extend([step.p50_us, step.p99_us, step.p999_us, step.max_us].map(duration));
+        let counts = [step.lost, step.duplicates, step.reordered, step.errors];
+        row.extend(counts.map(|value| count(value as f64)));
+        row.push(if step.is_generator_limit { "yes" } else { "no" }.into());
+        row
+    };
+    let rows: Vec<_> = result.steps.iter().map(row).collect();
+    let heads = [
+        "rate/s",
+        "published/s",
+        "received/s",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+        "lost",
+        "duplicates",
+        "reordered",
+        "errors",
+        "generator was the limit",
+    ];
+    table(html, &heads, &rows);
+}
+
+fn latencies(html: &mut String, result: &RunResult) {
+    let row = |(name, own): (&String, &Latency)| {
+        let mut row = vec![escape(&name.replace('_', " "))];
+        let times = [
+            own.p50_us,
+            own.p90_us,
+            own.p99_us,
+            own.p999_us,
+            own.p9999_us,
+            own.max_us,
+        ];
+        row.extend(times.map(duration));
+        row.push(count(own.count as f64));
+        row
+    };
+    let rows: Vec<_> = result.latencies.iter().map(row).collect();
+    let heads = [
+        "latency", "p50", "p90", "p99", "p99.9", "p99.99", "max", "values",
+    ];
+    table(html, &heads, &rows);
+}
+
+fn truth(html: &mut String, result: &RunResult) {
+    let own = &result.truth;
+    let row = |qos: usize| {
+        let counts = [
+            own.expected,
+            own.received,
+            own.lost,
+            own.duplicates,
+            own.reordered,
+        ];
+        let mut row = vec![format!("QoS {qos}")];
+        row.extend(counts.map(|by_qos| count(by_qos[qos] as f64)));
+        row
+    };
+    let rows: Vec<_> = (0..3)
+        .filter(|qos| own.expected[*qos] > 0)
+        .map(row)
+        .collect();
+    let heads = [
+        "messages",
+        "expected",
+        "received",
+        "lost",
+        "duplicates",
+        "reordered",
+    ];
+    table(html, &heads, &rows);
+}
+
+fn circumstances(html: &mut String, result: &RunResult) {
+    let percent = |shares: &[f64]| {
+        let shares: Vec<String> = shares
+            .iter()
+            .map(|share| format!("{:.0} %", share * 100.0))
+            .collect();
+        shares.join(", ")
+    };
+    let generator = &result.generator;
+    let mut rows = vec![
+        vec!["command".into(), format!("<code>{}</code>", escape(&result.command))],
+        vec!["targets".into(), escape(&result.targets.join(", "))],
+        vec![
+            "versions".into(),
+            escape(&format!(
+                "mqload {}, Linux {}, {}, {} cores, seed {}",
+                result.mqload_version, result.kernel, result.cpu_model, result.cores, result.seed
+            )),
+        ],
+        vec![
+            "load".into(),
+            format!("{} clients, {:.1} s", count(result.clients as f64), result.duration_s),
+        ],
+        vec![
+            "generator".into(),
+            format!(
+                "{} workers, busy {}; schedule lag p99 {}, over 1 ms late {:.1} %; send queue up to {} bytes",
+                result.threads,
+                percent(&generator.worker_cpu),
+                duration(generator.schedule_lag_p99_us),
+                generator.late_share * 100.0,
+                count(generator.send_queue_bytes_max as f64)
+            ),
+        ],
+    ];
+    if let Some(broker) = &result.broker {
+        rows.push(vec![
+            "broker".into(),
+            format!(
+                "{:.2} s CPU; memory {} KB before, {} KB at most",
+                broker.cpu_s,
+                count(broker.rss_kb_start as f64),
+                count(broker.rss_kb_max as f64)
+            ),
+        ]);
+    }
+    if let Some(idle) = &result.idle {
+        let mut text = format!(
+            "{}: {:.2} KB each in mqload",
+            count(idle.connections as f64),
+            idle.generator_kb_each
+        );
+        if let (Some(kb), Some(sockets)) = (idle.broker_kb_each, idle.broker_sockets) {
+            let _ = write!(
+                text,
+                ", {kb:.2} KB each in the broker with {} sockets",
+                count(sockets as f64)
+            );
+        }
+        rows.push(vec!["idle connections".into(), text]);
+    }
+    html.push_str("<table class=\"facts\">");
+    for row in rows {
+        let _ = write!(html, "<tr><th>{}</th><td>{}</td></tr>", row[0], row[1]);
+    }
+    html.push_str("</table>\n");
+}

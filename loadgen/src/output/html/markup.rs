@@ -1,0 +1,88 @@
+//! Text and figures as markup.
+
+use std::fmt::Write as _;
+
+use crate::live;
+
+/// 1.5 M, 20 k, 300.
+pub(super) fn thousands(value: f64) -> String {
+    let digits = |value: f64| {
+        let text = format!("{value:.1}");
+        text.strip_suffix(".0").map_or(text.clone(), str::to_string)
+    };
+    match value {
+        _ if value >= 1e6 => format!("{} M", digits(value / 1e6)),
+        _ if value >= 1e3 => format!("{} k", digits(value / 1e3)),
+        _ => digits(value),
+    }
+}
+
+/// Microseconds for a table.
+pub(super) fn duration(us: f64) -> String {
+    live::duration(us).replace(" us", " µs")
+}
+
+/// Microseconds as a mark of an axis.
+pub(super) fn short_duration(us: f64) -> String {
+    match us {
+        _ if us >= 999_999.0 => format!("{:.0} s", us / 1e6),
+        _ if us >= 999.0 => format!("{:.0} ms", us / 1e3),
+        _ if us >= 0.999 => format!("{us:.0} µs"),
+        _ => format!("{:.0} ns", us * 1e3),
+    }
+}
+
+/// A count with its thousands apart.
+pub(super) fn count(value: f64) -> String {
+    let digits = format!("{:.0}", value.max(0.0));
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push('\u{202F}'); // a narrow space that does not break
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A table of figures; its cells are markup already. Nothing when it has no rows.
+pub(super) fn table(html: &mut String, heads: &[&str], rows: &[Vec<String>]) {
+    if rows.is_empty() {
+        return;
+    }
+    html.push_str("<div class=\"wide\"><table class=\"figures\"><thead><tr>");
+    for head in heads {
+        let _ = write!(html, "<th>{head}</th>");
+    }
+    html.push_str("</tr></thead><tbody>");
+    for row in rows {
+        html.push_str("<tr>");
+        for cell in row {
+            let _ = write!(html, "<td>{cell}</td>");
+        }
+        html.push_str("</tr>");
+    }
+    html.push_str("</tbody></table></div>\n");
+}
+
+/// Text that cannot become markup.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_short() {
+        assert_eq!(thousands(1_500_000.0), "1.5 M");
+        assert_eq!(thousands(20_000.0), "20 k");
+        assert_eq!(short_duration(1_000.0), "1 ms");
+        assert_eq!(short_duration(100.0), "100 µs");
+        assert_eq!(count(1_234_567.0), "1\u{202F}234\u{202F}567");
+    }
+}

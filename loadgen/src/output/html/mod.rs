@@ -1,0 +1,194 @@
+//! Results as one HTML page that needs nothing else: plots are SVG inside it, and there is no script.
+
+mod details;
+mod markup;
+mod plots;
+
+use std::fmt::Write as _;
+
+use super::plot::plot;
+use super::text::main_latency;
+use crate::results::{Latency, RunResult};
+use details::details;
+use markup::{count, duration, escape, table};
+use plots::{legend, plots};
+
+const STYLE: &str = include_str!("page.css");
+
+/// The page for one result, or for several side by side, scenario by scenario.
+///
+/// # Errors
+/// A sentence when a plot cannot be drawn.
+pub fn page(results: &[RunResult]) -> Result<String, String> {
+    let mut scenarios: Vec<&str> = Vec::new();
+    for result in results {
+        if !scenarios.contains(&result.scenario.as_str()) {
+            scenarios.push(&result.scenario);
+        }
+    }
+    let title = escape(&format!("mqload: {}", scenarios.join(", ")));
+    let mut html = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
+         <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
+    );
+    for scenario in scenarios {
+        let own: Vec<&RunResult> = results
+            .iter()
+            .filter(|result| result.scenario == scenario)
+            .collect();
+        section(&mut html, scenario, &own)?;
+    }
+    html.push_str("</body></html>\n");
+    Ok(html)
+}
+
+fn section(html: &mut String, scenario: &str, results: &[&RunResult]) -> Result<(), String> {
+    let _ = writeln!(html, "<section><h2>{}</h2>", escape(scenario));
+    summary(html, results);
+    for (caption, x, y, lines) in plots(results) {
+        if lines.iter().all(|line| line.points.is_empty()) {
+            continue;
+        }
+        let drawn =
+            plot(&x, &y, &lines).map_err(|error| format!("cannot draw {caption:?}: {error}"))?;
+        let _ = write!(html, "<figure><figcaption>{caption}</figcaption>");
+        legend(html, &lines);
+        let _ = writeln!(html, "{drawn}</figure>");
+    }
+    for result in results {
+        details(html, result);
+    }
+    html.push_str("</section>\n");
+    Ok(())
+}
+
+/// Runs side by side; ratios are to the first.
+fn summary(html: &mut String, results: &[&RunResult]) {
+    let mut rows = Vec::new();
+    let first = results
+        .first()
+        .map_or(0.0, |first| first.totals.received_per_s);
+    for result in results {
+        let own = main_latency(result);
+        let time =
+            |value: fn(&Latency) -> f64| own.map_or("–".into(), |own| duration(value(own)));
+        let ratio = if first > 0.0 {
+            format!("{:.2}", result.totals.received_per_s / first)
+        } else {
+            "–".into()
+        };
+        rows.push(vec![
+            format!("{}{}", escape(&result.label), badges(result)),
+            count(result.totals.published_per_s),
+            count(result.totals.received_per_s),
+            ratio,
+            time(|own| own.p50_us),
+            time(|own| own.p99_us),
+            time(|own| own.p999_us),
+            time(|own| own.max_us),
+            count(result.truth.lost.iter().sum::<u64>() as f64),
+            cpu_per_message(result),
+        ]);
+    }
+    let heads = [
+        "run",
+        "published/s",
+        "received/s",
+        "ratio",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+        "lost",
+        "CPU/message",
+    ];
+    table(html, &heads, &rows);
+}
+
+/// What a reader must know before any figure.
+pub(super) fn badges(result: &RunResult) -> String {
+    let mut badges = String::new();
+    let mut add = |text: &str| {
+        let _ = write!(badges, " <span class=\"badge\">{text}</span>");
+    };
+    if result.interrupted.is_some() {
+        add("partial");
+    }
+    if result.generator.is_bottleneck {
+        add("generator was the limit");
+    }
+    if result.assertions.iter().any(|assertion| !assertion.passed) {
+        add("assertion failed");
+    }
+    badges
+}
+
+fn cpu_per_message(result: &RunResult) -> String {
+    match &result.broker {
+        Some(broker) if result.totals.received > 0 => {
+            let nanoseconds = broker.cpu_s * 1e9 / result.totals.received as f64;
+            format!("{} ns", count(nanoseconds))
+        }
+        _ => "–".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Second;
+
+    fn sample(scenario: &str) -> RunResult {
+        let mut result = RunResult {
+            scenario: scenario.into(),
+            label: "<b>&\"".into(),
+            ..RunResult::default()
+        };
+        for at in 0..5 {
+            result.series.push(Second {
+                at_s: f64::from(at),
+                received: 100,
+                p99_us: 10.0,
+                ..Second::default()
+            });
+        }
+        let latency = Latency {
+            count: 1_000,
+            curve: vec![(0.0, 1.0), (50.0, 2.0), (100.0, 9.0)],
+            ..Latency::default()
+        };
+        result.latencies.insert("end_to_end".into(), latency);
+        result
+    }
+
+    #[test]
+    fn a_page_is_whole_and_names_no_other_place() {
+        let html = page(&[sample("pairs"), sample("pairs"), sample("fan-in")]).unwrap();
+        assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"));
+        // Four for those side by side, three for the one alone.
+        assert_eq!(html.matches("<svg").count(), 7);
+        assert_eq!(html.matches("</svg>").count(), 7);
+        assert_eq!(html.matches("<section>").count(), 2);
+        assert!(!html.contains("<b>"), "text must be escaped");
+        assert!(!html.contains("<script") && !html.contains("src="));
+    }
+
+    #[test]
+    fn an_empty_result_is_a_page_too() {
+        assert!(page(&[RunResult::default()]).is_ok());
+        assert!(page(&[]).is_ok());
+    }
+
+    #[test]
+    fn what_spoils_a_figure_is_said_beside_it() {
+        let mut result = sample("pairs");
+        result.interrupted = Some("all connections were lost".into());
+        result.generator.is_bottleneck = true;
+        result.generator.reasons.push("worker 0 was busy".into());
+        let html = page(&[result]).unwrap();
+        assert_eq!(html.matches("class=\"badge\">partial").count(), 2);
+        assert!(html.contains("figures up to then: all connections were lost"));
+        assert!(html.contains("Not the broker's limit: worker 0 was busy"));
+    }
+}

@@ -1,0 +1,147 @@
+//! Connections rather than messages.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Scenario;
+use crate::cli::{parse_duration, Common};
+use crate::plan::{Group, Plan, Step, Subscription, Template};
+
+/// Connects clients (at --connect-rate, or as fast as they are taken), holds them idle and disconnects.
+/// Tells the memory and sockets per connection, the broker's too with --broker-pid.
+#[derive(Args, Debug)]
+pub struct ConnectRamp {
+    /// Clients
+    #[arg(long, default_value_t = 1_000)]
+    clients: u32,
+    /// How long they stay idle
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    hold: Duration,
+    /// How often all connections break and come back at once
+    #[arg(long, default_value_t = 0)]
+    reconnects: u32,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Scenario for ConnectRamp {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let per_s = self.common.connect_rate;
+        let mut steps = vec![
+            Step::Connect { group: 0, per_s },
+            Step::Hold { time: self.hold },
+        ];
+        for _ in 0..self.reconnects {
+            steps.extend(all_break());
+            steps.push(Step::Hold { time: self.hold });
+        }
+        idle("connect-ramp", &self.common, self.clients, None, steps)
+    }
+}
+
+/// Clients that connect all at once, as fast as they are taken, and leave again; several rounds.
+#[derive(Args, Debug)]
+pub struct ConnectStorm {
+    /// Clients
+    #[arg(long, default_value_t = 1_000)]
+    clients: u32,
+    /// Times that all connect and leave
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Scenario for ConnectStorm {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let per_s = self.common.connect_rate;
+        let round = [
+            Step::Connect { group: 0, per_s },
+            Step::Disconnect { group: 0 },
+        ];
+        let steps = (0..self.rounds).flat_map(|_| round.clone()).collect();
+        idle("connect-storm", &self.common, self.clients, None, steps)
+    }
+}
+
+/// Subscribers whose connections break all at once (a network that fails, a broker that restarts) and
+/// that all come back at once and subscribe again; several rounds.
+#[derive(Args, Debug)]
+pub struct ReconnectStorm {
+    /// Clients
+    #[arg(long, default_value_t = 1_000)]
+    clients: u32,
+    /// Times that all connections break and come back
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Filter that each subscribes to; {i} is the client's number
+    #[arg(long, default_value = "reconnect-storm/{r}/{i}/+/x")]
+    filter: Template,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Scenario for ReconnectStorm {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let mut steps = vec![
+            Step::Connect {
+                group: 0,
+                per_s: None,
+            },
+            Step::Subscribe { group: 0 },
+        ];
+        for _ in 0..self.rounds {
+            steps.extend(all_break());
+            steps.push(Step::Subscribe { group: 0 });
+        }
+        let filter = Some(self.filter.clone());
+        idle("reconnect-storm", &self.common, self.clients, filter, steps)
+    }
+}
+
+/// All connections end without DISCONNECT and are opened again as fast as they are taken.
+fn all_break() -> [Step; 2] {
+    let again = Step::Connect {
+        group: 0,
+        per_s: None,
+    };
+    [Step::Abort { group: 0 }, again]
+}
+
+/// One group that publishes nothing; it leaves after the steps.
+fn idle(
+    name: &str,
+    common: &Common,
+    clients: u32,
+    filter: Option<Template>,
+    mut steps: Vec<Step>,
+) -> Result<Plan, String> {
+    let mut group = Group::new("idle", clients, common.client_ids("c"));
+    group
+        .subscriptions
+        .extend(filter.map(|filter| Subscription {
+            filter,
+            qos: ringmq::mqtt::Qos::AtLeastOnce,
+        }));
+    steps.push(Step::Disconnect { group: 0 });
+    Ok(Plan {
+        scenario: name.into(),
+        groups: vec![group],
+        steps,
+        connection: common.connection()?,
+        seed: common.seed(),
+    })
+}

@@ -1,0 +1,203 @@
+//! `mqload sink`: a null broker on the same engine parts. It accepts everybody, acknowledges
+//! everything and throws it away, or feeds subscribers with messages of its own, so that the
+//! generator can be measured alone.
+
+mod peer;
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use ringmq::mqtt::Version;
+use rustix::io::Errno;
+use rustix::net::{
+    accept_with, bind, listen, socket_with, sockopt, AddressFamily, SocketFlags, SocketType,
+};
+
+use crate::engine::executor::{ring_sentence, Executor};
+use crate::engine::poller::{Event, Poller, Token};
+use peer::{read, refill, write, Peer};
+
+const READ_BUFFER: usize = 256 << 10;
+
+/// A null broker: acknowledges and discards, or feeds its subscribers.
+#[derive(Args, Debug)]
+pub struct Sink {
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:1884", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Core to pin to
+    #[arg(long)]
+    core: Option<usize>,
+    /// Sends whoever subscribes QoS 0 messages of the subscribed topic, as fast as they are taken
+    #[arg(long, alias = "feed")]
+    fan_back: bool,
+    /// Bytes of a payload fanned back, 16 or more
+    #[arg(long, default_value_t = 16)]
+    payload_size: usize,
+}
+
+/// Counts of the sink, for its line each second.
+#[derive(Debug, Default)]
+struct Tally {
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+/// Runs until it is interrupted.
+///
+/// # Errors
+/// A sentence when it cannot listen.
+pub fn run(options: &Sink) -> Result<(), String> {
+    if options.payload_size < crate::payload::HEADER_BYTES {
+        return Err("--payload-size must be 16 or more".into());
+    }
+    crate::system::allow_clients(0)?; // as many as the system lets it have
+    let listener = open(options.listen)
+        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    }
+    let tally = Arc::new(Tally::default());
+    let (counting, feed) = (
+        Arc::clone(&tally),
+        options.fan_back.then_some(options.payload_size),
+    );
+    let (ended, end) = std::sync::mpsc::channel();
+    let worker = Executor::start("sink", options.core, move || {
+        let result = serve(&listener, feed, &counting);
+        let _ = ended.send(()); // nobody waits after an interruption
+        result
+    })?;
+    println!("sink listens on {}", options.listen);
+    let (mut received, mut sent) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        if !matches!(
+            end.recv_timeout(Duration::from_secs(1)),
+            Err(RecvTimeoutError::Timeout)
+        ) {
+            return worker.join()?;
+        }
+        let now = (
+            tally.received.load(Ordering::Relaxed),
+            tally.sent.load(Ordering::Relaxed),
+        );
+        if now != (received, sent) {
+            println!(
+                "received/s {:>10}  sent/s {:>10}",
+                now.0 - received,
+                now.1 - sent
+            );
+        }
+        (received, sent) = now;
+    }
+    Ok(())
+}
+
+fn open(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let socket = socket_with(
+        family,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, 4_096)?;
+    Ok(socket)
+}
+
+fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), String> {
+    let wake = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)
+        .map_err(|error| error.to_string())?;
+    let mut poller = Poller::new(wake.as_fd()).map_err(|error| ring_sentence(&error))?;
+    poller.watch_acceptable(listener.as_fd());
+    let mut peers: Vec<Option<Peer>> = Vec::new();
+    let mut buffer = vec![0; READ_BUFFER];
+    loop {
+        let (mut readable, mut writable, mut accepts) = (Vec::new(), Vec::new(), false);
+        let count = poller.reap(|event| match event {
+            Event::Readable(token, goes_on) => readable.push((token, goes_on)),
+            Event::Writable(token) => writable.push(token.slot as usize),
+            Event::Acceptable => accepts = true,
+            Event::Woken => {}
+        });
+        let fed = peers
+            .iter()
+            .flatten()
+            .any(|peer| peer.fed.is_some() && !peer.blocked);
+        if count == 0 && !fed {
+            poller.wait(1_000_000_000);
+            continue;
+        }
+        if accepts {
+            accept(listener, &mut poller, &mut peers);
+        }
+        for (token, goes_on) in readable {
+            let slot = token.slot as usize;
+            let Some(peer) = peers[slot].as_mut() else {
+                continue;
+            };
+            if !goes_on {
+                poller.watch_readable(peer.socket.as_fd(), token);
+            }
+            if !read(peer, &mut buffer, feed, tally) {
+                poller.forget(token);
+                peers[slot] = None;
+            }
+        }
+        for slot in writable {
+            if let Some(peer) = peers[slot].as_mut() {
+                peer.blocked = false;
+            }
+        }
+        for (slot, place) in peers.iter_mut().enumerate() {
+            if let Some(peer) = place {
+                if let Some(size) = feed {
+                    refill(peer, size, tally);
+                }
+                write(
+                    peer,
+                    Token {
+                        slot: slot as u32,
+                        generation: 0,
+                    },
+                    &mut poller,
+                );
+            }
+        }
+        poller.submit();
+    }
+}
+
+fn accept(listener: &OwnedFd, poller: &mut Poller, peers: &mut Vec<Option<Peer>>) {
+    while let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        let _ = sockopt::set_tcp_nodelay(&socket, true); // fails only for one that is gone
+        let token = Token {
+            slot: peers.len() as u32,
+            generation: 0,
+        };
+        poller.watch_readable(socket.as_fd(), token);
+        peers.push(Some(Peer {
+            socket,
+            version: Version::V311,
+            partial: Vec::new(),
+            out: Vec::new(),
+            sent: 0,
+            blocked: false,
+            fed: None,
+        }));
+    }
+    poller.watch_acceptable(listener.as_fd());
+}

@@ -1,0 +1,127 @@
+//! Real brokers on ports of their own, which end with their test.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// A broker's process.
+pub(crate) struct Broker {
+    child: Child,
+    command: Command,
+    pub(crate) target: String,
+    /// Its files; removed with it.
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Broker {
+    /// Mosquitto with its own configuration, and lines added to it.
+    pub(crate) fn mosquitto(more: &str) -> Self {
+        let places = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"];
+        let program = places.into_iter().find(|place| Path::new(place).exists());
+        let program = program.expect("mosquitto is missing: apt-get install mosquitto");
+        Self::start(|port, directory| {
+            let file = directory.join("mosquitto.conf");
+            let text = format!(
+                "listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n\
+                 max_queued_messages 100000\n{more}\n"
+            );
+            std::fs::write(&file, text).unwrap();
+            let mut command = Command::new(program);
+            command.arg("-c").arg(file);
+            command
+        })
+    }
+
+    /// ringmq of this workspace, built when it is missing or older than its source.
+    pub(crate) fn ringmq(more: &[&str]) -> Self {
+        Self::start(|port, _| {
+            let mut command = Command::new(ringmq_program());
+            command.args(["--port", &port.to_string(), "--shards", "1"]);
+            command.args(more);
+            command
+        })
+    }
+
+    /// Starts what `command` makes of a free port. Another process may take the port before the
+    /// broker does: then the broker ends, and gets another.
+    fn start(command: impl Fn(u16, &Path) -> Command) -> Self {
+        for _ in 0..10 {
+            let directory = tempfile::tempdir().unwrap();
+            let free = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let mut command = command(port, directory.path());
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            let mut broker = Self {
+                child: command.spawn().unwrap(),
+                command,
+                target: format!("127.0.0.1:{port}"),
+                _directory: directory,
+            };
+            if broker.await_port() {
+                return broker;
+            }
+        }
+        panic!("the broker ended again and again: run it by hand to see why");
+    }
+
+    /// False when the process has ended.
+    fn await_port(&mut self) -> bool {
+        loop {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if std::net::TcpStream::connect(&self.target).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends the broker without warning and starts it again on its port.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.child = self.command.spawn().unwrap();
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The broker's program, beside mqload's; `RINGMQ` names another.
+fn ringmq_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| match std::env::var_os("RINGMQ") {
+        Some(program) => program.into(),
+        None => build(),
+    })
+}
+
+fn build() -> PathBuf {
+    let folder = Path::new(env!("CARGO_BIN_EXE_mqload")).parent().unwrap();
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command
+        .args(["build", "--quiet", "--package", "ringmq", "--bin", "ringmq"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .arg("--target-dir")
+        .arg(folder.parent().unwrap());
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    assert!(command.status().unwrap().success(), "ringmq does not build");
+    folder.join("ringmq")
+}
