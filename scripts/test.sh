@@ -132,6 +132,9 @@ check 'simulator, 2,000 seeds' \
     cargo run --quiet --release --features sim --bin ringmq-sim -- --seeds 2000
 check 'simulator, every deliberate fault is noticed' \
     cargo run --quiet --release --features sim --bin ringmq-sim -- --mutants
+# Not the release profile: debug assertions and overflow checks are to be on.
+check 'fuzz, 1,000,000 iterations of each body' \
+    cargo run --quiet --profile fuzz -p ringmq-fuzz -- --iterations 1000000
 if build_broker; then
     python_tests
     node_tests

@@ -29,7 +29,7 @@ fn sources() -> Vec<Source> {
 
 fn manifests() -> Vec<Source> {
     let mut files = vec![read(&root().join("Cargo.toml"))];
-    for folder in ["loadgen", "fuzz"] {
+    for folder in ["loadgen", "fuzz", "fuzz/bodies"] {
         let path = root().join(folder).join("Cargo.toml");
         if path.exists() {
             files.push(read(&path));

@@ -10,6 +10,9 @@ use crate::mqtt::frame::{self, Frame};
 use crate::mqtt::{decode, AckKind, DecodeError, Packet, ReasonCode, Sender, Version};
 use crate::time::Time;
 
+/// Packet type of CONNECT.
+const CONNECT: u8 = 1;
+
 /// What follows after a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
@@ -175,6 +178,11 @@ impl Shard {
                 let publish = decode::publish_from(version, Sender::Client, frame)?;
                 self.on_publish(id, session, &publish, now)
             }
+            // [MQTT-3.1.0-2]: whatever is in it, also what would be refused in a first CONNECT with
+            // a reason code that DISCONNECT does not have.
+            Phase::Live(_) if frame.first >> 4 == CONNECT => {
+                Err(DecodeError::Protocol("a second CONNECT"))
+            }
             Phase::Live(session) => {
                 let packet = decode::packet(version, Sender::Client, frame)?;
                 self.on_packet(id, session, version, &packet, now)
@@ -245,7 +253,6 @@ impl Shard {
 
 /// The first packet is CONNECT [MQTT-3.1.0-1]; anything else is refused by its first byte.
 fn refuses_first_byte(first: u8) -> Option<DecodeError> {
-    const CONNECT: u8 = 1;
     (first >> 4 != CONNECT).then_some(DecodeError::Protocol("the first packet is not CONNECT"))
 }
 

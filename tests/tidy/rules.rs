@@ -5,7 +5,7 @@ use super::source::{has_word, numbered, Source};
 /// A word that some part of the program may not use.
 struct Banned {
     word: &'static str,
-    /// Besides `src/io`, the programs (`src/main.rs`, `src/bin`) and `loadgen`.
+    /// Besides `src/io`, the programs (`src/main.rs`, `src/bin`), `loadgen` and `fuzz`.
     allowed_in: &'static [&'static str],
     fix: &'static str,
 }
@@ -71,7 +71,7 @@ const BANNED: &[Banned] = &[
 /// Only `io`, `main` and the load generator touch the world.
 pub(super) fn pure_core(file: &Source) -> Vec<String> {
     let mut found = Vec::new();
-    if file.is_below(&["src/io", "src/main.rs", "src/bin", "loadgen"]) {
+    if file.is_below(&["src/io", "src/main.rs", "src/bin", "loadgen", "fuzz"]) {
         return found;
     }
     for (number, line) in numbered(&file.production()) {

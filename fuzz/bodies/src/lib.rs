@@ -1,0 +1,51 @@
+//! What is fuzzed: six bodies, each a function of bytes that panics when something does not hold.
+//!
+//! The same bodies run under the runner of this package (stable toolchain, `src/main.rs`) and under
+//! cargo-fuzz (`fuzz/fuzz_targets`).
+
+mod broker;
+mod choices;
+pub mod chunks;
+pub mod decode;
+pub mod features;
+pub mod matcher;
+mod packets;
+pub mod round_trip;
+pub mod session;
+pub mod steps;
+mod values;
+pub mod world;
+
+/// A body under its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    pub name: &'static str,
+    /// What its input is, for the runner to make some.
+    pub input: Input,
+    pub body: fn(&[u8]),
+}
+
+/// What a body reads its bytes as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Control packets one after the other.
+    Stream,
+    /// Choices, see [`arbitrary::Unstructured`].
+    Choices,
+    /// Steps of a world, see [`world`].
+    Steps,
+}
+
+const fn target(name: &'static str, input: Input, body: fn(&[u8])) -> Target {
+    Target { name, input, body }
+}
+
+/// All bodies.
+pub const TARGETS: &[Target] = &[
+    target("decode", Input::Stream, decode::body),
+    target("chunks", Input::Stream, chunks::body),
+    target("round_trip", Input::Choices, round_trip::body),
+    target("matcher", Input::Choices, matcher::body),
+    target("session", Input::Choices, session::body),
+    target("world", Input::Steps, world::body),
+];

@@ -1,0 +1,353 @@
+//! Subscriptions come and go; the topic index names the same receivers as a naive matcher.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringmq::ids::{SessionId, ShardId, ShardSet};
+use ringmq::mqtt::{topic, SubscriptionOptions};
+use ringmq::routing::{GroupKey, Member, Subscription, TopicIndex};
+
+use crate::choices::Choices;
+use crate::features::note;
+
+/// The shard whose replica it is.
+const LOCAL: ShardId = ShardId(1);
+/// Operations of one input.
+const STEPS_MAX: usize = 24;
+
+/// See the module.
+pub fn body(input: &[u8]) {
+    let mut choices = Choices::new(input);
+    let mut pair = Pair::new();
+    for _ in 0..STEPS_MAX {
+        if choices.is_empty() {
+            break;
+        }
+        pair.step(&mut choices);
+    }
+    for topic in ["a/b", "$SYS/a", "/"] {
+        pair.compare(topic);
+    }
+}
+
+/// Whether a filter matches a topic name, after section 4.7, level by level.
+fn matches(filter: &str, topic: &str) -> bool {
+    let mut names = topic.split('/');
+    for (index, level) in filter.split('/').enumerate() {
+        let name = names.next();
+        let is_wildcard = level == "+" || level == "#";
+        if index == 0 && is_wildcard && topic.starts_with('$') {
+            return false;
+        }
+        match (level, name) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (level, Some(name)) if level == name => {}
+            _ => return false,
+        }
+    }
+    names.next().is_none()
+}
+
+type MemberId = (ShardId, SessionId);
+
+/// The index and what it should know.
+struct Pair {
+    index: TopicIndex,
+    subscriptions: BTreeMap<String, BTreeMap<SessionId, Subscription>>,
+    remote: BTreeSet<(String, ShardId)>,
+    /// Share name and filter to members, and whether each is connected.
+    groups: BTreeMap<(String, String), BTreeMap<MemberId, bool>>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self {
+            index: TopicIndex::new(LOCAL, 42),
+            subscriptions: BTreeMap::new(),
+            remote: BTreeSet::new(),
+            groups: BTreeMap::new(),
+        }
+    }
+
+    fn step(&mut self, choices: &mut Choices<'_>) {
+        let step = choices.byte() % 12;
+        match step {
+            0..=3 => self.subscribe(choices),
+            4 => self.unsubscribe(choices),
+            5 => self.come_or_go_remote(choices),
+            6 => self.join(choices),
+            7 => self.leave(choices),
+            8 => self.connect_or_go(choices),
+            9 => self.choose(choices),
+            _ => {
+                let topic = topic_name(choices);
+                self.compare(&topic);
+            }
+        }
+    }
+
+    fn subscribe(&mut self, choices: &mut Choices<'_>) {
+        // Many at once now and then: filters with many subscribers are kept differently.
+        let count = if choices.byte() > 252 { 20 } else { 1 };
+        let filter = filter(choices);
+        let first = u32::from(choices.byte() % 6);
+        let subscription = subscription(choices);
+        let sessions = self.subscriptions.entry(filter.clone()).or_default();
+        for number in first..first + count {
+            let session = session(number);
+            let added = self.index.subscribe(&filter, session, subscription);
+            assert_eq!(added.first_on_shard, sessions.is_empty(), "{filter}");
+            let replaced = sessions.insert(session, subscription).is_some();
+            assert_eq!(added.replaced, replaced, "{filter}");
+        }
+    }
+
+    fn unsubscribe(&mut self, choices: &mut Choices<'_>) {
+        // Mostly one that is there.
+        let filter = if choices.byte() < 200 && !self.subscriptions.is_empty() {
+            let at = choices.below(self.subscriptions.len().min(255));
+            self.subscriptions.keys().nth(at).cloned()
+        } else {
+            None
+        };
+        let filter = filter.unwrap_or_else(|| self::filter(choices));
+        let session = session(u32::from(choices.byte() % 6));
+        let removed = self.index.unsubscribe(&filter, session);
+        let (mut existed, mut is_last) = (false, false);
+        if let Some(sessions) = self.subscriptions.get_mut(&filter) {
+            existed = sessions.remove(&session).is_some();
+            is_last = sessions.is_empty();
+            if is_last {
+                self.subscriptions.remove(&filter);
+            }
+        }
+        assert_eq!(removed.existed, existed, "{filter}");
+        assert_eq!(removed.last_on_shard, existed && is_last, "{filter}");
+    }
+
+    fn come_or_go_remote(&mut self, choices: &mut Choices<'_>) {
+        let filter = filter(choices);
+        let shard = choices.one_of(&[ShardId(0), ShardId(2), ShardId(127)]);
+        if choices.byte() < 160 {
+            self.index.add_remote(&filter, shard);
+            self.remote.insert((filter, shard));
+        } else {
+            self.index.remove_remote(&filter, shard);
+            self.remote.remove(&(filter, shard));
+        }
+    }
+
+    fn join(&mut self, choices: &mut Choices<'_>) {
+        let name = group_name(choices);
+        let (shard, session) = member(choices);
+        let connected = choices.byte() < 180;
+        let member = Member {
+            shard,
+            session,
+            connected,
+        };
+        let replaced = self.index.join(&name.0, &name.1, member);
+        let members = self.groups.entry(name).or_default();
+        let before = members.insert((shard, session), connected);
+        assert_eq!(replaced, before.is_some(), "join");
+    }
+
+    fn leave(&mut self, choices: &mut Choices<'_>) {
+        let name = if choices.flag() && !self.groups.is_empty() {
+            let at = choices.below(self.groups.len().min(255));
+            self.groups.keys().nth(at).cloned()
+        } else {
+            None
+        };
+        let name = name.unwrap_or_else(|| group_name(choices));
+        let (shard, session) = member(choices);
+        let left = self.index.leave(&name.0, &name.1, shard, session);
+        let mut was_member = false;
+        if let Some(members) = self.groups.get_mut(&name) {
+            was_member = members.remove(&(shard, session)).is_some();
+            if members.is_empty() {
+                self.groups.remove(&name);
+            }
+        }
+        assert_eq!(left, was_member, "leave");
+    }
+
+    fn connect_or_go(&mut self, choices: &mut Choices<'_>) {
+        let (shard, session) = member(choices);
+        let connected = choices.flag();
+        self.index.set_connected(shard, session, connected);
+        for members in self.groups.values_mut() {
+            if let Some(known) = members.get_mut(&(shard, session)) {
+                *known = connected;
+            }
+        }
+    }
+
+    /// As many turns as there are connected members: each has one.
+    fn choose(&mut self, choices: &mut Choices<'_>) {
+        let at = choices.below(self.groups.len().clamp(1, 255));
+        let Some((name, members)) = self.groups.iter().nth(at) else {
+            return;
+        };
+        let group = self.group(name);
+        let skip = choices.flag().then(|| member(choices));
+        let candidates = |connected: bool| -> BTreeSet<MemberId> {
+            let is_one = |(id, is): &(&MemberId, &bool)| **is == connected && Some(**id) != skip;
+            members.iter().filter(is_one).map(|(id, _)| *id).collect()
+        };
+        let mut expected = candidates(true);
+        if expected.is_empty() {
+            expected = candidates(false);
+        }
+        if expected.is_empty() {
+            assert_eq!(self.index.choose(group, skip), None);
+            return;
+        }
+        let mut chosen = BTreeSet::new();
+        for _ in 0..expected.len() {
+            let peeked = skip.and_then(|skip| self.index.peek(group, skip));
+            let member = self.index.choose(group, skip).expect("there are members");
+            assert!(skip.is_none() || peeked == Some(member), "peek");
+            let id = (member.shard, member.session);
+            assert_eq!(members.get(&id), Some(&member.connected), "choose");
+            chosen.insert(id);
+        }
+        assert_eq!(chosen, expected, "everybody has a turn");
+        note(("choose", expected.len(), skip.is_some()));
+    }
+
+    fn group(&self, name: &(String, String)) -> GroupKey {
+        self.index
+            .group(&name.0, &name.1)
+            .expect("a group with members exists")
+    }
+
+    fn compare(&mut self, topic: &str) {
+        let route = self.index.route(topic);
+        let generation = self.index.generation();
+        assert_eq!(self.index.route(topic), route, "asked twice");
+        assert_eq!(self.index.generation(), generation);
+
+        let mut remote = ShardSet::EMPTY;
+        for (filter, shard) in &self.remote {
+            if matches(filter, topic) {
+                remote.insert(*shard);
+            }
+        }
+        assert_eq!(route.remote, remote, "other shards for {topic}");
+
+        let mut groups: Vec<GroupKey> = self
+            .groups
+            .keys()
+            .filter(|(_, filter)| matches(filter, topic))
+            .map(|name| self.group(name))
+            .collect();
+        groups.sort_unstable();
+        let mut found = route.groups.to_vec();
+        found.sort_unstable();
+        assert_eq!(found, groups, "groups for {topic}");
+
+        let mut by_session: BTreeMap<SessionId, Vec<Subscription>> = BTreeMap::new();
+        for (filter, sessions) in &self.subscriptions {
+            let is_match = matches(filter, topic);
+            assert_eq!(topic::matches(filter, topic), is_match, "{filter} {topic}");
+            for (session, subscription) in sessions.iter().filter(|_| is_match) {
+                by_session.entry(*session).or_default().push(*subscription);
+            }
+        }
+        let found: Vec<SessionId> = route.targets.iter().map(|target| target.session).collect();
+        let expected: Vec<SessionId> = by_session.keys().copied().collect();
+        assert_eq!(found, expected, "sessions for {topic}");
+        for (target, subscriptions) in route.targets.iter().zip(by_session.values()) {
+            for own in [false, true] {
+                let counted: Vec<_> = subscriptions
+                    .iter()
+                    .filter(|one| !(own && one.options.no_local))
+                    .collect();
+                let grant = route.targets.grant(target, own).map(|grant| {
+                    let mut identifiers = grant.identifiers.to_vec();
+                    identifiers.sort_unstable();
+                    (grant.qos, grant.retain_as_published, identifiers)
+                });
+                let expected = counted.iter().map(|one| one.options.qos).max().map(|qos| {
+                    let retain = counted.iter().any(|one| one.options.retain_as_published);
+                    let mut identifiers: Vec<u32> =
+                        counted.iter().filter_map(|one| one.identifier).collect();
+                    identifiers.sort_unstable();
+                    (qos, retain, identifiers)
+                });
+                assert_eq!(grant, expected, "grant for {topic}, own {own}");
+            }
+        }
+        note((
+            found.len().min(4),
+            remote.0.count_ones(),
+            groups.len().min(3),
+        ));
+    }
+}
+
+fn session(number: u32) -> SessionId {
+    SessionId {
+        index: number,
+        generation: number % 2,
+    }
+}
+
+fn member(choices: &mut Choices<'_>) -> MemberId {
+    let shard = choices.one_of(&[LOCAL, ShardId(0), ShardId(2)]);
+    (shard, session(u32::from(choices.byte() % 4)))
+}
+
+fn group_name(choices: &mut Choices<'_>) -> (String, String) {
+    let share = choices.one_of(&["g", "h", "$x"]);
+    (share.to_owned(), filter(choices))
+}
+
+fn subscription(choices: &mut Choices<'_>) -> Subscription {
+    let flags = choices.byte();
+    Subscription {
+        options: SubscriptionOptions {
+            qos: choices.qos(),
+            no_local: flags & 1 == 1,
+            retain_as_published: flags & 2 == 2,
+            ..SubscriptionOptions::default()
+        },
+        identifier: (flags & 4 == 4).then(|| u32::from(flags >> 4) + 1),
+    }
+}
+
+/// Levels of topics; few, so that filters meet them.
+const NAMES: [&str; 6] = ["a", "b", "", "$SYS", "a", "b"];
+
+fn topic_name(choices: &mut Choices<'_>) -> String {
+    let shape = choices.byte();
+    let mut levels = Vec::with_capacity(4);
+    for _ in 0..=shape % 4 {
+        levels.push(choices.one_of(&NAMES));
+    }
+    let topic = levels.join("/");
+    if topic.is_empty() {
+        return "$".to_owned();
+    }
+    topic
+}
+
+fn filter(choices: &mut Choices<'_>) -> String {
+    let shape = choices.byte();
+    let mut levels = Vec::with_capacity(5);
+    for _ in 0..shape % 4 {
+        let level = choices.byte();
+        levels.push(if level < 90 {
+            "+"
+        } else {
+            NAMES[usize::from(level) % NAMES.len()]
+        });
+    }
+    if shape & 0x80 != 0 || levels.concat().is_empty() && levels.len() < 2 {
+        levels.push("#");
+    }
+    let filter = levels.join("/");
+    assert!(topic::check_filter(&filter).is_ok(), "{filter:?} is valid");
+    filter
+}
