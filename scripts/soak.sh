@@ -56,8 +56,8 @@ build() {
     cargo build --quiet --release --features sim --bin ringmq-sim
     cp "$target/release/ringmq" "$target/release/ringmq-sim" "$programs/"
     if has_fuzz; then
-        cargo build --quiet --release --package ringmq-fuzz
-        cp "$target/release/ringmq-fuzz" "$programs/"
+        cargo build --quiet --profile fuzz --package ringmq-fuzz
+        cp "$target/fuzz/ringmq-fuzz" "$programs/"
     fi
     # The checks of a debug build (overflow, assertions) are on in chaos.
     cargo build --quiet --bin ringmq
@@ -84,7 +84,7 @@ simulate_and_fuzz() {
             "$programs/ringmq-sim" --from "$batch" --seeds "$SIM_SEEDS" || return 1
         [[ -x $programs/ringmq-fuzz ]] || continue
         part fuzz \
-            "cargo run --release --package ringmq-fuzz -- --iterations $FUZZ_ITERATIONS --seed $batch" \
+            "cargo run --profile fuzz --package ringmq-fuzz -- --iterations $FUZZ_ITERATIONS --seed $batch" \
             "$programs/ringmq-fuzz" --iterations "$FUZZ_ITERATIONS" --seed "$batch" || return 1
     done
 }
