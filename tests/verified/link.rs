@@ -18,6 +18,9 @@ pub(crate) struct Link {
     pub(crate) unsent: Vec<u8>,
 }
 
+/// Bytes read and not yet taken: more than the largest packet of a test.
+const RECEIVED_MAX: usize = 256 << 10;
+
 impl Link {
     /// Begins to connect, without waiting: a broker that is stopped does not accept, and must not
     /// stop the test. `receive_buffer`: bytes the kernel may hold for a client that does not read.
@@ -31,10 +34,11 @@ impl Link {
         link
     }
 
-    /// Reads what there is; false when the broker has closed the connection.
+    /// Reads what there is, up to a bound: taking a packet moves all bytes behind it. False when the
+    /// broker has closed the connection.
     pub(crate) fn read(&mut self) -> bool {
         let mut buffer = [0; 16_384];
-        loop {
+        while self.received.len() < RECEIVED_MAX {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return false,
                 Ok(len) => self.received.extend_from_slice(&buffer[..len]),
@@ -42,6 +46,7 @@ impl Link {
                 Err(_) => return false,
             }
         }
+        true
     }
 
     /// Takes the first whole packet received.
