@@ -5,6 +5,7 @@ pub mod assertions;
 pub mod cli;
 pub mod client;
 pub mod engine;
+mod gathered;
 pub(crate) mod idle;
 pub mod live;
 pub mod meter;

@@ -6,12 +6,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::engine::clock::now_ns;
 use crate::engine::control::{Control, Order};
-use crate::engine::{Lost, Report, Workers};
+use crate::engine::{Report, Workers};
+use crate::gathered::{Gathered, Watched};
 use crate::idle::Baseline;
 use crate::live;
-use crate::meter::{Count, Counts, Timing, Timings};
-use crate::plan::{Plan, Share, Step};
-use crate::results::{IdleCost, Interval, RunResult, Second};
+use crate::meter::{Count, Counts, Timings};
+use crate::plan::{Plan, Step};
+use crate::results::{IdleCost, RunResult};
 use crate::{summary, system, verify};
 
 /// A drain ends after this many times its quiet time, even while messages still come: a broker that
@@ -35,71 +36,6 @@ pub struct Options {
     pub label: Option<String>,
     pub command: String,
     pub broker_pid: Option<u32>,
-}
-
-/// What the coordinator gathers.
-pub(crate) struct Gathered {
-    pub(crate) seconds: Vec<Second>,
-    pub(crate) intervals: Vec<Interval>,
-    pub(crate) timings: Timings,
-    /// Wall time of the load steps.
-    pub(crate) load_s: f64,
-    /// Counters when the first load began and when the last ended.
-    pub(crate) load_counts: (Counts, Counts),
-    /// Connections opened in connect steps, and the wall time of those.
-    pub(crate) connected: u64,
-    pub(crate) connect_s: f64,
-    pub(crate) idle: Option<IdleCost>,
-    pub(crate) broker: Option<Watched>,
-    /// Why the run ended early.
-    pub(crate) stopped: Option<String>,
-    /// Clients of which nothing is known, since their generator was lost.
-    pub(crate) missing: Vec<Share>,
-}
-
-impl Gathered {
-    /// Some of the generators are gone, and the run is over.
-    fn lose(&mut self, lost: Lost) {
-        self.missing.push(lost.share);
-        self.stop(lost.sentence);
-    }
-
-    /// The run ends early, maybe for one more reason.
-    fn stop(&mut self, sentence: String) {
-        self.stopped = Some(match self.stopped.take() {
-            Some(earlier) => format!("{earlier}; {sentence}"),
-            None => sentence,
-        });
-    }
-
-    /// Keeps a second's timings, by themselves and with all others.
-    fn end_interval(&mut self, timings: &mut Timings, start_ns: u64, end_ns: u64) {
-        let kinds = Timing::ALL
-            .into_iter()
-            .filter(|timing| *timing != Timing::ScheduleLag);
-        for timing in kinds {
-            let histogram = timings.of(timing);
-            if histogram.is_empty() {
-                continue;
-            }
-            self.intervals.push(Interval {
-                start: Duration::from_nanos(start_ns),
-                length: Duration::from_nanos(end_ns - start_ns),
-                name: timing.name().to_string(),
-                histogram: summary::encode(histogram),
-            });
-        }
-        self.timings.merge(timings);
-    }
-}
-
-/// The broker's process over the run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Watched {
-    pub(crate) pid: u32,
-    pub(crate) first: system::Process,
-    pub(crate) last: system::Process,
-    pub(crate) rss_kb_max: u64,
 }
 
 struct Run {

@@ -7,10 +7,11 @@ use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use hdrhistogram::Histogram;
 
 use crate::engine::Report;
+use crate::gathered::{Gathered, Watched};
 use crate::meter::{Count, Counts, Timing};
 use crate::plan::Plan;
 use crate::results::{BrokerProcess, Generator, Latency, RunResult, Totals, SCHEMA_VERSION};
-use crate::run::{Gathered, Options, Watched};
+use crate::run::Options;
 use crate::verdict::{Evidence, LATE_NS};
 use crate::{system, verify};
 

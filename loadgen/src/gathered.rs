@@ -1,0 +1,74 @@
+//! What a run has gathered so far: seconds, latencies, connections, the broker's process.
+
+use std::time::Duration;
+
+use crate::engine::Lost;
+use crate::meter::{Counts, Timing, Timings};
+use crate::plan::Share;
+use crate::results::{IdleCost, Interval, Second};
+use crate::{summary, system};
+
+/// What the coordinator gathers.
+pub(crate) struct Gathered {
+    pub(crate) seconds: Vec<Second>,
+    pub(crate) intervals: Vec<Interval>,
+    pub(crate) timings: Timings,
+    /// Wall time of the load steps.
+    pub(crate) load_s: f64,
+    /// Counters when the first load began and when the last ended.
+    pub(crate) load_counts: (Counts, Counts),
+    /// Connections opened in connect steps, and the wall time of those.
+    pub(crate) connected: u64,
+    pub(crate) connect_s: f64,
+    pub(crate) idle: Option<IdleCost>,
+    pub(crate) broker: Option<Watched>,
+    /// Why the run ended early.
+    pub(crate) stopped: Option<String>,
+    /// Clients of which nothing is known, since their generator was lost.
+    pub(crate) missing: Vec<Share>,
+}
+
+impl Gathered {
+    /// Some of the generators are gone, and the run is over.
+    pub(crate) fn lose(&mut self, lost: Lost) {
+        self.missing.push(lost.share);
+        self.stop(lost.sentence);
+    }
+
+    /// The run ends early, maybe for one more reason.
+    pub(crate) fn stop(&mut self, sentence: String) {
+        self.stopped = Some(match self.stopped.take() {
+            Some(earlier) => format!("{earlier}; {sentence}"),
+            None => sentence,
+        });
+    }
+
+    /// Keeps a second's timings, by themselves and with all others.
+    pub(crate) fn end_interval(&mut self, timings: &mut Timings, start_ns: u64, end_ns: u64) {
+        let kinds = Timing::ALL
+            .into_iter()
+            .filter(|timing| *timing != Timing::ScheduleLag);
+        for timing in kinds {
+            let histogram = timings.of(timing);
+            if histogram.is_empty() {
+                continue;
+            }
+            self.intervals.push(Interval {
+                start: Duration::from_nanos(start_ns),
+                length: Duration::from_nanos(end_ns - start_ns),
+                name: timing.name().to_string(),
+                histogram: summary::encode(histogram),
+            });
+        }
+        self.timings.merge(timings);
+    }
+}
+
+/// The broker's process over the run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watched {
+    pub(crate) pid: u32,
+    pub(crate) first: system::Process,
+    pub(crate) last: system::Process,
+    pub(crate) rss_kb_max: u64,
+}
