@@ -45,7 +45,7 @@ pub(super) fn judge(history: &History<'_>) -> Vec<String> {
     }
     for group in ["$share/g/s/+", "$share/h/u/#"] {
         let members = Members::of(group, history.clients);
-        failures.extend(members.too_many(history.plan));
+        failures.extend(members.too_many(history.plan, history.is_complete));
         if history.is_complete {
             missing.extend(members.missing(history.plan));
         }
@@ -334,15 +334,15 @@ impl<'a> Members<'a> {
     }
 
     /// QoS 2 to members that all stay goes to one of them; else only who lost a connection or its
-    /// session may have passed a message on.
-    fn too_many(&self, plan: &[Planned]) -> Vec<String> {
+    /// session may have passed a message on. A broker that stops ends every connection.
+    fn too_many(&self, plan: &[Planned], is_complete: bool) -> Vec<String> {
         let exact = |s: &Subscribed| s.options.qos == Qos::ExactlyOnce && s.is_steady();
         let is_exact = self.subscribed.iter().all(|(_, s)| exact(s));
         let mut names: Vec<&str> = self.subscribed.iter().map(|(c, _)| &*c.name).collect();
         names.dedup();
         let members = self.clients.iter().filter(|c| names.contains(&&*c.name));
         let endings: usize = members
-            .map(|client| client.cuts + client.connects - 1)
+            .map(|client| client.cuts + client.connects - usize::from(is_complete))
             .sum();
         let unsubscribed = self.subscribed.iter().filter(|(_, s)| s.is_over()).count();
         let mut failures = Vec::new();
