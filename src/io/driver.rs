@@ -131,6 +131,8 @@ impl<S: Driven> Driver<S> {
             busy = true;
         }
         self.shard.end_turn(now);
+        // Before any answer: who has PUBACK finds others served, even if this thread now loses its core.
+        busy |= self.send_blocks();
         self.write_unblocked(now);
         // Sending frees room, which may let the shard do and send more; twice is enough, what is
         // left belongs to the next turn.
