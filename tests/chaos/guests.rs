@@ -25,6 +25,7 @@ pub(super) struct Guests {
     abandoned: Vec<Link>,
     /// Connections that all used one client identifier: the broker has to close all but one.
     rivals: Vec<Vec<Link>>,
+    names: u64,
     handled: u64,
 }
 
@@ -36,6 +37,7 @@ impl Guests {
             is_stormy: false,
             abandoned: Vec::new(),
             rivals: Vec::new(),
+            names: 0,
             handled: 0,
         }
     }
@@ -98,7 +100,9 @@ impl Guests {
 
     /// Many connections with one client identifier.
     fn use_one_name(&mut self, count: u64) {
-        let client_id = format!("rival-{}", self.random.below(1_000));
+        // Never a name of rivals that are still here: they would be taken over, too.
+        self.names += 1;
+        let client_id = format!("rival-{}", self.names);
         let rivals = (0..count).map(|_| {
             let first = self.connect(&client_id);
             Link::open(self.port, None, first)
