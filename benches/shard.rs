@@ -11,7 +11,7 @@ use std::time::Duration;
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use ringmq::ids::{ConnectionId, ShardId};
 use ringmq::limits::Limits;
-use ringmq::shard::{Shard, ShardConfig};
+use ringmq::shard::{ListenerId, ListenerPolicy, Origin, Peer, Shard, ShardConfig};
 use ringmq::time::Time;
 
 /// Publications per read of a publisher's socket.
@@ -27,6 +27,7 @@ impl World {
         let config = Arc::new(ShardConfig {
             shards: 1,
             limits: Limits::default(),
+            listeners: [ListenerPolicy::default()].into(),
             placement_seed: 1,
         });
         Self {
@@ -37,7 +38,8 @@ impl World {
 
     fn connect(&mut self, name: &str) -> ConnectionId {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let id = self.shard.handle_opened(address, self.now).expect("room");
+        let origin = Origin::new(Peer::Ip(address), ListenerId(0));
+        let id = self.shard.handle_opened(origin, self.now).expect("room");
         let mut connect = vec![0x10, 12 + name.len() as u8, 0, 4];
         connect.extend_from_slice(b"MQTT\x04\x02\x00\x00\x00");
         connect.push(name.len() as u8);

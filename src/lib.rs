@@ -13,6 +13,7 @@ pub mod config;
 pub mod ids;
 pub mod io;
 pub mod limits;
+pub mod listener;
 pub mod mqtt;
 pub mod mutant;
 pub mod routing;
@@ -21,3 +22,4 @@ pub mod shard;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod time;
+pub mod transport;

@@ -4,16 +4,22 @@
 //! method is the contract of the method of the same name there.
 
 use std::io::IoSlice;
-use std::net::SocketAddr;
 
 use crate::ids::{ConnectionId, ShardId};
-use crate::shard::{Action, Block, CloseCause, Lane, Shard};
+use crate::shard::{Action, Block, CloseCause, Lane, Origin, Peer, Shard};
 use crate::time::Time;
 
 pub(super) trait Driven: 'static {
     type Block: Send + 'static;
 
-    fn handle_opened(&mut self, address: SocketAddr, now: Time) -> Option<ConnectionId>;
+    fn handle_opened(&mut self, origin: Origin, now: Time) -> Option<ConnectionId>;
+    fn handle_origin(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<Peer>,
+        identity: Option<Box<str>>,
+    );
+    fn handle_broken(&mut self, connection: ConnectionId, text: &str, now: Time);
     fn wants_input(&self, connection: ConnectionId) -> bool;
     fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time);
     fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time);
@@ -33,8 +39,19 @@ pub(super) trait Driven: 'static {
 impl Driven for Shard {
     type Block = Block;
 
-    fn handle_opened(&mut self, address: SocketAddr, now: Time) -> Option<ConnectionId> {
-        self.handle_opened(address, now)
+    fn handle_opened(&mut self, origin: Origin, now: Time) -> Option<ConnectionId> {
+        self.handle_opened(origin, now)
+    }
+    fn handle_origin(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<Peer>,
+        identity: Option<Box<str>>,
+    ) {
+        self.handle_origin(connection, peer, identity);
+    }
+    fn handle_broken(&mut self, connection: ConnectionId, text: &str, now: Time) {
+        self.handle_broken(connection, text, now);
     }
     fn wants_input(&self, connection: ConnectionId) -> bool {
         self.wants_input(connection)

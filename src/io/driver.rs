@@ -5,11 +5,12 @@
 //! [`super::input`], what goes out in [`super::output`]; here is when.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use super::clock::Clock;
 use super::driven::Driven;
 use super::input::Held;
+use super::listener::Listening;
 use super::logging::Repeated;
 use super::mesh::Mesh;
 use super::poller::{Event, Poller};
@@ -17,6 +18,7 @@ use super::sockets::Sockets;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::READ_BUFFER;
 use crate::time::{Span, Time};
+use crate::transport::Scratch;
 
 /// A pinned shard looks around this long before it parks: a wake-up costs about as much.
 const SPIN: Span = Span(30_000);
@@ -28,7 +30,7 @@ const PAUSE_MAX: u64 = 8 * SPIN.0;
 pub(super) struct Setup<S: Driven> {
     pub(super) shard: S,
     pub(super) id: ShardId,
-    pub(super) listeners: Vec<OwnedFd>,
+    pub(super) listeners: Vec<Listening>,
     pub(super) mesh: Mesh<S::Block>,
     pub(super) clock: Clock,
     /// Has a core of its own, so it may spin.
@@ -48,11 +50,12 @@ pub(super) struct Driver<S: Driven> {
     pub(super) readable: VecDeque<ConnectionId>,
     pub(super) held: Held,
     pub(super) writable: Vec<ConnectionId>,
-    pub(super) listeners: Vec<OwnedFd>,
+    pub(super) listeners: Vec<Listening>,
     pub(super) acceptable: Vec<bool>,
     pub(super) accept_after: Option<Time>,
     pub(super) accept_errors: Repeated,
     pub(super) buffer: Box<[u8]>,
+    pub(super) scratch: Scratch,
     stopping: bool,
     /// Among those that have stopped.
     counted: bool,
@@ -74,7 +77,7 @@ impl<S: Driven> Driver<S> {
         } = setup;
         let mut poller = Poller::new(mesh.wakes().eventfd(id))?;
         for (index, listener) in listeners.iter().enumerate() {
-            poller.watch_acceptable(listener.as_fd(), index as u32);
+            poller.watch_acceptable(listener.socket.as_fd(), index as u32);
         }
         Ok(Self {
             shard,
@@ -92,6 +95,7 @@ impl<S: Driven> Driver<S> {
             accept_after: None,
             accept_errors: Repeated::default(),
             buffer: vec![0; READ_BUFFER].into(),
+            scratch: Scratch::default(),
             stopping: false,
             counted: false,
             quiet_since: None,

@@ -1,7 +1,6 @@
 //! What comes into a shard: connections, bytes, blocks of peers.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -9,12 +8,13 @@ use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
 
 use super::driven::Driven;
 use super::driver::Driver;
+use super::layers::{Layers, HANDSHAKE_COST};
 use super::listener;
 use super::mesh::{Arrival, MovedSocket};
 use super::sockets::{Ending, Socket};
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, ListenerId};
 use crate::limits::TURN_BYTES;
-use crate::shard::CloseCause;
+use crate::shard::{CloseCause, Origin};
 use crate::time::{Span, Time};
 
 /// Connections accepted in one turn.
@@ -63,23 +63,26 @@ impl<S: Driven> Driver<S> {
         let mut accepted = 0;
         for index in 0..self.listeners.len() {
             while self.acceptable[index] && accepted < TURN_ACCEPTS {
-                match listener::accept(&self.listeners[index]) {
-                    Ok(Some((descriptor, address))) => {
+                match listener::accept(&self.listeners[index].socket) {
+                    Ok(Some((descriptor, peer))) => {
                         accepted += 1;
                         if self.mesh.wakes().count_opened() {
-                            self.open(descriptor, address, now);
+                            let stack = self.listeners[index].recipe.stack();
+                            let layers = stack.map(|stack| Box::new(Layers::new(stack)));
+                            let origin = Origin::new(peer, ListenerId(index as u16));
+                            self.open(descriptor, origin, layers, now);
                         } else {
                             self.accept_errors.log(now, |suppressed| {
                                 tracing::warn!(
                                     suppressed,
-                                    "connection of {address} refused: connections-max is reached"
+                                    "connection of {peer} refused: connections-max is reached"
                                 );
                             });
                         }
                     }
                     Ok(None) => {
                         self.acceptable[index] = false;
-                        let listener = self.listeners[index].as_fd();
+                        let listener = self.listeners[index].socket.as_fd();
                         self.poller.watch_acceptable(listener, index as u32);
                     }
                     Err(error) => {
@@ -103,15 +106,16 @@ impl<S: Driven> Driver<S> {
     fn open(
         &mut self,
         descriptor: OwnedFd,
-        address: SocketAddr,
+        origin: Origin,
+        layers: Option<Box<Layers>>,
         now: Time,
     ) -> Option<ConnectionId> {
-        let Some(id) = self.shard.handle_opened(address, now) else {
+        let Some(id) = self.shard.handle_opened(origin, now) else {
             self.mesh.wakes().count_closed();
             return None;
         };
         self.poller.watch_readable(descriptor.as_fd(), id);
-        self.sockets.insert(Socket::new(descriptor, id, address));
+        self.sockets.insert(Socket::new(descriptor, id, layers));
         Some(id)
     }
 
@@ -130,7 +134,7 @@ impl<S: Driven> Driver<S> {
             let Some(socket) = self.sockets.get_mut(id) else {
                 continue;
             };
-            if socket.ending == Ending::Open && !self.shard.wants_input(id) {
+            if !wants_input(&self.shard, socket) {
                 self.held.sockets.push_back(id);
                 continue;
             }
@@ -151,7 +155,7 @@ impl<S: Driven> Driver<S> {
             let Some(socket) = self.sockets.get_mut(id) else {
                 continue; // gone meanwhile
             };
-            if socket.ending != Ending::Open || self.shard.wants_input(id) {
+            if wants_input(&self.shard, socket) {
                 self.readable.push_back(id);
             } else {
                 self.held.sockets.push_back(id);
@@ -178,8 +182,14 @@ impl<S: Driven> Driver<S> {
                     self.readable.push_back(id);
                 }
                 if socket.ending == Ending::Open {
-                    self.shard.handle_bytes(id, &self.buffer[..count], now);
+                    let layers = socket.layers.as_ref();
+                    let shakes_hands = layers.is_some_and(|layers| !layers.is_open());
+                    self.feed(id, count, now);
                     self.act(now);
+                    self.settle_layers(id, now);
+                    if shakes_hands {
+                        return count.max(HANDSHAKE_COST);
+                    }
                 } else {
                     socket.discarded = socket.discarded.saturating_add(count as u32);
                     if socket.discarded > DISCARD_MAX {
@@ -197,7 +207,7 @@ impl<S: Driven> Driver<S> {
 
     /// The client has closed its side. It may still read, so what an ending connection has to say is
     /// sent first.
-    fn stream_ended(&mut self, id: ConnectionId, now: Time) {
+    pub(super) fn stream_ended(&mut self, id: ConnectionId, now: Time) {
         match self.sockets.get_mut(id) {
             // Stays marked as listed without being so: there is nothing more to read.
             Some(socket) if socket.ending == Ending::Flushing => socket.ending = Ending::LastBytes,
@@ -211,7 +221,7 @@ impl<S: Driven> Driver<S> {
             let Some(socket) = self.sockets.get_mut(id) else {
                 return;
             };
-            if socket.ending != Ending::Open || !self.shard.wants_input(id) {
+            if socket.ending != Ending::Open || !wants_input(&self.shard, socket) {
                 break;
             }
             match recv(
@@ -219,9 +229,7 @@ impl<S: Driven> Driver<S> {
                 &mut self.buffer[..],
                 RecvFlags::DONTWAIT,
             ) {
-                Ok((count, _)) if count > 0 => {
-                    self.shard.handle_bytes(id, &self.buffer[..count], now);
-                }
+                Ok((count, _)) if count > 0 => self.feed(id, count, now),
                 _ => break,
             }
         }
@@ -230,9 +238,12 @@ impl<S: Driven> Driver<S> {
 
     /// The socket is of no more use.
     pub(super) fn gone(&mut self, id: ConnectionId, cause: CloseCause, now: Time) {
-        let Some(socket) = self.sockets.remove(id) else {
+        let Some(mut socket) = self.sockets.remove(id) else {
             return;
         };
+        if let (Some(layers), CloseCause::EndOfStream) = (&mut socket.layers, cause) {
+            Self::answer_goodbye(&mut self.scratch, &socket.descriptor, layers);
+        }
         self.mesh.wakes().count_closed();
         self.poller.forget(id, socket.blocked);
         let cause = if socket.ending == Ending::Open {
@@ -265,9 +276,23 @@ impl<S: Driven> Driver<S> {
     }
 
     fn receive_socket(&mut self, moved: MovedSocket, now: Time) {
-        if let Some(id) = self.open(moved.socket, moved.address, now) {
-            self.shard.handle_bytes(id, &moved.bytes, now);
+        let MovedSocket {
+            socket,
+            origin,
+            layers,
+            bytes,
+        } = moved;
+        if let Some(id) = self.open(socket, origin, layers, now) {
+            self.shard.handle_bytes(id, &bytes, now);
             self.act(now);
+            self.settle_layers(id, now);
         }
     }
+}
+
+/// False while a connection's bytes are to stay in its socket.
+fn wants_input<S: Driven>(shard: &S, socket: &Socket) -> bool {
+    let layers = socket.layers.as_ref();
+    socket.ending != Ending::Open
+        || (shard.wants_input(socket.id) && layers.is_none_or(|layers| layers.wants_input()))
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -9,6 +10,9 @@ use rustix::net::{
     acceptfrom_with, bind, getsockname, listen, socket_with, sockopt, AddressFamily, SocketFlags,
     SocketType,
 };
+
+use crate::shard::Peer;
+use crate::transport::Recipe;
 
 /// Connections waiting to be accepted; the kernel lowers it to net.core.somaxconn.
 pub(super) const BACKLOG: i32 = 4_096;
@@ -21,6 +25,23 @@ const TCP_PROBES: u32 = 6;
 const TCP_USER_TIMEOUT_MS: u32 = 180_000;
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
+/// A listener as one shard has it.
+pub(super) struct Listening {
+    pub(super) socket: OwnedFd,
+    /// How the bytes of its connections travel.
+    pub(super) recipe: Arc<Recipe>,
+}
+
+impl Listening {
+    /// The same listener for another shard.
+    pub(super) fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self {
+            socket: self.socket.try_clone()?,
+            recipe: Arc::clone(&self.recipe),
+        })
+    }
+}
 
 /// Opens a listening socket. Without SO_REUSEPORT on purpose: a port in use is then always an error,
 /// also when the other listener would share it. `ipv6_only` leaves the same port of IPv4 to another
@@ -57,7 +78,7 @@ pub(super) fn address(listener: &OwnedFd) -> Result<SocketAddr, Errno> {
 
 /// Accepts one connection; `None` when none waits. An address of IPv4 is shown as such also on a
 /// listener of IPv6.
-pub(super) fn accept(listener: &OwnedFd) -> Result<Option<(OwnedFd, SocketAddr)>, Errno> {
+pub(super) fn accept(listener: &OwnedFd) -> Result<Option<(OwnedFd, Peer)>, Errno> {
     let (socket, address) = match acceptfrom_with(listener, FLAGS) {
         Ok(accepted) => accepted,
         Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(None),
@@ -67,7 +88,7 @@ pub(super) fn accept(listener: &OwnedFd) -> Result<Option<(OwnedFd, SocketAddr)>
         return Ok(None); // cannot be: both families of `open` have addresses
     };
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    Ok(Some((socket, address)))
+    Ok(Some((socket, Peer::Ip(address))))
 }
 
 #[cfg(test)]
@@ -78,7 +99,7 @@ mod tests {
 
     const ANY_PORT: &str = "127.0.0.1:0";
 
-    fn accepted(listener: &OwnedFd) -> (OwnedFd, SocketAddr) {
+    fn accepted(listener: &OwnedFd) -> (OwnedFd, Peer) {
         loop {
             if let Some(accepted) = accept(listener).unwrap() {
                 return accepted;
@@ -92,7 +113,7 @@ mod tests {
         let listener = open(ANY_PORT.parse().unwrap(), false).unwrap();
         let client = TcpStream::connect(address(&listener).unwrap()).unwrap();
         let (socket, from) = accepted(&listener);
-        assert_eq!(from, client.local_addr().unwrap());
+        assert_eq!(from, Peer::Ip(client.local_addr().unwrap()));
         assert!(sockopt::tcp_nodelay(&socket).unwrap());
         assert!(sockopt::socket_keepalive(&socket).unwrap());
         assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), TCP_KEEP_ALIVE);
@@ -133,6 +154,6 @@ mod tests {
         let both = open(any, false).unwrap();
         let port = address(&both).unwrap().port();
         let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        assert!(accepted(&both).1.is_ipv4());
+        assert!(matches!(accepted(&both).1, Peer::Ip(address) if address.is_ipv4()));
     }
 }

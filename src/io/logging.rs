@@ -115,8 +115,8 @@ fn write_lines(jobs: &Receiver<Job>, left_out: &AtomicU64) {
 pub(super) fn notice(notice: &Notice) {
     let client_id = notice.client_id.as_deref().unwrap_or("-");
     let address = notice
-        .address
-        .map_or_else(|| "-".to_string(), |address| address.to_string());
+        .peer
+        .map_or_else(|| "-".to_string(), |peer| peer.to_string());
     if notice.suppressed > 0 {
         tracing::info!(
             client_id,

@@ -5,15 +5,15 @@
 //! receiver wakes a sender that parked over a full ring.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::layers::Layers;
 use super::ring::{ring, Consumer, Producer};
 use super::wake::Wakes;
 use crate::ids::ShardId;
 use crate::limits::{CONTROL_ITEMS, DATA_BLOCKS};
-use crate::shard::Lane;
+use crate::shard::{Lane, Origin};
 
 /// What comes from a peer.
 pub(super) enum Arrival<B> {
@@ -30,7 +30,8 @@ enum ControlItem<B> {
 /// A connection on its way to its home shard. Dropped, it closes.
 pub(super) struct MovedSocket {
     pub(super) socket: OwnedFd,
-    pub(super) address: SocketAddr,
+    pub(super) origin: Origin,
+    pub(super) layers: Option<Box<Layers>>,
     /// Bytes read and not yet handled, CONNECT first.
     pub(super) bytes: Vec<u8>,
 }

@@ -19,6 +19,7 @@ mod driven;
 mod driver;
 mod errors;
 mod input;
+mod layers;
 mod listener;
 mod logging;
 mod mesh;

@@ -11,7 +11,7 @@ use super::driver::Driver;
 use super::mesh::MovedSocket;
 use super::sockets::{Ending, Socket};
 use crate::ids::{ConnectionId, ShardId};
-use crate::shard::{Action, CloseCause};
+use crate::shard::{Action, CloseCause, Origin};
 use crate::time::Time;
 
 /// Segments sent with one call.
@@ -34,27 +34,27 @@ impl<S: Driven> Driver<S> {
                 Action::HandOff {
                     connection,
                     to,
+                    origin,
                     bytes,
-                } => self.hand_off(connection, to, bytes),
+                } => self.hand_off(connection, to, origin, bytes),
                 Action::Notice(notice) => super::logging::notice(&notice),
             }
         }
         busy
     }
 
-    fn hand_off(&mut self, id: ConnectionId, to: ShardId, bytes: Vec<u8>) {
+    fn hand_off(&mut self, id: ConnectionId, to: ShardId, origin: Origin, bytes: Vec<u8>) {
         let Some(socket) = self.sockets.remove(id) else {
             return; // failed meanwhile
         };
         self.poller.forget(id, socket.blocked);
         let Socket {
-            descriptor,
-            address,
-            ..
+            descriptor, layers, ..
         } = socket;
         let moved = MovedSocket {
             socket: descriptor,
-            address,
+            origin,
+            layers,
             bytes,
         };
         self.mesh.hand_off(to, Box::new(moved));
@@ -81,6 +81,10 @@ impl<S: Driven> Driver<S> {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
+        if socket.layers.is_some() {
+            self.write_layered(id, now);
+            return;
+        }
         while !socket.blocked {
             match send_some(&self.shard, socket) {
                 Sent::Nothing => break,
@@ -104,7 +108,7 @@ impl<S: Driven> Driver<S> {
     }
 
     /// Goes on with the end of a connection that has nothing more to say.
-    fn all_written(&mut self, id: ConnectionId, now: Time) {
+    pub(super) fn all_written(&mut self, id: ConnectionId, now: Time) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };

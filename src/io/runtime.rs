@@ -1,7 +1,6 @@
 //! Starts one executor per shard and waits for them.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +12,13 @@ use super::clock::Clock;
 use super::driven::Driven;
 use super::driver::{Driver, Setup};
 use super::errors::StartError;
+use super::listener::Listening;
 use super::wake::Wakes;
 use super::{listener, mesh, signals};
 use crate::ids::ShardId;
 use crate::limits::Limits;
-use crate::shard::{Shard, ShardConfig};
+use crate::shard::{ListenerPolicy, Shard, ShardConfig};
+use crate::transport::Recipe;
 
 /// Memory glommio registers per executor for file I/O, of which a broker does almost none; the
 /// default of 10 MiB would not fit the usual locked-memory limit.
@@ -56,6 +57,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let config = Arc::new(ShardConfig {
         shards: startup.shards,
         limits: startup.limits.clone(),
+        listeners: vec![ListenerPolicy::default(); startup.listeners.len()].into(),
         placement_seed: seeds.hash_one("placement"),
     });
     let clock = Clock::start();
@@ -74,7 +76,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
 /// thread.
 pub(super) fn start_shards<S: Driven>(
     cores: &[usize],
-    listeners: Vec<OwnedFd>,
+    listeners: Vec<Listening>,
     wakes: &Arc<Wakes>,
     clock: Clock,
     make: impl Fn(ShardId) -> S + Clone + Send + 'static,
@@ -85,7 +87,7 @@ pub(super) fn start_shards<S: Driven>(
     for (index, mesh) in (0..).zip(mesh::connect(wakes)) {
         let listeners = listeners
             .iter()
-            .map(OwnedFd::try_clone)
+            .map(Listening::try_clone)
             .collect::<Result<Vec<_>, _>>()?;
         let core = cores.get(usize::from(index)).copied().filter(|_| pinnable);
         let make = make.clone();
@@ -171,7 +173,7 @@ fn probe_io_uring() -> Result<(), StartError> {
         .map_err(|error| StartError::of_ring(&error))
 }
 
-fn open_listeners(addresses: &[SocketAddr]) -> Result<Vec<OwnedFd>, StartError> {
+fn open_listeners(addresses: &[SocketAddr]) -> Result<Vec<Listening>, StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
         // `[::]` serves IPv4, too, unless a listener of its own does.
@@ -180,7 +182,10 @@ fn open_listeners(addresses: &[SocketAddr]) -> Result<Vec<OwnedFd>, StartError> 
         let listener = listener::open(*address, ipv6_only)
             .map_err(|error| StartError::of_listener(*address, error))?;
         tracing::info!("listening on {}", listener::address(&listener)?);
-        listeners.push(listener);
+        listeners.push(Listening {
+            socket: listener,
+            recipe: Arc::new(Recipe::plain()),
+        });
     }
     warn_of_short_backlog();
     Ok(listeners)

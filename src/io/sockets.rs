@@ -1,8 +1,8 @@
 //! The sockets of one shard, by connection.
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use super::layers::Layers;
 use crate::ids::ConnectionId;
 
 /// Where a socket is in its end.
@@ -22,7 +22,8 @@ pub(super) enum Ending {
 pub(super) struct Socket {
     pub(super) descriptor: OwnedFd,
     pub(super) id: ConnectionId,
-    pub(super) address: SocketAddr,
+    /// None on a plain connection.
+    pub(super) layers: Option<Box<Layers>>,
     /// May have bytes: in the list of sockets to read, or held back.
     pub(super) listed: bool,
     /// The end of the stream or an error is behind the bytes.
@@ -34,14 +35,14 @@ pub(super) struct Socket {
     pub(super) discarded: u32,
 }
 
-const _: () = assert!(size_of::<Option<Socket>>() <= 64, "per idle connection");
+const _: () = assert!(size_of::<Option<Socket>>() <= 32, "per idle connection");
 
 impl Socket {
-    pub(super) fn new(descriptor: OwnedFd, id: ConnectionId, address: SocketAddr) -> Self {
+    pub(super) fn new(descriptor: OwnedFd, id: ConnectionId, layers: Option<Box<Layers>>) -> Self {
         Self {
             descriptor,
             id,
-            address,
+            layers,
             listed: false,
             hangup: false,
             blocked: false,

@@ -1,8 +1,6 @@
 //! What the driver must do besides sending bytes and blocks, and what an operator should see.
 
-use std::net::SocketAddr;
-
-use super::Shard;
+use super::{Origin, Peer, Shard};
 use crate::ids::{ConnectionId, ShardId};
 use crate::time::{Span, Time};
 
@@ -28,10 +26,11 @@ pub enum Action {
     Abort(ConnectionId),
     /// The session's home is another shard: stop watching the socket and move it there together with
     /// these bytes. The id is free at once (no `handle_closed`). The driver of `to` calls
-    /// [`Shard::handle_opened`] and [`Shard::handle_bytes`] with `bytes`.
+    /// [`Shard::handle_opened`] with `origin` and [`Shard::handle_bytes`] with `bytes`.
     HandOff {
         connection: ConnectionId,
         to: ShardId,
+        origin: Origin,
         bytes: Vec<u8>,
     },
     /// Something an operator should be able to see.
@@ -42,7 +41,7 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct Notice {
     pub client_id: Option<Box<str>>,
-    pub address: Option<SocketAddr>,
+    pub peer: Option<Peer>,
     pub text: String,
     /// Notices left out before this one because of the rate limit.
     pub suppressed: u64,
@@ -64,7 +63,7 @@ impl Shard {
     pub(super) fn notice(
         &mut self,
         client_id: Option<&str>,
-        address: Option<SocketAddr>,
+        peer: Option<Peer>,
         now: Time,
         text: impl FnOnce() -> String,
     ) {
@@ -80,7 +79,7 @@ impl Shard {
         self.notices.given += 1;
         self.actions.push_back(Action::Notice(Notice {
             client_id: client_id.map(Box::from),
-            address,
+            peer,
             text: text(),
             suppressed: std::mem::take(&mut self.notices.suppressed),
         }));

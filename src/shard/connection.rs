@@ -1,8 +1,8 @@
 //! One network connection: its decoder's remainder, negotiated limits and phase.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
+use super::origin::Origin;
 use super::outgoing::Outgoing;
 use super::timer_wheel::TimerId;
 use crate::ids::SessionId;
@@ -32,6 +32,8 @@ pub(super) struct Connection {
     pub(super) problem_information: bool,
     /// Largest packet the client takes, in bytes [MQTT-3.1.2-24].
     pub(super) packet_size_max: u32,
+    /// Largest packet its listener takes, in bytes.
+    pub(super) receive_size_max: u32,
     pub(super) outgoing: Outgoing,
     pub(super) aliases_out: Option<Box<AliasesOut>>,
     pub(super) aliases_in: Option<Box<AliasesIn>>,
@@ -47,11 +49,11 @@ pub(super) struct Connection {
     pub(super) silence_max: Span,
     /// Connect, keep-alive or linger timer, by phase.
     pub(super) timer: Option<TimerId>,
-    pub(super) address: SocketAddr,
+    pub(super) origin: Origin,
 }
 
 impl Connection {
-    pub(super) fn new(address: SocketAddr, now: Time) -> Self {
+    pub(super) fn new(origin: Origin, receive_size_max: u32, now: Time) -> Self {
         Self {
             phase: Phase::AwaitConnect,
             version: Version::V311,
@@ -59,6 +61,7 @@ impl Connection {
             publishes: false,
             problem_information: true,
             packet_size_max: u32::MAX,
+            receive_size_max,
             outgoing: Outgoing::default(),
             aliases_out: None,
             aliases_in: None,
@@ -68,7 +71,7 @@ impl Connection {
             last_packet: now,
             silence_max: Span::ZERO,
             timer: None,
-            address,
+            origin,
         }
     }
 

@@ -39,10 +39,10 @@ impl Shard {
             return;
         };
         let session = connection.session();
-        let address = connection.address;
+        let peer = connection.origin.peer;
         let client_id = session.and_then(|session| self.sessions.get(session));
         let client_id = client_id.map(|hosted| Rc::clone(&hosted.session.client_id));
-        self.notice(client_id.as_deref(), Some(address), now, || {
+        self.notice(client_id.as_deref(), Some(peer), now, || {
             format!("disconnected: {text}")
         });
         self.close_connection(id, reason, text, now);

@@ -83,15 +83,18 @@ impl Shard {
             }
             Flow::Stop => {}
             Flow::HandOff(to) => {
-                if let Some(timer) = self.connections.remove(connection).and_then(|c| c.timer) {
+                let Some(state) = self.connections.remove(connection) else {
+                    return;
+                };
+                if let Some(timer) = state.timer {
                     self.timers.cancel(timer);
                 }
                 self.stats.handed_off += 1;
-                let bytes = unread.to_vec();
                 self.actions.push_back(Action::HandOff {
                     connection,
                     to,
-                    bytes,
+                    origin: state.origin,
+                    bytes: unread.to_vec(),
                 });
             }
         }
@@ -119,7 +122,6 @@ impl Shard {
         burst: &mut Option<Burst>,
         now: Time,
     ) -> (usize, Result<Flow, (DecodeError, Range<usize>)>) {
-        let packet_size_max = self.limits().packet_size_max;
         let mut at = 0;
         while at < bytes.len() {
             let Some(connection) = self.connections.get_mut(id) else {
@@ -131,7 +133,7 @@ impl Shard {
                     return (at, Err((error, at..bytes.len())));
                 }
             }
-            let frame = match frame::next_frame(&bytes[at..], packet_size_max) {
+            let frame = match frame::next_frame(&bytes[at..], connection.receive_size_max) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(error) => return (at, Err((error, at..at))),

@@ -28,6 +28,7 @@ mod on_connect;
 mod on_disconnect;
 mod on_publish;
 mod on_subscribe;
+mod origin;
 mod outgoing;
 mod peers;
 mod placement;
@@ -41,12 +42,12 @@ mod walk;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 pub use action::{Action, CloseCause, Notice};
 pub use block::{Block, Lane};
+pub use origin::{Origin, Peer};
 pub use stats::Stats;
 
 use action::Notices;
@@ -61,8 +62,10 @@ use timeouts::TimerKey;
 use timer_wheel::TimerWheel;
 use walk::WalkQueue;
 
+pub use crate::ids::ListenerId;
 use crate::ids::{ConnectionId, SessionId, ShardId};
 use crate::limits::Limits;
+pub use crate::listener::ListenerPolicy;
 use crate::routing::{RetainedStore, TopicIndex};
 use crate::time::{Span, Time};
 
@@ -71,6 +74,8 @@ use crate::time::{Span, Time};
 pub struct ShardConfig {
     pub shards: u16,
     pub limits: Limits,
+    /// By [`ListenerId`].
+    pub listeners: Arc<[ListenerPolicy]>,
     /// Same on all shards: placement of client ids and topics hashes with it.
     pub placement_seed: u64,
 }
@@ -148,19 +153,25 @@ impl Shard {
     }
 
     /// A socket was accepted or handed over. `None`: the connection limit is reached, drop it.
-    pub fn handle_opened(&mut self, address: SocketAddr, now: Time) -> Option<ConnectionId> {
+    pub fn handle_opened(&mut self, origin: Origin, now: Time) -> Option<ConnectionId> {
         let limits = &self.config.limits;
         let max = limits.connections_max as usize;
         if self.connections.len() >= max || self.shutdown.is_some() {
             self.stats.connections_refused += 1;
-            self.notice(None, Some(address), now, || {
+            self.notice(None, Some(origin.peer), now, || {
                 "connection refused: connections-max is reached".into()
             });
             return None;
         }
         self.stats.connections_opened += 1;
+        let packet_size_max = self.policy(origin.listener).packet_size_max;
+        let packet_size_max = packet_size_max.map_or(limits.packet_size_max, |own| {
+            own.min(limits.packet_size_max)
+        });
         let connect_by = now + Span::from_secs(u64::from(limits.connect_timeout_s));
-        let id = self.connections.insert(Connection::new(address, now));
+        let id = self
+            .connections
+            .insert(Connection::new(origin, packet_size_max, now));
         let timer = self.timers.insert(connect_by, TimerKey::Connection(id));
         if let Some(connection) = self.connections.get_mut(id) {
             connection.timer = Some(timer);
@@ -300,6 +311,10 @@ impl Shard {
 
     fn limits(&self) -> &Limits {
         &self.config.limits
+    }
+
+    fn policy(&self, listener: ListenerId) -> &ListenerPolicy {
+        &self.config.listeners[listener.index()]
     }
 
     /// Puts a connection on the list of those to transmit.

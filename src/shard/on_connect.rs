@@ -12,8 +12,9 @@ use super::input::Flow;
 use super::timeouts::TimerKey;
 use super::{share_of, Shard};
 use crate::ids::{ConnectionId, SessionId};
+use crate::listener::Authentication;
 use crate::mqtt::{
-    encode, ConnAck, ConnAckProperties, Connect, DecodeError, ReasonCode, Version, Will,
+    encode, ConnAck, ConnAckProperties, Connect, DecodeError, Qos, ReasonCode, Version, Will,
 };
 use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasesOut, Session, StoredWill};
@@ -35,7 +36,10 @@ impl Shard {
         if let Some(max) = connect.properties.maximum_packet_size {
             self.limit_packets_to(id, max);
         }
-        if let Err(Refusal(reason, text)) = self.check_connect(connect) {
+        let checked = self
+            .check_policy(id, connect)
+            .and_then(|()| self.check_connect(connect));
+        if let Err(Refusal(reason, text)) = checked {
             self.stats.connects_refused += 1;
             self.refuse_connect(
                 id,
@@ -56,7 +60,7 @@ impl Shard {
             return Ok(Flow::HandOff(home));
         }
         let granted = self.grant(connect);
-        let mut connack = self.connack(connect, assigned.as_deref(), &granted);
+        let mut connack = self.connack(id, connect, assigned.as_deref(), &granted);
         if !self.connack_fits(id, connect.version, &connack) {
             self.stats.connects_refused += 1;
             let reply = Some((connect.version, ReasonCode::PacketTooLarge));
@@ -77,6 +81,39 @@ impl Shard {
         self.announce_connected(session, true);
         self.pump(session, now);
         Ok(Flow::Continue)
+    }
+
+    /// What the connection's listener allows.
+    fn check_policy(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
+        let Some(connection) = self.connections.get(id) else {
+            return Ok(());
+        };
+        let policy = self.policy(connection.origin.listener);
+        if !policy.versions.contains(connect.version) {
+            return Err(Refusal(
+                ReasonCode::UnsupportedProtocolVersion,
+                "the listener does not take this protocol version",
+            ));
+        }
+        if connect
+            .will
+            .as_ref()
+            .is_some_and(|will| will.qos > policy.qos_max)
+        {
+            // [MQTT-3.2.2-12]
+            return Err(Refusal(
+                ReasonCode::QosNotSupported,
+                "the will has a higher QoS than qos-max of the listener",
+            ));
+        }
+        let anonymous = connection.origin.identity.is_none();
+        if anonymous && policy.authentication == Authentication::Required {
+            return Err(Refusal(
+                ReasonCode::NotAuthorized,
+                "the listener needs clients to authenticate",
+            ));
+        }
+        Ok(())
     }
 
     fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refusal> {
@@ -272,17 +309,21 @@ impl Shard {
     /// The answer to a CONNECT that is accepted, for a session that is new.
     fn connack<'a>(
         &self,
+        id: ConnectionId,
         connect: &Connect<'_>,
         assigned: Option<&'a str>,
         granted: &Granted,
     ) -> ConnAck<'a> {
         let limits = &self.config.limits;
+        let connection = self.connections.get(id);
+        let qos_max = connection.map(|c| self.policy(c.origin.listener).qos_max);
         let properties = ConnAckProperties {
             session_expiry_interval_s: (granted.session_expiry_s != granted.asked_s)
                 .then_some(granted.session_expiry_s),
             receive_maximum: NonZeroU16::new(limits.receive_maximum)
                 .filter(|max| max.get() < u16::MAX),
-            maximum_packet_size: Some(limits.packet_size_max),
+            maximum_packet_size: connection.map(|c| c.receive_size_max),
+            maximum_qos: qos_max.filter(|max| *max < Qos::ExactlyOnce), // [MQTT-3.2.2-9]
             assigned_client_identifier: assigned,
             topic_alias_maximum: Some(limits.topic_alias_maximum).filter(|max| *max > 0),
             server_keep_alive_s: (granted.keep_alive_s != connect.keep_alive_s)
@@ -346,11 +387,9 @@ impl Shard {
                 }
             }
         }
-        let address = self
-            .connections
-            .get(id)
-            .map(|connection| connection.address);
-        self.notice(client_id, address, now, || {
+        let connection = self.connections.get(id);
+        let peer = connection.map(|connection| connection.origin.peer);
+        self.notice(client_id, peer, now, || {
             format!("connection refused: {text}")
         });
         self.start_closing(id, now);

@@ -33,6 +33,7 @@ impl Shard {
             },
         };
         if publish.qos > Qos::AtMostOnce {
+            self.check_qos(id, publish.qos)?;
             self.check_receive_maximum(id, session, publish)?;
         }
         if let Some(connection) = self.connections.get_mut(id) {
@@ -94,6 +95,20 @@ impl Shard {
             ),
             AliasInError::Unknown => DecodeError::Protocol("the topic alias was not set"),
         })
+    }
+
+    /// A v5 client was told Maximum QoS [MQTT-3.2.2-11]; for v3 there is only the end of the
+    /// connection ([MQTT-3.3.5-2] of 3.1.1).
+    fn check_qos(&self, id: ConnectionId, qos: Qos) -> Result<(), DecodeError> {
+        match self.connections.get(id) {
+            Some(connection) if qos > self.policy(connection.origin.listener).qos_max => {
+                Err(DecodeError::Refused(
+                    ReasonCode::QosNotSupported,
+                    "the QoS is higher than qos-max of the listener",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// [MQTT-3.3.4-7]: counts what the client cannot have seen acknowledged yet. v3 has no such

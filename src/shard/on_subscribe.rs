@@ -24,17 +24,16 @@ impl Shard {
         subscribe: &Subscribe<'_>,
         now: Time,
     ) -> Result<(), DecodeError> {
-        let Some(version) = self
-            .connections
-            .get(id)
-            .map(|connection| connection.version)
-        else {
+        let Some(connection) = self.connections.get(id) else {
             return Ok(());
         };
+        let version = connection.version;
+        let qos_max = self.policy(connection.origin.listener).qos_max;
         self.check_answer_fits(id, || subscribe.filters.len())?;
         let identifier = subscribe.subscription_identifier;
         let mut codes = Vec::with_capacity(subscribe.filters.len());
-        for (filter, options) in subscribe.filters.iter() {
+        for (filter, mut options) in subscribe.filters.iter() {
+            options.qos = options.qos.min(qos_max); // [MQTT-3.2.2-10]
             let record = SessionSubscription {
                 options,
                 identifier,

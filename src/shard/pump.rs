@@ -165,8 +165,8 @@ impl Shard {
             .session
             .connection
             .and_then(|id| self.connections.get(id));
-        let address = connection.map(|connection| connection.address);
-        self.notice(Some(&client_id), address, now, || text.into());
+        let peer = connection.map(|connection| connection.origin.peer);
+        self.notice(Some(&client_id), peer, now, || text.into());
     }
 
     /// Gives up on a connection that does not finish closing.

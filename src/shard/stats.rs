@@ -12,6 +12,8 @@ pub struct Stats {
     pub keep_alive_timeouts: u64,
     pub malformed_packets: u64,
     pub protocol_errors: u64,
+    /// Connections that a layer below MQTT ended.
+    pub transport_errors: u64,
     pub publications_received: u64,
     pub deliveries_sent: u64,
     /// Deliveries queued for lack of room in the window or for an absent client.

@@ -49,9 +49,9 @@ impl Shard {
         connection.timer = None;
         match connection.phase {
             Phase::AwaitConnect => {
-                let address = connection.address;
+                let peer = connection.origin.peer;
                 self.stats.connects_refused += 1;
-                self.notice(None, Some(address), now, || {
+                self.notice(None, Some(peer), now, || {
                     "connection refused: no CONNECT within connect-timeout-s".into()
                 });
                 self.start_closing(id, now);

@@ -96,27 +96,38 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/limits", &["ids", "time"]),
     ("src/mutant", &[]),
     ("src/mqtt", &["ids", "limits", "time"]),
+    ("src/listener", &["ids", "mqtt"]),
+    ("src/transport", &[]),
     ("src/session", &["ids", "limits", "mqtt", "mutant", "time"]),
     ("src/routing", &["ids", "limits", "mqtt", "time"]),
     ("src/auth", &["ids", "limits", "mqtt", "time"]),
     (
         "src/shard",
         &[
-            "auth", "ids", "limits", "mqtt", "mutant", "routing", "session", "time",
+            "auth", "ids", "limits", "listener", "mqtt", "mutant", "routing", "session", "time",
         ],
     ),
     (
         "src/sim",
         &[
-            "ids", "limits", "mqtt", "mutant", "routing", "session", "shard", "time",
+            "ids", "limits", "listener", "mqtt", "mutant", "routing", "session", "shard", "time",
         ],
     ),
-    ("src/config", &["auth", "ids", "limits", "time"]),
+    ("src/config", &["auth", "ids", "limits", "listener", "time"]),
     (
         "src/io",
-        &["auth", "ids", "limits", "mqtt", "shard", "time"],
+        &[
+            "auth",
+            "ids",
+            "limits",
+            "listener",
+            "mqtt",
+            "shard",
+            "time",
+            "transport",
+        ],
     ),
-    ("loadgen", &["ids", "limits", "mqtt", "time"]),
+    ("loadgen", &["ids", "limits", "mqtt", "time", "transport"]),
 ];
 
 /// main -> io -> shard -> {session, routing} -> mqtt, and never back.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use ringmq::ids::{ConnectionId, ShardId};
 use ringmq::limits::Limits;
-use ringmq::shard::{Action, Block, CloseCause, Lane, Shard, ShardConfig};
+use ringmq::shard::{
+    Action, Block, CloseCause, Lane, ListenerId, ListenerPolicy, Origin, Peer, Shard, ShardConfig,
+};
 use ringmq::time::{Span, Time};
 
 use super::Broker;
@@ -44,6 +46,7 @@ impl World {
         let config = Arc::new(ShardConfig {
             shards,
             limits,
+            listeners: [ListenerPolicy::default()].into(),
             placement_seed: 7,
         });
         let now = Time::ZERO + Span::from_secs(1);
@@ -116,8 +119,9 @@ impl World {
                 Action::HandOff {
                     connection,
                     to,
+                    origin,
                     bytes,
-                } => self.hand_off(index, connection, to, &bytes),
+                } => self.hand_off((index, connection), to, origin, &bytes),
                 Action::Notice(_) => {}
             }
         }
@@ -178,9 +182,15 @@ impl World {
         self.shards[index].handle_closed(id, CloseCause::Asked, self.now);
     }
 
-    fn hand_off(&mut self, index: usize, id: ConnectionId, to: ShardId, bytes: &[u8]) {
+    fn hand_off(
+        &mut self,
+        (index, id): (usize, ConnectionId),
+        to: ShardId,
+        origin: Origin,
+        bytes: &[u8],
+    ) {
         let now = self.now;
-        let opened = self.shards[to.index()].handle_opened(address(), now);
+        let opened = self.shards[to.index()].handle_opened(origin, now);
         if let Some(client) = self.client_at(index, id) {
             client.at = opened.map(|id| (to.index(), id));
         }
@@ -194,8 +204,9 @@ impl World {
     }
 }
 
-fn address() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 50_000))
+fn origin() -> Origin {
+    let address = SocketAddr::from(([127, 0, 0, 1], 50_000));
+    Origin::new(Peer::Ip(address), ListenerId(0))
 }
 
 /// Takes the first whole packet.
@@ -217,7 +228,7 @@ impl Broker for World {
         // Clients come in at each shard in turn, whatever their home is.
         let shard = self.opened % self.shards.len();
         self.opened += 1;
-        let id = self.shards[shard].handle_opened(address(), self.now);
+        let id = self.shards[shard].handle_opened(origin(), self.now);
         let client = Client {
             at: id.map(|id| (shard, id)),
             unsent: VecDeque::new(),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use ringmq::ids::{ConnectionId, ShardId};
 use ringmq::limits::Limits;
-use ringmq::shard::{Action, Block, CloseCause, Lane, Shard, ShardConfig};
+use ringmq::shard::{
+    Action, Block, CloseCause, Lane, ListenerId, ListenerPolicy, Origin, Peer, Shard, ShardConfig,
+};
 use ringmq::time::{Span, Time};
 
 /// More turns than any input needs: past it the shards never come to rest.
@@ -46,6 +48,7 @@ impl Broker {
         let config = Arc::new(ShardConfig {
             shards,
             limits,
+            listeners: [ListenerPolicy::default()].into(),
             placement_seed: 7,
         });
         let now = Time::ZERO + Span::from_secs(1);
@@ -66,7 +69,7 @@ impl Broker {
         }
         self.close(client);
         let shard = shard % self.shards.len();
-        let id = self.shards[shard].handle_opened(address(), self.now);
+        let id = self.shards[shard].handle_opened(origin(), self.now);
         self.clients[client] = Client {
             at: id.map(|id| (shard, id)),
             piece_len: usize::MAX,
@@ -185,8 +188,9 @@ impl Broker {
                 Action::HandOff {
                     connection,
                     to,
+                    origin,
                     bytes,
-                } => self.hand_off(index, connection, to, &bytes),
+                } => self.hand_off((index, connection), to, origin, &bytes),
                 Action::Notice(_) => {}
             }
         }
@@ -260,9 +264,15 @@ impl Broker {
         self.shards[index].handle_closed(id, CloseCause::Asked, self.now);
     }
 
-    fn hand_off(&mut self, index: usize, id: ConnectionId, to: ShardId, bytes: &[u8]) {
+    fn hand_off(
+        &mut self,
+        (index, id): (usize, ConnectionId),
+        to: ShardId,
+        origin: Origin,
+        bytes: &[u8],
+    ) {
         let now = self.now;
-        let opened = self.shards[to.index()].handle_opened(address(), now);
+        let opened = self.shards[to.index()].handle_opened(origin, now);
         if let Some(client) = self.client_at(index, id) {
             client.at = opened.map(|id| (to.index(), id));
         }
@@ -272,6 +282,7 @@ impl Broker {
     }
 }
 
-fn address() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 50_000))
+fn origin() -> Origin {
+    let address = SocketAddr::from(([127, 0, 0, 1], 50_000));
+    Origin::new(Peer::Ip(address), ListenerId(0))
 }

@@ -4,6 +4,7 @@
 //! it has what must come, and a read that waits for half a minute is a failure.
 
 mod stand_in;
+mod toy;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -15,11 +16,13 @@ use std::time::Duration;
 use glommio::ExecutorJoinHandle;
 
 use self::stand_in::{pattern, Gone, StandIn, HEADER};
+use self::toy::{Toy, ANSWER, GOODBYE, HELLO, NONSENSE};
 use super::clock::Clock;
-use super::listener;
+use super::listener::{self, Listening};
 use super::runtime::start_shards;
 use super::wake::Wakes;
 use crate::shard::CloseCause;
+use crate::transport::Recipe;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -32,12 +35,20 @@ struct Broker {
 
 impl Broker {
     fn start(shards: u16) -> Self {
+        Self::start_with(shards, Recipe::plain())
+    }
+
+    fn start_with(shards: u16, recipe: Recipe) -> Self {
         let listener = listener::open("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = listener::address(&listener).unwrap();
+        let listening = Listening {
+            socket: listener,
+            recipe: Arc::new(recipe),
+        };
         let wakes = Arc::new(Wakes::new(shards).unwrap());
         let (sender, gone) = channel();
         let make = move |id| StandIn::new(id, shards, sender.clone());
-        let threads = start_shards(&[], vec![listener], &wakes, Clock::start(), make).unwrap();
+        let threads = start_shards(&[], vec![listening], &wakes, Clock::start(), make).unwrap();
         Self {
             address,
             wakes,
@@ -366,4 +377,85 @@ fn stopping_closes_the_listener_and_every_connection() {
     let address = broker.address;
     broker.stop();
     assert!(TcpStream::connect(address).is_err());
+}
+
+const LOW: u8 = 0x11;
+const HIGH: u8 = 0x42;
+
+fn two_toys() -> Recipe {
+    Recipe::plain()
+        .with(|| Box::new(Toy::new(LOW)))
+        .with(|| Box::new(Toy::new(HIGH)))
+}
+
+/// A client that has said hello to both layers.
+fn greet(broker: &Broker) -> TcpStream {
+    let mut client = broker.connect();
+    client.write_all(&[HELLO, HELLO ^ LOW]).unwrap();
+    assert_eq!(read(&mut client, 2), [ANSWER, ANSWER ^ LOW]);
+    client
+}
+
+fn turned(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|byte| byte ^ LOW ^ HIGH).collect()
+}
+
+/// Layers move home with their connection, and what a layer has to say goes through those below it.
+#[test]
+fn layers_wrap_what_they_carry_and_move_home_with_it() {
+    for shards in [1, 2] {
+        let broker = Broker::start_with(shards, two_toys());
+        for home in 0..20 {
+            let mut client = greet(&broker);
+            client.write_all(&turned(&header(home, b'e', 0))).unwrap();
+            client.write_all(&turned(b"abcdefg")).unwrap();
+            assert_eq!(read(&mut client, 7), turned(b"abcdefg"));
+            client.write_all(&[GOODBYE]).unwrap();
+            assert_eq!(read_to_end(&mut client), [GOODBYE ^ LOW, GOODBYE]);
+            let gone = broker.gone();
+            assert_eq!(
+                (gone.received, gone.cause),
+                (HEADER + 7, CloseCause::EndOfStream)
+            );
+            assert_eq!(gone.identity.as_deref(), Some("toy 66"));
+        }
+        broker.stop();
+    }
+}
+
+/// Much more than a socket takes at once, also as last words.
+#[test]
+fn layers_send_everything_to_a_reader_that_comes_late() {
+    const SIZE: u32 = 20_000_000;
+    let broker = Broker::start_with(1, two_toys());
+    let mut client = greet(&broker);
+    client.write_all(&turned(&header(0, b'w', SIZE))).unwrap();
+    assert_eq!(read(&mut client, 1), turned(&[0]));
+    broker.wakes.stop(); // closes: everything said is sent first
+    let rest = read_to_end(&mut client);
+    let (bytes, goodbyes) = rest.split_at(SIZE as usize - 1);
+    assert!(bytes
+        .iter()
+        .zip(1..)
+        .all(|(byte, index)| byte ^ LOW ^ HIGH == pattern(index)));
+    assert_eq!(goodbyes, [GOODBYE ^ LOW, GOODBYE]);
+    drop(client);
+    assert_eq!(broker.gone().cause, CloseCause::Asked);
+    broker.stop();
+}
+
+#[test]
+fn a_layer_that_cannot_go_on_ends_its_connection() {
+    let broker = Broker::start_with(1, two_toys());
+    let mut client = greet(&broker);
+    client.write_all(&turned(&header(0, b'e', 0))).unwrap();
+    client.write_all(&turned(b"last")).unwrap();
+    client.write_all(&[NONSENSE]).unwrap();
+    let mut said = turned(b"lastnonsense");
+    said.extend([GOODBYE ^ LOW, GOODBYE]);
+    assert_eq!(read_to_end(&mut client), said);
+    drop(client);
+    let gone = broker.gone();
+    assert_eq!((gone.received, gone.cause), (HEADER + 4, CloseCause::Asked));
+    broker.stop();
 }

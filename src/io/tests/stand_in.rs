@@ -6,12 +6,11 @@
 //! them all, `t` says `time` after n ms.
 
 use std::io::IoSlice;
-use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 
 use crate::ids::{ConnectionId, ShardId};
 use crate::io::driven::Driven;
-use crate::shard::{Action, CloseCause, Lane};
+use crate::shard::{Action, CloseCause, Lane, Origin, Peer};
 use crate::time::{Span, Time};
 
 pub(super) const HEADER: usize = 6;
@@ -24,6 +23,7 @@ pub(super) struct Gone {
     pub(super) shard: u16,
     pub(super) received: usize,
     pub(super) cause: CloseCause,
+    pub(super) identity: Option<Box<str>>,
 }
 
 #[derive(Default)]
@@ -33,6 +33,7 @@ struct Connection {
     received: usize,
     paused: bool,
     closing: bool,
+    origin: Option<Origin>,
 }
 
 /// Blocks for the next shard and who waits for them.
@@ -140,7 +141,7 @@ pub(super) fn pattern(index: u32) -> u8 {
 impl Driven for StandIn {
     type Block = u64;
 
-    fn handle_opened(&mut self, _: SocketAddr, _: Time) -> Option<ConnectionId> {
+    fn handle_opened(&mut self, origin: Origin, _: Time) -> Option<ConnectionId> {
         if self.stopping {
             return None;
         }
@@ -153,11 +154,31 @@ impl Driven for StandIn {
             self.connections.len() - 1
         });
         let slot = &mut self.connections[index];
-        *slot = (slot.0 + 1, Some(Connection::default()));
+        *slot = (
+            slot.0 + 1,
+            Some(Connection {
+                origin: Some(origin),
+                ..Connection::default()
+            }),
+        );
         Some(ConnectionId {
             index: index as u32,
             generation: slot.0,
         })
+    }
+
+    fn handle_origin(&mut self, id: ConnectionId, _: Option<Peer>, identity: Option<Box<str>>) {
+        self.get(id)
+            .origin
+            .as_mut()
+            .expect("opened with one")
+            .identity = identity;
+    }
+
+    fn handle_broken(&mut self, id: ConnectionId, text: &str, _: Time) {
+        self.say(id, text.as_bytes());
+        self.get(id).closing = true;
+        self.actions.push(Action::Close(id));
     }
 
     fn wants_input(&self, id: ConnectionId) -> bool {
@@ -180,10 +201,11 @@ impl Driven for StandIn {
             let home = ShardId(u16::from(header[0]) % shards);
             if home != own {
                 let bytes = [&header[..], rest].concat();
-                self.remove(id);
+                let origin = self.remove(id).origin.expect("opened with one");
                 self.actions.push(Action::HandOff {
                     connection: id,
                     to: home,
+                    origin,
                     bytes,
                 });
                 return;
@@ -206,6 +228,7 @@ impl Driven for StandIn {
             shard: self.id.0,
             received: connection.received,
             cause,
+            identity: connection.origin.and_then(|origin| origin.identity),
         });
     }
 

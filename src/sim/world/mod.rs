@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rings::Item;
+use rings::{Item, Moving};
 use sockets::Socket;
 
 use super::history::At;
@@ -16,7 +16,8 @@ use super::parameters::Parameters;
 use super::random::Random;
 use crate::ids::ShardId;
 use crate::limits::Limits;
-use crate::shard::{Action, CloseCause, Shard, ShardConfig, Stats};
+use crate::listener::ListenerPolicy;
+use crate::shard::{Action, CloseCause, ListenerId, Origin, Peer, Shard, ShardConfig, Stats};
 use crate::time::{Span, Time};
 
 pub struct World {
@@ -25,7 +26,7 @@ pub struct World {
     /// By `(from * shards + to) * 2 + lane`.
     rings: Vec<VecDeque<Item>>,
     /// Sockets waiting for room in a control ring.
-    moving: Vec<(usize, usize, usize, Vec<u8>)>,
+    moving: Vec<(usize, usize, Moving)>,
     sockets: Vec<Socket>,
     parameters: Parameters,
     tick: u64,
@@ -51,8 +52,9 @@ const SETTLE_STEP_NS: u64 = 20_000;
 const SETTLE_STEPS: usize = 64;
 const SETTLE_ROUNDS: usize = 50_000;
 
-fn address() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 1))
+fn origin() -> Origin {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    Origin::new(Peer::Ip(address), ListenerId(0))
 }
 
 impl World {
@@ -62,6 +64,7 @@ impl World {
         let config = Arc::new(ShardConfig {
             shards,
             limits,
+            listeners: [ListenerPolicy::default()].into(),
             placement_seed: seed,
         });
         let now = Time(1_000_000_000);
@@ -265,6 +268,7 @@ impl World {
                 Action::HandOff {
                     connection,
                     to,
+                    origin,
                     bytes,
                 } => {
                     let Some(socket) = self.socket_at(shard, connection) else {
@@ -272,7 +276,12 @@ impl World {
                     };
                     self.sockets[socket].at = None;
                     self.sockets[socket].moving = true;
-                    self.moving.push((shard, to.index(), socket, bytes));
+                    let moving = Moving {
+                        socket,
+                        origin,
+                        bytes,
+                    };
+                    self.moving.push((shard, to.index(), moving));
                 }
             }
         }

@@ -2,15 +2,22 @@
 
 use std::collections::VecDeque;
 
-use super::{address, World};
+use super::World;
 use crate::ids::ShardId;
 use crate::mutant::{is_on, Mutant};
-use crate::shard::{Block, Lane};
+use crate::shard::{Block, Lane, Origin};
 use crate::sim::random::Random;
 
 pub(super) enum Item {
     Block(Block),
-    Socket(usize, Vec<u8>),
+    Socket(Moving),
+}
+
+/// A connection on its way to its home.
+pub(super) struct Moving {
+    pub(super) socket: usize,
+    pub(super) origin: Origin,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl World {
@@ -23,13 +30,13 @@ impl World {
     pub(super) fn send_blocks(&mut self, from: usize) -> bool {
         let mut moved = false;
         let room = self.parameters.ring_blocks;
-        for (sender, to, socket, bytes) in std::mem::take(&mut self.moving) {
+        for (sender, to, moving) in std::mem::take(&mut self.moving) {
             if sender == from && self.ring(from, to, Lane::Control).len() < room {
                 self.ring(from, to, Lane::Control)
-                    .push_back(Item::Socket(socket, bytes));
+                    .push_back(Item::Socket(moving));
                 moved = true;
             } else {
-                self.moving.push((sender, to, socket, bytes));
+                self.moving.push((sender, to, moving));
             }
         }
         for to in (0..self.shards.len()).filter(|to| *to != from) {
@@ -67,10 +74,15 @@ impl World {
                 self.note(|| format!("shard {to} takes a {lane:?} block of shard {from}"));
                 self.shards[to].handle_block(ShardId(from as u16), lane, block, self.now);
             }
-            Some(Item::Socket(socket, bytes)) => {
+            Some(Item::Socket(moving)) => {
+                let Moving {
+                    socket,
+                    origin,
+                    bytes,
+                } = moving;
                 self.note(|| format!("connection {socket} reaches its home, shard {to}"));
                 self.sockets[socket].moving = false;
-                match self.shards[to].handle_opened(address(), self.now) {
+                match self.shards[to].handle_opened(origin, self.now) {
                     None => {
                         self.sockets[socket].closed_by_broker = true;
                         self.sockets[socket].gone_at = Some(self.now);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use super::{address, World};
+use super::{origin, World};
 use crate::ids::ConnectionId;
 use crate::shard::CloseCause;
 use crate::sim::random::Random;
@@ -40,7 +40,7 @@ impl World {
     pub fn open(&mut self, random: &mut Random) -> usize {
         let shard = random.below(self.shards.len());
         let at = self.shards[shard]
-            .handle_opened(address(), self.now)
+            .handle_opened(origin(), self.now)
             .map(|id| (shard, id));
         self.sockets.push(Socket {
             closed_by_broker: at.is_none(),

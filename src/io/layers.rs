@@ -1,0 +1,229 @@
+//! The way of bytes when there are layers between a socket and its shard.
+//!
+//! A plain connection comes here for one look and goes on; see [`super::input`] and
+//! [`super::output`] for its way. What a stack wraps is sent in one call per flush; only what the
+//! socket has no room for is kept, so an idle connection has no buffer.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{send, SendFlags};
+
+use super::driven::Driven;
+use super::driver::Driver;
+use super::sockets::Ending;
+use crate::ids::ConnectionId;
+use crate::shard::{CloseCause, Peer};
+use crate::time::Time;
+use crate::transport::{LayerError, Scratch, Stack};
+
+/// Segments wrapped with one call.
+const SLICES: usize = 32;
+/// Bytes wrapped with one call: what is kept of a socket without room is little more.
+const WRAP_BYTES: usize = 64 << 10;
+/// Wrapped bytes waiting for the socket above which a connection is not read: a client cannot make
+/// us answer (handshakes, pings) without reading the answers.
+const UNSENT_MAX: usize = 64 << 10;
+/// What a read before the handshakes are done counts as, in bytes of a turn's budget: some hundred
+/// microseconds of arithmetic.
+pub(super) const HANDSHAKE_COST: usize = 32 << 10;
+
+/// Layers of one connection and what they have to say. Goes with it when it moves.
+pub(super) struct Layers {
+    stack: Stack,
+    /// Wrapped and not yet taken by the socket.
+    unsent: Vec<u8>,
+    said_goodbye: bool,
+    /// Seen and not yet acted upon.
+    end: Option<End>,
+}
+
+enum End {
+    /// The client has said that nothing more comes.
+    PeerClosed,
+    Broken(LayerError),
+}
+
+/// What became of bytes given to a socket.
+enum Pushed {
+    All,
+    /// The socket has no more room.
+    Part(usize),
+    Failed,
+}
+
+impl Layers {
+    pub(super) fn new(stack: Stack) -> Self {
+        Self {
+            stack,
+            unsent: Vec::new(),
+            said_goodbye: false,
+            end: None,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.stack.is_open()
+    }
+
+    /// False while the client does not read what it is answered.
+    pub(super) fn wants_input(&self) -> bool {
+        self.unsent.len() <= UNSENT_MAX
+    }
+}
+
+impl<S: Driven> Driver<S> {
+    /// Gives the first `count` bytes of the buffer to the shard, through the layers if there are any.
+    pub(super) fn feed(&mut self, id: ConnectionId, count: usize, now: Time) {
+        let Self {
+            shard,
+            sockets,
+            buffer,
+            scratch,
+            ..
+        } = self;
+        let bytes = &mut buffer[..count];
+        let Some(socket) = sockets.get_mut(id) else {
+            return;
+        };
+        let Some(layers) = &mut socket.layers else {
+            shard.handle_bytes(id, bytes, now);
+            return;
+        };
+        match layers.stack.receive(bytes, scratch) {
+            Err(error) => layers.end = Some(End::Broken(error)),
+            Ok(()) if layers.stack.is_ended() => layers.end = Some(End::PeerClosed),
+            Ok(()) => {}
+        }
+        layers.unsent.extend_from_slice(&scratch.down);
+        if let Some(learned) = layers.stack.take_learned() {
+            shard.handle_origin(id, learned.address.map(Peer::Ip), learned.identity);
+        }
+        if layers.stack.is_spent() && layers.unsent.is_empty() {
+            socket.layers = None;
+        }
+        if !scratch.up.is_empty() {
+            shard.handle_bytes(id, &scratch.up, now);
+        }
+    }
+
+    /// Sends what the layers have answered, and acts upon the end they have seen.
+    pub(super) fn settle_layers(&mut self, id: ConnectionId, now: Time) {
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return; // gone, or moved together with its layers
+        };
+        let Some(layers) = &mut socket.layers else {
+            return;
+        };
+        let end = layers.end.take();
+        if !layers.unsent.is_empty() {
+            self.write(id, now);
+        }
+        match end {
+            None => {}
+            Some(End::PeerClosed) => self.stream_ended(id, now),
+            Some(End::Broken(error)) => {
+                self.shard.handle_broken(id, &error.0, now);
+                self.act(now);
+            }
+        }
+    }
+
+    /// Sends what waits on a connection with layers until none is left or the socket has no room.
+    pub(super) fn write_layered(&mut self, id: ConnectionId, now: Time) {
+        loop {
+            let Some(socket) = self.sockets.get_mut(id) else {
+                return;
+            };
+            let Some(layers) = socket.layers.as_mut().filter(|_| !socket.blocked) else {
+                return;
+            };
+            let pushed = if !layers.unsent.is_empty() {
+                let pushed = push(&socket.descriptor, &layers.unsent);
+                match pushed {
+                    Pushed::All => layers.unsent = Vec::new(),
+                    Pushed::Part(count) => drop(layers.unsent.drain(..count)),
+                    Pushed::Failed => {}
+                }
+                pushed
+            } else {
+                let wrapped = wrap(&self.shard, id, &mut layers.stack, &mut self.scratch);
+                match wrapped {
+                    Ok(0) if socket.ending == Ending::Open || layers.said_goodbye => {
+                        self.all_written(id, now);
+                        return;
+                    }
+                    Ok(0) => {
+                        layers.said_goodbye = true;
+                        layers.stack.close(&mut self.scratch);
+                    }
+                    Ok(count) => self.shard.handle_written(id, count, now),
+                    Err(_) => {
+                        self.gone(id, CloseCause::Failed, now);
+                        return;
+                    }
+                }
+                let down = &self.scratch.down;
+                let pushed = push(&socket.descriptor, down);
+                if let Pushed::Part(count) = pushed {
+                    layers.unsent.extend_from_slice(&down[count..]);
+                }
+                pushed
+            };
+            match pushed {
+                Pushed::All => {}
+                Pushed::Part(_) => {
+                    socket.blocked = true;
+                    self.poller.watch_writable(socket.descriptor.as_fd(), id);
+                }
+                Pushed::Failed => {
+                    self.write_failed(id, now);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A client that has closed its side is told that we have seen it, if the socket has room.
+    pub(super) fn answer_goodbye(scratch: &mut Scratch, descriptor: &OwnedFd, layers: &mut Layers) {
+        if !layers.said_goodbye && layers.unsent.is_empty() {
+            layers.stack.close(scratch);
+            push(descriptor, &scratch.down);
+        }
+    }
+}
+
+/// Wraps what the shard has to send, as much as is sent at once; returns how many of its bytes.
+fn wrap<S: Driven>(
+    shard: &S,
+    id: ConnectionId,
+    stack: &mut Stack,
+    scratch: &mut Scratch,
+) -> Result<usize, LayerError> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let count = shard.outgoing(id, &mut slices);
+    let mut cut = [IoSlice::new(&[]); SLICES];
+    let mut offered = 0;
+    for (slot, slice) in cut.iter_mut().zip(&slices[..count]) {
+        let bytes = &slice[..slice.len().min(WRAP_BYTES - offered)];
+        *slot = IoSlice::new(bytes);
+        offered += bytes.len();
+    }
+    if offered > 0 {
+        stack.send(&cut[..count], scratch)?;
+    }
+    Ok(offered)
+}
+
+fn push(descriptor: &OwnedFd, bytes: &[u8]) -> Pushed {
+    loop {
+        return match send(descriptor, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(count) if count == bytes.len() => Pushed::All,
+            Ok(count) => Pushed::Part(count),
+            Err(Errno::AGAIN) => Pushed::Part(0),
+            Err(Errno::INTR) => continue,
+            Err(_) => Pushed::Failed,
+        };
+    }
+}

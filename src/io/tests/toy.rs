@@ -1,0 +1,74 @@
+//! A layer of a few lines: what the driver does with layers is seen without TLS.
+
+use std::io::IoSlice;
+
+use crate::transport::{Layer, LayerError, Learned};
+
+/// On the wire: the client says hello, the layer answers, every byte after that is turned by a key.
+pub(super) const HELLO: u8 = b'H';
+pub(super) const ANSWER: u8 = b'h';
+/// Nothing more comes.
+pub(super) const GOODBYE: u8 = 0xFF;
+/// What the layer cannot understand.
+pub(super) const NONSENSE: u8 = 0xEE;
+
+pub(super) struct Toy {
+    key: u8,
+    open: bool,
+    ended: bool,
+}
+
+impl Toy {
+    pub(super) fn new(key: u8) -> Self {
+        Self {
+            key,
+            open: false,
+            ended: false,
+        }
+    }
+}
+
+impl Layer for Toy {
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        up: &mut Vec<u8>,
+        down: &mut Vec<u8>,
+    ) -> Result<(), LayerError> {
+        for byte in bytes {
+            match *byte {
+                HELLO if !self.open => {
+                    self.open = true;
+                    down.push(ANSWER);
+                }
+                GOODBYE => self.ended = true,
+                NONSENSE => return Err(LayerError("nonsense".into())),
+                other => up.push(other ^ self.key),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, slices: &[IoSlice<'_>], down: &mut Vec<u8>) -> Result<(), LayerError> {
+        for slice in slices {
+            down.extend(slice.iter().map(|byte| byte ^ self.key));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, down: &mut Vec<u8>) {
+        down.push(GOODBYE);
+    }
+
+    fn is_open(&self) -> bool {
+        self.open
+    }
+
+    fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn tell(&mut self, learned: &mut Learned) {
+        learned.identity = Some(format!("toy {}", self.key).into());
+    }
+}

@@ -1,0 +1,78 @@
+//! Where a connection comes from.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::connection::{Connection, Phase};
+use super::Shard;
+use crate::ids::{ConnectionId, ListenerId};
+use crate::time::Time;
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Ip(SocketAddr),
+    /// A program of this machine through a Unix socket, which has no address.
+    Unix,
+}
+
+/// What is known of a connection before its first byte of MQTT. Goes with it when it moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Behind a proxy that the listener trusts: whom the proxy names.
+    pub peer: Peer,
+    pub listener: ListenerId,
+    /// User name that a verified client certificate gives.
+    pub identity: Option<Box<str>>,
+}
+
+impl Origin {
+    #[must_use]
+    pub fn new(peer: Peer, listener: ListenerId) -> Self {
+        Self {
+            peer,
+            listener,
+            identity: None,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(out),
+            Self::Unix => out.write_str("unix"),
+        }
+    }
+}
+
+impl Shard {
+    /// The layers below MQTT have found out more about a connection than its socket told: the
+    /// client's address behind a proxy, its name in a certificate. Call before its first bytes.
+    pub fn handle_origin(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<Peer>,
+        identity: Option<Box<str>>,
+    ) {
+        if let Some(Connection { phase, origin, .. }) = self.connections.get_mut(connection) {
+            debug_assert!(!matches!(phase, Phase::Live(_)), "before the first bytes");
+            origin.peer = peer.unwrap_or(origin.peer);
+            origin.identity = identity.or(origin.identity.take());
+        }
+    }
+
+    /// A layer below MQTT cannot go on; `text` is a sentence that says why. Its last bytes to the
+    /// client are the driver's business.
+    pub fn handle_broken(&mut self, connection: ConnectionId, text: &str, now: Time) {
+        let Some(state) = self.connections.get(connection) else {
+            return;
+        };
+        self.stats.transport_errors += 1;
+        if state.session().is_some() {
+            self.end_connection(connection, None, text, now);
+        } else {
+            self.refuse_connect(connection, None, None, text, now);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What may lie between a socket and MQTT: layers that wrap its bytes.
+//!
+//! A layer is a value without input and output: bytes go in and come out, and it keeps nothing of them
+//! but the start of a unit (a record, a frame, a header) whose end has not arrived. A [`Stack`] puts
+//! layers on top of each other, a [`Recipe`] says which ones the connections of a listener get. A plain
+//! connection has no stack at all.
+//!
+//! ```text
+//! socket ── bytes ──► layer 0 (TLS) ── up ──► layer 1 (WebSocket) ── up ──► MQTT
+//!           ◄─ down ──                ◄─ down ──                    ◄─ send
+//! ```
+
+mod recipe;
+mod stack;
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+
+pub use recipe::Recipe;
+pub use stack::{Scratch, Stack};
+
+/// One layer. It is closed, then open (its handshake, if it has one, is done), then ended.
+pub trait Layer: Send {
+    /// Takes bytes from below, in order, cut anywhere; may change them in place. Appends bytes for the
+    /// layer above to `up` and answers for the peer to `down`.
+    ///
+    /// # Errors
+    /// The layer cannot go on: no further bytes are given to it. What is in `up` came before the
+    /// error, what is in `down` tells the peer about it.
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        up: &mut Vec<u8>,
+        down: &mut Vec<u8>,
+    ) -> Result<(), LayerError>;
+
+    /// Wraps bytes of the layer above and appends the result to `down`. Not called before it is open.
+    ///
+    /// # Errors
+    /// Nothing more can be sent.
+    fn send(&mut self, slices: &[IoSlice<'_>], down: &mut Vec<u8>) -> Result<(), LayerError>;
+
+    /// Appends what tells the peer that nothing more comes. Nothing is sent after it.
+    fn close(&mut self, down: &mut Vec<u8>);
+
+    /// Bytes may be sent.
+    fn is_open(&self) -> bool;
+
+    /// The peer has told that nothing more comes.
+    fn is_ended(&self) -> bool;
+
+    /// From now on it would only pass bytes on: the stack goes on without it.
+    fn is_spent(&self) -> bool {
+        false
+    }
+
+    /// Adds what it knows about the client. Called once, when it is open.
+    fn tell(&mut self, _learned: &mut Learned) {}
+}
+
+/// What layers find out about a client before its first byte of MQTT.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// The address a trusted proxy names in place of its own.
+    pub address: Option<SocketAddr>,
+    /// User name given by a verified certificate.
+    pub identity: Option<Box<str>>,
+}
+
+/// Why a layer cannot go on: one sentence for the log, without a full stop.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LayerError(pub String);

@@ -1,0 +1,175 @@
+//! Layers on top of each other, as one.
+
+use std::io::IoSlice;
+
+use super::{Layer, LayerError, Learned};
+
+/// Buffers that all stacks of a shard use in turn, so that an idle connection has none.
+#[derive(Default)]
+pub struct Scratch {
+    /// Bytes for MQTT that the last [`Stack::receive`] found.
+    pub up: Vec<u8>,
+    /// Bytes for the socket of the last call.
+    pub down: Vec<u8>,
+    spare: Vec<u8>,
+    answer: Vec<u8>,
+    spare_answer: Vec<u8>,
+}
+
+/// A buffer that grew larger than this for one connection is not kept for all, in bytes.
+const KEPT_BYTES: usize = 256 << 10;
+
+/// The layers of one connection. Goes with it when it moves to another shard.
+pub struct Stack {
+    /// The one next to the socket first.
+    layers: Vec<Box<dyn Layer>>,
+    /// How many of them have told what they know; those that were spent have.
+    told: usize,
+    learned: Option<Box<Learned>>,
+}
+
+impl Stack {
+    #[must_use]
+    pub fn new(layers: Vec<Box<dyn Layer>>) -> Self {
+        Self {
+            layers,
+            told: 0,
+            learned: Some(Box::default()),
+        }
+    }
+
+    /// Takes bytes of the socket. What comes of them is in `up` and `down` of `scratch`, also when
+    /// this fails.
+    ///
+    /// # Errors
+    /// One of the layers cannot go on.
+    pub fn receive(&mut self, bytes: &mut [u8], scratch: &mut Scratch) -> Result<(), LayerError> {
+        scratch.clear();
+        let Some((first, _)) = self.layers.split_first_mut() else {
+            scratch.up.extend_from_slice(bytes);
+            return Ok(());
+        };
+        let mut result = first.receive(bytes, &mut scratch.up, &mut scratch.down);
+        for at in 1..self.layers.len() {
+            if scratch.up.is_empty() {
+                break;
+            }
+            std::mem::swap(&mut scratch.up, &mut scratch.spare);
+            scratch.up.clear();
+            scratch.answer.clear();
+            let (up, answer) = (&mut scratch.up, &mut scratch.answer);
+            let found = self.layers[at].receive(&mut scratch.spare, up, answer);
+            // What failed further up did so with earlier bytes.
+            let wrapped = self.wrap(at, scratch);
+            result = found.and(wrapped).and(result);
+        }
+        self.hear();
+        result
+    }
+
+    /// Wraps bytes of MQTT into `down` of `scratch`. Call only while the stack is open.
+    ///
+    /// # Errors
+    /// One of the layers can send nothing more.
+    pub fn send(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        scratch: &mut Scratch,
+    ) -> Result<(), LayerError> {
+        scratch.clear();
+        match &mut self.layers[..] {
+            [] => slices
+                .iter()
+                .for_each(|slice| scratch.down.extend_from_slice(slice)),
+            [one] => one.send(slices, &mut scratch.down)?,
+            [below @ .., top] => {
+                let at = below.len();
+                top.send(slices, &mut scratch.answer)?;
+                self.wrap(at, scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the goodbyes of all layers into `down` of `scratch`, the topmost first.
+    pub fn close(&mut self, scratch: &mut Scratch) {
+        scratch.clear();
+        for at in (0..self.layers.len()).rev() {
+            scratch.answer.clear();
+            self.layers[at].close(&mut scratch.answer);
+            // What can no longer be wrapped is not said.
+            let _ = self.wrap(at, scratch);
+        }
+    }
+
+    /// All handshakes are done.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.layers.iter().all(|layer| layer.is_open())
+    }
+
+    /// The peer has told that nothing more comes.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.layers.iter().any(|layer| layer.is_ended())
+    }
+
+    /// Nothing is left to do for it: the connection is a plain one.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// What the layers know about the client: once, when all are open.
+    pub fn take_learned(&mut self) -> Option<Learned> {
+        if self.told < self.layers.len() {
+            return None;
+        }
+        self.learned.take().map(|learned| *learned)
+    }
+
+    /// Asks layers that have opened what they know, and drops those that are spent.
+    fn hear(&mut self) {
+        let Some(learned) = &mut self.learned else {
+            return;
+        };
+        while let Some(layer) = self.layers.get_mut(self.told).filter(|l| l.is_open()) {
+            layer.tell(learned);
+            if layer.is_spent() {
+                self.layers.remove(self.told);
+            } else {
+                self.told += 1;
+            }
+        }
+    }
+
+    /// Sends `answer` of the layer at `at` through those below it, into `down`.
+    fn wrap(&mut self, at: usize, scratch: &mut Scratch) -> Result<(), LayerError> {
+        if scratch.answer.is_empty() {
+            return Ok(());
+        }
+        for layer in self.layers[..at].iter_mut().rev() {
+            scratch.spare_answer.clear();
+            let slices = [IoSlice::new(&scratch.answer)];
+            layer.send(&slices, &mut scratch.spare_answer)?;
+            std::mem::swap(&mut scratch.answer, &mut scratch.spare_answer);
+        }
+        scratch.down.extend_from_slice(&scratch.answer);
+        Ok(())
+    }
+}
+
+impl Scratch {
+    fn clear(&mut self) {
+        for buffer in [
+            &mut self.up,
+            &mut self.down,
+            &mut self.spare,
+            &mut self.answer,
+            &mut self.spare_answer,
+        ] {
+            buffer.clear();
+            buffer.shrink_to(KEPT_BYTES);
+        }
+    }
+}
