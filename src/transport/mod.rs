@@ -10,17 +10,24 @@
 //!           ◄─ down ──                ◄─ down ──                    ◄─ send
 //! ```
 
+pub mod proxy;
 mod recipe;
 mod stack;
+mod trusted;
+pub mod websocket;
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
 pub use recipe::Recipe;
 pub use stack::{Scratch, Stack};
+pub use trusted::{Network, NetworkError, Trusted};
 
 /// One layer. It is closed, then open (its handshake, if it has one, is done), then ended.
 pub trait Layer: Send {
+    /// Appends what the end that connects says first. Not called on the end that accepts.
+    fn start(&mut self, _down: &mut Vec<u8>) {}
+
     /// Takes bytes from below, in order, cut anywhere; may change them in place. Appends bytes for the
     /// layer above to `up` and answers for the peer to `down`.
     ///

@@ -1,0 +1,55 @@
+//! WebSocket, RFC 6455: MQTT for browsers, and through proxies that know HTTP only.
+//!
+//! [`Server`] and [`Client`] are the two ends. Both begin with an upgrade of HTTP, then frames; where a
+//! packet of MQTT begins has nothing to do with where a frame does [MQTT-6.0.0-2]. permessage-deflate
+//! is not offered: a compressor per connection is a hundred times the memory of the rest of it.
+
+mod ends;
+mod frame;
+mod mask;
+mod request;
+mod response;
+#[cfg(test)]
+mod tests;
+
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
+use sha1::{Digest, Sha1};
+
+pub use ends::{Client, Server};
+pub use response::Target;
+
+use super::Trusted;
+
+/// Bytes of a handshake's header, in either direction.
+pub const HEADER_BYTES_MAX: usize = 8 << 10;
+/// Fields of a handshake's header.
+const HEADERS_MAX: usize = 64;
+/// What MQTT calls itself [MQTT-6.0.0-3]; before 3.1.1 it was `mqttv3.1`.
+const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
+
+/// What a listener asks of those who connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub path: String,
+    /// Pages of these origins may connect, like `https://example.com`; empty: of any.
+    pub origins: Vec<String>,
+    /// Whose X-Forwarded-For is believed.
+    pub trusted: Trusted,
+}
+
+impl Policy {
+    /// Schemes and hosts have no case.
+    fn allows(&self, origin: &str) -> bool {
+        let mut origins = self.origins.iter();
+        self.origins.is_empty() || origins.any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    }
+}
+
+/// The proof that a key was read by somebody who speaks WebSocket [4.2.2].
+fn accept_key(key: &str) -> String {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    STANDARD.encode(hash.finalize())
+}
