@@ -67,7 +67,7 @@ impl<S: Driven> Driver<S> {
                     Ok(Some((descriptor, peer))) => {
                         accepted += 1;
                         if self.mesh.wakes().count_opened() {
-                            let stack = self.listeners[index].recipe.stack();
+                            let stack = self.listeners[index].recipe.stack(peer.ip());
                             let layers = stack.map(|stack| Box::new(Layers::new(stack)));
                             let origin = Origin::new(peer, ListenerId(index as u16));
                             self.open(descriptor, origin, layers, now);

@@ -1,7 +1,7 @@
 //! Where a connection comes from.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::connection::{Connection, Phase};
 use super::Shard;
@@ -14,6 +14,17 @@ pub enum Peer {
     Ip(SocketAddr),
     /// A program of this machine through a Unix socket, which has no address.
     Unix,
+}
+
+impl Peer {
+    /// `None`: a Unix socket.
+    #[must_use]
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip()),
+            Self::Unix => None,
+        }
+    }
 }
 
 /// What is known of a connection before its first byte of MQTT. Goes with it when it moves.

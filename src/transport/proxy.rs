@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::{Layer, LayerError, Learned};
+use super::{Layer, LayerError, Learned, Trusted};
 
 /// Longest header of version 1, line end included.
 const V1_MAX: usize = 107;
@@ -22,8 +22,9 @@ const V2_ADDRESSES_MAX: usize = 36;
 const _: () = assert!(V2_FIXED + V2_ADDRESSES_MAX <= V1_MAX, "one bound for both");
 
 /// Reads the header and is spent.
-#[derive(Default)]
 pub struct Proxy {
+    /// Somebody else than a proxy gets nowhere.
+    is_trusted: bool,
     /// Bytes of the header so far.
     header: Vec<u8>,
     /// Bytes still to pass over, once the addresses are read.
@@ -31,9 +32,8 @@ pub struct Proxy {
     state: State,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    #[default]
     Reading,
     /// The rest of a header of version 2 comes.
     PassingOver(Option<SocketAddr>),
@@ -50,6 +50,19 @@ struct Header {
     more: usize,
 }
 
+impl Proxy {
+    /// For a connection from this address; `None`: a Unix socket.
+    #[must_use]
+    pub fn new(trusted: &Trusted, from: Option<IpAddr>) -> Self {
+        Self {
+            is_trusted: trusted.contains(from),
+            header: Vec::new(),
+            pass_over: 0,
+            state: State::Reading,
+        }
+    }
+}
+
 impl Layer for Proxy {
     fn receive(
         &mut self,
@@ -57,6 +70,11 @@ impl Layer for Proxy {
         up: &mut Vec<u8>,
         _down: &mut Vec<u8>,
     ) -> Result<(), LayerError> {
+        if !self.is_trusted {
+            let text =
+                "its address is not in trusted-proxies, and this listener is for proxies only";
+            return Err(LayerError(text.into()));
+        }
         let mut rest = &*bytes;
         if self.state == State::Reading {
             let before = self.header.len();
@@ -224,9 +242,26 @@ mod tests {
 
     use super::*;
 
+    const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn trusted() -> Trusted {
+        Trusted::from_list(["127.0.0.0/8"]).unwrap()
+    }
+
+    #[test]
+    fn only_trusted_addresses_may_speak_for_others() {
+        let header = b"PROXY TCP4 192.0.2.1 192.0.2.9 50000 1883\r\n";
+        for from in [None, Some("192.0.2.9".parse().unwrap())] {
+            let mut layer = Proxy::new(&trusted(), from);
+            let error = layer.receive(&mut header.to_vec(), &mut vec![], &mut vec![]);
+            assert!(error.unwrap_err().0.contains("trusted-proxies"));
+            assert!(!layer.is_open());
+        }
+    }
+
     /// What comes of bytes in chunks of a size: what goes up, and the client's address once known.
     fn give(bytes: &[u8], chunk: usize) -> (Vec<u8>, Option<SocketAddr>, Result<bool, LayerError>) {
-        let mut layer = Proxy::default();
+        let mut layer = Proxy::new(&trusted(), Some(PROXY));
         let (mut up, mut down) = (Vec::new(), Vec::new());
         let mut learned = Learned::default();
         for chunk in bytes.chunks(chunk) {

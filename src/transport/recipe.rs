@@ -1,8 +1,11 @@
 //! Which layers the connections of a listener get.
 
+use std::net::IpAddr;
+
 use super::{Layer, Stack};
 
-type Make = Box<dyn Fn() -> Box<dyn Layer> + Send + Sync>;
+/// From the address of the socket's other end, `None` for a Unix socket.
+type Make = Box<dyn Fn(Option<IpAddr>) -> Box<dyn Layer> + Send + Sync>;
 
 /// Makers of layers, the one next to the socket first. Shared by all shards.
 #[derive(Default)]
@@ -19,15 +22,25 @@ impl Recipe {
 
     /// With one more layer on top.
     #[must_use]
-    pub fn with(mut self, make: impl Fn() -> Box<dyn Layer> + Send + Sync + 'static) -> Self {
+    pub fn with(self, make: impl Fn() -> Box<dyn Layer> + Send + Sync + 'static) -> Self {
+        self.with_for(move |_| make())
+    }
+
+    /// The same, for a layer that wants to know where a connection comes from: the address of the
+    /// socket's other end, `None` for a Unix socket.
+    #[must_use]
+    pub fn with_for(
+        mut self,
+        make: impl Fn(Option<IpAddr>) -> Box<dyn Layer> + Send + Sync + 'static,
+    ) -> Self {
         self.makers.push(Box::new(make));
         self
     }
 
-    /// Layers for a new connection; `None`: it needs none.
+    /// Layers for a new connection from this address; `None`: it needs none.
     #[must_use]
-    pub fn stack(&self) -> Option<Stack> {
-        let layers: Vec<_> = self.makers.iter().map(|make| make()).collect();
+    pub fn stack(&self, from: Option<IpAddr>) -> Option<Stack> {
+        let layers: Vec<_> = self.makers.iter().map(|make| make(from)).collect();
         (!layers.is_empty()).then(|| Stack::new(layers))
     }
 }
