@@ -1,4 +1,4 @@
-//! What is fuzzed: six bodies, each a function of bytes that panics when something does not hold.
+//! What is fuzzed: seven bodies, each a function of bytes that panics when something does not hold.
 //!
 //! The same bodies run under the runner of this package (stable toolchain, `src/main.rs`) and under
 //! cargo-fuzz (`fuzz/fuzz_targets`).
@@ -8,6 +8,7 @@ mod choices;
 pub mod chunks;
 pub mod decode;
 pub mod features;
+pub mod layers;
 pub mod matcher;
 mod packets;
 pub mod round_trip;
@@ -47,5 +48,6 @@ pub const TARGETS: &[Target] = &[
     target("round_trip", Input::Choices, round_trip::body),
     target("matcher", Input::Choices, matcher::body),
     target("session", Input::Choices, session::body),
+    target("layers", Input::Choices, layers::body),
     target("world", Input::Steps, world::body),
 ];
