@@ -95,6 +95,11 @@ pub const READ_BUFFER: usize = 64 << 10;
 /// turn's end.
 pub const TURN_BYTES: usize = 256 << 10;
 
+/// Deliveries of one turn, about 100 ns each; a shared group's dispatch counts as eight. What a turn has
+/// read beyond them waits for the next ones, so that no other client waits for it: many enough that
+/// sending once per connection and turn pays for a thousand subscribers.
+pub const TURN_WORK: usize = 64 << 10;
+
 /// A data block is closed at this size in bytes: large enough to carry hundreds of small
 /// publications, small enough to stay in a core's cache.
 pub const BLOCK_BYTES: usize = 32 << 10;

@@ -30,6 +30,12 @@ pub enum Mutant {
     KeepReleasedId,
     /// A block for a peer is dropped when the ring was full once.
     DropOnFullRing,
+    /// A publication for a second member of a peer's is sent as whatever was sent to that peer last.
+    NameAgainWrongly,
+    /// The packets that wait for the next turn are forgotten.
+    ForgetPausedPackets,
+    /// The rest of a block that waits for the next turn is forgotten.
+    ForgetPausedBlock,
     /// QoS 1 and 2 messages overtake those in the queue.
     OvertakeQueue,
     /// The home of a topic answers a retained walk before it has applied what it needs.
@@ -69,7 +75,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -82,6 +88,9 @@ impl Mutant {
         Self::DeliverQos2Repeats,
         Self::KeepReleasedId,
         Self::DropOnFullRing,
+        Self::NameAgainWrongly,
+        Self::ForgetPausedPackets,
+        Self::ForgetPausedBlock,
         Self::OvertakeQueue,
         Self::WalkTooEarly,
         Self::WalkRepeatsLive,

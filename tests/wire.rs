@@ -223,6 +223,31 @@ fn what_waits_for_a_member_that_unsubscribes_goes_to_one_that_is_away() {
     run_with_limits(rows, &narrow());
 }
 
+// conformance: 5:MQTT-3.3.4-7 5:MQTT-4.9.0-1
+#[test]
+fn the_clients_send_quota_belongs_to_its_connection() {
+    let limits = Limits {
+        receive_maximum: 2,
+        ..Limits::default()
+    };
+    let rows = "
+4.9 | 5 | what an earlier connection left takes no quota, nor does its PUBCOMP
+    A+ keep ; A> 34 [ \"t\" 0001 {} 'x' ] 34 [ \"t\" 0002 {} 'x' ] ; A< PUBREC 0001 ; A< PUBREC 0002 ; A> close
+    A+ resume ; A> 62 [ 0001 ] 34 [ \"t\" 0003 {} 'x' ] 34 [ \"t\" 0004 {} 'x' ] 62 [ 0002 ]
+    A< PUBCOMP 0001 ; A< PUBREC 0003 ; A< PUBREC 0004 ; A< PUBCOMP 0002 ; A> 34 [ \"t\" 0005 {} 'x' ] ; A< error 93
+4.9 | 5 | what is sent again does
+    A+ keep ; A> 34 [ \"t\" 0001 {} 'x' ] ; A< PUBREC 0001 ; A> close
+    A+ resume ; A> 3c [ \"t\" 0001 {} 'x' ] 34 [ \"t\" 0002 {} 'x' ] 34 [ \"t\" 0003 {} 'x' ]
+    A< PUBREC 0001 ; A< PUBREC 0002 ; A< error 93
+4.9 | 5 | a PUBREL of nothing does not
+    A+ ; A> 62 [ 0009 ] 34 [ \"t\" 0001 {} 'x' ] 34 [ \"t\" 0002 {} 'x' ] ; A< PUBCOMP 0009 92 ; A< PUBREC 0001 ; A< PUBREC 0002
+4.9 | 5 | PUBACK and PUBCOMP give quota back when they are sent
+    A+ ; A> 32 [ \"t\" 0001 {} 'x' ] 32 [ \"t\" 0002 {} 'x' ] ; A< PUBACK 0001 ; A< PUBACK 0002
+    A> 34 [ \"t\" 0001 {} 'x' ] 34 [ \"t\" 0002 {} 'x' ] 62 [ 0001 ] 62 [ 0002 ] ; A< PUBREC 0001 ; A< PUBREC 0002 ; A< PUBCOMP 0001 ; A< PUBCOMP 0002
+    A> 32 [ \"t\" 0001 {} 'x' ] 32 [ \"t\" 0002 {} 'x' ] 32 [ \"t\" 0003 {} 'x' ] ; A< PUBACK 0001 ; A< PUBACK 0002 ; A< error 93";
+    run_with_limits(rows, &limits);
+}
+
 // conformance: 5:MQTT-4.6.0-6 3.1.1:MQTT-4.6.0-6
 #[test]
 fn queued_qos_0_is_not_overtaken() {

@@ -25,6 +25,7 @@ pub(super) trait Driven: 'static {
     fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time);
     fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time);
     fn handle_block(&mut self, from: ShardId, lane: Lane, block: Self::Block, now: Time);
+    fn wants_publications(&self, from: ShardId) -> bool;
     fn handle_timeout(&mut self, now: Time);
     fn handle_shutdown(&mut self, now: Time);
     fn end_turn(&mut self, now: Time);
@@ -67,6 +68,9 @@ impl Driven for Shard {
     }
     fn handle_block(&mut self, from: ShardId, lane: Lane, block: Block, now: Time) {
         self.handle_block(from, lane, block, now);
+    }
+    fn wants_publications(&self, from: ShardId) -> bool {
+        self.wants_publications(from)
     }
     fn handle_timeout(&mut self, now: Time) {
         self.handle_timeout(now);

@@ -19,14 +19,27 @@ pub enum StartError {
     NoIoUring(String),
     #[error("io_uring cannot lock its memory ({0}); raise the limit with: ulimit -l 65536 (or LimitMEMLOCK=64M in a systemd unit), or start fewer shards")]
     LockedMemory(String),
-    #[error("no file descriptor is left for io_uring ({0}); raise the limit with: ulimit -n 65536 (or LimitNOFILE= in a systemd unit), or start fewer shards")]
+    #[error("no file descriptor is left ({0}); raise the limit with: ulimit -n 65536 (or LimitNOFILE= in a systemd unit), or start fewer shards")]
     Descriptors(String),
     #[error("cannot start shard {0}: {1}")]
     Shard(u16, String),
     #[error("cannot prepare to start: {0}")]
-    System(#[from] std::io::Error),
-    #[error("cannot prepare to start: {0}")]
-    Call(#[from] Errno),
+    System(std::io::Error),
+}
+
+impl From<std::io::Error> for StartError {
+    fn from(error: std::io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE) => Self::Descriptors(error.to_string()),
+            _ => Self::System(error),
+        }
+    }
+}
+
+impl From<Errno> for StartError {
+    fn from(errno: Errno) -> Self {
+        std::io::Error::from(errno).into()
+    }
 }
 
 impl StartError {
@@ -35,6 +48,7 @@ impl StartError {
             Errno::ADDRINUSE => Self::PortInUse(address),
             Errno::ACCESS | Errno::PERM => Self::PortForbidden(address),
             Errno::ADDRNOTAVAIL => Self::NoSuchAddress(address),
+            Errno::MFILE | Errno::NFILE => error.into(),
             other => Self::Listen(address, other),
         }
     }
@@ -91,13 +105,16 @@ mod tests {
             let text = StartError::of_executor(0, GlommioError::IoError(errno.into())).to_string();
             assert!(text.contains(advice), "{errno:?}: {text}");
         }
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        let any = StartError::from(Errno::MFILE).to_string();
+        let listener = StartError::of_listener(address, Errno::NFILE).to_string();
+        assert!(any.contains("ulimit -n") && listener.contains("ulimit -n"));
         let limit = ReactorErrorKind::MemLockLimit(65_536, 524_288);
         let text = StartError::of_executor(1, GlommioError::ReactorError(limit)).to_string();
         assert!(text.contains("ulimit -l"), "{text}");
         let wrapped = GlommioError::IoError(std::io::Error::other("MemLockLimit(65536/524288)"));
         let text = StartError::of_executor(1, wrapped).to_string();
         assert!(text.contains("ulimit -l"), "{text}");
-        let address = SocketAddr::from(([127, 0, 0, 1], 80));
         for errno in [Errno::ADDRINUSE, Errno::ACCESS, Errno::ADDRNOTAVAIL] {
             let text = StartError::of_listener(address, errno).to_string();
             assert!(text.contains("--listen"), "{errno:?}: {text}");

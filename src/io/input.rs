@@ -262,11 +262,15 @@ impl<S: Driven> Driver<S> {
         let mut taken = 0;
         for position in 0..self.mesh.peers() {
             let shard = &mut self.shard;
+            let wants_data = shard.wants_publications(self.mesh.peer(position));
             taken += self
                 .mesh
-                .take(position, TURN_BLOCKS, |from, arrival| match arrival {
-                    Arrival::Block(lane, block) => shard.handle_block(from, lane, block, now),
-                    Arrival::Socket(socket) => moved.push(socket),
+                .take(position, TURN_BLOCKS, wants_data, |from, arrival| {
+                    match arrival {
+                        Arrival::Block(lane, block) => shard.handle_block(from, lane, block, now),
+                        Arrival::Socket(socket) => moved.push(socket),
+                    }
+                    shard.wants_publications(from)
                 });
         }
         for socket in moved {

@@ -97,13 +97,20 @@ impl<B: Send> Mesh<B> {
         self.peers.len()
     }
 
+    /// The shard at `position`.
+    pub(super) fn peer(&self, position: usize) -> ShardId {
+        self.peers[position].id
+    }
+
     /// Takes at most `most` items of each lane of the peer at `position`, control first, and wakes
-    /// the peer if it waits for the room. Returns how many.
+    /// the peer if it waits for the room. Returns how many. The data lane is left alone unless
+    /// `wants_data`, and once `handle` has answered to a block of it that it wants no other.
     pub(super) fn take(
         &mut self,
         position: usize,
         most: usize,
-        mut handle: impl FnMut(ShardId, Arrival<B>),
+        mut wants_data: bool,
+        mut handle: impl FnMut(ShardId, Arrival<B>) -> bool,
     ) -> usize {
         let peer = &mut self.peers[position];
         let mut controls = 0;
@@ -119,12 +126,12 @@ impl<B: Send> Mesh<B> {
             handle(peer.id, arrival);
         }
         let mut blocks = 0;
-        while blocks < most {
+        while wants_data && blocks < most {
             let Some(block) = peer.data_in.pop() else {
                 break;
             };
             blocks += 1;
-            handle(peer.id, Arrival::Block(Lane::Data, block));
+            wants_data = handle(peer.id, Arrival::Block(Lane::Data, block));
         }
         let control_waits = controls > 0 && peer.control_in.producer_waits();
         let data_waits = blocks > 0 && peer.data_in.producer_waits();
@@ -242,7 +249,7 @@ mod tests {
         assert!(sender.send(|_, lane| (lane == Lane::Control).then_some(7)));
         let sent = sender.send(|_, lane| {
             if lane == Lane::Data {
-                assert_eq!(receiver.take(0, 1, |_, _| ()), 1);
+                assert_eq!(receiver.take(0, 1, true, |_, _| true), 1);
             }
             None
         });

@@ -2,6 +2,7 @@
 
 use super::connection::Phase;
 use super::{Shard, ANSWER_BYTES};
+use crate::ids::ConnectionId;
 use crate::limits::{CONTROL_HIGH_WATER, DATA_HIGH_WATER, TURN_BYTES};
 
 impl Shard {
@@ -79,6 +80,13 @@ impl Shard {
 }
 
 impl Shard {
+    /// True while packets of a connection that were read wait for the next turn.
+    #[must_use]
+    pub fn is_paused(&self, connection: ConnectionId) -> bool {
+        let connection = self.connections.get(connection);
+        connection.is_some_and(|connection| connection.is_paused)
+    }
+
     /// What waits for each session, for a failure's report.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {

@@ -104,11 +104,25 @@ pub(super) enum Task<'a> {
     },
 }
 
+impl Task<'_> {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::FanOut => 0,
+            Self::Retain => 1,
+            Self::FanOutAndRetain => 2,
+            Self::Member { .. } => 3,
+        }
+    }
+}
+
 const QOS_MASK: u8 = 0b11;
 const RETAIN: u8 = 1 << 2;
 const EXPIRES: u8 = 1 << 3;
 const LARGE: u8 = 1 << 4;
 const TASK_SHIFT: u8 = 5;
+const TASK_MASK: u8 = 0b11;
+/// The publication before, once more for another task.
+const AGAIN: u8 = 1 << 7;
 
 /// Publications encoded one after the other; large payloads beside them by reference.
 #[derive(Debug, Default)]
@@ -130,13 +144,7 @@ impl Publications {
     pub(super) fn push(&mut self, message: &mut Message<'_>, task: &Task<'_>) -> usize {
         let before = self.bytes.len();
         let large = message.payload.len() >= LARGE_PAYLOAD;
-        let kind: u8 = match task {
-            Task::FanOut => 0,
-            Task::Retain => 1,
-            Task::FanOutAndRetain => 2,
-            Task::Member { .. } => 3,
-        };
-        let mut flags = message.qos as u8 | kind << TASK_SHIFT;
+        let mut flags = message.qos as u8 | task.kind() << TASK_SHIFT;
         if message.retain {
             flags |= RETAIN;
         }
@@ -153,18 +161,7 @@ impl Publications {
         if let Some(Time(at)) = message.expires_at {
             self.bytes.extend_from_slice(&at.to_le_bytes());
         }
-        if let Task::Member {
-            group,
-            session,
-            hops,
-        } = task
-        {
-            self.put_u32(group.len());
-            self.put_u32(session.index as usize);
-            self.put_u32(session.generation as usize);
-            self.bytes.push(*hops);
-            self.bytes.extend_from_slice(group.as_bytes());
-        }
+        self.put_task(task);
         self.bytes.extend_from_slice(message.topic.as_bytes());
         self.bytes.extend_from_slice(message.properties);
         let mut charged = 0;
@@ -177,24 +174,88 @@ impl Publications {
         charged + self.bytes.len() - before
     }
 
+    /// Appends the publication at the end again, for another task; returns the bytes charged.
+    pub(super) fn push_again(&mut self, task: &Task<'_>) -> usize {
+        let before = self.bytes.len();
+        self.bytes.push(AGAIN | task.kind() << TASK_SHIFT);
+        self.put_task(task);
+        self.bytes.len() - before
+    }
+
+    fn put_task(&mut self, task: &Task<'_>) {
+        if let Task::Member {
+            group,
+            session,
+            hops,
+        } = task
+        {
+            self.put_u32(group.len());
+            self.put_u32(session.index as usize);
+            self.put_u32(session.generation as usize);
+            self.bytes.push(*hops);
+            self.bytes.extend_from_slice(group.as_bytes());
+        }
+    }
+
     fn put_u32(&mut self, value: usize) {
         let value = u32::try_from(value).expect("lengths within a packet fit 32 bits");
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
-    pub(super) fn reader(&self) -> Reader<'_> {
-        Reader {
-            bytes: &self.bytes,
-            large: self.large.iter(),
+    /// Reads from the start (the default) or from where another reader was.
+    pub(super) fn reader(&self, at: Position) -> Reader<'_> {
+        let mut reader = Reader {
+            publications: self,
+            bytes: &self.bytes[at.whole.bytes..],
+            large: at.whole.large,
+            whole: Place::default(),
+            last: None,
+        };
+        if at.next != at.whole {
+            reader.next(); // what may be named again
+            reader.bytes = &self.bytes[at.next.bytes..];
+            reader.large = at.next.large;
         }
+        reader
     }
+}
+
+/// Where a reader is: bytes read, and large payloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    bytes: usize,
+    large: usize,
+}
+
+/// How far a block has been read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Position {
+    next: Place,
+    /// The last publication written in full before it.
+    whole: Place,
 }
 
 /// Walks the publications of a block. The bytes were written by [`Publications::push`] in this
 /// process, so a malformed block is a broken invariant.
 pub(super) struct Reader<'a> {
+    publications: &'a Publications,
+    /// Not read yet.
     bytes: &'a [u8],
-    large: std::slice::Iter<'a, Bytes>,
+    /// Large payloads read.
+    large: usize,
+    whole: Place,
+    last: Option<Written<'a>>,
+}
+
+/// A publication as it was written in full.
+#[derive(Clone)]
+struct Written<'a> {
+    topic: &'a str,
+    properties: &'a [u8],
+    payload: &'a [u8],
+    shared: Option<Bytes>,
+    flags: u8,
+    expires_at: Option<Time>,
 }
 
 impl<'a> Reader<'a> {
@@ -212,8 +273,50 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(count)).expect("text was text when it was written")
     }
 
+    pub(super) fn is_at_end(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn position(&self) -> Position {
+        Position {
+            next: self.place(),
+            whole: self.whole,
+        }
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            bytes: self.publications.bytes.len() - self.bytes.len(),
+            large: self.large,
+        }
+    }
+
     pub(super) fn next(&mut self) -> Option<(Message<'a>, Task<'a>)> {
         let flags = *self.bytes.first()?;
+        let task = if flags & AGAIN != 0 {
+            self.take(1);
+            self.take_task(flags)
+        } else {
+            self.take_whole(flags)
+        };
+        let last = self.last.clone().expect("the first is written in full");
+        let qos = Qos::from_bits(last.flags & QOS_MASK).expect("QoS was QoS when it was written");
+        let message = Message {
+            topic: last.topic,
+            payload: last.payload,
+            shared: last.shared,
+            properties: last.properties,
+            qos,
+            retain: last.flags & RETAIN != 0,
+            expires_at: last.expires_at,
+            owned: None,
+            serial: 0,
+        };
+        Some((message, task))
+    }
+
+    fn take_whole(&mut self, flags: u8) -> Task<'a> {
+        self.whole = self.place();
         self.take(1);
         let topic_len = self.take_u32() as usize;
         let properties_len = self.take_u32() as usize;
@@ -223,7 +326,31 @@ impl<'a> Reader<'a> {
                 self.take(8).try_into().expect("eight bytes"),
             ))
         });
-        let task = match flags >> TASK_SHIFT {
+        let task = self.take_task(flags);
+        let topic = self.take_str(topic_len);
+        let properties = self.take(properties_len);
+        let mut shared = None;
+        let payload = if flags & LARGE != 0 {
+            let large = &self.publications.large[self.large];
+            self.large += 1;
+            shared = Some(large.clone());
+            large
+        } else {
+            self.take(payload_len)
+        };
+        self.last = Some(Written {
+            topic,
+            properties,
+            payload,
+            shared,
+            flags,
+            expires_at,
+        });
+        task
+    }
+
+    fn take_task(&mut self, flags: u8) -> Task<'a> {
+        match flags >> TASK_SHIFT & TASK_MASK {
             0 => Task::FanOut,
             1 => Task::Retain,
             2 => Task::FanOutAndRetain,
@@ -239,32 +366,7 @@ impl<'a> Reader<'a> {
                     hops,
                 }
             }
-        };
-        let topic = self.take_str(topic_len);
-        let properties = self.take(properties_len);
-        let mut shared = None;
-        let payload = if flags & LARGE != 0 {
-            let large = self
-                .large
-                .next()
-                .expect("each large payload is beside its publication");
-            shared = Some(large.clone());
-            large
-        } else {
-            self.take(payload_len)
-        };
-        let qos = Qos::from_bits(flags & QOS_MASK).expect("QoS was QoS when it was written");
-        let message = Message {
-            topic,
-            payload,
-            shared,
-            properties,
-            qos,
-            retain: flags & RETAIN != 0,
-            expires_at,
-            owned: None,
-        };
-        Some((message, task))
+        }
     }
 }
 
@@ -282,6 +384,7 @@ mod tests {
             retain: true,
             expires_at: Some(Time(77)),
             owned: None,
+            serial: 0,
         }
     }
 
@@ -300,7 +403,7 @@ mod tests {
         publications.push(&mut message("a/b", b"small"), &Task::FanOutAndRetain);
         publications.push(&mut message("a/c", &large), &member);
         publications.push(&mut message("", b""), &Task::Retain);
-        let mut reader = publications.reader();
+        let mut reader = publications.reader(Position::default());
         for (topic, payload, task) in [
             ("a/b", &b"small"[..], Task::FanOutAndRetain),
             ("a/c", &large[..], member),
@@ -313,5 +416,38 @@ mod tests {
             assert_eq!(got.expires_at, Some(Time(77)));
         }
         assert!(reader.next().is_none());
+    }
+    #[test]
+    fn a_publication_named_again_is_read_in_full_from_any_position() {
+        let large = vec![9; LARGE_PAYLOAD];
+        let mut publications = Publications::default();
+        publications.push(&mut message("a", &large), &Task::Retain);
+        publications.push(&mut message("b", &large[1..]), &Task::FanOut);
+        let member = |index| Task::Member {
+            group: "$share/g/b",
+            session: SessionId {
+                index,
+                generation: 1,
+            },
+            hops: 0,
+        };
+        assert!(publications.push_again(&member(1)) < 64);
+        publications.push_again(&member(2));
+        publications.push(&mut message("c", b"x"), &Task::FanOut);
+        let all = |mut reader: Reader<'_>| {
+            let read = std::iter::from_fn(|| reader.next());
+            let told =
+                |(m, task): (Message<'_>, _)| format!("{} {} {task:?}", m.topic, m.payload.len());
+            read.map(told).collect::<Vec<_>>()
+        };
+        let expected = all(publications.reader(Position::default()));
+        assert_eq!(expected.len(), 5);
+        assert!(expected[3].starts_with(&format!("b {}", LARGE_PAYLOAD - 1)));
+        let mut reader = publications.reader(Position::default());
+        for done in 0..=5 {
+            let from_here = all(publications.reader(reader.position()));
+            assert_eq!(from_here, expected[done..]);
+            assert_eq!(reader.next().is_none(), reader.is_at_end() && done == 5);
+        }
     }
 }

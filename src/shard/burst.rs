@@ -10,8 +10,10 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::message::Message;
+use super::work::{COPIED_BYTES, DELIVERY, DISPATCH};
 use super::Shard;
 use crate::ids::SessionId;
+use crate::limits::TURN_WORK;
 use crate::mqtt::frame::{self, Frame};
 use crate::mqtt::{decode, DecodeError, Publish, Sender, Version};
 use crate::routing::Route;
@@ -31,6 +33,8 @@ pub(super) struct Burst {
     /// Where the topic of its first packet is.
     topic: Range<usize>,
     count: u64,
+    /// Packets after which another begins, so that its work stays within a turn's.
+    count_max: u64,
     /// Bytes of its largest packet.
     largest: usize,
 }
@@ -54,7 +58,8 @@ impl Shard {
             return Ok(Joined::No);
         }
         if let Some(burst) = burst {
-            if bytes[burst.topic.clone()] == *publish.topic.as_bytes() {
+            let is_same = bytes[burst.topic.clone()] == *publish.topic.as_bytes();
+            if is_same && burst.count < burst.count_max {
                 burst.range.end += frame.length;
                 burst.count += 1;
                 burst.largest = burst.largest.max(frame.length);
@@ -66,10 +71,12 @@ impl Shard {
         }
         self.send_burst(burst, bytes, now);
         let topic_at = at + topic_offset(frame);
+        let route = self.index.route(publish.topic);
         *burst = Some(Burst {
             publisher: session,
             version,
-            route: self.index.route(publish.topic),
+            count_max: count_max(&route),
+            route,
             range: at..at + frame.length,
             topic: topic_at..topic_at + publish.topic.len(),
             count: 1,
@@ -85,6 +92,8 @@ impl Shard {
         let stretch = &bytes[burst.range.clone()];
         self.stats.publications_received += burst.count;
         let route = Rc::clone(&burst.route);
+        let copy = DELIVERY + stretch.len() / COPIED_BYTES;
+        self.work.add(copy * route.targets.len());
         let mut left_over: Vec<usize> = Vec::new();
         for (index, target) in route.targets.iter().enumerate() {
             let own = target.session == burst.publisher;
@@ -158,6 +167,14 @@ impl Shard {
     }
 }
 
+/// Packets of a burst on this route: a quarter of a turn's work if one in eight of its receivers needs
+/// packets of its own.
+fn count_max(route: &Route) -> u64 {
+    const OWN_PACKETS: usize = 8;
+    let each = route.targets.len() * DELIVERY / OWN_PACKETS + route.groups.len() * DISPATCH;
+    (TURN_WORK / 4 / each.max(1)).max(1) as u64
+}
+
 /// Whether a packet became part of a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Joined {
@@ -199,6 +216,7 @@ impl<'a> Message<'a> {
             retain: publish.retain,
             expires_at,
             owned: None,
+            serial: 0,
         }
     }
 }

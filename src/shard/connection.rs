@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 
+use super::action::CloseCause;
 use super::origin::Origin;
 use super::outgoing::Outgoing;
 use super::timer_wheel::TimerId;
@@ -28,6 +29,10 @@ pub(super) struct Connection {
     pub(super) dirty: bool,
     /// Has published: it is not read while a peer's outbox is full.
     pub(super) publishes: bool,
+    /// What it has sent waits in `partial` for the next turn (see `work`).
+    pub(super) is_paused: bool,
+    /// Its socket is gone, and what it sent before waits for the next turn.
+    pub(super) gone: Option<CloseCause>,
     /// v5 Request Problem Information.
     pub(super) problem_information: bool,
     /// Largest packet the client takes, in bytes [MQTT-3.1.2-24].
@@ -37,10 +42,10 @@ pub(super) struct Connection {
     pub(super) outgoing: Outgoing,
     pub(super) aliases_out: Option<Box<AliasesOut>>,
     pub(super) aliases_in: Option<Box<AliasesIn>>,
-    /// Start of a packet whose end has not arrived.
+    /// Start of a packet whose end has not arrived, or packets that wait for the next turn.
     pub(super) partial: Vec<u8>,
-    /// Acknowledgements appended since the socket last took bytes: a lower bound of those the client
-    /// cannot have seen yet.
+    /// PUBACKs and PUBCOMPs appended since the socket last took bytes, of publications that took quota of
+    /// this connection: a lower bound of those the client cannot have seen yet.
     pub(super) acks_unsent: u16,
     /// SUBACKs waiting for their barrier.
     pub(super) subacks_waiting: u16,
@@ -59,6 +64,8 @@ impl Connection {
             version: Version::V311,
             dirty: false,
             publishes: false,
+            is_paused: false,
+            gone: None,
             problem_information: true,
             packet_size_max: u32::MAX,
             receive_size_max,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::block::Task;
 use super::message::{expiry_left_s, Message};
 use super::outgoing::{Outgoing, LARGE_PAYLOAD};
+use super::work::{DELIVERY, DISPATCH};
 use super::Shard;
 use crate::ids::{SessionId, ShardId, ShardSet};
 use crate::mqtt::{encode, PacketId, PublishOut, Qos, Version};
@@ -115,14 +116,23 @@ impl Shard {
                 } else {
                     Task::FanOut
                 };
-                self.peers.publish(shard, message, &task);
+                self.publish_to(shard, message, &task);
             }
         }
         if let Some(home) = retain_at.filter(|home| !route.remote.contains(*home)) {
-            self.peers.publish(home, message, &Task::Retain);
+            self.publish_to(home, message, &Task::Retain);
         }
+        self.work.add(DISPATCH * route.groups.len());
         for group in &route.groups {
             self.dispatch_to_group(*group, message, None, 0, now);
+        }
+    }
+
+    /// Appends a publication to the block for a peer.
+    pub(super) fn publish_to(&mut self, to: ShardId, message: &mut Message<'_>, task: &Task<'_>) {
+        self.work.add(DELIVERY);
+        if self.peers.publish(to, message, task) {
+            self.work.stop();
         }
     }
 
@@ -138,6 +148,7 @@ impl Shard {
         if route.targets.is_empty() {
             return;
         }
+        self.work.add(DELIVERY * route.targets.len());
         self.images.start();
         for target in route.targets.iter() {
             self.deliver_to_target(message, &route.targets, target, publisher, now);
@@ -153,6 +164,7 @@ impl Shard {
         publisher: SessionId,
         now: Time,
     ) {
+        self.work.add(DELIVERY * indexes.len());
         self.images.start();
         for target in indexes.iter().filter_map(|index| route.targets.get(*index)) {
             self.deliver_to_target(message, &route.targets, target, Some(publisher), now);

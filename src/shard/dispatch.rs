@@ -48,9 +48,9 @@ impl Shard {
                 session: member.session,
                 hops,
             };
-            self.peers.publish(member.shard, message, &task);
+            self.publish_to(member.shard, message, &task);
             if is_on(Mutant::GroupDeliversTwice) {
-                self.peers.publish(member.shard, message, &task);
+                self.publish_to(member.shard, message, &task);
             }
         }
         true

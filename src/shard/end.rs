@@ -205,6 +205,7 @@ impl Shard {
             retain,
             expires_at,
             owned: None,
+            serial: 0,
         };
         self.accept(&mut message, Some(session), now);
     }

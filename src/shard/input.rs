@@ -19,6 +19,8 @@ pub(super) enum Flow {
     Continue,
     /// The connection accepts no further bytes.
     Stop,
+    /// The turn has done its work: the packet and all after it wait for the next one.
+    Pause,
     /// The packet and all after it belong to another shard.
     HandOff(ShardId),
 }
@@ -29,6 +31,10 @@ impl Shard {
         let Some(state) = self.connections.get_mut(connection) else {
             return;
         };
+        if state.is_paused {
+            state.partial.extend_from_slice(bytes);
+            return;
+        }
         let mut rest = bytes;
         if !state.partial.is_empty() {
             let mut partial = std::mem::take(&mut state.partial);
@@ -74,11 +80,14 @@ impl Shard {
         }
     }
 
-    fn after(&mut self, connection: ConnectionId, unread: &[u8], flow: Flow) {
+    pub(super) fn after(&mut self, connection: ConnectionId, unread: &[u8], flow: Flow) {
         match flow {
-            Flow::Continue => {
+            Flow::Continue | Flow::Pause => {
                 if let Some(state) = self.connections.get_mut(connection) {
                     state.partial.extend_from_slice(unread);
+                }
+                if flow == Flow::Pause {
+                    self.pause(connection);
                 }
             }
             Flow::Stop => {}
@@ -101,7 +110,7 @@ impl Shard {
     }
 
     /// Handles the whole packets at the start of `bytes`; returns how many bytes they took.
-    fn process(&mut self, id: ConnectionId, bytes: &[u8], now: Time) -> (usize, Flow) {
+    pub(super) fn process(&mut self, id: ConnectionId, bytes: &[u8], now: Time) -> (usize, Flow) {
         let mut burst = None;
         let (used, end) = self.process_packets(id, bytes, &mut burst, now);
         self.send_burst(&mut burst, bytes, now);
@@ -128,6 +137,9 @@ impl Shard {
                 return (at, Ok(Flow::Stop));
             };
             let (phase, version) = (connection.phase, connection.version);
+            if self.work.is_spent() && phase != Phase::Closing {
+                return (at, Ok(Flow::Pause));
+            }
             if phase == Phase::AwaitConnect {
                 if let Some(error) = refuses_first_byte(bytes[at]) {
                     return (at, Err((error, at..bytes.len())));

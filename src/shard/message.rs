@@ -22,6 +22,8 @@ pub(super) struct Message<'a> {
     pub(super) expires_at: Option<Time>,
     /// The publication as queues and windows keep it, made at most once.
     pub(super) owned: Option<Rc<Publication>>,
+    /// Which publication it is among those handed to peers; 0: not handed to one yet.
+    pub(super) serial: u64,
 }
 
 impl<'a> Message<'a> {
@@ -35,6 +37,7 @@ impl<'a> Message<'a> {
             retain: publication.retain,
             expires_at: publication.expires_at,
             owned: Some(Rc::clone(publication)),
+            serial: 0,
         }
     }
 

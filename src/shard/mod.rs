@@ -39,6 +39,7 @@ mod subscribe_barrier;
 mod timeouts;
 mod timer_wheel;
 mod walk;
+mod work;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
@@ -61,6 +62,7 @@ use subscribe_barrier::Barriers;
 use timeouts::TimerKey;
 use timer_wheel::TimerWheel;
 use walk::WalkQueue;
+use work::Work;
 
 pub use crate::ids::ListenerId;
 use crate::ids::{ConnectionId, SessionId, ShardId};
@@ -105,6 +107,7 @@ pub struct Shard {
     peers: Peers,
     barriers: Barriers,
     walks: WalkQueue,
+    work: Work,
     timers: TimerWheel<TimerKey>,
     dirty: Vec<ConnectionId>,
     /// Sessions whose queue was full; each once.
@@ -139,6 +142,7 @@ impl Shard {
             peers: Peers::new(id, config.shards),
             barriers: Barriers::default(),
             walks: WalkQueue::new(hash_seed),
+            work: Work::new(config.shards),
             timers: TimerWheel::new(now),
             dirty: Vec::new(),
             overflowed: Vec::new(),
@@ -180,7 +184,8 @@ impl Shard {
     }
 
     /// False while the driver should leave this connection's bytes in its socket: too much waits to
-    /// be sent to it or to a peer shard, or it is closing. Ask before each read.
+    /// be sent to it or to a peer shard, the turn's work is done, or it is closing. Ask before each
+    /// read.
     #[must_use]
     pub fn wants_input(&self, connection: ConnectionId) -> bool {
         let Some(connection) = self.connections.get(connection) else {
@@ -188,6 +193,8 @@ impl Shard {
         };
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize + ANSWER_BYTES;
         connection.phase != connection::Phase::Closing
+            && !self.work.is_spent()
+            && !connection.is_paused
             && connection.outgoing.len() <= outgoing_max
             && connection.subacks_waiting < SUBACKS_WAITING_MAX
             && !self.holds_back(connection)
@@ -200,6 +207,10 @@ impl Shard {
             return;
         };
         state.acks_unsent = 0;
+        if count > 0 && state.outgoing.len() > self.config.limits.outgoing_bytes_max as usize {
+            // It reads, and its own packets wait because of us: it is not silent.
+            state.last_packet = now;
+        }
         if let Some(buffer) = state.outgoing.advance(count) {
             if buffer.capacity() <= outgoing::POOLED_BUFFER && self.pool.len() < POOL_MAX {
                 self.pool.push(buffer);
@@ -212,8 +223,12 @@ impl Shard {
         }
     }
 
-    /// The socket is gone; the id is free after this call.
+    /// The socket is gone; the driver names the id no more. What was read of it before is handled
+    /// first, in later turns if need be; the shard may still ask for the id, which then means nothing.
     pub fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time) {
+        if self.closes_later(connection, cause) {
+            return;
+        }
         let Some(state) = self.connections.remove(connection) else {
             return;
         };
@@ -232,6 +247,7 @@ impl Shard {
 
     /// Inputs of this turn are done: work that is batched per turn happens here.
     pub fn end_turn(&mut self, now: Time) {
+        self.catch_up(now);
         self.disconnect_overflowed(now);
         self.raise_barrier();
         self.advance_walks(now);
@@ -274,7 +290,7 @@ impl Shard {
     /// work left now, so do not park.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.walks.has_ready() {
+        if self.walks.has_ready() || self.work.is_left() {
             return Some(Time::ZERO);
         }
         self.timers.next_deadline()

@@ -38,6 +38,7 @@ impl Shard {
                 self.reply_ack(id, AckKind::PubRel, packet_id, reason);
             }
             AckKind::PubRel => {
+                let takes_quota = hosted.session.received.is_open(packet_id);
                 let reason = if is_on(Mutant::KeepReleasedId)
                     || hosted.session.received.release(packet_id)
                 {
@@ -45,6 +46,9 @@ impl Shard {
                 } else {
                     ReasonCode::PacketIdentifierNotFound
                 };
+                if takes_quota {
+                    self.count_unsent_ack(id);
+                }
                 self.reply_ack(id, AckKind::PubComp, packet_id, reason);
             }
             AckKind::PubComp => {

@@ -1,7 +1,8 @@
 //! Blocks of peers. Handling one never needs room towards a peer's data ring, so rings always drain.
 
-use super::block::{Block, Content, Control, Publications, Task};
+use super::block::{Block, Content, Control, Position, Publications, Task};
 use super::message::Message;
+use super::work::{DELIVERY, DISPATCH};
 use super::{Lane, Shard};
 use crate::ids::ShardId;
 use crate::mutant::{is_on, Mutant};
@@ -17,7 +18,11 @@ impl Shard {
         match block.0 {
             Content::Data(publications) => {
                 debug_assert_eq!(lane, Lane::Data);
-                self.on_publications(from, &publications, now);
+                if self.wants_publications(from) {
+                    self.apply(from, publications, Position::default(), now);
+                } else {
+                    self.work.keep_block(from, publications);
+                }
             }
             Content::Control(messages) => {
                 debug_assert_eq!(lane, Lane::Control);
@@ -28,10 +33,26 @@ impl Shard {
         }
     }
 
-    fn on_publications(&mut self, from: ShardId, publications: &Publications, now: Time) {
+    /// Applies a block from a place on, as far as the turn's work allows.
+    pub(super) fn apply(
+        &mut self,
+        from: ShardId,
+        publications: Publications,
+        at: Position,
+        now: Time,
+    ) {
         self.peers.applying(Some(from));
-        let mut reader = publications.reader();
-        while let Some((mut message, task)) = reader.next() {
+        let mut reader = publications.reader(at);
+        let mut left = None;
+        loop {
+            if self.work.is_spent() && !reader.is_at_end() {
+                left = Some(reader.position());
+                break;
+            }
+            let Some((mut message, task)) = reader.next() else {
+                break;
+            };
+            self.work.add(DELIVERY);
             if matches!(task, Task::Retain | Task::FanOutAndRetain) {
                 self.retain(&mut message, now); // even when expired: it replaces the one before
             }
@@ -44,12 +65,16 @@ impl Shard {
                     session,
                     hops,
                 } => {
+                    self.work.add(DISPATCH);
                     self.deliver_to_member(&mut message, session, group, hops, now);
                 }
             }
             self.peers.applied_one(from);
         }
         self.peers.applying(None);
+        if let Some(at) = left.filter(|_| !is_on(Mutant::ForgetPausedBlock)) {
+            self.work.put_back(from, publications, at);
+        }
         self.wake_behind(now);
     }
 

@@ -257,6 +257,7 @@ impl Shard {
             self.timers.cancel(timer);
         }
         hosted.session.connection = Some(id);
+        hosted.session.received.start();
         hosted.session.expiry_interval_s = granted.session_expiry_s;
         hosted.session.will = connect.will.as_ref().map(|will| Box::new(store_will(will)));
         let receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);

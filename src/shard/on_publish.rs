@@ -50,6 +50,7 @@ impl Shard {
                     Some(error) => self.refused_publish(id, error)?,
                     None => self.accept_publish(session, topic, publish, now),
                 };
+                self.count_unsent_ack(id);
                 self.reply_ack(id, AckKind::PubAck, packet_id, reason);
             }
             (Qos::ExactlyOnce, Some(packet_id)) => {
@@ -131,8 +132,8 @@ impl Shard {
         let repeats = publish.qos == Qos::ExactlyOnce
             && publish
                 .packet_id
-                .is_some_and(|id| hosted.session.received.contains(id));
-        let open = hosted.session.received.len() + usize::from(connection.acks_unsent);
+                .is_some_and(|id| hosted.session.received.is_open(id));
+        let open = hosted.session.received.open() + usize::from(connection.acks_unsent);
         if !repeats && open >= usize::from(self.limits().receive_maximum) {
             return Err(DecodeError::Refused(
                 ReasonCode::ReceiveMaximumExceeded,

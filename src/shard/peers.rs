@@ -22,6 +22,8 @@ struct Peer {
     data_sent: u64,
     /// Publications of this peer applied here so far.
     data_applied: u64,
+    /// Which publication the open block ends with; 0: none.
+    last: u64,
     /// Highest barrier of ours this peer has applied.
     barrier_applied: u64,
 }
@@ -32,6 +34,8 @@ pub(super) struct Peers {
     local: ShardId,
     peers: Vec<Peer>,
     barrier: u64,
+    /// Publications handed to any peer so far.
+    serial: u64,
     /// The peer whose publications are being applied.
     applying: Option<ShardId>,
 }
@@ -43,6 +47,7 @@ impl Peers {
             local,
             peers,
             barrier: 0,
+            serial: 0,
             applying: None,
         }
     }
@@ -76,8 +81,19 @@ impl Peers {
         }
     }
 
-    pub(super) fn publish(&mut self, to: ShardId, message: &mut Message<'_>, task: &Task<'_>) {
+    /// Appends a publication to the block for a peer; true when too much waits for it now. One
+    /// publication for many members of groups is written once and named again.
+    pub(super) fn publish(
+        &mut self,
+        to: ShardId,
+        message: &mut Message<'_>,
+        task: &Task<'_>,
+    ) -> bool {
         debug_assert_ne!(to, self.local, "local work is a function call");
+        if message.serial == 0 {
+            self.serial += 1;
+            message.serial = self.serial;
+        }
         let peer = &mut self.peers[to.index()];
         if peer
             .data
@@ -87,13 +103,22 @@ impl Peers {
             // Small first: most turns forward a few publications, a flood grows the block once.
             peer.data
                 .push_back((Publications::with_capacity(2 << 10), 0));
+            peer.last = 0;
         }
+        let is_wrong = is_on(Mutant::NameAgainWrongly) && peer.last > 0;
+        let is_again = peer.last == message.serial || is_wrong;
+        peer.last = message.serial;
         if let Some((block, bytes)) = peer.data.back_mut() {
-            let charged = block.push(message, task);
+            let charged = if is_again {
+                block.push_again(task)
+            } else {
+                block.push(message, task)
+            };
             *bytes += charged;
             peer.data_bytes += charged;
             peer.data_sent += 1;
         }
+        peer.data_bytes > DATA_HIGH_WATER
     }
 
     pub(super) fn poll(&mut self, to: ShardId, lane: Lane) -> Option<Block> {
@@ -104,6 +129,9 @@ impl Peers {
             Lane::Data => {
                 let (block, bytes) = peer.data.pop_front()?;
                 peer.data_bytes -= bytes;
+                if peer.data.is_empty() {
+                    peer.last = 0;
+                }
                 Some(Block(Content::Data(block)))
             }
         }

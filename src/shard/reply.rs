@@ -20,6 +20,14 @@ impl Shard {
         Self::mark_dirty(connection, id, &mut self.dirty);
     }
 
+    /// An acknowledgement that ends a publication of this connection is about to be appended: the
+    /// client has its quota back when it reads it.
+    pub(super) fn count_unsent_ack(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.acks_unsent = connection.acks_unsent.saturating_add(1);
+        }
+    }
+
     pub(super) fn reply_ack(
         &mut self,
         id: ConnectionId,
@@ -27,12 +35,6 @@ impl Shard {
         packet_id: PacketId,
         reason: ReasonCode,
     ) {
-        // A PUBREC still counts as received; PUBREL is ours.
-        if matches!(kind, AckKind::PubAck | AckKind::PubComp) {
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.acks_unsent = connection.acks_unsent.saturating_add(1);
-            }
-        }
         self.reply(id, |out, version| {
             let ack = Ack {
                 packet_id,

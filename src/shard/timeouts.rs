@@ -67,7 +67,7 @@ impl Shard {
             return;
         };
         let mut due = connection.last_packet + connection.silence_max;
-        if due <= now && self.holds_back(connection) {
+        if due <= now && (connection.is_paused || self.holds_back(connection)) {
             // Its packets may be waiting unread because of us.
             due = now + Span::from_secs(1);
         }

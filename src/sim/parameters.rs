@@ -17,6 +17,8 @@ pub struct Parameters {
     pub data_lag: usize,
     /// Longest time between two steps, in nanoseconds.
     pub step_max_ns: u64,
+    /// Deliveries after which the rest waits for the next turn.
+    pub turn_work: usize,
 }
 
 /// What a run is about: narrow runs meet what wide ones seldom do.
@@ -86,6 +88,7 @@ impl Swarm {
                 socket_room: [40, 300, 100_000][random.below(3)],
                 data_lag: [1, 3, 30][random.below(3)],
                 step_max_ns: [200_000, 2_000_000, 20_000_000][random.below(3)],
+                turn_work: [1, 5, 1 << 16][random.below(3)],
             },
             focus,
             clients: 2 + random.below(6),

@@ -248,6 +248,10 @@ impl Driven for StandIn {
         }
     }
 
+    fn wants_publications(&self, _: ShardId) -> bool {
+        true
+    }
+
     fn handle_timeout(&mut self, now: Time) {
         let mut due = Vec::new();
         self.timers.retain(|timer| {

@@ -72,7 +72,12 @@ impl World {
         Self {
             now,
             shards: (0..shards)
-                .map(|id| Shard::new(ShardId(id), &config, seed ^ u64::from(id) << 32, now))
+                .map(|id| {
+                    let mut shard =
+                        Shard::new(ShardId(id), &config, seed ^ u64::from(id) << 32, now);
+                    shard.set_turn_work(parameters.turn_work);
+                    shard
+                })
                 .collect(),
             rings: (0..count * count * 2).map(|_| VecDeque::new()).collect(),
             moving: Vec::new(),
@@ -233,7 +238,11 @@ impl World {
 
     fn turn(&mut self, shard: usize, random: &mut Random) -> bool {
         let mut moved = self.timeouts(shard);
+        let paused = self.paused(shard);
         self.shards[shard].end_turn(self.now);
+        for socket in paused {
+            self.sockets[socket].read_at = self.now;
+        }
         moved |= self.act(shard);
         while let Some(id) = self.shards[shard].poll_transmit() {
             moved = true;

@@ -68,6 +68,10 @@ impl World {
         if lane == Lane::Data && !random.once_in(self.parameters.data_lag) {
             return false;
         }
+        let is_wanted = self.shards[to].wants_publications(ShardId(from as u16));
+        if lane == Lane::Data && !is_wanted {
+            return false;
+        }
         match self.ring(from, to, lane).pop_front() {
             None => return false,
             Some(Item::Block(block)) => {

@@ -96,8 +96,22 @@ impl World {
     /// When the broker last read from the socket; `None`: there is more to read.
     pub(in crate::sim) fn read_at(&self, socket: usize) -> Option<Time> {
         let socket = &self.sockets[socket];
-        let is_read = socket.at.is_some() && socket.to_broker.is_empty();
+        let (shard, id) = socket.at?;
+        let is_read = socket.to_broker.is_empty() && !self.shards[shard].is_paused(id);
         is_read.then_some(socket.read_at)
+    }
+
+    /// The sockets of a shard of which packets wait for its next turn.
+    pub(super) fn paused(&self, shard: usize) -> Vec<usize> {
+        let paused = |socket: &Socket| {
+            let at = socket.at.filter(|(at, _)| *at == shard);
+            at.is_some_and(|(_, id)| self.shards[shard].is_paused(id))
+        };
+        let sockets = self.sockets.iter().enumerate();
+        sockets
+            .filter(|(_, socket)| paused(socket))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// A client has read: the broker goes on sending to it.

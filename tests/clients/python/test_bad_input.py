@@ -199,6 +199,26 @@ def test_a_client_that_sends_and_never_reads(broker, raw, name):
         assert broker.resident_kib() - before < 30_000
 
 
+@pytest.mark.ringmq
+def test_few_bytes_for_one_client_in_many_groups(broker, raw, name):
+    """A publication goes once to each group; that it goes to one client makes it cheap to ask for."""
+    groups = 2_000
+    member = raw(5)
+    member.connect(f"{name}-member")
+    member.subscribe(*((f"$share/{n}/{name}/t", 0) for n in range(groups)))
+    before = broker.resident_kib()
+    for n in range(4):  # on more than one shard
+        publisher = raw(4)
+        publisher.connect(f"{name}-p{n}")
+        publisher.send(mqtt.publish(f"{name}/t", b"x" * 100) * 50)
+        other = raw(4)
+        other.connect(f"{name}-o{n}")
+        other.ping()
+        publisher.ping()
+    assert broker.resident_kib() - before < 20_000
+    member.close()
+
+
 def test_a_port_scan(broker, raw, name):
     before = broker.resident_kib()
     for _ in range(2000):

@@ -1,5 +1,7 @@
 """Sessions: kept, resumed, taken over, ended."""
 
+import time
+
 import pytest
 
 import raw as mqtt
@@ -125,6 +127,21 @@ def test_keep_alive_timeout(raw, name):
     lively.connect(f"{name}-lively", keep_alive=0)
     assert [(first, body[:1]) for first, body in silent.expect_end()] == [(0xE0, b"\x8d")]
     assert lively.is_open()
+
+
+@pytest.mark.ringmq
+def test_a_slow_reader_is_not_silent(raw, name):
+    """Its PINGREQs wait in the socket while too much waits to be sent to it."""
+    slow, publisher = raw(4, receive_buffer=4096), raw(4)
+    slow.connect(f"{name}-slow", keep_alive=2)
+    slow.subscribe((f"{name}/t", 0))
+    publisher.connect(f"{name}-p")
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        publisher.send(mqtt.publish(f"{name}/t", b"x" * 900_000))
+        slow.send(b"\xc0\0")
+        for _ in range(20):
+            assert slow.socket.recv(4096), "it is closed"
 
 
 def test_unacknowledged_qos1_is_sent_again_with_dup(raw, client, name):
