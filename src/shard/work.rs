@@ -178,12 +178,13 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use std::io::IoSlice;
-    use std::net::SocketAddr;
     use std::sync::Arc;
 
     use super::*;
+    use crate::ids::ListenerId;
     use crate::limits::Limits;
-    use crate::shard::{Lane, ShardConfig};
+    use crate::listener::ListenerPolicy;
+    use crate::shard::{Lane, Origin, Peer, ShardConfig};
 
     const GROUPS: usize = 4_000;
     const NOW: Time = Time(1);
@@ -196,6 +197,7 @@ mod tests {
                 ..Limits::default()
             },
             placement_seed: 3,
+            listeners: [ListenerPolicy::default()].into(),
         });
         let ids = (0..count).map(ShardId);
         ids.map(|id| Shard::new(id, &config, 5, NOW)).collect()
@@ -203,8 +205,8 @@ mod tests {
 
     /// A connected v3.1.1 client; its home must be this shard.
     fn connect(shard: &mut Shard, client_id: &str) -> ConnectionId {
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let id = shard.handle_opened(address, NOW).unwrap();
+        let origin = Origin::new(Peer::Unix, ListenerId(0));
+        let id = shard.handle_opened(origin, NOW).unwrap();
         let mut packet = vec![0x10, 12 + client_id.len() as u8];
         packet.extend_from_slice(b"\0\x04MQTT\x04\x02\0\0\0");
         packet.push(client_id.len() as u8);
