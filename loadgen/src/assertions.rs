@@ -1,13 +1,11 @@
 //! What a run must reach to count as passed.
 
 use clap::Args;
-use serde::Deserialize;
 
 use crate::results::{Assertion, RunResult};
 
 /// Bounds; those not given are not checked.
-#[derive(Args, Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Assertions {
     /// Fails when the 99th percentile of the latency is above this many milliseconds
     #[arg(long = "assert-p99-ms", value_name = "MS")]
@@ -74,6 +72,48 @@ impl Assertions {
     }
 }
 
+/// Bounds of one stage: of `p99_ms` and `rate_min`.
+#[derive(Clone, Debug)]
+pub struct StageAssertions {
+    pub stage: String,
+    pub bounds: Assertions,
+}
+
+impl StageAssertions {
+    /// Checks a result; adds one line per bound to it. A stage that was not reached has failed.
+    pub fn check(&self, result: &mut RunResult) {
+        let stage = result.stages.iter().find(|stage| stage.name == self.stage);
+        let timed = stage.filter(|stage| stage.timed.is_some());
+        let bounds = [
+            (
+                "p99_ms <= ",
+                self.bounds.p99_ms,
+                timed.map(|stage| stage.p99_us / 1e3),
+            ),
+            (
+                "rate_min >= ",
+                self.bounds.rate_min,
+                stage.map(|stage| stage.received_per_s),
+            ),
+        ];
+        for (name, bound, measured) in bounds {
+            let Some(bound) = bound else { continue };
+            let is_kept = |measured: f64| {
+                if name.contains('<') {
+                    measured <= bound
+                } else {
+                    measured >= bound
+                }
+            };
+            result.assertions.push(Assertion {
+                text: format!("{}: {name}{bound}", self.stage),
+                passed: measured.is_some_and(is_kept),
+                measured: measured.map_or("nothing".into(), |value| format!("{value:.3}")),
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +137,37 @@ mod tests {
             .map(|assertion| assertion.passed)
             .collect();
         assert_eq!(passed, [false, false, true, true]);
+    }
+
+    #[test]
+    fn stages_have_bounds_of_their_own() {
+        let stage = |name: &str, timed: Option<&str>| crate::results::StageResult {
+            name: name.into(),
+            timed: timed.map(str::to_string),
+            p99_us: 2_000.0,
+            received_per_s: 10.0,
+            ..Default::default()
+        };
+        let mut result = RunResult {
+            stages: vec![stage("a", Some("end_to_end")), stage("b", None)],
+            ..RunResult::default()
+        };
+        for (stage, p99_ms, rate_min) in [
+            ("a", 2.0, 10.0),
+            ("a", 1.9, 11.0),
+            ("b", 3.0, 1.0),
+            ("c", 3.0, 0.0),
+        ] {
+            let bounds = Assertions {
+                p99_ms: Some(p99_ms),
+                rate_min: Some(rate_min),
+                ..Assertions::default()
+            };
+            let stage = stage.to_string();
+            StageAssertions { stage, bounds }.check(&mut result);
+        }
+        let passed: Vec<bool> = result.assertions.iter().map(|own| own.passed).collect();
+        let expected = [true, true, false, false, false, true, false, false];
+        assert_eq!(passed, expected, "{:?}", result.assertions);
     }
 }

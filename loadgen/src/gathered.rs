@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::engine::Lost;
 use crate::meter::{Counts, Timing, Timings};
 use crate::plan::Share;
-use crate::results::{IdleCost, Interval, Second};
+use crate::results::{IdleCost, Interval, Second, StageResult};
 use crate::{summary, system};
 
 /// What the coordinator gathers.
@@ -17,6 +17,7 @@ pub(crate) struct Gathered {
     pub(crate) load_s: f64,
     /// Counters when the first load began and when the last ended.
     pub(crate) load_counts: (Counts, Counts),
+    pub(crate) stages: Vec<StageResult>,
     /// Connections opened in connect steps, and the wall time of those.
     pub(crate) connected: u64,
     pub(crate) connect_s: f64,

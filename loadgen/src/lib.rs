@@ -15,6 +15,7 @@ pub mod payload_size;
 pub mod plan;
 pub mod results;
 pub mod run;
+pub mod scenario_file;
 pub mod scenarios;
 pub mod sink;
 pub mod sources;

@@ -57,6 +57,13 @@ impl Header {
         })
     }
 
+    /// False for what was written long before it was due, such as wills: its time is 0.
+    #[must_use]
+    #[inline]
+    pub fn is_timed(self) -> bool {
+        self.time_ns != 0
+    }
+
     /// Nanoseconds from the intended send time to `now_ns`; right for delays up to 39 hours.
     #[must_use]
     #[inline]

@@ -112,6 +112,8 @@ pub struct Group {
     pub untimed: bool,
     /// Loses its connections to others of the same name, which is no trouble.
     pub is_taken_over: bool,
+    /// Its clients come and go while messages are published: what they miss is not lost.
+    pub comes_and_goes: bool,
 }
 
 impl Group {
@@ -129,6 +131,7 @@ impl Group {
             read_bytes_per_s: None,
             untimed: false,
             is_taken_over: false,
+            comes_and_goes: false,
         }
     }
 }
@@ -213,6 +216,9 @@ pub enum Load {
     Closed { window: u16 },
     /// As fast as the connection takes it, in writes of up to `batch` messages (QoS 0).
     Unlimited { batch: u32 },
+    /// Each client sends a message, awaits its acknowledgement (QoS 1 and 2), and pauses for a time
+    /// between these two.
+    Think { least: Duration, most: Duration },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,12 +261,34 @@ pub enum Step {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LoadStep {
+    /// Its figures are told apart under this name.
+    pub name: Option<String>,
     pub groups: Vec<(usize, Load)>,
     pub time: Duration,
     /// Messages of each client; the step ends early when they are sent.
     pub messages: Option<u64>,
+    /// Clients that come or go meanwhile.
+    pub moves: Vec<Move>,
+}
+
+/// A group's clients come or go during a load, evenly spaced at a rate (all at once without).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Move {
+    pub group: usize,
+    pub kind: MoveKind,
+    pub per_s: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveKind {
+    /// Connect, and subscribe when the group has subscriptions.
+    Connect,
+    /// Send DISCONNECT and close.
+    Disconnect,
+    /// Close without DISCONNECT.
+    Abort,
 }
 
 /// Text with places: `{i}` the client's number in its group, `{t}` the topic's number, `{r}` the

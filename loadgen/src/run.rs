@@ -36,6 +36,8 @@ pub struct Options {
     pub label: Option<String>,
     pub command: String,
     pub broker_pid: Option<u32>,
+    /// Of a scenario file, for agents.
+    pub file_text: Option<String>,
 }
 
 struct Run {
@@ -50,6 +52,10 @@ struct Run {
     second_ends_ns: u64,
     second_counts: Counts,
     second_timings: Timings,
+    /// Timings of the stage going on.
+    stage: Option<Timings>,
+    /// What the steps after this one take at least, in seconds.
+    later_s: f64,
     receivers: Option<u64>,
     interrupted: Arc<AtomicBool>,
     /// The interruption has been noticed: another signal ends the process.
@@ -108,6 +114,7 @@ pub(crate) fn carry_out(
             timings: Timings::default(),
             load_s: 0.0,
             load_counts: Default::default(),
+            stages: Vec::new(),
             connected: 0,
             connect_s: 0.0,
             idle: None,
@@ -121,12 +128,17 @@ pub(crate) fn carry_out(
         second_ns: control.began_ns,
         second_counts: Counts::default(),
         second_timings: Timings::default(),
+        stage: None,
+        later_s: 0.0,
         interrupted,
         is_seen,
         control,
     };
-    for step in run.control.plan.steps.clone() {
-        run.step(step);
+    let steps = run.control.plan.steps.clone();
+    for (at, step) in steps.iter().enumerate() {
+        let later = steps[at + 1..].iter().filter_map(lasts);
+        run.later_s = later.sum::<Duration>().as_secs_f64();
+        run.step(step.clone());
         if run.gathered.stopped.is_some() {
             break;
         }
@@ -158,17 +170,15 @@ impl Run {
 
     fn step(&mut self, step: Step) {
         let name = step_name(&step);
+        let name = &name[..];
         let is_load = matches!(step, Step::Load(_));
         let start_ns = now_ns() + self.workers.delays.start_ns;
         let before = self.counts();
         if is_load && self.gathered.load_s == 0.0 {
             self.gathered.load_counts.0 = before;
         }
-        let lasts = match &step {
-            Step::Load(load) => Some(load.time),
-            Step::Hold { time } => Some(*time),
-            _ => None,
-        };
+        self.stage = stage_name(&step).map(|_| Timings::default());
+        let lasts = lasts(&step);
         let limit = match &step {
             Step::Connect { group, per_s } => {
                 let ramp = per_s.map_or(0.0, |rate| {
@@ -188,8 +198,9 @@ impl Run {
             std::thread::sleep(TICK);
             let now = now_ns();
             let counts = self.counts();
-            let left = lasts
-                .map(|time| (start_ns + time.as_nanos() as u64).saturating_sub(now) as f64 / 1e9);
+            let ends_ns = start_ns + lasts.unwrap_or_default().as_nanos() as u64;
+            let left_s = ends_ns.saturating_sub(now) as f64 / 1e9 + self.later_s;
+            let left = (left_s > 0.0).then_some(left_s);
             self.take_intervals();
             self.tick(name, now, left, &counts);
             if self.interrupted.load(Ordering::Relaxed) {
@@ -252,6 +263,7 @@ impl Run {
             // Ends by time are seen a little late.
             self.gathered.load_s += took.min(lasts.unwrap_or(took)).as_secs_f64();
             self.gathered.load_counts.1 = after;
+            self.end_stage(stage_name(&step), start_ns, (&before, &after));
         }
         match *step {
             Step::Connect { .. } => {
@@ -262,6 +274,17 @@ impl Run {
             }
             Step::Hold { .. } => self.gathered.idle = self.idle_cost(&after),
             _ => {}
+        }
+    }
+
+    /// Keeps the figures of a stage under its name.
+    fn end_stage(&mut self, name: Option<&str>, start_ns: u64, counts: (&Counts, &Counts)) {
+        self.take_intervals();
+        if let (Some(name), Some(mut timings)) = (name, self.stage.take()) {
+            let start_s = start_ns.saturating_sub(self.began_ns) as f64 / 1e9;
+            let end_s = (now_ns() - self.began_ns) as f64 / 1e9;
+            let stage = live::stage(name, (start_s, end_s), counts, &mut timings);
+            self.gathered.stages.push(stage);
         }
     }
 
@@ -298,6 +321,9 @@ impl Run {
     fn take_intervals(&mut self) {
         while let Ok(mut interval) = self.workers.intervals.try_recv() {
             self.second_timings.merge(&mut interval.timings);
+            if let Some(stage) = &mut self.stage {
+                stage.merge(&mut interval.timings);
+            }
             interval.timings.clear();
             // A worker that has ended needs none.
             let _ = self.workers.empties[interval.worker].send(interval.timings);
@@ -385,15 +411,33 @@ fn has_progressed(before: &Counts, now: &Counts) -> bool {
     .any(|count| before.get(count) != now.get(count))
 }
 
-fn step_name(step: &Step) -> &'static str {
-    match step {
+/// What a step is called in the line each second.
+fn step_name(step: &Step) -> String {
+    let name = match step {
         Step::Connect { .. } => "connect",
         Step::Subscribe { .. } => "subscribe",
         Step::Unsubscribe { .. } => "unsubscribe",
-        Step::Load(_) => "load",
+        Step::Load(_) => stage_name(step).unwrap_or("load"),
         Step::Drain { .. } => "drain",
         Step::Disconnect { .. } => "disconnect",
         Step::Abort { .. } => "abort",
         Step::Hold { .. } => "hold",
+    };
+    name.to_string()
+}
+
+fn stage_name(step: &Step) -> Option<&str> {
+    match step {
+        Step::Load(load) => load.name.as_deref(),
+        _ => None,
+    }
+}
+
+/// How long a step lasts by plan.
+fn lasts(step: &Step) -> Option<Duration> {
+    match step {
+        Step::Load(load) => Some(load.time),
+        Step::Hold { time } => Some(*time),
+        _ => None,
     }
 }

@@ -85,6 +85,7 @@ pub(crate) fn result(
         errors,
         assertions: Vec::new(),
         steps: Vec::new(),
+        stages: gathered.stages,
         series: gathered.seconds,
         agents: Vec::new(),
         notes: notes(&counts, reports),

@@ -135,7 +135,8 @@ fn granted(plan: &Plan, group: usize, subscribed: Qos) -> Qos {
 pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
     let audience = Audience::new(plan, &[]);
     let mut receivers: HashMap<u32, u64> = HashMap::new();
-    for (group, described) in plan.groups.iter().enumerate() {
+    let receiving = plan.groups.iter().enumerate();
+    for (group, described) in receiving.filter(|(_, group)| !group.comes_and_goes) {
         let is_shared = described
             .subscriptions
             .iter()
@@ -197,6 +198,9 @@ pub(crate) fn truth(plan: &Plan, reports: &[Report], missing: &[Share]) -> resul
     let mut overtaken = [0_u64; 3];
     let (mut wills_doubled, mut unasked) = (0, 0);
     for (group, described) in plan.groups.iter().enumerate() {
+        if described.comes_and_goes {
+            continue; // nobody knows what it was to get
+        }
         let first = plan.first_client(group);
         let mut members = first..first + described.clients;
         if is_shared(described) && members.any(|member| is_missing(missing, member)) {

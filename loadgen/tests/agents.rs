@@ -199,6 +199,33 @@ fn clocks_of_hosts_are_brought_together() {
     assert!(latency.p50_us > 1.0, "{text}");
 }
 
+/// Agents do not have the file: its text comes with the run.
+#[test]
+fn a_scenario_file_runs_on_agents() {
+    let broker = Broker::mosquitto("");
+    let agents = [Agent::start(), Agent::start()];
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("own.toml");
+    let scenario = "[groups.p]\nclients = 3\npublish = { topic = \"own/{r}/{i}\", qos = 1 }\n\
+                    [groups.s]\nclients = 3\nsubscribe = { filter = \"own/{r}/{i}\", qos = 1 }\n\
+                    [[stages]]\ntime = \"1s\"\nload.p = { rate = 300 }\n\
+                    [[stages]]\ntime = \"9s\"\nmessages = 5\nload.p = { think = \"1ms-9ms\" }\n\
+                    [assert]\nloss = 0\n";
+    std::fs::write(&file, scenario).unwrap();
+    let (text, success, result) = run(&format!("run {}", file.display()), &broker, &agents);
+    assert!(success, "{text}");
+    assert_eq!(
+        (result.truth.expected[1], result.truth.lost[1]),
+        (315, 0),
+        "{text}"
+    );
+    assert_eq!(result.stages.len(), 2, "{text}");
+    assert!(
+        result.agents.iter().all(|agent| agent.clients == 3),
+        "{text}"
+    );
+}
+
 #[test]
 fn strangers_are_refused() {
     let agent = Agent::start();

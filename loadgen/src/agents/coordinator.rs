@@ -48,7 +48,9 @@ pub(crate) fn run(
     }
     let count = links.len() as u32;
     let shares: Vec<Share> = (0..count).map(|index| Share { index, count }).collect();
-    let arguments = arguments_of_agents(std::env::args().skip(1), plan.seed);
+    let mut arguments = arguments_of_agents(std::env::args().skip(1), plan.seed);
+    let text = options.file_text.as_ref();
+    arguments.extend(text.map(|text| format!("--text={text}")));
     let control =
         Control::new(plan, links.len()).map_err(|error| format!("cannot begin: {error}"))?;
     let control = Arc::new(control);

@@ -174,17 +174,21 @@ impl<'a> Session<'a> {
         workers: &mut Workers,
         told: &mut Told,
     ) -> Result<(), Gone> {
+        let counts = counts(control); // before the timings: what these count has been timed
         while let Ok(mut interval) = workers.intervals.try_recv() {
             told.timings.merge(&mut interval.timings);
             interval.timings.clear();
             // A worker that has ended needs none.
             let _ = workers.empties[interval.worker].send(interval.timings);
         }
-        let counts = counts(control);
         let now = now_ns();
         let ends_second = now >= told.second_ends_ns + SECOND_GRACE_NS;
+        let ends_step = counts.get(Count::StepsEnded) > told.counts.get(Count::StepsEnded);
         if ends_second {
             told.second_ends_ns = control.second_ends_ns(now);
+        }
+        // Those of a step come before the word that it has ended.
+        if ends_second || ends_step {
             if let Some(frame) = report::timings_frame(&mut told.timings) {
                 self.send(&frame)?;
             }

@@ -1,21 +1,26 @@
 //! The command line.
 
 mod check;
+mod file;
 mod find_max;
 mod options;
+mod print;
 mod report;
+mod setup;
 mod sweep;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::live::duration;
 use crate::plan::Plan;
-use crate::results::{IdleCost, RunResult};
+use crate::results::RunResult;
 use crate::run::{run, Options};
 use crate::scenarios::{self, Scenario};
 pub use options::{duration as parse_duration, Common, Traffic};
+pub(crate) use options::{version as parse_version, CLOSED_WINDOW, IN_FLIGHT, WINDOW_MAX};
+use print::print;
+pub use setup::Setup;
 
 /// Load for MQTT brokers: open-loop schedules, latency from the intended send time, verified losses.
 #[derive(Parser, Debug)]
@@ -63,6 +68,10 @@ enum Command {
     TakeoverStorm(scenarios::TakeoverStorm),
     /// Exact, + and # subscriptions side by side
     WildcardMix(scenarios::WildcardMix),
+    /// A scenario of your own, from a file
+    Run(file::RunFile),
+    /// Looks for mistakes in scenario files
+    Check(file::Check),
     /// A null broker to measure mqload alone
     Sink(crate::sink::Sink),
     /// Results side by side
@@ -72,7 +81,7 @@ enum Command {
 }
 
 impl Command {
-    /// What to run; `None` for the sink, which is no load.
+    /// A built-in scenario, when it is one.
     fn scenario(&self) -> Option<&dyn Scenario> {
         Some(match self {
             Self::FanIn(scenario) => scenario,
@@ -93,7 +102,9 @@ impl Command {
             Self::Churn(scenario) => scenario,
             Self::TakeoverStorm(scenario) => scenario,
             Self::WildcardMix(scenario) => scenario,
-            Self::Sink(_) | Self::Report(_) | Self::Agent(_) => return None,
+            Self::Run(_) | Self::Check(_) | Self::Sink(_) | Self::Report(_) | Self::Agent(_) => {
+                return None
+            }
         })
     }
 }
@@ -105,6 +116,8 @@ pub fn main() -> ExitCode {
         (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
         (Command::Report(report), _) => report.write().map(|()| None),
         (Command::Agent(agent), _) => crate::agents::listen(agent).map(|()| None),
+        (Command::Run(run), _) => run_file(run).map(Some),
+        (Command::Check(check), _) => check.files().map(|()| None),
         (_, Some(scenario)) => run_scenario(scenario).map(Some),
         (_, None) => Ok(None),
     };
@@ -133,13 +146,17 @@ pub fn plan_of(arguments: &[String]) -> Result<(Plan, Options), String> {
         let text = error.to_string();
         text.lines().next().unwrap_or_default().to_string()
     })?;
+    if let Command::Run(run) = &cli.command {
+        let (_, plan, options) = run.prepare()?;
+        return Ok((plan, options));
+    }
     let scenario = cli.command.scenario().ok_or("that is no scenario")?;
     prepare(scenario)
 }
 
 fn prepare(scenario: &dyn Scenario) -> Result<(Plan, Options), String> {
     let common = scenario.common();
-    let (mut plan, options) = (scenario.plan()?, common.options()?);
+    let (mut plan, options) = (scenario.plan()?, common.setup.options()?);
     if let Some(name) = &common.name {
         plan.scenario.clone_from(name);
     }
@@ -151,25 +168,48 @@ fn prepare(scenario: &dyn Scenario) -> Result<(Plan, Options), String> {
 fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
     let common = scenario.common();
     let (plan, options) = prepare(scenario)?;
-    let has_agents = !common.agents.agents.is_empty();
+    let has_agents = !common.setup.agents.agents.is_empty();
     if has_agents && (common.find_max || common.sweep.is_some()) {
         let sentence =
             "--find-max and --sweep try many rates with one generator: leave --agents out";
         return Err(sentence.into());
     }
-    let mut result = if has_agents {
-        crate::agents::run_on_agents(plan, &options, &common.agents)?
-    } else if common.find_max {
+    let mut result = if common.find_max {
         find_max::find_max(&plan, &options, common.p99)?
     } else if let Some(sweep) = common.sweep {
         sweep::sweep(&plan, &options, sweep, common.step_duration)?
     } else {
-        run(plan, &options)?
+        run_here_or_on_agents(plan, &options, &common.setup)?
     };
     common.assertions.check(&mut result);
     print(&result);
-    common.output.write(&result)?;
+    common.setup.output.write(&result)?;
     Ok(result)
+}
+
+/// Runs a scenario file.
+fn run_file(run: &file::RunFile) -> Result<RunResult, String> {
+    let (file, plan, options) = run.prepare()?;
+    let mut result = run_here_or_on_agents(plan, &options, &run.setup)?;
+    file.assertions.check(&mut result);
+    for stage in &file.stage_assertions {
+        stage.check(&mut result);
+    }
+    print(&result);
+    run.setup.output.write(&result)?;
+    Ok(result)
+}
+
+fn run_here_or_on_agents(
+    plan: Plan,
+    options: &Options,
+    setup: &Setup,
+) -> Result<RunResult, String> {
+    if setup.agents.agents.is_empty() {
+        run(plan, options)
+    } else {
+        crate::agents::run_on_agents(plan, options, &setup.agents)
+    }
 }
 
 /// Trouble, or promises that were not kept.
@@ -177,127 +217,4 @@ fn is_failure(result: &RunResult) -> bool {
     !result.errors.is_empty()
         || !result.truth.broken_promises.is_empty()
         || result.assertions.iter().any(|assertion| !assertion.passed)
-}
-
-fn print_idle(idle: &IdleCost) {
-    let broker = match (idle.broker_kb_each, idle.broker_sockets) {
-        (Some(kb), Some(sockets)) => format!("{kb:.2} KB each in the broker ({sockets} sockets)"),
-        _ => "give --broker-pid for the broker's".to_string(),
-    };
-    println!(
-        "  {} connections idle: {:.2} KB each in mqload ({} sockets), {broker}",
-        idle.connections, idle.generator_kb_each, idle.generator_sockets
-    );
-}
-
-fn print(result: &RunResult) {
-    let totals = &result.totals;
-    println!(
-        "{} against {}, {:.1} s, {} clients",
-        result.scenario, result.label, result.duration_s, result.clients
-    );
-    if let Some(sentence) = &result.interrupted {
-        println!("  PARTIAL: the run ended early ({sentence}); these are the figures up to then");
-    }
-    println!(
-        "  published {:>12}  {:>12.0} per second",
-        totals.published, totals.published_per_s
-    );
-    println!(
-        "  received  {:>12}  {:>12.0} per second",
-        totals.received, totals.received_per_s
-    );
-    println!(
-        "  acknowledged {}, connected {}, failed {}, lost connections {}{}",
-        totals.acknowledged,
-        totals.connected,
-        totals.connect_failed,
-        totals.disconnected,
-        match (totals.reconnected, totals.reconnect_failed) {
-            (0, 0) => String::new(),
-            (count, 0) => format!(", opened again {count}"),
-            (count, failed) => format!(", opened again {count}, attempts failed {failed}"),
-        }
-    );
-    if totals.published == 0 && totals.connected_per_s > 0.0 {
-        println!("  connected {:.0} per second", totals.connected_per_s);
-    }
-    if let Some(idle) = &result.idle {
-        print_idle(idle);
-    }
-    for (name, latency) in &result.latencies {
-        println!(
-            "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",
-            duration(latency.p50_us),
-            duration(latency.p90_us),
-            duration(latency.p99_us),
-            duration(latency.p999_us),
-            duration(latency.max_us),
-            latency.count
-        );
-    }
-    let truth = &result.truth;
-    for qos in (0..3).filter(|qos| truth.expected[*qos] > 0) {
-        println!(
-            "  QoS {qos}: expected {}, received {}, lost {}, duplicates {}, reordered {}",
-            truth.expected[qos],
-            truth.received[qos],
-            truth.lost[qos],
-            truth.duplicates[qos],
-            truth.reordered[qos]
-        );
-    }
-    if !result.steps.is_empty() {
-        println!("{}", crate::output::steps(result));
-    }
-    for sentence in &truth.broken_promises {
-        println!("  BROKEN PROMISE: {sentence}");
-    }
-    let cpu: Vec<String> = result
-        .generator
-        .worker_cpu
-        .iter()
-        .map(|share| format!("{:.0} %", share * 100.0))
-        .collect();
-    println!(
-        "  generator: workers busy {}, schedule lag p99 {}, over 1 ms late {:.1} %, send queue up to {} bytes",
-        cpu.join(", "),
-        duration(result.generator.schedule_lag_p99_us),
-        result.generator.late_share * 100.0,
-        result.generator.send_queue_bytes_max
-    );
-    for reason in &result.generator.reasons {
-        println!("  NOT THE BROKER'S LIMIT: {reason}");
-    }
-    if let Some(broker) = &result.broker {
-        println!(
-            "  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets",
-            broker.cpu_s, broker.rss_kb_start, broker.rss_kb_end, broker.sockets
-        );
-    }
-    for (sentence, count) in &result.errors {
-        println!("  error ({count}): {sentence}");
-    }
-    for assertion in &result.assertions {
-        let verdict = if assertion.passed { "passed" } else { "FAILED" };
-        println!(
-            "  assertion {verdict}: {} (measured {})",
-            assertion.text, assertion.measured
-        );
-    }
-    for agent in &result.agents {
-        println!(
-            "  agent {}: {} clients, published {}, received {}, clock offset {} ns (+- {} ns), drift {} ns",
-            agent.address,
-            agent.clients,
-            agent.published,
-            agent.received,
-            agent.clock_offset_ns,
-            agent.uncertainty_ns,
-            agent.clock_drift_ns
-        );
-    }
-    for note in &result.notes {
-        println!("  note: {note}");
-    }
 }

@@ -1,34 +1,20 @@
 //! Options that scenarios share.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use clap::Args;
 use ringmq::mqtt::{Qos, Version};
 
+use super::setup::Setup;
 use super::sweep::Sweep;
 use crate::assertions::Assertions;
-use crate::output::Output;
 use crate::plan::{Arrivals, Connection, Load, MessageProperties, PayloadSize, Template};
-use crate::run::Options;
-use crate::sources::Source;
-use crate::system;
 
 /// Where to connect and how.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Broker's HOST:PORT, may be repeated: each group's clients take them in turn
-    #[arg(long, default_value = "127.0.0.1:1883", value_name = "HOST:PORT")]
-    pub target: Vec<String>,
-    /// Workers, one per core
-    #[arg(long, default_value_t = 1)]
-    pub threads: usize,
-    /// Cores to pin the workers to, like 2,3; without it the last ones, when there are enough
-    #[arg(long, value_delimiter = ',')]
-    pub cores: Vec<usize>,
-    /// Leaves the choice of cores to the system
-    #[arg(long, conflicts_with = "cores")]
-    pub unpinned: bool,
+    #[command(flatten)]
+    pub setup: Setup,
     /// MQTT version
     #[arg(long = "protocol", alias = "mqtt", default_value = "3.1.1", value_parser = version, value_name = "3.1|3.1.1|5")]
     pub mqtt: Version,
@@ -44,10 +30,6 @@ pub struct Common {
     /// Keep alive in seconds; 0 turns it off
     #[arg(long, alias = "keep-alive", default_value_t = 60)]
     pub keep_alive_s: u16,
-    #[arg(long)]
-    pub user: Option<String>,
-    #[arg(long)]
-    pub password: Option<String>,
     /// Connections opened per second; without it as fast as the broker takes them
     #[arg(long, value_name = "PER_S", value_parser = rate)]
     pub connect_rate: Option<f64>,
@@ -56,21 +38,9 @@ pub struct Common {
     /// acknowledged is sent again
     #[arg(long, value_name = "PER_S", num_args = 0..=1, default_missing_value = "100", value_parser = rate)]
     pub reconnect: Option<f64>,
-    /// Local addresses to connect from, in turn; ranges like 127.0.0.0/8 too
-    #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
-    pub source: Vec<Source>,
     /// How long a broker may be silent when an answer is due
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
-    /// Seed of arrivals and sizes; also makes client identifiers of runs differ
-    #[arg(long)]
-    pub seed: Option<u64>,
-    /// Process whose memory and CPU time to watch
-    #[arg(long, value_name = "PID")]
-    pub broker_pid: Option<u32>,
-    /// Name of this run in reports
-    #[arg(long)]
-    pub label: Option<String>,
     /// Name of the scenario in reports: runs of the same name are compared with each other
     #[arg(long)]
     pub name: Option<String>,
@@ -87,13 +57,6 @@ pub struct Common {
     /// How long --sweep stays at each rate
     #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
     pub step_duration: Duration,
-    /// No line each second
-    #[arg(long)]
-    pub quiet: bool,
-    #[command(flatten)]
-    pub agents: crate::agents::AgentOptions,
-    #[command(flatten)]
-    pub output: Output,
     #[command(flatten)]
     pub assertions: Assertions,
 }
@@ -104,74 +67,24 @@ impl Common {
     /// # Errors
     /// A sentence when a target's name is not known.
     pub fn connection(&self) -> Result<Connection, String> {
-        let mut targets: Vec<SocketAddr> = Vec::new();
-        for target in &self.target {
-            let mut found = target
-                .to_socket_addrs()
-                .map_err(|error| format!("--target {target}: {error}; give HOST:PORT"))?;
-            targets.push(
-                found
-                    .next()
-                    .ok_or_else(|| format!("--target {target}: no address"))?,
-            );
-        }
+        let setup = &self.setup;
         Ok(Connection {
-            targets,
-            sources: self.source.clone(),
+            targets: setup.targets(&[])?,
+            sources: setup.source.clone(),
             version: self.mqtt,
             keep_alive_s: self.keep_alive_s,
-            user: self.user.clone(),
-            password: self.password.clone(),
+            user: setup.user.clone(),
+            password: setup.password.clone(),
             timeout: self.timeout,
             reconnect_per_s: self.reconnect,
             in_flight_max: IN_FLIGHT,
         })
     }
 
-    /// How to run.
-    ///
-    /// # Errors
-    /// A sentence when threads and cores do not fit.
-    pub fn options(&self) -> Result<Options, String> {
-        if self.threads == 0 {
-            return Err("--threads must be at least 1".into());
-        }
-        let cores_here = if self.agents.agents.is_empty() {
-            &self.cores[..]
-        } else {
-            &[] // they are the agents' cores
-        };
-        if !self.cores.is_empty() && self.cores.len() != self.threads {
-            return Err(format!(
-                "--cores names {} cores for {} threads",
-                self.cores.len(),
-                self.threads
-            ));
-        }
-        let allowed = system::cores();
-        if let Some(core) = cores_here.iter().find(|core| !allowed.contains(core)) {
-            return Err(format!(
-                "--cores: this process may not use core {core}, only {allowed:?}"
-            ));
-        }
-        Ok(Options {
-            threads: self.threads,
-            cores: match &self.cores[..] {
-                _ if self.unpinned => Vec::new(),
-                [] => crate::engine::cores_for(self.threads, &allowed),
-                cores => cores.to_vec(),
-            },
-            quiet: self.quiet,
-            label: self.label.clone(),
-            command: crate::agents::redacted(std::env::args()),
-            broker_pid: self.broker_pid,
-        })
-    }
-
-    /// Seed given, or one of the clock.
+    /// Seed given, or a random one.
     #[must_use]
     pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| fastrand::u64(..) & 0xFFFF_FFFF)
+        self.setup.seed()
     }
 
     /// Client identifiers of a group.
@@ -185,7 +98,7 @@ impl Common {
 }
 
 /// PUBLISH packets unacknowledged per client, unless --window says.
-const IN_FLIGHT: u16 = 1_000;
+pub(crate) const IN_FLIGHT: u16 = 1_000;
 
 /// What is published.
 #[derive(Args, Clone, Debug)]
@@ -306,11 +219,11 @@ impl Traffic {
 }
 
 /// Identifiers above are used for SUBSCRIBE.
-const WINDOW_MAX: u16 = 65_000;
+pub(crate) const WINDOW_MAX: u16 = 65_000;
 /// Window of a closed loop that does not say.
-const CLOSED_WINDOW: u16 = 64;
+pub(crate) const CLOSED_WINDOW: u16 = 64;
 
-fn version(text: &str) -> Result<Version, String> {
+pub(crate) fn version(text: &str) -> Result<Version, String> {
     match text {
         "3.1" => Ok(Version::V31),
         "3.1.1" | "3" | "4" => Ok(Version::V311),

@@ -352,6 +352,14 @@ impl Client {
         })
     }
 
+    /// All that it has published is acknowledged, as far as it will be.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.publisher
+            .as_ref()
+            .is_none_or(|publisher| publisher.owed.is_empty() && publisher.in_flight.count() == 0)
+    }
+
     /// Messages of QoS 1 and 2 that nothing is known about: not acknowledged, or not before their
     /// session was lost.
     #[must_use]

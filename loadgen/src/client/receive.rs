@@ -152,7 +152,7 @@ impl Client {
         } else {
             Timing::EndToEnd
         };
-        if !self.own(cx.plan).untimed {
+        if header.is_timed() && !self.own(cx.plan).untimed {
             cx.meter.time(timing, header.latency_ns(cx.now_ns));
         }
         self.flows.record(header.publisher, header.sequence);

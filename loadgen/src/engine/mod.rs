@@ -3,12 +3,14 @@
 pub mod clock;
 pub(crate) mod control;
 pub(crate) mod executor;
+mod moves;
 pub(crate) mod poller;
 mod reconnect;
 mod schedule;
 mod slot;
 mod sockets;
 mod steps;
+mod think;
 mod worker;
 
 use std::sync::mpsc::{channel, Receiver, Sender};

@@ -93,6 +93,9 @@ impl Worker {
         let client = &mut self.slots[slot].client;
         client.failures = 0;
         if !client.is_away {
+            if self.work.load.is_some() {
+                self.joined(slot, now);
+            }
             return;
         }
         client.is_away = false;
@@ -105,6 +108,11 @@ impl Worker {
             client.publish_owed(cx);
         });
         self.hunger(slot);
+    }
+
+    /// A client's connection ends as asked: it is not opened again.
+    pub(super) fn forget_reconnect(&mut self, slot: usize) {
+        self.reconnects.forget(&(slot..slot + 1));
     }
 
     /// A group's connections end as asked: none is opened again.

@@ -27,6 +27,10 @@ pub(super) struct Slot {
     pub(super) dirty: bool,
     /// Closes once everything is sent; its end is no trouble.
     pub(super) ending: bool,
+    /// Not there, as the plan has it: it has not come yet, or has left.
+    pub(super) absent: bool,
+    /// In a pause between two messages.
+    pub(super) thinks: bool,
     pub(super) last_sent_ns: u64,
 }
 
@@ -42,6 +46,8 @@ impl Slot {
             listed: false,
             dirty: false,
             ending: false,
+            absent: false,
+            thinks: false,
             last_sent_ns: 0,
         }
     }

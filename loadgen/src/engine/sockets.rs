@@ -39,6 +39,7 @@ impl Worker {
                 place.generation = (place.generation + 1) & ((1 << 30) - 1);
                 place.blocked = true;
                 place.ending = false;
+                place.absent = false;
                 place.last_sent_ns = now;
                 let token = place.token(slot);
                 self.poller.watch_writable(socket.as_fd(), token);

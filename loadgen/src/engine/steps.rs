@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use super::control::Order;
+use super::moves::Leaving;
 use super::schedule::Schedule;
+use super::think::Thinkers;
 use super::worker::Worker;
 use crate::client::State;
 use crate::meter::{Count, Timing};
@@ -25,24 +27,27 @@ pub(super) struct Work {
     /// Clients whose part in the step is not over.
     pub(super) unsettled: usize,
     /// Clients to connect, with their times.
-    opening: VecDeque<(u64, u32)>,
+    pub(super) opening: VecDeque<(u64, u32)>,
+    pub(super) leaving: Leaving,
     /// CPU and wall time when the load began.
     pub(super) load_began: Option<(u64, u64)>,
-    load: Option<Loading>,
+    pub(super) load: Option<Loading>,
     /// When the step ends at the latest.
     ends_ns: Option<u64>,
 }
 
 /// A load step going on.
-struct Loading {
-    ends_ns: u64,
+pub(super) struct Loading {
+    starts_ns: u64,
+    pub(super) ends_ns: u64,
     sources: Vec<Source>,
     /// Loads that clients carry themselves, by group.
     by_group: Vec<Option<Load>>,
     /// Clients that may send at once.
     hungry: Vec<u32>,
+    pub(super) thinkers: Thinkers,
     /// Clients and sources that have not sent all their messages.
-    sending: usize,
+    pub(super) sending: usize,
 }
 
 /// An open-loop schedule and the clients it goes round.
@@ -66,15 +71,27 @@ impl Work {
         let opening = self.opening.front().map(|(due, _)| *due);
         let load = self.load.as_ref();
         let load_end = load.map(|load| load.ends_ns);
+        let own = load.filter(|load| !load.hungry.is_empty());
+        let start = own.map(|load| load.starts_ns);
         let source = load.and_then(|load| load.sources.iter().map(Source::due_ns).min());
-        [opening, load_end, source, self.ends_ns]
-            .into_iter()
-            .flatten()
-            .min()
+        let thinker = load.and_then(|load| load.thinkers.due_ns());
+        let leaving = self.leaving.due_ns();
+        [
+            opening,
+            leaving,
+            start,
+            load_end,
+            source,
+            thinker,
+            self.ends_ns,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The load that a group's clients carry themselves.
-    fn own_load(&self, group: u16) -> Option<Load> {
+    pub(super) fn own_load(&self, group: u16) -> Option<Load> {
         *self.load.as_ref()?.by_group.get(usize::from(group))?
     }
 }
@@ -87,6 +104,7 @@ impl Worker {
         }
         self.end_load();
         self.work.opening.clear();
+        self.work.leaving = Leaving::default();
         self.work.unsettled = 0;
         self.work.ends_ns = None;
         let order = self.control.order(self.work.orders_taken);
@@ -115,27 +133,20 @@ impl Worker {
             Step::Disconnect { group } => {
                 self.forget_reconnects(*group);
                 self.ask_all(*group, |worker, slot| {
-                    worker.slots[slot].ending = true;
-                    worker.with(slot, now, |client, cx| {
-                        client.disconnect(cx.plan.connection.version)
-                    });
+                    worker.disconnect(slot, now);
                     true
                 });
             }
             Step::Abort { group } => {
                 self.forget_reconnects(*group);
                 for slot in self.group(*group) {
-                    if self.slots[slot].socket.is_some() {
-                        self.with(slot, now, |client, cx| client.broken(true, cx));
-                        self.count(Count::Closed);
-                        self.close(slot);
-                    }
+                    self.abort(slot, now);
                 }
             }
         }
     }
 
-    fn begin_connect(&mut self, group: usize, per_s: Option<f64>, start_ns: u64) {
+    pub(super) fn begin_connect(&mut self, group: usize, per_s: Option<f64>, start_ns: u64) {
         for slot in self.group(group) {
             let place = &mut self.slots[slot];
             if place.socket.is_some() {
@@ -165,10 +176,12 @@ impl Worker {
 
     fn begin_load(&mut self, step: &LoadStep, start_ns: u64) {
         let mut loading = Loading {
+            starts_ns: start_ns,
             ends_ns: start_ns + step.time.as_nanos() as u64,
             sources: Vec::new(),
             by_group: vec![None; self.control.plan.groups.len()],
             hungry: Vec::new(),
+            thinkers: Thinkers::default(),
             sending: usize::from(step.groups.is_empty()), // only listening lasts its time
         };
         let share_of = |own: usize, all: u32| own as f64 / f64::from(all.max(1));
@@ -214,25 +227,39 @@ impl Worker {
                     loading.sending += slots.len();
                     loading.hungry.extend(slots.map(|slot| slot as u32));
                 }
+                Load::Think { most, .. } => {
+                    loading.by_group[*group] = Some(*load);
+                    loading.sending += slots.len();
+                    for slot in slots {
+                        self.slots[slot].thinks = true;
+                        loading.thinkers.begin(slot, most, start_ns);
+                    }
+                }
             }
         }
         self.work.load = Some(loading);
+        self.begin_moves(&step.moves, start_ns);
         self.count_cpu(true);
     }
 
     fn end_load(&mut self) {
-        if self.work.load.take().is_some() {
+        if let Some(mut load) = self.work.load.take() {
+            load.thinkers.end(&mut self.slots);
             self.count_cpu(false);
+            // What comes from here on is of the next step.
+            self.hand_over_timings();
         }
     }
 
     /// Goes on with the step; true when something was done.
     pub(super) fn step(&mut self, now: u64) -> bool {
         let mut busy = self.step_connect(now);
+        busy |= self.step_leave(now);
         if self.work.load.is_some() {
             busy |= self.step_load(now);
         }
         let waits = self.work.unsettled > 0
+            || self.work.leaving.due_ns().is_some()
             || self.work.load.is_some()
             || self.work.ends_ns.is_some_and(|ends| now < ends);
         if !waits {
@@ -257,7 +284,7 @@ impl Worker {
     }
 
     fn step_load(&mut self, now: u64) -> bool {
-        let Some(mut loading) = self.work.load.take() else {
+        let Some(mut loading) = self.work.load.take_if(|load| now >= load.starts_ns) else {
             return false;
         };
         let mut busy = false;
@@ -277,6 +304,7 @@ impl Worker {
             for slot in hungry {
                 self.feed(slot as usize, now);
             }
+            busy |= self.wake_thinkers(now);
         }
         let sending = self.work.load.as_ref().map_or(0, |load| load.sending);
         if now >= ends_ns || sending == 0 {
@@ -302,10 +330,13 @@ impl Worker {
             } else {
                 slot + 1
             };
-            let client = &self.slots[slot].client;
+            let place = &self.slots[slot];
+            let client = &place.client;
             // One that comes back catches up, and its messages' delay counts.
             let comes_back = client.is_away && may_return;
-            if client.state == State::Ready || comes_back {
+            if place.absent {
+                // Its messages are of those that the plan does not have sent now.
+            } else if client.state == State::Ready || comes_back {
                 self.meter.time(Timing::ScheduleLag, now - intended);
                 self.with(slot, now, |client, cx| client.publish(intended, cx));
             } else {
@@ -324,6 +355,7 @@ impl Worker {
         let most = match self.work.own_load(place.client.group) {
             Some(Load::Closed { .. }) => u32::MAX,
             Some(Load::Unlimited { batch }) => batch,
+            Some(Load::Think { .. }) => return self.think(slot, now),
             _ => return,
         };
         if place.client.sequence() >= place.client.limit {
@@ -349,7 +381,9 @@ impl Worker {
         let client = &self.slots[slot].client;
         if client.owed() > 0 {
             self.with(slot, now, |client, cx| client.publish_owed(cx));
-        } else if let Some(Load::Closed { .. }) = self.work.own_load(client.group) {
+        } else if let Some(Load::Closed { .. } | Load::Think { .. }) =
+            self.work.own_load(client.group)
+        {
             self.feed(slot, now);
         }
     }

@@ -198,9 +198,13 @@ impl Worker {
         count
     }
 
-    /// Hands the timings of the second to the coordinator.
     fn end_second(&mut self, now: u64) {
         self.second_ends_ns = self.control.second_ends_ns(now);
+        self.hand_over_timings();
+    }
+
+    /// Hands the timings since the last time to the coordinator.
+    pub(super) fn hand_over_timings(&mut self) {
         let empty = self.exchange.empty.try_recv().unwrap_or_default();
         let timings = std::mem::replace(&mut self.meter.timings, empty);
         // The coordinator lives as long as its workers unless it panicked.

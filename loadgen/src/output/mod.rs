@@ -16,7 +16,7 @@ pub use hdr::{decode as decode_histogram, hdr_log};
 pub use html::page;
 pub use rounds::medians;
 pub(crate) use text::main_latency;
-pub use text::{comparison, csv, reservations, steps};
+pub use text::{comparison, csv, reservations, stages, steps};
 
 /// Where results go, besides the terminal.
 #[derive(Args, Clone, Debug, Default)]

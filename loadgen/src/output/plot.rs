@@ -4,7 +4,8 @@
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 
-const SIZE: (u32, u32) = (900, 320);
+/// Two of them stand side by side on a wide page.
+const SIZE: (u32, u32) = (660, 320);
 /// Colours of lines, legible on white and on black.
 const COLORS: [(u8, u8, u8); 8] = [
     (0x3B, 0x82, 0xF6),
@@ -174,28 +175,27 @@ fn draw(
     y: &Axis,
     lines: &[Line],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let values = || {
-        let points = lines.iter().flat_map(|line| &line.points);
-        points.filter(|point| y.scale != Scale::Logarithmic || point.1 > 0.0)
-    };
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let drawn = points().filter(|point| y.scale != Scale::Logarithmic || point.1 > 0.0);
     let spans = (
-        span(x.scale, values().map(|point| point.0)),
-        span(y.scale, values().map(|point| point.1)),
+        // Of all, so that plots over the same seconds have the same axis.
+        span(x.scale, points().map(|point| point.0)),
+        span(y.scale, drawn.map(|point| point.1)),
     );
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&root)
-        .margin(12)
-        .margin_right(48)
+        .margin(8)
+        .margin_right(44)
         .x_label_area_size(46)
-        .y_label_area_size(86)
+        .y_label_area_size(80)
         .build_cartesian_2d(spans.0, spans.1)?;
     let text = |size: i32| ("system-ui, sans-serif", size).into_font().color(&INK);
     chart
         .configure_mesh()
         .x_desc(x.title)
         .y_desc(y.title)
-        .axis_desc_style(text(14))
-        .label_style(text(13))
+        .axis_desc_style(text(15))
+        .label_style(text(14))
         .x_label_formatter(&|place| (x.format)(x.scale.value(*place)))
         .y_label_formatter(&|place| (y.format)(y.scale.value(*place)))
         .axis_style(GRID)

@@ -46,6 +46,43 @@ pub fn steps(result: &RunResult) -> Table {
     table
 }
 
+/// The stages of a scenario file, a row each.
+#[must_use]
+pub fn stages(result: &RunResult) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY);
+    table.set_header([
+        "stage",
+        "from",
+        "connected",
+        "published/s",
+        "received/s",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+        "errors",
+    ]);
+    for stage in &result.stages {
+        let [published, received] =
+            [stage.published_per_s, stage.received_per_s].map(|value| format!("{value:.0}"));
+        let times = [stage.p50_us, stage.p99_us, stage.p999_us, stage.max_us];
+        let [p50, p99, p999, max] = match &stage.timed {
+            Some(_) => times.map(duration),
+            None => times.map(|_| "-".to_string()),
+        };
+        let from = format!("{:.1} s", stage.start_s);
+        let (connected, errors) = (stage.connected.to_string(), stage.errors.to_string());
+        let cells = [
+            from, connected, published, received, p50, p99, p999, max, errors,
+        ];
+        let mut row = vec![Cell::new(&stage.name)];
+        row.extend(cells.map(|cell| Cell::new(cell).set_alignment(CellAlignment::Right)));
+        table.add_row(row);
+    }
+    table
+}
+
 fn csv_steps(result: &RunResult) -> String {
     let mut text =
         "rate_per_s,published_per_s,received_per_s,p50_us,p99_us,p999_us,max_us,lost,duplicates,\

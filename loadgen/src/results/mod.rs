@@ -45,6 +45,9 @@ pub struct RunResult {
     /// Of a sweep: its rates, each measured alone. The other figures are those of the last.
     #[serde(default)]
     pub steps: Vec<SweepStep>,
+    /// Of a scenario file: its stages, one after the other.
+    #[serde(default)]
+    pub stages: Vec<StageResult>,
     /// Per second.
     pub series: Vec<Second>,
     pub notes: Vec<String>,
@@ -210,6 +213,29 @@ pub struct SweepStep {
     pub errors: u64,
     /// The generator was the limit, not the broker.
     pub is_generator_limit: bool,
+}
+
+/// One stage of a scenario file. A message counts where it arrives, so the end of a stage's messages may
+/// be among the next one's.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct StageResult {
+    pub name: String,
+    /// Since the beginning of the run.
+    pub start_s: f64,
+    pub duration_s: f64,
+    /// Clients connected at its end.
+    pub connected: u64,
+    pub published: u64,
+    pub published_per_s: f64,
+    pub received: u64,
+    pub received_per_s: f64,
+    pub errors: u64,
+    /// Which of `latencies` the following are; `None` when nothing was timed.
+    pub timed: Option<String>,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub max_us: f64,
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]

@@ -72,6 +72,7 @@ impl Scenario for Listen {
                     groups: Vec::new(),
                     time: self.duration,
                     messages: None,
+                    ..crate::plan::LoadStep::default()
                 }),
             ],
             connection: self.common.connection()?,

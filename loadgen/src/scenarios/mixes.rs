@@ -70,6 +70,7 @@ impl Scenario for RetainedStorm {
             groups: vec![(1, traffic.load()?)],
             time: traffic.duration,
             messages: Some(u64::from(self.retained)),
+            ..LoadStep::default()
         };
         let per_s = common.connect_rate;
         Ok(Plan {

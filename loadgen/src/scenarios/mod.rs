@@ -88,6 +88,7 @@ fn standard(
                 groups: vec![(1, traffic.load()?)],
                 time: traffic.duration,
                 messages: traffic.messages,
+                ..LoadStep::default()
             }),
             Step::Drain {
                 quiet: traffic.drain,

@@ -40,7 +40,6 @@ impl Scenario for WillStorm {
             let mut group = subscribers(common, traffic, clients, Template(filter.into()));
             group.name = format!("watching-{name}");
             group.client_id = common.client_ids(&group.name);
-            group.untimed = true; // a will was written long before it is due
             group
         };
         let watchers = if self.watcher_each {
@@ -133,6 +132,7 @@ impl Scenario for BacklogDrain {
             groups: vec![(1, traffic.load()?)],
             time: traffic.duration,
             messages: traffic.messages,
+            ..LoadStep::default()
         };
         Ok(Plan {
             scenario: "backlog-drain".into(),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::badges;
 use super::markup::{count, duration, escape, table};
-use crate::results::{Latency, RunResult, SweepStep};
+use crate::results::{Assertion, Latency, RunResult, StageResult, SweepStep};
 
 /// One run: verdicts first, then figures, then how it was made.
 pub(super) fn details(html: &mut String, result: &RunResult) {
@@ -32,20 +32,12 @@ pub(super) fn details(html: &mut String, result: &RunResult) {
     for (sentence, times) in &result.errors {
         bad("", &format!("{sentence} ({times} times)"));
     }
-    for assertion in result
-        .assertions
-        .iter()
-        .filter(|assertion| !assertion.passed)
-    {
-        bad(
-            "Assertion failed: ",
-            &format!("{}, measured {}", assertion.text, assertion.measured),
-        );
-    }
     for note in &result.notes {
         let _ = writeln!(html, "<p>{}</p>", escape(note));
     }
+    assertions(html, result);
     steps(html, result);
+    stages(html, result);
     latencies(html, result);
     truth(html, result);
     circumstances(html, result);
@@ -77,6 +69,50 @@ fn steps(html: &mut String, result: &RunResult) {
         "reordered",
         "errors",
         "generator was the limit",
+    ];
+    table(html, &heads, &rows);
+}
+
+/// What had to hold, and what was measured.
+fn assertions(html: &mut String, result: &RunResult) {
+    let row = |own: &Assertion| {
+        let verdict = if own.passed {
+            "<span class=\"good\">✓ passed</span>"
+        } else {
+            "<span class=\"bad\">✗ failed</span>"
+        };
+        vec![escape(&own.text), escape(&own.measured), verdict.into()]
+    };
+    let rows: Vec<_> = result.assertions.iter().map(row).collect();
+    table(html, &["assertion", "measured", "verdict"], &rows);
+}
+
+/// The stages of a scenario file.
+fn stages(html: &mut String, result: &RunResult) {
+    let row = |stage: &StageResult| {
+        let mut row = vec![escape(&stage.name), format!("{:.1} s", stage.start_s)];
+        row.push(count(stage.connected as f64));
+        row.extend([stage.published_per_s, stage.received_per_s].map(count));
+        let times = [stage.p50_us, stage.p99_us, stage.p999_us, stage.max_us];
+        row.extend(times.map(|time| match &stage.timed {
+            Some(_) => duration(time),
+            None => "–".into(),
+        }));
+        row.push(count(stage.errors as f64));
+        row
+    };
+    let rows: Vec<_> = result.stages.iter().map(row).collect();
+    let heads = [
+        "stage",
+        "from",
+        "connected",
+        "published/s",
+        "received/s",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+        "errors",
     ];
     table(html, &heads, &rows);
 }

@@ -30,7 +30,8 @@ pub fn page(results: &[RunResult]) -> Result<String, String> {
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
-         <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
+         <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n{}",
+        origin(results)
     );
     for scenario in scenarios {
         let own: Vec<&RunResult> = results
@@ -43,9 +44,35 @@ pub fn page(results: &[RunResult]) -> Result<String, String> {
     Ok(html)
 }
 
+/// Where and when the figures were made, when that is the same for all.
+fn origin(results: &[RunResult]) -> String {
+    let Some(first) = results.first() else {
+        return String::new();
+    };
+    let host = |result: &RunResult| {
+        (
+            result.kernel.clone(),
+            result.cpu_model.clone(),
+            result.cores,
+        )
+    };
+    if results.iter().any(|result| host(result) != host(first)) {
+        return String::new();
+    }
+    format!(
+        "<p class=\"origin\">mqload {} on {}, {} cores, Linux {}. Latency counts from the time a message \
+         was due, not from the time it could be sent.</p>\n",
+        escape(&first.mqload_version),
+        escape(&first.cpu_model),
+        first.cores,
+        escape(&first.kernel)
+    )
+}
+
 fn section(html: &mut String, scenario: &str, results: &[&RunResult]) -> Result<(), String> {
     let _ = writeln!(html, "<section><h2>{}</h2>", escape(scenario));
     summary(html, results);
+    html.push_str("<div class=\"plots\">\n");
     for (caption, x, y, lines) in plots(results) {
         if lines.iter().all(|line| line.points.is_empty()) {
             continue;
@@ -56,6 +83,7 @@ fn section(html: &mut String, scenario: &str, results: &[&RunResult]) -> Result<
         legend(html, &lines);
         let _ = writeln!(html, "{drawn}</figure>");
     }
+    html.push_str("</div>\n");
     for result in results {
         details(html, result);
     }

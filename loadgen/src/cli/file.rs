@@ -1,0 +1,80 @@
+//! `mqload run` and `mqload check`: scenario files.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Setup;
+use crate::plan::Plan;
+use crate::run::Options;
+use crate::scenario_file::{parse, read, Mistake, ScenarioFile};
+
+/// Runs a scenario file: groups of clients, stages of load, and what must hold. loadgen/scenarios has
+/// examples, loadgen/README.md all keys.
+#[derive(Args, Debug)]
+pub(super) struct RunFile {
+    /// The scenario, in TOML
+    file: PathBuf,
+    /// Its text, for agents, which do not have the file
+    #[arg(long, hide = true)]
+    text: Option<String>,
+    #[command(flatten)]
+    pub(super) setup: Setup,
+}
+
+impl RunFile {
+    /// What the file describes, where the command line says.
+    ///
+    /// # Errors
+    /// All mistakes of the file, a line each, or a sentence about the command line.
+    pub(super) fn prepare(&self) -> Result<(ScenarioFile, Plan, Options), String> {
+        let file = match &self.text {
+            Some(text) => parse(&self.file.display().to_string(), text),
+            None => read(&self.file),
+        };
+        let file = file.map_err(|mistakes| list(&mistakes))?;
+        let connection = file.connection.connection(&self.setup)?;
+        let plan = file.plan(connection, self.setup.seed());
+        let mut options = self.setup.options()?;
+        options.file_text = Some(file.text.clone());
+        Ok((file, plan, options))
+    }
+}
+
+/// Looks for mistakes in scenario files and tells all of them, with file, line and key. Nothing is run.
+#[derive(Args, Debug)]
+pub(super) struct Check {
+    /// Scenarios, in TOML
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+impl Check {
+    /// Tells what each file describes.
+    ///
+    /// # Errors
+    /// All mistakes of all files, a line each.
+    pub(super) fn files(&self) -> Result<(), String> {
+        let mut mistakes = Vec::new();
+        for path in &self.files {
+            match read(path) {
+                Ok(file) => println!("{}: {}", path.display(), file.describe()),
+                Err(own) => mistakes.extend(own),
+            }
+        }
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(list(&mistakes))
+        }
+    }
+}
+
+fn list(mistakes: &[Mistake]) -> String {
+    let count = match mistakes.len() {
+        1 => "1 mistake".to_string(),
+        count => format!("{count} mistakes"),
+    };
+    let lines = mistakes.iter().map(|mistake| format!("\n  {mistake}"));
+    format!("{count} in the scenario{}", lines.collect::<String>())
+}

@@ -1,0 +1,131 @@
+//! A result as text, after the run.
+
+use crate::live::duration;
+use crate::output;
+use crate::results::{IdleCost, RunResult};
+
+fn print_idle(idle: &IdleCost) {
+    let broker = match (idle.broker_kb_each, idle.broker_sockets) {
+        (Some(kb), Some(sockets)) => format!("{kb:.2} KB each in the broker ({sockets} sockets)"),
+        _ => "give --broker-pid for the broker's".to_string(),
+    };
+    println!(
+        "  {} connections idle: {:.2} KB each in mqload ({} sockets), {broker}",
+        idle.connections, idle.generator_kb_each, idle.generator_sockets
+    );
+}
+
+pub(super) fn print(result: &RunResult) {
+    let totals = &result.totals;
+    println!(
+        "{} against {}, {:.1} s, {} clients",
+        result.scenario, result.label, result.duration_s, result.clients
+    );
+    if let Some(sentence) = &result.interrupted {
+        println!("  PARTIAL: the run ended early ({sentence}); these are the figures up to then");
+    }
+    println!(
+        "  published {:>12}  {:>12.0} per second",
+        totals.published, totals.published_per_s
+    );
+    println!(
+        "  received  {:>12}  {:>12.0} per second",
+        totals.received, totals.received_per_s
+    );
+    println!(
+        "  acknowledged {}, connected {}, failed {}, lost connections {}{}",
+        totals.acknowledged,
+        totals.connected,
+        totals.connect_failed,
+        totals.disconnected,
+        match (totals.reconnected, totals.reconnect_failed) {
+            (0, 0) => String::new(),
+            (count, 0) => format!(", opened again {count}"),
+            (count, failed) => format!(", opened again {count}, attempts failed {failed}"),
+        }
+    );
+    if totals.published == 0 && totals.connected_per_s > 0.0 {
+        println!("  connected {:.0} per second", totals.connected_per_s);
+    }
+    if let Some(idle) = &result.idle {
+        print_idle(idle);
+    }
+    for (name, latency) in &result.latencies {
+        println!(
+            "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",
+            duration(latency.p50_us),
+            duration(latency.p90_us),
+            duration(latency.p99_us),
+            duration(latency.p999_us),
+            duration(latency.max_us),
+            latency.count
+        );
+    }
+    let truth = &result.truth;
+    for qos in (0..3).filter(|qos| truth.expected[*qos] > 0) {
+        println!(
+            "  QoS {qos}: expected {}, received {}, lost {}, duplicates {}, reordered {}",
+            truth.expected[qos],
+            truth.received[qos],
+            truth.lost[qos],
+            truth.duplicates[qos],
+            truth.reordered[qos]
+        );
+    }
+    if !result.steps.is_empty() {
+        println!("{}", output::steps(result));
+    }
+    if !result.stages.is_empty() {
+        println!("{}", output::stages(result));
+    }
+    for sentence in &truth.broken_promises {
+        println!("  BROKEN PROMISE: {sentence}");
+    }
+    let cpu: Vec<String> = result
+        .generator
+        .worker_cpu
+        .iter()
+        .map(|share| format!("{:.0} %", share * 100.0))
+        .collect();
+    println!(
+        "  generator: workers busy {}, schedule lag p99 {}, over 1 ms late {:.1} %, send queue up to {} bytes",
+        cpu.join(", "),
+        duration(result.generator.schedule_lag_p99_us),
+        result.generator.late_share * 100.0,
+        result.generator.send_queue_bytes_max
+    );
+    for reason in &result.generator.reasons {
+        println!("  NOT THE BROKER'S LIMIT: {reason}");
+    }
+    if let Some(broker) = &result.broker {
+        println!(
+            "  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets",
+            broker.cpu_s, broker.rss_kb_start, broker.rss_kb_end, broker.sockets
+        );
+    }
+    for (sentence, count) in &result.errors {
+        println!("  error ({count}): {sentence}");
+    }
+    for assertion in &result.assertions {
+        let verdict = if assertion.passed { "passed" } else { "FAILED" };
+        println!(
+            "  assertion {verdict}: {} (measured {})",
+            assertion.text, assertion.measured
+        );
+    }
+    for agent in &result.agents {
+        println!(
+            "  agent {}: {} clients, published {}, received {}, clock offset {} ns (+- {} ns), drift {} ns",
+            agent.address,
+            agent.clients,
+            agent.published,
+            agent.received,
+            agent.clock_offset_ns,
+            agent.uncertainty_ns,
+            agent.clock_drift_ns
+        );
+    }
+    for note in &result.notes {
+        println!("  note: {note}");
+    }
+}

@@ -1,0 +1,97 @@
+//! Clients that come and go while messages are published.
+
+use std::collections::VecDeque;
+
+use super::control::SECOND_NS;
+use super::worker::Worker;
+use crate::client::State;
+use crate::meter::Count;
+use crate::plan::{Move, MoveKind};
+
+/// Clients that are to leave, by time.
+#[derive(Default)]
+pub(super) struct Leaving(VecDeque<(u64, u32, MoveKind)>);
+
+impl Leaving {
+    pub(super) fn due_ns(&self) -> Option<u64> {
+        self.0.front().map(|(due, ..)| *due)
+    }
+
+    fn take(&mut self, now: u64) -> Option<(u32, MoveKind)> {
+        if self.due_ns()? > now {
+            return None;
+        }
+        self.0.pop_front().map(|(_, slot, kind)| (slot, kind))
+    }
+}
+
+impl Worker {
+    /// Puts the moves of a load step into the order of their times.
+    pub(super) fn begin_moves(&mut self, moves: &[Move], start_ns: u64) {
+        for own in moves {
+            if own.kind == MoveKind::Connect {
+                for slot in self.group(own.group) {
+                    let place = &mut self.slots[slot];
+                    place.absent |= place.socket.is_none();
+                }
+                self.begin_connect(own.group, own.per_s, start_ns);
+                continue;
+            }
+            for slot in self.group(own.group) {
+                let index = f64::from(self.slots[slot].client.index);
+                let wait_s = own.per_s.map_or(0.0, |rate| index / rate);
+                let due = start_ns + (wait_s * SECOND_NS as f64) as u64;
+                self.work.leaving.0.push_back((due, slot as u32, own.kind));
+            }
+        }
+        self.work.opening.make_contiguous().sort_unstable();
+        let leaving = self.work.leaving.0.make_contiguous();
+        leaving.sort_by_key(|(due, slot, _)| (*due, *slot));
+    }
+
+    /// Has those leave whose time has come.
+    pub(super) fn step_leave(&mut self, now: u64) -> bool {
+        let mut busy = false;
+        while let Some((slot, kind)) = self.work.leaving.take(now) {
+            busy = true;
+            let slot = slot as usize;
+            if self.slots[slot].client.is_away {
+                self.forget_reconnect(slot);
+            }
+            self.slots[slot].absent = true;
+            if kind == MoveKind::Abort {
+                self.abort(slot, now);
+            } else if self.slots[slot].client.state == State::Ready {
+                self.slots[slot].client.settled = false;
+                self.work.unsettled += 1;
+                self.disconnect(slot, now);
+            }
+        }
+        busy
+    }
+
+    /// Sends DISCONNECT; the connection is closed when it is sent.
+    pub(super) fn disconnect(&mut self, slot: usize, now: u64) {
+        self.slots[slot].ending = true;
+        self.with(slot, now, |client, cx| {
+            client.disconnect(cx.plan.connection.version);
+        });
+    }
+
+    /// Closes without DISCONNECT.
+    pub(super) fn abort(&mut self, slot: usize, now: u64) {
+        if self.slots[slot].socket.is_some() {
+            self.with(slot, now, |client, cx| client.broken(true, cx));
+            self.count(Count::Closed);
+            self.close(slot);
+        }
+    }
+
+    /// A client has come while messages are published: it takes part.
+    pub(super) fn joined(&mut self, slot: usize, now: u64) {
+        self.with(slot, now, |client, cx| {
+            client.subscribe(cx.plan, cx.now_ns);
+        });
+        self.hunger(slot);
+    }
+}

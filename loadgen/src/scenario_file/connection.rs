@@ -1,0 +1,98 @@
+//! `[connection]`: what all clients of a file share.
+
+use std::time::Duration;
+
+use ringmq::mqtt::Version;
+
+use super::section::Section;
+use crate::cli::{parse_version, Setup, IN_FLIGHT};
+use crate::plan::Connection;
+use crate::sources::Source;
+
+/// What the file says about connections; what the command line says comes before it.
+#[derive(Clone, Debug)]
+pub struct ConnectionPart {
+    pub targets: Vec<String>,
+    pub version: Version,
+    pub keep_alive_s: u16,
+    pub connect_per_s: Option<f64>,
+    pub reconnect_per_s: Option<f64>,
+    pub timeout: Duration,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    pub sources: Vec<Source>,
+}
+
+impl Default for ConnectionPart {
+    fn default() -> Self {
+        Self {
+            targets: Vec::new(),
+            version: Version::V311,
+            keep_alive_s: 60,
+            connect_per_s: None,
+            reconnect_per_s: None,
+            timeout: Duration::from_secs(30),
+            user: None,
+            password: None,
+            sources: Vec::new(),
+        }
+    }
+}
+
+pub(super) fn read(section: Option<Section<'_>>) -> ConnectionPart {
+    let mut part = ConnectionPart::default();
+    let Some(mut section) = section else {
+        return part;
+    };
+    if let Some(targets) = section.texts("target") {
+        part.targets = targets.value;
+    }
+    if let Some(version) = section.parsed("protocol", parse_version) {
+        part.version = version.value;
+    }
+    if let Some(seconds) = section.count("keep_alive_s", 0, u64::from(u16::MAX)) {
+        part.keep_alive_s = seconds.value as u16;
+    }
+    part.connect_per_s = section.rate("connect_rate").map(|rate| rate.value);
+    part.reconnect_per_s = section.rate("reconnect").map(|rate| rate.value);
+    if let Some(timeout) = section.duration("timeout") {
+        part.timeout = timeout.value;
+    }
+    part.user = section.text("user").map(|user| user.value);
+    part.password = section.text("password").map(|password| password.value);
+    if let Some(sources) = section.texts("source") {
+        for source in sources.value {
+            match source.parse() {
+                Ok(source) => part.sources.push(source),
+                Err(why) => section.mistake(sources.line, "source", format!("{source}: {why}")),
+            }
+        }
+    }
+    section.end();
+    part
+}
+
+impl ConnectionPart {
+    /// With what the command line says put first.
+    ///
+    /// # Errors
+    /// A sentence when a target's name is not known.
+    pub fn connection(&self, setup: &Setup) -> Result<Connection, String> {
+        let sources = if setup.source.is_empty() {
+            &self.sources
+        } else {
+            &setup.source
+        };
+        Ok(Connection {
+            targets: setup.targets(&self.targets)?,
+            sources: sources.clone(),
+            version: self.version,
+            keep_alive_s: self.keep_alive_s,
+            user: setup.user.clone().or_else(|| self.user.clone()),
+            password: setup.password.clone().or_else(|| self.password.clone()),
+            timeout: self.timeout,
+            reconnect_per_s: self.reconnect_per_s,
+            in_flight_max: IN_FLIGHT,
+        })
+    }
+}
