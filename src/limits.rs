@@ -16,6 +16,22 @@ pub enum QueuePolicy {
     Disconnect,
 }
 
+/// Messages and bytes per second; `None`: as many as come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rate {
+    pub messages_per_s: Option<u32>,
+    pub bytes_per_s: Option<u32>,
+}
+
+/// Rates of both directions, as the broker sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// PUBLISH packets, and bytes of all packets. Above it a client is not read.
+    pub incoming: Rate,
+    /// PUBLISH packets. Above it QoS 0 is dropped, QoS 1 and 2 wait in the queue.
+    pub outgoing: Rate,
+}
+
 /// Bounds an operator may set. `None` means unlimited where the type allows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -60,6 +76,14 @@ pub struct Limits {
     /// Bytes waiting to be sent on one connection; above it QoS 0 messages for it are dropped,
     /// QoS 1 and 2 messages stay in the queue, and nothing more is read from it.
     pub outgoing_bytes_max: u32,
+    /// Of each client, while it is connected.
+    pub client_rates: Rates,
+    /// Of all clients of a listener together; each shard has its part.
+    pub listener_rates: Rates,
+    /// So many seconds' worth of a rate may come at once.
+    pub rate_burst_s: u16,
+    /// Connections of the whole broker that have not sent their CONNECT.
+    pub half_open_max: Option<u32>,
 }
 
 impl Default for Limits {
@@ -85,6 +109,10 @@ impl Default for Limits {
             retained_messages_max: 1_000_000,
             retained_bytes_max: 1 << 30,
             outgoing_bytes_max: 1 << 20,
+            client_rates: Rates::default(),
+            listener_rates: Rates::default(),
+            rate_burst_s: 1,
+            half_open_max: None,
         }
     }
 }

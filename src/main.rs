@@ -7,6 +7,7 @@ use std::time::Duration;
 use ringmq::config::{self, Checked, Command};
 use ringmq::ids::SHARDS_MAX;
 use ringmq::io::{available_cores, flush_log, run, start_logging, Startup};
+use ringmq::time::Span;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -52,6 +53,10 @@ fn start(checked: Checked) -> ExitCode {
         cores,
         available: available.count,
         limits: checked.limits,
+        memory_max: checked.memory_max,
+        turn_max: checked
+            .turn_max_ms
+            .map(|ms| Span::from_millis(u64::from(ms))),
         shutdown_timeout: Duration::from_secs(checked.shutdown_timeout.as_secs()),
     };
     let outcome = run(&startup);

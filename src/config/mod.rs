@@ -58,6 +58,9 @@ pub struct Checked {
     /// How long a stop may take before what is left is cut.
     pub shutdown_timeout: Span,
     pub limits: Limits,
+    /// Memory in bytes from which on nobody is let in; 0: by the cgroup.
+    pub memory_max: u64,
+    pub turn_max_ms: Option<u16>,
     pub log_level: tracing::Level,
 }
 
@@ -70,6 +73,8 @@ impl Default for Checked {
             pin: true,
             shutdown_timeout: Span::from_secs(5),
             limits: Limits::default(),
+            memory_max: 0,
+            turn_max_ms: None,
             log_level: tracing::Level::INFO,
         }
     }

@@ -66,6 +66,24 @@ macro_rules! number {
     };
 }
 
+/// `get` and `set` of a number field that may be unlimited, which is `NONE`.
+macro_rules! optional {
+    ($($field:ident).+) => {
+        Access(
+            |checked| match checked.$($field).+ {
+                Some(number) => Value::Number(number.into()),
+                None => Value::Word,
+            },
+            |checked, value| {
+                checked.$($field).+ = match value {
+                    Value::Word => None,
+                    number => Some(number.number()),
+                }
+            },
+        )
+    };
+}
+
 struct Access(fn(&Checked) -> Value, fn(&mut Checked, Value));
 
 const fn opt(
@@ -93,10 +111,20 @@ const fn count(min: u64, max: u64) -> Kind {
     }
 }
 
+/// A number, or no limit.
+const fn count_or_none(max: u64) -> Kind {
+    Kind::Number {
+        min: 1,
+        max,
+        word: Some("none"),
+    }
+}
+
 const LISTENERS: &str = "Listeners";
 const SHARDS: &str = "Shards";
 const SESSIONS: &str = "Sessions";
 const LIMITS: &str = "Limits";
+const QUOTAS: &str = "Quotas";
 const LOGGING: &str = "Logging";
 
 const U16: u64 = u16::MAX as u64;
@@ -112,7 +140,7 @@ const MEMORY_LARGEST: u64 = 1 << 50;
 const EXPIRY_NEVER_S: u32 = u32::MAX;
 
 /// In the order of the help and of the example file.
-pub(super) static OPTIONS: [Opt; 26] = [
+pub(super) static OPTIONS: [Opt; 38] = [
     opt(
         (LISTENERS, "listen"),
         Kind::Addresses,
@@ -459,6 +487,127 @@ pub(super) static OPTIONS: [Opt; 26] = [
             "Above it QoS 0 messages for this client are dropped, QoS 1 and 2 messages stay in its \
              queue, and nothing more is read from it. At least packet-size-max, or the largest \
              packets could never be sent.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "client-in-messages-per-s"),
+        count_or_none(U32),
+        optional!(limits.client_rates.incoming.messages_per_s),
+        (
+            "PUBLISH packets per second of one client",
+            "A client that sends more is read more slowly: nothing it sent is lost.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "client-in-bytes-per-s"),
+        count_or_none(U32),
+        optional!(limits.client_rates.incoming.bytes_per_s),
+        (
+            "Bytes per second of one client",
+            "The same, for the bytes of all packets.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "client-out-messages-per-s"),
+        count_or_none(U32),
+        optional!(limits.client_rates.outgoing.messages_per_s),
+        (
+            "PUBLISH packets per second to one client",
+            "QoS 0 messages above it are dropped and counted; QoS 1 and 2 messages wait in the client's queue.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "client-out-bytes-per-s"),
+        count_or_none(U32),
+        optional!(limits.client_rates.outgoing.bytes_per_s),
+        (
+            "Bytes of PUBLISH packets per second to one client",
+            "The same, for bytes.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "listener-in-messages-per-s"),
+        count_or_none(U32),
+        optional!(limits.listener_rates.incoming.messages_per_s),
+        (
+            "PUBLISH packets per second of all clients of one listener",
+            "Each shard has its part of it. The clients that send are read more slowly, each as often as the others.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "listener-in-bytes-per-s"),
+        count_or_none(U32),
+        optional!(limits.listener_rates.incoming.bytes_per_s),
+        (
+            "Bytes per second of all clients of one listener",
+            "The same, for the bytes of all packets.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "listener-out-messages-per-s"),
+        count_or_none(U32),
+        optional!(limits.listener_rates.outgoing.messages_per_s),
+        (
+            "PUBLISH packets per second to all clients of one listener",
+            "Each shard has its part of it. QoS 0 messages above it are dropped and counted; QoS 1 and 2 messages wait in the clients' queues.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "listener-out-bytes-per-s"),
+        count_or_none(U32),
+        optional!(limits.listener_rates.outgoing.bytes_per_s),
+        (
+            "Bytes of PUBLISH packets per second to all clients of one listener",
+            "The same, for bytes.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "rate-burst"),
+        Kind::Seconds {
+            min: 0,
+            max: 3_600,
+            word: None,
+        },
+        number!(limits.rate_burst_s),
+        (
+            "How much of a rate may come at once, as the time it would take",
+            "A client that was quiet may send or get this much without a pause. What one read brings \
+             (64 KiB at most) is always taken.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "half-open-max"),
+        count_or_none(U32),
+        optional!(limits.half_open_max),
+        (
+            "Connections that have not sent their CONNECT",
+            "More are closed at once. It bounds what strangers can hold; in a storm of reconnecting clients many are half open for a moment, so it should be generous. Each shard has its part of it.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "memory-max"),
+        Kind::Bytes {
+            min: 0,
+            max: MEMORY_LARGEST,
+        },
+        number!(memory_max),
+        (
+            "Memory of the process from which on no clients are let in",
+            "They get 0x97 (Quota exceeded; return code 3 in 3.1.1), before the kernel kills the \
+             broker and ends all sessions; those that are connected are served as before. 0 takes 90 % \
+             of what the cgroup allows, and no limit when it allows everything.",
+        ),
+    ),
+    opt(
+        (QUOTAS, "turn-max-ms"),
+        count_or_none(10_000),
+        optional!(turn_max_ms),
+        (
+            "Milliseconds that a turn of a shard may take",
+            "When turns take longer, less is read in each, so that clients are answered sooner and \
+             all publishers slow down alike; when that does not help for a second, new clients are \
+             refused with 0x97. A turn of 10 ms is long; other programs on the shard's core make \
+             turns long, too.",
         ),
     ),
     opt(

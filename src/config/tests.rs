@@ -447,7 +447,11 @@ fn every_limit_is_an_option() {
         sessions_max,
         retained_messages_max,
         retained_bytes_max,
-        outgoing_bytes_max
+        outgoing_bytes_max,
+        client_rates,
+        listener_rates,
+        rate_burst_s,
+        half_open_max
     );
 }
 
@@ -516,7 +520,15 @@ fn memory_bound_grows_with_limits_and_shards() {
         let counts = ["-max", "-maximum"]
             .iter()
             .any(|end| option.name.ends_with(end));
-        if !counts || ["session-expiry-max", "keep-alive-max"].contains(&option.name) {
+        if !counts
+            || [
+                "session-expiry-max",
+                "keep-alive-max",
+                "half-open-max",
+                "memory-max",
+            ]
+            .contains(&option.name)
+        {
             continue;
         }
         let mut more = checked.clone();

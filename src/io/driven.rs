@@ -6,7 +6,7 @@
 use std::io::IoSlice;
 
 use crate::ids::{ConnectionId, ShardId};
-use crate::shard::{Action, Block, CloseCause, Lane, Origin, Peer, Shard};
+use crate::shard::{Action, Block, CloseCause, Lane, Origin, Peer, Pressure, Shard};
 use crate::time::Time;
 
 pub(super) trait Driven: 'static {
@@ -27,6 +27,7 @@ pub(super) trait Driven: 'static {
     fn handle_block(&mut self, from: ShardId, lane: Lane, block: Self::Block, now: Time);
     fn wants_publications(&self, from: ShardId) -> bool;
     fn handle_timeout(&mut self, now: Time);
+    fn handle_pressure(&mut self, pressure: Pressure);
     fn handle_shutdown(&mut self, now: Time);
     fn end_turn(&mut self, now: Time);
     fn poll_action(&mut self) -> Option<Action>;
@@ -74,6 +75,9 @@ impl Driven for Shard {
     }
     fn handle_timeout(&mut self, now: Time) {
         self.handle_timeout(now);
+    }
+    fn handle_pressure(&mut self, pressure: Pressure) {
+        self.handle_pressure(pressure);
     }
     fn handle_shutdown(&mut self, now: Time) {
         self.handle_shutdown(now);

@@ -14,9 +14,11 @@ use super::listener::Listening;
 use super::logging::Repeated;
 use super::mesh::Mesh;
 use super::poller::{Event, Poller};
+use super::pressure::TurnLength;
 use super::sockets::Sockets;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::READ_BUFFER;
+use crate::shard::Pressure;
 use crate::time::{Span, Time};
 use crate::transport::Scratch;
 
@@ -56,6 +58,9 @@ pub(super) struct Driver<S: Driven> {
     pub(super) accept_errors: Repeated,
     pub(super) buffer: Box<[u8]>,
     pub(super) scratch: Scratch,
+    pub(super) turns: TurnLength,
+    /// As the shard was told.
+    pressure: Pressure,
     stopping: bool,
     /// Among those that have stopped.
     counted: bool,
@@ -75,6 +80,7 @@ impl<S: Driven> Driver<S> {
             clock,
             pinned,
         } = setup;
+        let turn_max = mesh.wakes().turn_max();
         let mut poller = Poller::new(mesh.wakes().eventfd(id))?;
         for (index, listener) in listeners.iter().enumerate() {
             poller.watch_acceptable(listener.socket.as_fd(), index as u32);
@@ -96,6 +102,8 @@ impl<S: Driven> Driver<S> {
             accept_errors: Repeated::default(),
             buffer: vec![0; READ_BUFFER].into(),
             scratch: Scratch::default(),
+            turns: TurnLength::new(turn_max),
+            pressure: Pressure::default(),
             stopping: false,
             counted: false,
             quiet_since: None,
@@ -109,6 +117,8 @@ impl<S: Driven> Driver<S> {
     pub(super) fn run(mut self) {
         loop {
             let now = self.clock.now();
+            self.turns.begins(now);
+            self.look_at_pressure(now);
             let busy = self.turn(now);
             if self.is_finished() {
                 return;
@@ -119,7 +129,20 @@ impl<S: Driven> Driver<S> {
                 std::hint::spin_loop();
             } else {
                 self.park(now);
+                self.turns.rested();
             }
+        }
+    }
+
+    /// Tells the shard when it is under another pressure than it was.
+    fn look_at_pressure(&mut self, now: Time) {
+        let pressure = Pressure {
+            memory: self.mesh.wakes().is_memory_short(),
+            turns: self.turns.is_too_long(now),
+        };
+        if pressure != self.pressure {
+            self.pressure = pressure;
+            self.shard.handle_pressure(pressure);
         }
     }
 

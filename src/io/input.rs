@@ -13,7 +13,6 @@ use super::listener;
 use super::mesh::{Arrival, MovedSocket};
 use super::sockets::{Ending, Socket};
 use crate::ids::{ConnectionId, ListenerId};
-use crate::limits::TURN_BYTES;
 use crate::shard::{CloseCause, Origin};
 use crate::time::{Span, Time};
 
@@ -122,7 +121,7 @@ impl<S: Driven> Driver<S> {
     /// Reads the sockets that may have bytes, each once, within the turn's budget.
     pub(super) fn read(&mut self, now: Time) -> bool {
         self.ask_held();
-        let mut left = TURN_BYTES;
+        let mut left = self.turns.budget();
         let mut busy = false;
         for _ in 0..self.readable.len() {
             if left == 0 {
@@ -170,8 +169,8 @@ impl<S: Driven> Driver<S> {
         let Some(socket) = self.sockets.get_mut(id) else {
             return 0;
         };
-        let buffer = &mut self.buffer[..];
-        let size = buffer.len();
+        let size = self.buffer.len().min(self.turns.budget());
+        let buffer = &mut self.buffer[..size];
         let received = recv(&socket.descriptor, buffer, RecvFlags::DONTWAIT);
         match received {
             Ok((0, _)) => self.stream_ended(id, now),

@@ -25,6 +25,7 @@ mod logging;
 mod mesh;
 mod output;
 mod poller;
+mod pressure;
 mod ring;
 mod runtime;
 mod signals;

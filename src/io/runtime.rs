@@ -14,10 +14,11 @@ use super::driver::{Driver, Setup};
 use super::errors::StartError;
 use super::listener::Listening;
 use super::wake::Wakes;
-use super::{listener, mesh, signals};
+use super::{listener, mesh, pressure, signals};
 use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::shard::{ListenerPolicy, Shard, ShardConfig};
+use crate::time::Span;
 use crate::transport::Recipe;
 
 /// Memory glommio registers per executor for file I/O, of which a broker does almost none; the
@@ -40,6 +41,10 @@ pub struct Startup {
     /// Cores' worth of time there is.
     pub available: usize,
     pub limits: Limits,
+    /// Memory in bytes from which on nobody is let in; 0: by the cgroup.
+    pub memory_max: u64,
+    /// How long a turn of a shard may take.
+    pub turn_max: Option<Span>,
     /// From the first signal to the end of the process.
     pub shutdown_timeout: Duration,
 }
@@ -51,7 +56,9 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let listeners = open_listeners(&startup.listeners)?;
     describe_shards(startup);
     let wakes = Wakes::new(startup.shards)?.with_connections_max(startup.limits.connections_max);
+    let wakes = wakes.with_turn_max(startup.turn_max);
     let wakes = Arc::new(wakes);
+    pressure::watch_memory(startup.memory_max, Arc::clone(&wakes))?;
     signals::watch(Arc::clone(&wakes), startup.shutdown_timeout)?;
     let seeds = ahash::RandomState::new();
     let config = Arc::new(ShardConfig {

@@ -9,6 +9,7 @@ use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::Errno;
 
 use crate::ids::ShardId;
+use crate::time::Span;
 
 struct Sleeper {
     parked: AtomicBool,
@@ -28,6 +29,10 @@ pub(super) struct Wakes {
     /// a connection opens or closes, never for a message.
     connections: CachePadded<AtomicUsize>,
     connections_max: usize,
+    /// The process is near the memory it may use.
+    memory_short: CachePadded<AtomicBool>,
+    /// How long a turn may take.
+    turn_max: Option<Span>,
 }
 
 impl Wakes {
@@ -37,6 +42,22 @@ impl Wakes {
             connections_max: max as usize,
             ..self
         }
+    }
+
+    pub(super) fn with_turn_max(self, turn_max: Option<Span>) -> Self {
+        Self { turn_max, ..self }
+    }
+
+    pub(super) fn turn_max(&self) -> Option<Span> {
+        self.turn_max
+    }
+
+    pub(super) fn set_memory_short(&self, is_short: bool) {
+        self.memory_short.store(is_short, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_memory_short(&self) -> bool {
+        self.memory_short.load(Ordering::Relaxed)
     }
 
     /// Counts a connection that opens; false when there are as many as there may be.
@@ -68,6 +89,8 @@ impl Wakes {
             stopped: AtomicUsize::new(0),
             connections: CachePadded::new(AtomicUsize::new(0)),
             connections_max: usize::MAX,
+            memory_short: CachePadded::new(AtomicBool::new(false)),
+            turn_max: None,
         })
     }
 

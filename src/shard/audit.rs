@@ -51,10 +51,12 @@ impl Shard {
 
     fn audit_connections(&self) -> Result<(), String> {
         let outgoing_max = self.limits().outgoing_bytes_max as usize + ANSWER_BYTES + TURN_BYTES;
+        let mut half_open = 0;
         for id in self.connections.ids() {
             let Some(connection) = self.connections.get(id) else {
                 continue;
             };
+            half_open += u32::from(connection.phase == Phase::AwaitConnect);
             if connection.outgoing.len() > outgoing_max {
                 let bytes = connection.outgoing.len();
                 return Err(format!("{bytes} bytes wait for a connection"));
@@ -66,6 +68,12 @@ impl Shard {
             if !tied {
                 return Err("a live connection's session does not know it".into());
             }
+        }
+        if half_open != self.half_open {
+            let counted = self.half_open;
+            return Err(format!(
+                "{half_open} connections are half open, {counted} are counted"
+            ));
         }
         Ok(())
     }

@@ -126,7 +126,8 @@ impl Shard {
         let is_same = connection.version.is_v5() == burst.version.is_v5();
         let takes_all = connection.packet_size_max as usize >= burst.largest;
         let has_queued = hosted.session.queue.may_hold_qos0();
-        if !is_same || !takes_all || connection.aliases_out.is_some() || has_queued {
+        let is_special = connection.aliases_out.is_some() || connection.meters.is_some();
+        if !is_same || !takes_all || is_special || has_queued {
             return false;
         }
         if connection.outgoing.len() > self.config.limits.outgoing_bytes_max as usize {

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use super::action::CloseCause;
 use super::origin::Origin;
 use super::outgoing::Outgoing;
+use super::rates::ClientMeters;
 use super::timer_wheel::TimerId;
 use crate::ids::SessionId;
 use crate::mqtt::Version;
@@ -27,6 +28,8 @@ pub(super) struct Connection {
     pub(super) version: Version,
     /// Named in the shard's list of connections to transmit.
     pub(super) dirty: bool,
+    /// Counted among those that have not sent their CONNECT.
+    pub(super) is_half_open: bool,
     /// Has published: it is not read while a peer's outbox is full.
     pub(super) publishes: bool,
     /// What it has sent waits in `partial` for the next turn (see `work`).
@@ -55,6 +58,8 @@ pub(super) struct Connection {
     /// Connect, keep-alive or linger timer, by phase.
     pub(super) timer: Option<TimerId>,
     pub(super) origin: Origin,
+    /// When rates are limited and it is live.
+    pub(super) meters: Option<Box<ClientMeters>>,
 }
 
 impl Connection {
@@ -63,6 +68,7 @@ impl Connection {
             phase: Phase::AwaitConnect,
             version: Version::V311,
             dirty: false,
+            is_half_open: true,
             publishes: false,
             is_paused: false,
             gone: None,
@@ -79,6 +85,7 @@ impl Connection {
             silence_max: Span::ZERO,
             timer: None,
             origin,
+            meters: None,
         }
     }
 
@@ -87,6 +94,11 @@ impl Connection {
             Phase::Live(session) => Some(session),
             _ => None,
         }
+    }
+
+    /// It has come faster than it may, and is not read for a while.
+    pub(super) fn is_over_rate(&self) -> bool {
+        self.meters.as_ref().is_some_and(|meters| meters.is_over)
     }
 
     /// Sets an incoming alias, creating the table on first use.

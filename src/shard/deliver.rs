@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::block::Task;
 use super::message::{expiry_left_s, Message};
 use super::outgoing::{Outgoing, LARGE_PAYLOAD};
+use super::rates::output_waits_until;
 use super::work::{DELIVERY, DISPATCH};
 use super::Shard;
 use crate::ids::{SessionId, ShardId, ShardSet};
@@ -213,7 +214,8 @@ impl Shard {
             return;
         };
         let queue = &hosted.session.queue;
-        if connection.aliases_out.is_some() || hosted.walks.is_some() || queue.may_hold_qos0() {
+        let is_special = connection.aliases_out.is_some() || connection.meters.is_some();
+        if is_special || hosted.walks.is_some() || queue.may_hold_qos0() {
             let delivery = plain_delivery(message, Qos::AtMostOnce, retain);
             self.deliver(session, delivery, now);
             return;
@@ -298,14 +300,18 @@ impl Shard {
         let fits = window.bytes() == 0 || window.bytes() + cost <= bytes_max;
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
         if let Some(id) = hosted.session.connection {
-            let ready = self
-                .connections
-                .get(id)
-                .is_some_and(|connection| connection.outgoing.len() <= outgoing_max);
+            let connection = self.connections.get(id);
+            let waits =
+                connection.and_then(|c| output_waits_until(self.metering.as_deref(), c, now));
+            let ready =
+                waits.is_none() && connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
             let is_next = hosted.session.queue.is_empty() && ready;
             if (is_next || is_on(Mutant::OvertakeQueue)) && window.has_room() && fits {
                 self.send(session, delivery, now);
                 return;
+            }
+            if let Some(until) = waits {
+                self.pause_output(id, until);
             }
         }
         self.enqueue(session, delivery, now);
@@ -323,6 +329,11 @@ impl Shard {
             Some(_) if hosted.session.queue.may_hold_qos0() => self.enqueue(session, delivery, now),
             Some(connection) if connection.outgoing.len() > outgoing_max => {
                 self.drop_slow_reader(session, 1, now);
+            }
+            Some(connection)
+                if output_waits_until(self.metering.as_deref(), connection, now).is_some() =>
+            {
+                self.drop_over_rate(session, now);
             }
             Some(_) => self.send(session, delivery, now),
             None if queue_qos0 => self.enqueue(session, delivery, now),
@@ -359,6 +370,7 @@ impl Shard {
             .as_deref_mut()
             .filter(|_| fit == Fit::WithAlias);
         let version = connection.version;
+        let unsent = connection.outgoing.len();
         write_publish(
             &mut connection.outgoing,
             version,
@@ -368,6 +380,10 @@ impl Shard {
             false,
             now,
         );
+        if let (Some(meters), Some(metering)) = (&mut connection.meters, &mut self.metering) {
+            let size = connection.outgoing.len() - unsent;
+            metering.count_output((connection.origin.listener, meters), size, now);
+        }
         Self::mark_dirty(connection, id, &mut self.dirty);
     }
 

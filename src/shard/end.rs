@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::block::Control;
 use super::connection::Phase;
 use super::message::Message;
+use super::rates::ClientMeters;
 use super::timeouts::TimerKey;
 use super::{Action, Shard, SHUTDOWN_STEP};
 use crate::ids::{ConnectionId, SessionId};
@@ -91,6 +92,8 @@ impl Shard {
         connection.partial = Vec::new();
         connection.aliases_in = None;
         connection.aliases_out = None;
+        self.half_open -= u32::from(std::mem::take(&mut connection.is_half_open));
+        ClientMeters::release(connection.meters.take(), &mut self.timers);
         if let Some(timer) = connection.timer.take() {
             self.timers.cancel(timer);
         }

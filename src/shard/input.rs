@@ -95,6 +95,7 @@ impl Shard {
                 let Some(state) = self.connections.remove(connection) else {
                     return;
                 };
+                self.half_open -= u32::from(state.is_half_open);
                 if let Some(timer) = state.timer {
                     self.timers.cancel(timer);
                 }
@@ -112,8 +113,13 @@ impl Shard {
     /// Handles the whole packets at the start of `bytes`; returns how many bytes they took.
     pub(super) fn process(&mut self, id: ConnectionId, bytes: &[u8], now: Time) -> (usize, Flow) {
         let mut burst = None;
+        let before = self.stats.publications_received;
         let (used, end) = self.process_packets(id, bytes, &mut burst, now);
         self.send_burst(&mut burst, bytes, now);
+        if self.metering.is_some() {
+            let messages = self.stats.publications_received - before;
+            self.count_input(id, (messages, used as u64), now);
+        }
         match end {
             Ok(flow) => (used, flow),
             Err((error, body)) => {

@@ -32,7 +32,11 @@ mod origin;
 mod outgoing;
 mod peers;
 mod placement;
+mod pressure;
 mod pump;
+#[cfg(test)]
+mod quota_tests;
+mod rates;
 mod reply;
 mod stats;
 mod subscribe_barrier;
@@ -49,6 +53,7 @@ use std::sync::Arc;
 pub use action::{Action, CloseCause, Notice};
 pub use block::{Block, Lane};
 pub use origin::{Origin, Peer};
+pub use pressure::Pressure;
 pub use stats::Stats;
 
 use action::Notices;
@@ -58,6 +63,7 @@ use deliver::Images;
 use hosted::Hosted;
 use peers::Peers;
 use placement::Placement;
+use rates::{ClientMeters, Metering};
 use subscribe_barrier::Barriers;
 use timeouts::TimerKey;
 use timer_wheel::TimerWheel;
@@ -116,6 +122,11 @@ pub struct Shard {
     notices: Notices,
     images: Images,
     pool: Vec<Vec<u8>>,
+    /// `None`: no rate is limited.
+    metering: Option<Box<Metering>>,
+    /// Connections that have not sent their CONNECT.
+    half_open: u32,
+    pressure: Pressure,
     shutdown: Option<Time>,
     stats: Stats,
 }
@@ -150,6 +161,9 @@ impl Shard {
             notices: Notices::default(),
             images: Images::default(),
             pool: Vec::new(),
+            metering: Metering::new(limits, config.listeners.len(), config.shards),
+            half_open: 0,
+            pressure: Pressure::default(),
             shutdown: None,
             stats: Stats::default(),
             config: Arc::clone(config),
@@ -167,6 +181,15 @@ impl Shard {
             });
             return None;
         }
+        let half_open_max = limits.half_open_max.unwrap_or(u32::MAX);
+        if self.half_open >= share_of(half_open_max, u32::from(self.config.shards)) {
+            self.stats.refused_half_open += 1;
+            self.notice(None, Some(origin.peer), now, || {
+                "connection refused: half-open-max is reached".into()
+            });
+            return None;
+        }
+        self.half_open += 1;
         self.stats.connections_opened += 1;
         let packet_size_max = self.policy(origin.listener).packet_size_max;
         let packet_size_max = packet_size_max.map_or(limits.packet_size_max, |own| {
@@ -198,6 +221,7 @@ impl Shard {
             && connection.outgoing.len() <= outgoing_max
             && connection.subacks_waiting < SUBACKS_WAITING_MAX
             && !self.holds_back(connection)
+            && !connection.is_over_rate()
     }
 
     /// The socket took `count` bytes of what [`Shard::outgoing`] showed.
@@ -229,12 +253,14 @@ impl Shard {
         if self.closes_later(connection, cause) {
             return;
         }
-        let Some(state) = self.connections.remove(connection) else {
+        let Some(mut state) = self.connections.remove(connection) else {
             return;
         };
+        self.half_open -= u32::from(state.is_half_open);
         if let Some(timer) = state.timer {
             self.timers.cancel(timer);
         }
+        ClientMeters::release(state.meters.take(), &mut self.timers);
         if let Some(session) = state.session() {
             debug_assert_ne!(
                 cause,

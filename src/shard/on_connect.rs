@@ -116,7 +116,7 @@ impl Shard {
         Ok(())
     }
 
-    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refusal> {
+    fn check_connect(&mut self, connect: &Connect<'_>) -> Result<(), Refusal> {
         let limits = self.limits();
         if connect.properties.authentication_method.is_some() {
             // [MQTT-4.12.0-1]: no method is configured.
@@ -145,6 +145,9 @@ impl Shard {
                     "the will topic has more levels than topic-levels-max",
                 ));
             }
+        }
+        if let Some(text) = self.refuse_under_pressure() {
+            return Err(Refusal(ReasonCode::QuotaExceeded, text));
         }
         if self.shutdown.is_some() {
             // CONNACK has no 0x8B (section 3.2.2.2).
@@ -270,6 +273,8 @@ impl Shard {
             return;
         };
         connection.phase = Phase::Live(session);
+        self.half_open -= u32::from(std::mem::take(&mut connection.is_half_open));
+        connection.meters = self.metering.is_some().then(Box::default);
         connection.version = connect.version;
         connection.problem_information = properties.request_problem_information.unwrap_or(true);
         let aliases = properties

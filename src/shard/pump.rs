@@ -1,6 +1,7 @@
 //! Sends what a session has waiting, as far as window and socket have room.
 
 use super::deliver::{fit, write_publish, Fit};
+use super::rates::output_waits_until;
 use super::{Action, Shard};
 use crate::ids::SessionId;
 use crate::mqtt::{encode, Ack, AckKind, Qos, ReasonCode, UserProperties};
@@ -85,10 +86,14 @@ impl Shard {
             let Some(id) = hosted.session.connection else {
                 return;
             };
-            let ready = self
-                .connections
-                .get(id)
-                .is_some_and(|connection| connection.outgoing.len() <= outgoing_max);
+            let connection = self.connections.get(id);
+            let waits =
+                connection.and_then(|c| output_waits_until(self.metering.as_deref(), c, now));
+            if let Some(until) = waits {
+                self.pause_output(id, until);
+                return;
+            }
+            let ready = connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
             let window = &hosted.session.window;
             let cost = front.publication.cost_bytes();
             let fits = window.bytes() == 0 || window.bytes() + cost <= bytes_max;
@@ -156,7 +161,7 @@ impl Shard {
         );
     }
 
-    fn notice_of_session(&mut self, session: SessionId, now: Time, text: &'static str) {
+    pub(super) fn notice_of_session(&mut self, session: SessionId, now: Time, text: &'static str) {
         let Some(hosted) = self.sessions.get(session) else {
             return;
         };

@@ -5,6 +5,15 @@
 pub struct Stats {
     pub connections_opened: u64,
     pub connections_refused: u64,
+    /// At half-open-max.
+    pub refused_half_open: u64,
+    /// CONNECTs at memory-max.
+    pub refused_memory: u64,
+    /// CONNECTs while turns take too long.
+    pub refused_turns: u64,
+    /// Pauses in reading a client, and in sending to one, because of a rate.
+    pub reads_paused: u64,
+    pub sends_paused: u64,
     pub handed_off: u64,
     pub connects_accepted: u64,
     pub connects_refused: u64,
@@ -20,6 +29,8 @@ pub struct Stats {
     pub deliveries_queued: u64,
     /// QoS 0 for a client whose outgoing bytes are at their limit.
     pub dropped_slow_reader: u64,
+    /// QoS 0 for a client over its rate, or its listener's.
+    pub dropped_over_rate: u64,
     /// QoS 0 for a client that is away.
     pub dropped_away: u64,
     /// By the policy of a full queue.

@@ -14,6 +14,9 @@ pub(super) enum TimerKey {
     Connection(ConnectionId),
     Will(SessionId),
     Expiry(SessionId),
+    /// A pause because of a rate is over.
+    ReadAgain(ConnectionId),
+    SendAgain(ConnectionId),
     Shutdown,
 }
 
@@ -37,6 +40,8 @@ impl Shard {
                         self.end_session(session, now); // [MQTT-4.1.0-2]
                     }
                 }
+                TimerKey::ReadAgain(id) => self.read_again(id, now),
+                TimerKey::SendAgain(id) => self.send_again(id, now),
                 TimerKey::Shutdown => self.continue_shutdown(now),
             }
         }
@@ -67,7 +72,8 @@ impl Shard {
             return;
         };
         let mut due = connection.last_packet + connection.silence_max;
-        if due <= now && (connection.is_paused || self.holds_back(connection)) {
+        let waits = connection.is_paused || connection.is_over_rate();
+        if due <= now && (waits || self.holds_back(connection)) {
             // Its packets may be waiting unread because of us.
             due = now + Span::from_secs(1);
         }

@@ -17,6 +17,7 @@ use super::block::{Control, Position, Publications, RetainedPiece, RetainedWalk,
 use super::deliver::plain_delivery;
 use super::live_topics::{LiveTopics, Origin, Since};
 use super::message::Message;
+use super::rates::output_waits_until;
 use super::subscribe_barrier::DataSent;
 use super::Shard;
 use crate::ids::{SessionId, ShardId};
@@ -334,10 +335,14 @@ impl Shard {
             let Some(id) = hosted.session.connection else {
                 return false;
             };
-            let ready = self
-                .connections
-                .get(id)
-                .is_some_and(|c| c.outgoing.len() <= outgoing_max);
+            let connection = self.connections.get(id);
+            let waits =
+                connection.and_then(|c| output_waits_until(self.metering.as_deref(), c, now));
+            if let Some(until) = waits {
+                self.pause_output(id, until);
+                return false;
+            }
+            let ready = connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
             let Some(record) = hosted.session.subscriptions.get(&walk.filter).copied() else {
                 walk.pending.clear(); // unsubscribed meanwhile
                 return true;

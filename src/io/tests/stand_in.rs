@@ -10,7 +10,7 @@ use std::sync::mpsc::Sender;
 
 use crate::ids::{ConnectionId, ShardId};
 use crate::io::driven::Driven;
-use crate::shard::{Action, CloseCause, Lane, Origin, Peer};
+use crate::shard::{Action, CloseCause, Lane, Origin, Peer, Pressure};
 use crate::time::{Span, Time};
 
 pub(super) const HEADER: usize = 6;
@@ -265,6 +265,8 @@ impl Driven for StandIn {
             self.say(id, text.as_bytes());
         }
     }
+
+    fn handle_pressure(&mut self, _pressure: Pressure) {}
 
     fn handle_shutdown(&mut self, _: Time) {
         self.stopping = true;

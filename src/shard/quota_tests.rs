@@ -1,0 +1,322 @@
+//! Rates, half-open connections and pressure, seen from outside a shard.
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::*;
+use crate::limits::Rates;
+use crate::mqtt::frame;
+
+struct Broker {
+    shard: Shard,
+    now: Time,
+}
+
+const V5: u8 = 5;
+const V311: u8 = 4;
+const PUBLISH: u8 = 3;
+
+impl Broker {
+    /// `set` changes the default limits; one shard, one listener.
+    fn new(set: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits::default();
+        set(&mut limits);
+        let config = Arc::new(ShardConfig {
+            shards: 1,
+            limits,
+            listeners: [ListenerPolicy::default()].into(),
+            placement_seed: 1,
+        });
+        let now = Time(1_000_000_000);
+        Self {
+            shard: Shard::new(ShardId(0), &config, 1, now),
+            now,
+        }
+    }
+
+    fn open(&mut self) -> Option<ConnectionId> {
+        let peer = Peer::Ip(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let origin = Origin::new(peer, ListenerId(0));
+        self.shard.handle_opened(origin, self.now)
+    }
+
+    fn connect(&mut self, version: u8, name: u8) -> (ConnectionId, Vec<u8>) {
+        let id = self.open().expect("room");
+        self.give(id, &connect(version, name));
+        let answer = self.take(id);
+        (id, answer)
+    }
+
+    fn subscribed(&mut self, name: u8, qos: u8) -> ConnectionId {
+        let (id, _) = self.connect(V311, name);
+        self.give(id, &[0x82, 6, 0, 1, 0, 1, b't', qos]);
+        assert_eq!(self.take(id).len(), 5, "SUBACK");
+        id
+    }
+
+    fn give(&mut self, id: ConnectionId, bytes: &[u8]) {
+        self.shard.handle_bytes(id, bytes, self.now);
+        self.shard.end_turn(self.now);
+    }
+
+    /// What is sent to a client, with no end of room in its socket.
+    fn take(&mut self, id: ConnectionId) -> Vec<u8> {
+        while self.shard.poll_transmit().is_some() {}
+        let mut bytes = Vec::new();
+        loop {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let count = self.shard.outgoing(id, &mut slices);
+            let before = bytes.len();
+            slices[..count]
+                .iter()
+                .for_each(|slice| bytes.extend_from_slice(slice));
+            if bytes.len() == before {
+                return bytes;
+            }
+            self.shard
+                .handle_written(id, bytes.len() - before, self.now);
+        }
+    }
+
+    /// Lets time pass; the shard is called when it wants to be, and each turn ends.
+    fn wait(&mut self, ms: u64) {
+        let end = self.now + Span::from_millis(ms);
+        while let Some(due) = self.shard.poll_timeout().filter(|due| *due <= end) {
+            self.now = due.max(self.now);
+            self.shard.handle_timeout(self.now);
+            self.shard.end_turn(self.now);
+        }
+        self.now = end;
+        self.shard.audit().unwrap();
+    }
+}
+
+fn connect(version: u8, name: u8) -> Vec<u8> {
+    let mut bytes = vec![0x10, 13, 0, 4];
+    bytes.extend_from_slice(b"MQTT");
+    bytes.extend_from_slice(&[version, 2, 0, 4]); // keep alive: 4 s
+    if version == V5 {
+        bytes[1] += 1;
+        bytes.push(0);
+    }
+    bytes.extend_from_slice(&[0, 1, name]);
+    bytes
+}
+
+/// PUBLISHes to `t`, each with its number as payload, and for QoS 1 as identifier.
+fn publishes(qos: u8, numbers: std::ops::RangeInclusive<u8>) -> Vec<u8> {
+    let one = |number| match qos {
+        0 => vec![0x30, 4, 0, 1, b't', number],
+        _ => vec![0x32, 6, 0, 1, b't', 0, number, number],
+    };
+    numbers.flat_map(one).collect()
+}
+
+/// The last byte of each PUBLISH.
+fn payloads(bytes: &[u8]) -> Vec<u8> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Ok(Some(frame)) = frame::next_frame(&bytes[at..], u32::MAX) {
+        if frame.first >> 4 == PUBLISH {
+            found.extend(frame.body.last());
+        }
+        at += frame.length;
+    }
+    found
+}
+
+fn messages_in(per_s: u32) -> Rates {
+    let mut rates = Rates::default();
+    rates.incoming.messages_per_s = Some(per_s);
+    rates
+}
+
+fn messages_out(per_s: u32) -> Rates {
+    let mut rates = Rates::default();
+    rates.outgoing.messages_per_s = Some(per_s);
+    rates
+}
+
+#[test]
+fn who_sends_too_fast_is_read_later_and_loses_nothing() {
+    let mut broker = Broker::new(|limits| limits.client_rates = messages_in(10));
+    let receiver = broker.subscribed(b'r', 0);
+    let (fast, _) = broker.connect(V311, b'f');
+    let (slow, _) = broker.connect(V311, b's');
+    broker.give(fast, &publishes(0, 1..=10));
+    assert!(broker.shard.wants_input(fast), "a burst");
+    broker.give(fast, &publishes(0, 11..=110));
+    assert!(!broker.shard.wants_input(fast));
+    assert_eq!(
+        payloads(&broker.take(receiver)).len(),
+        110,
+        "all were taken"
+    );
+    broker.give(slow, &publishes(0, 1..=1));
+    assert!(broker.shard.wants_input(slow), "others are not slowed down");
+    broker.give(receiver, &[0xC0, 0]);
+    broker.wait(5_900);
+    assert!(!broker.shard.wants_input(fast));
+    broker.give(receiver, &[0xC0, 0]);
+    // Longer than its keep alive: its pings are in its socket.
+    broker.wait(4_200);
+    assert!(broker.shard.wants_input(fast), "after ten seconds in all");
+    assert_eq!(broker.shard.stats().reads_paused, 1);
+    broker.give(fast, &publishes(0, 1..=1));
+    assert!(broker.shard.wants_input(fast));
+}
+
+#[test]
+fn bytes_of_all_packets_count() {
+    let mut broker = Broker::new(|limits| {
+        limits.client_rates.incoming.bytes_per_s = Some(100);
+        limits.rate_burst_s = 0;
+    });
+    let (client, _) = broker.connect(V311, b'c');
+    broker.wait(200);
+    assert!(broker.shard.wants_input(client), "CONNECT is paid");
+    broker.give(client, &[0xC0, 0].repeat(50));
+    assert!(!broker.shard.wants_input(client));
+    broker.wait(990);
+    assert!(!broker.shard.wants_input(client));
+    broker.wait(20);
+    assert!(broker.shard.wants_input(client));
+}
+
+#[test]
+fn clients_of_a_listener_share_its_rate() {
+    let mut broker = Broker::new(|limits| limits.listener_rates = messages_in(10));
+    let (first, _) = broker.connect(V311, b'1');
+    let (second, _) = broker.connect(V311, b'2');
+    broker.give(first, &publishes(0, 1..=15));
+    broker.give(second, &publishes(0, 1..=5));
+    assert!(!broker.shard.wants_input(first) && !broker.shard.wants_input(second));
+    // The first is ready after 0.5 s alone; what the second sent is ahead of it, too.
+    broker.wait(600);
+    assert!(!broker.shard.wants_input(first));
+    broker.wait(500);
+    assert!(broker.shard.wants_input(first) && broker.shard.wants_input(second));
+}
+
+#[test]
+fn qos_1_waits_and_keeps_its_order() {
+    let mut broker = Broker::new(|limits| limits.client_rates = messages_out(5));
+    let receiver = broker.subscribed(b'r', 1);
+    let (sender, _) = broker.connect(V311, b's');
+    broker.give(sender, &publishes(1, 1..=20));
+    assert_eq!(broker.take(sender).len(), 20 * 4, "all are acknowledged");
+    let mut seen = payloads(&broker.take(receiver));
+    assert_eq!(seen, (1..=6).collect::<Vec<u8>>(), "the burst and one");
+    for _ in 0..14 {
+        broker.wait(200);
+        broker.give(receiver, &[0xC0, 0]);
+        seen.extend(payloads(&broker.take(receiver)));
+    }
+    assert_eq!(seen, (1..=20).collect::<Vec<u8>>());
+    assert_eq!(broker.shard.stats().dropped_over_rate, 0);
+    assert!(broker.shard.stats().sends_paused > 0);
+}
+
+#[test]
+fn qos_0_over_the_rate_is_dropped_and_counted() {
+    for rates_of_listener in [false, true] {
+        let mut broker = Broker::new(|limits| {
+            let rates = if rates_of_listener {
+                &mut limits.listener_rates
+            } else {
+                &mut limits.client_rates
+            };
+            *rates = messages_out(5);
+        });
+        let receiver = broker.subscribed(b'r', 0);
+        let (sender, _) = broker.connect(V311, b's');
+        broker.give(sender, &publishes(0, 1..=20));
+        let seen = payloads(&broker.take(receiver));
+        assert_eq!(seen, (1..=6).collect::<Vec<u8>>());
+        assert_eq!(broker.shard.stats().dropped_over_rate, 14);
+        broker.wait(200);
+        broker.give(sender, &publishes(0, 30..=30));
+        assert_eq!(payloads(&broker.take(receiver)), [30]);
+    }
+}
+
+#[test]
+fn retained_messages_wait_for_the_rate() {
+    let mut broker = Broker::new(|limits| limits.client_rates = messages_out(5));
+    let (sender, _) = broker.connect(V311, b's');
+    for number in 1..=20 {
+        broker.give(sender, &[0x31, 6, 0, 3, b't', b'/', b'A' + number, number]);
+    }
+    let (receiver, _) = broker.connect(V311, b'r');
+    broker.give(receiver, &[0x82, 8, 0, 1, 0, 3, b't', b'/', b'+', 0]);
+    let mut seen = payloads(&broker.take(receiver));
+    assert!(seen.len() <= 6, "{seen:?}");
+    for _ in 0..16 {
+        broker.wait(200);
+        broker.give(receiver, &[0xC0, 0]);
+        seen.extend(payloads(&broker.take(receiver)));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=20).collect::<Vec<u8>>());
+}
+
+#[test]
+fn a_connection_takes_its_timers_with_it() {
+    let mut broker = Broker::new(|limits| {
+        limits.client_rates = messages_in(1);
+        limits.client_rates.outgoing.messages_per_s = Some(1);
+    });
+    let client = broker.subscribed(b'c', 1);
+    broker.give(client, &publishes(1, 1..=200));
+    assert!(!broker.shard.wants_input(client));
+    broker
+        .shard
+        .handle_closed(client, CloseCause::EndOfStream, broker.now);
+    broker.shard.end_turn(broker.now);
+    assert_eq!(broker.shard.poll_timeout(), None);
+}
+
+#[test]
+fn half_open_connections_are_bounded() {
+    let mut broker = Broker::new(|limits| limits.half_open_max = Some(2));
+    let (live, _) = broker.connect(V311, b'a');
+    let (first, second) = (broker.open().unwrap(), broker.open().unwrap());
+    assert_eq!(broker.open(), None);
+    broker.give(first, &connect(V311, b'b'));
+    let third = broker.open().expect("one of them is open");
+    assert_eq!(broker.open(), None);
+    broker
+        .shard
+        .handle_closed(second, CloseCause::Failed, broker.now);
+    broker.give(third, &[0xFF]);
+    assert!(
+        broker.open().is_some() && broker.open().is_some(),
+        "closed, refused"
+    );
+    assert_eq!(broker.open(), None);
+    assert_eq!(broker.shard.stats().refused_half_open, 3);
+    assert!(broker.shard.wants_input(live));
+    broker.shard.audit().unwrap();
+}
+
+#[test]
+fn under_pressure_nobody_else_is_let_in() {
+    let mut broker = Broker::new(|_| {});
+    let receiver = broker.subscribed(b'r', 0);
+    for (memory, turns) in [(true, false), (false, true)] {
+        broker.shard.handle_pressure(Pressure { memory, turns });
+        let (_, answer) = broker.connect(V311, b'n');
+        assert_eq!(answer, [0x20, 2, 0, 3]);
+        let (_, answer) = broker.connect(V5, b'n');
+        assert_eq!((answer[0], answer[3]), (0x20, 0x97));
+        broker.give(receiver, &publishes(0, 1..=1));
+        assert_eq!(payloads(&broker.take(receiver)), [1], "who is in is served");
+    }
+    let stats = *broker.shard.stats();
+    assert_eq!((stats.refused_memory, stats.refused_turns), (2, 2));
+    assert_eq!(stats.connects_refused, 4);
+    broker.shard.handle_pressure(Pressure::default());
+    let (_, answer) = broker.connect(V311, b'n');
+    assert_eq!(answer, [0x20, 2, 0, 0]);
+}

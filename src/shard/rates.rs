@@ -1,0 +1,303 @@
+//! Messages and bytes per second, of one client and of all clients of a listener.
+//!
+//! A meter says when what has passed would be over if it had come evenly. While that is further ahead
+//! than the burst, a client is not read, QoS 1 and 2 messages for it wait in its queue, and QoS 0
+//! messages for it are dropped. Without limits a connection has no meters, which costs one look at a
+//! field per read and per delivery.
+
+use super::connection::Connection;
+use super::timeouts::TimerKey;
+use super::timer_wheel::{TimerId, TimerWheel};
+use super::Shard;
+use crate::ids::{ConnectionId, ListenerId, SessionId};
+use crate::limits::{Limits, Rate, Rates};
+use crate::time::{Span, Time};
+
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// Messages and bytes of one direction: when each would be over at its rate.
+#[derive(Clone, Copy, Debug, Default)]
+struct Meters {
+    messages: Time,
+    bytes: Time,
+}
+
+impl Meters {
+    fn count(&mut self, rate: Rate, messages: u64, bytes: u64, now: Time) {
+        advance(&mut self.messages, rate.messages_per_s, messages, now);
+        advance(&mut self.bytes, rate.bytes_per_s, bytes, now);
+    }
+
+    /// When no more than the burst is ahead of its time.
+    fn ready_at(&self, burst: Span) -> Time {
+        Time(self.messages.max(self.bytes).0.saturating_sub(burst.0))
+    }
+}
+
+fn advance(over_at: &mut Time, per_s: Option<u32>, count: u64, now: Time) {
+    if let Some(per_s) = per_s {
+        let takes = count.saturating_mul(NS_PER_S) / u64::from(per_s.max(1));
+        *over_at = now.max(*over_at) + Span(takes);
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct BothWays {
+    incoming: Meters,
+    outgoing: Meters,
+}
+
+/// The rates of a shard and the meters of its listeners. Lives on: the shard.
+#[derive(Debug)]
+pub(super) struct Metering {
+    client: Rates,
+    /// The shard's part of a listener's.
+    listener: Rates,
+    burst: Span,
+    /// By [`ListenerId`].
+    listeners: Vec<BothWays>,
+}
+
+/// The meters of a client. Lives on: its connection.
+#[derive(Debug, Default)]
+pub(super) struct ClientMeters {
+    own: BothWays,
+    /// Not read until the timer fires.
+    pub(super) is_over: bool,
+    input_timer: Option<TimerId>,
+    output_timer: Option<TimerId>,
+}
+
+impl Metering {
+    /// `None`: nothing is limited.
+    pub(super) fn new(limits: &Limits, listeners: usize, shards: u16) -> Option<Box<Self>> {
+        let (client, listener) = (limits.client_rates, limits.listener_rates);
+        if client == Rates::default() && listener == Rates::default() {
+            return None;
+        }
+        let part = |per_s: Option<u32>| per_s.map(|per_s| (per_s / u32::from(shards)).max(1));
+        let part = |rate: Rate| Rate {
+            messages_per_s: part(rate.messages_per_s),
+            bytes_per_s: part(rate.bytes_per_s),
+        };
+        Some(Box::new(Self {
+            client,
+            listener: Rates {
+                incoming: part(listener.incoming),
+                outgoing: part(listener.outgoing),
+            },
+            burst: Span::from_secs(u64::from(limits.rate_burst_s)),
+            listeners: vec![BothWays::default(); listeners],
+        }))
+    }
+
+    fn count_input(&mut self, of: (ListenerId, &mut ClientMeters), counts: (u64, u64), now: Time) {
+        let ((listener, client), (messages, bytes)) = (of, counts);
+        let own = &mut client.own.incoming;
+        own.count(self.client.incoming, messages, bytes, now);
+        if let Some(all) = self.listeners.get_mut(listener.index()) {
+            all.incoming
+                .count(self.listener.incoming, messages, bytes, now);
+        }
+    }
+
+    /// Counts one message sent.
+    pub(super) fn count_output(
+        &mut self,
+        of: (ListenerId, &mut ClientMeters),
+        bytes: usize,
+        now: Time,
+    ) {
+        let ((listener, client), bytes) = (of, bytes as u64);
+        client
+            .own
+            .outgoing
+            .count(self.client.outgoing, 1, bytes, now);
+        if let Some(all) = self.listeners.get_mut(listener.index()) {
+            all.outgoing.count(self.listener.outgoing, 1, bytes, now);
+        }
+    }
+
+    fn ready_at(
+        &self,
+        (listener, client): (ListenerId, &ClientMeters),
+        way: fn(&BothWays) -> &Meters,
+    ) -> Time {
+        let own = way(&client.own).ready_at(self.burst);
+        let all = self.listeners.get(listener.index());
+        all.map_or(own, |all| own.max(way(all).ready_at(self.burst)))
+    }
+}
+
+/// Until when nothing is sent to a client; `None`: its rate has room.
+#[inline]
+pub(super) fn output_waits_until(
+    metering: Option<&Metering>,
+    connection: &Connection,
+    now: Time,
+) -> Option<Time> {
+    let meters = connection.meters.as_deref()?;
+    let of = (connection.origin.listener, meters);
+    let ready_at = metering?.ready_at(of, |ways| &ways.outgoing);
+    (ready_at > now).then_some(ready_at)
+}
+
+impl ClientMeters {
+    /// The connection ends, or is about to.
+    pub(super) fn release(meters: Option<Box<Self>>, timers: &mut TimerWheel<TimerKey>) {
+        let Some(meters) = meters else { return };
+        for timer in [meters.input_timer, meters.output_timer]
+            .into_iter()
+            .flatten()
+        {
+            timers.cancel(timer);
+        }
+    }
+}
+
+impl Shard {
+    /// Counts packets and their bytes; the client is not read again before its rate and its listener's
+    /// allow it. A read is at most one buffer, so neither is passed by more than that.
+    #[cold]
+    pub(super) fn count_input(&mut self, id: ConnectionId, counts: (u64, u64), now: Time) {
+        let Some(Connection { meters, origin, .. }) = self.connections.get_mut(id) else {
+            return;
+        };
+        if let (Some(meters), Some(metering)) = (meters.as_deref_mut(), &mut self.metering) {
+            metering.count_input((origin.listener, meters), counts, now);
+            self.pause_input(id, now);
+        }
+    }
+
+    /// Stops or resumes reading a client, by its meters.
+    fn pause_input(&mut self, id: ConnectionId, now: Time) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let Connection {
+            meters,
+            origin,
+            last_packet,
+            ..
+        } = connection;
+        let (Some(meters), Some(metering)) = (meters, &self.metering) else {
+            return;
+        };
+        let ready_at = metering.ready_at((origin.listener, meters), |ways| &ways.incoming);
+        if let Some(timer) = meters.input_timer.take() {
+            self.timers.cancel(timer);
+        }
+        let was_paused = std::mem::replace(&mut meters.is_over, ready_at > now);
+        if meters.is_over {
+            self.stats.reads_paused += u64::from(!was_paused);
+            let key = TimerKey::ReadAgain(id);
+            meters.input_timer = Some(self.timers.insert(ready_at, key));
+        } else if was_paused {
+            *last_packet = now; // its silence was ours
+        }
+    }
+
+    /// A pause in reading is over, unless others of the listener have used up its rate meanwhile.
+    pub(super) fn read_again(&mut self, id: ConnectionId, now: Time) {
+        let connection = self.connections.get_mut(id);
+        if let Some(meters) = connection.and_then(|c| c.meters.as_mut()) {
+            meters.input_timer = None;
+        }
+        self.pause_input(id, now);
+    }
+
+    /// Goes on sending to a client at a time, if that is not planned already.
+    pub(super) fn pause_output(&mut self, id: ConnectionId, until: Time) {
+        let connection = self.connections.get_mut(id);
+        let Some(meters) = connection.and_then(|connection| connection.meters.as_mut()) else {
+            return;
+        };
+        if meters.output_timer.is_none() {
+            self.stats.sends_paused += 1;
+            let timer = self.timers.insert(until, TimerKey::SendAgain(id));
+            meters.output_timer = Some(timer);
+        }
+    }
+
+    /// A pause in sending is over.
+    pub(super) fn send_again(&mut self, id: ConnectionId, now: Time) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if let Some(meters) = &mut connection.meters {
+            meters.output_timer = None;
+        }
+        if let Some(session) = connection.session() {
+            self.pump(session, now);
+        }
+    }
+
+    /// Counts and reports a QoS 0 message dropped for a client that is sent too much.
+    #[cold]
+    pub(super) fn drop_over_rate(&mut self, session: SessionId, now: Time) {
+        self.stats.dropped_over_rate += 1;
+        self.notice_of_session(
+            session,
+            now,
+            "QoS 0 messages dropped: more than the rate of the client or its listener",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = NS_PER_S;
+
+    #[test]
+    fn a_meter_lets_a_burst_and_then_the_rate_pass() {
+        let rate = Rate {
+            messages_per_s: Some(10),
+            bytes_per_s: None,
+        };
+        let burst = Span::from_secs(1);
+        let mut meters = Meters::default();
+        let start = Time(100 * S);
+        meters.count(rate, 10, 1 << 40, start);
+        assert!(meters.ready_at(burst) <= start, "a whole burst at once");
+        meters.count(rate, 1, 0, start);
+        assert_eq!(meters.ready_at(burst), start + Span(S / 10));
+        meters.count(rate, 100, 0, start);
+        assert_eq!(meters.ready_at(burst), start + Span(101 * S / 10));
+        // What was not used is not saved up beyond the burst.
+        let later = Time(1_000 * S);
+        meters.count(rate, 11, 0, later);
+        assert_eq!(meters.ready_at(burst), later + Span(S / 10));
+    }
+
+    #[test]
+    fn the_slower_of_messages_and_bytes_counts() {
+        let rate = Rate {
+            messages_per_s: Some(1_000),
+            bytes_per_s: Some(100),
+        };
+        let mut meters = Meters::default();
+        meters.count(rate, 1, 500, Time(0));
+        assert_eq!(meters.ready_at(Span::ZERO), Time(5 * S));
+        meters.count(rate, u64::MAX, u64::MAX, Time(0));
+        assert!(meters.ready_at(Span::ZERO) > Time(100 * S), "no overflow");
+    }
+
+    #[test]
+    fn shards_share_the_rate_of_a_listener() {
+        let mut limits = Limits::default();
+        assert!(Metering::new(&limits, 1, 1).is_none());
+        limits.listener_rates.outgoing.bytes_per_s = Some(1_000);
+        limits.listener_rates.outgoing.messages_per_s = Some(2);
+        let metering = Metering::new(&limits, 3, 4).unwrap();
+        assert_eq!(metering.listeners.len(), 3);
+        assert_eq!(metering.listener.outgoing.bytes_per_s, Some(250));
+        assert_eq!(
+            metering.listener.outgoing.messages_per_s,
+            Some(1),
+            "at least 1"
+        );
+        assert_eq!(metering.listener.incoming, Rate::default());
+    }
+}
