@@ -71,6 +71,8 @@ use std::fmt::Write as _;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use ringmq::limits::{Limits, QueuePolicy};
+use ringmq::listener::ListenerPolicy;
+use ringmq::mqtt::Qos;
 
 use self::row::Row;
 use self::world::World;
@@ -182,6 +184,27 @@ fn a_client_id_beyond_the_limit_is_refused() {
 3.1.3.1 | all | six bytes | A> 10 [ NAME 02 0000 {} \"abcdef\" ] c0 00 ; A< refused 85 02
 3.1.3.1 | all | five bytes | A> 10 [ NAME 02 0000 {} \"abcde\" ] ; A< CONNACK ok";
     run_with_limits(rows, &limits);
+}
+
+// conformance: 5:MQTT-3.2.2-9 5:MQTT-3.2.2-10 5:MQTT-3.2.2-11 5:MQTT-3.2.2-12
+#[test]
+fn a_listener_may_take_less_than_qos_2() {
+    let policy = ListenerPolicy {
+        qos_max: Qos::AtLeastOnce,
+        ..ListenerPolicy::default()
+    };
+    let rows = "
+3.2.2.3.4 | 5 | it is announced | A> 10 [ NAME 02 003c {} \"a\" ] ; A< CONNACK ok +24=01
+3.2.2.3.4 | all | a subscription for more is granted less
+    A+ ; A> 82 [ 0001 {} \"t\" 02 \"u\" 01 \"v\" 00 ] ; A< SUBACK 0001 01 01 00
+3.2.2.3.4 | 5 | a will of more is refused | A> 10 [ NAME 16 003c {} \"a\" {} \"w\" \"x\" ] ; A< refused 9b -
+3.2.2.3.4 | all | a publication of more ends the connection
+    A+ ; A> 32 [ \"t\" 0001 {} 'x' ] ; A< PUBACK 0001 ; A> 34 [ \"t\" 0001 {} 'x' ] ; A< error 9b";
+    let rows = row::parse_table("row", rows);
+    run_table(&rows, &|| {
+        let limits = Limits::default();
+        Box::new(World::with_policy(1, usize::MAX, limits, policy))
+    });
 }
 
 /// One message in flight, one in the queue.

@@ -228,7 +228,7 @@ impl Shard {
         let image = self.images.get(connection.version, retain, message, now);
         let size = image.len() + if large { message.payload.len() } else { 0 };
         if size > connection.packet_size_max as usize {
-            self.stats.dropped_too_large += 1; // [MQTT-3.1.2-25]
+            self.drop_too_large(session, 1, now);
             return;
         }
         if connection.outgoing.wants_buffer() {
@@ -359,7 +359,7 @@ impl Shard {
             connection.packet_size_max,
             now,
         ) else {
-            self.stats.dropped_too_large += 1; // [MQTT-3.1.2-25]
+            self.drop_too_large(session, 1, now);
             return;
         };
         let acked = delivery.qos > Qos::AtMostOnce;

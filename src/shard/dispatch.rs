@@ -87,6 +87,9 @@ impl Shard {
         }
         let Some((filter, record, _)) = found else {
             self.stats.dropped_no_member += 1;
+            self.notice(None, None, now, || {
+                "message of a shared group dropped: no member can take it".into()
+            });
             return;
         };
         let qos = message.qos.min(record.options.qos); // [MQTT-4.8.2-3]

@@ -58,7 +58,7 @@ impl Shard {
             }
             match task {
                 Task::Retain => {}
-                _ if message.is_expired(now) => self.stats.dropped_expired += 1, // [MQTT-3.3.2-5]
+                _ if message.is_expired_on_arrival(now) => self.stats.dropped_expired += 1, // [MQTT-3.3.2-5]
                 Task::FanOut | Task::FanOutAndRetain => self.fan_out_forwarded(&mut message, now),
                 Task::Member {
                     group,

@@ -47,7 +47,7 @@ impl Shard {
         match (publish.qos, packet_id) {
             (Qos::AtLeastOnce, Some(packet_id)) => {
                 let reason = match refusal {
-                    Some(error) => self.refused_publish(id, error)?,
+                    Some(error) => self.refused_publish(id, session, error, now)?,
                     None => self.accept_publish(session, topic, publish, now),
                 };
                 self.count_unsent_ack(id);
@@ -55,7 +55,7 @@ impl Shard {
             }
             (Qos::ExactlyOnce, Some(packet_id)) => {
                 let reason = match refusal {
-                    Some(error) => self.refused_publish(id, error)?,
+                    Some(error) => self.refused_publish(id, session, error, now)?,
                     None => self.accept_once(session, packet_id, topic, publish, now),
                 };
                 self.reply_ack(id, AckKind::PubRec, packet_id, reason);
@@ -156,12 +156,18 @@ impl Shard {
 
     /// A v5 publisher learns of a refusal by its acknowledgement; others are disconnected.
     fn refused_publish(
-        &self,
+        &mut self,
         id: ConnectionId,
+        session: SessionId,
         error: DecodeError,
+        now: Time,
     ) -> Result<ReasonCode, DecodeError> {
         match self.connections.get(id) {
-            Some(connection) if connection.version.is_v5() => Ok(error.reason()),
+            Some(connection) if connection.version.is_v5() => {
+                let text = || format!("publication refused: {error}");
+                self.notice_of_session(session, now, text);
+                Ok(error.reason())
+            }
             _ => Err(error),
         }
     }

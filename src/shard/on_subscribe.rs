@@ -40,8 +40,14 @@ impl Shard {
             };
             codes.push(match self.subscribe(session, filter, record) {
                 Ok(()) => options.qos as u8,
-                Err(reason) if version.is_v5() => reason as u8,
-                Err(_) => ReasonCode::UnspecifiedError as u8, // v3 has one failure code, 0x80
+                Err(reason) => {
+                    let text = || format!("subscription refused: {reason:?}");
+                    self.notice_of_session(session, now, text);
+                    match version.is_v5() {
+                        true => reason as u8,
+                        false => ReasonCode::UnspecifiedError as u8, // v3 has one failure code, 0x80
+                    }
+                }
             });
         }
         let mut suback = Vec::new();

@@ -32,6 +32,7 @@ impl Shard {
         };
         let version = connection.version;
         let mut too_large = None;
+        let mut dropped = 0;
         while connection.outgoing.len() <= outgoing_max && !is_on(Mutant::ForgetResend) {
             match hosted.session.window.next_resend() {
                 None => break,
@@ -65,11 +66,14 @@ impl Shard {
                 // The client came back with a smaller limit: as if it had been sent and
                 // acknowledged [MQTT-3.1.2-25].
                 hosted.session.window.discard(packet_id);
-                self.stats.dropped_too_large += 1;
+                dropped += 1;
             }
         }
         if !connection.outgoing.is_empty() {
             Self::mark_dirty(connection, id, &mut self.dirty);
+        }
+        if dropped > 0 {
+            self.drop_too_large(session, dropped, now);
         }
     }
 
@@ -141,11 +145,9 @@ impl Shard {
     #[cold]
     pub(super) fn drop_slow_reader(&mut self, session: SessionId, count: u64, now: Time) {
         self.stats.dropped_slow_reader += count;
-        self.notice_of_session(
-            session,
-            now,
-            "QoS 0 messages dropped: the client reads too slowly",
-        );
+        self.notice_of_session(session, now, || {
+            "QoS 0 messages dropped: the client reads too slowly".into()
+        });
     }
 
     /// Counts and reports messages dropped by the policy of a full queue.
@@ -154,14 +156,27 @@ impl Shard {
         if !is_on(Mutant::UncountedDrop) {
             self.stats.dropped_queue_full += count;
         }
-        self.notice_of_session(
-            session,
-            now,
-            "messages dropped: the session's queue is full",
-        );
+        self.notice_of_session(session, now, || {
+            "messages dropped: the session's queue is full".into()
+        });
     }
 
-    pub(super) fn notice_of_session(&mut self, session: SessionId, now: Time, text: &'static str) {
+    /// Counts and reports a message larger than its receiver takes [MQTT-3.1.2-25].
+    #[cold]
+    pub(super) fn drop_too_large(&mut self, session: SessionId, count: u64, now: Time) {
+        self.stats.dropped_too_large += count;
+        self.notice_of_session(session, now, || {
+            "messages dropped: larger than the client's Maximum Packet Size".into()
+        });
+    }
+
+    /// A notice about a session, with its client's address while it has one.
+    pub(super) fn notice_of_session(
+        &mut self,
+        session: SessionId,
+        now: Time,
+        text: impl FnOnce() -> String,
+    ) {
         let Some(hosted) = self.sessions.get(session) else {
             return;
         };
@@ -171,7 +186,7 @@ impl Shard {
             .connection
             .and_then(|id| self.connections.get(id));
         let peer = connection.map(|connection| connection.origin.peer);
-        self.notice(Some(&client_id), peer, now, || text.into());
+        self.notice(Some(&client_id), peer, now, text);
     }
 
     /// Gives up on a connection that does not finish closing.

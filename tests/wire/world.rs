@@ -43,10 +43,19 @@ impl World {
     }
 
     pub(super) fn with_limits(shards: u16, piece_len: usize, limits: Limits) -> Self {
+        Self::with_policy(shards, piece_len, limits, ListenerPolicy::default())
+    }
+
+    pub(super) fn with_policy(
+        shards: u16,
+        piece_len: usize,
+        limits: Limits,
+        policy: ListenerPolicy,
+    ) -> Self {
         let config = Arc::new(ShardConfig {
             shards,
             limits,
-            listeners: [ListenerPolicy::default()].into(),
+            listeners: [policy].into(),
             placement_seed: 7,
         });
         let now = Time::ZERO + Span::from_secs(1);
