@@ -58,6 +58,8 @@ pub struct TopicIndex {
     groups: Groups,
     cache: RouteCache,
     scratch: Scratch,
+    /// Subscribers merged so far, of all routes.
+    merged: usize,
     plain: Rc<[Grant]>,
     no_targets: Rc<Targets>,
 }
@@ -74,6 +76,7 @@ impl TopicIndex {
             groups: Groups::new(local, &hasher),
             cache: RouteCache::new(&hasher),
             scratch: Scratch::default(),
+            merged: 0,
             no_targets: TargetsBuilder::new(&plain, 0).finish(),
             plain,
         }
@@ -215,6 +218,12 @@ impl TopicIndex {
         route
     }
 
+    /// Nodes of the index and overlapping subscribers that were looked at to find routes since this
+    /// was last asked: nothing for a route that was known.
+    pub fn take_looked_at(&mut self) -> usize {
+        std::mem::take(&mut self.scratch.visited) + std::mem::take(&mut self.merged)
+    }
+
     /// Something of a filter is gone: so is the filter when that was the last.
     fn shrunk(&mut self, filter: &str) {
         self.cache.forget(filter);
@@ -240,7 +249,11 @@ impl TopicIndex {
         });
         let targets = match first {
             None => Rc::clone(&self.no_targets),
-            Some(first) if !more.is_empty() => merge(&self.plain, first, &more),
+            Some(first) if !more.is_empty() => {
+                let merged = more.iter().map(|entry| entry.subscribers.len());
+                self.merged += first.subscribers.len() + merged.sum::<usize>();
+                merge(&self.plain, first, &more)
+            }
             Some(only) if only.subscribers.len() < SHARED_TARGETS_MIN => {
                 targets_of(&self.plain, only)
             }

@@ -68,6 +68,8 @@ pub(super) struct Scratch {
     /// Nodes still to be visited, with the number of levels that led there. At most one more than
     /// the topic has levels.
     to_visit: Vec<(NodeId, usize)>,
+    /// Nodes visited so far, of all matches.
+    pub(super) visited: usize,
 }
 
 impl<V> Trie<V> {
@@ -130,11 +132,16 @@ impl<V> Trie<V> {
         scratch: &mut Scratch,
         mut visit: impl FnMut(&'t V),
     ) {
-        let Scratch { levels, to_visit } = scratch;
+        let Scratch {
+            levels,
+            to_visit,
+            visited,
+        } = scratch;
         levels.clear();
         to_visit.clear();
         to_visit.push((ROOT, 0));
         while let Some((id, depth)) = to_visit.pop() {
+            *visited += 1;
             let node = &self.nodes[id as usize];
             // [MQTT-4.7.2-1]: wildcards at the first level do not match topics that start with $.
             let wildcards = depth > 0 || !topic.starts_with('$');

@@ -71,7 +71,7 @@ impl Shard {
         }
         self.send_burst(burst, bytes, now);
         let topic_at = at + topic_offset(frame);
-        let route = self.index.route(publish.topic);
+        let route = self.route(publish.topic);
         *burst = Some(Burst {
             publisher: session,
             version,

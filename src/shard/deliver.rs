@@ -85,7 +85,7 @@ impl Shard {
         publisher: Option<SessionId>,
         now: Time,
     ) -> bool {
-        let route = self.index.route(message.topic);
+        let route = self.route(message.topic);
         let mut retain_at = None;
         if message.retain {
             let home = self.placement.home(message.topic);

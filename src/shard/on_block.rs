@@ -81,7 +81,7 @@ impl Shard {
     /// The publisher's shard matched for itself; this one matches for its own subscribers. Shared
     /// groups and other shards were the publisher's shard's business.
     fn fan_out_forwarded(&mut self, message: &mut Message<'_>, now: Time) {
-        let route = self.index.route(message.topic);
+        let route = self.route(message.topic);
         self.fan_out(message, &route, None, now);
     }
 

@@ -1,6 +1,7 @@
 //! What happens when a timer fires.
 
 use super::connection::Phase;
+use super::work::TIMER;
 use super::Shard;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::ReasonCode;
@@ -21,9 +22,15 @@ pub(super) enum TimerKey {
 }
 
 impl Shard {
-    /// The time of [`Shard::poll_timeout`] has come.
+    /// The time of [`Shard::poll_timeout`] has come. When very much is due at once, as after a network
+    /// has failed, part of it is done and the rest stays due.
     pub fn handle_timeout(&mut self, now: Time) {
-        while let Some(key) = self.timers.pop_expired(now) {
+        self.work.renew();
+        while !self.work.is_spent() {
+            let Some(key) = self.timers.pop_expired(now) else {
+                break;
+            };
+            self.work.add(TIMER);
             match key {
                 TimerKey::Connection(id) => self.connection_timer(id, now),
                 TimerKey::Will(session) => {

@@ -6,18 +6,24 @@
 //! the next turns, in which everybody else is served, too.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use super::block::{Position, Publications};
 use super::{CloseCause, Shard};
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::TURN_WORK;
 use crate::mutant::{is_on, Mutant};
+use crate::routing::Route;
 use crate::time::Time;
 
 /// One publication to one subscriber.
 pub(super) const DELIVERY: usize = 1;
 /// Choosing a member of a shared group and handing it a publication.
 pub(super) const DISPATCH: usize = 8;
+/// What a timer asks for, without the deliveries of a will.
+pub(super) const TIMER: usize = 16;
+/// Nodes and subscribers looked at to find a route that cost as much as a delivery.
+const LOOKED_AT: usize = 8;
 /// Bytes copied to one subscriber that cost as much as a delivery.
 pub(super) const COPIED_BYTES: usize = 1 << 10;
 
@@ -43,6 +49,11 @@ impl Work {
             blocks: (0..shards).map(|_| VecDeque::new()).collect(),
             next: 0,
         }
+    }
+
+    /// A measure of work for what comes next.
+    pub(super) fn renew(&mut self) {
+        self.done = 0;
     }
 
     #[inline]
@@ -94,6 +105,15 @@ impl Shard {
         !self.work.is_spent() && !self.work.has_block_of(from)
     }
 
+    /// The route of a topic. To find one that is not known may be much work, too: one client can have
+    /// thousands of overlapping filters.
+    #[inline]
+    pub(super) fn route(&mut self, topic: &str) -> Rc<Route> {
+        let route = self.index.route(topic);
+        self.work.add(self.index.take_looked_at() / LOOKED_AT);
+        route
+    }
+
     /// The packets in a connection's `partial` wait for the next turn.
     pub(super) fn pause(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
@@ -104,9 +124,9 @@ impl Shard {
 
     /// At the end of a turn: what waits goes on, blocks and connections with a measure of work each.
     pub(super) fn catch_up(&mut self, now: Time) {
-        self.work.done = 0;
+        self.work.renew();
         self.catch_up_blocks(now);
-        self.work.done = 0;
+        self.work.renew();
         for _ in 0..self.work.connections.len() {
             if self.work.is_spent() {
                 break;
@@ -115,7 +135,7 @@ impl Shard {
                 self.resume(id, now);
             }
         }
-        self.work.done = 0;
+        self.work.renew();
     }
 
     /// Each time another peer is the first.
@@ -302,6 +322,37 @@ mod tests {
             sent(shard, member) == each,
             "every message once for each group, in order"
         );
+    }
+
+    #[test]
+    fn finding_routes_is_work() {
+        let mut shards = shards(1);
+        let shard = &mut shards[0];
+        let (member, publisher) = (connect(shard, "member"), connect(shard, "publisher"));
+        for n in 0..1 << 12 {
+            let levels = (0..12).map(|bit| if n >> bit & 1 == 1 { "+/" } else { "a/" });
+            let filter = levels.collect::<String>() + "#";
+            let mut packet = vec![0x82, 5 + filter.len() as u8, 0, 1, 0, filter.len() as u8];
+            packet.extend_from_slice(filter.as_bytes());
+            packet.push(0);
+            shard.handle_bytes(member, &packet, NOW);
+            shard.end_turn(NOW);
+        }
+        let publish = |n| {
+            let topic = format!("a/a/a/a/a/a/a/a/a/a/a/a/{n:03}");
+            let header = [0x30, 2 + topic.len() as u8, 0, topic.len() as u8];
+            [&header[..], topic.as_bytes()].concat()
+        };
+        let before = shard.stats().deliveries_sent;
+        shard.handle_bytes(
+            publisher,
+            &(0..500).flat_map(publish).collect::<Vec<_>>(),
+            NOW,
+        );
+        assert!(shard.is_paused(publisher));
+        assert!(shard.stats().deliveries_sent - before < 100);
+        turns(shard);
+        assert_eq!(shard.stats().deliveries_sent - before, 500);
     }
 
     #[test]
