@@ -60,6 +60,9 @@ const VARIABLES: &[(&str, &str)] = &[("MIMALLOC_PURGE_DELAY", "0")];
 /// needed least. Measured: calms of one run differ by up to a quarter (where pieces of the queues of
 /// the storm were left in pages), the least of several by a twentieth.
 const GROWTH_PERCENT_MAX: u64 = 20;
+/// Calms in each half of a run for their least to say that. A short run is only held to the bound below:
+/// of one calm and two they differed by a quarter in 1 of 5 runs.
+const CALMS_MIN: usize = 3;
 /// Above the start, with 180 sessions, 400 retained messages and the buffers that shards keep for
 /// the next burst. Measured: 45 MiB.
 const GROWTH_KIB_MAX: u64 = 96 << 10;
@@ -97,6 +100,7 @@ fn every_promise_holds_in_chaos() {
 
 /// What was freed is not kept, and nothing is forgotten round after round.
 fn check_memory(start: Measure, rounds: &[Measure]) {
+    let is_long = (rounds.len() - 1) / 2 >= CALMS_MIN;
     let least = |rounds: &[Measure]| rounds.iter().map(|measure| measure.resident_kib).min();
     let (first, second) = rounds[1..].split_at((rounds.len() - 1) / 2);
     let (first, second) = least(first).zip(least(second)).expect("several rounds");
@@ -105,7 +109,7 @@ fn check_memory(start: Measure, rounds: &[Measure]) {
         start.resident_kib
     );
     assert!(
-        second <= first + first * GROWTH_PERCENT_MAX / 100,
+        !is_long || second <= first + first * GROWTH_PERCENT_MAX / 100,
         "memory grows: {rounds:?}"
     );
     assert!(
