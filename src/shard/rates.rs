@@ -236,11 +236,9 @@ impl Shard {
     #[cold]
     pub(super) fn drop_over_rate(&mut self, session: SessionId, now: Time) {
         self.stats.dropped_over_rate += 1;
-        self.notice_of_session(
-            session,
-            now,
-            "QoS 0 messages dropped: more than the rate of the client or its listener",
-        );
+        self.notice_of_session(session, now, || {
+            "QoS 0 messages dropped: more than the rate of the client or its listener".into()
+        });
     }
 }
 
