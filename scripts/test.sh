@@ -127,6 +127,7 @@ node_tests() {
 install
 check 'cargo fmt' cargo fmt --all --check
 check 'cargo clippy' cargo clippy --workspace --all-targets --quiet -- --deny warnings
+check 'cargo doc' env RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --quiet
 rust_tests
 check 'simulator, 2,000 seeds' \
     cargo run --quiet --release --features sim --bin ringmq-sim -- --seeds 2000

@@ -1,6 +1,6 @@
 //! Deliberate faults: proof that the simulator's net holds (`ringmq-sim --mutants`).
 //!
-//! A broker is built without them: [`is_on`] is then the constant `false`. In a test build one fault
+//! A broker is built without them: `is_on` is then the constant `false`. In a test build one fault
 //! at a time is switched on, for one thread.
 
 /// A fault, named by what the broker then does.
@@ -36,6 +36,10 @@ pub enum Mutant {
     ForgetPausedPackets,
     /// The rest of a block that waits for the next turn is forgotten.
     ForgetPausedBlock,
+    /// A client that came too fast is never read again.
+    NeverReadAgain,
+    /// A client that was sent too much is never sent anything again.
+    NeverSendAgain,
     /// QoS 1 and 2 messages overtake those in the queue.
     OvertakeQueue,
     /// The home of a topic answers a retained walk before it has applied what it needs.
@@ -75,7 +79,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -91,6 +95,8 @@ impl Mutant {
         Self::NameAgainWrongly,
         Self::ForgetPausedPackets,
         Self::ForgetPausedBlock,
+        Self::NeverReadAgain,
+        Self::NeverSendAgain,
         Self::OvertakeQueue,
         Self::WalkTooEarly,
         Self::WalkRepeatsLive,

@@ -1,6 +1,6 @@
 //! What the operator typed becomes what the shards receive.
 //!
-//! One table of options ([`options`]) says for each its name, kind, default, help and reason. It
+//! One table of options (`options`) says for each its name, kind, default, help and reason. It
 //! drives the command line, the file, `--help`, the shipped `ringmq.toml` and `--check-config`, so
 //! that none of them can differ. On the way from raw to checked every problem is collected: the
 //! operator sees all of them at once, each with its place.

@@ -4,10 +4,10 @@
 //! that there are sessions, topics or packets cannot be seen from here. It decides when a shard works
 //! and how its bytes travel; the shard decides what they are.
 //!
-//! One glommio executor per shard runs one [`driver`] task; there is no task per connection. A
-//! [`poller`] of its own tells which sockets are ready; reads and writes are plain non-blocking calls. A
+//! One glommio executor per shard runs one `driver` task; there is no task per connection. A
+//! `poller` of its own tells which sockets are ready; reads and writes are plain non-blocking calls. A
 //! shard with nothing to do sleeps in that ring, so nothing else may run on its executor.
-//! Shards share nothing but the rings of the [`mesh`] and the flags of [`wake`].
+//! Shards share nothing but the rings of the `mesh` and the flags of `wake`.
 //!
 //! Rules: a shard never blocks (its one wait is in `Driver::park`), never waits for a peer, and makes
 //! no system call for a peer that is awake. Bytes read are handed over in order and all of them; what

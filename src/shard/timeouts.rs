@@ -47,6 +47,8 @@ impl Shard {
                         self.end_session(session, now); // [MQTT-4.1.0-2]
                     }
                 }
+                TimerKey::ReadAgain(_) if is_on(Mutant::NeverReadAgain) => {}
+                TimerKey::SendAgain(_) if is_on(Mutant::NeverSendAgain) => {}
                 TimerKey::ReadAgain(id) => self.read_again(id, now),
                 TimerKey::SendAgain(id) => self.send_again(id, now),
                 TimerKey::Shutdown => self.continue_shutdown(now),

@@ -44,6 +44,9 @@ pub struct Outcome {
     pub hash: u64,
 }
 
+/// Time that passes when nobody may send for a while.
+const RATE_PAUSE: Span = Span::from_millis(100);
+
 struct Run {
     swarm: Swarm,
     world: World,
@@ -170,6 +173,9 @@ impl Run {
             let is_rested = |client: &Client| client.is_done() && client.is_online();
             let is_quiet =
                 before == after && self.world.is_delivered() && self.clients.iter().all(is_rested);
+            if before == after && self.swarm.has_rates() {
+                self.world.jump(RATE_PAUSE);
+            }
             quiet = if is_quiet { quiet + 1 } else { 0 };
             if quiet == QUIET_ROUNDS {
                 return Vec::new();

@@ -1,7 +1,7 @@
 //! What a seed decides about a run, in the manner of swarm testing: each run has its own extremes.
 
 use super::random::Random;
-use crate::limits::{Limits, QueuePolicy};
+use crate::limits::{Limits, QueuePolicy, Rate, Rates};
 
 /// Of the world: shards, rings, sockets.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ pub(super) struct Swarm {
     pub(super) outgoing_bytes_max: u32,
     pub(super) outgoing_window_max: u16,
     pub(super) session_expiry_max_s: u32,
+    /// Messages per second of a client, in either direction.
+    pub(super) messages_per_s: [Option<u32>; 2],
     /// Time sometimes jumps ahead by up to this, in milliseconds; 0: never.
     pub(super) jump_max_ms: u64,
     /// Clients unsubscribe once in so many chances; 0: never.
@@ -79,6 +81,9 @@ impl Swarm {
             Focus::Retained,
             Focus::Flood,
         ][random.below(6)];
+        let has_keep_alives = jump_max_ms > 1_000 && random.once_in(2);
+        // A client that must wait is not silent, but the model does not know that it waits.
+        let has_rates = !has_keep_alives && random.once_in(4);
         let is_short = focus != Focus::Groups && random.once_in(4);
         Self {
             world: Parameters {
@@ -118,12 +123,20 @@ impl Swarm {
                 [0, 0, 40, 6][random.below(4)]
             },
             loses_sessions: random.once_in(if focus == Focus::Groups { 2 } else { 3 }),
-            has_keep_alives: jump_max_ms > 1_000 && random.once_in(2),
+            messages_per_s: std::array::from_fn(|_| {
+                let is_limited = has_rates && random.once_in(2);
+                is_limited.then(|| [10, 40][random.below(2)])
+            }),
+            has_keep_alives,
             has_wills: random.once_in(2),
             has_large: random.once_in(4),
             has_expiry: random.once_in(3),
             shutdown_at: random.once_in(10).then(|| random.below(steps)),
         }
+    }
+
+    pub(super) fn has_rates(&self) -> bool {
+        self.messages_per_s.iter().any(Option::is_some)
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -136,7 +149,18 @@ impl Swarm {
             outgoing_window_max: self.outgoing_window_max,
             session_expiry_max_s: self.session_expiry_max_s,
             topic_alias_outgoing_max: 3,
+            client_rates: Rates {
+                incoming: rate(self.messages_per_s[0]),
+                outgoing: rate(self.messages_per_s[1]),
+            },
             ..Limits::default()
         }
+    }
+}
+
+fn rate(messages_per_s: Option<u32>) -> Rate {
+    Rate {
+        messages_per_s,
+        bytes_per_s: None,
     }
 }
