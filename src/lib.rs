@@ -5,10 +5,12 @@
 //! ```text
 //! main -> io -> shard -> session -> mqtt -> {time, limits, ids}
 //!                     -> routing -> mqtt
+//!                     -> auth    -> mqtt
 //! ```
 //!
 //! Nothing below `io` reads a clock, a socket, the environment or a global.
 
+pub mod auth;
 pub mod config;
 pub mod ids;
 pub mod io;

@@ -1,5 +1,7 @@
 //! The `ringmq` program: options, start, wait.
 
+mod passwd;
+
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,8 +18,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    if args.nth(1).is_some_and(|word| word == "passwd") {
+        return passwd::run(args);
+    }
     match config::load(std::env::args_os()) {
-        Ok(Command::Run(checked)) => start(checked),
+        Ok(Command::Run(checked)) => start(*checked),
         Ok(
             Command::CheckOk(text)
             | Command::Help(text)
@@ -48,6 +54,9 @@ fn start(checked: Checked) -> ExitCode {
     tracing::info!("{}", bound.summary());
     tracing::debug!("{bound}");
     let startup = Startup {
+        auth: checked.files(),
+        bans: checked.bans,
+        login_queue_max: checked.login_queue_max,
         listeners: checked.listeners,
         shards,
         cores,

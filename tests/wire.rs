@@ -64,6 +64,7 @@ mod bytes;
 mod expect;
 pub(crate) mod row;
 mod run;
+mod secured;
 mod socket;
 mod world;
 

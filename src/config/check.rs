@@ -39,6 +39,7 @@ pub(super) fn check(given: &[Given], problems: &mut Vec<Problem>) -> Outcome {
     };
     relations.room_for_largest_packet(problems);
     relations.anonymous_listeners(problems);
+    relations.hook_url(problems);
     let origins = winners
         .iter()
         .map(|(name, given)| (*name, given.place.clone()))
@@ -114,7 +115,10 @@ impl Relations<'_> {
     }
 
     fn anonymous_listeners(&self, problems: &mut Vec<Problem>) {
-        if self.checked.allow_anonymous || self.wrong.contains("allow-anonymous") {
+        if self.checked.files().has_logins()
+            || self.checked.allow_anonymous
+            || self.wrong.contains("allow-anonymous")
+        {
             return;
         }
         let Some(given) = self.winners.get("listen") else {
@@ -129,11 +133,22 @@ impl Relations<'_> {
                 _ => None,
             };
             let text = format!(
-                "{address} can be reached from other machines and clients cannot be made to \
-                 authenticate yet: listen on a loopback address (127.0.0.1 or [::1]), or set \
-                 allow-anonymous = true (--allow-anonymous) to let anybody in"
+                "{address} can be reached from other machines and clients have no way to log in: \
+                 set password-file (see `ringmq passwd --help`), listen on a loopback address \
+                 (127.0.0.1 or [::1]), or set allow-anonymous = true (--allow-anonymous) to let anybody in"
             );
             problems.push(Problem::new(place.unwrap_or(&given.place), "listen", text));
+        }
+    }
+
+    fn hook_url(&self, problems: &mut Vec<Problem>) {
+        let url = &self.checked.hook.url;
+        if !(url.is_empty() || url.starts_with("http://") || url.starts_with("https://")) {
+            let text = format!(
+                "\"{}\" does not start with http:// or https://",
+                url.escape_debug()
+            );
+            self.report(&["http-hook-url"], text, problems);
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// IP addresses with ports.
     Addresses,
+    /// Any text; the empty one stands for none. What it is, for messages ("a file").
+    Text(&'static str),
 }
 
 /// A value that its kind allows.
@@ -43,6 +45,7 @@ pub(super) enum Value {
     Boolean(bool),
     Choice(&'static str),
     Addresses(Vec<SocketAddr>),
+    Text(String),
 }
 
 /// A suffix and what it multiplies by; the largest first.
@@ -71,6 +74,10 @@ impl Kind {
                     .find(|word| **word == text)
                     .map(|word| Value::Choice(word))
                     .ok_or_else(|| self.not_this(typed)),
+                _ => Err(self.not_this(typed)),
+            },
+            Self::Text(_) => match typed {
+                Typed::Word(text) | Typed::Text(text) => Ok(Value::Text(text.clone())),
                 _ => Err(self.not_this(typed)),
             },
             Self::Addresses => match typed {
@@ -141,6 +148,7 @@ impl Kind {
             Self::Boolean => "true or false",
             Self::Choice(_) => "one of the words",
             Self::Addresses => "an IP address with a port",
+            Self::Text(what) => what,
         };
         format!("{} is not {noun}", typed.shown())
     }
@@ -162,6 +170,7 @@ impl Kind {
             ),
             Self::Boolean => "true or false".into(),
             Self::Choice(words) => quoted(words),
+            Self::Text(what) => format!("{what}, or \"\" for none"),
             Self::Addresses => {
                 "IP addresses with a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\"".into()
             }
@@ -177,6 +186,7 @@ impl Kind {
             Self::Boolean => "true|false",
             Self::Choice(_) => "WORD",
             Self::Addresses => "ADDRESS:PORT",
+            Self::Text(_) => "TEXT",
         }
     }
 
@@ -192,6 +202,8 @@ impl Kind {
             (_, Value::Word) => String::new(), // the other kinds have no word
             (_, Value::Boolean(on)) => on.to_string(),
             (_, Value::Choice(word)) => format!("\"{word}\""),
+            // What TOML and Rust escape differently is not printable.
+            (_, Value::Text(text)) => format!("{text:?}"),
             (_, Value::Addresses(addresses)) => {
                 format!("[{}]", quoted(addresses))
             }

@@ -9,6 +9,7 @@ use super::check::{check, effective};
 use super::cli::{self, CommandLine, Parsed};
 use super::problem::{Place, Problem, Problems};
 use super::{file, render, Command};
+use crate::auth;
 
 /// The example file is 10 KB; a thousand times that is some other file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -40,6 +41,9 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
     }
     given.extend(from_line);
     let outcome = check(&given, &mut problems);
+    if problems.is_empty() && !example {
+        problems.extend(problems_of_files(&outcome.checked.files()));
+    }
     if !problems.is_empty() {
         return Err(Problems::new(problems));
     }
@@ -54,8 +58,22 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
             effective(&outcome)
         ))
     } else {
-        Command::Run(outcome.checked)
+        Command::Run(Box::new(outcome.checked))
     })
+}
+
+/// What is wrong with files of accounts and rules: better found now than at start.
+fn problems_of_files(files: &auth::Files) -> Vec<Problem> {
+    let problems = auth::load(files, [0; 32]).err().unwrap_or_default();
+    let problem = |problem: auth::FileProblem| {
+        let file: Arc<str> = problem.file.into();
+        let place = match problem.line {
+            0 => Place::File(file),
+            line => Place::Line(file, line),
+        };
+        Problem::new(&place, "", problem.text)
+    };
+    problems.into_iter().map(problem).collect()
 }
 
 fn read(path: &OsStr) -> Result<String, String> {

@@ -39,6 +39,8 @@ const STRING_BYTES_MAX: u128 = 65_535;
 const CONNECTION_BYTES: u128 = 2 << 10;
 /// Bookkeeping of one session: its entry, place in the maps, and smallest collections.
 const SESSION_BYTES: u128 = 2 << 10;
+/// What was decided lately about topics of one session, both ways.
+const RIGHTS_BYTES: u128 = 2 * 16 * 320;
 /// Bookkeeping of one message that waits or is in flight: entry and shared header.
 const MESSAGE_BYTES: u128 = 128;
 /// Bookkeeping of one subscription: entry, options, and nodes of the topic index per level.
@@ -51,7 +53,7 @@ const PACKET_ID_BYTES: u128 = 4;
 const SHARD_BYTES: u128 = 4 << 20;
 
 impl MemoryBound {
-    pub(super) fn new(limits: &Limits, shards: u16) -> Self {
+    pub(super) fn new(limits: &Limits, login_queue_max: u32, shards: u16) -> Self {
         let shard_count = u128::from(shards);
         let connections = u128::from(limits.connections_max);
         let sessions = u128::from(limits.sessions_max);
@@ -94,8 +96,15 @@ impl MemoryBound {
                 SESSION_BYTES
                     + u128::from(limits.client_id_bytes_max)
                     + u128::from(limits.receive_maximum) * PACKET_ID_BYTES
+                    + RIGHTS_BYTES
                     + packet,
                 "sessions-max, each with client id, received QoS 2 identifiers and a will",
+            ),
+            line(
+                "logins",
+                u128::from(login_queue_max),
+                packet + READ_BUFFER as u128 + 2 * string,
+                "login-queue-max, each with its CONNECT, its credentials and what follows it",
             ),
             line(
                 "queues",

@@ -29,13 +29,14 @@ pub use load::load;
 pub use memory::{MemoryBound, MemoryLine};
 pub use problem::{Place, Problem, Problems};
 
+use crate::auth::{BanTerms, Files, HookTerms};
 use crate::limits::Limits;
 use crate::time::Span;
 
 /// What the command line asks for. All but `Run` are texts for stdout and a success.
 #[derive(Debug)]
 pub enum Command {
-    Run(Checked),
+    Run(Box<Checked>),
     /// `--check-config` found nothing wrong: says so, with the effective values.
     CheckOk(String),
     Help(String),
@@ -61,6 +62,13 @@ pub struct Checked {
     /// Memory in bytes from which on nobody is let in; 0: by the cgroup.
     pub memory_max: u64,
     pub turn_max_ms: Option<u16>,
+    /// Files of accounts and rules; its `hook` and `allow_anonymous` are filled in by
+    /// [`Checked::files`].
+    pub auth: Files,
+    /// No hook when its URL is empty.
+    pub hook: HookTerms,
+    pub bans: BanTerms,
+    pub login_queue_max: u32,
     pub log_level: tracing::Level,
 }
 
@@ -75,16 +83,34 @@ impl Default for Checked {
             limits: Limits::default(),
             memory_max: 0,
             turn_max_ms: None,
+            auth: Files::default(),
+            hook: HookTerms::default(),
+            bans: BanTerms {
+                failures: 10,
+                within: Span::from_secs(60),
+                span: Span::from_secs(300),
+            },
+            login_queue_max: 1_000,
             log_level: tracing::Level::INFO,
         }
     }
 }
 
 impl Checked {
+    /// Where accounts and rules come from.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        Files {
+            hook: Some(self.hook.clone()).filter(|hook| !hook.url.is_empty()),
+            allow_anonymous: self.allow_anonymous,
+            ..self.auth.clone()
+        }
+    }
+
     /// The most that connections, sessions, retained messages and the shards' own buffers may take
     /// when every limit is reached at once, with this many shards.
     #[must_use]
     pub fn memory_bound(&self, shards: u16) -> MemoryBound {
-        MemoryBound::new(&self.limits, shards)
+        MemoryBound::new(&self.limits, self.login_queue_max, shards)
     }
 }

@@ -48,6 +48,14 @@ impl Value {
         *self == Self::Boolean(true)
     }
 
+    /// `None` for the empty text.
+    fn text(self) -> Option<String> {
+        match self {
+            Self::Text(text) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
     fn choice(&self) -> &'static str {
         match self {
             Self::Choice(word) => word,
@@ -83,6 +91,18 @@ macro_rules! optional {
         )
     };
 }
+
+/// `get` and `set` of an optional text.
+macro_rules! text {
+    ($($field:ident).+) => {
+        Access(
+            |checked| Value::Text(checked.$($field).+.clone().unwrap_or_default()),
+            |checked, value| checked.$($field).+ = value.text(),
+        )
+    };
+}
+
+const FILE: Kind = Kind::Text("the name of a file");
 
 struct Access(fn(&Checked) -> Value, fn(&mut Checked, Value));
 
@@ -121,6 +141,7 @@ const fn count_or_none(max: u64) -> Kind {
 }
 
 const LISTENERS: &str = "Listeners";
+const ACCOUNTS: &str = "Accounts";
 const SHARDS: &str = "Shards";
 const SESSIONS: &str = "Sessions";
 const LIMITS: &str = "Limits";
@@ -140,7 +161,7 @@ const MEMORY_LARGEST: u64 = 1 << 50;
 const EXPIRY_NEVER_S: u32 = u32::MAX;
 
 /// In the order of the help and of the example file.
-pub(super) static OPTIONS: [Opt; 38] = [
+pub(super) static OPTIONS: [Opt; 57] = [
     opt(
         (LISTENERS, "listen"),
         Kind::Addresses,
@@ -156,8 +177,8 @@ pub(super) static OPTIONS: [Opt; 38] = [
             "Address and port to listen on; may be given more than once",
             "Several addresses are a list in the file and repeated options on the command line. \
              \"0.0.0.0:1883\" and \"[::]:1883\" are all addresses of the machine; port 0 lets the \
-             kernel choose. Anything but loopback needs allow-anonymous, because clients cannot be \
-             made to authenticate yet.",
+             kernel choose. Anything but loopback needs a way to log in (password-file and others) or \
+             allow-anonymous.",
         ),
     ),
     opt(
@@ -168,9 +189,230 @@ pub(super) static OPTIONS: [Opt; 38] = [
             |checked, value| checked.allow_anonymous = value.boolean(),
         ),
         (
-            "Let anybody who reaches a listener connect, not only this machine",
+            "Let clients without credentials connect",
             "A broker that answers the network without asking who is there must have been meant. \
-             Loopback listeners take anonymous clients in any case.",
+             Where nobody can log in, loopback listeners take anonymous clients in any case. Who \
+             gives credentials that are wrong is refused all the same.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "password-file"),
+        FILE,
+        text!(auth.password_file),
+        (
+            "File of user names and hashed passwords, as mosquitto_passwd writes it",
+            "Made with `ringmq passwd`. With it (or another way to log in) clients without \
+             credentials are refused, unless allow-anonymous is set. SIGHUP reads it again.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "acl-file"),
+        FILE,
+        text!(auth.acl_file),
+        (
+            "What clients may publish and subscribe to, in Mosquitto's format",
+            "With it everything is refused that no rule allows. A `deny` wins over every other \
+             rule. SIGHUP reads it again; subscriptions it no longer allows end.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "acl-check-delivery"),
+        Kind::Boolean,
+        Access(
+            |checked| Value::Boolean(checked.auth.acl_check_delivery),
+            |checked, value| checked.auth.acl_check_delivery = value.boolean(),
+        ),
+        (
+            "Check each delivery; subscriptions may then reach beyond the rules",
+            "Off: a filter is allowed if everything it matches may be read, and deliveries cost \
+             nothing. On: as Mosquitto does, a filter is allowed if something of it may be read, and \
+             each message is checked for each receiver.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "acl-disconnect"),
+        Kind::Boolean,
+        Access(
+            |checked| Value::Boolean(checked.auth.acl_disconnect),
+            |checked, value| checked.auth.acl_disconnect = value.boolean(),
+        ),
+        (
+            "Disconnect a client that publishes or subscribes to what it may not",
+            "Off: a 5.0 client is told 0x87; for a 3.1.1 client a publication is acknowledged and \
+             goes nowhere, a subscription is answered with 0x80.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "scram-file"),
+        FILE,
+        text!(auth.scram_file),
+        (
+            "Credentials for SCRAM-SHA-256, the enhanced authentication of 5.0",
+            "Made with `ringmq passwd --scram`. SIGHUP reads it again.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "jwt-key-file"),
+        FILE,
+        text!(auth.jwt_key_file),
+        (
+            "Public key (PEM) or key set (JWKS) of who signs JSON web tokens",
+            "A token comes as the password of CONNECT; the user name is then the token's, whatever \
+             CONNECT says. When it expires its connection ends. SIGHUP reads it again.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "jwt-secret-file"),
+        FILE,
+        text!(auth.jwt_secret_file),
+        (
+            "Secret of JSON web tokens signed with HMAC (HS256, HS384, HS512)",
+            "At least 32 bytes; a line break at the end is not part of it. SIGHUP reads it again.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "jwt-issuer"),
+        Kind::Text("a name"),
+        text!(auth.jwt.issuer),
+        ("What a token's `iss` must be", "\"\" takes any issuer whose key is known."),
+    ),
+    opt(
+        (ACCOUNTS, "jwt-audience"),
+        Kind::Text("a name"),
+        text!(auth.jwt.audience),
+        (
+            "What a token's `aud` must be or contain",
+            "\"\" takes tokens that were made for others, too.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "jwt-user-claim"),
+        Kind::Text("the name of a claim"),
+        Access(
+            |checked| Value::Text(checked.auth.jwt.user_claim.clone()),
+            |checked, value| checked.auth.jwt.user_claim = value.text().unwrap_or_default(),
+        ),
+        ("The claim that is the user name", "A token without it is refused."),
+    ),
+    opt(
+        (ACCOUNTS, "jwt-acl-claim"),
+        Kind::Text("the name of a claim"),
+        Access(
+            |checked| Value::Text(checked.auth.jwt.acl_claim.clone()),
+            |checked, value| checked.auth.jwt.acl_claim = value.text().unwrap_or_default(),
+        ),
+        (
+            "The claim with lists of filters to `publish` and to `subscribe`",
+            "A token that has it brings its own rules, which take the place of acl-file.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "http-hook-url"),
+        Kind::Text("a URL starting with http:// or https://"),
+        Access(
+            |checked| Value::Text(checked.hook.url.clone()),
+            |checked, value| checked.hook.url = value.text().unwrap_or_default(),
+        ),
+        (
+            "A service that is asked about logins",
+            "It gets a POST with client_id, user, password and address as JSON and answers \
+             {\"result\": \"allow\"} or \"deny\", maybe with `user` and `acl`. Users of password-file \
+             are not asked about.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "http-hook-timeout"),
+        Kind::Seconds {
+            min: 1,
+            max: 60,
+            word: None,
+        },
+        Access(
+            |checked| Value::Number(checked.hook.timeout.as_secs()),
+            |checked, value| checked.hook.timeout = Span::from_secs(value.number()),
+        ),
+        (
+            "Time for the hook to answer",
+            "After it the hook counts as down. Clients wait for at most connect-timeout.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "http-hook-cache"),
+        Kind::Seconds {
+            min: 0,
+            max: 86_400,
+            word: None,
+        },
+        Access(
+            |checked| Value::Number(checked.hook.cache.as_secs()),
+            |checked, value| checked.hook.cache = Span::from_secs(value.number()),
+        ),
+        (
+            "How long an answer of the hook counts for the same login",
+            "A password that was revoked still opens the broker for so long. 0 asks each time.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "http-hook-when-down"),
+        Kind::Choice(&["deny", "allow"]),
+        Access(
+            |checked| {
+                Value::Choice(if checked.hook.allow_when_down { "allow" } else { "deny" })
+            },
+            |checked, value| checked.hook.allow_when_down = value.choice() == "allow",
+        ),
+        (
+            "What a login gets while the hook does not answer",
+            "\"allow\" lets anybody in under any name as long as the hook is down.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "login-queue-max"),
+        count(1, 1_000_000),
+        number!(login_queue_max),
+        (
+            "Logins that may wait to be judged",
+            "One more is refused with 0x97 (3.1.1: server unavailable). Connected clients do not \
+             wait for logins.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "ban-failures"),
+        count(0, U32),
+        number!(bans.failures),
+        (
+            "Failed logins that ban a source address",
+            "An IPv6 source is the first half of its address. 0 bans nobody, which may be right \
+             where all clients come through one proxy.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "ban-within"),
+        Kind::Seconds {
+            min: 1,
+            max: 86_400,
+            word: None,
+        },
+        Access(
+            |checked| Value::Number(checked.bans.within.as_secs()),
+            |checked, value| checked.bans.within = Span::from_secs(value.number()),
+        ),
+        ("Time in which they must have failed", "Slower guesses are not noticed."),
+    ),
+    opt(
+        (ACCOUNTS, "ban-time"),
+        Kind::Seconds {
+            min: 1,
+            max: 2_592_000,
+            word: None,
+        },
+        Access(
+            |checked| Value::Number(checked.bans.span.as_secs()),
+            |checked, value| checked.bans.span = Span::from_secs(value.number()),
+        ),
+        (
+            "How long a source address is banned",
+            "Its connections are closed at once. It starts anew with each restart.",
         ),
     ),
     opt(

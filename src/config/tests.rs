@@ -19,7 +19,7 @@ fn line(words: &[&str]) -> Result<Command, String> {
 
 fn run(words: &[&str]) -> Checked {
     match line(words) {
-        Ok(Command::Run(checked)) => checked,
+        Ok(Command::Run(checked)) => *checked,
         other => panic!("{words:?}: {other:?}"),
     }
 }
@@ -150,7 +150,7 @@ fn bad_files_name_line_key_fault_and_remedy() {
         ),
         (
             "listen = [\n\"127.0.0.1:1883\",\n\"[::]:1883\"]",
-            &["f:3: listen: [::]:1883 can be reached from other machines and clients cannot be made to authenticate yet: listen on a loopback address (127.0.0.1 or [::1]), or set allow-anonymous = true (--allow-anonymous) to let anybody in"],
+            &["f:3: listen: [::]:1883 can be reached from other machines and clients have no way to log in: set password-file (see `ringmq passwd --help`), listen on a loopback address (127.0.0.1 or [::1]), or set allow-anonymous = true (--allow-anonymous) to let anybody in"],
         ),
         (
             "packet-size-max = \"2MiB\"",
@@ -244,7 +244,7 @@ fn bad_command_lines_name_every_fault() {
             "/nonexistent/f.toml: cannot be read: No such file or directory (os error 2)",
         ]),
         (&["--listen", "0.0.0.0:1883"], &[
-            "--listen: 0.0.0.0:1883 can be reached from other machines and clients cannot be made to authenticate yet: listen on a loopback address (127.0.0.1 or [::1]), or set allow-anonymous = true (--allow-anonymous) to let anybody in",
+            "--listen: 0.0.0.0:1883 can be reached from other machines and clients have no way to log in: set password-file (see `ringmq passwd --help`), listen on a loopback address (127.0.0.1 or [::1]), or set allow-anonymous = true (--allow-anonymous) to let anybody in",
         ]),
         (&["--listen", "127.0.0.1:7", "--port", "7"], &["--listen: 127.0.0.1:7 is given twice; give it once"]),
         (&["--allow-anonymous=maybe"], &["--allow-anonymous: \"maybe\" is not true or false; allowed: true or false"]),
@@ -344,6 +344,7 @@ fn ends(kind: Kind) -> Vec<Value> {
         Kind::Bytes { min, max } => vec![Value::Number(min), Value::Number(max)],
         Kind::Boolean => vec![Value::Boolean(true), Value::Boolean(false)],
         Kind::Choice(words) => words.iter().map(|word| Value::Choice(word)).collect(),
+        Kind::Text(_) => ["", "a b's ü"].map(|text| Value::Text(text.into())).into(),
         Kind::Addresses => {
             let addresses = ["127.0.0.1:7", "[::1]:8"].map(|text| text.parse().unwrap());
             vec![Value::Addresses(addresses.to_vec())]

@@ -4,7 +4,9 @@
 //! method is the contract of the method of the same name there.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
+use crate::auth::{Rules, Verdict};
 use crate::ids::{ConnectionId, ShardId};
 use crate::shard::{Action, Block, CloseCause, Lane, Origin, Peer, Pressure, Shard};
 use crate::time::Time;
@@ -24,6 +26,8 @@ pub(super) trait Driven: 'static {
     fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time);
     fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time);
     fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time);
+    fn handle_authenticated(&mut self, connection: ConnectionId, verdict: Verdict, now: Time);
+    fn handle_rules(&mut self, rules: Arc<Rules>);
     fn handle_block(&mut self, from: ShardId, lane: Lane, block: Self::Block, now: Time);
     fn wants_publications(&self, from: ShardId) -> bool;
     fn handle_timeout(&mut self, now: Time);
@@ -66,6 +70,12 @@ impl Driven for Shard {
     }
     fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time) {
         self.handle_closed(connection, cause, now);
+    }
+    fn handle_authenticated(&mut self, connection: ConnectionId, verdict: Verdict, now: Time) {
+        self.handle_authenticated(connection, verdict, now);
+    }
+    fn handle_rules(&mut self, rules: Arc<Rules>) {
+        self.handle_rules(rules);
     }
     fn handle_block(&mut self, from: ShardId, lane: Lane, block: Block, now: Time) {
         self.handle_block(from, lane, block, now);

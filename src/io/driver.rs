@@ -6,12 +6,14 @@
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use super::clock::Clock;
 use super::driven::Driven;
 use super::input::Held;
 use super::listener::Listening;
 use super::logging::Repeated;
+use super::logins::Logins;
 use super::mesh::Mesh;
 use super::poller::{Event, Poller};
 use super::pressure::TurnLength;
@@ -34,6 +36,7 @@ pub(super) struct Setup<S: Driven> {
     pub(super) id: ShardId,
     pub(super) listeners: Vec<Listening>,
     pub(super) mesh: Mesh<S::Block>,
+    pub(super) logins: Arc<Logins>,
     pub(super) clock: Clock,
     /// Has a core of its own, so it may spin.
     pub(super) pinned: bool,
@@ -42,8 +45,9 @@ pub(super) struct Setup<S: Driven> {
 /// Lives on: the executor of its shard, as its one task.
 pub(super) struct Driver<S: Driven> {
     pub(super) shard: S,
-    id: ShardId,
+    pub(super) id: ShardId,
     pub(super) mesh: Mesh<S::Block>,
+    pub(super) logins: Arc<Logins>,
     clock: Clock,
     pinned: bool,
     pub(super) poller: Poller,
@@ -77,6 +81,7 @@ impl<S: Driven> Driver<S> {
             id,
             listeners,
             mesh,
+            logins,
             clock,
             pinned,
         } = setup;
@@ -89,6 +94,7 @@ impl<S: Driven> Driver<S> {
             shard,
             id,
             mesh,
+            logins,
             clock,
             pinned,
             poller,
@@ -150,6 +156,7 @@ impl<S: Driven> Driver<S> {
     fn turn(&mut self, now: Time) -> bool {
         let mut busy = self.reap();
         busy |= self.begin_stop(now);
+        busy |= self.take_letters(now);
         busy |= self.accept(now);
         busy |= self.read(now);
         busy |= self.take_blocks(now);
@@ -270,6 +277,7 @@ impl<S: Driven> Driver<S> {
         self.mesh.wakes().announce_park(self.id);
         // Whatever came before the announcement is seen here; what comes later wakes.
         let may_sleep = self.mesh.may_park()
+            && self.logins.is_empty(self.id)
             && (self.stopping || !self.mesh.wakes().is_stopping())
             && !(self.counted && self.mesh.wakes().all_stopped());
         if may_sleep {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use glommio::{GlommioError, ReactorErrorKind};
 use rustix::io::Errno;
 
+use crate::auth::FileProblem;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot listen on {0}: the port is in use; stop the other program or choose another port with --listen")]
@@ -21,6 +23,8 @@ pub enum StartError {
     LockedMemory(String),
     #[error("no file descriptor is left ({0}); raise the limit with: ulimit -n 65536 (or LimitNOFILE= in a systemd unit), or start fewer shards")]
     Descriptors(String),
+    #[error("{0}")]
+    Files(String),
     #[error("cannot start shard {0}: {1}")]
     Shard(u16, String),
     #[error("cannot prepare to start: {0}")]
@@ -51,6 +55,11 @@ impl StartError {
             Errno::MFILE | Errno::NFILE => error.into(),
             other => Self::Listen(address, other),
         }
+    }
+
+    pub(super) fn of_files(problems: Vec<FileProblem>) -> Self {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Self::Files(lines.join("\n"))
     }
 
     pub(super) fn of_ring(error: &std::io::Error) -> Self {

@@ -10,6 +10,7 @@ use super::driven::Driven;
 use super::driver::Driver;
 use super::layers::{Layers, HANDSHAKE_COST};
 use super::listener;
+use super::logins::Letter;
 use super::mesh::{Arrival, MovedSocket};
 use super::sockets::{Ending, Socket};
 use crate::ids::{ConnectionId, ListenerId};
@@ -24,6 +25,8 @@ const TURN_BLOCKS: usize = 8;
 const ACCEPT_PAUSE: Span = Span::from_millis(100);
 /// Connections on their way to one peer above which no more are accepted.
 const MOVING_MAX: usize = 1_024;
+/// Verdicts taken in one turn.
+const TURN_LETTERS: usize = 64;
 /// Connections that did not want input and are asked again in one turn.
 const TURN_HELD: usize = 1_024;
 /// Bytes thrown away of a connection that is to end, before it is cut: a client that was in the
@@ -65,6 +68,9 @@ impl<S: Driven> Driver<S> {
                 match listener::accept(&self.listeners[index].socket) {
                     Ok(Some((descriptor, peer))) => {
                         accepted += 1;
+                        if peer.ip().is_some_and(|ip| self.logins.is_banned(ip, now)) {
+                            continue; // said when it was banned
+                        }
                         if self.mesh.wakes().count_opened() {
                             let stack = self.listeners[index].recipe.stack(peer.ip());
                             let layers = stack.map(|stack| Box::new(Layers::new(stack)));
@@ -276,6 +282,22 @@ impl<S: Driven> Driver<S> {
             self.receive_socket(*socket, now);
         }
         taken > 0
+    }
+
+    /// Takes verdicts on logins and new rules.
+    pub(super) fn take_letters(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        for _ in 0..TURN_LETTERS {
+            let Some(letter) = self.logins.letter(self.id) else {
+                break;
+            };
+            busy = true;
+            match letter {
+                Letter::Verdict(id, verdict) => self.shard.handle_authenticated(id, verdict, now),
+                Letter::Rules(rules) => self.shard.handle_rules(rules),
+            }
+        }
+        busy
     }
 
     fn receive_socket(&mut self, moved: MovedSocket, now: Time) {

@@ -37,6 +37,7 @@ impl<S: Driven> Driver<S> {
                     origin,
                     bytes,
                 } => self.hand_off(connection, to, origin, bytes),
+                Action::Authenticate(id, question) => self.logins.ask(self.id, id, question, now),
                 Action::Notice(notice) => super::logging::notice(&notice),
             }
         }

@@ -13,8 +13,10 @@ use super::driven::Driven;
 use super::driver::{Driver, Setup};
 use super::errors::StartError;
 use super::listener::Listening;
+use super::logins::{LoginSetup, Logins};
 use super::wake::Wakes;
 use super::{listener, mesh, pressure, signals};
+use crate::auth::{self, BanTerms};
 use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::shard::{ListenerPolicy, Shard, ShardConfig};
@@ -45,6 +47,10 @@ pub struct Startup {
     pub memory_max: u64,
     /// How long a turn of a shard may take.
     pub turn_max: Option<Span>,
+    pub auth: auth::Files,
+    pub bans: BanTerms,
+    /// Logins that may wait to be judged.
+    pub login_queue_max: u32,
     /// From the first signal to the end of the process.
     pub shutdown_timeout: Duration,
 }
@@ -68,8 +74,9 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
         placement_seed: seeds.hash_one("placement"),
     });
     let clock = Clock::start();
+    let logins = start_logins(startup, &wakes, clock)?;
     let make = move |id: ShardId| Shard::new(id, &config, seeds.hash_one(id), clock.now());
-    let threads = start_shards(&startup.cores, listeners, &wakes, clock, make)?;
+    let threads = start_shards(&startup.cores, listeners, &wakes, &logins, clock, make)?;
     tracing::info!("ready");
     for (index, thread) in (0..).zip(threads) {
         thread
@@ -79,12 +86,55 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Reads the rules, starts the threads that judge, and puts the rules into every shard's box.
+fn start_logins(
+    startup: &Startup,
+    wakes: &Arc<Wakes>,
+    clock: Clock,
+) -> Result<Arc<Logins>, StartError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(std::io::Error::from)?;
+    let rules = auth::load(&startup.auth, secret).map_err(StartError::of_files)?;
+    let rules = Arc::new(rules);
+    let setup = LoginSetup {
+        bans: startup.bans,
+        queue_max: startup.login_queue_max as usize,
+        patience: Span::from_secs(u64::from(startup.limits.connect_timeout_s)),
+        available: startup.available,
+        secret,
+    };
+    let logins = Logins::start(Arc::clone(&rules), &setup, wakes, clock)?;
+    logins.publish(&rules);
+    signals::reload_on_hangup({
+        let (logins, files) = (Arc::clone(&logins), startup.auth.clone());
+        move || reload(&logins, &files, secret)
+    })?;
+    Ok(logins)
+}
+
+/// Reads the files again; what does not load leaves the old rules.
+fn reload(logins: &Logins, files: &auth::Files, secret: [u8; 32]) {
+    match auth::load(files, secret) {
+        Ok(rules) => {
+            logins.publish(&Arc::new(rules));
+            tracing::info!("accounts and rules were read again");
+        }
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!("{problem}");
+            }
+            tracing::error!("the old accounts and rules stay in force");
+        }
+    }
+}
+
 /// Starts one thread per shard and returns when all of them run. `make` builds a shard on its own
 /// thread.
 pub(super) fn start_shards<S: Driven>(
     cores: &[usize],
     listeners: Vec<Listening>,
     wakes: &Arc<Wakes>,
+    logins: &Arc<Logins>,
     clock: Clock,
     make: impl Fn(ShardId) -> S + Clone + Send + 'static,
 ) -> Result<Vec<ExecutorJoinHandle<()>>, StartError> {
@@ -98,6 +148,7 @@ pub(super) fn start_shards<S: Driven>(
             .collect::<Result<Vec<_>, _>>()?;
         let core = cores.get(usize::from(index)).copied().filter(|_| pinnable);
         let make = make.clone();
+        let logins = Arc::clone(logins);
         let report = report.clone();
         let id = ShardId(index);
         let thread = LocalExecutorBuilder::new(core.map_or(Placement::Unbound, Placement::Fixed))
@@ -111,6 +162,7 @@ pub(super) fn start_shards<S: Driven>(
                     id,
                     listeners,
                     mesh,
+                    logins,
                     clock,
                     pinned: core.is_some(),
                 };

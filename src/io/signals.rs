@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::logging;
@@ -38,6 +38,19 @@ pub(super) fn watch(wakes: Arc<Wakes>, deadline: Duration) -> std::io::Result<()
             }
             if let Some(signal) = received.next() {
                 exit(SIGNAL_EXIT + signal);
+            }
+        })?;
+    Ok(())
+}
+
+/// Calls `reload` at each SIGHUP, on a thread of its own.
+pub(super) fn reload_on_hangup(reload: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    let mut received = Signals::new([SIGHUP])?;
+    thread::Builder::new()
+        .name("reload".into())
+        .spawn(move || {
+            for _ in received.forever() {
+                reload();
             }
         })?;
     Ok(())

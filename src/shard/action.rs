@@ -1,6 +1,7 @@
 //! What the driver must do besides sending bytes and blocks, and what an operator should see.
 
 use super::{Origin, Peer, Shard};
+use crate::auth::Question;
 use crate::ids::{ConnectionId, ShardId};
 use crate::time::{Span, Time};
 
@@ -33,6 +34,9 @@ pub enum Action {
         origin: Origin,
         bytes: Vec<u8>,
     },
+    /// Judge a login on a thread that may take its time, and call [`Shard::handle_authenticated`].
+    /// The connection may be gone by then.
+    Authenticate(ConnectionId, Box<Question>),
     /// Something an operator should be able to see.
     Notice(Notice),
 }

@@ -56,7 +56,10 @@ impl Shard {
             let Some(connection) = self.connections.get(id) else {
                 continue;
             };
-            half_open += u32::from(connection.phase == Phase::AwaitConnect);
+            half_open += u32::from(matches!(
+                connection.phase,
+                Phase::AwaitConnect | Phase::Authenticating
+            ));
             if connection.outgoing.len() > outgoing_max {
                 let bytes = connection.outgoing.len();
                 return Err(format!("{bytes} bytes wait for a connection"));

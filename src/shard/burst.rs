@@ -12,7 +12,7 @@ use std::rc::Rc;
 use super::message::Message;
 use super::work::{COPIED_BYTES, DELIVERY, DISPATCH};
 use super::Shard;
-use crate::ids::SessionId;
+use crate::ids::{ConnectionId, SessionId};
 use crate::limits::TURN_WORK;
 use crate::mqtt::frame::{self, Frame};
 use crate::mqtt::{decode, DecodeError, Publish, Sender, Version};
@@ -46,12 +46,12 @@ impl Shard {
     pub(super) fn on_plain_publish(
         &mut self,
         burst: &mut Option<Burst>,
-        publisher: (SessionId, Version),
+        publisher: (ConnectionId, SessionId, Version),
         bytes: &[u8],
         (at, frame): (usize, &Frame<'_>),
         now: Time,
     ) -> Result<Joined, DecodeError> {
-        let (session, version) = publisher;
+        let (id, session, version) = publisher;
         let publish = decode::publish_from(version, Sender::Client, frame)?;
         // A receiver of another version than the sender's may not take a padded length.
         if publish.properties.topic_alias.is_some() || frame.is_padded() {
@@ -70,6 +70,11 @@ impl Shard {
             return Err(error);
         }
         self.send_burst(burst, bytes, now);
+        if !self.may_publish(session, publish.topic) {
+            self.stats.publications_received += 1;
+            self.refuse_publication(id, session, publish.topic, now)?;
+            return Ok(Joined::Yes);
+        }
         let topic_at = at + topic_offset(frame);
         let route = self.route(publish.topic);
         *burst = Some(Burst {
@@ -100,6 +105,9 @@ impl Shard {
             let Some(grant) = route.targets.grant(target, own) else {
                 continue; // [MQTT-3.8.3-3] No Local
             };
+            if self.has_acl && !self.may_receive_of(target.session, &burst, bytes) {
+                continue;
+            }
             if !grant.identifiers.is_empty()
                 || !self.copy_burst(target.session, &burst, stretch, now)
             {
@@ -109,6 +117,12 @@ impl Shard {
         if !left_over.is_empty() || !route.remote.is_empty() || !route.groups.is_empty() {
             self.deliver_one_by_one(&burst, stretch, &left_over, now);
         }
+    }
+
+    /// Whether a receiver may have the burst's topic.
+    fn may_receive_of(&mut self, session: SessionId, burst: &Burst, bytes: &[u8]) -> bool {
+        let topic = std::str::from_utf8(&bytes[burst.topic.clone()]);
+        topic.is_ok_and(|topic| self.may_receive(session, topic))
     }
 
     /// Copies the stretch to a receiver; false when its packets must be made for it one by one.

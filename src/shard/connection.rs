@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 
 use super::action::CloseCause;
+use super::login::Login;
 use super::origin::Origin;
 use super::outgoing::Outgoing;
 use super::rates::ClientMeters;
@@ -16,6 +17,8 @@ use crate::time::{Span, Time};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     AwaitConnect,
+    /// A CONNECT waits until it is known who sent it.
+    Authenticating,
     Live(SessionId),
     /// An error, a DISCONNECT or a takeover ended it: no further bytes are accepted.
     Closing,
@@ -60,6 +63,8 @@ pub(super) struct Connection {
     pub(super) origin: Origin,
     /// When rates are limited and it is live.
     pub(super) meters: Option<Box<ClientMeters>>,
+    /// What it has to prove, or had.
+    pub(super) login: Option<Box<Login>>,
 }
 
 impl Connection {
@@ -86,7 +91,15 @@ impl Connection {
             timer: None,
             origin,
             meters: None,
+            login: None,
         }
+    }
+
+    /// True while nothing may be read before it is known who the client is.
+    #[inline]
+    pub(super) fn is_judged(&self) -> bool {
+        self.phase == Phase::Authenticating
+            && self.login.as_ref().is_some_and(|login| login.is_judged())
     }
 
     pub(super) fn session(&self) -> Option<SessionId> {

@@ -185,6 +185,9 @@ impl Shard {
         let Some(grant) = targets.grant(target, own) else {
             return; // [MQTT-3.8.3-3] No Local
         };
+        if !self.may_receive(target.session, message.topic) {
+            return;
+        }
         let retain = message.retain && grant.retain_as_published;
         if message.qos.min(grant.qos) == Qos::AtMostOnce && grant.identifiers.is_empty() {
             self.deliver_plain(message, target.session, retain, now);

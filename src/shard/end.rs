@@ -94,7 +94,9 @@ impl Shard {
         connection.aliases_out = None;
         self.half_open -= u32::from(std::mem::take(&mut connection.is_half_open));
         ClientMeters::release(connection.meters.take(), &mut self.timers);
-        if let Some(timer) = connection.timer.take() {
+        let login = connection.login.take();
+        let proof = login.and_then(|login| login.timer);
+        for timer in [connection.timer.take(), proof].into_iter().flatten() {
             self.timers.cancel(timer);
         }
         connection.timer = Some(self.timers.insert(now + LINGER, TimerKey::Connection(id)));
@@ -187,6 +189,10 @@ impl Shard {
         let Some(will) = hosted.session.will.take() else {
             return;
         };
+        if !self.may_publish(session, &will.topic) {
+            self.stats.publications_refused += 1; // the rules have changed since CONNECT
+            return;
+        }
         self.stats.wills_published += 1;
         let StoredWill {
             topic,

@@ -1,5 +1,6 @@
 //! A session as its shard holds it: the pure state plus timers and walks.
 
+use super::rights::Rights;
 use super::timer_wheel::TimerId;
 use super::walk::Walks;
 use crate::session::Session;
@@ -8,6 +9,7 @@ use crate::session::Session;
 #[derive(Debug)]
 pub(super) struct Hosted {
     pub(super) session: Session,
+    pub(super) rights: Rights,
     pub(super) expiry_timer: Option<TimerId>,
     pub(super) will_timer: Option<TimerId>,
     /// Retained messages still to be sent for new subscriptions.
@@ -22,6 +24,7 @@ impl Hosted {
     pub(super) fn new(session: Session) -> Self {
         Self {
             session,
+            rights: Rights::default(),
             expiry_timer: None,
             will_timer: None,
             walks: None,

@@ -17,6 +17,8 @@ const CONNECT: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     Continue,
+    /// The next packet may only be handled when it is known who the client is.
+    Wait,
     /// The connection accepts no further bytes.
     Stop,
     /// The turn has done its work: the packet and all after it wait for the next one.
@@ -31,7 +33,7 @@ impl Shard {
         let Some(state) = self.connections.get_mut(connection) else {
             return;
         };
-        if state.is_paused {
+        if state.is_paused || state.is_judged() {
             state.partial.extend_from_slice(bytes);
             return;
         }
@@ -82,7 +84,7 @@ impl Shard {
 
     pub(super) fn after(&mut self, connection: ConnectionId, unread: &[u8], flow: Flow) {
         match flow {
-            Flow::Continue | Flow::Pause => {
+            Flow::Continue | Flow::Wait | Flow::Pause => {
                 if let Some(state) = self.connections.get_mut(connection) {
                     state.partial.extend_from_slice(unread);
                 }
@@ -143,6 +145,9 @@ impl Shard {
                 return (at, Ok(Flow::Stop));
             };
             let (phase, version) = (connection.phase, connection.version);
+            if connection.is_judged() {
+                return (at, Ok(Flow::Wait));
+            }
             if self.work.is_spent() && phase != Phase::Closing {
                 return (at, Ok(Flow::Pause));
             }
@@ -160,7 +165,7 @@ impl Shard {
             let mut result = Ok(Joined::No);
             if let (Phase::Live(session), PLAIN_PUBLISH) = (phase, frame.first) {
                 connection.publishes = true;
-                let publisher = (session, version);
+                let publisher = (id, session, version);
                 result = self.on_plain_publish(burst, publisher, bytes, (at, &frame), now);
             }
             let flow = match result {
@@ -209,8 +214,9 @@ impl Shard {
             }
             Phase::AwaitConnect => {
                 let connect = decode::connect(frame)?;
-                self.on_connect(id, &connect, now)
+                self.on_connect(id, &connect, frame, now)
             }
+            Phase::Authenticating => self.on_packet_before_connack(id, frame, now),
             Phase::Closing => Ok(Flow::Stop),
         }
     }
@@ -237,8 +243,7 @@ impl Shard {
             Packet::Disconnect(disconnect) => {
                 return self.on_disconnect(id, session, disconnect, now)
             }
-            // [MQTT-4.12.0-7]: no method was accepted at CONNECT.
-            Packet::Auth(_) => return Err(DecodeError::Protocol("AUTH without a method")),
+            Packet::Auth(auth) => return self.on_auth(id, auth, true),
             Packet::Connect(_) => return Err(DecodeError::Protocol("a second CONNECT")),
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 return Err(DecodeError::Protocol("a packet only servers send"))
@@ -258,7 +263,12 @@ impl Shard {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
-        if connection.phase == Phase::AwaitConnect {
+        if connection.phase == Phase::Authenticating {
+            // Before CONNACK there is no DISCONNECT to the client.
+            self.stats.connects_refused += 1;
+            let reply = Some((connection.version, error.reason()));
+            self.refuse_connect(id, None, reply, &error.to_string(), now);
+        } else if connection.phase == Phase::AwaitConnect {
             self.stats.connects_refused += 1;
             let reply = refused_connect_reply(body, error);
             if let Some(max) = decode::connect_maximum_packet_size(body) {

@@ -21,6 +21,7 @@ mod end;
 mod hosted;
 mod input;
 mod live_topics;
+mod login;
 mod message;
 mod on_ack;
 mod on_block;
@@ -38,6 +39,7 @@ mod pump;
 mod quota_tests;
 mod rates;
 mod reply;
+mod rights;
 mod stats;
 mod subscribe_barrier;
 mod timeouts;
@@ -64,12 +66,14 @@ use hosted::Hosted;
 use peers::Peers;
 use placement::Placement;
 use rates::{ClientMeters, Metering};
+use rights::Recheck;
 use subscribe_barrier::Barriers;
 use timeouts::TimerKey;
 use timer_wheel::TimerWheel;
 use walk::WalkQueue;
 use work::Work;
 
+use crate::auth::Rules;
 pub use crate::ids::ListenerId;
 use crate::ids::{ConnectionId, SessionId, ShardId};
 use crate::limits::Limits;
@@ -102,6 +106,12 @@ const SHUTDOWN_STEP: Span = Span::from_millis(50);
 pub struct Shard {
     id: ShardId,
     config: Arc<ShardConfig>,
+    rules: Arc<Rules>,
+    /// Counts changes of the rules.
+    rules_version: u32,
+    /// There may be an ACL, of the broker or of a session.
+    has_acl: bool,
+    recheck: Recheck,
     /// State of the shard's own generator; feeds assigned client ids.
     random: u64,
     connections: Arena<ConnectionId, Connection>,
@@ -140,6 +150,10 @@ impl Shard {
         let hash_seed = config.placement_seed ^ 0x9E37_79B9_7F4A_7C15;
         Self {
             id,
+            rules: Arc::default(),
+            rules_version: 0,
+            has_acl: false,
+            recheck: Recheck::default(),
             random: seed | 1,
             connections: Arena::default(),
             sessions: Arena::default(),
@@ -219,6 +233,7 @@ impl Shard {
             && !self.work.is_spent()
             && !connection.is_paused
             && connection.outgoing.len() <= outgoing_max
+            && !connection.is_judged()
             && connection.subacks_waiting < SUBACKS_WAITING_MAX
             && !self.holds_back(connection)
             && !connection.is_over_rate()
@@ -257,7 +272,8 @@ impl Shard {
             return;
         };
         self.half_open -= u32::from(state.is_half_open);
-        if let Some(timer) = state.timer {
+        let proof = state.login.as_ref().and_then(|login| login.timer);
+        for timer in [state.timer, proof].into_iter().flatten() {
             self.timers.cancel(timer);
         }
         ClientMeters::release(state.meters.take(), &mut self.timers);
@@ -275,6 +291,9 @@ impl Shard {
     pub fn end_turn(&mut self, now: Time) {
         self.catch_up(now);
         self.disconnect_overflowed(now);
+        if self.has_rechecks() {
+            self.advance_rechecks(now);
+        }
         self.raise_barrier();
         self.advance_walks(now);
     }
@@ -316,7 +335,7 @@ impl Shard {
     /// work left now, so do not park.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.walks.has_ready() || self.work.is_left() {
+        if self.walks.has_ready() || self.work.is_left() || self.has_rechecks() {
             return Some(Time::ZERO);
         }
         self.timers.next_deadline()

@@ -9,10 +9,12 @@ use super::connection::Phase;
 use super::end::WillFate;
 use super::hosted::Hosted;
 use super::input::Flow;
+use super::login::Admission;
 use super::timeouts::TimerKey;
 use super::{share_of, Shard};
+use crate::auth::Identity;
 use crate::ids::{ConnectionId, SessionId};
-use crate::listener::Authentication;
+use crate::mqtt::frame::Frame;
 use crate::mqtt::{
     encode, ConnAck, ConnAckProperties, Connect, DecodeError, Qos, ReasonCode, Version, Will,
 };
@@ -31,6 +33,7 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         connect: &Connect<'_>,
+        frame: &Frame<'_>,
         now: Time,
     ) -> Result<Flow, DecodeError> {
         if let Some(max) = connect.properties.maximum_packet_size {
@@ -40,47 +43,108 @@ impl Shard {
             .check_policy(id, connect)
             .and_then(|()| self.check_connect(connect));
         if let Err(Refusal(reason, text)) = checked {
-            self.stats.connects_refused += 1;
-            self.refuse_connect(
-                id,
-                Some(connect.client_id),
-                Some((connect.version, reason)),
-                text,
-                now,
-            );
+            self.refuse_with(id, connect, reason, text, now);
             return Ok(Flow::Stop);
         }
+        if !connect.client_id.is_empty() {
+            let home = self.placement.home(connect.client_id);
+            if home != self.id {
+                return Ok(Flow::HandOff(home));
+            }
+        }
+        match self.admission(id, connect) {
+            Admission::Known(who) => Ok(self.enter(id, connect, &who, &[], now)),
+            Admission::Ask(challenge) => Ok(self.await_proof(id, connect, frame, Some(challenge))),
+            Admission::Begin => Ok(self.await_proof(id, connect, frame, None)),
+            Admission::Refused(reason, text) => {
+                self.refuse_with(id, connect, reason, text, now);
+                Ok(Flow::Stop)
+            }
+        }
+    }
+
+    /// Gives a client whose name is known its session. `data` is the last word of an enhanced
+    /// authentication.
+    pub(super) fn enter(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        who: &Identity,
+        data: &[u8],
+        now: Time,
+    ) -> Flow {
         let assigned = connect
             .client_id
             .is_empty()
             .then(|| self.assign_client_id());
         let client_id: Rc<str> = assigned.clone().unwrap_or_else(|| connect.client_id.into());
-        let home = self.placement.home(&client_id);
-        if home != self.id {
-            return Ok(Flow::HandOff(home));
+        if let Err(Refusal(reason, text)) = self.check_rights(&client_id, connect, who) {
+            self.refuse_with(id, connect, reason, text, now);
+            return Flow::Stop;
         }
         let granted = self.grant(connect);
         let mut connack = self.connack(id, connect, assigned.as_deref(), &granted);
+        let method = connect.properties.authentication_method;
+        connack.properties.authentication_method = method; // [MQTT-4.12.0-5]
+        connack.properties.authentication_data = Some(data).filter(|data| !data.is_empty());
         if !self.connack_fits(id, connect.version, &connack) {
             self.stats.connects_refused += 1;
             let reply = Some((connect.version, ReasonCode::PacketTooLarge));
             let text = "the CONNACK is larger than the client's Maximum Packet Size";
             self.refuse_connect(id, Some(&client_id), reply, text, now);
-            return Ok(Flow::Stop);
+            return Flow::Stop;
         }
         let Some((session, session_present)) = self.take_session(&client_id, connect, now) else {
             self.stats.connects_refused += 1;
             let reply = Some((connect.version, ReasonCode::QuotaExceeded));
             self.refuse_connect(id, Some(&client_id), reply, "sessions-max is reached", now);
-            return Ok(Flow::Stop);
+            return Flow::Stop;
         };
+        if let Some(hosted) = self.sessions.get_mut(session) {
+            hosted.rights.set(who);
+        }
         self.stats.connects_accepted += 1;
         self.attach(id, session, connect, &granted, now);
         connack.session_present = session_present;
         self.reply(id, |out, version| encode::connack(out, version, &connack));
         self.announce_connected(session, true);
         self.pump(session, now);
-        Ok(Flow::Continue)
+        Flow::Continue
+    }
+
+    /// What a client may not do at all, once it is known who it is.
+    fn check_rights(
+        &self,
+        client_id: &str,
+        connect: &Connect<'_>,
+        who: &Identity,
+    ) -> Result<(), Refusal> {
+        if self.is_of_another(client_id, who) {
+            return Err(Refusal(
+                ReasonCode::NotAuthorized,
+                "the session of this client id belongs to another user",
+            ));
+        }
+        match &connect.will {
+            Some(will) if !self.may_leave_will(client_id, who, will.topic) => Err(Refusal(
+                ReasonCode::NotAuthorized,
+                "not authorized to publish to the will topic",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse_with(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        reason: ReasonCode,
+        text: &str,
+        now: Time,
+    ) {
+        self.stats.connects_refused += 1;
+        let reply = Some((connect.version, reason));
+        self.refuse_connect(id, Some(connect.client_id), reply, text, now);
     }
 
     /// What the connection's listener allows.
@@ -106,25 +170,11 @@ impl Shard {
                 "the will has a higher QoS than qos-max of the listener",
             ));
         }
-        let anonymous = connection.origin.identity.is_none();
-        if anonymous && policy.authentication == Authentication::Required {
-            return Err(Refusal(
-                ReasonCode::NotAuthorized,
-                "the listener needs clients to authenticate",
-            ));
-        }
         Ok(())
     }
 
     fn check_connect(&mut self, connect: &Connect<'_>) -> Result<(), Refusal> {
         let limits = self.limits();
-        if connect.properties.authentication_method.is_some() {
-            // [MQTT-4.12.0-1]: no method is configured.
-            return Err(Refusal(
-                ReasonCode::BadAuthenticationMethod,
-                "no authentication method is configured",
-            ));
-        }
         if connect.client_id.is_empty() && !connect.clean_start && !connect.version.is_v5() {
             // [MQTT-3.1.3-8] of 3.1.1; 3.1 has no empty ids at all, clean ones are let in kindly.
             return Err(Refusal(
@@ -371,6 +421,18 @@ impl Shard {
         text: &str,
         now: Time,
     ) {
+        self.refuse_connect_as(id, client_id, reply, (text, text), now);
+    }
+
+    /// The same with a sentence for the client and another for the log.
+    pub(super) fn refuse_connect_as(
+        &mut self,
+        id: ConnectionId,
+        client_id: Option<&str>,
+        reply: Option<(Version, ReasonCode)>,
+        (told, text): (&str, &str),
+        now: Time,
+    ) {
         if let Some((version, reason)) = reply {
             // [MQTT-3.2.2-6] of 3.1.1: where no return code fits, close without a CONNACK.
             if version.is_v5() || reason.connect_return_code() != 0 {
@@ -381,7 +443,7 @@ impl Shard {
                     session_present: false,
                     reason,
                     properties: ConnAckProperties {
-                        reason_string: version.is_v5().then_some(text),
+                        reason_string: version.is_v5().then_some(told),
                         ..Default::default()
                     },
                 };

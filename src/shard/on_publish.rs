@@ -12,6 +12,12 @@ use crate::mutant::{is_on, Mutant};
 use crate::session::AliasInError;
 use crate::time::Time;
 
+/// Ends a connection for what its client may not do (`acl-disconnect`).
+pub(super) const NOT_AUTHORIZED: DecodeError = DecodeError::Refused(
+    ReasonCode::NotAuthorized,
+    "not authorized to publish or subscribe",
+);
+
 impl Shard {
     pub(super) fn on_publish(
         &mut self,
@@ -44,6 +50,9 @@ impl Shard {
             return Err(error);
         }
         let packet_id = publish.packet_id;
+        if refusal.is_none() && !self.may_publish(session, topic) {
+            return self.on_unauthorized(id, session, topic, publish, now);
+        }
         match (publish.qos, packet_id) {
             (Qos::AtLeastOnce, Some(packet_id)) => {
                 let reason = match refusal {
@@ -170,6 +179,65 @@ impl Shard {
             }
             _ => Err(error),
         }
+    }
+
+    /// A publication that the rules do not allow: v5 learns of it by its acknowledgement, v3 has no
+    /// word for it and its acknowledgement says only that it need not be sent again.
+    fn on_unauthorized(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        topic: &str,
+        publish: &Publish<'_>,
+        now: Time,
+    ) -> Result<Flow, DecodeError> {
+        self.refuse_publication(id, session, topic, now)?;
+        let is_v5 = self.connections.get(id).is_some_and(|c| c.version.is_v5());
+        let reason = if is_v5 {
+            ReasonCode::NotAuthorized
+        } else {
+            ReasonCode::Success
+        };
+        let Some(packet_id) = publish.packet_id else {
+            return Ok(Flow::Continue);
+        };
+        if publish.qos == Qos::AtLeastOnce {
+            self.reply_ack(id, AckKind::PubAck, packet_id, reason);
+            return Ok(Flow::Continue);
+        }
+        let received = self
+            .sessions
+            .get_mut(session)
+            .map(|h| &mut h.session.received);
+        let is_repeated = received.as_ref().is_some_and(|r| r.contains(packet_id));
+        if let Some(received) = received.filter(|_| !is_v5) {
+            received.insert(packet_id); // its PUBREL comes
+        }
+        // Accepted under earlier rules, it is not taken back [MQTT-4.3.3-10].
+        let reason = if is_repeated {
+            ReasonCode::Success
+        } else {
+            reason
+        };
+        self.reply_ack(id, AckKind::PubRec, packet_id, reason);
+        Ok(Flow::Continue)
+    }
+
+    /// Counts and notes a publication that is not allowed, or ends the connection for it.
+    #[cold]
+    pub(super) fn refuse_publication(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        topic: &str,
+        now: Time,
+    ) -> Result<(), DecodeError> {
+        self.stats.publications_refused += 1;
+        self.note_refused(id, session, ("publish to", topic), now);
+        if self.rules.acl_disconnect {
+            return Err(NOT_AUTHORIZED);
+        }
+        Ok(())
     }
 
     /// QoS 2: delivered the first time its identifier is seen [MQTT-4.3.3-10].

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::block::Control;
+use super::on_publish::NOT_AUTHORIZED;
 use super::Shard;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::topic::{self, Share};
@@ -30,6 +31,7 @@ impl Shard {
         let version = connection.version;
         let qos_max = self.policy(connection.origin.listener).qos_max;
         self.check_answer_fits(id, || subscribe.filters.len())?;
+        self.check_authorized(id, session, subscribe, now)?;
         let identifier = subscribe.subscription_identifier;
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for (filter, mut options) in subscribe.filters.iter() {
@@ -62,6 +64,31 @@ impl Shard {
             },
         );
         self.suback_after_barrier(id, session, suback, now);
+        Ok(())
+    }
+
+    /// With `acl-disconnect` one filter that is not allowed ends the connection, before anything is
+    /// done.
+    fn check_authorized(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        subscribe: &Subscribe<'_>,
+        now: Time,
+    ) -> Result<(), DecodeError> {
+        if !self.has_acl {
+            return Ok(());
+        }
+        for (filter, _) in subscribe.filters.iter() {
+            let is_valid = topic::check_filter(filter).is_ok();
+            if is_valid && !self.may_subscribe(session, filter) {
+                self.stats.subscriptions_refused += 1;
+                self.note_refused(id, session, ("subscribe to", filter), now);
+                if self.rules.acl_disconnect {
+                    return Err(NOT_AUTHORIZED);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -98,6 +125,9 @@ impl Shard {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let subscriptions_max = limits.subscriptions_max as usize;
+        if self.has_acl && !self.may_subscribe(session, filter) {
+            return Err(ReasonCode::NotAuthorized);
+        }
         let Some(hosted) = self.sessions.get_mut(session) else {
             return Err(ReasonCode::UnspecifiedError);
         };
@@ -202,7 +232,12 @@ impl Shard {
         Ok(())
     }
 
-    fn unsubscribe(&mut self, session: SessionId, filter: &str, now: Time) -> ReasonCode {
+    pub(super) fn unsubscribe(
+        &mut self,
+        session: SessionId,
+        filter: &str,
+        now: Time,
+    ) -> ReasonCode {
         if topic::check_filter(filter).is_err() || topic::share(filter).is_err() {
             return ReasonCode::TopicFilterInvalid;
         }

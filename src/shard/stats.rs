@@ -17,6 +17,8 @@ pub struct Stats {
     pub handed_off: u64,
     pub connects_accepted: u64,
     pub connects_refused: u64,
+    /// Logins that were judged and refused.
+    pub logins_refused: u64,
     pub takeovers: u64,
     pub keep_alive_timeouts: u64,
     pub malformed_packets: u64,
@@ -24,6 +26,12 @@ pub struct Stats {
     /// Connections that a layer below MQTT ended.
     pub transport_errors: u64,
     pub publications_received: u64,
+    /// Not authorized; wills included.
+    pub publications_refused: u64,
+    /// Not authorized.
+    pub subscriptions_refused: u64,
+    /// Subscriptions that changed rules have ended.
+    pub subscriptions_ended: u64,
     pub deliveries_sent: u64,
     /// Deliveries queued for lack of room in the window or for an absent client.
     pub deliveries_queued: u64,
@@ -37,6 +45,8 @@ pub struct Stats {
     pub dropped_queue_full: u64,
     /// Larger than the client's Maximum Packet Size [MQTT-3.1.2-25].
     pub dropped_too_large: u64,
+    /// Its receiver may not read it (`acl-check-delivery`).
+    pub dropped_not_authorized: u64,
     /// Message expiry [MQTT-3.3.2-5].
     pub dropped_expired: u64,
     /// No member of a shared group could take it.

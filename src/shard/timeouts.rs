@@ -13,6 +13,8 @@ use crate::time::{Span, Time};
 pub(super) enum TimerKey {
     /// CONNECT, keep alive or the end of lingering, by the connection's phase.
     Connection(ConnectionId),
+    /// A proof of limited validity ends.
+    Proof(ConnectionId),
     Will(SessionId),
     Expiry(SessionId),
     /// A pause because of a rate is over.
@@ -33,6 +35,7 @@ impl Shard {
             self.work.add(TIMER);
             match key {
                 TimerKey::Connection(id) => self.connection_timer(id, now),
+                TimerKey::Proof(id) => self.proof_timer(id, now),
                 TimerKey::Will(session) => {
                     if let Some(hosted) = self.sessions.get_mut(session) {
                         hosted.will_timer = None;
@@ -62,11 +65,17 @@ impl Shard {
         };
         connection.timer = None;
         match connection.phase {
-            Phase::AwaitConnect => {
+            Phase::AwaitConnect | Phase::Authenticating => {
                 let peer = connection.origin.peer;
+                let is_silent = connection.phase == Phase::AwaitConnect;
                 self.stats.connects_refused += 1;
                 self.notice(None, Some(peer), now, || {
-                    "connection refused: no CONNECT within connect-timeout-s".into()
+                    let what = if is_silent {
+                        "CONNECT"
+                    } else {
+                        "authentication"
+                    };
+                    format!("connection refused: no {what} within connect-timeout-s")
                 });
                 self.start_closing(id, now);
             }

@@ -365,7 +365,7 @@ impl Shard {
             let is_stale =
                 walks.live_topics.came_since(topic_hash, &since) && !is_on(Mutant::WalkRepeatsLive);
             let mut message = Message::of(&publication);
-            if is_stale || message.is_expired(now) {
+            if is_stale || message.is_expired(now) || !self.may_receive(session, message.topic) {
                 continue;
             }
             let identifiers = record.identifier.map(|identifier| Rc::from([identifier]));

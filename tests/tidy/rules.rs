@@ -71,7 +71,14 @@ const BANNED: &[Banned] = &[
 /// Only `io`, `main` and the load generator touch the world.
 pub(super) fn pure_core(file: &Source) -> Vec<String> {
     let mut found = Vec::new();
-    if file.is_below(&["src/io", "src/main.rs", "src/bin", "loadgen", "fuzz"]) {
+    if file.is_below(&[
+        "src/io",
+        "src/main.rs",
+        "src/passwd",
+        "src/bin",
+        "loadgen",
+        "fuzz",
+    ]) {
         return found;
     }
     for (number, line) in numbered(&file.production()) {

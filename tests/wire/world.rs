@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ringmq::auth::{Answer, Facts, Question, Rules};
 use ringmq::ids::{ConnectionId, ShardId};
 use ringmq::limits::Limits;
 use ringmq::shard::{
@@ -13,6 +14,9 @@ use ringmq::shard::{
 use ringmq::time::{Span, Time};
 
 use super::Broker;
+
+/// The time of day when a row begins, in seconds since 1970.
+pub(super) const UNIX_S: u64 = 1_700_000_000;
 
 /// More turns than any row needs: past it the shards never come to rest.
 const TURNS_MAX: usize = 4_000_000; // the largest packet arrives byte by byte
@@ -26,6 +30,7 @@ pub(super) struct World {
     /// Bytes given to a shard at once.
     piece_len: usize,
     opened: usize,
+    rules: Arc<Rules>,
 }
 
 /// A client's end of a connection.
@@ -68,6 +73,26 @@ impl World {
             clients: BTreeMap::new(),
             piece_len,
             opened: 0,
+            rules: Arc::default(),
+        }
+    }
+
+    /// Accounts and rules from now on.
+    pub(super) fn set_rules(&mut self, rules: &Arc<Rules>) {
+        self.rules = Arc::clone(rules);
+        for shard in &mut self.shards {
+            shard.handle_rules(Arc::clone(rules));
+        }
+    }
+
+    /// Judges a login at once.
+    fn judge(&mut self, shard: usize, id: ConnectionId, question: &Question) {
+        let facts = Facts {
+            unix_s: UNIX_S,
+            nonce: [0; 18],
+        };
+        if let Answer::Now(verdict) = self.rules.answer(question, &facts) {
+            self.shards[shard].handle_authenticated(id, verdict, self.now);
         }
     }
 
@@ -132,6 +157,7 @@ impl World {
                     bytes,
                 } => self.hand_off((index, connection), to, origin, &bytes),
                 Action::Notice(_) => {}
+                Action::Authenticate(id, question) => self.judge(index, id, &question),
             }
         }
         while let Some(id) = self.shards[index].poll_transmit() {

@@ -19,6 +19,7 @@ use self::stand_in::{pattern, Gone, StandIn, HEADER};
 use self::toy::{Toy, ANSWER, GOODBYE, HELLO, NONSENSE};
 use super::clock::Clock;
 use super::listener::{self, Listening};
+use super::logins::{LoginSetup, Logins};
 use super::runtime::start_shards;
 use super::wake::Wakes;
 use crate::shard::CloseCause;
@@ -48,7 +49,9 @@ impl Broker {
         let wakes = Arc::new(Wakes::new(shards).unwrap());
         let (sender, gone) = channel();
         let make = move |id| StandIn::new(id, shards, sender.clone());
-        let threads = start_shards(&[], vec![listening], &wakes, Clock::start(), make).unwrap();
+        let clock = Clock::start();
+        let logins = Logins::start(Arc::default(), &LoginSetup::default(), &wakes, clock).unwrap();
+        let threads = start_shards(&[], vec![listening], &wakes, &logins, clock, make).unwrap();
         Self {
             address,
             wakes,

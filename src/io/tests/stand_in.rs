@@ -7,7 +7,9 @@
 
 use std::io::IoSlice;
 use std::sync::mpsc::Sender;
+use std::sync::Arc;
 
+use crate::auth::{Rules, Verdict};
 use crate::ids::{ConnectionId, ShardId};
 use crate::io::driven::Driven;
 use crate::shard::{Action, CloseCause, Lane, Origin, Peer, Pressure};
@@ -267,6 +269,8 @@ impl Driven for StandIn {
     }
 
     fn handle_pressure(&mut self, _pressure: Pressure) {}
+    fn handle_authenticated(&mut self, _: ConnectionId, _: Verdict, _: Time) {}
+    fn handle_rules(&mut self, _: Arc<Rules>) {}
 
     fn handle_shutdown(&mut self, _: Time) {
         self.stopping = true;

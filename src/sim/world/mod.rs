@@ -263,6 +263,11 @@ impl World {
             moved = true;
             match action {
                 Action::Notice(_) => {}
+                Action::Authenticate(id, _) => {
+                    // No rules: nobody is asked to prove anything.
+                    self.failures
+                        .push(format!("shard {shard} asks who {id:?} is"));
+                }
                 Action::Close(id) | Action::Abort(id) => {
                     let Some(socket) = self.socket_at(shard, id) else {
                         continue;

@@ -208,7 +208,7 @@ fn every_refusal_has_a_status_and_a_sentence() {
             assert!(!server.is_open());
             let mut down = Vec::new();
             server.close(&mut down);
-            assert_eq!(down, [], "no frame behind an answer of HTTP");
+            assert_eq!(down, [0_u8; 0], "no frame behind an answer of HTTP");
         }
     }
     let fields: Vec<_> = (0..HEADERS_MAX).map(|_| ("X-Many", "1")).collect();
@@ -227,7 +227,7 @@ fn other_protocols_are_named_and_get_no_answer() {
         for chunk in [1, 4] {
             let seen = give(&mut server_from("::1"), bytes, chunk);
             assert!(seen.error.unwrap().0.contains(named));
-            assert_eq!(seen.down, []);
+            assert_eq!(seen.down, [0_u8; 0]);
         }
     }
 }
@@ -339,7 +339,7 @@ fn what_fails_a_connection_and_with_which_code() {
             assert_eq!(close_code(&seen.down), code, "{bytes:?}");
             let mut down = Vec::new();
             server.close(&mut down);
-            assert_eq!(down, [], "one close frame");
+            assert_eq!(down, [0_u8; 0], "one close frame");
         }
     }
 }
@@ -372,7 +372,7 @@ fn the_close_handshake_from_either_side() {
         let mut down = Vec::new();
         server.close(&mut down);
         server.send(&[IoSlice::new(b"late")], &mut down).unwrap();
-        assert_eq!(down, [], "nothing after the close frame");
+        assert_eq!(down, [0_u8; 0], "nothing after the close frame");
     }
     let (mut server, _) = frames(&[], 1);
     let mut down = Vec::new();

@@ -1,0 +1,136 @@
+//! Reads the files of accounts and rules: the only input of this module.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+
+use super::acl::Acl;
+use super::hook::HookTerms;
+use super::jwt::{JwtTerms, Tokens};
+use super::password::Passwords;
+use super::problem::FileProblem;
+use super::rules::Rules;
+use super::scram::ScramFile;
+
+/// Two hundred thousand accounts take 30 MB.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// Where rules come from, and what is not in files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    pub password_file: Option<String>,
+    pub acl_file: Option<String>,
+    pub scram_file: Option<String>,
+    pub jwt_key_file: Option<String>,
+    pub jwt_secret_file: Option<String>,
+    pub jwt: JwtTerms,
+    pub hook: Option<HookTerms>,
+    pub allow_anonymous: bool,
+    pub acl_disconnect: bool,
+    pub acl_check_delivery: bool,
+}
+
+impl Files {
+    /// Whether there is any way to prove who one is.
+    #[must_use]
+    pub fn has_logins(&self) -> bool {
+        let files = [
+            &self.password_file,
+            &self.scram_file,
+            &self.jwt_key_file,
+            &self.jwt_secret_file,
+        ];
+        files.iter().any(|file| file.is_some()) || self.hook.is_some()
+    }
+}
+
+/// Reads all files. `secret` is random; it stays the same when files are read again, so that what
+/// unknown users are shown does not change.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub fn load(files: &Files, secret: [u8; 32]) -> Result<Rules, Vec<FileProblem>> {
+    let mut problems = Vec::new();
+    let mut text = |file: &Option<String>| {
+        let name = file.as_deref()?;
+        match read(name).and_then(|bytes| utf8(name, bytes)) {
+            Ok(text) => Some((name.to_owned(), text)),
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        }
+    };
+    let password_file = text(&files.password_file);
+    let acl_file = text(&files.acl_file);
+    let scram_file = text(&files.scram_file);
+    let key_file = text(&files.jwt_key_file);
+    let secret_file = files
+        .jwt_secret_file
+        .as_deref()
+        .and_then(|name| match read(name) {
+            Ok(bytes) => Some((name, bytes)),
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        });
+    let seed = u64::from_le_bytes(secret[..8].try_into().unwrap_or_default());
+    let mut rules = Rules {
+        hook: files.hook.clone(),
+        allow_anonymous: files.allow_anonymous,
+        acl_disconnect: files.acl_disconnect,
+        acl_check_delivery: files.acl_check_delivery,
+        ..Rules::default()
+    };
+    if let Some((name, text)) = &password_file {
+        rules.passwords = keep(Passwords::parse(name, text, seed), &mut problems);
+    }
+    if let Some((name, text)) = &acl_file {
+        rules.acl = keep(Acl::parse(name, text), &mut problems).map(Arc::new);
+    }
+    if let Some((name, text)) = &scram_file {
+        rules.scram = keep(ScramFile::parse(name, text, secret), &mut problems);
+    }
+    if key_file.is_some() || secret_file.is_some() {
+        let keys = key_file.as_ref().map(|(name, text)| (&**name, &**text));
+        let secret = secret_file.as_ref().map(|(name, bytes)| (*name, &**bytes));
+        rules.tokens = keep(
+            Tokens::parse(keys, secret, files.jwt.clone()),
+            &mut problems,
+        );
+    }
+    if problems.is_empty() {
+        Ok(rules)
+    } else {
+        Err(problems)
+    }
+}
+
+fn keep<T>(read: Result<T, Vec<FileProblem>>, problems: &mut Vec<FileProblem>) -> Option<T> {
+    read.map_err(|found| problems.extend(found)).ok()
+}
+
+fn read(name: &str) -> Result<Vec<u8>, FileProblem> {
+    let cannot =
+        |error: std::io::Error| FileProblem::new(name, 0, format!("cannot be read: {error}"));
+    let file = File::open(name).map_err(cannot)?;
+    let mut bytes = Vec::new();
+    let taken = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    if taken.map_err(cannot)? as u64 > FILE_BYTES_MAX {
+        return Err(FileProblem::new(
+            name,
+            0,
+            format!("is larger than {FILE_BYTES_MAX} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+fn utf8(name: &str, bytes: Vec<u8>) -> Result<String, FileProblem> {
+    String::from_utf8(bytes).map_err(|error| {
+        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
+        FileProblem::new(name, line, "is not UTF-8 text")
+    })
+}

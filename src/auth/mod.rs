@@ -1,0 +1,35 @@
+//! Who a client is and what it may do: rules as values.
+//!
+//! Everything here is pure: the files arrive as text (only [`load`] reads them), the time and random
+//! bytes come from the caller, and nothing waits. Work that takes a core for a while (hashing a
+//! password, verifying a signature) is one call, [`Rules::answer`], which `io` makes on threads of its
+//! own; what a shard asks for each publication and subscription, [`Acl`], takes nanoseconds.
+//!
+//! ```text
+//! password file ─┐                    ┌─ CONNECT, AUTH ─► Question ─► Rules::answer ─► Verdict
+//! ACL file ──────┼─► load ─► Rules ───┤                                              (user, ACL)
+//! JWT keys ──────┤                    └─ PUBLISH, SUBSCRIBE, will ─► Acl::may_* ─► yes | no
+//! SCRAM file ────┘
+//! ```
+
+mod acl;
+mod ban;
+mod decisions;
+mod hook;
+mod jwt;
+mod load;
+mod password;
+mod problem;
+mod rules;
+mod scram;
+
+pub use acl::{Acl, Names};
+pub use ban::{BanTable, BanTerms};
+pub use decisions::Decisions;
+pub use hook::{hook_answer, hook_request, HookAnswer, HookCache, HookTerms, HOOK_ANSWER_MAX};
+pub use jwt::{JwtTerms, TokenError, Tokens};
+pub use load::{load, Files};
+pub use password::{Hash, HashKind, Passwords};
+pub use problem::FileProblem;
+pub use rules::{Answer, Challenge, Facts, Identity, Question, Refusal, Rules, Verdict};
+pub use scram::{Credential, Exchange, ScramFile, METHOD as SCRAM_METHOD};

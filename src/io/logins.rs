@@ -1,0 +1,282 @@
+//! Judges logins off the shards, and brings shards what concerns all of them: verdicts and rules.
+//!
+//! ```text
+//! shard ─ Action::Authenticate ─► bounded queue ─► hashing threads ─┬─► letter box of the shard
+//!                                                                   └─► bounded queue ─► hook threads ─►
+//! ```
+//!
+//! Hashing a password takes milliseconds, asking a service may take seconds. Whoever finds a queue
+//! full is told so at once (0x97), so a storm of logins costs the clients that are connected nothing.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crossbeam::channel::{bounded, Receiver, Sender};
+use crossbeam::queue::SegQueue;
+
+use super::clock::Clock;
+use super::hook::Hook;
+use super::logging::Repeated;
+use super::wake::Wakes;
+use crate::auth::{
+    Answer, BanTable, BanTerms, Challenge, Facts, Identity, Question, Refusal, Rules, Verdict,
+};
+use crate::ids::{ConnectionId, ShardId};
+use crate::time::{Span, Time};
+
+/// Threads that hash. They yield to the shards, see [`Logins::hash`].
+const HASH_THREADS_MAX: usize = 4;
+/// Threads that wait for the hook.
+const HOOK_THREADS: usize = 16;
+/// How much less than a shard a hashing thread may have of a core that both want.
+const NICE: i32 = 10;
+
+/// What a shard finds in its box.
+pub(super) enum Letter {
+    Verdict(ConnectionId, Verdict),
+    Rules(Arc<Rules>),
+}
+
+/// A login on its way.
+struct Job {
+    shard: ShardId,
+    connection: ConnectionId,
+    question: Box<Question>,
+    /// Nobody waits for it any more after this time.
+    until: Time,
+}
+
+/// What to start.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LoginSetup {
+    pub(super) bans: BanTerms,
+    /// Logins that may wait.
+    pub(super) queue_max: usize,
+    /// How long one may.
+    pub(super) patience: Span,
+    /// Cores there are.
+    pub(super) available: usize,
+    /// Random and secret.
+    pub(super) secret: [u8; 32],
+}
+
+/// Shared by all shards and the threads that judge.
+pub(super) struct Logins {
+    boxes: Vec<SegQueue<Letter>>,
+    wakes: Arc<Wakes>,
+    clock: Clock,
+    rules: Mutex<Arc<Rules>>,
+    bans: Mutex<BanTable>,
+    /// Somebody was banned once: only then accepting looks at the table.
+    has_banned: AtomicBool,
+    jobs: Sender<Job>,
+    hook_jobs: Sender<Job>,
+    patience: Span,
+    hook: Option<Hook>,
+}
+
+/// A thread that panicked has left a table or a pointer, both of which are whole between two calls.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Logins {
+    /// Starts the threads that the rules need. They end with the process.
+    pub(super) fn start(
+        rules: Arc<Rules>,
+        setup: &LoginSetup,
+        wakes: &Arc<Wakes>,
+        clock: Clock,
+    ) -> std::io::Result<Arc<Self>> {
+        let (jobs, asked) = bounded(setup.queue_max);
+        let (hook_jobs, hook_asked) = bounded(setup.queue_max);
+        let has_logins = rules.has_logins();
+        let hook = rules
+            .hook
+            .as_ref()
+            .map(|terms| Hook::new(terms, setup.secret));
+        let seed = u64::from_le_bytes(setup.secret[8..16].try_into().unwrap_or_default());
+        let logins = Arc::new(Self {
+            boxes: (0..wakes.shards()).map(|_| SegQueue::new()).collect(),
+            wakes: Arc::clone(wakes),
+            clock,
+            rules: Mutex::new(rules),
+            bans: Mutex::new(BanTable::new(setup.bans, seed)),
+            has_banned: AtomicBool::new(false),
+            jobs,
+            hook_jobs,
+            patience: setup.patience,
+            hook,
+        });
+        let hashing = if has_logins {
+            (setup.available / 2).clamp(1, HASH_THREADS_MAX)
+        } else {
+            0
+        };
+        for _ in 0..hashing {
+            let (logins, asked) = (Arc::clone(&logins), asked.clone());
+            spawn("logins", move || logins.hash(&asked))?;
+        }
+        let asking = if logins.hook.is_some() {
+            HOOK_THREADS
+        } else {
+            0
+        };
+        for _ in 0..asking {
+            let (logins, asked) = (Arc::clone(&logins), hook_asked.clone());
+            spawn("hook", move || logins.ask_hook(&asked))?;
+        }
+        Ok(logins)
+    }
+
+    /// Takes a login from a shard; what does not fit is answered at once.
+    pub(super) fn ask(
+        &self,
+        shard: ShardId,
+        connection: ConnectionId,
+        question: Box<Question>,
+        now: Time,
+    ) {
+        let job = Job {
+            shard,
+            connection,
+            question,
+            until: now + self.patience,
+        };
+        if let Err(refused) = self.jobs.try_send(job) {
+            self.answer(&refused.into_inner(), busy());
+        }
+    }
+
+    /// The next letter for a shard.
+    pub(super) fn letter(&self, shard: ShardId) -> Option<Letter> {
+        self.boxes[shard.index()].pop()
+    }
+
+    /// Whether there is none: a shard looks before it parks.
+    pub(super) fn is_empty(&self, shard: ShardId) -> bool {
+        self.boxes[shard.index()].is_empty()
+    }
+
+    /// Whether connections from this address are refused.
+    pub(super) fn is_banned(&self, address: IpAddr, now: Time) -> bool {
+        self.has_banned.load(Ordering::Relaxed) && lock(&self.bans).is_banned(address, now)
+    }
+
+    /// Rules as they were read again: for logins from now on, and for each shard at its next turn.
+    pub(super) fn publish(&self, rules: &Arc<Rules>) {
+        *lock(&self.rules) = Arc::clone(rules);
+        for shard in 0..self.wakes.shards() {
+            self.boxes[usize::from(shard)].push(Letter::Rules(Arc::clone(rules)));
+            self.wakes.wake(ShardId(shard));
+        }
+    }
+
+    fn answer(&self, job: &Job, verdict: Verdict) {
+        self.boxes[job.shard.index()].push(Letter::Verdict(job.connection, verdict));
+        self.wakes.wake(job.shard);
+    }
+
+    /// The life of a hashing thread.
+    fn hash(&self, asked: &Receiver<Job>) {
+        // Where shards have all cores, they are to go on while somebody logs in.
+        let own = rustix::thread::gettid();
+        let _ = rustix::process::setpriority_process(Some(own), NICE);
+        while let Ok(job) = asked.recv() {
+            let now = self.clock.now();
+            if now > job.until {
+                self.answer(&job, busy()); // its client is gone, most likely
+                continue;
+            }
+            let address = job.question.address;
+            if address.is_some_and(|address| self.is_banned(address, now)) {
+                let text = "too many logins from its address have failed";
+                self.answer(&job, Verdict::Refused(Refusal::Banned, text.into()));
+                continue;
+            }
+            let rules = Arc::clone(&lock(&self.rules));
+            match rules.answer(&job.question, &facts()) {
+                Answer::Now(verdict) => self.conclude(&job, verdict, now),
+                Answer::AskHook => {
+                    if let Err(refused) = self.hook_jobs.try_send(job) {
+                        self.answer(&refused.into_inner(), busy());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The life of a thread that waits for the hook.
+    fn ask_hook(&self, asked: &Receiver<Job>) {
+        let mut failures = Repeated::default();
+        while let Ok(job) = asked.recv() {
+            let now = self.clock.now();
+            let Some(hook) = self.hook.as_ref().filter(|_| now <= job.until) else {
+                self.answer(&job, busy());
+                continue;
+            };
+            let verdict = match hook.ask(&job.question, now) {
+                Ok(Some(identity)) => Verdict::Accepted(identity, Vec::new()),
+                Ok(None) => Verdict::Refused(Refusal::Wrong, "the HTTP hook says no".into()),
+                Err(error) => {
+                    failures.log(now, |suppressed| {
+                        tracing::warn!(suppressed, "the HTTP hook is down: {error}");
+                    });
+                    when_down(hook, &job.question)
+                }
+            };
+            self.conclude(&job, verdict, now);
+        }
+    }
+
+    /// Answers, and counts a proof that was wrong.
+    fn conclude(&self, job: &Job, verdict: Verdict, now: Time) {
+        if let (Verdict::Refused(Refusal::Wrong, _), Some(address)) =
+            (&verdict, job.question.address)
+        {
+            if lock(&self.bans).failed(address, now) {
+                self.has_banned.store(true, Ordering::Relaxed);
+                tracing::warn!("{address} is banned for a while: too many logins failed");
+            }
+        }
+        self.answer(job, verdict);
+    }
+}
+
+fn spawn(name: &str, life: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name(name.into());
+    thread.spawn(life).map(drop)
+}
+
+fn busy() -> Verdict {
+    Verdict::Refused(Refusal::Busy, "too many logins are waiting".into())
+}
+
+fn when_down(hook: &Hook, question: &Question) -> Verdict {
+    match &question.challenge {
+        Challenge::Password { user, .. } if hook.allows_when_down() => {
+            let identity = Identity {
+                user: user.as_deref().map(Into::into),
+                ..Identity::default()
+            };
+            Verdict::Accepted(identity, Vec::new())
+        }
+        _ => Verdict::Refused(Refusal::Unavailable, "the HTTP hook is down".into()),
+    }
+}
+
+fn facts() -> Facts {
+    let mut nonce = [0; 18];
+    if getrandom::fill(&mut nonce).is_err() {
+        // Without random bytes no login may succeed; a nonce known before is as good as none.
+        tracing::error!("the kernel gives no random bytes");
+        std::process::abort();
+    }
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Facts {
+        unix_s: unix.map_or(0, |since| since.as_secs()),
+        nonce,
+    }
+}

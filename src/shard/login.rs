@@ -1,0 +1,395 @@
+//! Who a client is: from CONNECT to the judgement, and AUTH after it.
+//!
+//! ```text
+//! CONNECT ─┬─ nothing to prove, or known by its certificate ─────────────► CONNACK
+//!          ├─ user name and password ─► Action::Authenticate ─► verdict ─► CONNACK
+//!          └─ method ─► [AUTH ◄─] Action::Authenticate ─► verdict ─► AUTH ... CONNACK
+//! AUTH 0x19 on a live connection ─► Action::Authenticate ─► verdict ─► AUTH 0x18 ... AUTH 0x00
+//! ```
+//!
+//! The CONNECT is kept, still encoded, until it can be answered. While a first judgement is awaited
+//! nothing more is read; a client that proves itself anew goes on as before [MQTT-4.12.1-1].
+
+use super::connection::Phase;
+use super::input::Flow;
+use super::timeouts::TimerKey;
+use super::timer_wheel::TimerId;
+use super::{Action, Shard};
+use crate::auth::{Challenge, Exchange, Identity, Question, Refusal, Verdict};
+use crate::ids::{ConnectionId, SessionId};
+use crate::listener::Authentication;
+use crate::mqtt::frame::Frame;
+use crate::mqtt::{
+    decode, encode, Auth, Connect, DecodeError, Packet, ReasonCode, Sender, Version,
+};
+use crate::time::Time;
+
+/// First byte of CONNECT.
+const CONNECT: u8 = 0x10;
+/// What an AUTH or CONNACK takes besides method and data, at most.
+const AROUND_DATA: usize = 64;
+
+/// Lives on: a connection that has something to prove, or has proven it with a method or for a
+/// limited time.
+#[derive(Debug, Default)]
+pub(super) struct Login {
+    /// Body of the CONNECT that waits for its answer.
+    connect: Box<[u8]>,
+    stage: Stage,
+    /// Authentication Method; all AUTH packets name it [MQTT-4.12.0-5].
+    method: Option<Box<str>>,
+    /// When the proof ends.
+    pub(super) timer: Option<TimerId>,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Default)]
+enum Stage {
+    /// Nobody's.
+    #[default]
+    Idle,
+    /// Whoever judges.
+    Judged,
+    /// The client's, with its first message.
+    First,
+    /// The client's, with its final message.
+    Final(Box<Exchange>),
+}
+
+/// What a CONNECT leads to.
+pub(super) enum Admission {
+    Known(Identity),
+    Ask(Challenge),
+    /// The method is taken; the client has yet to begin.
+    Begin,
+    Refused(ReasonCode, &'static str),
+}
+
+impl Login {
+    pub(super) fn method(&self) -> Option<&str> {
+        self.method.as_deref()
+    }
+
+    /// True while no bytes are to be read.
+    pub(super) fn is_judged(&self) -> bool {
+        matches!(self.stage, Stage::Judged)
+    }
+}
+
+impl Shard {
+    /// What the rules say of a CONNECT before anything is proven.
+    pub(super) fn admission(&self, id: ConnectionId, connect: &Connect<'_>) -> Admission {
+        const NEEDED: &str = "a user name and password are needed";
+        let rules = &self.rules;
+        let Some(connection) = self.connections.get(id) else {
+            return Admission::Refused(ReasonCode::UnspecifiedError, "");
+        };
+        let policy = self.policy(connection.origin.listener);
+        if let Some(method) = connect.properties.authentication_method {
+            if !rules.takes_method(method) {
+                // [MQTT-4.12.0-1]
+                let text = if rules.scram.is_some() {
+                    "the authentication method is not offered"
+                } else {
+                    "no authentication method is configured"
+                };
+                return Admission::Refused(ReasonCode::BadAuthenticationMethod, text);
+            }
+            return match connect.properties.authentication_data {
+                Some(data) => Admission::Ask(Challenge::ScramFirst(data.into())),
+                None => Admission::Begin,
+            };
+        }
+        if let Some(user) = &connection.origin.identity {
+            return Admission::Known(Identity::of(user)); // its certificate says so
+        }
+        let has_credentials = connect.user_name.is_some() || connect.password.is_some();
+        if rules.takes_passwords() && has_credentials {
+            Admission::Ask(Challenge::Password {
+                user: connect.user_name.map(Into::into),
+                password: connect.password.map(Into::into),
+            })
+        } else if rules.takes_anonymous() && policy.authentication == Authentication::Anonymous {
+            // A name that nobody can check is as good as none.
+            Admission::Known(Identity::default())
+        } else {
+            Admission::Refused(ReasonCode::NotAuthorized, NEEDED)
+        }
+    }
+
+    /// Keeps a CONNECT until it is known who sent it.
+    pub(super) fn await_proof(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        frame: &Frame<'_>,
+        challenge: Option<Challenge>,
+    ) -> Flow {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Flow::Stop;
+        };
+        connection.phase = Phase::Authenticating;
+        connection.version = connect.version;
+        let method = connect.properties.authentication_method;
+        connection.login = Some(Box::new(Login {
+            connect: frame.body.into(),
+            stage: Stage::First,
+            method: method.map(Into::into),
+            timer: None,
+        }));
+        match challenge {
+            Some(challenge) => self.ask(id, connect.client_id, challenge),
+            None => self.send_auth(id, ReasonCode::ContinueAuthentication, None), // [MQTT-4.12.0-2]
+        }
+        Flow::Continue
+    }
+
+    fn ask(&mut self, id: ConnectionId, client_id: &str, challenge: Challenge) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if let Some(login) = &mut connection.login {
+            login.stage = Stage::Judged;
+        }
+        let question = Question {
+            client_id: client_id.into(),
+            address: connection.origin.peer.ip(),
+            challenge,
+        };
+        self.actions
+            .push_back(Action::Authenticate(id, Box::new(question)));
+    }
+
+    /// The judgement on an [`Action::Authenticate`].
+    pub fn handle_authenticated(&mut self, id: ConnectionId, verdict: Verdict, now: Time) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return; // gone meanwhile
+        };
+        let phase = connection.phase;
+        match &mut connection.login {
+            Some(login) if login.is_judged() => login.stage = Stage::Idle,
+            _ => return,
+        }
+        match (phase, verdict) {
+            (Phase::Closing | Phase::AwaitConnect, _) => return,
+            (_, Verdict::Continue(exchange, data)) => {
+                self.send_auth(id, ReasonCode::ContinueAuthentication, Some(&data));
+                self.set_stage(id, Stage::Final(exchange));
+            }
+            (Phase::Authenticating, Verdict::Accepted(who, data)) => {
+                self.connect_proven(id, &who, &data, now);
+            }
+            (Phase::Authenticating, Verdict::Refused(refusal, text)) => {
+                self.stats.logins_refused += 1;
+                let version = connection.version;
+                self.refuse_login(id, Some((version, reason_of(refusal))), &text, now);
+            }
+            (Phase::Live(session), Verdict::Accepted(who, data)) => {
+                self.proven_again(id, session, &who, &data, now);
+            }
+            (Phase::Live(_), Verdict::Refused(refusal, text)) => {
+                self.stats.logins_refused += 1;
+                let reason = match reason_of(refusal) {
+                    ReasonCode::QuotaExceeded => ReasonCode::QuotaExceeded,
+                    _ => ReasonCode::NotAuthorized, // [MQTT-4.12.1-2]
+                };
+                self.end_connection(id, Some(reason), &text, now);
+            }
+        }
+        // What came behind the CONNECT goes on when the turn ends.
+        let connection = self.connections.get(id);
+        if connection.is_some_and(|c| !(c.partial.is_empty() || c.is_paused || c.is_judged())) {
+            self.pause(id);
+        }
+    }
+
+    fn set_stage(&mut self, id: ConnectionId, stage: Stage) {
+        let connection = self.connections.get_mut(id);
+        if let Some(login) = connection.and_then(|connection| connection.login.as_mut()) {
+            login.stage = stage;
+        }
+    }
+
+    /// Goes on with the CONNECT that was kept.
+    fn connect_proven(&mut self, id: ConnectionId, who: &Identity, data: &[u8], now: Time) {
+        let Some(login) = self.connections.get_mut(id).and_then(|c| c.login.as_mut()) else {
+            return;
+        };
+        let body = std::mem::take(&mut login.connect);
+        let frame = Frame {
+            first: CONNECT,
+            body: &body,
+            length: body.len(),
+        };
+        let Ok(connect) = decode::connect(&frame) else {
+            return; // it was decoded before
+        };
+        self.enter(id, &connect, who, data, now);
+        let lasts_for = who.valid_for;
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let is_live = matches!(connection.phase, Phase::Live(_));
+        match (&mut connection.login, lasts_for) {
+            (Some(login), Some(span)) if is_live => {
+                login.timer = Some(self.timers.insert(now + span, TimerKey::Proof(id)));
+            }
+            (Some(login), None) if login.method.is_none() => connection.login = None,
+            _ => {}
+        }
+    }
+
+    /// The time of a proof is over.
+    pub(super) fn proof_timer(&mut self, id: ConnectionId, now: Time) {
+        if let Some(login) = self.connections.get_mut(id).and_then(|c| c.login.as_mut()) {
+            login.timer = None;
+            let text = "its token has expired";
+            self.end_connection(id, Some(ReasonCode::MaximumConnectTime), text, now);
+        }
+    }
+
+    /// Who is on a connection cannot change; that it is still the same has been shown.
+    fn proven_again(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        who: &Identity,
+        data: &[u8],
+        now: Time,
+    ) {
+        let hosted = self.sessions.get(session);
+        if hosted.is_none_or(|hosted| hosted.rights.user != who.user) {
+            let text = "re-authentication as another user";
+            self.end_connection(id, Some(ReasonCode::NotAuthorized), text, now);
+            return;
+        }
+        self.send_auth(id, ReasonCode::Success, Some(data));
+    }
+
+    /// A packet between CONNECT and CONNACK: AUTH or DISCONNECT [MQTT-3.1.2-30].
+    pub(super) fn on_packet_before_connack(
+        &mut self,
+        id: ConnectionId,
+        frame: &Frame<'_>,
+        now: Time,
+    ) -> Result<Flow, DecodeError> {
+        match decode::packet(Version::V5, Sender::Client, frame)? {
+            Packet::Auth(auth) => self.on_auth(id, &auth, false),
+            Packet::Disconnect(_) => {
+                self.start_closing(id, now);
+                Ok(Flow::Stop)
+            }
+            _ => Err(DecodeError::Protocol(
+                "only AUTH and DISCONNECT before CONNACK",
+            )),
+        }
+    }
+
+    /// AUTH: the next step of a login, or the first of another one on a live connection.
+    pub(super) fn on_auth(
+        &mut self,
+        id: ConnectionId,
+        auth: &Auth<'_>,
+        is_live: bool,
+    ) -> Result<Flow, DecodeError> {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Ok(Flow::Stop);
+        };
+        let session = connection.session();
+        let login = connection
+            .login
+            .as_mut()
+            .filter(|login| login.method.is_some());
+        // [MQTT-4.12.0-7]
+        let login = login.ok_or(DecodeError::Protocol("AUTH without a method at CONNECT"))?;
+        if auth.authentication_method != login.method() {
+            // [MQTT-4.12.0-5], [MQTT-4.12.1-1]
+            return Err(DecodeError::Protocol(
+                "AUTH with another method than CONNECT",
+            ));
+        }
+        let data = auth.authentication_data;
+        let stage = std::mem::take(&mut login.stage);
+        let challenge = match (auth.reason, stage) {
+            (ReasonCode::ReAuthenticate, Stage::Idle) if is_live => match data {
+                Some(data) => Challenge::ScramFirst(data.into()),
+                None => {
+                    login.stage = Stage::First;
+                    self.send_auth(id, ReasonCode::ContinueAuthentication, None);
+                    return Ok(Flow::Continue);
+                }
+            },
+            // [MQTT-4.12.0-3]
+            (ReasonCode::ContinueAuthentication, Stage::First) => {
+                Challenge::ScramFirst(data.unwrap_or_default().into())
+            }
+            (ReasonCode::ContinueAuthentication, Stage::Final(exchange)) => {
+                Challenge::ScramFinal(exchange, data.unwrap_or_default().into())
+            }
+            _ => return Err(DecodeError::Protocol("AUTH out of turn")),
+        };
+        let hosted = session.and_then(|session| self.sessions.get(session));
+        let client_id = hosted.map(|hosted| hosted.session.client_id.clone());
+        self.ask(id, client_id.as_deref().unwrap_or_default(), challenge);
+        Ok(Flow::Continue)
+    }
+
+    /// [MQTT-4.12.0-5]: with the method of CONNECT.
+    fn send_auth(&mut self, id: ConnectionId, reason: ReasonCode, data: Option<&[u8]>) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let Some(method) = connection
+            .login
+            .as_ref()
+            .and_then(|login| login.method.clone())
+        else {
+            return;
+        };
+        let size = method.len() + data.map_or(0, <[u8]>::len) + AROUND_DATA;
+        if size > connection.packet_size_max as usize {
+            // [MQTT-3.1.2-24]: it cannot be said; the client's time will run out.
+            return;
+        }
+        let auth = Auth {
+            reason,
+            authentication_method: Some(&method),
+            authentication_data: data,
+            ..Auth::default()
+        };
+        self.reply(id, |out, _| encode::auth(out, &auth));
+    }
+
+    fn refuse_login(
+        &mut self,
+        id: ConnectionId,
+        reply: Option<(Version, ReasonCode)>,
+        text: &str,
+        now: Time,
+    ) {
+        let connection = self.connections.get(id);
+        let body = connection
+            .and_then(|c| c.login.as_ref())
+            .map(|login| login.connect.clone());
+        let body = body.unwrap_or_default();
+        let frame = Frame {
+            first: CONNECT,
+            body: &body,
+            length: body.len(),
+        };
+        let connect = decode::connect(&frame).ok();
+        let client_id = connect.as_ref().map(|connect| connect.client_id);
+        self.stats.connects_refused += 1;
+        // What the log is told is not for the client.
+        self.refuse_connect_as(id, client_id, reply, ("not accepted", text), now);
+    }
+}
+
+fn reason_of(refusal: Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::Wrong => ReasonCode::BadUserNameOrPassword,
+        Refusal::Banned => ReasonCode::Banned,
+        Refusal::Busy => ReasonCode::QuotaExceeded,
+        Refusal::Unavailable => ReasonCode::ServerUnavailable,
+    }
+}

@@ -1,0 +1,257 @@
+//! What a session may publish, receive and subscribe to.
+//!
+//! Without an ACL every check is one load and one branch. With one, a publisher's next message of a
+//! topic costs a comparison (see [`Decisions`]), and a burst is decided once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::hosted::Hosted;
+use super::Shard;
+use crate::auth::{Acl, Decisions, Identity, Names, Rules};
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::{topic, ReasonCode};
+use crate::time::Time;
+
+/// Whose a session is and what was decided for it. Lives on: its session.
+#[derive(Debug, Default)]
+pub(super) struct Rights {
+    /// Proven user name of who made the session; nobody else may take it over.
+    pub(super) user: Option<Arc<str>>,
+    /// Rules that came with the proof, in place of the ACL file's.
+    acl: Option<Arc<Acl>>,
+    published: Decisions,
+    received: Decisions,
+    /// Version of the rules that were asked.
+    asked: u32,
+}
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Publish,
+    Receive,
+}
+
+/// Sessions whose subscriptions are to be looked at, since the rules have changed.
+#[derive(Debug, Default)]
+pub(super) struct Recheck {
+    sessions: VecDeque<SessionId>,
+    /// The rules they were last checked with; `None`: not all with the same.
+    before: Option<Arc<Rules>>,
+}
+
+/// Subscriptions looked at in one turn.
+const TURN_RECHECKS: usize = 1_000;
+
+impl Rights {
+    /// A new connection brings its own proof.
+    pub(super) fn set(&mut self, identity: &Identity) {
+        *self = Self {
+            user: identity.user.clone(),
+            acl: identity.acl.clone(),
+            ..Self::default()
+        };
+    }
+}
+
+impl Shard {
+    /// New rules, at start and when files were read again: they hold for whatever comes from now on.
+    /// Subscriptions that they no longer allow end within the next turns.
+    pub fn handle_rules(&mut self, rules: Arc<Rules>) {
+        let before = std::mem::replace(&mut self.rules, rules);
+        self.rules_version = self.rules_version.wrapping_add(1);
+        // A token or a hook brings rules with a login.
+        let may_bring = self.rules.tokens.is_some() || self.rules.hook.is_some();
+        self.has_acl |= self.rules.acl.is_some() || may_bring;
+        if self.rules.acl.is_some() && self.sessions.len() > 0 {
+            let is_first = self.recheck.sessions.is_empty();
+            self.recheck = Recheck {
+                sessions: self.sessions.ids().into_iter().collect(),
+                before: is_first.then_some(before),
+            };
+        }
+    }
+
+    /// May it publish to this topic?
+    #[inline]
+    pub(super) fn may_publish(&mut self, session: SessionId, topic: &str) -> bool {
+        !self.has_acl || self.may(session, topic, Way::Publish)
+    }
+
+    /// May it be sent this topic? Asked for each delivery only if the operator wants it.
+    #[inline]
+    pub(super) fn may_receive(&mut self, session: SessionId, topic: &str) -> bool {
+        let allowed = !(self.has_acl && self.rules.acl_check_delivery)
+            || self.may(session, topic, Way::Receive);
+        if !allowed {
+            self.stats.dropped_not_authorized += 1;
+        }
+        allowed
+    }
+
+    fn may(&mut self, session: SessionId, topic: &str, way: Way) -> bool {
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return false;
+        };
+        let Hosted {
+            session, rights, ..
+        } = hosted;
+        if rights.asked != self.rules_version {
+            rights.asked = self.rules_version;
+            rights.published = Decisions::default();
+            rights.received = Decisions::default();
+        }
+        let Some(acl) = rights.acl.as_deref().or(self.rules.acl.as_deref()) else {
+            return true;
+        };
+        let names = Names {
+            client: &session.client_id,
+            user: rights.user.as_deref(),
+        };
+        match way {
+            Way::Publish => rights
+                .published
+                .get_or(topic, || acl.may_publish(names, topic)),
+            Way::Receive => rights
+                .received
+                .get_or(topic, || acl.may_receive(names, topic)),
+        }
+    }
+
+    /// May it subscribe to this filter, shared or not? With a check of each delivery it must only
+    /// reach something that may be read, as long as it is not shared: a group's message goes to one
+    /// member, and must not be lost with one that may not have it.
+    pub(super) fn may_subscribe(&self, session: SessionId, filter: &str) -> bool {
+        let Some(hosted) = self.sessions.get(session) else {
+            return false;
+        };
+        let Hosted {
+            session, rights, ..
+        } = hosted;
+        let Some(acl) = rights.acl.as_deref().or(self.rules.acl.as_deref()) else {
+            return true;
+        };
+        let names = Names {
+            client: &session.client_id,
+            user: rights.user.as_deref(),
+        };
+        match topic::share(filter) {
+            Ok(Some(share)) => acl.may_subscribe(names, share.filter),
+            _ if self.rules.acl_check_delivery => acl.may_receive_some(names, filter),
+            _ => acl.may_subscribe(names, filter),
+        }
+    }
+
+    /// May a client that is about to connect leave a will with this topic?
+    pub(super) fn may_leave_will(&self, client_id: &str, who: &Identity, topic: &str) -> bool {
+        let names = Names {
+            client: client_id,
+            user: who.user.as_deref(),
+        };
+        let acl = who.acl.as_deref().or(self.rules.acl.as_deref());
+        acl.is_none_or(|acl| acl.may_publish(names, topic))
+    }
+
+    /// Whether the session of this client id is another user's.
+    pub(super) fn is_of_another(&self, client_id: &str, who: &Identity) -> bool {
+        let session = self.by_client_id.get(client_id);
+        let hosted = session.and_then(|session| self.sessions.get(*session));
+        hosted.is_some_and(|hosted| hosted.rights.user != who.user)
+    }
+
+    /// Notes a publication or subscription that the rules do not allow.
+    pub(super) fn note_refused(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        (what, topic): (&'static str, &str),
+        now: Time,
+    ) {
+        let client_id = self
+            .sessions
+            .get(session)
+            .map(|h| h.session.client_id.clone());
+        let peer = self.connections.get(id).map(|c| c.origin.peer);
+        self.notice(client_id.as_deref(), peer, now, || {
+            format!("not authorized to {what} \"{}\"", topic.escape_debug())
+        });
+    }
+
+    pub(super) fn has_rechecks(&self) -> bool {
+        !self.recheck.sessions.is_empty()
+    }
+
+    /// Looks at some of the subscriptions that were made under other rules.
+    pub(super) fn advance_rechecks(&mut self, now: Time) {
+        let mut left = TURN_RECHECKS;
+        while left > 0 {
+            let Some(session) = self.recheck.sessions.pop_front() else {
+                self.recheck.before = None;
+                return;
+            };
+            let Some(hosted) = self.sessions.get(session) else {
+                continue;
+            };
+            left = left.saturating_sub(1 + hosted.session.subscriptions.len());
+            if self.is_concerned(hosted) {
+                self.recheck_session(session, now);
+            }
+        }
+    }
+
+    /// Whether the rules for this session may have changed.
+    fn is_concerned(&self, hosted: &Hosted) -> bool {
+        let before = self.recheck.before.as_ref();
+        let same_check =
+            before.is_some_and(|b| b.acl_check_delivery == self.rules.acl_check_delivery);
+        let acls = (
+            before.and_then(|before| before.acl.as_ref()),
+            &self.rules.acl,
+        );
+        let is_same = match acls {
+            (Some(before), Some(now)) => now.is_same_for(before, hosted.rights.user.as_deref()),
+            _ => false,
+        };
+        hosted.rights.acl.is_none() && !(same_check && is_same)
+    }
+
+    /// Ends the subscriptions that are no longer allowed. A client that is here is disconnected with
+    /// 0x98: MQTT has no way to tell it that a subscription has ended, and one that is silently gone
+    /// would look like one without messages. It finds its session again, and is told 0x87 when it
+    /// subscribes again.
+    fn recheck_session(&mut self, session: SessionId, now: Time) {
+        let Some(hosted) = self.sessions.get(session) else {
+            return;
+        };
+        let filters = hosted.session.subscriptions.keys();
+        let mut refused: Vec<_> = filters
+            .filter(|filter| !self.may_subscribe(session, filter))
+            .cloned()
+            .collect();
+        if refused.is_empty() {
+            return;
+        }
+        refused.sort_unstable(); // the same order in every run of a seed
+        for filter in &refused {
+            self.unsubscribe(session, filter, now);
+        }
+        self.stats.subscriptions_ended += refused.len() as u64;
+        let Some(hosted) = self.sessions.get(session) else {
+            return;
+        };
+        let client_id = hosted.session.client_id.clone();
+        match hosted.session.connection {
+            Some(id) => {
+                let text = "a subscription is no longer allowed";
+                self.end_connection(id, Some(ReasonCode::AdministrativeAction), text, now);
+            }
+            None => self.notice(Some(&client_id), None, now, || {
+                format!(
+                    "{} of its subscriptions are no longer allowed",
+                    refused.len()
+                )
+            }),
+        }
+    }
+}
