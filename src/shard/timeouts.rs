@@ -65,6 +65,12 @@ impl Shard {
         };
         connection.timer = None;
         match connection.phase {
+            Phase::Authenticating if connection.is_judged() => {
+                let reply = Some((connection.version, ReasonCode::QuotaExceeded));
+                self.stats.connects_refused += 1;
+                let text = "its login was not judged within connect-timeout-s";
+                self.refuse_connect(id, None, reply, text, now);
+            }
             Phase::AwaitConnect | Phase::Authenticating => {
                 let peer = connection.origin.peer;
                 let is_silent = connection.phase == Phase::AwaitConnect;

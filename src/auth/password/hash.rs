@@ -28,6 +28,9 @@ const ARGON2_LANES_MAX: u32 = 16;
 /// Salt of a new hash, in bytes.
 pub(crate) const NEW_SALT_BYTES: usize = 16;
 
+/// Mosquitto 2.0 reads salts of this length only, in bytes.
+const MOSQUITTO_SALT_BYTES: usize = 12;
+
 /// How a new hash is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashKind {
@@ -95,11 +98,14 @@ impl Hash {
         salt: [u8; NEW_SALT_BYTES],
     ) -> Result<Self, String> {
         match kind {
-            HashKind::Pbkdf2 { rounds } => Ok(Self::Pbkdf2 {
-                rounds,
-                salt: salt.to_vec(),
-                key: pbkdf2(password, &salt, rounds),
-            }),
+            HashKind::Pbkdf2 { rounds } => {
+                let salt = &salt[..MOSQUITTO_SALT_BYTES];
+                Ok(Self::Pbkdf2 {
+                    rounds,
+                    salt: salt.to_vec(),
+                    key: pbkdf2(password, salt, rounds),
+                })
+            }
             HashKind::Argon2id => {
                 let params = Params::new(47_104, 1, 1, None).map_err(|e| e.to_string())?;
                 let argon2 = Argon2::new(Algorithm::Argon2id, argon2::Version::V0x13, params);
@@ -228,6 +234,9 @@ mod tests {
         for kind in [HashKind::Pbkdf2 { rounds: 3 }, HashKind::Argon2id] {
             let hash = Hash::create(kind, b"p\xff:$", [7; 16]).unwrap();
             let read = Hash::parse(&hash.to_string()).unwrap();
+            if let Hash::Pbkdf2 { salt, .. } = &read {
+                assert_eq!(salt.len(), 12, "or Mosquitto 2.0 throws the entry away");
+            }
             assert_eq!(read, hash);
             assert!(read.verify(b"p\xff:$"));
             assert!(!read.verify(b"p\xff:"));
