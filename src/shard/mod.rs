@@ -14,6 +14,7 @@ mod arena;
 mod audit;
 mod block;
 mod burst;
+mod connack;
 mod connection;
 mod deliver;
 mod dispatch;
