@@ -26,7 +26,7 @@ struct Failures {
 }
 
 /// Failed logins by source: an IPv4 address, or the first 64 bits of an IPv6 address, because a
-/// host has all addresses below them. At most [`ADDRESSES_MAX`] entries of 64 bytes.
+/// host has all addresses below them. At most `ADDRESSES_MAX` entries of 64 bytes.
 #[derive(Debug)]
 pub struct BanTable {
     terms: BanTerms,
