@@ -21,6 +21,7 @@ pub mod sink;
 pub mod sources;
 pub mod summary;
 pub mod system;
+pub mod transport;
 pub mod truth;
 pub mod verdict;
 pub mod verify;

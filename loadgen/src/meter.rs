@@ -16,6 +16,10 @@ pub enum Timing {
     PublishAck,
     /// From connect(2) to CONNACK.
     Connect,
+    /// From the open TCP connection to the end of the handshakes of TLS and WebSocket.
+    Handshake,
+    /// The same, when TLS resumed a session.
+    HandshakeResumed,
     /// From SUBSCRIBE to SUBACK, UNSUBSCRIBE to UNSUBACK.
     Subscribe,
     /// From the intended send time of a request to its answer.
@@ -25,10 +29,12 @@ pub enum Timing {
 }
 
 impl Timing {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::EndToEnd,
         Self::PublishAck,
         Self::Connect,
+        Self::Handshake,
+        Self::HandshakeResumed,
         Self::Subscribe,
         Self::RoundTrip,
         Self::ScheduleLag,
@@ -40,6 +46,8 @@ impl Timing {
             Self::EndToEnd => "end_to_end",
             Self::PublishAck => "publish_ack",
             Self::Connect => "connect",
+            Self::Handshake => "handshake",
+            Self::HandshakeResumed => "handshake_resumed",
             Self::Subscribe => "subscribe",
             Self::RoundTrip => "round_trip",
             Self::ScheduleLag => "schedule_lag",
@@ -99,6 +107,9 @@ pub enum Count {
     #[default]
     Connected,
     ConnectFailed,
+    /// TLS handshakes in full, and those that resumed a session.
+    HandshakesFull,
+    HandshakesResumed,
     /// Connections lost without being asked to end.
     Disconnected,
     /// Of those connected: after a loss.

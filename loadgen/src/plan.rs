@@ -79,6 +79,7 @@ impl Plan {
 pub struct Connection {
     /// Each group's clients take these in turn, so that pairs meet at the same one.
     pub targets: Vec<SocketAddr>,
+    pub transport: crate::transport::Transport,
     /// Clients take these addresses in turn; empty: the system's choice.
     pub sources: Vec<crate::sources::Source>,
     pub version: Version,

@@ -267,9 +267,11 @@ impl Run {
         }
         match *step {
             Step::Connect { .. } => {
-                let came = after.get(Count::Connected) - before.get(Count::Connected);
-                self.gathered.connected += came;
-                self.gathered.connect_s += now_ns().saturating_sub(start_ns) as f64 / 1e9;
+                if !self.only_fetched_tickets(&before, &after) {
+                    let came = after.get(Count::Connected) - before.get(Count::Connected);
+                    self.gathered.connected += came;
+                    self.gathered.connect_s += now_ns().saturating_sub(start_ns) as f64 / 1e9;
+                }
                 self.check_connected(&before, &after);
             }
             Step::Hold { .. } => self.gathered.idle = self.idle_cost(&after),
@@ -290,6 +292,14 @@ impl Run {
 
     fn idle_cost(&self, counts: &Counts) -> Option<IdleCost> {
         self.baseline?.cost(live::connected(counts))
+    }
+
+    /// In a run about resumed sessions: nobody could have one to resume yet.
+    fn only_fetched_tickets(&self, before: &Counts, after: &Counts) -> bool {
+        let tls = self.control.plan.connection.transport.tls.as_ref();
+        let resumed = |counts: &Counts| counts.get(Count::HandshakesResumed);
+        tls.is_some_and(crate::transport::TlsSetup::must_resume)
+            && resumed(before) == resumed(after)
     }
 
     /// A run in which nobody could connect need not go on.

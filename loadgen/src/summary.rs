@@ -38,6 +38,13 @@ pub(crate) fn result(
         let sentence = "a client's connection was lost and could not be opened again";
         errors.insert(sentence.into(), away);
     }
+    let tls = plan.connection.transport.tls.as_ref();
+    let must_resume = tls.is_some_and(crate::transport::TlsSetup::must_resume);
+    if must_resume && counts.get(Count::HandshakesResumed) == 0 {
+        let sentence =
+            "no session was resumed: the broker gives no tickets, or does not take them back";
+        errors.insert(sentence.into(), 1);
+    }
     let interrupted = gathered.stopped.take();
     if let Some(sentence) = &interrupted {
         *errors.entry(sentence.clone()).or_default() += 1;
@@ -102,6 +109,8 @@ fn totals(counts: &Counts, gathered: &Gathered) -> Totals {
         connected: counts.get(Count::Connected),
         connected_per_s: gathered.connected as f64 / gathered.connect_s.max(1e-9),
         connect_failed: counts.get(Count::ConnectFailed),
+        handshakes_full: counts.get(Count::HandshakesFull),
+        handshakes_resumed: counts.get(Count::HandshakesResumed),
         disconnected: counts.get(Count::Disconnected),
         reconnected: counts.get(Count::Reconnected),
         reconnect_failed: counts.get(Count::ReconnectFailed),

@@ -356,6 +356,7 @@ mod tests {
             steps: Vec::new(),
             connection: Connection {
                 targets: Vec::new(),
+                transport: Default::default(),
                 sources: Vec::new(),
                 version: ringmq::mqtt::Version::V311,
                 keep_alive_s: 0,

@@ -9,6 +9,7 @@ mod page;
 mod reconnect;
 mod scenario_files;
 mod stub;
+mod transports;
 mod trouble;
 
 /// Runs mqload; its standard output, and whether it succeeded.

@@ -20,6 +20,7 @@ use crate::scenarios::{self, Scenario};
 pub use options::{duration as parse_duration, Common, Traffic};
 pub(crate) use options::{version as parse_version, CLOSED_WINDOW, IN_FLIGHT, WINDOW_MAX};
 use print::print;
+pub(crate) use setup::resolve;
 pub use setup::Setup;
 
 /// Load for MQTT brokers: open-loop schedules, latency from the intended send time, verified losses.
@@ -50,6 +51,10 @@ enum Command {
     ConnectStorm(scenarios::ConnectStorm),
     /// All connections break at once and come back
     ReconnectStorm(scenarios::ReconnectStorm),
+    /// TLS handshakes in full, all at once
+    HandshakeStorm(scenarios::HandshakeStorm),
+    /// TLS handshakes that resume sessions, all at once
+    ResumptionStorm(scenarios::ResumptionStorm),
     /// Pairs with large payloads
     LargePayloads(scenarios::LargePayloads),
     /// Clients with wills lose their connections at once
@@ -93,6 +98,8 @@ impl Command {
             Self::ConnectRamp(scenario) => scenario,
             Self::ConnectStorm(scenario) => scenario,
             Self::ReconnectStorm(scenario) => scenario,
+            Self::HandshakeStorm(scenario) => scenario,
+            Self::ResumptionStorm(scenario) => scenario,
             Self::LargePayloads(scenario) => scenario,
             Self::WillStorm(scenario) => scenario,
             Self::BacklogDrain(scenario) => scenario,
@@ -182,9 +189,9 @@ fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
         run_here_or_on_agents(plan, &options, &common.setup)?
     };
     common.assertions.check(&mut result);
+    let written = common.setup.output.write(&result);
     print(&result);
-    common.setup.output.write(&result)?;
-    Ok(result)
+    written.map(|()| result)
 }
 
 /// Runs a scenario file.
@@ -195,9 +202,9 @@ fn run_file(run: &file::RunFile) -> Result<RunResult, String> {
     for stage in &file.stage_assertions {
         stage.check(&mut result);
     }
+    let written = run.setup.output.write(&result);
     print(&result);
-    run.setup.output.write(&result)?;
-    Ok(result)
+    written.map(|()| result)
 }
 
 fn run_here_or_on_agents(

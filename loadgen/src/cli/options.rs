@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use ringmq::mqtt::{Qos, Version};
 
-use super::setup::Setup;
+use super::setup::{resolve, Setup};
 use super::sweep::Sweep;
 use crate::assertions::Assertions;
 use crate::plan::{Arrivals, Connection, Load, MessageProperties, PayloadSize, Template};
@@ -68,8 +68,10 @@ impl Common {
     /// A sentence when a target's name is not known.
     pub fn connection(&self) -> Result<Connection, String> {
         let setup = &self.setup;
+        let targets = setup.targets(&[]);
         Ok(Connection {
-            targets: setup.targets(&[])?,
+            targets: resolve(&targets)?,
+            transport: setup.transport.transport(&targets, self.mqtt, true)?,
             sources: setup.source.clone(),
             version: self.mqtt,
             keep_alive_s: self.keep_alive_s,

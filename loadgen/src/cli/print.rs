@@ -1,38 +1,54 @@
 //! A result as text, after the run.
 
+use std::io::Write as _;
+
 use crate::live::duration;
 use crate::output;
 use crate::results::{IdleCost, RunResult};
+
+/// Writes a line; who reads only the first ones, like head(1), does no harm.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
 
 fn print_idle(idle: &IdleCost) {
     let broker = match (idle.broker_kb_each, idle.broker_sockets) {
         (Some(kb), Some(sockets)) => format!("{kb:.2} KB each in the broker ({sockets} sockets)"),
         _ => "give --broker-pid for the broker's".to_string(),
     };
-    println!(
+    say!(
         "  {} connections idle: {:.2} KB each in mqload ({} sockets), {broker}",
-        idle.connections, idle.generator_kb_each, idle.generator_sockets
+        idle.connections,
+        idle.generator_kb_each,
+        idle.generator_sockets
     );
 }
 
 pub(super) fn print(result: &RunResult) {
     let totals = &result.totals;
-    println!(
+    say!(
         "{} against {}, {:.1} s, {} clients",
-        result.scenario, result.label, result.duration_s, result.clients
+        result.scenario,
+        result.label,
+        result.duration_s,
+        result.clients
     );
     if let Some(sentence) = &result.interrupted {
-        println!("  PARTIAL: the run ended early ({sentence}); these are the figures up to then");
+        say!("  PARTIAL: the run ended early ({sentence}); these are the figures up to then");
     }
-    println!(
+    say!(
         "  published {:>12}  {:>12.0} per second",
-        totals.published, totals.published_per_s
+        totals.published,
+        totals.published_per_s
     );
-    println!(
+    say!(
         "  received  {:>12}  {:>12.0} per second",
-        totals.received, totals.received_per_s
+        totals.received,
+        totals.received_per_s
     );
-    println!(
+    say!(
         "  acknowledged {}, connected {}, failed {}, lost connections {}{}",
         totals.acknowledged,
         totals.connected,
@@ -44,14 +60,18 @@ pub(super) fn print(result: &RunResult) {
             (count, failed) => format!(", opened again {count}, attempts failed {failed}"),
         }
     );
+    let (full, resumed) = (totals.handshakes_full, totals.handshakes_resumed);
+    if full + resumed > 0 {
+        say!("  TLS handshakes {full} in full, {resumed} resumed");
+    }
     if totals.published == 0 && totals.connected_per_s > 0.0 {
-        println!("  connected {:.0} per second", totals.connected_per_s);
+        say!("  connected {:.0} per second", totals.connected_per_s);
     }
     if let Some(idle) = &result.idle {
         print_idle(idle);
     }
     for (name, latency) in &result.latencies {
-        println!(
+        say!(
             "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",
             duration(latency.p50_us),
             duration(latency.p90_us),
@@ -63,7 +83,7 @@ pub(super) fn print(result: &RunResult) {
     }
     let truth = &result.truth;
     for qos in (0..3).filter(|qos| truth.expected[*qos] > 0) {
-        println!(
+        say!(
             "  QoS {qos}: expected {}, received {}, lost {}, duplicates {}, reordered {}",
             truth.expected[qos],
             truth.received[qos],
@@ -73,13 +93,13 @@ pub(super) fn print(result: &RunResult) {
         );
     }
     if !result.steps.is_empty() {
-        println!("{}", output::steps(result));
+        say!("{}", output::steps(result));
     }
     if !result.stages.is_empty() {
-        println!("{}", output::stages(result));
+        say!("{}", output::stages(result));
     }
     for sentence in &truth.broken_promises {
-        println!("  BROKEN PROMISE: {sentence}");
+        say!("  BROKEN PROMISE: {sentence}");
     }
     let cpu: Vec<String> = result
         .generator
@@ -87,7 +107,7 @@ pub(super) fn print(result: &RunResult) {
         .iter()
         .map(|share| format!("{:.0} %", share * 100.0))
         .collect();
-    println!(
+    say!(
         "  generator: workers busy {}, schedule lag p99 {}, over 1 ms late {:.1} %, send queue up to {} bytes",
         cpu.join(", "),
         duration(result.generator.schedule_lag_p99_us),
@@ -95,26 +115,30 @@ pub(super) fn print(result: &RunResult) {
         result.generator.send_queue_bytes_max
     );
     for reason in &result.generator.reasons {
-        println!("  NOT THE BROKER'S LIMIT: {reason}");
+        say!("  NOT THE BROKER'S LIMIT: {reason}");
     }
     if let Some(broker) = &result.broker {
-        println!(
+        say!(
             "  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets",
-            broker.cpu_s, broker.rss_kb_start, broker.rss_kb_end, broker.sockets
+            broker.cpu_s,
+            broker.rss_kb_start,
+            broker.rss_kb_end,
+            broker.sockets
         );
     }
     for (sentence, count) in &result.errors {
-        println!("  error ({count}): {sentence}");
+        say!("  error ({count}): {sentence}");
     }
     for assertion in &result.assertions {
         let verdict = if assertion.passed { "passed" } else { "FAILED" };
-        println!(
+        say!(
             "  assertion {verdict}: {} (measured {})",
-            assertion.text, assertion.measured
+            assertion.text,
+            assertion.measured
         );
     }
     for agent in &result.agents {
-        println!(
+        say!(
             "  agent {}: {} clients, published {}, received {}, clock offset {} ns (+- {} ns), drift {} ns",
             agent.address,
             agent.clients,
@@ -126,6 +150,6 @@ pub(super) fn print(result: &RunResult) {
         );
     }
     for note in &result.notes {
-        println!("  note: {note}");
+        say!("  note: {note}");
     }
 }

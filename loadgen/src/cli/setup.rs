@@ -9,6 +9,7 @@ use crate::output::Output;
 use crate::run::Options;
 use crate::sources::Source;
 use crate::system;
+use crate::transport::TransportOptions;
 
 /// Broker of a run that names none.
 const TARGET: &str = "127.0.0.1:1883";
@@ -28,6 +29,8 @@ pub struct Setup {
     /// Leaves the choice of cores to the system
     #[arg(long, conflicts_with = "cores")]
     pub unpinned: bool,
+    #[command(flatten)]
+    pub transport: TransportOptions,
     #[arg(long)]
     pub user: Option<String>,
     #[arg(long)]
@@ -54,23 +57,13 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Addresses of the targets given here, else of `others`, else the usual one.
-    ///
-    /// # Errors
-    /// A sentence when a target's name is not known.
-    pub fn targets(&self, others: &[String]) -> Result<Vec<SocketAddr>, String> {
+    /// The targets given here, else `others`, else the usual one.
+    #[must_use]
+    pub fn targets(&self, others: &[String]) -> Vec<String> {
         let usual = [TARGET.to_string()];
         let chosen = [&self.target[..], others, &usual];
         let chosen = chosen.into_iter().find(|targets| !targets.is_empty());
-        let resolve = |target: &String| {
-            let mut found = target
-                .to_socket_addrs()
-                .map_err(|error| format!("--target {target}: {error}; give HOST:PORT"))?;
-            found
-                .next()
-                .ok_or_else(|| format!("--target {target}: no address"))
-        };
-        chosen.unwrap_or_default().iter().map(resolve).collect()
+        chosen.unwrap_or_default().to_vec()
     }
 
     /// Seed given, or a random one.
@@ -119,4 +112,20 @@ impl Setup {
             file_text: None,
         })
     }
+}
+
+/// Addresses of targets, each HOST:PORT.
+///
+/// # Errors
+/// A sentence when a target's name is not known.
+pub(crate) fn resolve(targets: &[String]) -> Result<Vec<SocketAddr>, String> {
+    let resolve = |target: &String| {
+        let mut found = target
+            .to_socket_addrs()
+            .map_err(|error| format!("--target {target}: {error}; give HOST:PORT"))?;
+        found
+            .next()
+            .ok_or_else(|| format!("--target {target}: no address"))
+    };
+    targets.iter().map(resolve).collect()
 }

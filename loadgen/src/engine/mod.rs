@@ -12,6 +12,7 @@ mod sockets;
 mod steps;
 mod think;
 mod worker;
+mod wrapped;
 
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;

@@ -10,10 +10,13 @@ use rustix::net::{
 
 use super::poller::Token;
 use crate::client::Client;
+use crate::transport::Link;
 
 pub(super) struct Slot {
     pub(super) client: Client,
     pub(super) socket: Option<OwnedFd>,
+    /// TLS and WebSocket, when the transport is not plain TCP.
+    pub(super) link: Option<Box<Link>>,
     pub(super) generation: u32,
     /// Bytes of `client.out` already sent.
     pub(super) sent: usize,
@@ -39,6 +42,7 @@ impl Slot {
         Self {
             client,
             socket: None,
+            link: None,
             generation: 0,
             sent: 0,
             partial: Vec::new(),

@@ -9,7 +9,7 @@ use rustix::net::{recv, send, shutdown, sockopt, RecvFlags, SendFlags, Shutdown}
 
 use super::clock::now_ns;
 use super::control::SECOND_NS;
-use super::slot::{connect_sentence, open};
+use super::slot::{connect_sentence, open, Slot};
 use super::worker::{Worker, READ_BUFFER};
 use crate::client::{Client, State};
 use crate::meter::Count;
@@ -50,7 +50,8 @@ impl Worker {
     }
 
     pub(super) fn handle_writable(&mut self, slot: usize, now: u64) {
-        if self.slots[slot].client.state == State::Opening {
+        let place = &self.slots[slot];
+        if place.client.state == State::Opening && place.link.is_none() {
             self.opened(slot, now);
         } else {
             let place = &mut self.slots[slot];
@@ -74,7 +75,11 @@ impl Worker {
         }
         let token = place.token(slot);
         self.poller.watch_readable(socket.as_fd(), token);
-        self.with(slot, now, |client, cx| client.connect(cx.plan));
+        if self.connector.is_some() {
+            self.begin_link(slot, now);
+        } else {
+            self.with(slot, now, |client, cx| client.connect(cx.plan));
+        }
     }
 
     /// A connection has ended without being asked to.
@@ -114,6 +119,7 @@ impl Worker {
             let _ = shutdown(&socket, Shutdown::Both);
         }
         place.sent = 0;
+        place.link = None;
         place.partial = Vec::new();
         place.client.closed();
         if place.client.out.capacity() > 0 {
@@ -165,14 +171,15 @@ impl Worker {
             place.listed = false;
             return 0;
         };
-        let kept = place.partial.len();
+        let is_wrapped = place.link.is_some();
+        let kept = if is_wrapped { 0 } else { place.partial.len() };
         let group = usize::from(place.client.group);
         let slow = self.control.plan.groups[group].read_bytes_per_s;
         let room = match slow {
             Some(rate) => ((rate / RESTS_PER_S).max(1) as usize).min(READ_BUFFER - kept),
             None => READ_BUFFER - kept,
         };
-        self.buffer[..kept].copy_from_slice(&place.partial);
+        self.buffer[..kept].copy_from_slice(&place.partial[..kept]);
         match recv(
             socket,
             &mut self.buffer[kept..kept + room],
@@ -180,7 +187,8 @@ impl Worker {
         ) {
             Ok((0, _)) => {
                 place.listed = false;
-                self.lost(slot, "the broker closed a connection".to_string());
+                let sentence = ended("the broker closed a connection", place);
+                self.lost(slot, sentence);
                 0
             }
             Ok((count, _)) => {
@@ -192,7 +200,12 @@ impl Worker {
                 } else {
                     place.listed = false; // drained: the next bytes raise a new event
                 }
-                self.handle_bytes(slot, kept, kept + count);
+                self.meter.counts.add(Count::BytesReceived, count as u64);
+                if is_wrapped {
+                    self.handle_wrapped(slot, count);
+                } else {
+                    self.handle_buffer(slot, kept + count);
+                }
                 count
             }
             Err(Errno::AGAIN) => {
@@ -205,32 +218,33 @@ impl Worker {
             }
             Err(error) => {
                 place.listed = false;
-                self.lost(slot, format!("a connection failed: {error}"));
+                self.failed(slot, error);
                 0
             }
         }
     }
 
-    /// Gives `buffer[..end]` to a client; the first `kept` bytes it has seen before.
-    fn handle_bytes(&mut self, slot: usize, kept: usize, end: usize) {
-        self.meter
-            .counts
-            .add(Count::BytesReceived, (end - kept) as u64);
+    /// Gives `buffer[..end]` to a client, which has seen the beginning of it before.
+    fn handle_buffer(&mut self, slot: usize, end: usize) {
         let buffer = std::mem::take(&mut self.buffer);
+        self.handle_bytes(slot, &buffer[..end]);
+        self.buffer = buffer;
+    }
+
+    /// Gives bytes to a client, those that it has seen before and kept first.
+    pub(super) fn handle_bytes(&mut self, slot: usize, bytes: &[u8]) {
         let now = now_ns(); // once per read: what has come is received
         let was_ready = self.slots[slot].client.state == State::Ready;
-        let result = self.with(slot, now, |client, cx| {
-            client.handle_bytes(&buffer[..end], cx)
-        });
+        let result = self.with(slot, now, |client, cx| client.handle_bytes(bytes, cx));
         let place = &mut self.slots[slot];
         match result {
             Ok(used) => {
                 place.partial.clear();
-                place.partial.extend_from_slice(&buffer[used..end]);
-                if used == end {
+                place.partial.extend_from_slice(&bytes[used..]);
+                if used == bytes.len() {
                     place.partial = Vec::new();
                 }
-                if place.partial.len() == READ_BUFFER {
+                if place.partial.len() >= READ_BUFFER {
                     self.lost(
                         slot,
                         "the broker sent a packet with a head of over 256 KB".to_string(),
@@ -241,7 +255,6 @@ impl Worker {
                 self.lost(slot, trouble.0);
             }
         }
-        self.buffer = buffer;
         if !was_ready && self.slots[slot].client.state == State::Ready {
             self.look_for_silence(slot, now);
             self.came_back(slot, now);
@@ -267,6 +280,9 @@ impl Worker {
 
     fn write(&mut self, slot: usize, now: u64) {
         let place = &mut self.slots[slot];
+        if place.link.is_some() {
+            return self.write_wrapped(slot, now);
+        }
         let Some(socket) = &place.socket else {
             return;
         };
@@ -294,11 +310,17 @@ impl Worker {
                 place.dirty = true;
                 self.dirty.push(slot as u32);
             }
-            Err(error) => self.lost(slot, format!("a connection failed: {error}")),
+            Err(error) => self.failed(slot, error),
         }
     }
 
-    fn await_room(&mut self, slot: usize) {
+    /// A socket cannot be read or written any more.
+    pub(super) fn failed(&mut self, slot: usize, error: Errno) {
+        let sentence = ended(&format!("a connection failed: {error}"), &self.slots[slot]);
+        self.lost(slot, sentence);
+    }
+
+    pub(super) fn await_room(&mut self, slot: usize) {
         let place = &mut self.slots[slot];
         if place.sent > 64 << 10 && place.sent * 2 > place.client.out.len() {
             place.client.out.drain(..place.sent);
@@ -312,7 +334,7 @@ impl Worker {
     }
 
     /// Gives the buffer back.
-    fn sent_all(&mut self, slot: usize) {
+    pub(super) fn sent_all(&mut self, slot: usize) {
         let place = &mut self.slots[slot];
         let mut buffer = std::mem::take(&mut place.client.out);
         buffer.clear();
@@ -360,8 +382,20 @@ impl Worker {
     }
 }
 
+/// What has ended a connection, and what that may mean before MQTT has begun.
+fn ended(what: &str, place: &Slot) -> String {
+    let hint = match (place.client.state, &place.link) {
+        (State::Opening, Some(_)) => {
+            " in the handshake of TLS or WebSocket: is it what its port speaks?"
+        }
+        (State::AwaitsConnAck, None) => " before CONNACK: does its port speak plain MQTT?",
+        _ => "",
+    };
+    format!("{what}{hint}")
+}
+
 /// By the number in its group, so that a pair meets at one broker.
-fn target_of(client: &Client, targets: &[SocketAddr]) -> SocketAddr {
+pub(super) fn target_of(client: &Client, targets: &[SocketAddr]) -> SocketAddr {
     targets[client.index as usize % targets.len()]
 }
 

@@ -14,6 +14,7 @@ use super::slot::Slot;
 use super::steps::Work;
 use crate::client::{Client, Context};
 use crate::meter::{Count, Meter, Timings};
+use crate::transport::{Connector, Scratch};
 use crate::truth::Flow;
 
 /// One buffer per worker; the beginning of a packet is kept by its client.
@@ -63,6 +64,11 @@ pub(crate) struct Worker {
     /// Buffers not in use, so that idle clients hold none.
     pub(super) pool: Vec<Vec<u8>>,
     pub(super) buffer: Box<[u8]>,
+    /// Makes links; `None` when the transport is plain TCP.
+    pub(super) connector: Option<Connector>,
+    pub(super) scratch: Scratch,
+    /// Bytes of MQTT that a link has unwrapped.
+    pub(super) unwrapped: Vec<u8>,
     pub(super) filler: Box<[u8]>,
     pub(super) meter: Meter,
     pub(super) work: Work,
@@ -114,6 +120,9 @@ impl Worker {
             pings: BinaryHeap::new(),
             pool: Vec::new(),
             buffer: vec![0; READ_BUFFER].into(),
+            connector: Connector::new(&control.plan.connection.transport, own),
+            scratch: Scratch::default(),
+            unwrapped: Vec::new(),
             filler: vec![b'.'; filler.unwrap_or(0)].into(),
             meter: Meter::default(),
             work: Work::default(),

@@ -100,6 +100,11 @@ pub struct Totals {
     #[serde(default)]
     pub connected_per_s: f64,
     pub connect_failed: u64,
+    /// TLS handshakes in full, and those that resumed a session.
+    #[serde(default)]
+    pub handshakes_full: u64,
+    #[serde(default)]
+    pub handshakes_resumed: u64,
     /// Connections lost without being asked to end.
     pub disconnected: u64,
     /// Of `connected`: those opened again after they were lost.

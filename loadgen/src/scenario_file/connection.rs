@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringmq::mqtt::Version;
 
 use super::section::Section;
-use crate::cli::{parse_version, Setup, IN_FLIGHT};
+use crate::cli::{parse_version, resolve, Setup, IN_FLIGHT};
 use crate::plan::Connection;
 use crate::sources::Source;
 
@@ -83,8 +83,10 @@ impl ConnectionPart {
         } else {
             &setup.source
         };
+        let targets = setup.targets(&self.targets);
         Ok(Connection {
-            targets: setup.targets(&self.targets)?,
+            targets: resolve(&targets)?,
+            transport: setup.transport.transport(&targets, self.version, true)?,
             sources: sources.clone(),
             version: self.version,
             keep_alive_s: self.keep_alive_s,

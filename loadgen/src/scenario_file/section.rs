@@ -40,8 +40,9 @@ impl<'a> Section<'a> {
 
     /// Notes a mistake in one of its keys.
     pub(super) fn mistake(&self, line: usize, key: &str, sentence: impl Into<String>) {
+        let path = format!("{}{key}", self.path);
         self.source
-            .mistake(line, &format!("{}{key}", self.path), sentence);
+            .mistake(line, path.trim_end_matches('.'), sentence);
     }
 
     /// Notes that the section lacks a key.

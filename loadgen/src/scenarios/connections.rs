@@ -112,6 +112,85 @@ impl Scenario for ReconnectStorm {
     }
 }
 
+/// TLS handshakes in full, as fast as they are taken: all clients connect at once and leave again; several
+/// rounds. No session is resumed.
+#[derive(Args, Debug)]
+pub struct HandshakeStorm {
+    /// Clients
+    #[arg(long, default_value_t = 100)]
+    clients: u32,
+    /// Times that all connect and leave
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// TLS handshakes that resume sessions: all clients connect at once and leave again; several rounds. In the
+/// first they get their tickets, with handshakes in full.
+#[derive(Args, Debug)]
+pub struct ResumptionStorm {
+    /// Clients
+    #[arg(long, default_value_t = 100)]
+    clients: u32,
+    /// Times that all connect and leave after the first
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Scenario for HandshakeStorm {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let name = "handshake-storm";
+        shake_hands(name, &self.common, self.clients, self.rounds, false)
+    }
+}
+
+impl Scenario for ResumptionStorm {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        let (name, rounds) = ("resumption-storm", self.rounds.saturating_add(1));
+        shake_hands(name, &self.common, self.clients, rounds, true)
+    }
+}
+
+fn shake_hands(
+    name: &str,
+    common: &Common,
+    clients: u32,
+    rounds: u32,
+    resumes: bool,
+) -> Result<Plan, String> {
+    let options = &common.setup.transport;
+    if !options.tls {
+        return Err(format!("{name} needs --tls, and --ca FILE or --insecure"));
+    }
+    if options.tls_resumption.is_some() {
+        return Err(format!(
+            "{name} says itself whether sessions are resumed: leave --tls-resumption out"
+        ));
+    }
+    let per_s = common.connect_rate;
+    let round = [
+        Step::Connect { group: 0, per_s },
+        Step::Disconnect { group: 0 },
+    ];
+    let steps = (0..rounds).flat_map(|_| round.clone()).collect();
+    let mut plan = idle(name, common, clients, None, steps)?;
+    if let Some(tls) = &mut plan.connection.transport.tls {
+        tls.is_about_resumption(resumes);
+    }
+    Ok(plan)
+}
+
 /// All connections end without DISCONNECT and are opened again as fast as they are taken.
 fn all_break() -> [Step; 2] {
     let again = Step::Connect {

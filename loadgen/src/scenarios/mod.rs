@@ -10,7 +10,7 @@ use crate::cli::{Common, Traffic};
 use crate::plan::{Group, LoadStep, Plan, Publishing, Step, Subscription, Template};
 
 pub use alone::{Listen, Publish, RoundTrip};
-pub use connections::{ConnectRamp, ConnectStorm, ReconnectStorm};
+pub use connections::{ConnectRamp, ConnectStorm, HandshakeStorm, ReconnectStorm, ResumptionStorm};
 pub use fans::{FanIn, FanOut, LargePayloads, Pairs};
 pub use mixes::{Churn, RetainedStorm, SharedGroup, SlowConsumer, TakeoverStorm, WildcardMix};
 pub use sessions::{BacklogDrain, WillStorm};

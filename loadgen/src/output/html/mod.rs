@@ -194,9 +194,8 @@ mod tests {
     fn a_page_is_whole_and_names_no_other_place() {
         let html = page(&[sample("pairs"), sample("pairs"), sample("fan-in")]).unwrap();
         assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"));
-        // Four for those side by side, three for the one alone.
-        assert_eq!(html.matches("<svg").count(), 7);
-        assert_eq!(html.matches("</svg>").count(), 7);
+        assert_eq!(html.matches("<svg").count(), 8);
+        assert_eq!(html.matches("</svg>").count(), 8);
         assert_eq!(html.matches("<section>").count(), 2);
         assert!(!html.contains("<b>"), "text must be escaped");
         assert!(!html.contains("<script") && !html.contains("src="));

@@ -46,6 +46,13 @@ pub(super) fn plots(results: &[&RunResult]) -> Vec<Plot> {
             times_axis(),
             curves.collect(),
         ));
+        let connected = line("connected", result, |second| second.connected as f64);
+        plots.push((
+            "Clients connected",
+            seconds(),
+            clients_axis(),
+            vec![connected],
+        ));
         return plots;
     }
     let each = |value: fn(&Second) -> f64| {
@@ -124,6 +131,14 @@ fn rates() -> Axis {
 fn per_second() -> Axis {
     Axis {
         title: "messages per second",
+        format: thousands,
+        scale: Scale::Linear,
+    }
+}
+
+fn clients_axis() -> Axis {
+    Axis {
+        title: "clients",
         format: thousands,
         scale: Scale::Linear,
     }

@@ -1,0 +1,304 @@
+//! TLS as a client speaks it: rustls as a layer.
+
+use std::io::{IoSlice, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use ringmq::transport::{Layer, LayerError};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::Resumption;
+use rustls::crypto::{ring, CryptoProvider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
+    Error, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
+
+use super::tickets::Tickets;
+
+/// Whom to trust and who we are.
+#[derive(Clone, Debug)]
+pub struct TlsSetup {
+    config: Arc<ClientConfig>,
+    /// By target: the name that the broker's certificate must have.
+    names: Vec<ServerName<'static>>,
+    resumes: bool,
+    must_resume: bool,
+}
+
+/// What a [`TlsSetup`] is made of.
+pub(super) struct Parts<'a> {
+    /// `None` trusts everybody.
+    pub(super) ca: Option<&'a Path>,
+    pub(super) certificate: Option<(&'a Path, &'a Path)>,
+    pub(super) names: Vec<ServerName<'static>>,
+    pub(super) versions: &'a [&'static SupportedProtocolVersion],
+    pub(super) resumes: bool,
+}
+
+/// What a handshake cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    Full,
+    Resumed,
+}
+
+impl TlsSetup {
+    /// Reads the files.
+    pub(super) fn new(parts: Parts<'_>) -> Result<Self, String> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(parts.versions)
+            .map_err(|error| format!("--tls-version: {error}"))?;
+        let builder = match parts.ca {
+            Some(path) => builder.with_root_certificates(roots(path)?),
+            None => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+        };
+        let mut config = match parts.certificate {
+            Some((certificate, key)) => {
+                let chain = certificates(certificate, "--cert")?;
+                let private = PrivateKeyDer::from_pem_file(key)
+                    .map_err(|error| format!("--key {}: {error}", key.display()))?;
+                builder
+                    .with_client_auth_cert(chain, private)
+                    .map_err(|error| {
+                        format!(
+                            "--cert {} and --key {} do not go together: {error}",
+                            certificate.display(),
+                            key.display()
+                        )
+                    })?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.resumption = Resumption::disabled();
+        Ok(Self {
+            config: Arc::new(config),
+            names: parts.names,
+            resumes: parts.resumes,
+            must_resume: false,
+        })
+    }
+
+    /// The run is about resumed sessions, and means nothing without any; or about full handshakes.
+    pub(crate) fn is_about_resumption(&mut self, resumes: bool) {
+        self.resumes = resumes;
+        self.must_resume = resumes;
+    }
+
+    #[must_use]
+    pub fn must_resume(&self) -> bool {
+        self.must_resume
+    }
+
+    /// The same with a store of tickets for a worker's clients, or none when sessions are not resumed.
+    pub(super) fn with_own_tickets(&self, clients: usize) -> Self {
+        let mut own = self.clone();
+        if self.resumes {
+            let mut config = (*self.config).clone();
+            config.resumption = Resumption::store(Arc::new(Tickets::new(clients)));
+            own.config = Arc::new(config);
+        }
+        own
+    }
+
+    pub(super) fn connect(&self, target: usize) -> TlsClient {
+        let name = self.names[target % self.names.len()].clone();
+        let mut connection = ClientConnection::new(Arc::clone(&self.config), name)
+            .expect("depends on the configuration alone, which was checked");
+        connection.set_buffer_limit(None); // the client bounds what it puts in
+        TlsClient {
+            connection: Box::new(connection),
+            is_ended: false,
+        }
+    }
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path, "--ca")? {
+        roots
+            .add(certificate)
+            .map_err(|error| format!("--ca {}: {error}", path.display()))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path, option: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let wrong =
+        |error: rustls::pki_types::pem::Error| format!("{option} {}: {error}", path.display());
+    let found = CertificateDer::pem_file_iter(path).map_err(wrong)?;
+    let found = found.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    if found.is_empty() {
+        return Err(format!(
+            "{option} {}: no certificate in PEM",
+            path.display()
+        ));
+    }
+    Ok(found)
+}
+
+/// The client's side of one TLS connection.
+pub(crate) struct TlsClient {
+    connection: Box<ClientConnection>,
+    is_ended: bool,
+}
+
+impl TlsClient {
+    pub(super) fn handshake(&self) -> Option<Handshake> {
+        self.connection.handshake_kind().map(|kind| match kind {
+            HandshakeKind::Resumed => Handshake::Resumed,
+            HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest => Handshake::Full,
+        })
+    }
+
+    /// Moves what rustls has for the socket to `down`.
+    fn drain(&mut self, down: &mut Vec<u8>) {
+        while self.connection.wants_write() {
+            if self.connection.write_tls(down).is_err() {
+                return; // memory takes everything
+            }
+        }
+    }
+}
+
+impl Layer for TlsClient {
+    fn start(&mut self, down: &mut Vec<u8>) {
+        self.drain(down);
+    }
+
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        up: &mut Vec<u8>,
+        down: &mut Vec<u8>,
+    ) -> Result<(), LayerError> {
+        let is_handshaking = self.connection.is_handshaking();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            self.connection
+                .read_tls(&mut rest)
+                .map_err(|error| LayerError(format!("TLS: {error}")))?;
+            let state = match self.connection.process_new_packets() {
+                Ok(state) => state,
+                Err(error) => {
+                    self.drain(down); // the alert that tells the broker
+                    return Err(sentence(&error, is_handshaking));
+                }
+            };
+            let found = state.plaintext_bytes_to_read();
+            if found > 0 {
+                let start = up.len();
+                up.resize(start + found, 0);
+                self.connection
+                    .reader()
+                    .read_exact(&mut up[start..])
+                    .map_err(|error| LayerError(format!("TLS: {error}")))?;
+            }
+            if state.peer_has_closed() {
+                self.is_ended = true;
+                break;
+            }
+        }
+        self.drain(down);
+        Ok(())
+    }
+
+    fn send(&mut self, slices: &[IoSlice<'_>], down: &mut Vec<u8>) -> Result<(), LayerError> {
+        for slice in slices {
+            self.connection
+                .writer()
+                .write_all(slice)
+                .map_err(|error| LayerError(format!("TLS: {error}")))?;
+        }
+        self.drain(down);
+        Ok(())
+    }
+
+    fn close(&mut self, down: &mut Vec<u8>) {
+        self.connection.send_close_notify();
+        self.drain(down);
+    }
+
+    fn is_open(&self) -> bool {
+        !self.connection.is_handshaking()
+    }
+
+    fn is_ended(&self) -> bool {
+        self.is_ended
+    }
+}
+
+/// What went wrong, and what to change.
+fn sentence(error: &Error, is_handshaking: bool) -> LayerError {
+    use AlertDescription as Alert;
+    use CertificateError as Bad;
+    let text = match error {
+        Error::InvalidCertificate(Bad::UnknownIssuer) => {
+            "the broker's certificate is not signed by who is in --ca".to_string()
+        }
+        Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "the broker's certificate is for another host: give the name it has with --sni".to_string()
+        }
+        Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            "the broker's certificate has expired".to_string()
+        }
+        Error::InvalidCertificate(other) => format!("the broker's certificate: {other}"),
+        Error::AlertReceived(Alert::CertificateRequired) => {
+            "the broker wants a certificate of the client: give --cert and --key".to_string()
+        }
+        Error::AlertReceived(alert) => format!(
+            "the broker refused with the alert {alert:?} (a client certificate it wants or does not \
+             accept, or no version or cipher in common)"
+        ),
+        Error::InvalidMessage(_) if is_handshaking => {
+            format!("what answers does not speak TLS: {error}")
+        }
+        other => other.to_string(),
+    };
+    LayerError(format!("TLS: {text}"))
+}
+
+/// `--insecure`: whoever answers is the broker. Signatures are checked, names and issuers are not.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let supported = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, supported)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let supported = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, supported)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
