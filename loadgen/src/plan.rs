@@ -176,6 +176,8 @@ pub struct Publishing {
     /// MQTT 5: each topic is sent once and then named by its alias.
     pub topic_alias: bool,
     pub properties: MessageProperties,
+    /// MQTT 5: where answers to its messages are wanted. Correlation data go with it.
+    pub response_topic: Option<Template>,
     /// PUBLISH packets of QoS 1 and 2 unacknowledged at most; the connection's maximum unless given.
     pub window: Option<u16>,
 }

@@ -55,6 +55,10 @@ const SCENARIOS: &[(&str, &str)] = &[
         "expected 100, received 100, lost 0",
     ),
     (
+        "round-trip --clients 3 --rate 100 --duration 500ms --qos 1 --protocol 5 --user-property a=b",
+        "expected 100, received 100, lost 0",
+    ),
+    (
         "shared-group --clients 2 --rate 400 --duration 500ms",
         "expected 200, received 200, lost 0",
     ),

@@ -5,16 +5,18 @@ use ringmq::mqtt::{topic, ConnAckProperties, Qos};
 
 use crate::plan::{Group, Publishing};
 
-/// Why clients of the group cannot do their part; `index` is the client's number in it.
+/// Why clients of the group cannot do their part; `index` is the client's number in it, `more` the bytes
+/// of properties beside those of all publishers.
 pub(super) fn refusal(
     group: &Group,
     index: u32,
     run: u64,
+    more: usize,
     properties: &ConnAckProperties<'_>,
 ) -> Option<String> {
     let publishing = group.publishing.as_ref();
     publishing
-        .and_then(|publishing| cannot_publish(publishing, index, run, properties))
+        .and_then(|publishing| cannot_publish(publishing, index, run, more, properties))
         .or_else(|| cannot_subscribe(group, properties))
 }
 
@@ -22,6 +24,7 @@ fn cannot_publish(
     publishing: &Publishing,
     index: u32,
     run: u64,
+    more: usize,
     properties: &ConnAckProperties<'_>,
 ) -> Option<String> {
     let most = properties.maximum_qos.unwrap_or(Qos::ExactlyOnce);
@@ -49,7 +52,7 @@ fn cannot_publish(
             publishing.topics.max(1)
         ));
     }
-    let largest = packet_size(publishing, index, run);
+    let largest = packet_size(publishing, index, run, more);
     let room = properties.maximum_packet_size? as usize;
     // [MQTT-3.2.2-15]
     (largest > room).then(|| {
@@ -87,7 +90,7 @@ fn cannot_subscribe(group: &Group, properties: &ConnAckProperties<'_>) -> Option
 }
 
 /// Bytes of the largest PUBLISH that a client sends.
-fn packet_size(publishing: &Publishing, index: u32, run: u64) -> usize {
+fn packet_size(publishing: &Publishing, index: u32, run: u64, more: usize) -> usize {
     let last_topic = publishing.topics.max(1) - 1;
     let name = publishing.topic.fill(index, last_topic, run).len();
     let packet_id = if publishing.qos == Qos::AtMostOnce {
@@ -95,7 +98,7 @@ fn packet_size(publishing: &Publishing, index: u32, run: u64) -> usize {
     } else {
         2
     };
-    let properties = properties_size(publishing);
+    let properties = properties_size(publishing, more);
     let rest = 2 + name + packet_id + properties + publishing.payload.max();
     let length_bytes = match rest {
         0..=127 => 1,
@@ -107,11 +110,11 @@ fn packet_size(publishing: &Publishing, index: u32, run: u64) -> usize {
 }
 
 /// Bytes of the property section, with its length.
-fn properties_size(publishing: &Publishing) -> usize {
+fn properties_size(publishing: &Publishing, more: usize) -> usize {
     let alias = if publishing.topic_alias { 3 } else { 0 };
     let expiry = publishing.properties.message_expiry_interval_s;
     let expiry = if expiry.is_some() { 5 } else { 0 };
-    let properties = alias + expiry + publishing.properties.encoded().len();
+    let properties = alias + expiry + more + publishing.properties.encoded().len();
     let length_bytes = if properties < 128 { 1 } else { 2 };
     length_bytes + properties
 }
@@ -131,6 +134,7 @@ mod tests {
             payload: PayloadSize::Fixed(100),
             topic_alias: true,
             properties: MessageProperties::default(),
+            response_topic: None,
             window: None,
         });
         group.subscriptions.push(Subscription {
@@ -151,7 +155,9 @@ mod tests {
 
     #[test]
     fn what_fits_is_run() {
-        assert_eq!(refusal(&group(), 0, 0, &generous()), None);
+        assert_eq!(refusal(&group(), 0, 0, 0, &generous()), None);
+        let one_more = refusal(&group(), 0, 0, 1, &generous());
+        assert!(one_more.unwrap().contains("Maximum Packet Size"));
     }
 
     #[test]
@@ -176,7 +182,7 @@ mod tests {
         for (name, change) in rows {
             let mut properties = generous();
             change(&mut properties);
-            let sentence = refusal(&group(), 0, 0, &properties).expect(name);
+            let sentence = refusal(&group(), 0, 0, 0, &properties).expect(name);
             assert!(sentence.contains(name), "{sentence}");
         }
     }

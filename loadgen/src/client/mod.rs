@@ -1,6 +1,7 @@
 //! One MQTT client as a value: bytes and the time in, bytes out. It knows no socket and no clock.
 
 mod agreement;
+mod exchange;
 mod in_flight;
 pub mod publisher;
 mod receive;
@@ -70,6 +71,8 @@ pub struct Client {
     wills_uncertain: u64,
     /// Its step's work is done or has failed.
     pub settled: bool,
+    /// Its messages are requests or answers of MQTT 5.
+    exchanges: bool,
     /// Sequence at which it has published all it was to.
     pub limit: u64,
     pub out: Vec<u8>,
@@ -104,6 +107,7 @@ impl Client {
             wills_due: 0,
             wills_uncertain: 0,
             settled: true,
+            exchanges: exchange::is_exchange(plan, &plan.groups[group]),
             limit: 0,
             out: Vec::new(),
             flows: Flows::default(),
@@ -265,7 +269,10 @@ impl Client {
         let name = |topic| publishing.topic.fill(self.index, topic, plan.seed);
         let names = (0..publishing.topics.max(1)).map(name).collect();
         let version = plan.connection.version;
-        self.publisher = Some(Box::new(Publisher::new(version, publishing, names)));
+        let mut properties = publishing.properties.encoded();
+        properties.extend(exchange::properties(plan, self.group.into(), self.index));
+        let publisher = Publisher::new(version, publishing, names, properties);
+        self.publisher = Some(Box::new(publisher));
     }
 
     /// How many PUBLISH packets may be unacknowledged.

@@ -53,7 +53,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub fn new(version: Version, publishing: &Publishing, names: Vec<String>) -> Self {
+    /// `properties` are those of MQTT 5 that all messages have, encoded.
+    pub fn new(
+        version: Version,
+        publishing: &Publishing,
+        names: Vec<String>,
+        properties: Vec<u8>,
+    ) -> Self {
         let alias = publishing.topic_alias && version.is_v5();
         let mut publisher = Self {
             version,
@@ -61,7 +67,7 @@ impl Publisher {
             retain: publishing.retain,
             payload: publishing.payload.clone(),
             message_expiry_interval_s: publishing.properties.message_expiry_interval_s,
-            properties: publishing.properties.encoded().into(),
+            properties: properties.into(),
             topics: Box::default(),
             next_topic: 0,
             unaliased: if alias { names.len() } else { 0 },

@@ -4,13 +4,13 @@
 use std::num::NonZeroU16;
 
 use ringmq::mqtt::encode::{self, AckKind};
-use ringmq::mqtt::frame::{needed, next_frame, PacketType, PACKET_SIZE_MAX};
+use ringmq::mqtt::frame::{needed, next_frame, Frame, PacketType, PACKET_SIZE_MAX};
 use ringmq::mqtt::{
     decode, Ack, ConnAck, Disconnect, Packet, PacketId, Qos, ReasonCode, Sender, UserProperties,
     Version,
 };
 
-use super::{agreement, Client, Context, State, Trouble};
+use super::{agreement, exchange, Client, Context, State, Trouble};
 use crate::meter::{Count, Timing};
 use crate::payload::{Header, HEADER_BYTES};
 
@@ -80,6 +80,9 @@ impl Client {
                 let skimmed = skim(version, frame.first, frame.body, frame.body.len());
                 let skimmed =
                     skimmed.ok_or_else(|| Trouble("the broker sent a malformed PUBLISH".into()))?;
+                if self.exchanges {
+                    self.check_exchange(&frame, cx)?;
+                }
                 self.handle_publish(frame.first, skimmed, cx);
                 continue;
             }
@@ -88,6 +91,19 @@ impl Client {
             self.handle_packet(&packet, cx)?;
         }
         Ok(used)
+    }
+
+    /// Looks whether the broker has handed on what belongs to a request or an answer.
+    fn check_exchange(&mut self, frame: &Frame<'_>, cx: &mut Context<'_>) -> Result<(), Trouble> {
+        let packet = decode::packet(cx.plan.connection.version, Sender::Server, frame)
+            .map_err(|error| Trouble(format!("the broker sent a {error}")))?;
+        if let Packet::Publish(publish) = &packet {
+            let damage = exchange::damage(cx.plan, self.group.into(), self.index, publish);
+            if let Some(sentence) = damage {
+                cx.meter.error(sentence.to_string());
+            }
+        }
+        Ok(())
     }
 
     /// Skips the rest of a large PUBLISH.
@@ -231,7 +247,8 @@ impl Client {
             )));
         }
         let (plan, properties) = (cx.plan, &connack.properties);
-        let refusal = agreement::refusal(self.own(plan), self.index, plan.seed, properties);
+        let more = exchange::properties(plan, self.group.into(), self.index).len();
+        let refusal = agreement::refusal(self.own(plan), self.index, plan.seed, more, properties);
         if let Some(sentence) = refusal {
             return Err(Trouble(sentence));
         }

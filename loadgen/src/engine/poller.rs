@@ -14,6 +14,8 @@ const COMPLETIONS: u32 = 16_384;
 const IN: u32 = 0x001;
 const OUT: u32 = 0x004;
 const RDHUP: u32 = 0x2000;
+/// ERR, HUP or RDHUP in the result of a poll.
+const ENDED: i32 = 0x008 | 0x010 | RDHUP as i32;
 
 /// Which use of which place a completion is about: a place is used again after its socket is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,9 +25,16 @@ pub(crate) struct Token {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Readiness {
+    /// False when the socket must be watched again.
+    pub(crate) goes_on: bool,
+    /// The other end has closed. One event may tell of bytes and of the end behind them.
+    pub(crate) is_ended: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The flag is false when the socket must be watched again.
-    Readable(Token, bool),
+    Readable(Token, Readiness),
     Writable(Token),
     Acceptable,
     /// Somebody wrote to the eventfd.
@@ -123,7 +132,13 @@ impl Poller {
         for completion in self.ring.completion() {
             let data = completion.user_data();
             let event = match data & IGNORED {
-                READ => Event::Readable(token(data), cqueue::more(completion.flags())),
+                READ => {
+                    let readiness = Readiness {
+                        goes_on: cqueue::more(completion.flags()),
+                        is_ended: completion.result() & ENDED != 0,
+                    };
+                    Event::Readable(token(data), readiness)
+                }
                 WRITE => Event::Writable(token(data)),
                 ACCEPT => Event::Acceptable,
                 _ if data == WOKEN => Event::Woken,

@@ -26,6 +26,8 @@ pub(super) struct Slot {
     pub(super) blocked: bool,
     /// In the list of sockets to read.
     pub(super) listed: bool,
+    /// The other end has closed: what is left is to be read up to its end.
+    pub(super) ended: bool,
     /// In the list of sockets to write.
     pub(super) dirty: bool,
     /// Closes once everything is sent; its end is no trouble.
@@ -48,6 +50,7 @@ impl Slot {
             partial: Vec::new(),
             blocked: false,
             listed: false,
+            ended: false,
             dirty: false,
             ending: false,
             absent: false,

@@ -39,6 +39,7 @@ impl Worker {
                 place.generation = (place.generation + 1) & ((1 << 30) - 1);
                 place.blocked = true;
                 place.ending = false;
+                place.ended = false;
                 place.absent = false;
                 place.last_sent_ns = now;
                 let token = place.token(slot);
@@ -195,7 +196,7 @@ impl Worker {
                 if let Some(rate) = slow {
                     let rest = count as u64 * SECOND_NS / rate.max(1);
                     self.resting.push(Reverse((now_ns() + rest, slot as u32)));
-                } else if count == room {
+                } else if count == room || place.ended {
                     self.readable.push_back(slot as u32);
                 } else {
                     place.listed = false; // drained: the next bytes raise a new event

@@ -177,14 +177,15 @@ impl Worker {
         } = self;
         let mut rearm = Vec::new();
         let count = poller.reap(|event| match event {
-            Event::Readable(token, goes_on) => {
+            Event::Readable(token, readiness) => {
                 let slot = &mut slots[token.slot as usize];
                 if slot.generation != token.generation || slot.socket.is_none() {
                     return;
                 }
-                if !goes_on {
+                if !readiness.goes_on {
                     rearm.push(token);
                 }
+                slot.ended |= readiness.is_ended;
                 if !slot.listed {
                     slot.listed = true;
                     readable.push_back(token.slot);

@@ -254,3 +254,44 @@ pub struct Second {
     pub p99_us: f64,
     pub max_us: f64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (name, value) in fields {
+                    found.push(name.clone());
+                    names(value, found);
+                }
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_field_is_in_the_description() {
+        let mut full = RunResult {
+            broker: Some(BrokerProcess::default()),
+            idle: Some(IdleCost::default()),
+            assertions: vec![Assertion::default()],
+            steps: vec![SweepStep::default()],
+            stages: vec![StageResult::default()],
+            series: vec![Second::default()],
+            agents: vec![AgentResult::default()],
+            ..RunResult::default()
+        };
+        full.latencies.insert("connect".into(), Latency::default());
+        let mut found = Vec::new();
+        names(&serde_json::to_value(full).unwrap(), &mut found);
+        assert!(found.len() > 100, "{found:?}");
+        let description = include_str!("../../RESULTS.md");
+        for name in found {
+            let is_named = description.contains(&format!("`{name}`"));
+            assert!(is_named, "RESULTS.md does not name {name}");
+        }
+    }
+}

@@ -137,6 +137,7 @@ fn publishing(mut section: Section<'_>, connection: &ConnectionPart) -> Publishi
             .map_or(PayloadSize::Fixed(PAYLOAD), |size| size.value),
         topic_alias: alias.is_some_and(|alias| alias.value),
         properties: properties(&mut section, connection),
+        response_topic: None,
         window: window.map(|window| window.value as u16),
     };
     section.end();

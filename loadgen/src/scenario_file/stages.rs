@@ -19,6 +19,8 @@ const THINK_MAX: Duration = Duration::from_secs(24 * 3600);
 /// A stage, with what it must reach.
 pub(super) struct Stage {
     step: LoadStep,
+    /// Where it has its name, or begins.
+    line: usize,
     pub(super) assert: Option<StageAssertions>,
 }
 
@@ -29,27 +31,28 @@ pub(super) fn read(top: &mut Section<'_>, groups: &[FileGroup]) -> Vec<Stage> {
         top.lacks("stages", "a scenario needs at least one [[stages]]");
     }
     let mut stages: Vec<Stage> = Vec::new();
-    let mut lines = Vec::new();
     for section in sections {
-        lines.push(section.line);
         let stage = stage(section, stages.len() + 1, groups);
         if stages
             .iter()
             .any(|other| other.step.name == stage.step.name)
         {
             let name = stage.step.name.as_deref().unwrap_or_default();
-            let line = lines[lines.len() - 1];
-            top.mistake(line, "stages.name", format!("two stages are named {name}"));
+            top.mistake(
+                stage.line,
+                "stages.name",
+                format!("two stages are named {name}"),
+            );
         }
         stages.push(stage);
     }
-    for (at, (stage, line)) in stages.iter().zip(&lines).enumerate() {
+    for (at, stage) in stages.iter().enumerate() {
         for (group, _) in &stage.step.groups {
             let comes = first_connect(&stages, *group);
             if comes.is_some_and(|comes| comes > at) {
                 let name = &groups[*group].group.name;
                 let text = format!("clients of {name} are connected in a later stage only");
-                top.mistake(*line, &format!("stages[{at}].load.{name}"), text);
+                top.mistake(stage.line, &format!("stages[{at}].load.{name}"), text);
             }
         }
     }
@@ -71,6 +74,7 @@ fn first_connect(stages: &[Stage], group: usize) -> Option<usize> {
 
 fn stage(mut section: Section<'_>, number: usize, groups: &[FileGroup]) -> Stage {
     let name = section.text("name");
+    let line = name.as_ref().map_or(section.line, |name| name.line);
     let name = name.map_or_else(|| format!("stage {number}"), |name| name.value);
     let time = section.duration("time");
     if time.is_none() && !section.has("time") {
@@ -128,7 +132,7 @@ fn stage(mut section: Section<'_>, number: usize, groups: &[FileGroup]) -> Stage
         bounds: bounds_of_stage(own),
     });
     section.end();
-    Stage { step, assert }
+    Stage { step, line, assert }
 }
 
 fn number_of(

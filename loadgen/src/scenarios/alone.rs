@@ -82,7 +82,8 @@ impl Scenario for Listen {
     }
 }
 
-/// Clients that publish requests to a counterpart each, which publishes them back.
+/// Clients that publish requests to a counterpart each, which publishes them back. In MQTT 5 requests have
+/// a response topic and correlation data, and both are verified.
 #[derive(Args, Debug)]
 pub struct RoundTrip {
     /// Requesters, and as many that answer
@@ -119,6 +120,9 @@ impl Scenario for RoundTrip {
             qos,
         });
         let mut asking = publishers(common, traffic, self.clients, &request.0);
+        if let Some(publishing) = &mut asking.publishing {
+            publishing.response_topic = Some(reply.clone());
+        }
         asking
             .subscriptions
             .push(Subscription { filter: reply, qos });

@@ -35,6 +35,7 @@ fn publishers(common: &Common, traffic: &Traffic, clients: u32, topic: &str) -> 
         payload: traffic.payload_size.clone(),
         topic_alias: traffic.topic_alias,
         properties: traffic.properties(),
+        response_topic: None,
         window: traffic.window,
     });
     group

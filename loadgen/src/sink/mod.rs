@@ -128,7 +128,7 @@ fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), S
     loop {
         let (mut readable, mut writable, mut accepts) = (Vec::new(), Vec::new(), false);
         let count = poller.reap(|event| match event {
-            Event::Readable(token, goes_on) => readable.push((token, goes_on)),
+            Event::Readable(token, readiness) => readable.push((token, readiness.goes_on)),
             Event::Writable(token) => writable.push(token.slot as usize),
             Event::Acceptable => accepts = true,
             Event::Woken => {}
