@@ -336,7 +336,7 @@ fn a_dead_agent_leaves_partial_results() {
     );
     assert!(text.contains(&sentence), "{text}");
     let result = mqload::output::read(&file).unwrap();
-    assert!(result.totals.published >= 500, "{text}");
+    assert!(result.totals.published >= 250, "{text}");
     assert!(result.agents[0].lost.is_none() && result.agents[1].lost.is_some());
     assert!(result.agents[1].published > 0, "as last heard: {text}");
     assert!(result.latencies["end_to_end"].count > 0, "{text}");
