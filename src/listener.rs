@@ -1,6 +1,120 @@
 //! What an operator says of a listener, as those below it understand it.
 
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
 use crate::mqtt::{Qos, Version};
+use crate::transport::tls::Settings;
+
+/// A listener as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub address: Address,
+    pub transport: Transport,
+    /// As configured; what follows from it is in the policy. `None`: by what the listener can ask.
+    pub authentication: Option<Authentication>,
+    pub policy: ListenerPolicy,
+    /// Connections open at once; `None`: as many as the broker takes.
+    pub connections_max: Option<u32>,
+    /// Connections accepted in a second.
+    pub connect_rate: Option<u32>,
+    /// The same of one source address.
+    pub connect_rate_source: Option<u32>,
+    /// Of a Unix socket: user, or user and group as `user:group`.
+    pub owner: Option<String>,
+    /// Of a Unix socket: permission bits.
+    pub mode: Option<u16>,
+    pub tls: TlsFiles,
+}
+
+/// Where a listener is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// Port 0 asks the kernel for a free one.
+    Ip(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// How bytes travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    #[default]
+    Tcp,
+    Tls,
+}
+
+/// What a TLS listener does and the files it does it with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub settings: Settings,
+    pub certificates: Vec<PathBuf>,
+    /// Of the certificates, in their order.
+    pub keys: Vec<PathBuf>,
+    pub client_ca: Vec<PathBuf>,
+    pub revocation_lists: Vec<PathBuf>,
+}
+
+impl Listener {
+    /// MQTT straight on the socket, for anybody.
+    #[must_use]
+    pub fn plain(address: SocketAddr) -> Self {
+        Self {
+            address: Address::Ip(address),
+            transport: Transport::Tcp,
+            authentication: None,
+            policy: ListenerPolicy::default(),
+            connections_max: None,
+            connect_rate: None,
+            connect_rate_source: None,
+            owner: None,
+            mode: None,
+            tls: TlsFiles::default(),
+        }
+    }
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)))
+    }
+}
+
+impl Address {
+    /// Only programs of this machine reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Ip(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(out),
+            Self::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Transport {
+    /// What follows the address in a line of the log.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Tcp => "",
+            Self::Tls => " (TLS)",
+        }
+    }
+
+    #[must_use]
+    pub fn has_tls(self) -> bool {
+        self == Self::Tls
+    }
+}
 
 /// What connections of one listener may do. `ShardConfig` has one for each
 /// [`crate::ids::ListenerId`].
@@ -12,6 +126,8 @@ pub struct ListenerPolicy {
     /// Highest quality of service a client may publish with, and be granted.
     pub qos_max: Qos,
     pub authentication: Authentication,
+    /// Something is shaken hands over before CONNECT.
+    pub layered: bool,
 }
 
 /// Whether clients must say who they are.
@@ -58,6 +174,7 @@ impl Default for ListenerPolicy {
             packet_size_max: None,
             qos_max: Qos::ExactlyOnce,
             authentication: Authentication::Anonymous,
+            layered: false,
         }
     }
 }

@@ -57,7 +57,7 @@ fn start(checked: Checked) -> ExitCode {
         auth: checked.files(),
         bans: checked.bans,
         login_queue_max: checked.login_queue_max,
-        listeners: checked.listeners,
+        listeners: checked.all_listeners(),
         shards,
         cores,
         available: available.count,

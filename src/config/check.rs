@@ -3,11 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
+use super::check_listener;
 use super::kind::{Kind, Value};
+use super::listener_options::{self, ListenerOpt};
 use super::options::{self, Opt, OPTIONS};
 use super::problem::{Place, Problem};
-use super::raw::{Given, Typed};
+use super::raw::{Given, GivenListener, Typed};
 use super::Checked;
+use crate::listener::Listener;
 
 /// The checked configuration and where each of its values was given.
 pub(super) struct Outcome {
@@ -16,7 +19,11 @@ pub(super) struct Outcome {
 }
 
 /// Later ones of `given` override earlier ones. When `problems` stays empty the outcome is valid.
-pub(super) fn check(given: &[Given], problems: &mut Vec<Problem>) -> Outcome {
+pub(super) fn check(
+    given: &[Given],
+    tables: &[GivenListener],
+    problems: &mut Vec<Problem>,
+) -> Outcome {
     let mut checked = Checked::default();
     let mut winners: HashMap<&'static str, &Given> = HashMap::new();
     let mut wrong: HashSet<&'static str> = HashSet::new();
@@ -40,6 +47,11 @@ pub(super) fn check(given: &[Given], problems: &mut Vec<Problem>) -> Outcome {
     relations.room_for_largest_packet(problems);
     relations.anonymous_listeners(problems);
     relations.hook_url(problems);
+    let listeners = check_listener::check(&checked, &wrong, tables, problems);
+    if !tables.is_empty() && !winners.contains_key("listen") {
+        checked.listen.clear(); // the default is for those who name none
+    }
+    checked.listeners = listeners;
     let origins = winners
         .iter()
         .map(|(name, given)| (*name, given.place.clone()))
@@ -48,7 +60,7 @@ pub(super) fn check(given: &[Given], problems: &mut Vec<Problem>) -> Outcome {
 }
 
 /// What is wrong with one value by itself.
-fn read(given: &Given) -> Vec<Problem> {
+pub(super) fn read<T>(given: &Given<T>) -> Vec<Problem> {
     let Opt { name, kind, .. } = given.option;
     let judge = |place: &Place, value: &Typed| {
         let wrong = kind.read(value).err()?;
@@ -124,7 +136,7 @@ impl Relations<'_> {
         let Some(given) = self.winners.get("listen") else {
             return; // the default is loopback
         };
-        for (index, address) in self.checked.listeners.iter().enumerate() {
+        for (index, address) in self.checked.listen.iter().enumerate() {
             if address.ip().to_canonical().is_loopback() {
                 continue;
             }
@@ -176,7 +188,7 @@ impl Relations<'_> {
     }
 }
 
-/// Names of all options, in the order of the table, with value and origin.
+/// Names of all options, in the order of the table, with value and origin; then the listeners.
 pub(super) fn effective(outcome: &Outcome) -> String {
     let mut lines = String::new();
     for option in &OPTIONS {
@@ -186,6 +198,20 @@ pub(super) fn effective(outcome: &Outcome) -> String {
             None => "default".into(),
         };
         lines.push_str(&format!("{} = {value}  # {origin}\n", option.name));
+    }
+    for listener in &outcome.checked.listeners {
+        lines.push_str("\n[[listener]]\n");
+        for ListenerOpt { option, .. } in &listener_options::OPTIONS {
+            let value = (option.get)(listener);
+            let is_given = value != (option.get)(&Listener::default());
+            if is_given || option.name == "address" {
+                lines.push_str(&format!(
+                    "{} = {}\n",
+                    option.name,
+                    option.kind.write(&value)
+                ));
+            }
+        }
     }
     lines
 }

@@ -29,6 +29,9 @@ pub(super) enum Parsed {
     Version(String),
 }
 
+/// What names all options.
+pub(super) const HELP: &str = "ringmq --help";
+
 const CONFIG: &str = "config";
 const CHECK_CONFIG: &str = "check-config";
 const EXAMPLE: &str = "print-config-example";
@@ -78,7 +81,10 @@ fn describe(kind: ErrorKind, offender: &str, text: &str) -> Problem {
         return Problem::new(&Place::CommandLine, "", text);
     };
     let text = match kind {
-        ErrorKind::UnknownArgument => format!("no such option{}", did_you_mean("--", name)),
+        ErrorKind::UnknownArgument => format!(
+            "no such option{}",
+            did_you_mean(("--", HELP), name, OPTIONS.iter().map(|option| option.name))
+        ),
         ErrorKind::InvalidValue => match options::find(name) {
             Some(option) => format!("needs a value; allowed: {}", option.kind.allowed()),
             None => "needs a value".into(),
@@ -90,15 +96,18 @@ fn describe(kind: ErrorKind, offender: &str, text: &str) -> Problem {
 }
 
 /// The end of a sentence about an unknown name.
-pub(super) fn did_you_mean(prefix: &str, name: &str) -> String {
-    let near = OPTIONS
-        .iter()
-        .map(|option| (option.name, strsim::jaro_winkler(option.name, name)))
+pub(super) fn did_you_mean(
+    (prefix, all): (&str, &str),
+    name: &str,
+    known: impl Iterator<Item = &'static str>,
+) -> String {
+    let near = known
+        .map(|known| (known, strsim::jaro_winkler(known, name)))
         .filter(|(_, likeness)| *likeness > 0.8) // below, the guesses look like noise
         .max_by(|a, b| a.1.total_cmp(&b.1));
     match near {
         Some((near, _)) => format!(" (did you mean {prefix}{near}?)"),
-        None => " (ringmq --help names them all)".into(),
+        None => format!(" ({all} names them all)"),
     }
 }
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
-use super::cli::did_you_mean;
-use super::options::{self, Opt};
+use super::cli::{did_you_mean, HELP};
+use super::kind::Kind;
+use super::listener_options;
+use super::options;
 use super::problem::{Place, Problem};
-use super::raw::{Given, Item, Typed};
+use super::raw::{Given, GivenListener, Item, Typed};
 
 /// A file's text with its name.
 struct Source<'a> {
@@ -18,8 +20,18 @@ struct Source<'a> {
     text: &'a str,
 }
 
+/// What a file says.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) given: Vec<Given>,
+    pub(super) listeners: Vec<GivenListener>,
+}
+
+/// The one name that is a table, and may be one several times.
+const LISTENER: &str = "listener";
+
 /// Reads the text of a file. Lines with a syntax error are reported and otherwise ignored.
-pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) -> Vec<Given> {
+pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) -> Content {
     let source = Source { name, text };
     let (table, errors) = DeTable::parse_recoverable(text);
     let table = table.into_inner();
@@ -47,9 +59,9 @@ pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) ->
             (message, _) => {
                 let place = source.place(&span);
                 match source.option_of_line(line) {
-                    Some(Opt { name, kind, .. }) => {
+                    Some((name, kind)) => {
                         let text = format!("syntax: {message}; allowed: {}", kind.allowed());
-                        Problem::new(&place, *name, text)
+                        Problem::new(&place, name, text)
                     }
                     None => Problem::new(&place, "", format!("syntax: {message}")),
                 }
@@ -57,30 +69,45 @@ pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) ->
         });
     }
 
-    let mut given = Vec::new();
+    let mut content = Content::default();
+    let broken = |span: &Range<usize>| broken_lines.contains(&source.line(span));
     for (key, value) in &table {
         let name = key.get_ref().as_ref();
         let place = source.place(&key.span());
-        if broken_lines.contains(&source.line(&key.span())) {
+        if broken(&key.span()) {
             continue;
         }
         match (options::find(name), value.get_ref()) {
-            (Some(option), _) => given.push(Given {
+            (None, DeValue::Array(tables)) if name == LISTENER => {
+                for table in tables {
+                    content
+                        .listeners
+                        .extend(source.listener(table, &broken, problems));
+                }
+            }
+            (None, DeValue::Table(_)) if name == LISTENER => {
+                let text = "a listener is a table of its own: write [[listener]]";
+                problems.push(Problem::new(&place, name, text));
+            }
+            (Some(option), _) => content.given.push(Given {
                 option,
                 place,
                 value: source.typed(value),
             }),
             (None, DeValue::Table(_)) => {
-                let text = "no such section: the file has none, every option is `name = value`";
+                let text = "no such section: there is only [[listener]], every other option is `name = value`";
                 problems.push(Problem::new(&place, name, text));
             }
             (None, _) => {
-                let text = format!("no such option{}", did_you_mean("", name));
+                let text = format!(
+                    "no such option{}",
+                    did_you_mean(("", HELP), name, options::OPTIONS.iter().map(|o| o.name))
+                );
                 problems.push(Problem::new(&place, name, text));
             }
         }
     }
-    given
+    content
 }
 
 impl Source<'_> {
@@ -89,10 +116,51 @@ impl Source<'_> {
         1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
 
-    /// The option named before `=`.
-    fn option_of_line(&self, line: usize) -> Option<&'static Opt> {
+    /// Name and kind of the option named before `=`.
+    fn option_of_line(&self, line: usize) -> Option<(&'static str, Kind)> {
         let text = self.text.lines().nth(line - 1).unwrap_or_default();
-        options::find(text.split('=').next().unwrap_or_default().trim())
+        let name = text.split('=').next().unwrap_or_default().trim();
+        let of_listener = || listener_options::find(name).map(|option| (option.name, option.kind));
+        options::find(name)
+            .map(|option| (option.name, option.kind))
+            .or_else(of_listener)
+    }
+
+    /// One `[[listener]]`, without its mistakes.
+    fn listener(
+        &self,
+        table: &Spanned<DeValue<'_>>,
+        broken: &impl Fn(&Range<usize>) -> bool,
+        problems: &mut Vec<Problem>,
+    ) -> Option<GivenListener> {
+        let place = self.place(&table.span());
+        let DeValue::Table(entries) = table.get_ref() else {
+            let text = "a listener is a table of its own: write [[listener]]";
+            problems.push(Problem::new(&place, LISTENER, text));
+            return None;
+        };
+        let mut given = Vec::new();
+        for (key, value) in entries {
+            let name = key.get_ref().as_ref();
+            if broken(&key.span()) {
+                continue;
+            }
+            let place = self.place(&key.span());
+            match listener_options::find(name) {
+                Some(option) => given.push(Given {
+                    option,
+                    place,
+                    value: self.typed(value),
+                }),
+                None => {
+                    let names = listener_options::OPTIONS.iter().map(|row| row.option.name);
+                    let hint = did_you_mean(("", "ringmq.toml"), name, names);
+                    let text = format!("no such option of a listener{hint}");
+                    problems.push(Problem::new(&place, name, text));
+                }
+            }
+        }
+        Some(GivenListener { place, given })
     }
 
     fn place(&self, span: &Range<usize>) -> Place {

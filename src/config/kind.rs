@@ -5,6 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use super::raw::Typed;
+use crate::listener::Address;
+
+/// What the address of a Unix socket begins with.
+const UNIX: &str = "unix:";
+/// Longest path of a Unix socket that the kernel takes, in bytes.
+const UNIX_PATH_MAX: usize = 107;
 
 /// What an option takes. Ranges include both ends.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +37,14 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// IP addresses with ports.
     Addresses,
+    /// Where one listener is: an IP address with a port, or the path of a Unix socket.
+    Place,
+    /// Some of these words.
+    Words(&'static [&'static str]),
+    /// Names of files.
+    Files,
+    /// Permission bits, in octal.
+    Mode,
     /// Any text; the empty one stands for none. What it is, for messages ("a file").
     Text(&'static str),
 }
@@ -46,6 +60,9 @@ pub(super) enum Value {
     Choice(&'static str),
     Addresses(Vec<SocketAddr>),
     Text(String),
+    Place(Address),
+    Words(Vec<&'static str>),
+    Texts(Vec<String>),
 }
 
 /// A suffix and what it multiplies by; the largest first.
@@ -90,7 +107,68 @@ impl Kind {
                     .read_address(one)
                     .map(|address| Value::Addresses(vec![address])),
             },
+            Self::Place => match typed {
+                Typed::Word(text) | Typed::Text(text) if text.starts_with(UNIX) => {
+                    let path = &text[UNIX.len()..];
+                    let is_sound = path.starts_with('/') && path.len() <= UNIX_PATH_MAX;
+                    is_sound
+                        .then(|| Value::Place(Address::Unix(path.into())))
+                        .ok_or_else(|| {
+                            format!(
+                                "{} is not \"unix:\" and an absolute path of at most \
+                                 {UNIX_PATH_MAX} bytes",
+                                typed.shown()
+                            )
+                        })
+                }
+                one => self
+                    .read_address(one)
+                    .map(|address| Value::Place(Address::Ip(address))),
+            },
+            Self::Words(words) => self
+                .read_each(typed, |text| {
+                    words.iter().copied().find(|word| *word == text)
+                })
+                .map(Value::Words),
+            Self::Files => self
+                .read_each(typed, |text| (!text.is_empty()).then(|| text.to_owned()))
+                .map(Value::Texts),
+            Self::Mode => match typed {
+                Typed::Word(text) | Typed::Text(text) => u16::from_str_radix(text, 8)
+                    .ok()
+                    .filter(|mode| *mode <= 0o777)
+                    .map(|mode| Value::Number(mode.into()))
+                    .ok_or_else(|| self.not_this(typed)),
+                _ => Err(self.not_this(typed)),
+            },
         }
+    }
+
+    /// One text or a list of them, none twice.
+    fn read_each<T: PartialEq>(
+        self,
+        typed: &Typed,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>, String> {
+        let one = |typed: &Typed| match typed {
+            Typed::Word(text) | Typed::Text(text) => read(text).ok_or_else(|| self.not_this(typed)),
+            _ => Err(self.not_this(typed)),
+        };
+        let Typed::List(items) = typed else {
+            return one(typed).map(|value| vec![value]);
+        };
+        if items.is_empty() {
+            return Err("the list is empty".into());
+        }
+        let mut values = Vec::new();
+        for item in items {
+            let value = one(&item.value)?;
+            if values.contains(&value) {
+                return Err(format!("{} is given twice", item.value.shown()));
+            }
+            values.push(value);
+        }
+        Ok(values)
     }
 
     fn read_number(
@@ -147,7 +225,10 @@ impl Kind {
             Self::Seconds { .. } => "a span of time",
             Self::Boolean => "true or false",
             Self::Choice(_) => "one of the words",
-            Self::Addresses => "an IP address with a port",
+            Self::Addresses | Self::Place => "an IP address with a port",
+            Self::Words(_) => "one of the words",
+            Self::Files => "the name of a file",
+            Self::Mode => "permission bits in octal, quoted",
             Self::Text(what) => what,
         };
         format!("{} is not {noun}", typed.shown())
@@ -174,6 +255,14 @@ impl Kind {
             Self::Addresses => {
                 "IP addresses with a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\"".into()
             }
+            Self::Place => {
+                "an IP address with a port, such as \"0.0.0.0:8883\" or \"[::]:8883\", or \
+                            \"unix:\" and an absolute path"
+                    .into()
+            }
+            Self::Words(words) => format!("some of {}", quoted(words)),
+            Self::Files => "the name of a file, or a list of names".into(),
+            Self::Mode => "\"0000\" to \"0777\"".into(),
         }
     }
 
@@ -185,7 +274,10 @@ impl Kind {
             Self::Seconds { .. } => "SPAN",
             Self::Boolean => "true|false",
             Self::Choice(_) => "WORD",
-            Self::Addresses => "ADDRESS:PORT",
+            Self::Addresses | Self::Place => "ADDRESS:PORT",
+            Self::Words(_) => "WORDS",
+            Self::Files => "FILES",
+            Self::Mode => "MODE",
             Self::Text(_) => "TEXT",
         }
     }
@@ -195,6 +287,7 @@ impl Kind {
         match (self, value) {
             (Self::Bytes { .. }, Value::Number(number)) => write_amount(*number, &BYTE_UNITS),
             (Self::Seconds { .. }, Value::Number(number)) => write_amount(*number, &SPAN_UNITS),
+            (Self::Mode, Value::Number(mode)) => format!("\"{mode:04o}\""),
             (_, Value::Number(number)) => number.to_string(),
             (Self::Number { word, .. } | Self::Seconds { word, .. }, Value::Word) => {
                 format!("\"{}\"", word.unwrap_or_default())
@@ -207,6 +300,12 @@ impl Kind {
             (_, Value::Addresses(addresses)) => {
                 format!("[{}]", quoted(addresses))
             }
+            (_, Value::Place(address)) => format!("\"{address}\""),
+            (_, Value::Words(words)) => format!("[{}]", quoted(words)),
+            (_, Value::Texts(texts)) => match &texts[..] {
+                [one] => format!("\"{one}\""),
+                several => format!("[{}]", quoted(several)),
+            },
         }
     }
 }

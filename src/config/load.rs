@@ -31,16 +31,16 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
         example,
         given: from_line,
     } = line;
-    let mut given = Vec::new();
+    let mut content = file::Content::default();
     if let Some(path) = config {
         let name: Arc<str> = path.to_string_lossy().into();
         match read(&path) {
-            Ok(text) => given = file::parse(&name, &text, &mut problems),
+            Ok(text) => content = file::parse(&name, &text, &mut problems),
             Err(text) => problems.push(Problem::new(&Place::File(name), "", text)),
         }
     }
-    given.extend(from_line);
-    let outcome = check(&given, &mut problems);
+    content.given.extend(from_line);
+    let outcome = check(&content.given, &content.listeners, &mut problems);
     if problems.is_empty() && !example {
         problems.extend(problems_of_files(&outcome.checked.files()));
     }

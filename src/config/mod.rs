@@ -11,9 +11,11 @@
 //! ```
 
 mod check;
+mod check_listener;
 mod cli;
 mod file;
 mod kind;
+mod listener_options;
 mod load;
 mod memory;
 mod options;
@@ -31,6 +33,7 @@ pub use problem::{Place, Problem, Problems};
 
 use crate::auth::{BanTerms, Files, HookTerms};
 use crate::limits::Limits;
+use crate::listener::Listener;
 use crate::time::Span;
 
 /// What the command line asks for. All but `Run` are texts for stdout and a success.
@@ -48,8 +51,11 @@ pub enum Command {
 /// The configuration as used: complete, in range, and consistent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// Never empty, no address twice. Port 0 asks the kernel for a free one.
-    pub listeners: Vec<SocketAddr>,
+    /// Plain listeners. Empty only when `listeners` is not; no address twice in both. Port 0 asks the
+    /// kernel for a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Those with a table of their own.
+    pub listeners: Vec<Listener>,
     /// Clients without credentials may connect through listeners beyond loopback.
     pub allow_anonymous: bool,
     /// 1 to [`crate::ids::SHARDS_MAX`]; `None`: one per core this process may use.
@@ -75,7 +81,8 @@ pub struct Checked {
 impl Default for Checked {
     fn default() -> Self {
         Self {
-            listeners: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))],
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))],
+            listeners: Vec::new(),
             allow_anonymous: false,
             shards: None,
             pin: true,
@@ -105,6 +112,13 @@ impl Checked {
             allow_anonymous: self.allow_anonymous,
             ..self.auth.clone()
         }
+    }
+
+    /// All listeners, the plain ones first.
+    #[must_use]
+    pub fn all_listeners(&self) -> Vec<Listener> {
+        let plain = self.listen.iter().copied().map(Listener::plain);
+        plain.chain(self.listeners.iter().cloned()).collect()
     }
 
     /// The most that connections, sessions, retained messages and the shards' own buffers may take

@@ -9,7 +9,7 @@ use crate::time::Span;
 
 /// One option, on the command line (`--name`) and in the file (`name = ...`).
 #[derive(Debug)]
-pub(super) struct Opt {
+pub(super) struct Opt<T: 'static = Checked> {
     pub(super) name: &'static str,
     pub(super) group: &'static str,
     pub(super) kind: Kind,
@@ -17,9 +17,9 @@ pub(super) struct Opt {
     pub(super) help: &'static str,
     /// What follows from it, for whoever thinks about changing it.
     pub(super) reason: &'static str,
-    pub(super) get: fn(&Checked) -> Value,
+    pub(super) get: fn(&T) -> Value,
     /// Takes only values that `kind` has allowed.
-    pub(super) set: fn(&mut Checked, Value),
+    pub(super) set: fn(&mut T, Value),
 }
 
 /// The option of this name.
@@ -36,7 +36,7 @@ impl Opt {
 
 impl Value {
     /// As the number type of a field. Ranges of the table fit their fields (checked by a test).
-    fn number<T: TryFrom<u64>>(self) -> T {
+    pub(super) fn number<T: TryFrom<u64>>(self) -> T {
         match self {
             Self::Number(number) => T::try_from(number).ok(),
             _ => None,
@@ -44,19 +44,19 @@ impl Value {
         .expect("the kind of the option allows numbers of its field only")
     }
 
-    fn boolean(&self) -> bool {
+    pub(super) fn boolean(&self) -> bool {
         *self == Self::Boolean(true)
     }
 
     /// `None` for the empty text.
-    fn text(self) -> Option<String> {
+    pub(super) fn text(self) -> Option<String> {
         match self {
             Self::Text(text) if !text.is_empty() => Some(text),
             _ => None,
         }
     }
 
-    fn choice(&self) -> &'static str {
+    pub(super) fn choice(&self) -> &'static str {
         match self {
             Self::Choice(word) => word,
             _ => "",
@@ -166,10 +166,10 @@ pub(super) static OPTIONS: [Opt; 57] = [
         (LISTENERS, "listen"),
         Kind::Addresses,
         Access(
-            |checked| Value::Addresses(checked.listeners.clone()),
+            |checked| Value::Addresses(checked.listen.clone()),
             |checked, value| {
                 if let Value::Addresses(addresses) = value {
-                    checked.listeners = addresses;
+                    checked.listen = addresses;
                 }
             },
         ),

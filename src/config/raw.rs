@@ -2,6 +2,8 @@
 
 use super::options::Opt;
 use super::problem::Place;
+use super::Checked;
+use crate::listener::Listener;
 
 /// A value as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +29,8 @@ pub(super) struct Item {
 
 /// An option that was given.
 #[derive(Debug)]
-pub(super) struct Given {
-    pub(super) option: &'static Opt,
+pub(super) struct Given<T: 'static = Checked> {
+    pub(super) option: &'static Opt<T>,
     pub(super) place: Place,
     pub(super) value: Typed,
 }
@@ -43,4 +45,11 @@ impl Typed {
             Self::List(_) => "a list".into(),
         }
     }
+}
+
+/// A table `[[listener]]`.
+#[derive(Debug)]
+pub(super) struct GivenListener {
+    pub(super) place: Place,
+    pub(super) given: Vec<Given<Listener>>,
 }

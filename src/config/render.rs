@@ -1,5 +1,6 @@
 //! The table of options as the example file that ships as `ringmq.toml`.
 
+use super::listener_options::{self, ListenerOpt};
 use super::options::OPTIONS;
 
 /// Columns of the example file.
@@ -27,6 +28,24 @@ pub(super) fn example() -> String {
         }
         text.push_str(&format!("#{} = {}\n", option.name, option.default_text()));
     }
+    text.push_str(
+        "\n# ---- One listener at a time ----\n\
+         #\n\
+         # Instead of `listen`, or besides it: a table for each listener, at the end of the file.\n\
+         # Only the address must be given; the values here are examples.\n\
+         #\n\
+         #[[listener]]\n",
+    );
+    for ListenerOpt { option, example } in &listener_options::OPTIONS {
+        let help = format!("{}.", option.help);
+        let allowed = format!("Allowed: {}.", option.kind.allowed());
+        for paragraph in [&help, option.reason, &allowed] {
+            text.push_str(&wrap(paragraph, WIDTH, "# "));
+            text.push('\n');
+        }
+        text.push_str(&format!("#   {} = {example}\n#\n", option.name));
+    }
+    text.truncate(text.len() - 2);
     text
 }
 

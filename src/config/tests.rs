@@ -10,6 +10,11 @@ use super::kind::{Kind, Value};
 use super::options::{Opt, OPTIONS};
 use super::raw::Typed;
 use super::*;
+use crate::listener::{
+    Address, Authentication, Listener, ListenerPolicy, TlsFiles, Transport, Versions,
+};
+use crate::mqtt::Qos;
+use crate::transport::tls::{ClientCertificate, IdentitySource, Settings, VersionMin};
 
 /// What `load` makes of these words, without a file.
 fn line(words: &[&str]) -> Result<Command, String> {
@@ -28,8 +33,8 @@ fn run(words: &[&str]) -> Checked {
 fn file(text: &str) -> Result<Checked, Vec<String>> {
     let name: Arc<str> = "f".into();
     let mut problems = Vec::new();
-    let given = file::parse(&name, text, &mut problems);
-    let outcome = check(&given, &mut problems);
+    let content = file::parse(&name, text, &mut problems);
+    let outcome = check(&content.given, &content.listeners, &mut problems);
     if problems.is_empty() {
         return Ok(outcome.checked);
     }
@@ -109,11 +114,11 @@ fn bad_files_name_line_key_fault_and_remedy() {
         ),
         (
             "[limits]\nqueue-messages-max = 1",
-            &["f:1: limits: no such section: the file has none, every option is `name = value`"],
+            &["f:1: limits: no such section: there is only [[listener]], every other option is `name = value`"],
         ),
         (
             "limits.shards = 1",
-            &["f:1: limits: no such section: the file has none, every option is `name = value`"],
+            &["f:1: limits: no such section: there is only [[listener]], every other option is `name = value`"],
         ),
         (
             "shards.max = 1",
@@ -190,7 +195,7 @@ fn good_files_are_understood() {
     .unwrap();
     let listeners = ["0.0.0.0:1883", "[::1]:1884"].map(|text| text.parse().unwrap());
     let expected = Checked {
-        listeners: listeners.to_vec(),
+        listen: listeners.to_vec(),
         allow_anonymous: true,
         shards: Some(4),
         pin: false,
@@ -259,11 +264,7 @@ fn bad_command_lines_name_every_fault() {
 fn command_lines_are_understood() {
     assert_eq!(run(&[]), Checked::default());
     let addresses = |words: &[&str]| -> Vec<String> {
-        run(words)
-            .listeners
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        run(words).listen.iter().map(ToString::to_string).collect()
     };
     assert_eq!(addresses(&["-p", "1884"]), ["127.0.0.1:1884"]);
     assert_eq!(
@@ -349,6 +350,7 @@ fn ends(kind: Kind) -> Vec<Value> {
             let addresses = ["127.0.0.1:7", "[::1]:8"].map(|text| text.parse().unwrap());
             vec![Value::Addresses(addresses.to_vec())]
         }
+        _ => Vec::new(), // only listeners have them
     }
 }
 
@@ -372,7 +374,11 @@ fn every_value_of_every_option_survives_set_get_and_text() {
             let mut problems = Vec::new();
             let given = file::parse(&"f".into(), &format!("{name} = {text}"), &mut problems);
             assert_eq!(problems, [], "{name} = {text}");
-            assert_eq!(kind.read(&given[0].value), Ok(value), "{name} = {text}");
+            assert_eq!(
+                kind.read(&given.given[0].value),
+                Ok(value),
+                "{name} = {text}"
+            );
         }
     }
 }
@@ -397,7 +403,7 @@ fn every_option_can_be_set_from_both_sides() {
             &format!("{} = {text}", option.name),
             &mut problems,
         );
-        let from_file = check(&given, &mut Vec::new()).checked;
+        let from_file = check(&given.given, &[], &mut Vec::new()).checked;
         assert_eq!(value(&from_file), changed(option), "{}", option.name);
 
         let words = text.trim_matches(['[', ']']).split(", ");
@@ -409,7 +415,7 @@ fn every_option_can_be_set_from_both_sides() {
             panic!("{}", option.name);
         };
         assert_eq!(problems, [], "{}", option.name);
-        let from_line = check(&from_line.given, &mut Vec::new()).checked;
+        let from_line = check(&from_line.given, &[], &mut Vec::new()).checked;
         assert_eq!(value(&from_line), changed(option), "{}", option.name);
     }
 }
@@ -582,4 +588,155 @@ fn memory_bound_of_a_small_broker_by_hand() {
         shown.contains("connections                   29.7 KiB  connections-max"),
         "{shown}"
     );
+}
+
+const TLS: &str =
+    "address = \"127.0.0.1:8883\"\ntransport = \"tls\"\ntls-certificate = \"c\"\ntls-key = \"k\"\n";
+
+#[test]
+fn tables_of_listeners_are_understood() {
+    let checked = file(&format!(
+        "[[listener]]\n{TLS}versions = [\"5.0\"]\nqos-max = 1\nconnections-max = 7\n\
+         connect-rate = 8\nconnect-rate-source = 9\npacket-size-max = \"1KiB\"\n\
+         tls-version-min = \"1.3\"\ntls-client-certificate = \"required\"\n\
+         tls-client-ca = [\"a\", \"b\"]\ntls-crl = \"r\"\ntls-identity = \"san-uri\"\n\
+         [[listener]]\naddress = \"unix:/run/ringmq.sock\"\nowner = \"iot:iot\"\nmode = \"0660\"\n"
+    ))
+    .unwrap();
+    assert_eq!(checked.listen, [], "the default is for those who name none");
+    let [tls, unix] = &checked.all_listeners()[..] else {
+        panic!("{checked:?}");
+    };
+    let expected = Listener {
+        address: Address::Ip("127.0.0.1:8883".parse().unwrap()),
+        transport: Transport::Tls,
+        authentication: None,
+        policy: ListenerPolicy {
+            versions: Versions {
+                v31: false,
+                v311: false,
+                v5: true,
+            },
+            packet_size_max: Some(1_024),
+            qos_max: Qos::AtLeastOnce,
+            authentication: Authentication::Required,
+            layered: true,
+        },
+        connections_max: Some(7),
+        connect_rate: Some(8),
+        connect_rate_source: Some(9),
+        owner: None,
+        mode: None,
+        tls: TlsFiles {
+            settings: Settings {
+                version_min: VersionMin::Tls13,
+                client_certificate: ClientCertificate::Required,
+                identity: Some(IdentitySource::SanUri),
+            },
+            certificates: vec!["c".into()],
+            keys: vec!["k".into()],
+            client_ca: vec!["a".into(), "b".into()],
+            revocation_lists: vec!["r".into()],
+        },
+    };
+    assert_eq!(*tls, expected);
+    assert_eq!(unix.address, Address::Unix("/run/ringmq.sock".into()));
+    assert_eq!(
+        (unix.owner.as_deref(), unix.mode),
+        (Some("iot:iot"), Some(0o660))
+    );
+    assert_eq!(unix.policy, ListenerPolicy::default());
+
+    let both = file("listen = \"[::1]:1\"\n[[listener]]\naddress = \"127.0.0.1:2\"").unwrap();
+    let addresses = both.all_listeners();
+    let addresses: Vec<_> = addresses.iter().map(|l| l.address.to_string()).collect();
+    assert_eq!(addresses, ["[::1]:1", "127.0.0.1:2"]);
+    // Other machines may reach what asks for certificates.
+    let open = TLS.replace("127.0.0.1", "0.0.0.0");
+    let asks = "tls-client-ca = \"a\"\ntls-client-certificate = \"required\"\n";
+    assert!(file(&format!("[[listener]]\n{open}{asks}")).is_ok());
+    assert!(file(&format!("allow-anonymous = true\n[[listener]]\n{open}")).is_ok());
+}
+
+#[test]
+fn bad_tables_of_listeners_name_every_fault() {
+    const IS_OPEN: &str = "0.0.0.0:8883 can be reached from other machines and its clients need not authenticate: set password-file, listen on a loopback address or a Unix socket, require client certificates (tls-client-certificate = \"required\"), or set allow-anonymous = true (--allow-anonymous) to let anybody in";
+    let open = TLS.replace("127.0.0.1", "0.0.0.0");
+    let cases: &[(&str, &[&str])] = &[
+        ("[listener]\naddress = \"127.0.0.1:1\"", &["f:1: listener: a listener is a table of its own: write [[listener]]"]),
+        ("listener = [1]", &["f:1: listener: a listener is a table of its own: write [[listener]]"]),
+        ("\n[[listener]]\n", &["f:2: address: is missing: a listener needs one, such as address = \"127.0.0.1:1883\""]),
+        (
+            "[[listener]]\naddress = \"unix:run\"\ncolour = 1\nadress = 1\nqos-max = 3\ntransport = \"udp\"\nmode = 660\nversions = [\"5.0\", \"4\"]",
+            &[
+                "f:2: address: \"unix:run\" is not \"unix:\" and an absolute path of at most 107 bytes; allowed: an IP address with a port, such as \"0.0.0.0:8883\" or \"[::]:8883\", or \"unix:\" and an absolute path",
+                "f:3: colour: no such option of a listener (ringmq.toml names them all)",
+                "f:4: adress: no such option of a listener (did you mean address?)",
+                "f:5: qos-max: 3 is too large; allowed: 0 to 2",
+                "f:6: transport: \"udp\" is not one of the words; allowed: \"tcp\", \"tls\"",
+                "f:7: mode: 660 is not permission bits in octal, quoted; allowed: \"0000\" to \"0777\"",
+                "f:8: versions: \"4\" is not one of the words; allowed: some of \"3.1\", \"3.1.1\", \"5.0\"",
+            ],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\n[[listener]]\naddress = \"127.0.0.1:1\"",
+            &["f:4: address: 127.0.0.1:1 is given twice; give it once"],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nowner = \"me\"\ntls-key = \"k\"\npacket-size-max = \"2MiB\"",
+            &[
+                "f:3: owner: means something only with a Unix socket",
+                "f:4: tls-key: means something only with transport = \"tls\"",
+                "f:5: packet-size-max: is more than packet-size-max of the whole broker (1048576 bytes)",
+            ],
+        ),
+        (
+            "[[listener]]\naddress = \"unix:/a\"\nconnect-rate-source = 1\ntransport = \"tls\"\ntls-certificate = [\"a\", \"b\"]\ntls-key = \"k\"\ntls-crl = \"r\"",
+            &[
+                "f:3: connect-rate-source: means something only with an IP address",
+                "f:6: tls-key: names 1 keys for 2 certificates: give one for each",
+                "f:7: tls-crl: means something only with tls-client-certificate = \"optional\" or \"required\"",
+            ],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\ntransport = \"tls\"\ntls-client-certificate = \"required\"",
+            &[
+                "f:1: tls-certificate: is missing: transport = \"tls\" needs it",
+                "f:1: tls-key: is missing: transport = \"tls\" needs it",
+                "f:1: tls-client-ca: is missing: it names the authorities whose certificates clients may show",
+            ],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nauthentication = \"required\"",
+            &["f:3: authentication: nobody could connect: there is nothing to authenticate with; give password-file, or tls-client-certificate and tls-identity, or take \"anonymous\""],
+        ),
+        (&format!("[[listener]]\n{open}"), &[&format!("f:2: address: {IS_OPEN}")]),
+        (
+            &format!("[[listener]]\n{open}tls-client-ca = \"a\"\ntls-client-certificate = \"optional\""),
+            &[&format!("f:2: address: {IS_OPEN}")],
+        ),
+    ];
+    for (text, expected) in cases {
+        let found = file(text).expect_err(text);
+        assert_eq!(found, *expected, "file:\n{text}");
+    }
+}
+
+#[test]
+fn the_example_of_a_listener_names_each_option_once_and_is_good() {
+    let example = render::example();
+    let (_, section) = example.split_once("#[[listener]]").unwrap();
+    let mut turned_on = String::from("[[listener]]\n");
+    for line in section.lines().filter_map(|line| line.strip_prefix("#   ")) {
+        let is_of_unix = ["owner", "mode"].iter().any(|name| line.starts_with(name));
+        if !is_of_unix {
+            turned_on += &format!("{line}\n");
+        }
+    }
+    let checked = file(&turned_on).unwrap();
+    assert_eq!(checked.listeners.len(), 1);
+    for row in &listener_options::OPTIONS {
+        assert!(section.contains(&format!("#   {} = ", row.option.name)));
+        assert!(row.option.reason.ends_with('.') && !row.option.help.ends_with('.'));
+    }
 }

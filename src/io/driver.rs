@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::clock::Clock;
 use super::driven::Driven;
+use super::gate::REFUSALS;
 use super::input::Held;
 use super::listener::Listening;
 use super::logging::Repeated;
@@ -17,6 +18,7 @@ use super::logins::Logins;
 use super::mesh::Mesh;
 use super::poller::{Event, Poller};
 use super::pressure::TurnLength;
+use super::reload::Fresh;
 use super::sockets::Sockets;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::READ_BUFFER;
@@ -60,6 +62,8 @@ pub(super) struct Driver<S: Driven> {
     pub(super) acceptable: Vec<bool>,
     pub(super) accept_after: Option<Time>,
     pub(super) accept_errors: Repeated,
+    /// By reason.
+    pub(super) refusals: [Repeated; REFUSALS],
     pub(super) buffer: Box<[u8]>,
     pub(super) scratch: Scratch,
     pub(super) turns: TurnLength,
@@ -106,6 +110,7 @@ impl<S: Driven> Driver<S> {
             listeners,
             accept_after: None,
             accept_errors: Repeated::default(),
+            refusals: Default::default(),
             buffer: vec![0; READ_BUFFER].into(),
             scratch: Scratch::default(),
             turns: TurnLength::new(turn_max),
@@ -155,6 +160,7 @@ impl<S: Driven> Driver<S> {
     /// One pass over everything; true when there was something to do.
     fn turn(&mut self, now: Time) -> bool {
         let mut busy = self.reap();
+        self.take_fresh();
         busy |= self.begin_stop(now);
         busy |= self.take_letters(now);
         busy |= self.accept(now);
@@ -228,6 +234,19 @@ impl<S: Driven> Driver<S> {
         count > 0
     }
 
+    /// Takes what a reload has brought; connections keep what they began with.
+    fn take_fresh(&mut self) {
+        for fresh in self.mesh.wakes().slot(self.id).take() {
+            match fresh {
+                Fresh::Recipe(listener, recipe) => {
+                    if let Some(listening) = self.listeners.get_mut(listener.index()) {
+                        listening.recipe = recipe;
+                    }
+                }
+            }
+        }
+    }
+
     /// Begins to stop when asked to; true when it does.
     fn begin_stop(&mut self, now: Time) -> bool {
         if self.stopping || !self.mesh.wakes().is_stopping() {
@@ -278,6 +297,7 @@ impl<S: Driven> Driver<S> {
         // Whatever came before the announcement is seen here; what comes later wakes.
         let may_sleep = self.mesh.may_park()
             && self.logins.is_empty(self.id)
+            && !self.mesh.wakes().slot(self.id).is_full()
             && (self.stopping || !self.mesh.wakes().is_stopping())
             && !(self.counted && self.mesh.wakes().all_stopped());
         if may_sleep {

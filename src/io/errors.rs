@@ -1,22 +1,26 @@
 //! Why the broker does not start, each with what to change.
 
-use std::net::SocketAddr;
-
 use glommio::{GlommioError, ReactorErrorKind};
 use rustix::io::Errno;
 
 use crate::auth::FileProblem;
+use crate::listener::Address;
+use crate::transport::tls::Problem;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot listen on {0}: the port is in use; stop the other program or choose another port with --listen")]
-    PortInUse(SocketAddr),
+    PortInUse(String),
     #[error("cannot listen on {0}: ports below 1024 need the capability CAP_NET_BIND_SERVICE; give it (AmbientCapabilities= in a systemd unit) or choose a higher port with --listen")]
-    PortForbidden(SocketAddr),
+    PortForbidden(String),
     #[error("cannot listen on {0}: this machine does not have that address; choose one of its own with --listen")]
-    NoSuchAddress(SocketAddr),
+    NoSuchAddress(String),
     #[error("cannot listen on {0}: {1}")]
-    Listen(SocketAddr, Errno),
+    Listen(String, Errno),
+    #[error("cannot listen on {0}: {1}")]
+    Unix(String, String),
+    #[error("TLS of the listener on {0}: {1}")]
+    Tls(String, Problem),
     #[error("io_uring is not available ({0}); ringmq needs Linux 5.13 or later with kernel.io_uring_disabled = 0 (sysctl), and a container's seccomp profile must allow io_uring_setup, io_uring_enter and io_uring_register")]
     NoIoUring(String),
     #[error("io_uring cannot lock its memory ({0}); raise the limit with: ulimit -l 65536 (or LimitMEMLOCK=64M in a systemd unit), or start fewer shards")]
@@ -47,7 +51,8 @@ impl From<Errno> for StartError {
 }
 
 impl StartError {
-    pub(super) fn of_listener(address: SocketAddr, error: Errno) -> Self {
+    pub(super) fn of_listener(address: &Address, error: Errno) -> Self {
+        let address = address.to_string();
         match error {
             Errno::ADDRINUSE => Self::PortInUse(address),
             Errno::ACCESS | Errno::PERM => Self::PortForbidden(address),
@@ -114,9 +119,9 @@ mod tests {
             let text = StartError::of_executor(0, GlommioError::IoError(errno.into())).to_string();
             assert!(text.contains(advice), "{errno:?}: {text}");
         }
-        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        let address = Address::Ip(std::net::SocketAddr::from(([127, 0, 0, 1], 80)));
         let any = StartError::from(Errno::MFILE).to_string();
-        let listener = StartError::of_listener(address, Errno::NFILE).to_string();
+        let listener = StartError::of_listener(&address, Errno::NFILE).to_string();
         assert!(any.contains("ulimit -n") && listener.contains("ulimit -n"));
         let limit = ReactorErrorKind::MemLockLimit(65_536, 524_288);
         let text = StartError::of_executor(1, GlommioError::ReactorError(limit)).to_string();
@@ -125,7 +130,7 @@ mod tests {
         let text = StartError::of_executor(1, wrapped).to_string();
         assert!(text.contains("ulimit -l"), "{text}");
         for errno in [Errno::ADDRINUSE, Errno::ACCESS, Errno::ADDRNOTAVAIL] {
-            let text = StartError::of_listener(address, errno).to_string();
+            let text = StartError::of_listener(&address, errno).to_string();
             assert!(text.contains("--listen"), "{errno:?}: {text}");
         }
     }

@@ -9,12 +9,12 @@ use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
 use super::driven::Driven;
 use super::driver::Driver;
 use super::layers::{Layers, HANDSHAKE_COST};
-use super::listener;
+use super::listener::{self, Listening};
 use super::logins::Letter;
 use super::mesh::{Arrival, MovedSocket};
 use super::sockets::{Ending, Socket};
 use crate::ids::{ConnectionId, ListenerId};
-use crate::shard::{CloseCause, Origin};
+use crate::shard::{CloseCause, Origin, Peer};
 use crate::time::{Span, Time};
 
 /// Connections accepted in one turn.
@@ -71,19 +71,7 @@ impl<S: Driven> Driver<S> {
                         if peer.ip().is_some_and(|ip| self.logins.is_banned(ip, now)) {
                             continue; // said when it was banned
                         }
-                        if self.mesh.wakes().count_opened() {
-                            let stack = self.listeners[index].recipe.stack(peer.ip());
-                            let layers = stack.map(|stack| Box::new(Layers::new(stack)));
-                            let origin = Origin::new(peer, ListenerId(index as u16));
-                            self.open(descriptor, origin, layers, now);
-                        } else {
-                            self.accept_errors.log(now, |suppressed| {
-                                tracing::warn!(
-                                    suppressed,
-                                    "connection of {peer} refused: connections-max is reached"
-                                );
-                            });
-                        }
+                        self.let_in(descriptor, peer, ListenerId(index as u16), now);
                     }
                     Ok(None) => {
                         self.acceptable[index] = false;
@@ -107,6 +95,45 @@ impl<S: Driven> Driver<S> {
         accepted > 0
     }
 
+    /// Takes an accepted socket, within the limits of its listener and of the broker. Nothing is said
+    /// to one that is refused: that would be work.
+    fn let_in(&mut self, descriptor: OwnedFd, peer: Peer, listener: ListenerId, now: Time) {
+        let Listening { gate, recipe, .. } = &self.listeners[listener.index()];
+        if let Err(refusal) = gate.admit(peer.ip(), now) {
+            let (option, total) = (refusal.option(), gate.refused(refusal));
+            self.refusals[refusal as usize].log(now, |suppressed| {
+                tracing::warn!(
+                    suppressed,
+                    total,
+                    "connection of {peer} refused: {option} of its listener is reached"
+                );
+            });
+            return;
+        }
+        if !self.mesh.wakes().count_opened() {
+            gate.leave();
+            self.accept_errors.log(now, |suppressed| {
+                tracing::warn!(
+                    suppressed,
+                    "connection of {peer} refused: connections-max is reached"
+                );
+            });
+            return;
+        }
+        let stack = recipe.stack(peer.ip());
+        let layers = stack.map(|stack| Box::new(Layers::new(stack)));
+        self.open(descriptor, Origin::new(peer, listener), layers, now);
+    }
+
+    /// A connection of this listener is gone.
+    fn count_closed(&self, listener: ListenerId) {
+        self.mesh.wakes().count_closed();
+        // None: the broker stops and has closed its listeners.
+        if let Some(listening) = self.listeners.get(listener.index()) {
+            listening.gate.leave();
+        }
+    }
+
     /// Takes a socket into the shard; refused, it closes.
     fn open(
         &mut self,
@@ -115,12 +142,14 @@ impl<S: Driven> Driver<S> {
         layers: Option<Box<Layers>>,
         now: Time,
     ) -> Option<ConnectionId> {
+        let listener = origin.listener;
         let Some(id) = self.shard.handle_opened(origin, now) else {
-            self.mesh.wakes().count_closed();
+            self.count_closed(listener);
             return None;
         };
         self.poller.watch_readable(descriptor.as_fd(), id);
-        self.sockets.insert(Socket::new(descriptor, id, layers));
+        self.sockets
+            .insert(Socket::new(descriptor, id, listener, layers));
         Some(id)
     }
 
@@ -179,7 +208,10 @@ impl<S: Driven> Driver<S> {
         let buffer = &mut self.buffer[..size];
         let received = recv(&socket.descriptor, buffer, RecvFlags::DONTWAIT);
         match received {
-            Ok((0, _)) => self.stream_ended(id, now),
+            Ok((0, _)) => {
+                self.judge_end(id, now);
+                self.stream_ended(id, now);
+            }
             Ok((count, _)) => {
                 let more = count == size || socket.hangup;
                 socket.listed = more;
@@ -249,7 +281,7 @@ impl<S: Driven> Driver<S> {
         if let (Some(layers), CloseCause::EndOfStream) = (&mut socket.layers, cause) {
             Self::answer_goodbye(&mut self.scratch, &socket.descriptor, layers);
         }
-        self.mesh.wakes().count_closed();
+        self.count_closed(socket.listener);
         self.poller.forget(id, socket.blocked);
         let cause = if socket.ending == Ending::Open {
             cause

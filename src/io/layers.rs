@@ -130,6 +130,21 @@ impl<S: Driven> Driver<S> {
         }
     }
 
+    /// The stream has ended: in the middle of something, the log says so.
+    pub(super) fn judge_end(&mut self, id: ConnectionId, now: Time) {
+        let socket = self.sockets.get_mut(id);
+        let Some(layers) = socket
+            .filter(|socket| socket.ending == Ending::Open)
+            .and_then(|socket| socket.layers.as_ref())
+        else {
+            return;
+        };
+        if let Err(error) = layers.stack.end_of_stream() {
+            self.shard.handle_broken(id, &error.0, now);
+            self.act(now);
+        }
+    }
+
     /// Sends what waits on a connection with layers until none is left or the socket has no room.
     pub(super) fn write_layered(&mut self, id: ConnectionId, now: Time) {
         loop {

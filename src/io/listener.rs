@@ -11,6 +11,7 @@ use rustix::net::{
     SocketType,
 };
 
+use super::gate::Gate;
 use crate::shard::Peer;
 use crate::transport::Recipe;
 
@@ -31,6 +32,7 @@ pub(super) struct Listening {
     pub(super) socket: OwnedFd,
     /// How the bytes of its connections travel.
     pub(super) recipe: Arc<Recipe>,
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Listening {
@@ -39,6 +41,7 @@ impl Listening {
         Ok(Self {
             socket: self.socket.try_clone()?,
             recipe: Arc::clone(&self.recipe),
+            gate: Arc::clone(&self.gate),
         })
     }
 }
@@ -85,7 +88,7 @@ pub(super) fn accept(listener: &OwnedFd) -> Result<Option<(OwnedFd, Peer)>, Errn
         Err(error) => return Err(error),
     };
     let Some(address) = address.and_then(|any| SocketAddr::try_from(any).ok()) else {
-        return Ok(None); // cannot be: both families of `open` have addresses
+        return Ok(Some((socket, Peer::Unix)));
     };
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     Ok(Some((socket, Peer::Ip(address))))

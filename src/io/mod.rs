@@ -18,6 +18,7 @@ mod cores;
 mod driven;
 mod driver;
 mod errors;
+mod gate;
 mod hook;
 mod input;
 mod layers;
@@ -28,12 +29,14 @@ mod mesh;
 mod output;
 mod poller;
 mod pressure;
+mod reload;
 mod ring;
 mod runtime;
 mod signals;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod unix;
 mod wake;
 
 pub use cores::{available_cores, Cores};

@@ -12,16 +12,17 @@ use super::clock::Clock;
 use super::driven::Driven;
 use super::driver::{Driver, Setup};
 use super::errors::StartError;
+use super::gate::Gate;
 use super::listener::Listening;
 use super::logins::{LoginSetup, Logins};
 use super::wake::Wakes;
-use super::{listener, mesh, pressure, signals};
+use super::{listener, mesh, pressure, reload, signals, unix};
 use crate::auth::{self, BanTerms};
 use crate::ids::ShardId;
 use crate::limits::Limits;
-use crate::shard::{ListenerPolicy, Shard, ShardConfig};
+use crate::listener::{Address, Listener};
+use crate::shard::{Shard, ShardConfig};
 use crate::time::Span;
-use crate::transport::Recipe;
 
 /// Memory glommio registers per executor for file I/O, of which a broker does almost none; the
 /// default of 10 MiB would not fit the usual locked-memory limit.
@@ -36,7 +37,7 @@ const DESCRIPTORS_PER_SHARD: u64 = 16;
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct Startup {
-    pub listeners: Vec<SocketAddr>,
+    pub listeners: Vec<Listener>,
     pub shards: u16,
     /// Cores to pin to, at least one per shard; empty: shards are not pinned.
     pub cores: Vec<usize>,
@@ -65,12 +66,14 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let wakes = wakes.with_turn_max(startup.turn_max);
     let wakes = Arc::new(wakes);
     pressure::watch_memory(startup.memory_max, Arc::clone(&wakes))?;
-    signals::watch(Arc::clone(&wakes), startup.shutdown_timeout)?;
+    let (ask, asked) = mpsc::channel();
+    signals::watch(Arc::clone(&wakes), startup.shutdown_timeout, ask)?;
+    reload::watch(asked, startup.listeners.clone(), Arc::clone(&wakes))?;
     let seeds = ahash::RandomState::new();
     let config = Arc::new(ShardConfig {
         shards: startup.shards,
         limits: startup.limits.clone(),
-        listeners: vec![ListenerPolicy::default(); startup.listeners.len()].into(),
+        listeners: startup.listeners.iter().map(|l| l.policy).collect(),
         placement_seed: seeds.hash_one("placement"),
     });
     let clock = Clock::start();
@@ -82,6 +85,11 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
         thread
             .join()
             .map_err(|error| StartError::of_executor(index, error))?;
+    }
+    for listener in &startup.listeners {
+        if let Address::Unix(path) = &listener.address {
+            let _ = std::fs::remove_file(path); // the next start removes what is left
+        }
     }
     Ok(())
 }
@@ -232,18 +240,42 @@ fn probe_io_uring() -> Result<(), StartError> {
         .map_err(|error| StartError::of_ring(&error))
 }
 
-fn open_listeners(addresses: &[SocketAddr]) -> Result<Vec<Listening>, StartError> {
+/// Opens the listeners and makes what their connections need. Files are read first: a mistake in
+/// them is said before anything listens.
+fn open_listeners(configured: &[Listener]) -> Result<Vec<Listening>, StartError> {
+    let recipes = reload::recipes(configured)?;
+    let addresses: Vec<SocketAddr> = configured
+        .iter()
+        .filter_map(|listener| match listener.address {
+            Address::Ip(address) => Some(address),
+            Address::Unix(_) => None,
+        })
+        .collect();
     let mut listeners = Vec::new();
-    for address in addresses {
-        // `[::]` serves IPv4, too, unless a listener of its own does.
-        let has_ipv4 = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
-        let ipv6_only = address.port() != 0 && addresses.iter().any(has_ipv4);
-        let listener = listener::open(*address, ipv6_only)
-            .map_err(|error| StartError::of_listener(*address, error))?;
-        tracing::info!("listening on {}", listener::address(&listener)?);
+    for (configured, recipe) in configured.iter().zip(recipes) {
+        let Listener { address, .. } = configured;
+        let with = configured.transport.describe();
+        let socket = match address {
+            Address::Ip(ip) => {
+                // `[::]` serves IPv4, too, unless a listener of its own does.
+                let has_ipv4 = |other: &SocketAddr| other.is_ipv4() && other.port() == ip.port();
+                let ipv6_only = ip.port() != 0 && addresses.iter().any(has_ipv4);
+                let socket = listener::open(*ip, ipv6_only)
+                    .map_err(|error| StartError::of_listener(address, error))?;
+                tracing::info!("listening on {}{with}", listener::address(&socket)?);
+                socket
+            }
+            Address::Unix(path) => {
+                let socket = unix::open(path, configured.owner.as_deref(), configured.mode)
+                    .map_err(|text| StartError::Unix(address.to_string(), text))?;
+                tracing::info!("listening on {address}{with}");
+                socket
+            }
+        };
         listeners.push(Listening {
-            socket: listener,
-            recipe: Arc::new(Recipe::plain()),
+            socket,
+            recipe,
+            gate: Arc::new(Gate::new(configured)),
         });
     }
     warn_of_short_backlog();

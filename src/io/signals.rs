@@ -1,5 +1,7 @@
-//! SIGTERM and SIGINT: the first stops the broker in order, the second at once.
+//! SIGTERM and SIGINT: the first stops the broker in order, the second at once. SIGHUP: files are read
+//! again.
 
+use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,13 +17,27 @@ const SIGNAL_EXIT: i32 = 128;
 
 /// Watches for signals on a thread of its own. The process ends with code 0 within `deadline` of the
 /// first one, whatever the clients do.
-pub(super) fn watch(wakes: Arc<Wakes>, deadline: Duration) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+pub(super) fn watch(
+    wakes: Arc<Wakes>,
+    deadline: Duration,
+    reload: Sender<()>,
+) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             let mut received = signals.forever();
-            if received.next().is_none() {
+            let is_hangup = |signal: &i32| {
+                if *signal == SIGHUP {
+                    let _ = reload.send(()); // fails only when nobody can reload
+                }
+                *signal == SIGHUP
+            };
+            if received
+                .by_ref()
+                .find(|signal| !is_hangup(signal))
+                .is_none()
+            {
                 return;
             }
             tracing::info!("stopping: clients are told and closed; signal again to exit at once");
@@ -36,7 +52,7 @@ pub(super) fn watch(wakes: Arc<Wakes>, deadline: Duration) -> std::io::Result<()
             if watchdog.is_err() {
                 exit(0);
             }
-            if let Some(signal) = received.next() {
+            if let Some(signal) = received.find(|signal| *signal != SIGHUP) {
                 exit(SIGNAL_EXIT + signal);
             }
         })?;

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::layers::Layers;
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, ListenerId};
 
 /// Where a socket is in its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub(super) enum Ending {
 pub(super) struct Socket {
     pub(super) descriptor: OwnedFd,
     pub(super) id: ConnectionId,
+    pub(super) listener: ListenerId,
     /// None on a plain connection.
     pub(super) layers: Option<Box<Layers>>,
     /// May have bytes: in the list of sockets to read, or held back.
@@ -38,10 +39,16 @@ pub(super) struct Socket {
 const _: () = assert!(size_of::<Option<Socket>>() <= 32, "per idle connection");
 
 impl Socket {
-    pub(super) fn new(descriptor: OwnedFd, id: ConnectionId, layers: Option<Box<Layers>>) -> Self {
+    pub(super) fn new(
+        descriptor: OwnedFd,
+        id: ConnectionId,
+        listener: ListenerId,
+        layers: Option<Box<Layers>>,
+    ) -> Self {
         Self {
             descriptor,
             id,
+            listener,
             layers,
             listed: false,
             hangup: false,

@@ -8,12 +8,15 @@ use crossbeam::utils::CachePadded;
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::Errno;
 
+use super::reload::Slot;
 use crate::ids::ShardId;
 use crate::time::Span;
 
 struct Sleeper {
     parked: AtomicBool,
     eventfd: OwnedFd,
+    /// What a reload has for the shard.
+    slot: Slot,
 }
 
 /// Shared by all shards and the signal thread.
@@ -79,6 +82,7 @@ impl Wakes {
             Ok(CachePadded::new(Sleeper {
                 parked: AtomicBool::new(false),
                 eventfd,
+                slot: Slot::default(),
             }))
         };
         Ok(Self {
@@ -96,6 +100,10 @@ impl Wakes {
 
     pub(super) fn shards(&self) -> u16 {
         self.sleepers.len() as u16
+    }
+
+    pub(super) fn slot(&self, shard: ShardId) -> &Slot {
+        &self.sleepers[shard.index()].slot
     }
 
     pub(super) fn eventfd(&self, shard: ShardId) -> BorrowedFd<'_> {

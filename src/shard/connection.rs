@@ -65,6 +65,8 @@ pub(super) struct Connection {
     pub(super) meters: Option<Box<ClientMeters>>,
     /// What it has to prove, or had.
     pub(super) login: Option<Box<Login>>,
+    /// The layers below MQTT have not finished their handshakes.
+    pub(super) waits_for_layers: bool,
 }
 
 impl Connection {
@@ -92,6 +94,7 @@ impl Connection {
             origin,
             meters: None,
             login: None,
+            waits_for_layers: false,
         }
     }
 

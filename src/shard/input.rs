@@ -152,7 +152,7 @@ impl Shard {
                 return (at, Ok(Flow::Pause));
             }
             if phase == Phase::AwaitConnect {
-                if let Some(error) = refuses_first_byte(bytes[at]) {
+                if let Some(error) = refuses_start(&bytes[at..]) {
                     return (at, Err((error, at..bytes.len())));
                 }
             }
@@ -282,7 +282,15 @@ impl Shard {
 }
 
 /// The first packet is CONNECT [MQTT-3.1.0-1]; anything else is refused by its first byte.
-fn refuses_first_byte(first: u8) -> Option<DecodeError> {
+fn refuses_start(bytes: &[u8]) -> Option<DecodeError> {
+    // A handshake of TLS; as MQTT, a CONNECT with wrong flags and of three bytes.
+    if bytes.starts_with(b"\x16\x03") {
+        return Some(DecodeError::Protocol(
+            "TLS on a listener without: let the client not use TLS, or a listener with transport = \
+             \"tls\"",
+        ));
+    }
+    let first = bytes.first()?;
     (first >> 4 != CONNECT).then_some(DecodeError::Protocol("the first packet is not CONNECT"))
 }
 

@@ -206,7 +206,11 @@ impl Shard {
         }
         self.half_open += 1;
         self.stats.connections_opened += 1;
-        let packet_size_max = self.policy(origin.listener).packet_size_max;
+        let ListenerPolicy {
+            packet_size_max,
+            layered,
+            ..
+        } = *self.policy(origin.listener);
         let packet_size_max = packet_size_max.map_or(limits.packet_size_max, |own| {
             own.min(limits.packet_size_max)
         });
@@ -217,6 +221,7 @@ impl Shard {
         let timer = self.timers.insert(connect_by, TimerKey::Connection(id));
         if let Some(connection) = self.connections.get_mut(id) {
             connection.timer = Some(timer);
+            connection.waits_for_layers = layered;
         }
         Some(id)
     }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::connection::{Connection, Phase};
 use super::Shard;
 use crate::ids::{ConnectionId, ListenerId};
 use crate::time::Time;
@@ -66,8 +65,10 @@ impl Shard {
         peer: Option<Peer>,
         identity: Option<Box<str>>,
     ) {
-        if let Some(Connection { phase, origin, .. }) = self.connections.get_mut(connection) {
-            debug_assert!(!matches!(phase, Phase::Live(_)), "before the first bytes");
+        if let Some(state) = self.connections.get_mut(connection) {
+            debug_assert!(state.session().is_none(), "before the first bytes");
+            state.waits_for_layers = false;
+            let origin = &mut state.origin;
             origin.peer = peer.unwrap_or(origin.peer);
             origin.identity = identity.or(origin.identity.take());
         }

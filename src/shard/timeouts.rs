@@ -73,15 +73,14 @@ impl Shard {
             }
             Phase::AwaitConnect | Phase::Authenticating => {
                 let peer = connection.origin.peer;
-                let is_silent = connection.phase == Phase::AwaitConnect;
+                let what = match connection.phase {
+                    Phase::AwaitConnect if connection.waits_for_layers => "end of its handshake",
+                    Phase::AwaitConnect => "CONNECT",
+                    _ => "authentication",
+                };
                 self.stats.connects_refused += 1;
                 self.notice(None, Some(peer), now, || {
-                    let what = if is_silent {
-                        "CONNECT"
-                    } else {
-                        "authentication"
-                    };
-                    format!("connection refused: no {what} within connect-timeout-s")
+                    format!("connection refused: no {what} within connect-timeout")
                 });
                 self.start_closing(id, now);
             }

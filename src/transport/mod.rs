@@ -13,6 +13,7 @@
 pub mod proxy;
 mod recipe;
 mod stack;
+pub mod tls;
 mod trusted;
 pub mod websocket;
 
@@ -55,6 +56,14 @@ pub trait Layer: Send {
 
     /// The peer has told that nothing more comes.
     fn is_ended(&self) -> bool;
+
+    /// The stream has ended without the peer telling.
+    ///
+    /// # Errors
+    /// That was in the middle of something.
+    fn end_of_stream(&self) -> Result<(), LayerError> {
+        Ok(())
+    }
 
     /// From now on it would only pass bytes on: the stack goes on without it.
     fn is_spent(&self) -> bool {

@@ -114,6 +114,16 @@ impl Stack {
         self.layers.iter().any(|layer| layer.is_ended())
     }
 
+    /// The stream has ended without the peer telling.
+    ///
+    /// # Errors
+    /// That was in the middle of something.
+    pub fn end_of_stream(&self) -> Result<(), LayerError> {
+        self.layers
+            .iter()
+            .try_for_each(|layer| layer.end_of_stream())
+    }
+
     /// Nothing is left to do for it: the connection is a plain one.
     #[must_use]
     pub fn is_spent(&self) -> bool {

@@ -103,7 +103,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/limits", &["ids", "time"]),
     ("src/mutant", &[]),
     ("src/mqtt", &["ids", "limits", "time"]),
-    ("src/listener", &["ids", "mqtt"]),
+    ("src/listener", &["ids", "mqtt", "transport"]),
     ("src/transport", &[]),
     ("src/session", &["ids", "limits", "mqtt", "mutant", "time"]),
     ("src/routing", &["ids", "limits", "mqtt", "time"]),
@@ -120,7 +120,18 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "ids", "limits", "listener", "mqtt", "mutant", "routing", "session", "shard", "time",
         ],
     ),
-    ("src/config", &["auth", "ids", "limits", "listener", "time"]),
+    (
+        "src/config",
+        &[
+            "auth",
+            "ids",
+            "limits",
+            "listener",
+            "mqtt",
+            "time",
+            "transport",
+        ],
+    ),
     (
         "src/io",
         &[

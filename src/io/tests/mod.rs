@@ -18,10 +18,12 @@ use glommio::ExecutorJoinHandle;
 use self::stand_in::{pattern, Gone, StandIn, HEADER};
 use self::toy::{Toy, ANSWER, GOODBYE, HELLO, NONSENSE};
 use super::clock::Clock;
+use super::gate::Gate;
 use super::listener::{self, Listening};
 use super::logins::{LoginSetup, Logins};
 use super::runtime::start_shards;
 use super::wake::Wakes;
+use crate::listener::Listener;
 use crate::shard::CloseCause;
 use crate::transport::Recipe;
 
@@ -45,6 +47,7 @@ impl Broker {
         let listening = Listening {
             socket: listener,
             recipe: Arc::new(recipe),
+            gate: Arc::new(Gate::new(&Listener::default())),
         };
         let wakes = Arc::new(Wakes::new(shards).unwrap());
         let (sender, gone) = channel();

@@ -1,0 +1,215 @@
+//! Tables `[[listener]]` from raw to checked.
+
+use std::collections::HashSet;
+
+use super::check::read;
+use super::problem::{Place, Problem};
+use super::raw::{Given, GivenListener};
+use super::Checked;
+use crate::listener::{Address, Authentication, Listener};
+use crate::transport::tls::ClientCertificate;
+
+/// One table while it is judged.
+struct Table<'a> {
+    given: &'a GivenListener,
+    listener: Listener,
+    /// Options with a wrong value: rules about them are silent.
+    wrong: HashSet<&'static str>,
+    problems: &'a mut Vec<Problem>,
+}
+
+/// `wrong` are options of the broker with a wrong value.
+pub(super) fn check(
+    broker: &Checked,
+    wrong: &HashSet<&'static str>,
+    tables: &[GivenListener],
+    problems: &mut Vec<Problem>,
+) -> Vec<Listener> {
+    let listen = broker.listen.iter().copied().map(Address::Ip);
+    let mut seen: HashSet<Address> = HashSet::new();
+    if tables.is_empty() {
+        return Vec::new();
+    }
+    seen.extend(listen);
+    let mut listeners = Vec::new();
+    for given in tables {
+        let mut table = Table {
+            given,
+            listener: Listener::default(),
+            wrong: HashSet::new(),
+            problems,
+        };
+        table.take_values();
+        table.address(&mut seen);
+        table.tls();
+        table.packet_size(broker, wrong);
+        table.authentication(broker, wrong);
+        let mut listener = table.listener;
+        listener.policy.layered = listener.transport.has_tls();
+        listeners.push(listener);
+    }
+    listeners
+}
+
+impl Table<'_> {
+    fn take_values(&mut self) {
+        for given in &self.given.given {
+            let found = read(given);
+            if found.is_empty() {
+                if let Ok(value) = given.option.kind.read(&given.value) {
+                    (given.option.set)(&mut self.listener, value);
+                }
+            } else {
+                self.wrong.insert(given.option.name);
+                self.problems.extend(found);
+            }
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&Given<Listener>> {
+        let mut given = self.given.given.iter();
+        given.find(|given| given.option.name == name)
+    }
+
+    /// Reports at `name`, or where the table begins if that was not given.
+    fn report(&mut self, name: &'static str, text: impl Into<String>) {
+        if self.wrong.contains(name) {
+            return;
+        }
+        let place: &Place = self
+            .find(name)
+            .map_or(&self.given.place, |given| &given.place);
+        let problem = Problem::new(place, name, text);
+        self.problems.push(problem);
+    }
+
+    /// `names` were given where they mean nothing.
+    fn only_with(&mut self, names: &[&'static str], with: &str) {
+        for name in names {
+            if self.find(name).is_some() {
+                self.report(name, format!("means something only with {with}"));
+            }
+        }
+    }
+
+    fn address(&mut self, seen: &mut HashSet<Address>) {
+        if self.find("address").is_none() {
+            let text = "is missing: a listener needs one, such as address = \"127.0.0.1:1883\"";
+            self.report("address", text);
+            return;
+        }
+        if self.wrong.contains("address") {
+            return;
+        }
+        let address = self.listener.address.clone();
+        match &address {
+            Address::Ip(ip) => {
+                self.only_with(&["owner", "mode"], "a Unix socket");
+                // Port 0 is another free port each time.
+                if !seen.insert(address.clone()) && ip.port() != 0 {
+                    self.report("address", format!("{address} is given twice; give it once"));
+                }
+            }
+            Address::Unix(_) => {
+                self.only_with(&["connect-rate-source"], "an IP address");
+                if !seen.insert(address.clone()) {
+                    self.report("address", format!("{address} is given twice; give it once"));
+                }
+            }
+        }
+    }
+
+    fn tls(&mut self) {
+        const TLS: [&str; 7] = [
+            "tls-certificate",
+            "tls-key",
+            "tls-version-min",
+            "tls-client-certificate",
+            "tls-client-ca",
+            "tls-crl",
+            "tls-identity",
+        ];
+        if self.wrong.contains("transport") {
+            return;
+        }
+        if !self.listener.transport.has_tls() {
+            self.only_with(&TLS, "transport = \"tls\"");
+            return;
+        }
+        let missing: Vec<_> = ["tls-certificate", "tls-key"]
+            .into_iter()
+            .filter(|name| self.find(name).is_none())
+            .collect();
+        for name in &missing {
+            self.report(name, "is missing: transport = \"tls\" needs it");
+        }
+        let files = &self.listener.tls;
+        let (certificates, keys) = (files.certificates.len(), files.keys.len());
+        let are_good = !self.wrong.contains("tls-certificate") && missing.is_empty();
+        if are_good && certificates != keys {
+            self.report(
+                "tls-key",
+                format!("names {keys} keys for {certificates} certificates: give one for each"),
+            );
+        }
+        if self.wrong.contains("tls-client-certificate") {
+            return;
+        }
+        if self.listener.tls.settings.client_certificate == ClientCertificate::None {
+            let with = "tls-client-certificate = \"optional\" or \"required\"";
+            self.only_with(&["tls-client-ca", "tls-crl", "tls-identity"], with);
+        } else if self.find("tls-client-ca").is_none() {
+            let text = "is missing: it names the authorities whose certificates clients may show";
+            self.report("tls-client-ca", text);
+        }
+    }
+
+    fn packet_size(&mut self, broker: &Checked, wrong: &HashSet<&'static str>) {
+        let max = broker.limits.packet_size_max;
+        let own = self.listener.policy.packet_size_max;
+        if own.is_some_and(|own| own > max) && !wrong.contains("packet-size-max") {
+            let text = format!("is more than packet-size-max of the whole broker ({max} bytes)");
+            self.report("packet-size-max", text);
+        }
+    }
+
+    /// Decides whether clients must authenticate, and whether a listener may be without.
+    fn authentication(&mut self, broker: &Checked, wrong: &HashSet<&'static str>) {
+        let silent = [
+            "address",
+            "authentication",
+            "transport",
+            "tls-client-certificate",
+        ];
+        if silent.iter().any(|name| self.wrong.contains(name)) {
+            return;
+        }
+        let settings = &self.listener.tls.settings;
+        let asks = match settings.identity {
+            Some(_) => settings.client_certificate,
+            None => ClientCertificate::None,
+        };
+        let has_logins = broker.files().has_logins();
+        let policy = match (self.listener.authentication, asks) {
+            (None, ClientCertificate::Required) => Authentication::Required,
+            (given, _) => given.unwrap_or_default(),
+        };
+        self.listener.policy.authentication = policy;
+        if policy == Authentication::Required && asks == ClientCertificate::None && !has_logins {
+            let text = "nobody could connect: there is nothing to authenticate with; give \
+                        password-file, or tls-client-certificate and tls-identity, or take \"anonymous\"";
+            self.report("authentication", text);
+        }
+        let is_open = policy == Authentication::Anonymous && !self.listener.address.is_local();
+        if is_open && !has_logins && !broker.allow_anonymous && !wrong.contains("allow-anonymous") {
+            let address = &self.listener.address;
+            let text = format!(
+                "{address} can be reached from other machines and its clients need not \
+                 authenticate: set password-file, listen on a loopback address or a Unix socket, \
+                 require client certificates (tls-client-certificate = \"required\"), or set allow-anonymous = true \
+                 (--allow-anonymous) to let anybody in"
+            );
+            self.report("address", text);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Who may come in through a listener: its limits, before anything is read or said.
+//!
+//! Shared by all shards and touched once when a connection opens and once when it closes. Nothing in
+//! it waits: a rate is one number, the time at which everything let in so far is paid for.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::listener::Listener;
+use crate::time::{Span, Time};
+
+/// A rate allows so many connections at once as it does in this time.
+const BURST: Span = Span::from_secs(1);
+/// Independent places of one source; it is over its limit when all of them are.
+const ROWS: usize = 4;
+/// Places in a row.
+const CELLS: usize = 4_096;
+
+/// Why a connection is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    ConnectionsMax,
+    ConnectRate,
+    ConnectRateSource,
+}
+
+pub(super) const REFUSALS: usize = 3;
+
+/// The limits of one listener.
+pub(super) struct Gate {
+    open: AtomicU32,
+    connections_max: u32,
+    rate: Option<(Rate, AtomicU64)>,
+    sources: Option<Sources>,
+    /// By reason, since the start.
+    refused: [AtomicU64; REFUSALS],
+}
+
+/// A rate, as the time one connection costs, in nanoseconds.
+#[derive(Clone, Copy)]
+struct Rate(u64);
+
+/// Sources by the hash of their address. A source has a place in each row; others may have the same,
+/// and that all of its places are taken up by others is improbable until many thousands come as fast
+/// as they may. So the memory is bounded and nobody can push out the memory of somebody.
+struct Sources {
+    rate: Rate,
+    cells: Box<[AtomicU64]>,
+    hash: ahash::RandomState,
+}
+
+impl Gate {
+    pub(super) fn new(listener: &Listener) -> Self {
+        let rate = |per_s: Option<u32>| per_s.map(|n| Rate(BURST.0 / u64::from(n.max(1))));
+        Self {
+            open: AtomicU32::new(0),
+            connections_max: listener.connections_max.unwrap_or(u32::MAX),
+            rate: rate(listener.connect_rate).map(|rate| (rate, AtomicU64::new(0))),
+            sources: rate(listener.connect_rate_source).map(Sources::new),
+            refused: Default::default(),
+        }
+    }
+
+    /// Counts a connection in, or a refusal. `None`: from a Unix socket.
+    pub(super) fn admit(&self, from: Option<IpAddr>, now: Time) -> Result<(), Refusal> {
+        let result = self.judge(from, now);
+        match result {
+            Ok(()) => {}
+            Err(reason) => {
+                self.leave();
+                self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        result
+    }
+
+    /// In this order: a source beyond its own limit uses up nothing of all others'.
+    fn judge(&self, from: Option<IpAddr>, now: Time) -> Result<(), Refusal> {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
+            return Err(Refusal::ConnectionsMax);
+        }
+        if let (Some(sources), Some(from)) = (&self.sources, from) {
+            if !sources.admit(from, now) {
+                return Err(Refusal::ConnectRateSource);
+            }
+        }
+        match &self.rate {
+            Some((rate, paid_at)) if !rate.take(paid_at, now) => Err(Refusal::ConnectRate),
+            _ => Ok(()),
+        }
+    }
+
+    /// A connection that was let in is gone.
+    pub(super) fn leave(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How often this was the reason.
+    pub(super) fn refused(&self, reason: Refusal) -> u64 {
+        self.refused[reason as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Refusal {
+    /// The option that says so.
+    pub(super) fn option(self) -> &'static str {
+        match self {
+            Self::ConnectionsMax => "connections-max",
+            Self::ConnectRate => "connect-rate",
+            Self::ConnectRateSource => "connect-rate-source",
+        }
+    }
+}
+
+impl Rate {
+    /// True when one more is within the rate; then it is paid for.
+    fn take(self, paid_at: &AtomicU64, now: Time) -> bool {
+        let next = |paid: u64| self.next(paid, now);
+        paid_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .is_ok()
+    }
+
+    fn next(self, paid: u64, now: Time) -> Option<u64> {
+        let next = paid.max(now.0) + self.0;
+        (next <= now.0 + BURST.0).then_some(next)
+    }
+}
+
+impl Sources {
+    fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            cells: (0..ROWS * CELLS).map(|_| AtomicU64::new(0)).collect(),
+            hash: ahash::RandomState::new(),
+        }
+    }
+
+    /// True when one more of this source is within its rate.
+    fn admit(&self, from: IpAddr, now: Time) -> bool {
+        let places = self.places(from);
+        let paid = places.map(|place| self.cells[place].load(Ordering::Relaxed));
+        let least = paid.iter().copied().min().unwrap_or(0);
+        let Some(next) = self.rate.next(least, now) else {
+            return false;
+        };
+        for place in places {
+            self.cells[place].fetch_max(next, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// One place in each row. Of IPv6 the first half counts: a host has all of the other.
+    fn places(&self, from: IpAddr) -> [usize; ROWS] {
+        let source = match from.to_canonical() {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            IpAddr::V6(address) => (address.to_bits() >> 64) as u64 | 1 << 63,
+        };
+        let hash = self.hash.hash_one(source);
+        std::array::from_fn(|row| {
+            let part = (hash >> (16 * row)) as usize % CELLS;
+            row * CELLS + part
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(change: impl FnOnce(&mut Listener)) -> Gate {
+        let mut listener = Listener::default();
+        change(&mut listener);
+        Gate::new(&listener)
+    }
+
+    fn at(ms: u64) -> Time {
+        Time::ZERO + Span::from_secs(100) + Span::from_millis(ms)
+    }
+
+    fn source(n: u32) -> Option<IpAddr> {
+        Some(IpAddr::V4((0x0A00_0000 + n).into()))
+    }
+
+    #[test]
+    fn connections_are_counted_in_and_out() {
+        let gate = gate(|listener| listener.connections_max = Some(2));
+        assert_eq!(gate.admit(None, at(0)), Ok(()));
+        assert_eq!(gate.admit(source(1), at(0)), Ok(()));
+        for _ in 0..3 {
+            assert_eq!(gate.admit(source(1), at(0)), Err(Refusal::ConnectionsMax));
+        }
+        gate.leave();
+        assert_eq!(gate.admit(source(1), at(0)), Ok(()));
+        assert_eq!(gate.refused(Refusal::ConnectionsMax), 3);
+        assert_eq!(gate.refused(Refusal::ConnectRate), 0);
+    }
+
+    #[test]
+    fn a_rate_has_a_burst_of_a_second_and_then_its_pace() {
+        let gate = gate(|listener| listener.connect_rate = Some(10));
+        let admitted = |ms: u64, tries: usize| {
+            let results = (0..tries).map(|_| gate.admit(source(1), at(ms)));
+            results.filter(Result::is_ok).count()
+        };
+        assert_eq!(admitted(0, 50), 10);
+        assert_eq!(admitted(99, 5), 0);
+        assert_eq!(admitted(100, 5), 1);
+        assert_eq!(admitted(450, 5), 3);
+        assert_eq!(admitted(60_000, 50), 10, "no more after a quiet hour");
+    }
+
+    #[test]
+    fn a_source_beyond_its_rate_takes_nothing_of_others() {
+        let gate = gate(|listener| {
+            listener.connect_rate = Some(20);
+            listener.connect_rate_source = Some(2);
+        });
+        for n in 0..100 {
+            let expected = if n < 2 {
+                Ok(())
+            } else {
+                Err(Refusal::ConnectRateSource)
+            };
+            assert_eq!(gate.admit(source(7), at(0)), expected);
+        }
+        for n in 100..109 {
+            assert_eq!(gate.admit(source(n), at(0)), Ok(()));
+            assert_eq!(gate.admit(source(n), at(0)), Ok(()));
+        }
+        assert_eq!(gate.admit(source(200), at(0)), Err(Refusal::ConnectRate));
+        // One network of IPv6 is one source.
+        let [a, b, other] = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"]
+            .map(|text| Some(text.parse::<IpAddr>().unwrap()));
+        assert_eq!(gate.admit(a, at(5_000)), Ok(()));
+        assert_eq!(gate.admit(b, at(5_000)), Ok(()));
+        assert_eq!(gate.admit(a, at(5_000)), Err(Refusal::ConnectRateSource));
+        assert_eq!(gate.admit(other, at(5_000)), Ok(()));
+    }
+
+    /// A thousand sources at their limit do not stop another one.
+    #[test]
+    fn many_busy_sources_do_not_stand_in_the_way_of_a_quiet_one() {
+        let gate = gate(|listener| listener.connect_rate_source = Some(1));
+        for n in 0..1_000 {
+            let _ = gate.admit(source(n), at(0));
+        }
+        let quiet = (5_000..5_100).filter(|n| gate.admit(source(*n), at(1)).is_err());
+        assert_eq!(quiet.count(), 0);
+    }
+}

@@ -1,0 +1,173 @@
+//! What is read from files that the configuration names, at start and again at SIGHUP.
+//!
+//! A thread of its own reads; the shards go on meanwhile. What has loaded goes into a slot of each
+//! shard, which takes it at the start of a turn. What does not load leaves the old in its place, and
+//! the log says file and reason. The configuration itself is not read again.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::errors::StartError;
+use super::wake::Wakes;
+use crate::ids::{ListenerId, ShardId};
+use crate::listener::{Listener, TlsFiles, Transport};
+use crate::transport::tls::{Context, Material, Named, Problem, Tls, ALPN_MQTT};
+use crate::transport::Recipe;
+
+/// A certificate, a key or a revocation list larger than this is some other file, in bytes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// What a shard takes in place of what it has.
+#[derive(Clone)]
+pub(super) enum Fresh {
+    Recipe(ListenerId, Arc<Recipe>),
+}
+
+/// What waits for one shard. Written by the reloading thread, emptied by the shard.
+#[derive(Default)]
+pub(super) struct Slot {
+    is_full: AtomicBool,
+    waiting: Mutex<Vec<Fresh>>,
+}
+
+impl Slot {
+    /// The latest of each thing counts, so what waits is bounded by what there is.
+    fn put(&self, fresh: &Fresh) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|old| !old.is_replaced_by(fresh));
+        waiting.push(fresh.clone());
+        self.is_full.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Once a turn; one load when there is nothing.
+    pub(super) fn take(&self) -> Vec<Fresh> {
+        if !self.is_full() {
+            return Vec::new();
+        }
+        // Held by the other thread for a push at most, and only at a reload.
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_full.store(false, Ordering::Release);
+        std::mem::take(&mut *waiting)
+    }
+}
+
+impl Fresh {
+    fn is_replaced_by(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Recipe(own, _), Self::Recipe(other, _)) => own == other,
+        }
+    }
+}
+
+/// Reloads whenever `asked` tells, until the process ends.
+pub(super) fn watch(
+    asked: Receiver<()>,
+    listeners: Vec<Listener>,
+    wakes: Arc<Wakes>,
+) -> std::io::Result<()> {
+    let reload = move || {
+        while asked.recv().is_ok() {
+            while asked.try_recv().is_ok() {} // several at once are one
+            reload(&listeners, &wakes);
+        }
+    };
+    thread::Builder::new().name("reload".into()).spawn(reload)?;
+    Ok(())
+}
+
+fn reload(listeners: &[Listener], wakes: &Wakes) {
+    let (mut fresh, mut failed) = (0, 0);
+    for (index, listener) in (0..).zip(listeners) {
+        if listener.transport == Transport::Tcp {
+            continue;
+        }
+        match recipe(listener) {
+            Ok(recipe) => {
+                fresh += 1;
+                publish(wakes, &Fresh::Recipe(ListenerId(index), Arc::new(recipe)));
+            }
+            Err(problem) => {
+                failed += 1;
+                tracing::error!(
+                    "reload: the listener on {} keeps its certificates: {problem}",
+                    listener.address
+                );
+            }
+        }
+    }
+    tracing::info!("reload: {fresh} TLS listener(s) loaded, {failed} kept as they were");
+}
+
+/// Puts something into the slot of every shard.
+fn publish(wakes: &Wakes, fresh: &Fresh) {
+    for shard in (0..wakes.shards()).map(ShardId) {
+        wakes.slot(shard).put(fresh);
+        wakes.wake(shard);
+    }
+}
+
+/// What the connections of each listener get.
+pub(super) fn recipes(listeners: &[Listener]) -> Result<Vec<Arc<Recipe>>, StartError> {
+    let made = listeners.iter().map(|listener| {
+        let recipe = recipe(listener);
+        recipe
+            .map(Arc::new)
+            .map_err(|problem| StartError::Tls(listener.address.to_string(), problem))
+    });
+    made.collect()
+}
+
+fn recipe(listener: &Listener) -> Result<Recipe, Problem> {
+    let mut recipe = Recipe::plain();
+    if listener.transport.has_tls() {
+        let material = read_material(&listener.tls)?;
+        let context = Context::new(&listener.tls.settings, &material, &[ALPN_MQTT])?;
+        let context = Arc::new(context);
+        recipe = recipe.with(move || Box::new(Tls::new(&context)));
+    }
+    Ok(recipe)
+}
+
+fn read_material(files: &TlsFiles) -> Result<Material, Problem> {
+    let all = |paths: &[PathBuf]| -> Result<Vec<Named>, Problem> {
+        paths.iter().map(|path| read(path)).collect()
+    };
+    let certificates = all(&files.certificates)?;
+    let keys = all(&files.keys)?;
+    Ok(Material {
+        certificates: certificates.into_iter().zip(keys).collect(),
+        client_ca: all(&files.client_ca)?,
+        revocation_lists: all(&files.revocation_lists)?,
+    })
+}
+
+fn read(path: &Path) -> Result<Named, Problem> {
+    let problem = |text: String| Problem {
+        file: path.display().to_string(),
+        text,
+    };
+    let file = File::open(path).map_err(|error| {
+        problem(format!(
+            "cannot be read: {error}; the user that runs the broker must be able to"
+        ))
+    })?;
+    let mut bytes = Vec::new();
+    let taken = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    let taken = taken.map_err(|error| problem(format!("cannot be read: {error}")))?;
+    if taken as u64 > FILE_BYTES_MAX {
+        return Err(problem(format!("is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(Named {
+        name: path.display().to_string(),
+        bytes,
+    })
+}

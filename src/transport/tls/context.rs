@@ -1,0 +1,240 @@
+//! From files to what the connections of a TLS listener share.
+
+use std::sync::Arc;
+
+use rustls::crypto::{ring, CryptoProvider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    NoServerSessionStorage, ServerConfig, UnbufferedServerConnection, VerifierBuilderError,
+    WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{Error, RootCertStore, SupportedProtocolVersion};
+
+use super::identity::IdentitySource;
+use super::resolver::Resolver;
+
+/// Session tickets per handshake of TLS 1.3: a client that reconnects uses one and gets another.
+const TICKETS: usize = 1;
+
+/// How a listener does TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub version_min: VersionMin,
+    pub client_certificate: ClientCertificate,
+    /// `None`: a certificate lets its client in and gives it no name.
+    pub identity: Option<IdentitySource>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            version_min: VersionMin::default(),
+            client_certificate: ClientCertificate::default(),
+            identity: Some(IdentitySource::CommonName),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VersionMin {
+    #[default]
+    Tls12,
+    Tls13,
+}
+
+/// Whether clients are asked for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificate {
+    #[default]
+    None,
+    /// One that is sent must be good.
+    Optional,
+    Required,
+}
+
+/// The content of a file and its name.
+#[derive(Clone, Debug)]
+pub struct Named {
+    pub name: String,
+    pub bytes: Vec<u8>,
+}
+
+/// The content of the files that a listener names.
+#[derive(Clone, Debug, Default)]
+pub struct Material {
+    /// Certificate chains with their keys, the one for clients without SNI first.
+    pub certificates: Vec<(Named, Named)>,
+    /// Authorities of client certificates.
+    pub client_ca: Vec<Named>,
+    pub revocation_lists: Vec<Named>,
+}
+
+/// What all connections of a TLS listener share.
+pub struct Context {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) identity: Option<IdentitySource>,
+}
+
+/// A file that cannot be used, and what to change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {text}")]
+pub struct Problem {
+    pub file: String,
+    pub text: String,
+}
+
+fn problem(file: &Named, text: impl Into<String>) -> Problem {
+    Problem {
+        file: file.name.clone(),
+        text: text.into(),
+    }
+}
+
+impl Context {
+    /// `alpn` are the protocols offered to clients that ask for one.
+    ///
+    /// Tickets of another context are not taken, so a session made before a reload cannot go on with
+    /// a certificate that has been revoked by it.
+    ///
+    /// # Errors
+    /// A file does not hold what it should.
+    pub fn new(settings: &Settings, material: &Material, alpn: &[&[u8]]) -> Result<Self, Problem> {
+        let provider = Arc::new(ring::default_provider());
+        let keys = material.certificates.iter();
+        let keys: Vec<_> = keys
+            .map(|(certificate, key)| certified_key(certificate, key, &provider).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        let versions: &[&SupportedProtocolVersion] = match settings.version_min {
+            VersionMin::Tls12 => &[&TLS13, &TLS12],
+            VersionMin::Tls13 => &[&TLS13],
+        };
+        let general = |error: Error| Problem {
+            file: "TLS".into(),
+            text: error.to_string(),
+        };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .map_err(general)?;
+        let builder = match verifier(settings.client_certificate, material, &provider)? {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(Resolver { keys }));
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = ring::Ticketer::new().map_err(general)?;
+        config.send_tls13_tickets = TICKETS;
+        let config = Arc::new(config);
+        UnbufferedServerConnection::new(Arc::clone(&config)).map_err(general)?;
+        Ok(Self {
+            config,
+            identity: settings.identity,
+        })
+    }
+}
+
+fn certified_key(
+    certificate: &Named,
+    key: &Named,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Problem> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificate.bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|error| problem(certificate, format!("is not sound PEM: {error}")))?;
+    if chain.is_empty() {
+        let text = "holds no certificate: tls-certificate wants PEM with BEGIN CERTIFICATE, the \
+                    listener's own first, then those between it and the authority";
+        return Err(problem(certificate, text));
+    }
+    let secret = PrivateKeyDer::from_pem_slice(&key.bytes).map_err(|_| {
+        let text =
+            "holds no private key that can be used: tls-key wants PEM with BEGIN PRIVATE KEY \
+                    (or EC or RSA), without a passphrase (openssl pkey -in OLD -out NEW)";
+        problem(key, text)
+    })?;
+    CertifiedKey::from_der(chain, secret, provider).map_err(|error| match error {
+        Error::InconsistentKeys(_) => problem(
+            key,
+            format!(
+                "is not the key of the certificate in {}: name them in the same order in tls-key \
+                 and tls-certificate",
+                certificate.name
+            ),
+        ),
+        Error::InvalidCertificate(error) => problem(
+            certificate,
+            format!("its first certificate is bad: {error}"),
+        ),
+        other => problem(key, format!("its key cannot be used: {other}")),
+    })
+}
+
+fn verifier(
+    asked: ClientCertificate,
+    material: &Material,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, Problem> {
+    if asked == ClientCertificate::None {
+        return Ok(None);
+    }
+    let mut roots = RootCertStore::empty();
+    for file in &material.client_ca {
+        let before = roots.len();
+        for certificate in CertificateDer::pem_slice_iter(&file.bytes) {
+            let certificate =
+                certificate.map_err(|error| problem(file, format!("is not sound PEM: {error}")))?;
+            roots
+                .add(certificate)
+                .map_err(|error| problem(file, format!("a certificate in it is bad: {error}")))?;
+        }
+        if roots.len() == before {
+            let text = "holds no certificate: tls-client-ca wants the authorities of client \
+                        certificates, PEM with BEGIN CERTIFICATE";
+            return Err(problem(file, text));
+        }
+    }
+    let mut lists = Vec::new();
+    for file in &material.revocation_lists {
+        let before = lists.len();
+        for list in CertificateRevocationListDer::pem_slice_iter(&file.bytes) {
+            lists.push(list.map_err(|error| problem(file, format!("is not sound PEM: {error}")))?);
+        }
+        if lists.len() == before {
+            let text = "holds no revocation list: tls-crl wants PEM with BEGIN X509 CRL";
+            return Err(problem(file, text));
+        }
+    }
+    let has_lists = !lists.is_empty();
+    let mut builder =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    if has_lists {
+        // An expired list says nothing of what was revoked since: clients are refused until there
+        // is a new one. Authorities between client and root need no list of their own.
+        builder = builder
+            .with_crls(lists)
+            .only_check_end_entity_revocation()
+            .enforce_revocation_expiration();
+    }
+    if asked == ClientCertificate::Optional {
+        builder = builder.allow_unauthenticated();
+    }
+    let first = |files: &[Named]| {
+        files
+            .first()
+            .map_or_else(String::new, |file| file.name.clone())
+    };
+    builder.build().map(Some).map_err(|error| match error {
+        VerifierBuilderError::InvalidCrl(error) => Problem {
+            file: first(&material.revocation_lists),
+            text: format!("a revocation list cannot be read: {error:?}"),
+        },
+        other => Problem {
+            file: first(&material.client_ca),
+            text: other.to_string(),
+        },
+    })
+}

@@ -1,0 +1,21 @@
+//! TLS 1.2 and 1.3 as a layer, by rustls without its buffers.
+//!
+//! [`Context`] is what the connections of a listener share: certificates, authorities, keys of
+//! session tickets. A new one replaces it at a reload; connections keep the one they began with.
+
+mod context;
+mod identity;
+mod layer;
+mod resolver;
+mod sentences;
+#[cfg(test)]
+mod tests;
+
+pub use context::{ClientCertificate, Context, Material, Named, Problem, Settings, VersionMin};
+pub use identity::IdentitySource;
+pub use layer::Tls;
+
+/// The protocol name of MQTT in ALPN.
+pub const ALPN_MQTT: &[u8] = b"mqtt";
+/// The protocol name that browsers send for WebSocket.
+pub const ALPN_HTTP: &[u8] = b"http/1.1";
