@@ -213,7 +213,7 @@ impl TopicIndex {
         if let Some(route) = self.cache.get(hash, topic) {
             return route;
         }
-        let route = Rc::new(self.find_route(topic));
+        let route = Rc::new(self.find(topic));
         self.cache.insert(hash, topic, &route);
         route
     }
@@ -233,7 +233,8 @@ impl TopicIndex {
         }
     }
 
-    fn find_route(&mut self, topic: &str) -> Route {
+    /// The same, found anew and not remembered.
+    pub fn find(&mut self, topic: &str) -> Route {
         let mut remote = ShardSet::EMPTY;
         let mut groups = Vec::new();
         let mut first: Option<&FilterEntry> = None;
@@ -260,6 +261,7 @@ impl TopicIndex {
             Some(only) => Rc::clone(only.targets.get_or_init(|| targets_of(&self.plain, only))),
         };
         Route {
+            topic: topic.into(),
             targets,
             remote,
             groups: groups.into(),

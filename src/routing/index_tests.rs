@@ -469,7 +469,7 @@ proptest! {
                 let route = index.route(topic);
                 // Whoever remembers a route by the generation must not be deceived.
                 prop_assert!(index.generation() > generation || route == before);
-                let found = index.find_route(topic);
+                let found = index.find(topic);
                 prop_assert_eq!(&*route, &found, "{} is outdated after {:?}", topic, operation);
                 for own in [false, true] {
                     prop_assert_eq!(grants(&route, own), model.grants(topic, own), "{}", topic);
