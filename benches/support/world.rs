@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ringmq::ids::{ConnectionId, ShardId};
 use ringmq::limits::Limits;
-use ringmq::shard::{Lane, Shard, ShardConfig};
+use ringmq::shard::{Lane, ListenerId, ListenerPolicy, Origin, Peer, Shard, ShardConfig};
 use ringmq::time::Time;
 
 /// A client: the shard it lives on and its connection there.
@@ -23,6 +23,7 @@ impl World {
         let config = Arc::new(ShardConfig {
             shards,
             limits: Limits::default(),
+            listeners: [ListenerPolicy::default()].into(),
             placement_seed: 1,
         });
         let shard = |id| Shard::new(ShardId(id), &config, 1, Time::ZERO);
@@ -37,7 +38,8 @@ impl World {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         for n in 0_u8.. {
             let name = format!("{name}-{n}");
-            let opened = self.shards[shard].handle_opened(address, self.now);
+            let origin = Origin::new(Peer::Ip(address), ListenerId(0));
+            let opened = self.shards[shard].handle_opened(origin, self.now);
             let id = opened.expect("room");
             let mut connect = vec![0x10, 12 + name.len() as u8, 0, 4];
             connect.extend_from_slice(b"MQTT\x04\x02\x00\x00\x00");
