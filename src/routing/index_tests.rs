@@ -499,6 +499,7 @@ proptest! {
             index.leave("g", &filter, ShardId(0), session(s));
         }
         prop_assert_eq!(index.filters.counts(), (1, 0, 0), "something is left behind");
+        prop_assert!(index.exact.len() == 0 && index.interests.is_empty());
         prop_assert!(TOPICS.iter().all(|topic| index.route(topic).groups.is_empty()));
     }
 }
