@@ -23,10 +23,10 @@ const TOPIC: &str = "plant/4/line/7/motor";
 const BATCH: u16 = 64;
 
 /// One thing to measure. `run` does it `operations` times and may be called again and again.
-pub struct Case {
-    pub name: &'static str,
-    pub operations: u64,
-    pub run: Box<dyn FnMut()>,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) operations: u64,
+    pub(crate) run: Box<dyn FnMut()>,
 }
 
 fn case(name: &'static str, operations: u64, run: impl FnMut() + 'static) -> Case {
@@ -38,7 +38,7 @@ fn case(name: &'static str, operations: u64, run: impl FnMut() + 'static) -> Cas
     }
 }
 
-pub fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case> {
     let mut cases = codec();
     cases.extend(matching());
     cases.extend(windows());

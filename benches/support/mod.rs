@@ -1,4 +1,4 @@
 //! What benches share.
 
-pub mod cases;
-pub mod world;
+pub(crate) mod cases;
+pub(crate) mod world;

@@ -10,16 +10,16 @@ use ringmq::shard::{Lane, ListenerId, ListenerPolicy, Origin, Peer, Shard, Shard
 use ringmq::time::Time;
 
 /// A client: the shard it lives on and its connection there.
-pub type Client = (usize, ConnectionId);
+pub(crate) type Client = (usize, ConnectionId);
 
 /// All shards of a broker, in a time that stands still.
-pub struct World {
-    pub shards: Vec<Shard>,
-    pub now: Time,
+pub(crate) struct World {
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) now: Time,
 }
 
 impl World {
-    pub fn new(shards: u16) -> Self {
+    pub(crate) fn new(shards: u16) -> Self {
         let config = Arc::new(ShardConfig {
             shards,
             limits: Limits::default(),
@@ -34,7 +34,7 @@ impl World {
     }
 
     /// Connects a v3.1.1 client whose home is the shard: identifiers are tried until one is.
-    pub fn connect(&mut self, shard: usize, name: &str) -> Client {
+    pub(crate) fn connect(&mut self, shard: usize, name: &str) -> Client {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         for n in 0_u8.. {
             let name = format!("{name}-{n}");
@@ -53,7 +53,7 @@ impl World {
         unreachable!("one of 256 identifiers has its home there")
     }
 
-    pub fn subscribe(&mut self, client: Client, filter: &str, qos: u8) {
+    pub(crate) fn subscribe(&mut self, client: Client, filter: &str, qos: u8) {
         let mut subscribe = vec![0x82, 5 + filter.len() as u8, 0, 1, 0, filter.len() as u8];
         subscribe.extend_from_slice(filter.as_bytes());
         subscribe.push(qos);
@@ -62,19 +62,19 @@ impl World {
     }
 
     /// Bytes of a client arrive.
-    pub fn send(&mut self, (shard, id): Client, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, (shard, id): Client, bytes: &[u8]) {
         self.shards[shard].handle_bytes(id, bytes, self.now);
     }
 
     /// Ends a turn of each shard and takes all bytes, as sockets with room would; returns how many.
-    pub fn drain(&mut self) -> usize {
+    pub(crate) fn drain(&mut self) -> usize {
         let mut sent = 0;
         self.drain_into(|_, slices| sent += slices.iter().map(|slice| slice.len()).sum::<usize>());
         sent
     }
 
     /// The same, showing what each client is sent.
-    pub fn drain_into(&mut self, mut show: impl FnMut(Client, &[IoSlice<'_>])) {
+    pub(crate) fn drain_into(&mut self, mut show: impl FnMut(Client, &[IoSlice<'_>])) {
         for at in 0..self.shards.len() {
             self.shards[at].end_turn(self.now);
             self.exchange(at);
@@ -103,7 +103,7 @@ impl World {
 }
 
 /// `count` PUBLISH packets of 16-byte payload, one after the other; identifiers from 1 on.
-pub fn publishes(topic: &str, qos: u8, count: u16) -> Vec<u8> {
+pub(crate) fn publishes(topic: &str, qos: u8, count: u16) -> Vec<u8> {
     let mut all = Vec::new();
     for id in 1..=count {
         let id_len = if qos > 0 { 2 } else { 0 };
@@ -120,7 +120,7 @@ pub fn publishes(topic: &str, qos: u8, count: u16) -> Vec<u8> {
 
 /// `count` acknowledgements with identifiers from `first` on, which follow each other as the broker's
 /// do: 65,535 is followed by 1.
-pub fn acks(first_byte: u8, first: u16, count: u16) -> Vec<u8> {
+pub(crate) fn acks(first_byte: u8, first: u16, count: u16) -> Vec<u8> {
     let mut all = Vec::new();
     let mut id = first;
     for _ in 0..count {
