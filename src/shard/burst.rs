@@ -151,7 +151,7 @@ impl Shard {
         let burst = Burst {
             publisher: None,
             version: stretch.version,
-            route: self.index.route(stretch.topic()),
+            route: self.route(stretch.topic()),
             range: 0..stretch.packets.len(),
             topic: stretch.topic.clone(),
             count: stretch.count,
@@ -168,7 +168,7 @@ impl Shard {
     /// A stretch that asks for too much work at once, in pieces between which a turn may end. What its
     /// sender could not know is how many subscribers there are here.
     pub(super) fn pieces_of(&mut self, stretch: &Stretch<'_>) -> Option<Publications> {
-        let packets_max = count_max(&self.index.route(stretch.topic()));
+        let packets_max = count_max(&self.route(stretch.topic()));
         if stretch.count <= packets_max {
             return None;
         }
