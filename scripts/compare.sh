@@ -1,41 +1,66 @@
 #!/usr/bin/env bash
 # Runs a fixed set of scenarios against every broker found on this machine, in turn so that drift of
-# the machine meets all alike, and writes one table and one page: the median of the rounds, and ratios
-# to the first broker.
+# the machine meets all alike, and writes tables and a plot: the median of the rounds, and ratios to the
+# first broker.
 #
 #   scripts/compare.sh [DIRECTORY]     results go to DIRECTORY, or to compare-results
 #
 # How a broker is started is in scripts/brokers/NAME.sh. The environment may set:
-#   BROKERS       names, the first is what ratios refer to        (mosquitto flashmq ringmq)
+#   BROKERS       names, the first is what ratios refer to
+#                 (mosquitto flashmq rumqttd rmqttd ringmq ringmq-2 ringmq-4)
+#   SCENARIOS     extended regular expression: only scenarios whose name it matches     (all)
 #   BROKER_CORES  cores of the broker, LOAD_CORES of mqload       (0 and 1)
 #   ROUNDS        times each scenario is run against each broker  (3)
-#   DURATION      of each run                                     (10s)
+#   DURATION      of each run                                     (5s)
 #   LIMIT         seconds after which a run is interrupted: a slow broker may take minutes to hand out
-#                 what it was given in DURATION; its figures up to then are kept   (120)
+#                 what it was given in DURATION; its figures up to then are kept   (30)
 #   MQLOAD_BIN    another mqload than the release build
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/.."
 
 results=${1:-compare-results}
-read -ra brokers <<<"${BROKERS:-mosquitto flashmq ringmq}"
+read -ra brokers <<<"${BROKERS:-mosquitto flashmq rumqttd rmqttd ringmq ringmq-2 ringmq-4}"
 broker_cores=${BROKER_CORES:-0}
 load_cores=${LOAD_CORES:-1}
 rounds=${ROUNDS:-3}
-duration=${DURATION:-10s}
-limit_s=${LIMIT:-120}
+duration=${DURATION:-5s}
+limit_s=${LIMIT:-30}
 mqload=${MQLOAD_BIN:-${CARGO_TARGET_DIR:-target}/release/mqload}
 threads=$(awk -F, '{ print NF }' <<<"$load_cores")
 
-scenarios=(
-    'fan-in-max|fan-in --clients 10 --max --payload-size 16'
+# Rows "-max" saturate the broker: what counts is CPU time per message and messages per second. Rows
+# "-paced" offer a rate that every broker keeps up with: what counts is latency.
+all_scenarios=(
+    'fan-in-max|fan-in --clients 10 --max --batch 64 --payload-size 16'
+    'fan-in-paced|fan-in --clients 10 --rate 10000 --payload-size 16'
+    'all-to-all-max|fan-in --clients 10 --subscribers 10 --max --batch 64 --payload-size 16'
+    'all-to-all-paced|fan-in --clients 10 --subscribers 10 --rate 1000 --payload-size 16'
     'fan-out-max|fan-out --clients 100 --max --batch 16 --payload-size 16'
+    'fan-out-paced|fan-out --clients 100 --rate 100 --payload-size 16'
     'pairs-max|pairs --clients 100 --max --batch 16 --payload-size 16'
+    'pairs-paced|pairs --clients 100 --rate 10000 --payload-size 16'
     'pairs-1k-max|pairs --clients 100 --max --batch 16 --payload-size 1k'
-    'pairs-qos1|pairs --clients 50 --max --qos 1 --window 64 --payload-size 16'
-    'pairs-qos2|pairs --clients 50 --max --qos 2 --window 16 --payload-size 16'
-    'light|pairs --clients 10 --rate 500 --payload-size 64'
+    'pairs-1k-paced|pairs --clients 100 --rate 10000 --payload-size 1k'
+    'pairs-qos1-max|pairs --clients 50 --max --qos 1 --window 64 --payload-size 16'
+    'pairs-qos1-paced|pairs --clients 50 --rate 5000 --qos 1 --payload-size 16'
+    'pairs-qos2-max|pairs --clients 50 --max --qos 2 --window 16 --payload-size 16'
+    'pairs-qos2-paced|pairs --clients 50 --rate 3000 --qos 2 --payload-size 16'
+    'light-paced|pairs --clients 10 --rate 500 --payload-size 64'
+    'sparse-paced|pairs --clients 2500 --rate 5000 --poisson --payload-size 16'
+    'wide-fan-out-paced|fan-out --clients 5000 --rate 2 --payload-size 16'
+    'wide-fan-out-max|fan-out --clients 5000 --rate 100 --payload-size 16'
+    'shared-group-max|shared-group --subscribers 10 --clients 10 --max --batch 16 --payload-size 16'
+    'large-1000k-paced|pairs --clients 4 --rate 200 --payload-size 1000k'
+    'v5-fan-out-max|fan-out --protocol 5 --clients 100 --max --batch 16 --payload-size 16'
+    'v5-pairs-max|pairs --protocol 5 --clients 100 --max --batch 16 --payload-size 16'
+    'connects|connect-storm --clients 2000 --rounds 3'
+    'idle|connect-ramp --clients 5000 --hold 2s'
 )
+scenarios=()
+for scenario in "${all_scenarios[@]}"; do
+    if [[ ${scenario%%|*} =~ ${SCENARIOS:-.} ]]; then scenarios+=("$scenario"); fi
+done
 
 [[ -x $mqload ]] || {
     echo "there is no $mqload: cargo build --release --workspace" >&2
@@ -103,10 +128,12 @@ for round in $(seq "$rounds"); do
             fi
             echo "== round $round, $name, $broker"
             file=$results/$name.$broker.$round.json
-            rm --force "$file" # of an earlier comparison
+            rm --force "$file" "${file%.json}.peak" # of an earlier comparison
+            traffic=(--duration "$duration" --drain 1s)
+            if [[ ${arguments[0]} == connect-* ]]; then traffic=(); fi
             status=0
             # In the foreground: else timeout sends two signals, and the second ends mqload at once.
-            timeout --foreground --signal INT "$limit_s" "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" --duration "$duration" --quiet \
+            timeout --foreground --signal INT "$limit_s" "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" "${traffic[@]}" --quiet \
                 --threads "$threads" --cores "$load_cores" --broker-pid "$broker_pid" \
                 --name "$name" --label "$broker" --json "$file" || status=$?
             case $status in
@@ -114,6 +141,9 @@ for round in $(seq "$rounds"); do
             124) echo "interrupted after $limit_s s" ;;
             *) failures=$((failures + 1)) ;;
             esac
+            if [[ -e $file ]]; then # peak memory in KB, of the broker's whole life
+                awk '/^VmHWM/ { print $2 }' "/proc/$broker_pid/status" >"${file%.json}.peak" || true
+            fi
             end_broker
         done
     done
@@ -135,7 +165,8 @@ done
     exit 1
 }
 "$mqload" report --median "${files[@]}" --html "$results/report.html" | tee "$results/table.txt"
-echo "table: $results/table.txt, page: $results/report.html"
+python3 "$here/compare-tables.py" "$results" "${found[@]}" >"$results/tables.md"
+echo "tables: $results/table.txt and tables.md, plot: $results/cpu.svg, page: $results/report.html"
 if ((failures)); then
     echo "$failures runs failed or were cut short: see above" >&2
     exit 1

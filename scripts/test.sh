@@ -65,6 +65,7 @@ install() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
     [[ -x /usr/sbin/mosquitto || -x /usr/local/sbin/mosquitto ]] || missing+=(mosquitto)
     command -v chromium >/dev/null || missing+=(chromium)
+    command -v valgrind >/dev/null || missing+=(valgrind)
     if ((${#missing[@]})); then
         local as_root=()
         ((EUID == 0)) || as_root=(sudo)
@@ -137,6 +138,7 @@ check 'simulator, every deliberate fault is noticed' \
 # Not the release profile: debug assertions and overflow checks are to be on.
 check 'fuzz, 1,000,000 iterations of each body' \
     cargo run --quiet --profile fuzz -p ringmq-fuzz -- --iterations 1000000
+check 'instructions of the hot paths' scripts/instructions.sh
 if build_broker; then
     python_tests
     node_tests

@@ -34,7 +34,7 @@ type Generation = u64;
 
 #[derive(Debug)]
 struct Cached {
-    topic: Box<str>,
+    topic: Rc<str>,
     route: Rc<Route>,
     hash: u64,
     found_at: Generation,
@@ -120,7 +120,7 @@ impl RouteCache {
         }
         self.bytes += bytes;
         let cached = Cached {
-            topic: topic.into(),
+            topic: Rc::clone(&route.topic),
             route: Rc::clone(route),
             hash,
             found_at: self.generation,

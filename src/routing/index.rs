@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use super::cache::RouteCache;
+use super::exact::{Exact, Interests};
 use super::groups::{GroupKey, Groups, Left, Member};
 use super::route::{plain_grants, Grant, Route, Targets, TargetsBuilder};
 use super::subscribers::{Subscribers, Subscription};
@@ -37,13 +38,23 @@ struct FilterEntry {
     subscribers: Subscribers,
     /// The subscribers as targets, once asked for.
     targets: OnceCell<Rc<Targets>>,
+    /// Other shards with subscribers, if the filter has a wildcard.
     remote: ShardSet,
-    groups: Vec<GroupKey>,
+    /// Boxed: most filters have none.
+    #[allow(clippy::box_collection)]
+    groups: Option<Box<Vec<GroupKey>>>,
 }
 
+/// One per filter in its own shard.
+const _: () = assert!(size_of::<FilterEntry>() <= 64);
+
 impl FilterEntry {
+    fn groups(&self) -> impl Iterator<Item = GroupKey> + '_ {
+        self.groups.iter().flat_map(|groups| groups.iter().copied())
+    }
+
     fn is_empty(&self) -> bool {
-        self.subscribers.is_empty() && self.remote.is_empty() && self.groups.is_empty()
+        self.subscribers.is_empty() && self.remote.is_empty() && self.groups.is_none()
     }
 }
 
@@ -54,7 +65,14 @@ impl FilterEntry {
 #[derive(Debug)]
 pub struct TopicIndex {
     local: ShardId,
+    /// Filters without wildcards.
+    exact: Exact<FilterEntry>,
+    /// Those of other shards.
+    interests: Interests,
+    /// Filters with wildcards.
     filters: Trie<FilterEntry>,
+    /// Second hash of a filter without wildcards.
+    check: ahash::RandomState,
     groups: Groups,
     cache: RouteCache,
     scratch: Scratch,
@@ -72,7 +90,10 @@ impl TopicIndex {
         let plain = plain_grants();
         Self {
             local,
+            exact: Exact::new(),
+            interests: Interests::default(),
             filters: Trie::new(&hasher),
+            check: ahash::RandomState::with_seeds(hash_seed, 24, 25, 26),
             groups: Groups::new(local, &hasher),
             cache: RouteCache::new(&hasher),
             scratch: Scratch::default(),
@@ -89,7 +110,7 @@ impl TopicIndex {
         session: SessionId,
         subscription: Subscription,
     ) -> Added {
-        let entry = self.filters.entry(filter);
+        let entry = self.entry(filter);
         let first_on_shard = entry.subscribers.is_empty();
         let before = entry.subscribers.insert(session, subscription);
         // Clients that come back subscribe again to what they have: nobody's route changes.
@@ -109,7 +130,7 @@ impl TopicIndex {
             existed: false,
             last_on_shard: false,
         };
-        let Some(entry) = self.filters.get_mut(filter) else {
+        let Some(entry) = self.get_mut(filter) else {
             return removed;
         };
         if entry.subscribers.remove(session).is_some() {
@@ -124,6 +145,13 @@ impl TopicIndex {
     /// A peer has its first subscriber of a filter.
     pub fn add_remote(&mut self, filter: &str, shard: ShardId) {
         debug_assert_ne!(shard, self.local, "local subscribers are subscriptions");
+        if !has_wildcard(filter) {
+            let (hash, check) = self.hashes(filter);
+            if self.interests.insert(hash, check, shard) {
+                self.cache.forget(filter);
+            }
+            return;
+        }
         let remote = &mut self.filters.entry(filter).remote;
         if !remote.contains(shard) {
             remote.insert(shard);
@@ -133,6 +161,13 @@ impl TopicIndex {
 
     /// A peer has lost its last subscriber of a filter.
     pub fn remove_remote(&mut self, filter: &str, shard: ShardId) {
+        if !has_wildcard(filter) {
+            let (hash, check) = self.hashes(filter);
+            if self.interests.remove(hash, check, shard) {
+                self.cache.forget(filter);
+            }
+            return;
+        }
         let Some(entry) = self.filters.get_mut(filter) else {
             return;
         };
@@ -147,7 +182,8 @@ impl TopicIndex {
     pub fn join(&mut self, share: &str, filter: &str, member: Member) -> bool {
         let joined = self.groups.join(share, filter, member);
         if joined.created {
-            self.filters.entry(filter).groups.push(joined.key);
+            let groups = &mut self.entry(filter).groups;
+            groups.get_or_insert_default().push(joined.key);
             self.cache.forget(filter);
         }
         joined.replaced
@@ -157,8 +193,11 @@ impl TopicIndex {
     pub fn leave(&mut self, share: &str, filter: &str, shard: ShardId, session: SessionId) -> bool {
         let left = self.groups.leave(share, filter, shard, session);
         if let Left::LastMember(key) = left {
-            if let Some(entry) = self.filters.get_mut(filter) {
-                entry.groups.retain(|known| *known != key);
+            if let Some(entry) = self.get_mut(filter) {
+                if let Some(groups) = &mut entry.groups {
+                    groups.retain(|known| *known != key);
+                }
+                entry.groups.take_if(|groups| groups.is_empty());
                 self.shrunk(filter);
             }
         }
@@ -213,7 +252,7 @@ impl TopicIndex {
         if let Some(route) = self.cache.get(hash, topic) {
             return route;
         }
-        let route = Rc::new(self.find_route(topic));
+        let route = Rc::new(self.find_hashed(hash, topic));
         self.cache.insert(hash, topic, &route);
         route
     }
@@ -227,20 +266,60 @@ impl TopicIndex {
     /// Something of a filter is gone: so is the filter when that was the last.
     fn shrunk(&mut self, filter: &str) {
         self.cache.forget(filter);
-        let entry = self.filters.get_mut(filter);
+        let entry = self.get_mut(filter);
         if entry.is_some_and(|entry| entry.is_empty()) {
-            self.filters.remove(filter);
+            if has_wildcard(filter) {
+                self.filters.remove(filter);
+            } else {
+                self.exact.remove(self.cache.hash(filter), filter);
+            }
         }
     }
 
-    fn find_route(&mut self, topic: &str) -> Route {
+    /// The entry of a filter, made if need be.
+    fn entry(&mut self, filter: &str) -> &mut FilterEntry {
+        if has_wildcard(filter) {
+            self.filters.entry(filter)
+        } else {
+            self.exact.entry(self.cache.hash(filter), filter)
+        }
+    }
+
+    fn get_mut(&mut self, filter: &str) -> Option<&mut FilterEntry> {
+        if has_wildcard(filter) {
+            self.filters.get_mut(filter)
+        } else {
+            self.exact.get_mut(self.cache.hash(filter), filter)
+        }
+    }
+
+    /// What stands for a filter without wildcards that another shard has.
+    fn hashes(&self, filter: &str) -> (u64, u32) {
+        let check = self.check.hash_one(filter.as_bytes());
+        (self.cache.hash(filter), check as u32)
+    }
+
+    /// The same, found anew and not remembered.
+    pub fn find(&mut self, topic: &str) -> Route {
+        self.find_hashed(self.cache.hash(topic), topic)
+    }
+
+    fn find_hashed(&mut self, hash: u64, topic: &str) -> Route {
         let mut remote = ShardSet::EMPTY;
+        if !self.interests.is_empty() {
+            let check = self.check.hash_one(topic.as_bytes());
+            remote = self.interests.shards(hash, check as u32);
+        }
         let mut groups = Vec::new();
         let mut first: Option<&FilterEntry> = None;
+        if let Some(entry) = self.exact.get(hash, topic) {
+            groups.extend(entry.groups());
+            first = Some(entry).filter(|entry| !entry.subscribers.is_empty());
+        }
         let mut more: Vec<&FilterEntry> = Vec::new(); // allocates when filters overlap
         self.filters.matching(topic, &mut self.scratch, |entry| {
             remote = remote.union(entry.remote);
-            groups.extend_from_slice(&entry.groups);
+            groups.extend(entry.groups());
             match first {
                 _ if entry.subscribers.is_empty() => {}
                 None => first = Some(entry),
@@ -260,11 +339,16 @@ impl TopicIndex {
             Some(only) => Rc::clone(only.targets.get_or_init(|| targets_of(&self.plain, only))),
         };
         Route {
+            topic: topic.into(),
             targets,
             remote,
             groups: groups.into(),
         }
     }
+}
+
+fn has_wildcard(filter: &str) -> bool {
+    filter.bytes().any(|byte| matches!(byte, b'+' | b'#'))
 }
 
 fn targets_of(plain: &Rc<[Grant]>, entry: &FilterEntry) -> Rc<Targets> {

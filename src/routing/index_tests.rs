@@ -469,7 +469,7 @@ proptest! {
                 let route = index.route(topic);
                 // Whoever remembers a route by the generation must not be deceived.
                 prop_assert!(index.generation() > generation || route == before);
-                let found = index.find_route(topic);
+                let found = index.find(topic);
                 prop_assert_eq!(&*route, &found, "{} is outdated after {:?}", topic, operation);
                 for own in [false, true] {
                     prop_assert_eq!(grants(&route, own), model.grants(topic, own), "{}", topic);
@@ -499,6 +499,7 @@ proptest! {
             index.leave("g", &filter, ShardId(0), session(s));
         }
         prop_assert_eq!(index.filters.counts(), (1, 0, 0), "something is left behind");
+        prop_assert!(index.exact.len() == 0 && index.interests.is_empty());
         prop_assert!(TOPICS.iter().all(|topic| index.route(topic).groups.is_empty()));
     }
 }

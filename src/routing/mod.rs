@@ -4,6 +4,7 @@
 //! Every shard holds a replica of the index and writes only its own.
 
 mod cache;
+mod exact;
 mod groups;
 mod index;
 mod names;

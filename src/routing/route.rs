@@ -10,6 +10,8 @@ use crate::mqtt::Qos;
 /// Everybody a topic goes to, as one shard sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
+    /// The topic itself, shared by whoever keeps a publication on it.
+    pub topic: Rc<str>,
     /// Sessions of this shard. Shared between the topics of a filter that many subscribe to.
     pub targets: Rc<Targets>,
     /// Other shards with at least one ordinary subscriber.

@@ -15,13 +15,15 @@ pub struct Subscription {
     pub identifier: Option<u32>,
 }
 
-/// Up to this many are a plain list: most filters have one subscriber, for which a map takes 236
-/// bytes and a list 20. Beyond it inserting into a list would cost time proportional to its length.
+/// Up to this many are a plain list: a map takes 236 bytes for one. Beyond it inserting into a list would
+/// cost time proportional to its length.
 const FEW_MAX: usize = 16;
 
 /// Lives on: the sessions' shard. Bounded by its sessions.
 #[derive(Debug)]
 pub(super) enum Subscribers {
+    /// As most filters have it.
+    One((SessionId, Subscription)),
     Few(Vec<(SessionId, Subscription)>),
     Many(BTreeMap<SessionId, Subscription>),
 }
@@ -35,6 +37,7 @@ impl Default for Subscribers {
 impl Subscribers {
     pub(super) fn len(&self) -> usize {
         match self {
+            Self::One(_) => 1,
             Self::Few(list) => list.len(),
             Self::Many(map) => map.len(),
         }
@@ -51,6 +54,17 @@ impl Subscribers {
         subscription: Subscription,
     ) -> Option<Subscription> {
         match self {
+            Self::One(one) if one.0 == session => Some(std::mem::replace(&mut one.1, subscription)),
+            Self::One(one) => {
+                let mut list = vec![*one, (session, subscription)];
+                list.sort_unstable_by_key(|(id, _)| *id);
+                *self = Self::Few(list);
+                None
+            }
+            Self::Few(list) if list.is_empty() => {
+                *self = Self::One((session, subscription));
+                None
+            }
             Self::Few(list) => match list.binary_search_by_key(&session, |(id, _)| *id) {
                 Ok(at) => Some(std::mem::replace(&mut list[at].1, subscription)),
                 Err(at) if list.len() < FEW_MAX => {
@@ -71,6 +85,12 @@ impl Subscribers {
 
     pub(super) fn remove(&mut self, session: SessionId) -> Option<Subscription> {
         match self {
+            Self::One(one) if one.0 == session => {
+                let removed = one.1;
+                *self = Self::default();
+                Some(removed)
+            }
+            Self::One(_) => None,
             Self::Few(list) => {
                 let at = list.binary_search_by_key(&session, |(id, _)| *id).ok()?;
                 Some(list.remove(at).1)
@@ -89,6 +109,7 @@ impl Subscribers {
     /// In the order of sessions.
     pub(super) fn for_each(&self, mut visit: impl FnMut(SessionId, Subscription)) {
         match self {
+            Self::One((id, one)) => visit(*id, *one),
             Self::Few(list) => list.iter().for_each(|(id, one)| visit(*id, *one)),
             Self::Many(map) => map.iter().for_each(|(id, one)| visit(*id, *one)),
         }

@@ -99,6 +99,12 @@ impl Window {
         self.quota > 0 && self.resent == self.entries.len() && self.entries.len() < IDS as usize
     }
 
+    /// The identifier that the next [`Window::push`] gives.
+    #[must_use]
+    pub fn next_id(&self) -> PacketId {
+        self.id_at(self.entries.len())
+    }
+
     /// Takes a publication that is being sent; call only when [`Window::has_room`].
     pub fn push(&mut self, delivery: Delivery) -> PacketId {
         assert!(self.has_room(), "the window has no room");

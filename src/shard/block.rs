@@ -1,10 +1,12 @@
 //! What crosses from one shard to another.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::message::Message;
 use crate::ids::SessionId;
-use crate::mqtt::Qos;
+use crate::mqtt::{Qos, Version};
 use crate::time::Time;
 
 use super::outgoing::LARGE_PAYLOAD;
@@ -115,6 +117,34 @@ impl Task<'_> {
     }
 }
 
+/// Plain QoS 0 packets of one topic as their publisher sent them, to be delivered by the receiving shard
+/// to its own subscribers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stretch<'a> {
+    pub(super) version: Version,
+    pub(super) packets: &'a [u8],
+    /// Where the topic of the first packet is.
+    pub(super) topic: Range<usize>,
+    pub(super) count: u64,
+    /// Bytes of the largest packet.
+    pub(super) largest: usize,
+    /// A piece of a longer one, and not the last.
+    pub(super) goes_on: bool,
+}
+
+impl<'a> Stretch<'a> {
+    pub(super) fn topic(&self) -> &'a str {
+        text(&self.packets[self.topic.clone()])
+    }
+}
+
+/// One thing in a block of publications.
+#[derive(Debug)]
+pub(super) enum Carried<'a> {
+    Message(Message<'a>, Task<'a>),
+    Stretch(Stretch<'a>),
+}
+
 const QOS_MASK: u8 = 0b11;
 const RETAIN: u8 = 1 << 2;
 const EXPIRES: u8 = 1 << 3;
@@ -123,6 +153,8 @@ const TASK_SHIFT: u8 = 5;
 const TASK_MASK: u8 = 0b11;
 /// The publication before, once more for another task.
 const AGAIN: u8 = 1 << 7;
+/// Not a publication but a stretch of packets: no QoS has these bits.
+const STRETCH: u8 = QOS_MASK;
 
 /// Publications encoded one after the other; large payloads beside them by reference.
 #[derive(Debug, Default)]
@@ -179,6 +211,21 @@ impl Publications {
         let before = self.bytes.len();
         self.bytes.push(AGAIN | task.kind() << TASK_SHIFT);
         self.put_task(task);
+        self.bytes.len() - before
+    }
+
+    /// Appends a stretch; returns the bytes it is charged with.
+    pub(super) fn push_stretch(&mut self, stretch: &Stretch<'_>) -> usize {
+        let before = self.bytes.len();
+        self.bytes.push(STRETCH);
+        self.bytes.push(u8::from(stretch.version.is_v5()));
+        self.bytes.push(u8::from(stretch.goes_on));
+        self.put_u32(stretch.packets.len());
+        self.put_u32(stretch.topic.start);
+        self.put_u32(stretch.topic.len());
+        self.put_u32(stretch.count as usize);
+        self.put_u32(stretch.largest);
+        self.bytes.extend_from_slice(stretch.packets);
         self.bytes.len() - before
     }
 
@@ -270,7 +317,7 @@ impl<'a> Reader<'a> {
     }
 
     fn take_str(&mut self, count: usize) -> &'a str {
-        std::str::from_utf8(self.take(count)).expect("text was text when it was written")
+        text(self.take(count))
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -291,8 +338,30 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn next(&mut self) -> Option<(Message<'a>, Task<'a>)> {
+    fn take_stretch(&mut self) -> Stretch<'a> {
+        let version = match self.take(1)[0] {
+            0 => Version::V311, // of 3.1 the packets are the same
+            _ => Version::V5,
+        };
+        let goes_on = self.take(1)[0] != 0;
+        let [length, start, topic_len, count, largest] = [(); 5].map(|()| self.take_u32() as usize);
+        Stretch {
+            version,
+            packets: self.take(length),
+            topic: start..start + topic_len,
+            count: count as u64,
+            largest,
+            goes_on,
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Carried<'a>> {
         let flags = *self.bytes.first()?;
+        if flags == STRETCH {
+            self.whole = self.place();
+            self.take(1);
+            return Some(Carried::Stretch(self.take_stretch()));
+        }
         let task = if flags & AGAIN != 0 {
             self.take(1);
             self.take_task(flags)
@@ -303,6 +372,7 @@ impl<'a> Reader<'a> {
         let qos = Qos::from_bits(last.flags & QOS_MASK).expect("QoS was QoS when it was written");
         let message = Message {
             topic: last.topic,
+            shared_topic: None,
             payload: last.payload,
             shared: last.shared,
             properties: last.properties,
@@ -312,7 +382,7 @@ impl<'a> Reader<'a> {
             owned: None,
             serial: 0,
         };
-        Some((message, task))
+        Some(Carried::Message(message, task))
     }
 
     fn take_whole(&mut self, flags: u8) -> Task<'a> {
@@ -370,6 +440,10 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text was text when it was written")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,6 +451,7 @@ mod tests {
     fn message<'a>(topic: &'a str, payload: &'a [u8]) -> Message<'a> {
         Message {
             topic,
+            shared_topic: None,
             payload,
             shared: None,
             properties: b"\x01\x01",
@@ -403,20 +478,36 @@ mod tests {
         publications.push(&mut message("a/b", b"small"), &Task::FanOutAndRetain);
         publications.push(&mut message("a/c", &large), &member);
         publications.push(&mut message("", b""), &Task::Retain);
+        let stretch = Stretch {
+            version: Version::V5,
+            packets: b"\x30\x04\0\x01t\0",
+            topic: 4..5,
+            count: 1,
+            largest: 6,
+            goes_on: true,
+        };
+        publications.push_stretch(&stretch);
         let mut reader = publications.reader(Position::default());
         for (topic, payload, task) in [
             ("a/b", &b"small"[..], Task::FanOutAndRetain),
             ("a/c", &large[..], member),
             ("", &b""[..], Task::Retain),
         ] {
-            let (got, got_task) = reader.next().unwrap();
+            let Some(Carried::Message(got, got_task)) = reader.next() else {
+                panic!("no message");
+            };
             assert_eq!((got.topic, got.payload, got_task), (topic, payload, task));
             assert_eq!(got.properties, b"\x01\x01");
             assert_eq!((got.qos, got.retain), (Qos::ExactlyOnce, true));
             assert_eq!(got.expires_at, Some(Time(77)));
         }
+        let Some(Carried::Stretch(got)) = reader.next() else {
+            panic!("no stretch");
+        };
+        assert_eq!((&got, got.topic()), (&stretch, "t"));
         assert!(reader.next().is_none());
     }
+
     #[test]
     fn a_publication_named_again_is_read_in_full_from_any_position() {
         let large = vec![9; LARGE_PAYLOAD];
@@ -433,21 +524,31 @@ mod tests {
         };
         assert!(publications.push_again(&member(1)) < 64);
         publications.push_again(&member(2));
+        publications.push_stretch(&Stretch {
+            version: Version::V311,
+            packets: b"\x30\x03\0\x01c",
+            topic: 4..5,
+            count: 1,
+            largest: 5,
+            goes_on: false,
+        });
         publications.push(&mut message("c", b"x"), &Task::FanOut);
         let all = |mut reader: Reader<'_>| {
             let read = std::iter::from_fn(|| reader.next());
-            let told =
-                |(m, task): (Message<'_>, _)| format!("{} {} {task:?}", m.topic, m.payload.len());
+            let told = |carried| match carried {
+                Carried::Message(m, task) => format!("{} {} {task:?}", m.topic, m.payload.len()),
+                Carried::Stretch(stretch) => format!("{stretch:?}"),
+            };
             read.map(told).collect::<Vec<_>>()
         };
         let expected = all(publications.reader(Position::default()));
-        assert_eq!(expected.len(), 5);
+        assert_eq!(expected.len(), 6);
         assert!(expected[3].starts_with(&format!("b {}", LARGE_PAYLOAD - 1)));
         let mut reader = publications.reader(Position::default());
-        for done in 0..=5 {
+        for done in 0..=6 {
             let from_here = all(publications.reader(reader.position()));
             assert_eq!(from_here, expected[done..]);
-            assert_eq!(reader.next().is_none(), reader.is_at_end() && done == 5);
+            assert_eq!(reader.next().is_none(), reader.is_at_end() && done == 6);
         }
     }
 }

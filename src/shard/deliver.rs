@@ -86,6 +86,7 @@ impl Shard {
         now: Time,
     ) -> bool {
         let route = self.route(message.topic);
+        message.share_topic(&route);
         let mut retain_at = None;
         if message.retain {
             let home = self.placement.home(message.topic);
@@ -162,13 +163,13 @@ impl Shard {
         message: &mut Message<'_>,
         route: &Route,
         indexes: &[usize],
-        publisher: SessionId,
+        publisher: Option<SessionId>,
         now: Time,
     ) {
         self.work.add(DELIVERY * indexes.len());
         self.images.start();
         for target in indexes.iter().filter_map(|index| route.targets.get(*index)) {
-            self.deliver_to_target(message, &route.targets, target, Some(publisher), now);
+            self.deliver_to_target(message, &route.targets, target, publisher, now);
         }
     }
 
@@ -234,11 +235,7 @@ impl Shard {
             self.drop_too_large(session, 1, now);
             return;
         }
-        if connection.outgoing.wants_buffer() {
-            if let Some(buffer) = self.pool.pop() {
-                connection.outgoing.lend(buffer);
-            }
-        }
+        self.pool.lend_to(&mut connection.outgoing);
         connection.outgoing.extend(image);
         if large {
             connection.outgoing.extend_shared(message.shared_payload());
@@ -366,7 +363,8 @@ impl Shard {
             return;
         };
         let acked = delivery.qos > Qos::AtMostOnce;
-        let packet_id = acked.then(|| hosted.session.window.push(delivery.clone()));
+        let packet_id = acked.then(|| hosted.session.window.next_id());
+        self.pool.lend_to(&mut connection.outgoing);
         self.stats.deliveries_sent += 1;
         let aliases = connection
             .aliases_out
@@ -388,6 +386,9 @@ impl Shard {
             metering.count_output((connection.origin.listener, meters), size, now);
         }
         Self::mark_dirty(connection, id, &mut self.dirty);
+        if acked {
+            hosted.session.window.push(delivery);
+        }
     }
 
     fn enqueue(&mut self, session: SessionId, delivery: Delivery, now: Time) {

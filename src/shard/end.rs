@@ -207,6 +207,7 @@ impl Shard {
             .map(|expiry_s| now + Span::from_secs(u64::from(expiry_s)));
         let mut message = Message {
             topic: &topic,
+            shared_topic: None,
             payload: &payload,
             shared: Some(payload.clone()),
             properties: &properties,

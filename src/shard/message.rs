@@ -5,13 +5,17 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::outgoing::LARGE_PAYLOAD;
 use crate::mqtt::{Publication, Qos};
+use crate::routing::Route;
 use crate::time::{Span, Time};
 
 /// Borrowed view of a publication.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     pub(super) topic: &'a str,
+    /// The topic as its route has it, for those that are kept.
+    pub(super) shared_topic: Option<Rc<str>>,
     pub(super) payload: &'a [u8],
     /// The payload by reference, made at most once.
     pub(super) shared: Option<Bytes>,
@@ -30,6 +34,7 @@ impl<'a> Message<'a> {
     pub(super) fn of(publication: &'a Rc<Publication>) -> Self {
         Self {
             topic: &publication.topic,
+            shared_topic: Some(Rc::clone(&publication.topic)),
             payload: &publication.payload,
             shared: Some(publication.payload.clone()),
             properties: &publication.properties,
@@ -38,6 +43,14 @@ impl<'a> Message<'a> {
             expires_at: publication.expires_at,
             owned: Some(Rc::clone(publication)),
             serial: 0,
+        }
+    }
+
+    /// Spares what is going to be kept a topic of its own.
+    #[inline]
+    pub(super) fn share_topic(&mut self, route: &Route) {
+        if self.qos > Qos::AtMostOnce && self.shared_topic.is_none() {
+            self.shared_topic = Some(Rc::clone(&route.topic));
         }
     }
 
@@ -53,9 +66,15 @@ impl<'a> Message<'a> {
         if let Some(owned) = &self.owned {
             return Rc::clone(owned);
         }
+        let topic = self.shared_topic.clone();
+        // A second reference to a payload is an allocation: for a small one dearer than a copy.
+        let payload = match &self.shared {
+            None if self.payload.len() < LARGE_PAYLOAD => Bytes::copy_from_slice(self.payload),
+            _ => self.shared_payload(),
+        };
         let owned = Rc::new(Publication {
-            topic: Rc::from(self.topic),
-            payload: self.shared_payload(),
+            topic: topic.unwrap_or_else(|| Rc::from(self.topic)),
+            payload,
             properties: Bytes::copy_from_slice(self.properties),
             qos: self.qos,
             retain: self.retain,

@@ -34,6 +34,7 @@ mod origin;
 mod outgoing;
 mod peers;
 mod placement;
+mod pool;
 mod pressure;
 mod pump;
 #[cfg(test)]
@@ -66,6 +67,7 @@ use deliver::Images;
 use hosted::Hosted;
 use peers::Peers;
 use placement::Placement;
+use pool::Pool;
 use rates::{ClientMeters, Metering};
 use rights::Recheck;
 use subscribe_barrier::Barriers;
@@ -93,8 +95,6 @@ pub struct ShardConfig {
     pub placement_seed: u64,
 }
 
-/// Empty send buffers kept for connections that become busy.
-const POOL_MAX: usize = 1_024;
 /// Bytes beyond `outgoing_bytes_max` that answers to the client's own packets may take before it is
 /// no longer read.
 const ANSWER_BYTES: usize = 64 << 10;
@@ -132,7 +132,7 @@ pub struct Shard {
     actions: VecDeque<Action>,
     notices: Notices,
     images: Images,
-    pool: Vec<Vec<u8>>,
+    pool: Pool,
     /// `None`: no rate is limited.
     metering: Option<Box<Metering>>,
     /// Connections that have not sent their CONNECT.
@@ -175,7 +175,7 @@ impl Shard {
             actions: VecDeque::new(),
             notices: Notices::default(),
             images: Images::default(),
-            pool: Vec::new(),
+            pool: Pool::default(),
             metering: Metering::new(limits, config.listeners.len(), config.shards),
             half_open: 0,
             pressure: Pressure::default(),
@@ -257,9 +257,7 @@ impl Shard {
             state.last_packet = now;
         }
         if let Some(buffer) = state.outgoing.advance(count) {
-            if buffer.capacity() <= outgoing::POOLED_BUFFER && self.pool.len() < POOL_MAX {
-                self.pool.push(buffer);
-            }
+            self.pool.take_back(buffer);
         }
         if state.outgoing.len() <= low_water {
             if let Some(session) = state.session() {

@@ -1,6 +1,6 @@
 //! Blocks of peers. Handling one never needs room towards a peer's data ring, so rings always drain.
 
-use super::block::{Block, Content, Control, Position, Publications, Task};
+use super::block::{Block, Carried, Content, Control, Position, Publications, Task};
 use super::message::Message;
 use super::work::{DELIVERY, DISPATCH};
 use super::{Lane, Shard};
@@ -43,30 +43,29 @@ impl Shard {
     ) {
         self.peers.applying(Some(from));
         let mut reader = publications.reader(at);
-        let mut left = None;
+        let (mut left, mut pieces) = (None, None);
         loop {
             if self.work.is_spent() && !reader.is_at_end() {
                 left = Some(reader.position());
                 break;
             }
-            let Some((mut message, task)) = reader.next() else {
-                break;
-            };
-            self.work.add(DELIVERY);
-            if matches!(task, Task::Retain | Task::FanOutAndRetain) {
-                self.retain(&mut message, now); // even when expired: it replaces the one before
-            }
-            match task {
-                Task::Retain => {}
-                _ if message.is_expired_on_arrival(now) => self.stats.dropped_expired += 1, // [MQTT-3.3.2-5]
-                Task::FanOut | Task::FanOutAndRetain => self.fan_out_forwarded(&mut message, now),
-                Task::Member {
-                    group,
-                    session,
-                    hops,
-                } => {
-                    self.work.add(DISPATCH);
-                    self.deliver_to_member(&mut message, session, group, hops, now);
+            match reader.next() {
+                None => break,
+                Some(Carried::Message(mut message, task)) => {
+                    self.work.add(DELIVERY);
+                    self.on_message(&mut message, &task, now);
+                }
+                Some(Carried::Stretch(stretch)) => {
+                    pieces = self.pieces_of(&stretch);
+                    if pieces.is_some() {
+                        left = Some(reader.position());
+                        break;
+                    }
+                    self.work.add(DELIVERY);
+                    self.deliver_stretch(&stretch, now);
+                    if stretch.goes_on {
+                        continue; // the last piece counts
+                    }
                 }
             }
             self.peers.applied_one(from);
@@ -75,13 +74,36 @@ impl Shard {
         if let Some(at) = left.filter(|_| !is_on(Mutant::ForgetPausedBlock)) {
             self.work.put_back(from, publications, at);
         }
+        if let Some(pieces) = pieces {
+            self.work.put_back(from, pieces, Position::default());
+        }
         self.wake_behind(now);
+    }
+
+    fn on_message(&mut self, message: &mut Message<'_>, task: &Task<'_>, now: Time) {
+        if matches!(task, Task::Retain | Task::FanOutAndRetain) {
+            self.retain(message, now); // even when expired: it replaces the one before
+        }
+        match task {
+            Task::Retain => {}
+            _ if message.is_expired_on_arrival(now) => self.stats.dropped_expired += 1, // [MQTT-3.3.2-5]
+            Task::FanOut | Task::FanOutAndRetain => self.fan_out_forwarded(message, now),
+            Task::Member {
+                group,
+                session,
+                hops,
+            } => {
+                self.work.add(DISPATCH);
+                self.deliver_to_member(message, *session, group, *hops, now);
+            }
+        }
     }
 
     /// The publisher's shard matched for itself; this one matches for its own subscribers. Shared
     /// groups and other shards were the publisher's shard's business.
     fn fan_out_forwarded(&mut self, message: &mut Message<'_>, now: Time) {
         let route = self.route(message.topic);
+        message.share_topic(&route);
         self.fan_out(message, &route, None, now);
     }
 

@@ -10,8 +10,6 @@ use bytes::Bytes;
 pub(super) const LARGE_PAYLOAD: usize = 4 << 10;
 /// The tail is closed at this size, so that partial writes never move bytes.
 const TAIL_MAX: usize = 64 << 10;
-/// A drained tail keeps a buffer up to this size while its connection is busy.
-pub(super) const POOLED_BUFFER: usize = 4 << 10;
 
 #[derive(Debug)]
 enum Segment {

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::block::{Block, Content, Control, Lane, Publications, Task};
+use super::block::{Block, Content, Control, Lane, Publications, Stretch, Task};
 use super::live_topics::Origin;
 use super::message::Message;
 use crate::ids::{ShardId, ShardSet};
@@ -89,11 +89,35 @@ impl Peers {
         message: &mut Message<'_>,
         task: &Task<'_>,
     ) -> bool {
-        debug_assert_ne!(to, self.local, "local work is a function call");
         if message.serial == 0 {
             self.serial += 1;
             message.serial = self.serial;
         }
+        let serial = message.serial;
+        self.append(to, serial, |block, is_again| {
+            if is_again {
+                block.push_again(task)
+            } else {
+                block.push(message, task)
+            }
+        })
+    }
+
+    /// Appends a stretch to the block for a peer; true when too much waits for it now. It counts as one
+    /// publication, on both sides.
+    pub(super) fn publish_stretch(&mut self, to: ShardId, stretch: &Stretch<'_>) -> bool {
+        self.append(to, 0, |block, _| block.push_stretch(stretch))
+    }
+
+    /// Appends one thing, for which `push` returns the bytes to charge. `serial` is the publication's, 0
+    /// for what cannot be named again; `push` is told whether it is the one before.
+    fn append(
+        &mut self,
+        to: ShardId,
+        serial: u64,
+        push: impl FnOnce(&mut Publications, bool) -> usize,
+    ) -> bool {
+        debug_assert_ne!(to, self.local, "local work is a function call");
         let peer = &mut self.peers[to.index()];
         if peer
             .data
@@ -105,15 +129,11 @@ impl Peers {
                 .push_back((Publications::with_capacity(2 << 10), 0));
             peer.last = 0;
         }
-        let is_wrong = is_on(Mutant::NameAgainWrongly) && peer.last > 0;
-        let is_again = peer.last == message.serial || is_wrong;
-        peer.last = message.serial;
+        let is_wrong = is_on(Mutant::NameAgainWrongly);
+        let is_again = peer.last > 0 && (peer.last == serial || is_wrong);
+        peer.last = serial;
         if let Some((block, bytes)) = peer.data.back_mut() {
-            let charged = if is_again {
-                block.push_again(task)
-            } else {
-                block.push(message, task)
-            };
+            let charged = push(block, is_again);
             *bytes += charged;
             peer.data_bytes += charged;
             peer.data_sent += 1;

@@ -10,11 +10,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        if connection.outgoing.wants_buffer() {
-            if let Some(buffer) = self.pool.pop() {
-                connection.outgoing.lend(buffer);
-            }
-        }
+        self.pool.lend_to(&mut connection.outgoing);
         let version = connection.version;
         connection.outgoing.write(|out| encode(out, version));
         Self::mark_dirty(connection, id, &mut self.dirty);

@@ -13,7 +13,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::block::{Control, Position, Publications, RetainedPiece, RetainedWalk, Task};
+use super::block::{Carried, Control, Position, Publications, RetainedPiece, RetainedWalk, Task};
 use super::deliver::plain_delivery;
 use super::live_topics::{LiveTopics, Origin, Since};
 use super::message::Message;
@@ -424,7 +424,7 @@ impl Shard {
         }
         walk.stage = Stage::Ready;
         let mut reader = piece.messages.reader(Position::default());
-        while let Some((mut message, _)) = reader.next() {
+        while let Some(Carried::Message(mut message, _)) = reader.next() {
             walk.pending.push_back(message.owned());
         }
         walk.after = piece.next.take();

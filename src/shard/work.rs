@@ -403,4 +403,45 @@ mod tests {
         assert!(there.wants_publications(ShardId(0)));
         assert_eq!(there.stats().deliveries_sent as usize, GROUPS);
     }
+    #[test]
+    fn a_stretch_for_many_receivers_is_applied_in_pieces() {
+        let mut shards = shards(2);
+        let publisher_id = client_id_of(&shards[0], "p");
+        let publisher = connect(&mut shards[0], &publisher_id);
+        let receivers: Vec<_> = (0..64)
+            .map(|n| {
+                let client_id = client_id_of(&shards[1], &format!("r{n}-"));
+                let id = connect(&mut shards[1], &client_id);
+                shards[1].handle_bytes(id, b"\x82\x06\0\x01\0\x01t\0", NOW);
+                id
+            })
+            .collect();
+        let (left, right) = shards.split_at_mut(1);
+        let (here, there) = (&mut left[0], &mut right[0]);
+        while let Some(block) = there.poll_block(ShardId(0), Lane::Control) {
+            here.handle_block(ShardId(1), Lane::Control, block, NOW);
+        }
+        for id in &receivers {
+            sent(there, *id);
+        }
+        let flood = publishes(5_000);
+        there.set_turn_work(1_000);
+        here.handle_bytes(publisher, &flood, NOW);
+        while let Some(block) = here.poll_block(ShardId(1), Lane::Data) {
+            there.handle_block(ShardId(0), Lane::Data, block, NOW);
+        }
+        assert!(!there.wants_publications(ShardId(0)), "pieces wait");
+        let mut turns = 0;
+        while there.poll_timeout().is_some_and(|due| due <= NOW) {
+            let before = there.stats().deliveries_sent;
+            there.end_turn(NOW);
+            assert!(there.stats().deliveries_sent - before < 64 * 5_000);
+            turns += 1;
+        }
+        assert!(turns > 2);
+        assert!(there.peers.has_applied(&[1, 0]) && !there.peers.has_applied(&[2, 0]));
+        for id in receivers {
+            assert!(sent(there, id) == flood, "everything once, in order");
+        }
+    }
 }

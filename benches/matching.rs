@@ -1,0 +1,120 @@
+//! The topic index with 1,000 to 1,000,000 subscriptions: matches found anew, matches cached, changes.
+//!
+//! The figure of each benchmark is the time of one match or of one change.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{criterion_group, criterion_main, Criterion};
+use ringmq::ids::{SessionId, ShardId};
+use ringmq::mqtt::SubscriptionOptions;
+use ringmq::routing::{Subscription, TopicIndex};
+
+const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
+/// More topics than the cache holds, so that going round them is a miss each time.
+const TOPICS: u32 = 200_000;
+const CACHED_TOPICS: u32 = 1_000;
+
+fn subscription() -> Subscription {
+    Subscription {
+        options: SubscriptionOptions::default(),
+        identifier: None,
+    }
+}
+
+fn session(index: u32) -> SessionId {
+    SessionId {
+        index,
+        generation: 0,
+    }
+}
+
+type Filter = fn(u32) -> String;
+
+/// Kinds of filters; each topic of [`topic`] matches one or two of them, of the adversarial ones all
+/// that begin alike.
+const KINDS: [(&str, Filter); 5] = [
+    ("exact", exact),
+    ("+", |n| format!("site{:02}/dev{n:06}/+/t", n % 100)),
+    ("#", |n| format!("site{:02}/dev{n:06}/#", n % 100)),
+    ("mixed", |n| match n % 20 {
+        0 => format!("site{:02}/dev{n:06}/+/t", n % 100),
+        1 => format!("site{:02}/dev{n:06}/#", n % 100),
+        _ => exact(n),
+    }),
+    ("adversarial +", |n| {
+        // Every mix of `+` and a name at each of 20 levels: all begin to match.
+        let level = |at: u32| if n >> at & 1 == 1 { "+" } else { "a" };
+        let levels: Vec<&str> = (0..20).map(level).collect();
+        levels.join("/")
+    }),
+];
+
+fn exact(n: u32) -> String {
+    format!("site{:02}/dev{n:06}/a/t", n % 100)
+}
+
+fn index_of(count: u32, filter: Filter) -> TopicIndex {
+    let mut index = TopicIndex::new(ShardId(0), 42);
+    for n in 0..count {
+        index.subscribe(&filter(n), session(n), subscription());
+    }
+    index
+}
+
+fn matching(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("matching");
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
+    for count in SIZES {
+        for (kind, filter) in KINDS {
+            let adversarial = kind.starts_with("adv");
+            if adversarial && count > 100_000 {
+                continue; // a match visits every filter: 100,000 show it
+            }
+            let mut index = index_of(count, filter);
+            let topics: Vec<String> = if adversarial {
+                (0..TOPICS / 10)
+                    .map(|n| format!("{}{n}", "a/".repeat(19)))
+                    .collect()
+            } else {
+                // A step that shares no factor with the number, so that neighbours are far apart.
+                (0..TOPICS)
+                    .map(|n| {
+                        let n = (u64::from(n) * 7_919 % u64::from(count)) as u32;
+                        exact(n)
+                    })
+                    .collect()
+            };
+            let mut turn = topics.iter().cycle();
+            group.bench_function(format!("{count} {kind}, uncached"), |bencher| {
+                bencher.iter(|| index.find(black_box(turn.next().expect("cycle"))));
+            });
+            if adversarial {
+                continue;
+            }
+            let mut turn = topics.iter().take(CACHED_TOPICS as usize).cycle();
+            group.bench_function(format!("{count} {kind}, cached"), |bencher| {
+                bencher.iter(|| index.route(black_box(turn.next().expect("cycle"))));
+            });
+            let mut n = 0;
+            group.bench_function(format!("{count} {kind}, subscribe"), |bencher| {
+                bencher.iter(|| {
+                    n += 1;
+                    let filter = filter(count + n / 2 % count);
+                    if n % 2 == 0 {
+                        index.subscribe(&filter, session(n), subscription());
+                    } else {
+                        index.unsubscribe(&filter, session(n - 1));
+                    }
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, matching);
+criterion_main!(benches);

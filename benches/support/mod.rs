@@ -1,0 +1,4 @@
+//! What benches share.
+
+pub(crate) mod cases;
+pub(crate) mod world;

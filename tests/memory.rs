@@ -1,0 +1,120 @@
+//! Memory of subscriptions, by an allocator that counts: bytes asked for, not resident pages, so the
+//! figures are the same on every machine.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use ringmq::ids::{SessionId, ShardId};
+use ringmq::mqtt::SubscriptionOptions;
+use ringmq::routing::{Subscription, TopicIndex};
+
+struct Counting;
+
+thread_local! {
+    /// Bytes held by this thread. No destructor, so that it may be used while the thread ends.
+    static HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+/// What an allocation of so many bytes takes from an allocator with size classes 8 bytes apart, as those
+/// of the broker's are for small ones.
+fn class(size: usize) -> isize {
+    size.next_multiple_of(8) as isize
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.set(HELD.get() + class(layout.size()));
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.set(HELD.get() - class(layout.size()));
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        HELD.set(HELD.get() + class(size) - class(layout.size()));
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Bytes that stay allocated by what `build` makes, each.
+fn bytes_each<T>(count: usize, build: impl FnOnce() -> T) -> f64 {
+    let before = HELD.get();
+    let built = build();
+    let held = HELD.get() - before;
+    drop(built);
+    held as f64 / count as f64
+}
+
+fn session(index: u32) -> SessionId {
+    SessionId {
+        index,
+        generation: 0,
+    }
+}
+
+fn subscription() -> Subscription {
+    Subscription {
+        options: SubscriptionOptions::default(),
+        identifier: None,
+    }
+}
+
+const COUNT: usize = 100_000;
+
+/// One filter per device, 21 bytes; one in ten with a wildcard.
+fn filter(n: usize) -> String {
+    let (site, device) = (n % 100, n);
+    match n % 20 {
+        0 => format!("site{site:02}/dev{device:06}/+/t"),
+        1 => format!("site{site:02}/dev{device:06}/a/#"),
+        _ => format!("site{site:02}/dev{device:06}/a/t"),
+    }
+}
+
+#[test]
+fn a_subscription_takes_at_most_150_bytes_in_its_own_shard() {
+    let each = bytes_each(COUNT, || {
+        let mut index = TopicIndex::new(ShardId(0), 1);
+        for n in 0..COUNT {
+            index.subscribe(&filter(n), session(n as u32), subscription());
+        }
+        index
+    });
+    println!("own shard: {each:.0} bytes");
+    assert!(each <= 150.0, "{each:.0} bytes");
+}
+
+#[test]
+fn a_subscription_takes_at_most_50_bytes_in_another_shard() {
+    let each = bytes_each(COUNT, || {
+        let mut index = TopicIndex::new(ShardId(0), 1);
+        for n in 0..COUNT {
+            index.add_remote(&filter(n), ShardId(1));
+        }
+        index
+    });
+    println!("other shard: {each:.0} bytes");
+    assert!(each <= 50.0, "{each:.0} bytes");
+}
+
+#[test]
+fn many_subscribers_of_one_filter_take_less() {
+    let each = bytes_each(COUNT, || {
+        let mut index = TopicIndex::new(ShardId(0), 1);
+        for n in 0..COUNT {
+            index.subscribe("a/b/c", session(n as u32), subscription());
+        }
+        index
+    });
+    println!("one filter: {each:.0} bytes");
+    assert!(each <= 50.0, "{each:.0} bytes");
+}
