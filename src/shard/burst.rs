@@ -215,7 +215,7 @@ impl Shard {
             let Some(grant) = targets.grant(target, own) else {
                 continue; // [MQTT-3.8.3-3] No Local
             };
-            if self.has_acl && !self.may_receive_of(target.session, &burst, bytes) {
+            if self.has_acl && !self.may_receive(target.session, &burst.route.topic) {
                 continue;
             }
             if !grant.identifiers.is_empty()
@@ -225,12 +225,6 @@ impl Shard {
             }
         }
         left_over
-    }
-
-    /// Whether a receiver may have the burst's topic.
-    fn may_receive_of(&mut self, session: SessionId, burst: &Burst, bytes: &[u8]) -> bool {
-        let topic = std::str::from_utf8(&bytes[burst.topic.clone()]);
-        topic.is_ok_and(|topic| self.may_receive(session, topic))
     }
 
     /// Copies the stretch to a receiver; false when its packets must be made for it one by one.
