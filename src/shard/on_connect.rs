@@ -101,6 +101,10 @@ impl Shard {
         if let Some(hosted) = self.sessions.get_mut(session) {
             hosted.rights.set(who);
         }
+        if session_present && self.has_acl {
+            // Made under other rules, or with a token that allowed more.
+            self.end_refused(session, now);
+        }
         self.stats.connects_accepted += 1;
         self.attach(id, session, connect, &granted, now);
         connack.session_present = session_present;

@@ -216,42 +216,43 @@ impl Shard {
         hosted.rights.acl.is_none() && !(same_check && is_same)
     }
 
-    /// Ends the subscriptions that are no longer allowed. A client that is here is disconnected with
-    /// 0x98: MQTT has no way to tell it that a subscription has ended, and one that is silently gone
-    /// would look like one without messages. It finds its session again, and is told 0x87 when it
-    /// subscribes again.
+    /// A client that is here is disconnected with 0x98: MQTT has no way to tell it that a subscription
+    /// has ended, and one that is silently gone would look like one without messages. It finds its
+    /// session again, and is told 0x87 when it subscribes again.
     fn recheck_session(&mut self, session: SessionId, now: Time) {
-        let Some(hosted) = self.sessions.get(session) else {
+        if !self.end_refused(session, now) {
             return;
+        }
+        let hosted = self.sessions.get(session);
+        if let Some(id) = hosted.and_then(|hosted| hosted.session.connection) {
+            let text = "a subscription is no longer allowed";
+            self.end_connection(id, Some(ReasonCode::AdministrativeAction), text, now);
+        }
+    }
+
+    /// Ends the subscriptions of a session that are not allowed any more; true when there were some.
+    pub(super) fn end_refused(&mut self, session: SessionId, now: Time) -> bool {
+        let Some(hosted) = self.sessions.get(session) else {
+            return false;
         };
+        let client_id = hosted.session.client_id.clone();
         let filters = hosted.session.subscriptions.keys();
         let mut refused: Vec<_> = filters
             .filter(|filter| !self.may_subscribe(session, filter))
             .cloned()
             .collect();
         if refused.is_empty() {
-            return;
+            return false;
         }
         refused.sort_unstable(); // the same order in every run of a seed
         for filter in &refused {
             self.unsubscribe(session, filter, now);
         }
         self.stats.subscriptions_ended += refused.len() as u64;
-        let Some(hosted) = self.sessions.get(session) else {
-            return;
-        };
-        let client_id = hosted.session.client_id.clone();
-        match hosted.session.connection {
-            Some(id) => {
-                let text = "a subscription is no longer allowed";
-                self.end_connection(id, Some(ReasonCode::AdministrativeAction), text, now);
-            }
-            None => self.notice(Some(&client_id), None, now, || {
-                format!(
-                    "{} of its subscriptions are no longer allowed",
-                    refused.len()
-                )
-            }),
-        }
+        self.notice(Some(&client_id), None, now, || {
+            let count = refused.len();
+            format!("{count} of its subscriptions are no longer allowed and have ended")
+        });
+        true
     }
 }

@@ -174,6 +174,12 @@ fn tokens() {
     let with_acl = sign(format!(
         "{{\"sub\":\"ann\",\"exp\":{exp},\"acl\":{{\"publish\":[\"up/%u\"]}}}}"
     ));
+    let with_rules = |publish: &str, subscribe: &str| {
+        sign(format!(
+            "{{\"sub\":\"ann\",\"exp\":{exp},\"acl\":{{\"publish\":[\"{publish}\"],\"subscribe\":[\"{subscribe}\"]}}}}"
+        ))
+    };
+    let (wide, narrow) = (with_rules("#", "#"), with_rules("#", "a"));
     let expired = sign(format!("{{\"sub\":\"ann\",\"exp\":{}}}", UNIX_S - 60));
     let forged = format!("{}x", &plain[..plain.len() - 1]);
     let rules = Rules {
@@ -183,6 +189,9 @@ fn tokens() {
     run(rules, &format!("
 3.1.3.6 | all | a token names the user | A> 10 [ NAME c2 0000 {{}} \"a\" \"whoever\" \"{plain}\" ] ; A< CONNACK ok ; A> 32 [ \"ann/x\" 0001 {{}} ] ; A< PUBACK 0001 ; A> 32 [ \"up/ann\" 0002 {{}} ] ; A< PUBACK 0002 87/00
 3.1.3.6 | all | and may bring its rules | A> 10 [ NAME c2 0000 {{}} \"a\" \"whoever\" \"{with_acl}\" ] ; A< CONNACK ok ; A> 32 [ \"up/ann\" 0001 {{}} ] ; A< PUBACK 0001 ; A> 32 [ \"ann/x\" 0002 {{}} ] ; A< PUBACK 0002 87/00
+3.1.3.6 | 5 | a session resumed with less has lost what is not allowed any more
+    A> 10 [ NAME c2 0000 {{ 11 00000e10 }} \"a\" \"x\" \"{wide}\" ] ; A< CONNACK ok ; A> 82 [ 0001 {{}} \"a\" 00 \"b\" 00 ] ; A< SUBACK 0001 00 00 ; A> e0 00 ; A< close
+    A2> 10 [ NAME c0 0000 {{}} \"a\" \"x\" \"{narrow}\" ] ; A2< CONNACK resumed ; A2> 32 [ \"b\" 0001 {{}} ] ; A2< PUBACK 0001 10 ; A2> 32 [ \"a\" 0002 {{}} ] ; A2< any 30 [ \"a\" {{}} ] | PUBACK 0002
 3.1.3.6 | 5 | its connection ends with it | A> 10 [ NAME 42 0000 {{}} \"a\" \"{plain}\" ] ; A< CONNACK ok ; wait 89000ms ; A> c0 00 ; A< d0 00 ; wait 2000ms ; A< error a0
 3.1.3.6 | all | an expired one is a wrong password | A> 10 [ NAME c2 0000 {{}} \"a\" \"x\" \"{expired}\" ] ; A< refused 86 04
 3.1.3.6 | all | and so is a forged one | A> 10 [ NAME c2 0000 {{}} \"a\" \"x\" \"{forged}\" ] ; A< refused 86 04"));
