@@ -26,6 +26,14 @@ pub struct Listener {
     /// Of a Unix socket: permission bits.
     pub mode: Option<u16>,
     pub tls: TlsFiles,
+    /// Of WebSocket: where it is spoken.
+    pub websocket_path: String,
+    /// Of WebSocket: origins of pages that may connect; empty: all.
+    pub websocket_origins: Vec<String>,
+    /// Connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// Whose word about addresses is believed, see [`crate::transport::Trusted::from_list`].
+    pub trusted_proxies: Vec<String>,
 }
 
 /// Where a listener is.
@@ -42,6 +50,10 @@ pub enum Transport {
     #[default]
     Tcp,
     Tls,
+    /// WebSocket.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
 }
 
 /// What a TLS listener does and the files it does it with.
@@ -70,6 +82,10 @@ impl Listener {
             owner: None,
             mode: None,
             tls: TlsFiles::default(),
+            websocket_path: "/mqtt".into(),
+            websocket_origins: Vec::new(),
+            proxy_protocol: false,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -107,12 +123,19 @@ impl Transport {
         match self {
             Self::Tcp => "",
             Self::Tls => " (TLS)",
+            Self::Ws => " (WebSocket)",
+            Self::Wss => " (WebSocket over TLS)",
         }
     }
 
     #[must_use]
     pub fn has_tls(self) -> bool {
-        self == Self::Tls
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    #[must_use]
+    pub fn has_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
     }
 }
 

@@ -8,6 +8,7 @@ use super::raw::{Given, GivenListener};
 use super::Checked;
 use crate::listener::{Address, Authentication, Listener};
 use crate::transport::tls::ClientCertificate;
+use crate::transport::Trusted;
 
 /// One table while it is judged.
 struct Table<'a> {
@@ -42,10 +43,14 @@ pub(super) fn check(
         table.take_values();
         table.address(&mut seen);
         table.tls();
+        table.websocket();
+        table.proxies();
         table.packet_size(broker, wrong);
         table.authentication(broker, wrong);
         let mut listener = table.listener;
-        listener.policy.layered = listener.transport.has_tls();
+        let transport = listener.transport;
+        listener.policy.layered =
+            transport.has_tls() || transport.has_websocket() || listener.proxy_protocol;
         listeners.push(listener);
     }
     listeners
@@ -133,7 +138,7 @@ impl Table<'_> {
             return;
         }
         if !self.listener.transport.has_tls() {
-            self.only_with(&TLS, "transport = \"tls\"");
+            self.only_with(&TLS, "transport = \"tls\" or \"wss\"");
             return;
         }
         let missing: Vec<_> = ["tls-certificate", "tls-key"]
@@ -141,7 +146,7 @@ impl Table<'_> {
             .filter(|name| self.find(name).is_none())
             .collect();
         for name in &missing {
-            self.report(name, "is missing: transport = \"tls\" needs it");
+            self.report(name, "is missing: TLS needs it");
         }
         let files = &self.listener.tls;
         let (certificates, keys) = (files.certificates.len(), files.keys.len());
@@ -161,6 +166,50 @@ impl Table<'_> {
         } else if self.find("tls-client-ca").is_none() {
             let text = "is missing: it names the authorities whose certificates clients may show";
             self.report("tls-client-ca", text);
+        }
+    }
+
+    fn websocket(&mut self) {
+        if !self.listener.transport.has_websocket() {
+            let names = ["websocket-path", "websocket-origins"];
+            if !self.wrong.contains("transport") {
+                self.only_with(&names, "transport = \"ws\" or \"wss\"");
+            }
+            return;
+        }
+        let path = &self.listener.websocket_path;
+        let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
+        if !path.starts_with('/') || !path.chars().all(is_plain) {
+            let text = format!("{path:?} is not a path: it begins with \"/\" and has no query");
+            self.report("websocket-path", text);
+        }
+        let is_origin = |origin: &String| {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            origin == "null" || host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
+        };
+        let mut origins = self.listener.websocket_origins.iter();
+        if let Some(wrong) = origins.find(|origin| !is_origin(origin)).cloned() {
+            let text = format!(
+                "{wrong:?} is not an origin: that is scheme, host and port of a page, without a path"
+            );
+            self.report("websocket-origins", text);
+        }
+    }
+
+    fn proxies(&mut self) {
+        let listener = &self.listener;
+        let uses = listener.proxy_protocol || listener.transport.has_websocket();
+        if !uses && !self.wrong.contains("transport") && !self.wrong.contains("proxy-protocol") {
+            let with = "proxy-protocol = true, or transport = \"ws\" or \"wss\"";
+            self.only_with(&["trusted-proxies"], with);
+        }
+        let list = self.listener.trusted_proxies.iter();
+        if let Err(error) = Trusted::from_list(list.map(String::as_str)) {
+            self.report("trusted-proxies", error.to_string());
+        }
+        if self.listener.proxy_protocol && self.find("trusted-proxies").is_none() {
+            let text = "is missing: proxy-protocol = true needs it, or nobody could connect";
+            self.report("trusted-proxies", text);
         }
     }
 

@@ -47,6 +47,8 @@ pub(super) enum Kind {
     Mode,
     /// Any text; the empty one stands for none. What it is, for messages ("a file").
     Text(&'static str),
+    /// Any texts; what one of them is.
+    Texts(&'static str),
 }
 
 /// A value that its kind allows.
@@ -130,7 +132,7 @@ impl Kind {
                     words.iter().copied().find(|word| *word == text)
                 })
                 .map(Value::Words),
-            Self::Files => self
+            Self::Files | Self::Texts(_) => self
                 .read_each(typed, |text| (!text.is_empty()).then(|| text.to_owned()))
                 .map(Value::Texts),
             Self::Mode => match typed {
@@ -229,7 +231,7 @@ impl Kind {
             Self::Words(_) => "one of the words",
             Self::Files => "the name of a file",
             Self::Mode => "permission bits in octal, quoted",
-            Self::Text(what) => what,
+            Self::Text(what) | Self::Texts(what) => what,
         };
         format!("{} is not {noun}", typed.shown())
     }
@@ -263,6 +265,7 @@ impl Kind {
             Self::Words(words) => format!("some of {}", quoted(words)),
             Self::Files => "the name of a file, or a list of names".into(),
             Self::Mode => "\"0000\" to \"0777\"".into(),
+            Self::Texts(what) => format!("{what}, or a list of them"),
         }
     }
 
@@ -279,6 +282,7 @@ impl Kind {
             Self::Files => "FILES",
             Self::Mode => "MODE",
             Self::Text(_) => "TEXT",
+            Self::Texts(_) => "TEXTS",
         }
     }
 

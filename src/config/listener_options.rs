@@ -59,6 +59,20 @@ macro_rules! limit {
     };
 }
 
+/// Texts of which any number may be given.
+macro_rules! texts {
+    ($field:ident) => {
+        Access(
+            |listener| Value::Texts(listener.$field.clone()),
+            |listener, value| {
+                if let Value::Texts(texts) = value {
+                    listener.$field = texts;
+                }
+            },
+        )
+    };
+}
+
 /// Names of files.
 macro_rules! files {
     ($field:ident) => {
@@ -85,7 +99,7 @@ const fn count() -> Kind {
 }
 
 /// In the order of the example file.
-pub(super) static OPTIONS: [ListenerOpt; 18] = [
+pub(super) static OPTIONS: [ListenerOpt; 22] = [
     opt(
         "address",
         "\"0.0.0.0:8883\"",
@@ -129,25 +143,30 @@ pub(super) static OPTIONS: [ListenerOpt; 18] = [
     ),
     opt(
         "transport",
-        "\"tls\"",
-        Kind::Choice(&["tcp", "tls"]),
+        "\"wss\"",
+        Kind::Choice(&["tcp", "tls", "ws", "wss"]),
         Access(
             |listener| {
                 Value::Choice(match listener.transport {
                     Transport::Tcp => "tcp",
                     Transport::Tls => "tls",
+                    Transport::Ws => "ws",
+                    Transport::Wss => "wss",
                 })
             },
             |listener, value| {
                 listener.transport = match value.choice() {
                     "tls" => Transport::Tls,
+                    "ws" => Transport::Ws,
+                    "wss" => Transport::Wss,
                     _ => Transport::Tcp,
                 }
             },
         ),
         (
             "How the bytes travel",
-            "\"tcp\" is MQTT straight on the socket, for everybody on the way to read.",
+            "\"tcp\" is MQTT straight on the socket, for everybody on the way to read; \"ws\" is \
+             WebSocket, for browsers; \"tls\" and \"wss\" are the same, encrypted.",
         ),
     ),
     opt(
@@ -390,6 +409,57 @@ pub(super) static OPTIONS: [ListenerOpt; 18] = [
             "What of a client certificate is the user name",
             "The common name (\"cn\", the default), or the first name of a kind among the \
              alternative ones. \"none\" leaves the user name to CONNECT.",
+        ),
+    ),
+    opt(
+        "websocket-path",
+        "\"/mqtt\"",
+        Kind::Text("a path that begins with \"/\""),
+        Access(
+            |listener| Value::Text(listener.websocket_path.clone()),
+            |listener, value| {
+                if let Value::Text(path) = value {
+                    listener.websocket_path = path;
+                }
+            },
+        ),
+        (
+            "Path where WebSocket is spoken",
+            "Other paths get 404. \"/mqtt\" by default, where most clients look.",
+        ),
+    ),
+    opt(
+        "websocket-origins",
+        "[\"https://example.com\"]",
+        Kind::Texts("an origin, such as \"https://example.com\""),
+        texts!(websocket_origins),
+        (
+            "Pages that may connect, by their origin",
+            "By default pages of every site may. Programs that are no browsers send no origin, or any \
+             they like: they are let in.",
+        ),
+    ),
+    opt(
+        "proxy-protocol",
+        "true",
+        Kind::Boolean,
+        Access(
+            |listener| Value::Boolean(listener.proxy_protocol),
+            |listener, value| listener.proxy_protocol = value.boolean(),
+        ),
+        (
+            "Connections begin with a header of the PROXY protocol, version 1 or 2",
+            "The address it names is the client's. Only trusted-proxies may connect then.",
+        ),
+    ),
+    opt(
+        "trusted-proxies",
+        "[\"127.0.0.1\", \"10.0.0.0/8\"]",
+        Kind::Texts("an address, a block of addresses, or \"unix\" for Unix sockets"),
+        texts!(trusted_proxies),
+        (
+            "Whose word about the addresses of clients is believed",
+            "In the PROXY protocol, and in X-Forwarded-For of WebSocket.",
         ),
     ),
 ];

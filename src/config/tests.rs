@@ -638,6 +638,7 @@ fn tables_of_listeners_are_understood() {
             client_ca: vec!["a".into(), "b".into()],
             revocation_lists: vec!["r".into()],
         },
+        ..Listener::default()
     };
     assert_eq!(*tls, expected);
     assert_eq!(unix.address, Address::Unix("/run/ringmq.sock".into()));
@@ -673,7 +674,7 @@ fn bad_tables_of_listeners_name_every_fault() {
                 "f:3: colour: no such option of a listener (ringmq.toml names them all)",
                 "f:4: adress: no such option of a listener (did you mean address?)",
                 "f:5: qos-max: 3 is too large; allowed: 0 to 2",
-                "f:6: transport: \"udp\" is not one of the words; allowed: \"tcp\", \"tls\"",
+                "f:6: transport: \"udp\" is not one of the words; allowed: \"tcp\", \"tls\", \"ws\", \"wss\"",
                 "f:7: mode: 660 is not permission bits in octal, quoted; allowed: \"0000\" to \"0777\"",
                 "f:8: versions: \"4\" is not one of the words; allowed: some of \"3.1\", \"3.1.1\", \"5.0\"",
             ],
@@ -686,7 +687,7 @@ fn bad_tables_of_listeners_name_every_fault() {
             "[[listener]]\naddress = \"127.0.0.1:1\"\nowner = \"me\"\ntls-key = \"k\"\npacket-size-max = \"2MiB\"",
             &[
                 "f:3: owner: means something only with a Unix socket",
-                "f:4: tls-key: means something only with transport = \"tls\"",
+                "f:4: tls-key: means something only with transport = \"tls\" or \"wss\"",
                 "f:5: packet-size-max: is more than packet-size-max of the whole broker (1048576 bytes)",
             ],
         ),
@@ -701,8 +702,8 @@ fn bad_tables_of_listeners_name_every_fault() {
         (
             "[[listener]]\naddress = \"127.0.0.1:1\"\ntransport = \"tls\"\ntls-client-certificate = \"required\"",
             &[
-                "f:1: tls-certificate: is missing: transport = \"tls\" needs it",
-                "f:1: tls-key: is missing: transport = \"tls\" needs it",
+                "f:1: tls-certificate: is missing: TLS needs it",
+                "f:1: tls-key: is missing: TLS needs it",
                 "f:1: tls-client-ca: is missing: it names the authorities whose certificates clients may show",
             ],
         ),
@@ -712,6 +713,26 @@ fn bad_tables_of_listeners_name_every_fault() {
         ),
         (&format!("[[listener]]\n{open}"), &[&format!("f:2: address: {IS_OPEN}")]),
         (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nwebsocket-path = \"/a\"\nwebsocket-origins = \"null\"\ntrusted-proxies = \"::1\"",
+            &[
+                "f:3: websocket-path: means something only with transport = \"ws\" or \"wss\"",
+                "f:4: websocket-origins: means something only with transport = \"ws\" or \"wss\"",
+                "f:5: trusted-proxies: means something only with proxy-protocol = true, or transport = \"ws\" or \"wss\"",
+            ],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\ntransport = \"ws\"\nwebsocket-path = \"/a?b\"\nwebsocket-origins = [\"null\", \"https://a/\"]\nproxy-protocol = true",
+            &[
+                "f:4: websocket-path: \"/a?b\" is not a path: it begins with \"/\" and has no query",
+                "f:5: websocket-origins: \"https://a/\" is not an origin: that is scheme, host and port of a page, without a path",
+                "f:1: trusted-proxies: is missing: proxy-protocol = true needs it, or nobody could connect",
+            ],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nproxy-protocol = true\ntrusted-proxies = [\"::1\", \"10/8\"]",
+            &["f:4: trusted-proxies: \"10/8\" is no address, no block of addresses like 10.0.0.0/8 or fd00::/8, and not \"unix\""],
+        ),
+        (
             &format!("[[listener]]\n{open}tls-client-ca = \"a\"\ntls-client-certificate = \"optional\""),
             &[&format!("f:2: address: {IS_OPEN}")],
         ),
@@ -720,6 +741,31 @@ fn bad_tables_of_listeners_name_every_fault() {
         let found = file(text).expect_err(text);
         assert_eq!(found, *expected, "file:\n{text}");
     }
+}
+
+#[test]
+fn listeners_of_websocket_and_behind_proxies() {
+    let checked = file(
+        "[[listener]]\naddress = \"127.0.0.1:1\"\ntransport = \"ws\"\n\
+         [[listener]]\naddress = \"127.0.0.1:2\"\ntransport = \"ws\"\nwebsocket-path = \"/a/b\"\n\
+         websocket-origins = [\"https://a:1\", \"null\"]\ntrusted-proxies = \"unix\"\n\
+         [[listener]]\naddress = \"127.0.0.1:3\"\nproxy-protocol = true\n\
+         trusted-proxies = [\"::1\", \"10.0.0.0/8\"]\n",
+    )
+    .unwrap();
+    let [plain, more, proxied] = &checked.all_listeners()[..] else {
+        panic!("{checked:?}");
+    };
+    assert_eq!(
+        (plain.transport, &*plain.websocket_path),
+        (Transport::Ws, "/mqtt")
+    );
+    assert!(plain.websocket_origins.is_empty() && plain.policy.layered);
+    assert_eq!(more.websocket_path, "/a/b");
+    assert_eq!(more.websocket_origins, ["https://a:1", "null"]);
+    assert_eq!(more.trusted_proxies, ["unix"]);
+    assert!(proxied.proxy_protocol && proxied.policy.layered);
+    assert_eq!(proxied.trusted_proxies, ["::1", "10.0.0.0/8"]);
 }
 
 #[test]

@@ -15,12 +15,17 @@ use std::thread;
 use super::errors::StartError;
 use super::wake::Wakes;
 use crate::ids::{ListenerId, ShardId};
-use crate::listener::{Listener, TlsFiles, Transport};
+use crate::listener::{Listener, TlsFiles};
+use crate::transport::proxy::Proxy;
 use crate::transport::tls::{Context, Material, Named, Problem, Tls, ALPN_MQTT};
-use crate::transport::Recipe;
+use crate::transport::websocket::{Policy, Server};
+use crate::transport::{Recipe, Trusted};
 
 /// A certificate, a key or a revocation list larger than this is some other file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// What browsers speak inside TLS before WebSocket.
+const ALPN_HTTP: &[u8] = b"http/1.1";
 
 /// What a shard takes in place of what it has.
 #[derive(Clone)]
@@ -87,7 +92,7 @@ pub(super) fn watch(
 fn reload(listeners: &[Listener], wakes: &Wakes) {
     let (mut fresh, mut failed) = (0, 0);
     for (index, listener) in (0..).zip(listeners) {
-        if listener.transport == Transport::Tcp {
+        if !listener.transport.has_tls() {
             continue;
         }
         match recipe(listener) {
@@ -128,11 +133,32 @@ pub(super) fn recipes(listeners: &[Listener]) -> Result<Vec<Arc<Recipe>>, StartE
 
 fn recipe(listener: &Listener) -> Result<Recipe, Problem> {
     let mut recipe = Recipe::plain();
+    // Checked with the configuration; what cannot be read trusts nobody.
+    let trusted = listener.trusted_proxies.iter().map(String::as_str);
+    let trusted = Trusted::from_list(trusted).unwrap_or_default();
+    if listener.proxy_protocol {
+        let trusted = trusted.clone();
+        recipe = recipe.with_for(move |from| Box::new(Proxy::new(&trusted, from)));
+    }
     if listener.transport.has_tls() {
         let material = read_material(&listener.tls)?;
-        let context = Context::new(&listener.tls.settings, &material, &[ALPN_MQTT])?;
+        // What comes first inside TLS; a browser offers HTTP.
+        let inside = if listener.transport.has_websocket() {
+            ALPN_HTTP
+        } else {
+            ALPN_MQTT
+        };
+        let context = Context::new(&listener.tls.settings, &material, &[inside])?;
         let context = Arc::new(context);
         recipe = recipe.with(move || Box::new(Tls::new(&context)));
+    }
+    if listener.transport.has_websocket() {
+        let policy = Arc::new(Policy {
+            path: listener.websocket_path.clone(),
+            origins: listener.websocket_origins.clone(),
+            trusted,
+        });
+        recipe = recipe.with_for(move |from| Box::new(Server::new(Arc::clone(&policy), from)));
     }
     Ok(recipe)
 }

@@ -30,18 +30,20 @@ function accepts (port) {
   })
 }
 
-function command (port, shards) {
+function temporary () { return fs.mkdtempSync(path.join(os.tmpdir(), 'ringmq-js-')) }
+
+function command (port, shards, config) {
+  if (config) return [binary, '--config', config, '--shards', String(shards)]
   if (!isMosquitto) return [binary, '--listen', `127.0.0.1:${port}`, '--shards', String(shards)]
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'ringmq-js-'))
-  const config = path.join(folder, 'mosquitto.conf')
-  fs.writeFileSync(config, `listener ${port} 127.0.0.1\nallow_anonymous true\n`)
-  return ['/usr/sbin/mosquitto', '-c', config]
+  const file = path.join(temporary(), 'mosquitto.conf')
+  fs.writeFileSync(file, `listener ${port} 127.0.0.1\nallow_anonymous true\n`)
+  return ['/usr/sbin/mosquitto', '-c', file]
 }
 
-/** Starts a broker; `url` to reach it, `stop` to end it. */
-async function start (shards) {
-  const port = await freePort()
-  const [program, ...args] = command(port, shards)
+/** Starts a broker; `url` to reach it, `stop` to end it. `port` is where it accepts by `config`. */
+async function start (shards, config, port) {
+  port ??= await freePort()
+  const [program, ...args] = command(port, shards, config)
   const child = spawn(program, args, { stdio: 'ignore' })
   const end = Date.now() + START_MS
   while (!await accepts(port)) {
@@ -60,4 +62,4 @@ async function start (shards) {
   }
 }
 
-module.exports = { start, isMosquitto, shards: isMosquitto ? [1] : [1, 2, 4] }
+module.exports = { start, freePort, temporary, isMosquitto, shards: isMosquitto ? [1] : [1, 2, 4] }

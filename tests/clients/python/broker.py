@@ -46,7 +46,9 @@ class Broker:
         self._wait_until_it_accepts()
 
     def _ringmq(self, options):
-        command = [BINARY, "--listen", f"127.0.0.1:{self.port}", "--shards", str(self.shards)]
+        command = [BINARY, "--shards", str(self.shards)]
+        if "config" not in options:  # which says where to listen
+            command += ["--listen", f"127.0.0.1:{self.port}"]
         for name, value in options.items():
             command += ["--" + name.replace("_", "-"), str(value)]
         return command
