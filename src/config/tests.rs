@@ -723,9 +723,9 @@ fn bad_tables_of_listeners_name_every_fault() {
         (
             "[[listener]]\naddress = \"127.0.0.1:1\"\ntransport = \"ws\"\nwebsocket-path = \"/a?b\"\nwebsocket-origins = [\"null\", \"https://a/\"]\nproxy-protocol = true",
             &[
+                "f:1: trusted-proxies: is missing: proxy-protocol = true needs it, or nobody could connect",
                 "f:4: websocket-path: \"/a?b\" is not a path: it begins with \"/\" and has no query",
                 "f:5: websocket-origins: \"https://a/\" is not an origin: that is scheme, host and port of a page, without a path",
-                "f:1: trusted-proxies: is missing: proxy-protocol = true needs it, or nobody could connect",
             ],
         ),
         (
