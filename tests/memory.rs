@@ -23,18 +23,21 @@ fn class(size: usize) -> isize {
 
 // SAFETY: every call is passed on to the system's allocator as it is.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: the caller keeps the promises of `GlobalAlloc::alloc`, which are passed on.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         HELD.set(HELD.get() + class(layout.size()));
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: the caller keeps the promises of `GlobalAlloc::dealloc`, which are passed on.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         HELD.set(HELD.get() - class(layout.size()));
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(pointer, layout) }
     }
 
+    // SAFETY: the caller keeps the promises of `GlobalAlloc::realloc`, which are passed on.
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         HELD.set(HELD.get() + class(size) - class(layout.size()));
         // SAFETY: the caller's promise.
