@@ -274,6 +274,7 @@ const LINES_MAX: usize = 400;
 /// Longer files, each with its reason.
 pub(super) const LONGER: &[&str] = &[
     "src/config/options.rs", // a table: one row per option
+    "src/config/listener_options.rs", // the same, of one listener
     "src/shard/deliver.rs",  // one message to one session, by every way it can take
 ];
 
