@@ -149,6 +149,20 @@ def test_maximum_packet_size_of_the_server(raw, start, client, name):
 
 
 @pytest.mark.ringmq
+@pytest.mark.parametrize("asked_s", [0, 600])
+def test_server_keep_alive(raw, start, name, asked_s):
+    broker = start(keep_alive_max="1s")
+    silent, old, modest = raw(5, to=broker), raw(4, to=broker), raw(5, to=broker)
+    modest.send(mqtt.connect(f"{name}-modest", 5, keep_alive=1))
+    assert b"\x13" not in modest.expect(0x20)
+    silent.send(mqtt.connect(f"{name}-silent", 5, keep_alive=asked_s))
+    assert b"\x13\0\x01" in silent.expect(0x20)  # [MQTT-3.1.2-21]
+    old.connect(f"{name}-old", keep_alive=asked_s)  # told nothing, and timed by it all the same
+    assert silent.expect_end()[0][1][0] == 0x8D
+    assert old.expect_end() == []
+
+
+@pytest.mark.ringmq
 @pytest.mark.parametrize("maximum", [1, 3])
 def test_receive_maximum_of_the_client(raw, client, name, maximum):
     subscriber = raw(5)
