@@ -231,6 +231,7 @@ impl Shard {
     ) -> Option<(SessionId, bool)> {
         if let Some(existing) = self.by_client_id.get(client_id).copied() {
             self.take_over(existing, connect.clean_start, now);
+            self.end_if_expired(existing, now);
         }
         // Looked up again: a takeover ends a session that was not to outlive its connection.
         if let Some(existing) = self.by_client_id.get(client_id).copied() {

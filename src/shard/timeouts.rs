@@ -43,11 +43,9 @@ impl Shard {
                     self.publish_will(session, now);
                 }
                 TimerKey::Expiry(session) => {
-                    let found = self.sessions.get_mut(session);
-                    if let Some(hosted) = found.filter(|_| !is_on(Mutant::SessionNeverExpires)) {
+                    if let Some(hosted) = self.sessions.get_mut(session) {
                         hosted.expiry_timer = None;
-                        self.stats.sessions_expired += 1;
-                        self.end_session(session, now); // [MQTT-4.1.0-2]
+                        self.expire_session(session, now);
                     }
                 }
                 TimerKey::ReadAgain(_) if is_on(Mutant::NeverReadAgain) => {}
@@ -57,6 +55,26 @@ impl Shard {
                 TimerKey::Shutdown => self.continue_shutdown(now),
             }
         }
+    }
+
+    /// Ends a session whose time is over although its timer has not been handled yet: the client that
+    /// comes now must not find it [MQTT-4.1.0-2].
+    pub(super) fn end_if_expired(&mut self, session: SessionId, now: Time) {
+        let timer = self
+            .sessions
+            .get(session)
+            .and_then(|found| found.expiry_timer);
+        if timer.is_some_and(|timer| self.timers.is_due(timer, now)) {
+            self.expire_session(session, now);
+        }
+    }
+
+    fn expire_session(&mut self, session: SessionId, now: Time) {
+        if is_on(Mutant::SessionNeverExpires) {
+            return;
+        }
+        self.stats.sessions_expired += 1;
+        self.end_session(session, now); // [MQTT-4.1.0-2]
     }
 
     fn connection_timer(&mut self, id: ConnectionId, now: Time) {

@@ -105,6 +105,15 @@ impl<K: Copy> TimerWheel<K> {
         is_pending
     }
 
+    /// True when the timer is pending and its time has come: those before it have not all been handled.
+    pub(super) fn is_due(&self, id: TimerId, now: Time) -> bool {
+        self.entries.get(id.index as usize).is_some_and(|entry| {
+            entry.generation == id.generation
+                && entry.key.is_some()
+                && entry.tick <= now.0 / TICK_NS
+        })
+    }
+
     /// When [`TimerWheel::pop_expired`] has something to do; may be early, never late.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let (level, slot) = self.next_slot()?;

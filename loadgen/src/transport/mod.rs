@@ -1,6 +1,6 @@
 //! What lies between a client and its socket when that is not plain TCP: TLS, WebSocket, or both.
 //!
-//! [`Transport`] is what the plan says, a [`Connector`] what a worker makes of it, a [`Link`] the layers of
+//! [`Transport`] is what the plan says, a `Connector` what a worker makes of it, a `Link` the layers of
 //! one connection. A plain connection has no link, and nothing of this on its way.
 
 mod link;

@@ -37,7 +37,8 @@ class Broker:
         self.port = port or free_port()
         self.folder = tempfile.mkdtemp(prefix="ringmq-test-")
         self.log_path = os.path.join(self.folder, "log")
-        command = self._mosquitto(options) if IS_MOSQUITTO else self._ringmq(options)
+        is_told = port is not None and "config" in options  # the file says that it listens there
+        command = self._mosquitto(options) if IS_MOSQUITTO else self._ringmq(options, is_told)
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
@@ -45,9 +46,9 @@ class Broker:
             )
         self._wait_until_it_accepts()
 
-    def _ringmq(self, options):
+    def _ringmq(self, options, is_told):
         command = [BINARY, "--shards", str(self.shards)]
-        if "config" not in options:  # which says where to listen
+        if not is_told:
             command += ["--listen", f"127.0.0.1:{self.port}"]
         for name, value in options.items():
             command += ["--" + name.replace("_", "-"), str(value)]
