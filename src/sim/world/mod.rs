@@ -243,6 +243,7 @@ impl World {
         for socket in paused {
             self.sockets[socket].read_at = self.now;
         }
+        self.note_ended();
         moved |= self.act(shard);
         while let Some(id) = self.shards[shard].poll_transmit() {
             moved = true;

@@ -24,6 +24,8 @@ pub(super) struct Socket {
     pub(super) is_blocked: bool,
     /// When the broker had done with it.
     pub(super) gone_at: Option<Time>,
+    /// The shard has seen its end and has packets of it left for its next turns.
+    pub(super) ending: Option<(usize, ConnectionId)>,
     /// When the broker last read from it.
     pub(super) read_at: Time,
 }
@@ -51,6 +53,7 @@ impl World {
             closed_by_client: false,
             is_blocked: false,
             gone_at: at.is_none().then_some(self.now),
+            ending: None,
             read_at: self.now,
         });
         self.sockets.len() - 1
@@ -146,9 +149,10 @@ impl World {
         if socket.to_broker.is_empty() || (socket.closed_by_client && random.once_in(3)) {
             if socket.closed_by_client {
                 socket.at = None;
-                socket.gone_at = Some(self.now);
+                socket.ending = Some((shard, id));
                 self.note(|| format!("shard {shard} sees the end of connection {index}"));
                 self.shards[shard].handle_closed(id, CloseCause::EndOfStream, self.now);
+                self.note_ended();
                 return true;
             }
             return false;
@@ -167,6 +171,19 @@ impl World {
         // Actions must be carried out before anything else touches the connection.
         self.act(shard);
         true
+    }
+
+    /// Sockets whose last packets have been handled are gone now.
+    pub(super) fn note_ended(&mut self) {
+        for socket in &mut self.sockets {
+            let ended = socket
+                .ending
+                .filter(|(at, id)| !self.shards[*at].is_paused(*id));
+            if ended.is_some() {
+                socket.ending = None;
+                socket.gone_at = Some(self.now);
+            }
+        }
     }
 
     pub(super) fn socket_at(&self, shard: usize, id: ConnectionId) -> Option<usize> {
