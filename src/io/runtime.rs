@@ -58,7 +58,7 @@ pub struct Startup {
 
 /// Runs the broker until it is told to stop.
 pub fn run(startup: &Startup) -> Result<(), StartError> {
-    raise_descriptor_limit(startup);
+    raise_descriptor_limit(startup)?;
     probe_io_uring()?;
     let listeners = open_listeners(&startup.listeners)?;
     describe_shards(startup);
@@ -295,7 +295,7 @@ fn warn_of_short_backlog() {
 }
 
 /// Raises the soft limit of open files to the hard one, and says so when that is too low.
-fn raise_descriptor_limit(startup: &Startup) {
+fn raise_descriptor_limit(startup: &Startup) -> Result<(), StartError> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let mut effective = current;
     if current != maximum {
@@ -311,6 +311,11 @@ fn raise_descriptor_limit(startup: &Startup) {
     let connections = u64::from(startup.limits.connections_max);
     let besides = DESCRIPTORS_BESIDES + DESCRIPTORS_PER_SHARD * u64::from(startup.shards);
     let wanted = connections + besides;
+    if let Some(limit) = effective.filter(|limit| *limit < besides) {
+        // Now and in a sentence: glommio panics when its first executor finds no descriptor left.
+        let text = format!("{limit} may be open, the start takes up to {besides}");
+        return Err(StartError::Descriptors(text));
+    }
     if let Some(limit) = effective.filter(|limit| *limit < wanted) {
         tracing::warn!(
             "the limit of open files ({limit}) allows about {} connections, connections-max is \
@@ -319,4 +324,5 @@ fn raise_descriptor_limit(startup: &Startup) {
             limit.saturating_sub(besides),
         );
     }
+    Ok(())
 }
