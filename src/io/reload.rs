@@ -73,16 +73,19 @@ impl Fresh {
     }
 }
 
-/// Reloads whenever `asked` tells, until the process ends.
+/// Reloads whenever `asked` tells, until the process ends: certificates here, accounts and rules by
+/// `reload_rules`.
 pub(super) fn watch(
     asked: Receiver<()>,
     listeners: Vec<Listener>,
     wakes: Arc<Wakes>,
+    reload_rules: impl Fn() + Send + 'static,
 ) -> std::io::Result<()> {
     let reload = move || {
         while asked.recv().is_ok() {
             while asked.try_recv().is_ok() {} // several at once are one
             reload(&listeners, &wakes);
+            reload_rules();
         }
     };
     thread::Builder::new().name("reload".into()).spawn(reload)?;

@@ -68,7 +68,6 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     pressure::watch_memory(startup.memory_max, Arc::clone(&wakes))?;
     let (ask, asked) = mpsc::channel();
     signals::watch(Arc::clone(&wakes), startup.shutdown_timeout, ask)?;
-    reload::watch(asked, startup.listeners.clone(), Arc::clone(&wakes))?;
     let seeds = ahash::RandomState::new();
     let config = Arc::new(ShardConfig {
         shards: startup.shards,
@@ -77,7 +76,15 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
         placement_seed: seeds.hash_one("placement"),
     });
     let clock = Clock::start();
-    let logins = start_logins(startup, &wakes, clock)?;
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(std::io::Error::from)?;
+    let logins = start_logins(startup, secret, &wakes, clock)?;
+    let reload_rules = {
+        let (logins, files) = (Arc::clone(&logins), startup.auth.clone());
+        move || reload_rules(&logins, &files, secret)
+    };
+    let tables = startup.listeners.clone();
+    reload::watch(asked, tables, Arc::clone(&wakes), reload_rules)?;
     let make = move |id: ShardId| Shard::new(id, &config, seeds.hash_one(id), clock.now());
     let threads = start_shards(&startup.cores, listeners, &wakes, &logins, clock, make)?;
     tracing::info!("ready");
@@ -97,11 +104,10 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
 /// Reads the rules, starts the threads that judge, and puts the rules into every shard's box.
 fn start_logins(
     startup: &Startup,
+    secret: [u8; 32],
     wakes: &Arc<Wakes>,
     clock: Clock,
 ) -> Result<Arc<Logins>, StartError> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(std::io::Error::from)?;
     let rules = auth::load(&startup.auth, secret).map_err(StartError::of_files)?;
     let rules = Arc::new(rules);
     let setup = LoginSetup {
@@ -113,15 +119,11 @@ fn start_logins(
     };
     let logins = Logins::start(Arc::clone(&rules), &setup, wakes, clock)?;
     logins.publish(&rules);
-    signals::reload_on_hangup({
-        let (logins, files) = (Arc::clone(&logins), startup.auth.clone());
-        move || reload(&logins, &files, secret)
-    })?;
     Ok(logins)
 }
 
 /// Reads the files again; what does not load leaves the old rules.
-fn reload(logins: &Logins, files: &auth::Files, secret: [u8; 32]) {
+fn reload_rules(logins: &Logins, files: &auth::Files, secret: [u8; 32]) {
     match auth::load(files, secret) {
         Ok(rules) => {
             logins.publish(&Arc::new(rules));

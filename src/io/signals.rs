@@ -59,19 +59,6 @@ pub(super) fn watch(
     Ok(())
 }
 
-/// Calls `reload` at each SIGHUP, on a thread of its own.
-pub(super) fn reload_on_hangup(reload: impl Fn() + Send + 'static) -> std::io::Result<()> {
-    let mut received = Signals::new([SIGHUP])?;
-    thread::Builder::new()
-        .name("reload".into())
-        .spawn(move || {
-            for _ in received.forever() {
-                reload();
-            }
-        })?;
-    Ok(())
-}
-
 fn exit(code: i32) -> ! {
     logging::flush();
     std::process::exit(code)
