@@ -80,6 +80,14 @@ class Broker:
                     raise AssertionError(f"the broker does not accept: {self.log()}") from None
                 time.sleep(0.01)
 
+    def wait_log(self, text, since=0):
+        """Waits for a line of the log behind a position."""
+        end = time.monotonic() + START_S
+        while text not in self.log()[since:]:
+            assert time.monotonic() < end, f"no {text!r} in {self.log()[since:]}"
+            assert self.is_running(), self.log()
+            time.sleep(0.01)
+
     @property
     def pid(self):
         return self.process.pid

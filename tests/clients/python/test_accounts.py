@@ -263,13 +263,6 @@ def test_tokens(start, tmp_path):
     assert [one.expect(0x40)[2:3] for _ in range(2)] == [b"\x10", b"\x87"]
 
 
-def wait_for_log(broker, part, count=1):
-    end = time.monotonic() + DEADLINE_S
-    while broker.log().count(part) < count:
-        assert time.monotonic() < end, f"no {part!r} in: {broker.log()}"
-        time.sleep(0.01)
-
-
 def test_reload(start, accounts, tmp_path):
     acl = tmp_path / "acl"
     acl.write_text("user ann\ntopic readwrite a/#\nuser bob\ntopic read #\n")
@@ -281,7 +274,7 @@ def test_reload(start, accounts, tmp_path):
     acl.write_text("user ann\ntopic reed a/#\n")
     accounts.write_text(accounts.read_text() + "col\n")
     broker.send_signal(signal.SIGHUP)
-    wait_for_log(broker, "stay in force")
+    broker.wait_log("stay in force")
     assert f"{acl}:2: " in broker.log() and f"{accounts}:3: " in broker.log()
     ann.ping()
     bob.ping()
@@ -291,7 +284,7 @@ def test_reload(start, accounts, tmp_path):
     passwd("-b", "--rounds", 100, accounts, "col", "three")
     acl.write_text("user ann\ntopic readwrite a/#\nuser bob\ntopic read b/#\n")
     broker.send_signal(signal.SIGHUP)
-    wait_for_log(broker, "were read again")
+    broker.wait_log("were read again")
     assert [(first, body[0]) for first, body in bob.expect_end()] == [(0xE0, 0x98)]
     bob, _ = log_in(broker, "bob", "bob", "two", 5)
     assert bob.subscribe(("a/x", 0)) == b"\x87" and bob.subscribe(("b/x", 0)) == b"\0"
@@ -398,7 +391,7 @@ def test_hook(start, accounts, hook):
     assert log_in(broker, "c", "eve", "letmein")[1] == 0
     assert log_in(broker, "d", "eve", "letmein")[1] == 3
     assert log_in(broker, "d", "eve", "letmein", 5)[1] == 0x88
-    wait_for_log(broker, "hook is down")
+    broker.wait_log("hook is down")
 
 
 def test_hook_that_is_not_there(start):

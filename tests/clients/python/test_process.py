@@ -71,17 +71,21 @@ def test_shutdown_publishes_wills(start, raw):
     assert topics == {f"w/{n}" for n in range(4)}
 
 
-def test_shutdown_with_clients_that_do_not_read(start, raw):
-    broker = start(2)
+def flood_a_deaf_client(raw, broker, count):
     deaf = raw(4, to=broker, receive_buffer=4096)
     deaf.connect("deaf")
     deaf.send(mqtt.subscribe(1, [("t", 0)]))
     deaf.expect(0x90)
     publisher = raw(4, to=broker)
     publisher.connect("p")
-    for _ in range(500):
+    for _ in range(count):
         publisher.send(mqtt.publish("t", b"x" * 10_000))
     publisher.ping()
+
+
+def test_shutdown_with_clients_that_do_not_read(start, raw):
+    broker = start(2)
+    flood_a_deaf_client(raw, broker, 500)
     status, seconds = broker.stop()
     assert status == 0 and seconds < 5
 
@@ -89,18 +93,9 @@ def test_shutdown_with_clients_that_do_not_read(start, raw):
 def test_a_second_signal_ends_at_once(start, raw):
     """A client that does not read holds up the first for a while."""
     broker = start(2)
-    deaf = raw(4, to=broker, receive_buffer=4096)
-    deaf.connect("deaf")
-    deaf.send(mqtt.subscribe(1, [("t", 0)]))
-    deaf.expect(0x90)
-    publisher = raw(4, to=broker)
-    publisher.connect("p")
-    for _ in range(1000):
-        publisher.send(mqtt.publish("t", b"x" * 10_000))
-    publisher.ping()
+    flood_a_deaf_client(raw, broker, 1000)
     broker.send_signal()
-    while "stopping" not in broker.log():
-        time.sleep(0.01)
+    broker.wait_log("stopping")
     assert broker.stop()[0] == 128 + signal.SIGTERM
 
 

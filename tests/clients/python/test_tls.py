@@ -57,14 +57,6 @@ class TlsBroker(Broker):
             file.write(text + more)
         super().__init__(shards, config=self.config, **(options or {}))
 
-    def wait_log(self, text, since=0):
-        """Waits for a line of the log behind a position."""
-        end = time.monotonic() + DEADLINE_S
-        while text not in self.log()[since:]:
-            assert time.monotonic() < end, f"no {text!r} in {self.log()[since:]}"
-            assert self.is_running(), self.log()
-            time.sleep(0.01)
-
 
 @pytest.fixture
 def start_tls(authority):

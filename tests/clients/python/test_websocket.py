@@ -70,13 +70,6 @@ def quiet(tmp_path):
     running.close()
 
 
-def wait_for_log(broker, text):
-    end = time.monotonic() + DEADLINE_S
-    while text not in broker.log():
-        assert time.monotonic() < end, broker.log()
-        time.sleep(0.02)
-
-
 class Frames:
     """A WebSocket client that does what it is told, right or wrong."""
 
@@ -310,7 +303,7 @@ def test_other_protocols_are_named_in_the_log(quiet):
         with socket.create_connection(("127.0.0.1", quiet.ports["ws"]), DEADLINE_S) as client:
             client.sendall(first)
             assert client.recv(100) == b""
-        wait_for_log(quiet, named)
+        quiet.wait_log(named)
 
 
 def test_the_address_of_a_client_behind_proxies(quiet):
@@ -319,15 +312,15 @@ def test_the_address_of_a_client_behind_proxies(quiet):
         client.rest()
 
     violate(Frames(quiet.ports["ws"], X_Forwarded_For="198.51.100.1, 203.0.113.7").opened("xff"))
-    wait_for_log(quiet, "203.0.113.7:0")
+    quiet.wait_log("203.0.113.7:0")
     assert "198.51.100.1" not in quiet.log()
     first = b"PROXY TCP4 203.0.113.8 192.0.2.1 4711 1883\r\n"
     violate(Frames(quiet.ports["proxied"], first=first).opened("v1"))
-    wait_for_log(quiet, "203.0.113.8:4711")
+    quiet.wait_log("203.0.113.8:4711")
     first = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([203, 0, 113, 9, 192, 0, 2, 1]) + \
         struct.pack("!HH", 4712, 1883)
     violate(Frames(quiet.ports["proxied"], first=first).opened("v2"))
-    wait_for_log(quiet, "203.0.113.9:4712")
+    quiet.wait_log("203.0.113.9:4712")
 
 
 @pytest.mark.parametrize("listener_name, first, answered", [
