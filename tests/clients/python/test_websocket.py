@@ -6,7 +6,6 @@ import socket
 import ssl
 import struct
 import subprocess
-import time
 
 import paho.mqtt.client as paho
 import pytest
