@@ -19,6 +19,7 @@ use super::mesh::Mesh;
 use super::poller::{Event, Poller};
 use super::pressure::TurnLength;
 use super::reload::Fresh;
+use super::sends::{Sends, SENDS};
 use super::sockets::Sockets;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::READ_BUFFER;
@@ -58,6 +59,9 @@ pub(super) struct Driver<S: Driven> {
     pub(super) readable: VecDeque<ConnectionId>,
     pub(super) held: Held,
     pub(super) writable: Vec<ConnectionId>,
+    pub(super) sends: Sends,
+    /// Connections whose bytes are submitted together.
+    pub(super) batch: Vec<ConnectionId>,
     pub(super) listeners: Vec<Listening>,
     pub(super) acceptable: Vec<bool>,
     pub(super) accept_after: Option<Time>,
@@ -106,6 +110,8 @@ impl<S: Driven> Driver<S> {
             readable: VecDeque::new(),
             held: Held::default(),
             writable: Vec::new(),
+            sends: Sends::new(),
+            batch: Vec::with_capacity(SENDS),
             acceptable: vec![false; listeners.len()],
             listeners,
             accept_after: None,

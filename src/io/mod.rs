@@ -5,8 +5,9 @@
 //! and how its bytes travel; the shard decides what they are.
 //!
 //! One glommio executor per shard runs one `driver` task; there is no task per connection. A
-//! `poller` of its own tells which sockets are ready; reads and writes are plain non-blocking calls. A
-//! shard with nothing to do sleeps in that ring, so nothing else may run on its executor.
+//! `poller` of its own tells which sockets are ready; reads are plain non-blocking calls, and the writes
+//! of a turn are handed over together (`sends`). A shard with nothing to do sleeps in the poller's ring,
+//! so nothing else may run on its executor.
 //! Shards share nothing but the rings of the `mesh` and the flags of `wake`.
 //!
 //! Rules: a shard never blocks (its one wait is in `Driver::park`), never waits for a peer, and makes
@@ -32,6 +33,7 @@ mod pressure;
 mod reload;
 mod ring;
 mod runtime;
+mod sends;
 mod signals;
 mod sockets;
 #[cfg(test)]

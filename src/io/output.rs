@@ -9,6 +9,7 @@ use rustix::net::{send, sendmsg, shutdown, SendAncillaryBuffer, SendFlags, Shutd
 use super::driven::Driven;
 use super::driver::Driver;
 use super::mesh::MovedSocket;
+use super::sends::SENDS;
 use super::sockets::{Ending, Socket};
 use crate::ids::{ConnectionId, ShardId};
 use crate::shard::{Action, CloseCause, Origin};
@@ -68,13 +69,65 @@ impl<S: Driven> Driver<S> {
         }
     }
 
+    /// Sends what waits on all connections, plain ones together.
     pub(super) fn transmit(&mut self, now: Time) -> bool {
         let mut busy = false;
-        while let Some(id) = self.shard.poll_transmit() {
-            busy = true;
-            self.write(id, now);
+        loop {
+            let mut others = Vec::new();
+            while self.batch.len() < SENDS {
+                let Some(id) = self.shard.poll_transmit() else {
+                    break;
+                };
+                busy = true;
+                if self.is_plain(id) {
+                    self.batch.push(id);
+                } else {
+                    others.push(id);
+                }
+            }
+            if self.batch.is_empty() && others.is_empty() {
+                return busy;
+            }
+            self.write_batch(now);
+            for id in others {
+                self.write(id, now);
+            }
         }
-        busy
+    }
+
+    /// True when all that waits on a connection can be sent as it lies there.
+    fn is_plain(&self, id: ConnectionId) -> bool {
+        let is_open = |socket: &Socket| socket.layers.is_none() && !socket.blocked;
+        let mut slices = [IoSlice::new(&[]); 2];
+        self.sockets.get(id).is_some_and(is_open) && self.shard.outgoing(id, &mut slices) == 1
+    }
+
+    /// Sends what waits on the connections of the batch in one call.
+    fn write_batch(&mut self, now: Time) {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.len() > 1 {
+            let Self {
+                sends,
+                shard,
+                sockets,
+                ..
+            } = self;
+            // All have their socket: nothing has happened since it was looked at.
+            sends.send(batch.iter().filter_map(|id| {
+                let mut slices = [IoSlice::new(&[]); 1];
+                shard.outgoing(*id, &mut slices);
+                Some((sockets.get(*id)?.descriptor.as_fd(), slices[0]))
+            }));
+        }
+        for (position, id) in batch.iter().enumerate() {
+            let count = self.sends.take_count(position);
+            if count > 0 {
+                self.shard.handle_written(*id, count, now);
+            }
+            self.write(*id, now); // what is left, and the reason why
+        }
+        self.batch = batch;
+        self.batch.clear();
     }
 
     /// Sends what waits on a connection until none is left or the socket has no room.

@@ -74,6 +74,11 @@ impl Sockets {
         self.table[index] = Some(socket);
     }
 
+    pub(super) fn get(&self, id: ConnectionId) -> Option<&Socket> {
+        let socket = self.table.get(id.index as usize)?.as_ref()?;
+        (socket.id == id).then_some(socket)
+    }
+
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Socket> {
         let socket = self.table.get_mut(id.index as usize)?.as_mut()?;
         (socket.id == id).then_some(socket)
