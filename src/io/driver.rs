@@ -138,6 +138,7 @@ impl<S: Driven> Driver<S> {
             self.look_at_pressure(now);
             let busy = self.turn(now);
             if self.is_finished() {
+                self.poller.finish();
                 return;
             }
             if busy {

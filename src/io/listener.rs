@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -25,6 +26,10 @@ const TCP_PROBES: u32 = 6;
 /// A peer that takes none of our bytes for so long is gone or will never read: its socket fails.
 const TCP_USER_TIMEOUT_MS: u32 = 180_000;
 
+/// How long a start waits for a port in use, and how often it looks.
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
+const PORT_LOOK_EVERY: Duration = Duration::from_millis(20);
+
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// A listener as one shard has it.
@@ -43,6 +48,18 @@ impl Listening {
             recipe: Arc::clone(&self.recipe),
             gate: Arc::clone(&self.gate),
         })
+    }
+}
+
+/// Opens a listening socket, and waits for its port when it is in use: the kernel takes down the ring of
+/// a process that was killed, and the listener that the ring watched, a little after its end.
+pub(super) fn open_patiently(address: SocketAddr, ipv6_only: bool) -> Result<OwnedFd, Errno> {
+    let give_up_at = Instant::now() + PORT_PATIENCE;
+    loop {
+        match open(address, ipv6_only) {
+            Err(Errno::ADDRINUSE) if Instant::now() < give_up_at => thread::sleep(PORT_LOOK_EVERY),
+            result => return result,
+        }
     }
 }
 
@@ -107,7 +124,7 @@ mod tests {
             if let Some(accepted) = accept(listener).unwrap() {
                 return accepted;
             }
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 
@@ -139,6 +156,15 @@ mod tests {
         listen(&other, 1).unwrap();
         let taken = address(&other).unwrap();
         assert_eq!(open(taken, false).err(), Some(Errno::ADDRINUSE));
+    }
+
+    #[test]
+    fn a_port_that_becomes_free_is_waited_for() {
+        let first = open(ANY_PORT.parse().unwrap(), false).unwrap();
+        let taken = address(&first).unwrap();
+        let next = thread::spawn(move || open_patiently(taken, false));
+        drop(first);
+        assert_eq!(address(&next.join().unwrap().unwrap()), Ok(taken));
     }
 
     #[test]

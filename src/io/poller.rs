@@ -221,6 +221,12 @@ impl Poller {
         let _ = self.ring.submitter().submit_with_args(1, &arguments);
     }
 
+    /// Lets go of the sockets whose polls were ended, so that their ports are free when the process is
+    /// gone, and not a little later.
+    pub(super) fn finish(&mut self) {
+        self.wait(Some(Span(0)));
+    }
+
     fn push(&mut self, entry: squeue::Entry) {
         self.waiting.push_back(entry);
         if !self.fill() {

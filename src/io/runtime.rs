@@ -262,7 +262,7 @@ fn open_listeners(configured: &[Listener]) -> Result<Vec<Listening>, StartError>
                 // `[::]` serves IPv4, too, unless a listener of its own does.
                 let has_ipv4 = |other: &SocketAddr| other.is_ipv4() && other.port() == ip.port();
                 let ipv6_only = ip.port() != 0 && addresses.iter().any(has_ipv4);
-                let socket = listener::open(*ip, ipv6_only)
+                let socket = listener::open_patiently(*ip, ipv6_only)
                     .map_err(|error| StartError::of_listener(address, error))?;
                 tracing::info!("listening on {}{with}", listener::address(&socket)?);
                 socket

@@ -133,6 +133,20 @@ def test_the_port_is_free_again(start, raw):
     raw(to=again).connect("c")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restart_finds_its_port_free(start, raw, number):
+    """The kernel lets go of what a ring watched a little after the process is gone."""
+    port = None
+    for _ in range(8):
+        broker = start(1, port=port)
+        broker.wait_log("ready")
+        port = broker.port
+        for n in range(20):
+            raw(to=broker).connect(f"c{n}")
+        broker.send_signal(number)
+        broker.process.wait(10)
+
+
 def test_port_in_use(start):
     broker = start(1)
     second = subprocess.run([BINARY, "--listen", f"127.0.0.1:{broker.port}", "--shards", "1"],
