@@ -76,6 +76,14 @@ def cell(runs, figure):
     return text if runs else "-"
 
 
+def ratio(pair):
+    """How many times more the first broker's runs cost."""
+    if not pair:
+        return "-"
+    first, own = (median(runs, Run.cpu_ns) for runs in pair)
+    return number(first / own) if first and own else "-"
+
+
 def table(title, rows, brokers, text):
     if not rows:
         return
@@ -133,13 +141,16 @@ def main():
         if broker in brokers:
             rows.setdefault(scenario, {}).setdefault(broker, []).append(Run(path))
     first = next(iter(next(iter(rows.values())).values()))[0].result
-    print(f"Kernel {first['kernel']}, {first['cpu_model']}, {first['cores']} cores.")
+    control = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    print(f"Kernel {first['kernel']}, {first['cpu_model']}, {first['cores']} cores, TCP congestion control {control}.")
 
     def named(suffix):
         return [(name, by) for name, by in rows.items() if name.endswith(suffix)]
 
     saturated, paced = named("-max"), named("-paced")
     table("Broker CPU time per delivered message, ns, saturated", saturated, brokers, lambda runs: cell(runs, Run.cpu_ns))
+    compared = [(name, {broker: (by[brokers[0]], runs) for broker, runs in by.items()}) for name, by in saturated if brokers[0] in by]
+    table(f"{brokers[0]}'s CPU time per delivered message divided by that of", compared, brokers[1:], ratio)
     table("Delivered messages per second, saturated", saturated, brokers, lambda runs: cell(runs, Run.rate))
     table("Broker CPU time per delivered message, ns, at a moderate rate", paced, brokers, lambda runs: cell(runs, Run.cpu_ns))
     percentiles = ["p50_us", "p99_us", "p999_us"]

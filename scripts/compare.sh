@@ -5,9 +5,10 @@
 #
 #   scripts/compare.sh [DIRECTORY]     results go to DIRECTORY, or to compare-results
 #
-# How a broker is started is in scripts/brokers/NAME.sh. The environment may set:
+# How a broker is started, and which scenarios it runs, is in scripts/brokers/NAME.sh. "relay" is no
+# broker but the least that one can cost (examples/relay.rs). The environment may set:
 #   BROKERS       names, the first is what ratios refer to
-#                 (mosquitto flashmq rumqttd rmqttd ringmq ringmq-2 ringmq-4)
+#                 (mosquitto flashmq rumqttd rmqttd ringmq ringmq-2 ringmq-4 relay)
 #   SCENARIOS     extended regular expression: only scenarios whose name it matches     (all)
 #   BROKER_CORES  cores of the broker, LOAD_CORES of mqload       (0 and 1)
 #   ROUNDS        times each scenario is run against each broker  (3)
@@ -20,7 +21,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/.."
 
 results=${1:-compare-results}
-read -ra brokers <<<"${BROKERS:-mosquitto flashmq rumqttd rmqttd ringmq ringmq-2 ringmq-4}"
+read -ra brokers <<<"${BROKERS:-mosquitto flashmq rumqttd rmqttd ringmq ringmq-2 ringmq-4 relay}"
 broker_cores=${BROKER_CORES:-0}
 load_cores=${LOAD_CORES:-1}
 rounds=${ROUNDS:-3}
@@ -89,6 +90,13 @@ await_port() { # PORT
     return 1
 }
 
+# True when a broker can run a scenario: all can unless their file says otherwise.
+runs() ( # BROKER SCENARIO
+    # shellcheck source=/dev/null
+    source "$here/brokers/$1.sh"
+    ! declare -F broker_runs >/dev/null || broker_runs "$2"
+)
+
 declare -A programs=()
 found=()
 for broker in "${brokers[@]}"; do
@@ -111,6 +119,7 @@ for round in $(seq "$rounds"); do
         name=${scenario%%|*}
         read -ra arguments <<<"${scenario#*|}"
         for broker in "${found[@]}"; do
+            runs "$broker" "$name" || continue
             port=$(free_port)
             directory=$(mktemp --directory --tmpdir="$scratch")
             (
