@@ -22,6 +22,8 @@ use crate::transport::{LayerError, Scratch, Stack};
 const SLICES: usize = 32;
 /// Bytes wrapped with one call: what is kept of a socket without room is little more.
 const WRAP_BYTES: usize = 64 << 10;
+/// Answers of layers up to this size go out together with what is wrapped next.
+const JOINED_MAX: usize = 4 << 10;
 /// Wrapped bytes waiting for the socket above which a connection is not read: a client cannot make
 /// us answer (handshakes, pings) without reading the answers.
 const UNSENT_MAX: usize = 64 << 10;
@@ -67,6 +69,25 @@ impl Layers {
         self.stack.is_open()
     }
 
+    /// Sends what waits and then these bytes; what the socket has no room for waits.
+    fn push(&mut self, descriptor: &OwnedFd, bytes: &[u8]) -> Pushed {
+        if self.unsent.is_empty() {
+            let pushed = push(descriptor, bytes);
+            if let Pushed::Part(count) = pushed {
+                self.unsent.extend_from_slice(&bytes[count..]);
+            }
+            return pushed;
+        }
+        self.unsent.extend_from_slice(bytes);
+        let pushed = push(descriptor, &self.unsent);
+        match pushed {
+            Pushed::All => self.unsent = Vec::new(),
+            Pushed::Part(count) => drop(self.unsent.drain(..count)),
+            Pushed::Failed => {}
+        }
+        pushed
+    }
+
     /// False while the client does not read what it is answered.
     pub(super) fn wants_input(&self) -> bool {
         self.unsent.len() <= UNSENT_MAX
@@ -108,7 +129,7 @@ impl<S: Driven> Driver<S> {
         }
     }
 
-    /// Sends what the layers have answered, and acts upon the end they have seen.
+    /// Lets what the layers have answered be sent, and acts upon the end they have seen.
     pub(super) fn settle_layers(&mut self, id: ConnectionId, now: Time) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return; // gone, or moved together with its layers
@@ -118,6 +139,11 @@ impl<S: Driven> Driver<S> {
         };
         let end = layers.end.take();
         if !layers.unsent.is_empty() {
+            if end.is_none() {
+                // With the shard's own answers, at the end of the turn.
+                self.writable.push(id);
+                return;
+            }
             self.write(id, now);
         }
         match end {
@@ -154,38 +180,32 @@ impl<S: Driven> Driver<S> {
             let Some(layers) = socket.layers.as_mut().filter(|_| !socket.blocked) else {
                 return;
             };
-            let pushed = if !layers.unsent.is_empty() {
-                let pushed = push(&socket.descriptor, &layers.unsent);
-                match pushed {
-                    Pushed::All => layers.unsent = Vec::new(),
-                    Pushed::Part(count) => drop(layers.unsent.drain(..count)),
-                    Pushed::Failed => {}
-                }
-                pushed
+            // More is wrapped only while little waits; then both go out with one call, as the ticket of a
+            // handshake and CONNACK do.
+            let wrapped = if layers.unsent.len() <= JOINED_MAX {
+                wrap(&self.shard, id, &mut layers.stack, &mut self.scratch)
             } else {
-                let wrapped = wrap(&self.shard, id, &mut layers.stack, &mut self.scratch);
-                match wrapped {
-                    Ok(0) if socket.ending == Ending::Open || layers.said_goodbye => {
-                        self.all_written(id, now);
-                        return;
-                    }
-                    Ok(0) => {
-                        layers.said_goodbye = true;
-                        layers.stack.close(&mut self.scratch);
-                    }
-                    Ok(count) => self.shard.handle_written(id, count, now),
-                    Err(_) => {
-                        self.gone(id, CloseCause::Failed, now);
-                        return;
-                    }
-                }
-                let down = &self.scratch.down;
-                let pushed = push(&socket.descriptor, down);
-                if let Pushed::Part(count) = pushed {
-                    layers.unsent.extend_from_slice(&down[count..]);
-                }
-                pushed
+                self.scratch.down.clear();
+                Ok(0)
             };
+            match wrapped {
+                Ok(0) if !layers.unsent.is_empty() => {}
+                Ok(0) if socket.ending == Ending::Open || layers.said_goodbye => {
+                    self.all_written(id, now);
+                    return;
+                }
+                Ok(0) => {
+                    layers.said_goodbye = true;
+                    layers.stack.close(&mut self.scratch);
+                }
+                Ok(count) => self.shard.handle_written(id, count, now),
+                Err(_) => {
+                    push(&socket.descriptor, &layers.unsent); // maybe an alert that tells why
+                    self.gone(id, CloseCause::Failed, now);
+                    return;
+                }
+            }
+            let pushed = layers.push(&socket.descriptor, &self.scratch.down);
             match pushed {
                 Pushed::All => {}
                 Pushed::Part(_) => {
@@ -209,7 +229,8 @@ impl<S: Driven> Driver<S> {
     }
 }
 
-/// Wraps what the shard has to send, as much as is sent at once; returns how many of its bytes.
+/// Wraps what the shard has to send into `down` of `scratch`, as much as is sent at once; returns how
+/// many of its bytes.
 fn wrap<S: Driven>(
     shard: &S,
     id: ConnectionId,
@@ -227,6 +248,8 @@ fn wrap<S: Driven>(
     }
     if offered > 0 {
         stack.send(&cut[..count], scratch)?;
+    } else {
+        scratch.down.clear();
     }
     Ok(offered)
 }

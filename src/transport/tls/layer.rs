@@ -1,5 +1,6 @@
 //! One TLS connection.
 
+use std::borrow::Cow;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use crate::transport::{Layer, LayerError, Learned};
 
 /// Content type of the record that begins a TLS connection.
 const HANDSHAKE_RECORD: u8 = 22;
+/// Type, version, length.
+const HEADER_BYTES: usize = 5;
 /// Plain bytes of the largest record.
 const RECORD_BYTES: usize = 16 << 10;
 /// More than header, nonce, tag and type add to a record, in any version.
@@ -124,6 +127,31 @@ impl Tls {
         (at, result)
     }
 
+    /// Reads records where they lie. Only one that has begun in an earlier call is joined, and no more of
+    /// `bytes` with it than it lacks.
+    fn receive_records(
+        &mut self,
+        bytes: &mut [u8],
+        up: &mut Vec<u8>,
+        down: &mut Vec<u8>,
+    ) -> Result<(), rustls::Error> {
+        let mut rest = bytes;
+        while !self.partial.is_empty() && !rest.is_empty() {
+            let mut joined = std::mem::take(&mut self.partial);
+            let count = missing(&joined).map_or(rest.len(), |missing| missing.min(rest.len()));
+            let (front, more) = std::mem::take(&mut rest).split_at_mut(count);
+            joined.extend_from_slice(front);
+            rest = more;
+            let (used, result) = self.drive(&mut joined, Want::Nothing, up, down);
+            joined.drain(..used);
+            self.partial = joined;
+            result?;
+        }
+        let (used, result) = self.drive(rest, Want::Nothing, up, down);
+        self.partial.extend_from_slice(&rest[used..]);
+        result
+    }
+
     /// After an error: what was still to be said, and the alert about it. Nothing is read any more.
     fn say_last_words(&mut self, down: &mut Vec<u8>) {
         while self.connection.wants_write() {
@@ -160,22 +188,10 @@ impl Layer for Tls {
             self.has_received = true;
             if *first != HANDSHAKE_RECORD {
                 self.has_failed = true;
-                return Err(sentences::not_tls(*first));
+                return Err(sentences::not_tls(bytes));
             }
         }
-        let result = if self.partial.is_empty() {
-            let (used, result) = self.drive(bytes, Want::Nothing, up, down);
-            self.partial.extend_from_slice(&bytes[used..]);
-            result
-        } else {
-            let mut joined = std::mem::take(&mut self.partial);
-            joined.extend_from_slice(bytes);
-            let (used, result) = self.drive(&mut joined, Want::Nothing, up, down);
-            joined.drain(..used);
-            joined.shrink_to(RECORD_BYTES + RECORD_OVERHEAD);
-            self.partial = joined;
-            result
-        };
+        let result = self.receive_records(bytes, up, down);
         if self.partial.is_empty() {
             self.partial = Vec::new();
         }
@@ -190,16 +206,20 @@ impl Layer for Tls {
     }
 
     fn send(&mut self, slices: &[IoSlice<'_>], down: &mut Vec<u8>) -> Result<(), LayerError> {
-        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-            let mut partial = std::mem::take(&mut self.partial);
-            let (mut up, want) = (Vec::new(), Want::Encrypt(slice));
-            let (used, result) = self.drive(&mut partial, want, &mut up, down);
-            debug_assert!(up.is_empty(), "whole records were read when they came");
-            partial.drain(..used);
-            self.partial = partial;
-            result.map_err(|error| describe(&error, self.is_open))?;
-        }
-        Ok(())
+        let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+        let bytes = match (filled.next(), filled.next()) {
+            (None, _) => return Ok(()),
+            (Some(only), None) => Cow::Borrowed(&only[..]),
+            // Copied together, which costs less than a record for each.
+            _ => Cow::Owned(joined(slices)),
+        };
+        let mut partial = std::mem::take(&mut self.partial);
+        let (mut up, want) = (Vec::new(), Want::Encrypt(&bytes));
+        let (used, result) = self.drive(&mut partial, want, &mut up, down);
+        debug_assert!(up.is_empty(), "whole records were read when they came");
+        partial.drain(..used);
+        self.partial = partial;
+        result.map_err(|error| describe(&error, self.is_open))
     }
 
     fn close(&mut self, down: &mut Vec<u8>) {
@@ -228,6 +248,26 @@ impl Layer for Tls {
     fn tell(&mut self, learned: &mut Learned) {
         learned.identity = self.identity.take();
     }
+}
+
+fn joined(slices: &[IoSlice<'_>]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(slices.iter().map(|slice| slice.len()).sum());
+    for slice in slices {
+        joined.extend_from_slice(slice);
+    }
+    joined
+}
+
+/// Bytes that the first record lacks, of its header or of the rest; `None`: it is whole, and more records
+/// are needed for what it begins.
+fn missing(bytes: &[u8]) -> Option<usize> {
+    let needed = match bytes {
+        [_, _, _, high, low, ..] => HEADER_BYTES + usize::from(u16::from_be_bytes([*high, *low])),
+        _ => HEADER_BYTES,
+    };
+    needed
+        .checked_sub(bytes.len())
+        .filter(|missing| *missing > 0)
 }
 
 /// Appends a handshake record or an alert.

@@ -245,6 +245,30 @@ fn bytes_go_both_ways_however_they_are_cut() {
     }
 }
 
+/// What is sent at once takes as few records as it can, however many pieces it is of.
+#[test]
+fn pieces_share_records() {
+    let authority = Authority::new();
+    let server = authority.sign("server", |_| {});
+    let context = context(&Settings::default(), &material(&[&server], &authority));
+    let config = client_config(&authority, &[&TLS13], None);
+    let mut pair = Pair::new(&config, &context, "server.example");
+    pair.settle().unwrap();
+    let pieces: Vec<Vec<u8>> = (0..30).map(|n| vec![n; 1_000]).collect();
+    let slices: Vec<&[u8]> = pieces.iter().map(|piece| &piece[..]).collect();
+    let down = pair.say(&slices);
+    let mut records = 0;
+    let mut rest = &down[..];
+    while let [_, _, _, high, low, ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        rest = &rest[5 + length..];
+        records += 1;
+    }
+    assert_eq!(records, 2, "30,000 bytes");
+    pair.hear(&down);
+    assert_eq!(pair.read(), pieces.concat());
+}
+
 #[test]
 fn the_certificate_is_the_one_that_is_asked_for() {
     let authority = Authority::new();
