@@ -281,14 +281,29 @@ impl Shard {
     }
 }
 
+const PROXY_UNASKED: &str =
+    "a PROXY header on a listener without: let it have proxy-protocol = true, or the proxy send none";
+
+/// How others that speak first begin. (A handshake of TLS is, as MQTT, a CONNECT with wrong flags and of
+/// three bytes.)
+const OTHERS: [(&[u8], &str); 4] = [
+    (
+        b"\x16\x03",
+        "TLS on a listener without: let the client not use TLS, or a listener with transport = \"tls\"",
+    ),
+    (
+        b"GET ",
+        "HTTP on a listener of MQTT: WebSocket needs a listener with transport = \"ws\"",
+    ),
+    (b"PROXY ", PROXY_UNASKED),
+    (b"\r\n\r\n\0\r\nQUIT\n", PROXY_UNASKED),
+];
+
 /// The first packet is CONNECT [MQTT-3.1.0-1]; anything else is refused by its first byte.
 fn refuses_start(bytes: &[u8]) -> Option<DecodeError> {
-    // A handshake of TLS; as MQTT, a CONNECT with wrong flags and of three bytes.
-    if bytes.starts_with(b"\x16\x03") {
-        return Some(DecodeError::Protocol(
-            "TLS on a listener without: let the client not use TLS, or a listener with transport = \
-             \"tls\"",
-        ));
+    let mut others = OTHERS.iter();
+    if let Some((_, text)) = others.find(|(start, _)| bytes.starts_with(start)) {
+        return Some(DecodeError::Protocol(text));
     }
     let first = bytes.first()?;
     (first >> 4 != CONNECT).then_some(DecodeError::Protocol("the first packet is not CONNECT"))

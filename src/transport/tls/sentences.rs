@@ -12,8 +12,13 @@ fn said(text: impl Into<String>) -> LayerError {
 }
 
 /// The first byte is none of TLS.
-pub(super) fn not_tls(first: u8) -> LayerError {
+pub(super) fn not_tls(bytes: &[u8]) -> LayerError {
+    let first = bytes.first().copied().unwrap_or(0);
     match first {
+        _ if bytes.starts_with(b"PROXY ") || bytes.starts_with(b"\r\n\r\n\0\r\nQUIT\n") => said(
+            "a PROXY header on a TLS listener without: let it have proxy-protocol = true, or the \
+             proxy send none",
+        ),
         MQTT_CONNECT => said(
             "plain MQTT on a TLS listener: let the client use TLS, or a listener with transport = \
              \"tcp\"",
