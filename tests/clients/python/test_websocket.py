@@ -26,7 +26,7 @@ def listener(port, transport, *more):
                       f'transport = "{transport}"', *more, ""])
 
 
-def start(folder, shards):
+def start(folder, shards, **options):
     """A broker with listeners for ws and wss, for pages of one origin, and behind proxies."""
     key, chain = folder / "key.pem", folder / "chain.pem"
     subprocess.run(
@@ -48,7 +48,7 @@ def start(folder, shards):
         listener(ports["tcp"], "tcp", "proxy-protocol = true",
                  'trusted-proxies = ["127.0.0.0/8"]'),
     ]))
-    running = Broker(shards, port=ports["ws"], config=config)
+    running = Broker(shards, port=ports["ws"], config=config, **options)
     running.ports = ports
     return running
 
@@ -284,6 +284,34 @@ def test_a_length_of_64_bits_is_no_memory(ws):
     assert client.frame() == (0x82, PINGRESP * 2)
 
 
+@pytest.mark.parametrize("length", [
+    b"\xfe" + struct.pack("!H", 125),
+    b"\xff" + struct.pack("!Q", 125),
+    b"\xff" + struct.pack("!Q", 0xFFFF),
+    b"\xff" + struct.pack("!Q", 1 << 63),
+])
+def test_lengths_that_are_not_in_their_shortest_form(ws, length):
+    client = Frames(ws.ports["ws"]).opened()
+    client.socket.sendall(b"\x82" + length + b"\0\0\0\0" + PINGREQ)
+    assert client.frame() == (0x88, struct.pack("!H", 1002))
+    assert client.rest() == b""
+
+
+@pytest.mark.parametrize("scheme, first", [
+    ("ws", b""), ("ws", b"GET /mqtt HTTP/1.1\r\nHost: x\r\n"), ("proxied", b"PROXY TCP4 203.0.113.7"),
+    ("tcp", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"),
+])
+def test_a_handshake_that_never_finishes_is_closed(tmp_path, scheme, first):
+    running = start(tmp_path, 1, connect_timeout=1)
+    try:
+        with socket.create_connection(("127.0.0.1", running.ports[scheme]), DEADLINE_S) as client:
+            client.sendall(first)
+            assert client.recv(100) == b""
+        running.wait_log("within connect-timeout")
+    finally:
+        running.close()
+
+
 def test_ping_between_fragments_and_close(ws):
     client = Frames(ws.ports["ws"]).opened()
     client.send(0x02, PINGREQ[:1])
@@ -303,6 +331,24 @@ def test_other_protocols_are_named_in_the_log(quiet):
             client.sendall(first)
             assert client.recv(100) == b""
         quiet.wait_log(named)
+
+
+def test_bad_proxy_headers_are_named_in_the_log(quiet):
+    v2 = b"\r\n\r\n\0\r\nQUIT\n"
+    rows = [
+        ("tcp", b"", "does not begin with a PROXY header"),
+        ("tcp", b"PROXY TCP4 nobody 192.0.2.1 4711 1883\r\n", "malformed PROXY header of version 1"),
+        ("tcp", b"PROXY TCP4 " + b"1" * 100, "a PROXY header of version 1 does not end"),
+        ("tcp", v2 + b"\x31\x11\0\x0c" + bytes(12), "malformed PROXY header of version 2"),
+        ("tcp", v2 + b"\x21\x11\0\x0b" + bytes(11), "malformed PROXY header of version 2"),
+        ("foreign", b"PROXY TCP4 203.0.113.8 192.0.2.1 4711 1883\r\n", "is not in trusted-proxies"),
+    ]
+    for name, first, sentence in rows:
+        since = len(quiet.log())
+        with socket.create_connection(("127.0.0.1", quiet.ports[name]), DEADLINE_S) as client:
+            client.sendall(first + mqtt.connect("proxied"))
+            assert client.recv(100) == b""
+        quiet.wait_log(sentence, since)
 
 
 def test_the_address_of_a_client_behind_proxies(quiet):
