@@ -8,33 +8,42 @@ use crate::broker::Broker;
 use crate::{figure, mqload};
 
 /// A CA and what it has signed, in a folder that the broker's user can read.
-struct Certificates {
+pub(crate) struct Certificates {
     folder: tempfile::TempDir,
 }
 
 impl Certificates {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let readable = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), readable).unwrap();
         let own = Self { folder };
-        own.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem");
         std::fs::write(
             own.folder.path().join("extensions"),
             "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n",
         )
         .unwrap();
+        own.authority("ca");
         for name in ["server", "client"] {
-            own.openssl(&format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"));
-            own.openssl(&format!("x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out {name}.pem"));
-            let readable = std::fs::Permissions::from_mode(0o644);
-            let key = own.folder.path().join(format!("{name}.key"));
-            std::fs::set_permissions(key, readable).unwrap();
+            own.sign(name, "ca");
         }
         own
     }
 
-    fn openssl(&self, arguments: &str) {
+    pub(crate) fn authority(&self, ca: &str) {
+        self.openssl(&format!("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={ca} -keyout {ca}.key -out {ca}.pem -addext keyUsage=critical,keyCertSign,cRLSign"));
+    }
+
+    /// Makes NAME.key, and NAME.pem signed by an authority.
+    pub(crate) fn sign(&self, name: &str, ca: &str) {
+        self.openssl(&format!("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"));
+        self.openssl(&format!("x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -CAcreateserial -days 2 -extfile extensions -out {name}.pem"));
+        let readable = std::fs::Permissions::from_mode(0o644);
+        let key = self.folder.path().join(format!("{name}.key"));
+        std::fs::set_permissions(key, readable).unwrap();
+    }
+
+    pub(crate) fn openssl(&self, arguments: &str) {
         let output = Command::new("openssl")
             .args(arguments.split(' '))
             .current_dir(self.folder.path())
@@ -43,7 +52,7 @@ impl Certificates {
         assert!(output.status.success(), "{output:?}");
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -56,7 +65,7 @@ impl Certificates {
         ))
     }
 
-    fn run(&self, broker: &Broker, options: &str) -> (String, bool) {
+    pub(crate) fn run(&self, broker: &Broker, options: &str) -> (String, bool) {
         let folder = self.path().display().to_string();
         let options = options.replace("DIR", &folder);
         let options = format!("{options} --target {}", broker.target);
@@ -210,4 +219,55 @@ fn a_storm_without_resumption_fails() {
     let (text, success) = own.run(&broker, options);
     assert!(!success, "{text}");
     assert!(text.contains("no session was resumed"), "{text}");
+}
+
+/// A scenario file says how its clients speak; the command line comes first, as a whole.
+#[test]
+fn a_scenario_file_has_the_keys_of_every_transport() {
+    let own = Certificates::new();
+    let scenario = "[groups.p]\nclients = 2\npublish = { topic = \"own/{r}/{i}\", qos = 1 }\n\
+                    [groups.s]\nclients = 2\nsubscribe = { filter = \"own/{r}/{i}\", qos = 1 }\n\
+                    [[stages]]\ntime = \"500ms\"\nload.p = { rate = 100 }\n[assert]\nloss = 0\n";
+    let folder = own.path().display().to_string();
+    let run = |broker: &Broker, keys: &str, options: &str| {
+        let file = own.path().join("scenario.toml");
+        let text = format!("drain = \"1s\"\n[connection]\n{keys}\n{scenario}");
+        std::fs::write(&file, text.replace("DIR", &folder)).unwrap();
+        own.run(broker, &format!("run {} {options}", file.display()))
+    };
+    let mutual = own.mosquitto("require_certificate true\ncafile DIR/ca.pem");
+    let certificates = "ca = \"DIR/ca.pem\"\ncert = \"DIR/client.pem\"\nkey = \"DIR/client.key\"";
+    let tls = format!("transport = \"tls\"\n{certificates}\ntls_version = \"1.2\"");
+    let rows = [
+        (&mutual, &tls[..], ""),
+        (
+            &own.mosquitto(&websocket()),
+            "transport = \"wss\"\ninsecure = true",
+            "",
+        ),
+        (&Broker::mosquitto(&websocket()), "transport = \"ws\"", ""),
+        (&Broker::mosquitto(""), "transport = \"tcp\"", ""),
+        (&own.mosquitto(""), &tls[..], "--tls --insecure"),
+        (&own.mosquitto(""), "", "--tls --ca DIR/ca.pem"),
+    ];
+    for (broker, keys, options) in rows {
+        let (text, success) = run(broker, keys, options);
+        assert!(success, "{keys}: {text}");
+        assert_eq!(figure(&text, "QoS 1:", "received"), 50, "{keys}: {text}");
+    }
+    for (keys, told) in [
+        (
+            "ca = \"DIR/nowhere.pem\"",
+            "connection.ca DIR/nowhere.pem: ",
+        ),
+        ("ca = \"DIR/client.pem\"", "is not signed by who is in --ca"),
+        (
+            "ca = \"DIR/ca.pem\"\ncert = \"DIR/client.pem\"\nkey = \"DIR/server.key\"",
+            "connection.cert DIR/client.pem and connection.key DIR/server.key do not go together",
+        ),
+    ] {
+        let (text, success) = run(&mutual, &format!("transport = \"tls\"\n{keys}"), "");
+        let told = told.replace("DIR", &folder);
+        assert!(!success && text.contains(&told), "{keys}: {text}");
+    }
 }

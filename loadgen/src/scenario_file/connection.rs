@@ -5,14 +5,17 @@ use std::time::Duration;
 use ringmq::mqtt::Version;
 
 use super::section::Section;
+use super::transport;
 use crate::cli::{parse_version, resolve, Setup, IN_FLIGHT};
 use crate::plan::Connection;
 use crate::sources::Source;
+use crate::transport::TransportOptions;
 
 /// What the file says about connections; what the command line says comes before it.
 #[derive(Clone, Debug)]
 pub struct ConnectionPart {
     pub targets: Vec<String>,
+    pub transport: TransportOptions,
     pub version: Version,
     pub keep_alive_s: u16,
     pub connect_per_s: Option<f64>,
@@ -27,6 +30,7 @@ impl Default for ConnectionPart {
     fn default() -> Self {
         Self {
             targets: Vec::new(),
+            transport: TransportOptions::default(),
             version: Version::V311,
             keep_alive_s: 60,
             connect_per_s: None,
@@ -47,6 +51,7 @@ pub(super) fn read(section: Option<Section<'_>>) -> ConnectionPart {
     if let Some(targets) = section.texts("target") {
         part.targets = targets.value;
     }
+    part.transport = transport::read(&mut section);
     if let Some(version) = section.parsed("protocol", parse_version) {
         part.version = version.value;
     }
@@ -76,7 +81,7 @@ impl ConnectionPart {
     /// With what the command line says put first.
     ///
     /// # Errors
-    /// A sentence when a target's name is not known.
+    /// A sentence when a target's name is not known, or a file of TLS is not what it should be.
     pub fn connection(&self, setup: &Setup) -> Result<Connection, String> {
         let sources = if setup.source.is_empty() {
             &self.sources
@@ -84,9 +89,16 @@ impl ConnectionPart {
             &setup.source
         };
         let targets = setup.targets(&self.targets);
+        // The whole of one or the other: a certificate of the file is of no use to a transport of the
+        // command line.
+        let transport = if setup.transport.tls || setup.transport.ws {
+            &setup.transport
+        } else {
+            &self.transport
+        };
         Ok(Connection {
             targets: resolve(&targets)?,
-            transport: setup.transport.transport(&targets, self.version, true)?,
+            transport: transport.transport(&targets, self.version, true)?,
             sources: sources.clone(),
             version: self.version,
             keep_alive_s: self.keep_alive_s,

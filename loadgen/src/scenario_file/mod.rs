@@ -9,6 +9,7 @@ mod section;
 mod source;
 mod stages;
 mod templates;
+mod transport;
 
 use std::path::Path;
 use std::time::Duration;

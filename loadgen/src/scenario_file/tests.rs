@@ -174,6 +174,117 @@ losses = 0
     assert_eq!(found.len(), expected.len(), "{found:#?}");
 }
 
+/// What `[connection]` says about its transport, and the mistakes in it.
+fn transport(keys: &str) -> Result<crate::transport::TransportOptions, Vec<String>> {
+    let rest = "[groups.a]\nclients = 1\n[[stages]]\ntime = \"1s\"\n";
+    match parse("f.toml", &format!("[connection]\n{keys}\n{rest}")) {
+        Ok(file) => Ok(file.connection.transport),
+        Err(mistakes) => Err(mistakes.iter().map(ToString::to_string).collect()),
+    }
+}
+
+#[test]
+fn a_file_says_how_its_clients_speak() {
+    let plain = transport("").unwrap();
+    assert!(!plain.tls && !plain.ws);
+    let tcp = transport("transport = \"tcp\"").unwrap();
+    assert!(!tcp.tls && !tcp.ws);
+    let tls = transport(
+        "transport = \"tls\"\nca = \"ca.pem\"\ncert = \"own.pem\"\nkey = \"own.key\"\n\
+         sni = \"broker.example\"\ntls_version = \"1.2\"\ntls_resumption = false",
+    )
+    .unwrap();
+    assert!(tls.tls && !tls.ws && !tls.insecure);
+    assert_eq!(tls.ca.as_deref(), Some(Path::new("ca.pem")));
+    assert_eq!(tls.cert.as_deref(), Some(Path::new("own.pem")));
+    assert_eq!(tls.key.as_deref(), Some(Path::new("own.key")));
+    assert_eq!(tls.sni.as_deref(), Some("broker.example"));
+    assert_eq!(tls.tls_version.as_deref(), Some("1.2"));
+    assert_eq!(tls.tls_resumption, Some(crate::transport::Switch::Off));
+    let ws = transport("transport = \"ws\"").unwrap();
+    assert!(!ws.tls && ws.ws && ws.ws_path == "/mqtt");
+    let wss =
+        transport("transport = \"wss\"\ninsecure = true\nws_path = \"/x\"\ntls_version = \"1.3\"");
+    let wss = wss.unwrap();
+    assert!(wss.tls && wss.ws && wss.insecure && wss.ws_path == "/x");
+    assert_eq!(wss.tls_version.as_deref(), Some("1.3"));
+}
+
+#[test]
+fn keys_that_do_not_go_with_the_transport_are_told() {
+    let needs_tls = "needs transport = \"tls\" or \"wss\"";
+    let rows: &[(&str, &[&str])] = &[
+        (
+            "transport = \"quic\"\nca = \"x\"\nws_path = \"x\"",
+            &["2: connection.transport: give tcp, tls, ws or wss"],
+        ),
+        (
+            "transport = \"tls\"",
+            &["1: connection.ca: TLS needs the file of who signed the broker's certificate, or insecure = true"],
+        ),
+        (
+            "transport = \"tls\"\ninsecure = false",
+            &["1: connection.ca: TLS needs the file"],
+        ),
+        (
+            "transport = \"wss\"\nca = 7",
+            &["3: connection.ca: 7 is not allowed: give text in quotes"],
+        ),
+        (
+            "transport = \"tls\"\nca = \"ca.pem\"\ninsecure = true",
+            &["4: connection.insecure: takes whoever answers, and ca says who may"],
+        ),
+        (
+            "transport = \"tls\"\nca = \"ca.pem\"\ncert = \"own.pem\"",
+            &["4: connection.cert: needs key beside it"],
+        ),
+        (
+            "transport = \"tls\"\nca = \"ca.pem\"\nkey = \"own.key\"",
+            &["4: connection.key: needs cert beside it"],
+        ),
+        (
+            "transport = \"tls\"\nca = \"ca.pem\"\ntls_version = \"1.1\"\ntls_resumption = \"no\"",
+            &[
+                "4: connection.tls_version: give \"1.2\" or \"1.3\"",
+                "5: connection.tls_resumption: \"no\" is not allowed: give true or false",
+            ],
+        ),
+        (
+            "transport = \"tls\"\nca = \"ca.pem\"\nws_path = \"/x\"",
+            &["4: connection.ws_path: needs transport = \"ws\" or \"wss\""],
+        ),
+        (
+            "transport = \"ws\"\nws_path = \"mqtt\"",
+            &["3: connection.ws_path: must begin with / and have no spaces"],
+        ),
+        (
+            "ca = \"a\"\ncert = \"a\"\nkey = \"a\"\ninsecure = true\nsni = \"a\"\ntls_version = \"1.2\"\n\
+             tls_resumption = true\nws_path = \"/\"",
+            &[
+                &format!("2: connection.ca: {needs_tls}"),
+                &format!("3: connection.cert: {needs_tls}"),
+                &format!("4: connection.key: {needs_tls}"),
+                &format!("5: connection.insecure: {needs_tls}"),
+                &format!("6: connection.sni: {needs_tls}"),
+                &format!("7: connection.tls_version: {needs_tls}"),
+                &format!("8: connection.tls_resumption: {needs_tls}"),
+                "9: connection.ws_path: needs transport = \"ws\" or \"wss\"",
+            ],
+        ),
+    ];
+    for (keys, expected) in rows {
+        let found = transport(keys).unwrap_err();
+        assert_eq!(found.len(), expected.len(), "{keys}: {found:#?}");
+        for (found, expected) in found.iter().zip(*expected) {
+            let expected = format!("f.toml:{expected}");
+            assert!(
+                found.starts_with(&expected),
+                "{found}\n  is not\n{expected}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_line_that_is_no_toml_does_not_hide_the_others() {
     let found = mistakes("[groups.a]\nclients = = 2\n[[stages]]\ntime = 0\n");

@@ -14,6 +14,7 @@ use ringmq::transport::websocket::{self, Target};
 
 pub(crate) use link::{Link, Scratch};
 pub use options::TransportOptions;
+pub(crate) use options::{is_path, Naming, Switch, WS_PATH};
 use tls::TlsClient;
 pub use tls::{Handshake, TlsSetup};
 

@@ -42,8 +42,32 @@ pub struct TransportOptions {
     #[arg(long)]
     pub ws: bool,
     /// Path of the broker's WebSocket
-    #[arg(long, value_name = "PATH", default_value = "/mqtt", requires = "ws")]
+    #[arg(long, value_name = "PATH", default_value = WS_PATH, requires = "ws")]
     pub ws_path: String,
+    #[arg(skip)]
+    pub(crate) naming: Naming,
+}
+
+/// Where most brokers have their WebSocket.
+pub(crate) const WS_PATH: &str = "/mqtt";
+
+/// What sentences call an option.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// As on the command line.
+    #[default]
+    Options,
+    /// As in a scenario file.
+    Keys,
+}
+
+impl Naming {
+    pub(super) fn of(self, option: &str) -> String {
+        match self {
+            Self::Options => format!("--{option}"),
+            Self::Keys => format!("connection.{}", option.replace('-', "_")),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -67,7 +91,7 @@ impl TransportOptions {
             Version::V31 => "mqttv3.1",
             _ => "mqtt",
         };
-        if !self.ws_path.starts_with('/') || self.ws_path.contains(|c: char| c.is_whitespace()) {
+        if self.ws && !is_path(&self.ws_path) {
             return Err("--ws-path must begin with / and have no spaces".into());
         }
         let websocket = |host: &String| {
@@ -103,7 +127,7 @@ impl TransportOptions {
             };
             let host = host.trim_start_matches('[').trim_end_matches(']');
             ServerName::try_from(host.to_string())
-                .map_err(|error| format!("{host}: {error}: give --sni"))
+                .map_err(|error| format!("{host}: {error}: give {}", self.naming.of("sni")))
         };
         let certificate = self.cert.as_deref().zip(self.key.as_deref());
         let versions = match self.tls_version.as_deref() {
@@ -117,7 +141,13 @@ impl TransportOptions {
             names: targets.iter().map(name).collect::<Result<_, _>>()?,
             versions,
             resumes: self.tls_resumption.map_or(resumes, |own| own == Switch::On),
+            naming: self.naming,
         })?;
         Ok(Some(setup))
     }
+}
+
+/// Whether a request can ask for it.
+pub(crate) fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.contains(|c: char| c.is_whitespace())
 }

@@ -15,6 +15,7 @@ use rustls::{
     Error, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 
+use super::options::Naming;
 use super::tickets::Tickets;
 
 /// Whom to trust and who we are.
@@ -35,6 +36,8 @@ pub(super) struct Parts<'a> {
     pub(super) names: Vec<ServerName<'static>>,
     pub(super) versions: &'a [&'static SupportedProtocolVersion],
     pub(super) resumes: bool,
+    /// What sentences call the options that these came from.
+    pub(super) naming: Naming,
 }
 
 /// What a handshake cost.
@@ -48,26 +51,29 @@ impl TlsSetup {
     /// Reads the files.
     pub(super) fn new(parts: Parts<'_>) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
+        let named = |option: &str| parts.naming.of(option);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(parts.versions)
-            .map_err(|error| format!("--tls-version: {error}"))?;
+            .map_err(|error| format!("{}: {error}", named("tls-version")))?;
         let builder = match parts.ca {
-            Some(path) => builder.with_root_certificates(roots(path)?),
+            Some(path) => builder.with_root_certificates(roots(path, &named("ca"))?),
             None => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
         };
         let mut config = match parts.certificate {
             Some((certificate, key)) => {
-                let chain = certificates(certificate, "--cert")?;
+                let chain = certificates(certificate, &named("cert"))?;
                 let private = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|error| format!("--key {}: {error}", key.display()))?;
+                    .map_err(|error| format!("{} {}: {error}", named("key"), key.display()))?;
                 builder
                     .with_client_auth_cert(chain, private)
                     .map_err(|error| {
                         format!(
-                            "--cert {} and --key {} do not go together: {error}",
+                            "{} {} and {} {} do not go together: {error}",
+                            named("cert"),
                             certificate.display(),
+                            named("key"),
                             key.display()
                         )
                     })?
@@ -117,12 +123,12 @@ impl TlsSetup {
     }
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, String> {
+fn roots(path: &Path, option: &str) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path, "--ca")? {
+    for certificate in certificates(path, option)? {
         roots
             .add(certificate)
-            .map_err(|error| format!("--ca {}: {error}", path.display()))?;
+            .map_err(|error| format!("{option} {}: {error}", path.display()))?;
     }
     Ok(roots)
 }
