@@ -4,15 +4,15 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A broker's process.
 pub(crate) struct Broker {
     child: Child,
     command: Command,
     pub(crate) target: String,
-    /// Its files; removed with it.
-    _directory: tempfile::TempDir,
+    /// Its files, the log among them; removed with it.
+    directory: tempfile::TempDir,
 }
 
 impl Drop for Broker {
@@ -50,6 +50,17 @@ impl Broker {
         })
     }
 
+    /// The same with a configuration file, in which PORT stands for the port.
+    pub(crate) fn ringmq_with(config: &str) -> Self {
+        Self::start(|port, directory| {
+            let file = directory.join("ringmq.toml");
+            std::fs::write(&file, config.replace("PORT", &port.to_string())).unwrap();
+            let mut command = Command::new(ringmq_program());
+            command.args(["--shards", "2", "--config"]).arg(file);
+            command
+        })
+    }
+
     /// Starts what `command` makes of a free port. Another process may take the port before the
     /// broker does: then the broker ends, and gets another.
     fn start(command: impl Fn(u16, &Path) -> Command) -> Self {
@@ -59,12 +70,13 @@ impl Broker {
             let port = free.local_addr().unwrap().port();
             drop(free);
             let mut command = command(port, directory.path());
-            command.stdout(Stdio::null()).stderr(Stdio::null());
+            let log = std::fs::File::create(directory.path().join("log")).unwrap();
+            command.stdout(Stdio::null()).stderr(log);
             let mut broker = Self {
                 child: command.spawn().unwrap(),
                 command,
                 target: format!("127.0.0.1:{port}"),
-                _directory: directory,
+                directory,
             };
             if broker.await_port() {
                 return broker;
@@ -90,6 +102,24 @@ impl Broker {
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.child = self.command.spawn().unwrap();
+    }
+
+    /// Sends SIGHUP and waits for a line of the log behind it; panics when it does not come.
+    pub(crate) fn reload(&self, line: &str) {
+        let before = self.log().len();
+        let pid = self.id().to_string();
+        let sent = Command::new("kill").args(["-HUP", &pid]).status().unwrap();
+        assert!(sent.success());
+        let end = Instant::now() + Duration::from_secs(20);
+        while !self.log()[before..].contains(line) {
+            assert!(Instant::now() < end, "no {line:?} in {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        let log = std::fs::read(self.directory.path().join("log")).unwrap();
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     pub(crate) fn id(&self) -> u32 {

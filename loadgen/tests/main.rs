@@ -7,6 +7,7 @@ mod brokers;
 mod output;
 mod page;
 mod reconnect;
+mod reload;
 mod scenario_files;
 mod stub;
 mod transports;
