@@ -6,7 +6,8 @@
 #   scripts/compare.sh [DIRECTORY]     results go to DIRECTORY, or to compare-results
 #
 # How a broker is started, and which scenarios it runs, is in scripts/brokers/NAME.sh. "relay" is no
-# broker but the least that one can cost (examples/relay.rs). The environment may set:
+# broker but the least that one can cost (examples/relay.rs). scripts/compare-tls.sh does the same over
+# TLS. The environment may set:
 #   BROKERS       names, the first is what ratios refer to
 #                 (mosquitto flashmq rumqttd rmqttd ringmq ringmq-2 ringmq-4 relay)
 #   SCENARIOS     extended regular expression: only scenarios whose name it matches     (all)
@@ -58,6 +59,10 @@ all_scenarios=(
     'connects|connect-storm --clients 2000 --rounds 3'
     'idle|connect-ramp --clients 5000 --hold 2s'
 )
+# Others in place of these, and a folder with certificates for those whose third field is a transport and
+# whose key it is: tls:ecdsa, wss:ecdsa, tls:rsa.
+if [[ -n ${OWN_SCENARIOS:-} ]]; then mapfile -t all_scenarios <<<"$OWN_SCENARIOS"; fi
+certificates=${CERTIFICATES:-}
 scenarios=()
 for scenario in "${all_scenarios[@]}"; do
     if [[ ${scenario%%|*} =~ ${SCENARIOS:-.} ]]; then scenarios+=("$scenario"); fi
@@ -116,8 +121,13 @@ done
 failures=0
 for round in $(seq "$rounds"); do
     for scenario in "${scenarios[@]}"; do
-        name=${scenario%%|*}
-        read -ra arguments <<<"${scenario#*|}"
+        IFS='|' read -r name arguments listener <<<"$scenario"
+        read -ra arguments <<<"$arguments"
+        # Read by broker_start, too.
+        transport=${listener%%:*} pair=$certificates/${listener##*:}
+        secure=()
+        if [[ -n $transport ]]; then secure=(--tls --ca "$pair-ca.pem"); fi
+        if [[ $transport == wss ]]; then secure+=(--ws); fi
         for broker in "${found[@]}"; do
             runs "$broker" "$name" || continue
             port=$(free_port)
@@ -139,10 +149,10 @@ for round in $(seq "$rounds"); do
             file=$results/$name.$broker.$round.json
             rm --force "$file" "${file%.json}.peak" # of an earlier comparison
             traffic=(--duration "$duration" --drain 1s)
-            if [[ ${arguments[0]} == connect-* ]]; then traffic=(); fi
+            if [[ ${arguments[0]} =~ ^connect-|-storm$ ]]; then traffic=(); fi
             status=0
             # In the foreground: else timeout sends two signals, and the second ends mqload at once.
-            timeout --foreground --signal INT "$limit_s" "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" "${traffic[@]}" --quiet \
+            timeout --foreground --signal INT "$limit_s" "$mqload" "${arguments[@]}" --target "127.0.0.1:$port" "${secure[@]}" "${traffic[@]}" --quiet \
                 --threads "$threads" --cores "$load_cores" --broker-pid "$broker_pid" \
                 --name "$name" --label "$broker" --json "$file" || status=$?
             case $status in

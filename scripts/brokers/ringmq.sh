@@ -8,5 +8,16 @@ broker_program() {
 }
 
 broker_start() { # PROGRAM PORT DIRECTORY CORES: runs in the foreground
-    exec taskset --cpu-list "$4" "$1" --port "$2" --shards "$shards"
+    local where=(--port "$2")
+    if [[ -n $transport ]]; then
+        cat >"$3/ringmq.toml" <<CONF
+[[listener]]
+address = "127.0.0.1:$2"
+transport = "$transport"
+tls-certificate = "$pair.pem"
+tls-key = "$pair.key"
+CONF
+        where=(--config "$3/ringmq.toml")
+    fi
+    exec taskset --cpu-list "$4" "$1" "${where[@]}" --shards "$shards"
 }
