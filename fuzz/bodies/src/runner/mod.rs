@@ -102,7 +102,8 @@ fn run_slice(
     current: &Mutex<Current>,
 ) -> Sum {
     let started = Instant::now();
-    let iterations = plan.iterations / SLICES + u64::from(slice < plan.iterations % SLICES);
+    let inputs = plan.iterations.div_ceil(target.cost);
+    let iterations = inputs / SLICES + u64::from(slice < inputs % SLICES);
     let mut inputs = Inputs::new(target, plan.seed, slice, seeds);
     let mut seen = HashSet::new();
     let mut noted = Vec::new();
