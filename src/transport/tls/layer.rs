@@ -147,6 +147,9 @@ impl Tls {
             self.partial = joined;
             result?;
         }
+        if !self.partial.is_empty() {
+            return Ok(()); // nothing is left, and rustls wants to see what it has seen, or nothing at all
+        }
         let (used, result) = self.drive(rest, Want::Nothing, up, down);
         self.partial.extend_from_slice(&rest[used..]);
         result

@@ -245,6 +245,34 @@ fn bytes_go_both_ways_however_they_are_cut() {
     }
 }
 
+/// rustls keeps its place in a handshake message that is spread over records, and panics when it is shown
+/// another buffer in between.
+#[test]
+fn a_hello_in_many_records_cut_anywhere() {
+    let authority = Authority::new();
+    let server = authority.sign("broker", |_| ());
+    let context = context(&Settings::default(), &material(&[&server], &authority));
+    let config = client_config(&authority, &BOTH, None);
+    for piece in [1, 7, 60, 1_000] {
+        let mut pair = Pair::new(&config, &context, "broker.example");
+        let mut hello = Vec::new();
+        pair.client.write_tls(&mut hello).unwrap();
+        let mut flight = Vec::new();
+        for part in hello[5..].chunks(50) {
+            flight.extend([22, 3, 1, 0, part.len() as u8]);
+            flight.extend(part);
+        }
+        let mut down = Vec::new();
+        for piece in flight.chunks_mut(piece) {
+            let result = pair.server.receive(piece, &mut pair.up, &mut down);
+            result.unwrap();
+        }
+        pair.hear(&down);
+        pair.settle().unwrap();
+        assert!(pair.server.is_open(), "in pieces of {piece}");
+    }
+}
+
 /// What is sent at once takes as few records as it can, however many pieces it is of.
 #[test]
 fn pieces_share_records() {
