@@ -32,6 +32,45 @@ pub struct Rates {
     pub outgoing: Rate,
 }
 
+/// What a listener has of its own; `None`: the broker's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnRate {
+    pub messages_per_s: Option<Option<u32>>,
+    pub bytes_per_s: Option<Option<u32>>,
+}
+
+/// Rates of both directions that a listener has of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnRates {
+    pub incoming: OwnRate,
+    pub outgoing: OwnRate,
+}
+
+/// Quotas that a listener has of its own; `None`: the broker's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnQuotas {
+    /// Of each of its clients.
+    pub client: OwnRates,
+    /// Of all of them together.
+    pub listener: OwnRates,
+    pub burst_s: Option<u16>,
+}
+
+impl OwnRates {
+    /// With the broker's where there is none of its own.
+    #[must_use]
+    pub fn over(self, broker: Rates) -> Rates {
+        let over = |own: OwnRate, broker: Rate| Rate {
+            messages_per_s: own.messages_per_s.unwrap_or(broker.messages_per_s),
+            bytes_per_s: own.bytes_per_s.unwrap_or(broker.bytes_per_s),
+        };
+        Rates {
+            incoming: over(self.incoming, broker.incoming),
+            outgoing: over(self.outgoing, broker.outgoing),
+        }
+    }
+}
+
 /// Bounds an operator may set. `None` means unlimited where the type allows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

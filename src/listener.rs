@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::limits::OwnQuotas;
 use crate::mqtt::{Qos, Version};
 use crate::transport::tls::Settings;
 
@@ -149,6 +150,12 @@ pub struct ListenerPolicy {
     /// Highest quality of service a client may publish with, and be granted.
     pub qos_max: Qos,
     pub authentication: Authentication,
+    /// Clients without credentials may connect although others have accounts; `None`: as the broker
+    /// says.
+    pub allow_anonymous: Option<bool>,
+    pub quotas: OwnQuotas,
+    /// Connections that have not sent their CONNECT; `None`: as many as the broker takes.
+    pub half_open_max: Option<u32>,
     /// Something is shaken hands over before CONNECT.
     pub layered: bool,
 }
@@ -197,6 +204,9 @@ impl Default for ListenerPolicy {
             packet_size_max: None,
             qos_max: Qos::ExactlyOnce,
             authentication: Authentication::Anonymous,
+            allow_anonymous: None,
+            quotas: OwnQuotas::default(),
+            half_open_max: None,
             layered: false,
         }
     }

@@ -57,6 +57,7 @@ fn start(checked: Checked) -> ExitCode {
         auth: checked.files(),
         bans: checked.bans,
         login_queue_max: checked.login_queue_max,
+        watch_files: checked.watch_files,
         listeners: checked.all_listeners(),
         shards,
         cores,

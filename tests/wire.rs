@@ -63,6 +63,7 @@
 mod bytes;
 mod expect;
 pub(crate) mod row;
+mod ruled;
 mod run;
 mod secured;
 mod socket;

@@ -24,15 +24,17 @@ use super::jwt::acl_of;
 use super::rules::{Challenge, Identity, Question};
 use crate::time::{Span, Time};
 
-/// How the hook is asked and what counts when it does not answer.
+/// How a hook is asked and what counts when it does not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookTerms {
     pub url: String,
     pub timeout: Span,
-    /// An answer counts for so long; zero: each login is asked for.
+    /// An answer counts for so long; zero: it is asked each time.
     pub cache: Span,
-    /// Let clients in, with the user name they give, while the hook is down.
+    /// While the hook is down: let clients in with the user name they give, and do what they ask to.
     pub allow_when_down: bool,
+    /// Authorities that sign the certificate of an https hook, in DER; empty: those that browsers know.
+    pub authorities: Vec<Vec<u8>>,
 }
 
 impl Default for HookTerms {
@@ -42,6 +44,7 @@ impl Default for HookTerms {
             timeout: Span::from_secs(5),
             cache: Span::from_secs(60),
             allow_when_down: false,
+            authorities: Vec::new(),
         }
     }
 }

@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::CertificateDer;
+
 use super::acl::Acl;
 use super::hook::HookTerms;
 use super::jwt::{JwtTerms, Tokens};
@@ -24,13 +27,30 @@ pub struct Files {
     pub jwt_key_file: Option<String>,
     pub jwt_secret_file: Option<String>,
     pub jwt: JwtTerms,
+    /// Without authorities: those come from the file.
     pub hook: Option<HookTerms>,
+    /// A service that is asked what clients may do.
+    pub acl_hook: Option<HookTerms>,
+    /// Authorities of the hooks.
+    pub hook_ca_file: Option<String>,
     pub allow_anonymous: bool,
     pub acl_disconnect: bool,
     pub acl_check_delivery: bool,
 }
 
 impl Files {
+    /// Those that are read again.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let files = [
+            &self.password_file,
+            &self.acl_file,
+            &self.scram_file,
+            &self.jwt_key_file,
+            &self.jwt_secret_file,
+        ];
+        files.into_iter().filter_map(Option::as_deref)
+    }
+
     /// Whether there is any way to prove who one is.
     #[must_use]
     pub fn has_logins(&self) -> bool {
@@ -65,6 +85,7 @@ pub fn load(files: &Files, secret: [u8; 32]) -> Result<Rules, Vec<FileProblem>> 
     let acl_file = text(&files.acl_file);
     let scram_file = text(&files.scram_file);
     let key_file = text(&files.jwt_key_file);
+    let hook_ca = text(&files.hook_ca_file);
     let secret_file = files
         .jwt_secret_file
         .as_deref()
@@ -78,11 +99,18 @@ pub fn load(files: &Files, secret: [u8; 32]) -> Result<Rules, Vec<FileProblem>> 
     let seed = u64::from_le_bytes(secret[..8].try_into().unwrap_or_default());
     let mut rules = Rules {
         hook: files.hook.clone(),
+        acl_hook: files.acl_hook.clone(),
         allow_anonymous: files.allow_anonymous,
         acl_disconnect: files.acl_disconnect,
         acl_check_delivery: files.acl_check_delivery,
         ..Rules::default()
     };
+    if let Some((name, text)) = &hook_ca {
+        let authorities = keep(certificates(name, text), &mut problems).unwrap_or_default();
+        for hook in [&mut rules.hook, &mut rules.acl_hook].into_iter().flatten() {
+            hook.authorities.clone_from(&authorities);
+        }
+    }
     if let Some((name, text)) = &password_file {
         rules.passwords = keep(Passwords::parse(name, text, seed), &mut problems);
     }
@@ -125,6 +153,17 @@ fn read(name: &str) -> Result<Vec<u8>, FileProblem> {
         ));
     }
     Ok(bytes)
+}
+
+/// Certificates in PEM.
+fn certificates(name: &str, text: &str) -> Result<Vec<Vec<u8>>, Vec<FileProblem>> {
+    let wrong = |text: &str| vec![FileProblem::new(name, 0, text)];
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(wrong("holds no certificate in PEM form")),
+        Ok(found) => Ok(found.into_iter().map(|one| one.to_vec()).collect()),
+        Err(_) => Err(wrong("holds a certificate that is damaged")),
+    }
 }
 
 fn utf8(name: &str, bytes: Vec<u8>) -> Result<String, FileProblem> {

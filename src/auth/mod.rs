@@ -3,7 +3,8 @@
 //! Everything here is pure: the files arrive as text (only [`load`] reads them), the time and random
 //! bytes come from the caller, and nothing waits. Work that takes a core for a while (hashing a
 //! password, verifying a signature) is one call, [`Rules::answer`], which `io` makes on threads of its
-//! own; what a shard asks for each publication and subscription, [`Acl`], takes nanoseconds.
+//! own; what a shard asks for each publication and subscription, [`Acl`], takes nanoseconds. What a
+//! service rules instead ([`Request`], [`Rulings`]) is asked by `io`, too.
 //!
 //! ```text
 //! password file ─┐                    ┌─ CONNECT, AUTH ─► Question ─► Rules::answer ─► Verdict
@@ -21,6 +22,7 @@ mod load;
 mod password;
 mod problem;
 mod rules;
+mod ruling;
 mod scram;
 
 pub use acl::{Acl, Names};
@@ -32,4 +34,8 @@ pub use load::{load, Files};
 pub use password::{Hash, HashKind, Passwords};
 pub use problem::FileProblem;
 pub use rules::{Answer, Challenge, Facts, Identity, Question, Refusal, Rules, Verdict};
+pub use ruling::{
+    without_repeats, Access, KnownRulings, Request, Ruling, Rulings, RULED_TOPIC_BYTES_MAX,
+    RULINGS_KEPT_MAX,
+};
 pub use scram::{Credential, Exchange, ScramFile, METHOD as SCRAM_METHOD};

@@ -20,6 +20,9 @@ pub struct Rules {
     pub scram: Option<ScramFile>,
     pub hook: Option<HookTerms>,
     pub acl: Option<Arc<Acl>>,
+    /// A service that is asked about each topic that `acl` does not refuse, except for clients whose
+    /// proof has brought rules.
+    pub acl_hook: Option<HookTerms>,
     /// Clients without credentials may connect although others have accounts.
     pub allow_anonymous: bool,
     /// A publication or subscription that is refused ends the connection.
@@ -120,10 +123,11 @@ impl Rules {
         self.scram.is_some() && method == scram::METHOD
     }
 
-    /// Whether clients without credentials may connect.
+    /// Whether clients without credentials may connect, through a listener with a word of its own about
+    /// it or without.
     #[must_use]
-    pub fn takes_anonymous(&self) -> bool {
-        self.allow_anonymous || !self.has_logins()
+    pub fn takes_anonymous(&self, listener: Option<bool>) -> bool {
+        listener.unwrap_or(self.allow_anonymous) || !self.has_logins()
     }
 
     /// Judges a login. Takes up to some hundred milliseconds of a core: not for a shard.
@@ -254,7 +258,8 @@ mod tests {
             passwords: Some(accounts()),
             ..Rules::default()
         };
-        assert!(rules.has_logins() && !rules.takes_anonymous());
+        assert!(rules.has_logins() && !rules.takes_anonymous(None));
+        assert!(rules.takes_anonymous(Some(true)));
         let right = ask(&rules, "ann", Some("uno"));
         assert!(matches!(right, Answer::Now(Verdict::Accepted(who, _))
             if who.user.as_deref() == Some("ann")));
@@ -282,7 +287,9 @@ mod tests {
     fn nothing_configured_takes_everybody() {
         let rules = Rules::default();
         assert!(
-            rules.takes_anonymous() && !rules.has_logins() && !rules.takes_method("SCRAM-SHA-256")
+            rules.takes_anonymous(None)
+                && !rules.has_logins()
+                && !rules.takes_method("SCRAM-SHA-256")
         );
     }
 

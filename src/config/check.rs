@@ -46,7 +46,7 @@ pub(super) fn check(
     };
     relations.room_for_largest_packet(problems);
     relations.anonymous_listeners(problems);
-    relations.hook_url(problems);
+    relations.hook_urls(problems);
     let listeners = check_listener::check(&checked, &wrong, tables, problems);
     if !tables.is_empty() && !winners.contains_key("listen") {
         checked.listen.clear(); // the default is for those who name none
@@ -153,14 +153,25 @@ impl Relations<'_> {
         }
     }
 
-    fn hook_url(&self, problems: &mut Vec<Problem>) {
-        let url = &self.checked.hook.url;
-        if !(url.is_empty() || url.starts_with("http://") || url.starts_with("https://")) {
-            let text = format!(
-                "\"{}\" does not start with http:// or https://",
-                url.escape_debug()
-            );
-            self.report(&["http-hook-url"], text, problems);
+    fn hook_urls(&self, problems: &mut Vec<Problem>) {
+        let urls = [
+            ("http-hook-url", &self.checked.hook.url),
+            ("http-hook-acl-url", &self.checked.acl_hook_url),
+        ];
+        for (name, url) in urls {
+            if !(url.is_empty() || url.starts_with("http://") || url.starts_with("https://")) {
+                let text = format!(
+                    "\"{}\" does not start with http:// or https://",
+                    url.escape_debug()
+                );
+                self.report(&[name], text, problems);
+            }
+        }
+        let is_https = urls.iter().any(|(_, url)| url.starts_with("https://"));
+        if self.checked.auth.hook_ca_file.is_some() && !is_https {
+            let text = "means something only with an https:// URL in http-hook-url or \
+                        http-hook-acl-url";
+            self.report(&["http-hook-ca"], text.into(), problems);
         }
     }
 
@@ -201,7 +212,7 @@ pub(super) fn effective(outcome: &Outcome) -> String {
     }
     for listener in &outcome.checked.listeners {
         lines.push_str("\n[[listener]]\n");
-        for ListenerOpt { option, .. } in &listener_options::OPTIONS {
+        for ListenerOpt { option, .. } in listener_options::all() {
             let value = (option.get)(listener);
             let is_given = value != (option.get)(&Listener::default());
             if is_given || option.name == "address" {

@@ -229,6 +229,7 @@ impl Table<'_> {
             "authentication",
             "transport",
             "tls-client-certificate",
+            "allow-anonymous",
         ];
         if silent.iter().any(|name| self.wrong.contains(name)) {
             return;
@@ -244,19 +245,27 @@ impl Table<'_> {
             (given, _) => given.unwrap_or_default(),
         };
         self.listener.policy.authentication = policy;
+        if policy == Authentication::Required && self.listener.policy.allow_anonymous == Some(true)
+        {
+            let text = "means nothing here: the clients of this listener must say who they are";
+            self.report("allow-anonymous", text);
+        }
         if policy == Authentication::Required && asks == ClientCertificate::None && !has_logins {
             let text = "nobody could connect: there is nothing to authenticate with; give \
                         password-file, or tls-client-certificate and tls-identity, or take \"anonymous\"";
             self.report("authentication", text);
         }
         let is_open = policy == Authentication::Anonymous && !self.listener.address.is_local();
-        if is_open && !has_logins && !broker.allow_anonymous && !wrong.contains("allow-anonymous") {
+        let own = self.listener.policy.allow_anonymous;
+        let is_meant = own.unwrap_or(broker.allow_anonymous);
+        let is_known = own.is_some() || !wrong.contains("allow-anonymous");
+        if is_open && !has_logins && !is_meant && is_known {
             let address = &self.listener.address;
             let text = format!(
                 "{address} can be reached from other machines and its clients need not \
                  authenticate: set password-file, listen on a loopback address or a Unix socket, \
-                 require client certificates (tls-client-certificate = \"required\"), or set allow-anonymous = true \
-                 (--allow-anonymous) to let anybody in"
+                 require client certificates (tls-client-certificate = \"required\"), or set allow-anonymous = true, \
+                 here or for the whole broker, to let anybody in"
             );
             self.report("address", text);
         }

@@ -153,7 +153,7 @@ impl Source<'_> {
                     value: self.typed(value),
                 }),
                 None => {
-                    let names = listener_options::OPTIONS.iter().map(|row| row.option.name);
+                    let names = listener_options::all().map(|row| row.option.name);
                     let hint = did_you_mean(("", "ringmq.toml"), name, names);
                     let text = format!("no such option of a listener{hint}");
                     problems.push(Problem::new(&place, name, text));

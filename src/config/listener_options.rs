@@ -1,6 +1,7 @@
 //! The table of what can be set for one listener, in a table `[[listener]]` of the file.
 
 use super::kind::{Kind, Value};
+use super::listener_quotas;
 use super::options::Opt;
 use crate::listener::{Authentication, Listener, Transport, Versions};
 use crate::mqtt::Qos;
@@ -12,15 +13,23 @@ pub(super) struct ListenerOpt {
     pub(super) example: &'static str,
 }
 
+/// All options of a listener, in the order of the example file.
+pub(super) fn all() -> impl Iterator<Item = &'static ListenerOpt> {
+    OPTIONS.iter().chain(&listener_quotas::OPTIONS)
+}
+
 /// The option of this name.
 pub(super) fn find(name: &str) -> Option<&'static Opt<Listener>> {
-    let mut options = OPTIONS.iter().map(|row| &row.option);
+    let mut options = all().map(|row| &row.option);
     options.find(|option| option.name == name)
 }
 
-struct Access(fn(&Listener) -> Value, fn(&mut Listener, Value));
+pub(super) struct Access(
+    pub(super) fn(&Listener) -> Value,
+    pub(super) fn(&mut Listener, Value),
+);
 
-const fn opt(
+pub(super) const fn opt(
     name: &'static str,
     example: &'static str,
     kind: Kind,
@@ -90,7 +99,7 @@ macro_rules! files {
     };
 }
 
-const fn count() -> Kind {
+pub(super) const fn count() -> Kind {
     Kind::Number {
         min: 1,
         max: u32::MAX as u64,
@@ -98,8 +107,8 @@ const fn count() -> Kind {
     }
 }
 
-/// In the order of the example file.
-pub(super) static OPTIONS: [ListenerOpt; 22] = [
+/// What there is of a listener only.
+static OPTIONS: [ListenerOpt; 22] = [
     opt(
         "address",
         "\"0.0.0.0:8883\"",

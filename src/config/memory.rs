@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use crate::auth::{RULED_TOPIC_BYTES_MAX, RULINGS_KEPT_MAX};
 use crate::limits::{
     Limits, BLOCK_BYTES, CONTROL_HIGH_WATER, DATA_BLOCKS, DATA_HIGH_WATER, READ_BUFFER, TURN_BYTES,
 };
@@ -29,7 +30,13 @@ pub struct MemoryLine {
 }
 
 /// Lines that count one thing of every client.
-const PER_CLIENT: [&str; 4] = ["connections", "bytes to send", "sessions", "queues"];
+const PER_CLIENT: [&str; 5] = [
+    "connections",
+    "bytes to send",
+    "sessions",
+    "queues",
+    "rulings",
+];
 const SUBSCRIPTIONS: &str = "subscriptions";
 const ALIASES: &str = "topic aliases";
 
@@ -41,6 +48,8 @@ const CONNECTION_BYTES: u128 = 2 << 10;
 const SESSION_BYTES: u128 = 2 << 10;
 /// What was decided lately about topics of one session, both ways.
 const RIGHTS_BYTES: u128 = 2 * 16 * 320;
+/// What a service has ruled for one connection, with bookkeeping, both ways.
+const RULINGS_BYTES: u128 = 2 * (RULINGS_KEPT_MAX * (RULED_TOPIC_BYTES_MAX + 64)) as u128;
 /// Bookkeeping of one message that waits or is in flight: entry and shared header.
 const MESSAGE_BYTES: u128 = 128;
 /// Bookkeeping of one subscription: entry, options, and nodes of the topic index per level.
@@ -53,7 +62,8 @@ const PACKET_ID_BYTES: u128 = 4;
 const SHARD_BYTES: u128 = 4 << 20;
 
 impl MemoryBound {
-    pub(super) fn new(limits: &Limits, login_queue_max: u32, shards: u16) -> Self {
+    /// `asks`: a service rules what clients may do.
+    pub(super) fn new(limits: &Limits, login_queue_max: u32, asks: bool, shards: u16) -> Self {
         let shard_count = u128::from(shards);
         let connections = u128::from(limits.connections_max);
         let sessions = u128::from(limits.sessions_max);
@@ -71,7 +81,13 @@ impl MemoryBound {
             bytes_each,
             why,
         };
-        let lines = vec![
+        let rulings = line(
+            "rulings",
+            connections,
+            RULINGS_BYTES + 2 * packet,
+            "connections-max, each with what http-hook-acl-url has said of it and what it is asked",
+        );
+        let mut lines = vec![
             line(
                 "connections",
                 connections,
@@ -145,6 +161,7 @@ impl MemoryBound {
                 "each shard to each other: as many changes in the ring as in the outbox",
             ),
         ];
+        lines.extend(Some(rulings).filter(|_| asks));
         Self { shards, lines }
     }
 

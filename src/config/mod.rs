@@ -16,6 +16,7 @@ mod cli;
 mod file;
 mod kind;
 mod listener_options;
+mod listener_quotas;
 mod load;
 mod memory;
 mod options;
@@ -68,13 +69,17 @@ pub struct Checked {
     /// Memory in bytes from which on nobody is let in; 0: by the cgroup.
     pub memory_max: u64,
     pub turn_max_ms: Option<u16>,
-    /// Files of accounts and rules; its `hook` and `allow_anonymous` are filled in by
+    /// Files of accounts and rules; its hooks and `allow_anonymous` are filled in by
     /// [`Checked::files`].
     pub auth: Files,
     /// No hook when its URL is empty.
     pub hook: HookTerms,
+    /// Of the service that rules what clients may do; empty: there is none. The rest is as for `hook`.
+    pub acl_hook_url: String,
     pub bans: BanTerms,
     pub login_queue_max: u32,
+    /// Files of TLS, accounts and rules are read again when they change.
+    pub watch_files: bool,
     pub log_level: tracing::Level,
 }
 
@@ -92,12 +97,14 @@ impl Default for Checked {
             turn_max_ms: None,
             auth: Files::default(),
             hook: HookTerms::default(),
+            acl_hook_url: String::new(),
             bans: BanTerms {
                 failures: 10,
                 within: Span::from_secs(60),
                 span: Span::from_secs(300),
             },
             login_queue_max: 1_000,
+            watch_files: false,
             log_level: tracing::Level::INFO,
         }
     }
@@ -107,8 +114,17 @@ impl Checked {
     /// Where accounts and rules come from.
     #[must_use]
     pub fn files(&self) -> Files {
+        let hook_at = |url: &String| {
+            let url = url.clone();
+            let terms = HookTerms {
+                url,
+                ..self.hook.clone()
+            };
+            Some(terms).filter(|terms| !terms.url.is_empty())
+        };
         Files {
-            hook: Some(self.hook.clone()).filter(|hook| !hook.url.is_empty()),
+            hook: hook_at(&self.hook.url),
+            acl_hook: hook_at(&self.acl_hook_url),
             allow_anonymous: self.allow_anonymous,
             ..self.auth.clone()
         }
@@ -125,6 +141,7 @@ impl Checked {
     /// when every limit is reached at once, with this many shards.
     #[must_use]
     pub fn memory_bound(&self, shards: u16) -> MemoryBound {
-        MemoryBound::new(&self.limits, self.login_queue_max, shards)
+        let asks = !self.acl_hook_url.is_empty();
+        MemoryBound::new(&self.limits, self.login_queue_max, asks, shards)
     }
 }

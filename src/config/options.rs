@@ -161,7 +161,7 @@ const MEMORY_LARGEST: u64 = 1 << 50;
 const EXPIRY_NEVER_S: u32 = u32::MAX;
 
 /// In the order of the help and of the example file.
-pub(super) static OPTIONS: [Opt; 57] = [
+pub(super) static OPTIONS: [Opt; 60] = [
     opt(
         (LISTENERS, "listen"),
         Kind::Addresses,
@@ -193,6 +193,19 @@ pub(super) static OPTIONS: [Opt; 57] = [
             "A broker that answers the network without asking who is there must have been meant. \
              Where nobody can log in, loopback listeners take anonymous clients in any case. Who \
              gives credentials that are wrong is refused all the same.",
+        ),
+    ),
+    opt(
+        (LISTENERS, "watch-files"),
+        Kind::Boolean,
+        Access(
+            |checked| Value::Boolean(checked.watch_files),
+            |checked, value| checked.watch_files = value.boolean(),
+        ),
+        (
+            "Read the files of TLS, accounts and rules again when they change",
+            "As at SIGHUP, within a few seconds: one that does not load leaves the old in force. For \
+             certificates that something else renews.",
         ),
     ),
     opt(
@@ -321,6 +334,30 @@ pub(super) static OPTIONS: [Opt; 57] = [
         ),
     ),
     opt(
+        (ACCOUNTS, "http-hook-acl-url"),
+        Kind::Text("a URL starting with http:// or https://"),
+        Access(
+            |checked| Value::Text(checked.acl_hook_url.clone()),
+            |checked, value| checked.acl_hook_url = value.text().unwrap_or_default(),
+        ),
+        (
+            "A service that is asked what clients may publish and subscribe to",
+            "It gets a POST with action (\"publish\" or \"subscribe\"), topics, client_id, user and address \
+             as JSON and answers {\"result\": \"allow\"}, \"deny\" or a list of them. What acl-file refuses is not \
+             asked; nor is a client whose token or login has brought rules. A client waits for the answer, \
+             the others do not.",
+        ),
+    ),
+    opt(
+        (ACCOUNTS, "http-hook-ca"),
+        FILE,
+        text!(auth.hook_ca_file),
+        (
+            "Authorities (PEM) of https hooks, in place of those that browsers know",
+            "For a service whose certificate is signed by an authority of your own. Read at start.",
+        ),
+    ),
+    opt(
         (ACCOUNTS, "http-hook-timeout"),
         Kind::Seconds {
             min: 1,
@@ -348,8 +385,9 @@ pub(super) static OPTIONS: [Opt; 57] = [
             |checked, value| checked.hook.cache = Span::from_secs(value.number()),
         ),
         (
-            "How long an answer of the hook counts for the same login",
-            "A password that was revoked still opens the broker for so long. 0 asks each time.",
+            "How long an answer of a hook counts for the same question",
+            "A password that was revoked still opens the broker for so long. What a client may do counts for \
+             its connection. 0 asks each time.",
         ),
     ),
     opt(
@@ -362,8 +400,10 @@ pub(super) static OPTIONS: [Opt; 57] = [
             |checked, value| checked.hook.allow_when_down = value.choice() == "allow",
         ),
         (
-            "What a login gets while the hook does not answer",
-            "\"allow\" lets anybody in under any name as long as the hook is down.",
+            "What counts while a hook does not answer",
+            "\"allow\" lets anybody in under any name, and do anything, as long as the hook is down. \"deny\" \
+             refuses logins with 0x88, publications and subscriptions with 0x83; a 3.1.1 client that \
+             publishes with QoS 1 or 2 is disconnected then, so that it sends it again.",
         ),
     ),
     opt(

@@ -36,7 +36,7 @@ pub(super) fn example() -> String {
          #\n\
          #[[listener]]\n",
     );
-    for ListenerOpt { option, example } in &listener_options::OPTIONS {
+    for ListenerOpt { option, example } in listener_options::all() {
         let help = format!("{}.", option.help);
         let allowed = format!("Allowed: {}.", option.kind.allowed());
         for paragraph in [&help, option.reason, &allowed] {

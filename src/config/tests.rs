@@ -10,6 +10,7 @@ use super::kind::{Kind, Value};
 use super::options::{Opt, OPTIONS};
 use super::raw::Typed;
 use super::*;
+use crate::limits::{OwnQuotas, OwnRates};
 use crate::listener::{
     Address, Authentication, Listener, ListenerPolicy, TlsFiles, Transport, Versions,
 };
@@ -621,6 +622,7 @@ fn tables_of_listeners_are_understood() {
             qos_max: Qos::AtLeastOnce,
             authentication: Authentication::Required,
             layered: true,
+            ..ListenerPolicy::default()
         },
         connections_max: Some(7),
         connect_rate: Some(8),
@@ -657,11 +659,49 @@ fn tables_of_listeners_are_understood() {
     let asks = "tls-client-ca = \"a\"\ntls-client-certificate = \"required\"\n";
     assert!(file(&format!("[[listener]]\n{open}{asks}")).is_ok());
     assert!(file(&format!("allow-anonymous = true\n[[listener]]\n{open}")).is_ok());
+    assert!(file(&format!("[[listener]]\n{open}allow-anonymous = true")).is_ok());
+}
+
+#[test]
+fn quotas_of_a_listener_stand_in_place_of_the_brokers() {
+    let checked = file(
+        "allow-anonymous = true\nclient-in-messages-per-s = 10\n[[listener]]\naddress = \"127.0.0.1:1\"\n\
+         [[listener]]\naddress = \"127.0.0.1:2\"\nallow-anonymous = false\nhalf-open-max = 7\n\
+         client-in-messages-per-s = \"none\"\nclient-in-bytes-per-s = 1\nclient-out-messages-per-s = 2\n\
+         client-out-bytes-per-s = 3\nlistener-in-messages-per-s = 4\nlistener-in-bytes-per-s = 5\n\
+         listener-out-messages-per-s = 6\nlistener-out-bytes-per-s = 7\nrate-burst = \"1m\"",
+    )
+    .unwrap();
+    let [as_the_broker, own] = &checked.listeners[..] else {
+        panic!("{checked:?}");
+    };
+    assert_eq!(as_the_broker.policy, ListenerPolicy::default());
+    assert_eq!(
+        (own.policy.allow_anonymous, own.policy.half_open_max),
+        (Some(false), Some(7))
+    );
+    let OwnQuotas {
+        client,
+        listener,
+        burst_s,
+    } = own.policy.quotas;
+    let numbers = |rates: OwnRates| {
+        let OwnRates { incoming, outgoing } = rates;
+        [
+            incoming.messages_per_s,
+            incoming.bytes_per_s,
+            outgoing.messages_per_s,
+            outgoing.bytes_per_s,
+        ]
+    };
+    assert_eq!(numbers(client), [None, Some(1), Some(2), Some(3)].map(Some));
+    assert_eq!(numbers(listener), [4, 5, 6, 7].map(|n| Some(Some(n))));
+    assert_eq!(burst_s, Some(60));
 }
 
 #[test]
 fn bad_tables_of_listeners_name_every_fault() {
-    const IS_OPEN: &str = "0.0.0.0:8883 can be reached from other machines and its clients need not authenticate: set password-file, listen on a loopback address or a Unix socket, require client certificates (tls-client-certificate = \"required\"), or set allow-anonymous = true (--allow-anonymous) to let anybody in";
+    const IS_OPEN: &str = "0.0.0.0:8883 can be reached from other machines and its clients need not authenticate: set password-file, listen on a loopback address or a Unix socket, require client certificates (tls-client-certificate = \"required\"), or set allow-anonymous = true, here or for the whole broker, to let anybody in";
     let open = TLS.replace("127.0.0.1", "0.0.0.0");
     let cases: &[(&str, &[&str])] = &[
         ("[listener]\naddress = \"127.0.0.1:1\"", &["f:1: listener: a listener is a table of its own: write [[listener]]"]),
@@ -733,6 +773,18 @@ fn bad_tables_of_listeners_name_every_fault() {
             &["f:4: trusted-proxies: \"10/8\" is no address, no block of addresses like 10.0.0.0/8 or fd00::/8, and not \"unix\""],
         ),
         (
+            &format!("allow-anonymous = true\n[[listener]]\n{open}allow-anonymous = false"),
+            &[&format!("f:3: address: {IS_OPEN}")],
+        ),
+        (
+            "password-file = \"p\"\n[[listener]]\naddress = \"127.0.0.1:1\"\nallow-anonymous = true\nauthentication = \"required\"\nclient-in-bytes-per-s = 0\nhalf-open-max = \"many\"",
+            &[
+                "f:4: allow-anonymous: means nothing here: the clients of this listener must say who they are",
+                "f:6: client-in-bytes-per-s: 0 is too small; allowed: 1 to 4294967295, or \"none\"",
+                "f:7: half-open-max: \"many\" is not a whole number; allowed: 1 to 4294967295, or \"none\"",
+            ],
+        ),
+        (
             &format!("[[listener]]\n{open}tls-client-ca = \"a\"\ntls-client-certificate = \"optional\""),
             &[&format!("f:2: address: {IS_OPEN}")],
         ),
@@ -781,7 +833,7 @@ fn the_example_of_a_listener_names_each_option_once_and_is_good() {
     }
     let checked = file(&turned_on).unwrap();
     assert_eq!(checked.listeners.len(), 1);
-    for row in &listener_options::OPTIONS {
+    for row in listener_options::all() {
         assert!(section.contains(&format!("#   {} = ", row.option.name)));
         assert!(row.option.reason.ends_with('.') && !row.option.help.ends_with('.'));
     }

@@ -6,9 +6,9 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::auth::{Rules, Verdict};
+use crate::auth::{Rules, Rulings, Verdict};
 use crate::ids::{ConnectionId, ShardId};
-use crate::shard::{Action, Block, CloseCause, Lane, Origin, Peer, Pressure, Shard};
+use crate::shard::{Action, Block, CloseCause, Lane, Origin, Peer, Pressure, Shard, Stats};
 use crate::time::Time;
 
 pub(super) trait Driven: 'static {
@@ -27,6 +27,7 @@ pub(super) trait Driven: 'static {
     fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time);
     fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time);
     fn handle_authenticated(&mut self, connection: ConnectionId, verdict: Verdict, now: Time);
+    fn handle_authorized(&mut self, connection: ConnectionId, rulings: Rulings, now: Time);
     fn handle_rules(&mut self, rules: Arc<Rules>);
     fn handle_block(&mut self, from: ShardId, lane: Lane, block: Self::Block, now: Time);
     fn wants_publications(&self, from: ShardId) -> bool;
@@ -40,6 +41,7 @@ pub(super) trait Driven: 'static {
     fn poll_block(&mut self, to: ShardId, lane: Lane) -> Option<Self::Block>;
     fn poll_timeout(&self) -> Option<Time>;
     fn is_stopped(&self) -> bool;
+    fn stats(&self) -> &Stats;
 }
 
 impl Driven for Shard {
@@ -73,6 +75,9 @@ impl Driven for Shard {
     }
     fn handle_authenticated(&mut self, connection: ConnectionId, verdict: Verdict, now: Time) {
         self.handle_authenticated(connection, verdict, now);
+    }
+    fn handle_authorized(&mut self, connection: ConnectionId, rulings: Rulings, now: Time) {
+        self.handle_authorized(connection, rulings, now);
     }
     fn handle_rules(&mut self, rules: Arc<Rules>) {
         self.handle_rules(rules);
@@ -112,5 +117,8 @@ impl Driven for Shard {
     }
     fn is_stopped(&self) -> bool {
         self.is_stopped()
+    }
+    fn stats(&self) -> &Stats {
+        self.stats()
     }
 }

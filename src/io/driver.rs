@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::clock::Clock;
+use super::counters::{Turned, AT_STOP};
 use super::driven::Driven;
 use super::gate::REFUSALS;
 use super::input::Held;
@@ -71,6 +72,9 @@ pub(super) struct Driver<S: Driven> {
     pub(super) buffer: Box<[u8]>,
     pub(super) scratch: Scratch,
     pub(super) turns: TurnLength,
+    pub(super) turned: Turned,
+    /// The last request for counters that was answered.
+    counters_told: u64,
     /// As the shard was told.
     pressure: Pressure,
     stopping: bool,
@@ -120,6 +124,8 @@ impl<S: Driven> Driver<S> {
             buffer: vec![0; READ_BUFFER].into(),
             scratch: Scratch::default(),
             turns: TurnLength::new(turn_max),
+            turned: Turned::default(),
+            counters_told: 0,
             pressure: Pressure::default(),
             stopping: false,
             counted: false,
@@ -168,6 +174,9 @@ impl<S: Driven> Driver<S> {
     fn turn(&mut self, now: Time) -> bool {
         let mut busy = self.reap();
         self.take_fresh();
+        if !self.counted {
+            self.tell_counters(self.mesh.wakes().counters().asked());
+        }
         busy |= self.begin_stop(now);
         busy |= self.take_letters(now);
         busy |= self.accept(now);
@@ -254,6 +263,18 @@ impl<S: Driven> Driver<S> {
         }
     }
 
+    /// Answers a request for counters, once.
+    fn tell_counters(&mut self, request: u64) {
+        if request != self.counters_told {
+            self.counters_told = request;
+            let wakes = self.mesh.wakes();
+            let stats = self.shard.stats();
+            wakes
+                .counters()
+                .take(request, wakes.shards(), stats, self.turned);
+        }
+    }
+
     /// Begins to stop when asked to; true when it does.
     fn begin_stop(&mut self, now: Time) -> bool {
         if self.stopping || !self.mesh.wakes().is_stopping() {
@@ -273,6 +294,7 @@ impl<S: Driven> Driver<S> {
     fn is_finished(&mut self) -> bool {
         if !self.counted && self.stopping && self.shard.is_stopped() {
             self.counted = true;
+            self.tell_counters(AT_STOP);
             self.mesh.wakes().count_stopped();
         }
         self.counted && self.mesh.wakes().all_stopped()
@@ -305,6 +327,7 @@ impl<S: Driven> Driver<S> {
         let may_sleep = self.mesh.may_park()
             && self.logins.is_empty(self.id)
             && !self.mesh.wakes().slot(self.id).is_full()
+            && (self.counted || self.mesh.wakes().counters().asked() == self.counters_told)
             && (self.stopping || !self.mesh.wakes().is_stopping())
             && !(self.counted && self.mesh.wakes().all_stopped());
         if may_sleep {

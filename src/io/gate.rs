@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::listener::Listener;
 use crate::time::{Span, Time};
+use crate::transport::Trusted;
 
 /// A rate allows so many connections at once as it does in this time.
 const BURST: Span = Span::from_secs(1);
@@ -24,7 +25,7 @@ pub(super) enum Refusal {
     ConnectRateSource,
 }
 
-pub(super) const REFUSALS: usize = 3;
+pub(super) const REFUSALS: usize = Refusal::ALL.len();
 
 /// The limits of one listener.
 pub(super) struct Gate {
@@ -32,6 +33,8 @@ pub(super) struct Gate {
     connections_max: u32,
     rate: Option<(Rate, AtomicU64)>,
     sources: Option<Sources>,
+    /// Those who speak for others: the address they name counts, not theirs.
+    proxies: Trusted,
     /// By reason, since the start.
     refused: [AtomicU64; REFUSALS],
 }
@@ -57,6 +60,7 @@ impl Gate {
             connections_max: listener.connections_max.unwrap_or(u32::MAX),
             rate: rate(listener.connect_rate).map(|rate| (rate, AtomicU64::new(0))),
             sources: rate(listener.connect_rate_source).map(Sources::new),
+            proxies: proxies_of(listener),
             refused: Default::default(),
         }
     }
@@ -79,13 +83,28 @@ impl Gate {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
             return Err(Refusal::ConnectionsMax);
         }
-        if let (Some(sources), Some(from)) = (&self.sources, from) {
-            if !sources.admit(from, now) {
-                return Err(Refusal::ConnectRateSource);
-            }
+        if let Some(from) = from.filter(|from| !self.proxies.contains(Some(*from))) {
+            self.judge_source(from, now)?;
         }
         match &self.rate {
             Some((rate, paid_at)) if !rate.take(paid_at, now) => Err(Refusal::ConnectRate),
+            _ => Ok(()),
+        }
+    }
+
+    /// The rate of a source alone: of the one that a proxy has named. A refusal is counted; the
+    /// connection is still open.
+    pub(super) fn admit_named(&self, client: IpAddr, now: Time) -> Result<(), Refusal> {
+        let result = self.judge_source(client, now);
+        if let Err(reason) = result {
+            self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn judge_source(&self, from: IpAddr, now: Time) -> Result<(), Refusal> {
+        match &self.sources {
+            Some(sources) if !sources.admit(from, now) => Err(Refusal::ConnectRateSource),
             _ => Ok(()),
         }
     }
@@ -101,7 +120,22 @@ impl Gate {
     }
 }
 
+/// Who may name the clients of a listener.
+fn proxies_of(listener: &Listener) -> Trusted {
+    if !(listener.proxy_protocol || listener.transport.has_websocket()) {
+        return Trusted::default();
+    }
+    // Checked with the configuration; what cannot be read trusts nobody.
+    Trusted::from_list(listener.trusted_proxies.iter().map(String::as_str)).unwrap_or_default()
+}
+
 impl Refusal {
+    pub(super) const ALL: [Self; 3] = [
+        Self::ConnectionsMax,
+        Self::ConnectRate,
+        Self::ConnectRateSource,
+    ];
+
     /// The option that says so.
     pub(super) fn option(self) -> &'static str {
         match self {
@@ -236,6 +270,33 @@ mod tests {
         assert_eq!(gate.admit(b, at(5_000)), Ok(()));
         assert_eq!(gate.admit(a, at(5_000)), Err(Refusal::ConnectRateSource));
         assert_eq!(gate.admit(other, at(5_000)), Ok(()));
+    }
+
+    #[test]
+    fn behind_a_proxy_the_client_it_names_is_the_source() {
+        let gate = gate(|listener| {
+            listener.connect_rate_source = Some(2);
+            listener.proxy_protocol = true;
+            listener.trusted_proxies = vec!["10.0.0.1".into()];
+        });
+        let client = |n| source(n).unwrap();
+        for n in 100..200 {
+            assert_eq!(gate.admit(source(1), at(0)), Ok(()), "the proxy");
+            assert_eq!(gate.admit_named(client(n), at(0)), Ok(()));
+        }
+        assert_eq!(gate.admit_named(client(100), at(0)), Ok(()));
+        assert_eq!(
+            gate.admit_named(client(100), at(0)),
+            Err(Refusal::ConnectRateSource)
+        );
+        assert_eq!(gate.refused(Refusal::ConnectRateSource), 1);
+        let others = [(); 3].map(|()| gate.admit(source(2), at(0)).is_ok());
+        assert_eq!(
+            others,
+            [true, true, false],
+            "who is no proxy counts for itself"
+        );
+        assert_eq!(gate.open.load(Ordering::Relaxed), 102);
     }
 
     /// A thousand sources at their limit do not stop another one.

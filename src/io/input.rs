@@ -69,6 +69,7 @@ impl<S: Driven> Driver<S> {
                     Ok(Some((descriptor, peer))) => {
                         accepted += 1;
                         if peer.ip().is_some_and(|ip| self.logins.is_banned(ip, now)) {
+                            self.turned.banned += 1;
                             continue; // said when it was banned
                         }
                         self.let_in(descriptor, peer, ListenerId(index as u16), now);
@@ -79,6 +80,7 @@ impl<S: Driven> Driver<S> {
                         self.poller.watch_acceptable(listener, index as u32);
                     }
                     Err(error) => {
+                        self.turned.accept_failed += 1;
                         self.accept_errors.log(now, |suppressed| {
                             tracing::warn!(
                                 suppressed,
@@ -112,6 +114,7 @@ impl<S: Driven> Driver<S> {
         }
         if !self.mesh.wakes().count_opened() {
             gate.leave();
+            self.turned.connections_max += 1;
             self.accept_errors.log(now, |suppressed| {
                 tracing::warn!(
                     suppressed,
@@ -326,6 +329,7 @@ impl<S: Driven> Driver<S> {
             busy = true;
             match letter {
                 Letter::Verdict(id, verdict) => self.shard.handle_authenticated(id, verdict, now),
+                Letter::Rulings(id, rulings) => self.shard.handle_authorized(id, rulings, now),
                 Letter::Rules(rules) => self.shard.handle_rules(rules),
             }
         }

@@ -102,6 +102,9 @@ impl<S: Driven> Driver<S> {
             sockets,
             buffer,
             scratch,
+            listeners,
+            logins,
+            turned,
             ..
         } = self;
         let bytes = &mut buffer[..count];
@@ -118,6 +121,21 @@ impl<S: Driven> Driver<S> {
             Ok(()) => {}
         }
         layers.unsent.extend_from_slice(&scratch.down);
+        if let Some(client) = layers.stack.take_address() {
+            let gate = listeners.get(socket.listener.index()).map(|l| &l.gate);
+            let is_banned = logins.is_banned(client.ip(), now);
+            turned.banned += u64::from(is_banned);
+            let refused = match gate.map(|gate| gate.admit_named(client.ip(), now)) {
+                _ if is_banned => Some("its address is banned"),
+                Some(Err(_)) => Some("connect-rate-source of its listener is reached"),
+                _ => None,
+            };
+            if let Some(text) = refused {
+                shard.handle_origin(id, Some(Peer::Ip(client)), None);
+                layers.end = Some(End::Broken(LayerError(text.into())));
+                return;
+            }
+        }
         if let Some(learned) = layers.stack.take_learned() {
             shard.handle_origin(id, learned.address.map(Peer::Ip), learned.identity);
         }

@@ -13,15 +13,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crossbeam::channel::{bounded, Receiver, Sender};
+use crossbeam::channel::{bounded, unbounded, Receiver, Sender};
 use crossbeam::queue::SegQueue;
 
 use super::clock::Clock;
-use super::hook::Hook;
+use super::hook::{AclHook, LoginHook};
 use super::logging::Repeated;
 use super::wake::Wakes;
 use crate::auth::{
-    Answer, BanTable, BanTerms, Challenge, Facts, Identity, Question, Refusal, Rules, Verdict,
+    Answer, BanTable, BanTerms, Challenge, Facts, Identity, Question, Refusal, Request, Rules,
+    Rulings, Verdict,
 };
 use crate::ids::{ConnectionId, ShardId};
 use crate::time::{Span, Time};
@@ -36,6 +37,7 @@ const NICE: i32 = 10;
 /// What a shard finds in its box.
 pub(super) enum Letter {
     Verdict(ConnectionId, Verdict),
+    Rulings(ConnectionId, Rulings),
     Rules(Arc<Rules>),
 }
 
@@ -45,6 +47,14 @@ struct Job {
     connection: ConnectionId,
     question: Box<Question>,
     /// Nobody waits for it any more after this time.
+    until: Time,
+}
+
+/// A question of what a client may do, on its way.
+struct RulingJob {
+    shard: ShardId,
+    connection: ConnectionId,
+    request: Request,
     until: Time,
 }
 
@@ -74,7 +84,10 @@ pub(super) struct Logins {
     jobs: Sender<Job>,
     hook_jobs: Sender<Job>,
     patience: Span,
-    hook: Option<Hook>,
+    hook: Option<LoginHook>,
+    /// As long as there are connections, at most: each asks once at a time.
+    ruling_jobs: Sender<RulingJob>,
+    acl_hook: Option<AclHook>,
 }
 
 /// A thread that panicked has left a table or a pointer, both of which are whole between two calls.
@@ -96,7 +109,9 @@ impl Logins {
         let hook = rules
             .hook
             .as_ref()
-            .map(|terms| Hook::new(terms, setup.secret));
+            .map(|terms| LoginHook::new(terms, setup.secret));
+        let acl_hook = rules.acl_hook.as_ref().map(AclHook::new);
+        let (ruling_jobs, ruling_asked) = unbounded();
         let seed = u64::from_le_bytes(setup.secret[8..16].try_into().unwrap_or_default());
         let logins = Arc::new(Self {
             boxes: (0..wakes.shards()).map(|_| SegQueue::new()).collect(),
@@ -109,6 +124,8 @@ impl Logins {
             hook_jobs,
             patience: setup.patience,
             hook,
+            ruling_jobs,
+            acl_hook,
         });
         let hashing = if has_logins {
             (setup.available / 2).clamp(1, HASH_THREADS_MAX)
@@ -128,7 +145,62 @@ impl Logins {
             let (logins, asked) = (Arc::clone(&logins), hook_asked.clone());
             spawn("hook", move || logins.ask_hook(&asked))?;
         }
+        let ruling = if logins.acl_hook.is_some() {
+            HOOK_THREADS
+        } else {
+            0
+        };
+        for _ in 0..ruling {
+            let (logins, asked) = (Arc::clone(&logins), ruling_asked.clone());
+            spawn("rulings", move || logins.ask_rulings(&asked))?;
+        }
         Ok(logins)
+    }
+
+    /// Takes a question of what a client may do.
+    pub(super) fn authorize(
+        &self,
+        shard: ShardId,
+        connection: ConnectionId,
+        request: Request,
+        now: Time,
+    ) {
+        let until = now + self.patience;
+        // Fails only when no thread takes any more: the process ends.
+        let _ = self.ruling_jobs.send(RulingJob {
+            shard,
+            connection,
+            request,
+            until,
+        });
+    }
+
+    /// The life of a thread that asks what clients may do.
+    fn ask_rulings(&self, asked: &Receiver<RulingJob>) {
+        let Some(hook) = &self.acl_hook else { return };
+        let mut failures = Repeated::default();
+        while let Ok(job) = asked.recv() {
+            let now = self.clock.now();
+            let rulings = if now > job.until {
+                // It has waited for others that got no answer.
+                hook.when_down(job.request)
+            } else {
+                hook.ask(job.request, || self.clock.now())
+                    .unwrap_or_else(|(error, instead)| {
+                        if let Some(error) = error {
+                            failures.log(now, |suppressed| {
+                                tracing::warn!(
+                                    suppressed,
+                                    "the HTTP hook for rules is down: {error}"
+                                );
+                            });
+                        }
+                        instead
+                    })
+            };
+            self.boxes[job.shard.index()].push(Letter::Rulings(job.connection, rulings));
+            self.wakes.wake(job.shard);
+        }
     }
 
     /// Takes a login from a shard; what does not fit is answered at once.
@@ -254,7 +326,7 @@ fn busy() -> Verdict {
     Verdict::Refused(Refusal::Busy, "too many logins are waiting".into())
 }
 
-fn when_down(hook: &Hook, question: &Question) -> Verdict {
+fn when_down(hook: &LoginHook, question: &Question) -> Verdict {
     match &question.challenge {
         Challenge::Password { user, .. } if hook.allows_when_down() => {
             let identity = Identity {

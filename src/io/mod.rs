@@ -16,9 +16,11 @@
 
 mod clock;
 mod cores;
+mod counters;
 mod driven;
 mod driver;
 mod errors;
+mod file_watch;
 mod gate;
 mod hook;
 mod input;

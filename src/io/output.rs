@@ -39,6 +39,9 @@ impl<S: Driven> Driver<S> {
                     bytes,
                 } => self.hand_off(connection, to, origin, bytes),
                 Action::Authenticate(id, question) => self.logins.ask(self.id, id, question, now),
+                Action::Authorize(id, request) => {
+                    self.logins.authorize(self.id, id, *request, now);
+                }
                 Action::Notice(notice) => super::logging::notice(&notice),
             }
         }

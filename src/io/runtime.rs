@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glommio::{CpuSet, ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use rustix::io::Errno;
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 use super::clock::Clock;
@@ -16,7 +17,7 @@ use super::gate::Gate;
 use super::listener::Listening;
 use super::logins::{LoginSetup, Logins};
 use super::wake::Wakes;
-use super::{listener, mesh, pressure, reload, signals, unix};
+use super::{file_watch, listener, mesh, pressure, reload, signals, unix};
 use crate::auth::{self, BanTerms};
 use crate::ids::ShardId;
 use crate::limits::Limits;
@@ -52,6 +53,8 @@ pub struct Startup {
     pub bans: BanTerms,
     /// Logins that may wait to be judged.
     pub login_queue_max: u32,
+    /// Files are read again when they change, not only at SIGHUP.
+    pub watch_files: bool,
     /// From the first signal to the end of the process.
     pub shutdown_timeout: Duration,
 }
@@ -64,9 +67,16 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     describe_shards(startup);
     let wakes = Wakes::new(startup.shards)?.with_connections_max(startup.limits.connections_max);
     let wakes = wakes.with_turn_max(startup.turn_max);
+    wakes
+        .counters()
+        .set_gates(gates(&startup.listeners, &listeners)?);
     let wakes = Arc::new(wakes);
     pressure::watch_memory(startup.memory_max, Arc::clone(&wakes))?;
     let (ask, asked) = mpsc::channel();
+    if startup.watch_files {
+        let files = file_watch::files_of(&startup.listeners, &startup.auth);
+        file_watch::watch(files, ask.clone())?;
+    }
     signals::watch(Arc::clone(&wakes), startup.shutdown_timeout, ask)?;
     let seeds = ahash::RandomState::new();
     let config = Arc::new(ShardConfig {
@@ -282,6 +292,21 @@ fn open_listeners(configured: &[Listener]) -> Result<Vec<Listening>, StartError>
     }
     warn_of_short_backlog();
     Ok(listeners)
+}
+
+/// The limits of the listeners, with the addresses they have got.
+fn gates(
+    configured: &[Listener],
+    listeners: &[Listening],
+) -> Result<Vec<(String, Arc<Gate>)>, Errno> {
+    let gates = configured.iter().zip(listeners).map(|(configured, own)| {
+        let address = match &configured.address {
+            Address::Ip(_) => listener::address(&own.socket)?.to_string(),
+            unix => unix.to_string(),
+        };
+        Ok((address, Arc::clone(&own.gate)))
+    });
+    gates.collect()
 }
 
 fn warn_of_short_backlog() {

@@ -1,12 +1,12 @@
 //! SIGTERM and SIGINT: the first stops the broker in order, the second at once. SIGHUP: files are read
-//! again.
+//! again. SIGUSR1: what was counted is written to the log.
 
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::logging;
@@ -22,22 +22,21 @@ pub(super) fn watch(
     deadline: Duration,
     reload: Sender<()>,
 ) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             let mut received = signals.forever();
-            let is_hangup = |signal: &i32| {
-                if *signal == SIGHUP {
-                    let _ = reload.send(()); // fails only when nobody can reload
+            let ends = |signal: &i32| {
+                match *signal {
+                    // Fails only when nobody can reload.
+                    SIGHUP => drop(reload.send(())),
+                    SIGUSR1 => wakes.ask_counters(),
+                    _ => return true,
                 }
-                *signal == SIGHUP
+                false
             };
-            if received
-                .by_ref()
-                .find(|signal| !is_hangup(signal))
-                .is_none()
-            {
+            if !received.by_ref().any(|signal| ends(&signal)) {
                 return;
             }
             tracing::info!("stopping: clients are told and closed; signal again to exit at once");
@@ -52,7 +51,7 @@ pub(super) fn watch(
             if watchdog.is_err() {
                 exit(0);
             }
-            if let Some(signal) = received.find(|signal| *signal != SIGHUP) {
+            if let Some(signal) = received.find(|signal| ![SIGHUP, SIGUSR1].contains(signal)) {
                 exit(SIGNAL_EXIT + signal);
             }
         })?;

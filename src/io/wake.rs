@@ -8,6 +8,7 @@ use crossbeam::utils::CachePadded;
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::Errno;
 
+use super::counters::Counters;
 use super::reload::Slot;
 use crate::ids::ShardId;
 use crate::time::Span;
@@ -36,6 +37,7 @@ pub(super) struct Wakes {
     memory_short: CachePadded<AtomicBool>,
     /// How long a turn may take.
     turn_max: Option<Span>,
+    counters: Counters,
 }
 
 impl Wakes {
@@ -95,6 +97,7 @@ impl Wakes {
             connections_max: usize::MAX,
             memory_short: CachePadded::new(AtomicBool::new(false)),
             turn_max: None,
+            counters: Counters::default(),
         })
     }
 
@@ -137,6 +140,16 @@ impl Wakes {
 
     fn wake_all(&self) {
         (0..self.shards()).for_each(|shard| self.wake(ShardId(shard)));
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Asks all shards for their counters.
+    pub(super) fn ask_counters(&self) {
+        self.counters.ask();
+        self.wake_all();
     }
 
     /// Asks all shards to stop.

@@ -1,7 +1,7 @@
 //! What the driver must do besides sending bytes and blocks, and what an operator should see.
 
 use super::{Origin, Peer, Shard};
-use crate::auth::Question;
+use crate::auth::{Question, Request};
 use crate::ids::{ConnectionId, ShardId};
 use crate::time::{Span, Time};
 
@@ -37,6 +37,9 @@ pub enum Action {
     /// Judge a login on a thread that may take its time, and call [`Shard::handle_authenticated`].
     /// The connection may be gone by then.
     Authenticate(ConnectionId, Box<Question>),
+    /// Ask the service what a client may do, and call [`Shard::handle_authorized`]. Each connection has
+    /// at most one request on its way, and may be gone by then.
+    Authorize(ConnectionId, Box<Request>),
     /// Something an operator should be able to see.
     Notice(Notice),
 }

@@ -72,10 +72,10 @@ impl Shard {
                 return Err("a live connection's session does not know it".into());
             }
         }
-        if half_open != self.half_open {
-            let counted = self.half_open;
+        let counted = self.half_open.counts();
+        if (half_open, half_open) != counted {
             return Err(format!(
-                "{half_open} connections are half open, {counted} are counted"
+                "{half_open} connections are half open, {counted:?} are counted"
             ));
         }
         Ok(())

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::authorize::Right;
 use super::block::{Publications, Stretch};
 use super::message::Message;
 use super::outgoing::LARGE_PAYLOAD;
@@ -92,10 +93,19 @@ impl Shard {
             return Err(error);
         }
         self.send_burst(burst, bytes, now);
-        if !self.may_publish(session, publish.topic) {
-            self.stats.publications_received += 1;
-            self.refuse_publication(id, session, publish.topic, now)?;
-            return Ok(Joined::Yes);
+        match self.right_to_publish(session, publish.topic, now) {
+            Right::Granted => {}
+            Right::Unknown => return Ok(Joined::No),
+            Right::Refused => {
+                self.stats.publications_received += 1;
+                self.refuse_publication(id, session, publish.topic, now)?;
+                return Ok(Joined::Yes);
+            }
+            Right::Unavailable => {
+                self.stats.publications_received += 1;
+                self.drop_unruled(session, now);
+                return Ok(Joined::Yes);
+            }
         }
         let topic_at = at + topic_offset(frame);
         let route = self.route(publish.topic);
@@ -216,6 +226,7 @@ impl Shard {
                 continue; // [MQTT-3.8.3-3] No Local
             };
             if self.has_acl && !self.may_receive(target.session, &burst.route.topic) {
+                self.stats.dropped_not_authorized += burst.count - 1; // the first is counted
                 continue;
             }
             if !grant.identifiers.is_empty()

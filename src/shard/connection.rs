@@ -37,6 +37,8 @@ pub(super) struct Connection {
     pub(super) publishes: bool,
     /// What it has sent waits in `partial` for the next turn (see `work`).
     pub(super) is_paused: bool,
+    /// The packet at the start of `partial` waits for what a service rules (see `authorize`).
+    pub(super) is_asking: bool,
     /// Its socket is gone, and what it sent before waits for the next turn.
     pub(super) gone: Option<CloseCause>,
     /// v5 Request Problem Information.
@@ -78,6 +80,7 @@ impl Connection {
             is_half_open: true,
             publishes: false,
             is_paused: false,
+            is_asking: false,
             gone: None,
             problem_information: true,
             packet_size_max: u32::MAX,
@@ -98,11 +101,12 @@ impl Connection {
         }
     }
 
-    /// True while nothing may be read before it is known who the client is.
+    /// True while nothing may be read before it is known who the client is, or what it may do.
     #[inline]
     pub(super) fn is_judged(&self) -> bool {
-        self.phase == Phase::Authenticating
-            && self.login.as_ref().is_some_and(|login| login.is_judged())
+        self.is_asking
+            || (self.phase == Phase::Authenticating
+                && self.login.as_ref().is_some_and(|login| login.is_judged()))
     }
 
     pub(super) fn session(&self) -> Option<SessionId> {

@@ -90,9 +90,13 @@ impl Shard {
         }
         connection.phase = Phase::Closing;
         connection.partial = Vec::new();
+        // Nobody tells its end again, and an answer that still comes finds nothing that waits.
+        let waits_for_end = std::mem::take(&mut connection.is_asking) && connection.gone.is_some();
         connection.aliases_in = None;
         connection.aliases_out = None;
-        self.half_open -= u32::from(std::mem::take(&mut connection.is_half_open));
+        if std::mem::take(&mut connection.is_half_open) {
+            self.half_open.leave(connection.origin.listener);
+        }
         ClientMeters::release(connection.meters.take(), &mut self.timers);
         let login = connection.login.take();
         let proof = login.and_then(|login| login.timer);
@@ -101,6 +105,9 @@ impl Shard {
         }
         connection.timer = Some(self.timers.insert(now + LINGER, TimerKey::Connection(id)));
         self.actions.push_back(Action::Close(id));
+        if waits_for_end {
+            self.pause(id);
+        }
     }
 
     /// Parts a session from its connection: will, expiry, shared groups.

@@ -97,7 +97,9 @@ impl Shard {
                 let Some(state) = self.connections.remove(connection) else {
                     return;
                 };
-                self.half_open -= u32::from(state.is_half_open);
+                if state.is_half_open {
+                    self.half_open.leave(state.origin.listener);
+                }
                 if let Some(timer) = state.timer {
                     self.timers.cancel(timer);
                 }
@@ -235,7 +237,7 @@ impl Shard {
             Packet::PubRec(ack) => self.on_ack(session, AckKind::PubRec, ack, now),
             Packet::PubRel(ack) => self.on_ack(session, AckKind::PubRel, ack, now),
             Packet::PubComp(ack) => self.on_ack(session, AckKind::PubComp, ack, now),
-            Packet::Subscribe(subscribe) => self.on_subscribe(id, session, subscribe, now)?,
+            Packet::Subscribe(subscribe) => return self.on_subscribe(id, session, subscribe, now),
             Packet::Unsubscribe(unsubscribe) => {
                 self.on_unsubscribe(id, session, unsubscribe, now)?
             }

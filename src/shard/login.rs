@@ -34,10 +34,12 @@ const AROUND_DATA: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Login {
     /// Body of the CONNECT that waits for its answer.
-    connect: Box<[u8]>,
+    pub(super) connect: Box<[u8]>,
     stage: Stage,
     /// Authentication Method; all AUTH packets name it [MQTT-4.12.0-5].
     method: Option<Box<str>>,
+    /// What was proven, and the last word about it, while the will is asked about.
+    pub(super) proof: Option<Box<(Identity, Vec<u8>)>>,
     /// When the proof ends.
     pub(super) timer: Option<TimerId>,
 }
@@ -66,6 +68,14 @@ pub(super) enum Admission {
 }
 
 impl Login {
+    /// Of a client whose name is known; `connect` is the body of its CONNECT.
+    pub(super) fn proven(connect: Box<[u8]>) -> Self {
+        Self {
+            connect,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn method(&self) -> Option<&str> {
         self.method.as_deref()
     }
@@ -109,7 +119,9 @@ impl Shard {
                 user: connect.user_name.map(Into::into),
                 password: connect.password.map(Into::into),
             })
-        } else if rules.takes_anonymous() && policy.authentication == Authentication::Anonymous {
+        } else if rules.takes_anonymous(policy.allow_anonymous)
+            && policy.authentication == Authentication::Anonymous
+        {
             // A name that nobody can check is as good as none.
             Admission::Known(Identity::default())
         } else {
@@ -135,7 +147,7 @@ impl Shard {
             connect: frame.body.into(),
             stage: Stage::First,
             method: method.map(Into::into),
-            timer: None,
+            ..Login::default()
         }));
         match challenge {
             Some(challenge) => self.ask(id, connect.client_id, challenge),
@@ -177,10 +189,10 @@ impl Shard {
                 self.set_stage(id, Stage::Final(exchange));
             }
             (Phase::Authenticating, Verdict::Accepted(who, data)) => {
-                self.connect_proven(id, &who, &data, now);
+                self.connect_proven(id, who, data, now);
             }
             (Phase::Authenticating, Verdict::Refused(refusal, text)) => {
-                self.stats.logins_refused += 1;
+                self.stats.count_refused_login(refusal);
                 let version = connection.version;
                 self.refuse_login(id, Some((version, reason_of(refusal))), &text, now);
             }
@@ -188,7 +200,7 @@ impl Shard {
                 self.proven_again(id, session, &who, &data, now);
             }
             (Phase::Live(_), Verdict::Refused(refusal, text)) => {
-                self.stats.logins_refused += 1;
+                self.stats.count_refused_login(refusal);
                 let reason = match reason_of(refusal) {
                     ReasonCode::QuotaExceeded => ReasonCode::QuotaExceeded,
                     _ => ReasonCode::NotAuthorized, // [MQTT-4.12.1-2]
@@ -196,11 +208,7 @@ impl Shard {
                 self.end_connection(id, Some(reason), &text, now);
             }
         }
-        // What came behind the CONNECT goes on when the turn ends.
-        let connection = self.connections.get(id);
-        if connection.is_some_and(|c| !(c.partial.is_empty() || c.is_paused || c.is_judged())) {
-            self.pause(id);
-        }
+        self.go_on_if_judged(id);
     }
 
     fn set_stage(&mut self, id: ConnectionId, stage: Stage) {
@@ -210,18 +218,19 @@ impl Shard {
         }
     }
 
-    /// Goes on with the CONNECT that was kept.
-    fn connect_proven(&mut self, id: ConnectionId, who: &Identity, data: &[u8], now: Time) {
+    /// Goes on with the CONNECT that was kept; its will is allowed, or will be judged by the rules.
+    pub(super) fn connect_with_will(
+        &mut self,
+        id: ConnectionId,
+        who: &Identity,
+        data: &[u8],
+        now: Time,
+    ) {
         let Some(login) = self.connections.get_mut(id).and_then(|c| c.login.as_mut()) else {
             return;
         };
         let body = std::mem::take(&mut login.connect);
-        let frame = Frame {
-            first: CONNECT,
-            body: &body,
-            length: body.len(),
-        };
-        let Ok(connect) = decode::connect(&frame) else {
+        let Ok(connect) = decode::connect(&frame_of(&body)) else {
             return; // it was decoded before
         };
         self.enter(id, &connect, who, data, now);
@@ -360,7 +369,7 @@ impl Shard {
         self.reply(id, |out, _| encode::auth(out, &auth));
     }
 
-    fn refuse_login(
+    pub(super) fn refuse_login(
         &mut self,
         id: ConnectionId,
         reply: Option<(Version, ReasonCode)>,
@@ -372,16 +381,20 @@ impl Shard {
             .and_then(|c| c.login.as_ref())
             .map(|login| login.connect.clone());
         let body = body.unwrap_or_default();
-        let frame = Frame {
-            first: CONNECT,
-            body: &body,
-            length: body.len(),
-        };
-        let connect = decode::connect(&frame).ok();
+        let connect = decode::connect(&frame_of(&body)).ok();
         let client_id = connect.as_ref().map(|connect| connect.client_id);
         self.stats.connects_refused += 1;
         // What the log is told is not for the client.
         self.refuse_connect_as(id, client_id, reply, ("not accepted", text), now);
+    }
+}
+
+/// A CONNECT whose body was kept.
+pub(super) fn frame_of(body: &[u8]) -> Frame<'_> {
+    Frame {
+        first: CONNECT,
+        body,
+        length: body.len(),
     }
 }
 

@@ -12,6 +12,9 @@ mod action;
 mod arena;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
+mod authorize;
+#[cfg(test)]
+mod authorize_tests;
 mod block;
 mod burst;
 mod connack;
@@ -19,6 +22,7 @@ mod connection;
 mod deliver;
 mod dispatch;
 mod end;
+mod half_open;
 mod hosted;
 mod input;
 mod live_topics;
@@ -64,6 +68,7 @@ use action::Notices;
 use arena::Arena;
 use connection::Connection;
 use deliver::Images;
+use half_open::HalfOpen;
 use hosted::Hosted;
 use peers::Peers;
 use placement::Placement;
@@ -135,8 +140,7 @@ pub struct Shard {
     pool: Pool,
     /// `None`: no rate is limited.
     metering: Option<Box<Metering>>,
-    /// Connections that have not sent their CONNECT.
-    half_open: u32,
+    half_open: HalfOpen,
     pressure: Pressure,
     shutdown: Option<Time>,
     stats: Stats,
@@ -176,8 +180,8 @@ impl Shard {
             notices: Notices::default(),
             images: Images::default(),
             pool: Pool::default(),
-            metering: Metering::new(limits, config.listeners.len(), config.shards),
-            half_open: 0,
+            metering: Metering::new(limits, &config.listeners, config.shards),
+            half_open: HalfOpen::new(config),
             pressure: Pressure::default(),
             shutdown: None,
             stats: Stats::default(),
@@ -196,15 +200,13 @@ impl Shard {
             });
             return None;
         }
-        let half_open_max = limits.half_open_max.unwrap_or(u32::MAX);
-        if self.half_open >= share_of(half_open_max, u32::from(self.config.shards)) {
+        if let Err(whose) = self.half_open.enter(origin.listener) {
             self.stats.refused_half_open += 1;
             self.notice(None, Some(origin.peer), now, || {
-                "connection refused: half-open-max is reached".into()
+                format!("connection refused: half-open-max{whose} is reached")
             });
             return None;
         }
-        self.half_open += 1;
         self.stats.connections_opened += 1;
         let ListenerPolicy {
             packet_size_max,
@@ -275,7 +277,9 @@ impl Shard {
         let Some(mut state) = self.connections.remove(connection) else {
             return;
         };
-        self.half_open -= u32::from(state.is_half_open);
+        if state.is_half_open {
+            self.half_open.leave(state.origin.listener);
+        }
         let proof = state.login.as_ref().and_then(|login| login.timer);
         for timer in [state.timer, proof].into_iter().flatten() {
             self.timers.cancel(timer);

@@ -51,6 +51,9 @@ impl Shard {
             }
         }
         match self.admission(id, connect) {
+            Admission::Known(who) if self.must_ask_will(connect, &who) => {
+                Ok(self.await_will(id, connect, frame, who))
+            }
             Admission::Known(who) => Ok(self.enter(id, connect, &who, &[], now)),
             Admission::Ask(challenge) => Ok(self.await_proof(id, connect, frame, Some(challenge))),
             Admission::Begin => Ok(self.await_proof(id, connect, frame, None)),
@@ -313,8 +316,12 @@ impl Shard {
             return;
         };
         connection.phase = Phase::Live(session);
-        self.half_open -= u32::from(std::mem::take(&mut connection.is_half_open));
-        connection.meters = self.metering.is_some().then(Box::default);
+        if std::mem::take(&mut connection.is_half_open) {
+            self.half_open.leave(connection.origin.listener);
+        }
+        let metering = self.metering.as_ref();
+        let limits_it = metering.is_some_and(|m| m.limits(connection.origin.listener));
+        connection.meters = limits_it.then(Box::default);
         connection.version = connect.version;
         connection.problem_information = properties.request_problem_information.unwrap_or(true);
         let aliases = properties

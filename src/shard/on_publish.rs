@@ -3,9 +3,11 @@
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
+use super::authorize::{Right, HOOK_DOWN};
 use super::input::Flow;
 use super::message::Message;
 use super::Shard;
+use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{topic, AckKind, DecodeError, PacketId, Publish, Qos, ReasonCode};
 use crate::mutant::{is_on, Mutant};
@@ -26,7 +28,6 @@ impl Shard {
         publish: &Publish<'_>,
         now: Time,
     ) -> Result<Flow, DecodeError> {
-        self.stats.publications_received += 1;
         let aliased;
         let topic = match publish.properties.topic_alias {
             None => publish.topic,
@@ -45,13 +46,31 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.publishes = true;
         }
-        let refusal = self.refuses_topic(topic);
+        let mut refusal = self.refuses_topic(topic);
         if let (Some(error), Qos::AtMostOnce) = (refusal, publish.qos) {
             return Err(error);
         }
         let packet_id = publish.packet_id;
-        if refusal.is_none() && !self.may_publish(session, topic) {
-            return self.on_unauthorized(id, session, topic, publish, now);
+        let right = match refusal {
+            Some(_) => Right::Granted, // it is not asked for
+            None => self.right_to_accept(session, topic, publish, now),
+        };
+        if right == Right::Unknown {
+            let topics = vec![topic.into()];
+            return Ok(self.ask_rulings(id, session, Access::Publish, topics));
+        }
+        self.stats.publications_received += 1;
+        match right {
+            Right::Granted | Right::Unknown => {}
+            Right::Refused => return self.on_unauthorized(id, session, topic, publish, now),
+            Right::Unavailable => {
+                if publish.qos == Qos::AtMostOnce {
+                    self.drop_unruled(session, now);
+                    return Ok(Flow::Continue);
+                }
+                self.stats.publications_unruled += 1;
+                refusal = Some(HOOK_DOWN);
+            }
         }
         match (publish.qos, packet_id) {
             (Qos::AtLeastOnce, Some(packet_id)) => {
@@ -74,6 +93,36 @@ impl Shard {
             }
         }
         Ok(Flow::Continue)
+    }
+
+    /// The right to publish; what was accepted before needs none.
+    fn right_to_accept(
+        &mut self,
+        session: SessionId,
+        topic: &str,
+        publish: &Publish<'_>,
+        now: Time,
+    ) -> Right {
+        let right = self.right_to_publish(session, topic, now);
+        let is_unruled = matches!(right, Right::Unknown | Right::Unavailable);
+        if is_unruled && publish.qos == Qos::ExactlyOnce {
+            let hosted = self.sessions.get(session);
+            let received = hosted.map(|hosted| &hosted.session.received);
+            let is_repeated = |id| received.is_some_and(|received| received.contains(id));
+            if publish.packet_id.is_some_and(is_repeated) {
+                return Right::Granted; // [MQTT-4.3.3-10]: it is answered and goes nowhere
+            }
+        }
+        right
+    }
+
+    /// Counts and notes a QoS 0 message that nobody could rule about.
+    #[cold]
+    pub(super) fn drop_unruled(&mut self, session: SessionId, now: Time) {
+        self.stats.publications_unruled += 1;
+        self.notice_of_session(session, now, || {
+            "publication refused: the HTTP hook is down".into()
+        });
     }
 
     /// The topic an alias stands for, or `None` when the packet itself names (and sets) it.

@@ -2,9 +2,12 @@
 
 use std::rc::Rc;
 
+use super::authorize::Right;
 use super::block::Control;
+use super::input::Flow;
 use super::on_publish::NOT_AUTHORIZED;
 use super::Shard;
+use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::topic::{self, Share};
 use crate::mqtt::{
@@ -24,13 +27,16 @@ impl Shard {
         session: SessionId,
         subscribe: &Subscribe<'_>,
         now: Time,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<Flow, DecodeError> {
         let Some(connection) = self.connections.get(id) else {
-            return Ok(());
+            return Ok(Flow::Continue);
         };
         let version = connection.version;
         let qos_max = self.policy(connection.origin.listener).qos_max;
         self.check_answer_fits(id, || subscribe.filters.len())?;
+        if let Some(filters) = self.filters_to_ask(session, subscribe, now) {
+            return Ok(self.ask_rulings(id, session, Access::Subscribe, filters));
+        }
         self.check_authorized(id, session, subscribe, now)?;
         let identifier = subscribe.subscription_identifier;
         let mut codes = Vec::with_capacity(subscribe.filters.len());
@@ -40,7 +46,7 @@ impl Shard {
                 options,
                 identifier,
             };
-            codes.push(match self.subscribe(session, filter, record) {
+            codes.push(match self.subscribe(session, filter, record, now) {
                 Ok(()) => options.qos as u8,
                 Err(reason) => {
                     let text = || format!("subscription refused: {reason:?}");
@@ -63,8 +69,9 @@ impl Shard {
                 codes: &codes,
             },
         );
+        self.forget_latest_rulings(session);
         self.suback_after_barrier(id, session, suback, now);
-        Ok(())
+        Ok(Flow::Continue)
     }
 
     /// With `acl-disconnect` one filter that is not allowed ends the connection, before anything is
@@ -80,13 +87,17 @@ impl Shard {
             return Ok(());
         }
         for (filter, _) in subscribe.filters.iter() {
-            let is_valid = topic::check_filter(filter).is_ok();
-            if is_valid && !self.may_subscribe(session, filter) {
-                self.stats.subscriptions_refused += 1;
-                self.note_refused(id, session, ("subscribe to", filter), now);
-                if self.rules.acl_disconnect {
-                    return Err(NOT_AUTHORIZED);
-                }
+            if topic::check_filter(filter).is_err() {
+                continue;
+            }
+            let right = self.right_to_subscribe(session, filter, now);
+            if right == Right::Granted {
+                continue;
+            }
+            self.stats.subscriptions_refused += 1;
+            self.note_refused(id, session, ("subscribe to", filter), now);
+            if right == Right::Refused && self.rules.acl_disconnect {
+                return Err(NOT_AUTHORIZED);
             }
         }
         Ok(())
@@ -117,6 +128,7 @@ impl Shard {
         session: SessionId,
         filter: &str,
         record: SessionSubscription,
+        now: Time,
     ) -> Result<(), ReasonCode> {
         let limits = &self.config.limits;
         topic::check_filter(filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
@@ -125,8 +137,12 @@ impl Shard {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let subscriptions_max = limits.subscriptions_max as usize;
-        if self.has_acl && !self.may_subscribe(session, filter) {
-            return Err(ReasonCode::NotAuthorized);
+        match self.right_to_subscribe(session, filter, now) {
+            Right::Granted => {}
+            Right::Refused => return Err(ReasonCode::NotAuthorized),
+            Right::Unavailable | Right::Unknown => {
+                return Err(ReasonCode::ImplementationSpecificError);
+            }
         }
         let Some(hosted) = self.sessions.get_mut(session) else {
             return Err(ReasonCode::UnspecifiedError);

@@ -11,6 +11,7 @@ use super::timer_wheel::{TimerId, TimerWheel};
 use super::Shard;
 use crate::ids::{ConnectionId, ListenerId, SessionId};
 use crate::limits::{Limits, Rate, Rates};
+use crate::listener::ListenerPolicy;
 use crate::time::{Span, Time};
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -47,15 +48,22 @@ struct BothWays {
     outgoing: Meters,
 }
 
-/// The rates of a shard and the meters of its listeners. Lives on: the shard.
+/// The rates of a shard. Lives on: the shard.
 #[derive(Debug)]
 pub(super) struct Metering {
-    client: Rates,
-    /// The shard's part of a listener's.
-    listener: Rates,
-    burst: Span,
     /// By [`ListenerId`].
-    listeners: Vec<BothWays>,
+    listeners: Vec<ListenerMeters>,
+}
+
+/// The rates of a listener, and what all its clients have sent and were sent.
+#[derive(Debug)]
+struct ListenerMeters {
+    /// Of each client.
+    client: Rates,
+    /// Of all together, the shard's part.
+    all: Rates,
+    burst: Span,
+    meters: BothWays,
 }
 
 /// The meters of a client. Lives on: its connection.
@@ -70,34 +78,49 @@ pub(super) struct ClientMeters {
 
 impl Metering {
     /// `None`: nothing is limited.
-    pub(super) fn new(limits: &Limits, listeners: usize, shards: u16) -> Option<Box<Self>> {
-        let (client, listener) = (limits.client_rates, limits.listener_rates);
-        if client == Rates::default() && listener == Rates::default() {
-            return None;
-        }
+    pub(super) fn new(
+        limits: &Limits,
+        listeners: &[ListenerPolicy],
+        shards: u16,
+    ) -> Option<Box<Self>> {
         let part = |per_s: Option<u32>| per_s.map(|per_s| (per_s / u32::from(shards)).max(1));
         let part = |rate: Rate| Rate {
             messages_per_s: part(rate.messages_per_s),
             bytes_per_s: part(rate.bytes_per_s),
         };
-        Some(Box::new(Self {
-            client,
-            listener: Rates {
-                incoming: part(listener.incoming),
-                outgoing: part(listener.outgoing),
-            },
-            burst: Span::from_secs(u64::from(limits.rate_burst_s)),
-            listeners: vec![BothWays::default(); listeners],
-        }))
+        let listeners = listeners.iter().map(|policy| {
+            let own = policy.quotas;
+            let all = own.listener.over(limits.listener_rates);
+            ListenerMeters {
+                client: own.client.over(limits.client_rates),
+                all: Rates {
+                    incoming: part(all.incoming),
+                    outgoing: part(all.outgoing),
+                },
+                burst: Span::from_secs(own.burst_s.unwrap_or(limits.rate_burst_s).into()),
+                meters: BothWays::default(),
+            }
+        });
+        let metering = Self {
+            listeners: listeners.collect(),
+        };
+        let limits_any = metering.listeners.iter().any(ListenerMeters::limits);
+        limits_any.then(|| Box::new(metering))
+    }
+
+    /// Whether the clients of a listener have a rate.
+    pub(super) fn limits(&self, listener: ListenerId) -> bool {
+        let listener = self.listeners.get(listener.index());
+        listener.is_some_and(ListenerMeters::limits)
     }
 
     fn count_input(&mut self, of: (ListenerId, &mut ClientMeters), counts: (u64, u64), now: Time) {
         let ((listener, client), (messages, bytes)) = (of, counts);
-        let own = &mut client.own.incoming;
-        own.count(self.client.incoming, messages, bytes, now);
-        if let Some(all) = self.listeners.get_mut(listener.index()) {
-            all.incoming
-                .count(self.listener.incoming, messages, bytes, now);
+        if let Some(listener) = self.listeners.get_mut(listener.index()) {
+            let own = &mut client.own.incoming;
+            own.count(listener.client.incoming, messages, bytes, now);
+            let all = &mut listener.meters.incoming;
+            all.count(listener.all.incoming, messages, bytes, now);
         }
     }
 
@@ -109,12 +132,11 @@ impl Metering {
         now: Time,
     ) {
         let ((listener, client), bytes) = (of, bytes as u64);
-        client
-            .own
-            .outgoing
-            .count(self.client.outgoing, 1, bytes, now);
-        if let Some(all) = self.listeners.get_mut(listener.index()) {
-            all.outgoing.count(self.listener.outgoing, 1, bytes, now);
+        if let Some(listener) = self.listeners.get_mut(listener.index()) {
+            let own = &mut client.own.outgoing;
+            own.count(listener.client.outgoing, 1, bytes, now);
+            let all = &mut listener.meters.outgoing;
+            all.count(listener.all.outgoing, 1, bytes, now);
         }
     }
 
@@ -123,9 +145,17 @@ impl Metering {
         (listener, client): (ListenerId, &ClientMeters),
         way: fn(&BothWays) -> &Meters,
     ) -> Time {
-        let own = way(&client.own).ready_at(self.burst);
-        let all = self.listeners.get(listener.index());
-        all.map_or(own, |all| own.max(way(all).ready_at(self.burst)))
+        let Some(listener) = self.listeners.get(listener.index()) else {
+            return Time::ZERO;
+        };
+        let own = way(&client.own).ready_at(listener.burst);
+        own.max(way(&listener.meters).ready_at(listener.burst))
+    }
+}
+
+impl ListenerMeters {
+    fn limits(&self) -> bool {
+        self.client != Rates::default() || self.all != Rates::default()
     }
 }
 
@@ -285,17 +315,44 @@ mod tests {
     #[test]
     fn shards_share_the_rate_of_a_listener() {
         let mut limits = Limits::default();
-        assert!(Metering::new(&limits, 1, 1).is_none());
+        let plain = ListenerPolicy::default();
+        assert!(Metering::new(&limits, &[plain], 1).is_none());
         limits.listener_rates.outgoing.bytes_per_s = Some(1_000);
         limits.listener_rates.outgoing.messages_per_s = Some(2);
-        let metering = Metering::new(&limits, 3, 4).unwrap();
+        let metering = Metering::new(&limits, &[plain; 3], 4).unwrap();
         assert_eq!(metering.listeners.len(), 3);
-        assert_eq!(metering.listener.outgoing.bytes_per_s, Some(250));
+        for ListenerMeters { client, all, .. } in &metering.listeners {
+            assert_eq!(all.outgoing.bytes_per_s, Some(250));
+            assert_eq!(all.outgoing.messages_per_s, Some(1), "at least 1");
+            assert_eq!((all.incoming, *client), (Rate::default(), Rates::default()));
+        }
+    }
+
+    #[test]
+    fn a_listener_may_have_rates_of_its_own() {
+        let mut limits = Limits::default();
+        limits.client_rates.incoming.messages_per_s = Some(10);
+        limits.client_rates.outgoing.bytes_per_s = Some(20);
+        let mut own = ListenerPolicy::default();
+        own.quotas.client.incoming.messages_per_s = Some(Some(5));
+        own.quotas.client.outgoing.bytes_per_s = Some(None);
+        own.quotas.burst_s = Some(7);
+        let mut free = ListenerPolicy::default();
+        free.quotas.client.incoming.messages_per_s = Some(None);
+        free.quotas.client.outgoing.bytes_per_s = Some(None);
+        let policies = [ListenerPolicy::default(), own, free];
+        let metering = Metering::new(&limits, &policies, 1).unwrap();
+        let [broker, own, free] = &metering.listeners[..] else {
+            panic!("{metering:?}");
+        };
         assert_eq!(
-            metering.listener.outgoing.messages_per_s,
-            Some(1),
-            "at least 1"
+            (broker.client, broker.burst),
+            (limits.client_rates, Span::from_secs(1))
         );
-        assert_eq!(metering.listener.incoming, Rate::default());
+        assert_eq!(own.client.incoming.messages_per_s, Some(5));
+        assert_eq!(own.client.outgoing, Rate::default());
+        assert_eq!(own.burst, Span::from_secs(7));
+        assert!(own.limits() && !free.limits());
+        assert!(metering.limits(ListenerId(0)) && !metering.limits(ListenerId(2)));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::hosted::Hosted;
 use super::Shard;
-use crate::auth::{Acl, Decisions, Identity, Names, Rules};
+use crate::auth::{Acl, Decisions, Identity, KnownRulings, Names, Rules};
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{topic, ReasonCode};
 use crate::time::Time;
@@ -22,6 +22,8 @@ pub(super) struct Rights {
     acl: Option<Arc<Acl>>,
     published: Decisions,
     received: Decisions,
+    /// What the service has said of topics.
+    pub(super) rulings: Option<Box<KnownRulings>>,
     /// Version of the rules that were asked.
     asked: u32,
 }
@@ -53,6 +55,35 @@ impl Rights {
             ..Self::default()
         };
     }
+
+    /// Rules came with the proof.
+    pub(super) fn brought_rules(&self) -> bool {
+        self.acl.is_some()
+    }
+
+    /// What was decided under other rules counts no more.
+    fn renew(&mut self, version: u32) {
+        if self.asked != version {
+            self.asked = version;
+            self.published = Decisions::default();
+            self.received = Decisions::default();
+            self.rulings = None;
+        }
+    }
+
+    /// What the service has said under these rules.
+    pub(super) fn rulings(&self, version: u32) -> Option<&KnownRulings> {
+        self.rulings.as_deref().filter(|_| self.asked == version)
+    }
+
+    pub(super) fn rulings_mut(
+        &mut self,
+        version: u32,
+        make: impl FnOnce() -> KnownRulings,
+    ) -> &mut KnownRulings {
+        self.renew(version);
+        self.rulings.get_or_insert_with(|| Box::new(make()))
+    }
 }
 
 impl Shard {
@@ -63,7 +94,8 @@ impl Shard {
         self.rules_version = self.rules_version.wrapping_add(1);
         // A token or a hook brings rules with a login.
         let may_bring = self.rules.tokens.is_some() || self.rules.hook.is_some();
-        self.has_acl |= self.rules.acl.is_some() || may_bring;
+        let asks = self.rules.acl_hook.is_some();
+        self.has_acl |= self.rules.acl.is_some() || may_bring || asks;
         if self.rules.acl.is_some() && self.sessions.len() > 0 {
             let is_first = self.recheck.sessions.is_empty();
             self.recheck = Recheck {
@@ -97,11 +129,7 @@ impl Shard {
         let Hosted {
             session, rights, ..
         } = hosted;
-        if rights.asked != self.rules_version {
-            rights.asked = self.rules_version;
-            rights.published = Decisions::default();
-            rights.received = Decisions::default();
-        }
+        rights.renew(self.rules_version);
         let Some(acl) = rights.acl.as_deref().or(self.rules.acl.as_deref()) else {
             return true;
         };

@@ -1,59 +1,128 @@
 //! Plain counters of one shard.
 
-/// Lives on: each shard its own. Every drop is counted with its reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    pub connections_opened: u64,
-    pub connections_refused: u64,
+use crate::auth::Refusal;
+
+/// Counters, by name. What is added here is shown to operators without anything else to do.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Lives on: each shard its own. Every drop is counted with its reason.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Stats {
+            /// Name and count, in the order of the list below.
+            pub fn rows(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+
+            /// Adds those of another shard.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counters! {
+    connections_opened,
+    connections_refused,
     /// At half-open-max.
-    pub refused_half_open: u64,
+    refused_half_open,
     /// CONNECTs at memory-max.
-    pub refused_memory: u64,
+    refused_memory,
     /// CONNECTs while turns take too long.
-    pub refused_turns: u64,
+    refused_turns,
     /// Pauses in reading a client, and in sending to one, because of a rate.
-    pub reads_paused: u64,
-    pub sends_paused: u64,
-    pub handed_off: u64,
-    pub connects_accepted: u64,
-    pub connects_refused: u64,
-    /// Logins that were judged and refused.
-    pub logins_refused: u64,
-    pub takeovers: u64,
-    pub keep_alive_timeouts: u64,
-    pub malformed_packets: u64,
-    pub protocol_errors: u64,
+    reads_paused,
+    sends_paused,
+    handed_off,
+    connects_accepted,
+    connects_refused,
+    /// Logins that were judged and refused, in all and by reason: a proof that is wrong, an address with
+    /// too many failures, a full queue, a service that is down.
+    logins_refused,
+    logins_wrong,
+    logins_banned,
+    logins_busy,
+    logins_unavailable,
+    /// Requests to the service that rules what clients may do.
+    rulings_asked,
+    takeovers,
+    keep_alive_timeouts,
+    malformed_packets,
+    protocol_errors,
     /// Connections that a layer below MQTT ended.
-    pub transport_errors: u64,
-    pub publications_received: u64,
+    transport_errors,
+    publications_received,
+    /// The service that rules was down; QoS 0 is dropped.
+    publications_unruled,
     /// Not authorized; wills included.
-    pub publications_refused: u64,
+    publications_refused,
     /// Not authorized.
-    pub subscriptions_refused: u64,
+    subscriptions_refused,
     /// Subscriptions that changed rules have ended.
-    pub subscriptions_ended: u64,
-    pub deliveries_sent: u64,
+    subscriptions_ended,
+    deliveries_sent,
     /// Deliveries queued for lack of room in the window or for an absent client.
-    pub deliveries_queued: u64,
+    deliveries_queued,
     /// QoS 0 for a client whose outgoing bytes are at their limit.
-    pub dropped_slow_reader: u64,
+    dropped_slow_reader,
     /// QoS 0 for a client over its rate, or its listener's.
-    pub dropped_over_rate: u64,
+    dropped_over_rate,
     /// QoS 0 for a client that is away.
-    pub dropped_away: u64,
+    dropped_away,
     /// By the policy of a full queue.
-    pub dropped_queue_full: u64,
+    dropped_queue_full,
     /// Larger than the client's Maximum Packet Size [MQTT-3.1.2-25].
-    pub dropped_too_large: u64,
+    dropped_too_large,
     /// Its receiver may not read it (`acl-check-delivery`).
-    pub dropped_not_authorized: u64,
+    dropped_not_authorized,
     /// Message expiry [MQTT-3.3.2-5].
-    pub dropped_expired: u64,
+    dropped_expired,
     /// No member of a shared group could take it.
-    pub dropped_no_member: u64,
+    dropped_no_member,
     /// Refused by the retained limits.
-    pub retained_refused: u64,
-    pub redispatched: u64,
-    pub wills_published: u64,
-    pub sessions_expired: u64,
+    retained_refused,
+    redispatched,
+    wills_published,
+    sessions_expired,
+}
+
+impl Stats {
+    pub(super) fn count_refused_login(&mut self, why: Refusal) {
+        self.logins_refused += 1;
+        match why {
+            Refusal::Wrong => self.logins_wrong += 1,
+            Refusal::Banned => self.logins_banned += 1,
+            Refusal::Busy => self.logins_busy += 1,
+            Refusal::Unavailable => self.logins_unavailable += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_shards_are_added_by_name() {
+        let mut one = Stats {
+            connections_opened: 1,
+            sessions_expired: 2,
+            ..Stats::default()
+        };
+        one.count_refused_login(Refusal::Busy);
+        let mut sum = one;
+        sum.add(&one);
+        let rows: Vec<_> = sum.rows().filter(|(_, count)| *count > 0).collect();
+        let expected = [
+            ("connections_opened", 2),
+            ("logins_refused", 2),
+            ("logins_busy", 2),
+            ("sessions_expired", 4),
+        ];
+        assert_eq!(rows, expected);
+    }
 }

@@ -113,7 +113,7 @@ impl Shard {
             return;
         };
         let mut due = connection.last_packet + connection.silence_max;
-        let waits = connection.is_paused || connection.is_over_rate();
+        let waits = connection.is_paused || connection.is_asking || connection.is_over_rate();
         if due <= now && (waits || self.holds_back(connection)) {
             // Its packets may be waiting unread because of us.
             due = now + Span::from_secs(1);

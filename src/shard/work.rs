@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::block::{Position, Publications};
-use super::{CloseCause, Shard};
+use super::{CloseCause, Connection, Shard};
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::TURN_WORK;
 use crate::mutant::{is_on, Mutant};
@@ -175,17 +175,19 @@ impl Shard {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
-        if let (false, Some(cause)) = (connection.is_paused, connection.gone) {
+        let waits = connection.is_paused || connection.is_asking;
+        if let (false, Some(cause)) = (waits, connection.gone) {
             self.handle_closed(id, cause, now);
         }
     }
 
-    /// The socket of a paused connection is gone: true when what it sent before is to be handled
+    /// The socket of a connection that waits is gone: true when what it sent before is to be handled
     /// first.
     pub(super) fn closes_later(&mut self, id: ConnectionId, cause: CloseCause) -> bool {
         let connection = self.connections.get_mut(id);
-        let paused = connection.filter(|connection| connection.is_paused);
-        match paused {
+        let is_live = |connection: &Connection| connection.session().is_some();
+        let waits = connection.filter(|c| c.is_paused || (c.is_asking && is_live(c)));
+        match waits {
             Some(connection) if cause != CloseCause::Asked => {
                 connection.gone = Some(cause);
                 true

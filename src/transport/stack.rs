@@ -1,6 +1,7 @@
 //! Layers on top of each other, as one.
 
 use std::io::IoSlice;
+use std::net::SocketAddr;
 
 use super::{Layer, LayerError, Learned};
 
@@ -26,6 +27,8 @@ pub struct Stack {
     /// How many of them have told what they know; those that were spent have.
     told: usize,
     learned: Option<Box<Learned>>,
+    /// The address in it that was asked for.
+    announced: Option<SocketAddr>,
 }
 
 impl Stack {
@@ -35,6 +38,7 @@ impl Stack {
             layers,
             told: 0,
             learned: Some(Box::default()),
+            announced: None,
         }
     }
 
@@ -128,6 +132,12 @@ impl Stack {
     #[must_use]
     pub fn is_spent(&self) -> bool {
         self.layers.is_empty()
+    }
+
+    /// The address of the client, as soon as a proxy has named it, and again when another has.
+    pub fn take_address(&mut self) -> Option<SocketAddr> {
+        let address = self.learned.as_ref()?.address?;
+        (self.announced.replace(address) != Some(address)).then_some(address)
     }
 
     /// What the layers know about the client: once, when all are open.

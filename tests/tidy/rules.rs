@@ -103,7 +103,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/limits", &["ids", "time"]),
     ("src/mutant", &[]),
     ("src/mqtt", &["ids", "limits", "time"]),
-    ("src/listener", &["ids", "mqtt", "transport"]),
+    ("src/listener", &["ids", "limits", "mqtt", "transport"]),
     ("src/transport", &[]),
     ("src/session", &["ids", "limits", "mqtt", "mutant", "time"]),
     ("src/routing", &["ids", "limits", "mqtt", "time"]),

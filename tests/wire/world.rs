@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ringmq::auth::{Answer, Facts, Question, Rules};
+use ringmq::auth::{Answer, Facts, Question, Request, Rules, Ruling};
 use ringmq::ids::{ConnectionId, ShardId};
 use ringmq::limits::Limits;
 use ringmq::shard::{
@@ -31,6 +31,8 @@ pub(super) struct World {
     piece_len: usize,
     opened: usize,
     rules: Arc<Rules>,
+    /// What the service was asked.
+    pub(super) asked: Vec<Request>,
 }
 
 /// A client's end of a connection.
@@ -74,6 +76,7 @@ impl World {
             piece_len,
             opened: 0,
             rules: Arc::default(),
+            asked: Vec::new(),
         }
     }
 
@@ -94,6 +97,21 @@ impl World {
         if let Answer::Now(verdict) = self.rules.answer(question, &facts) {
             self.shards[shard].handle_authenticated(id, verdict, self.now);
         }
+    }
+
+    /// Rules at once: topics in `no/` are refused, nobody is there for those in `down/`.
+    fn rule(&mut self, shard: usize, id: ConnectionId, request: Request) {
+        let ruling = |topic: &str| match topic.split('/').next() {
+            Some("no") => Ruling::Refused,
+            Some("down") => Ruling::Unavailable,
+            _ => Ruling::Allowed,
+        };
+        let rulings = request.topics.iter().map(|topic| ruling(topic)).collect();
+        let hook = self.rules.acl_hook.as_ref();
+        let counts_for = hook.map_or(Span::ZERO, |hook| hook.cache);
+        self.asked.push(request.clone());
+        let rulings = request.ruled_each(rulings, counts_for);
+        self.shards[shard].handle_authorized(id, rulings, self.now);
     }
 
     /// Turns until nothing moves.
@@ -158,6 +176,7 @@ impl World {
                 } => self.hand_off((index, connection), to, origin, &bytes),
                 Action::Notice(_) => {}
                 Action::Authenticate(id, question) => self.judge(index, id, &question),
+                Action::Authorize(id, request) => self.rule(index, id, *request),
             }
         }
         while let Some(id) = self.shards[index].poll_transmit() {

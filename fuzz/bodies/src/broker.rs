@@ -191,7 +191,7 @@ impl Broker {
                     origin,
                     bytes,
                 } => self.hand_off((index, connection), to, origin, &bytes),
-                Action::Notice(_) | Action::Authenticate(..) => {}
+                Action::Notice(_) | Action::Authenticate(..) | Action::Authorize(..) => {}
             }
         }
         while let Some(id) = self.shards[index].poll_transmit() {

@@ -9,10 +9,10 @@ use std::io::IoSlice;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 
-use crate::auth::{Rules, Verdict};
+use crate::auth::{Rules, Rulings, Verdict};
 use crate::ids::{ConnectionId, ShardId};
 use crate::io::driven::Driven;
-use crate::shard::{Action, CloseCause, Lane, Origin, Peer, Pressure};
+use crate::shard::{Action, CloseCause, Lane, Origin, Peer, Pressure, Stats};
 use crate::time::{Span, Time};
 
 pub(super) const HEADER: usize = 6;
@@ -59,6 +59,7 @@ pub(super) struct StandIn {
     answers: Vec<ShardId>,
     stopping: bool,
     gone: Sender<Gone>,
+    stats: Stats,
 }
 
 impl StandIn {
@@ -75,6 +76,7 @@ impl StandIn {
             answers: Vec::new(),
             stopping: false,
             gone,
+            stats: Stats::default(),
         }
     }
 
@@ -270,6 +272,7 @@ impl Driven for StandIn {
 
     fn handle_pressure(&mut self, _pressure: Pressure) {}
     fn handle_authenticated(&mut self, _: ConnectionId, _: Verdict, _: Time) {}
+    fn handle_authorized(&mut self, _: ConnectionId, _: Rulings, _: Time) {}
     fn handle_rules(&mut self, _: Arc<Rules>) {}
 
     fn handle_shutdown(&mut self, _: Time) {
@@ -326,6 +329,10 @@ impl Driven for StandIn {
 
     fn poll_timeout(&self) -> Option<Time> {
         self.timers.iter().map(|(at, _, _)| *at).min()
+    }
+
+    fn stats(&self) -> &Stats {
+        &self.stats
     }
 
     fn is_stopped(&self) -> bool {

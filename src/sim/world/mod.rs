@@ -269,6 +269,10 @@ impl World {
                     self.failures
                         .push(format!("shard {shard} asks who {id:?} is"));
                 }
+                Action::Authorize(id, _) => {
+                    self.failures
+                        .push(format!("shard {shard} asks what {id:?} may do"));
+                }
                 Action::Close(id) | Action::Abort(id) => {
                     let Some(socket) = self.socket_at(shard, id) else {
                         continue;

@@ -1,0 +1,156 @@
+//! What was counted, for operators: gathered from all shards and written to the log when somebody asks
+//! (SIGUSR1), and when the broker stops.
+//!
+//! A shard's counters are plain numbers of its own. When they are asked for it hands over a copy at
+//! the start of its next turn, and the last one writes the sum.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::gate::{Gate, Refusal};
+use crate::shard::Stats;
+
+/// What one driver counts besides its shard: connections closed before the shard heard of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turned {
+    /// Their address is banned.
+    pub(super) banned: u64,
+    /// At connections-max of the broker.
+    pub(super) connections_max: u64,
+    /// Accepting failed, for lack of descriptors or memory.
+    pub(super) accept_failed: u64,
+}
+
+/// Counters of all shards while they come in. Shared by all shards and the signal thread.
+#[derive(Default)]
+pub(super) struct Counters {
+    /// How often they were asked for.
+    asked: AtomicU64,
+    gathered: Mutex<[Gathered; 2]>,
+    /// Those of the listeners, which all shards count in one place, with their addresses.
+    gates: Mutex<Vec<(String, Arc<Gate>)>>,
+}
+
+/// The request for counters that nobody makes: they are told when a shard has stopped.
+pub(super) const AT_STOP: u64 = u64::MAX;
+
+/// What has come in of one request. The one at the stop is kept apart: another may be on its way.
+
+#[derive(Debug, Default)]
+struct Gathered {
+    request: u64,
+    shards: u16,
+    stats: Stats,
+    turned: Turned,
+}
+
+impl Counters {
+    /// The listeners, once they are open.
+    pub(super) fn set_gates(&self, gates: Vec<(String, Arc<Gate>)>) {
+        *self.gates.lock().unwrap_or_else(PoisonError::into_inner) = gates;
+    }
+
+    /// Asks all shards, who are to be woken afterwards.
+    pub(super) fn ask(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of the latest request: one load per turn.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Takes a shard's answer to a request; the last of `shards` writes all.
+    pub(super) fn take(&self, request: u64, shards: u16, stats: &Stats, turned: Turned) {
+        let mut both = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let gathered = &mut both[usize::from(request == AT_STOP)];
+        if gathered.request != request {
+            *gathered = Gathered {
+                request,
+                ..Gathered::default()
+            };
+        }
+        gathered.shards += 1;
+        gathered.stats.add(stats);
+        gathered.turned.banned += turned.banned;
+        gathered.turned.connections_max += turned.connections_max;
+        gathered.turned.accept_failed += turned.accept_failed;
+        if gathered.shards == shards {
+            let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+            for line in lines(gathered, &gates) {
+                tracing::info!("{line}");
+            }
+        }
+    }
+}
+
+/// One line for the shards, one for each listener.
+fn lines(gathered: &Gathered, gates: &[(String, Arc<Gate>)]) -> Vec<String> {
+    let Turned {
+        banned,
+        connections_max,
+        accept_failed,
+    } = gathered.turned;
+    let mut all = format!(
+        "counters since the start: refused_banned={banned} refused_connections_max={connections_max} \
+         accept_failed={accept_failed}"
+    );
+    for (name, count) in gathered.stats.rows() {
+        let _ = write!(all, " {name}={count}"); // a String takes everything
+    }
+    let of_gates = gates.iter().map(|(address, gate)| {
+        let mut line = format!("refused by the listener on {address}:");
+        for reason in Refusal::ALL {
+            let _ = write!(line, " {}={}", reason.option(), gate.refused(reason));
+        }
+        line
+    });
+    std::iter::once(all).chain(of_gates).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::Listener;
+
+    #[test]
+    fn the_sum_of_all_shards_and_each_listener() {
+        let stats = Stats {
+            dropped_slow_reader: 3,
+            ..Stats::default()
+        };
+        let mut gathered = Gathered::default();
+        gathered.stats.add(&stats);
+        gathered.turned.banned = 2;
+        let gate = Arc::new(Gate::new(&Listener::default()));
+        let lines = lines(&gathered, &[("127.0.0.1:1883".into(), gate)]);
+        assert!(lines[0].starts_with("counters since the start: refused_banned=2 "));
+        assert!(lines[0].contains(" dropped_slow_reader=3 dropped_over_rate=0 "));
+        assert_eq!(
+            lines[1],
+            "refused by the listener on 127.0.0.1:1883: connections-max=0 connect-rate=0 \
+             connect-rate-source=0"
+        );
+    }
+
+    #[test]
+    fn a_new_request_begins_anew() {
+        let counters = Counters::default();
+        let stats = Stats {
+            takeovers: 1,
+            ..Stats::default()
+        };
+        counters.ask();
+        counters.take(counters.asked(), 2, &stats, Turned::default());
+        counters.ask();
+        for shards in 1..=2 {
+            counters.take(counters.asked(), 2, &stats, Turned::default());
+            let gathered = &counters.gathered.lock().unwrap()[0];
+            assert_eq!(
+                (gathered.shards, gathered.stats.takeovers),
+                (shards, shards.into())
+            );
+        }
+    }
+}

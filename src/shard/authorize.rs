@@ -1,0 +1,294 @@
+//! What a service rules about topics, while whoever wants to use them waits.
+//!
+//! ```text
+//! PUBLISH, SUBSCRIBE, will ─┬─ the ACL refuses it ─────────────────► as without a service
+//!                           ├─ a ruling is known and still counts ─► at once
+//!                           └─ Action::Authorize ─► Rulings ───────► the packet again
+//! ```
+//!
+//! The packet stays where the start of a packet is kept, and the connection is not read meanwhile, so
+//! each has at most one request on its way, and order is kept. Everybody else goes on.
+
+use std::sync::Arc;
+
+use super::connection::Phase;
+use super::input::Flow;
+use super::login::{frame_of, Login};
+use super::{Action, Shard};
+use crate::auth::{without_repeats, Access, Identity, KnownRulings, Request, Ruling, Rulings};
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::frame::Frame;
+use crate::mqtt::{decode, topic, Connect, DecodeError, ReasonCode, Subscribe};
+use crate::time::Time;
+
+/// Why a publication is refused when the service cannot be asked. A 5.0 client is told so and may try
+/// again; one of 3.1.1 that wants an acknowledgement is disconnected, and sends it again.
+pub(super) const HOOK_DOWN: DecodeError = DecodeError::Refused(
+    ReasonCode::ImplementationSpecificError,
+    "the HTTP hook is down",
+);
+
+/// What is known of a right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    Granted,
+    Refused,
+    /// The service is down.
+    Unavailable,
+    /// The service has to be asked.
+    Unknown,
+}
+
+impl From<Ruling> for Right {
+    fn from(ruling: Ruling) -> Self {
+        match ruling {
+            Ruling::Allowed => Self::Granted,
+            Ruling::Refused => Self::Refused,
+            Ruling::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+impl Shard {
+    /// Whether a client may publish to this topic.
+    #[inline]
+    pub(super) fn right_to_publish(&mut self, session: SessionId, topic: &str, now: Time) -> Right {
+        if !self.has_acl {
+            return Right::Granted;
+        }
+        if !self.may_publish(session, topic) {
+            return Right::Refused;
+        }
+        if self.rules.acl_hook.is_none() {
+            return Right::Granted;
+        }
+        let right = self.ruled(session, Access::Publish, topic, now);
+        if right != Right::Unknown {
+            self.forget_latest_rulings(session);
+        }
+        right
+    }
+
+    /// Whether a client may subscribe to this filter, shared or not.
+    pub(super) fn right_to_subscribe(&self, session: SessionId, filter: &str, now: Time) -> Right {
+        if !self.has_acl {
+            return Right::Granted;
+        }
+        if !self.may_subscribe(session, filter) {
+            return Right::Refused;
+        }
+        if self.rules.acl_hook.is_none() {
+            return Right::Granted;
+        }
+        self.ruled(session, Access::Subscribe, behind_group(filter), now)
+    }
+
+    /// What the service has said of a topic.
+    fn ruled(&self, session: SessionId, access: Access, topic: &str, now: Time) -> Right {
+        let Some(hosted) = self.sessions.get(session) else {
+            return Right::Refused;
+        };
+        if hosted.rights.brought_rules() {
+            return Right::Granted; // the ACL was theirs
+        }
+        let known = hosted.rights.rulings(self.rules_version);
+        let ruling = known.and_then(|known| known.get(access, topic, now));
+        ruling.map_or(Right::Unknown, Right::from)
+    }
+
+    /// The packet that had to wait is done with.
+    pub(super) fn forget_latest_rulings(&mut self, session: SessionId) {
+        let hosted = self.sessions.get_mut(session);
+        if let Some(known) = hosted.and_then(|hosted| hosted.rights.rulings.as_mut()) {
+            known.forget_latest();
+        }
+    }
+
+    /// The filters of a SUBSCRIBE, if the service has to be asked about one of them. All that the ACL
+    /// does not refuse, so that no other answer can be outdated when the last one comes.
+    pub(super) fn filters_to_ask(
+        &self,
+        session: SessionId,
+        subscribe: &Subscribe<'_>,
+        now: Time,
+    ) -> Option<Vec<Box<str>>> {
+        self.rules.acl_hook.as_ref()?;
+        let filters = || {
+            let filters = subscribe.filters.iter().map(|(filter, _)| filter);
+            filters.filter(|filter| topic::check_filter(filter).is_ok())
+        };
+        let right = |filter: &&str| self.right_to_subscribe(session, filter, now);
+        if !filters().any(|filter| right(&filter) == Right::Unknown) {
+            return None;
+        }
+        let asked = filters().filter(|filter| right(filter) != Right::Refused);
+        Some(without_repeats(asked.map(behind_group)))
+    }
+
+    /// Has the service asked; the packet comes again when it has answered.
+    pub(super) fn ask_rulings(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        access: Access,
+        topics: Vec<Box<str>>,
+    ) -> Flow {
+        if let Some(hosted) = self.sessions.get(session) {
+            let client_id = hosted.session.client_id.as_ref().into();
+            let user = hosted.rights.user.clone();
+            self.authorize(id, client_id, user, (access, topics));
+        }
+        Flow::Wait
+    }
+
+    fn authorize(
+        &mut self,
+        id: ConnectionId,
+        client_id: Box<str>,
+        user: Option<Arc<str>>,
+        (access, topics): (Access, Vec<Box<str>>),
+    ) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.is_asking = true;
+        self.stats.rulings_asked += 1;
+        let request = Request {
+            client_id,
+            user,
+            address: connection.origin.peer.ip(),
+            access,
+            topics,
+        };
+        let action = Action::Authorize(id, Box::new(request));
+        self.actions.push_back(action);
+    }
+
+    /// The answer to an [`Action::Authorize`].
+    pub fn handle_authorized(&mut self, id: ConnectionId, rulings: Rulings, now: Time) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return; // gone meanwhile
+        };
+        if !std::mem::take(&mut connection.is_asking) {
+            return; // it has ended meanwhile
+        }
+        connection.last_packet = now; // its silence was ours
+        match connection.phase {
+            Phase::Live(session) => {
+                let (seed, version) = (self.config.placement_seed, self.rules_version);
+                if let Some(hosted) = self.sessions.get_mut(session) {
+                    let known = hosted
+                        .rights
+                        .rulings_mut(version, || KnownRulings::new(seed));
+                    known.put(rulings, now);
+                }
+            }
+            Phase::Authenticating => self.will_ruled(id, &rulings, now),
+            Phase::AwaitConnect | Phase::Closing => {}
+        }
+        self.go_on_if_judged(id);
+    }
+
+    /// What came behind a packet that had to wait goes on when the turn ends.
+    pub(super) fn go_on_if_judged(&mut self, id: ConnectionId) {
+        let connection = self.connections.get(id);
+        let waits = |c: &super::Connection| !(c.partial.is_empty() || c.is_paused || c.is_judged());
+        if connection.is_some_and(waits) {
+            self.pause(id);
+        }
+    }
+
+    /// Whether the service has to be asked about the will of a client that is about to connect.
+    pub(super) fn must_ask_will(&self, connect: &Connect<'_>, who: &Identity) -> bool {
+        let will = connect.will.as_ref();
+        self.rules.acl_hook.is_some()
+            && who.acl.is_none()
+            // What the rules refuse is refused without asking.
+            && will.is_some_and(|will| self.may_leave_will(connect.client_id, who, will.topic))
+    }
+
+    /// Goes on with a CONNECT that was kept, unless its will has to be asked about first.
+    pub(super) fn connect_proven(
+        &mut self,
+        id: ConnectionId,
+        who: Identity,
+        data: Vec<u8>,
+        now: Time,
+    ) {
+        if self.rules.acl_hook.is_some() {
+            let login = self.connections.get(id).and_then(|c| c.login.as_ref());
+            let body = login.map(|login| login.connect.clone()).unwrap_or_default();
+            let connect = decode::connect(&frame_of(&body));
+            if let Some(connect) = connect.ok().filter(|c| self.must_ask_will(c, &who)) {
+                self.ask_will(id, &connect, who, data);
+                return;
+            }
+        }
+        self.connect_with_will(id, &who, &data, now);
+    }
+
+    /// Keeps a CONNECT until it is known whether its will is allowed.
+    pub(super) fn await_will(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        frame: &Frame<'_>,
+        who: Identity,
+    ) -> Flow {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.phase = Phase::Authenticating;
+            connection.version = connect.version;
+            connection.login = Some(Box::new(Login::proven(frame.body.into())));
+        }
+        self.ask_will(id, connect, who, Vec::new());
+        Flow::Continue
+    }
+
+    /// Asks about the will of a CONNECT that is kept.
+    fn ask_will(&mut self, id: ConnectionId, connect: &Connect<'_>, who: Identity, data: Vec<u8>) {
+        let (Some(connection), Some(will)) = (self.connections.get_mut(id), &connect.will) else {
+            return;
+        };
+        let user = who.user.clone();
+        if let Some(login) = &mut connection.login {
+            login.proof = Some(Box::new((who, data)));
+        }
+        let asked = (Access::Publish, vec![will.topic.into()]);
+        self.authorize(id, connect.client_id.into(), user, asked);
+    }
+
+    /// A CONNECT goes on, or is refused for its will.
+    fn will_ruled(&mut self, id: ConnectionId, rulings: &Rulings, now: Time) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let version = connection.version;
+        let login = connection.login.as_mut();
+        let Some(proof) = login.and_then(|login| login.proof.take()) else {
+            return;
+        };
+        let (who, data) = *proof;
+        let (reason, text) = match rulings.of.first() {
+            Some((_, Ruling::Allowed)) => {
+                self.connect_with_will(id, &who, &data, now);
+                return;
+            }
+            Some((_, Ruling::Unavailable)) => {
+                (ReasonCode::ServerUnavailable, "the HTTP hook is down")
+            }
+            _ => (
+                ReasonCode::NotAuthorized,
+                "not authorized to publish to the will topic",
+            ),
+        };
+        self.refuse_login(id, Some((version, reason)), text, now);
+    }
+}
+
+/// The filter of a shared subscription without its group: that is what is read.
+fn behind_group(filter: &str) -> &str {
+    match topic::share(filter) {
+        Ok(Some(share)) => share.filter,
+        _ => filter,
+    }
+}

@@ -1,0 +1,57 @@
+//! Connections that have not sent their CONNECT: what strangers can hold, of the broker and of a
+//! listener.
+
+use super::{share_of, ShardConfig};
+use crate::ids::ListenerId;
+
+/// Lives on: each shard its own, with its part of the limits.
+#[derive(Debug)]
+pub(super) struct HalfOpen {
+    count: u32,
+    max: u32,
+    /// By [`ListenerId`]: how many there are, and may be.
+    listeners: Vec<(u32, u32)>,
+}
+
+impl HalfOpen {
+    pub(super) fn new(config: &ShardConfig) -> Self {
+        let part = |max: Option<u32>| share_of(max.unwrap_or(u32::MAX), config.shards.into());
+        let listeners = config.listeners.iter();
+        Self {
+            count: 0,
+            max: part(config.limits.half_open_max),
+            listeners: listeners
+                .map(|policy| (0, part(policy.half_open_max)))
+                .collect(),
+        }
+    }
+
+    /// Counts one more.
+    ///
+    /// # Errors
+    /// There may be no more: behind the name of the option, whose it is.
+    pub(super) fn enter(&mut self, listener: ListenerId) -> Result<(), &'static str> {
+        let (count, max) = &mut self.listeners[listener.index()];
+        if *count >= *max {
+            return Err(" of its listener");
+        }
+        if self.count >= self.max {
+            return Err("");
+        }
+        *count += 1;
+        self.count += 1;
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self, listener: ListenerId) {
+        self.listeners[listener.index()].0 -= 1;
+        self.count -= 1;
+    }
+
+    /// All of them, counted both ways.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn counts(&self) -> (u32, u32) {
+        let each = self.listeners.iter().map(|(count, _)| count);
+        (self.count, each.sum())
+    }
+}
