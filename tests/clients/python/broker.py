@@ -88,6 +88,17 @@ class Broker:
             assert self.is_running(), self.log()
             time.sleep(0.01)
 
+    def wait_line(self, *parts):
+        """Waits for a line of the log that has all these parts; returns it."""
+        end = time.monotonic() + START_S
+        while True:
+            for line in self.log().splitlines():
+                if all(part in line for part in parts):
+                    return line
+            assert time.monotonic() < end, f"no line with {parts} in {self.log()}"
+            assert self.is_running(), self.log()
+            time.sleep(0.01)
+
     @property
     def pid(self):
         return self.process.pid

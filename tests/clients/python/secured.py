@@ -25,6 +25,8 @@ def table(address, **options):
     for name, value in options.items():
         if isinstance(value, list):
             value = "[" + ", ".join(f'"{item}"' for item in value) + "]"
+        elif isinstance(value, bool):
+            value = str(value).lower()
         elif not isinstance(value, int):
             value = f'"{value}"'
         lines.append(f"{name.replace('_', '-')} = {value}")

@@ -4,7 +4,6 @@ sockets; what is refused, what a reload changes, and what a storm of logins does
 import base64
 import hashlib
 import hmac
-import http.server
 import json
 import os
 import shutil
@@ -12,7 +11,6 @@ import signal
 import stat
 import struct
 import subprocess
-import threading
 import time
 
 import pytest
@@ -263,6 +261,74 @@ def test_tokens(start, tmp_path):
     assert [one.expect(0x40)[2:3] for _ in range(2)] == [b"\x10", b"\x87"]
 
 
+def token_of(header, claims, sign=None):
+    """A JSON web token; `sign` makes the signature of what is signed."""
+    def encode(value):
+        return base64.urlsafe_b64encode(value).rstrip(b"=")
+    unsigned = b".".join(encode(json.dumps(part).encode()) for part in (header, claims))
+    return unsigned + b"." + encode(sign(unsigned) if sign else b"")
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_keys_of_tokens_are_not_confused(start, tmp_path):
+    secret_key, path = tmp_path / "key.pem", tmp_path / "public.pem"
+    make = ["openssl", "genpkey", "-algorithm", "RSA", "-out", secret_key]
+    subprocess.run(make, check=True, capture_output=True)
+    subprocess.run(["openssl", "pkey", "-in", secret_key, "-pubout", "-out", path], check=True)
+    public = path.read_bytes()
+    broker = start(2, jwt_key_file=path, ban_failures=0)
+    claims = {"sub": "ann", "exp": int(time.time()) + 600}
+
+    def by_key(text):
+        return subprocess.run(["openssl", "dgst", "-sha256", "-sign", secret_key], input=text,
+                              capture_output=True, check=True).stdout
+
+    def by_public(text):
+        return hmac.digest(public, text, "sha256")
+
+    good = token_of({"alg": "RS256"}, claims, by_key)
+    assert log_in(broker, "c", "any", good)[1] == 0
+    bad = [
+        token_of({"alg": "none"}, claims), token_of({"alg": "None"}, claims), token_of({}, claims, by_key),
+        # The public key as if it were a secret; and a header that brings its own key.
+        token_of({"alg": "HS256"}, claims, by_public), token_of({"alg": "HS512"}, claims, by_public),
+        token_of({"alg": "RS256", "jwk": {"kty": "oct", "k": "eA"}}, claims, by_public),
+        # Another algorithm than the signature's, a cut one, a changed one, one without any.
+        token_of({"alg": "PS256"}, claims, by_key), good[:-2], good[:40] + b"A" + good[41:],
+        good.rsplit(b".", 1)[0] + b".", good + b"." + good, b"eyJ..", b"eyJhbGciOiJSUzI1NiJ9." + b"A" * 60_000 + b".A",
+        token_of({"alg": "RS256"}, {"sub": "ann"}, by_key), token_of({"alg": "RS256"}, [], by_key),
+        token_of({"alg": "RS256"}, {**claims, "sub": 7}, by_key),
+    ]
+    for given in bad:
+        for version, code in [(4, 4), (5, 0x86)]:
+            assert log_in(broker, "c", "any", given, version)[1] == code, given[:80]
+    # A file that is no public key: named, and the old one stays.
+    path.write_bytes(secret_key.read_bytes())
+    broker.send_signal(signal.SIGHUP)
+    broker.wait_log("the old accounts and rules stay in force")
+    assert str(path) in broker.log() and "the broker needs the public one only" in broker.log()
+    assert log_in(broker, "c", "any", good)[1] == 0
+    done = subprocess.run([BINARY, "--jwt-key-file", path], capture_output=True, text=True,
+                          timeout=DEADLINE_S, check=False)
+    assert done.returncode == 2 and str(path) in done.stderr and "private key" in done.stderr, done
+
+
+def test_plain_files_that_mosquitto_passwd_has_hashed(start, tmp_path):
+    if not MOSQUITTO_PASSWD:
+        pytest.skip("mosquitto's tools are not installed")
+    path = tmp_path / "passwords"
+    path.write_text("ann:one\nbob:two\n")
+    subprocess.run([MOSQUITTO_PASSWD, "-U", path], check=True, capture_output=True)
+    subprocess.run([MOSQUITTO_PASSWD, "-b", path, "col", "three"], check=True, capture_output=True)
+    subprocess.run([MOSQUITTO_PASSWD, "-D", path, "bob"], check=True, capture_output=True)
+    # What mosquitto_passwd of 2.1 writes with argon2id, by our own tool.
+    passwd("--argon2id", "-b", path, "dan", "four")
+    broker = start(2, password_file=path)
+    logins = [("ann", "one", 0), ("bob", "two", 4), ("col", "three", 0), ("dan", "four", 0), ("dan", "five", 4)]
+    for user, password, code in logins:
+        assert log_in(broker, "c", user, password)[1] == code, user
+
+
 def test_reload(start, accounts, tmp_path):
     acl = tmp_path / "acl"
     acl.write_text("user ann\ntopic readwrite a/#\nuser bob\ntopic read #\n")
@@ -291,6 +357,27 @@ def test_reload(start, accounts, tmp_path):
     assert log_in(broker, "d", "col", "three")[1] == 0
     ann.send(mqtt.publish("a/x", b"still", version=5))
     assert ann.expect_publish().payload == b"still"
+
+
+def test_files_are_watched(start, accounts, tmp_path):
+    acl = tmp_path / "acl"
+    acl.write_text("user ann\ntopic readwrite a\n")
+    broker = start(2, password_file=accounts, acl_file=acl, watch_files="true")
+    ann, _ = log_in(broker, "ann", "ann", "one", 5)
+    assert ann.subscribe(("b", 0)) == b"\x87"
+    # Replaced, as an editor does it.
+    (tmp_path / "new").write_text("user ann\ntopic readwrite b\n")
+    os.rename(tmp_path / "new", acl)
+    broker.wait_log("were read again")
+    assert ann.subscribe(("b", 0), packet_id=2) == b"\0"
+    since = len(broker.log())
+    acl.write_text("nonsense\n")
+    broker.wait_log("stay in force", since)
+    assert ann.subscribe(("b", 0), packet_id=3) == b"\0"
+    since = len(broker.log())
+    os.remove(acl)
+    broker.wait_log("stay in force", since)
+    assert f"{acl}: cannot be read" in broker.log()[since:]
 
 
 def test_bad_files_are_named_at_start(tmp_path):
@@ -335,69 +422,3 @@ def test_a_storm_of_logins_disturbs_nobody(start, tmp_path):
     assert codes.count(3) >= 100, "what the queue does not hold is told so"
     assert all(code in ((3, 4) if n % 2 else (0, 3)) for n, code in enumerate(codes))
     calm.ping()
-
-
-class Hook(http.server.BaseHTTPRequestHandler):
-    """Lets in who has the password `letmein`."""
-
-    asked = []
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.asked.append(body)
-        if self.server.mode == "broken":
-            self.send_response(500)
-            self.end_headers()
-            return
-        answer = {"result": "allow" if body.get("password") == "letmein" else "deny"}
-        if body["user"] == "limited":
-            answer["acl"] = {"publish": ["up/%c"]}
-        data = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def hook():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    server.mode = "fine"
-    Hook.asked = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    server.url = f"http://127.0.0.1:{server.server_address[1]}/login"
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def test_hook(start, accounts, hook):
-    broker = start(2, http_hook_url=hook.url, password_file=accounts)
-    assert log_in(broker, "c", "eve", "letmein")[1] == 0
-    assert log_in(broker, "c", "eve", "wrong")[1] == 4
-    assert log_in(broker, "c", "ann", "one")[1] == 0, "from the file"
-    assert log_in(broker, "c", "ann", "letmein")[1] == 4, "the file decides about its own users"
-    assert [body["user"] for body in Hook.asked] == ["eve", "eve"]
-    assert Hook.asked[0]["client_id"] == "c" and Hook.asked[0]["address"] == "127.0.0.1"
-    one, code = log_in(broker, "me", "limited", "letmein", 5)
-    assert code == 0
-    one.send(mqtt.publish("up/me", b"x", 1, 1, version=5), mqtt.publish("up/you", b"x", 1, 2, version=5))
-    assert [one.expect(0x40)[2:3] for _ in range(2)] == [b"\x10", b"\x87"]
-    # Down: what was answered before still counts, the rest is refused.
-    hook.mode = "broken"
-    assert log_in(broker, "c", "eve", "letmein")[1] == 0
-    assert log_in(broker, "d", "eve", "letmein")[1] == 3
-    assert log_in(broker, "d", "eve", "letmein", 5)[1] == 0x88
-    broker.wait_log("hook is down")
-
-
-def test_hook_that_is_not_there(start):
-    url = f"http://127.0.0.1:{free_port()}/"
-    deny = start(1, http_hook_url=url)
-    assert log_in(deny, "c", "eve", "x")[1] == 3
-    allow = start(1, http_hook_url=url, http_hook_when_down="allow")
-    assert log_in(allow, "c", "eve", "x")[1] == 0
-    assert log_in(allow, "c", None, None)[1] == 5

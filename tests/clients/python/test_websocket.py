@@ -2,6 +2,7 @@
 
 import base64
 import os
+import signal
 import socket
 import ssl
 import struct
@@ -13,8 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as open_websocket
 
 import raw as mqtt
-from broker import Broker, IS_MOSQUITTO, free_port
-from client import VERSIONS, Client
+from broker import BINARY, Broker, IS_MOSQUITTO, free_port
+from client import VERSIONS, Client, eventually
 
 pytestmark = pytest.mark.skipif(IS_MOSQUITTO, reason="Debian's Mosquitto is built without WebSocket")
 DEADLINE_S = 20
@@ -366,6 +367,58 @@ def test_the_address_of_a_client_behind_proxies(quiet):
         struct.pack("!HH", 4712, 1883)
     violate(Frames(quiet.ports["proxied"], first=first).opened("v2"))
     quiet.wait_log("203.0.113.9:4712")
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+def test_limits_of_a_source_behind_a_proxy(tmp_path, shards):
+    """The client that a trusted proxy names is the source, for rates and for bans."""
+    ports = {name: free_port() for name in ("tcp", "ws")}
+    more = ["connect-rate-source = 3", 'trusted-proxies = ["127.0.0.1"]']
+    config, passwords = tmp_path / "ringmq.toml", tmp_path / "passwords"
+    subprocess.run([BINARY, "passwd", "-c", "-b", "--rounds", "10", passwords, "ann", "one"], check=True)
+    config.write_text(f'password-file = "{passwords}"\nallow-anonymous = true\nban-failures = 2\n'
+                      + listener(ports["tcp"], "tcp", "proxy-protocol = true", *more)
+                      + listener(ports["ws"], "ws", *more))
+    running = Broker(shards, port=ports["tcp"], config=config)
+
+    def through_proxy(client, packet=mqtt.connect("p")):
+        with socket.create_connection(("127.0.0.1", ports["tcp"]), DEADLINE_S) as one:
+            one.sendall(f"PROXY TCP4 {client} 192.0.2.1 4711 1883\r\n".encode() + packet)
+            try:
+                return one.recv(4)
+            except ConnectionError:
+                return b""
+
+    try:
+        for n in range(20):
+            assert through_proxy(f"198.51.100.{n}") == b"\x20\x02\0\0", "each for itself"
+        assert b"" in [through_proxy("203.0.113.1") for _ in range(20)]
+        running.wait_line("203.0.113.1:4711", "connect-rate-source of its listener is reached")
+        wrong = mqtt.packet(0x10, mqtt.NAMES[4], b"\xc2\0\0", *map(mqtt.text, ["b", "ann", "two"]))
+        assert [through_proxy("203.0.113.2", wrong) for _ in range(2)] == [b"\x20\x02\0\x04"] * 2
+        assert through_proxy("203.0.113.2") == b""
+        for n in range(20):
+            Frames(ports["ws"], X_Forwarded_For=f"198.51.100.{n}").opened(f"x{n}")
+        over = [Frames(ports["ws"], X_Forwarded_For="203.0.113.3") for _ in range(20)]
+        of_source = {port: 0 for port in ports.values()}
+
+        def counted():
+            since = len(running.log())
+            running.send_signal(signal.SIGUSR1)
+            for port in ports.values():
+                running.wait_log(f"refused by the listener on 127.0.0.1:{port}:", since)
+                line = running.log()[since:].split(f"127.0.0.1:{port}: ")[1].splitlines()[0]
+                of_source[port] = int(line.split("connect-rate-source=")[1].split()[0])
+            assert " refused_banned=1 " in running.log()[since:]
+            return of_source[ports["ws"]] >= 10
+
+        # The log has ten lines a second; the counters have all.
+        eventually(counted)
+        assert of_source[ports["tcp"]] >= 10
+        for one in over:
+            one.socket.close()
+    finally:
+        running.close()
 
 
 @pytest.mark.parametrize("listener_name, first, answered", [
