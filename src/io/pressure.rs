@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use libmimalloc_sys as _; // to be linked, also where another allocator is in use
+
 use super::wake::Wakes;
 use crate::limits::{READ_BUFFER, TURN_BYTES};
 use crate::time::{Span, Time};
@@ -76,6 +78,9 @@ pub(super) fn watch_memory(memory_max: u64, wakes: Arc<Wakes>) -> std::io::Resul
     let look = move || {
         let mut is_short = false;
         loop {
+            if is_short {
+                give_back();
+            }
             let used = memory.used();
             let now_short = used.is_some_and(|used| memory.is_short(used, is_short));
             if now_short != is_short {
@@ -93,6 +98,18 @@ pub(super) fn watch_memory(memory_max: u64, wakes: Arc<Wakes>) -> std::io::Resul
     };
     thread::Builder::new().name("memory".into()).spawn(look)?;
     Ok(())
+}
+
+extern "C" {
+    /// The allocator gives what is free back to the kernel.
+    fn mi_collect(force: bool);
+}
+
+/// Freed memory counts as used until the kernel has it, and the allocator keeps it for a while, which
+/// on a broker that lets nobody in can be for ever.
+fn give_back() {
+    // SAFETY: it takes no pointers, and any thread may call it at any time.
+    unsafe { mi_collect(true) }
 }
 
 impl Memory {

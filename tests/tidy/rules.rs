@@ -233,6 +233,7 @@ pub(super) fn no_markers(file: &Source) -> Vec<String> {
 const UNSAFE_IN: &[&str] = &[
     "src/mqtt/primitives.rs", // one scan of a string instead of two (measured)
     "src/io/poller.rs",       // submission queue entries
+    "src/io/pressure.rs",     // a function of the allocator
     "src/io/ring.rs",         // slots shared by two threads
     "loadgen/src/engine/poller.rs", // submission queue entries
     "loadgen/src/engine/slot.rs", // a socket option that rustix does not have

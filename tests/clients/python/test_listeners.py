@@ -237,6 +237,39 @@ def test_a_full_login_queue_by_version(start, tmp_path):
         sum(listed.count(0) for listed in codes.values())
 
 
+def test_memory_max(start):
+    """Near its memory the broker lets nobody in, serves who is there, and recovers."""
+    probe = start(1)
+    base = probe.resident_kib() << 10
+    broker = start(1, memory_max=base + (48 << 20))
+    old, five = Raw(broker), Raw(broker, 5)
+    old.connect("old")
+    five.connect("five")
+    payload = bytes(256 << 10)
+    topics = [f"r/{n}" for n in range(256)]
+    for n, topic in enumerate(topics):
+        old.send(mqtt.publish(topic, payload, 1, n + 1, retain=True))
+        old.expect(0x40)
+    broker.wait_log("new clients are refused")
+    for version, code in [(4, 3), (5, 0x97)]:
+        one = Raw(broker, version)
+        one.send(mqtt.connect("new", version))
+        assert one.expect(0x20)[1] == code
+    # Those that are in go on: old ones, too.
+    five.subscribe(("live", 1))
+    old.send(mqtt.publish("live", b"x"))
+    assert five.expect_publish().payload == b"x"
+    for topic in topics:
+        old.send(mqtt.publish(topic, b"", retain=True))
+    end = time.monotonic() + DEADLINE_S
+    while "new clients are let in again" not in broker.log():
+        assert time.monotonic() < end, (broker.resident_kib(), broker.log())
+        old.ping()
+    assert Raw(broker).connect("new") is False
+    counted = counters(broker)
+    assert counted["refused_memory"] == 2 and broker.is_running()
+
+
 def test_turn_max(start):
     """While turns take too long nobody is let in; those that are in are served, and it passes."""
     broker = start(1, turn_max_ms=1)
