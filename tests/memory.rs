@@ -7,6 +7,7 @@ use std::cell::Cell;
 use ringmq::ids::{SessionId, ShardId};
 use ringmq::mqtt::SubscriptionOptions;
 use ringmq::routing::{Subscription, TopicIndex};
+use ringmq::session::{Session, SessionSubscription};
 
 struct Counting;
 
@@ -120,4 +121,36 @@ fn many_subscribers_of_one_filter_take_less() {
     });
     println!("one filter: {each:.0} bytes");
     assert!(each <= 50.0, "{each:.0} bytes");
+}
+
+/// Bytes of a subscription in its session, beside what the index takes, when each session has so many.
+fn bytes_in_session(each: usize) -> f64 {
+    let record = SessionSubscription {
+        options: SubscriptionOptions::default(),
+        identifier: None,
+    };
+    let new_session = || Session::new("device".into(), 1);
+    let empty = bytes_each(1, new_session);
+    let sessions = COUNT / each;
+    let held = bytes_each(sessions, || {
+        let of = |n: usize| {
+            let mut session = new_session();
+            for at in 0..each {
+                let filter = filter(n * each + at).into();
+                session.subscriptions.insert(filter, record);
+            }
+            session
+        };
+        (0..sessions).map(of).collect::<Box<[Session]>>()
+    });
+    (held - empty - size_of::<Session>() as f64) / each as f64
+}
+
+#[test]
+fn a_subscription_takes_at_most_200_bytes_in_a_session_of_its_own() {
+    for (each, most) in [(1, 200.0), (10, 100.0), (1_000, 120.0)] {
+        let bytes = bytes_in_session(each);
+        println!("in a session with {each}: {bytes:.0} bytes");
+        assert!(bytes <= most, "{bytes:.0} bytes in a session with {each}");
+    }
 }

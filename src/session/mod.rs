@@ -6,12 +6,14 @@ mod alias;
 mod queue;
 mod received;
 mod state;
+mod subscriptions;
 mod window;
 
 pub use alias::{AliasInError, AliasesIn, AliasesOut, OutgoingTopic};
 pub use queue::{Queue, QueueBounds, QueueOffer};
 pub use received::Received;
-pub use state::{Session, SessionSubscription, StoredWill};
+pub use state::{Session, StoredWill};
+pub use subscriptions::{SessionSubscription, Subscriptions};
 pub use window::{AckError, Resend, Window};
 
 use std::rc::Rc;

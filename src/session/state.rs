@@ -1,13 +1,12 @@
 //! What survives a disconnect.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::{Queue, Received, Window};
+use super::{Queue, Received, Subscriptions, Window};
 use crate::ids::ConnectionId;
-use crate::mqtt::{Qos, SubscriptionOptions};
+use crate::mqtt::Qos;
 
 /// A will kept with its session [MQTT-3.1.2-7]. Its expiry interval starts when it is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,31 +27,21 @@ pub struct Session {
     pub connection: Option<ConnectionId>,
     /// Seconds the session is kept after its connection closes; 0 ends it with the connection.
     pub expiry_interval_s: u32,
-    /// Filter as subscribed (`$share/...` included) to options and identifier. Filters are compared
-    /// character by character [MQTT-3.10.4-1].
-    pub subscriptions: HashMap<Rc<str>, SessionSubscription, ahash::RandomState>,
+    pub subscriptions: Subscriptions,
     pub window: Window,
     pub queue: Queue,
     pub received: Received,
     pub will: Option<Box<StoredWill>>,
 }
 
-/// One subscription of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionSubscription {
-    pub options: SubscriptionOptions,
-    pub identifier: Option<u32>,
-}
-
 impl Session {
     #[must_use]
     pub fn new(client_id: Rc<str>, hash_seed: u64) -> Self {
-        let hasher = ahash::RandomState::with_seeds(hash_seed, 4, 5, 6);
         Self {
             client_id,
             connection: None,
             expiry_interval_s: 0,
-            subscriptions: HashMap::with_hasher(hasher),
+            subscriptions: Subscriptions::new(hash_seed),
             window: Window::default(),
             queue: Queue::default(),
             received: Received::default(),
