@@ -304,33 +304,29 @@ impl TopicIndex {
         self.find_hashed(self.cache.hash(topic), topic)
     }
 
+    /// How many filters with subscribers match a topic: finding without building a route.
+    pub fn count_matching(&mut self, topic: &str) -> usize {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let found = self.search(self.cache.hash(topic), topic, &mut scratch);
+        let count = usize::from(found.first.is_some()) + found.more.len() + found.groups.len();
+        self.scratch = scratch;
+        count
+    }
+
     fn find_hashed(&mut self, hash: u64, topic: &str) -> Route {
-        let mut remote = ShardSet::EMPTY;
-        if !self.interests.is_empty() {
-            let check = self.check.hash_one(topic.as_bytes());
-            remote = self.interests.shards(hash, check as u32);
-        }
-        let mut groups = Vec::new();
-        let mut first: Option<&FilterEntry> = None;
-        if let Some(entry) = self.exact.get(hash, topic) {
-            groups.extend(entry.groups());
-            first = Some(entry).filter(|entry| !entry.subscribers.is_empty());
-        }
-        let mut more: Vec<&FilterEntry> = Vec::new(); // allocates when filters overlap
-        self.filters.matching(topic, &mut self.scratch, |entry| {
-            remote = remote.union(entry.remote);
-            groups.extend(entry.groups());
-            match first {
-                _ if entry.subscribers.is_empty() => {}
-                None => first = Some(entry),
-                Some(_) => more.push(entry),
-            }
-        });
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let Found {
+            first,
+            more,
+            remote,
+            groups,
+        } = self.search(hash, topic, &mut scratch);
+        let mut merged = 0;
         let targets = match first {
             None => Rc::clone(&self.no_targets),
             Some(first) if !more.is_empty() => {
-                let merged = more.iter().map(|entry| entry.subscribers.len());
-                self.merged += first.subscribers.len() + merged.sum::<usize>();
+                let others = more.iter().map(|entry| entry.subscribers.len());
+                merged = first.subscribers.len() + others.sum::<usize>();
                 merge(&self.plain, first, &more)
             }
             Some(only) if only.subscribers.len() < SHARED_TARGETS_MIN => {
@@ -338,11 +334,50 @@ impl TopicIndex {
             }
             Some(only) => Rc::clone(only.targets.get_or_init(|| targets_of(&self.plain, only))),
         };
+        self.scratch = scratch;
+        self.merged += merged;
         Route {
             topic: topic.into(),
             targets,
             remote,
             groups: groups.into(),
+        }
+    }
+
+    /// What the filters that match a topic lead to.
+    fn search(&self, hash: u64, topic: &str, scratch: &mut Scratch) -> Found<'_> {
+        let mut found = Found::default();
+        if !self.interests.is_empty() {
+            let check = self.check.hash_one(topic.as_bytes());
+            found.remote = self.interests.shards(hash, check as u32);
+        }
+        if let Some(entry) = self.exact.get(hash, topic) {
+            found.add(entry);
+        }
+        self.filters
+            .matching(topic, scratch, |entry| found.add(entry));
+        found
+    }
+}
+
+/// What a topic leads to, as it lies in the index.
+#[derive(Default)]
+struct Found<'a> {
+    first: Option<&'a FilterEntry>,
+    /// Allocates when filters overlap.
+    more: Vec<&'a FilterEntry>,
+    remote: ShardSet,
+    groups: Vec<GroupKey>,
+}
+
+impl<'a> Found<'a> {
+    fn add(&mut self, entry: &'a FilterEntry) {
+        self.remote = self.remote.union(entry.remote);
+        self.groups.extend(entry.groups());
+        match self.first {
+            _ if entry.subscribers.is_empty() => {}
+            None => self.first = Some(entry),
+            Some(_) => self.more.push(entry),
         }
     }
 }

@@ -25,7 +25,8 @@ struct Node<V> {
     /// walk along nodes that lie side by side: seven times faster than looking each up.
     child: NodeId,
     child_name: NameId,
-    /// The other literal children, in the edge table, which is asked only when there are any.
+    /// The other literal children, known by their names or in the edge table; neither is asked when
+    /// there are none.
     others: u32,
     /// Boxed: most nodes of long filters have none.
     value: Option<Box<V>>,
@@ -57,6 +58,7 @@ pub(super) struct Trie<V> {
     nodes: Vec<Node<V>>,
     free: Vec<NodeId>,
     names: Names,
+    /// Edges that their names do not know.
     edges: HashMap<(NodeId, NameId), NodeId, ahash::RandomState>,
 }
 
@@ -137,6 +139,9 @@ impl<V> Trie<V> {
             to_visit,
             visited,
         } = scratch;
+        if !self.nodes[ROOT as usize].is_needed() {
+            return; // no filter at all
+        }
         levels.clear();
         to_visit.clear();
         to_visit.push((ROOT, 0));
@@ -200,7 +205,8 @@ impl<V> Trie<V> {
         } else if parent.child_name == name {
             Some(parent.child)
         } else if parent.others > 0 {
-            self.edges.get(&(node, name)).copied()
+            let known = self.names.child(name, node);
+            known.or_else(|| self.edges.get(&(node, name)).copied())
         } else {
             None
         }
@@ -228,7 +234,9 @@ impl<V> Trie<V> {
                     above.child_name = name;
                 } else {
                     above.others += 1;
-                    self.edges.insert((parent, name), child);
+                    if !self.names.keep_edge(name, parent, child) {
+                        self.edges.insert((parent, name), child);
+                    }
                 }
             }
         }
@@ -249,7 +257,9 @@ impl<V> Trie<V> {
                     above.child_name = NONE;
                 } else {
                     above.others -= 1;
-                    self.edges.remove(&(parent, name));
+                    if !self.names.drop_edge(name, parent) {
+                        self.edges.remove(&(parent, name));
+                    }
                 }
                 self.names.release(name);
             }
