@@ -40,6 +40,26 @@ pub enum Mutant {
     NeverReadAgain,
     /// A client that was sent too much is never sent anything again.
     NeverSendAgain,
+    /// A subscription that the rules do not allow is made.
+    SubscribeForbidden,
+    /// Changed rules end no subscription.
+    KeepForbidden,
+    /// A publication that is refused is delivered all the same.
+    DeliverForbidden,
+    /// What was decided about topics stays when the rules change.
+    KeepDecisions,
+    /// A will is published under rules that do not allow it any more.
+    WillUnchecked,
+    /// A delivery that the rules do not allow is made.
+    DeliverUnreadable,
+    /// The judgement on a login is applied to whoever has its place now.
+    VerdictForNewer,
+    /// A client is read although it is over its rate.
+    ReadOverRate,
+    /// A client is sent more than its rate.
+    SendOverRate,
+    /// A QoS 1 or 2 message is lost when its receiver's rate is used up.
+    LoseWhilePaused,
     /// QoS 1 and 2 messages overtake those in the queue.
     OvertakeQueue,
     /// The home of a topic answers a retained walk before it has applied what it needs.
@@ -79,7 +99,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 45] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -97,6 +117,16 @@ impl Mutant {
         Self::ForgetPausedBlock,
         Self::NeverReadAgain,
         Self::NeverSendAgain,
+        Self::SubscribeForbidden,
+        Self::KeepForbidden,
+        Self::DeliverForbidden,
+        Self::KeepDecisions,
+        Self::WillUnchecked,
+        Self::DeliverUnreadable,
+        Self::VerdictForNewer,
+        Self::ReadOverRate,
+        Self::SendOverRate,
+        Self::LoseWhilePaused,
         Self::OvertakeQueue,
         Self::WalkTooEarly,
         Self::WalkRepeatsLive,

@@ -98,6 +98,12 @@ impl Shard {
         connection.is_some_and(|connection| connection.is_paused)
     }
 
+    /// True while subscriptions made under other rules have not all been looked at.
+    #[must_use]
+    pub fn is_rechecking(&self) -> bool {
+        self.has_rechecks()
+    }
+
     /// What waits for each session, for a failure's report.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {

@@ -312,6 +312,9 @@ impl Shard {
             }
             if let Some(until) = waits {
                 self.pause_output(id, until);
+                if is_on(Mutant::LoseWhilePaused) {
+                    return;
+                }
             }
         }
         self.enqueue(session, delivery, now);

@@ -196,7 +196,7 @@ impl Shard {
         let Some(will) = hosted.session.will.take() else {
             return;
         };
-        if !self.may_publish(session, &will.topic) {
+        if !self.may_publish(session, &will.topic) && !is_on(Mutant::WillUnchecked) {
             self.stats.publications_refused += 1; // the rules have changed since CONNECT
             return;
         }

@@ -22,6 +22,7 @@ use crate::mqtt::frame::Frame;
 use crate::mqtt::{
     decode, encode, Auth, Connect, DecodeError, Packet, ReasonCode, Sender, Version,
 };
+use crate::mutant::{is_on, Mutant};
 use crate::time::Time;
 
 /// First byte of CONNECT.
@@ -174,6 +175,11 @@ impl Shard {
 
     /// The judgement on an [`Action::Authenticate`].
     pub fn handle_authenticated(&mut self, id: ConnectionId, verdict: Verdict, now: Time) {
+        let mut id = id;
+        if is_on(Mutant::VerdictForNewer) {
+            let mut others = self.connections.ids().into_iter();
+            id = others.find(|other| other.index == id.index).unwrap_or(id);
+        }
         let Some(connection) = self.connections.get_mut(id) else {
             return; // gone meanwhile
         };

@@ -247,6 +247,9 @@ impl Shard {
         } else {
             ReasonCode::Success
         };
+        if is_on(Mutant::DeliverForbidden) {
+            self.accept_publish(session, topic, publish, now);
+        }
         let Some(packet_id) = publish.packet_id else {
             return Ok(Flow::Continue);
         };

@@ -139,6 +139,7 @@ impl Shard {
         let subscriptions_max = limits.subscriptions_max as usize;
         match self.right_to_subscribe(session, filter, now) {
             Right::Granted => {}
+            _ if is_on(Mutant::SubscribeForbidden) => {}
             Right::Refused => return Err(ReasonCode::NotAuthorized),
             Right::Unavailable | Right::Unknown => {
                 return Err(ReasonCode::ImplementationSpecificError);

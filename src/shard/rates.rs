@@ -12,6 +12,7 @@ use super::Shard;
 use crate::ids::{ConnectionId, ListenerId, SessionId};
 use crate::limits::{Limits, Rate, Rates};
 use crate::listener::ListenerPolicy;
+use crate::mutant::{is_on, Mutant};
 use crate::time::{Span, Time};
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -167,6 +168,9 @@ pub(super) fn output_waits_until(
     now: Time,
 ) -> Option<Time> {
     let meters = connection.meters.as_deref()?;
+    if is_on(Mutant::SendOverRate) {
+        return None;
+    }
     let of = (connection.origin.listener, meters);
     let ready_at = metering?.ready_at(of, |ways| &ways.outgoing);
     (ready_at > now).then_some(ready_at)
@@ -217,7 +221,8 @@ impl Shard {
         if let Some(timer) = meters.input_timer.take() {
             self.timers.cancel(timer);
         }
-        let was_paused = std::mem::replace(&mut meters.is_over, ready_at > now);
+        let is_over = ready_at > now && !is_on(Mutant::ReadOverRate);
+        let was_paused = std::mem::replace(&mut meters.is_over, is_over);
         if meters.is_over {
             self.stats.reads_paused += u64::from(!was_paused);
             let key = TimerKey::ReadAgain(id);

@@ -11,6 +11,7 @@ use super::Shard;
 use crate::auth::{Acl, Decisions, Identity, KnownRulings, Names, Rules};
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{topic, ReasonCode};
+use crate::mutant::{is_on, Mutant};
 use crate::time::Time;
 
 /// Whose a session is and what was decided for it. Lives on: its session.
@@ -115,6 +116,7 @@ impl Shard {
     #[inline]
     pub(super) fn may_receive(&mut self, session: SessionId, topic: &str) -> bool {
         let allowed = !(self.has_acl && self.rules.acl_check_delivery)
+            || is_on(Mutant::DeliverUnreadable)
             || self.may(session, topic, Way::Receive);
         if !allowed {
             self.stats.dropped_not_authorized += 1;
@@ -129,7 +131,9 @@ impl Shard {
         let Hosted {
             session, rights, ..
         } = hosted;
-        rights.renew(self.rules_version);
+        if !is_on(Mutant::KeepDecisions) {
+            rights.renew(self.rules_version);
+        }
         let Some(acl) = rights.acl.as_deref().or(self.rules.acl.as_deref()) else {
             return true;
         };
@@ -248,7 +252,7 @@ impl Shard {
     /// has ended, and one that is silently gone would look like one without messages. It finds its
     /// session again, and is told 0x87 when it subscribes again.
     fn recheck_session(&mut self, session: SessionId, now: Time) {
-        if !self.end_refused(session, now) {
+        if is_on(Mutant::KeepForbidden) || !self.end_refused(session, now) {
             return;
         }
         let hosted = self.sessions.get(session);

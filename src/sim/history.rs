@@ -1,6 +1,7 @@
 //! What the oracle knows of a run: who subscribed when, who published what when, how connections
 //! ended.
 
+use super::rules::{Answer, Timeline};
 use crate::mqtt::{topic, Qos, RetainHandling, SubscriptionOptions};
 use crate::time::Time;
 
@@ -15,6 +16,8 @@ pub(super) struct At {
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
     pub(super) publisher: usize,
+    /// Who its publisher logs in as.
+    pub(super) user: usize,
     pub(super) topic: String,
     pub(super) qos: Qos,
     pub(super) retain: bool,
@@ -32,6 +35,14 @@ pub(super) struct Planned {
     pub(super) is_abandoned: bool,
     /// `None`: not a will.
     pub(super) will: Option<Fate>,
+    /// Of a will: the tick of its CONNECT.
+    pub(super) left: u64,
+    /// The tick from which the broker cannot ask its rules about it any more.
+    pub(super) decided: Option<u64>,
+    /// Its acknowledgement said that it is not allowed.
+    pub(super) is_refused: bool,
+    /// What the rules said of it, once the run is judged.
+    pub(super) permission: Answer,
 }
 
 /// What must become of a will.
@@ -44,8 +55,22 @@ pub(super) enum Fate {
 }
 
 impl Planned {
+    /// What the rules said of it while they can have been asked.
+    pub(super) fn judge(&mut self, timeline: &Timeline) {
+        let sent = self.sent.map_or(self.left, |at| at.tick);
+        let ticks = (sent, self.decided.unwrap_or(u64::MAX));
+        let answer = timeline.may_publish(self.user, &self.topic, ticks);
+        // The first and only word on it.
+        let is_refused = self.is_refused && self.sends == 1;
+        self.permission = if is_refused { Answer::No } else { answer };
+    }
+
     /// The broker has it for certain.
     pub(super) fn is_certain(&self) -> bool {
+        self.permission == Answer::Yes && self.is_accepted()
+    }
+
+    fn is_accepted(&self) -> bool {
         match self.will {
             Some(fate) => fate == Fate::Must,
             None => self.accepted.is_some(),
@@ -60,11 +85,18 @@ pub(super) struct Subscribed {
     pub(super) options: SubscriptionOptions,
     pub(super) identifier: Option<u32>,
     pub(super) asked: At,
+    /// When it was last asked for.
+    pub(super) requested: At,
     pub(super) confirmed: Option<At>,
     pub(super) unsubscribe_sent: Option<At>,
     pub(super) unsubscribed: Option<At>,
-    /// When the client learned that its session was gone.
+    /// When the client learned that its session was gone, or rules that do not allow it had come to
+    /// hold everywhere.
     pub(super) lost: Option<At>,
+    /// Rules that may have ended it came after it was asked for.
+    pub(super) is_doubted: bool,
+    /// It was never made.
+    pub(super) is_denied: bool,
 }
 
 impl Subscribed {
@@ -81,11 +113,19 @@ impl Subscribed {
 
     /// Confirmed, and nothing has been done to end it.
     pub(super) fn is_steady(&self) -> bool {
-        self.confirmed.is_some() && self.unsubscribe_sent.is_none() && self.lost.is_none()
+        self.confirmed.is_some()
+            && self.unsubscribe_sent.is_none()
+            && self.lost.is_none()
+            && !self.is_doubted
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.unsubscribed.is_some() || self.lost.is_some()
+    }
+
+    /// The client need not ask for it.
+    pub(super) fn is_had(&self) -> bool {
+        !self.is_over() && !self.is_doubted
     }
 
     /// Steady since before a publication was sent: it must receive it.
@@ -103,7 +143,7 @@ impl Subscribed {
         let sent = planned.sent.map_or(0, |at| at.tick);
         let ended = [self.unsubscribed, self.lost];
         let is_late = ended.into_iter().flatten().any(|end| end.tick < sent);
-        self.matches(&planned.topic) && self.asked.tick <= tick && !is_late
+        self.matches(&planned.topic) && self.asked.tick <= tick && !is_late && !self.is_denied
     }
 
     /// Sends retained messages when it begins.

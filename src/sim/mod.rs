@@ -4,11 +4,13 @@
 //! a model without shards says what must and may arrive.
 
 mod client;
+mod groups;
 mod history;
 mod oracle;
 mod parameters;
 mod plan;
 mod random;
+mod rules;
 mod world;
 
 pub use parameters::Parameters;
@@ -19,6 +21,7 @@ use client::Client;
 use history::Planned;
 use oracle::History;
 use parameters::Swarm;
+use rules::RuleSet;
 
 use crate::time::Span;
 
@@ -62,6 +65,9 @@ pub fn run(seed: u64, events: usize) -> Outcome {
     let swarm = Swarm::draw(&mut random, STEPS);
     let mut world = World::new(&swarm.world, swarm.limits(), seed);
     world.trace(events);
+    if swarm.has_accounts {
+        world.start_rules(RuleSet::draw(&mut random));
+    }
     let (clients, plan) = plan::draw(&swarm, &mut random);
     let mut run = Run {
         swarm,
@@ -81,6 +87,7 @@ impl Run {
                 self.disturb();
             }
             self.world.step(&mut self.random);
+            self.heed_rules();
             if self.swarm.shutdown_at == Some(step) {
                 return self.shut_down();
             }
@@ -102,6 +109,7 @@ impl Run {
             let span = Span::from_millis(self.random.draw() % jump_max_ms);
             self.jump(span);
         }
+        self.change_rules();
         let index = self.random.below(self.clients.len());
         let Self {
             swarm,
@@ -122,6 +130,32 @@ impl Run {
                 0 => client.connect(world, random, plan), // taken over, or cut and back
                 1 => client.cut(world),
                 _ => client.leave(world),
+            }
+        }
+    }
+
+    /// Somebody's rights change now and then.
+    fn change_rules(&mut self) {
+        let once_in = self.swarm.rules_change_once_in;
+        let Some(rules) = self.world.timeline().newest_rules() else {
+            return;
+        };
+        if once_in > 0 && self.random.once_in(once_in) {
+            let changed = rules.changed(&mut self.random);
+            self.world.change_rules(changed);
+            let at = self.world.tick();
+            for client in &mut self.clients {
+                client.rules_changed(&self.world, at);
+            }
+        }
+    }
+
+    /// Clients learn that the newest rules have come to hold everywhere.
+    fn heed_rules(&mut self) {
+        if self.world.take_settled() {
+            let at = self.world.tick();
+            for client in &mut self.clients {
+                client.rules_settled(&self.world, at);
             }
         }
     }
@@ -188,6 +222,7 @@ impl Run {
 
     /// Every client acts; returns how many packets they have read so far.
     fn round(&mut self, acts: usize) -> usize {
+        self.heed_rules();
         let Self {
             world,
             random,
@@ -213,6 +248,9 @@ impl Run {
                 client.keep_will(&mut self.plan);
             }
         }
+        for planned in &mut self.plan {
+            planned.judge(self.world.timeline());
+        }
         let mut failures = std::mem::take(&mut self.world.failures);
         let clients = &mut self.clients;
         failures.extend(
@@ -224,6 +262,7 @@ impl Run {
         failures.extend(oracle::judge(&History {
             clients: &self.clients,
             plan: &self.plan,
+            timeline: self.world.timeline(),
             is_complete,
             dropped: world.counted(|stats| stats.dropped_queue_full),
         }));
@@ -245,6 +284,9 @@ impl Run {
         for _ in 0..300 {
             if !world.settle(random) {
                 return vec!["the shards do not come to rest".into()];
+            }
+            if !newcomer.is_online() {
+                newcomer.connect(world, random, plan); // refused: too many logins waited
             }
             for _ in 0..100 {
                 newcomer.finish(world, random, plan);

@@ -3,25 +3,43 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::Client;
+use super::groups::Members;
 use super::history::{Arrival, Fate, Planned, Subscribed};
+use super::rules::{Answer, Timeline};
 use crate::mqtt::{topic, Qos};
 
 /// What the oracle is given.
 pub(super) struct History<'a> {
     pub(super) clients: &'a [Client],
     pub(super) plan: &'a [Planned],
+    pub(super) timeline: &'a Timeline,
     /// The run came to its end undisturbed; else only what must not happen is judged.
     pub(super) is_complete: bool,
     /// Messages the broker says it dropped.
     pub(super) dropped: u64,
 }
 
+impl History<'_> {
+    /// What the rules said of a delivery, up to a tick.
+    fn may_receive(&self, client: &Client, planned: &Planned, until: u64) -> Answer {
+        let sent = planned.sent.map_or(planned.left, |at| at.tick);
+        let user = client.profile.user;
+        let ticks = (sent, until);
+        self.timeline.may_receive(user, &planned.topic, ticks)
+    }
+
+    /// Nothing but the rules can keep a publication from a client.
+    fn is_for(&self, client: &Client, planned: &Planned) -> bool {
+        self.may_receive(client, planned, u64::MAX) == Answer::Yes
+    }
+}
+
 /// A publication that did not arrive where it was promised.
-struct Missing {
+pub(super) struct Missing {
     /// A client, or a group.
-    receiver: String,
-    publication: usize,
-    text: String,
+    pub(super) receiver: String,
+    pub(super) publication: usize,
+    pub(super) text: String,
 }
 
 impl Missing {
@@ -35,12 +53,12 @@ pub(super) fn judge(history: &History<'_>) -> Vec<String> {
     let mut failures = Vec::new();
     let mut missing = Vec::new();
     for client in history.clients {
-        check_arrivals(client, history.plan, &mut failures);
+        check_arrivals(client, history, &mut failures);
         check_counts(client, history.plan, &mut failures);
         check_order(client, history.plan, history.dropped, &mut failures);
         if history.is_complete {
-            missing.extend(missing_live(client, history.plan));
-            missing.extend(missing_retained(client, history.plan));
+            missing.extend(missing_live(client, history));
+            missing.extend(missing_retained(client, history));
         }
     }
     for group in ["$share/g/s/+", "$share/h/u/#"] {
@@ -59,9 +77,9 @@ pub(super) fn judge(history: &History<'_>) -> Vec<String> {
 }
 
 /// Each arrival by itself: subscribed, RETAIN, No Local, identifiers, wills.
-fn check_arrivals(client: &Client, plan: &[Planned], failures: &mut Vec<String>) {
+fn check_arrivals(client: &Client, history: &History<'_>, failures: &mut Vec<String>) {
     for arrival in &client.arrivals {
-        let planned = &plan[arrival.publication];
+        let planned = &history.plan[arrival.publication];
         let mut fail = |text: &str| {
             let (name, index) = (&client.name, arrival.publication);
             failures.push(format!("{name}: {index} on {} {text}", planned.topic));
@@ -75,6 +93,12 @@ fn check_arrivals(client: &Client, plan: &[Planned], failures: &mut Vec<String>)
             .collect();
         if planned.will == Some(Fate::MustNot) {
             fail("is a will that must not be sent");
+        }
+        if planned.permission == Answer::No {
+            fail("was not allowed");
+        }
+        if history.may_receive(client, planned, arrival.tick) == Answer::No {
+            fail("is not for this client");
         }
         if bringers.is_empty() {
             fail("arrived without a subscription");
@@ -144,7 +168,7 @@ fn check_counts(client: &Client, plan: &[Planned], failures: &mut Vec<String>) {
 }
 
 /// A PUBLISH repeated at QoS 1 is a new message to the broker.
-fn deliveries_max(planned: &Planned) -> u32 {
+pub(super) fn deliveries_max(planned: &Planned) -> u32 {
     if planned.qos == Qos::AtLeastOnce {
         planned.sends
     } else {
@@ -185,13 +209,13 @@ fn check_order(client: &Client, plan: &[Planned], dropped: u64, failures: &mut V
 }
 
 /// Too large, or too old: it need not arrive.
-fn may_be_left_out(client: &Client, planned: &Planned) -> bool {
+pub(super) fn may_be_left_out(client: &Client, planned: &Planned) -> bool {
     let is_large = planned.padding > 0 && client.profile.packet_size_max.is_some();
     is_large || planned.expiry_s.is_some()
 }
 
 /// Promised at QoS 1 or 2 and not arrived.
-fn missing_live(client: &Client, plan: &[Planned]) -> Vec<Missing> {
+fn missing_live(client: &Client, history: &History<'_>) -> Vec<Missing> {
     let promised = |planned: &Planned| {
         let own = planned.publisher == client.index;
         let mut subscribed = client.subscribed.iter();
@@ -203,10 +227,11 @@ fn missing_live(client: &Client, plan: &[Planned]) -> Vec<Missing> {
         })
     };
     let mut missing = Vec::new();
-    for (index, planned) in plan.iter().enumerate() {
+    for (index, planned) in history.plan.iter().enumerate() {
         let is_owed = planned.is_certain()
             && planned.qos > Qos::AtMostOnce
             && !planned.is_clear
+            && history.is_for(client, planned)
             && !may_be_left_out(client, planned)
             && promised(planned);
         if is_owed && !client.arrivals.iter().any(|a| a.publication == index) {
@@ -222,10 +247,13 @@ fn missing_live(client: &Client, plan: &[Planned]) -> Vec<Missing> {
 }
 
 /// A steady subscription has seen the last retained message of each topic since it began.
-fn missing_retained(client: &Client, plan: &[Planned]) -> Vec<Missing> {
+fn missing_retained(client: &Client, history: &History<'_>) -> Vec<Missing> {
     let mut missing = Vec::new();
-    for (name, index) in last_retained(plan) {
-        let planned = &plan[index];
+    for (name, index) in last_retained(history.plan) {
+        let planned = &history.plan[index];
+        if !history.is_for(client, planned) {
+            continue;
+        }
         for s in client.subscribed.iter().filter(|s| {
             s.is_steady()
                 && s.walks()
@@ -251,7 +279,8 @@ fn missing_retained(client: &Client, plan: &[Planned]) -> Vec<Missing> {
 /// The retained message of each topic at the end, where that is certain. Cleared topics are left out.
 pub(super) fn last_retained(plan: &[Planned]) -> BTreeMap<String, usize> {
     let mut last: BTreeMap<String, Option<usize>> = BTreeMap::new();
-    for (index, planned) in plan.iter().enumerate().filter(|(_, p)| p.retain) {
+    let is_retained = |p: &Planned| p.retain && p.permission != Answer::No;
+    for (index, planned) in plan.iter().enumerate().filter(|(_, p)| is_retained(p)) {
         let entry = last.entry(planned.topic.clone()).or_insert(Some(index));
         *entry = entry.filter(|_| planned.is_certain()).map(|_| index);
     }
@@ -259,107 +288,6 @@ pub(super) fn last_retained(plan: &[Planned]) -> BTreeMap<String, usize> {
         .filter_map(|(topic, index)| Some((topic, index?)))
         .filter(|(_, index)| !plan[*index].is_clear)
         .collect()
-}
-
-/// The members of one shared group.
-struct Members<'a> {
-    clients: &'a [Client],
-    subscribed: Vec<(&'a Client, &'a Subscribed)>,
-}
-
-impl<'a> Members<'a> {
-    fn of(group: &str, clients: &'a [Client]) -> Self {
-        let subscribed = clients
-            .iter()
-            .flat_map(|client| client.subscribed.iter().map(move |s| (client, s)))
-            .filter(|(_, s)| s.filter == group)
-            .collect();
-        Self {
-            clients,
-            subscribed,
-        }
-    }
-
-    fn covers(&self, planned: &Planned) -> bool {
-        let mut members = self.subscribed.iter();
-        members.any(|(_, s)| s.covers(planned))
-    }
-
-    fn matching<'p>(&self, plan: &'p [Planned]) -> Vec<(usize, &'p Planned)> {
-        let Some((_, any)) = self.subscribed.first() else {
-            return Vec::new();
-        };
-        let is_theirs = |p: &Planned| any.matches(&p.topic) && p.qos > Qos::AtMostOnce;
-        let of_theirs = plan.iter().enumerate();
-        of_theirs.filter(|(_, p)| is_theirs(p)).collect()
-    }
-
-    /// Every publication reaches a member that is there to stay.
-    fn missing(&self, plan: &[Planned]) -> Vec<Missing> {
-        let acknowledge = self
-            .subscribed
-            .iter()
-            .all(|(_, s)| s.options.qos > Qos::AtMostOnce);
-        // Begun at QoS 2 with a member whose session ended, it goes to nobody else [MQTT-4.8.2-5].
-        let lost = |client: &Client| client.subscribed.iter().any(|s| s.lost.is_some());
-        let may_end = |planned: &Planned| {
-            let mut members = self.subscribed.iter();
-            planned.qos == Qos::ExactlyOnce
-                && members.any(|(client, s)| s.options.qos == Qos::ExactlyOnce && lost(client))
-        };
-        let mut missing = Vec::new();
-        for (index, planned) in self.matching(plan) {
-            let may_be_left_out = self
-                .subscribed
-                .iter()
-                .any(|(client, _)| may_be_left_out(client, planned));
-            let is_owed = planned.is_certain() && acknowledge && self.covers(planned);
-            let seen = |client: &Client| client.arrivals.iter().any(|a| a.publication == index);
-            if is_owed && !may_be_left_out && !may_end(planned) && !self.clients.iter().any(seen) {
-                missing.push(Missing {
-                    receiver: planned.topic.clone(),
-                    publication: index,
-                    text: format!("{index} reached no member of the group"),
-                });
-            }
-        }
-        missing
-    }
-
-    fn count(&self, index: usize) -> usize {
-        let arrivals = self.clients.iter().flat_map(|client| &client.arrivals);
-        arrivals
-            .filter(|a| a.publication == index && !a.dup)
-            .count()
-    }
-
-    /// QoS 2 to members that all stay goes to one of them; else only who lost a connection or its
-    /// session may have passed a message on. A broker that stops ends every connection.
-    fn too_many(&self, plan: &[Planned], is_complete: bool) -> Vec<String> {
-        let exact = |s: &Subscribed| s.options.qos == Qos::ExactlyOnce && s.is_steady();
-        let is_exact = self.subscribed.iter().all(|(_, s)| exact(s));
-        let mut names: Vec<&str> = self.subscribed.iter().map(|(c, _)| &*c.name).collect();
-        names.dedup();
-        let members = self.clients.iter().filter(|c| names.contains(&&*c.name));
-        let endings: usize = members
-            .map(|client| client.cuts + client.connects - usize::from(is_complete))
-            .sum();
-        let unsubscribed = self.subscribed.iter().filter(|(_, s)| s.is_over()).count();
-        let mut failures = Vec::new();
-        for (index, planned) in self.matching(plan) {
-            let passed_on = if is_exact && planned.qos == Qos::ExactlyOnce {
-                0
-            } else {
-                endings + unsubscribed
-            };
-            let most = deliveries_max(planned) as usize + passed_on;
-            let count = self.count(index);
-            if count > most {
-                failures.push(format!("{index} reached {count} members of the group"));
-            }
-        }
-        failures
-    }
 }
 
 /// Newcomers find exactly the retained messages that are there.
@@ -383,6 +311,10 @@ pub(super) fn judge_newcomer(newcomer: &Client, plan: &[Planned]) -> Vec<String>
             failures.push(format!(
                 "retained {index} is found although it was replaced"
             ));
+        }
+        if planned.permission == Answer::No {
+            let index = arrival.publication;
+            failures.push(format!("retained {index} is found and was not allowed"));
         }
     }
     failures

@@ -19,6 +19,8 @@ pub struct Parameters {
     pub step_max_ns: u64,
     /// Deliveries after which the rest waits for the next turn.
     pub turn_work: usize,
+    /// A shard hears of a login once in so many turns.
+    pub login_lag: usize,
 }
 
 /// What a run is about: narrow runs meet what wide ones seldom do.
@@ -53,8 +55,11 @@ pub(super) struct Swarm {
     pub(super) outgoing_bytes_max: u32,
     pub(super) outgoing_window_max: u16,
     pub(super) session_expiry_max_s: u32,
-    /// Messages per second of a client, in either direction.
+    /// Of a client: messages per second in either direction, bytes per second from it.
     pub(super) messages_per_s: [Option<u32>; 2],
+    pub(super) bytes_per_s: Option<u32>,
+    /// Of all clients together, in either direction.
+    pub(super) all_messages_per_s: [Option<u32>; 2],
     /// Time sometimes jumps ahead by up to this, in milliseconds; 0: never.
     pub(super) jump_max_ms: u64,
     /// Clients unsubscribe once in so many chances; 0: never.
@@ -65,12 +70,18 @@ pub(super) struct Swarm {
     pub(super) has_wills: bool,
     pub(super) has_large: bool,
     pub(super) has_expiry: bool,
+    /// Clients have accounts and rules.
+    pub(super) has_accounts: bool,
+    /// The rules change once in so many acts; 0: never.
+    pub(super) rules_change_once_in: usize,
     /// Step at which the broker is told to stop.
     pub(super) shutdown_at: Option<usize>,
 }
 
 impl Swarm {
     pub(super) fn draw(random: &mut Random, steps: usize) -> Self {
+        // From a source of their own: runs without accounts are what they were before there were any.
+        let mut apart = Random::new(random.clone().draw());
         let is_tight = random.once_in(6);
         let jump_max_ms = [0, 300, 3_000, 12_000][random.below(4)];
         let focus = [
@@ -94,6 +105,7 @@ impl Swarm {
                 data_lag: [1, 3, 30][random.below(3)],
                 step_max_ns: [200_000, 2_000_000, 20_000_000][random.below(3)],
                 turn_work: [1, 5, 1 << 16][random.below(3)],
+                login_lag: [1, 4, 40][apart.below(3)],
             },
             focus,
             clients: 2 + random.below(6),
@@ -127,6 +139,12 @@ impl Swarm {
                 let is_limited = has_rates && random.once_in(2);
                 is_limited.then(|| [10, 40][random.below(2)])
             }),
+            bytes_per_s: (has_rates && apart.once_in(2)).then(|| [300, 2_000][apart.below(2)]),
+            all_messages_per_s: std::array::from_fn(|_| {
+                (has_rates && apart.once_in(3)).then(|| [200, 500][apart.below(2)])
+            }),
+            has_accounts: apart.once_in(3),
+            rules_change_once_in: [0, 1_500, 5_000][apart.below(3)],
             has_keep_alives,
             has_wills: random.once_in(2),
             has_large: random.once_in(4),
@@ -137,6 +155,8 @@ impl Swarm {
 
     pub(super) fn has_rates(&self) -> bool {
         self.messages_per_s.iter().any(Option::is_some)
+            || self.all_messages_per_s.iter().any(Option::is_some)
+            || self.bytes_per_s.is_some()
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -150,8 +170,15 @@ impl Swarm {
             session_expiry_max_s: self.session_expiry_max_s,
             topic_alias_outgoing_max: 3,
             client_rates: Rates {
-                incoming: rate(self.messages_per_s[0]),
+                incoming: Rate {
+                    bytes_per_s: self.bytes_per_s,
+                    ..rate(self.messages_per_s[0])
+                },
                 outgoing: rate(self.messages_per_s[1]),
+            },
+            listener_rates: Rates {
+                incoming: rate(self.all_messages_per_s[0]),
+                outgoing: rate(self.all_messages_per_s[1]),
             },
             ..Limits::default()
         }

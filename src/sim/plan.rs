@@ -4,6 +4,7 @@ use super::client::Client;
 use super::history::Planned;
 use super::parameters::{Focus, Swarm};
 use super::random::Random;
+use super::rules::{Answer, ROOT};
 use crate::mqtt::{Qos, RetainHandling, SubscriptionOptions};
 
 /// `$share/g/s/+` and `$share/h/u/#` are groups; no ordinary filter matches their topics.
@@ -128,6 +129,7 @@ fn planned(swarm: &Swarm, client: &Client, random: &mut Random) -> Planned {
     let is_large = swarm.has_large && !is_clear && random.once_in(4);
     Planned {
         publisher,
+        user: client.profile.user,
         topic,
         qos,
         retain,
@@ -139,6 +141,10 @@ fn planned(swarm: &Swarm, client: &Client, random: &mut Random) -> Planned {
         accepted: None,
         is_abandoned: false,
         will: None,
+        left: 0,
+        decided: None,
+        is_refused: false,
+        permission: Answer::Yes,
     }
 }
 
@@ -153,6 +159,7 @@ pub(super) fn newcomer(swarm: &Swarm, random: &mut Random) -> Client {
         ..swarm.clone()
     };
     let mut newcomer = Client::new("newcomer".into(), usize::MAX, &calm, random);
+    newcomer.profile.user = ROOT;
     let options = SubscriptionOptions {
         qos: Qos::AtLeastOnce,
         ..SubscriptionOptions::default()

@@ -2,8 +2,9 @@
 
 use super::super::history::{At, Fate, Planned};
 use super::super::random::Random;
-use super::super::world::World;
-use super::{Client, Ended, Stage};
+use super::super::rules::{user_name, Answer};
+use super::super::world::{World, PASSWORD};
+use super::{Client, Ended, Profile, Stage};
 use crate::mqtt::encode;
 use crate::mqtt::{
     AckKind, Connect, ConnectProperties, Disconnect, PublishProperties, Qos, Version, Will,
@@ -12,6 +13,8 @@ use crate::time::{Span, Time};
 
 /// A timer may fire this much after its time.
 const TIMER_SLACK: Span = Span::from_secs(1);
+/// A client types its password wrong once in so many times.
+const WRONG_ONCE_IN: usize = 12;
 /// Sessions that live shorter may be gone when the client comes back.
 const SHORT_LIFETIME_S: u32 = 1_000;
 
@@ -27,7 +30,14 @@ impl Client {
             self.cut(world);
         }
         self.look_at_ghosts(world);
-        self.may_be_dropped = self.profile.keep_alive_s > 0 || self.profile.may_overflow;
+        let Profile {
+            keep_alive_s,
+            may_overflow,
+            has_account,
+            user,
+            ..
+        } = self.profile;
+        self.may_be_dropped = keep_alive_s > 0 || may_overflow || has_account;
         let wants_clean = self.profile.starts_clean && random.once_in(4);
         let is_sure = self.ghosts.is_empty() && self.socket.is_none();
         if self.is_clean_start && !self.is_connected && !is_sure {
@@ -39,11 +49,15 @@ impl Client {
         }
         self.is_clean_start |= wants_clean && is_sure;
         let at = world.tick();
-        self.end_connection(at, Some(at));
+        self.end_connection(at, self.will_since(world, at));
+        self.is_impostor =
+            has_account && user_name(user).is_some() && random.once_in(WRONG_ONCE_IN);
         let socket = world.open(random);
         world.note(|| format!("{} connects ({socket})", self.name));
-        self.will = self.profile.has_will.then(|| {
-            plan.push(self.will_plan(random));
+        // Under the same rules it would be refused again.
+        let may_leave_will = self.will_refused_by != Some(world.timeline().len());
+        self.will = (self.profile.has_will && may_leave_will).then(|| {
+            plan.push(self.will_plan(at, random));
             plan.len() - 1
         });
         self.socket = Some(socket);
@@ -51,6 +65,7 @@ impl Client {
         self.connect_sent = at;
         self.connect_timed_until = world.timed_until();
         self.connects += 1;
+        self.arrived_here = 0;
         let mut out = Vec::new();
         self.encode_connect(&mut out, plan);
         world.send(socket, &out);
@@ -66,9 +81,10 @@ impl Client {
         self.ghosts_gone_at = gone_at;
     }
 
-    fn will_plan(&self, random: &mut Random) -> Planned {
+    fn will_plan(&self, at: At, random: &mut Random) -> Planned {
         Planned {
             publisher: self.index,
+            user: self.profile.user,
             topic: format!("w/{}", self.index),
             qos: [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce][random.below(3)],
             retain: false,
@@ -80,6 +96,10 @@ impl Client {
             accepted: None,
             is_abandoned: false,
             will: Some(Fate::Open),
+            left: at.tick,
+            decided: None,
+            is_refused: false,
+            permission: Answer::Yes,
         }
     }
 
@@ -105,6 +125,8 @@ impl Client {
             topic_alias_maximum: (profile.aliases > 0).then_some(profile.aliases),
             ..ConnectProperties::default()
         };
+        let user_name = user_name(profile.user).filter(|_| profile.has_account);
+        let password = if self.is_impostor { "wrong" } else { PASSWORD };
         encode::connect(
             out,
             &Connect {
@@ -113,8 +135,8 @@ impl Client {
                 keep_alive_s: profile.keep_alive_s,
                 client_id: &self.name,
                 will,
-                user_name: None,
-                password: None,
+                user_name,
+                password: user_name.map(|_| password.as_bytes()),
                 properties,
             },
         );
@@ -126,8 +148,16 @@ impl Client {
         let at = world.tick();
         world.note(|| format!("{} cuts its connection", self.name));
         self.cuts += 1;
+        let will_since = self.will_since(world, at);
         world.cut(socket);
-        self.end_connection(at, Some(at));
+        self.end_connection(at, will_since);
+    }
+
+    /// What the client does now ends its connection: its will cannot have been sent before, unless the
+    /// broker has ended the connection already.
+    fn will_since(&self, world: &World, at: At) -> Option<At> {
+        let is_open = self.socket.is_some_and(|socket| !world.is_closed(socket));
+        (is_open || !self.may_be_dropped).then_some(at)
     }
 
     /// Says DISCONNECT and waits for the broker to close.
@@ -161,9 +191,7 @@ impl Client {
                 will: self.will.filter(|_| !self.is_leaving || was_told),
                 at,
                 was_told,
-                will_since: will_since
-                    .filter(|_| !self.may_be_dropped)
-                    .unwrap_or(self.connect_sent),
+                will_since: will_since.unwrap_or(self.connect_sent),
                 connects: self.connects,
                 was_alone: will_since.is_some() && is_alone,
             });
@@ -193,7 +221,13 @@ impl Client {
         if is_told {
             self.check_present(world, present, at);
         }
+        if self.is_impostor {
+            self.fail("let in with a wrong password");
+        }
         self.decide_will(world, at, plan);
+        for publication in self.unread.drain(..) {
+            plan[publication].decided = Some(at.tick); // what was not read by now never will be
+        }
         self.is_connected = true;
         self.has_session = true;
         self.is_clean_start = false;
@@ -247,6 +281,7 @@ impl Client {
         let delay_s = self.profile.will_delay_s.min(self.profile.lifetime_s);
         let delay = Span::from_secs(u64::from(delay_s));
         plan[will].sent = Some(ended.will_since);
+        plan[will].decided = Some(at.tick);
         // Nobody else can have taken the session over in between, and so cancelled the will.
         let is_direct = ended.was_alone && self.connects == ended.connects + 1;
         let gone = world.gone_at(ended.socket);

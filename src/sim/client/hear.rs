@@ -5,7 +5,7 @@ use super::super::random::Random;
 use super::super::world::World;
 use super::{Client, Request, Stage};
 use crate::mqtt::{
-    decode, frame, frame::PacketType, AckKind, Disconnect, Packet, PacketId, Publish, Qos,
+    decode, frame, frame::PacketType, Ack, AckKind, Disconnect, Packet, PacketId, Publish, Qos,
     ReasonCode, Sender, SubAck,
 };
 
@@ -59,45 +59,57 @@ impl Client {
                 self.connected(world, present, plan);
             }
             Packet::ConnAck(_) if self.is_shutdown => {}
+            Packet::ConnAck(connack) => self.refused(world, connack.reason, plan),
             Packet::Publish(publish) => self.arrived(world, publish, plan),
             Packet::PubRel(ack) => {
                 self.held.remove(&ack.packet_id.get());
                 self.unsent_acks
                     .push_back((AckKind::PubComp, ack.packet_id.get()));
             }
-            Packet::PubAck(ack) => self.finish_publish(world, ack.packet_id.get(), plan),
+            Packet::PubAck(ack) => self.finish_publish(world, ack, plan),
             Packet::PubComp(ack) => {
                 let id = ack.packet_id.get();
                 self.outstanding.retain(|(known, ..)| *known != id);
             }
-            Packet::PubRec(ack) => self.release(world, ack.packet_id.get(), plan),
+            Packet::PubRec(ack) => self.release(world, ack, plan),
             Packet::SubAck(suback) => self.subscribed(world, suback),
             Packet::UnsubAck(unsuback) => self.unsubscribed(world, unsuback),
             Packet::PingResp => {}
-            Packet::Disconnect(disconnect) => self.disconnected(disconnect),
+            Packet::Disconnect(disconnect) => self.disconnected(world, disconnect),
             other => self.fail(&format!("unexpected {other:?}")),
         }
     }
 
-    fn finish_publish(&mut self, world: &mut World, id: u16, plan: &mut [Planned]) {
-        let at = world.tick();
-        for (known, publication, _) in &self.outstanding {
-            if *known == id {
-                plan[*publication].accepted.get_or_insert(at);
-            }
+    fn finish_publish(&mut self, world: &mut World, ack: &Ack<'_>, plan: &mut [Planned]) {
+        let id = ack.packet_id.get();
+        if let Some(publication) = self.publication(id) {
+            self.answered(world, publication, ack.reason, plan);
         }
         self.outstanding.retain(|(known, ..)| *known != id);
     }
 
-    fn release(&mut self, world: &mut World, id: u16, plan: &mut [Planned]) {
-        let at = world.tick();
-        for (known, publication, stage) in &mut self.outstanding {
+    fn release(&mut self, world: &mut World, ack: &Ack<'_>, plan: &mut [Planned]) {
+        let id = ack.packet_id.get();
+        if let Some(publication) = self.publication(id) {
+            self.answered(world, publication, ack.reason, plan);
+        }
+        if ack.reason.is_error() {
+            self.outstanding.retain(|(known, ..)| *known != id); // [MQTT-4.3.3-8]
+            return;
+        }
+        for (known, _, stage) in &mut self.outstanding {
             if *known == id {
                 *stage = Stage::Release;
-                plan[*publication].accepted.get_or_insert(at);
             }
         }
         self.send_ack(world, AckKind::PubRel, id);
+    }
+
+    /// What is under way with this identifier.
+    fn publication(&self, id: u16) -> Option<usize> {
+        let mut outstanding = self.outstanding.iter();
+        let found = outstanding.find(|(known, ..)| *known == id);
+        found.map(|(_, publication, _)| *publication)
     }
 
     fn subscribed(&mut self, world: &mut World, suback: &SubAck<'_>) {
@@ -105,16 +117,13 @@ impl Client {
             self.fail("SUBACK without a SUBSCRIBE");
             return;
         };
-        let at = world.tick();
-        world.note(|| format!("{} has its SUBACK", self.name));
-        let mut granted = Vec::new();
-        for index in indexes {
-            let subscribed = &mut self.subscribed[index];
-            subscribed.confirmed = Some(at);
-            granted.push(subscribed.options.qos as u8);
+        world.note(|| format!("{} has its SUBACK {:?}", self.name, suback.codes));
+        if suback.codes.len() != indexes.len() {
+            self.fail(&format!("SUBACK {:?}", suback.codes));
         }
-        if suback.codes != granted {
-            self.fail(&format!("SUBACK {:?} instead of {granted:?}", suback.codes));
+        let at = world.tick();
+        for (index, code) in indexes.into_iter().zip(suback.codes) {
+            self.judge_suback(world, at, index, *code);
         }
     }
 
@@ -131,11 +140,12 @@ impl Client {
         }
     }
 
-    fn disconnected(&mut self, disconnect: &Disconnect<'_>) {
+    fn disconnected(&mut self, world: &World, disconnect: &Disconnect<'_>) {
         let is_expected = match disconnect.reason {
             ReasonCode::SessionTakenOver | ReasonCode::QuotaExceeded => true,
             ReasonCode::KeepAliveTimeout => self.profile.keep_alive_s > 0,
             ReasonCode::ServerShuttingDown => self.is_shutdown,
+            ReasonCode::AdministrativeAction => world.timeline().len() > 1,
             _ => false,
         };
         if !is_expected {
@@ -150,6 +160,7 @@ impl Client {
         };
         let id = publish.packet_id.map_or(0, PacketId::get);
         let is_repeat = self.note_received(publish, id);
+        self.check_rate(world, publish.dup);
         if publish.payload.is_empty() {
             return; // a retained message was cleared
         }

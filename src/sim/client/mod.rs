@@ -3,6 +3,7 @@
 
 mod connect;
 mod hear;
+mod heed;
 mod speak;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::history::{Arrival, At, Planned, Subscribed};
 use super::parameters::{Focus, Swarm};
 use super::random::Random;
+use super::rules::USERS;
 use super::world::World;
 use crate::limits::QueuePolicy;
 use crate::mqtt::{AckKind, SubscriptionOptions, Version};
@@ -38,6 +40,11 @@ pub(super) struct Profile {
     may_overflow: bool,
     /// Keeps its session and its subscriptions.
     is_steady: bool,
+    /// It logs in, and rules say what it may do.
+    has_account: bool,
+    pub(super) user: usize,
+    /// Most messages per second it is to be sent.
+    messages_per_s: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +92,10 @@ pub(super) struct Client {
     /// DISCONNECT was sent; the broker is to close.
     is_leaving: bool,
     is_clean_start: bool,
+    /// It came with a wrong password.
+    is_impostor: bool,
+    /// Which rules did not allow its will, counted from 1.
+    will_refused_by: Option<usize>,
     /// The broker may close for reasons of its own.
     may_be_dropped: bool,
     connect_sent: At,
@@ -103,6 +114,8 @@ pub(super) struct Client {
     /// By order of sending: identifier, publication, stage.
     outstanding: Vec<(u16, usize, Stage)>,
     next_id: u16,
+    /// QoS 0 publications that the broker may not have read yet.
+    unread: Vec<usize>,
     will: Option<usize>,
     /// QoS 2 identifiers received and not released.
     held: BTreeSet<u16>,
@@ -113,6 +126,8 @@ pub(super) struct Client {
     /// Acts for which it does not read.
     stalled: usize,
     pub(super) arrivals: Vec<Arrival>,
+    /// Publications that arrived on this connection for the first time.
+    arrived_here: u64,
     /// Packets read.
     pub(super) packets: usize,
     /// Newest publication seen by retained topic and QoS.
@@ -167,6 +182,9 @@ impl Profile {
             stalls: random.once_in(3),
             may_overflow: swarm.is_tight && swarm.queue_policy == QueuePolicy::Disconnect,
             is_steady,
+            has_account: swarm.has_accounts,
+            user: index % USERS,
+            messages_per_s: swarm.messages_per_s[1],
         }
     }
 }
@@ -188,6 +206,8 @@ impl Client {
             is_connected: false,
             is_leaving: false,
             is_clean_start: false,
+            is_impostor: false,
+            will_refused_by: None,
             may_be_dropped: false,
             connect_sent: start,
             connect_timed_until: Time::ZERO,
@@ -201,6 +221,7 @@ impl Client {
             to_publish: VecDeque::new(),
             outstanding: Vec::new(),
             next_id: 0,
+            unread: Vec::new(),
             will: None,
             held: BTreeSet::new(),
             unsent_acks: VecDeque::new(),
@@ -209,6 +230,7 @@ impl Client {
             aliases_out: BTreeMap::new(),
             stalled: 0,
             arrivals: Vec::new(),
+            arrived_here: 0,
             packets: 0,
             newest: BTreeMap::new(),
             is_shutdown: false,

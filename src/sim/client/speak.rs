@@ -8,7 +8,8 @@ use super::super::world::World;
 use super::{Client, Request, Stage};
 use crate::mqtt::encode::{self, SubscribeOut, UnsubscribeOut};
 use crate::mqtt::{
-    Ack, AckKind, PacketId, PublishOut, Qos, ReasonCode, SubscriptionOptions, UserProperties,
+    Ack, AckKind, PacketId, PublishOut, Qos, ReasonCode, RetainHandling, SubscriptionOptions,
+    UserProperties,
 };
 
 /// QoS 1 and 2 messages a client has unacknowledged at most.
@@ -50,6 +51,7 @@ impl Client {
         }
         let at = world.tick();
         plan[index].sent.get_or_insert(at);
+        self.note_unread(index, plan[index].qos);
         world.note(|| {
             let (name, planned) = (&self.name, &plan[index]);
             let (topic, qos, retain) = (&planned.topic, planned.qos, planned.retain);
@@ -143,22 +145,30 @@ impl Client {
         let mut missing = self.wanted.clone();
         missing.retain(|(filter, ..)| {
             let mut known = self.subscribed.iter();
-            !known.any(|s| !s.is_over() && s.filter == *filter)
+            !known.any(|s| s.is_had() && s.filter == *filter)
         });
         // One identifier belongs to all filters of a SUBSCRIBE.
         let identifier = missing.first().and_then(|(_, _, identifier)| *identifier);
         missing.truncate(1 + random.below(3));
-        for (filter, options, _) in missing {
+        for (filter, mut options, _) in missing {
+            let mut others = self.subscribed.iter();
+            if others.any(|s| !s.is_over() && s.filter == filter) {
+                // The broker may have it still: what is retained is to come all the same.
+                options.retain_handling = RetainHandling::Send;
+            }
             indexes.push(self.subscribed.len());
             self.subscribed.push(Subscribed {
                 filter,
                 options,
                 identifier,
                 asked,
+                requested: asked,
                 confirmed: None,
                 unsubscribe_sent: None,
                 unsubscribed: None,
                 lost: None,
+                is_doubted: false,
+                is_denied: false,
             });
         }
         if !indexes.is_empty() {
@@ -193,6 +203,12 @@ impl Client {
     pub(super) fn repeat_request(&mut self, world: &mut World) {
         let mut out = Vec::new();
         let version = self.profile.version;
+        let at = world.tick();
+        if let Some(Request::Subscribe(indexes)) = &self.request {
+            for index in indexes {
+                self.subscribed[*index].requested = at;
+            }
+        }
         match &self.request {
             None => return,
             Some(Request::Subscribe(indexes)) => {

@@ -1,6 +1,7 @@
 //! Shards, tiny rings and sockets in virtual time, moved one small step at a time in an order drawn
 //! from the seed.
 
+mod accounts;
 mod rings;
 mod sockets;
 
@@ -8,6 +9,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub(in crate::sim) use accounts::PASSWORD;
+
+use accounts::Accounts;
 use rings::{Item, Moving};
 use sockets::Socket;
 
@@ -29,6 +33,9 @@ pub struct World {
     moving: Vec<(usize, usize, Moving)>,
     sockets: Vec<Socket>,
     parameters: Parameters,
+    accounts: Accounts,
+    /// Most that is read of one client.
+    bytes_per_s: Option<u32>,
     tick: u64,
     /// Longest time between two steps now, in nanoseconds.
     step_max_ns: u64,
@@ -61,6 +68,7 @@ impl World {
     #[must_use]
     pub fn new(parameters: &Parameters, limits: Limits, seed: u64) -> Self {
         let shards = parameters.shards;
+        let bytes_per_s = limits.client_rates.incoming.bytes_per_s;
         let config = Arc::new(ShardConfig {
             shards,
             limits,
@@ -83,6 +91,8 @@ impl World {
             moving: Vec::new(),
             sockets: Vec::new(),
             parameters: parameters.clone(),
+            accounts: Accounts::default(),
+            bytes_per_s,
             tick: 0,
             step_max_ns: parameters.step_max_ns,
             timed_until: vec![now; count],
@@ -190,6 +200,7 @@ impl World {
 
     fn is_quiet(&self) -> bool {
         self.moving.is_empty()
+            && self.has_accounts_at_rest()
             && !self.sockets.iter().any(Socket::can_go_on)
             && self.rings.iter().all(VecDeque::is_empty)
             && self.sockets.iter().all(|socket| {
@@ -238,6 +249,8 @@ impl World {
 
     fn turn(&mut self, shard: usize, random: &mut Random) -> bool {
         let mut moved = self.timeouts(shard);
+        self.take_rules(shard, random);
+        self.judge_logins(shard, random);
         let paused = self.paused(shard);
         self.shards[shard].end_turn(self.now);
         for socket in paused {
@@ -251,6 +264,7 @@ impl World {
         }
         moved |= self.act(shard);
         moved |= self.send_blocks(shard);
+        self.note_settled();
         self.tick += 1;
         if self.tick % AUDIT_EVERY == 0 {
             self.audit(shard);
@@ -264,11 +278,7 @@ impl World {
             moved = true;
             match action {
                 Action::Notice(_) => {}
-                Action::Authenticate(id, _) => {
-                    // No rules: nobody is asked to prove anything.
-                    self.failures
-                        .push(format!("shard {shard} asks who {id:?} is"));
-                }
+                Action::Authenticate(id, question) => self.ask_who(shard, id, *question),
                 Action::Authorize(id, _) => {
                     self.failures
                         .push(format!("shard {shard} asks what {id:?} may do"));

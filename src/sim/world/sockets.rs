@@ -9,6 +9,10 @@ use crate::shard::CloseCause;
 use crate::sim::random::Random;
 use crate::time::Time;
 
+const NS_PER_S: u64 = 1_000_000_000;
+/// No packet of a client is larger.
+const PACKET_MAX: u64 = 400;
+
 /// A client's end of a connection.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -28,6 +32,10 @@ pub(super) struct Socket {
     pub(super) ending: Option<(usize, ConnectionId)>,
     /// When the broker last read from it.
     pub(super) read_at: Time,
+    pub(super) opened_at: Time,
+    /// The broker has answered its CONNECT; bytes read since then.
+    pub(super) is_answered: bool,
+    pub(super) read_since: u64,
 }
 
 impl Socket {
@@ -55,6 +63,9 @@ impl World {
             gone_at: at.is_none().then_some(self.now),
             ending: None,
             read_at: self.now,
+            opened_at: self.now,
+            is_answered: false,
+            read_since: 0,
         });
         self.sockets.len() - 1
     }
@@ -89,6 +100,11 @@ impl World {
     pub fn cut(&mut self, socket: usize) {
         self.sockets[socket].closed_by_client = true;
         self.sockets[socket].to_client.clear();
+    }
+
+    /// The broker has closed its end.
+    pub(in crate::sim) fn is_closed(&self, socket: usize) -> bool {
+        self.sockets[socket].closed_by_broker
     }
 
     /// The broker has done with the socket, wherever it was.
@@ -166,11 +182,31 @@ impl World {
             .min(1 + random.below(self.parameters.piece_max));
         let piece: Vec<u8> = socket.to_broker.drain(..count).collect();
         socket.read_at = self.now;
+        if socket.is_answered {
+            socket.read_since += count as u64;
+        }
         self.note(|| format!("shard {shard} reads {count} bytes of connection {index}"));
+        self.check_rate(index, count as u64);
         self.shards[shard].handle_bytes(id, &piece, self.now);
         // Actions must be carried out before anything else touches the connection.
         self.act(shard);
         true
+    }
+
+    /// No more was read than its rate allows since it was opened, and what may come at once, before the
+    /// bytes that are read now. What is not a whole packet does not count yet.
+    fn check_rate(&mut self, index: usize, count: u64) {
+        let Some(per_s) = self.bytes_per_s else {
+            return;
+        };
+        let socket = &self.sockets[index];
+        let elapsed = self.now.since(socket.opened_at).0 + NS_PER_S;
+        let most = elapsed.saturating_mul(u64::from(per_s)) / NS_PER_S + PACKET_MAX;
+        let before = socket.read_since.saturating_sub(count);
+        if before > most && self.failures.len() < 10 {
+            let text = format!("connection {index}: {before} bytes read, its rate allows {most}");
+            self.failures.push(text);
+        }
     }
 
     /// Sockets whose last packets have been handled are gone now.
@@ -200,6 +236,7 @@ impl World {
             }
             self.shards[shard].handle_written(id, bytes.len(), self.now);
             self.sockets[socket].to_client.extend(bytes);
+            self.sockets[socket].is_answered = true;
         }
     }
 
@@ -233,6 +270,7 @@ impl World {
             self.shards[shard].handle_written(id, count, self.now);
             if !self.sockets[socket].closed_by_client {
                 self.sockets[socket].to_client.extend(&bytes[..count]);
+                self.sockets[socket].is_answered = true;
             }
         }
     }

@@ -15,7 +15,7 @@ from broker import Broker, free_port
 from client import DEADLINE_S, VERSIONS, Client, properties
 from raw import Raw
 from test_accounts import accounts, connect, log_in, passwd  # noqa: F401
-from test_tls import table
+from secured import table
 
 PUB, SUB = shutil.which("mosquitto_pub"), shutil.which("mosquitto_sub")
 
