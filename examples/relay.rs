@@ -1,10 +1,11 @@
 //! The least that a broker can cost: a relay without MQTT.
 //!
 //! Answers CONNECT and SUBSCRIBE of version 3.1.1, learns from a publisher's first PUBLISH which
-//! subscriber has its topic, and from then on copies bytes from the one socket to the other: one `recv`
-//! of at most 64 KiB and one `send` for what it brought. What `mqload pairs` (QoS 0) measures against it
-//! is the price of the kernel and of the load generator's way of writing, below which no broker gets
-//! that makes these calls.
+//! subscribers have its topic, and from then on copies bytes from its socket to theirs: one `recv` of at
+//! most 64 KiB, and one `send` to each for what it brought. What `mqload pairs` and `mqload fan-out`
+//! (QoS 0) measure against it is the price of the kernel and of the load generator's way of writing,
+//! below which no broker gets that makes these calls. Topics must have one publisher: bytes of several
+//! would mix.
 //!
 //! ```sh
 //! cargo run --release --example relay -- 1884
@@ -30,14 +31,14 @@ const DISCONNECT: [u8; 2] = [0xe0, 0];
 #[derive(Default)]
 struct Relay {
     connections: HashMap<u64, Connection>,
-    /// Socket of the one subscriber of a topic.
-    subscribers: HashMap<Vec<u8>, Rc<TcpStream>>,
+    /// By topic.
+    subscribers: HashMap<Vec<u8>, Vec<Rc<TcpStream>>>,
 }
 
 struct Connection {
     socket: Rc<TcpStream>,
     /// Of a publisher, once its topic is known.
-    to: Option<Rc<TcpStream>>,
+    to: Vec<Rc<TcpStream>>,
     /// The beginning of a packet, until then.
     partial: Vec<u8>,
 }
@@ -74,7 +75,7 @@ fn main() -> io::Result<()> {
             watch(&ring, &socket, next)?;
             let connection = Connection {
                 socket: Rc::new(socket),
-                to: None,
+                to: Vec::new(),
                 partial: Vec::new(),
             };
             relay.connections.insert(next, connection);
@@ -100,12 +101,13 @@ impl Relay {
             }
             Ok(count) => count,
         };
-        if let Some(to) = &connection.to {
+        if !connection.to.is_empty() {
             let bytes = &buffer[..count];
-            return send(to, bytes.strip_suffix(&DISCONNECT).unwrap_or(bytes));
+            let bytes = bytes.strip_suffix(&DISCONNECT).unwrap_or(bytes);
+            return connection.to.iter().try_for_each(|to| send(to, bytes));
         }
         connection.partial.extend_from_slice(&buffer[..count]);
-        while connection.to.is_none() {
+        while connection.to.is_empty() {
             let partial = std::mem::take(&mut connection.partial);
             let Ok(Some(frame)) = next_frame(&partial, PACKET_SIZE_MAX) else {
                 connection.partial = partial;
@@ -117,8 +119,8 @@ impl Relay {
                 Some(PacketType::Subscribe) => {
                     let [high, low] = [frame.body[0], frame.body[1]];
                     let filter = text(&frame.body[2..]).to_vec();
-                    self.subscribers
-                        .insert(filter, Rc::clone(&connection.socket));
+                    let subscribers = self.subscribers.entry(filter).or_default();
+                    subscribers.push(Rc::clone(&connection.socket));
                     send(&connection.socket, &[0x90, 3, high, low, 0])?;
                 }
                 Some(PacketType::Publish) => {
@@ -131,17 +133,17 @@ impl Relay {
     }
 }
 
-/// From its first PUBLISH on a publisher's bytes go to the subscriber of that topic.
+/// From its first PUBLISH on a publisher's bytes go to the subscribers of that topic.
 fn begin(
     connection: &mut Connection,
-    subscribers: &HashMap<Vec<u8>, Rc<TcpStream>>,
+    subscribers: &HashMap<Vec<u8>, Vec<Rc<TcpStream>>>,
     frame: &Frame<'_>,
     bytes: &[u8],
 ) -> io::Result<()> {
     if let Some(to) = subscribers.get(text(frame.body)) {
-        connection.to = Some(Rc::clone(to));
+        connection.to.clone_from(to);
         connection.partial.clear();
-        send(to, bytes)?;
+        to.iter().try_for_each(|to| send(to, bytes))?;
     }
     Ok(())
 }
