@@ -144,7 +144,7 @@ impl Swarm {
                 (has_rates && apart.once_in(3)).then(|| [200, 500][apart.below(2)])
             }),
             has_accounts: apart.once_in(3),
-            rules_change_once_in: [0, 1_500, 5_000][apart.below(3)],
+            rules_change_once_in: [0, 500, 2_000][apart.below(3)],
             has_keep_alives,
             has_wills: random.once_in(2),
             has_large: random.once_in(4),

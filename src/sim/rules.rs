@@ -35,7 +35,10 @@ impl Grants {
     fn draw(random: &mut Random) -> Self {
         Self {
             reads: std::array::from_fn(|_| !random.once_in(6)),
-            writes: std::array::from_fn(|_| !random.once_in(6)),
+            writes: std::array::from_fn(|at| {
+                // Wills are few: their rules change more often.
+                !random.once_in(if AREAS[at] == "w" { 2 } else { 6 })
+            }),
             denies_special: random.once_in(4),
         }
     }
