@@ -147,8 +147,8 @@ fn bytes_in_session(each: usize) -> f64 {
 }
 
 #[test]
-fn a_subscription_takes_at_most_200_bytes_in_a_session_of_its_own() {
-    for (each, most) in [(1, 200.0), (10, 100.0), (1_000, 120.0)] {
+fn a_subscription_takes_at_most_120_bytes_in_its_session() {
+    for (each, most) in [(1, 80.0), (10, 110.0), (1_000, 120.0)] {
         let bytes = bytes_in_session(each);
         println!("in a session with {each}: {bytes:.0} bytes");
         assert!(bytes <= most, "{bytes:.0} bytes in a session with {each}");
