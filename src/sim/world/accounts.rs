@@ -96,6 +96,9 @@ impl World {
         };
         let id = login.connection;
         self.note(|| format!("shard {shard} hears of {id:?}: {verdict:?}"));
+        if let Some(socket) = self.socket_at(shard, id) {
+            self.sockets[socket].read_at = self.now; // its silence so far was ours
+        }
         self.shards[shard].handle_authenticated(id, verdict, self.now);
         self.act(shard);
     }
