@@ -32,6 +32,8 @@ pub(super) enum Focus {
     Retained,
     /// One topic, more than its subscribers take at once.
     Flood,
+    /// Wills, under rules that change.
+    Wills,
 }
 
 /// Of the clients and what happens to them.
@@ -92,6 +94,9 @@ impl Swarm {
             Focus::Retained,
             Focus::Flood,
         ][random.below(6)];
+        let has_accounts = apart.once_in(3);
+        let is_about_wills = has_accounts && apart.once_in(4);
+        let focus = if is_about_wills { Focus::Wills } else { focus };
         let has_keep_alives = jump_max_ms > 1_000 && random.once_in(2);
         // A client that must wait is not silent, but the model does not know that it waits.
         let has_rates = !has_keep_alives && random.once_in(4);
@@ -143,10 +148,10 @@ impl Swarm {
             all_messages_per_s: std::array::from_fn(|_| {
                 (has_rates && apart.once_in(3)).then(|| [200, 500][apart.below(2)])
             }),
-            has_accounts: apart.once_in(3),
+            has_accounts,
             rules_change_once_in: [0, 500, 2_000][apart.below(3)],
             has_keep_alives,
-            has_wills: random.once_in(2),
+            has_wills: random.once_in(2) || is_about_wills,
             has_large: random.once_in(4),
             has_expiry: random.once_in(3),
             shutdown_at: random.once_in(10).then(|| random.below(steps)),

@@ -65,6 +65,7 @@ fn is_in(focus: Focus, name: &str) -> bool {
         Focus::Groups => name.starts_with(['$', 's', 'u']),
         Focus::Retained => name.starts_with('r'),
         Focus::Flood => matches!(name, "p/0" | "p/#"),
+        Focus::Wills => matches!(name, "p/0" | "w/+"),
     }
 }
 
@@ -72,7 +73,7 @@ fn is_in(focus: Focus, name: &str) -> bool {
 fn likelihood(focus: Focus) -> usize {
     match focus {
         Focus::Everything => 3,
-        Focus::Retained | Focus::Groups | Focus::Flood => 2,
+        Focus::Retained | Focus::Groups | Focus::Flood | Focus::Wills => 2,
     }
 }
 
@@ -106,7 +107,7 @@ fn planned(swarm: &Swarm, client: &Client, random: &mut Random) -> Planned {
     let retain = match swarm.focus {
         Focus::Everything => random.once_in(4),
         Focus::Retained => true,
-        Focus::Groups | Focus::Flood => false,
+        Focus::Groups | Focus::Flood | Focus::Wills => false,
     };
     let is_clear = retain && random.once_in(8);
     let topic = if retain {
