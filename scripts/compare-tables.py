@@ -47,7 +47,9 @@ class Run:
 
     def connect_us(self):
         totals, broker = self.result["totals"], self.result["broker"]
-        return broker["cpu_s"] * 1e6 / totals["connected"] if broker and totals["connected"] else None
+        # Where sessions are resumed, the broker's time begins after the handshakes in full.
+        connected = totals["handshakes_resumed"] or totals["connected"]
+        return broker["cpu_s"] * 1e6 / connected if broker and connected else None
 
     def idle_kb(self):
         idle = self.result["idle"]

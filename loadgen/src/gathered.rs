@@ -73,3 +73,12 @@ pub(crate) struct Watched {
     pub(crate) last: system::Process,
     pub(crate) rss_kb_max: u64,
 }
+
+impl Watched {
+    /// What it has done up to now is not what the run is about.
+    pub(crate) fn begin(&mut self) {
+        if let Some(now) = system::process(self.pid) {
+            self.first.cpu_ticks = now.cpu_ticks;
+        }
+    }
+}

@@ -267,7 +267,9 @@ impl Run {
         }
         match *step {
             Step::Connect { .. } => {
-                if !self.only_fetched_tickets(&before, &after) {
+                if self.only_fetched_tickets(&before, &after) {
+                    self.gathered.broker.iter_mut().for_each(Watched::begin);
+                } else {
                     let came = after.get(Count::Connected) - before.get(Count::Connected);
                     self.gathered.connected += came;
                     self.gathered.connect_s += now_ns().saturating_sub(start_ns) as f64 / 1e9;
