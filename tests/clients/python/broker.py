@@ -45,6 +45,8 @@ class Broker:
                 preexec_fn=allow_many_files,
             )
         self._wait_until_it_accepts()
+        if not IS_MOSQUITTO:
+            self.wait_log("ready")  # of several listeners the others may be open later
 
     def _ringmq(self, options, is_told):
         command = [BINARY, "--shards", str(self.shards)]
