@@ -36,7 +36,6 @@ pub(super) struct Counters {
 pub(super) const AT_STOP: u64 = u64::MAX;
 
 /// What has come in of one request. The one at the stop is kept apart: another may be on its way.
-
 #[derive(Debug, Default)]
 struct Gathered {
     request: u64,

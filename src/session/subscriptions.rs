@@ -1,7 +1,7 @@
 //! The subscriptions of one session, by filter.
 //!
 //! Most clients have a few: those are a list in the order of their filters, which takes 72 bytes for
-//! one of 21 bytes, where a hash table takes 192.
+//! one of 21 bytes (`tests/memory.rs`), where a hash table would take 192 by its layout.
 
 use std::collections::HashMap;
 use std::rc::Rc;
