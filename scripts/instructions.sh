@@ -15,7 +15,9 @@ compiler=$(rustc --version)
 counts=$(mktemp)
 trap 'rm --force "$counts"' EXIT
 
-program=$(cargo bench --quiet --no-run --bench instructions --message-format json |
+# With the broker's program, as the test command builds both: one by itself would have its dependencies
+# compiled anew.
+program=$(cargo build --quiet --release --bin ringmq --bench instructions --message-format json |
     python3 -c 'import json, sys
 for line in sys.stdin:
     message = json.loads(line)

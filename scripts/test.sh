@@ -12,7 +12,7 @@ failed=0
 logs=$(mktemp --directory)
 trap 'rm --recursive --force "$logs"' EXIT
 
-heading() { printf '\n== %s\n' "$1"; }
+heading() { printf '\n== %s (after %s s)\n' "$1" "$SECONDS"; }
 
 # Adds a runner's own counts; a runner that failed without counting a failure is one failure.
 count() { # NAME STATUS PASSED FAILED
@@ -85,23 +85,42 @@ install() {
     fi
 }
 
+# Every program and every test of the workspace in one set of builds: what a part built by itself is made
+# of would be compiled anew, with other features.
+readonly workspace=(--workspace --features ringmq/sim)
+
+build_programs() {
+    heading 'The programs'
+    cargo build --quiet "${workspace[@]}" --bins || return 1
+    programs=${CARGO_TARGET_DIR:-target}/debug
+    # A copy: a later build must not replace a program that is running.
+    cp "$programs/ringmq" "$logs/ringmq-debug" || return 1
+    export RINGMQ=$logs/ringmq-debug
+}
+
 rust_tests() {
     heading 'cargo test'
     local status=0
-    cargo test --workspace --no-fail-fast 2>&1 | tee "$logs/cargo" || status=$?
+    cargo test "${workspace[@]}" --no-fail-fast 2>&1 | tee "$logs/cargo" || status=$?
     count 'cargo test' "$status" "$(sum '[0-9]+ passed' "$logs/cargo")" \
         "$(sum '[0-9]+ failed' "$logs/cargo")"
 }
 
+# Debug assertions and overflow checks are on in these.
+simulator_and_fuzzer() {
+    check 'simulator, 2,000 seeds' "$programs/ringmq-sim" --seeds 2000
+    check 'simulator, every deliberate fault is noticed' "$programs/ringmq-sim" --mutants
+    check 'fuzz, 300,000 iterations of each body' "$programs/ringmq-fuzz" --iterations 300000
+}
+
 build_broker() {
     heading 'The broker that the foreign clients meet'
-    local profile=release
-    if [[ -n ${RINGMQ_TEST_DEBUG:-} ]]; then profile=dev; fi
-    cargo build --profile "$profile" --bin ringmq || return 1
-    local folder=$profile
-    if [[ $profile == dev ]]; then folder=debug; fi
-    # A copy: a later build must not replace a program that is running.
-    cp "${CARGO_TARGET_DIR:-target}/$folder/ringmq" "$logs/ringmq" || return 1
+    if [[ -n ${RINGMQ_TEST_DEBUG:-} ]]; then
+        export RINGMQ_BIN=$RINGMQ
+        return
+    fi
+    cargo build --quiet --release --bin ringmq --bench instructions || return 1
+    cp "${CARGO_TARGET_DIR:-target}/release/ringmq" "$logs/ringmq" || return 1
     export RINGMQ_BIN=$logs/ringmq
 }
 
@@ -130,20 +149,18 @@ install
 check 'cargo fmt' cargo fmt --all --check
 check 'cargo clippy' cargo clippy --workspace --all-targets --quiet -- --deny warnings
 check 'cargo doc' env RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --quiet
-rust_tests
-check 'simulator, 2,000 seeds' \
-    cargo run --quiet --release --features sim --bin ringmq-sim -- --seeds 2000
-check 'simulator, every deliberate fault is noticed' \
-    cargo run --quiet --release --features sim --bin ringmq-sim -- --mutants
-# Not the release profile: debug assertions and overflow checks are to be on.
-check 'fuzz, 1,000,000 iterations of each body' \
-    cargo run --quiet --profile fuzz -p ringmq-fuzz -- --iterations 1000000
-check 'instructions of the hot paths' scripts/instructions.sh
+if build_programs; then
+    rust_tests
+    simulator_and_fuzzer
+else
+    count 'cargo build' 1
+fi
 if build_broker; then
+    check 'instructions of the hot paths' scripts/instructions.sh
     python_tests
     node_tests
 else
-    count 'cargo build' 1
+    count 'cargo build --release' 1
 fi
 
 printf '\n%s passed, %s failed\n' "$passed" "$failed"

@@ -1,15 +1,14 @@
 //! The topic index: filters to local sessions, interested shards and shared groups.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
 use super::cache::RouteCache;
-use super::exact::{Exact, Interests};
+use super::filters::{Filters, Found, Scratch};
 use super::groups::{GroupKey, Groups, Left, Member};
+use super::merge;
 use super::route::{plain_grants, Grant, Route, Targets, TargetsBuilder};
-use super::subscribers::{Subscribers, Subscription};
-use super::trie::{Scratch, Trie};
-use crate::ids::{SessionId, ShardId, ShardSet};
+use super::subscribers::Subscription;
+use crate::ids::{SessionId, ShardId};
 
 /// What became of [`TopicIndex::subscribe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,36 +27,6 @@ pub struct Removed {
     pub last_on_shard: bool,
 }
 
-/// From so many subscribers on, a filter keeps its list of targets for all topics that match it
-/// alone: 10,000 topics under a `#` of 1,000 subscribers are one list, not 160 MB.
-const SHARED_TARGETS_MIN: usize = 8;
-
-/// What a filter leads to.
-#[derive(Debug, Default)]
-struct FilterEntry {
-    subscribers: Subscribers,
-    /// The subscribers as targets, once asked for.
-    targets: OnceCell<Rc<Targets>>,
-    /// Other shards with subscribers, if the filter has a wildcard.
-    remote: ShardSet,
-    /// Boxed: most filters have none.
-    #[allow(clippy::box_collection)]
-    groups: Option<Box<Vec<GroupKey>>>,
-}
-
-/// One per filter in its own shard.
-const _: () = assert!(size_of::<FilterEntry>() <= 64);
-
-impl FilterEntry {
-    fn groups(&self) -> impl Iterator<Item = GroupKey> + '_ {
-        self.groups.iter().flat_map(|groups| groups.iter().copied())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.subscribers.is_empty() && self.remote.is_empty() && self.groups.is_none()
-    }
-}
-
 /// Replica of one shard. Lives on: each shard its own. Written by: that shard only, from its own
 /// sessions and from ordered messages of its peers.
 ///
@@ -65,14 +34,7 @@ impl FilterEntry {
 #[derive(Debug)]
 pub struct TopicIndex {
     local: ShardId,
-    /// Filters without wildcards.
-    exact: Exact<FilterEntry>,
-    /// Those of other shards.
-    interests: Interests,
-    /// Filters with wildcards.
-    filters: Trie<FilterEntry>,
-    /// Second hash of a filter without wildcards.
-    check: ahash::RandomState,
+    filters: Filters,
     groups: Groups,
     cache: RouteCache,
     scratch: Scratch,
@@ -90,10 +52,10 @@ impl TopicIndex {
         let plain = plain_grants();
         Self {
             local,
-            exact: Exact::new(),
-            interests: Interests::default(),
-            filters: Trie::new(&hasher),
-            check: ahash::RandomState::with_seeds(hash_seed, 24, 25, 26),
+            filters: Filters::new(
+                &hasher,
+                ahash::RandomState::with_seeds(hash_seed, 24, 25, 26),
+            ),
             groups: Groups::new(local, &hasher),
             cache: RouteCache::new(&hasher),
             scratch: Scratch::default(),
@@ -110,12 +72,11 @@ impl TopicIndex {
         session: SessionId,
         subscription: Subscription,
     ) -> Added {
-        let entry = self.entry(filter);
+        let entry = self.filters.entry(filter);
         let first_on_shard = entry.subscribers.is_empty();
         let before = entry.subscribers.insert(session, subscription);
         // Clients that come back subscribe again to what they have: nobody's route changes.
         if before != Some(subscription) {
-            entry.targets.take();
             self.cache.forget(filter);
         }
         Added {
@@ -130,13 +91,12 @@ impl TopicIndex {
             existed: false,
             last_on_shard: false,
         };
-        let Some(entry) = self.get_mut(filter) else {
+        let Some(entry) = self.filters.get_mut(filter) else {
             return removed;
         };
         if entry.subscribers.remove(session).is_some() {
             removed.existed = true;
             removed.last_on_shard = entry.subscribers.is_empty();
-            entry.targets.take();
             self.shrunk(filter);
         }
         removed
@@ -145,35 +105,15 @@ impl TopicIndex {
     /// A peer has its first subscriber of a filter.
     pub fn add_remote(&mut self, filter: &str, shard: ShardId) {
         debug_assert_ne!(shard, self.local, "local subscribers are subscriptions");
-        if !has_wildcard(filter) {
-            let (hash, check) = self.hashes(filter);
-            if self.interests.insert(hash, check, shard) {
-                self.cache.forget(filter);
-            }
-            return;
-        }
-        let remote = &mut self.filters.entry(filter).remote;
-        if !remote.contains(shard) {
-            remote.insert(shard);
+        if self.filters.add_remote(filter, shard) {
             self.cache.forget(filter);
         }
     }
 
     /// A peer has lost its last subscriber of a filter.
     pub fn remove_remote(&mut self, filter: &str, shard: ShardId) {
-        if !has_wildcard(filter) {
-            let (hash, check) = self.hashes(filter);
-            if self.interests.remove(hash, check, shard) {
-                self.cache.forget(filter);
-            }
-            return;
-        }
-        let Some(entry) = self.filters.get_mut(filter) else {
-            return;
-        };
-        if entry.remote.contains(shard) {
-            entry.remote.remove(shard);
-            self.shrunk(filter);
+        if self.filters.remove_remote(filter, shard) {
+            self.cache.forget(filter);
         }
     }
 
@@ -182,7 +122,7 @@ impl TopicIndex {
     pub fn join(&mut self, share: &str, filter: &str, member: Member) -> bool {
         let joined = self.groups.join(share, filter, member);
         if joined.created {
-            let groups = &mut self.entry(filter).groups;
+            let groups = &mut self.filters.entry(filter).groups;
             groups.get_or_insert_default().push(joined.key);
             self.cache.forget(filter);
         }
@@ -193,7 +133,7 @@ impl TopicIndex {
     pub fn leave(&mut self, share: &str, filter: &str, shard: ShardId, session: SessionId) -> bool {
         let left = self.groups.leave(share, filter, shard, session);
         if let Left::LastMember(key) = left {
-            if let Some(entry) = self.get_mut(filter) {
+            if let Some(entry) = self.filters.get_mut(filter) {
                 if let Some(groups) = &mut entry.groups {
                     groups.retain(|known| *known != key);
                 }
@@ -266,76 +206,38 @@ impl TopicIndex {
     /// Something of a filter is gone: so is the filter when that was the last.
     fn shrunk(&mut self, filter: &str) {
         self.cache.forget(filter);
-        let entry = self.get_mut(filter);
-        if entry.is_some_and(|entry| entry.is_empty()) {
-            if has_wildcard(filter) {
-                self.filters.remove(filter);
-            } else {
-                self.exact.remove(self.cache.hash(filter), filter);
-            }
-        }
-    }
-
-    /// The entry of a filter, made if need be.
-    fn entry(&mut self, filter: &str) -> &mut FilterEntry {
-        if has_wildcard(filter) {
-            self.filters.entry(filter)
-        } else {
-            self.exact.entry(self.cache.hash(filter), filter)
-        }
-    }
-
-    fn get_mut(&mut self, filter: &str) -> Option<&mut FilterEntry> {
-        if has_wildcard(filter) {
-            self.filters.get_mut(filter)
-        } else {
-            self.exact.get_mut(self.cache.hash(filter), filter)
-        }
-    }
-
-    /// What stands for a filter without wildcards that another shard has.
-    fn hashes(&self, filter: &str) -> (u64, u32) {
-        let check = self.check.hash_one(filter.as_bytes());
-        (self.cache.hash(filter), check as u32)
-    }
-
-    /// The same, found anew and not remembered.
-    pub fn find(&mut self, topic: &str) -> Route {
-        self.find_hashed(self.cache.hash(topic), topic)
+        self.filters.remove_if_empty(filter);
     }
 
     /// How many filters with subscribers match a topic: finding without building a route.
     pub fn count_matching(&mut self, topic: &str) -> usize {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let found = self.search(self.cache.hash(topic), topic, &mut scratch);
-        let count = usize::from(found.first.is_some()) + found.more.len() + found.groups.len();
-        self.scratch = scratch;
-        count
+        let hash = self.cache.hash(topic);
+        let found = self.filters.matching(hash, topic, &mut self.scratch);
+        usize::from(found.first.is_some()) + found.more.len() + found.groups.len()
     }
 
+    /// What [`TopicIndex::route`] answers, found anew and not remembered.
+    pub fn find(&mut self, topic: &str) -> Route {
+        self.find_hashed(self.cache.hash(topic), topic)
+    }
+
+    /// One hash serves the cache and the filters: their tables have the same key.
     fn find_hashed(&mut self, hash: u64, topic: &str) -> Route {
-        let mut scratch = std::mem::take(&mut self.scratch);
         let Found {
             first,
             more,
             remote,
             groups,
-        } = self.search(hash, topic, &mut scratch);
-        let mut merged = 0;
+        } = self.filters.matching(hash, topic, &mut self.scratch);
         let targets = match first {
             None => Rc::clone(&self.no_targets),
-            Some(first) if !more.is_empty() => {
+            Some(only) if more.is_empty() => merge::of_one(&self.plain, only),
+            Some(first) => {
                 let others = more.iter().map(|entry| entry.subscribers.len());
-                merged = first.subscribers.len() + others.sum::<usize>();
-                merge(&self.plain, first, &more)
+                self.merged += first.subscribers.len() + others.sum::<usize>();
+                merge::of_several(&self.plain, first, &more)
             }
-            Some(only) if only.subscribers.len() < SHARED_TARGETS_MIN => {
-                targets_of(&self.plain, only)
-            }
-            Some(only) => Rc::clone(only.targets.get_or_init(|| targets_of(&self.plain, only))),
         };
-        self.scratch = scratch;
-        self.merged += merged;
         Route {
             topic: topic.into(),
             targets,
@@ -343,105 +245,6 @@ impl TopicIndex {
             groups: groups.into(),
         }
     }
-
-    /// What the filters that match a topic lead to.
-    fn search(&self, hash: u64, topic: &str, scratch: &mut Scratch) -> Found<'_> {
-        let mut found = Found::default();
-        if !self.interests.is_empty() {
-            let check = self.check.hash_one(topic.as_bytes());
-            found.remote = self.interests.shards(hash, check as u32);
-        }
-        if let Some(entry) = self.exact.get(hash, topic) {
-            found.add(entry);
-        }
-        self.filters
-            .matching(topic, scratch, |entry| found.add(entry));
-        found
-    }
-}
-
-/// What a topic leads to, as it lies in the index.
-#[derive(Default)]
-struct Found<'a> {
-    first: Option<&'a FilterEntry>,
-    /// Allocates when filters overlap.
-    more: Vec<&'a FilterEntry>,
-    remote: ShardSet,
-    groups: Vec<GroupKey>,
-}
-
-impl<'a> Found<'a> {
-    fn add(&mut self, entry: &'a FilterEntry) {
-        self.remote = self.remote.union(entry.remote);
-        self.groups.extend(entry.groups());
-        match self.first {
-            _ if entry.subscribers.is_empty() => {}
-            None => self.first = Some(entry),
-            Some(_) => self.more.push(entry),
-        }
-    }
-}
-
-fn has_wildcard(filter: &str) -> bool {
-    filter.bytes().any(|byte| matches!(byte, b'+' | b'#'))
-}
-
-fn targets_of(plain: &Rc<[Grant]>, entry: &FilterEntry) -> Rc<Targets> {
-    let mut builder = TargetsBuilder::new(plain, entry.subscribers.len());
-    entry
-        .subscribers
-        .for_each(|session, subscription| push_target(&mut builder, session, &[subscription]));
-    builder.finish()
-}
-
-/// One target per session, however many of its filters match.
-fn merge(plain: &Rc<[Grant]>, first: &FilterEntry, more: &[&FilterEntry]) -> Rc<Targets> {
-    let matched = || std::iter::once(&first).chain(more);
-    let count = matched().map(|entry| entry.subscribers.len()).sum();
-    let mut all: Vec<(SessionId, Subscription)> = Vec::with_capacity(count);
-    for entry in matched() {
-        entry
-            .subscribers
-            .for_each(|session, subscription| all.push((session, subscription)));
-    }
-    // Stable, so that identifiers come in the order of the match; and made for runs that are sorted.
-    all.sort_by_key(|(session, _)| *session);
-    let mut builder = TargetsBuilder::new(plain, count);
-    let mut matching = Vec::new();
-    for of_session in all.chunk_by(|one, next| one.0 == next.0) {
-        matching.clear();
-        matching.extend(of_session.iter().map(|(_, subscription)| *subscription));
-        push_target(&mut builder, of_session[0].0, &matching);
-    }
-    builder.finish()
-}
-
-fn push_target(builder: &mut TargetsBuilder, session: SessionId, matching: &[Subscription]) {
-    let Some(grant) = grant_number(builder, matching.iter()) else {
-        return;
-    };
-    let own = if matching.iter().any(|one| one.options.no_local) {
-        grant_number(builder, matching.iter().filter(|one| !one.options.no_local))
-    } else {
-        Some(grant)
-    };
-    builder.push(session, grant, own);
-}
-
-/// What subscriptions of one session come to; `None` when there are none.
-fn grant_number<'s>(
-    builder: &mut TargetsBuilder,
-    matching: impl Iterator<Item = &'s Subscription>,
-) -> Option<u32> {
-    let mut qos = None;
-    let mut retain_as_published = false;
-    let mut identifiers = Vec::new(); // allocates when there are any
-    for subscription in matching {
-        qos = qos.max(Some(subscription.options.qos));
-        retain_as_published |= subscription.options.retain_as_published;
-        identifiers.extend(subscription.identifier);
-    }
-    Some(builder.grant(qos?, retain_as_published, &identifiers))
 }
 
 #[cfg(test)]

@@ -4,14 +4,18 @@
 //! Every shard holds a replica of the index and writes only its own.
 
 mod cache;
-mod exact;
+mod filters;
 mod groups;
 mod index;
+mod interests;
+mod merge;
 mod names;
 mod retained;
 mod route;
+mod shapes;
 mod subscribers;
-mod trie;
+mod table;
+mod tree;
 
 pub use groups::{GroupKey, Member};
 pub use index::{Added, Removed, TopicIndex};

@@ -1,7 +1,4 @@
 //! Names of filter levels, each kept once: `temp` under a million devices is one string.
-//!
-//! Most names stand at one place, as a device's does. So a name knows one edge of the tree that has it:
-//! who looks up the name has the edge in hand, and need not ask a table that lies elsewhere in memory.
 
 use hashbrown::HashTable;
 
@@ -14,23 +11,9 @@ struct Name {
     uses: u32,
     /// Low half of the text's hash, so that the table grows without looking at texts.
     hash: u32,
-    edge: Edge,
 }
 
-/// From a node to the child with a name.
-#[derive(Clone, Copy, Debug)]
-struct Edge {
-    parent: u32,
-    child: u32,
-}
-
-/// No node has this number.
-const NOWHERE: Edge = Edge {
-    parent: u32::MAX,
-    child: u32::MAX,
-};
-
-const _: () = assert!(size_of::<Name>() <= 32, "two fit a cache line");
+const _: () = assert!(size_of::<Name>() <= 24);
 
 /// Lives on: each shard its own. Holds the names in use and nothing else.
 #[derive(Debug)]
@@ -80,7 +63,6 @@ impl Names {
             text: text.into(),
             uses: 1,
             hash,
-            edge: NOWHERE,
         };
         let id = match self.free.pop() {
             Some(id) => {
@@ -96,33 +78,6 @@ impl Names {
         self.ids
             .insert_unique(spread(hash), id, |id| spread(names[*id as usize].hash));
         id
-    }
-
-    /// The child of `parent` with this name, if that is the edge the name knows.
-    #[inline]
-    pub(super) fn child(&self, id: NameId, parent: u32) -> Option<u32> {
-        let edge = self.names[id as usize].edge;
-        (edge.parent == parent).then_some(edge.child)
-    }
-
-    /// Has the name know an edge; false when it knows one already.
-    pub(super) fn keep_edge(&mut self, id: NameId, parent: u32, child: u32) -> bool {
-        let edge = &mut self.names[id as usize].edge;
-        let is_free = edge.parent == NOWHERE.parent;
-        if is_free {
-            *edge = Edge { parent, child };
-        }
-        is_free
-    }
-
-    /// The edge is gone; false when it is not the one that the name knows.
-    pub(super) fn drop_edge(&mut self, id: NameId, parent: u32) -> bool {
-        let edge = &mut self.names[id as usize].edge;
-        let is_known = edge.parent == parent;
-        if is_known {
-            *edge = NOWHERE;
-        }
-        is_known
     }
 
     /// Counts one use less; with the last the name is forgotten.

@@ -3,8 +3,11 @@
 //! Ordered by session, so that deliveries come in the same order in every run of a seed and walk the
 //! shard's sessions in the order they lie in memory.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use super::route::Targets;
 use crate::ids::SessionId;
 use crate::mqtt::SubscriptionOptions;
 
@@ -20,31 +23,44 @@ pub struct Subscription {
 const FEW_MAX: usize = 16;
 
 /// Lives on: the sessions' shard. Bounded by its sessions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Subscribers {
-    /// As most filters have it.
+    #[default]
+    None,
+    /// As most filters have it: in the filter's own cache line.
     One((SessionId, Subscription)),
+    Several(Box<Several>),
+}
+
+const _: () = assert!(size_of::<Subscribers>() == 24);
+
+/// Two or more.
+#[derive(Debug)]
+pub(super) struct Several {
+    list: List,
+    /// The subscribers as targets, once asked for.
+    targets: OnceCell<Rc<Targets>>,
+}
+
+#[derive(Debug)]
+enum List {
     Few(Vec<(SessionId, Subscription)>),
     Many(BTreeMap<SessionId, Subscription>),
 }
 
-impl Default for Subscribers {
-    fn default() -> Self {
-        Self::Few(Vec::new())
-    }
-}
-
 impl Subscribers {
+    #[inline]
     pub(super) fn len(&self) -> usize {
         match self {
+            Self::None => 0,
             Self::One(_) => 1,
-            Self::Few(list) => list.len(),
-            Self::Many(map) => map.len(),
+            Self::Several(several) => several.list.len(),
         }
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
+        matches!(self, Self::None)
     }
 
     /// Adds or replaces; returns what was there before.
@@ -54,17 +70,78 @@ impl Subscribers {
         subscription: Subscription,
     ) -> Option<Subscription> {
         match self {
+            Self::None => {
+                *self = Self::One((session, subscription));
+                None
+            }
             Self::One(one) if one.0 == session => Some(std::mem::replace(&mut one.1, subscription)),
             Self::One(one) => {
                 let mut list = vec![*one, (session, subscription)];
                 list.sort_unstable_by_key(|(id, _)| *id);
-                *self = Self::Few(list);
+                *self = Self::Several(Box::new(Several {
+                    list: List::Few(list),
+                    targets: OnceCell::new(),
+                }));
                 None
             }
-            Self::Few(list) if list.is_empty() => {
-                *self = Self::One((session, subscription));
-                None
+            Self::Several(several) => {
+                let before = several.list.insert(session, subscription);
+                if before != Some(subscription) {
+                    several.targets.take();
+                }
+                before
             }
+        }
+    }
+
+    pub(super) fn remove(&mut self, session: SessionId) -> Option<Subscription> {
+        match self {
+            Self::One(one) if one.0 == session => {
+                let removed = one.1;
+                *self = Self::None;
+                Some(removed)
+            }
+            Self::None | Self::One(_) => None,
+            Self::Several(several) => {
+                let removed = several.list.remove(session)?;
+                several.targets.take();
+                if let Some(last) = several.list.only() {
+                    *self = Self::One(last);
+                }
+                Some(removed)
+            }
+        }
+    }
+
+    /// In the order of sessions.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(SessionId, Subscription)) {
+        match self {
+            Self::None => {}
+            Self::One((id, one)) => visit(*id, *one),
+            Self::Several(several) => several.list.for_each(visit),
+        }
+    }
+
+    /// The subscribers as targets, made by `make` and kept until they change; `None` when there are not
+    /// two of them.
+    pub(super) fn kept_targets(&self, make: impl FnOnce() -> Rc<Targets>) -> Option<&Rc<Targets>> {
+        match self {
+            Self::Several(several) => Some(several.targets.get_or_init(make)),
+            _ => None,
+        }
+    }
+}
+
+impl List {
+    fn len(&self) -> usize {
+        match self {
+            Self::Few(list) => list.len(),
+            Self::Many(map) => map.len(),
+        }
+    }
+
+    fn insert(&mut self, session: SessionId, subscription: Subscription) -> Option<Subscription> {
+        match self {
             Self::Few(list) => match list.binary_search_by_key(&session, |(id, _)| *id) {
                 Ok(at) => Some(std::mem::replace(&mut list[at].1, subscription)),
                 Err(at) if list.len() < FEW_MAX => {
@@ -83,14 +160,8 @@ impl Subscribers {
         }
     }
 
-    pub(super) fn remove(&mut self, session: SessionId) -> Option<Subscription> {
+    fn remove(&mut self, session: SessionId) -> Option<Subscription> {
         match self {
-            Self::One(one) if one.0 == session => {
-                let removed = one.1;
-                *self = Self::default();
-                Some(removed)
-            }
-            Self::One(_) => None,
             Self::Few(list) => {
                 let at = list.binary_search_by_key(&session, |(id, _)| *id).ok()?;
                 Some(list.remove(at).1)
@@ -106,10 +177,16 @@ impl Subscribers {
         }
     }
 
-    /// In the order of sessions.
-    pub(super) fn for_each(&self, mut visit: impl FnMut(SessionId, Subscription)) {
+    /// The subscriber, if there is one left.
+    fn only(&self) -> Option<(SessionId, Subscription)> {
         match self {
-            Self::One((id, one)) => visit(*id, *one),
+            Self::Few(list) if list.len() == 1 => Some(list[0]),
+            _ => None,
+        }
+    }
+
+    fn for_each(&self, mut visit: impl FnMut(SessionId, Subscription)) {
+        match self {
             Self::Few(list) => list.iter().for_each(|(id, one)| visit(*id, *one)),
             Self::Many(map) => map.iter().for_each(|(id, one)| visit(*id, *one)),
         }

@@ -1,4 +1,5 @@
-//! The filter tree: one node per level of a filter, found by (parent, name of the level).
+//! The filter tree: one node per level of a filter, found by (parent, name of the level). It holds the
+//! filters that the [table](super::table) leaves: of many shapes, or long.
 //!
 //! A match visits a node at most once, and only nodes that exist: whatever mix of `+` a client
 //! subscribes to, it costs at most the nodes of filters whose beginning matches. A client pays for
@@ -25,14 +26,13 @@ struct Node<V> {
     /// walk along nodes that lie side by side: seven times faster than looking each up.
     child: NodeId,
     child_name: NameId,
-    /// The other literal children, known by their names or in the edge table; neither is asked when
-    /// there are none.
+    /// The other literal children, in the edge table, which is not asked when there are none.
     others: u32,
     /// Boxed: most nodes of long filters have none.
     value: Option<Box<V>>,
 }
 
-/// A match reads three to five nodes that lie anywhere: two fit a cache line.
+/// Two fit a cache line.
 const _: () = assert!(size_of::<Node<[u64; 16]>>() <= 32);
 
 impl<V> Node<V> {
@@ -54,27 +54,24 @@ impl<V> Node<V> {
 
 /// Lives on: each shard its own. Bounded by the sessions' subscriptions.
 #[derive(Debug)]
-pub(super) struct Trie<V> {
+pub(super) struct Tree<V> {
     nodes: Vec<Node<V>>,
     free: Vec<NodeId>,
     names: Names,
-    /// Edges that their names do not know.
+    /// From a node and a name to a child.
     edges: HashMap<(NodeId, NameId), NodeId, ahash::RandomState>,
 }
 
-/// Room for a match to work in, kept between matches.
+/// Room for a match to work in, kept between matches: at most one number per node of the tree.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// End of each level looked at so far and the number of its name, or [`NONE`].
-    levels: Vec<(usize, NameId)>,
-    /// Nodes still to be visited, with the number of levels that led there. At most one more than
-    /// the topic has levels.
-    to_visit: Vec<(NodeId, usize)>,
-    /// Nodes visited so far, of all matches.
-    pub(super) visited: usize,
+    /// Nodes that the levels so far have led to.
+    reached: Vec<NodeId>,
+    /// Those that the next level leads to.
+    next: Vec<NodeId>,
 }
 
-impl<V> Trie<V> {
+impl<V> Tree<V> {
     pub(super) fn new(hasher: &ahash::RandomState) -> Self {
         Self {
             nodes: vec![Node::new()],
@@ -82,6 +79,11 @@ impl<V> Trie<V> {
             names: Names::new(hasher),
             edges: HashMap::with_hasher(hasher.clone()),
         }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        !self.nodes[ROOT as usize].is_needed()
     }
 
     pub(super) fn get_mut(&mut self, filter: &str) -> Option<&mut V> {
@@ -127,57 +129,49 @@ impl<V> Trie<V> {
     }
 
     /// Calls `visit` with the value of each filter that matches `topic`, in an order that depends on
-    /// the filters only.
+    /// the filters only. Returns how many nodes it visited.
+    ///
+    /// Level by level, because the nodes of one level do not depend on each other: the processor
+    /// fetches several at a time, which lie anywhere in memory.
     pub(super) fn matching<'t>(
         &'t self,
         topic: &str,
         scratch: &mut Scratch,
         mut visit: impl FnMut(&'t V),
-    ) {
-        let Scratch {
-            levels,
-            to_visit,
-            visited,
-        } = scratch;
-        if !self.nodes[ROOT as usize].is_needed() {
-            return; // no filter at all
-        }
-        levels.clear();
-        to_visit.clear();
-        to_visit.push((ROOT, 0));
-        while let Some((id, depth)) = to_visit.pop() {
-            *visited += 1;
-            let node = &self.nodes[id as usize];
-            // [MQTT-4.7.2-1]: wildcards at the first level do not match topics that start with $.
-            let wildcards = depth > 0 || !topic.starts_with('$');
-            if wildcards && node.hash != NONE {
-                // `a/#` matches `a` too, so this comes before asking whether levels are left.
-                self.nodes[node.hash as usize]
-                    .value
-                    .iter()
-                    .for_each(|value| visit(value));
+    ) -> usize {
+        let Scratch { reached, next } = scratch;
+        reached.clear();
+        reached.push(ROOT);
+        let mut visited = 0;
+        let mut levels = topic.split('/');
+        // [MQTT-4.7.2-1]: wildcards at the first level do not match topics that start with $.
+        let mut may_be_wildcard = !topic.starts_with('$');
+        loop {
+            visited += reached.len();
+            let level = levels.next();
+            let name = level.and_then(|level| self.names.find(level));
+            for id in reached.iter() {
+                let node = &self.nodes[*id as usize];
+                if may_be_wildcard && node.hash != NONE {
+                    // Also when no level is left: `a/#` matches `a`.
+                    let child = &self.nodes[node.hash as usize];
+                    child.value.iter().for_each(|value| visit(value));
+                }
+                if level.is_none() {
+                    node.value.iter().for_each(|value| visit(value));
+                    continue;
+                }
+                if may_be_wildcard && node.plus != NONE {
+                    next.push(node.plus);
+                }
+                next.extend(name.and_then(|name| self.literal_child(*id, name)));
             }
-            let start = match depth {
-                0 => 0,
-                _ => levels[depth - 1].0 + 1,
-            };
-            if start > topic.len() {
-                node.value.iter().for_each(|value| visit(value));
-                continue;
+            reached.clear();
+            if next.is_empty() {
+                return visited;
             }
-            if depth == levels.len() {
-                let rest = &topic.as_bytes()[start..];
-                let length = rest.iter().position(|byte| *byte == b'/');
-                let end = start + length.unwrap_or(rest.len());
-                let name = self.names.find(&topic[start..end]);
-                levels.push((end, name.unwrap_or(NONE)));
-            }
-            if wildcards && node.plus != NONE {
-                to_visit.push((node.plus, depth + 1));
-            }
-            if let Some(child) = self.literal_child(id, levels[depth].1) {
-                to_visit.push((child, depth + 1));
-            }
+            std::mem::swap(reached, next);
+            may_be_wildcard = true;
         }
     }
 
@@ -196,17 +190,13 @@ impl<V> Trie<V> {
         }
     }
 
-    /// `name` may be [`NONE`], a name that no level has.
     #[inline]
     fn literal_child(&self, node: NodeId, name: NameId) -> Option<NodeId> {
         let parent = &self.nodes[node as usize];
-        if name == NONE {
-            None
-        } else if parent.child_name == name {
+        if parent.child_name == name {
             Some(parent.child)
         } else if parent.others > 0 {
-            let known = self.names.child(name, node);
-            known.or_else(|| self.edges.get(&(node, name)).copied())
+            self.edges.get(&(node, name)).copied()
         } else {
             None
         }
@@ -234,9 +224,7 @@ impl<V> Trie<V> {
                     above.child_name = name;
                 } else {
                     above.others += 1;
-                    if !self.names.keep_edge(name, parent, child) {
-                        self.edges.insert((parent, name), child);
-                    }
+                    self.edges.insert((parent, name), child);
                 }
             }
         }
@@ -257,9 +245,7 @@ impl<V> Trie<V> {
                     above.child_name = NONE;
                 } else {
                     above.others -= 1;
-                    if !self.names.drop_edge(name, parent) {
-                        self.edges.remove(&(parent, name));
-                    }
+                    self.edges.remove(&(parent, name));
                 }
                 self.names.release(name);
             }

@@ -1,0 +1,240 @@
+//! All filters in use, of this shard and of others, and what they lead to.
+//!
+//! A filter without wildcards, or of a [shape](super::shapes) in use, is in the table; the few others are
+//! in the tree. Where it is put when it comes, it stays.
+
+use super::groups::GroupKey;
+use super::interests::Interests;
+use super::shapes::{Shape, Shapes};
+use super::subscribers::Subscribers;
+use super::table::FilterTable;
+use super::tree::{self, Tree};
+use crate::ids::{ShardId, ShardSet};
+
+/// What a filter leads to on this shard.
+#[derive(Debug, Default)]
+pub(super) struct FilterEntry {
+    pub(super) subscribers: Subscribers,
+    /// Boxed: most filters have none.
+    #[allow(clippy::box_collection)]
+    pub(super) groups: Option<Box<Vec<GroupKey>>>,
+}
+
+impl FilterEntry {
+    fn groups(&self) -> impl Iterator<Item = GroupKey> + '_ {
+        self.groups.iter().flat_map(|groups| groups.iter().copied())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.subscribers.is_empty() && self.groups.is_none()
+    }
+}
+
+/// What a filter in the tree leads to.
+#[derive(Debug, Default)]
+struct TreeEntry {
+    local: FilterEntry,
+    /// Other shards with subscribers.
+    remote: ShardSet,
+}
+
+impl TreeEntry {
+    fn is_empty(&self) -> bool {
+        self.local.is_empty() && self.remote.is_empty()
+    }
+}
+
+/// Room for a match to work in, kept between matches.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// A filter that would match.
+    text: Vec<u8>,
+    tree: tree::Scratch,
+    /// Filters asked for and nodes of the tree visited so far, of all matches.
+    pub(super) visited: usize,
+}
+
+/// What a topic leads to, as it lies in the index.
+#[derive(Default)]
+pub(super) struct Found<'a> {
+    pub(super) first: Option<&'a FilterEntry>,
+    /// Allocates when filters overlap.
+    pub(super) more: Vec<&'a FilterEntry>,
+    pub(super) remote: ShardSet,
+    pub(super) groups: Vec<GroupKey>,
+}
+
+impl<'a> Found<'a> {
+    #[inline]
+    fn add(&mut self, entry: &'a FilterEntry) {
+        self.groups.extend(entry.groups());
+        match self.first {
+            _ if entry.subscribers.is_empty() => {}
+            None => self.first = Some(entry),
+            Some(_) => self.more.push(entry),
+        }
+    }
+}
+
+/// Lives on: each shard its own. Bounded by the sessions' subscriptions.
+#[derive(Debug)]
+pub(super) struct Filters {
+    /// Keyed, because the network fills the tables.
+    hasher: ahash::RandomState,
+    /// Of this shard.
+    table: FilterTable<FilterEntry>,
+    /// Of other shards.
+    interests: Interests,
+    /// The shapes of those in the table and of those of other shards.
+    shapes: Shapes,
+    /// What has no shape there.
+    tree: Tree<TreeEntry>,
+}
+
+impl Filters {
+    pub(super) fn new(hasher: &ahash::RandomState, check: ahash::RandomState) -> Self {
+        Self {
+            hasher: hasher.clone(),
+            table: FilterTable::new(),
+            interests: Interests::new(check),
+            shapes: Shapes::default(),
+            tree: Tree::new(hasher),
+        }
+    }
+
+    fn hash(&self, text: &[u8]) -> u64 {
+        self.hasher.hash_one(text)
+    }
+
+    /// The entry of a filter, made if need be.
+    pub(super) fn entry(&mut self, filter: &str) -> &mut FilterEntry {
+        let hash = self.hash(filter.as_bytes());
+        let is_in_table = self.table.get(hash, filter.as_bytes()).is_some();
+        if is_in_table || self.gets_a_shape(filter) {
+            self.table.entry(hash, filter)
+        } else {
+            &mut self.tree.entry(filter).local
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, filter: &str) -> Option<&mut FilterEntry> {
+        let hash = self.hash(filter.as_bytes());
+        match self.table.get_mut(hash, filter.as_bytes()) {
+            None => self.tree.get_mut(filter).map(|entry| &mut entry.local),
+            found => found,
+        }
+    }
+
+    /// Forgets a filter that leads to nobody any more.
+    pub(super) fn remove_if_empty(&mut self, filter: &str) {
+        let hash = self.hash(filter.as_bytes());
+        match self.table.get(hash, filter.as_bytes()) {
+            Some(entry) if entry.is_empty() => {
+                self.table.remove(hash, filter.as_bytes());
+                self.gives_back_its_shape(filter);
+            }
+            Some(_) => {}
+            None => self.prune_tree(filter),
+        }
+    }
+
+    /// Another shard has its first subscriber of a filter; false when that was known.
+    pub(super) fn add_remote(&mut self, filter: &str, shard: ShardId) -> bool {
+        let hash = self.hash(filter.as_bytes());
+        let bytes = filter.as_bytes();
+        if self.interests.shards(hash, bytes).contains(shard) {
+            return false;
+        }
+        if self.gets_a_shape(filter) {
+            return self.interests.insert(hash, filter, shard);
+        }
+        let remote = &mut self.tree.entry(filter).remote;
+        let is_new = !remote.contains(shard);
+        remote.insert(shard);
+        is_new
+    }
+
+    /// Another shard has lost its last subscriber of a filter; false when it was known to have none.
+    pub(super) fn remove_remote(&mut self, filter: &str, shard: ShardId) -> bool {
+        let hash = self.hash(filter.as_bytes());
+        if self.interests.remove(hash, filter, shard) {
+            self.gives_back_its_shape(filter);
+            return true;
+        }
+        let Some(entry) = self.tree.get_mut(filter) else {
+            return false;
+        };
+        let was_known = entry.remote.contains(shard);
+        entry.remote.remove(shard);
+        self.prune_tree(filter);
+        was_known
+    }
+
+    fn prune_tree(&mut self, filter: &str) {
+        if (self.tree.get_mut(filter)).is_some_and(|entry| entry.is_empty()) {
+            self.tree.remove(filter);
+        }
+    }
+
+    /// Whether a filter that is new to the table, or to the other shards' filters, can be put there. If
+    /// so, it counts.
+    fn gets_a_shape(&mut self, filter: &str) -> bool {
+        if !has_wildcard(filter) {
+            return true;
+        }
+        let is_in_tree = !self.tree.is_empty() && self.tree.get_mut(filter).is_some();
+        !is_in_tree && Shape::of(filter).is_some_and(|shape| self.shapes.admit(shape))
+    }
+
+    fn gives_back_its_shape(&mut self, filter: &str) {
+        if let Some(shape) = Shape::of(filter).filter(|_| has_wildcard(filter)) {
+            self.shapes.release(shape);
+        }
+    }
+
+    /// What the filters that match a topic lead to, in an order that depends on the filters and on when
+    /// they came. `hash` is the topic's.
+    pub(super) fn matching(&self, hash: u64, topic: &str, scratch: &mut Scratch) -> Found<'_> {
+        let mut found = Found::default();
+        self.look_up(hash, topic.as_bytes(), &mut found);
+        let Scratch {
+            text,
+            tree,
+            visited,
+        } = scratch;
+        if !self.shapes.is_empty() {
+            self.shapes.candidates(topic, text, |filter| {
+                *visited += 1;
+                self.look_up(self.hash(filter), filter, &mut found);
+            });
+        }
+        if !self.tree.is_empty() {
+            *visited += self.tree.matching(topic, tree, |entry| {
+                found.remote = found.remote.union(entry.remote);
+                found.add(&entry.local);
+            });
+        }
+        found
+    }
+
+    #[inline]
+    fn look_up<'a>(&'a self, hash: u64, filter: &[u8], found: &mut Found<'a>) {
+        if let Some(entry) = self.table.get(hash, filter) {
+            found.add(entry);
+        }
+        if !self.interests.is_empty() {
+            found.remote = found.remote.union(self.interests.shards(hash, filter));
+        }
+    }
+
+    /// Nothing is left behind: no filter, no shape, no node.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let tables = self.table.is_empty() && self.interests.is_empty();
+        tables && self.shapes.is_empty() && self.tree.counts() == (1, 0, 0)
+    }
+}
+
+fn has_wildcard(filter: &str) -> bool {
+    filter.bytes().any(|byte| matches!(byte, b'+' | b'#'))
+}
