@@ -2,8 +2,7 @@
 //!
 //! - `matched`: finding the filters of a topic in the index;
 //! - `route built`: that, and putting together whom they lead to, as for a topic never seen;
-//! - `asked for`: what a publication costs when 200,000 topics take turns, of which the cache holds a
-//!   quarter;
+//! - `asked for`: what a publication costs when 200,000 topics take turns, far more than the cache holds;
 //! - `cached`: the same with 1,000 topics;
 //! - `changed`: a subscribe or an unsubscribe.
 

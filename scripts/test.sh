@@ -91,7 +91,7 @@ readonly workspace=(--workspace --features ringmq/sim)
 
 build_programs() {
     heading 'The programs'
-    cargo build --quiet "${workspace[@]}" --bins || return 1
+    cargo build --quiet "${workspace[@]}" --bins --tests || return 1
     programs=${CARGO_TARGET_DIR:-target}/debug
     # A copy: a later build must not replace a program that is running.
     cp "$programs/ringmq" "$logs/ringmq-debug" || return 1

@@ -3,6 +3,8 @@
 use std::ops::Deref;
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::groups::GroupKey;
 use crate::ids::{SessionId, ShardSet};
 use crate::mqtt::Qos;
@@ -23,7 +25,8 @@ pub struct Route {
 /// The sessions a publication goes to, each once, in the order of their ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
-    list: Box<[Target]>,
+    /// A single one lies in place: most routes have no more, and building one allocates less.
+    list: SmallVec<[Target; 1]>,
     /// What targets are granted: a few kinds, however many targets.
     grants: Rc<[Grant]>,
 }
@@ -73,7 +76,7 @@ impl Targets {
             .iter()
             .map(|grant| size_of::<Grant>() + size_of_val(&*grant.identifiers))
             .sum();
-        size_of::<Self>() + size_of_val(&*self.list) + grants
+        size_of::<Self>() + self.list.capacity() * size_of::<Target>() + grants
     }
 }
 
@@ -88,7 +91,7 @@ impl Deref for Targets {
 
 /// Puts targets together, one session after the other.
 pub(super) struct TargetsBuilder {
-    list: Vec<Target>,
+    list: SmallVec<[Target; 1]>,
     plain: Rc<[Grant]>,
     /// Grants with identifiers, numbered from the end of `plain`.
     with_identifiers: Vec<Grant>,
@@ -116,7 +119,7 @@ fn plain_number(qos: Qos, retain_as_published: bool) -> u32 {
 impl TargetsBuilder {
     pub(super) fn new(plain: &Rc<[Grant]>, capacity: usize) -> Self {
         Self {
-            list: Vec::with_capacity(capacity),
+            list: SmallVec::with_capacity(capacity),
             plain: Rc::clone(plain),
             with_identifiers: Vec::new(),
         }
@@ -158,15 +161,16 @@ impl TargetsBuilder {
         (self.plain.len() + self.with_identifiers.len() - 1) as u32
     }
 
-    pub(super) fn finish(self) -> Rc<Targets> {
+    pub(super) fn finish(mut self) -> Rc<Targets> {
         let grants = if self.with_identifiers.is_empty() {
             self.plain
         } else {
             let plain = self.plain.iter().cloned();
             plain.chain(self.with_identifiers).collect()
         };
+        self.list.shrink_to_fit(); // overlapping filters are fewer targets than subscriptions
         Rc::new(Targets {
-            list: self.list.into(),
+            list: self.list,
             grants,
         })
     }
