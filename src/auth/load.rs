@@ -47,6 +47,7 @@ impl Files {
             &self.scram_file,
             &self.jwt_key_file,
             &self.jwt_secret_file,
+            &self.hook_ca_file,
         ];
         files.into_iter().filter_map(Option::as_deref)
     }
@@ -172,4 +173,31 @@ fn utf8(name: &str, bytes: Vec<u8>) -> Result<String, FileProblem> {
         let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
         FileProblem::new(name, line, "is not UTF-8 text")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_a_file_is_among_the_names() {
+        let file = |name: &str| Some(name.to_owned());
+        // Every field, so that a new one is thought of here.
+        let files = Files {
+            password_file: file("passwords"),
+            acl_file: file("acl"),
+            scram_file: file("scram"),
+            jwt_key_file: file("key"),
+            jwt_secret_file: file("secret"),
+            jwt: JwtTerms::default(),
+            hook: None,
+            acl_hook: None,
+            hook_ca_file: file("ca"),
+            allow_anonymous: false,
+            acl_disconnect: false,
+            acl_check_delivery: false,
+        };
+        let names: Vec<&str> = files.names().collect();
+        assert_eq!(names, ["passwords", "acl", "scram", "key", "secret", "ca"]);
+    }
 }

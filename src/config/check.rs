@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::check_listener;
 use super::kind::{Kind, Value};
 use super::listener_options::{self, ListenerOpt};
-use super::options::{self, Opt, OPTIONS};
+use super::options::{self, Opt};
 use super::problem::{Place, Problem};
 use super::raw::{Given, GivenListener, Typed};
 use super::Checked;
@@ -202,7 +202,7 @@ impl Relations<'_> {
 /// Names of all options, in the order of the table, with value and origin; then the listeners.
 pub(super) fn effective(outcome: &Outcome) -> String {
     let mut lines = String::new();
-    for option in &OPTIONS {
+    for option in options::all() {
         let value = option.kind.write(&(option.get)(&outcome.checked));
         let origin = match outcome.origins.get(option.name) {
             Some(place) => place.describe(),

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches};
 
 use super::kind::Kind;
-use super::options::{self, OPTIONS};
+use super::options;
 use super::problem::{Place, Problem};
 use super::raw::{Given, Item, Typed};
 use super::render;
@@ -83,7 +83,7 @@ fn describe(kind: ErrorKind, offender: &str, text: &str) -> Problem {
     let text = match kind {
         ErrorKind::UnknownArgument => format!(
             "no such option{}",
-            did_you_mean(("--", HELP), name, OPTIONS.iter().map(|option| option.name))
+            did_you_mean(("--", HELP), name, options::all().map(|option| option.name))
         ),
         ErrorKind::InvalidValue => match options::find(name) {
             Some(option) => format!("needs a value; allowed: {}", option.kind.allowed()),
@@ -155,7 +155,7 @@ fn collect(mut matches: ArgMatches, problems: &mut Vec<Problem>) -> CommandLine 
     line.config = single(CONFIG, values_of(CONFIG), problems);
     let port =
         single(PORT, values_of(PORT), problems).and_then(|port| listen_port(&port, problems));
-    for option in &OPTIONS {
+    for option in options::all() {
         let values = values_of(option.name);
         let value = if let Kind::Addresses = option.kind {
             let items: Vec<Item> = values
@@ -249,7 +249,7 @@ fn command() -> clap::Command {
                 .short('p')
                 .help("Short for --listen 127.0.0.1:PORT"),
         );
-    command.args(OPTIONS.iter().map(|option| {
+    command.args(options::all().map(|option| {
         let help = format!("{} [default: {}]", option.help, option.default_text());
         let long = format!(
             "{help}\n{}\nAllowed: {}",

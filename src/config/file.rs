@@ -101,7 +101,7 @@ pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) ->
             (None, _) => {
                 let text = format!(
                     "no such option{}",
-                    did_you_mean(("", HELP), name, options::OPTIONS.iter().map(|o| o.name))
+                    did_you_mean(("", HELP), name, options::all().map(|o| o.name))
                 );
                 problems.push(Problem::new(&place, name, text));
             }

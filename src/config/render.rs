@@ -1,7 +1,7 @@
 //! The table of options as the example file that ships as `ringmq.toml`.
 
 use super::listener_options::{self, ListenerOpt};
-use super::options::OPTIONS;
+use super::options;
 
 /// Columns of the example file.
 const WIDTH: usize = 90;
@@ -14,7 +14,7 @@ pub(super) fn example() -> String {
          # The command line has the same names (--queue-messages-max 500) and overrides the file.\n",
     );
     let mut group = "";
-    for option in &OPTIONS {
+    for option in options::all() {
         if option.group != group {
             group = option.group;
             text.push_str(&format!("\n# ---- {group} ----\n"));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::check::check;
 use super::kind::{Kind, Value};
-use super::options::{Opt, OPTIONS};
+use super::options::{self, Opt};
 use super::raw::Typed;
 use super::*;
 use crate::limits::{OwnQuotas, OwnRates};
@@ -364,7 +364,7 @@ fn every_value_of_every_option_survives_set_get_and_text() {
         get,
         set,
         ..
-    } in &OPTIONS
+    } in options::all()
     {
         for value in ends(*kind) {
             let mut checked = Checked::default();
@@ -395,7 +395,7 @@ fn changed(option: &Opt) -> Value {
 
 #[test]
 fn every_option_can_be_set_from_both_sides() {
-    for option in &OPTIONS {
+    for option in options::all() {
         let text = option.kind.write(&changed(option));
         let value = |checked: &Checked| (option.get)(checked);
         let mut problems = Vec::new();
@@ -425,7 +425,7 @@ fn every_option_can_be_set_from_both_sides() {
 #[test]
 fn every_limit_is_an_option() {
     let mut checked = Checked::default();
-    for option in &OPTIONS {
+    for option in options::all() {
         (option.set)(&mut checked, changed(option));
     }
     let default = Limits::default();
@@ -465,9 +465,9 @@ fn every_limit_is_an_option() {
 
 #[test]
 fn table_is_orderly() {
-    let names: BTreeSet<_> = OPTIONS.iter().map(|option| option.name).collect();
-    assert_eq!(names.len(), OPTIONS.len(), "a name is used twice");
-    let mut groups: Vec<_> = OPTIONS.iter().map(|option| option.group).collect();
+    let names: BTreeSet<_> = options::all().map(|option| option.name).collect();
+    assert_eq!(names.len(), options::all().count(), "a name is used twice");
+    let mut groups: Vec<_> = options::all().map(|option| option.group).collect();
     groups.dedup();
     let distinct: BTreeSet<_> = groups.iter().collect();
     assert_eq!(distinct.len(), groups.len(), "a group is in two places");
@@ -478,7 +478,7 @@ fn table_is_orderly() {
         kind,
         get,
         ..
-    } in &OPTIONS
+    } in options::all()
     {
         assert!(!help.ends_with('.') && help.len() <= 70, "{name}: help");
         assert!(reason.ends_with('.'), "{name}: reason");
@@ -517,7 +517,7 @@ fn memory_bound_grows_with_limits_and_shards() {
     let checked = Checked::default();
     let one = checked.memory_bound(1).total();
     assert!(one < checked.memory_bound(2).total());
-    for option in &OPTIONS {
+    for option in options::all() {
         let Some(Value::Number(max)) = ends(option.kind)
             .into_iter()
             .rev()
@@ -547,7 +547,7 @@ fn memory_bound_grows_with_limits_and_shards() {
     }
     // Nothing overflows at the ends of all ranges.
     let mut most = checked.clone();
-    for option in &OPTIONS {
+    for option in options::all() {
         if let Some(value) = ends(option.kind)
             .into_iter()
             .rev()

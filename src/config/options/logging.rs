@@ -1,0 +1,36 @@
+//! What is written to the log.
+
+use super::{opt, Access, Opt};
+use crate::config::kind::{Kind, Value};
+
+const GROUP: &str = "Logging";
+
+pub(super) static OPTIONS: &[Opt] = &[opt(
+    (GROUP, "log-level"),
+    Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+    Access(
+        |checked| {
+            Value::Choice(match checked.log_level {
+                tracing::Level::ERROR => "error",
+                tracing::Level::WARN => "warn",
+                tracing::Level::INFO => "info",
+                tracing::Level::DEBUG => "debug",
+                tracing::Level::TRACE => "trace",
+            })
+        },
+        |checked, value| {
+            checked.log_level = match value.choice() {
+                "error" => tracing::Level::ERROR,
+                "warn" => tracing::Level::WARN,
+                "debug" => tracing::Level::DEBUG,
+                "trace" => tracing::Level::TRACE,
+                _ => tracing::Level::INFO,
+            }
+        },
+    ),
+    (
+        "Least important log line written to stderr",
+        "\"info\" tells of start, stop and what was refused or dropped; \"debug\" adds every \
+             connection; \"trace\" is for looking for a fault.",
+    ),
+)];

@@ -1,0 +1,66 @@
+//! How the broker is spread over cores.
+
+use super::{opt, Access, Opt};
+use crate::config::kind::{Kind, Value};
+use crate::ids::SHARDS_MAX;
+use crate::time::Span;
+
+const GROUP: &str = "Shards";
+
+pub(super) static OPTIONS: &[Opt] = &[
+    opt(
+        (GROUP, "shards"),
+        Kind::Number {
+            min: 1,
+            max: SHARDS_MAX as u64,
+            word: Some("auto"),
+        },
+        Access(
+            |checked| match checked.shards {
+                Some(shards) => Value::Number(shards.into()),
+                None => Value::Word,
+            },
+            |checked, value| {
+                checked.shards = match value {
+                    Value::Word => None,
+                    number => Some(number.number()),
+                }
+            },
+        ),
+        (
+            "Shards, each with a thread, a ring and its own clients",
+            "\"auto\" is one per core this process may use, which is right unless the machine has \
+             other work: then leave it some cores.",
+        ),
+    ),
+    opt(
+        (GROUP, "pin-shards"),
+        Kind::Choice(&["auto", "off"]),
+        Access(
+            |checked| Value::Choice(if checked.pin { "auto" } else { "off" }),
+            |checked, value| checked.pin = value.choice() == "auto",
+        ),
+        (
+            "Keep each shard on a core of its own",
+            "\"auto\" pins when there is a core for every shard. \"off\" leaves the choice to the \
+             kernel: better beside other busy programs on the same cores.",
+        ),
+    ),
+    opt(
+        (GROUP, "shutdown-timeout"),
+        Kind::Seconds {
+            min: 0,
+            max: 5,
+            word: None,
+        },
+        Access(
+            |checked| Value::Number(checked.shutdown_timeout.as_secs()),
+            |checked, value| checked.shutdown_timeout = Span::from_secs(value.number()),
+        ),
+        (
+            "Time for wills and farewells when the broker stops",
+            "It ends sooner when all is said. Clients that do not read their farewell by then are \
+             cut off.",
+        ),
+    ),
+];
