@@ -59,7 +59,8 @@ impl Gate {
             open: AtomicU32::new(0),
             connections_max: listener.connections_max.unwrap_or(u32::MAX),
             rate: rate(listener.connect_rate).map(|rate| (rate, AtomicU64::new(0))),
-            sources: rate(listener.connect_rate_source).map(Sources::new),
+            sources: rate(listener.connect_rate_source)
+                .map(|rate| Sources::new(rate, ahash::RandomState::new())),
             proxies: proxies_of(listener),
             refused: Default::default(),
         }
@@ -162,11 +163,11 @@ impl Rate {
 }
 
 impl Sources {
-    fn new(rate: Rate) -> Self {
+    fn new(rate: Rate, hash: ahash::RandomState) -> Self {
         Self {
             rate,
             cells: (0..ROWS * CELLS).map(|_| AtomicU64::new(0)).collect(),
-            hash: ahash::RandomState::new(),
+            hash,
         }
     }
 
@@ -299,14 +300,16 @@ mod tests {
         assert_eq!(gate.open.load(Ordering::Relaxed), 102);
     }
 
-    /// A thousand sources at their limit do not stop another one.
+    /// A thousand sources at their limit take up a fifth of each row: one other source in five hundred
+    /// finds all of its places taken. The seeds are fixed, so that it is the same in every run.
     #[test]
-    fn many_busy_sources_do_not_stand_in_the_way_of_a_quiet_one() {
-        let gate = gate(|listener| listener.connect_rate_source = Some(1));
-        for n in 0..1_000 {
-            let _ = gate.admit(source(n), at(0));
-        }
-        let quiet = (5_000..5_100).filter(|n| gate.admit(source(*n), at(1)).is_err());
-        assert_eq!(quiet.count(), 0);
+    fn many_busy_sources_hardly_stand_in_the_way_of_a_quiet_one() {
+        let seeded = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        let sources = Sources::new(Rate(BURST.0), seeded);
+        let admit = |n, ms| sources.admit(source(n).unwrap(), at(ms));
+        let busy = (0..1_000).filter(|n| admit(*n, 0)).count();
+        assert!(busy > 900, "{busy} of 1,000");
+        let refused = (5_000..5_100).filter(|n| !admit(*n, 1)).count();
+        assert!(refused <= 3, "{refused} of 100");
     }
 }
