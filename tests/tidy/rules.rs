@@ -276,8 +276,7 @@ pub(super) fn unsafe_is_listed_and_explained(file: &Source) -> Vec<String> {
 const LINES_MAX: usize = 400;
 /// Longer files, each with its reason.
 pub(super) const LONGER: &[&str] = &[
-    "src/config/options.rs",          // a table: one row per option
-    "src/config/listener_options.rs", // the same, of one listener
+    "src/config/listener_options.rs", // a table: one row per option of a listener
     "src/shard/deliver.rs",           // one message to one session, by every way it can take
 ];
 
