@@ -1,6 +1,6 @@
 # How scripts/compare.sh starts rumqttd (cargo install rumqttd; with --locked, 0.20 does not build with Rust
-# 1.95; RUMQTTD_BIN names another program): one listener, for MQTT 5 in scenarios of it, else for 3.1.1; limits that let the
-# scenarios through.
+# 1.95; RUMQTTD_BIN names another program): one listener, for MQTT 5 in scenarios of it, else for 3.1.1;
+# limits that let the scenarios through.
 broker_program() {
     local program=${RUMQTTD_BIN:-$(command -v rumqttd)}
     [[ -x $program ]] && echo "$program"

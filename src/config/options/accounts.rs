@@ -32,10 +32,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     opt(
         (GROUP, "acl-check-delivery"),
         Kind::Boolean,
-        Access(
-            |checked| Value::Boolean(checked.auth.acl_check_delivery),
-            |checked, value| checked.auth.acl_check_delivery = value.boolean(),
-        ),
+        boolean!(auth.acl_check_delivery),
         (
             "Check each delivery; subscriptions may then reach beyond the rules",
             "Off: a filter is allowed if everything it matches may be read, and deliveries cost \
@@ -46,10 +43,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     opt(
         (GROUP, "acl-disconnect"),
         Kind::Boolean,
-        Access(
-            |checked| Value::Boolean(checked.auth.acl_disconnect),
-            |checked, value| checked.auth.acl_disconnect = value.boolean(),
-        ),
+        boolean!(auth.acl_disconnect),
         (
             "Disconnect a client that publishes or subscribes to what it may not",
             "Off: a 5.0 client is told 0x87; for a 3.1.1 client a publication is acknowledged and \

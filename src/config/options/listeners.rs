@@ -28,10 +28,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     opt(
         (GROUP, "allow-anonymous"),
         Kind::Boolean,
-        Access(
-            |checked| Value::Boolean(checked.allow_anonymous),
-            |checked, value| checked.allow_anonymous = value.boolean(),
-        ),
+        boolean!(allow_anonymous),
         (
             "Let clients without credentials connect",
             "A broker that answers the network without asking who is there must have been meant. \
@@ -42,10 +39,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     opt(
         (GROUP, "watch-files"),
         Kind::Boolean,
-        Access(
-            |checked| Value::Boolean(checked.watch_files),
-            |checked, value| checked.watch_files = value.boolean(),
-        ),
+        boolean!(watch_files),
         (
             "Read the files of TLS, accounts and rules again when they change",
             "As at SIGHUP, within a few seconds: one that does not load leaves the old in force. For \

@@ -103,6 +103,16 @@ macro_rules! optional {
     };
 }
 
+/// `get` and `set` of a switch.
+macro_rules! boolean {
+    ($($field:ident).+) => {
+        Access(
+            |checked| Value::Boolean(checked.$($field).+),
+            |checked, value| checked.$($field).+ = value.boolean(),
+        )
+    };
+}
+
 /// `get` and `set` of an optional text.
 macro_rules! text {
     ($($field:ident).+) => {

@@ -142,10 +142,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     opt(
         (GROUP, "queue-qos0"),
         Kind::Boolean,
-        Access(
-            |checked| Value::Boolean(checked.limits.queue_qos0),
-            |checked, value| checked.limits.queue_qos0 = value.boolean(),
-        ),
+        boolean!(limits.queue_qos0),
         (
             "Queue QoS 0 messages, too, for clients that are away",
             "MQTT leaves it open. Off: a sensor's stream does not fill the queue of somebody who \
