@@ -255,10 +255,11 @@ def test_every_cut_of_a_conversation(raw, name):
         one.send(whole[:size])
         one.close()
     # A CONNECT of before may be on its way from the shard that accepted it to the client's home shard
-    # and take the session over from `last`. Each can do so once.
+    # and take the session over from the next one. Each can do so once, and at any time: so one answer
+    # to a ping is what is asked for, not a second one after it.
     for _ in range(len(whole)):
         last = raw(5)
         last.connect(f"{name}-cut")
         if last.is_open():
-            break
-    assert last.is_open()
+            return
+    pytest.fail("no connection stayed open after the cuts")
