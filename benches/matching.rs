@@ -1,6 +1,8 @@
 //! The topic index with 1,000 to 1,000,000 subscriptions. The figure of each benchmark is the time of
 //!
 //! - `matched`: finding the filters of a topic in the index;
+//! - `matched ahead`: the same after [`TopicIndex::fetch`] for 16 topics, which is included, as for a client
+//!   that sends many topics in one read;
 //! - `route built`: that, and putting together whom they lead to, as for a topic never seen;
 //! - `asked for`: what a publication costs when 200,000 topics take turns, far more than the cache holds;
 //! - `cached`: the same with 1,000 topics;
@@ -23,6 +25,9 @@ const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
 /// More topics than the cache holds, so that going round them is a miss each time.
 const TOPICS: u32 = 200_000;
 const CACHED_TOPICS: usize = 1_000;
+/// As a shard looks ahead.
+const AHEAD: usize = 16;
+const _: () = assert!(TOPICS as usize % AHEAD == 0);
 
 fn subscription() -> Subscription {
     Subscription {
@@ -90,6 +95,18 @@ fn matching(criterion: &mut Criterion) {
             group.bench_function(format!("{count} {kind}, matched"), |bencher| {
                 let (index, topics) = (&mut *index.borrow_mut(), &*topics);
                 bencher.iter(|| index.count_matching(black_box(turn.next(topics))));
+            });
+            group.bench_function(format!("{count} {kind}, matched ahead"), |bencher| {
+                let (index, topics) = (&mut *index.borrow_mut(), &*topics);
+                let mut at = 0;
+                bencher.iter(|| {
+                    if at % AHEAD == 0 {
+                        index.fetch(topics[at..at + AHEAD].iter().map(String::as_str));
+                    }
+                    let topic = &topics[at];
+                    at = (at + 1) % topics.len();
+                    index.count_matching(black_box(topic))
+                });
             });
             group.bench_function(format!("{count} {kind}, route built"), |bencher| {
                 let (index, topics) = (&mut *index.borrow_mut(), &*topics);

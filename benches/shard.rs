@@ -14,6 +14,10 @@ use ringmq::limits::Limits;
 use ringmq::shard::{ListenerId, ListenerPolicy, Origin, Peer, Shard, ShardConfig};
 use ringmq::time::Time;
 
+/// The broker's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Publications per read of a publisher's socket.
 const BATCH: usize = 64;
 
@@ -74,10 +78,15 @@ impl World {
 }
 
 fn publishes(topic: &str) -> Vec<u8> {
+    publish(topic).repeat(BATCH)
+}
+
+/// QoS 0 with a payload of 16 bytes.
+fn publish(topic: &str) -> Vec<u8> {
     let mut one = vec![0x30, 2 + topic.len() as u8 + 16, 0, topic.len() as u8];
     one.extend_from_slice(topic.as_bytes());
     one.extend_from_slice(&[b'x'; 16]);
-    one.repeat(BATCH)
+    one
 }
 
 fn fan(criterion: &mut Criterion) {
@@ -117,5 +126,41 @@ fn fan(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, fan);
+/// A client that speaks for 100,000 devices: each of its reads has a topic per packet, most of them not
+/// asked for lately. 100 subscribers have 1,000 of the topics each.
+fn gateway(criterion: &mut Criterion) {
+    const DEVICES: usize = 100_000;
+    const SUBSCRIBERS: usize = 100;
+    let topic = |device: usize| format!("gw/{:02}/dev{device:06}/t", device % 100);
+    let mut world = World::new();
+    for subscriber in 0..SUBSCRIBERS {
+        let id = world.connect(&format!("s{subscriber}"));
+        for device in (subscriber..DEVICES).step_by(SUBSCRIBERS) {
+            world.subscribe(id, &topic(device));
+        }
+    }
+    let publisher = world.connect("p");
+    // A step that shares no factor with the number: neighbours are far apart in the index.
+    let packets: Vec<_> = (0..DEVICES)
+        .map(|n| publish(&topic(n * 7_919 % DEVICES)))
+        .collect();
+    let reads: Vec<_> = packets.chunks_exact(BATCH).map(<[_]>::concat).collect();
+    let mut group = criterion.benchmark_group("shard");
+    group
+        .measurement_time(Duration::from_secs(2))
+        .warm_up_time(Duration::from_millis(500))
+        .throughput(Throughput::Elements(BATCH as u64));
+    let mut at = 0;
+    group.bench_function("gateway_100000_topics", |bencher| {
+        bencher.iter(|| {
+            at = (at + 1) % reads.len();
+            let bytes = black_box(&reads[at]);
+            world.shard.handle_bytes(publisher, bytes, world.now);
+            assert_eq!(world.drain(), bytes.len());
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, fan, gateway);
 criterion_main!(benches);

@@ -88,6 +88,13 @@ impl RouteCache {
         self.hasher.hash_one(topic.as_bytes())
     }
 
+    /// Whether there is a route of this topic, current or not.
+    #[inline]
+    pub(super) fn has(&self, hash: u64, topic: &str) -> bool {
+        let found = self.routes.find(hash, |one| *one.topic == *topic);
+        found.is_some()
+    }
+
     #[inline]
     pub(super) fn get(&mut self, hash: u64, topic: &str) -> Option<Rc<Route>> {
         let cached = self.routes.find_mut(hash, |one| *one.topic == *topic)?;

@@ -40,6 +40,8 @@ pub struct TopicIndex {
     scratch: Scratch,
     /// Subscribers merged so far, of all routes.
     merged: usize,
+    /// Routes found anew.
+    misses: u64,
     plain: Rc<[Grant]>,
     no_targets: Rc<Targets>,
 }
@@ -60,6 +62,7 @@ impl TopicIndex {
             cache: RouteCache::new(&hasher),
             scratch: Scratch::default(),
             merged: 0,
+            misses: 0,
             no_targets: TargetsBuilder::new(&plain, 0).finish(),
             plain,
         }
@@ -192,9 +195,30 @@ impl TopicIndex {
         if let Some(route) = self.cache.get(hash, topic) {
             return route;
         }
+        self.misses += 1;
         let route = Rc::new(self.find_hashed(hash, topic));
         self.cache.insert(hash, topic, &route);
         route
+    }
+
+    /// Makes ready for topics whose routes will be asked for one after the other: those that are not known
+    /// are found sooner. A hint: it changes no answer.
+    pub fn fetch<'t>(&mut self, topics: impl Iterator<Item = &'t str>) {
+        let Self {
+            cache,
+            filters,
+            scratch,
+            ..
+        } = self;
+        let hashed = topics.map(|topic| (cache.hash(topic), topic));
+        let unknown = hashed.filter(|(hash, topic)| !cache.has(*hash, topic));
+        filters.fetch(unknown, scratch);
+    }
+
+    /// Routes found anew since the start.
+    #[inline]
+    pub fn misses(&self) -> u64 {
+        self.misses
     }
 
     /// Nodes of the index and overlapping subscribers that were looked at to find routes since this

@@ -72,6 +72,13 @@ impl Interests {
         shards
     }
 
+    /// Reads where the filter of a hash would be (see [`super::table::FilterTable::fetch`]).
+    #[inline]
+    pub(super) fn fetch(&self, hash: u64) -> u8 {
+        let first = self.table.iter_hash(hash).next();
+        first.map_or(0, |one| one.shard as u8)
+    }
+
     fn check(&self, filter: &[u8]) -> u32 {
         self.check.hash_one(filter) as u32
     }

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::burst::{Burst, Joined, PLAIN_PUBLISH};
 use super::connection::Phase;
+use super::outgoing::LARGE_PAYLOAD;
 use super::{Action, Shard};
 use crate::ids::{ConnectionId, SessionId, ShardId};
 use crate::mqtt::frame::{self, Frame};
@@ -60,11 +63,18 @@ impl Shard {
         loop {
             // One byte at a time until the length is known, then as much as the packet needs, so
             // that nothing behind it is copied.
-            let wanted = frame::needed(partial).map_or(1, |needed| needed - partial.len());
+            let needed = frame::needed(partial);
+            let wanted = needed.map_or(1, |needed| needed - partial.len());
             let take = wanted.min(rest.len());
+            make_room(partial, take, needed);
             partial.extend_from_slice(&rest[..take]);
             rest = &rest[take..];
-            let (used, flow) = self.process(connection, partial, now);
+            let is_large = take == wanted && partial.len() >= LARGE_PAYLOAD;
+            let (used, flow) = if is_large {
+                self.process_gathered(connection, partial, now)
+            } else {
+                self.process(connection, partial, now)
+            };
             if flow != Flow::Continue {
                 let mut unread = partial.split_off(used);
                 unread.extend_from_slice(rest);
@@ -80,6 +90,24 @@ impl Shard {
                 return None;
             }
         }
+    }
+
+    /// Handles a large packet that came in pieces. Whoever keeps its payload keeps the packet, rather than
+    /// a copy of the payload.
+    fn process_gathered(
+        &mut self,
+        connection: ConnectionId,
+        partial: &mut Vec<u8>,
+        now: Time,
+    ) -> (usize, Flow) {
+        let packet = Bytes::from(std::mem::take(partial));
+        self.gathered = Some(packet.clone());
+        let (used, flow) = self.process(connection, &packet, now);
+        self.gathered = None;
+        if flow != Flow::Continue {
+            *partial = packet.into();
+        }
+        (used, flow)
     }
 
     pub(super) fn after(&mut self, connection: ConnectionId, unread: &[u8], flow: Flow) {
@@ -142,6 +170,7 @@ impl Shard {
         now: Time,
     ) -> (usize, Result<Flow, (DecodeError, Range<usize>)>) {
         let mut at = 0;
+        let mut ahead = self.look_ahead();
         while at < bytes.len() {
             let Some(connection) = self.connections.get_mut(id) else {
                 return (at, Ok(Flow::Stop));
@@ -179,7 +208,10 @@ impl Shard {
                 Err(error) => Err(error),
             };
             match flow {
-                Ok(Flow::Continue) => at += frame.length,
+                Ok(Flow::Continue) => {
+                    at += frame.length;
+                    self.look_behind_packet(&mut ahead, &bytes[at..]);
+                }
                 Ok(flow) => return (at, Ok(flow)),
                 Err(error) => {
                     let end = at + frame.length;
@@ -280,6 +312,16 @@ impl Shard {
         } else {
             self.end_connection(id, Some(error.reason()), &error.to_string(), now);
         }
+    }
+}
+
+/// Makes room for `take` more bytes of a packet: for the whole packet, once an eighth of it is there, so that
+/// a large one is not moved often and nobody gets much memory for a header alone.
+fn make_room(partial: &mut Vec<u8>, take: usize, needed: Option<usize>) {
+    let len = partial.len() + take;
+    if let Some(needed) = needed.filter(|_| len > partial.capacity()) {
+        let capacity = if needed / 8 <= len { needed } else { 2 * len };
+        partial.reserve_exact(capacity - partial.len());
     }
 }
 

@@ -27,6 +27,7 @@ mod hosted;
 mod input;
 mod live_topics;
 mod login;
+mod look_ahead;
 mod message;
 mod on_ack;
 mod on_block;
@@ -57,6 +58,8 @@ use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 pub use action::{Action, CloseCause, Notice};
 pub use block::{Block, Lane};
@@ -138,6 +141,8 @@ pub struct Shard {
     notices: Notices,
     images: Images,
     pool: Pool,
+    /// The packet being handled, when it is large and came in pieces.
+    gathered: Option<Bytes>,
     /// `None`: no rate is limited.
     metering: Option<Box<Metering>>,
     half_open: HalfOpen,
@@ -180,6 +185,7 @@ impl Shard {
             notices: Notices::default(),
             images: Images::default(),
             pool: Pool::default(),
+            gathered: None,
             metering: Metering::new(limits, &config.listeners, config.shards),
             half_open: HalfOpen::new(config),
             pressure: Pressure::default(),

@@ -44,6 +44,7 @@ impl Shard {
         self.peers.applying(Some(from));
         let mut reader = publications.reader(at);
         let (mut left, mut pieces) = (None, None);
+        let mut ahead = self.look_ahead();
         loop {
             if self.work.is_spent() && !reader.is_at_end() {
                 left = Some(reader.position());
@@ -69,6 +70,7 @@ impl Shard {
                 }
             }
             self.peers.applied_one(from);
+            self.look_into_block(&mut ahead, &publications, &reader);
         }
         self.peers.applying(None);
         if let Some(at) = left.filter(|_| !is_on(Mutant::ForgetPausedBlock)) {

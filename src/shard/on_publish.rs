@@ -3,6 +3,8 @@
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use super::authorize::{Right, HOOK_DOWN};
 use super::input::Flow;
 use super::message::Message;
@@ -311,6 +313,14 @@ impl Shard {
         }
     }
 
+    /// The payload as a part of the large packet that is being handled, when it is nearly all of it: what
+    /// is kept of a message is charged by its payload.
+    fn part_of_gathered(&self, payload: &[u8]) -> Option<Bytes> {
+        let packet = self.gathered.as_ref()?;
+        let is_most = payload.len() >= packet.len() - packet.len() / 8;
+        is_most.then(|| packet.slice_ref(payload))
+    }
+
     /// Hands a publication to everybody interested; the acknowledgement may follow.
     #[inline]
     fn accept_publish(
@@ -322,6 +332,7 @@ impl Shard {
     ) -> ReasonCode {
         let mut stripped = Vec::new();
         let mut message = Message::of_publish(topic, publish, &mut stripped, now);
+        message.shared = self.part_of_gathered(publish.payload);
         if self.accept(&mut message, Some(session), now) {
             ReasonCode::Success
         } else {

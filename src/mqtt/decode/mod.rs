@@ -15,7 +15,7 @@ mod subscribe;
 
 pub use ack::ack;
 pub use connect::{connect, connect_maximum_packet_size};
-pub use publish::{publish, publish_from};
+pub use publish::{publish, publish_from, topic_of_publish};
 
 use super::error::DecodeError;
 use super::frame::{Frame, PacketType};

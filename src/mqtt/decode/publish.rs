@@ -74,6 +74,18 @@ pub fn publish_from<'a>(
     Ok(publish)
 }
 
+/// The topic of a PUBLISH, of which nothing is checked but that it is text; `None` for other packets and
+/// when a topic alias stands for it.
+#[must_use]
+pub fn topic_of_publish<'a>(frame: &Frame<'a>) -> Option<&'a str> {
+    if frame.packet_type() != Some(PacketType::Publish) {
+        return None;
+    }
+    let topic = Reader::new(frame.body).binary().ok()?;
+    let topic = std::str::from_utf8(topic).ok()?;
+    Some(topic).filter(|topic| !topic.is_empty())
+}
+
 /// Checks a topic name that may be empty (with an alias).
 #[inline]
 fn topic_name(bytes: &[u8]) -> Result<&str, DecodeError> {
