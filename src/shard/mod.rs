@@ -22,6 +22,8 @@ mod connection;
 mod deliver;
 mod dispatch;
 mod end;
+#[cfg(test)]
+mod gathered_tests;
 mod half_open;
 mod hosted;
 mod input;
@@ -49,6 +51,8 @@ mod reply;
 mod rights;
 mod stats;
 mod subscribe_barrier;
+#[cfg(test)]
+mod test_broker;
 mod timeouts;
 mod timer_wheel;
 mod walk;
