@@ -34,7 +34,6 @@ max_handshaking_limit = 10000
 max_packet_size = "2m"
 max_inflight = 512
 max_mqueue_len = 1000
-mqueue_rate_limit = "1000000/1s"
 CONF
     exec taskset --cpu-list "$4" "$1" --config "$3/rmqtt.toml"
 }
