@@ -55,6 +55,7 @@ pub(super) struct RouteCache {
     /// Where the search for a route to push out goes on: a bucket of the table.
     hand: usize,
     generation: Generation,
+    last: Option<(Generation, Rc<Route>)>,
     /// Parts of the hashes of topics that found no room lately; empty until the cache is full.
     seen: Vec<u16>,
     /// When a filter with this beginning last changed.
@@ -71,6 +72,7 @@ impl RouteCache {
             bytes: 0,
             hand: 0,
             generation: 0,
+            last: None,
             seen: Vec::new(),
             changed: Box::new([0; PREFIXES]),
             all_changed: 0,
@@ -86,6 +88,19 @@ impl RouteCache {
     #[inline]
     pub(super) fn hash(&self, topic: &str) -> u64 {
         self.hasher.hash_one(topic.as_bytes())
+    }
+
+    /// The route remembered last, if it is of this topic and current.
+    #[inline]
+    pub(super) fn last(&self, topic: &str) -> Option<Rc<Route>> {
+        let (found_at, route) = self.last.as_ref()?;
+        let is_it = *found_at == self.generation && *route.topic == *topic;
+        is_it.then(|| Rc::clone(route))
+    }
+
+    #[inline]
+    pub(super) fn set_last(&mut self, route: &Rc<Route>) {
+        self.last = Some((self.generation, Rc::clone(route)));
     }
 
     /// Whether there is a route of this topic, current or not.

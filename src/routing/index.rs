@@ -188,6 +188,18 @@ impl TopicIndex {
         self.cache.generation()
     }
 
+    /// As [`TopicIndex::route`], for topics that mostly come several times in succession: the same as last
+    /// time costs a comparison.
+    #[inline]
+    pub fn route_again(&mut self, topic: &str) -> Rc<Route> {
+        if let Some(last) = self.cache.last(topic) {
+            return last;
+        }
+        let route = self.route(topic);
+        self.cache.set_last(&route);
+        route
+    }
+
     /// Everybody a topic goes to. A topic seen before costs one lookup.
     #[inline]
     pub fn route(&mut self, topic: &str) -> Rc<Route> {

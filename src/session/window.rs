@@ -99,6 +99,12 @@ impl Window {
         self.quota > 0 && self.resent == self.entries.len() && self.entries.len() < IDS as usize
     }
 
+    /// Something has to be sent again on this connection, when the quota allows.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        self.resent < self.entries.len()
+    }
+
     /// The identifier that the next [`Window::push`] gives.
     #[must_use]
     pub fn next_id(&self) -> PacketId {

@@ -30,6 +30,9 @@ use crate::time::Time;
 const SHARED_RECEIVERS_MIN: usize = 4;
 const SHARED_BYTES_MIN: usize = 1 << 10;
 
+/// Bytes before the topic that say how long it is.
+const TOPIC_LENGTH_BYTES: usize = 2;
+
 /// First byte of a PUBLISH with QoS 0, no RETAIN, no DUP.
 pub(super) const PLAIN_PUBLISH: u8 = 0x30;
 
@@ -53,25 +56,66 @@ pub(super) struct Burst {
     expires: bool,
 }
 
+/// Whose packets are being handled.
+pub(super) struct Publisher {
+    pub(super) connection: ConnectionId,
+    pub(super) session: SessionId,
+    pub(super) version: Version,
+    /// In bytes, of the packets it sends.
+    pub(super) packet_size_max: u32,
+}
+
 /// A stretch as its receivers get it.
 enum Piece<'a> {
     Copied(&'a [u8]),
     Shared(Bytes),
 }
 
+impl Burst {
+    /// Takes the packets at `at` that go on as the burst began: of the same topic, without properties, not
+    /// large. Of these nothing is left to check. Returns where the first other one starts, if only because
+    /// it has not come whole.
+    #[inline]
+    fn extend(&mut self, bytes: &[u8], mut at: usize, packet_size_max: u32) -> usize {
+        let topic = &bytes[self.topic.start - TOPIC_LENGTH_BYTES..self.topic.end];
+        let properties: &[u8] = if self.version.is_v5() { &[0] } else { &[] };
+        while self.count < self.count_max && bytes.get(at) == Some(&PLAIN_PUBLISH) {
+            let Ok(Some(frame)) = frame::next_frame(&bytes[at..], packet_size_max) else {
+                break;
+            };
+            let behind_topic = frame.body.strip_prefix(topic);
+            let payload = behind_topic.and_then(|behind| behind.strip_prefix(properties));
+            if payload.is_none_or(|payload| payload.len() >= LARGE_PAYLOAD) || frame.is_padded() {
+                break;
+            }
+            at += frame.length;
+            self.count += 1;
+            self.largest = self.largest.max(frame.length);
+        }
+        self.range.end = at;
+        at
+    }
+}
+
 impl Shard {
-    /// Adds a plain PUBLISH to the burst, or sends the burst off and begins another. `at` is where
-    /// the packet starts in `bytes`.
+    /// Adds a plain PUBLISH and those behind it to the burst, or sends the burst off and begins another.
+    /// `at` is where the packet starts in `bytes`.
     #[inline]
     pub(super) fn on_plain_publish(
         &mut self,
         burst: &mut Option<Burst>,
-        publisher: (ConnectionId, SessionId, Version),
+        publisher: &Publisher,
         bytes: &[u8],
         (at, frame): (usize, &Frame<'_>),
         now: Time,
     ) -> Result<Joined, DecodeError> {
-        let (id, session, version) = publisher;
+        let Publisher {
+            connection: id,
+            session,
+            version,
+            packet_size_max,
+        } = *publisher;
+        let end = at + frame.length;
         let publish = decode::publish_from(version, Sender::Client, frame)?;
         // A receiver of another version than the sender's may not take a padded length.
         let is_large = publish.payload.len() >= LARGE_PAYLOAD; // shared rather than copied
@@ -82,11 +126,10 @@ impl Shard {
         if let Some(burst) = burst {
             let is_same = bytes[burst.topic.clone()] == *publish.topic.as_bytes();
             if is_same && burst.count < burst.count_max {
-                burst.range.end += frame.length;
                 burst.count += 1;
                 burst.largest = burst.largest.max(frame.length);
                 burst.expires |= expires;
-                return Ok(Joined::Yes);
+                return Ok(Joined::UpTo(burst.extend(bytes, end, packet_size_max)));
             }
         }
         if let Some(error) = self.refuses_topic(publish.topic) {
@@ -99,37 +142,42 @@ impl Shard {
             Right::Refused => {
                 self.stats.publications_received += 1;
                 self.refuse_publication(id, session, publish.topic, now)?;
-                return Ok(Joined::Yes);
+                return Ok(Joined::UpTo(end));
             }
             Right::Unavailable => {
                 self.stats.publications_received += 1;
                 self.drop_unruled(session, now);
-                return Ok(Joined::Yes);
+                return Ok(Joined::UpTo(end));
             }
         }
         let topic_at = at + topic_offset(frame);
         let route = self.route(publish.topic);
-        *burst = Some(Burst {
+        let burst = burst.insert(Burst {
             publisher: Some(session),
             version,
             count_max: count_max(&route),
             route,
-            range: at..at + frame.length,
+            range: at..end,
             topic: topic_at..topic_at + publish.topic.len(),
             count: 1,
             largest: frame.length,
             expires,
         });
-        Ok(Joined::Yes)
+        Ok(Joined::UpTo(burst.extend(bytes, end, packet_size_max)))
     }
 
     /// Delivers the burst, if there is one.
     #[inline]
     pub(super) fn send_burst(&mut self, burst: &mut Option<Burst>, bytes: &[u8], now: Time) {
-        let Some(burst) = burst.take() else { return };
+        if let Some(burst) = burst.take() {
+            self.deliver_burst(&burst, bytes, now);
+        }
+    }
+
+    fn deliver_burst(&mut self, burst: &Burst, bytes: &[u8], now: Time) {
         let stretch = &bytes[burst.range.clone()];
         self.stats.publications_received += burst.count;
-        let left_over = self.copy_to_targets(&burst, stretch, now);
+        let left_over = self.copy_to_targets(burst, stretch, now);
         let route = &burst.route;
         // Each message goes to another member of a group, so there they go one by one.
         let crosses_whole = route.groups.is_empty() && !burst.expires;
@@ -151,7 +199,7 @@ impl Shard {
         let has_others = !route.remote.is_empty() || !route.groups.is_empty();
         let forwards = has_others && !crosses_whole;
         if forwards || !left_over.is_empty() {
-            self.deliver_one_by_one(&burst, stretch, &left_over, forwards, now);
+            self.deliver_one_by_one(burst, stretch, &left_over, forwards, now);
         }
     }
 
@@ -316,14 +364,14 @@ fn count_max(route: &Route) -> u64 {
 /// Whether a packet became part of a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Joined {
-    Yes,
+    /// With it, those behind it up to here.
+    UpTo(usize),
     No,
 }
 
 /// Where the topic's characters are in a PUBLISH: behind header and length.
 fn topic_offset(frame: &Frame<'_>) -> usize {
-    const LENGTH_BYTES: usize = 2;
-    frame.length - frame.body.len() + LENGTH_BYTES
+    frame.length - frame.body.len() + TOPIC_LENGTH_BYTES
 }
 
 impl<'a> Message<'a> {

@@ -85,7 +85,10 @@ impl Shard {
         publisher: Option<SessionId>,
         now: Time,
     ) -> bool {
-        let route = self.route(message.topic);
+        let route = match message.qos {
+            Qos::AtMostOnce => self.route(message.topic), // mostly came as a burst, which asks once
+            Qos::AtLeastOnce | Qos::ExactlyOnce => self.route_again(message.topic),
+        };
         message.share_topic(&route);
         let mut retain_at = None;
         if message.retain {

@@ -32,4 +32,11 @@ impl Hosted {
             is_overflowed: false,
         }
     }
+
+    /// Something waits for room in the window or the socket.
+    #[inline]
+    pub(super) fn has_waiting(&self) -> bool {
+        let session = &self.session;
+        session.window.has_unsent() || !session.queue.is_empty() || self.walks.is_some()
+    }
 }

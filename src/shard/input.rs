@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::burst::{Burst, Joined, PLAIN_PUBLISH};
+use super::burst::{Burst, Joined, Publisher, PLAIN_PUBLISH};
 use super::connection::Phase;
 use super::outgoing::LARGE_PAYLOAD;
 use super::{Action, Shard};
@@ -49,7 +49,9 @@ impl Shard {
             };
         }
         let (used, flow) = self.process(connection, rest, now);
-        self.after(connection, &rest[used..], flow);
+        if used < rest.len() || flow != Flow::Continue {
+            self.after(connection, &rest[used..], flow);
+        }
     }
 
     /// Fills up a packet whose start came before; returns what is left when it is done with.
@@ -187,20 +189,30 @@ impl Shard {
                     return (at, Err((error, at..bytes.len())));
                 }
             }
-            let frame = match frame::next_frame(&bytes[at..], connection.receive_size_max) {
+            let packet_size_max = connection.receive_size_max;
+            let frame = match frame::next_frame(&bytes[at..], packet_size_max) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(error) => return (at, Err((error, at..at))),
             };
             connection.last_packet = now;
+            let mut end = at + frame.length;
             let mut result = Ok(Joined::No);
             if let (Phase::Live(session), PLAIN_PUBLISH) = (phase, frame.first) {
                 connection.publishes = true;
-                let publisher = (id, session, version);
-                result = self.on_plain_publish(burst, publisher, bytes, (at, &frame), now);
+                let publisher = Publisher {
+                    connection: id,
+                    session,
+                    version,
+                    packet_size_max,
+                };
+                result = self.on_plain_publish(burst, &publisher, bytes, (at, &frame), now);
             }
             let flow = match result {
-                Ok(Joined::Yes) => Ok(Flow::Continue),
+                Ok(Joined::UpTo(joined)) => {
+                    end = joined;
+                    Ok(Flow::Continue)
+                }
                 Ok(Joined::No) => {
                     self.send_burst(burst, bytes, now);
                     self.handle_packet(id, phase, version, &frame, now)
@@ -209,12 +221,11 @@ impl Shard {
             };
             match flow {
                 Ok(Flow::Continue) => {
-                    at += frame.length;
+                    at = end;
                     self.look_behind_packet(&mut ahead, &bytes[at..]);
                 }
                 Ok(flow) => return (at, Ok(flow)),
                 Err(error) => {
-                    let end = at + frame.length;
                     return (at, Err((error, end - frame.body.len()..end)));
                 }
             }
@@ -242,10 +253,17 @@ impl Shard {
             Phase::Live(_) if frame.first >> 4 == CONNECT => {
                 Err(DecodeError::Protocol("a second CONNECT"))
             }
-            Phase::Live(session) => {
-                let packet = decode::packet(version, Sender::Client, frame)?;
-                self.on_packet(id, session, version, &packet, now)
-            }
+            Phase::Live(session) => match AckKind::of(frame.first) {
+                Some(kind) => {
+                    let ack = decode::ack(version, frame)?;
+                    self.on_ack(session, kind, &ack, now);
+                    Ok(Flow::Continue)
+                }
+                None => {
+                    let packet = decode::packet(version, Sender::Client, frame)?;
+                    self.on_packet(id, session, version, &packet, now)
+                }
+            },
             Phase::AwaitConnect => {
                 let connect = decode::connect(frame)?;
                 self.on_connect(id, &connect, frame, now)

@@ -17,6 +17,8 @@ mod authorize;
 mod authorize_tests;
 mod block;
 mod burst;
+#[cfg(test)]
+mod burst_tests;
 mod connack;
 mod connection;
 mod deliver;

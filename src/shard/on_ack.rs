@@ -18,24 +18,17 @@ impl Shard {
             return;
         };
         let (window, packet_id) = (&mut hosted.session.window, ack.packet_id);
-        match kind {
-            AckKind::PubAck => {
-                if window.puback(packet_id).is_ok() {
-                    self.pump(session, now);
-                }
-            }
-            AckKind::PubRec if ack.reason.is_error() => {
-                // [MQTT-4.8.2-6]: refused by the client, the message goes to nobody else.
-                if window.pubrec_refused(packet_id).is_ok() {
-                    self.pump(session, now);
-                }
-            }
+        let is_done = match kind {
+            AckKind::PubAck => window.puback(packet_id).is_ok(),
+            // [MQTT-4.8.2-6]: refused by the client, the message goes to nobody else.
+            AckKind::PubRec if ack.reason.is_error() => window.pubrec_refused(packet_id).is_ok(),
             AckKind::PubRec => {
                 let reason = match window.pubrec(packet_id) {
                     Ok(()) => ReasonCode::Success, // [MQTT-4.3.3-4]
                     Err(_) => ReasonCode::PacketIdentifierNotFound,
                 };
                 self.reply_ack(id, AckKind::PubRel, packet_id, reason);
+                return;
             }
             AckKind::PubRel => {
                 let takes_quota = hosted.session.received.is_open(packet_id);
@@ -50,12 +43,12 @@ impl Shard {
                     self.count_unsent_ack(id);
                 }
                 self.reply_ack(id, AckKind::PubComp, packet_id, reason);
+                return;
             }
-            AckKind::PubComp => {
-                if window.pubcomp(packet_id).is_ok() {
-                    self.pump(session, now);
-                }
-            }
+            AckKind::PubComp => window.pubcomp(packet_id).is_ok(),
+        };
+        if is_done {
+            self.pump(session, now);
         }
     }
 }

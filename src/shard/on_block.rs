@@ -104,7 +104,7 @@ impl Shard {
     /// The publisher's shard matched for itself; this one matches for its own subscribers. Shared
     /// groups and other shards were the publisher's shard's business.
     fn fan_out_forwarded(&mut self, message: &mut Message<'_>, now: Time) {
-        let route = self.route(message.topic);
+        let route = self.route_again(message.topic);
         message.share_topic(&route);
         self.fan_out(message, &route, None, now);
     }

@@ -1,6 +1,7 @@
 //! Sends what a session has waiting, as far as window and socket have room.
 
 use super::deliver::{fit, write_publish, Fit};
+use super::hosted::Hosted;
 use super::rates::output_waits_until;
 use super::{Action, Shard};
 use crate::ids::SessionId;
@@ -11,8 +12,16 @@ use crate::time::Time;
 
 impl Shard {
     /// Resends what a resumed session has in flight, then sends from its queue, then goes on with
-    /// its retained messages. Called whenever room may have appeared.
+    /// its retained messages. Called whenever room may have appeared: mostly nothing waits.
+    #[inline]
     pub(super) fn pump(&mut self, session: SessionId, now: Time) {
+        let hosted = self.sessions.get(session);
+        if hosted.is_some_and(Hosted::has_waiting) {
+            self.send_waiting(session, now);
+        }
+    }
+
+    fn send_waiting(&mut self, session: SessionId, now: Time) {
         self.resend(session, now);
         self.drain_queue(session, now);
         self.wake_walk(session);

@@ -114,6 +114,14 @@ impl Shard {
         route
     }
 
+    /// The route of a publication with an acknowledgement: its publisher may have sent more of its topic.
+    #[inline]
+    pub(super) fn route_again(&mut self, topic: &str) -> Rc<Route> {
+        let route = self.index.route_again(topic);
+        self.work.add(self.index.take_looked_at() / LOOKED_AT);
+        route
+    }
+
     /// The packets in a connection's `partial` wait for the next turn.
     pub(super) fn pause(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {

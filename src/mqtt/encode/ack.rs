@@ -16,6 +16,16 @@ pub enum AckKind {
     PubComp = 0x70,
 }
 
+impl AckKind {
+    /// Of a packet's first byte; `None` for other packets, and for a PUBREL with DUP, which 3.1 has.
+    #[must_use]
+    #[inline]
+    pub fn of(first: u8) -> Option<Self> {
+        let kinds = [Self::PubAck, Self::PubRec, Self::PubRel, Self::PubComp];
+        kinds.into_iter().find(|kind| *kind as u8 == first)
+    }
+}
+
 /// Appends an acknowledgement. v3 has no place for reason and properties. v5 leaves out what need
 /// not be said: the reason code when it is success, the property length when there are none.
 #[inline]
