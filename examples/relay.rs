@@ -2,10 +2,11 @@
 //!
 //! Answers CONNECT and SUBSCRIBE of version 3.1.1, learns from a publisher's first PUBLISH which
 //! subscribers have its topic, and from then on copies bytes from its socket to theirs: one `recv` of at
-//! most 64 KiB, and one `send` to each for what it brought. What `mqload pairs` and `mqload fan-out`
-//! (QoS 0) measure against it is the price of the kernel and of the load generator's way of writing,
-//! below which no broker gets that makes these calls. Topics must have one publisher: bytes of several
-//! would mix.
+//! most 64 KiB, and one `send` to each for what it brought. What a topic's only subscriber sends goes back
+//! to the publisher in the same way, so that the two acknowledge to each other, with as many calls in
+//! between as a broker makes. What `mqload pairs` and `mqload fan-out` (QoS 0) measure against it is the
+//! price of the kernel and of the load generator's way of writing, below which no broker gets that makes
+//! these calls. Topics must have one publisher: bytes of several would mix.
 //!
 //! ```sh
 //! cargo run --release --example relay -- 1884
@@ -19,7 +20,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use ringmq::mqtt::frame::{next_frame, Frame, PacketType, PACKET_SIZE_MAX};
+use ringmq::mqtt::frame::{next_frame, PacketType, PACKET_SIZE_MAX};
 use rustix::event::{epoll, poll, PollFd, PollFlags};
 
 /// As the broker reads at most at once.
@@ -31,13 +32,13 @@ const DISCONNECT: [u8; 2] = [0xe0, 0];
 #[derive(Default)]
 struct Relay {
     connections: HashMap<u64, Connection>,
-    /// By topic.
-    subscribers: HashMap<Vec<u8>, Vec<Rc<TcpStream>>>,
+    /// By topic: sockets, and whose they are.
+    subscribers: HashMap<Vec<u8>, Vec<(u64, Rc<TcpStream>)>>,
 }
 
 struct Connection {
     socket: Rc<TcpStream>,
-    /// Of a publisher, once its topic is known.
+    /// Where its bytes go, once that is known.
     to: Vec<Rc<TcpStream>>,
     /// The beginning of a packet, until then.
     partial: Vec<u8>,
@@ -118,34 +119,42 @@ impl Relay {
                 Some(PacketType::Connect) => send(&connection.socket, &[0x20, 2, 0, 0])?,
                 Some(PacketType::Subscribe) => {
                     let [high, low] = [frame.body[0], frame.body[1]];
+                    let qos = frame.body[frame.body.len() - 1];
                     let filter = text(&frame.body[2..]).to_vec();
                     let subscribers = self.subscribers.entry(filter).or_default();
-                    subscribers.push(Rc::clone(&connection.socket));
-                    send(&connection.socket, &[0x90, 3, high, low, 0])?;
+                    subscribers.push((key, Rc::clone(&connection.socket)));
+                    send(&connection.socket, &[0x90, 3, high, low, qos])?;
                 }
                 Some(PacketType::Publish) => {
-                    begin(connection, &self.subscribers, &frame, &partial)?
+                    return self.begin(key, text(frame.body), &partial);
                 }
                 _ => {}
             }
         }
         Ok(())
     }
-}
 
-/// From its first PUBLISH on a publisher's bytes go to the subscribers of that topic.
-fn begin(
-    connection: &mut Connection,
-    subscribers: &HashMap<Vec<u8>, Vec<Rc<TcpStream>>>,
-    frame: &Frame<'_>,
-    bytes: &[u8],
-) -> io::Result<()> {
-    if let Some(to) = subscribers.get(text(frame.body)) {
-        connection.to.clone_from(to);
-        connection.partial.clear();
-        to.iter().try_for_each(|to| send(to, bytes))?;
+    /// From its first PUBLISH on a publisher's bytes go to the subscribers of that topic.
+    fn begin(&mut self, key: u64, topic: &[u8], bytes: &[u8]) -> io::Result<()> {
+        let Some(subscribers) = self.subscribers.get(topic) else {
+            return Ok(());
+        };
+        let Some(publisher) = self.connections.get_mut(&key) else {
+            return Ok(());
+        };
+        publisher.to = subscribers.iter().map(|(_, to)| Rc::clone(to)).collect();
+        publisher.partial.clear();
+        let back = Rc::clone(&publisher.socket);
+        if let [(only, _)] = subscribers[..] {
+            if let Some(subscriber) = self.connections.get_mut(&only) {
+                subscriber.to = vec![back];
+            }
+        }
+        let subscribers = subscribers.iter();
+        subscribers
+            .map(|(_, to)| to)
+            .try_for_each(|to| send(to, bytes))
     }
-    Ok(())
 }
 
 /// The string, two bytes of length before it, at the beginning of `bytes`.

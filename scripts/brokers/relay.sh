@@ -5,7 +5,7 @@ broker_program() {
     [[ -x $program ]] && echo "$program"
 }
 
-broker_runs() { [[ $1 =~ ^(pairs|pairs-1k|fan-out|wide-fan-out|light|sparse|large-1000k)-(max|paced)$ ]]; } # SCENARIO
+broker_runs() { [[ $1 =~ ^(pairs|pairs-1k|pairs-qos1|pairs-qos2|fan-out|wide-fan-out|light|sparse|large-1000k)-(max|paced)$ ]]; } # SCENARIO
 
 broker_start() { # PROGRAM PORT DIRECTORY CORES: runs in the foreground
     exec taskset --cpu-list "$4" "$1" "$2"
