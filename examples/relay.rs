@@ -104,7 +104,9 @@ impl Relay {
         };
         if !connection.to.is_empty() {
             let bytes = &buffer[..count];
-            let bytes = bytes.strip_suffix(&DISCONNECT).unwrap_or(bytes);
+            if bytes == DISCONNECT {
+                return Ok(()); // comes alone, when all else has arrived; not for the other side
+            }
             return connection.to.iter().try_for_each(|to| send(to, bytes));
         }
         connection.partial.extend_from_slice(&buffer[..count]);

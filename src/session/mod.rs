@@ -11,7 +11,7 @@ mod window;
 
 pub use alias::{AliasInError, AliasesIn, AliasesOut, OutgoingTopic};
 pub use queue::{Queue, QueueBounds, QueueOffer};
-pub use received::Received;
+pub use received::{Received, Released};
 pub use state::{Session, StoredWill};
 pub use subscriptions::{SessionSubscription, Subscriptions};
 pub use window::{AckError, Resend, Window};

@@ -13,8 +13,9 @@ use crate::mqtt::frame::{self, Frame};
 use crate::mqtt::{decode, AckKind, DecodeError, Packet, ReasonCode, Sender, Version};
 use crate::time::Time;
 
-/// Packet type of CONNECT.
+/// Packet types.
 const CONNECT: u8 = 1;
+const PUBLISH: u8 = 3;
 
 /// What follows after a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,8 +199,8 @@ impl Shard {
             connection.last_packet = now;
             let mut end = at + frame.length;
             let mut result = Ok(Joined::No);
+            connection.publishes |= frame.first >> 4 == PUBLISH;
             if let (Phase::Live(session), PLAIN_PUBLISH) = (phase, frame.first) {
-                connection.publishes = true;
                 let publisher = Publisher {
                     connection: id,
                     session,
@@ -242,7 +243,6 @@ impl Shard {
         frame: &Frame<'_>,
         now: Time,
     ) -> Result<Flow, DecodeError> {
-        const PUBLISH: u8 = 3;
         match phase {
             Phase::Live(session) if frame.first >> 4 == PUBLISH => {
                 let publish = decode::publish_from(version, Sender::Client, frame)?;

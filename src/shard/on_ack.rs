@@ -4,6 +4,7 @@ use super::Shard;
 use crate::ids::SessionId;
 use crate::mqtt::{Ack, AckKind, ReasonCode};
 use crate::mutant::{is_on, Mutant};
+use crate::session::Released;
 use crate::time::Time;
 
 impl Shard {
@@ -31,18 +32,21 @@ impl Shard {
                 return;
             }
             AckKind::PubRel => {
-                let takes_quota = hosted.session.received.is_open(packet_id);
-                let reason = if is_on(Mutant::KeepReleasedId)
-                    || hosted.session.received.release(packet_id)
-                {
-                    ReasonCode::Success // [MQTT-4.3.3-11]
+                let received = &mut hosted.session.received;
+                let released = if is_on(Mutant::KeepReleasedId) {
+                    received.is_open(packet_id).then_some(Released::Open)
                 } else {
-                    ReasonCode::PacketIdentifierNotFound
+                    received.release(packet_id)
                 };
-                if takes_quota {
-                    self.count_unsent_ack(id);
+                let reason = match released {
+                    Some(_) => ReasonCode::Success, // [MQTT-4.3.3-11]
+                    None => ReasonCode::PacketIdentifierNotFound,
+                };
+                if released == Some(Released::Open) {
+                    self.reply_last_ack(id, AckKind::PubComp, packet_id, reason);
+                } else {
+                    self.reply_ack(id, AckKind::PubComp, packet_id, reason);
                 }
-                self.reply_ack(id, AckKind::PubComp, packet_id, reason);
                 return;
             }
             AckKind::PubComp => window.pubcomp(packet_id).is_ok(),

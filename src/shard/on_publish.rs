@@ -45,9 +45,6 @@ impl Shard {
             self.check_qos(id, publish.qos)?;
             self.check_receive_maximum(id, session, publish)?;
         }
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.publishes = true;
-        }
         let mut refusal = self.refuses_topic(topic);
         if let (Some(error), Qos::AtMostOnce) = (refusal, publish.qos) {
             return Err(error);
@@ -80,8 +77,7 @@ impl Shard {
                     Some(error) => self.refused_publish(id, session, error, now)?,
                     None => self.accept_publish(session, topic, publish, now),
                 };
-                self.count_unsent_ack(id);
-                self.reply_ack(id, AckKind::PubAck, packet_id, reason);
+                self.reply_last_ack(id, AckKind::PubAck, packet_id, reason);
             }
             (Qos::ExactlyOnce, Some(packet_id)) => {
                 let reason = match refusal {

@@ -16,14 +16,6 @@ impl Shard {
         Self::mark_dirty(connection, id, &mut self.dirty);
     }
 
-    /// An acknowledgement that ends a publication of this connection is about to be appended: the
-    /// client has its quota back when it reads it.
-    pub(super) fn count_unsent_ack(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.acks_unsent = connection.acks_unsent.saturating_add(1);
-        }
-    }
-
     pub(super) fn reply_ack(
         &mut self,
         id: ConnectionId,
@@ -31,15 +23,28 @@ impl Shard {
         packet_id: PacketId,
         reason: ReasonCode,
     ) {
-        self.reply(id, |out, version| {
-            let ack = Ack {
-                packet_id,
-                reason,
-                reason_string: None,
-                user_properties: UserProperties::default(),
-            };
-            encode::ack(out, version, kind, &ack);
-        });
+        let ack = Ack {
+            packet_id,
+            reason,
+            reason_string: None,
+            user_properties: UserProperties::default(),
+        };
+        self.reply(id, |out, version| encode::ack(out, version, kind, &ack));
+    }
+
+    /// An acknowledgement that ends a publication of this connection: the client has its quota back
+    /// when it reads it.
+    pub(super) fn reply_last_ack(
+        &mut self,
+        id: ConnectionId,
+        kind: AckKind,
+        packet_id: PacketId,
+        reason: ReasonCode,
+    ) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.acks_unsent = connection.acks_unsent.saturating_add(1);
+        }
+        self.reply_ack(id, kind, packet_id, reason);
     }
 
     pub(super) fn on_ping(&mut self, id: ConnectionId) {
