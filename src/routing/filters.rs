@@ -5,11 +5,12 @@
 
 use std::hint::black_box;
 
+use super::ahead::{Ahead, EXACT};
 use super::groups::GroupKey;
 use super::interests::Interests;
 use super::shapes::{Shape, Shapes};
 use super::subscribers::Subscribers;
-use super::table::{FilterTable, Place};
+use super::table::FilterTable;
 use super::tree::{self, Tree};
 use crate::ids::{ShardId, ShardSet};
 
@@ -52,9 +53,7 @@ pub(super) struct Scratch {
     /// A filter that would match.
     text: Vec<u8>,
     tree: tree::Scratch,
-    /// Of filters that will be asked for.
-    hashes: Vec<u64>,
-    places: Vec<Place>,
+    ahead: Ahead,
     /// Filters asked for and nodes of the tree visited so far, of all matches.
     pub(super) visited: usize,
 }
@@ -94,6 +93,8 @@ pub(super) struct Filters {
     shapes: Shapes,
     /// What has no shape there.
     tree: Tree<TreeEntry>,
+    /// Counts what may change where a filter is found.
+    changes: u64,
 }
 
 impl Filters {
@@ -104,6 +105,7 @@ impl Filters {
             interests: Interests::new(check),
             shapes: Shapes::default(),
             tree: Tree::new(hasher),
+            changes: 0,
         }
     }
 
@@ -113,6 +115,7 @@ impl Filters {
 
     /// The entry of a filter, made if need be.
     pub(super) fn entry(&mut self, filter: &str) -> &mut FilterEntry {
+        self.changes += 1;
         let hash = self.hash(filter.as_bytes());
         let is_in_table = self.table.get(hash, filter.as_bytes()).is_some();
         if is_in_table || self.gets_a_shape(filter) {
@@ -132,6 +135,7 @@ impl Filters {
 
     /// Forgets a filter that leads to nobody any more.
     pub(super) fn remove_if_empty(&mut self, filter: &str) {
+        self.changes += 1;
         let hash = self.hash(filter.as_bytes());
         match self.table.get(hash, filter.as_bytes()) {
             Some(entry) if entry.is_empty() => {
@@ -145,6 +149,7 @@ impl Filters {
 
     /// Another shard has its first subscriber of a filter; false when that was known.
     pub(super) fn add_remote(&mut self, filter: &str, shard: ShardId) -> bool {
+        self.changes += 1;
         let hash = self.hash(filter.as_bytes());
         let bytes = filter.as_bytes();
         if self.interests.shards(hash, bytes).contains(shard) {
@@ -161,6 +166,7 @@ impl Filters {
 
     /// Another shard has lost its last subscriber of a filter; false when it was known to have none.
     pub(super) fn remove_remote(&mut self, filter: &str, shard: ShardId) -> bool {
+        self.changes += 1;
         let hash = self.hash(filter.as_bytes());
         if self.interests.remove(hash, filter, shard) {
             self.gives_back_its_shape(filter);
@@ -201,15 +207,19 @@ impl Filters {
     /// they came. `hash` is the topic's.
     pub(super) fn matching(&self, hash: u64, topic: &str, scratch: &mut Scratch) -> Found<'_> {
         let mut found = Found::default();
-        self.look_up(hash, topic.as_bytes(), &mut found);
         let Scratch {
             text,
             tree,
+            ahead,
             visited,
-            ..
         } = scratch;
-        if !self.shapes.is_empty() {
-            self.shapes.candidates(topic, text, |filter| {
+        let may_match = ahead.may_match(self.changes, hash, topic);
+        if may_match & EXACT != 0 {
+            self.look_up(hash, topic.as_bytes(), &mut found);
+        }
+        let shapes = may_match >> 1;
+        if shapes != 0 && !self.shapes.is_empty() {
+            self.shapes.candidates(topic, shapes, text, |_, filter| {
                 *visited += 1;
                 self.look_up(self.hash(filter), filter, &mut found);
             });
@@ -223,41 +233,50 @@ impl Filters {
         found
     }
 
-    /// Brings what the topics, each with its hash, will be matched against into the processor's cache. One
-    /// filter after the other, most of a match would be waiting for memory: first for the table's slot,
-    /// then for the filter. So all slots are read first and then all filters, in loops short enough for the
-    /// processor to be several turns ahead. The tree is not walked.
+    /// Brings what the topics, each with its hash, will be matched against into the processor's cache, and
+    /// notes which filters there may be. One filter after the other, most of a match would be waiting for
+    /// memory: first for the table's slot, then for the filter. So all slots are read first and then all
+    /// filters, in loops short enough for the processor to be several turns ahead. The tree is not walked.
     pub(super) fn fetch<'t>(
         &self,
         topics: impl Iterator<Item = (u64, &'t str)>,
         scratch: &mut Scratch,
     ) {
-        let Scratch {
-            text,
+        let Scratch { text, ahead, .. } = scratch;
+        ahead.start(self.changes);
+        for (hash, topic) in topics {
+            ahead.add(hash, topic);
+            ahead.hashes.push((EXACT, hash));
+            if !self.shapes.is_empty() {
+                self.shapes
+                    .candidates(topic, u64::MAX, text, |nth, filter| {
+                        ahead.hashes.push((EXACT << 1 << nth, self.hash(filter)));
+                    });
+            }
+        }
+        let Ahead {
+            topics,
             hashes,
             places,
             ..
-        } = scratch;
-        hashes.clear();
-        for (hash, topic) in topics {
-            hashes.push(hash);
-            if !self.shapes.is_empty() {
-                let hashed = |filter: &[u8]| hashes.push(self.hash(filter));
-                self.shapes.candidates(topic, text, hashed);
+        } = ahead;
+        // Of one topic after the other, and each begins with the topic itself.
+        let mut topics = topics.iter_mut();
+        let mut topic = None;
+        for (bit, hash) in &*hashes {
+            if *bit == EXACT {
+                topic = topics.next();
+            }
+            let place = self.table.place(*hash);
+            places.extend(place);
+            if let Some(topic) = &mut topic {
+                if place.is_some() || self.interests.may_have(*hash) {
+                    topic.may_match |= bit;
+                }
             }
         }
-        places.clear();
-        places.extend(hashes.iter().filter_map(|hash| self.table.place(*hash)));
-        let mut read = 0;
-        for place in &*places {
-            read ^= self.table.fetch(*place);
-        }
-        if !self.interests.is_empty() {
-            for hash in &*hashes {
-                read ^= self.interests.fetch(*hash);
-            }
-        }
-        black_box(read); // so that the reads are made
+        let read = places.iter().map(|place| self.table.fetch(*place));
+        black_box(read.fold(0, |all, one| all ^ one)); // so that the reads are made
     }
 
     #[inline]

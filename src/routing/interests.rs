@@ -72,11 +72,10 @@ impl Interests {
         shards
     }
 
-    /// Reads where the filter of a hash would be (see [`super::table::FilterTable::fetch`]).
+    /// False when no filter of this hash is known.
     #[inline]
-    pub(super) fn fetch(&self, hash: u64) -> u8 {
-        let first = self.table.iter_hash(hash).next();
-        first.map_or(0, |one| one.shard as u8)
+    pub(super) fn may_have(&self, hash: u64) -> bool {
+        self.table.find(hash, |one| one.hash == hash).is_some()
     }
 
     fn check(&self, filter: &[u8]) -> u32 {

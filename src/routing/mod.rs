@@ -3,6 +3,7 @@
 //!
 //! Every shard holds a replica of the index and writes only its own.
 
+mod ahead;
 mod cache;
 mod filters;
 mod groups;

@@ -8,6 +8,8 @@
 /// Shapes in use at most, of each number of levels and of those that end in `#`: what a topic costs at
 /// most is twice as many lookups. In unit tests few, so that the tree is used beside the table.
 const SHAPES_MAX: usize = if cfg!(test) { 2 } else { 16 };
+/// Filters that may match a topic, one per shape.
+pub(super) const CANDIDATES_MAX: usize = 2 * SHAPES_MAX;
 /// Levels of a filter that has a shape, `#` aside.
 const LEVELS_MAX: usize = 16;
 /// Bytes of a filter that has a shape: what is written per shape and topic.
@@ -105,19 +107,27 @@ impl Shapes {
         }
     }
 
-    /// Calls `visit` with the text of each filter that matches `topic` if it exists, once per shape.
-    /// `text` is room to write it in.
+    /// Calls `visit` with the text of each filter that matches `topic` if it exists, once per shape; only of
+    /// those whose bit in `wanted` is set, the first one's the lowest. `text` is room to write it in.
     #[inline]
-    pub(super) fn candidates(&self, topic: &str, text: &mut Vec<u8>, mut visit: impl FnMut(&[u8])) {
+    pub(super) fn candidates(
+        &self,
+        topic: &str,
+        wanted: u64,
+        text: &mut Vec<u8>,
+        mut visit: impl FnMut(u32, &[u8]),
+    ) {
+        const { assert!(CANDIDATES_MAX < u64::BITS as usize) };
         let levels = Levels::of(topic);
         let closed = self.closed.get(levels.count).map_or(&[][..], |of| of);
         // [MQTT-4.7.2-1]: wildcards at the first level do not match topics that start with $.
         let is_reserved = topic.starts_with('$');
-        for InUse { shape, .. } in closed.iter().chain(&self.open) {
-            let matches = usize::from(shape.levels) <= levels.count
+        for (nth, InUse { shape, .. }) in (0..).zip(closed.iter().chain(&self.open)) {
+            let matches = wanted >> nth & 1 == 1
+                && usize::from(shape.levels) <= levels.count
                 && !(is_reserved && shape.begins_with_wildcard());
             if matches && levels.write(topic.as_bytes(), *shape, text) {
-                visit(text);
+                visit(nth, text);
             }
         }
     }
@@ -202,7 +212,7 @@ mod tests {
             assert!(shapes.admit(Shape::of(filter).unwrap()), "{filter}");
         }
         let mut found = Vec::new();
-        shapes.candidates(topic, &mut Vec::new(), |text| {
+        shapes.candidates(topic, u64::MAX, &mut Vec::new(), |_, text| {
             found.push(String::from_utf8(text.to_vec()).unwrap());
         });
         found
