@@ -1,7 +1,7 @@
 //! The topic index with 1,000 to 1,000,000 subscriptions. The figure of each benchmark is the time of
 //!
 //! - `matched`: finding the filters of a topic in the index;
-//! - `matched ahead`: the same after [`TopicIndex::fetch`] for 16 topics, which is included, as for a client
+//! - `matched ahead`: the same after [`TopicIndex::prefetch`] for 16 topics, which is included, as for a client
 //!   that sends many topics in one read;
 //! - `route built`: that, and putting together whom they lead to, as for a topic never seen;
 //! - `asked for`: what a publication costs when 200,000 topics take turns, far more than the cache holds;
@@ -101,7 +101,7 @@ fn matching(criterion: &mut Criterion) {
                 let mut at = 0;
                 bencher.iter(|| {
                     if at % AHEAD == 0 {
-                        index.fetch(topics[at..at + AHEAD].iter().map(String::as_str));
+                        index.prefetch(topics[at..at + AHEAD].iter().map(String::as_str));
                     }
                     let topic = &topics[at];
                     at = (at + 1) % topics.len();

@@ -237,7 +237,7 @@ impl Filters {
     /// notes which filters there may be. One filter after the other, most of a match would be waiting for
     /// memory: first for the table's slot, then for the filter. So all slots are read first and then all
     /// filters, in loops short enough for the processor to be several turns ahead. The tree is not walked.
-    pub(super) fn fetch<'t>(
+    pub(super) fn prefetch<'t>(
         &self,
         topics: impl Iterator<Item = (u64, &'t str)>,
         scratch: &mut Scratch,
@@ -275,7 +275,7 @@ impl Filters {
                 }
             }
         }
-        let read = places.iter().map(|place| self.table.fetch(*place));
+        let read = places.iter().map(|place| self.table.prefetch(*place));
         black_box(read.fold(0, |all, one| all ^ one)); // so that the reads are made
     }
 

@@ -181,23 +181,23 @@ fn what_was_noted_ahead_is_not_relied_on_after_a_change() {
         (route.targets.len(), route.remote.iter().count())
     };
     let topics = ["a/b", "c", "a/b", "d/e"];
-    index.fetch(topics.into_iter());
+    index.prefetch(topics.into_iter());
     index.subscribe("a/+", session(1), plain(Qos::AtMostOnce));
     assert_eq!(reaches(&mut index, "a/b"), (1, 0));
-    index.fetch(topics.into_iter());
+    index.prefetch(topics.into_iter());
     assert_eq!(reaches(&mut index, "c"), (0, 0));
     assert_eq!(reaches(&mut index, "a/b"), (1, 0));
     index.add_remote("c", ShardId(3));
     index.add_remote("d/#", ShardId(3));
     assert_eq!(reaches(&mut index, "c"), (0, 1));
     assert_eq!(reaches(&mut index, "d/e"), (0, 1));
-    index.fetch(topics.into_iter());
+    index.prefetch(topics.into_iter());
     index.unsubscribe("a/+", session(1));
     index.subscribe("c", session(1), plain(Qos::AtMostOnce));
     for (topic, expected) in topics.into_iter().zip([(0, 0), (1, 1), (0, 0), (0, 1)]) {
         assert_eq!(reaches(&mut index, topic), expected, "{topic}");
     }
-    index.fetch(topics.into_iter());
+    index.prefetch(topics.into_iter());
     index.remove_remote("c", ShardId(3));
     for (topic, expected) in topics.into_iter().zip([(0, 0), (1, 0), (0, 0), (0, 1)]) {
         assert_eq!(reaches(&mut index, topic), expected, "{topic}");
@@ -493,13 +493,13 @@ proptest! {
             let (generation, routes) = (before.0, before.1.collect::<Vec<_>>());
             prop_assert!(model.apply(&mut index, operation.clone()), "{:?}", operation);
             // A hint: changes no answer, in whatever order they are asked for afterwards.
-            index.fetch(TOPICS.iter().copied());
+            index.prefetch(TOPICS.iter().copied());
             for topic in TOPICS.iter().rev().step_by(2).chain(TOPICS) {
                 let found = index.find(topic);
                 let expected = grants(&index.route(topic), false);
                 prop_assert_eq!(grants(&found, false), expected, "{}", topic);
             }
-            index.fetch(TOPICS.iter().copied());
+            index.prefetch(TOPICS.iter().copied());
             for (topic, before) in TOPICS.iter().zip(routes) {
                 let route = index.route(topic);
                 // Whoever remembers a route by the generation must not be deceived.

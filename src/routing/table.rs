@@ -54,7 +54,7 @@ impl<V: Default> FilterTable<V> {
         Some(&self.chunks[index / CHUNK][index % CHUNK].value)
     }
 
-    /// Where the filter of a hash would be, for [`FilterTable::fetch`].
+    /// Where the filter of a hash would be, for [`FilterTable::prefetch`].
     #[inline]
     pub(super) fn place(&self, hash: u64) -> Option<Place> {
         let hash = hash as u32;
@@ -66,7 +66,7 @@ impl<V: Default> FilterTable<V> {
     /// character, which is there or in the line that it refers to. Reads that follow each other here
     /// go on side by side, because none depends on another.
     #[inline]
-    pub(super) fn fetch(&self, Place(index): Place) -> u8 {
+    pub(super) fn prefetch(&self, Place(index): Place) -> u8 {
         let index = index as usize;
         let filter = &self.chunks[index / CHUNK][index % CHUNK].filter;
         filter.as_bytes().first().copied().unwrap_or(0)

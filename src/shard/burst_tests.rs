@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::test_broker::{Broker, V311, V5};
+use super::broker_for_tests::{Broker, V311, V5};
 
 /// A PUBLISH of QoS 0 as some clients write them.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Large packets that come in pieces, seen from outside a shard.
 
-use super::test_broker::{Broker, V311, V5};
+use super::broker_for_tests::{Broker, V311, V5};
 use crate::mqtt::{decode, frame, Packet, Sender, Version};
 
 /// A PUBLISH to `t` with QoS 1.

@@ -35,7 +35,7 @@ impl Shard {
     #[inline]
     pub(super) fn look_behind_packet(&mut self, ahead: &mut LookAhead, rest: &[u8]) {
         if ahead.is_due(self.index.misses()) {
-            self.index.fetch(topics(rest));
+            self.index.prefetch(topics(rest));
         }
     }
 
@@ -50,7 +50,7 @@ impl Shard {
         if ahead.is_due(self.index.misses()) {
             let mut next = publications.reader(reader.position());
             let topics = std::iter::from_fn(|| next.next().map(|carried| topic_of(&carried)));
-            self.index.fetch(topics.take(AHEAD));
+            self.index.prefetch(topics.take(AHEAD));
         }
     }
 }

@@ -16,6 +16,8 @@ mod authorize;
 #[cfg(test)]
 mod authorize_tests;
 mod block;
+#[cfg(test)]
+mod broker_for_tests;
 mod burst;
 #[cfg(test)]
 mod burst_tests;
@@ -53,8 +55,6 @@ mod reply;
 mod rights;
 mod stats;
 mod subscribe_barrier;
-#[cfg(test)]
-mod test_broker;
 mod timeouts;
 mod timer_wheel;
 mod walk;

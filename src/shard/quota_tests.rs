@@ -1,6 +1,6 @@
 //! Rates, half-open connections and pressure, seen from outside a shard.
 
-use super::test_broker::{connect, Broker, V311, V5};
+use super::broker_for_tests::{connect, Broker, V311, V5};
 use super::*;
 use crate::limits::Rates;
 use crate::mqtt::frame;
