@@ -115,9 +115,12 @@ fn what_qos_0_loses_is_counted_and_no_broken_promise() {
 #[test]
 fn a_restart_that_loses_sessions_is_told() {
     let broker = Arc::new(Mutex::new(Broker::mosquitto("persistence false")));
-    let restarted = Arc::clone(&broker);
+    // Not its owner: the proxy lives as long as the process, and the broker must end with the test.
+    let restarted = Arc::downgrade(&broker);
     let target = proxy(&broker.lock().unwrap(), 80_000, 1, move || {
-        restarted.lock().unwrap().restart();
+        if let Some(broker) = restarted.upgrade() {
+            broker.lock().unwrap().restart();
+        }
     });
     let (text, _) = run("--qos 1 --clean-start false", &target);
     assert!(

@@ -82,9 +82,11 @@ fn the_broker_wants_a_password() {
 fn the_broker_dies_in_mid_run() {
     for limit in ["", " --broker-pid PID"] {
         let broker = Arc::new(Mutex::new(Broker::mosquitto("")));
-        let dying = Arc::clone(&broker);
+        let dying = Arc::downgrade(&broker); // the proxy lives on, the broker's files must not
         let target = proxy(&broker.lock().unwrap(), 60_000, 1, move || {
-            dying.lock().unwrap().kill();
+            if let Some(broker) = dying.upgrade() {
+                broker.lock().unwrap().kill();
+            }
         });
         let limit = limit.replace("PID", &broker.lock().unwrap().id().to_string());
         let options = format!(
@@ -110,9 +112,11 @@ fn the_broker_dies_in_mid_run() {
 #[test]
 fn the_broker_dies_while_the_highest_rate_is_looked_for() {
     let broker = Arc::new(Mutex::new(Broker::mosquitto("")));
-    let dying = Arc::clone(&broker);
+    let dying = Arc::downgrade(&broker); // the proxy lives on, the broker's files must not
     let target = proxy(&broker.lock().unwrap(), 60_000, 1, move || {
-        dying.lock().unwrap().kill();
+        if let Some(broker) = dying.upgrade() {
+            broker.lock().unwrap().kill();
+        }
     });
     let options = format!(
         "pairs --clients 2 --rate 500 --duration 300ms --find-max --p99 5s --target {target}"
