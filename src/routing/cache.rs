@@ -55,7 +55,7 @@ pub(super) struct RouteCache {
     /// Where the search for a route to push out goes on: a bucket of the table.
     hand: usize,
     generation: Generation,
-    /// Of a publisher that may go on with its topic.
+    /// Of a publisher that may go on with its topic. One, however wide, beside those that are counted.
     last: Option<(Generation, Rc<Route>)>,
     /// Parts of the hashes of topics that found no room lately; empty until the cache is full.
     seen: Vec<u16>,

@@ -117,7 +117,6 @@ impl Shapes {
         text: &mut Vec<u8>,
         mut visit: impl FnMut(u32, &[u8]),
     ) {
-        const { assert!(CANDIDATES_MAX < u64::BITS as usize) };
         let levels = Levels::of(topic);
         let closed = self.closed.get(levels.count).map_or(&[][..], |of| of);
         // [MQTT-4.7.2-1]: wildcards at the first level do not match topics that start with $.

@@ -17,6 +17,7 @@ const AHEAD: usize = 16;
 pub(super) struct LookAhead {
     /// Publications not reached yet that have been looked at.
     left: usize,
+    /// Routes the index had found anew when it was last asked.
     misses: u64,
     /// The route of the one before had to be found.
     has_missed: bool,
