@@ -1,60 +1,15 @@
 //! The fixed header: where a control packet begins and ends, MQTT 5.0 section 2.1.
 
 use super::error::DecodeError;
-use super::primitives::variable_len;
+use super::packet_type::PacketType;
+use super::primitives::{variable_len, VARIABLE_MAX};
 use super::reason::ReasonCode;
 
-/// Largest value of a variable byte integer, so the largest remaining length.
-pub const REMAINING_LENGTH_MAX: u32 = 268_435_455;
+/// The remaining length is a variable byte integer.
+pub const REMAINING_LENGTH_MAX: u32 = VARIABLE_MAX;
 
 /// Largest control packet the protocol can express, fixed header included.
 pub const PACKET_SIZE_MAX: u32 = REMAINING_LENGTH_MAX + 5;
-
-/// Type of a control packet: the upper four bits of its first byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum PacketType {
-    Connect = 1,
-    ConnAck = 2,
-    Publish = 3,
-    PubAck = 4,
-    PubRec = 5,
-    PubRel = 6,
-    PubComp = 7,
-    Subscribe = 8,
-    SubAck = 9,
-    Unsubscribe = 10,
-    UnsubAck = 11,
-    PingReq = 12,
-    PingResp = 13,
-    Disconnect = 14,
-    Auth = 15,
-}
-
-impl PacketType {
-    /// From the upper four bits; `None` for the reserved type 0.
-    #[must_use]
-    pub fn from_bits(bits: u8) -> Option<Self> {
-        Some(match bits {
-            1 => Self::Connect,
-            2 => Self::ConnAck,
-            3 => Self::Publish,
-            4 => Self::PubAck,
-            5 => Self::PubRec,
-            6 => Self::PubRel,
-            7 => Self::PubComp,
-            8 => Self::Subscribe,
-            9 => Self::SubAck,
-            10 => Self::Unsubscribe,
-            11 => Self::UnsubAck,
-            12 => Self::PingReq,
-            13 => Self::PingResp,
-            14 => Self::Disconnect,
-            15 => Self::Auth,
-            _ => return None,
-        })
-    }
-}
 
 /// One whole control packet, still encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

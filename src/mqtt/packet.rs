@@ -59,13 +59,6 @@ impl PacketId {
     }
 }
 
-/// Who sent the bytes being decoded: some packets and properties are allowed in one direction only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
-    Client,
-    Server,
-}
-
 /// Any control packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {

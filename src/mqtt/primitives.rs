@@ -3,6 +3,9 @@
 use super::error::DecodeError;
 use super::packet::PacketId;
 
+/// Largest variable byte integer, section 1.5.5.
+pub(crate) const VARIABLE_MAX: u32 = 268_435_455;
+
 const TRUNCATED: DecodeError = DecodeError::Malformed("packet ends inside a field");
 
 /// Reads fields one after the other; every method fails when the bytes end too early.
@@ -190,7 +193,7 @@ pub(crate) fn variable_len(value: u32) -> usize {
 /// Appends a variable byte integer; `value` is at most 268,435,455.
 #[inline]
 pub(crate) fn put_variable(out: &mut Vec<u8>, mut value: u32) {
-    debug_assert!(value <= super::frame::REMAINING_LENGTH_MAX);
+    debug_assert!(value <= VARIABLE_MAX);
     while value >= 0x80 {
         out.push((value & 0x7F) as u8 | 0x80);
         value >>= 7;

@@ -4,8 +4,8 @@
 use std::num::NonZeroU16;
 
 use super::error::DecodeError;
-use super::frame::PacketType;
 use super::packet::Qos;
+use super::packet_type::PacketType;
 use super::primitives::{put_binary, put_string, put_variable, Reader};
 
 /// Where a property section stands.

@@ -1,7 +1,6 @@
 //! Reason codes, MQTT 5.0 section 2.4, and their v3 equivalents.
 
-use super::frame::PacketType;
-use super::packet::Sender;
+use super::packet_type::{PacketType, Sender};
 
 /// The byte that says why; 0x80 and above is failure. One name per value: success, normal
 /// disconnection and granted QoS 0 are all `Success`.

@@ -4,10 +4,10 @@
 use std::num::NonZeroU16;
 
 use ringmq::mqtt::encode::{self, AckKind};
-use ringmq::mqtt::frame::{needed, next_frame, Frame, PacketType, PACKET_SIZE_MAX};
+use ringmq::mqtt::frame::{needed, next_frame, Frame, PACKET_SIZE_MAX};
 use ringmq::mqtt::{
-    decode, Ack, ConnAck, Disconnect, Packet, PacketId, Qos, ReasonCode, Sender, UserProperties,
-    Version,
+    decode, Ack, ConnAck, Disconnect, Packet, PacketId, PacketType, Qos, ReasonCode, Sender,
+    UserProperties, Version,
 };
 
 use super::{agreement, exchange, Client, Context, State, Trouble};

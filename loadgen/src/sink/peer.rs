@@ -4,10 +4,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use ringmq::mqtt::encode::{self, AckKind, PublishOut};
-use ringmq::mqtt::frame::{needed, next_frame, PacketType};
+use ringmq::mqtt::frame::{needed, next_frame};
 use ringmq::mqtt::{
-    decode, topic, Ack, ConnAck, Packet, PacketId, ReasonCode, Sender, SubAck, UserProperties,
-    Version,
+    decode, topic, Ack, ConnAck, Packet, PacketId, PacketType, ReasonCode, Sender, SubAck,
+    UserProperties, Version,
 };
 use rustix::io::Errno;
 use rustix::net::{recv, send, RecvFlags, SendFlags};

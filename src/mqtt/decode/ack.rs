@@ -1,8 +1,9 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP, MQTT 5.0 sections 3.4 to 3.7.
 
 use super::super::error::DecodeError;
-use super::super::frame::{Frame, PacketType};
-use super::super::packet::{Ack, Sender, UserProperties, Version};
+use super::super::frame::Frame;
+use super::super::packet::{Ack, UserProperties, Version};
+use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::Reader;
 use super::super::reason::ReasonCode;
 use super::{check_dup, check_length, reason_code, ReasonProperties};

@@ -1,8 +1,9 @@
 //! AUTH, MQTT 5.0 section 3.15.
 
 use super::super::error::DecodeError;
-use super::super::frame::{Frame, PacketType};
-use super::super::packet::{Auth, Sender, UserProperties};
+use super::super::frame::Frame;
+use super::super::packet::{Auth, UserProperties};
+use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::Reader;
 use super::super::property::{Place, Property, Section};
 use super::super::reason::ReasonCode;

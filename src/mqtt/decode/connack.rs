@@ -1,8 +1,9 @@
 //! CONNACK, MQTT 5.0 section 3.2.
 
 use super::super::error::DecodeError;
-use super::super::frame::{Frame, PacketType};
-use super::super::packet::{ConnAck, ConnAckProperties, Sender, UserProperties, Version};
+use super::super::frame::Frame;
+use super::super::packet::{ConnAck, ConnAckProperties, UserProperties, Version};
+use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::Reader;
 use super::super::property::{Place, Property, Section};
 use super::super::reason::ReasonCode;

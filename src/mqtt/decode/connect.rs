@@ -1,8 +1,9 @@
 //! CONNECT, section 3.1 of all three specifications.
 
 use super::super::error::DecodeError;
-use super::super::frame::{Frame, PacketType};
+use super::super::frame::Frame;
 use super::super::packet::{Connect, ConnectProperties, Qos, UserProperties, Version, Will};
+use super::super::packet_type::PacketType;
 use super::super::primitives::Reader;
 use super::super::property::{Place, Property, Section};
 use super::super::reason::ReasonCode;

@@ -1,8 +1,9 @@
 //! DISCONNECT, MQTT 5.0 section 3.14.
 
 use super::super::error::DecodeError;
-use super::super::frame::{Frame, PacketType};
-use super::super::packet::{Disconnect, Sender, UserProperties, Version};
+use super::super::frame::Frame;
+use super::super::packet::{Disconnect, UserProperties, Version};
+use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::Reader;
 use super::super::property::{Place, Property, Section};
 use super::reason_code;

@@ -18,8 +18,9 @@ pub use connect::{connect, connect_maximum_packet_size};
 pub use publish::{publish, publish_from, topic_of_publish};
 
 use super::error::DecodeError;
-use super::frame::{Frame, PacketType};
-use super::packet::{Packet, Sender, UserProperties, Version};
+use super::frame::Frame;
+use super::packet::{Packet, UserProperties, Version};
+use super::packet_type::{PacketType, Sender};
 use super::primitives::Reader;
 use super::property::{Place, Property, Section};
 use super::reason::ReasonCode;

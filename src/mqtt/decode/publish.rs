@@ -1,8 +1,9 @@
 //! PUBLISH, MQTT 5.0 section 3.3: the hot path of decoding.
 
 use super::super::error::DecodeError;
-use super::super::frame::{Frame, PacketType};
-use super::super::packet::{Publish, PublishProperties, Qos, Sender, Version};
+use super::super::frame::Frame;
+use super::super::packet::{Publish, PublishProperties, Qos, Version};
+use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::{checked_string, plain_text, Reader};
 use super::super::property::{Place, Property, Section};
 use super::super::reason::ReasonCode;

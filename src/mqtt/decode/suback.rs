@@ -1,8 +1,9 @@
 //! SUBACK and UNSUBACK, MQTT 5.0 sections 3.9 and 3.11.
 
 use super::super::error::DecodeError;
-use super::super::frame::{Frame, PacketType};
-use super::super::packet::{Sender, SubAck, Version};
+use super::super::frame::Frame;
+use super::super::packet::{SubAck, Version};
+use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::Reader;
 use super::super::reason::ReasonCode;
 use super::ReasonProperties;

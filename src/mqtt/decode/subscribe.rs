@@ -4,11 +4,12 @@
 //! that filter alone, which is the caller's to give (see [`super::super::topic::check_filter`]).
 
 use super::super::error::DecodeError;
-use super::super::frame::{Frame, PacketType};
+use super::super::frame::Frame;
 use super::super::packet::{
     Subscribe, SubscribeFilters, SubscriptionOptions, Unsubscribe, UnsubscribeFilters,
     UserProperties, Version,
 };
+use super::super::packet_type::PacketType;
 use super::super::primitives::Reader;
 use super::super::property::{Place, Property, Section};
 use super::super::topic;

@@ -5,7 +5,7 @@ use super::super::random::Random;
 use super::super::world::World;
 use super::{Client, Request, Stage};
 use crate::mqtt::{
-    decode, frame, frame::PacketType, Ack, AckKind, Disconnect, Packet, PacketId, Publish, Qos,
+    decode, frame, Ack, AckKind, Disconnect, Packet, PacketId, PacketType, Publish, Qos,
     ReasonCode, Sender, SubAck,
 };
 
