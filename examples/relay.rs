@@ -20,7 +20,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use ringmq::mqtt::frame::{next_frame, PacketType, PACKET_SIZE_MAX};
+use ringmq::mqtt::frame::{next_frame, PACKET_SIZE_MAX};
+use ringmq::mqtt::PacketType;
 use rustix::event::{epoll, poll, PollFd, PollFlags};
 
 /// As the broker reads at most at once.

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::hosted::Hosted;
 use super::Shard;
 use crate::auth::{Acl, Decisions, Identity, KnownRulings, Names, Rules};
 use crate::ids::{ConnectionId, SessionId};
@@ -85,6 +84,55 @@ impl Rights {
         self.renew(version);
         self.rulings.get_or_insert_with(|| Box::new(make()))
     }
+
+    /// What was decided of this topic under these rules, or is decided now.
+    #[inline]
+    fn may(&mut self, client: &str, topic: &str, way: Way, rules: &Rules) -> bool {
+        let Some(acl) = self.acl.as_deref().or(rules.acl.as_deref()) else {
+            return true;
+        };
+        let names = Names {
+            client,
+            user: self.user.as_deref(),
+        };
+        match way {
+            Way::Publish => self
+                .published
+                .get_or(topic, || acl.may_publish(names, topic)),
+            Way::Receive => self
+                .received
+                .get_or(topic, || acl.may_receive(names, topic)),
+        }
+    }
+
+    /// With a check of each delivery a filter must only reach something that may be read, as long as it
+    /// is not shared: a group's message goes to one member, and must not be lost with one that may not
+    /// have it.
+    fn may_subscribe(&self, client: &str, filter: &str, rules: &Rules) -> bool {
+        let Some(acl) = self.acl.as_deref().or(rules.acl.as_deref()) else {
+            return true;
+        };
+        let names = Names {
+            client,
+            user: self.user.as_deref(),
+        };
+        match topic::share(filter) {
+            Ok(Some(share)) => acl.may_subscribe(names, share.filter),
+            _ if rules.acl_check_delivery => acl.may_receive_some(names, filter),
+            _ => acl.may_subscribe(names, filter),
+        }
+    }
+
+    /// Whether what they allow may have changed with the rules: from those `before` (`None`: not known
+    /// which) to those `now`.
+    fn are_concerned(&self, before: Option<&Rules>, now: &Rules) -> bool {
+        let same_check = before.is_some_and(|b| b.acl_check_delivery == now.acl_check_delivery);
+        let is_same = match (before.and_then(|before| before.acl.as_ref()), &now.acl) {
+            (Some(before), Some(now)) => now.is_same_for(before, self.user.as_deref()),
+            _ => false,
+        };
+        self.acl.is_none() && !(same_check && is_same)
+    }
 }
 
 impl Shard {
@@ -128,51 +176,20 @@ impl Shard {
         let Some(hosted) = self.sessions.get_mut(session) else {
             return false;
         };
-        let Hosted {
-            session, rights, ..
-        } = hosted;
+        let (client, rights) = (&hosted.session.client_id, &mut hosted.rights);
         if !is_on(Mutant::KeepDecisions) {
             rights.renew(self.rules_version);
         }
-        let Some(acl) = rights.acl.as_deref().or(self.rules.acl.as_deref()) else {
-            return true;
-        };
-        let names = Names {
-            client: &session.client_id,
-            user: rights.user.as_deref(),
-        };
-        match way {
-            Way::Publish => rights
-                .published
-                .get_or(topic, || acl.may_publish(names, topic)),
-            Way::Receive => rights
-                .received
-                .get_or(topic, || acl.may_receive(names, topic)),
-        }
+        rights.may(client, topic, way, &self.rules)
     }
 
-    /// May it subscribe to this filter, shared or not? With a check of each delivery it must only
-    /// reach something that may be read, as long as it is not shared: a group's message goes to one
-    /// member, and must not be lost with one that may not have it.
+    /// May it subscribe to this filter, shared or not?
     pub(super) fn may_subscribe(&self, session: SessionId, filter: &str) -> bool {
-        let Some(hosted) = self.sessions.get(session) else {
-            return false;
-        };
-        let Hosted {
-            session, rights, ..
-        } = hosted;
-        let Some(acl) = rights.acl.as_deref().or(self.rules.acl.as_deref()) else {
-            return true;
-        };
-        let names = Names {
-            client: &session.client_id,
-            user: rights.user.as_deref(),
-        };
-        match topic::share(filter) {
-            Ok(Some(share)) => acl.may_subscribe(names, share.filter),
-            _ if self.rules.acl_check_delivery => acl.may_receive_some(names, filter),
-            _ => acl.may_subscribe(names, filter),
-        }
+        let hosted = self.sessions.get(session);
+        hosted.is_some_and(|hosted| {
+            let client = &hosted.session.client_id;
+            hosted.rights.may_subscribe(client, filter, &self.rules)
+        })
     }
 
     /// May a client that is about to connect leave a will with this topic?
@@ -226,26 +243,11 @@ impl Shard {
                 continue;
             };
             left = left.saturating_sub(1 + hosted.session.subscriptions.len());
-            if self.is_concerned(hosted) {
+            let before = self.recheck.before.as_deref();
+            if hosted.rights.are_concerned(before, &self.rules) {
                 self.recheck_session(session, now);
             }
         }
-    }
-
-    /// Whether the rules for this session may have changed.
-    fn is_concerned(&self, hosted: &Hosted) -> bool {
-        let before = self.recheck.before.as_ref();
-        let same_check =
-            before.is_some_and(|b| b.acl_check_delivery == self.rules.acl_check_delivery);
-        let acls = (
-            before.and_then(|before| before.acl.as_ref()),
-            &self.rules.acl,
-        );
-        let is_same = match acls {
-            (Some(before), Some(now)) => now.is_same_for(before, hosted.rights.user.as_deref()),
-            _ => false,
-        };
-        hosted.rights.acl.is_none() && !(same_check && is_same)
     }
 
     /// A client that is here is disconnected with 0x98: MQTT has no way to tell it that a subscription
