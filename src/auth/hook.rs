@@ -1,5 +1,5 @@
-//! An HTTP service that judges logins: what it is asked, what it may answer, and for how long an
-//! answer counts. The request itself is `io`'s.
+//! HTTP hooks: services that are asked by a POST and answer with a word. What all of them have in common,
+//! and the one for logins; [`super::ruling`] is the one for topics. The requests themselves are `io`'s.
 //!
 //! ```text
 //! POST url    {"client_id": "..", "user": "..", "password": "..", "address": ".."}
@@ -21,7 +21,7 @@ use serde_json::{json, Value};
 use sha2::Sha256;
 
 use super::jwt::acl_of;
-use super::rules::{Challenge, Identity, Question};
+use super::login::{Challenge, Identity, Question, Refusal, Verdict};
 use crate::time::{Span, Time};
 
 /// How a hook is asked and what counts when it does not answer.
@@ -49,77 +49,157 @@ impl Default for HookTerms {
     }
 }
 
+/// One question to a hook.
+pub trait Inquiry {
+    type Answer: Clone;
+
+    /// Whose word it is, for the log.
+    const HOOK: &'static str;
+    /// After a failure the hook is not asked again for so long.
+    const REST: Span;
+    /// Whether equal questions of all clients share an answer for [`HookTerms::cache`].
+    const IS_SHARED: bool;
+
+    /// The body of the request; `None`: this hook cannot be asked that.
+    fn body(&self) -> Option<String>;
+
+    /// Reads the body of an answer with status 200, as JSON; `None`: it refuses altogether.
+    ///
+    /// # Errors
+    /// It is none: in words.
+    fn read(&self, answer: Option<&Value>) -> Result<Self::Answer, String>;
+
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// It is none: in words.
+    fn answer(&self, status: u16, body: &str) -> Result<Self::Answer, String> {
+        match status {
+            200 => {
+                let json = serde_json::from_str(body).map_err(|error| {
+                    let (line, column) = (error.line(), error.column());
+                    format!("its answer is not JSON, from line {line}, column {column} on")
+                })?;
+                self.read(Some(&json))
+            }
+            401 | 403 => self.read(None),
+            other => Err(format!("it answers with status {other}")),
+        }
+    }
+}
+
+/// `"allow"` or `"deny"`.
+pub(super) fn is_allowed(word: &Value) -> Option<bool> {
+    match word.as_str()? {
+        "allow" => Some(true),
+        "deny" => Some(false),
+        _ => None,
+    }
+}
+
 /// What the hook says. `None` for a login: no.
 pub type HookAnswer = Option<Identity>;
 
 /// Longest answer read, in bytes.
 pub const HOOK_ANSWER_MAX: u64 = 1 << 20;
 
-/// The body of the request; `None`: a hook judges passwords only.
-#[must_use]
-pub fn hook_request(question: &Question) -> Option<String> {
-    let Challenge::Password { user, password } = &question.challenge else {
-        return None;
-    };
-    let mut body = json!({
-        "client_id": question.client_id,
-        "user": user,
-        "address": question.address.map(|address| address.to_string()),
-    });
-    match password
-        .as_deref()
-        .map(|bytes| (std::str::from_utf8(bytes), bytes))
-    {
-        None => {}
-        Some((Ok(text), _)) => body["password"] = text.into(),
-        Some((Err(_), bytes)) => body["password_base64"] = BASE64.encode(bytes).into(),
+impl Inquiry for Question {
+    type Answer = HookAnswer;
+
+    const HOOK: &'static str = "the HTTP hook";
+    const REST: Span = Span::ZERO;
+    const IS_SHARED: bool = true;
+
+    fn body(&self) -> Option<String> {
+        let Challenge::Password { user, password } = &self.challenge else {
+            return None;
+        };
+        let mut body = json!({
+            "client_id": self.client_id,
+            "user": user,
+            "address": self.address.map(|address| address.to_string()),
+        });
+        match password
+            .as_deref()
+            .map(|bytes| (std::str::from_utf8(bytes), bytes))
+        {
+            None => {}
+            Some((Ok(text), _)) => body["password"] = text.into(),
+            Some((Err(_), bytes)) => body["password_base64"] = BASE64.encode(bytes).into(),
+        }
+        Some(body.to_string())
     }
-    Some(body.to_string())
+
+    fn read(&self, answer: Option<&Value>) -> Result<HookAnswer, String> {
+        let Some(answer) = answer else {
+            return Ok(None);
+        };
+        match answer.get("result").and_then(is_allowed) {
+            Some(true) => {}
+            Some(false) => return Ok(None),
+            None => return Err("`result` is neither \"allow\" nor \"deny\"".into()),
+        }
+        let user = match answer.get("user") {
+            None => self.user_name(),
+            Some(name) => Some(name.as_str().ok_or("`user` is not a string")?),
+        };
+        let acl = match answer.get("acl") {
+            None => None,
+            Some(value) => Some(acl_of(value).ok_or("`acl` is not lists of filters")?),
+        };
+        Ok(Some(Identity {
+            user: user.map(Into::into),
+            acl: acl.map(Arc::new),
+            valid_for: None,
+        }))
+    }
 }
 
-/// Reads an answer to a login as `user`.
-///
-/// # Errors
-/// It is none: in words.
-pub fn hook_answer(status: u16, body: &str, user: Option<&str>) -> Result<HookAnswer, String> {
-    match status {
-        200 => {}
-        401 | 403 => return Ok(None),
-        other => return Err(format!("it answers with status {other}")),
+impl Question {
+    fn user_name(&self) -> Option<&str> {
+        match &self.challenge {
+            Challenge::Password { user, .. } => user.as_deref(),
+            _ => None,
+        }
     }
-    let answer: Value = serde_json::from_str(body).map_err(|error| format!("not JSON: {error}"))?;
-    match answer.get("result").and_then(Value::as_str) {
-        Some("allow") => {}
-        Some("deny") => return Ok(None),
-        _ => return Err("`result` is neither \"allow\" nor \"deny\"".into()),
+
+    /// What an answer of the hook means.
+    #[must_use]
+    pub fn judged(answer: HookAnswer) -> Verdict {
+        match answer {
+            Some(identity) => Verdict::Accepted(identity, Vec::new()),
+            None => Verdict::Refused(Refusal::Wrong, "the HTTP hook says no".into()),
+        }
     }
-    let user = match answer.get("user") {
-        None => user,
-        Some(name) => Some(name.as_str().ok_or("`user` is not a string")?),
-    };
-    let acl = match answer.get("acl") {
-        None => None,
-        Some(value) => Some(acl_of(value).ok_or("`acl` is not lists of filters")?),
-    };
-    Ok(Some(Identity {
-        user: user.map(Into::into),
-        acl: acl.map(Arc::new),
-        valid_for: None,
-    }))
+
+    /// What counts while the hook is down.
+    #[must_use]
+    pub fn when_down(&self, terms: &HookTerms) -> Verdict {
+        match &self.challenge {
+            Challenge::Password { user, .. } if terms.allow_when_down => {
+                let identity = Identity {
+                    user: user.as_deref().map(Into::into),
+                    ..Identity::default()
+                };
+                Verdict::Accepted(identity, Vec::new())
+            }
+            _ => Verdict::Refused(Refusal::Unavailable, "the HTTP hook is down".into()),
+        }
+    }
 }
 
 /// Answers kept; with more, all are forgotten and asked for again.
 const KEPT_MAX: usize = 10_000;
 
-/// Answers of the hook for a while, by a keyed digest of the login: passwords are not kept.
+/// Answers of a hook for a while, by a keyed digest of the question: passwords are not kept.
 #[derive(Debug)]
-pub struct HookCache {
+pub struct HookCache<A> {
     span: Span,
     secret: [u8; 32],
-    kept: HashMap<[u8; 32], (Time, HookAnswer)>,
+    kept: HashMap<[u8; 32], (Time, A)>,
 }
 
-impl HookCache {
+impl<A: Clone> HookCache<A> {
     /// `secret` is random.
     #[must_use]
     pub fn new(span: Span, secret: [u8; 32]) -> Self {
@@ -132,12 +212,15 @@ impl HookCache {
 
     /// The answer to this request body, if it still counts.
     #[must_use]
-    pub fn get(&self, body: &str, now: Time) -> Option<HookAnswer> {
+    pub fn get(&self, body: &str, now: Time) -> Option<A> {
+        if self.span == Span::ZERO {
+            return None;
+        }
         let (until, answer) = self.kept.get(&self.digest(body))?;
         (now < *until).then(|| answer.clone())
     }
 
-    pub fn put(&mut self, body: &str, answer: &HookAnswer, now: Time) {
+    pub fn put(&mut self, body: &str, answer: &A, now: Time) {
         if self.span == Span::ZERO {
             return;
         }
@@ -177,17 +260,18 @@ mod tests {
 
     #[test]
     fn requests() {
-        let body: Value = serde_json::from_str(&hook_request(&question(b"one")).unwrap()).unwrap();
+        let body: Value = serde_json::from_str(&question(b"one").body().unwrap()).unwrap();
         let expected = json!({"client_id": "c\"1", "user": "ann", "password": "one",
                               "address": "192.0.2.1"});
         assert_eq!(body, expected);
-        let body = hook_request(&question(b"\xff")).unwrap();
+        let body = question(b"\xff").body().unwrap();
         assert!(body.contains("\"password_base64\":\"/w==\"") && !body.contains("\"password\""));
     }
 
     #[test]
     fn answers() {
-        let allow = |body: &str| hook_answer(200, body, Some("ann")).unwrap().unwrap();
+        let login = question(b"one");
+        let allow = |body: &str| login.answer(200, body).unwrap().unwrap();
         assert_eq!(allow(r#"{"result":"allow"}"#).user.as_deref(), Some("ann"));
         let other = allow(r#"{"result":"allow","user":"bob","acl":{"publish":["p/%u/#"]}}"#);
         assert_eq!(other.user.as_deref(), Some("bob"));
@@ -199,10 +283,7 @@ mod tests {
         assert!(acl.may_publish(names, "p/bob/x") && !acl.may_publish(names, "p/ann/x"));
         assert!(!acl.may_subscribe(names, "p/bob/x"));
         for (status, body) in [(200, r#"{"result":"deny"}"#), (401, ""), (403, "no")] {
-            assert!(
-                hook_answer(status, body, None).unwrap().is_none(),
-                "{status}"
-            );
+            assert!(login.answer(status, body).unwrap().is_none(), "{status}");
         }
         for (status, body) in [
             (500, ""),
@@ -218,13 +299,13 @@ mod tests {
             (200, r##"{"result":"allow","acl":{"pub":["#"]}}"##),
             (200, r##"{"result":"allow","acl":{"publish":["a#"]}}"##),
         ] {
-            assert!(hook_answer(status, body, None).is_err(), "{status} {body}");
+            assert!(login.answer(status, body).is_err(), "{status} {body}");
         }
     }
 
     #[test]
     fn answers_count_for_a_while() {
-        let mut cache = HookCache::new(Span::from_secs(10), [3; 32]);
+        let mut cache = HookCache::<HookAnswer>::new(Span::from_secs(10), [3; 32]);
         let at = |seconds| Time::ZERO + Span::from_secs(seconds);
         cache.put("login", &None, at(0));
         assert!(matches!(cache.get("login", at(9)), Some(None)));

@@ -19,6 +19,7 @@ mod decisions;
 mod hook;
 mod jwt;
 mod load;
+mod login;
 mod password;
 mod problem;
 mod rules;
@@ -28,12 +29,13 @@ mod scram;
 pub use acl::{Acl, Names};
 pub use ban::{BanTable, BanTerms};
 pub use decisions::Decisions;
-pub use hook::{hook_answer, hook_request, HookAnswer, HookCache, HookTerms, HOOK_ANSWER_MAX};
+pub use hook::{HookAnswer, HookCache, HookTerms, Inquiry, HOOK_ANSWER_MAX};
 pub use jwt::{JwtTerms, TokenError, Tokens};
 pub use load::{load, Files};
+pub use login::{Challenge, Identity, Question, Refusal, Verdict};
 pub use password::{Hash, HashKind, Passwords};
 pub use problem::FileProblem;
-pub use rules::{Answer, Challenge, Facts, Identity, Question, Refusal, Rules, Verdict};
+pub use rules::{Answer, Facts, Rules};
 pub use ruling::{
     without_repeats, Access, KnownRulings, Request, Ruling, Rulings, RULED_TOPIC_BYTES_MAX,
     RULINGS_KEPT_MAX,

@@ -1,15 +1,14 @@
 //! All rules of a broker as one value, and the answer to "who is this?".
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::acl::Acl;
 use super::hook::HookTerms;
 use super::jwt::Tokens;
+use super::login::{Challenge, Identity, Question, Refusal, Verdict};
 use super::password::Passwords;
 use super::scram::{self, Exchange, ScramFile};
-use crate::time::Span;
 
 /// What the operator has decided. Built when the broker starts and when it is told to read its files
 /// again; shared by all shards and never changed.
@@ -29,63 +28,6 @@ pub struct Rules {
     pub acl_disconnect: bool,
     /// Each delivery is checked; a subscription needs only to reach something that may be read.
     pub acl_check_delivery: bool,
-}
-
-/// Who a client has proven to be, and what comes with it.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {
-    /// `None`: anonymous.
-    pub user: Option<Arc<str>>,
-    /// Rules that came with the proof; they take the place of the ACL file.
-    pub acl: Option<Arc<Acl>>,
-    /// How long the proof holds; `None`: as long as the connection.
-    pub valid_for: Option<Span>,
-}
-
-/// How a client proves who it is.
-pub enum Challenge {
-    /// User name and password of CONNECT.
-    Password {
-        user: Option<Box<str>>,
-        password: Option<Box<[u8]>>,
-    },
-    /// First message of SCRAM.
-    ScramFirst(Box<[u8]>),
-    /// Final message of SCRAM, with what the first led to.
-    ScramFinal(Box<Exchange>, Box<[u8]>),
-}
-
-/// A login, or a step of it, to be judged.
-#[derive(Debug)]
-pub struct Question {
-    pub client_id: Box<str>,
-    /// Where it comes from; `None`: a Unix socket.
-    pub address: Option<IpAddr>,
-    pub challenge: Challenge,
-}
-
-/// The judgement.
-#[derive(Debug)]
-pub enum Verdict {
-    /// With bytes for the client (SCRAM's server final message).
-    Accepted(Identity, Vec<u8>),
-    /// There is another step; bytes for the client.
-    Continue(Box<Exchange>, Vec<u8>),
-    /// With a sentence for the log.
-    Refused(Refusal, String),
-}
-
-/// Why a login is refused. A client cannot tell an unknown user from a wrong password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The proof is wrong.
-    Wrong,
-    /// Too many failures from its address.
-    Banned,
-    /// Too many logins wait already.
-    Busy,
-    /// Whoever decides cannot be asked.
-    Unavailable,
 }
 
 /// What a judgement needs from outside.
@@ -198,27 +140,6 @@ impl Rules {
 
 fn wrong(error: impl fmt::Display) -> Answer {
     Answer::Now(Verdict::Refused(Refusal::Wrong, error.to_string()))
-}
-
-impl Identity {
-    #[must_use]
-    pub fn of(user: &str) -> Self {
-        Self {
-            user: Some(user.into()),
-            ..Self::default()
-        }
-    }
-}
-
-/// Passwords stay out of logs.
-impl fmt::Debug for Challenge {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Password { user, .. } => write!(out, "Password({user:?})"),
-            Self::ScramFirst(_) => out.write_str("ScramFirst"),
-            Self::ScramFinal(..) => out.write_str("ScramFinal"),
-        }
-    }
 }
 
 #[cfg(test)]

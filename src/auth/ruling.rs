@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use serde_json::{json, Value};
 
+use super::hook::{is_allowed, HookTerms, Inquiry};
 use crate::time::{Span, Time};
 
 /// What a client wants to do with a topic.
@@ -67,10 +68,17 @@ impl Access {
     }
 }
 
-impl Request {
-    /// The body of the request.
-    #[must_use]
-    pub fn to_json(&self) -> String {
+impl Inquiry for Request {
+    /// One ruling for each topic.
+    type Answer = Vec<Ruling>;
+
+    const HOOK: &'static str = "the HTTP hook for rules";
+    /// Each publication to a new topic would wait for the same time-out.
+    const REST: Span = Span::from_secs(1);
+    /// Each session remembers its own, see [`KnownRulings`].
+    const IS_SHARED: bool = false;
+
+    fn body(&self) -> Option<String> {
         let body = json!({
             "action": self.access.word(),
             "topics": self.topics,
@@ -78,36 +86,40 @@ impl Request {
             "user": self.user.as_deref(),
             "address": self.address.map(|address| address.to_string()),
         });
-        body.to_string()
+        Some(body.to_string())
     }
 
-    /// Reads an answer: one ruling for each topic.
-    ///
-    /// # Errors
-    /// It is none: in words.
-    pub fn read_answer(&self, status: u16, body: &str) -> Result<Vec<Ruling>, String> {
-        let all = |ruling| Ok(vec![ruling; self.topics.len()]);
-        match status {
-            200 => {}
-            401 | 403 => return all(Ruling::Refused),
-            other => return Err(format!("it answers with status {other}")),
-        }
-        let answer: Value =
-            serde_json::from_str(body).map_err(|error| format!("not JSON: {error}"))?;
-        let wrong = "`result` is neither \"allow\" nor \"deny\", nor a list of them";
+    fn read(&self, answer: Option<&Value>) -> Result<Vec<Ruling>, String> {
+        const WRONG: &str = "`result` is neither \"allow\" nor \"deny\", nor a list of them";
+        let count = self.topics.len();
+        let Some(answer) = answer else {
+            return Ok(vec![Ruling::Refused; count]);
+        };
         match answer.get("result") {
-            Some(Value::Array(each)) if each.len() != self.topics.len() => Err(format!(
-                "`result` has {} items for {} topics",
-                each.len(),
-                self.topics.len()
+            Some(Value::Array(each)) if each.len() != count => Err(format!(
+                "`result` has {} items for {count} topics",
+                each.len()
             )),
             Some(Value::Array(each)) => {
-                let each = each.iter().map(|word| read_word(word).ok_or(wrong.into()));
+                let each = each.iter().map(|word| read_word(word).ok_or(WRONG.into()));
                 each.collect()
             }
-            Some(word) => all(read_word(word).ok_or(wrong)?),
-            None => Err(wrong.into()),
+            Some(word) => Ok(vec![read_word(word).ok_or(WRONG)?; count]),
+            None => Err(WRONG.into()),
         }
+    }
+}
+
+impl Request {
+    /// What counts while the service does not answer.
+    #[must_use]
+    pub fn when_down(self, terms: &HookTerms) -> Rulings {
+        let ruling = if terms.allow_when_down {
+            Ruling::Allowed
+        } else {
+            Ruling::Unavailable
+        };
+        self.ruled(ruling, Self::REST)
     }
 
     /// The same ruling for all topics.
@@ -129,11 +141,10 @@ impl Request {
 }
 
 fn read_word(word: &Value) -> Option<Ruling> {
-    match word.as_str()? {
-        "allow" => Some(Ruling::Allowed),
-        "deny" => Some(Ruling::Refused),
-        _ => None,
-    }
+    Some(match is_allowed(word)? {
+        true => Ruling::Allowed,
+        false => Ruling::Refused,
+    })
 }
 
 /// Rulings kept of one connection for each access; with more, all are forgotten and asked for again.
@@ -245,7 +256,7 @@ mod tests {
 
     #[test]
     fn requests() {
-        let body: Value = serde_json::from_str(&request(&["a", "b/#"]).to_json()).unwrap();
+        let body: Value = serde_json::from_str(&request(&["a", "b/#"]).body().unwrap()).unwrap();
         let expected = json!({"action": "subscribe", "topics": ["a", "b/#"], "client_id": "c\"1",
                               "user": null, "address": "192.0.2.1"});
         assert_eq!(body, expected);
@@ -262,7 +273,7 @@ mod tests {
             (401, "", [Refused, Refused]),
             (403, "no", [Refused, Refused]),
         ] {
-            assert_eq!(two.read_answer(status, body).unwrap(), expected, "{body}");
+            assert_eq!(two.answer(status, body).unwrap(), expected, "{body}");
         }
         for (status, body) in [
             (500, ""),
@@ -277,7 +288,7 @@ mod tests {
             (200, r#"{"result":["allow","allow","allow"]}"#),
             (200, r#"{"result":["allow",1]}"#),
         ] {
-            assert!(two.read_answer(status, body).is_err(), "{status} {body}");
+            assert!(two.answer(status, body).is_err(), "{status} {body}");
         }
     }
 

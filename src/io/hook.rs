@@ -7,37 +7,24 @@ use std::time::Duration;
 
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::auth::{
-    hook_answer, hook_request, Challenge, HookAnswer, HookCache, HookTerms, Question, Request,
-    Ruling, Rulings, HOOK_ANSWER_MAX,
-};
+use crate::auth::{HookCache, HookTerms, Inquiry, HOOK_ANSWER_MAX};
 use crate::time::{Span, Time};
 
-/// After a failure nobody is asked what clients may do for so long: each publication to a new topic would
-/// wait for the same time-out.
-const REST: Span = Span::from_secs(1);
-
-/// Where requests go.
-struct Service {
+/// A service that is asked one kind of question.
+pub(super) struct Hook<Q: Inquiry> {
     terms: HookTerms,
     agent: ureq::Agent,
-}
-
-/// The service that judges logins.
-pub(super) struct LoginHook {
-    service: Service,
-    cache: Mutex<HookCache>,
-}
-
-/// The service that rules what clients may do.
-pub(super) struct AclHook {
-    service: Service,
-    /// Nobody is asked before.
+    cache: Mutex<HookCache<Q::Answer>>,
+    /// It is not asked before.
     rests_until: AtomicU64,
 }
 
-impl Service {
-    fn new(terms: &HookTerms) -> Self {
+/// It is down: in words, if this request has found that out.
+pub(super) struct Down(pub(super) Option<String>);
+
+impl<Q: Inquiry> Hook<Q> {
+    /// `secret` is random.
+    pub(super) fn new(terms: &HookTerms, secret: [u8; 32]) -> Self {
         let mut config = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_nanos(terms.timeout.0)))
             .http_status_as_error(false)
@@ -51,10 +38,21 @@ impl Service {
             let roots = RootCerts::new_with_certs(&certificates);
             config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
         }
+        let cache = if Q::IS_SHARED {
+            terms.cache
+        } else {
+            Span::ZERO
+        };
         Self {
             terms: terms.clone(),
             agent: config.build().into(),
+            cache: Mutex::new(HookCache::new(cache, secret)),
+            rests_until: AtomicU64::new(0),
         }
+    }
+
+    pub(super) fn terms(&self) -> &HookTerms {
+        &self.terms
     }
 
     /// Status and body of the answer.
@@ -70,79 +68,35 @@ impl Service {
         read.map_err(|error| error.to_string())?;
         Ok((response.status().as_u16(), text))
     }
-}
-
-impl LoginHook {
-    pub(super) fn new(terms: &HookTerms, secret: [u8; 32]) -> Self {
-        Self {
-            service: Service::new(terms),
-            cache: Mutex::new(HookCache::new(terms.cache, secret)),
-        }
-    }
-
-    pub(super) fn allows_when_down(&self) -> bool {
-        self.service.terms.allow_when_down
-    }
-
-    /// Asks and waits, at most as long as the time-out.
-    ///
-    /// # Errors
-    /// The hook is down, in words.
-    pub(super) fn ask(&self, question: &Question, now: Time) -> Result<HookAnswer, String> {
-        let body = hook_request(question).ok_or("it judges passwords only")?;
-        let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(answer) = cache().get(&body, now) {
-            return Ok(answer);
-        }
-        let (status, text) = self.service.post(&body)?;
-        let user = match &question.challenge {
-            Challenge::Password { user, .. } => user.as_deref(),
-            _ => None,
-        };
-        let answer = hook_answer(status, &text, user)?;
-        cache().put(&body, &answer, now);
-        Ok(answer)
-    }
-}
-
-impl AclHook {
-    pub(super) fn new(terms: &HookTerms) -> Self {
-        Self {
-            service: Service::new(terms),
-            rests_until: AtomicU64::new(0),
-        }
-    }
 
     /// Asks and waits, at most as long as the time-out. `now` tells the time, also afterwards.
     ///
     /// # Errors
-    /// The hook is down: in words, if this request has found that out; with what counts instead.
-    pub(super) fn ask(
-        &self,
-        request: Request,
-        now: impl Fn() -> Time,
-    ) -> Result<Rulings, (Option<String>, Rulings)> {
-        if now().0 < self.rests_until.load(Ordering::Relaxed) {
-            return Err((None, self.when_down(request)));
+    /// The hook is down.
+    pub(super) fn ask(&self, question: &Q, now: impl Fn() -> Time) -> Result<Q::Answer, Down> {
+        let asked_at = now();
+        if asked_at.0 < self.rests_until.load(Ordering::Relaxed) {
+            return Err(Down(None));
         }
-        let answer = self.service.post(&request.to_json());
-        match answer.and_then(|(status, text)| request.read_answer(status, &text)) {
-            Ok(rulings) => Ok(request.ruled_each(rulings, self.service.terms.cache)),
+        let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let body = question.body();
+        let body = body.ok_or_else(|| Down(Some("it judges passwords only".into())))?;
+        if let Some(answer) = cache().get(&body, asked_at) {
+            return Ok(answer);
+        }
+        let answer = self.post(&body);
+        match answer.and_then(|(status, text)| question.answer(status, &text)) {
+            Ok(answer) => {
+                cache().put(&body, &answer, asked_at);
+                Ok(answer)
+            }
             Err(error) => {
-                let until = now() + REST;
-                self.rests_until.fetch_max(until.0, Ordering::Relaxed);
-                Err((Some(error), self.when_down(request)))
+                if Q::REST > Span::ZERO {
+                    let until = now() + Q::REST;
+                    self.rests_until.fetch_max(until.0, Ordering::Relaxed);
+                }
+                Err(Down(Some(error)))
             }
         }
-    }
-
-    /// What counts while the service does not answer.
-    pub(super) fn when_down(&self, request: Request) -> Rulings {
-        let ruling = if self.service.terms.allow_when_down {
-            Ruling::Allowed
-        } else {
-            Ruling::Unavailable
-        };
-        request.ruled(ruling, REST)
     }
 }

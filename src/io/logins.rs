@@ -17,12 +17,11 @@ use crossbeam::channel::{bounded, unbounded, Receiver, Sender};
 use crossbeam::queue::SegQueue;
 
 use super::clock::Clock;
-use super::hook::{AclHook, LoginHook};
+use super::hook::{Down, Hook};
 use super::logging::Repeated;
 use super::wake::Wakes;
 use crate::auth::{
-    Answer, BanTable, BanTerms, Challenge, Facts, Identity, Question, Refusal, Request, Rules,
-    Rulings, Verdict,
+    Answer, BanTable, BanTerms, Facts, Inquiry, Question, Refusal, Request, Rules, Rulings, Verdict,
 };
 use crate::ids::{ConnectionId, ShardId};
 use crate::time::{Span, Time};
@@ -41,21 +40,25 @@ pub(super) enum Letter {
     Rules(Arc<Rules>),
 }
 
-/// A login on its way.
-struct Job {
+/// A question of a shard on its way.
+struct Job<Q> {
     shard: ShardId,
     connection: ConnectionId,
-    question: Box<Question>,
+    question: Q,
     /// Nobody waits for it any more after this time.
     until: Time,
 }
 
-/// A question of what a client may do, on its way.
-struct RulingJob {
-    shard: ShardId,
-    connection: ConnectionId,
-    request: Request,
-    until: Time,
+/// A login on its way.
+type LoginJob = Job<Box<Question>>;
+
+/// What asking a hook has led to.
+enum Asked<A> {
+    Answered(A),
+    /// It is down.
+    Down,
+    /// It was not asked: the question has waited for too long.
+    TooLate,
 }
 
 /// What to start.
@@ -81,13 +84,11 @@ pub(super) struct Logins {
     bans: Mutex<BanTable>,
     /// Somebody was banned once: only then accepting looks at the table.
     has_banned: AtomicBool,
-    jobs: Sender<Job>,
-    hook_jobs: Sender<Job>,
+    jobs: Sender<LoginJob>,
+    hook_jobs: Sender<LoginJob>,
     patience: Span,
-    hook: Option<LoginHook>,
     /// As long as there are connections, at most: each asks once at a time.
-    ruling_jobs: Sender<RulingJob>,
-    acl_hook: Option<AclHook>,
+    ruling_jobs: Sender<Job<Request>>,
 }
 
 /// A thread that panicked has left a table or a pointer, both of which are whole between two calls.
@@ -106,11 +107,10 @@ impl Logins {
         let (jobs, asked) = bounded(setup.queue_max);
         let (hook_jobs, hook_asked) = bounded(setup.queue_max);
         let has_logins = rules.has_logins();
-        let hook = rules
-            .hook
-            .as_ref()
-            .map(|terms| LoginHook::new(terms, setup.secret));
-        let acl_hook = rules.acl_hook.as_ref().map(AclHook::new);
+        let hook = rules.hook.as_ref();
+        let hook = hook.map(|terms| Hook::<Question>::new(terms, setup.secret));
+        let acl_hook = rules.acl_hook.as_ref();
+        let acl_hook = acl_hook.map(|terms| Hook::<Request>::new(terms, setup.secret));
         let (ruling_jobs, ruling_asked) = unbounded();
         let seed = u64::from_le_bytes(setup.secret[8..16].try_into().unwrap_or_default());
         let logins = Arc::new(Self {
@@ -123,9 +123,7 @@ impl Logins {
             jobs,
             hook_jobs,
             patience: setup.patience,
-            hook,
             ruling_jobs,
-            acl_hook,
         });
         let hashing = if has_logins {
             (setup.available / 2).clamp(1, HASH_THREADS_MAX)
@@ -136,23 +134,19 @@ impl Logins {
             let (logins, asked) = (Arc::clone(&logins), asked.clone());
             spawn("logins", move || logins.hash(&asked))?;
         }
-        let asking = if logins.hook.is_some() {
-            HOOK_THREADS
-        } else {
-            0
-        };
-        for _ in 0..asking {
-            let (logins, asked) = (Arc::clone(&logins), hook_asked.clone());
-            spawn("hook", move || logins.ask_hook(&asked))?;
+        if let Some(hook) = hook.map(Arc::new) {
+            for _ in 0..HOOK_THREADS {
+                let (logins, hook) = (Arc::clone(&logins), Arc::clone(&hook));
+                let asked = hook_asked.clone();
+                spawn("hook", move || logins.ask_hook(&hook, &asked))?;
+            }
         }
-        let ruling = if logins.acl_hook.is_some() {
-            HOOK_THREADS
-        } else {
-            0
-        };
-        for _ in 0..ruling {
-            let (logins, asked) = (Arc::clone(&logins), ruling_asked.clone());
-            spawn("rulings", move || logins.ask_rulings(&asked))?;
+        if let Some(hook) = acl_hook.map(Arc::new) {
+            for _ in 0..HOOK_THREADS {
+                let (logins, hook) = (Arc::clone(&logins), Arc::clone(&hook));
+                let asked = ruling_asked.clone();
+                spawn("rulings", move || logins.ask_rulings(&hook, &asked))?;
+            }
         }
         Ok(logins)
     }
@@ -167,40 +161,12 @@ impl Logins {
     ) {
         let until = now + self.patience;
         // Fails only when no thread takes any more: the process ends.
-        let _ = self.ruling_jobs.send(RulingJob {
+        let _ = self.ruling_jobs.send(Job {
             shard,
             connection,
-            request,
+            question: request,
             until,
         });
-    }
-
-    /// The life of a thread that asks what clients may do.
-    fn ask_rulings(&self, asked: &Receiver<RulingJob>) {
-        let Some(hook) = &self.acl_hook else { return };
-        let mut failures = Repeated::default();
-        while let Ok(job) = asked.recv() {
-            let now = self.clock.now();
-            let rulings = if now > job.until {
-                // It has waited for others that got no answer.
-                hook.when_down(job.request)
-            } else {
-                hook.ask(job.request, || self.clock.now())
-                    .unwrap_or_else(|(error, instead)| {
-                        if let Some(error) = error {
-                            failures.log(now, |suppressed| {
-                                tracing::warn!(
-                                    suppressed,
-                                    "the HTTP hook for rules is down: {error}"
-                                );
-                            });
-                        }
-                        instead
-                    })
-            };
-            self.boxes[job.shard.index()].push(Letter::Rulings(job.connection, rulings));
-            self.wakes.wake(job.shard);
-        }
     }
 
     /// Takes a login from a shard; what does not fit is answered at once.
@@ -246,13 +212,13 @@ impl Logins {
         }
     }
 
-    fn answer(&self, job: &Job, verdict: Verdict) {
+    fn answer(&self, job: &LoginJob, verdict: Verdict) {
         self.boxes[job.shard.index()].push(Letter::Verdict(job.connection, verdict));
         self.wakes.wake(job.shard);
     }
 
     /// The life of a hashing thread.
-    fn hash(&self, asked: &Receiver<Job>) {
+    fn hash(&self, asked: &Receiver<LoginJob>) {
         // Where shards have all cores, they are to go on while somebody logs in.
         let own = rustix::thread::gettid();
         let _ = rustix::process::setpriority_process(Some(own), NICE);
@@ -280,31 +246,62 @@ impl Logins {
         }
     }
 
-    /// The life of a thread that waits for the hook.
-    fn ask_hook(&self, asked: &Receiver<Job>) {
+    /// The life of a thread that waits for the hook for logins.
+    fn ask_hook(&self, hook: &Hook<Question>, asked: &Receiver<LoginJob>) {
         let mut failures = Repeated::default();
         while let Ok(job) = asked.recv() {
             let now = self.clock.now();
-            let Some(hook) = self.hook.as_ref().filter(|_| now <= job.until) else {
-                self.answer(&job, busy());
-                continue;
-            };
-            let verdict = match hook.ask(&job.question, now) {
-                Ok(Some(identity)) => Verdict::Accepted(identity, Vec::new()),
-                Ok(None) => Verdict::Refused(Refusal::Wrong, "the HTTP hook says no".into()),
-                Err(error) => {
-                    failures.log(now, |suppressed| {
-                        tracing::warn!(suppressed, "the HTTP hook is down: {error}");
-                    });
-                    when_down(hook, &job.question)
-                }
+            let verdict = match self.ask_in_time(hook, &job.question, job.until, &mut failures) {
+                Asked::Answered(answer) => Question::judged(answer),
+                Asked::Down => job.question.when_down(hook.terms()),
+                Asked::TooLate => busy(),
             };
             self.conclude(&job, verdict, now);
         }
     }
 
+    /// The life of a thread that asks what clients may do.
+    fn ask_rulings(&self, hook: &Hook<Request>, asked: &Receiver<Job<Request>>) {
+        let mut failures = Repeated::default();
+        while let Ok(job) = asked.recv() {
+            let request = job.question;
+            let rulings = match self.ask_in_time(hook, &request, job.until, &mut failures) {
+                Asked::Answered(rulings) => request.ruled_each(rulings, hook.terms().cache),
+                // Too late: it has waited for others that got no answer.
+                Asked::Down | Asked::TooLate => request.when_down(hook.terms()),
+            };
+            self.boxes[job.shard.index()].push(Letter::Rulings(job.connection, rulings));
+            self.wakes.wake(job.shard);
+        }
+    }
+
+    /// Asks a hook, unless nobody waits for the answer any more.
+    fn ask_in_time<Q: Inquiry>(
+        &self,
+        hook: &Hook<Q>,
+        question: &Q,
+        until: Time,
+        failures: &mut Repeated,
+    ) -> Asked<Q::Answer> {
+        let now = self.clock.now();
+        if now > until {
+            return Asked::TooLate;
+        }
+        match hook.ask(question, || self.clock.now()) {
+            Ok(answer) => Asked::Answered(answer),
+            Err(Down(error)) => {
+                if let Some(error) = error {
+                    failures.log(now, |suppressed| {
+                        tracing::warn!(suppressed, "{} is down: {error}", Q::HOOK);
+                    });
+                }
+                Asked::Down
+            }
+        }
+    }
+
     /// Answers, and counts a proof that was wrong.
-    fn conclude(&self, job: &Job, verdict: Verdict, now: Time) {
+    fn conclude(&self, job: &LoginJob, verdict: Verdict, now: Time) {
         if let (Verdict::Refused(Refusal::Wrong, _), Some(address)) =
             (&verdict, job.question.address)
         {
@@ -324,19 +321,6 @@ fn spawn(name: &str, life: impl FnOnce() + Send + 'static) -> std::io::Result<()
 
 fn busy() -> Verdict {
     Verdict::Refused(Refusal::Busy, "too many logins are waiting".into())
-}
-
-fn when_down(hook: &LoginHook, question: &Question) -> Verdict {
-    match &question.challenge {
-        Challenge::Password { user, .. } if hook.allows_when_down() => {
-            let identity = Identity {
-                user: user.as_deref().map(Into::into),
-                ..Identity::default()
-            };
-            Verdict::Accepted(identity, Vec::new())
-        }
-        _ => Verdict::Refused(Refusal::Unavailable, "the HTTP hook is down".into()),
-    }
 }
 
 fn facts() -> Facts {
