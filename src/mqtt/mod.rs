@@ -14,6 +14,8 @@ pub mod packet;
 pub mod packet_type;
 mod primitives;
 pub mod property;
+mod property_table;
+mod property_value;
 pub mod publication;
 mod publish_properties;
 pub mod reason;

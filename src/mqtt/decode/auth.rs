@@ -5,8 +5,9 @@ use super::super::frame::Frame;
 use super::super::packet::{Auth, UserProperties};
 use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::Reader;
-use super::super::property::{Place, Property, Section};
+use super::super::property::{Place, Section};
 use super::super::reason::ReasonCode;
+use super::fields::Fields;
 use super::reason_code;
 
 pub(super) fn auth<'a>(sender: Sender, frame: &Frame<'a>) -> Result<Auth<'a>, DecodeError> {
@@ -22,7 +23,7 @@ pub(super) fn auth<'a>(sender: Sender, frame: &Frame<'a>) -> Result<Auth<'a>, De
         };
     }
     let reason = reason_code(&mut reader, PacketType::Auth, sender)?;
-    let mut section = Section::new(&mut reader, Place::Packet(PacketType::Auth))?;
+    let section = Section::new(&mut reader, Place::Packet(PacketType::Auth))?;
     let mut auth = Auth {
         reason,
         user_properties: UserProperties {
@@ -30,14 +31,7 @@ pub(super) fn auth<'a>(sender: Sender, frame: &Frame<'a>) -> Result<Auth<'a>, De
         },
         ..Auth::default()
     };
-    while let Some(property) = section.next_property()? {
-        match property {
-            Property::AuthenticationMethod(v) => auth.authentication_method = Some(v),
-            Property::AuthenticationData(v) => auth.authentication_data = Some(v),
-            Property::ReasonString(v) => auth.reason_string = Some(v),
-            _ => {}
-        }
-    }
+    auth.take_all(section)?;
     reader.finish()?;
     // Section 3.15.2.2.2.
     if auth.authentication_method.is_none() {

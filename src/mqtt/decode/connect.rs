@@ -2,14 +2,17 @@
 
 use super::super::error::DecodeError;
 use super::super::frame::Frame;
-use super::super::packet::{Connect, ConnectProperties, Qos, UserProperties, Version, Will};
+use super::super::packet::{
+    Connect, ConnectProperties, PublishProperties, Qos, UserProperties, Version, Will,
+};
 use super::super::packet_type::PacketType;
 use super::super::primitives::Reader;
-use super::super::property::{Place, Property, Section};
+use super::super::property::{Place, Section};
 use super::super::reason::ReasonCode;
 use super::super::topic;
 use super::check_length;
-use super::publish::{application_properties, NO_PROPERTIES};
+use super::fields::{Fields, WillFields};
+use super::publish::NO_PROPERTIES;
 
 /// Decodes a CONNECT, which names its own version.
 ///
@@ -147,34 +150,37 @@ impl ConnectFlags {
 }
 
 fn connect_properties<'a>(reader: &mut Reader<'a>) -> Result<ConnectProperties<'a>, DecodeError> {
-    let mut section = Section::new(reader, Place::Packet(PacketType::Connect))?;
+    let section = Section::new(reader, Place::Packet(PacketType::Connect))?;
     let mut properties = ConnectProperties {
         user_properties: UserProperties {
             raw: section.rest(),
         },
         ..ConnectProperties::default()
     };
-    let p = &mut properties;
-    while let Some(property) = section.next_property()? {
-        match property {
-            Property::SessionExpiryInterval(v) => p.session_expiry_interval_s = Some(v),
-            Property::ReceiveMaximum(v) => p.receive_maximum = Some(v),
-            Property::MaximumPacketSize(v) => p.maximum_packet_size = Some(v),
-            Property::TopicAliasMaximum(v) => p.topic_alias_maximum = Some(v),
-            Property::RequestResponseInformation(v) => p.request_response_information = Some(v),
-            Property::RequestProblemInformation(v) => p.request_problem_information = Some(v),
-            Property::AuthenticationMethod(v) => p.authentication_method = Some(v),
-            Property::AuthenticationData(v) => p.authentication_data = Some(v),
-            _ => {}
-        }
-    }
+    properties.take_all(section)?;
     // Section 3.1.2.11.10.
-    if p.authentication_data.is_some() && p.authentication_method.is_none() {
+    if properties.authentication_data.is_some() && properties.authentication_method.is_none() {
         return Err(DecodeError::Protocol(
             "authentication data without authentication method",
         ));
     }
     Ok(properties)
+}
+
+/// The will delay and the properties of the publication that the will may become.
+fn will_properties(mut section: Section<'_>) -> Result<(u32, PublishProperties<'_>), DecodeError> {
+    let mut properties = PublishProperties {
+        raw: section.rest(),
+        raw_is_forwardable: true,
+        ..PublishProperties::default()
+    };
+    let mut fields = WillFields::default();
+    while let Some(property) = section.next_property()? {
+        properties.raw_is_forwardable &= property.is_forwardable();
+        fields.take(property);
+    }
+    properties.message_expiry_interval_s = fields.message_expiry_interval_s;
+    Ok((fields.delay_interval_s.unwrap_or(0), properties))
 }
 
 fn will<'a>(
@@ -183,8 +189,7 @@ fn will<'a>(
     flags: WillFlags,
 ) -> Result<Will<'a>, DecodeError> {
     let (delay_interval_s, properties) = if version.is_v5() {
-        let section = Section::new(reader, Place::Will)?;
-        application_properties(section)?
+        will_properties(Section::new(reader, Place::Will)?)?
     } else {
         (0, NO_PROPERTIES)
     };

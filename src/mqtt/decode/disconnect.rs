@@ -5,7 +5,8 @@ use super::super::frame::Frame;
 use super::super::packet::{Disconnect, UserProperties, Version};
 use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::Reader;
-use super::super::property::{Place, Property, Section};
+use super::super::property::{Place, Section};
+use super::fields::Fields;
 use super::reason_code;
 
 pub(super) fn disconnect<'a>(
@@ -31,22 +32,15 @@ fn properties<'a>(
     sender: Sender,
     disconnect: &mut Disconnect<'a>,
 ) -> Result<(), DecodeError> {
-    let mut section = Section::new(reader, Place::Packet(PacketType::Disconnect))?;
+    let section = Section::new(reader, Place::Packet(PacketType::Disconnect))?;
     disconnect.user_properties = UserProperties {
         raw: section.rest(),
     };
-    while let Some(property) = section.next_property()? {
-        match property {
-            Property::SessionExpiryInterval(_) if sender == Sender::Server => {
-                return Err(DecodeError::Protocol(
-                    "session expiry interval from a server [MQTT-3.14.2-2]",
-                ));
-            }
-            Property::SessionExpiryInterval(v) => disconnect.session_expiry_interval_s = Some(v),
-            Property::ReasonString(v) => disconnect.reason_string = Some(v),
-            Property::ServerReference(v) => disconnect.server_reference = Some(v),
-            _ => {}
-        }
+    disconnect.take_all(section)?;
+    if sender == Sender::Server && disconnect.session_expiry_interval_s.is_some() {
+        return Err(DecodeError::Protocol(
+            "session expiry interval from a server [MQTT-3.14.2-2]",
+        ));
     }
     Ok(())
 }

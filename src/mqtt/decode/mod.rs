@@ -9,6 +9,7 @@ mod auth;
 mod connack;
 mod connect;
 mod disconnect;
+mod fields;
 mod publish;
 mod suback;
 mod subscribe;
@@ -22,8 +23,9 @@ use super::frame::Frame;
 use super::packet::{Packet, UserProperties, Version};
 use super::packet_type::{PacketType, Sender};
 use super::primitives::Reader;
-use super::property::{Place, Property, Section};
+use super::property::{Place, Section};
 use super::reason::ReasonCode;
+use fields::Fields;
 
 /// Decodes any packet that `sender` may send. `version` is the connection's; a CONNECT says its
 /// own and is decoded by it (a second one is for the caller to refuse [MQTT-3.1.0-2]).
@@ -140,18 +142,14 @@ struct ReasonProperties<'a> {
 
 impl<'a> ReasonProperties<'a> {
     fn read(reader: &mut Reader<'a>, packet_type: PacketType) -> Result<Self, DecodeError> {
-        let mut section = Section::new(reader, Place::Packet(packet_type))?;
+        let section = Section::new(reader, Place::Packet(packet_type))?;
         let mut properties = Self {
             reason_string: None,
             user_properties: UserProperties {
                 raw: section.rest(),
             },
         };
-        while let Some(property) = section.next_property()? {
-            if let Property::ReasonString(text) = property {
-                properties.reason_string = Some(text);
-            }
-        }
+        properties.take_all(section)?;
         Ok(properties)
     }
 }

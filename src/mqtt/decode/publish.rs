@@ -5,9 +5,10 @@ use super::super::frame::Frame;
 use super::super::packet::{Publish, PublishProperties, Qos, Version};
 use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::{checked_string, plain_text, Reader};
-use super::super::property::{Place, Property, Section};
+use super::super::property::{Place, Section};
 use super::super::reason::ReasonCode;
 use super::check_length;
+use super::fields::Fields;
 
 /// Of a v3 packet, and of most v5 packets.
 pub(super) const NO_PROPERTIES: PublishProperties<'static> = PublishProperties {
@@ -111,15 +112,10 @@ fn publish_properties<'a>(reader: &mut Reader<'a>) -> Result<PublishProperties<'
     if section.rest().is_empty() {
         return Ok(NO_PROPERTIES);
     }
-    let (_, properties) = application_properties(section)?;
-    Ok(properties)
+    application_properties(section)
 }
 
-/// Takes the properties of a PUBLISH or a will apart; the first value is the will delay.
-pub(super) fn application_properties(
-    mut section: Section<'_>,
-) -> Result<(u32, PublishProperties<'_>), DecodeError> {
-    let mut will_delay_interval_s = 0;
+fn application_properties(mut section: Section<'_>) -> Result<PublishProperties<'_>, DecodeError> {
     let mut properties = PublishProperties {
         raw: section.rest(),
         raw_is_forwardable: true,
@@ -127,15 +123,7 @@ pub(super) fn application_properties(
     };
     while let Some(property) = section.next_property()? {
         properties.raw_is_forwardable &= property.is_forwardable();
-        match property {
-            Property::TopicAlias(v) => properties.topic_alias = Some(v),
-            Property::MessageExpiryInterval(v) => properties.message_expiry_interval_s = Some(v),
-            Property::SubscriptionIdentifier(v) => {
-                properties.subscription_identifier.get_or_insert(v);
-            }
-            Property::WillDelayInterval(v) => will_delay_interval_s = v,
-            _ => {}
-        }
+        properties.take(property);
     }
-    Ok((will_delay_interval_s, properties))
+    Ok(properties)
 }

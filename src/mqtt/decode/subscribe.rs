@@ -11,9 +11,10 @@ use super::super::packet::{
 };
 use super::super::packet_type::PacketType;
 use super::super::primitives::Reader;
-use super::super::property::{Place, Property, Section};
+use super::super::property::{Place, Section};
 use super::super::topic;
 use super::check_dup;
+use super::fields::{Fields, SubscribeFields, UnsubscribeFields};
 
 pub(super) fn subscribe<'a>(
     version: Version,
@@ -22,16 +23,12 @@ pub(super) fn subscribe<'a>(
     check_dup(version, frame)?;
     let mut reader = Reader::new(frame.body);
     let packet_id = reader.packet_id()?;
-    let mut subscription_identifier = None;
+    let mut fields = SubscribeFields::default();
     let mut user_properties = UserProperties::default();
     if version.is_v5() {
-        let mut section = Section::new(&mut reader, Place::Packet(PacketType::Subscribe))?;
+        let section = Section::new(&mut reader, Place::Packet(PacketType::Subscribe))?;
         user_properties.raw = section.rest();
-        while let Some(property) = section.next_property()? {
-            if let Property::SubscriptionIdentifier(v) = property {
-                subscription_identifier = Some(v);
-            }
-        }
+        fields.take_all(section)?;
     }
     let filters = SubscribeFilters {
         raw: reader.rest(),
@@ -48,7 +45,7 @@ pub(super) fn subscribe<'a>(
     })?;
     Ok(Subscribe {
         packet_id,
-        subscription_identifier,
+        subscription_identifier: fields.subscription_identifier,
         user_properties,
         filters,
     })
@@ -63,9 +60,9 @@ pub(super) fn unsubscribe<'a>(
     let packet_id = reader.packet_id()?;
     let mut user_properties = UserProperties::default();
     if version.is_v5() {
-        let mut section = Section::new(&mut reader, Place::Packet(PacketType::Unsubscribe))?;
+        let section = Section::new(&mut reader, Place::Packet(PacketType::Unsubscribe))?;
         user_properties.raw = section.rest();
-        while section.next_property()?.is_some() {}
+        UnsubscribeFields.take_all(section)?;
     }
     let filters = UnsubscribeFilters { raw: reader.rest() };
     check_filters(&mut reader, |_, _| Ok(()))?;

@@ -2,9 +2,8 @@
 
 use super::super::packet::{Ack, Version};
 use super::super::primitives::put_with_length;
-use super::super::property::Property;
 use super::super::reason::ReasonCode;
-use super::{put, put_user_properties};
+use super::fields::Fields;
 
 /// Which of the four acknowledgements; the value is the packet's first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,9 +51,6 @@ fn long_ack(out: &mut Vec<u8>, kind: AckKind, ack: &Ack<'_>) {
     out.push(kind as u8);
     put_with_length(out, |out| {
         out.extend_from_slice(&[high, low, reason]);
-        put_with_length(out, |out| {
-            put(out, Property::ReasonString, ack.reason_string);
-            put_user_properties(out, ack.user_properties);
-        });
+        put_with_length(out, |out| ack.put(out));
     });
 }

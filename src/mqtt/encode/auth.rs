@@ -2,9 +2,8 @@
 
 use super::super::packet::Auth;
 use super::super::primitives::put_with_length;
-use super::super::property::Property;
 use super::super::reason::ReasonCode;
-use super::{put, put_user_properties};
+use super::fields::Fields;
 
 /// Appends AUTH (v5 only).
 pub fn auth(out: &mut Vec<u8>, auth: &Auth<'_>) {
@@ -19,15 +18,6 @@ pub fn auth(out: &mut Vec<u8>, auth: &Auth<'_>) {
             return;
         }
         out.push(auth.reason as u8);
-        put_with_length(out, |out| {
-            put(
-                out,
-                Property::AuthenticationMethod,
-                auth.authentication_method,
-            );
-            put(out, Property::AuthenticationData, auth.authentication_data);
-            put(out, Property::ReasonString, auth.reason_string);
-            put_user_properties(out, auth.user_properties);
-        });
+        put_with_length(out, |out| auth.put(out));
     });
 }

@@ -1,9 +1,10 @@
 //! CONNECT, section 3.1 of all three specifications.
 
-use super::super::packet::{Connect, ConnectProperties, Version, Will};
+use super::super::packet::{Connect, Version, Will};
 use super::super::primitives::{put_binary, put_string, put_with_length};
 use super::super::property::Property;
-use super::{put, put_user_properties};
+use super::fields::Fields;
+use super::put;
 
 /// Appends CONNECT in its own version.
 pub fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
@@ -21,7 +22,7 @@ pub fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
         out.extend_from_slice(&[version as u8, flags(connect)]);
         out.extend_from_slice(&connect.keep_alive_s.to_be_bytes());
         if version.is_v5() {
-            put_with_length(out, |out| put_properties(out, &connect.properties));
+            put_with_length(out, |out| connect.properties.put(out));
         }
         put_string(out, connect.client_id);
         if let Some(will) = &connect.will {
@@ -44,27 +45,6 @@ fn flags(connect: &Connect<'_>) -> u8 {
         | will
         | u8::from(connect.password.is_some()) << 6
         | u8::from(connect.user_name.is_some()) << 7
-}
-
-fn put_properties(out: &mut Vec<u8>, p: &ConnectProperties<'_>) {
-    use Property as P;
-    put(out, P::SessionExpiryInterval, p.session_expiry_interval_s);
-    put(out, P::ReceiveMaximum, p.receive_maximum);
-    put(out, P::MaximumPacketSize, p.maximum_packet_size);
-    put(out, P::TopicAliasMaximum, p.topic_alias_maximum);
-    put(
-        out,
-        P::RequestResponseInformation,
-        p.request_response_information,
-    );
-    put(
-        out,
-        P::RequestProblemInformation,
-        p.request_problem_information,
-    );
-    put_user_properties(out, p.user_properties);
-    put(out, P::AuthenticationMethod, p.authentication_method);
-    put(out, P::AuthenticationData, p.authentication_data);
 }
 
 fn put_will(out: &mut Vec<u8>, version: Version, will: &Will<'_>) {

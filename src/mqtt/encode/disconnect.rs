@@ -2,9 +2,8 @@
 
 use super::super::packet::{Disconnect, Version};
 use super::super::primitives::put_with_length;
-use super::super::property::Property;
 use super::super::reason::ReasonCode;
-use super::{put, put_user_properties};
+use super::fields::Fields;
 
 /// Appends DISCONNECT. In v3 it is an empty packet that only clients send.
 pub fn disconnect(out: &mut Vec<u8>, version: Version, disconnect: &Disconnect<'_>) {
@@ -26,15 +25,6 @@ pub fn disconnect(out: &mut Vec<u8>, version: Version, disconnect: &Disconnect<'
         if without_properties {
             return;
         }
-        put_with_length(out, |out| {
-            put(
-                out,
-                Property::SessionExpiryInterval,
-                disconnect.session_expiry_interval_s,
-            );
-            put(out, Property::ReasonString, disconnect.reason_string);
-            put(out, Property::ServerReference, disconnect.server_reference);
-            put_user_properties(out, disconnect.user_properties);
-        });
+        put_with_length(out, |out| disconnect.put(out));
     });
 }

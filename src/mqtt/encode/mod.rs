@@ -9,6 +9,7 @@ mod auth;
 mod connack;
 mod connect;
 mod disconnect;
+mod fields;
 mod publish;
 mod suback;
 mod subscribe;
@@ -69,11 +70,5 @@ impl UserPropertiesBuf {
 fn put<'a, T>(out: &mut Vec<u8>, make: impl FnOnce(T) -> Property<'a>, value: Option<T>) {
     if let Some(value) = value {
         make(value).put(out);
-    }
-}
-
-fn put_user_properties(out: &mut Vec<u8>, properties: UserProperties<'_>) {
-    for (name, value) in properties {
-        Property::UserProperty(name, value).put(out);
     }
 }

@@ -2,9 +2,8 @@
 
 use super::super::packet::{SubAck, Version};
 use super::super::primitives::{put_with_length, variable_len};
-use super::super::property::Property;
 use super::super::reason::ReasonCode;
-use super::{put, put_user_properties};
+use super::fields::Fields;
 
 /// Appends SUBACK. In v3 every failure becomes 0x80 (3.1.1 [MQTT-3.9.3-2]).
 pub fn suback(out: &mut Vec<u8>, version: Version, suback: &SubAck<'_>) {
@@ -41,9 +40,6 @@ pub fn suback_size(filters: usize) -> usize {
 fn put_fields(out: &mut Vec<u8>, version: Version, suback: &SubAck<'_>) {
     out.extend_from_slice(&suback.packet_id.get().to_be_bytes());
     if version.is_v5() {
-        put_with_length(out, |out| {
-            put(out, Property::ReasonString, suback.reason_string);
-            put_user_properties(out, suback.user_properties);
-        });
+        put_with_length(out, |out| suback.put(out));
     }
 }

@@ -2,8 +2,7 @@
 
 use super::super::packet::{PacketId, SubscriptionOptions, UserProperties, Version};
 use super::super::primitives::{put_string, put_with_length};
-use super::super::property::Property;
-use super::{put, put_user_properties};
+use super::fields::Fields;
 
 /// A SUBSCRIBE to send. v3 takes only the QoS of the options, no identifier and no properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +29,7 @@ pub fn subscribe(out: &mut Vec<u8>, version: Version, subscribe: &SubscribeOut<'
     put_with_length(out, |out| {
         out.extend_from_slice(&subscribe.packet_id.get().to_be_bytes());
         if version.is_v5() {
-            put_with_length(out, |out| {
-                put(
-                    out,
-                    Property::SubscriptionIdentifier,
-                    subscribe.subscription_identifier,
-                );
-                put_user_properties(out, subscribe.user_properties);
-            });
+            put_with_length(out, |out| subscribe.put(out));
         }
         for (filter, options) in subscribe.filters {
             put_string(out, filter);
@@ -52,9 +44,7 @@ pub fn unsubscribe(out: &mut Vec<u8>, version: Version, unsubscribe: &Unsubscrib
     put_with_length(out, |out| {
         out.extend_from_slice(&unsubscribe.packet_id.get().to_be_bytes());
         if version.is_v5() {
-            put_with_length(out, |out| {
-                put_user_properties(out, unsubscribe.user_properties);
-            });
+            put_with_length(out, |out| unsubscribe.put(out));
         }
         for filter in unsubscribe.filters {
             put_string(out, filter);
