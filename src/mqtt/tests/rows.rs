@@ -372,7 +372,7 @@ fn ping_disconnect_auth() {
     row(
         V5,
         Client,
-        "E0[ 00 [11 00000000 1F'bye' 1C's' 26'k''v'] ]",
+        "E0[ 00 [11 00000000 1F'bye' 26'k''v' 1C's'] ]",
         |p| {
             let Packet::Disconnect(d) = p else { panic!() };
             assert_eq!(d.session_expiry_interval_s, Some(0));
@@ -382,7 +382,7 @@ fn ping_disconnect_auth() {
     );
     row(V5, Server, "E0[ 9C [1C'other'] ]", any);
     row(V5, Server, "F0 00", any);
-    row(V5, Client, "F0[ 19 [15'm' 16'd' 1F'r' 26'k''v'] ]", |p| {
+    row(V5, Client, "F0[ 19 [1F'r' 26'k''v' 15'm' 16'd'] ]", |p| {
         let Packet::Auth(a) = p else { panic!() };
         assert_eq!(a.reason, ReasonCode::ReAuthenticate);
         assert_eq!(a.authentication_method, Some("m"));
