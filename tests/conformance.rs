@@ -23,6 +23,8 @@ mod table;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use ringmq::mqtt::Violation;
+
 use self::claims::Claim;
 use self::statements::Statement;
 use self::table::Table;
@@ -83,6 +85,26 @@ fn ids_in_the_program_exist() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     let text = "[MQTT-3.1.2-5], MQTT-3.1.2-99. MQTT-5.0, MQTT-4.2-1";
     assert_eq!(mentions::unknown(text, &known), ["3.1.2-99"]);
+}
+
+#[test]
+fn clauses_of_broken_rules_exist() {
+    let known: BTreeSet<String> = statements().iter().map(|s| s.id.to_string()).collect();
+    for (rule, clause) in Violation::all_clauses() {
+        match claims::parse_ids(clause, Some(statements::Spec::V5)) {
+            Ok(ids) if clause.contains("MQTT-") => {
+                assert_eq!(ids.len(), 1, "{rule}: {clause}");
+                assert!(known.contains(&ids[0].to_string()), "{rule}: {clause}");
+            }
+            _ => {
+                let is_section = clause.split('.').all(|part| part.parse::<u8>().is_ok());
+                assert!(
+                    is_section,
+                    "{rule}: {clause} is neither an id nor a section"
+                );
+            }
+        }
+    }
 }
 
 /// A made-up table: one statement for the server, one for both, one for the client.

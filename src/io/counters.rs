@@ -98,6 +98,9 @@ fn lines(gathered: &Gathered, gates: &[(String, Arc<Gate>)]) -> Vec<String> {
     for (name, count) in gathered.stats.rows() {
         let _ = write!(all, " {name}={count}"); // a String takes everything
     }
+    for (name, count) in gathered.stats.violations.rows() {
+        let _ = write!(all, " broken_{name}={count}");
+    }
     let of_gates = gates.iter().map(|(address, gate)| {
         let mut line = format!("refused by the listener on {address}:");
         for reason in Refusal::ALL {
@@ -112,6 +115,7 @@ fn lines(gathered: &Gathered, gates: &[(String, Arc<Gate>)]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::listener::Listener;
+    use crate::mqtt::Violation;
 
     #[test]
     fn the_sum_of_all_shards_and_each_listener() {
@@ -121,11 +125,17 @@ mod tests {
         };
         let mut gathered = Gathered::default();
         gathered.stats.add(&stats);
+        gathered.stats.violations.count(&Violation::SecondConnect);
         gathered.turned.banned = 2;
         let gate = Arc::new(Gate::new(&Listener::default()));
         let lines = lines(&gathered, &[("127.0.0.1:1883".into(), gate)]);
         assert!(lines[0].starts_with("counters since the start: refused_banned=2 "));
         assert!(lines[0].contains(" dropped_slow_reader=3 dropped_over_rate=0 "));
+        assert!(
+            lines[0].ends_with(" broken_SecondConnect=1"),
+            "{}",
+            lines[0]
+        );
         assert_eq!(
             lines[1],
             "refused by the listener on 127.0.0.1:1883: connections-max=0 connect-rate=0 \

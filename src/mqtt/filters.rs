@@ -1,10 +1,10 @@
 //! Walking the filters of SUBSCRIBE and UNSUBSCRIBE, and the options byte of a subscription.
 
-use super::error::DecodeError;
 use super::packet::{
     Qos, RetainHandling, SubscribeFilters, SubscriptionOptions, UnsubscribeFilters, Version,
 };
 use super::primitives::Reader;
+use super::violation::Violation;
 
 impl SubscriptionOptions {
     /// The options byte, MQTT 5.0 section 3.8.3.1; v3 has the QoS alone.
@@ -22,33 +22,23 @@ impl SubscriptionOptions {
     /// # Errors
     /// v5: reserved bits are malformed [MQTT-3.8.3-5], QoS 3 and Retain Handling 3 are protocol
     /// errors. v3: everything but QoS 0, 1 and 2 is malformed (3.1.1 [MQTT-3.8.3-4]).
-    pub fn from_byte(byte: u8, version: Version) -> Result<Self, DecodeError> {
+    pub fn from_byte(byte: u8, version: Version) -> Result<Self, Violation> {
         if !version.is_v5() {
-            let qos = Qos::from_bits(byte).ok_or(DecodeError::Malformed(
-                "requested QoS is not 0, 1 or 2 (3.1.1 [MQTT-3.8.3-4])",
-            ))?;
+            let qos = Qos::from_bits(byte).ok_or(Violation::OptionsQos)?;
             return Ok(Self {
                 qos,
                 ..Self::default()
             });
         }
         if byte & 0b1100_0000 != 0 {
-            return Err(DecodeError::Malformed(
-                "reserved bits in subscription options [MQTT-3.8.3-5]",
-            ));
+            return Err(Violation::OptionsReserved);
         }
-        let qos = Qos::from_bits(byte & 0b11).ok_or(DecodeError::Protocol(
-            "maximum QoS 3 in subscription options",
-        ))?;
+        let qos = Qos::from_bits(byte & 0b11).ok_or(Violation::OptionsQos3)?;
         let retain_handling = match byte >> 4 {
             0 => RetainHandling::Send,
             1 => RetainHandling::SendIfNew,
             2 => RetainHandling::DoNotSend,
-            _ => {
-                return Err(DecodeError::Protocol(
-                    "retain handling 3 in subscription options",
-                ))
-            }
+            _ => return Err(Violation::OptionsRetainHandling3),
         };
         Ok(Self {
             qos,

@@ -1,9 +1,8 @@
 //! The fixed header: where a control packet begins and ends, MQTT 5.0 section 2.1.
 
-use super::error::DecodeError;
 use super::packet_type::PacketType;
 use super::primitives::{variable_len, VARIABLE_MAX};
-use super::reason::ReasonCode;
+use super::violation::Violation;
 
 /// The remaining length is a variable byte integer.
 pub const REMAINING_LENGTH_MAX: u32 = VARIABLE_MAX;
@@ -74,13 +73,13 @@ static FIRST_BYTE_VALID: [bool; 256] = {
 };
 
 #[cold]
-fn first_byte_error(first: u8) -> DecodeError {
-    DecodeError::Malformed(match first >> 4 {
-        0 => "packet type 0 is reserved",
-        3 if first & 0b0110 == 0b0110 => "PUBLISH with QoS 3 [MQTT-3.3.1-4]",
-        3 => "PUBLISH with DUP and QoS 0 [MQTT-3.3.1-2]",
-        _ => "wrong flags in the fixed header [MQTT-2.1.3-1]",
-    })
+fn first_byte_error(first: u8) -> Violation {
+    match first >> 4 {
+        0 => Violation::PacketTypeReserved,
+        3 if first & 0b0110 == 0b0110 => Violation::Qos3,
+        3 => Violation::DupOfQos0,
+        _ => Violation::WrongFlags,
+    }
 }
 
 /// A readable fixed header.
@@ -92,7 +91,7 @@ struct Header {
 
 /// Reads the remaining length; `bytes[0]` is the packet's first byte. `None`: more bytes needed.
 #[inline]
-fn header(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
+fn header(bytes: &[u8]) -> Result<Option<Header>, Violation> {
     match bytes.get(1) {
         None => Ok(None),
         Some(&length) if length < 0x80 => Ok(Some(Header {
@@ -103,7 +102,7 @@ fn header(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
     }
 }
 
-fn long_header(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
+fn long_header(bytes: &[u8]) -> Result<Option<Header>, Violation> {
     let mut value = 0u32;
     for index in 0..4 {
         let Some(&byte) = bytes.get(1 + index) else {
@@ -117,9 +116,7 @@ fn long_header(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
             }));
         }
     }
-    Err(DecodeError::Malformed(
-        "remaining length takes more than four bytes",
-    ))
+    Err(Violation::RemainingLengthTooLong)
 }
 
 /// Cuts the first control packet off `bytes`. `Ok(None)`: it has not arrived whole, ask again with
@@ -129,7 +126,7 @@ fn long_header(bytes: &[u8]) -> Result<Option<Header>, DecodeError> {
 /// As soon as the bytes that show it are there: a reserved packet type, wrong flags, a remaining
 /// length of more than four bytes, or a packet over `packet_size_max`.
 #[inline]
-pub fn next_frame(bytes: &[u8], packet_size_max: u32) -> Result<Option<Frame<'_>>, DecodeError> {
+pub fn next_frame(bytes: &[u8], packet_size_max: u32) -> Result<Option<Frame<'_>>, Violation> {
     let Some(&first) = bytes.first() else {
         return Ok(None);
     };
@@ -141,10 +138,10 @@ pub fn next_frame(bytes: &[u8], packet_size_max: u32) -> Result<Option<Frame<'_>
     };
     let length = header.header_len + header.remaining_length as usize;
     if length > packet_size_max as usize {
-        return Err(DecodeError::Refused(
-            ReasonCode::PacketTooLarge,
-            "packet is larger than the maximum packet size",
-        ));
+        return Err(Violation::PacketTooLarge {
+            size: length as u32, // at most PACKET_SIZE_MAX
+            max: packet_size_max,
+        });
     }
     Ok(bytes.get(header.header_len..length).map(|body| Frame {
         first,
@@ -163,6 +160,7 @@ pub fn needed(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reason::ReasonCode;
     use super::*;
 
     fn error(bytes: &[u8]) -> ReasonCode {

@@ -7,7 +7,6 @@
 
 pub mod decode;
 pub mod encode;
-pub mod error;
 mod filters;
 pub mod frame;
 pub mod packet;
@@ -21,9 +20,9 @@ mod publish_properties;
 pub mod reason;
 pub mod topic;
 mod user_properties;
+pub mod violation;
 
 pub use encode::{AckKind, PublishOut};
-pub use error::DecodeError;
 pub use filters::{SubscribeFiltersIter, UnsubscribeFiltersIter};
 pub use frame::Frame;
 pub use packet::*;
@@ -32,6 +31,7 @@ pub use publication::Publication;
 pub use publish_properties::SubscriptionIdentifiersIter;
 pub use reason::ReasonCode;
 pub use user_properties::UserPropertiesIter;
+pub use violation::{Violation, Violations};
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 //! Integers, strings and binary data as MQTT writes them, MQTT 5.0 section 1.5.
 
-use super::error::DecodeError;
 use super::packet::PacketId;
+use super::violation::Violation;
 
 /// Largest variable byte integer, section 1.5.5.
 pub(crate) const VARIABLE_MAX: u32 = 268_435_455;
 
-const TRUNCATED: DecodeError = DecodeError::Malformed("packet ends inside a field");
+const TRUNCATED: Violation = Violation::Truncated;
 
 /// Reads fields one after the other; every method fails when the bytes end too early.
 #[derive(Clone, Copy, Debug)]
@@ -32,30 +32,30 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Violation> {
         let (array, rest) = self.rest.split_first_chunk::<N>().ok_or(TRUNCATED)?;
         self.rest = rest;
         Ok(*array)
     }
 
     #[inline]
-    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Violation> {
         self.array::<1>().map(|[byte]| byte)
     }
 
     #[inline]
-    pub(crate) fn two_bytes(&mut self) -> Result<u16, DecodeError> {
+    pub(crate) fn two_bytes(&mut self) -> Result<u16, Violation> {
         self.array().map(u16::from_be_bytes)
     }
 
     #[inline]
-    pub(crate) fn four_bytes(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn four_bytes(&mut self) -> Result<u32, Violation> {
         self.array().map(u32::from_be_bytes)
     }
 
     /// A variable byte integer, section 1.5.5.
     #[inline]
-    pub(crate) fn variable(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn variable(&mut self) -> Result<u32, Violation> {
         match self.rest {
             [byte, rest @ ..] if *byte < 0x80 => {
                 self.rest = rest;
@@ -65,59 +65,51 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn variable_long(&mut self) -> Result<u32, DecodeError> {
+    fn variable_long(&mut self) -> Result<u32, Violation> {
         let mut value = 0;
         for index in 0..4 {
             let byte = self.byte()?;
             value |= u32::from(byte & 0x7F) << (7 * index);
             if byte < 0x80 {
                 if byte == 0 && index > 0 {
-                    return Err(DecodeError::Malformed(
-                        "variable byte integer takes more bytes than needed [MQTT-1.5.5-1]",
-                    ));
+                    return Err(Violation::IntegerPadded);
                 }
                 return Ok(value);
             }
         }
-        Err(DecodeError::Malformed(
-            "variable byte integer takes more than four bytes",
-        ))
+        Err(Violation::IntegerTooLong)
     }
 
     #[inline]
-    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Violation> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(TRUNCATED)?;
         self.rest = rest;
         Ok(taken)
     }
 
     #[inline]
-    pub(crate) fn binary(&mut self) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn binary(&mut self) -> Result<&'a [u8], Violation> {
         let length = self.two_bytes()?;
         self.take(usize::from(length))
     }
 
     #[inline]
-    pub(crate) fn string(&mut self) -> Result<&'a str, DecodeError> {
+    pub(crate) fn string(&mut self) -> Result<&'a str, Violation> {
         checked_string(self.binary()?)
     }
 
     #[inline]
-    pub(crate) fn packet_id(&mut self) -> Result<PacketId, DecodeError> {
-        PacketId::new(self.two_bytes()?).ok_or(DecodeError::Protocol(
-            "packet identifier is zero [MQTT-2.2.1-3]",
-        ))
+    pub(crate) fn packet_id(&mut self) -> Result<PacketId, Violation> {
+        PacketId::new(self.two_bytes()?).ok_or(Violation::PacketIdZero)
     }
 
     /// Fails unless all bytes have been read.
     #[inline]
-    pub(crate) fn finish(self) -> Result<(), DecodeError> {
+    pub(crate) fn finish(self) -> Result<(), Violation> {
         if self.is_empty() {
             Ok(())
         } else {
-            Err(DecodeError::Malformed(
-                "bytes after the packet's last field",
-            ))
+            Err(Violation::BytesLeft)
         }
     }
 }
@@ -125,17 +117,16 @@ impl<'a> Reader<'a> {
 /// Checks the rules of every UTF-8 string: well formed, no surrogates [MQTT-1.5.4-1], no U+0000
 /// [MQTT-1.5.4-2]. A byte order mark stays what it is [MQTT-1.5.4-3].
 #[inline]
-pub(crate) fn checked_string(bytes: &[u8]) -> Result<&str, DecodeError> {
+pub(crate) fn checked_string(bytes: &[u8]) -> Result<&str, Violation> {
     plain_text(bytes).map_or_else(|| checked_any_string(bytes), Ok)
 }
 
 #[cold]
-fn checked_any_string(bytes: &[u8]) -> Result<&str, DecodeError> {
+fn checked_any_string(bytes: &[u8]) -> Result<&str, Violation> {
     if bytes.contains(&0) {
-        return Err(DecodeError::Malformed("string with U+0000 [MQTT-1.5.4-2]"));
+        return Err(Violation::StringWithNul);
     }
-    std::str::from_utf8(bytes)
-        .map_err(|_| DecodeError::Malformed("string is not proper UTF-8 [MQTT-1.5.4-1]"))
+    std::str::from_utf8(bytes).map_err(|_| Violation::StringNotUtf8)
 }
 
 /// The bytes as text if they are ASCII without U+0000, `+` and `#`, which nearly all strings are:

@@ -3,12 +3,12 @@
 
 use std::num::NonZeroU16;
 
-use super::error::DecodeError;
 use super::packet::Qos;
 use super::packet_type::PacketType;
 use super::primitives::Reader;
 use super::property_table::property_table;
 use super::property_value as kind;
+use super::violation::Violation;
 
 /// Where a property section stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,14 +111,14 @@ macro_rules! values {
 
         impl<'a> Property<'a> {
             /// Reads one property; identifiers that do not exist are malformed (section 2.2.2.2).
-            fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+            fn read(reader: &mut Reader<'a>) -> Result<Self, Violation> {
                 // Formally a variable byte integer, but every identifier takes one byte.
                 Ok(match reader.byte()? {
                     $($id => {
                         let ($($value,)+) = kind::$kind::read(reader)?;
                         Self::$name($($value),+)
                     })*
-                    _ => return Err(DecodeError::Malformed("unknown property identifier")),
+                    _ => return Err(Violation::PropertyUnknown),
                 })
             }
 
@@ -174,7 +174,7 @@ pub(crate) struct Section<'a> {
 impl<'a> Section<'a> {
     /// Reads the property length and takes that many bytes from `reader`.
     #[inline]
-    pub(crate) fn new(reader: &mut Reader<'a>, place: Place) -> Result<Self, DecodeError> {
+    pub(crate) fn new(reader: &mut Reader<'a>, place: Place) -> Result<Self, Violation> {
         let length = reader.variable()?;
         let bytes = reader.take(length as usize)?;
         Ok(Self {
@@ -191,19 +191,17 @@ impl<'a> Section<'a> {
     }
 
     /// The next property, known, allowed in this place and not a forbidden repetition.
-    pub(crate) fn next_property(&mut self) -> Result<Option<Property<'a>>, DecodeError> {
+    pub(crate) fn next_property(&mut self) -> Result<Option<Property<'a>>, Violation> {
         let Some(&id) = self.reader.rest().first() else {
             return Ok(None);
         };
         let allowed = ALLOWED_PLACES.get(usize::from(id)).copied().unwrap_or(0);
         if allowed & self.place.bit() == 0 {
             // Section 2.2.2.2: "not valid for its packet type" is malformed, like an unknown one.
-            return Err(DecodeError::Malformed(
-                "property identifier is not valid in this packet",
-            ));
+            return Err(Violation::PropertyMisplaced);
         }
         if self.seen & (1 << id) != 0 && MAY_REPEAT[usize::from(id)] & self.place.bit() == 0 {
-            return Err(DecodeError::Protocol("property appears twice"));
+            return Err(Violation::PropertyTwice);
         }
         self.seen |= 1 << id;
         Property::read(&mut self.reader).map(Some)

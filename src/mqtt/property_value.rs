@@ -1,11 +1,10 @@
 //! Data types of properties: how their values are read and checked, and written. A row of the table in
 //! [`super::property`] names one of these modules.
 
-use super::error::DecodeError;
 use super::packet::Qos;
 use super::primitives::{put_binary, put_string, put_variable, Reader};
-use super::reason::ReasonCode;
 use super::topic;
+use super::violation::Violation;
 use std::num::NonZeroU16;
 
 /// A byte that is 0 or 1.
@@ -13,11 +12,11 @@ pub(super) mod boolean {
     use super::*;
 
     #[inline]
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(bool,), DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(bool,), Violation> {
         match reader.byte()? {
             0 => Ok((false,)),
             1 => Ok((true,)),
-            _ => Err(DecodeError::Protocol("property is neither 0 nor 1")),
+            _ => Err(Violation::PropertyNotBoolean),
         }
     }
 
@@ -30,7 +29,7 @@ pub(super) mod boolean {
 pub(super) mod maximum_qos {
     use super::*;
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(Qos,), DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(Qos,), Violation> {
         Ok(match boolean::read(reader)? {
             (true,) => (Qos::AtLeastOnce,),
             (false,) => (Qos::AtMostOnce,),
@@ -46,7 +45,7 @@ pub(super) mod two_bytes {
     use super::*;
 
     #[inline]
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(u16,), DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(u16,), Violation> {
         Ok((reader.two_bytes()?,))
     }
 
@@ -58,9 +57,9 @@ pub(super) mod two_bytes {
 pub(super) mod receive_maximum {
     use super::*;
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(NonZeroU16,), DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(NonZeroU16,), Violation> {
         let value = NonZeroU16::new(reader.two_bytes()?);
-        Ok((value.ok_or(DecodeError::Protocol("receive maximum is 0"))?,))
+        Ok((value.ok_or(Violation::ReceiveMaximumZero)?,))
     }
 
     pub(crate) fn put(out: &mut Vec<u8>, value: NonZeroU16) {
@@ -72,12 +71,9 @@ pub(super) mod topic_alias {
     use super::*;
 
     #[inline]
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(NonZeroU16,), DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(NonZeroU16,), Violation> {
         let value = NonZeroU16::new(reader.two_bytes()?);
-        Ok((value.ok_or(DecodeError::Refused(
-            ReasonCode::TopicAliasInvalid,
-            "topic alias is 0 [MQTT-3.3.2-8]",
-        ))?,))
+        Ok((value.ok_or(Violation::TopicAliasZero)?,))
     }
 
     pub(crate) fn put(out: &mut Vec<u8>, value: NonZeroU16) {
@@ -89,7 +85,7 @@ pub(super) mod four_bytes {
     use super::*;
 
     #[inline]
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(u32,), DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(u32,), Violation> {
         Ok((reader.four_bytes()?,))
     }
 
@@ -101,9 +97,9 @@ pub(super) mod four_bytes {
 pub(super) mod maximum_packet_size {
     use super::*;
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(u32,), DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(u32,), Violation> {
         match reader.four_bytes()? {
-            0 => Err(DecodeError::Protocol("maximum packet size is 0")),
+            0 => Err(Violation::MaximumPacketSizeZero),
             size => Ok((size,)),
         }
     }
@@ -117,9 +113,9 @@ pub(super) mod subscription_identifier {
     use super::*;
 
     #[inline]
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(u32,), DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<(u32,), Violation> {
         match reader.variable()? {
-            0 => Err(DecodeError::Protocol("subscription identifier is 0")),
+            0 => Err(Violation::SubscriptionIdentifierZero),
             identifier => Ok((identifier,)),
         }
     }
@@ -133,7 +129,7 @@ pub(super) mod string {
     use super::*;
 
     #[inline]
-    pub(crate) fn read<'a>(reader: &mut Reader<'a>) -> Result<(&'a str,), DecodeError> {
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>) -> Result<(&'a str,), Violation> {
         Ok((reader.string()?,))
     }
 
@@ -147,14 +143,12 @@ pub(super) mod response_topic {
     use super::*;
 
     #[inline]
-    pub(crate) fn read<'a>(reader: &mut Reader<'a>) -> Result<(&'a str,), DecodeError> {
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>) -> Result<(&'a str,), Violation> {
         let name = reader.string()?;
         if topic::is_valid_name(name) {
             Ok((name,))
         } else {
-            Err(DecodeError::Protocol(
-                "response topic is empty or has a wildcard [MQTT-3.3.2-14]",
-            ))
+            Err(Violation::ResponseTopicInvalid)
         }
     }
 
@@ -167,7 +161,7 @@ pub(super) mod binary {
     use super::*;
 
     #[inline]
-    pub(crate) fn read<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8],), DecodeError> {
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8],), Violation> {
         Ok((reader.binary()?,))
     }
 
@@ -180,7 +174,7 @@ pub(super) mod pair {
     use super::*;
 
     #[inline]
-    pub(crate) fn read<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a str), DecodeError> {
+    pub(crate) fn read<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a str), Violation> {
         Ok((reader.string()?, reader.string()?))
     }
 

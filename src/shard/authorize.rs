@@ -13,20 +13,12 @@ use std::sync::Arc;
 
 use super::connection::Phase;
 use super::input::Flow;
-use super::login::{frame_of, Login};
+use super::login::Login;
 use super::{Action, Shard};
 use crate::auth::{without_repeats, Access, Identity, KnownRulings, Request, Ruling, Rulings};
 use crate::ids::{ConnectionId, SessionId};
-use crate::mqtt::frame::Frame;
-use crate::mqtt::{decode, topic, Connect, DecodeError, ReasonCode, Subscribe};
+use crate::mqtt::{topic, Connect, Subscribe, Violation};
 use crate::time::Time;
-
-/// Why a publication is refused when the service cannot be asked. A 5.0 client is told so and may try
-/// again; one of 3.1.1 that wants an acknowledgement is disconnected, and sends it again.
-pub(super) const HOOK_DOWN: DecodeError = DecodeError::Refused(
-    ReasonCode::ImplementationSpecificError,
-    "the HTTP hook is down",
-);
 
 /// What is known of a right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +38,22 @@ impl From<Ruling> for Right {
             Ruling::Refused => Self::Refused,
             Ruling::Unavailable => Self::Unavailable,
         }
+    }
+}
+
+/// Whose will is asked about, and its topic.
+struct AskedWill {
+    client_id: Box<str>,
+    topic: Box<str>,
+}
+
+impl AskedWill {
+    fn of(connect: &Connect<'_>) -> Option<Self> {
+        let will = connect.will.as_ref()?;
+        Some(Self {
+            client_id: connect.client_id.into(),
+            topic: will.topic.into(),
+        })
     }
 }
 
@@ -215,14 +223,12 @@ impl Shard {
         data: Vec<u8>,
         now: Time,
     ) {
-        if self.rules.acl_hook.is_some() {
-            let login = self.connections.get(id).and_then(|c| c.login.as_ref());
-            let body = login.map(|login| login.connect.clone()).unwrap_or_default();
-            let connect = decode::connect(&frame_of(&body));
-            if let Some(connect) = connect.ok().filter(|c| self.must_ask_will(c, &who)) {
-                self.ask_will(id, &connect, who, data);
-                return;
-            }
+        let login = self.connections.get(id).and_then(|c| c.login.as_ref());
+        let connect = login.and_then(|login| login.pending());
+        let asked = connect.filter(|connect| self.must_ask_will(connect, &who));
+        if let Some(will) = asked.and_then(|connect| AskedWill::of(&connect)) {
+            self.ask_will(id, will, who, data);
+            return;
         }
         self.connect_with_will(id, &who, &data, now);
     }
@@ -232,29 +238,30 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         connect: &Connect<'_>,
-        frame: &Frame<'_>,
         who: Identity,
     ) -> Flow {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.phase = Phase::Authenticating;
             connection.version = connect.version;
-            connection.login = Some(Box::new(Login::proven(frame.body.into())));
+            connection.login = Some(Box::new(Login::proven(connect)));
         }
-        self.ask_will(id, connect, who, Vec::new());
+        if let Some(will) = AskedWill::of(connect) {
+            self.ask_will(id, will, who, Vec::new());
+        }
         Flow::Continue
     }
 
     /// Asks about the will of a CONNECT that is kept.
-    fn ask_will(&mut self, id: ConnectionId, connect: &Connect<'_>, who: Identity, data: Vec<u8>) {
-        let (Some(connection), Some(will)) = (self.connections.get_mut(id), &connect.will) else {
+    fn ask_will(&mut self, id: ConnectionId, will: AskedWill, who: Identity, data: Vec<u8>) {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         let user = who.user.clone();
         if let Some(login) = &mut connection.login {
             login.proof = Some(Box::new((who, data)));
         }
-        let asked = (Access::Publish, vec![will.topic.into()]);
-        self.authorize(id, connect.client_id.into(), user, asked);
+        let asked = (Access::Publish, vec![will.topic]);
+        self.authorize(id, will.client_id, user, asked);
     }
 
     /// A CONNECT goes on, or is refused for its will.
@@ -262,26 +269,20 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let version = connection.version;
         let login = connection.login.as_mut();
         let Some(proof) = login.and_then(|login| login.proof.take()) else {
             return;
         };
         let (who, data) = *proof;
-        let (reason, text) = match rulings.of.first() {
+        let violation = match rulings.of.first() {
             Some((_, Ruling::Allowed)) => {
                 self.connect_with_will(id, &who, &data, now);
                 return;
             }
-            Some((_, Ruling::Unavailable)) => {
-                (ReasonCode::ServerUnavailable, "the HTTP hook is down")
-            }
-            _ => (
-                ReasonCode::NotAuthorized,
-                "not authorized to publish to the will topic",
-            ),
+            Some((_, Ruling::Unavailable)) => Violation::WillNotDecided,
+            _ => Violation::WillNotAuthorized,
         };
-        self.refuse_login(id, Some((version, reason)), text, now);
+        self.refuse_login(id, violation, &violation.to_string(), now);
     }
 }
 

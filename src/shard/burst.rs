@@ -20,7 +20,7 @@ use super::Shard;
 use crate::ids::{ConnectionId, SessionId};
 use crate::limits::TURN_WORK;
 use crate::mqtt::frame::{self, Frame};
-use crate::mqtt::{decode, DecodeError, Publish, Sender, Version};
+use crate::mqtt::{decode, Publish, Sender, Version, Violation};
 use crate::routing::Route;
 use crate::time::Time;
 
@@ -108,7 +108,7 @@ impl Shard {
         bytes: &[u8],
         (at, frame): (usize, &Frame<'_>),
         now: Time,
-    ) -> Result<Joined, DecodeError> {
+    ) -> Result<Joined, Violation> {
         let Publisher {
             connection: id,
             session,

@@ -5,7 +5,9 @@ use std::num::NonZeroU16;
 use super::on_connect::Granted;
 use super::Shard;
 use crate::ids::ConnectionId;
-use crate::mqtt::{encode, ConnAck, ConnAckProperties, Connect, Qos, ReasonCode, Version};
+use crate::mqtt::{
+    encode, ConnAck, ConnAckProperties, Connect, Qos, ReasonCode, Version, Violation,
+};
 use crate::mutant::{is_on, Mutant};
 use crate::time::Time;
 
@@ -69,13 +71,24 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         connect: &Connect<'_>,
-        reason: ReasonCode,
-        text: &str,
+        violation: Violation,
+        now: Time,
+    ) {
+        self.refuse_named(id, connect.client_id, connect.version, violation, now);
+    }
+
+    pub(super) fn refuse_named(
+        &mut self,
+        id: ConnectionId,
+        client_id: &str,
+        version: Version,
+        violation: Violation,
         now: Time,
     ) {
         self.stats.connects_refused += 1;
-        let reply = Some((connect.version, reason));
-        self.refuse_connect(id, Some(connect.client_id), reply, text, now);
+        self.stats.violations.count(&violation);
+        let reply = Some((version, violation.reason()));
+        self.refuse_connect(id, Some(client_id), reply, &violation.to_string(), now);
     }
 
     /// Answers a CONNECT that is refused, if there is an answer, and ends the connection.

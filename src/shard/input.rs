@@ -10,7 +10,8 @@ use super::outgoing::LARGE_PAYLOAD;
 use super::{Action, Shard};
 use crate::ids::{ConnectionId, SessionId, ShardId};
 use crate::mqtt::frame::{self, Frame};
-use crate::mqtt::{decode, AckKind, DecodeError, Packet, ReasonCode, Sender, Version};
+use crate::mqtt::violation::Culprit;
+use crate::mqtt::{decode, AckKind, PacketType, Sender, Version, Violation};
 use crate::time::Time;
 
 /// Packet types.
@@ -171,7 +172,7 @@ impl Shard {
         bytes: &[u8],
         burst: &mut Option<Burst>,
         now: Time,
-    ) -> (usize, Result<Flow, (DecodeError, Range<usize>)>) {
+    ) -> (usize, Result<Flow, (Violation, Range<usize>)>) {
         let mut at = 0;
         let mut ahead = self.look_ahead();
         while at < bytes.len() {
@@ -242,75 +243,90 @@ impl Shard {
         version: Version,
         frame: &Frame<'_>,
         now: Time,
-    ) -> Result<Flow, DecodeError> {
+    ) -> Result<Flow, Violation> {
         match phase {
-            Phase::Live(session) if frame.first >> 4 == PUBLISH => {
-                let publish = decode::publish_from(version, Sender::Client, frame)?;
-                self.on_publish(id, session, &publish, now)
-            }
-            // [MQTT-3.1.0-2]: whatever is in it, also what would be refused in a first CONNECT with
-            // a reason code that DISCONNECT does not have.
-            Phase::Live(_) if frame.first >> 4 == CONNECT => {
-                Err(DecodeError::Protocol("a second CONNECT"))
-            }
-            Phase::Live(session) => match AckKind::of(frame.first) {
-                Some(kind) => {
-                    let ack = decode::ack(version, frame)?;
-                    self.on_ack(session, kind, &ack, now);
-                    Ok(Flow::Continue)
-                }
-                None => {
-                    let packet = decode::packet(version, Sender::Client, frame)?;
-                    self.on_packet(id, session, version, &packet, now)
-                }
-            },
+            Phase::Live(session) => self.handle_live(id, session, version, frame, now),
             Phase::AwaitConnect => {
                 let connect = decode::connect(frame)?;
-                self.on_connect(id, &connect, frame, now)
+                self.on_connect(id, &connect, now)
             }
             Phase::Authenticating => self.on_packet_before_connack(id, frame, now),
             Phase::Closing => Ok(Flow::Stop),
         }
     }
 
-    fn on_packet(
+    /// A packet of a client that is connected, by its type.
+    #[inline]
+    fn handle_live(
         &mut self,
         id: ConnectionId,
         session: SessionId,
         version: Version,
-        packet: &Packet<'_>,
+        frame: &Frame<'_>,
         now: Time,
-    ) -> Result<Flow, DecodeError> {
-        match packet {
-            Packet::Publish(publish) => return self.on_publish(id, session, publish, now),
-            Packet::PubAck(ack) => self.on_ack(session, AckKind::PubAck, ack, now),
-            Packet::PubRec(ack) => self.on_ack(session, AckKind::PubRec, ack, now),
-            Packet::PubRel(ack) => self.on_ack(session, AckKind::PubRel, ack, now),
-            Packet::PubComp(ack) => self.on_ack(session, AckKind::PubComp, ack, now),
-            Packet::Subscribe(subscribe) => return self.on_subscribe(id, session, subscribe, now),
-            Packet::Unsubscribe(unsubscribe) => {
-                self.on_unsubscribe(id, session, unsubscribe, now)?
+    ) -> Result<Flow, Violation> {
+        let kind = match frame.packet_type() {
+            Some(PacketType::Publish) => {
+                let publish = decode::publish_from(version, Sender::Client, frame)?;
+                return self.on_publish(id, session, &publish, now);
             }
-            Packet::PingReq => self.on_ping(id),
-            Packet::Disconnect(disconnect) => {
-                return self.on_disconnect(id, session, disconnect, now)
-            }
-            Packet::Auth(auth) => return self.on_auth(id, auth, true),
-            Packet::Connect(_) => return Err(DecodeError::Protocol("a second CONNECT")),
-            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
-                return Err(DecodeError::Protocol("a packet only servers send"))
-            }
-        }
-        debug_assert!(version.is_v5() || !matches!(packet, Packet::Auth(_)));
+            Some(PacketType::PubAck) => AckKind::PubAck,
+            Some(PacketType::PubRec) => AckKind::PubRec,
+            Some(PacketType::PubRel) => AckKind::PubRel,
+            Some(PacketType::PubComp) => AckKind::PubComp,
+            other => return self.handle_other(id, session, version, (other, frame), now),
+        };
+        let ack = decode::ack(version, frame)?;
+        self.on_ack(session, kind, &ack, now);
         Ok(Flow::Continue)
+    }
+
+    /// The rarer types.
+    fn handle_other(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        version: Version,
+        (packet_type, frame): (Option<PacketType>, &Frame<'_>),
+        now: Time,
+    ) -> Result<Flow, Violation> {
+        match packet_type {
+            Some(PacketType::Subscribe) => {
+                let subscribe = decode::subscribe(version, frame)?;
+                self.on_subscribe(id, session, &subscribe, now)
+            }
+            Some(PacketType::Unsubscribe) => {
+                let unsubscribe = decode::unsubscribe(version, frame)?;
+                self.on_unsubscribe(id, session, &unsubscribe, now)?;
+                Ok(Flow::Continue)
+            }
+            Some(PacketType::PingReq) => {
+                decode::ping(version, frame)?;
+                self.on_ping(id);
+                Ok(Flow::Continue)
+            }
+            Some(PacketType::Disconnect) => {
+                let disconnect = decode::disconnect(version, Sender::Client, frame)?;
+                self.on_disconnect(id, session, &disconnect, now)
+            }
+            Some(PacketType::Auth) if version.is_v5() => {
+                let auth = decode::auth(version, Sender::Client, frame)?;
+                self.on_auth(id, &auth, true)
+            }
+            // [MQTT-3.1.0-2]: whatever is in it, also what would be refused in a first CONNECT with a
+            // reason code that DISCONNECT does not have.
+            Some(PacketType::Connect) => Err(Violation::SecondConnect),
+            _ => Err(Violation::WrongDirection),
+        }
     }
 
     /// Answers bytes that were refused and ends the connection. `body` is what is known of the
     /// packet, so that a broken CONNECT is answered in its own version.
-    fn refuse(&mut self, id: ConnectionId, body: &[u8], error: DecodeError, now: Time) {
-        match error {
-            DecodeError::Malformed(_) => self.stats.malformed_packets += 1,
-            _ => self.stats.protocol_errors += 1,
+    fn refuse(&mut self, id: ConnectionId, body: &[u8], error: Violation, now: Time) {
+        self.stats.violations.count(&error);
+        match error.culprit() {
+            Culprit::Malformed => self.stats.malformed_packets += 1,
+            Culprit::Protocol | Culprit::Refused => self.stats.protocol_errors += 1,
         }
         let Some(connection) = self.connections.get(id) else {
             return;
@@ -322,7 +338,8 @@ impl Shard {
             self.refuse_connect(id, None, reply, &error.to_string(), now);
         } else if connection.phase == Phase::AwaitConnect {
             self.stats.connects_refused += 1;
-            let reply = refused_connect_reply(body, error);
+            let version = answer_version(body, &error);
+            let reply = version.map(|version| (version, error.reason()));
             if let Some(max) = decode::connect_maximum_packet_size(body) {
                 self.limit_packets_to(id, max);
             }
@@ -343,46 +360,32 @@ fn make_room(partial: &mut Vec<u8>, take: usize, needed: Option<usize>) {
     }
 }
 
-const PROXY_UNASKED: &str =
-    "a PROXY header on a listener without: let it have proxy-protocol = true, or the proxy send none";
-
 /// How others that speak first begin. (A handshake of TLS is, as MQTT, a CONNECT with wrong flags and of
 /// three bytes.)
-const OTHERS: [(&[u8], &str); 4] = [
-    (
-        b"\x16\x03",
-        "TLS on a listener without: let the client not use TLS, or a listener with transport = \"tls\"",
-    ),
-    (
-        b"GET ",
-        "HTTP on a listener of MQTT: WebSocket needs a listener with transport = \"ws\"",
-    ),
-    (b"PROXY ", PROXY_UNASKED),
-    (b"\r\n\r\n\0\r\nQUIT\n", PROXY_UNASKED),
+const OTHERS: [(&[u8], Violation); 4] = [
+    (b"\x16\x03", Violation::TlsUnasked),
+    (b"GET ", Violation::HttpUnasked),
+    (b"PROXY ", Violation::ProxyUnasked),
+    (b"\r\n\r\n\0\r\nQUIT\n", Violation::ProxyUnasked),
 ];
 
 /// The first packet is CONNECT [MQTT-3.1.0-1]; anything else is refused by its first byte.
-fn refuses_start(bytes: &[u8]) -> Option<DecodeError> {
+fn refuses_start(bytes: &[u8]) -> Option<Violation> {
     let mut others = OTHERS.iter();
-    if let Some((_, text)) = others.find(|(start, _)| bytes.starts_with(start)) {
-        return Some(DecodeError::Protocol(text));
+    if let Some((_, violation)) = others.find(|(start, _)| bytes.starts_with(start)) {
+        return Some(*violation);
     }
     let first = bytes.first()?;
-    (first >> 4 != CONNECT).then_some(DecodeError::Protocol("the first packet is not CONNECT"))
+    (first >> 4 != CONNECT).then_some(Violation::NotConnect)
 }
 
-/// How to answer a CONNECT that does not decode: v5 clients get the reason code, v3 clients a return
-/// code only for an unsupported level, others nothing [MQTT-3.1.4-1].
-fn refused_connect_reply(body: &[u8], error: DecodeError) -> Option<(Version, ReasonCode)> {
+/// In which version a CONNECT that does not decode is answered: v5 clients get the reason code, v3 clients a
+/// return code only for an unsupported level, others nothing [MQTT-3.1.4-1].
+fn answer_version(body: &[u8], error: &Violation) -> Option<Version> {
     const V5_START: &[u8] = b"\x00\x04MQTT\x05";
     match error {
-        DecodeError::UnsupportedVersion(level) if level > 5 => {
-            Some((Version::V5, ReasonCode::UnsupportedProtocolVersion))
-        }
-        DecodeError::UnsupportedVersion(_) => {
-            Some((Version::V311, ReasonCode::UnsupportedProtocolVersion))
-        }
-        _ if body.starts_with(V5_START) => Some((Version::V5, error.reason())),
-        _ => None,
+        Violation::ProtocolLevel { level } if *level > 5 => Some(Version::V5),
+        Violation::ProtocolLevel { .. } => Some(Version::V311),
+        _ => body.starts_with(V5_START).then_some(Version::V5),
     }
 }

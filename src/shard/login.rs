@@ -7,11 +7,12 @@
 //! AUTH 0x19 on a live connection ─► Action::Authenticate ─► verdict ─► AUTH 0x18 ... AUTH 0x00
 //! ```
 //!
-//! The CONNECT is kept, still encoded, until it can be answered. While a first judgement is awaited
+//! The CONNECT is kept ([`PendingConnect`]) until it can be answered. While a first judgement is awaited
 //! nothing more is read; a client that proves itself anew goes on as before [MQTT-4.12.1-1].
 
 use super::connection::Phase;
 use super::input::Flow;
+use super::pending_connect::PendingConnect;
 use super::timeouts::TimerKey;
 use super::timer_wheel::TimerId;
 use super::{Action, Shard};
@@ -19,14 +20,10 @@ use crate::auth::{Challenge, Exchange, Identity, Question, Refusal, Verdict};
 use crate::ids::{ConnectionId, SessionId};
 use crate::listener::Authentication;
 use crate::mqtt::frame::Frame;
-use crate::mqtt::{
-    decode, encode, Auth, Connect, DecodeError, Packet, ReasonCode, Sender, Version,
-};
+use crate::mqtt::{decode, encode, Auth, Connect, Packet, ReasonCode, Sender, Version, Violation};
 use crate::mutant::{is_on, Mutant};
 use crate::time::Time;
 
-/// First byte of CONNECT.
-const CONNECT: u8 = 0x10;
 /// What an AUTH or CONNACK takes besides method and data, at most.
 const AROUND_DATA: usize = 64;
 
@@ -34,8 +31,8 @@ const AROUND_DATA: usize = 64;
 /// limited time.
 #[derive(Debug, Default)]
 pub(super) struct Login {
-    /// Body of the CONNECT that waits for its answer.
-    pub(super) connect: Box<[u8]>,
+    /// The CONNECT that waits for its answer.
+    connect: Option<Box<PendingConnect>>,
     stage: Stage,
     /// Authentication Method; all AUTH packets name it [MQTT-4.12.0-5].
     method: Option<Box<str>>,
@@ -65,16 +62,22 @@ pub(super) enum Admission {
     Ask(Challenge),
     /// The method is taken; the client has yet to begin.
     Begin,
-    Refused(ReasonCode, &'static str),
+    Refused(Violation),
 }
 
 impl Login {
-    /// Of a client whose name is known; `connect` is the body of its CONNECT.
-    pub(super) fn proven(connect: Box<[u8]>) -> Self {
+    /// Of a client whose name is known.
+    pub(super) fn proven(connect: &Connect<'_>) -> Self {
         Self {
-            connect,
+            connect: Some(Box::new(PendingConnect::of(connect))),
             ..Self::default()
         }
+    }
+
+    /// The CONNECT that waits for its answer.
+    pub(super) fn pending(&self) -> Option<Connect<'_>> {
+        let connect = self.connect.as_ref()?;
+        Some(connect.get(self.method()))
     }
 
     pub(super) fn method(&self) -> Option<&str> {
@@ -90,21 +93,18 @@ impl Login {
 impl Shard {
     /// What the rules say of a CONNECT before anything is proven.
     pub(super) fn admission(&self, id: ConnectionId, connect: &Connect<'_>) -> Admission {
-        const NEEDED: &str = "a user name and password are needed";
         let rules = &self.rules;
         let Some(connection) = self.connections.get(id) else {
-            return Admission::Refused(ReasonCode::UnspecifiedError, "");
+            return Admission::Refused(Violation::CredentialsNeeded); // it is gone
         };
         let policy = self.policy(connection.origin.listener);
         if let Some(method) = connect.properties.authentication_method {
             if !rules.takes_method(method) {
                 // [MQTT-4.12.0-1]
-                let text = if rules.scram.is_some() {
-                    "the authentication method is not offered"
-                } else {
-                    "no authentication method is configured"
-                };
-                return Admission::Refused(ReasonCode::BadAuthenticationMethod, text);
+                return Admission::Refused(match rules.scram {
+                    Some(_) => Violation::MethodNotOffered,
+                    None => Violation::NoMethodOffered,
+                });
             }
             return match connect.properties.authentication_data {
                 Some(data) => Admission::Ask(Challenge::ScramFirst(data.into())),
@@ -126,7 +126,7 @@ impl Shard {
             // A name that nobody can check is as good as none.
             Admission::Known(Identity::default())
         } else {
-            Admission::Refused(ReasonCode::NotAuthorized, NEEDED)
+            Admission::Refused(Violation::CredentialsNeeded)
         }
     }
 
@@ -135,7 +135,6 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         connect: &Connect<'_>,
-        frame: &Frame<'_>,
         challenge: Option<Challenge>,
     ) -> Flow {
         let Some(connection) = self.connections.get_mut(id) else {
@@ -145,10 +144,9 @@ impl Shard {
         connection.version = connect.version;
         let method = connect.properties.authentication_method;
         connection.login = Some(Box::new(Login {
-            connect: frame.body.into(),
             stage: Stage::First,
             method: method.map(Into::into),
-            ..Login::default()
+            ..Login::proven(connect)
         }));
         match challenge {
             Some(challenge) => self.ask(id, connect.client_id, challenge),
@@ -199,19 +197,19 @@ impl Shard {
             }
             (Phase::Authenticating, Verdict::Refused(refusal, text)) => {
                 self.stats.count_refused_login(refusal);
-                let version = connection.version;
-                self.refuse_login(id, Some((version, reason_of(refusal))), &text, now);
+                self.refuse_login(id, broken_by(refusal), &text, now);
             }
             (Phase::Live(session), Verdict::Accepted(who, data)) => {
                 self.proven_again(id, session, &who, &data, now);
             }
             (Phase::Live(_), Verdict::Refused(refusal, text)) => {
                 self.stats.count_refused_login(refusal);
-                let reason = match reason_of(refusal) {
-                    ReasonCode::QuotaExceeded => ReasonCode::QuotaExceeded,
-                    _ => ReasonCode::NotAuthorized, // [MQTT-4.12.1-2]
+                let violation = match broken_by(refusal) {
+                    Violation::LoginsBusy => Violation::LoginsBusy,
+                    _ => Violation::ReauthenticationFailed,
                 };
-                self.end_connection(id, Some(reason), &text, now);
+                self.stats.violations.count(&violation);
+                self.end_connection(id, Some(violation.reason()), &text, now);
             }
         }
         self.go_on_if_judged(id);
@@ -235,11 +233,11 @@ impl Shard {
         let Some(login) = self.connections.get_mut(id).and_then(|c| c.login.as_mut()) else {
             return;
         };
-        let body = std::mem::take(&mut login.connect);
-        let Ok(connect) = decode::connect(&frame_of(&body)) else {
-            return; // it was decoded before
+        let Some(connect) = login.connect.take() else {
+            return; // it has been answered
         };
-        self.enter(id, &connect, who, data, now);
+        let method = login.method.clone();
+        self.enter(id, &connect.get(method.as_deref()), who, data, now);
         let lasts_for = who.valid_for;
         let Some(connection) = self.connections.get_mut(id) else {
             return;
@@ -274,8 +272,10 @@ impl Shard {
     ) {
         let hosted = self.sessions.get(session);
         if hosted.is_none_or(|hosted| hosted.rights.user != who.user) {
-            let text = "re-authentication as another user";
-            self.end_connection(id, Some(ReasonCode::NotAuthorized), text, now);
+            let violation = Violation::ReauthenticationAsAnother;
+            self.stats.violations.count(&violation);
+            let text = violation.to_string();
+            self.end_connection(id, Some(violation.reason()), &text, now);
             return;
         }
         self.send_auth(id, ReasonCode::Success, Some(data));
@@ -287,16 +287,14 @@ impl Shard {
         id: ConnectionId,
         frame: &Frame<'_>,
         now: Time,
-    ) -> Result<Flow, DecodeError> {
+    ) -> Result<Flow, Violation> {
         match decode::packet(Version::V5, Sender::Client, frame)? {
             Packet::Auth(auth) => self.on_auth(id, &auth, false),
             Packet::Disconnect(_) => {
                 self.start_closing(id, now);
                 Ok(Flow::Stop)
             }
-            _ => Err(DecodeError::Protocol(
-                "only AUTH and DISCONNECT before CONNACK",
-            )),
+            _ => Err(Violation::BeforeConnAck),
         }
     }
 
@@ -306,7 +304,7 @@ impl Shard {
         id: ConnectionId,
         auth: &Auth<'_>,
         is_live: bool,
-    ) -> Result<Flow, DecodeError> {
+    ) -> Result<Flow, Violation> {
         let Some(connection) = self.connections.get_mut(id) else {
             return Ok(Flow::Stop);
         };
@@ -316,12 +314,10 @@ impl Shard {
             .as_mut()
             .filter(|login| login.method.is_some());
         // [MQTT-4.12.0-7]
-        let login = login.ok_or(DecodeError::Protocol("AUTH without a method at CONNECT"))?;
+        let login = login.ok_or(Violation::AuthUnasked)?;
         if auth.authentication_method != login.method() {
             // [MQTT-4.12.0-5], [MQTT-4.12.1-1]
-            return Err(DecodeError::Protocol(
-                "AUTH with another method than CONNECT",
-            ));
+            return Err(Violation::AuthOtherMethod);
         }
         let data = auth.authentication_data;
         let stage = std::mem::take(&mut login.stage);
@@ -341,7 +337,7 @@ impl Shard {
             (ReasonCode::ContinueAuthentication, Stage::Final(exchange)) => {
                 Challenge::ScramFinal(exchange, data.unwrap_or_default().into())
             }
-            _ => return Err(DecodeError::Protocol("AUTH out of turn")),
+            _ => return Err(Violation::AuthOutOfTurn),
         };
         let hosted = session.and_then(|session| self.sessions.get(session));
         let client_id = hosted.map(|hosted| hosted.session.client_id.clone());
@@ -375,40 +371,31 @@ impl Shard {
         self.reply(id, |out, _| encode::auth(out, &auth));
     }
 
+    /// Refuses a CONNECT that was kept. What the log is told is not for the client.
     pub(super) fn refuse_login(
         &mut self,
         id: ConnectionId,
-        reply: Option<(Version, ReasonCode)>,
+        violation: Violation,
         text: &str,
         now: Time,
     ) {
-        let connection = self.connections.get(id);
-        let body = connection
-            .and_then(|c| c.login.as_ref())
-            .map(|login| login.connect.clone());
-        let body = body.unwrap_or_default();
-        let connect = decode::connect(&frame_of(&body)).ok();
-        let client_id = connect.as_ref().map(|connect| connect.client_id);
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let pending = connection.login.as_ref().and_then(|login| login.pending());
+        let client_id: Option<Box<str>> = pending.map(|connect| connect.client_id.into());
+        let reply = Some((connection.version, violation.reason()));
         self.stats.connects_refused += 1;
-        // What the log is told is not for the client.
-        self.refuse_connect_as(id, client_id, reply, ("not accepted", text), now);
+        self.stats.violations.count(&violation);
+        self.refuse_connect_as(id, client_id.as_deref(), reply, ("not accepted", text), now);
     }
 }
 
-/// A CONNECT whose body was kept.
-pub(super) fn frame_of(body: &[u8]) -> Frame<'_> {
-    Frame {
-        first: CONNECT,
-        body,
-        length: body.len(),
-    }
-}
-
-fn reason_of(refusal: Refusal) -> ReasonCode {
+fn broken_by(refusal: Refusal) -> Violation {
     match refusal {
-        Refusal::Wrong => ReasonCode::BadUserNameOrPassword,
-        Refusal::Banned => ReasonCode::Banned,
-        Refusal::Busy => ReasonCode::QuotaExceeded,
-        Refusal::Unavailable => ReasonCode::ServerUnavailable,
+        Refusal::Wrong => Violation::CredentialsWrong,
+        Refusal::Banned => Violation::AddressBanned,
+        Refusal::Busy => Violation::LoginsBusy,
+        Refusal::Unavailable => Violation::LoginsDown,
     }
 }

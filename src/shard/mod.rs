@@ -44,6 +44,7 @@ mod on_subscribe;
 mod origin;
 mod outgoing;
 mod peers;
+mod pending_connect;
 mod placement;
 mod pool;
 mod pressure;
@@ -57,6 +58,8 @@ mod stats;
 mod subscribe_barrier;
 mod timeouts;
 mod timer_wheel;
+#[cfg(test)]
+mod violation_tests;
 mod walk;
 mod work;
 

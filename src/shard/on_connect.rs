@@ -14,8 +14,7 @@ use super::timeouts::TimerKey;
 use super::{share_of, Shard};
 use crate::auth::Identity;
 use crate::ids::{ConnectionId, SessionId};
-use crate::mqtt::frame::Frame;
-use crate::mqtt::{encode, Connect, DecodeError, ReasonCode, Version, Will};
+use crate::mqtt::{encode, Connect, ReasonCode, Version, Violation, Will};
 use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasesOut, Session, StoredWill};
 use crate::time::{Span, Time};
@@ -23,25 +22,21 @@ use crate::time::{Span, Time};
 /// Random part of an assigned client id, in hex digits.
 const ASSIGNED_DIGITS: usize = 16;
 
-/// Why a well-formed CONNECT is refused.
-struct Refusal(ReasonCode, &'static str);
-
 impl Shard {
     pub(super) fn on_connect(
         &mut self,
         id: ConnectionId,
         connect: &Connect<'_>,
-        frame: &Frame<'_>,
         now: Time,
-    ) -> Result<Flow, DecodeError> {
+    ) -> Result<Flow, Violation> {
         if let Some(max) = connect.properties.maximum_packet_size {
             self.limit_packets_to(id, max);
         }
         let checked = self
             .check_policy(id, connect)
             .and_then(|()| self.check_connect(connect));
-        if let Err(Refusal(reason, text)) = checked {
-            self.refuse_with(id, connect, reason, text, now);
+        if let Err(violation) = checked {
+            self.refuse_with(id, connect, violation, now);
             return Ok(Flow::Stop);
         }
         if !connect.client_id.is_empty() {
@@ -52,13 +47,13 @@ impl Shard {
         }
         match self.admission(id, connect) {
             Admission::Known(who) if self.must_ask_will(connect, &who) => {
-                Ok(self.await_will(id, connect, frame, who))
+                Ok(self.await_will(id, connect, who))
             }
             Admission::Known(who) => Ok(self.enter(id, connect, &who, &[], now)),
-            Admission::Ask(challenge) => Ok(self.await_proof(id, connect, frame, Some(challenge))),
-            Admission::Begin => Ok(self.await_proof(id, connect, frame, None)),
-            Admission::Refused(reason, text) => {
-                self.refuse_with(id, connect, reason, text, now);
+            Admission::Ask(challenge) => Ok(self.await_proof(id, connect, Some(challenge))),
+            Admission::Begin => Ok(self.await_proof(id, connect, None)),
+            Admission::Refused(violation) => {
+                self.refuse_with(id, connect, violation, now);
                 Ok(Flow::Stop)
             }
         }
@@ -79,8 +74,8 @@ impl Shard {
             .is_empty()
             .then(|| self.assign_client_id());
         let client_id: Rc<str> = assigned.clone().unwrap_or_else(|| connect.client_id.into());
-        if let Err(Refusal(reason, text)) = self.check_rights(&client_id, connect, who) {
-            self.refuse_with(id, connect, reason, text, now);
+        if let Err(violation) = self.check_rights(&client_id, connect, who) {
+            self.refuse_with(id, connect, violation, now);
             return Flow::Stop;
         }
         let granted = self.grant(connect);
@@ -89,16 +84,15 @@ impl Shard {
         connack.properties.authentication_method = method; // [MQTT-4.12.0-5]
         connack.properties.authentication_data = Some(data).filter(|data| !data.is_empty());
         if !self.connack_fits(id, connect.version, &connack) {
-            self.stats.connects_refused += 1;
-            let reply = Some((connect.version, ReasonCode::PacketTooLarge));
-            let text = "the CONNACK is larger than the client's Maximum Packet Size";
-            self.refuse_connect(id, Some(&client_id), reply, text, now);
+            let max = self.connections.get(id).map_or(0, |c| c.packet_size_max);
+            let violation = Violation::ConnAckTooLarge { max };
+            self.refuse_named(id, &client_id, connect.version, violation, now);
             return Flow::Stop;
         }
         let Some((session, session_present)) = self.take_session(&client_id, connect, now) else {
-            self.stats.connects_refused += 1;
-            let reply = Some((connect.version, ReasonCode::QuotaExceeded));
-            self.refuse_connect(id, Some(&client_id), reply, "sessions-max is reached", now);
+            let max = self.own_sessions_max();
+            let violation = Violation::SessionsMax { max };
+            self.refuse_named(id, &client_id, connect.version, violation, now);
             return Flow::Stop;
         };
         if let Some(hosted) = self.sessions.get_mut(session) {
@@ -123,80 +117,65 @@ impl Shard {
         client_id: &str,
         connect: &Connect<'_>,
         who: &Identity,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Violation> {
         if self.is_of_another(client_id, who) {
-            return Err(Refusal(
-                ReasonCode::NotAuthorized,
-                "the session of this client id belongs to another user",
-            ));
+            return Err(Violation::SessionOfAnother);
         }
         match &connect.will {
-            Some(will) if !self.may_leave_will(client_id, who, will.topic) => Err(Refusal(
-                ReasonCode::NotAuthorized,
-                "not authorized to publish to the will topic",
-            )),
+            Some(will) if !self.may_leave_will(client_id, who, will.topic) => {
+                Err(Violation::WillNotAuthorized)
+            }
             _ => Ok(()),
         }
     }
 
     /// What the connection's listener allows.
-    fn check_policy(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
+    fn check_policy(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Violation> {
         let Some(connection) = self.connections.get(id) else {
             return Ok(());
         };
         let policy = self.policy(connection.origin.listener);
         if !policy.versions.contains(connect.version) {
-            return Err(Refusal(
-                ReasonCode::UnsupportedProtocolVersion,
-                "the listener does not take this protocol version",
-            ));
+            return Err(Violation::VersionNotTaken);
         }
-        if connect
-            .will
-            .as_ref()
-            .is_some_and(|will| will.qos > policy.qos_max)
-        {
-            // [MQTT-3.2.2-12]
-            return Err(Refusal(
-                ReasonCode::QosNotSupported,
-                "the will has a higher QoS than qos-max of the listener",
-            ));
+        match &connect.will {
+            Some(will) if will.qos > policy.qos_max => Err(Violation::WillQosTooHigh {
+                qos: will.qos as u8,
+                max: policy.qos_max as u8,
+            }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn check_connect(&mut self, connect: &Connect<'_>) -> Result<(), Refusal> {
+    fn check_connect(&mut self, connect: &Connect<'_>) -> Result<(), Violation> {
         let limits = self.limits();
         if connect.client_id.is_empty() && !connect.clean_start && !connect.version.is_v5() {
             // [MQTT-3.1.3-8] of 3.1.1; 3.1 has no empty ids at all, clean ones are let in kindly.
-            return Err(Refusal(
-                ReasonCode::ClientIdentifierNotValid,
-                "an empty client id needs a clean session",
-            ));
+            return Err(Violation::ClientIdEmpty);
         }
-        if connect.client_id.len() > usize::from(limits.client_id_bytes_max) {
-            return Err(Refusal(
-                ReasonCode::ClientIdentifierNotValid,
-                "the client id is longer than client-id-bytes-max",
-            ));
+        let (length, max) = (
+            connect.client_id.len(),
+            usize::from(limits.client_id_bytes_max),
+        );
+        if length > max {
+            return Err(Violation::ClientIdTooLong {
+                length: length as u32,
+                max: max as u32,
+            });
         }
         if let Some(will) = &connect.will {
-            if crate::mqtt::topic::levels(will.topic) > usize::from(limits.topic_levels_max) {
-                return Err(Refusal(
-                    ReasonCode::TopicNameInvalid,
-                    "the will topic has more levels than topic-levels-max",
-                ));
+            let max = usize::from(limits.topic_levels_max);
+            let levels = crate::mqtt::topic::levels(will.topic);
+            if levels > max {
+                return Err(Violation::WillTopicTooDeep {
+                    levels: levels as u32,
+                    max: max as u32,
+                });
             }
         }
-        if let Some(text) = self.refuse_under_pressure() {
-            return Err(Refusal(ReasonCode::QuotaExceeded, text));
-        }
+        self.refuse_under_pressure()?;
         if self.shutdown.is_some() {
-            // CONNACK has no 0x8B (section 3.2.2.2).
-            return Err(Refusal(
-                ReasonCode::ServerUnavailable,
-                "the broker is stopping",
-            ));
+            return Err(Violation::Stopping);
         }
         Ok(())
     }
@@ -243,14 +222,18 @@ impl Shard {
             }
             self.end_session(existing, now); // [MQTT-3.1.2-4]
         }
-        let max = share_of(self.limits().sessions_max, u32::from(self.config.shards));
-        if self.sessions.len() >= max as usize {
+        if self.sessions.len() >= self.own_sessions_max() as usize {
             return None;
         }
         let session = Session::new(Rc::clone(client_id), self.config.placement_seed);
         let session = self.sessions.insert(Hosted::new(session));
         self.by_client_id.insert(Rc::clone(client_id), session);
         Some((session, false))
+    }
+
+    /// What this shard may have of `sessions-max`.
+    fn own_sessions_max(&self) -> u32 {
+        share_of(self.limits().sessions_max, u32::from(self.config.shards))
     }
 
     /// Ends the live connection of a session, if there is one [MQTT-3.1.4-3].
@@ -367,7 +350,7 @@ pub(super) struct Granted {
     pub(super) keep_alive_s: u16,
 }
 
-fn store_will(will: &Will<'_>) -> StoredWill {
+pub(super) fn store_will(will: &Will<'_>) -> StoredWill {
     let mut properties = Vec::new();
     will.properties.forwardable_into(&mut properties);
     StoredWill {

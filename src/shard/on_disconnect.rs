@@ -4,7 +4,7 @@ use super::end::WillFate;
 use super::input::Flow;
 use super::Shard;
 use crate::ids::{ConnectionId, SessionId};
-use crate::mqtt::{DecodeError, Disconnect, ReasonCode};
+use crate::mqtt::{Disconnect, ReasonCode, Violation};
 use crate::mutant::{is_on, Mutant};
 use crate::time::Time;
 
@@ -15,7 +15,7 @@ impl Shard {
         session: SessionId,
         disconnect: &Disconnect<'_>,
         now: Time,
-    ) -> Result<Flow, DecodeError> {
+    ) -> Result<Flow, Violation> {
         let expiry_max_s = self.limits().session_expiry_max_s;
         let Some(hosted) = self.sessions.get_mut(session) else {
             return Ok(Flow::Stop);
@@ -23,9 +23,7 @@ impl Shard {
         if let Some(expiry_s) = disconnect.session_expiry_interval_s {
             // Section 3.14.2.2.2: an expiry of zero at CONNECT cannot be raised here.
             if hosted.session.expiry_interval_s == 0 && expiry_s > 0 {
-                return Err(DecodeError::Protocol(
-                    "a session expiry of zero cannot be raised",
-                ));
+                return Err(Violation::ExpiryRaised);
             }
             hosted.session.expiry_interval_s = expiry_s.min(expiry_max_s);
         }

@@ -5,22 +5,16 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::authorize::{Right, HOOK_DOWN};
+use super::authorize::Right;
 use super::input::Flow;
 use super::message::Message;
 use super::Shard;
 use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
-use crate::mqtt::{topic, AckKind, DecodeError, PacketId, Publish, Qos, ReasonCode};
+use crate::mqtt::{topic, AckKind, PacketId, Publish, Qos, ReasonCode, Violation};
 use crate::mutant::{is_on, Mutant};
 use crate::session::AliasInError;
 use crate::time::Time;
-
-/// Ends a connection for what its client may not do (`acl-disconnect`).
-pub(super) const NOT_AUTHORIZED: DecodeError = DecodeError::Refused(
-    ReasonCode::NotAuthorized,
-    "not authorized to publish or subscribe",
-);
 
 impl Shard {
     pub(super) fn on_publish(
@@ -29,7 +23,7 @@ impl Shard {
         session: SessionId,
         publish: &Publish<'_>,
         now: Time,
-    ) -> Result<Flow, DecodeError> {
+    ) -> Result<Flow, Violation> {
         let aliased;
         let topic = match publish.properties.topic_alias {
             None => publish.topic,
@@ -68,7 +62,7 @@ impl Shard {
                     return Ok(Flow::Continue);
                 }
                 self.stats.publications_unruled += 1;
-                refusal = Some(HOOK_DOWN);
+                refusal = Some(Violation::HookDown);
             }
         }
         match (publish.qos, packet_id) {
@@ -129,7 +123,7 @@ impl Shard {
         id: ConnectionId,
         alias: NonZeroU16,
         topic: &str,
-    ) -> Result<Option<Rc<str>>, DecodeError> {
+    ) -> Result<Option<Rc<str>>, Violation> {
         let maximum = self.config.limits.topic_alias_maximum;
         let Some(connection) = self.connections.get_mut(id) else {
             return Ok(None);
@@ -146,24 +140,24 @@ impl Shard {
                 .map(|()| None)
         };
         result.map_err(|error| match error {
-            AliasInError::AboveMaximum => DecodeError::Refused(
-                ReasonCode::TopicAliasInvalid,
-                "the topic alias is above the announced maximum",
-            ),
-            AliasInError::Unknown => DecodeError::Protocol("the topic alias was not set"),
+            AliasInError::AboveMaximum => Violation::TopicAliasTooHigh {
+                alias: alias.get(),
+                max: maximum,
+            },
+            AliasInError::Unknown => Violation::TopicAliasNotSet { alias: alias.get() },
         })
     }
 
     /// A v5 client was told Maximum QoS [MQTT-3.2.2-11]; for v3 there is only the end of the
     /// connection ([MQTT-3.3.5-2] of 3.1.1).
-    fn check_qos(&self, id: ConnectionId, qos: Qos) -> Result<(), DecodeError> {
-        match self.connections.get(id) {
-            Some(connection) if qos > self.policy(connection.origin.listener).qos_max => {
-                Err(DecodeError::Refused(
-                    ReasonCode::QosNotSupported,
-                    "the QoS is higher than qos-max of the listener",
-                ))
-            }
+    fn check_qos(&self, id: ConnectionId, qos: Qos) -> Result<(), Violation> {
+        let connection = self.connections.get(id);
+        let qos_max = connection.map(|c| self.policy(c.origin.listener).qos_max);
+        match qos_max {
+            Some(max) if qos > max => Err(Violation::QosTooHigh {
+                qos: qos as u8,
+                max: max as u8,
+            }),
             _ => Ok(()),
         }
     }
@@ -175,7 +169,7 @@ impl Shard {
         id: ConnectionId,
         session: SessionId,
         publish: &Publish<'_>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), Violation> {
         let Some(connection) = self.connections.get(id) else {
             return Ok(());
         };
@@ -190,24 +184,27 @@ impl Shard {
                 .packet_id
                 .is_some_and(|id| hosted.session.received.is_open(id));
         let open = hosted.session.received.open() + usize::from(connection.acks_unsent);
-        if !repeats && open >= usize::from(self.limits().receive_maximum) {
-            return Err(DecodeError::Refused(
-                ReasonCode::ReceiveMaximumExceeded,
-                "more unacknowledged messages than the Receive Maximum",
-            ));
+        let max = self.limits().receive_maximum;
+        if !repeats && open >= usize::from(max) {
+            return Err(Violation::ReceiveMaximumExceeded {
+                open: open as u32, // of at most 65,535 identifiers, and a u16
+                max: max.into(),
+            });
         }
         Ok(())
     }
 
-    pub(super) fn refuses_topic(&self, name: &str) -> Option<DecodeError> {
+    pub(super) fn refuses_topic(&self, name: &str) -> Option<Violation> {
         // Levels are one more than separators, so a short name cannot have too many.
-        let levels_max = usize::from(self.limits().topic_levels_max);
-        (name.len() >= levels_max && topic::levels(name) > levels_max).then_some(
-            DecodeError::Refused(
-                ReasonCode::TopicNameInvalid,
-                "the topic has more levels than topic-levels-max",
-            ),
-        )
+        let max = usize::from(self.limits().topic_levels_max);
+        if name.len() < max {
+            return None;
+        }
+        let levels = topic::levels(name);
+        (levels > max).then_some(Violation::TopicTooDeep {
+            levels: levels as u32, // a name has at most 65,535 bytes
+            max: max as u32,
+        })
     }
 
     /// A v5 publisher learns of a refusal by its acknowledgement; others are disconnected.
@@ -215,11 +212,12 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         session: SessionId,
-        error: DecodeError,
+        error: Violation,
         now: Time,
-    ) -> Result<ReasonCode, DecodeError> {
+    ) -> Result<ReasonCode, Violation> {
         match self.connections.get(id) {
             Some(connection) if connection.version.is_v5() => {
+                self.stats.violations.count(&error);
                 let text = || format!("publication refused: {error}");
                 self.notice_of_session(session, now, text);
                 Ok(error.reason())
@@ -237,7 +235,7 @@ impl Shard {
         topic: &str,
         publish: &Publish<'_>,
         now: Time,
-    ) -> Result<Flow, DecodeError> {
+    ) -> Result<Flow, Violation> {
         self.refuse_publication(id, session, topic, now)?;
         let is_v5 = self.connections.get(id).is_some_and(|c| c.version.is_v5());
         let reason = if is_v5 {
@@ -281,11 +279,11 @@ impl Shard {
         session: SessionId,
         topic: &str,
         now: Time,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), Violation> {
         self.stats.publications_refused += 1;
         self.note_refused(id, session, ("publish to", topic), now);
         if self.rules.acl_disconnect {
-            return Err(NOT_AUTHORIZED);
+            return Err(Violation::NotAuthorized);
         }
         Ok(())
     }

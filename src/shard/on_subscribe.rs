@@ -5,14 +5,13 @@ use std::rc::Rc;
 use super::authorize::Right;
 use super::block::Control;
 use super::input::Flow;
-use super::on_publish::NOT_AUTHORIZED;
 use super::Shard;
 use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::topic::{self, Share};
 use crate::mqtt::{
-    encode, DecodeError, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
-    Unsubscribe, UserProperties, Version,
+    encode, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions, Unsubscribe,
+    UserProperties, Version, Violation,
 };
 use crate::mutant::{is_on, Mutant};
 use crate::routing::Subscription;
@@ -27,7 +26,7 @@ impl Shard {
         session: SessionId,
         subscribe: &Subscribe<'_>,
         now: Time,
-    ) -> Result<Flow, DecodeError> {
+    ) -> Result<Flow, Violation> {
         let Some(connection) = self.connections.get(id) else {
             return Ok(Flow::Continue);
         };
@@ -48,11 +47,12 @@ impl Shard {
             };
             codes.push(match self.subscribe(session, filter, record, now) {
                 Ok(()) => options.qos as u8,
-                Err(reason) => {
-                    let text = || format!("subscription refused: {reason:?}");
+                Err(violation) => {
+                    self.stats.violations.count(&violation);
+                    let text = || format!("subscription refused: {violation}");
                     self.notice_of_session(session, now, text);
                     match version.is_v5() {
-                        true => reason as u8,
+                        true => violation.reason() as u8,
                         false => ReasonCode::UnspecifiedError as u8, // v3 has one failure code, 0x80
                     }
                 }
@@ -82,7 +82,7 @@ impl Shard {
         session: SessionId,
         subscribe: &Subscribe<'_>,
         now: Time,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), Violation> {
         if !self.has_acl {
             return Ok(());
         }
@@ -97,7 +97,7 @@ impl Shard {
             self.stats.subscriptions_refused += 1;
             self.note_refused(id, session, ("subscribe to", filter), now);
             if right == Right::Refused && self.rules.acl_disconnect {
-                return Err(NOT_AUTHORIZED);
+                return Err(Violation::NotAuthorized);
             }
         }
         Ok(())
@@ -109,50 +109,53 @@ impl Shard {
         &self,
         id: ConnectionId,
         filters: impl FnOnce() -> usize,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), Violation> {
         let max = self.connections.get(id).map(|c| c.packet_size_max);
-        match max {
-            Some(max) if max < u32::MAX && encode::suback_size(filters()) > max as usize => {
-                Err(DecodeError::Refused(
-                    ReasonCode::PacketTooLarge,
-                    "the answer is larger than the client's Maximum Packet Size",
-                ))
-            }
-            _ => Ok(()),
+        let Some(max) = max.filter(|max| *max < u32::MAX) else {
+            return Ok(());
+        };
+        let size = u32::try_from(encode::suback_size(filters())).unwrap_or(u32::MAX);
+        if size > max {
+            return Err(Violation::AnswerTooLarge { size, max });
         }
+        Ok(())
     }
 
-    /// One filter of a SUBSCRIBE; the error is the reason code for it.
+    /// One filter of a SUBSCRIBE; the error has the reason code for it.
     fn subscribe(
         &mut self,
         session: SessionId,
         filter: &str,
         record: SessionSubscription,
         now: Time,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Violation> {
         let limits = &self.config.limits;
-        topic::check_filter(filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        let share = topic::share(filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        if topic::levels(filter) > usize::from(limits.topic_levels_max) {
-            return Err(ReasonCode::TopicFilterInvalid);
+        topic::check_filter(filter).map_err(|_| Violation::FilterInvalid)?;
+        let share = topic::share(filter).map_err(|_| Violation::FilterInvalid)?;
+        let (levels, levels_max) = (topic::levels(filter), limits.topic_levels_max);
+        if levels > usize::from(levels_max) {
+            return Err(Violation::FilterTooDeep {
+                levels: levels as u32, // a filter has at most 65,535 bytes
+                max: levels_max.into(),
+            });
         }
         let subscriptions_max = limits.subscriptions_max as usize;
         match self.right_to_subscribe(session, filter, now) {
             Right::Granted => {}
             _ if is_on(Mutant::SubscribeForbidden) => {}
-            Right::Refused => return Err(ReasonCode::NotAuthorized),
-            Right::Unavailable | Right::Unknown => {
-                return Err(ReasonCode::ImplementationSpecificError);
-            }
+            Right::Refused => return Err(Violation::NotAuthorized),
+            Right::Unavailable | Right::Unknown => return Err(Violation::HookDown),
         }
         let Some(hosted) = self.sessions.get_mut(session) else {
-            return Err(ReasonCode::UnspecifiedError);
+            return Err(Violation::NotAuthorized); // it is gone
         };
         let known = hosted.session.subscriptions.get_key_value(filter);
         let (key, is_new) = match known {
             Some((key, _)) => (Rc::clone(key), false),
             None if hosted.session.subscriptions.len() >= subscriptions_max => {
-                return Err(ReasonCode::QuotaExceeded);
+                return Err(Violation::SubscriptionsMax {
+                    max: subscriptions_max as u32,
+                });
             }
             None => (Rc::from(filter), true),
         };
@@ -161,7 +164,9 @@ impl Shard {
             .as_ref()
             .is_some_and(|walks| walks.len() > subscriptions_max)
         {
-            return Err(ReasonCode::QuotaExceeded);
+            return Err(Violation::SubscriptionsMax {
+                max: subscriptions_max as u32,
+            });
         }
         hosted.session.subscriptions.insert(Rc::clone(&key), record); // [MQTT-3.8.4-3] replaces
         match share {
@@ -226,7 +231,7 @@ impl Shard {
         session: SessionId,
         unsubscribe: &Unsubscribe<'_>,
         now: Time,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), Violation> {
         self.check_answer_fits(id, || unsubscribe.filters.len())?;
         let mut codes = Vec::new();
         for filter in unsubscribe.filters.iter() {

@@ -1,6 +1,7 @@
 //! What a shard is told about the machine it runs on: when to let nobody else in.
 
 use super::Shard;
+use crate::mqtt::Violation;
 
 /// Why no more clients are let in. Those that are connected are served as ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,16 +19,16 @@ impl Shard {
     }
 
     /// Why a CONNECT is refused with 0x97 (3 for v3); counted.
-    pub(super) fn refuse_under_pressure(&mut self) -> Option<&'static str> {
+    pub(super) fn refuse_under_pressure(&mut self) -> Result<(), Violation> {
         let Pressure { memory, turns } = self.pressure;
         if memory {
             self.stats.refused_memory += 1;
-            Some("memory-max is reached")
+            Err(Violation::MemoryShort)
         } else if turns {
             self.stats.refused_turns += 1;
-            Some("the shard's turns take longer than turn-max-ms")
+            Err(Violation::TurnsTooLong)
         } else {
-            None
+            Ok(())
         }
     }
 }

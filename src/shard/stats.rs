@@ -1,6 +1,7 @@
 //! Plain counters of one shard.
 
 use crate::auth::Refusal;
+use crate::mqtt::Violations;
 
 /// Counters, by name. What is added here is shown to operators without anything else to do.
 macro_rules! counters {
@@ -9,10 +10,12 @@ macro_rules! counters {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
+            /// Rules that clients have broken, each by itself.
+            pub violations: Violations,
         }
 
         impl Stats {
-            /// Name and count, in the order of the list below.
+            /// Name and count, in the order of the list below; [`Stats::violations`] are not among them.
             pub fn rows(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name)),*].into_iter()
             }
@@ -20,6 +23,7 @@ macro_rules! counters {
             /// Adds those of another shard.
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
+                self.violations.add(&other.violations);
             }
         }
     };

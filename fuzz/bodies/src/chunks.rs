@@ -3,7 +3,7 @@
 
 use ringmq::limits::Limits;
 use ringmq::mqtt::frame::{needed, next_frame};
-use ringmq::mqtt::DecodeError;
+use ringmq::mqtt::Violation;
 
 use crate::broker::Broker;
 use crate::features::note;
@@ -17,7 +17,7 @@ const PACKET_SIZE_MAX: u32 = 300;
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     ends: Vec<usize>,
-    error: Option<DecodeError>,
+    error: Option<Violation>,
 }
 
 /// See the module. The last bytes of the input are also the sizes of the chunks.

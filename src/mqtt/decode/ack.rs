@@ -1,11 +1,11 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP, MQTT 5.0 sections 3.4 to 3.7.
 
-use super::super::error::DecodeError;
 use super::super::frame::Frame;
 use super::super::packet::{Ack, UserProperties, Version};
 use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::Reader;
 use super::super::reason::ReasonCode;
+use super::super::violation::Violation;
 use super::{check_dup, check_length, reason_code, ReasonProperties};
 
 /// Decodes the four acknowledgements of publications; the frame's first byte says which it is.
@@ -13,7 +13,7 @@ use super::{check_dup, check_length, reason_code, ReasonProperties};
 /// # Errors
 /// As [`super::packet`].
 #[inline]
-pub fn ack<'a>(version: Version, frame: &Frame<'a>) -> Result<Ack<'a>, DecodeError> {
+pub fn ack<'a>(version: Version, frame: &Frame<'a>) -> Result<Ack<'a>, Violation> {
     check_length(version, frame)?;
     check_dup(version, frame)?;
     let mut reader = Reader::new(frame.body);
@@ -34,10 +34,8 @@ fn long_ack<'a>(
     frame: &Frame<'a>,
     packet_id: super::super::packet::PacketId,
     mut reader: Reader<'a>,
-) -> Result<Ack<'a>, DecodeError> {
-    let packet_type = frame
-        .packet_type()
-        .ok_or(DecodeError::Malformed("packet type 0 is reserved"))?;
+) -> Result<Ack<'a>, Violation> {
+    let packet_type = frame.packet_type().ok_or(Violation::PacketTypeReserved)?;
     debug_assert!(matches!(
         packet_type,
         PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp

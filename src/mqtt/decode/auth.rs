@@ -1,25 +1,32 @@
 //! AUTH, MQTT 5.0 section 3.15.
 
-use super::super::error::DecodeError;
 use super::super::frame::Frame;
-use super::super::packet::{Auth, UserProperties};
+use super::super::packet::{Auth, UserProperties, Version};
 use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::Reader;
 use super::super::property::{Place, Section};
 use super::super::reason::ReasonCode;
+use super::super::violation::Violation;
 use super::fields::Fields;
-use super::reason_code;
+use super::{check_length, reason_code};
 
-pub(super) fn auth<'a>(sender: Sender, frame: &Frame<'a>) -> Result<Auth<'a>, DecodeError> {
+/// Decodes AUTH.
+///
+/// # Errors
+/// As [`super::packet`].
+pub fn auth<'a>(
+    version: Version,
+    sender: Sender,
+    frame: &Frame<'a>,
+) -> Result<Auth<'a>, Violation> {
+    check_length(version, frame)?;
     let mut reader = Reader::new(frame.body);
     if reader.is_empty() {
         // Section 3.15.2.1: reason Success and no properties, which a client does not send.
         return if ReasonCode::Success.is_listed(PacketType::Auth, sender) {
             Ok(Auth::default())
         } else {
-            Err(DecodeError::Protocol(
-                "AUTH 0x00 is for servers to send [MQTT-3.15.2-1]",
-            ))
+            Err(Violation::AuthSuccess)
         };
     }
     let reason = reason_code(&mut reader, PacketType::Auth, sender)?;
@@ -35,7 +42,7 @@ pub(super) fn auth<'a>(sender: Sender, frame: &Frame<'a>) -> Result<Auth<'a>, De
     reader.finish()?;
     // Section 3.15.2.2.2.
     if auth.authentication_method.is_none() {
-        return Err(DecodeError::Protocol("AUTH without authentication method"));
+        return Err(Violation::AuthWithoutMethod);
     }
     Ok(auth)
 }

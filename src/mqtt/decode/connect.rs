@@ -1,6 +1,5 @@
 //! CONNECT, section 3.1 of all three specifications.
 
-use super::super::error::DecodeError;
 use super::super::frame::Frame;
 use super::super::packet::{
     Connect, ConnectProperties, PublishProperties, Qos, UserProperties, Version, Will,
@@ -8,8 +7,8 @@ use super::super::packet::{
 use super::super::packet_type::PacketType;
 use super::super::primitives::Reader;
 use super::super::property::{Place, Section};
-use super::super::reason::ReasonCode;
 use super::super::topic;
+use super::super::violation::Violation;
 use super::check_length;
 use super::fields::{Fields, WillFields};
 use super::publish::NO_PROPERTIES;
@@ -17,9 +16,9 @@ use super::publish::NO_PROPERTIES;
 /// Decodes a CONNECT, which names its own version.
 ///
 /// # Errors
-/// [`DecodeError::UnsupportedVersion`] for a known protocol name with another level; otherwise as
+/// [`Violation::ProtocolLevel`] for a known protocol name with another level; otherwise as
 /// [`super::packet`].
-pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
+pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, Violation> {
     let mut reader = Reader::new(frame.body);
     let version = version(&mut reader)?;
     check_length(version, frame)?;
@@ -77,23 +76,20 @@ fn is_left_out(reader: &Reader<'_>, version: Version) -> bool {
     version == Version::V31 && reader.is_empty()
 }
 
-fn version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
+fn version(reader: &mut Reader<'_>) -> Result<Version, Violation> {
     let name = reader.string()?;
     // The upper bit of the level, by which some brokers mark a bridge, makes it another level.
     match name {
         "MQTT" => match reader.byte()? {
             4 => Ok(Version::V311),
             5 => Ok(Version::V5),
-            level => Err(DecodeError::UnsupportedVersion(level)),
+            level => Err(Violation::ProtocolLevel { level }),
         },
         "MQIsdp" => match reader.byte()? {
             3 => Ok(Version::V31),
-            level => Err(DecodeError::UnsupportedVersion(level)),
+            level => Err(Violation::ProtocolLevel { level }),
         },
-        _ => Err(DecodeError::Refused(
-            ReasonCode::UnsupportedProtocolVersion,
-            "protocol name is not MQTT [MQTT-3.1.2-1]",
-        )),
+        _ => Err(Violation::ProtocolName),
     }
 }
 
@@ -111,34 +107,27 @@ struct WillFlags {
 }
 
 impl ConnectFlags {
-    fn read(reader: &mut Reader<'_>, version: Version) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>, version: Version) -> Result<Self, Violation> {
         let byte = reader.byte()?;
         // MQTT 3.1 says of these bits that they are unused, not that they are 0.
         let strict = version != Version::V31;
         if strict && byte & 0b1 != 0 {
-            return Err(DecodeError::Malformed(
-                "reserved connect flag is set [MQTT-3.1.2-3]",
-            ));
+            return Err(Violation::ConnectFlagReserved);
         }
         let will_qos = (byte >> 3) & 0b11;
         let retain = byte & 0b10_0000 != 0;
         let will = if byte & 0b100 != 0 {
-            let qos = Qos::from_bits(will_qos)
-                .ok_or(DecodeError::Malformed("will QoS 3 [MQTT-3.1.2-12]"))?;
+            let qos = Qos::from_bits(will_qos).ok_or(Violation::WillQos3)?;
             Some(WillFlags { qos, retain })
         } else if strict && (will_qos != 0 || retain) {
-            return Err(DecodeError::Malformed(
-                "will QoS or will retain without a will [MQTT-3.1.2-11] [MQTT-3.1.2-13]",
-            ));
+            return Err(Violation::WillFlagsAlone);
         } else {
             None
         };
         let user_name = byte & 0b1000_0000 != 0;
         let password = byte & 0b100_0000 != 0;
         if password && !user_name && !version.is_v5() {
-            return Err(DecodeError::Malformed(
-                "password without user name (3.1.1 [MQTT-3.1.2-22])",
-            ));
+            return Err(Violation::PasswordAlone);
         }
         Ok(Self {
             clean_start: byte & 0b10 != 0,
@@ -149,7 +138,7 @@ impl ConnectFlags {
     }
 }
 
-fn connect_properties<'a>(reader: &mut Reader<'a>) -> Result<ConnectProperties<'a>, DecodeError> {
+fn connect_properties<'a>(reader: &mut Reader<'a>) -> Result<ConnectProperties<'a>, Violation> {
     let section = Section::new(reader, Place::Packet(PacketType::Connect))?;
     let mut properties = ConnectProperties {
         user_properties: UserProperties {
@@ -160,15 +149,13 @@ fn connect_properties<'a>(reader: &mut Reader<'a>) -> Result<ConnectProperties<'
     properties.take_all(section)?;
     // Section 3.1.2.11.10.
     if properties.authentication_data.is_some() && properties.authentication_method.is_none() {
-        return Err(DecodeError::Protocol(
-            "authentication data without authentication method",
-        ));
+        return Err(Violation::AuthenticationDataAlone);
     }
     Ok(properties)
 }
 
 /// The will delay and the properties of the publication that the will may become.
-fn will_properties(mut section: Section<'_>) -> Result<(u32, PublishProperties<'_>), DecodeError> {
+fn will_properties(mut section: Section<'_>) -> Result<(u32, PublishProperties<'_>), Violation> {
     let mut properties = PublishProperties {
         raw: section.rest(),
         raw_is_forwardable: true,
@@ -187,7 +174,7 @@ fn will<'a>(
     reader: &mut Reader<'a>,
     version: Version,
     flags: WillFlags,
-) -> Result<Will<'a>, DecodeError> {
+) -> Result<Will<'a>, Violation> {
     let (delay_interval_s, properties) = if version.is_v5() {
         will_properties(Section::new(reader, Place::Will)?)?
     } else {
@@ -196,10 +183,7 @@ fn will<'a>(
     let topic = reader.string()?;
     let payload = reader.binary()?;
     if !topic::is_valid_name(topic) {
-        return Err(DecodeError::Refused(
-            ReasonCode::TopicNameInvalid,
-            "will topic is empty or has a wildcard [MQTT-4.7.0-1] [MQTT-4.7.3-1]",
-        ));
+        return Err(Violation::WillTopicInvalid);
     }
     Ok(Will {
         topic,

@@ -1,19 +1,24 @@
 //! DISCONNECT, MQTT 5.0 section 3.14.
 
-use super::super::error::DecodeError;
 use super::super::frame::Frame;
 use super::super::packet::{Disconnect, UserProperties, Version};
 use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::Reader;
 use super::super::property::{Place, Section};
+use super::super::violation::Violation;
 use super::fields::Fields;
-use super::reason_code;
+use super::{check_length, reason_code};
 
-pub(super) fn disconnect<'a>(
+/// Decodes DISCONNECT.
+///
+/// # Errors
+/// As [`super::packet`].
+pub fn disconnect<'a>(
     version: Version,
     sender: Sender,
     frame: &Frame<'a>,
-) -> Result<Disconnect<'a>, DecodeError> {
+) -> Result<Disconnect<'a>, Violation> {
+    check_length(version, frame)?;
     let mut reader = Reader::new(frame.body);
     let mut disconnect = Disconnect::default();
     if version.is_v5() && !reader.is_empty() {
@@ -31,16 +36,14 @@ fn properties<'a>(
     reader: &mut Reader<'a>,
     sender: Sender,
     disconnect: &mut Disconnect<'a>,
-) -> Result<(), DecodeError> {
+) -> Result<(), Violation> {
     let section = Section::new(reader, Place::Packet(PacketType::Disconnect))?;
     disconnect.user_properties = UserProperties {
         raw: section.rest(),
     };
     disconnect.take_all(section)?;
     if sender == Sender::Server && disconnect.session_expiry_interval_s.is_some() {
-        return Err(DecodeError::Protocol(
-            "session expiry interval from a server [MQTT-3.14.2-2]",
-        ));
+        return Err(Violation::ExpiryFromServer);
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use super::super::packet::{
 };
 use super::super::property::{Property, Section};
 use super::super::property_table::{if_in, property_table};
-use super::DecodeError;
 use super::ReasonProperties;
+use super::Violation;
 
 /// What takes the properties of one kind of packet.
 pub(super) trait Fields<'a> {
@@ -14,7 +14,7 @@ pub(super) trait Fields<'a> {
     fn take(&mut self, property: Property<'a>);
 
     /// All of a section.
-    fn take_all(&mut self, mut section: Section<'a>) -> Result<(), DecodeError> {
+    fn take_all(&mut self, mut section: Section<'a>) -> Result<(), Violation> {
         while let Some(property) = section.next_property()? {
             self.take(property);
         }

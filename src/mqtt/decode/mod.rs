@@ -2,7 +2,7 @@
 //! of CONNECT and CONNACK.
 //!
 //! After an error the connection accepts no further bytes; the error's
-//! [`reason`](super::DecodeError::reason) is what the peer may be told.
+//! [`reason`](super::Violation::reason) is what the peer may be told.
 
 mod ack;
 mod auth;
@@ -15,16 +15,19 @@ mod suback;
 mod subscribe;
 
 pub use ack::ack;
+pub use auth::auth;
 pub use connect::{connect, connect_maximum_packet_size};
+pub use disconnect::disconnect;
 pub use publish::{publish, publish_from, topic_of_publish};
+pub use subscribe::{subscribe, unsubscribe};
 
-use super::error::DecodeError;
 use super::frame::Frame;
 use super::packet::{Packet, UserProperties, Version};
 use super::packet_type::{PacketType, Sender};
 use super::primitives::Reader;
 use super::property::{Place, Section};
 use super::reason::ReasonCode;
+use super::violation::Violation;
 use fields::Fields;
 
 /// Decodes any packet that `sender` may send. `version` is the connection's; a CONNECT says its
@@ -36,16 +39,11 @@ pub fn packet<'a>(
     version: Version,
     sender: Sender,
     frame: &Frame<'a>,
-) -> Result<Packet<'a>, DecodeError> {
+) -> Result<Packet<'a>, Violation> {
     check_length(version, frame)?;
-    let packet_type = frame
-        .packet_type()
-        .ok_or(DecodeError::Malformed("packet type 0 is reserved"))?;
+    let packet_type = frame.packet_type().ok_or(Violation::PacketTypeReserved)?;
     if !may_send(version, sender, packet_type) {
-        return Err(DecodeError::Protocol(match sender {
-            Sender::Client => "packet type is not for clients to send",
-            Sender::Server => "packet type is not for servers to send",
-        }));
+        return Err(Violation::WrongDirection);
     }
     Ok(match packet_type {
         PacketType::Connect => Packet::Connect(Box::new(connect(frame)?)),
@@ -55,32 +53,37 @@ pub fn packet<'a>(
         PacketType::PubRec => Packet::PubRec(ack(version, frame)?),
         PacketType::PubRel => Packet::PubRel(ack(version, frame)?),
         PacketType::PubComp => Packet::PubComp(ack(version, frame)?),
-        PacketType::Subscribe => Packet::Subscribe(subscribe::subscribe(version, frame)?),
+        PacketType::Subscribe => Packet::Subscribe(subscribe(version, frame)?),
         PacketType::SubAck => Packet::SubAck(suback::suback(version, frame)?),
-        PacketType::Unsubscribe => Packet::Unsubscribe(subscribe::unsubscribe(version, frame)?),
+        PacketType::Unsubscribe => Packet::Unsubscribe(unsubscribe(version, frame)?),
         PacketType::UnsubAck => Packet::UnsubAck(suback::unsuback(version, frame)?),
         PacketType::PingReq => {
-            Reader::new(frame.body).finish()?;
+            ping(version, frame)?;
             Packet::PingReq
         }
         PacketType::PingResp => {
-            Reader::new(frame.body).finish()?;
+            ping(version, frame)?;
             Packet::PingResp
         }
-        PacketType::Disconnect => {
-            Packet::Disconnect(disconnect::disconnect(version, sender, frame)?)
-        }
-        PacketType::Auth => Packet::Auth(auth::auth(sender, frame)?),
+        PacketType::Disconnect => Packet::Disconnect(disconnect(version, sender, frame)?),
+        PacketType::Auth => Packet::Auth(auth(version, sender, frame)?),
     })
+}
+
+/// Decodes PINGREQ or PINGRESP, which have nothing in them.
+///
+/// # Errors
+/// As [`packet`].
+pub fn ping(version: Version, frame: &Frame<'_>) -> Result<(), Violation> {
+    check_length(version, frame)?;
+    Reader::new(frame.body).finish()
 }
 
 /// [MQTT-1.5.5-1]; 3.1 and 3.1.1 have no such rule.
 #[inline]
-fn check_length(version: Version, frame: &Frame<'_>) -> Result<(), DecodeError> {
+fn check_length(version: Version, frame: &Frame<'_>) -> Result<(), Violation> {
     if frame.is_padded() && version.is_v5() {
-        return Err(DecodeError::Malformed(
-            "remaining length takes more bytes than needed [MQTT-1.5.5-1]",
-        ));
+        return Err(Violation::RemainingLengthPadded);
     }
     Ok(())
 }
@@ -109,11 +112,9 @@ fn may_send(version: Version, sender: Sender, packet_type: PacketType) -> bool {
 /// DUP on PUBREL, SUBSCRIBE and UNSUBSCRIBE exists in MQTT 3.1 alone; later it is a reserved bit
 /// that must be 0 [MQTT-2.1.3-1].
 #[inline]
-fn check_dup(version: Version, frame: &Frame<'_>) -> Result<(), DecodeError> {
+fn check_dup(version: Version, frame: &Frame<'_>) -> Result<(), Violation> {
     if frame.first & 0b1000 != 0 && version != Version::V31 {
-        return Err(DecodeError::Malformed(
-            "wrong flags in the fixed header [MQTT-2.1.3-1]",
-        ));
+        return Err(Violation::WrongFlags);
     }
     Ok(())
 }
@@ -124,13 +125,11 @@ fn reason_code(
     reader: &mut Reader<'_>,
     packet_type: PacketType,
     sender: Sender,
-) -> Result<ReasonCode, DecodeError> {
+) -> Result<ReasonCode, Violation> {
     ReasonCode::try_from(reader.byte()?)
         .ok()
         .filter(|reason| reason.is_listed(packet_type, sender))
-        .ok_or(DecodeError::Protocol(
-            "reason code is not listed for this packet",
-        ))
+        .ok_or(Violation::ReasonCodeNotListed)
 }
 
 /// Properties of the packets that have no others than these two.
@@ -141,7 +140,7 @@ struct ReasonProperties<'a> {
 }
 
 impl<'a> ReasonProperties<'a> {
-    fn read(reader: &mut Reader<'a>, packet_type: PacketType) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'a>, packet_type: PacketType) -> Result<Self, Violation> {
         let section = Section::new(reader, Place::Packet(packet_type))?;
         let mut properties = Self {
             reason_string: None,

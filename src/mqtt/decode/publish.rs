@@ -1,12 +1,11 @@
 //! PUBLISH, MQTT 5.0 section 3.3: the hot path of decoding.
 
-use super::super::error::DecodeError;
 use super::super::frame::Frame;
 use super::super::packet::{Publish, PublishProperties, Qos, Version};
 use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::{checked_string, plain_text, Reader};
 use super::super::property::{Place, Section};
-use super::super::reason::ReasonCode;
+use super::super::violation::Violation;
 use super::check_length;
 use super::fields::Fields;
 
@@ -25,12 +24,11 @@ pub(super) const NO_PROPERTIES: PublishProperties<'static> = PublishProperties {
 /// # Errors
 /// As [`super::packet`].
 #[inline]
-pub fn publish<'a>(version: Version, frame: &Frame<'a>) -> Result<Publish<'a>, DecodeError> {
+pub fn publish<'a>(version: Version, frame: &Frame<'a>) -> Result<Publish<'a>, Violation> {
     check_length(version, frame)?;
     let mut reader = Reader::new(frame.body);
     let topic = topic_name(reader.binary()?)?;
-    let qos = Qos::from_bits((frame.first >> 1) & 0b11)
-        .ok_or(DecodeError::Malformed("PUBLISH with QoS 3 [MQTT-3.3.1-4]"))?;
+    let qos = Qos::from_bits((frame.first >> 1) & 0b11).ok_or(Violation::Qos3)?;
     let packet_id = match qos {
         Qos::AtMostOnce => None,
         Qos::AtLeastOnce | Qos::ExactlyOnce => Some(reader.packet_id()?),
@@ -42,9 +40,7 @@ pub fn publish<'a>(version: Version, frame: &Frame<'a>) -> Result<Publish<'a>, D
     };
     // Section 3.3.2.1; v3 has no aliases, so there an empty topic is never allowed.
     if topic.is_empty() && properties.topic_alias.is_none() {
-        return Err(DecodeError::Protocol(
-            "PUBLISH without topic name and topic alias",
-        ));
+        return Err(Violation::TopicMissing);
     }
     Ok(Publish {
         dup: frame.first & 0b1000 != 0,
@@ -66,12 +62,10 @@ pub fn publish_from<'a>(
     version: Version,
     sender: Sender,
     frame: &Frame<'a>,
-) -> Result<Publish<'a>, DecodeError> {
+) -> Result<Publish<'a>, Violation> {
     let publish = publish(version, frame)?;
     if sender == Sender::Client && publish.properties.subscription_identifier.is_some() {
-        return Err(DecodeError::Protocol(
-            "subscription identifier from a client [MQTT-3.3.4-6]",
-        ));
+        return Err(Violation::IdentifierFromClient);
     }
     Ok(publish)
 }
@@ -90,24 +84,21 @@ pub fn topic_of_publish<'a>(frame: &Frame<'a>) -> Option<&'a str> {
 
 /// Checks a topic name that may be empty (with an alias).
 #[inline]
-fn topic_name(bytes: &[u8]) -> Result<&str, DecodeError> {
+fn topic_name(bytes: &[u8]) -> Result<&str, Violation> {
     plain_text(bytes).map_or_else(|| any_topic_name(bytes), Ok)
 }
 
 #[cold]
-fn any_topic_name(bytes: &[u8]) -> Result<&str, DecodeError> {
+fn any_topic_name(bytes: &[u8]) -> Result<&str, Violation> {
     let topic = checked_string(bytes)?;
     if topic.contains(['+', '#']) {
-        return Err(DecodeError::Refused(
-            ReasonCode::TopicNameInvalid,
-            "topic name has a wildcard [MQTT-3.3.2-2]",
-        ));
+        return Err(Violation::TopicWithWildcard);
     }
     Ok(topic)
 }
 
 #[inline]
-fn publish_properties<'a>(reader: &mut Reader<'a>) -> Result<PublishProperties<'a>, DecodeError> {
+fn publish_properties<'a>(reader: &mut Reader<'a>) -> Result<PublishProperties<'a>, Violation> {
     let section = Section::new(reader, Place::Packet(PacketType::Publish))?;
     if section.rest().is_empty() {
         return Ok(NO_PROPERTIES);
@@ -115,7 +106,7 @@ fn publish_properties<'a>(reader: &mut Reader<'a>) -> Result<PublishProperties<'
     application_properties(section)
 }
 
-fn application_properties(mut section: Section<'_>) -> Result<PublishProperties<'_>, DecodeError> {
+fn application_properties(mut section: Section<'_>) -> Result<PublishProperties<'_>, Violation> {
     let mut properties = PublishProperties {
         raw: section.rest(),
         raw_is_forwardable: true,

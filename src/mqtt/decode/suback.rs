@@ -1,14 +1,14 @@
 //! SUBACK and UNSUBACK, MQTT 5.0 sections 3.9 and 3.11.
 
-use super::super::error::DecodeError;
 use super::super::frame::Frame;
 use super::super::packet::{SubAck, Version};
 use super::super::packet_type::{PacketType, Sender};
 use super::super::primitives::Reader;
 use super::super::reason::ReasonCode;
+use super::super::violation::Violation;
 use super::ReasonProperties;
 
-pub(super) fn suback<'a>(version: Version, frame: &Frame<'a>) -> Result<SubAck<'a>, DecodeError> {
+pub(super) fn suback<'a>(version: Version, frame: &Frame<'a>) -> Result<SubAck<'a>, Violation> {
     let suback = read(version, frame, PacketType::SubAck)?;
     let listed = |&code: &u8| {
         if version.is_v5() {
@@ -22,14 +22,14 @@ pub(super) fn suback<'a>(version: Version, frame: &Frame<'a>) -> Result<SubAck<'
     Ok(suback)
 }
 
-pub(super) fn unsuback<'a>(version: Version, frame: &Frame<'a>) -> Result<SubAck<'a>, DecodeError> {
+pub(super) fn unsuback<'a>(version: Version, frame: &Frame<'a>) -> Result<SubAck<'a>, Violation> {
     let unsuback = read(version, frame, PacketType::UnsubAck)?;
     if version.is_v5() {
         check_codes(unsuback.codes, |&code| {
             is_listed(code, PacketType::UnsubAck)
         })?;
     } else if !unsuback.codes.is_empty() {
-        return Err(DecodeError::Malformed("UNSUBACK with a payload"));
+        return Err(Violation::UnsubAckPayload);
     }
     Ok(unsuback)
 }
@@ -38,7 +38,7 @@ fn read<'a>(
     version: Version,
     frame: &Frame<'a>,
     packet_type: PacketType,
-) -> Result<SubAck<'a>, DecodeError> {
+) -> Result<SubAck<'a>, Violation> {
     let mut reader = Reader::new(frame.body);
     let packet_id = reader.packet_id()?;
     let properties = if version.is_v5() {
@@ -59,17 +59,13 @@ fn is_listed(code: u8, packet_type: PacketType) -> bool {
 }
 
 /// One code for each filter, and there is at least one filter [MQTT-3.8.3-2] [MQTT-3.10.3-2].
-fn check_codes(codes: &[u8], is_listed: impl Fn(&u8) -> bool) -> Result<(), DecodeError> {
+fn check_codes(codes: &[u8], is_listed: impl Fn(&u8) -> bool) -> Result<(), Violation> {
     if codes.is_empty() {
-        return Err(DecodeError::Protocol(
-            "acknowledgement without reason codes",
-        ));
+        return Err(Violation::AckWithoutCodes);
     }
     if codes.iter().all(is_listed) {
         Ok(())
     } else {
-        Err(DecodeError::Protocol(
-            "reason code is not listed for this packet",
-        ))
+        Err(Violation::ReasonCodeNotListed)
     }
 }

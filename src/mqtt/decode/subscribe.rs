@@ -3,7 +3,6 @@
 //! A filter with a misplaced wildcard or a bad share name is let through: the answer is 0x8F for
 //! that filter alone, which is the caller's to give (see [`super::super::topic::check_filter`]).
 
-use super::super::error::DecodeError;
 use super::super::frame::Frame;
 use super::super::packet::{
     Subscribe, SubscribeFilters, SubscriptionOptions, Unsubscribe, UnsubscribeFilters,
@@ -13,13 +12,16 @@ use super::super::packet_type::PacketType;
 use super::super::primitives::Reader;
 use super::super::property::{Place, Section};
 use super::super::topic;
-use super::check_dup;
+use super::super::violation::Violation;
 use super::fields::{Fields, SubscribeFields, UnsubscribeFields};
+use super::{check_dup, check_length};
 
-pub(super) fn subscribe<'a>(
-    version: Version,
-    frame: &Frame<'a>,
-) -> Result<Subscribe<'a>, DecodeError> {
+/// Decodes SUBSCRIBE.
+///
+/// # Errors
+/// As [`super::packet`].
+pub fn subscribe<'a>(version: Version, frame: &Frame<'a>) -> Result<Subscribe<'a>, Violation> {
+    check_length(version, frame)?;
     check_dup(version, frame)?;
     let mut reader = Reader::new(frame.body);
     let packet_id = reader.packet_id()?;
@@ -37,9 +39,7 @@ pub(super) fn subscribe<'a>(
     check_filters(&mut reader, |filter, reader| {
         let options = SubscriptionOptions::from_byte(reader.byte()?, version)?;
         if options.no_local && topic::is_shared(filter) {
-            return Err(DecodeError::Protocol(
-                "No Local on a shared subscription [MQTT-3.8.3-4]",
-            ));
+            return Err(Violation::NoLocalShared);
         }
         Ok(())
     })?;
@@ -51,10 +51,12 @@ pub(super) fn subscribe<'a>(
     })
 }
 
-pub(super) fn unsubscribe<'a>(
-    version: Version,
-    frame: &Frame<'a>,
-) -> Result<Unsubscribe<'a>, DecodeError> {
+/// Decodes UNSUBSCRIBE.
+///
+/// # Errors
+/// As [`super::packet`].
+pub fn unsubscribe<'a>(version: Version, frame: &Frame<'a>) -> Result<Unsubscribe<'a>, Violation> {
+    check_length(version, frame)?;
     check_dup(version, frame)?;
     let mut reader = Reader::new(frame.body);
     let packet_id = reader.packet_id()?;
@@ -76,19 +78,15 @@ pub(super) fn unsubscribe<'a>(
 /// Reads filters up to the packet's end; `rest` reads what follows each of them.
 fn check_filters<'a>(
     reader: &mut Reader<'a>,
-    rest: impl Fn(&str, &mut Reader<'a>) -> Result<(), DecodeError>,
-) -> Result<(), DecodeError> {
+    rest: impl Fn(&str, &mut Reader<'a>) -> Result<(), Violation>,
+) -> Result<(), Violation> {
     if reader.is_empty() {
-        return Err(DecodeError::Protocol(
-            "no topic filter [MQTT-3.8.3-2] [MQTT-3.10.3-2]",
-        ));
+        return Err(Violation::FiltersMissing);
     }
     while !reader.is_empty() {
         let filter = reader.string()?;
         if filter.is_empty() {
-            return Err(DecodeError::Protocol(
-                "topic filter is empty [MQTT-4.7.3-1]",
-            ));
+            return Err(Violation::FilterEmpty);
         }
         rest(filter, reader)?;
     }

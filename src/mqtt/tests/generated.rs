@@ -155,7 +155,7 @@ proptest! {
 
 /// Frames of a stream that arrives in chunks of the given sizes (repeated), the error if one comes,
 /// and where.
-fn frames(stream: &[u8], chunks: &[usize]) -> (Vec<Vec<u8>>, Option<DecodeError>, usize) {
+fn frames(stream: &[u8], chunks: &[usize]) -> (Vec<Vec<u8>>, Option<Violation>, usize) {
     let mut frames = Vec::new();
     let (mut start, mut end) = (0, 0);
     for &chunk in chunks.iter().cycle() {

@@ -50,7 +50,7 @@ fn bytes(row: &str) -> Vec<u8> {
     groups.pop().unwrap()
 }
 
-fn decode(version: Version, sender: Sender, bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
+fn decode(version: Version, sender: Sender, bytes: &[u8]) -> Result<Packet<'_>, Violation> {
     let frame = next_frame(bytes, PACKET_SIZE_MAX)?.expect("a whole packet");
     assert_eq!(frame.length, bytes.len(), "one packet");
     decode::packet(version, sender, &frame)

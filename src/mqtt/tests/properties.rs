@@ -77,7 +77,7 @@ fn result(place: &(&str, Sender, &str), properties: &str) -> Result<(), ReasonCo
     let bytes = bytes(&place.2.replace('$', properties));
     decode(Version::V5, place.1, &bytes)
         .map(|_| ())
-        .map_err(DecodeError::reason)
+        .map_err(Violation::reason)
 }
 
 #[test]
