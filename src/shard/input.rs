@@ -374,9 +374,13 @@ fn refuses_start(bytes: &[u8]) -> Option<DecodeError> {
 /// How to answer a CONNECT that does not decode: v5 clients get the reason code, v3 clients a return
 /// code only for an unsupported level, others nothing [MQTT-3.1.4-1].
 fn refused_connect_reply(body: &[u8], error: DecodeError) -> Option<(Version, ReasonCode)> {
+    const NAME: &[u8] = b"\x00\x04MQTT";
     const V5_START: &[u8] = b"\x00\x04MQTT\x05";
     match error {
-        DecodeError::UnsupportedVersion(level) if level > 5 => {
+        // Later than what is spoken here: 5.0 is the nearest that both know [MQTT-3.1.2-2]. All
+        // others know the four bytes of 3.1.1 [MQTT-3.1.2-2], from which a bridge learns to come
+        // again without its mark.
+        DecodeError::UnsupportedVersion(6..=0x7F) if body.starts_with(NAME) => {
             Some((Version::V5, ReasonCode::UnsupportedProtocolVersion))
         }
         DecodeError::UnsupportedVersion(_) => {

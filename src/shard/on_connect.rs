@@ -167,12 +167,17 @@ impl Shard {
 
     fn check_connect(&mut self, connect: &Connect<'_>) -> Result<(), Refusal> {
         let limits = self.limits();
-        if connect.client_id.is_empty() && !connect.clean_start && !connect.version.is_v5() {
-            // [MQTT-3.1.3-8] of 3.1.1; 3.1 has no empty ids at all, clean ones are let in kindly.
-            return Err(Refusal(
-                ReasonCode::ClientIdentifierNotValid,
-                "an empty client id needs a clean session",
-            ));
+        if connect.client_id.is_empty() {
+            let refused = match connect.version {
+                Version::V31 => Some("a client id of MQTT 3.1 must not be empty"), // section 3.1
+                Version::V311 if !connect.clean_start => {
+                    Some("an empty client id needs a clean session") // [MQTT-3.1.3-8] of 3.1.1
+                }
+                _ => None,
+            };
+            if let Some(text) = refused {
+                return Err(Refusal(ReasonCode::ClientIdentifierNotValid, text));
+            }
         }
         if connect.client_id.len() > usize::from(limits.client_id_bytes_max) {
             return Err(Refusal(
@@ -323,6 +328,7 @@ impl Shard {
         let limits_it = metering.is_some_and(|m| m.limits(connection.origin.listener));
         connection.meters = limits_it.then(Box::default);
         connection.version = connect.version;
+        connection.is_bridge = connect.is_bridge;
         connection.problem_information = properties.request_problem_information.unwrap_or(true);
         let aliases = properties
             .topic_alias_maximum

@@ -2,7 +2,9 @@
 
 use super::super::error::DecodeError;
 use super::super::frame::{Frame, PacketType};
-use super::super::packet::{Connect, ConnectProperties, Qos, UserProperties, Version, Will};
+use super::super::packet::{
+    Connect, ConnectProperties, Qos, UserProperties, Version, Will, BRIDGE,
+};
 use super::super::primitives::Reader;
 use super::super::property::{Place, Property, Section};
 use super::super::reason::ReasonCode;
@@ -17,8 +19,14 @@ use super::publish::{application_properties, NO_PROPERTIES};
 /// [`super::packet`].
 pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
     let mut reader = Reader::new(frame.body);
-    let version = version(&mut reader)?;
+    let Level { version, is_bridge } = level(&mut reader)?;
     check_length(version, frame)?;
+    // MQTT 3.1 says of these flags that they are not used.
+    if frame.first & 0x0F != 0 && version != Version::V31 {
+        return Err(DecodeError::Malformed(
+            "wrong flags in the fixed header of CONNECT [MQTT-2.1.3-1]",
+        ));
+    }
     let flags = ConnectFlags::read(&mut reader, version)?;
     let keep_alive_s = reader.two_bytes()?;
     let properties = if version.is_v5() {
@@ -45,6 +53,7 @@ pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
     reader.finish()?;
     Ok(Connect {
         version,
+        is_bridge,
         clean_start: flags.clean_start,
         keep_alive_s,
         client_id,
@@ -59,7 +68,7 @@ pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, DecodeError> {
 /// the answer to it must not be larger [MQTT-3.1.2-24].
 pub fn connect_maximum_packet_size(body: &[u8]) -> Option<u32> {
     let mut reader = Reader::new(body);
-    if !version(&mut reader).ok()?.is_v5() {
+    if !level(&mut reader).ok()?.version.is_v5() {
         return None;
     }
     reader.byte().ok()?; // connect flags
@@ -73,24 +82,31 @@ fn is_left_out(reader: &Reader<'_>, version: Version) -> bool {
     version == Version::V31 && reader.is_empty()
 }
 
-fn version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
+/// What protocol name and level say.
+struct Level {
+    version: Version,
+    is_bridge: bool,
+}
+
+fn level(reader: &mut Reader<'_>) -> Result<Level, DecodeError> {
     let name = reader.string()?;
-    // The upper bit of the level, by which some brokers mark a bridge, makes it another level.
-    match name {
-        "MQTT" => match reader.byte()? {
-            4 => Ok(Version::V311),
-            5 => Ok(Version::V5),
-            level => Err(DecodeError::UnsupportedVersion(level)),
-        },
-        "MQIsdp" => match reader.byte()? {
-            3 => Ok(Version::V31),
-            level => Err(DecodeError::UnsupportedVersion(level)),
-        },
-        _ => Err(DecodeError::Refused(
+    if name != "MQTT" && name != "MQIsdp" {
+        return Err(DecodeError::Refused(
             ReasonCode::UnsupportedProtocolVersion,
             "protocol name is not MQTT [MQTT-3.1.2-1]",
-        )),
+        ));
     }
+    let byte = reader.byte()?;
+    let version = match (name, byte & !BRIDGE) {
+        ("MQTT", 4) => Version::V311,
+        ("MQTT", 5) if byte == 5 => Version::V5,
+        ("MQIsdp", 3) => Version::V31,
+        _ => return Err(DecodeError::UnsupportedVersion(byte)),
+    };
+    Ok(Level {
+        version,
+        is_bridge: byte & BRIDGE != 0,
+    })
 }
 
 struct ConnectFlags {

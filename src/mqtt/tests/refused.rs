@@ -49,6 +49,8 @@ fn connect() {
         ("3.1.2.11.4", V5, Client, "10[ 'MQTT' 05 02 003C [27 00000000] 'c' ]", PROTOCOL),
         ("3.1.2.11.7", V5, Client, "10[ 'MQTT' 05 02 003C [17 02] 'c' ]", PROTOCOL),
         ("length", V5, Client, "10[ 'MQTT' 05 02 003C 05 11 00 ]", MALFORMED),
+        ("MQTT-2.1.3-1", V5, Client, "11[ 'MQTT' 05 02 003C [] 'c' ]", MALFORMED),
+        ("MQTT-2.2.2-2", V311, Client, "18[ 'MQTT' 04 02 003C 'c' ]", MALFORMED),
     ]);
 }
 
@@ -58,9 +60,10 @@ fn connect_levels() {
         ("10[ 'MQTT' 03 02 003C 'c' ]", 3),
         ("10[ 'MQTT' 06 02 003C [] 'c' ]", 6),
         ("10[ 'MQTT' 00 02 003C [] 'c' ]", 0),
-        // The bridge bit of some brokers.
-        ("10[ 'MQTT' 84 02 003C 'c' ]", 0x84),
-        ("10[ 'MQIsdp' 83 02 003C 'c' ]", 0x83),
+        // A bridge's mark is one of 3.1 and 3.1.1.
+        ("10[ 'MQTT' 83 02 003C 'c' ]", 0x83),
+        ("10[ 'MQTT' 85 02 003C [] 'c' ]", 0x85),
+        ("10[ 'MQIsdp' 84 02 003C 'c' ]", 0x84),
         ("10[ 'MQIsdp' 04 02 003C 'c' ]", 4),
     ] {
         assert_eq!(
