@@ -52,6 +52,8 @@ mod pump;
 mod quota_tests;
 mod rates;
 mod reply;
+#[cfg(test)]
+mod reserved_tests;
 mod rights;
 mod stats;
 mod subscribe_barrier;
