@@ -50,6 +50,7 @@ mod pressure;
 mod pump;
 #[cfg(test)]
 mod quota_tests;
+mod races;
 mod rates;
 mod reply;
 #[cfg(test)]
@@ -84,6 +85,7 @@ use hosted::Hosted;
 use peers::Peers;
 use placement::Placement;
 use pool::Pool;
+use races::Races;
 use rates::{ClientMeters, Metering};
 use rights::Recheck;
 use subscribe_barrier::Barriers;
@@ -140,6 +142,7 @@ pub struct Shard {
     peers: Peers,
     barriers: Barriers,
     walks: WalkQueue,
+    races: Races,
     work: Work,
     timers: TimerWheel<TimerKey>,
     dirty: Vec<ConnectionId>,
@@ -185,6 +188,7 @@ impl Shard {
             peers: Peers::new(id, config.shards),
             barriers: Barriers::default(),
             walks: WalkQueue::new(hash_seed),
+            races: Races::new(hash_seed),
             work: Work::new(config.shards),
             timers: TimerWheel::new(now),
             dirty: Vec::new(),
