@@ -140,3 +140,13 @@ impl Shard {
         }
     }
 }
+
+/// What the home of a topic must have applied of each shard before it may answer.
+pub(super) fn data_needed(data_sent: Option<&DataSent>, home: ShardId) -> Box<[u64]> {
+    data_sent.map_or_else(Box::default, |data_sent| {
+        data_sent
+            .iter()
+            .map(|to| to.get(home.index()).copied().unwrap_or(0))
+            .collect()
+    })
+}

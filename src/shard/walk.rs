@@ -18,7 +18,7 @@ use super::deliver::plain_delivery;
 use super::live_topics::{LiveTopics, Origin, Since};
 use super::message::Message;
 use super::rates::output_waits_until;
-use super::subscribe_barrier::DataSent;
+use super::subscribe_barrier::{data_needed, DataSent};
 use super::Shard;
 use crate::ids::{SessionId, ShardId};
 use crate::mqtt::{Publication, Qos};
@@ -461,14 +461,4 @@ impl Shard {
         }
         self.advance_races(now);
     }
-}
-
-/// What the home of a topic must have applied of each shard before it may answer.
-pub(super) fn data_needed(data_sent: Option<&DataSent>, home: ShardId) -> Box<[u64]> {
-    data_sent.map_or_else(Box::default, |data_sent| {
-        data_sent
-            .iter()
-            .map(|to| to.get(home.index()).copied().unwrap_or(0))
-            .collect()
-    })
 }
