@@ -66,6 +66,8 @@ pub enum Mutant {
     WalkTooEarly,
     /// A topic that was delivered live during a walk is sent again by the walk.
     WalkRepeatsLive,
+    /// Subscribers keep what they were sent last of a topic that several shards have written at once.
+    ForgetRaces,
     /// A retained message with an empty payload does not clear.
     ForgetClear,
     /// The will is published although the client said DISCONNECT.
@@ -99,7 +101,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -130,6 +132,7 @@ impl Mutant {
         Self::OvertakeQueue,
         Self::WalkTooEarly,
         Self::WalkRepeatsLive,
+        Self::ForgetRaces,
         Self::ForgetClear,
         Self::WillAfterDisconnect,
         Self::WillNotCancelled,

@@ -10,8 +10,8 @@
 //!   (`3.1.2.11`) is for what the specification says outside its statements, and claims nothing;
 //! - any other test by a comment directly above it: `conformance: 5:MQTT-4.2-1 3.1.1:MQTT-7.1.1-1`.
 //!
-//! A statement that binds a server has a test, or a line `5:MQTT-x.y.z-n | reason` in
-//! `tests/conformance/reasons.txt`; a test makes a reason stale. `docs/conformance.md` is written
+//! A statement that binds a server has a test, or a line `5:MQTT-x.y.z-n | reason | what shows it` in
+//! `tests/conformance/reasons.txt`; a test makes a reason stale, and so does what it says is absent. `docs/conformance.md` is written
 //! from all this by `UPDATE_CONFORMANCE=1 cargo test --test all conformance`, and is never edited.
 
 mod claims;
@@ -39,6 +39,15 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
+/// The files at a path below the root, by name: itself, or the sources below it.
+fn contents(path: &str) -> Vec<(String, String)> {
+    if root().join(path).is_dir() {
+        claims::sources(root(), &[path])
+    } else {
+        vec![(path.to_owned(), read(path))]
+    }
+}
+
 fn statements() -> Vec<Statement> {
     let v311 = statements::parse(
         statements::Spec::V311,
@@ -61,7 +70,8 @@ fn claims() -> Vec<Claim> {
 fn every_statement_has_a_test_or_a_reason() {
     let reasons = statements::parse_reasons(&read("tests/conformance/reasons.txt"));
     let table = Table::new(statements(), claims(), reasons);
-    let problems = table.problems();
+    let mut problems = table.problems();
+    problems.extend(table.untrue_reasons(&contents));
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     let page = page::render(&table);
     if std::env::var_os("UPDATE_CONFORMANCE").is_some() {
@@ -127,7 +137,7 @@ fn small(claims: &[(&str, &str)], reasons: &str) -> Table {
 fn a_complete_table_has_no_problems() {
     let table = small(
         &[("MQTT-1.1.1-1", "test")],
-        "5:MQTT-1.1.1-2 | cannot be seen\n",
+        "5:MQTT-1.1.1-2 | cannot be seen | unobservable\n",
     );
     assert_eq!(table.problems(), Vec::<String>::new());
 }
@@ -160,7 +170,9 @@ fn a_claimed_id_that_does_not_exist_is_a_problem() {
 #[test]
 fn a_reason_must_be_needed_and_known() {
     let claims = [("MQTT-1.1.1-1 MQTT-1.1.1-2", "test")];
-    let reasons = "5:MQTT-1.1.1-2 | stale\n5:MQTT-9.9.9-9 | unknown\n5:MQTT-1.1.1-10 | client's\n";
+    let reasons =
+        "5:MQTT-1.1.1-2 | stale | unobservable\n5:MQTT-9.9.9-9 | unknown | unobservable\n\
+                   5:MQTT-1.1.1-10 | client's | unobservable\n";
     assert_eq!(
         small(&claims, reasons).problems(),
         [
@@ -169,6 +181,37 @@ fn a_reason_must_be_needed_and_known() {
             "reasons.txt: 5:MQTT-1.1.1-10 binds only clients: it needs no reason"
         ]
     );
+}
+
+#[test]
+fn a_reason_must_be_true() {
+    let reasons = "5:MQTT-1.1.1-2 | there is no door | absent \"door\" in src/house\n";
+    let table = small(&[("MQTT-1.1.1-1", "test")], reasons);
+    let with = |text: &str| {
+        let files = vec![("src/house/a.rs".to_owned(), text.to_owned())];
+        table.untrue_reasons(&move |path| {
+            assert_eq!(path, "src/house");
+            files.clone()
+        })
+    };
+    assert_eq!(with("a window"), Vec::<String>::new());
+    assert_eq!(
+        with("a Door"),
+        ["reasons.txt: 5:MQTT-1.1.1-2: \"door\" is in src/house/a.rs: is it still true that there is no door?"]
+    );
+    let nowhere = table.untrue_reasons(&|_| Vec::new());
+    assert_eq!(
+        nowhere,
+        ["reasons.txt: 5:MQTT-1.1.1-2: nothing is at src/house"]
+    );
+    for wrong in [
+        "5:MQTT-1.1.1-2 | no word of what shows it",
+        "5:MQTT-1.1.1-2 | reason | absent door in src",
+        "5:MQTT-1.1.1-2 | reason | absent \"\" in src",
+    ] {
+        let parsed = std::panic::catch_unwind(|| statements::parse_reasons(wrong).len());
+        assert!(parsed.is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -240,7 +283,10 @@ fn comments_claim_for_the_test_below() {
 #[test]
 fn the_page_counts_and_lists() {
     let claims = [("MQTT-1.1.1-1 MQTT-1.1.1-10", "a *test* <of> it")];
-    let page = page::render(&small(&claims, "5:MQTT-1.1.1-2 | cannot be seen\n"));
+    let page = page::render(&small(
+        &claims,
+        "5:MQTT-1.1.1-2 | cannot be seen | unobservable\n",
+    ));
     for line in [
         "| 5.0 | 2 | 1 | 1 | 1 |",
         "| 1.1.1-1 | server | The server does. | `file`: a \\*test\\* &lt;of&gt; it |",

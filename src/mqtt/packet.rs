@@ -79,10 +79,17 @@ pub enum Packet<'a> {
     Auth(Auth<'a>),
 }
 
+/// Bit of the protocol level by which brokers that bridge mark themselves in 3.1 and 3.1.1. No
+/// specification has it; a bridge of 5.0 says by its subscriptions' options what it means.
+pub(super) const BRIDGE: u8 = 0x80;
+
 /// CONNECT, MQTT 5.0 section 3.1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connect<'a> {
     pub version: Version,
+    /// The level has the mark of a bridge: another broker, which wants none of its own publications
+    /// back and RETAIN as it was published (3.1 and 3.1.1 have no other words for this).
+    pub is_bridge: bool,
     pub clean_start: bool,
     pub keep_alive_s: u16,
     /// May be empty: the server assigns one.

@@ -112,6 +112,21 @@ pub fn share(filter: &str) -> Result<Option<Share<'_>>, FilterError> {
     Ok(Some(Share { name, filter }))
 }
 
+/// Whether a topic name is the server's: clients are not to exchange messages by names that begin with
+/// `$` (section 4.7.2). But a bridge tells there how its connection is.
+#[must_use]
+#[inline]
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with('$') && !is_bridge_state(name)
+}
+
+/// `$SYS/broker/connection/{name}/state`: 1, or 0 by will, retained.
+fn is_bridge_state(name: &str) -> bool {
+    let behind = name.strip_prefix("$SYS/broker/connection/");
+    let bridge = behind.and_then(|behind| behind.strip_suffix("/state"));
+    bridge.is_some_and(|bridge| !bridge.is_empty() && !bridge.contains('/'))
+}
+
 /// Levels of a topic name or filter: one more than it has separators.
 #[must_use]
 pub fn levels(topic: &str) -> usize {

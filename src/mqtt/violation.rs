@@ -159,6 +159,8 @@ violations! {
         "the will has QoS {qos}, more than {max}, qos-max of the listener";
     ClientIdEmpty, Refused ClientIdentifierNotValid, ["3.1.1:MQTT-3.1.3-8"],
         "an empty client id needs a clean session";
+    ClientIdEmptyV31, Refused ClientIdentifierNotValid, ["3.1.3.1"],
+        "a client id of MQTT 3.1 must not be empty";
     ClientIdTooLong { length: u32, max: u32 }, Refused ClientIdentifierNotValid, ["MQTT-3.1.3-8"],
         "the client id has {length} bytes, more than the {max} of client-id-bytes-max";
     WillTopicTooDeep { levels: u32, max: u32 }, Refused TopicNameInvalid, ["4.7.3"],

@@ -16,7 +16,8 @@ impl Shard {
         }
         self.audit_sessions()?;
         self.audit_connections()?;
-        self.audit_peers()
+        self.audit_peers()?;
+        self.races.audit()
     }
 
     fn audit_sessions(&self) -> Result<(), String> {

@@ -61,6 +61,9 @@ impl Shard {
     /// Whether a client may publish to this topic.
     #[inline]
     pub(super) fn right_to_publish(&mut self, session: SessionId, topic: &str, now: Time) -> Right {
+        if topic::is_reserved(topic) {
+            return Right::Refused;
+        }
         if !self.has_acl {
             return Right::Granted;
         }

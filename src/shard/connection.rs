@@ -29,6 +29,10 @@ pub(super) enum Phase {
 pub(super) struct Connection {
     pub(super) phase: Phase,
     pub(super) version: Version,
+    /// Another broker, by the mark in its protocol level.
+    pub(super) is_bridge: bool,
+    /// The log has been told that it publishes to a topic that begins with `$`.
+    pub(super) named_reserved: bool,
     /// Named in the shard's list of connections to transmit.
     pub(super) dirty: bool,
     /// Counted among those that have not sent their CONNECT.
@@ -76,6 +80,8 @@ impl Connection {
         Self {
             phase: Phase::AwaitConnect,
             version: Version::V311,
+            is_bridge: false,
+            named_reserved: false,
             dirty: false,
             is_half_open: true,
             publishes: false,

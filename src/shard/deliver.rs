@@ -153,6 +153,9 @@ impl Shard {
         if route.targets.is_empty() {
             return;
         }
+        if message.retain {
+            self.saw_retained(message);
+        }
         self.work.add(DELIVERY * route.targets.len());
         self.images.start();
         for target in route.targets.iter() {
@@ -264,7 +267,7 @@ impl Shard {
         }
     }
 
-    fn deliver_granted(
+    pub(super) fn deliver_granted(
         &mut self,
         message: &mut Message<'_>,
         session: SessionId,

@@ -382,9 +382,13 @@ fn refuses_start(bytes: &[u8]) -> Option<Violation> {
 /// In which version a CONNECT that does not decode is answered: v5 clients get the reason code, v3 clients a
 /// return code only for an unsupported level, others nothing [MQTT-3.1.4-1].
 fn answer_version(body: &[u8], error: &Violation) -> Option<Version> {
+    const NAME: &[u8] = b"\x00\x04MQTT";
     const V5_START: &[u8] = b"\x00\x04MQTT\x05";
     match error {
-        Violation::ProtocolLevel { level } if *level > 5 => Some(Version::V5),
+        // Later than what is spoken here: 5.0 is the nearest that both know [MQTT-3.1.2-2]. All
+        // others know the four bytes of 3.1.1 [MQTT-3.1.2-2], from which a bridge learns to come
+        // again without its mark.
+        Violation::ProtocolLevel { level: 6..=0x7F } if body.starts_with(NAME) => Some(Version::V5),
         Violation::ProtocolLevel { .. } => Some(Version::V311),
         _ => body.starts_with(V5_START).then_some(Version::V5),
     }

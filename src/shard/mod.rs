@@ -51,8 +51,11 @@ mod pressure;
 mod pump;
 #[cfg(test)]
 mod quota_tests;
+mod races;
 mod rates;
 mod reply;
+#[cfg(test)]
+mod reserved_tests;
 mod rights;
 mod stats;
 mod subscribe_barrier;
@@ -85,6 +88,7 @@ use hosted::Hosted;
 use peers::Peers;
 use placement::Placement;
 use pool::Pool;
+use races::Races;
 use rates::{ClientMeters, Metering};
 use rights::Recheck;
 use subscribe_barrier::Barriers;
@@ -141,6 +145,7 @@ pub struct Shard {
     peers: Peers,
     barriers: Barriers,
     walks: WalkQueue,
+    races: Races,
     work: Work,
     timers: TimerWheel<TimerKey>,
     dirty: Vec<ConnectionId>,
@@ -186,6 +191,7 @@ impl Shard {
             peers: Peers::new(id, config.shards),
             barriers: Barriers::default(),
             walks: WalkQueue::new(hash_seed),
+            races: Races::new(hash_seed),
             work: Work::new(config.shards),
             timers: TimerWheel::new(now),
             dirty: Vec::new(),

@@ -149,9 +149,12 @@ impl Shard {
 
     fn check_connect(&mut self, connect: &Connect<'_>) -> Result<(), Violation> {
         let limits = self.limits();
-        if connect.client_id.is_empty() && !connect.clean_start && !connect.version.is_v5() {
-            // [MQTT-3.1.3-8] of 3.1.1; 3.1 has no empty ids at all, clean ones are let in kindly.
-            return Err(Violation::ClientIdEmpty);
+        if connect.client_id.is_empty() {
+            match connect.version {
+                Version::V31 => return Err(Violation::ClientIdEmptyV31),
+                Version::V311 if !connect.clean_start => return Err(Violation::ClientIdEmpty),
+                _ => {}
+            }
         }
         let (length, max) = (
             connect.client_id.len(),
@@ -306,6 +309,7 @@ impl Shard {
         let limits_it = metering.is_some_and(|m| m.limits(connection.origin.listener));
         connection.meters = limits_it.then(Box::default);
         connection.version = connect.version;
+        connection.is_bridge = connect.is_bridge;
         connection.problem_information = properties.request_problem_information.unwrap_or(true);
         let aliases = properties
             .topic_alias_maximum

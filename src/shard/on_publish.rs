@@ -281,11 +281,23 @@ impl Shard {
         now: Time,
     ) -> Result<(), Violation> {
         self.stats.publications_refused += 1;
-        self.note_refused(id, session, ("publish to", topic), now);
+        if self.is_first_to_note(id, topic) {
+            self.note_refused(id, session, ("publish to", topic), now);
+        }
         if self.rules.acl_disconnect {
             return Err(Violation::NotAuthorized);
         }
         Ok(())
+    }
+
+    /// Of a client that publishes to names that begin with `$` one line is written per connection: no rule
+    /// of the operator's is behind it.
+    fn is_first_to_note(&mut self, id: ConnectionId, topic: &str) -> bool {
+        let connection = self.connections.get_mut(id);
+        let is_named = connection
+            .filter(|_| topic::is_reserved(topic))
+            .is_some_and(|connection| std::mem::replace(&mut connection.named_reserved, true));
+        !is_named
     }
 
     /// QoS 2: delivered the first time its identifier is seen [MQTT-4.3.3-10].

@@ -32,6 +32,7 @@ impl Shard {
         };
         let version = connection.version;
         let qos_max = self.policy(connection.origin.listener).qos_max;
+        let is_bridge = connection.is_bridge;
         self.check_answer_fits(id, || subscribe.filters.len())?;
         if let Some(filters) = self.filters_to_ask(session, subscribe, now) {
             return Ok(self.ask_rulings(id, session, Access::Subscribe, filters));
@@ -41,6 +42,10 @@ impl Shard {
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         for (filter, mut options) in subscribe.filters.iter() {
             options.qos = options.qos.min(qos_max); // [MQTT-3.2.2-10]
+            if is_bridge {
+                options.no_local = !topic::is_shared(filter); // [MQTT-3.8.3-4]
+                options.retain_as_published = true;
+            }
             let record = SessionSubscription {
                 options,
                 identifier,

@@ -11,6 +11,7 @@ use crate::session::StoredWill;
 #[derive(Debug)]
 pub(super) struct PendingConnect {
     version: Version,
+    is_bridge: bool,
     clean_start: bool,
     keep_alive_s: u16,
     client_id: Box<str>,
@@ -26,6 +27,7 @@ impl PendingConnect {
         let properties = &connect.properties;
         Self {
             version: connect.version,
+            is_bridge: connect.is_bridge,
             clean_start: connect.clean_start,
             keep_alive_s: connect.keep_alive_s,
             client_id: connect.client_id.into(),
@@ -41,6 +43,7 @@ impl PendingConnect {
     pub(super) fn get<'a>(&'a self, method: Option<&'a str>) -> Connect<'a> {
         Connect {
             version: self.version,
+            is_bridge: self.is_bridge,
             clean_start: self.clean_start,
             keep_alive_s: self.keep_alive_s,
             client_id: &self.client_id,

@@ -199,7 +199,7 @@ impl Shard {
             user: who.user.as_deref(),
         };
         let acl = who.acl.as_deref().or(self.rules.acl.as_deref());
-        acl.is_none_or(|acl| acl.may_publish(names, topic))
+        !topic::is_reserved(topic) && acl.is_none_or(|acl| acl.may_publish(names, topic))
     }
 
     /// Whether the session of this client id is another user's.

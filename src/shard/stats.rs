@@ -87,6 +87,9 @@ counters! {
     dropped_expired,
     /// No member of a shared group could take it.
     dropped_no_member,
+    /// Topics whose subscribers were sent the retained message again, since publishers of several shards
+    /// had written it at the same time.
+    retained_races,
     /// Refused by the retained limits.
     retained_refused,
     redispatched,

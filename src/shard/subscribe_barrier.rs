@@ -21,6 +21,8 @@ pub(super) type DataSent = Vec<Box<[u64]>>;
 struct Waiting {
     subacks: Vec<(ConnectionId, SessionId, Vec<u8>)>,
     walkers: Vec<SessionId>,
+    /// Of retained topics (see `races`).
+    races: bool,
 }
 
 #[derive(Debug)]
@@ -65,9 +67,16 @@ impl Shard {
         }
     }
 
+    /// Races wait for the barrier of this turn; its number.
+    pub(super) fn race_after_barrier(&mut self) -> u64 {
+        self.barriers.next.races = true;
+        self.next_barrier()
+    }
+
     /// At the end of a turn: one barrier for all its SUBSCRIBEs and walks.
     pub(super) fn raise_barrier(&mut self) {
-        if self.barriers.next.subacks.is_empty() && self.barriers.next.walkers.is_empty() {
+        let next = &self.barriers.next;
+        if next.subacks.is_empty() && next.walkers.is_empty() && !next.races {
             return;
         }
         let waiting = std::mem::take(&mut self.barriers.next);
@@ -87,7 +96,13 @@ impl Shard {
     }
 
     /// A peer has applied a barrier of ours.
-    pub(super) fn on_barrier_applied(&mut self, by: ShardId, number: u64, data_sent: Box<[u64]>) {
+    pub(super) fn on_barrier_applied(
+        &mut self,
+        by: ShardId,
+        number: u64,
+        data_sent: Box<[u64]>,
+        now: Time,
+    ) {
         self.peers.barrier_applied(by, number);
         if let Some(raised) = self.barriers.raised.iter_mut().find(|r| r.number == number) {
             raised.data_sent[by.index()] = data_sent;
@@ -109,6 +124,9 @@ impl Shard {
             for session in raised.waiting.walkers {
                 self.release_walks(session, Some((raised.number, &data_sent)));
             }
+            if raised.waiting.races {
+                self.release_races(raised.number, &data_sent, now);
+            }
         }
     }
 
@@ -121,4 +139,14 @@ impl Shard {
             self.reply(id, |out, _| out.extend_from_slice(suback));
         }
     }
+}
+
+/// What the home of a topic must have applied of each shard before it may answer.
+pub(super) fn data_needed(data_sent: Option<&DataSent>, home: ShardId) -> Box<[u64]> {
+    data_sent.map_or_else(Box::default, |data_sent| {
+        data_sent
+            .iter()
+            .map(|to| to.get(home.index()).copied().unwrap_or(0))
+            .collect()
+    })
 }

@@ -18,7 +18,7 @@ use super::deliver::plain_delivery;
 use super::live_topics::{LiveTopics, Origin, Since};
 use super::message::Message;
 use super::rates::output_waits_until;
-use super::subscribe_barrier::DataSent;
+use super::subscribe_barrier::{data_needed, DataSent};
 use super::Shard;
 use crate::ids::{SessionId, ShardId};
 use crate::mqtt::{Publication, Qos};
@@ -119,6 +119,12 @@ impl WalkQueue {
 
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// A number for a question to another shard.
+    pub(super) fn number_request(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
     }
 }
 
@@ -273,8 +279,7 @@ impl Shard {
             if self.walks.requests.len() >= REQUESTS_MAX {
                 return Progress::Starved;
             }
-            self.walks.next_request += 1;
-            let request = self.walks.next_request;
+            let request = self.walks.number_request();
             walk.stage = Stage::Requested(request);
             let (filter, after) = (Box::from(&*walk.filter), walk.after.take());
             self.walks.requests.insert(request, session);
@@ -364,8 +369,12 @@ impl Shard {
             };
             let is_stale =
                 walks.live_topics.came_since(topic_hash, &since) && !is_on(Mutant::WalkRepeatsLive);
+            if is_stale {
+                self.doubt_retained(&publication);
+                continue;
+            }
             let mut message = Message::of(&publication);
-            if is_stale || message.is_expired(now) || !self.may_receive(session, message.topic) {
+            if message.is_expired(now) || !self.may_receive(session, message.topic) {
                 continue;
             }
             let identifiers = record.identifier.map(|identifier| Rc::from([identifier]));
@@ -403,6 +412,9 @@ impl Shard {
 
     /// A peer's answer.
     pub(super) fn on_retained_piece(&mut self, piece: &mut RetainedPiece) {
+        if self.on_race_piece(piece) {
+            return;
+        }
         let session = self.walks.requests.remove(&piece.request);
         if let Some(starved) = self.walks.starved.pop_front() {
             self.wake_walk(starved);
@@ -447,15 +459,6 @@ impl Shard {
         for (from, walk) in std::mem::take(&mut self.walks.asked) {
             self.on_retained_walk(from, walk, now);
         }
+        self.advance_races(now);
     }
-}
-
-/// What the home of a topic must have applied of each shard before it may answer.
-fn data_needed(data_sent: Option<&DataSent>, home: ShardId) -> Box<[u64]> {
-    data_sent.map_or_else(Box::default, |data_sent| {
-        data_sent
-            .iter()
-            .map(|to| to.get(home.index()).copied().unwrap_or(0))
-            .collect()
-    })
 }

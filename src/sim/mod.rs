@@ -275,8 +275,8 @@ impl Run {
             swarm,
             world,
             random,
+            clients,
             plan,
-            ..
         } = self;
         world.jump(LONG);
         let mut newcomer = plan::newcomer(swarm, random);
@@ -293,6 +293,17 @@ impl Run {
             }
         }
         let mut failures = oracle::judge_newcomer(&newcomer, plan);
+        failures.extend(oracle::judge_contested(
+            &newcomer,
+            clients,
+            &History {
+                clients,
+                plan,
+                timeline: world.timeline(),
+                is_complete: true,
+                dropped: 0,
+            },
+        ));
         failures.append(&mut newcomer.failures);
         failures
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::client::Client;
 use super::groups::Members;
 use super::history::{Arrival, Fate, Planned, Subscribed};
+use super::plan::CONTESTED;
 use super::rules::{Answer, Timeline};
 use crate::mqtt::{topic, Qos};
 
@@ -153,7 +154,9 @@ fn check_counts(client: &Client, plan: &[Planned], failures: &mut Vec<String>) {
     for arrival in client.arrivals.iter().filter(|a| !a.retain) {
         let planned = &plan[arrival.publication];
         let is_grouped = planned.topic.starts_with(['s', 'u']);
-        if (arrival.dup && arrival.qos < 2) || is_grouped {
+        // The winner of a race is sent again.
+        let is_contested = planned.topic == CONTESTED;
+        if (arrival.dup && arrival.qos < 2) || is_grouped || is_contested {
             continue;
         }
         let count = counts.entry(arrival.publication).or_default();
@@ -282,7 +285,7 @@ fn missing_retained(client: &Client, history: &History<'_>) -> Vec<Missing> {
 /// The retained message of each topic at the end, where that is certain. Cleared topics are left out.
 pub(super) fn last_retained(plan: &[Planned]) -> BTreeMap<String, usize> {
     let mut last: BTreeMap<String, Option<usize>> = BTreeMap::new();
-    let is_retained = |p: &Planned| p.retain && p.permission != Answer::No;
+    let is_retained = |p: &Planned| p.retain && p.permission != Answer::No && p.topic != CONTESTED;
     for (index, planned) in plan.iter().enumerate().filter(|(_, p)| is_retained(p)) {
         let entry = last.entry(planned.topic.clone()).or_insert(Some(index));
         *entry = entry.filter(|_| planned.is_certain()).map(|_| index);
@@ -306,9 +309,10 @@ pub(super) fn judge_newcomer(newcomer: &Client, plan: &[Planned]) -> Vec<String>
     }
     for arrival in &newcomer.arrivals {
         let planned = &plan[arrival.publication];
-        let later = plan[arrival.publication + 1..]
+        let mut later = plan[arrival.publication + 1..]
             .iter()
-            .any(|p| p.retain && p.topic == planned.topic && p.is_certain());
+            .filter(|_| planned.topic != CONTESTED);
+        let later = later.any(|p| p.retain && p.topic == planned.topic && p.is_certain());
         if later || !topic::matches("r/+", &planned.topic) {
             let index = arrival.publication;
             failures.push(format!(
@@ -318,6 +322,49 @@ pub(super) fn judge_newcomer(newcomer: &Client, plan: &[Planned]) -> Vec<String>
         if planned.permission == Answer::No {
             let index = arrival.publication;
             failures.push(format!("retained {index} is found and was not allowed"));
+        }
+    }
+    failures
+}
+
+/// Whoever is subscribed to a retained topic was sent last what is retained, in whatever order its
+/// publishers' shards have handed it on. What is retained a newcomer has found.
+pub(super) fn judge_contested(
+    newcomer: &Client,
+    clients: &[Client],
+    history: &History<'_>,
+) -> Vec<String> {
+    let is_contested = |a: &&Arrival| history.plan[a.publication].topic == CONTESTED;
+    let Some(kept) = newcomer.arrivals.iter().rev().find(is_contested) else {
+        return Vec::new();
+    };
+    let kept = kept.publication;
+    let mut failures = Vec::new();
+    for client in clients {
+        let is_told = |s: &Subscribed| {
+            s.is_steady()
+                && s.matches(CONTESTED)
+                && s.walks()
+                && s.options.qos > Qos::AtMostOnce
+                && !s.options.no_local
+        };
+        // No Local of another subscription of the same client changes nothing: this one brings it.
+        if !client.subscribed.iter().any(is_told) || !history.is_for(client, &history.plan[kept]) {
+            continue;
+        }
+        let seen: Vec<&Arrival> = client.arrivals.iter().filter(is_contested).collect();
+        // One that is sent again because its acknowledgement was lost says nothing of order.
+        let mut known = BTreeSet::new();
+        let fresh = seen
+            .iter()
+            .filter(|a| known.insert(a.publication) || !a.dup);
+        let last_fresh = fresh.last().map(|a| a.publication);
+        let last = seen.last().map(|a| a.publication);
+        if last != Some(kept) && last_fresh != Some(kept) {
+            let name = &client.name;
+            failures.push(format!(
+                "{name}: {last:?} came last on {CONTESTED}, {kept} is retained"
+            ));
         }
     }
     failures

@@ -21,6 +21,8 @@ const FILTERS: [&str; 10] = [
     "$share/h/u/#",
 ];
 const TOPICS: [&str; 6] = ["p/0", "p/1", "p/2/x", "s/0", "s/1", "u/0/x"];
+/// A retained topic that all publish to; of the others each publisher has its own.
+pub(super) const CONTESTED: &str = "r/all";
 /// Larger than the Maximum Packet Size of clients that have one.
 const PADDING: usize = 150;
 
@@ -110,7 +112,11 @@ fn planned(swarm: &Swarm, client: &Client, random: &mut Random) -> Planned {
         Focus::Groups | Focus::Flood | Focus::Wills => false,
     };
     let is_clear = retain && random.once_in(8);
-    let topic = if retain {
+    let is_contested = retain && random.once_in(3);
+    let is_clear = is_clear && !is_contested;
+    let topic = if is_contested {
+        CONTESTED.into()
+    } else if retain {
         format!("r/{publisher}")
     } else {
         loop {
@@ -127,7 +133,7 @@ fn planned(swarm: &Swarm, client: &Client, random: &mut Random) -> Planned {
         qos(random)
     };
     let may_expire = swarm.has_expiry && !retain && client.profile.version.is_v5();
-    let is_large = swarm.has_large && !is_clear && random.once_in(4);
+    let is_large = swarm.has_large && !is_clear && !is_contested && random.once_in(4);
     Planned {
         publisher,
         user: client.profile.user,

@@ -135,9 +135,12 @@ impl RuleSet {
         let plain = share.as_ref().map_or(filter, |share| share.filter);
         let must_reach_some = self.checks_delivery && share.is_none();
         let of = |grants: &Grants| {
-            let denied = grants.denies_special && topic::matches(plain, SPECIAL);
-            // The broker asks only whether a rule that grants reaches into the filter.
-            grants.reads[area(plain)] && (must_reach_some || !denied)
+            let denied = if must_reach_some {
+                plain == SPECIAL // nothing else is covered by what is denied
+            } else {
+                topic::matches(plain, SPECIAL)
+            };
+            grants.reads[area(plain)] && !(grants.denies_special && denied)
         };
         self.users.get(user).is_none_or(of)
     }

@@ -100,9 +100,33 @@ fn parse_line(spec: Spec, line: &str) -> Option<Statement> {
 pub(super) struct Reason {
     pub(super) id: Id,
     pub(super) text: String,
+    pub(super) shown_by: ShownBy,
 }
 
-/// Reads lines `5:MQTT-x.y.z-n | reason`; `#` starts a comment line.
+/// What shows that a reason is true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ShownBy {
+    /// This text is nowhere in this file, or in the sources of this folder.
+    Absent { text: String, path: String },
+    /// Nothing that a client can see would be otherwise.
+    Unobservable,
+}
+
+impl ShownBy {
+    fn parse(words: &str) -> Option<Self> {
+        if words == "unobservable" {
+            return Some(Self::Unobservable);
+        }
+        let rest = words.strip_prefix("absent \"")?;
+        let (text, path) = rest.split_once("\" in ")?;
+        Some(Self::Absent {
+            text: Some(text.to_owned()).filter(|text| !text.is_empty())?,
+            path: path.to_owned(),
+        })
+    }
+}
+
+/// Reads lines `5:MQTT-x.y.z-n | reason | what shows it`; `#` starts a comment line.
 pub(super) fn parse_reasons(text: &str) -> Vec<Reason> {
     text.lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -111,10 +135,12 @@ pub(super) fn parse_reasons(text: &str) -> Vec<Reason> {
 }
 
 fn parse_reason(line: &str) -> Option<Reason> {
-    let (id, text) = line.split_once('|')?;
+    let (id, rest) = line.split_once('|')?;
+    let (text, shown_by) = rest.split_once('|')?;
     Some(Reason {
         id: parse_full_id(id.trim())?,
         text: Some(text.trim().to_owned()).filter(|text| !text.is_empty())?,
+        shown_by: ShownBy::parse(shown_by.trim())?,
     })
 }
 

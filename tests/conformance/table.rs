@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::claims::Claim;
-use super::statements::{Binds, Id, Reason, Statement};
+use super::statements::{Binds, Id, Reason, ShownBy, Statement};
 
 pub(super) struct Table {
     pub(super) statements: Vec<Statement>,
@@ -95,6 +95,38 @@ impl Table {
                 Some(_) => continue,
             };
             problems.push(format!("reasons.txt: {id} {problem}"));
+        }
+        problems
+    }
+
+    /// Reasons that what they name does not bear out; `contents` has the files at a path.
+    pub(super) fn untrue_reasons(
+        &self,
+        contents: &dyn Fn(&str) -> Vec<(String, String)>,
+    ) -> Vec<String> {
+        let mut problems = Vec::new();
+        for Reason {
+            id,
+            text: reason,
+            shown_by,
+        } in &self.reasons
+        {
+            let ShownBy::Absent { text, path } = shown_by else {
+                continue;
+            };
+            let files = contents(path);
+            if files.is_empty() {
+                problems.push(format!("reasons.txt: {id}: nothing is at {path}"));
+            }
+            let wanted = text.to_lowercase();
+            for (file, _) in files
+                .iter()
+                .filter(|(_, content)| content.to_lowercase().contains(&wanted))
+            {
+                problems.push(format!(
+                    "reasons.txt: {id}: \"{text}\" is in {file}: is it still true that {reason}?"
+                ));
+            }
         }
         problems
     }

@@ -147,7 +147,7 @@ fn what_they_may_do() {
     };
     run(lenient, &format!("
 3.3.5 | all | acl-check-delivery: a wide subscription gets what may be read
-    {ANN} ; A> 82 [ 0001 {{}} \"#\" 01 ] ; A< SUBACK 0001 01 ; A> 82 [ 0002 {{}} \"nowhere\" 00 ] ; A< SUBACK 0002 87/80
+    {ANN} ; A> 82 [ 0001 {{}} \"#\" 01 ] ; A< SUBACK 0001 01 ; A> 82 [ 0002 {{}} \"nowhere\" 00 \"ann/secret\" 00 ] ; A< SUBACK 0002 87/80 87/80
     A> 30 [ \"log\" {{}} 'x' ] 30 [ \"ann/1\" {{}} 'x' ] 32 [ \"log\" 0001 {{}} 'x' ] ; A< any 30 [ \"ann/1\" {{}} 'x' ] | PUBACK 0001 ; A< nothing
 3.8.4 | 5 | acl-check-delivery: a group's message must not be lost with one that may not have it
     {ANN} ; A> 82 [ 0001 {{}} \"$share/g/#\" 01 \"$share/g/ann/x\" 01 ] ; A< SUBACK 0001 87 01"));

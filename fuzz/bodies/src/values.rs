@@ -190,6 +190,7 @@ impl Material {
         let user_name = choices.maybe(Choices::text);
         Connect {
             version: self.version,
+            is_bridge: !v5 && choices.flag(),
             clean_start: choices.flag(),
             keep_alive_s: choices.short(),
             client_id: choices.text(),

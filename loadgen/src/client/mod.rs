@@ -143,6 +143,7 @@ impl Client {
         });
         let connect = Connect {
             version: common.version,
+            is_bridge: false,
             clean_start: own.session.clean_start,
             keep_alive_s: common.keep_alive_s,
             client_id: &client_id,

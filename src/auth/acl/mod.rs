@@ -82,17 +82,21 @@ impl Acl {
     /// May it receive everything that this filter matches? A plain filter, no `$share/`.
     #[must_use]
     pub fn may_subscribe(&self, names: Names<'_>, filter: &str) -> bool {
-        self.trees(names).any(|tree| tree.contains(filter, names))
+        self.trees(names)
+            .any(|tree| tree.grants_all_of(filter, names))
             && !self
                 .trees(names)
                 .any(|tree| tree.denies_part_of(filter, names))
     }
 
-    /// May it receive anything at all that this filter matches?
+    /// May it receive anything at all that this filter matches? Not if one denial covers all of it.
     #[must_use]
     pub fn may_receive_some(&self, names: Names<'_>, filter: &str) -> bool {
         self.trees(names)
             .any(|tree| tree.reads_part_of(filter, names))
+            && !self
+                .trees(names)
+                .any(|tree| tree.denies_all_of(filter, names))
     }
 
     fn trees<'a>(&'a self, names: Names<'_>) -> impl Iterator<Item = &'a Node> {

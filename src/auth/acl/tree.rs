@@ -129,18 +129,25 @@ impl Node {
     }
 
     /// Whether one filter that grants reading matches everything that `filter` matches.
-    pub(super) fn contains(&self, filter: &str, names: Names<'_>) -> bool {
-        (self.all.has(Access::READ) && !filter.starts_with('$'))
-            || self.contains_level(filter, names, true)
+    pub(super) fn grants_all_of(&self, filter: &str, names: Names<'_>) -> bool {
+        self.contains(filter, names, Access::READ, true)
     }
 
-    fn contains_level(&self, filter: &str, names: Names<'_>, first: bool) -> bool {
+    /// Whether one filter that denies matches everything that `filter` matches.
+    pub(super) fn denies_all_of(&self, filter: &str, names: Names<'_>) -> bool {
+        self.contains(filter, names, Access::DENY, true)
+    }
+
+    fn contains(&self, filter: &str, names: Names<'_>, wanted: Access, first: bool) -> bool {
+        if first && self.all.has(wanted) && !filter.starts_with('$') {
+            return true;
+        }
         let (level, rest) = split(filter);
         let mut visit = |next: &Self| {
-            next.all.has(Access::READ)
+            next.all.has(wanted)
                 || match rest {
-                    Some(rest) => next.contains_level(rest, names, false),
-                    None => next.here.has(Access::READ),
+                    Some(rest) => next.contains(rest, names, wanted, false),
+                    None => next.here.has(wanted),
                 }
         };
         match level {

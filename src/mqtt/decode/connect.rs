@@ -2,7 +2,7 @@
 
 use super::super::frame::Frame;
 use super::super::packet::{
-    Connect, ConnectProperties, PublishProperties, Qos, UserProperties, Version, Will,
+    Connect, ConnectProperties, PublishProperties, Qos, UserProperties, Version, Will, BRIDGE,
 };
 use super::super::packet_type::PacketType;
 use super::super::primitives::Reader;
@@ -20,8 +20,12 @@ use super::publish::NO_PROPERTIES;
 /// [`super::packet`].
 pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, Violation> {
     let mut reader = Reader::new(frame.body);
-    let version = version(&mut reader)?;
+    let Level { version, is_bridge } = level(&mut reader)?;
     check_length(version, frame)?;
+    // MQTT 3.1 says of these flags that they are not used.
+    if frame.first & 0x0F != 0 && version != Version::V31 {
+        return Err(Violation::WrongFlags);
+    }
     let flags = ConnectFlags::read(&mut reader, version)?;
     let keep_alive_s = reader.two_bytes()?;
     let properties = if version.is_v5() {
@@ -48,6 +52,7 @@ pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, Violation> {
     reader.finish()?;
     Ok(Connect {
         version,
+        is_bridge,
         clean_start: flags.clean_start,
         keep_alive_s,
         client_id,
@@ -62,7 +67,7 @@ pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, Violation> {
 /// the answer to it must not be larger [MQTT-3.1.2-24].
 pub fn connect_maximum_packet_size(body: &[u8]) -> Option<u32> {
     let mut reader = Reader::new(body);
-    if !version(&mut reader).ok()?.is_v5() {
+    if !level(&mut reader).ok()?.version.is_v5() {
         return None;
     }
     reader.byte().ok()?; // connect flags
@@ -76,21 +81,28 @@ fn is_left_out(reader: &Reader<'_>, version: Version) -> bool {
     version == Version::V31 && reader.is_empty()
 }
 
-fn version(reader: &mut Reader<'_>) -> Result<Version, Violation> {
+/// What protocol name and level say.
+struct Level {
+    version: Version,
+    is_bridge: bool,
+}
+
+fn level(reader: &mut Reader<'_>) -> Result<Level, Violation> {
     let name = reader.string()?;
-    // The upper bit of the level, by which some brokers mark a bridge, makes it another level.
-    match name {
-        "MQTT" => match reader.byte()? {
-            4 => Ok(Version::V311),
-            5 => Ok(Version::V5),
-            level => Err(Violation::ProtocolLevel { level }),
-        },
-        "MQIsdp" => match reader.byte()? {
-            3 => Ok(Version::V31),
-            level => Err(Violation::ProtocolLevel { level }),
-        },
-        _ => Err(Violation::ProtocolName),
+    if name != "MQTT" && name != "MQIsdp" {
+        return Err(Violation::ProtocolName);
     }
+    let byte = reader.byte()?;
+    let version = match (name, byte & !BRIDGE) {
+        ("MQTT", 4) => Version::V311,
+        ("MQTT", 5) if byte == 5 => Version::V5,
+        ("MQIsdp", 3) => Version::V31,
+        _ => return Err(Violation::ProtocolLevel { level: byte }),
+    };
+    Ok(Level {
+        version,
+        is_bridge: byte & BRIDGE != 0,
+    })
 }
 
 struct ConnectFlags {

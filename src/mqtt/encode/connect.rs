@@ -1,6 +1,6 @@
 //! CONNECT, section 3.1 of all three specifications.
 
-use super::super::packet::{Connect, Version, Will};
+use super::super::packet::{Connect, Version, Will, BRIDGE};
 use super::super::primitives::{put_binary, put_string, put_with_length};
 use super::super::property::Property;
 use super::fields::Fields;
@@ -19,7 +19,8 @@ pub fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
                 "MQTT"
             },
         );
-        out.extend_from_slice(&[version as u8, flags(connect)]);
+        let mark = if connect.is_bridge { BRIDGE } else { 0 };
+        out.extend_from_slice(&[version as u8 | mark, flags(connect)]);
         out.extend_from_slice(&connect.keep_alive_s.to_be_bytes());
         if version.is_v5() {
             put_with_length(out, |out| connect.properties.put(out));

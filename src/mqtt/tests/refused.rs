@@ -53,6 +53,8 @@ fn connect() {
         ("3.1.2.11.4", V5, Client, "10[ 'MQTT' 05 02 003C [27 00000000] 'c' ]", PROTOCOL, V::MaximumPacketSizeZero),
         ("3.1.2.11.7", V5, Client, "10[ 'MQTT' 05 02 003C [17 02] 'c' ]", PROTOCOL, V::PropertyNotBoolean),
         ("length", V5, Client, "10[ 'MQTT' 05 02 003C 05 11 00 ]", MALFORMED, V::Truncated),
+        ("MQTT-2.1.3-1", V5, Client, "11[ 'MQTT' 05 02 003C [] 'c' ]", MALFORMED, V::WrongFlags),
+        ("MQTT-2.2.2-2", V311, Client, "18[ 'MQTT' 04 02 003C 'c' ]", MALFORMED, V::WrongFlags),
     ]);
 }
 
@@ -62,9 +64,10 @@ fn connect_levels() {
         ("10[ 'MQTT' 03 02 003C 'c' ]", 3),
         ("10[ 'MQTT' 06 02 003C [] 'c' ]", 6),
         ("10[ 'MQTT' 00 02 003C [] 'c' ]", 0),
-        // The bridge bit of some brokers.
-        ("10[ 'MQTT' 84 02 003C 'c' ]", 0x84),
-        ("10[ 'MQIsdp' 83 02 003C 'c' ]", 0x83),
+        // A bridge's mark is one of 3.1 and 3.1.1.
+        ("10[ 'MQTT' 83 02 003C 'c' ]", 0x83),
+        ("10[ 'MQTT' 85 02 003C [] 'c' ]", 0x85),
+        ("10[ 'MQIsdp' 84 02 003C 'c' ]", 0x84),
         ("10[ 'MQIsdp' 04 02 003C 'c' ]", 4),
     ] {
         assert_eq!(

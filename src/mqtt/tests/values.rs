@@ -248,6 +248,7 @@ impl Values {
         let user_name = self.text(1);
         Connect {
             version: self.version,
+            is_bridge: self.bit(28) && !v5,
             clean_start: self.bit(30),
             keep_alive_s: self.numbers[5] as u16,
             client_id: &self.texts[0],

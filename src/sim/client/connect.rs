@@ -131,6 +131,7 @@ impl Client {
             out,
             &Connect {
                 version: profile.version,
+                is_bridge: false,
                 clean_start: self.is_clean_start || (!is_v5 && profile.lifetime_s == 0),
                 keep_alive_s: profile.keep_alive_s,
                 client_id: &self.name,

@@ -1,6 +1,7 @@
 //! What a client hears, and whether the broker may say it.
 
 use super::super::history::{Arrival, Planned};
+use super::super::plan::CONTESTED;
 use super::super::random::Random;
 use super::super::world::World;
 use super::{Client, Request, Stage};
@@ -234,7 +235,7 @@ impl Client {
     /// A retained message is never older than what was seen of its topic at its QoS: one of QoS 0
     /// may overtake others that wait in the queue.
     fn check_age(&mut self, topic: &str, index: usize, publish: &Publish<'_>) {
-        if !topic.starts_with("r/") {
+        if !topic.starts_with("r/") || topic == CONTESTED {
             return;
         }
         let newest = self.newest.entry((topic.into(), publish.qos as u8));

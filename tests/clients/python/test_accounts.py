@@ -140,6 +140,7 @@ def test_the_file_tool(tmp_path):
 
 
 @pytest.mark.parametrize("shards", [1, 4])
+# conformance: 3.1.1:MQTT-3.3.5-2
 def test_rules_with_clients_of_mosquitto(start, accounts, tmp_path, shards):
     if not (PUB and SUB):
         pytest.skip("mosquitto-clients is not installed")

@@ -169,6 +169,7 @@ def test_paho(ws, scheme, version, name):
     sender.close()
 
 
+# conformance: 3.1.1:MQTT-6.0.0-2 3.1.1:MQTT-6.0.0-4 5:MQTT-6.0.0-2 5:MQTT-6.0.0-4
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 def test_another_library_fragments_pings_and_closes(ws, scheme):
     context = ssl._create_unverified_context() if scheme == "wss" else None
@@ -208,6 +209,7 @@ def test_the_close_frame_is_answered_over_tls(ws):
     assert answer == b"\x88\x02\x0b\xb8"
 
 
+# conformance: 3.1.1:MQTT-6.0.0-1 5:MQTT-6.0.0-1
 def test_another_library_is_refused_a_text_message(ws):
     url = f"ws://127.0.0.1:{ws.ports['ws']}/mqtt"
     with open_websocket(url, subprotocols=["mqtt"]) as connection:
