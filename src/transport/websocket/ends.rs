@@ -206,7 +206,7 @@ impl Server {
                 Ok(end)
             }
             Err(refusal) => {
-                request::refuse(refusal, down);
+                request::refuse(&refusal, down);
                 self.frames.phase = Phase::Refused;
                 let Refusal { status, text } = refusal;
                 Err(LayerError(format!("WebSocket: answered {status}: {text}")))
