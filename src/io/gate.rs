@@ -66,6 +66,12 @@ impl Gate {
         }
     }
 
+    /// This is the address of one who speaks for others: nothing that happens on his connections counts
+    /// against it, or all his clients would pay for one.
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.contains(Some(address))
+    }
+
     /// Counts a connection in, or a refusal. `None`: from a Unix socket.
     pub(super) fn admit(&self, from: Option<IpAddr>, now: Time) -> Result<(), Refusal> {
         let result = self.judge(from, now);
@@ -84,7 +90,7 @@ impl Gate {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
             return Err(Refusal::ConnectionsMax);
         }
-        if let Some(from) = from.filter(|from| !self.proxies.contains(Some(*from))) {
+        if let Some(from) = from {
             self.judge_source(from, now)?;
         }
         match &self.rate {
@@ -105,7 +111,9 @@ impl Gate {
 
     fn judge_source(&self, from: IpAddr, now: Time) -> Result<(), Refusal> {
         match &self.sources {
-            Some(sources) if !sources.admit(from, now) => Err(Refusal::ConnectRateSource),
+            Some(sources) if !self.is_proxy(from) && !sources.admit(from, now) => {
+                Err(Refusal::ConnectRateSource)
+            }
             _ => Ok(()),
         }
     }

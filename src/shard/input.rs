@@ -312,9 +312,10 @@ impl Shard {
             DecodeError::Malformed(_) => self.stats.malformed_packets += 1,
             _ => self.stats.protocol_errors += 1,
         }
-        let Some(connection) = self.connections.get(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        connection.end_reason = Some(error.reason());
         if connection.phase == Phase::Authenticating {
             // Before CONNACK there is no DISCONNECT to the client.
             self.stats.connects_refused += 1;
