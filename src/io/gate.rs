@@ -308,6 +308,23 @@ mod tests {
         assert_eq!(gate.open.load(Ordering::Relaxed), 102);
     }
 
+    /// A proxy that names itself, or another one, is as much a proxy as one that names nobody.
+    #[test]
+    fn an_address_of_a_proxy_is_no_source_however_it_is_named() {
+        let gate = gate(|listener| {
+            listener.connect_rate_source = Some(1);
+            listener.proxy_protocol = true;
+            listener.trusted_proxies = vec!["10.0.0.0/30".into()];
+        });
+        let proxy = source(1).unwrap();
+        for _ in 0..100 {
+            assert_eq!(gate.admit(Some(proxy), at(0)), Ok(()));
+            assert_eq!(gate.admit_named(proxy, at(0)), Ok(()));
+        }
+        assert!(gate.is_proxy(proxy) && !gate.is_proxy(source(9).unwrap()));
+        assert_eq!(gate.refused(Refusal::ConnectRateSource), 0);
+    }
+
     /// A thousand sources at their limit do not stop another one. They take up a fifth of each row, so that
     /// one source in five hundred would find all of its places taken: the seeds are ones with which
     /// none of these does.
