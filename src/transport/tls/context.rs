@@ -141,6 +141,11 @@ impl Context {
         let resolver = Resolver {
             keys,
             alpn: alpn.clone(),
+            suites: provider
+                .cipher_suites
+                .iter()
+                .map(|suite| suite.suite())
+                .collect(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = alpn;

@@ -1,12 +1,13 @@
 //! Which certificate a client is shown.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use rustls::client::verify_server_name;
 use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::CipherSuite;
 
 /// Chooses by the name the client asks for (SNI): the first certificate that is valid for it and
 /// signs in a way the client understands. Without such a name, or one that no certificate has, the
@@ -18,38 +19,59 @@ pub(super) struct Resolver {
     pub(super) keys: Vec<Arc<CertifiedKey>>,
     /// Names of protocols that are taken; none: whatever the client asks for.
     pub(super) alpn: Vec<Vec<u8>>,
+    pub(super) suites: Vec<CipherSuite>,
+}
+
+/// What the library's errors leave out of a hello, in the same call of which they are raised.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// Protocols of which none is taken.
+    pub(super) protocols: Vec<String>,
+    /// None of the cipher suites is taken. The library may find another thing missing first.
+    pub(super) no_suite: bool,
 }
 
 thread_local! {
-    /// What the last client on this thread asked for by ALPN that is not taken. The library's error does
-    /// not name it; it is raised in the same call that has asked the resolver.
-    static ASKED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// Of the last client on this thread.
+    static ASKED: Cell<Asked> = const { Cell::new(Asked { protocols: Vec::new(), no_suite: false }) };
 }
 
 /// Protocols named in one line, and bytes of one name.
 const NAMES_MAX: usize = 4;
 const NAME_BYTES_MAX: usize = 40;
 
-/// Names that the client just refused has asked for.
-pub(super) fn take_asked() -> Vec<String> {
+/// What the client just refused has asked for.
+pub(super) fn take_asked() -> Asked {
     ASKED.take()
 }
 
-fn note_asked(names: &mut dyn Iterator<Item = &[u8]>) {
-    let shown = |name: &[u8]| {
-        let shown = &name[..name.len().min(NAME_BYTES_MAX)];
-        format!("\"{}\"", shown.escape_ascii())
-    };
-    ASKED.set(names.take(NAMES_MAX).map(shown).collect());
+impl Resolver {
+    fn note(&self, hello: &ClientHello<'_>) {
+        let is_taken = |name: &[u8]| self.alpn.iter().any(|own| own == name);
+        let mut asked = Asked {
+            no_suite: !hello
+                .cipher_suites()
+                .iter()
+                .any(|suite| self.suites.contains(suite)),
+            ..Asked::default()
+        };
+        let refused =
+            !self.alpn.is_empty() && hello.alpn().is_some_and(|mut names| !names.any(is_taken));
+        if refused {
+            let shown = |name: &[u8]| {
+                let shown = &name[..name.len().min(NAME_BYTES_MAX)];
+                format!("\"{}\"", shown.escape_ascii())
+            };
+            let names = hello.alpn().into_iter().flatten();
+            asked.protocols = names.take(NAMES_MAX).map(shown).collect();
+        }
+        ASKED.set(asked);
+    }
 }
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        if let Some(mut asked) = hello.alpn().filter(|_| !self.alpn.is_empty()) {
-            if !asked.any(|name| self.alpn.iter().any(|own| own == name)) {
-                note_asked(&mut hello.alpn().into_iter().flatten());
-            }
-        }
+        self.note(&hello);
         let name = hello.server_name();
         let name = name.and_then(|name| ServerName::try_from(name).ok());
         let schemes = hello.signature_schemes();

@@ -84,7 +84,7 @@ pub(super) fn describe(error: &Error, is_open: bool) -> LayerError {
             said("the client has sent no certificate, and tls-client-certificate is \"required\"")
         }
         Error::AlertReceived(alert) => alert_received(*alert),
-        Error::NoApplicationProtocol => no_protocol(&take_asked()),
+        Error::NoApplicationProtocol => no_protocol(&take_asked().protocols),
         Error::PeerSentOversizedRecord | Error::InvalidMessage(InvalidMessage::MessageTooLarge) => {
             said("a TLS record is larger than 16 KiB: not a client of TLS, or a hostile one")
         }
@@ -99,7 +99,15 @@ pub(super) fn describe(error: &Error, is_open: bool) -> LayerError {
             "TLS handshake failed: the client sent {}",
             malformed(what)
         )),
-        Error::PeerIncompatible(what) => said(incompatible(what)),
+        Error::PeerIncompatible(what) => {
+            let without_suite = take_asked().no_suite && is_about_keys(what);
+            let what = if without_suite {
+                &PeerIncompatible::NoCipherSuitesInCommon
+            } else {
+                what
+            };
+            said(incompatible(what))
+        }
         Error::PeerMisbehaved(what) => {
             let when = if is_open { "after" } else { "in" };
             said(format!(
@@ -136,6 +144,12 @@ fn no_protocol(asked: &[String]) -> LayerError {
         "the client asks by ALPN for {names}, which this listener has not: add it to tls-alpn, or let \
          that be \"ignore\""
     ))
+}
+
+/// Comes before a look at the cipher suites, of which nothing may be left to agree upon.
+fn is_about_keys(what: &PeerIncompatible) -> bool {
+    use PeerIncompatible as P;
+    matches!(what, P::NoKxGroupsInCommon | P::NoSignatureSchemesInCommon)
 }
 
 /// What was to be agreed and could not.

@@ -7,8 +7,10 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use super::context::{Material, Named};
 use super::sentences::day;
 
-/// Before its end something is spoken of for so long.
+/// Before its end a certificate is spoken of for so long, but not for more than this part of its life: some
+/// live for a day.
 const SOON_S: i64 = 30 * 86_400;
+const SOON_PART: i64 = 3;
 /// A bundle may hold thousands; so many sentences say enough.
 const SENTENCES_MAX: usize = 10;
 
@@ -61,7 +63,7 @@ fn certificates(file: &Named, now_s: i64, soon: &str, now: &str, found: &mut Vec
                 "is not valid before {}: {now} until then; compare the clocks",
                 day(from_s)
             )
-        } else if until_s - now_s < SOON_S {
+        } else if until_s - now_s < SOON_S.min((until_s - from_s) / SOON_PART) {
             format!(
                 "expires on {} and {soon}: renew it and send SIGHUP",
                 day(until_s)

@@ -1,5 +1,6 @@
 """What TLS tells the peer and the operator when it ends: alerts that arrive, and sentences with a remedy."""
 
+import datetime
 import shutil
 import signal
 import socket
@@ -126,21 +127,27 @@ def test_a_client_certificate_of_version_one_is_named(start_tls, authority, vers
     no_raw_names(broker)
 
 
+def dates(start, end):
+    """In days from now."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    shown = [(now + datetime.timedelta(days=days)).strftime("%Y%m%d%H%M%SZ") for days in (start, end)]
+    return ["-startdate", shown[0], "-enddate", shown[1]]
+
+
 def test_dates_are_spoken_of_at_start_and_at_reload(start_tls, tmp_path):
     own = Authority(tmp_path / "own")
     own.expired("server")
     broker = start_tls(shards=1, by=own)
     broker.wait_line("WARN", "server.pem", "has expired on 2021-01-01", "send SIGHUP")
     since = len(broker.log())
-    own.sign("server", dates=["-days", "3"])
+    own.sign("server", dates=dates(-90, 3))
     broker.send_signal(signal.SIGHUP)
     broker.wait_log("1 TLS listener(s) loaded", since)
     assert "has expired" not in broker.log()[since:] and "expires on" in broker.log()[since:]
     since = len(broker.log())
-    own.sign("server", dates=["-days", "300"])
+    own.sign("server", dates=dates(-1, 3))  # short, and at its beginning
     broker.send_signal(signal.SIGHUP)
     broker.wait_log("1 TLS listener(s) loaded", since)
-    # The authority itself is good for 30 days and is named, if at all, only as a client-ca.
     assert "server.pem: the certificate" not in broker.log()[since:]
 
 
