@@ -272,3 +272,10 @@ fn any_path_and_any_protocol() {
         assert!(alpn(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn the_claim_with_the_user_has_a_name() {
+    let problem = file("jwt-user-claim = \"\"").err().unwrap();
+    assert!(format!("{problem:?}").contains("no token has a claim without a name"));
+    assert!(file("jwt-acl-claim = \"\"").is_ok(), "none");
+}

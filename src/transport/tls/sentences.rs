@@ -160,9 +160,12 @@ fn incompatible(what: &PeerIncompatible) -> &'static str {
             "the client and this listener have no cipher suite in common: those taken have ECDHE, fit the \
              kind of tls-key (RSA or EC), and encrypt with AES-GCM or ChaCha20-Poly1305"
         }
-        P::NoSignatureSchemesInCommon
-        | P::NoCertificateRequestSignatureSchemesInCommon
-        | P::SignatureAlgorithmsExtensionRequired => {
+        // In TLS 1.1 and older there is no such extension, and it is looked for before the version.
+        P::SignatureAlgorithmsExtensionRequired => {
+            "the client has no TLS version in common with this listener (1.3, and 1.2 unless tls-version-min says \
+             otherwise), or does not say which signatures it takes"
+        }
+        P::NoSignatureSchemesInCommon | P::NoCertificateRequestSignatureSchemesInCommon => {
             "the client and this listener have no signature algorithm in common: tls-key signs with SHA-256 \
              or longer, never with SHA-1"
         }
