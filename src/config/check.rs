@@ -47,6 +47,7 @@ pub(super) fn check(
     relations.room_for_largest_packet(problems);
     relations.anonymous_listeners(problems);
     relations.hook_urls(problems);
+    relations.user_claim(problems);
     let listeners = check_listener::check(&checked, &wrong, tables, problems);
     if !tables.is_empty() && !winners.contains_key("listen") {
         checked.listen.clear(); // the default is for those who name none
@@ -172,6 +173,14 @@ impl Relations<'_> {
             let text = "means something only with an https:// URL in http-hook-url or \
                         http-hook-acl-url";
             self.report(&["http-hook-ca"], text.into(), problems);
+        }
+    }
+
+    fn user_claim(&self, problems: &mut Vec<Problem>) {
+        if self.checked.auth.jwt.user_claim.is_empty() {
+            let text =
+                "is empty, and no token has a claim without a name: \"sub\" is the usual one";
+            self.report(&["jwt-user-claim"], text.into(), problems);
         }
     }
 

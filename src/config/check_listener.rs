@@ -3,12 +3,16 @@
 use std::collections::HashSet;
 
 use super::check::read;
+use super::listener_options::ALPN_IGNORE;
 use super::problem::{Place, Problem};
 use super::raw::{Given, GivenListener};
 use super::Checked;
 use crate::listener::{Address, Authentication, Listener};
 use crate::transport::tls::ClientCertificate;
 use crate::transport::Trusted;
+
+/// Longest name of a protocol in ALPN, in bytes (RFC 7301).
+const ALPN_NAME_MAX: usize = 255;
 
 /// One table while it is judged.
 struct Table<'a> {
@@ -125,7 +129,7 @@ impl Table<'_> {
     }
 
     fn tls(&mut self) {
-        const TLS: [&str; 7] = [
+        const TLS: [&str; 9] = [
             "tls-certificate",
             "tls-key",
             "tls-version-min",
@@ -133,6 +137,8 @@ impl Table<'_> {
             "tls-client-ca",
             "tls-crl",
             "tls-identity",
+            "tls-alpn",
+            "tls-record-max",
         ];
         if self.wrong.contains("transport") {
             return;
@@ -148,6 +154,7 @@ impl Table<'_> {
         for name in &missing {
             self.report(name, "is missing: TLS needs it");
         }
+        self.alpn();
         let files = &self.listener.tls;
         let (certificates, keys) = (files.certificates.len(), files.keys.len());
         let are_good = !self.wrong.contains("tls-certificate") && missing.is_empty();
@@ -169,6 +176,22 @@ impl Table<'_> {
         }
     }
 
+    fn alpn(&mut self) {
+        let names = self.listener.tls.settings.alpn.iter().flatten();
+        let text = names.into_iter().find_map(|name| match name.as_str() {
+            ALPN_IGNORE => Some(format!(
+                "\"{ALPN_IGNORE}\" stands alone: it takes whatever a client asks for"
+            )),
+            name if name.len() > ALPN_NAME_MAX => Some(format!(
+                "{name:?} is longer than the {ALPN_NAME_MAX} bytes that a name may have in ALPN"
+            )),
+            _ => None,
+        });
+        if let Some(text) = text {
+            self.report("tls-alpn", text);
+        }
+    }
+
     fn websocket(&mut self) {
         if !self.listener.transport.has_websocket() {
             let names = ["websocket-path", "websocket-origins"];
@@ -179,8 +202,11 @@ impl Table<'_> {
         }
         let path = &self.listener.websocket_path;
         let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
-        if !path.starts_with('/') || !path.chars().all(is_plain) {
-            let text = format!("{path:?} is not a path: it begins with \"/\" and has no query");
+        let is_any = matches!(path.as_str(), "" | "*");
+        if !is_any && (!path.starts_with('/') || !path.chars().all(is_plain)) {
+            let text = format!(
+                "{path:?} is not a path: it begins with \"/\" and has no query; \"*\" takes any"
+            );
             self.report("websocket-path", text);
         }
         let is_origin = |origin: &String| {

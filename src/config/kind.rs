@@ -47,6 +47,8 @@ pub(super) enum Kind {
     Mode,
     /// Any text; the empty one stands for none. What it is, for messages ("a file").
     Text(&'static str),
+    /// Any text, also the empty one; what it is.
+    Whole(&'static str),
     /// Any texts; what one of them is.
     Texts(&'static str),
 }
@@ -95,7 +97,7 @@ impl Kind {
                     .ok_or_else(|| self.not_this(typed)),
                 _ => Err(self.not_this(typed)),
             },
-            Self::Text(_) => match typed {
+            Self::Text(_) | Self::Whole(_) => match typed {
                 Typed::Word(text) | Typed::Text(text) => Ok(Value::Text(text.clone())),
                 _ => Err(self.not_this(typed)),
             },
@@ -231,7 +233,7 @@ impl Kind {
             Self::Words(_) => "one of the words",
             Self::Files => "the name of a file",
             Self::Mode => "permission bits in octal, quoted",
-            Self::Text(what) | Self::Texts(what) => what,
+            Self::Text(what) | Self::Whole(what) | Self::Texts(what) => what,
         };
         format!("{} is not {noun}", typed.shown())
     }
@@ -265,6 +267,7 @@ impl Kind {
             Self::Words(words) => format!("some of {}", quoted(words)),
             Self::Files => "the name of a file, or a list of names".into(),
             Self::Mode => "\"0000\" to \"0777\"".into(),
+            Self::Whole(what) => what.into(),
             Self::Texts(what) => format!("{what}, or a list of them"),
         }
     }
@@ -281,7 +284,7 @@ impl Kind {
             Self::Words(_) => "WORDS",
             Self::Files => "FILES",
             Self::Mode => "MODE",
-            Self::Text(_) => "TEXT",
+            Self::Text(_) | Self::Whole(_) => "TEXT",
             Self::Texts(_) => "TEXTS",
         }
     }

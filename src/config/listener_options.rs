@@ -7,6 +7,9 @@ use crate::listener::{Authentication, Listener, Transport, Versions};
 use crate::mqtt::Qos;
 use crate::transport::tls::{ClientCertificate, IdentitySource, VersionMin};
 
+/// In place of names of protocols.
+pub(super) const ALPN_IGNORE: &str = "ignore";
+
 /// An option of a listener and a value to show what it looks like.
 pub(super) struct ListenerOpt {
     pub(super) option: Opt<Listener>,
@@ -108,7 +111,7 @@ pub(super) const fn count() -> Kind {
 }
 
 /// What there is of a listener only.
-static OPTIONS: [ListenerOpt; 22] = [
+static OPTIONS: [ListenerOpt; 24] = [
     opt(
         "address",
         "\"0.0.0.0:8883\"",
@@ -421,9 +424,53 @@ static OPTIONS: [ListenerOpt; 22] = [
         ),
     ),
     opt(
+        "tls-alpn",
+        "[\"mqtt\", \"x-amzn-mqtt-ca\"]",
+        Kind::Texts("the name of a protocol of 1 to 255 bytes, or \"ignore\""),
+        Access(
+            |listener| match listener.tls.settings.alpn.as_deref() {
+                None => Value::Texts(Vec::new()),
+                Some([]) => Value::Texts(vec![ALPN_IGNORE.into()]),
+                Some(names) => Value::Texts(names.to_vec()),
+            },
+            |listener, value| {
+                if let Value::Texts(names) = value {
+                    let ignore = names == [ALPN_IGNORE];
+                    listener.tls.settings.alpn = Some(if ignore { Vec::new() } else { names });
+                }
+            },
+        ),
+        (
+            "Protocols taken of clients that ask for one (ALPN)",
+            "By default \"mqtt\", with WebSocket \"http/1.1\"; who asks for others only is refused. Devices made for \
+             a cloud ask for its name. \"ignore\" takes them all and answers none.",
+        ),
+    ),
+    opt(
+        "tls-record-max",
+        "512",
+        Kind::Number {
+            min: 64,
+            max: 16_384,
+            word: None,
+        },
+        Access(
+            |listener| match listener.tls.settings.record_max {
+                Some(bytes) => Value::Number(bytes.into()),
+                None => Value::Number(16_384),
+            },
+            |listener, value| listener.tls.settings.record_max = Some(value.number()),
+        ),
+        (
+            "Plain bytes of the largest record sent",
+            "16384 by default, as in TLS. For devices with small buffers: a smaller one cannot be agreed upon by \
+             max_fragment_length, it is for all clients of the listener.",
+        ),
+    ),
+    opt(
         "websocket-path",
         "\"/mqtt\"",
-        Kind::Text("a path that begins with \"/\""),
+        Kind::Whole("a path that begins with \"/\", or \"*\" or \"\" for any"),
         Access(
             |listener| Value::Text(listener.websocket_path.clone()),
             |listener, value| {
@@ -434,7 +481,8 @@ static OPTIONS: [ListenerOpt; 22] = [
         ),
         (
             "Path where WebSocket is spoken",
-            "Other paths get 404. \"/mqtt\" by default, where most clients look.",
+            "Other paths get 404. \"/mqtt\" by default, where most clients look; clients made for Mosquitto may ask \
+             for \"/\" or any other.",
         ),
     ),
     opt(

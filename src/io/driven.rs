@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::auth::{Rules, Rulings, Verdict};
 use crate::ids::{ConnectionId, ShardId};
+use crate::mqtt::ReasonCode;
 use crate::shard::{Action, Block, CloseCause, Lane, Origin, Peer, Pressure, Shard, Stats};
 use crate::time::Time;
 
@@ -38,6 +39,10 @@ pub(super) trait Driven: 'static {
     fn poll_action(&mut self) -> Option<Action>;
     fn poll_transmit(&mut self) -> Option<ConnectionId>;
     fn outgoing<'a>(&'a self, connection: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize;
+    /// Not of a stand-in.
+    fn end_reason(&self, _connection: ConnectionId) -> Option<ReasonCode> {
+        None
+    }
     fn poll_block(&mut self, to: ShardId, lane: Lane) -> Option<Self::Block>;
     fn poll_timeout(&self) -> Option<Time>;
     fn is_stopped(&self) -> bool;
@@ -108,6 +113,9 @@ impl Driven for Shard {
     }
     fn outgoing<'a>(&'a self, connection: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
         self.outgoing(connection, slices)
+    }
+    fn end_reason(&self, connection: ConnectionId) -> Option<ReasonCode> {
+        self.end_reason(connection)
     }
     fn poll_block(&mut self, to: ShardId, lane: Lane) -> Option<Block> {
         self.poll_block(to, lane)

@@ -1,6 +1,6 @@
 //! Why the broker does not start, each with what to change.
 
-use glommio::{GlommioError, ReactorErrorKind};
+use glommio::{BuilderErrorKind, GlommioError, ReactorErrorKind};
 use rustix::io::Errno;
 
 use crate::auth::FileProblem;
@@ -78,26 +78,44 @@ impl StartError {
 
     pub(super) fn of_executor(shard: u16, error: GlommioError<()>) -> Self {
         match error {
-            GlommioError::IoError(error) => match Errno::from_io_error(&error) {
-                Some(Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::PERM | Errno::NOSYS) => {
-                    Self::of_ring(&error)
+            GlommioError::IoError(error) | GlommioError::EnhancedIoError { source: error, .. } => {
+                match Errno::from_io_error(&error) {
+                    Some(
+                        Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::PERM | Errno::NOSYS,
+                    ) => Self::of_ring(&error),
+                    Some(_) => Self::Shard(shard, error.to_string()),
+                    None => Self::of_text(shard, &error.to_string()),
                 }
-                _ => Self::of_text(shard, error.to_string()),
-            },
+            }
             GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, needed)) => {
                 Self::LockedMemory(format!("the limit is {limit} bytes, {needed} are needed"))
             }
-            other => Self::of_text(shard, other.to_string()),
+            GlommioError::BuilderError(kind) => Self::Shard(shard, of_builder(&kind)),
+            other => Self::of_text(shard, &other.to_string()),
         }
     }
 
     /// From the executor's thread its errors arrive as text inside an error of the system.
-    fn of_text(shard: u16, text: String) -> Self {
-        if text.contains("MemLockLimit") {
-            Self::LockedMemory(text)
+    fn of_text(shard: u16, text: &str) -> Self {
+        if text.contains("MemLockLimit") || text.contains("memlock") {
+            Self::LockedMemory("its limit is too low".into())
         } else {
-            Self::Shard(shard, text)
+            Self::Shard(shard, "its executor does not come up".into())
         }
+    }
+}
+
+fn of_builder(kind: &BuilderErrorKind) -> String {
+    match kind {
+        BuilderErrorKind::NonExistentCpus { cpu } => format!("there is no core {cpu}"),
+        BuilderErrorKind::InsufficientCpus {
+            required,
+            available,
+        } => format!("{required} cores are needed, and there are {available}"),
+        BuilderErrorKind::NrShards { minimum, shards } => {
+            format!("{shards} shards were asked for, {minimum} are the fewest")
+        }
+        BuilderErrorKind::ThreadPanic(_) => "its thread has panicked".into(),
     }
 }
 
@@ -132,6 +150,32 @@ mod tests {
         for errno in [Errno::ADDRINUSE, Errno::ACCESS, Errno::ADDRNOTAVAIL] {
             let text = StartError::of_listener(&address, errno).to_string();
             assert!(text.contains("--listen"), "{errno:?}: {text}");
+        }
+        // Nothing of the executor's own words, which may hold names of its types.
+        let rows: [(GlommioError<()>, &str); 4] = [
+            (
+                GlommioError::BuilderError(BuilderErrorKind::NonExistentCpus { cpu: 9 }),
+                "there is no core 9",
+            ),
+            (
+                GlommioError::BuilderError(BuilderErrorKind::ThreadPanic(Box::new("x"))),
+                "its thread has panicked",
+            ),
+            (
+                GlommioError::ReactorError(ReactorErrorKind::IncorrectSourceType("X".into())),
+                "does not come up",
+            ),
+            (
+                GlommioError::IoError(std::io::Error::other("Other(Kind)")),
+                "does not come up",
+            ),
+        ];
+        for (error, expected) in rows {
+            let text = StartError::of_executor(3, error).to_string();
+            assert!(
+                text.contains(expected) && text.contains("shard 3"),
+                "{text}"
+            );
         }
     }
 }

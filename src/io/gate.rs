@@ -66,6 +66,12 @@ impl Gate {
         }
     }
 
+    /// This is the address of one who speaks for others: nothing that happens on his connections counts
+    /// against it, or all his clients would pay for one.
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.contains(Some(address))
+    }
+
     /// Counts a connection in, or a refusal. `None`: from a Unix socket.
     pub(super) fn admit(&self, from: Option<IpAddr>, now: Time) -> Result<(), Refusal> {
         let result = self.judge(from, now);
@@ -84,7 +90,7 @@ impl Gate {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
             return Err(Refusal::ConnectionsMax);
         }
-        if let Some(from) = from.filter(|from| !self.proxies.contains(Some(*from))) {
+        if let Some(from) = from {
             self.judge_source(from, now)?;
         }
         match &self.rate {
@@ -105,7 +111,9 @@ impl Gate {
 
     fn judge_source(&self, from: IpAddr, now: Time) -> Result<(), Refusal> {
         match &self.sources {
-            Some(sources) if !sources.admit(from, now) => Err(Refusal::ConnectRateSource),
+            Some(sources) if !self.is_proxy(from) && !sources.admit(from, now) => {
+                Err(Refusal::ConnectRateSource)
+            }
             _ => Ok(()),
         }
     }
@@ -298,6 +306,23 @@ mod tests {
             "who is no proxy counts for itself"
         );
         assert_eq!(gate.open.load(Ordering::Relaxed), 102);
+    }
+
+    /// A proxy that names itself, or another one, is as much a proxy as one that names nobody.
+    #[test]
+    fn an_address_of_a_proxy_is_no_source_however_it_is_named() {
+        let gate = gate(|listener| {
+            listener.connect_rate_source = Some(1);
+            listener.proxy_protocol = true;
+            listener.trusted_proxies = vec!["10.0.0.0/30".into()];
+        });
+        let proxy = source(1).unwrap();
+        for _ in 0..100 {
+            assert_eq!(gate.admit(Some(proxy), at(0)), Ok(()));
+            assert_eq!(gate.admit_named(proxy, at(0)), Ok(()));
+        }
+        assert!(gate.is_proxy(proxy) && !gate.is_proxy(source(9).unwrap()));
+        assert_eq!(gate.refused(Refusal::ConnectRateSource), 0);
     }
 
     /// A thousand sources at their limit do not stop another one. They take up a fifth of each row, so that

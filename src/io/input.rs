@@ -68,7 +68,9 @@ impl<S: Driven> Driver<S> {
                 match listener::accept(&self.listeners[index].socket) {
                     Ok(Some((descriptor, peer))) => {
                         accepted += 1;
-                        if peer.ip().is_some_and(|ip| self.logins.is_banned(ip, now)) {
+                        let gate = &self.listeners[index].gate;
+                        let source = peer.ip().filter(|ip| !gate.is_proxy(*ip));
+                        if source.is_some_and(|ip| self.logins.is_banned(ip, now)) {
                             self.turned.banned += 1;
                             continue; // said when it was banned
                         }

@@ -14,9 +14,10 @@ use super::driven::Driven;
 use super::driver::Driver;
 use super::sockets::Ending;
 use crate::ids::ConnectionId;
+use crate::mqtt::ReasonCode;
 use crate::shard::{CloseCause, Peer};
 use crate::time::Time;
-use crate::transport::{LayerError, Scratch, Stack};
+use crate::transport::{Farewell, LayerError, Scratch, Stack};
 
 /// Segments wrapped with one call.
 const SLICES: usize = 32;
@@ -37,6 +38,8 @@ pub(super) struct Layers {
     /// Wrapped and not yet taken by the socket.
     unsent: Vec<u8>,
     said_goodbye: bool,
+    /// Nothing more can be wrapped: what it has said about it is the last.
+    is_broken: bool,
     /// Seen and not yet acted upon.
     end: Option<End>,
 }
@@ -61,6 +64,7 @@ impl Layers {
             stack,
             unsent: Vec::new(),
             said_goodbye: false,
+            is_broken: false,
             end: None,
         }
     }
@@ -116,14 +120,19 @@ impl<S: Driven> Driver<S> {
             return;
         };
         match layers.stack.receive(bytes, scratch) {
-            Err(error) => layers.end = Some(End::Broken(error)),
+            Err(error) => {
+                layers.is_broken = true;
+                layers.end = Some(End::Broken(error));
+            }
             Ok(()) if layers.stack.is_ended() => layers.end = Some(End::PeerClosed),
             Ok(()) => {}
         }
         layers.unsent.extend_from_slice(&scratch.down);
         if let Some(client) = layers.stack.take_address() {
             let gate = listeners.get(socket.listener.index()).map(|l| &l.gate);
-            let is_banned = logins.is_banned(client.ip(), now);
+            // It may name itself, to see whether we live, or another proxy.
+            let is_proxy = gate.is_some_and(|gate| gate.is_proxy(client.ip()));
+            let is_banned = !is_proxy && logins.is_banned(client.ip(), now);
             turned.banned += u64::from(is_banned);
             let refused = match gate.map(|gate| gate.admit_named(client.ip(), now)) {
                 _ if is_banned => Some("its address is banned"),
@@ -200,7 +209,7 @@ impl<S: Driven> Driver<S> {
             };
             // More is wrapped only while little waits; then both go out with one call, as the ticket of a
             // handshake and CONNACK do.
-            let wrapped = if layers.unsent.len() <= JOINED_MAX {
+            let wrapped = if layers.unsent.len() <= JOINED_MAX && !layers.is_broken {
                 wrap(&self.shard, id, &mut layers.stack, &mut self.scratch)
             } else {
                 self.scratch.down.clear();
@@ -214,6 +223,7 @@ impl<S: Driven> Driver<S> {
                 }
                 Ok(0) => {
                     layers.said_goodbye = true;
+                    layers.stack.explain(farewell(self.shard.end_reason(id)));
                     layers.stack.close(&mut self.scratch);
                 }
                 Ok(count) => self.shard.handle_written(id, count, now),
@@ -244,6 +254,30 @@ impl<S: Driven> Driver<S> {
             layers.stack.close(scratch);
             push(descriptor, &scratch.down);
         }
+    }
+}
+
+/// What the layers can say of a reason of ours; without one the client has said goodbye first.
+fn farewell(reason: Option<ReasonCode>) -> Farewell {
+    use ReasonCode as R;
+    match reason {
+        None | Some(R::Success) => Farewell::Done,
+        Some(R::ServerShuttingDown) => Farewell::GoingAway,
+        Some(R::PacketTooLarge) => Farewell::TooLarge,
+        Some(R::ServerBusy | R::ServerUnavailable | R::QuotaExceeded) => Farewell::TryLater,
+        Some(
+            R::BadUserNameOrPassword
+            | R::NotAuthorized
+            | R::Banned
+            | R::BadAuthenticationMethod
+            | R::KeepAliveTimeout
+            | R::SessionTakenOver
+            | R::MessageRateTooHigh
+            | R::AdministrativeAction
+            | R::ConnectionRateExceeded
+            | R::MaximumConnectTime,
+        ) => Farewell::NotAllowed,
+        Some(_) => Farewell::ProtocolError,
     }
 }
 

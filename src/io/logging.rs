@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::EnvFilter;
 
 use crate::shard::Notice;
 use crate::time::{Span, Time};
@@ -58,6 +58,18 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
+/// Lines of our own from a level on. What libraries write has neither the address of a client nor a limit,
+/// and clients can make it grow (TLS writes a line for each name that is an IP address): it is shown
+/// with "trace" only.
+fn filter(level: tracing::Level) -> EnvFilter {
+    let directives = if level == tracing::Level::TRACE {
+        "trace".to_owned()
+    } else {
+        format!("off,ringmq={level}")
+    };
+    EnvFilter::new(directives)
+}
+
 /// Starts logging at a level; call once.
 pub fn start(level: tracing::Level) {
     let (jobs, waiting) = sync_channel(LINES_MAX);
@@ -68,7 +80,7 @@ pub fn start(level: tracing::Level) {
     };
     let thread = thread::Builder::new().name("log".into());
     let builder = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from_level(level))
+        .with_env_filter(filter(level))
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
     if thread
@@ -152,6 +164,58 @@ impl Repeated {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_libraries_are_for_trace() {
+        use tracing::Level;
+        use tracing_subscriber::layer::SubscriberExt;
+        #[derive(Clone, Default)]
+        struct Sink(Arc<std::sync::Mutex<Vec<u8>>>);
+        impl Write for Sink {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let rows = [
+            (Level::WARN, "own warn."),
+            (Level::INFO, "own warn.own info."),
+            (Level::DEBUG, "own warn.own info.own debug."),
+            (Level::TRACE, "own warn.theirs.own info.own debug."),
+        ];
+        for (level, expected) in rows {
+            let sink = Sink::default();
+            let writer = sink.clone();
+            let lines = tracing_subscriber::fmt::layer()
+                .with_writer(move || writer.clone())
+                .with_ansi(false)
+                .with_target(false);
+            let subscriber = tracing_subscriber::registry()
+                .with(filter(level))
+                .with(lines);
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::warn!("own warn.");
+                tracing::warn!(target: "rustls::msgs::handshake", "theirs.");
+                tracing::info!(target: "ringmq", "own info.");
+                tracing::debug!("own debug.");
+            });
+            let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+            let shown = text
+                .lines()
+                .filter_map(|line| line.get(line.find("  ").or(line.find(" D"))?..));
+            let shown: String = shown
+                .map(|line| {
+                    line.trim_start()
+                        .split_once(' ')
+                        .map_or("", |(_, text)| text)
+                })
+                .collect();
+            assert_eq!(shown, expected, "{level}: {text}");
+        }
+    }
 
     #[test]
     fn repeated_lines_are_counted() {

@@ -45,6 +45,8 @@ struct Job<Q> {
     shard: ShardId,
     connection: ConnectionId,
     question: Q,
+    /// What a failure of a login counts against.
+    source: Option<IpAddr>,
     /// Nobody waits for it any more after this time.
     until: Time,
 }
@@ -165,6 +167,7 @@ impl Logins {
             shard,
             connection,
             question: request,
+            source: None,
             until,
         });
     }
@@ -175,12 +178,14 @@ impl Logins {
         shard: ShardId,
         connection: ConnectionId,
         question: Box<Question>,
+        source: Option<IpAddr>,
         now: Time,
     ) {
         let job = Job {
             shard,
             connection,
             question,
+            source,
             until: now + self.patience,
         };
         if let Err(refused) = self.jobs.try_send(job) {
@@ -228,7 +233,7 @@ impl Logins {
                 self.answer(&job, busy()); // its client is gone, most likely
                 continue;
             }
-            let address = job.question.address;
+            let address = job.source;
             if address.is_some_and(|address| self.is_banned(address, now)) {
                 let text = "too many logins from its address have failed";
                 self.answer(&job, Verdict::Refused(Refusal::Banned, text.into()));
@@ -302,9 +307,7 @@ impl Logins {
 
     /// Answers, and counts a proof that was wrong.
     fn conclude(&self, job: &LoginJob, verdict: Verdict, now: Time) {
-        if let (Verdict::Refused(Refusal::Wrong, _), Some(address)) =
-            (&verdict, job.question.address)
-        {
+        if let (Verdict::Refused(Refusal::Wrong, _), Some(address)) = (&verdict, job.source) {
             if lock(&self.bans).failed(address, now) {
                 self.has_banned.store(true, Ordering::Relaxed);
                 tracing::warn!("{address} is banned for a while: too many logins failed");

@@ -11,6 +11,7 @@ use super::driver::Driver;
 use super::mesh::MovedSocket;
 use super::sends::SENDS;
 use super::sockets::{Ending, Socket};
+use crate::auth::Question;
 use crate::ids::{ConnectionId, ShardId};
 use crate::shard::{Action, CloseCause, Origin};
 use crate::time::Time;
@@ -38,7 +39,7 @@ impl<S: Driven> Driver<S> {
                     origin,
                     bytes,
                 } => self.hand_off(connection, to, origin, bytes),
-                Action::Authenticate(id, question) => self.logins.ask(self.id, id, question, now),
+                Action::Authenticate(id, question) => self.ask_login(id, question, now),
                 Action::Authorize(id, request) => {
                     self.logins.authorize(self.id, id, *request, now);
                 }
@@ -46,6 +47,17 @@ impl<S: Driven> Driver<S> {
             }
         }
         busy
+    }
+
+    /// A failure counts against the address the client comes from, unless that is a trusted proxy's which
+    /// has named no other.
+    fn ask_login(&self, id: ConnectionId, question: Box<Question>, now: Time) {
+        let socket = self.sockets.get(id);
+        let listening = socket.and_then(|socket| self.listeners.get(socket.listener.index()));
+        let source = question.address;
+        // None: the broker stops and has closed its listeners.
+        let source = source.filter(|ip| listening.is_some_and(|own| !own.gate.is_proxy(*ip)));
+        self.logins.ask(self.id, id, question, source, now);
     }
 
     fn hand_off(&mut self, id: ConnectionId, to: ShardId, origin: Origin, bytes: Vec<u8>) {

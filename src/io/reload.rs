@@ -11,21 +11,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::SystemTime;
 
 use super::errors::StartError;
 use super::wake::Wakes;
 use crate::ids::{ListenerId, ShardId};
 use crate::listener::{Listener, TlsFiles};
 use crate::transport::proxy::Proxy;
-use crate::transport::tls::{Context, Material, Named, Problem, Tls, ALPN_MQTT};
+use crate::transport::tls::{
+    warnings, Context, Material, Named, Problem, Tls, ALPN_HTTP, ALPN_MQTT,
+};
 use crate::transport::websocket::{Policy, Server};
 use crate::transport::{Recipe, Trusted};
 
 /// A certificate, a key or a revocation list larger than this is some other file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-
-/// What browsers speak inside TLS before WebSocket.
-const ALPN_HTTP: &[u8] = b"http/1.1";
 
 /// What a shard takes in place of what it has.
 #[derive(Clone)]
@@ -145,6 +145,10 @@ fn recipe(listener: &Listener) -> Result<Recipe, Problem> {
     }
     if listener.transport.has_tls() {
         let material = read_material(&listener.tls)?;
+        let now_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        for text in warnings(&material, now_s.map_or(0, |since| since.as_secs())) {
+            tracing::warn!("TLS of the listener on {}: {text}", listener.address);
+        }
         // What comes first inside TLS; a browser offers HTTP.
         let inside = if listener.transport.has_websocket() {
             ALPN_HTTP

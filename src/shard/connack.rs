@@ -113,6 +113,9 @@ impl Shard {
         now: Time,
     ) {
         if let Some((version, reason)) = reply {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.end_reason = Some(reason);
+            }
             // [MQTT-3.2.2-6] of 3.1.1: where no return code fits, close without a CONNACK.
             if version.is_v5() || reason.connect_return_code() != 0 {
                 if let Some(connection) = self.connections.get_mut(id) {

@@ -9,7 +9,7 @@ use super::outgoing::Outgoing;
 use super::rates::ClientMeters;
 use super::timer_wheel::TimerId;
 use crate::ids::SessionId;
-use crate::mqtt::Version;
+use crate::mqtt::{ReasonCode, Version};
 use crate::session::{AliasesIn, AliasesOut};
 use crate::time::{Span, Time};
 
@@ -45,6 +45,8 @@ pub(super) struct Connection {
     pub(super) is_asking: bool,
     /// Its socket is gone, and what it sent before waits for the next turn.
     pub(super) gone: Option<CloseCause>,
+    /// Why we end it, also where the client's version has no word for it.
+    pub(super) end_reason: Option<ReasonCode>,
     /// v5 Request Problem Information.
     pub(super) problem_information: bool,
     /// Largest packet the client takes, in bytes [MQTT-3.1.2-24].
@@ -88,6 +90,7 @@ impl Connection {
             is_paused: false,
             is_asking: false,
             gone: None,
+            end_reason: None,
             problem_information: true,
             packet_size_max: u32::MAX,
             receive_size_max,

@@ -60,9 +60,10 @@ impl Shard {
         text: &str,
         now: Time,
     ) {
-        let Some(connection) = self.connections.get(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        connection.end_reason = reason;
         let told = matches!(connection.phase, Phase::Live(_)) && connection.version.is_v5();
         // [MQTT-3.14.2-3]: no reason string if the packet then grows too large for the client.
         let string_fits = text.len() + 32 <= connection.packet_size_max as usize;
@@ -78,6 +79,12 @@ impl Shard {
             });
         }
         self.start_closing(id, now);
+    }
+
+    /// Why we end a connection: what may be said below MQTT, where 3.1.1 has no word for it.
+    #[must_use]
+    pub fn end_reason(&self, connection: ConnectionId) -> Option<ReasonCode> {
+        self.connections.get(connection)?.end_reason
     }
 
     /// No further bytes are accepted; what is outgoing is still sent.

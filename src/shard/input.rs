@@ -328,9 +328,10 @@ impl Shard {
             Culprit::Malformed => self.stats.malformed_packets += 1,
             Culprit::Protocol | Culprit::Refused => self.stats.protocol_errors += 1,
         }
-        let Some(connection) = self.connections.get(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        connection.end_reason = Some(error.reason());
         if connection.phase == Phase::Authenticating {
             // Before CONNACK there is no DISCONNECT to the client.
             self.stats.connects_refused += 1;

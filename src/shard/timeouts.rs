@@ -90,6 +90,7 @@ impl Shard {
                 self.refuse_connect(id, None, reply, text, now);
             }
             Phase::AwaitConnect | Phase::Authenticating => {
+                connection.end_reason = Some(ReasonCode::MaximumConnectTime);
                 let peer = connection.origin.peer;
                 let what = match connection.phase {
                     Phase::AwaitConnect if connection.waits_for_layers => "end of its handshake",

@@ -48,6 +48,9 @@ pub trait Layer: Send {
     /// Nothing more can be sent.
     fn send(&mut self, slices: &[IoSlice<'_>], down: &mut Vec<u8>) -> Result<(), LayerError>;
 
+    /// Why the goodbye will be said, for a layer whose goodbye has a place for it.
+    fn explain(&mut self, _why: Farewell) {}
+
     /// Appends what tells the peer that nothing more comes. Nothing is sent after it.
     fn close(&mut self, down: &mut Vec<u8>);
 
@@ -72,6 +75,23 @@ pub trait Layer: Send {
 
     /// Adds what it knows about the client. Called once, when it is open.
     fn tell(&mut self, _learned: &mut Learned) {}
+}
+
+/// Why a connection ends that the layers themselves find nothing wrong with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Farewell {
+    /// All was said.
+    #[default]
+    Done,
+    /// The broker stops.
+    GoingAway,
+    /// What was carried cannot be read, or is against the rules.
+    ProtocolError,
+    TooLarge,
+    /// It may not, or took too long.
+    NotAllowed,
+    /// Not now.
+    TryLater,
 }
 
 /// What layers find out about a client before its first byte of MQTT.

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
-use super::{Layer, LayerError, Learned};
+use super::{Farewell, Layer, LayerError, Learned};
 
 /// Buffers that all stacks of a shard use in turn, so that an idle connection has none.
 #[derive(Default)]
@@ -93,6 +93,11 @@ impl Stack {
             }
         }
         Ok(())
+    }
+
+    /// Tells all layers why their goodbyes will be said.
+    pub fn explain(&mut self, why: Farewell) {
+        self.layers.iter_mut().for_each(|layer| layer.explain(why));
     }
 
     /// Puts the goodbyes of all layers into `down` of `scratch`, the topmost first.

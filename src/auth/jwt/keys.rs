@@ -1,25 +1,31 @@
-//! Reading keys: a PEM public key, a JWKS, or a secret.
+//! Reading keys: a PEM public key, a JWKS (RFC 7517), or a secret.
 
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse,
-};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::Engine;
+use ring::signature::RsaPublicKeyComponents;
+use serde_json::{Map, Value};
+use x509_parser::pem::parse_x509_pem;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::{PublicKey, RSAPublicKey};
+use x509_parser::x509::SubjectPublicKeyInfo;
 
+use super::signature::Material;
 use super::{JwtTerms, Key, Tokens};
 use crate::auth::problem::FileProblem;
 
 /// A shorter secret can be found by trying.
 const SECRET_BYTES_MIN: usize = 32;
+/// Of the modulus of an RSA key.
+const RSA_BYTES_MIN: usize = 2048 / 8;
+const RSA_BYTES_MAX: usize = 8192 / 8;
+/// Bytes of one coordinate of a curve.
+const P256_BYTES: usize = 32;
+const P384_BYTES: usize = 48;
+const ED25519_BYTES: usize = 32;
 
-const RSA: [Algorithm; 6] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-];
-const HMAC: [Algorithm; 3] = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
+const ED25519_OID: &str = "1.3.101.112";
+const P256_OID: &str = "1.2.840.10045.3.1.7";
+const P384_OID: &str = "1.3.132.0.34";
 
 impl Tokens {
     /// `keys`: name and text of a file with a PEM public key or a JWKS. `secret`: of a file whose
@@ -61,6 +67,16 @@ impl Tokens {
 
 type Wrong = (usize, String);
 
+impl Key {
+    fn of(material: Material) -> Self {
+        Self {
+            id: None,
+            algorithms: material.algorithms().into(),
+            material,
+        }
+    }
+}
+
 fn hmac_key(bytes: &[u8]) -> Result<Key, &'static str> {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -70,14 +86,35 @@ fn hmac_key(bytes: &[u8]) -> Result<Key, &'static str> {
                     give it as jwt-key-file",
         );
     }
+    secret(bytes.into()).map(Key::of)
+}
+
+fn secret(bytes: Vec<u8>) -> Result<Material, &'static str> {
     if bytes.len() < SECRET_BYTES_MIN {
         return Err("the secret is shorter than 32 bytes and can be found by trying");
     }
-    Ok(Key {
-        id: None,
-        algorithms: HMAC.into(),
-        key: DecodingKey::from_secret(bytes),
-    })
+    Ok(Material::Secret(bytes))
+}
+
+fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Material, &'static str> {
+    // ring wants numbers without zeros in front, which DER needs now and then and some issuers write.
+    let bare = |number: &[u8]| -> Vec<u8> {
+        let zeros = number.iter().take_while(|byte| **byte == 0).count();
+        number[zeros..].into()
+    };
+    let (n, e) = (bare(modulus), bare(exponent));
+    if !(RSA_BYTES_MIN..=RSA_BYTES_MAX).contains(&n.len()) || e.is_empty() {
+        return Err("an RSA key for tokens has 2048 to 8192 bits");
+    }
+    Ok(Material::Rsa(RsaPublicKeyComponents { n, e }))
+}
+
+/// First byte of a point that is not compressed.
+const UNCOMPRESSED: u8 = 4;
+
+fn point(bytes: &[u8], coordinate: usize) -> Option<Vec<u8>> {
+    let is_whole = bytes.len() == 1 + 2 * coordinate && bytes[0] == UNCOMPRESSED;
+    is_whole.then(|| bytes.into())
 }
 
 fn pem(text: &str) -> Result<Key, Wrong> {
@@ -91,72 +128,124 @@ fn pem(text: &str) -> Result<Key, Wrong> {
             "is a private key; the broker needs the public one only".into(),
         ));
     }
-    let bytes = text.as_bytes();
-    let (algorithms, key) = if let Ok(key) = DecodingKey::from_rsa_pem(bytes) {
-        (RSA.to_vec(), key)
-    } else if let Ok(key) = DecodingKey::from_ec_pem(bytes) {
-        (vec![Algorithm::ES256, Algorithm::ES384], key)
-    } else if let Ok(key) = DecodingKey::from_ed_pem(bytes) {
-        (vec![Algorithm::EdDSA], key)
-    } else {
-        return Err((
-            0,
-            "is neither a JWKS nor a PEM public key (RSA, EC or Ed25519)".into(),
-        ));
+    let unknown = "is neither a JWKS nor a PEM public key (RSA, EC of P-256 or P-384, or Ed25519)";
+    let unknown = || (0, unknown.to_owned());
+    let (_, section) = parse_x509_pem(text.as_bytes()).map_err(|_| unknown())?;
+    let der = &section.contents;
+    let material = match section.label.as_str() {
+        "PUBLIC KEY" => {
+            let (_, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| unknown())?;
+            of_info(&info)
+        }
+        "CERTIFICATE" => {
+            let (_, certificate) = X509Certificate::from_der(der).map_err(|_| unknown())?;
+            of_info(certificate.public_key())
+        }
+        "RSA PUBLIC KEY" => {
+            let (_, key) = RSAPublicKey::from_der(der).map_err(|_| unknown())?;
+            Some(rsa(key.modulus, key.exponent))
+        }
+        _ => None,
     };
-    Ok(Key {
-        id: None,
-        algorithms,
-        key,
-    })
+    match material {
+        Some(Ok(material)) => Ok(Key::of(material)),
+        Some(Err(text)) => Err((0, text.into())),
+        None => Err(unknown()),
+    }
+}
+
+/// `None`: of a kind that signs no tokens.
+fn of_info(info: &SubjectPublicKeyInfo<'_>) -> Option<Result<Material, &'static str>> {
+    let bytes: &[u8] = &info.subject_public_key.data;
+    match info.parsed().ok()? {
+        PublicKey::RSA(key) => Some(rsa(key.modulus, key.exponent)),
+        PublicKey::EC(_) => {
+            let curve = info.algorithm.parameters.as_ref()?.as_oid().ok()?;
+            match curve.to_id_string().as_str() {
+                P256_OID => point(bytes, P256_BYTES).map(|key| Ok(Material::P256(key))),
+                P384_OID => point(bytes, P384_BYTES).map(|key| Ok(Material::P384(key))),
+                _ => None,
+            }
+        }
+        _ => {
+            let is_ed = info.algorithm.algorithm.to_id_string() == ED25519_OID;
+            let is_whole = bytes.len() == ED25519_BYTES;
+            (is_ed && is_whole).then(|| Ok(Material::Ed25519(bytes.into())))
+        }
+    }
 }
 
 fn jwks(text: &str) -> Result<Vec<Key>, Wrong> {
-    let set: JwkSet = serde_json::from_str(text)
-        .map_err(|error| (error.line(), format!("is not a JWKS: {error}")))?;
+    let set: Value = serde_json::from_str(text).map_err(|error| {
+        let column = error.column();
+        let text = format!("is not a JWKS: at column {column} it is no JSON any more");
+        (error.line(), text)
+    })?;
+    let listed = set.get("keys").and_then(Value::as_array);
+    let listed = listed.ok_or_else(|| (0, "is not a JWKS: it has no list `keys`".to_owned()))?;
     let mut keys = Vec::new();
-    for (index, jwk) in set.keys.iter().enumerate() {
-        if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
-            continue;
-        }
-        let key = jwk_key(jwk).map_err(|text| (0, format!("key {}: {text}", index + 1)))?;
-        keys.push(key);
+    for (index, jwk) in listed.iter().enumerate() {
+        let wrong = |text: &str| (0, format!("key {}: {text}", index + 1));
+        let jwk = jwk.as_object().ok_or_else(|| wrong("is no JSON object"))?;
+        keys.extend(jwk_key(jwk).map_err(wrong)?);
     }
     if keys.is_empty() {
-        return Err((0, "the JWKS has no key for signatures".into()));
+        let text =
+            "the JWKS has no key for signatures: RSA, EC of P-256 or P-384, OKP of Ed25519, oct";
+        return Err((0, text.into()));
     }
     Ok(keys)
 }
 
-fn jwk_key(jwk: &Jwk) -> Result<Key, String> {
-    let possible: Vec<Algorithm> = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => RSA.into(),
-        AlgorithmParameters::EllipticCurve(curve) => match curve.curve {
-            EllipticCurve::P256 => vec![Algorithm::ES256],
-            EllipticCurve::P384 => vec![Algorithm::ES384],
-            _ => return Err("of the curves only P-256 and P-384 are known".into()),
-        },
-        AlgorithmParameters::OctetKeyPair(_) => vec![Algorithm::EdDSA],
-        AlgorithmParameters::OctetKey(_) => HMAC.into(),
+/// `None`: for something else, or of a kind that is not known here, which is to be passed over (RFC 7517
+/// section 5).
+fn jwk_key(jwk: &Map<String, Value>) -> Result<Option<Key>, &'static str> {
+    let text = |name: &str| match jwk.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err("a member that must be text is none"),
     };
-    let algorithms = match jwk.common.key_algorithm {
-        None => possible,
+    let ops = jwk.get("key_ops").and_then(Value::as_array);
+    let is_for_others = text("use")?.is_some_and(|purpose| purpose != "sig")
+        || ops.is_some_and(|ops| !ops.iter().any(|op| op == "verify"));
+    if is_for_others {
+        return Ok(None);
+    }
+    let bytes = |name: &str| {
+        let text = text(name)?.ok_or("a part of the key is missing")?;
+        let decoded = URL_SAFE_NO_PAD.decode(text);
+        decoded.map_err(|_| "a part of the key is not base64url")
+    };
+    let coordinates = |size: usize| {
+        let joined = [vec![UNCOMPRESSED], bytes("x")?, bytes("y")?].concat();
+        point(&joined, size).ok_or("its point is not one of its curve")
+    };
+    let material = match (text("kty")?, text("crv")?) {
+        (Some("RSA"), _) => rsa(&bytes("n")?, &bytes("e")?)?,
+        (Some("EC"), Some("P-256")) => Material::P256(coordinates(P256_BYTES)?),
+        (Some("EC"), Some("P-384")) => Material::P384(coordinates(P384_BYTES)?),
+        (Some("OKP"), Some("Ed25519")) => match bytes("x")? {
+            key if key.len() == ED25519_BYTES => Material::Ed25519(key),
+            _ => return Err("its point is not one of its curve"),
+        },
+        (Some("oct"), _) => secret(bytes("k")?)?,
+        (Some(_), _) => return Ok(None),
+        (None, _) => return Err("it has no `kty`"),
+    };
+    let algorithms = match text("alg")? {
+        None => material.algorithms().into(),
         Some(named) => {
-            let named = algorithm(named).ok_or("its `alg` is not for signatures")?;
-            if !possible.contains(&named) {
-                return Err("its `alg` does not go with its `kty`".into());
+            let named = named.parse();
+            let named = named.map_err(|()| "its `alg` is not for signatures")?;
+            if !material.algorithms().contains(&named) {
+                return Err("its `alg` does not go with its `kty`");
             }
             vec![named]
         }
     };
-    let key = DecodingKey::from_jwk(jwk).map_err(|error| error.to_string())?;
-    Ok(Key {
-        id: jwk.common.key_id.clone(),
+    Ok(Some(Key {
+        id: text("kid")?.map(Into::into),
         algorithms,
-        key,
-    })
-}
-
-fn algorithm(named: KeyAlgorithm) -> Option<Algorithm> {
-    named.to_string().parse().ok()
+        material,
+    }))
 }

@@ -1,4 +1,11 @@
-use jsonwebtoken::{encode, EncodingKey, Header};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    EcdsaKeyPair, Ed25519KeyPair, RsaEncoding, RsaKeyPair, ECDSA_P256_SHA256_FIXED_SIGNING,
+    RSA_PKCS1_SHA256, RSA_PSS_SHA512,
+};
+use ring::{hmac, rand};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::json;
 
 use super::*;
@@ -14,10 +21,71 @@ const ED_PUBLIC: &str = include_str!("testdata/ed.pub.pem");
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
 const NOW_S: u64 = 1_700_000_000;
 
-fn sign(algorithm: Algorithm, key: &EncodingKey, claims: &Value) -> Vec<u8> {
-    encode(&Header::new(algorithm), claims, key)
-        .unwrap()
-        .into_bytes()
+/// A private key, with which an issuer signs.
+enum EncodingKey {
+    Secret(Vec<u8>),
+    Rsa(Box<RsaKeyPair>),
+    Ec(EcdsaKeyPair),
+    Ed(Ed25519KeyPair),
+}
+
+impl EncodingKey {
+    fn from_secret(secret: &[u8]) -> Self {
+        Self::Secret(secret.into())
+    }
+
+    fn from_pem(text: &str) -> Self {
+        let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).unwrap();
+        let der = der.secret_pkcs8_der();
+        if let Ok(key) = RsaKeyPair::from_pkcs8(der) {
+            return Self::Rsa(Box::new(key));
+        }
+        if let Ok(key) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
+            return Self::Ed(key);
+        }
+        let random = SystemRandom::new();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random);
+        Self::Ec(key.unwrap())
+    }
+
+    fn sign(&self, name: &str, message: &[u8]) -> Vec<u8> {
+        let random: &dyn rand::SecureRandom = &SystemRandom::new();
+        match self {
+            Self::Secret(secret) => {
+                let how = match name {
+                    "HS384" => hmac::HMAC_SHA384,
+                    "HS512" => hmac::HMAC_SHA512,
+                    _ => hmac::HMAC_SHA256,
+                };
+                let key = hmac::Key::new(how, secret);
+                hmac::sign(&key, message).as_ref().into()
+            }
+            Self::Rsa(key) => {
+                let how: &dyn RsaEncoding = match name {
+                    "PS512" => &RSA_PSS_SHA512,
+                    _ => &RSA_PKCS1_SHA256,
+                };
+                let mut signature = vec![0; key.public().modulus_len()];
+                key.sign(how, random, message, &mut signature).unwrap();
+                signature
+            }
+            Self::Ec(key) => key.sign(random, message).unwrap().as_ref().into(),
+            Self::Ed(key) => key.sign(message).as_ref().into(),
+        }
+    }
+}
+
+/// A token with this header, whose `alg` says how it is signed.
+fn token(header: &Value, key: &EncodingKey, claims: &Value) -> Vec<u8> {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(header), part(claims));
+    let name = header["alg"].as_str().unwrap();
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(name, signed.as_bytes()));
+    format!("{signed}.{signature}").into_bytes()
+}
+
+fn sign(name: &str, key: &EncodingKey, claims: &Value) -> Vec<u8> {
+    token(&json!({"alg": name, "typ": "JWT"}), key, claims)
 }
 
 fn claims() -> Value {
@@ -33,30 +101,27 @@ fn of_secret(terms: JwtTerms) -> Tokens {
 }
 
 fn hs256(claims: &Value) -> Vec<u8> {
-    sign(Algorithm::HS256, &EncodingKey::from_secret(SECRET), claims)
+    sign("HS256", &EncodingKey::from_secret(SECRET), claims)
 }
 
 #[test]
 fn every_kind_of_key() {
-    let rsa = EncodingKey::from_rsa_pem(RSA_PRIVATE.as_bytes()).unwrap();
-    let ec = EncodingKey::from_ec_pem(EC_PRIVATE.as_bytes()).unwrap();
-    let ed = EncodingKey::from_ed_pem(ED_PRIVATE.as_bytes()).unwrap();
+    let [rsa, ec, ed] = [RSA_PRIVATE, EC_PRIVATE, ED_PRIVATE].map(EncodingKey::from_pem);
     let hmac = EncodingKey::from_secret(SECRET);
     let rows = [
-        (of_pem(RSA_PUBLIC), Algorithm::RS256, &rsa),
-        (of_pem(RSA_PUBLIC), Algorithm::PS512, &rsa),
-        (of_pem(EC_PUBLIC), Algorithm::ES256, &ec),
-        (of_pem(ED_PUBLIC), Algorithm::EdDSA, &ed),
-        (of_secret(JwtTerms::default()), Algorithm::HS512, &hmac),
+        (of_pem(RSA_PUBLIC), "RS256", &rsa),
+        (of_pem(RSA_PUBLIC), "PS512", &rsa),
+        (of_pem(EC_PUBLIC), "ES256", &ec),
+        (of_pem(ED_PUBLIC), "EdDSA", &ed),
+        (of_secret(JwtTerms::default()), "HS512", &hmac),
     ];
     for (tokens, algorithm, key) in &rows {
-        let token = sign(*algorithm, key, &claims());
+        let token = sign(algorithm, key, &claims());
         assert!(Tokens::looks_like_token(&token));
         let found = tokens.verify(&token, NOW_S).unwrap();
         assert_eq!((&*found.user, found.acl), ("ann", None), "{algorithm:?}");
         // Any other kind of key refuses it, and so is a changed token refused.
-        let family =
-            |algorithm: &Algorithm| format!("{algorithm:?}").replace("PS", "RS")[..2].to_owned();
+        let family = |algorithm: &str| algorithm.replace("PS", "RS")[..2].to_owned();
         for (other, name, _) in &rows {
             if family(name) != family(algorithm) {
                 assert_eq!(other.verify(&token, NOW_S), Err(TokenError::NoKey));
@@ -79,7 +144,7 @@ fn no_algorithm_and_key_confusion() {
     // Signed with the public key as if it were a secret.
     for public in [RSA_PUBLIC, EC_PUBLIC, ED_PUBLIC] {
         let forged = EncodingKey::from_secret(public.as_bytes());
-        let token = sign(Algorithm::HS256, &forged, &claims());
+        let token = sign("HS256", &forged, &claims());
         assert_eq!(of_pem(public).verify(&token, NOW_S), Err(TokenError::NoKey));
         let problems =
             Tokens::parse(None, Some(("s", public.as_bytes())), JwtTerms::default()).unwrap_err();
@@ -110,7 +175,10 @@ fn what_a_token_must_say() {
         ("exp", json!(null), claim("exp")),
         ("exp", json!("tomorrow"), claim("exp")),
         ("exp", json!(-1), claim("exp")),
+        ("exp", json!([NOW_S + 60]), claim("exp")),
         ("nbf", json!(NOW_S + LEEWAY_S + 1), TokenError::NotYet),
+        ("nbf", json!((NOW_S - 60).to_string()), claim("nbf")),
+        ("nbf", json!(null), claim("nbf")),
         ("iss", json!("you"), claim("iss")),
         ("iss", json!(null), claim("iss")),
         ("aud", json!("other"), claim("aud")),
@@ -159,13 +227,7 @@ fn key_sets() {
     let oct = "\"kty\":\"oct\",\"k\":\"YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYQ\"";
     let key = EncodingKey::from_secret(&[b'a'; 40]);
     let parse = |text: &str| Tokens::parse(Some(("jwks", text)), None, JwtTerms::default());
-    let with_id = |id: &str| {
-        let header = Header {
-            kid: Some(id.into()),
-            ..Header::new(Algorithm::HS256)
-        };
-        encode(&header, &claims(), &key).unwrap().into_bytes()
-    };
+    let with_id = |id: &str| token(&json!({"alg": "HS256", "kid": id}), &key, &claims());
     let two = format!(
         "{{\"keys\":[{{{rsa},\"kid\":\"one\"}},{{{oct},\"kid\":\"two\",\"alg\":\"HS256\"}}]}}"
     );
@@ -179,7 +241,7 @@ fn key_sets() {
         tokens.verify(&with_id("three"), NOW_S),
         Err(TokenError::NoKey)
     );
-    let other = sign(Algorithm::HS384, &key, &claims());
+    let other = sign("HS384", &key, &claims());
     assert_eq!(
         tokens.verify(&other, NOW_S),
         Err(TokenError::NoKey),
@@ -188,6 +250,29 @@ fn key_sets() {
     let rows = [
         ("{", "is not a JWKS"),
         ("{\"keys\":[]}", "no key"),
+        ("{}", "no list `keys`"),
+        ("{\"keys\":[7]}", "key 1: is no JSON object"),
+        (
+            "{\"keys\":[{\"kty\":\"oct\"}]}",
+            "a part of the key is missing",
+        ),
+        (
+            "{\"keys\":[{\"kty\":\"oct\",\"k\":\"YWFh\"}]}",
+            "shorter than 32 bytes",
+        ),
+        (
+            "{\"keys\":[{\"kty\":\"RSA\",\"n\":\"YWFh\",\"e\":\"AQAB\"}]}",
+            "2048 to 8192 bits",
+        ),
+        (
+            "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"YWFh\",\"y\":\"YWFh\"}]}",
+            "not one of its curve",
+        ),
+        // Kinds that are not known are passed over, RFC 7517 5.
+        (
+            "{\"keys\":[{\"kty\":\"AKP\"},{\"kty\":\"OKP\",\"crv\":\"X25519\"}]}",
+            "no key",
+        ),
         (
             &format!("{{\"keys\":[{{{rsa},\"use\":\"enc\"}}]}}"),
             "no key",
@@ -212,4 +297,77 @@ fn key_sets() {
     }
     let short = Tokens::parse(None, Some(("s", b"short")), JwtTerms::default()).unwrap_err();
     assert!(short[0].to_string().contains("shorter than 32 bytes"));
+}
+
+/// RFC 7515 4.1.11: extensions that are not understood make a token invalid, and ones that are none at
+/// all are no excuse.
+#[test]
+fn critical_extensions_are_refused() {
+    let tokens = of_secret(JwtTerms::default());
+    let key = EncodingKey::from_secret(SECRET);
+    let rows = [
+        json!({"alg": "HS256", "crit": ["exp-hard"], "exp-hard": true}),
+        json!({"alg": "HS256", "crit": ["b64"], "b64": false}),
+        json!({"alg": "HS256", "crit": []}),
+        json!({"alg": "HS256", "crit": null}),
+        json!({"alg": "HS256", "crit": "x"}),
+    ];
+    for header in rows {
+        let found = tokens.verify(&token(&header, &key, &claims()), NOW_S);
+        assert_eq!(found, Err(TokenError::Critical), "{header}");
+    }
+    let harmless = json!({"alg": "HS256", "b64": true, "x": 1});
+    assert!(tokens
+        .verify(&token(&harmless, &key, &claims()), NOW_S)
+        .is_ok());
+}
+
+#[test]
+fn malformed_tokens() {
+    let tokens = of_secret(JwtTerms::default());
+    let key = EncodingKey::from_secret(SECRET);
+    let header = |text: &str| {
+        let first = URL_SAFE_NO_PAD.encode(text);
+        tokens.verify(format!("{first}.e30.e30").as_bytes(), NOW_S)
+    };
+    for text in [
+        "[]",
+        "7",
+        "{",
+        "{\"alg\":7}",
+        "{\"alg\":\"HS256\",\"kid\":7}",
+    ] {
+        assert_eq!(header(text), Err(TokenError::Header), "{text}");
+    }
+    assert_eq!(header("{\"alg\":\"HS256\"}"), Err(TokenError::Signature));
+    let no_object = sign("HS256", &key, &json!(["ann"]));
+    assert_eq!(tokens.verify(&no_object, NOW_S), Err(TokenError::Claims));
+    let good = String::from_utf8(hs256(&claims())).unwrap();
+    for bent in [
+        format!("{good}="),
+        format!("{good}."),
+        good.replacen('.', "", 1),
+    ] {
+        assert!(tokens.verify(bent.as_bytes(), NOW_S).is_err(), "{bent}");
+    }
+    // A time far beyond all clocks.
+    let long = hs256(&json!({"sub": "ann", "exp": 1e300}));
+    assert!(tokens.verify(&long, NOW_S).is_ok());
+}
+
+#[test]
+fn a_certificate_and_a_bare_rsa_key_are_public_keys_too() {
+    let key = EncodingKey::from_pem(EC_PRIVATE);
+    let own = rcgen::KeyPair::from_pem(EC_PRIVATE).unwrap();
+    let params = rcgen::CertificateParams::new(vec!["issuer.example".into()]).unwrap();
+    let certificate = params.self_signed(&own).unwrap().pem();
+    let token = sign("ES256", &key, &claims());
+    assert!(of_pem(&certificate).verify(&token, NOW_S).is_ok());
+    let EncodingKey::Rsa(rsa) = EncodingKey::from_pem(RSA_PRIVATE) else {
+        panic!("it is one of RSA");
+    };
+    let der = base64::engine::general_purpose::STANDARD.encode(rsa.public().as_ref());
+    let bare = format!("-----BEGIN RSA PUBLIC KEY-----\n{der}\n-----END RSA PUBLIC KEY-----\n");
+    let token = sign("RS256", &EncodingKey::Rsa(rsa), &claims());
+    assert!(of_pem(&bare).verify(&token, NOW_S).is_ok());
 }

@@ -95,7 +95,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     ),
     opt(
         (GROUP, "jwt-user-claim"),
-        Kind::Text("the name of a claim"),
+        Kind::Whole("the name of a claim"),
         Access(
             |checked| Value::Text(checked.auth.jwt.user_claim.clone()),
             |checked, value| checked.auth.jwt.user_claim = value.text().unwrap_or_default(),

@@ -31,6 +31,7 @@ pub(super) static OPTIONS: &[Opt] = &[opt(
     (
         "Least important log line written to stderr",
         "\"info\" tells of start, stop and what was refused or dropped; \"debug\" adds every \
-             connection; \"trace\" is for looking for a fault.",
+             connection; \"trace\" is for looking for a fault, and alone shows what libraries say, without a \
+             limit.",
     ),
 )];

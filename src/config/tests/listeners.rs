@@ -9,6 +9,7 @@ fn tables_of_listeners_are_understood() {
          connect-rate = 8\nconnect-rate-source = 9\npacket-size-max = \"1KiB\"\n\
          tls-version-min = \"1.3\"\ntls-client-certificate = \"required\"\n\
          tls-client-ca = [\"a\", \"b\"]\ntls-crl = \"r\"\ntls-identity = \"san-uri\"\n\
+         tls-alpn = [\"mqtt\", \"x-amzn-mqtt-ca\"]\ntls-record-max = 512\n\
          [[listener]]\naddress = \"unix:/run/ringmq.sock\"\nowner = \"iot:iot\"\nmode = \"0660\"\n"
     ))
     .unwrap();
@@ -42,6 +43,8 @@ fn tables_of_listeners_are_understood() {
                 version_min: VersionMin::Tls13,
                 client_certificate: ClientCertificate::Required,
                 identity: Some(IdentitySource::SanUri),
+                alpn: Some(vec!["mqtt".into(), "x-amzn-mqtt-ca".into()]),
+                record_max: Some(512),
             },
             certificates: vec!["c".into()],
             keys: vec!["k".into()],
@@ -172,7 +175,7 @@ fn bad_tables_of_listeners_name_every_fault() {
             "[[listener]]\naddress = \"127.0.0.1:1\"\ntransport = \"ws\"\nwebsocket-path = \"/a?b\"\nwebsocket-origins = [\"null\", \"https://a/\"]\nproxy-protocol = true",
             &[
                 "f:1: trusted-proxies: is missing: proxy-protocol = true needs it, or nobody could connect",
-                "f:4: websocket-path: \"/a?b\" is not a path: it begins with \"/\" and has no query",
+                "f:4: websocket-path: \"/a?b\" is not a path: it begins with \"/\" and has no query; \"*\" takes any",
                 "f:5: websocket-origins: \"https://a/\" is not an origin: that is scheme, host and port of a page, without a path",
             ],
         ),
@@ -245,4 +248,34 @@ fn the_example_of_a_listener_names_each_option_once_and_is_good() {
         assert!(section.contains(&format!("#   {} = ", row.option.name)));
         assert!(row.option.reason.ends_with('.') && !row.option.help.ends_with('.'));
     }
+}
+
+#[test]
+fn any_path_and_any_protocol() {
+    let table = |more: &str| {
+        file(&format!("[[listener]]\naddress = \"127.0.0.1:1\"\n{more}"))
+            .map(|checked| checked.all_listeners().remove(0))
+    };
+    for path in ["", "*", "/", "/a/b"] {
+        let listener = table(&format!("transport = \"ws\"\nwebsocket-path = \"{path}\""));
+        assert_eq!(listener.unwrap().websocket_path, path);
+    }
+    let tls = "transport = \"tls\"\ntls-certificate = \"c\"\ntls-key = \"k\"\n";
+    let alpn = |value: &str| table(&format!("{tls}tls-alpn = {value}"));
+    let taken = |value: &str| alpn(value).unwrap().tls.settings.alpn;
+    assert_eq!(taken("\"ignore\""), Some(vec![]));
+    assert_eq!(taken("[\"ignore\"]"), Some(vec![]));
+    assert_eq!(taken("\"mqtt\""), Some(vec!["mqtt".into()]));
+    assert_eq!(table(tls).unwrap().tls.settings.alpn, None);
+    let long = format!("\"{}\"", "a".repeat(256));
+    for wrong in ["[\"mqtt\", \"ignore\"]", &long, "[]", "7"] {
+        assert!(alpn(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_claim_with_the_user_has_a_name() {
+    let problem = file("jwt-user-claim = \"\"").err().unwrap();
+    assert!(format!("{problem:?}").contains("no token has a claim without a name"));
+    assert!(file("jwt-acl-claim = \"\"").is_ok(), "none");
 }

@@ -90,7 +90,9 @@ fn ends(kind: Kind) -> Vec<Value> {
         Kind::Bytes { min, max } => vec![Value::Number(min), Value::Number(max)],
         Kind::Boolean => vec![Value::Boolean(true), Value::Boolean(false)],
         Kind::Choice(words) => words.iter().map(|word| Value::Choice(word)).collect(),
-        Kind::Text(_) => ["", "a b's ü"].map(|text| Value::Text(text.into())).into(),
+        Kind::Text(_) | Kind::Whole(_) => {
+            ["", "a b's ü"].map(|text| Value::Text(text.into())).into()
+        }
         Kind::Addresses => {
             let addresses = ["127.0.0.1:7", "[::1]:8"].map(|text| text.parse().unwrap());
             vec![Value::Addresses(addresses.to_vec())]

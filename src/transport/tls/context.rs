@@ -13,12 +13,16 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{Error, RootCertStore, SupportedProtocolVersion};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::identity::IdentitySource;
 use super::resolver::Resolver;
+use super::sentences;
 
 /// Session tickets per handshake of TLS 1.3: a client that reconnects uses one and gets another.
 const TICKETS: usize = 1;
+/// Of a record; the library counts them as part of a fragment.
+const RECORD_HEADER_BYTES: usize = 5;
 
 /// How a listener does TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,11 @@ pub struct Settings {
     pub client_certificate: ClientCertificate,
     /// `None`: a certificate lets its client in and gives it no name.
     pub identity: Option<IdentitySource>,
+    /// Protocols taken of clients that ask for one (ALPN); `None`: what the transport carries, none at
+    /// all: it does not matter what they ask for.
+    pub alpn: Option<Vec<String>>,
+    /// Plain bytes of the largest record that is sent; `None`: as TLS has it, 16 KiB.
+    pub record_max: Option<u16>,
 }
 
 impl Default for Settings {
@@ -35,6 +44,8 @@ impl Default for Settings {
             version_min: VersionMin::default(),
             client_certificate: ClientCertificate::default(),
             identity: Some(IdentitySource::CommonName),
+            alpn: None,
+            record_max: None,
         }
     }
 }
@@ -95,7 +106,7 @@ fn problem(file: &Named, text: impl Into<String>) -> Problem {
 }
 
 impl Context {
-    /// `alpn` are the protocols offered to clients that ask for one.
+    /// `alpn` are the protocols taken where the settings name none.
     ///
     /// Tickets of another context are not taken, so a session made before a reload cannot go on with
     /// a certificate that has been revoked by it.
@@ -114,7 +125,11 @@ impl Context {
         };
         let general = |error: Error| Problem {
             file: "TLS".into(),
-            text: error.to_string(),
+            text: sentences::ours(&error).into(),
+        };
+        let alpn: Vec<Vec<u8>> = match &settings.alpn {
+            Some(names) => names.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            None => alpn.iter().map(|name| name.to_vec()).collect(),
         };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
@@ -123,8 +138,20 @@ impl Context {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(Resolver { keys }));
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        let resolver = Resolver {
+            keys,
+            alpn: alpn.clone(),
+            suites: provider
+                .cipher_suites
+                .iter()
+                .map(|suite| suite.suite())
+                .collect(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = alpn;
+        config.max_fragment_size = settings
+            .record_max
+            .map(|bytes| usize::from(bytes) + RECORD_HEADER_BYTES);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = ring::Ticketer::new().map_err(general)?;
         config.send_tls13_tickets = TICKETS;
@@ -144,7 +171,7 @@ fn certified_key(
 ) -> Result<CertifiedKey, Problem> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificate.bytes)
         .collect::<Result<_, _>>()
-        .map_err(|error| problem(certificate, format!("is not sound PEM: {error}")))?;
+        .map_err(|error| problem(certificate, sentences::not_pem(&error)))?;
     if chain.is_empty() {
         let text = "holds no certificate: tls-certificate wants PEM with BEGIN CERTIFICATE, the \
                     listener's own first, then those between it and the authority";
@@ -156,8 +183,17 @@ fn certified_key(
                     (or EC or RSA), without a passphrase (openssl pkey -in OLD -out NEW)";
         problem(key, text)
     })?;
-    CertifiedKey::from_der(chain, secret, provider).map_err(|error| match error {
-        Error::InconsistentKeys(_) => problem(
+    let signing = provider.key_provider.load_private_key(secret);
+    let signing = signing.map_err(|_| {
+        let text =
+            "its key is of a kind that cannot be used: RSA of 2048 to 8192 bits, P-256, P-384 and \
+                    Ed25519 are taken";
+        problem(key, text)
+    })?;
+    let certified = CertifiedKey::new(chain, signing);
+    check_key(&certified).map_err(|fault| match fault {
+        KeyFault::Unreadable => problem(certificate, "its first certificate cannot be read"),
+        KeyFault::Mismatch => problem(
             key,
             format!(
                 "is not the key of the certificate in {}: name them in the same order in tls-key \
@@ -165,12 +201,25 @@ fn certified_key(
                 certificate.name
             ),
         ),
-        Error::InvalidCertificate(error) => problem(
-            certificate,
-            format!("its first certificate is bad: {error}"),
-        ),
-        other => problem(key, format!("its key cannot be used: {other}")),
-    })
+    })?;
+    Ok(certified)
+}
+
+enum KeyFault {
+    Unreadable,
+    Mismatch,
+}
+
+/// The key is that of the certificate. Nothing else of the certificate matters to us, so one of X.509
+/// version 1 is served like any other, which the verifier of the library would not read.
+fn check_key(certified: &CertifiedKey) -> Result<(), KeyFault> {
+    let first = certified.end_entity_cert();
+    let first = first.map_err(|_| KeyFault::Unreadable)?;
+    let (_, parsed) = X509Certificate::from_der(first).map_err(|_| KeyFault::Unreadable)?;
+    match certified.key.public_key() {
+        Some(own) if own.as_ref() != parsed.public_key().raw => Err(KeyFault::Mismatch),
+        _ => Ok(()),
+    }
 }
 
 fn verifier(
@@ -186,10 +235,14 @@ fn verifier(
         let before = roots.len();
         for certificate in CertificateDer::pem_slice_iter(&file.bytes) {
             let certificate =
-                certificate.map_err(|error| problem(file, format!("is not sound PEM: {error}")))?;
-            roots
-                .add(certificate)
-                .map_err(|error| problem(file, format!("a certificate in it is bad: {error}")))?;
+                certificate.map_err(|error| problem(file, sentences::not_pem(&error)))?;
+            roots.add(certificate).map_err(|error| {
+                let fault = match &error {
+                    Error::InvalidCertificate(error) => sentences::certificate(error),
+                    other => sentences::ours(other).into(),
+                };
+                problem(file, format!("a certificate in it {fault}"))
+            })?;
         }
         if roots.len() == before {
             let text = "holds no certificate: tls-client-ca wants the authorities of client \
@@ -201,7 +254,7 @@ fn verifier(
     for file in &material.revocation_lists {
         let before = lists.len();
         for list in CertificateRevocationListDer::pem_slice_iter(&file.bytes) {
-            lists.push(list.map_err(|error| problem(file, format!("is not sound PEM: {error}")))?);
+            lists.push(list.map_err(|error| problem(file, sentences::not_pem(&error)))?);
         }
         if lists.len() == before {
             let text = "holds no revocation list: tls-crl wants PEM with BEGIN X509 CRL";
@@ -230,11 +283,11 @@ fn verifier(
     builder.build().map(Some).map_err(|error| match error {
         VerifierBuilderError::InvalidCrl(error) => Problem {
             file: first(&material.revocation_lists),
-            text: format!("a revocation list cannot be read: {error:?}"),
+            text: format!("a revocation list {}", sentences::revocation_list(&error)),
         },
-        other => Problem {
+        _ => Problem {
             file: first(&material.client_ca),
-            text: other.to_string(),
+            text: "holds no authority that can be used".into(),
         },
     })
 }

@@ -10,10 +10,12 @@ mod resolver;
 mod sentences;
 #[cfg(test)]
 mod tests;
+mod validity;
 
 pub use context::{ClientCertificate, Context, Material, Named, Problem, Settings, VersionMin};
 pub use identity::IdentitySource;
 pub use layer::Tls;
+pub use validity::warnings;
 
 /// The protocol name of MQTT in ALPN.
 pub const ALPN_MQTT: &[u8] = b"mqtt";

@@ -115,9 +115,18 @@ fn client_config(
     versions: &[&'static SupportedProtocolVersion],
     own: Option<&Signed>,
 ) -> Arc<ClientConfig> {
+    client_with(ring::default_provider(), authority, versions, own)
+}
+
+fn client_with(
+    provider: rustls::crypto::CryptoProvider,
+    authority: &Authority,
+    versions: &[&'static SupportedProtocolVersion],
+    own: Option<&Signed>,
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.certificate.der().clone()).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots);
@@ -509,6 +518,157 @@ fn an_end_in_the_middle_is_no_goodbye() {
         .receive(&mut changed[10..], &mut up, &mut down)
         .unwrap_err();
     assert!(error.0.contains("does not decrypt"), "{error}");
+}
+
+/// The last alert that came, by its number.
+fn alert(down: &[u8]) -> Option<u8> {
+    match down {
+        [.., 21, 3, _, 0, 2, 2, number] => Some(*number),
+        _ => None,
+    }
+}
+
+/// RFC 5246 7.4.1.3: handshake_failure, where the library alone would say access_denied.
+#[test]
+fn nothing_in_common_is_a_handshake_failure() {
+    let authority = Authority::new();
+    let server = authority.sign("broker", |_| ());
+    let context = context(&Settings::default(), &material(&[&server], &authority));
+    // Only what is for RSA keys, to a listener with one of P-256.
+    let mut provider = ring::default_provider();
+    let is_rsa = |suite: &rustls::SupportedCipherSuite| format!("{suite:?}").contains("RSA");
+    provider.cipher_suites.retain(is_rsa);
+    let config = client_with(provider, &authority, &[&TLS12], None);
+    let mut pair = Pair::new(&config, &context, "broker.example");
+    let mut hello = Vec::new();
+    pair.client.write_tls(&mut hello).unwrap();
+    let mut down = Vec::new();
+    let result = pair.server.receive(&mut hello, &mut pair.up, &mut down);
+    let error = result.unwrap_err();
+    assert!(error.0.contains("no cipher suite in common"), "{error}");
+    assert_eq!(alert(&down), Some(40));
+}
+
+#[test]
+fn protocols_by_name() {
+    let authority = Authority::new();
+    let server = authority.sign("broker", |_| ());
+    let material = material(&[&server], &authority);
+    let asked = |own: Option<&[&str]>, names: &[&str]| {
+        let own = own.map(|own| own.iter().map(|name| name.to_string()).collect());
+        let settings = Settings {
+            alpn: own,
+            ..Settings::default()
+        };
+        let context = context(&settings, &material);
+        let mut config = (*client_config(&authority, &BOTH, None)).clone();
+        config.alpn_protocols = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let mut pair = Pair::new(&Arc::new(config), &context, "broker.example");
+        let result = pair.settle();
+        let agreed = pair.client.alpn_protocol().map(<[u8]>::to_vec);
+        result.map(|()| agreed).map_err(|error| error.0)
+    };
+    let cloud = "x-amzn-mqtt-ca";
+    assert_eq!(asked(None, &["mqtt"]), Ok(Some(b"mqtt".to_vec())));
+    assert_eq!(asked(None, &[]), Ok(None));
+    let refused = asked(None, &[cloud, "\u{1b}[31m"]).unwrap_err();
+    assert!(
+        refused.contains(r#"for "x-amzn-mqtt-ca", "\x1b[31m", which"#),
+        "{refused}"
+    );
+    let many = ["aa", "bb", "cc", "dd", "ee"].map(|name| name.repeat(100));
+    let refused = asked(None, &many.each_ref().map(|name| &name[..])).unwrap_err();
+    assert!(refused.len() < 400, "{refused}");
+    assert_eq!(
+        asked(Some(&["mqtt", cloud]), &[cloud]),
+        Ok(Some(cloud.into()))
+    );
+    assert_eq!(asked(Some(&[]), &[cloud]), Ok(None), "ignored");
+}
+
+#[test]
+fn records_are_as_small_as_is_asked_for() {
+    let authority = Authority::new();
+    let server = authority.sign("broker", |_| ());
+    let settings = Settings {
+        record_max: Some(512),
+        ..Settings::default()
+    };
+    let context = context(&settings, &material(&[&server], &authority));
+    for version in BOTH {
+        let config = client_config(&authority, &[version], None);
+        let mut pair = Pair::new(&config, &context, "broker.example");
+        pair.settle().unwrap();
+        let bytes = [7; 5_000];
+        let down = pair.say(&[&bytes]);
+        let mut rest = &down[..];
+        while let [_, _, _, high, low, ..] = rest {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            assert!(length <= 512 + 40, "{version:?}: {length}");
+            rest = &rest[5 + length..];
+        }
+        pair.hear(&down);
+        assert_eq!(pair.read(), bytes);
+    }
+}
+
+#[test]
+fn dates_are_spoken_of() {
+    let authority = Authority::new();
+    let now_s = 1_700_000_000; // 2023-11-14
+    let between = |from: (i32, u8, u8), until: (i32, u8, u8)| {
+        authority.sign("broker", |params| {
+            params.not_before = date_time_ymd(from.0, from.1, from.2);
+            params.not_after = date_time_ymd(until.0, until.1, until.2);
+        })
+    };
+    let rows = [
+        (
+            between((2020, 1, 1), (2023, 11, 13)),
+            "has expired on 2023-11-13",
+        ),
+        (
+            between((2023, 11, 16), (2030, 1, 1)),
+            "is not valid before 2023-11-16",
+        ),
+        (
+            between((2020, 1, 1), (2023, 12, 13)),
+            "expires on 2023-12-13",
+        ),
+        (between((2020, 1, 1), (2023, 12, 15)), ""),
+    ];
+    for (server, expected) in rows {
+        let material = Material {
+            client_ca: Vec::new(),
+            ..material(&[&server], &authority)
+        };
+        let found = warnings(&material, now_s);
+        assert_eq!(found.is_empty(), expected.is_empty(), "{found:?}");
+        for text in &found {
+            assert!(
+                text.starts_with("server.pem: ") && text.contains(expected),
+                "{text}"
+            );
+        }
+    }
+    let good = between((2020, 1, 1), (2030, 1, 1));
+    let mut all = material(&[&good], &authority);
+    all.revocation_lists = vec![named("ca.crl", &authority.revoke(7))];
+    assert_eq!(warnings(&all, now_s + 1_000_000), [""; 0]);
+    let late = warnings(&all, 32_503_680_000); // the year 3000
+    assert!(
+        late.iter()
+            .any(|text| text.contains("ca.crl: a revocation list has expired on 2124-01-01")),
+        "{late:?}"
+    );
+    // Many are a few lines.
+    let bundle = between((2020, 1, 1), (2021, 1, 1))
+        .certificate
+        .repeat(1_000);
+    all.client_ca = vec![named("ca.pem", &bundle)];
+    let many = warnings(&all, now_s);
+    assert_eq!(many.len(), 11);
+    assert!(many[10].starts_with("990 more"), "{many:?}");
 }
 
 #[test]

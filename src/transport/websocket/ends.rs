@@ -4,13 +4,18 @@ use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::frame::{encode, violation, Decoder, Opcode, Piece, Violation};
+use super::frame::{encode, violation, Decoder, Opcode, Piece, Violation, PROTOCOL_ERROR};
 use super::request::{self, Refusal};
 use super::response::{self, Target};
 use super::{Policy, HEADER_BYTES_MAX};
-use crate::transport::{Layer, LayerError, Learned};
+use crate::transport::{Farewell, Layer, LayerError, Learned};
 
+/// Close codes of RFC 6455 section 7.4.1 and of its registry.
 const NORMAL_CLOSURE: u16 = 1000;
+const GOING_AWAY: u16 = 1001;
+const POLICY_VIOLATION: u16 = 1008;
+const MESSAGE_TOO_BIG: u16 = 1009;
+const TRY_AGAIN_LATER: u16 = 1013;
 const INVALID_DATA: u16 = 1007;
 
 /// Where a connection is in its life.
@@ -94,6 +99,19 @@ impl Frames {
     }
 }
 
+/// The frames were in order and what they carried was not. 1007 would be about one message, 1003 about its
+/// kind; MQTT is a protocol of its own, whose messages are none of WebSocket's [MQTT-6.0.0-2].
+fn close_code(why: Farewell) -> u16 {
+    match why {
+        Farewell::Done => NORMAL_CLOSURE,
+        Farewell::GoingAway => GOING_AWAY,
+        Farewell::ProtocolError => PROTOCOL_ERROR,
+        Farewell::NotAllowed => POLICY_VIOLATION,
+        Farewell::TooLarge => MESSAGE_TOO_BIG,
+        Farewell::TryLater => TRY_AGAIN_LATER,
+    }
+}
+
 /// What a close frame may hold: nothing, or a code that may be sent and a reason [5.5.1, 7.4].
 fn check_close(payload: &[u8]) -> Result<(), Violation> {
     let code = match payload {
@@ -147,6 +165,7 @@ impl Head {
 /// The broker's end.
 pub struct Server {
     frames: Frames,
+    farewell: Farewell,
     /// `None` once it is read.
     opening: Option<Box<Opening>>,
 }
@@ -166,6 +185,7 @@ impl Server {
     pub fn new(policy: Arc<Policy>, from: Option<IpAddr>) -> Self {
         Self {
             frames: Frames::new(true),
+            farewell: Farewell::Done,
             opening: Some(Box::new(Opening {
                 policy,
                 from,
@@ -206,7 +226,7 @@ impl Server {
                 Ok(end)
             }
             Err(refusal) => {
-                request::refuse(refusal, down);
+                request::refuse(&refusal, down);
                 self.frames.phase = Phase::Refused;
                 let Refusal { status, text } = refusal;
                 Err(LayerError(format!("WebSocket: answered {status}: {text}")))
@@ -249,9 +269,14 @@ impl Layer for Server {
         Ok(())
     }
 
+    fn explain(&mut self, why: Farewell) {
+        self.farewell = why;
+    }
+
     fn close(&mut self, down: &mut Vec<u8>) {
         if self.frames.phase == Phase::Open {
-            self.frames.say_goodbye(NORMAL_CLOSURE, None, down);
+            let code = close_code(self.farewell);
+            self.frames.say_goodbye(code, None, down);
         }
     }
 

@@ -243,7 +243,11 @@ impl Decoder {
             10 => length > 0xFFFF,
             _ => true,
         };
-        if !is_minimal || length > u64::MAX >> 1 {
+        if length > u64::MAX >> 1 {
+            // [5.2]: the most significant bit MUST be 0.
+            return Err(violation("the length of a frame is above 2^63"));
+        }
+        if !is_minimal {
             return Err(violation(
                 "the length of a frame is not in its shortest form",
             )); // [5.2]

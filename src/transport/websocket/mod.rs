@@ -31,6 +31,7 @@ const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 /// What a listener asks of those who connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
+    /// Where it is spoken; empty or `*`: at any path.
     pub path: String,
     /// Pages of these origins may connect, like `https://example.com`; empty: of any.
     pub origins: Vec<String>,
@@ -39,6 +40,10 @@ pub struct Policy {
 }
 
 impl Policy {
+    fn is_spoken_at(&self, path: &str) -> bool {
+        matches!(self.path.as_str(), "" | "*") || self.path == path
+    }
+
     /// Schemes and hosts have no case.
     fn allows(&self, origin: &str) -> bool {
         let mut origins = self.origins.iter();

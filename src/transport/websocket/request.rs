@@ -1,5 +1,7 @@
 //! The opening handshake as a server sees it: a request ↔ 101, or a refusal, RFC 6455 section 4.2.
 
+use std::borrow::Cow;
+
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use httparse::{Header, Request, Status};
@@ -18,18 +20,30 @@ pub(super) struct Upgrade {
 }
 
 /// An answer to what is no good request: a status and a sentence for whoever reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: &'static str,
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
 }
 
 const fn refusal(status: &'static str, text: &'static str) -> Refusal {
-    Refusal { status, text }
+    Refusal {
+        status,
+        text: Cow::Borrowed(text),
+    }
+}
+
+/// What a client has sent, as it is shown to people: short, and without anything that a terminal obeys.
+fn shown(text: &str) -> String {
+    let start: String = text.chars().take(SHOWN_CHARS).collect();
+    let more = if start.len() < text.len() { "..." } else { "" };
+    format!("\"{}{more}\"", start.escape_debug())
 }
 
 pub(super) const BAD_REQUEST: &str = "400 Bad Request";
 const UPGRADE_REQUIRED: &str = "426 Upgrade Required";
+/// Characters of what a client has sent in an answer or a line of the log.
+const SHOWN_CHARS: usize = 100;
 pub(super) const TOO_LARGE: Refusal = refusal(
     "431 Request Header Fields Too Large",
     "the header of the request is too large",
@@ -54,11 +68,7 @@ pub(super) fn read(bytes: &[u8], policy: &Policy) -> Result<Option<Upgrade>, Ref
         .tokens("Sec-WebSocket-Protocol")
         .find_map(|offered| SUBPROTOCOLS.into_iter().find(|known| *known == offered));
     let Some(subprotocol) = subprotocol else {
-        // [MQTT-6.0.0-3]
-        return Err(refusal(
-            BAD_REQUEST,
-            "the request offers no subprotocol that is spoken here: mqtt, mqttv3.1",
-        ));
+        return Err(no_subprotocol(&headers)); // [MQTT-6.0.0-3]
     };
     let forwarded: Vec<&str> = headers.tokens("X-Forwarded-For").collect();
     Ok(Some(Upgrade {
@@ -69,14 +79,38 @@ pub(super) fn read(bytes: &[u8], policy: &Policy) -> Result<Option<Upgrade>, Ref
     }))
 }
 
+fn no_subprotocol(headers: &Headers<'_, '_>) -> Refusal {
+    let offered: Vec<&str> = headers.tokens("Sec-WebSocket-Protocol").collect();
+    let offered = if offered.is_empty() {
+        "none".to_owned()
+    } else {
+        shown(&offered.join(", "))
+    };
+    Refusal {
+        status: BAD_REQUEST,
+        text: format!(
+            "the request offers no subprotocol that is spoken here (mqtt, mqttv3.1), but {offered}"
+        )
+        .into(),
+    }
+}
+
 fn check_target(request: &Request<'_, '_>, policy: &Policy) -> Result<(), Refusal> {
     if request.version != Some(1) {
         return Err(refusal(BAD_REQUEST, "WebSocket needs HTTP/1.1"));
     }
     let target = request.path.unwrap_or_default();
     let path = target.split_once('?').map_or(target, |(path, _)| path);
-    if path != policy.path {
-        return Err(refusal("404 Not Found", "there is nothing at this path"));
+    if !policy.is_spoken_at(path) {
+        return Err(Refusal {
+            status: "404 Not Found",
+            text: format!(
+                "there is nothing at {}: MQTT over WebSocket is spoken at \"{}\" (websocket-path)",
+                shown(path),
+                policy.path
+            )
+            .into(),
+        });
     }
     if request.method != Some("GET") {
         return Err(refusal(
@@ -122,10 +156,14 @@ fn check_upgrade(headers: &Headers<'_, '_>) -> Result<(), Refusal> {
 /// address or their cookies. Another program can claim any origin, so one without is let in.
 fn check_origin(headers: &Headers<'_, '_>, policy: &Policy) -> Result<(), Refusal> {
     match headers.only("Origin")? {
-        Some(origin) if !policy.allows(origin) => Err(refusal(
-            "403 Forbidden",
-            "pages of this origin may not connect here",
-        )),
+        Some(origin) if !policy.allows(origin) => Err(Refusal {
+            status: "403 Forbidden",
+            text: format!(
+                "pages of {} may not connect here (websocket-origins)",
+                shown(origin)
+            )
+            .into(),
+        }),
         _ => Ok(()),
     }
 }
@@ -189,8 +227,9 @@ pub(super) fn answer(upgrade: &Upgrade, down: &mut Vec<u8>) {
 }
 
 /// Appends the answer that refuses.
-pub(super) fn refuse(refusal: Refusal, down: &mut Vec<u8>) {
+pub(super) fn refuse(refusal: &Refusal, down: &mut Vec<u8>) {
     let Refusal { status, text } = refusal;
+    let status = *status;
     let more = match status {
         UPGRADE_REQUIRED => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
         _ if status.starts_with("405") => "Allow: GET\r\n",

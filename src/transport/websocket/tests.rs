@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::transport::{Layer, LayerError, Learned};
+use crate::transport::{Farewell, Layer, LayerError, Learned};
 
 const PROXY: &str = "10.0.0.1";
 
@@ -543,4 +543,64 @@ proptest! {
         let whole = give(&mut server_from("::1"), &bytes, bytes.len());
         prop_assert_eq!(give(&mut server_from("::1"), &bytes, chunk), whole);
     }
+}
+
+/// RFC 6455 7.4.1, and its registry for 1013.
+#[test]
+fn a_goodbye_says_why() {
+    let rows = [
+        (Farewell::Done, 1000),
+        (Farewell::GoingAway, 1001),
+        (Farewell::ProtocolError, 1002),
+        (Farewell::NotAllowed, 1008),
+        (Farewell::TooLarge, 1009),
+        (Farewell::TryLater, 1013),
+    ];
+    for (why, code) in rows {
+        let (mut server, _) = frames(&[], 1);
+        let mut down = Vec::new();
+        server.explain(why);
+        server.close(&mut down);
+        assert_eq!(close_code(&down), code, "{why:?}");
+    }
+}
+
+#[test]
+fn paths_that_are_asked_for_and_spoken() {
+    let give_to = |own: &str, asked: &str| {
+        let policy = Policy {
+            path: own.into(),
+            ..(*policy()).clone()
+        };
+        let mut server = Server::new(Arc::new(policy), None);
+        let line = format!("GET {asked} HTTP/1.1");
+        let seen = give(&mut server, &request_with(&line, &[]), 4_096);
+        (seen.error.map(|error| error.0), seen.down)
+    };
+    for any in ["", "*"] {
+        for asked in ["/", "/mqtt", "/x/y?z", "*"] {
+            assert_eq!(give_to(any, asked).0, None, "{asked} at {any}");
+        }
+    }
+    let (error, answer) = give_to("/mqtt", "/other?token=secret");
+    let (error, answer) = (error.unwrap(), String::from_utf8(answer).unwrap());
+    for text in [&error, &answer] {
+        assert!(
+            text.contains("there is nothing at \"/other\"") && text.contains("spoken at \"/mqtt\""),
+            "{text}"
+        );
+        assert!(!text.contains("secret"), "{text}");
+    }
+    // What a client sends is shown short, and cannot say anything to a terminal.
+    let (error, _) = give_to("/mqtt", &format!("/{}", "\u{85}x".repeat(2_000)));
+    let error = error.unwrap();
+    assert!(error.len() < 1_000 && !error.contains('\u{85}'), "{error}");
+}
+
+/// [5.2]: the most significant bit of a length of 64 bits MUST be 0.
+#[test]
+fn a_length_above_all_is_named() {
+    let (_, seen) = frames(&[0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], 3);
+    assert!(seen.error.unwrap().0.contains("above 2^63"));
+    assert_eq!(close_code(&seen.down), 1002);
 }

@@ -83,17 +83,17 @@ def test_versions_ciphers_and_alpn(start_tls, authority):
     for old in ["-tls1", "-tls1_1"]:
         since = len(broker.log())
         assert "Cipher is (NONE)" in s_client(broker, *ca, old, "-cipher", "ALL:@SECLEVEL=0")
-        broker.wait_log("no TLS version or cipher suite in common", since)  # it did ask
+        broker.wait_log("no TLS version in common", since)  # it did ask
     # Neither forward secrecy nor an authenticated cipher: never.
     for weak in ["AES128-SHA", "AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA"]:
         assert "Cipher is (NONE)" in s_client(broker, *ca, "-tls1_2", "-cipher",
                                               weak + ":@SECLEVEL=0")
     assert "ALPN protocol: mqtt" in s_client(broker, *ca, "-alpn", "mqtt")
     s_client(broker, *ca, "-alpn", "h2")
-    broker.wait_log("asks by ALPN for other protocols")
+    broker.wait_log('asks by ALPN for "h2"')
     newer = start_tls(tls_version_min="1.3")
     assert "Cipher is (NONE)" in s_client(newer, *ca, "-tls1_2")
-    newer.wait_log("no TLS version or cipher suite in common")
+    newer.wait_log("no TLS version in common")
     assert "Verify return code: 0 (ok)" in s_client(newer, *ca, "-tls1_3")
 
 
