@@ -32,6 +32,7 @@ pub use hook::{hook_answer, hook_request, HookAnswer, HookCache, HookTerms, HOOK
 pub use jwt::{JwtTerms, TokenError, Tokens};
 pub use load::{load, Files};
 pub use password::{Hash, HashKind, Passwords};
+pub(crate) use problem::without_mark;
 pub use problem::FileProblem;
 pub use rules::{Answer, Challenge, Facts, Identity, Question, Refusal, Rules, Verdict};
 pub use ruling::{

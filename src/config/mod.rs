@@ -14,6 +14,7 @@ mod check;
 mod check_listener;
 mod cli;
 mod file;
+mod foreign;
 mod kind;
 mod listener_options;
 mod listener_quotas;

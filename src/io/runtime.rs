@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glommio::{CpuSet, ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use rustix::io::Errno;
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 use super::clock::Clock;
@@ -17,7 +16,7 @@ use super::gate::Gate;
 use super::listener::Listening;
 use super::logins::{LoginSetup, Logins};
 use super::wake::Wakes;
-use super::{file_watch, listener, mesh, pressure, reload, signals, unix};
+use super::{file_watch, listener, logging, mesh, pressure, reload, signals, unix};
 use crate::auth::{self, BanTerms};
 use crate::ids::ShardId;
 use crate::limits::Limits;
@@ -64,12 +63,20 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     raise_descriptor_limit(startup)?;
     probe_io_uring()?;
     let listeners = open_listeners(&startup.listeners)?;
+    let socket_files = startup
+        .listeners
+        .iter()
+        .filter_map(|own| match &own.address {
+            Address::Unix(path) => unix::SocketFile::of(path),
+            Address::Ip(_) => None,
+        });
+    let socket_files: Vec<_> = socket_files.collect();
     describe_shards(startup);
     let wakes = Wakes::new(startup.shards)?.with_connections_max(startup.limits.connections_max);
     let wakes = wakes.with_turn_max(startup.turn_max);
     wakes
         .counters()
-        .set_gates(gates(&startup.listeners, &listeners)?);
+        .set_gates(listeners.iter().map(|own| Arc::clone(&own.gate)).collect());
     let wakes = Arc::new(wakes);
     pressure::watch_memory(startup.memory_max, Arc::clone(&wakes))?;
     let (ask, asked) = mpsc::channel();
@@ -95,7 +102,14 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     };
     let tables = startup.listeners.clone();
     reload::watch(asked, tables, Arc::clone(&wakes), reload_rules)?;
-    let make = move |id: ShardId| Shard::new(id, &config, seeds.hash_one(id), clock.now());
+    let traces = logging::tells_connections();
+    let make = move |id: ShardId| {
+        let mut shard = Shard::new(id, &config, seeds.hash_one(id), clock.now());
+        if traces {
+            shard.trace_connections();
+        }
+        shard
+    };
     let threads = start_shards(&startup.cores, listeners, &wakes, &logins, clock, make)?;
     tracing::info!("ready");
     for (index, thread) in (0..).zip(threads) {
@@ -103,10 +117,8 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
             .join()
             .map_err(|error| StartError::of_executor(index, error))?;
     }
-    for listener in &startup.listeners {
-        if let Address::Unix(path) = &listener.address {
-            let _ = std::fs::remove_file(path); // the next start removes what is left
-        }
+    for file in &socket_files {
+        file.remove();
     }
     Ok(())
 }
@@ -267,46 +279,33 @@ fn open_listeners(configured: &[Listener]) -> Result<Vec<Listening>, StartError>
     for (configured, recipe) in configured.iter().zip(recipes) {
         let Listener { address, .. } = configured;
         let with = configured.transport.describe();
-        let socket = match address {
+        let (socket, name) = match address {
             Address::Ip(ip) => {
                 // `[::]` serves IPv4, too, unless a listener of its own does.
                 let has_ipv4 = |other: &SocketAddr| other.is_ipv4() && other.port() == ip.port();
                 let ipv6_only = ip.port() != 0 && addresses.iter().any(has_ipv4);
                 let socket = listener::open_patiently(*ip, ipv6_only)
                     .map_err(|error| StartError::of_listener(address, error))?;
-                tracing::info!("listening on {}{with}", listener::address(&socket)?);
-                socket
+                let name = listener::address(&socket)?.to_string();
+                tracing::info!("listening on {name}{with}");
+                (socket, name)
             }
             Address::Unix(path) => {
-                let socket = unix::open(path, configured.owner.as_deref(), configured.mode)
-                    .map_err(|text| StartError::Unix(address.to_string(), text))?;
+                let socket =
+                    unix::open_patiently(path, configured.owner.as_deref(), configured.mode)
+                        .map_err(|text| StartError::Unix(address.to_string(), text))?;
                 tracing::info!("listening on {address}{with}");
-                socket
+                (socket, address.to_string())
             }
         };
         listeners.push(Listening {
             socket,
             recipe,
-            gate: Arc::new(Gate::new(configured)),
+            gate: Arc::new(Gate::new(configured, name)),
         });
     }
     warn_of_short_backlog();
     Ok(listeners)
-}
-
-/// The limits of the listeners, with the addresses they have got.
-fn gates(
-    configured: &[Listener],
-    listeners: &[Listening],
-) -> Result<Vec<(String, Arc<Gate>)>, Errno> {
-    let gates = configured.iter().zip(listeners).map(|(configured, own)| {
-        let address = match &configured.address {
-            Address::Ip(_) => listener::address(&own.socket)?.to_string(),
-            unix => unix.to_string(),
-        };
-        Ok((address, Arc::clone(&own.gate)))
-    });
-    gates.collect()
 }
 
 fn warn_of_short_backlog() {

@@ -14,6 +14,14 @@ pub enum DecodeError {
     /// Another rule with a reason code of its own (alias, size, topic name, version ...).
     #[error("{1} (reason code {0:?})")]
     Refused(ReasonCode, &'static str),
+    /// More than somebody takes: what, how much, and how much there may be.
+    #[error("{what}: {is}, at most {max}")]
+    OverLimit {
+        reason: ReasonCode,
+        what: &'static str,
+        is: u32,
+        max: u32,
+    },
     /// CONNECT names a protocol level this broker does not speak; the level is kept because the
     /// answer differs (v3: CONNACK 0x01, v5: CONNACK 0x84).
     #[error("protocol level {0} is not supported")]
@@ -26,7 +34,7 @@ impl DecodeError {
         match self {
             Self::Malformed(_) => ReasonCode::MalformedPacket,
             Self::Protocol(_) => ReasonCode::ProtocolError,
-            Self::Refused(reason, _) => reason,
+            Self::Refused(reason, _) | Self::OverLimit { reason, .. } => reason,
             Self::UnsupportedVersion(_) => ReasonCode::UnsupportedProtocolVersion,
         }
     }

@@ -186,10 +186,12 @@ pub fn next_frame(bytes: &[u8], packet_size_max: u32) -> Result<Option<Frame<'_>
     };
     let length = header.header_len + header.remaining_length as usize;
     if length > packet_size_max as usize {
-        return Err(DecodeError::Refused(
-            ReasonCode::PacketTooLarge,
-            "packet is larger than the maximum packet size",
-        ));
+        return Err(DecodeError::OverLimit {
+            reason: ReasonCode::PacketTooLarge,
+            what: "the bytes of the packet are more than the maximum packet size",
+            is: length as u32, // at most 256 MiB and the header
+            max: packet_size_max,
+        });
     }
     Ok(bytes.get(header.header_len..length).map(|body| Frame {
         first,

@@ -37,6 +37,7 @@ impl Shard {
         let Some(state) = self.connections.get_mut(connection) else {
             return;
         };
+        state.trace_received(bytes.len());
         if state.is_paused || state.is_judged() {
             state.partial.extend_from_slice(bytes);
             return;
@@ -194,7 +195,7 @@ impl Shard {
             let frame = match frame::next_frame(&bytes[at..], packet_size_max) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
-                Err(error) => return (at, Err((error, at..at))),
+                Err(error) => return (at, Err((by_option(error), at..at))),
             };
             connection.last_packet = now;
             let mut end = at + frame.length;
@@ -330,6 +331,24 @@ impl Shard {
         } else {
             self.end_connection(id, Some(error.reason()), &error.to_string(), now);
         }
+    }
+}
+
+/// The broker's limit of a packet has a name here, unlike in the codec.
+fn by_option(error: DecodeError) -> DecodeError {
+    match error {
+        DecodeError::OverLimit {
+            reason: reason @ ReasonCode::PacketTooLarge,
+            is,
+            max,
+            ..
+        } => DecodeError::OverLimit {
+            reason,
+            what: "the bytes of the packet are more than packet-size-max",
+            is,
+            max,
+        },
+        other => other,
     }
 }
 

@@ -1,5 +1,6 @@
 //! CONNECT: who the client is, where its home is, what state it finds.
 
+use std::borrow::Cow;
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
@@ -10,6 +11,7 @@ use super::end::WillFate;
 use super::hosted::Hosted;
 use super::input::Flow;
 use super::login::Admission;
+use super::notices::{About, Class};
 use super::timeouts::TimerKey;
 use super::{share_of, Shard};
 use crate::auth::Identity;
@@ -24,7 +26,7 @@ use crate::time::{Span, Time};
 const ASSIGNED_DIGITS: usize = 16;
 
 /// Why a well-formed CONNECT is refused.
-struct Refusal(ReasonCode, &'static str);
+struct Refusal(ReasonCode, Cow<'static, str>);
 
 impl Shard {
     pub(super) fn on_connect(
@@ -41,7 +43,7 @@ impl Shard {
             .check_policy(id, connect)
             .and_then(|()| self.check_connect(connect));
         if let Err(Refusal(reason, text)) = checked {
-            self.refuse_with(id, connect, reason, text, now);
+            self.refuse_with(id, connect, reason, &text, now);
             return Ok(Flow::Stop);
         }
         if !connect.client_id.is_empty() {
@@ -80,7 +82,7 @@ impl Shard {
             .then(|| self.assign_client_id());
         let client_id: Rc<str> = assigned.clone().unwrap_or_else(|| connect.client_id.into());
         if let Err(Refusal(reason, text)) = self.check_rights(&client_id, connect, who) {
-            self.refuse_with(id, connect, reason, text, now);
+            self.refuse_with(id, connect, reason, &text, now);
             return Flow::Stop;
         }
         let granted = self.grant(connect);
@@ -91,14 +93,20 @@ impl Shard {
         if !self.connack_fits(id, connect.version, &connack) {
             self.stats.connects_refused += 1;
             let reply = Some((connect.version, ReasonCode::PacketTooLarge));
-            let text = "the CONNACK is larger than the client's Maximum Packet Size";
-            self.refuse_connect(id, Some(&client_id), reply, text, now);
+            let max = self.connections.get(id).map_or(0, |c| c.packet_size_max);
+            let text = format!(
+                "the CONNACK is larger than the client's Maximum Packet Size ({max} bytes)"
+            );
+            self.refuse_connect(id, Some(&client_id), reply, &text, now);
             return Flow::Stop;
         }
-        let Some((session, session_present)) = self.take_session(&client_id, connect, now) else {
+        let taken = self.take_session(id, &client_id, connect, now);
+        let Some((session, session_present)) = taken else {
             self.stats.connects_refused += 1;
             let reply = Some((connect.version, ReasonCode::QuotaExceeded));
-            self.refuse_connect(id, Some(&client_id), reply, "sessions-max is reached", now);
+            let max = self.limits().sessions_max;
+            let text = format!("sessions-max is reached: {max}, or this shard's part of them");
+            self.refuse_connect(id, Some(&client_id), reply, &text, now);
             return Flow::Stop;
         };
         if let Some(hosted) = self.sessions.get_mut(session) {
@@ -110,6 +118,7 @@ impl Shard {
         }
         self.stats.connects_accepted += 1;
         self.attach(id, session, connect, &granted, now);
+        self.trace_connect(id, (&client_id, connect, who), session_present);
         connack.session_present = session_present;
         self.reply(id, |out, version| encode::connack(out, version, &connack));
         self.announce_connected(session, true);
@@ -127,13 +136,13 @@ impl Shard {
         if self.is_of_another(client_id, who) {
             return Err(Refusal(
                 ReasonCode::NotAuthorized,
-                "the session of this client id belongs to another user",
+                "the session of this client id belongs to another user".into(),
             ));
         }
         match &connect.will {
             Some(will) if !self.may_leave_will(client_id, who, will.topic) => Err(Refusal(
                 ReasonCode::NotAuthorized,
-                "not authorized to publish to the will topic",
+                "not authorized to publish to the will topic".into(),
             )),
             _ => Ok(()),
         }
@@ -148,19 +157,16 @@ impl Shard {
         if !policy.versions.contains(connect.version) {
             return Err(Refusal(
                 ReasonCode::UnsupportedProtocolVersion,
-                "the listener does not take this protocol version",
+                "the listener does not take this protocol version".into(),
             ));
         }
-        if connect
-            .will
-            .as_ref()
-            .is_some_and(|will| will.qos > policy.qos_max)
-        {
-            // [MQTT-3.2.2-12]
-            return Err(Refusal(
-                ReasonCode::QosNotSupported,
-                "the will has a higher QoS than qos-max of the listener",
-            ));
+        let too_high = |will: &&Will<'_>| will.qos > policy.qos_max;
+        if let Some(will) = connect.will.as_ref().filter(too_high) {
+            let text = format!(
+                "the will has a higher QoS than qos-max of the listener: {}, at most {}",
+                will.qos as u8, policy.qos_max as u8
+            );
+            return Err(Refusal(ReasonCode::QosNotSupported, text.into())); // [MQTT-3.2.2-12]
         }
         Ok(())
     }
@@ -171,31 +177,34 @@ impl Shard {
             // [MQTT-3.1.3-8] of 3.1.1; 3.1 has no empty ids at all, clean ones are let in kindly.
             return Err(Refusal(
                 ReasonCode::ClientIdentifierNotValid,
-                "an empty client id needs a clean session",
+                "an empty client id needs a clean session".into(),
             ));
         }
-        if connect.client_id.len() > usize::from(limits.client_id_bytes_max) {
-            return Err(Refusal(
-                ReasonCode::ClientIdentifierNotValid,
-                "the client id is longer than client-id-bytes-max",
-            ));
+        let (bytes, max) = (connect.client_id.len(), limits.client_id_bytes_max);
+        if bytes > usize::from(max) {
+            let text = format!(
+                "the client id is longer than client-id-bytes-max: {bytes} bytes, at most {max}"
+            );
+            return Err(Refusal(ReasonCode::ClientIdentifierNotValid, text.into()));
         }
         if let Some(will) = &connect.will {
-            if crate::mqtt::topic::levels(will.topic) > usize::from(limits.topic_levels_max) {
-                return Err(Refusal(
-                    ReasonCode::TopicNameInvalid,
-                    "the will topic has more levels than topic-levels-max",
-                ));
+            let levels = crate::mqtt::topic::levels(will.topic);
+            let max = limits.topic_levels_max;
+            if levels > usize::from(max) {
+                let text = format!(
+                    "the will topic has more levels than topic-levels-max: {levels}, at most {max}"
+                );
+                return Err(Refusal(ReasonCode::TopicNameInvalid, text.into()));
             }
         }
         if let Some(text) = self.refuse_under_pressure() {
-            return Err(Refusal(ReasonCode::QuotaExceeded, text));
+            return Err(Refusal(ReasonCode::QuotaExceeded, text.into()));
         }
         if self.shutdown.is_some() {
             // CONNACK has no 0x8B (section 3.2.2.2).
             return Err(Refusal(
                 ReasonCode::ServerUnavailable,
-                "the broker is stopping",
+                "the broker is stopping".into(),
             ));
         }
         Ok(())
@@ -228,12 +237,13 @@ impl Shard {
     /// connection. `None`: there is no room for another session.
     fn take_session(
         &mut self,
+        id: ConnectionId,
         client_id: &Rc<str>,
         connect: &Connect<'_>,
         now: Time,
     ) -> Option<(SessionId, bool)> {
         if let Some(existing) = self.by_client_id.get(client_id).copied() {
-            self.take_over(existing, connect.clean_start, now);
+            self.take_over(existing, id, connect.clean_start, now);
             self.end_if_expired(existing, now);
         }
         // Looked up again: a takeover ends a session that was not to outlive its connection.
@@ -254,7 +264,7 @@ impl Shard {
     }
 
     /// Ends the live connection of a session, if there is one [MQTT-3.1.4-3].
-    fn take_over(&mut self, session: SessionId, clean_start: bool, now: Time) {
+    fn take_over(&mut self, session: SessionId, by: ConnectionId, clean_start: bool, now: Time) {
         let Some(hosted) = self.sessions.get_mut(session) else {
             return;
         };
@@ -274,8 +284,36 @@ impl Shard {
         } else {
             WillFate::Publish
         };
+        self.note_takeover(session, old, by, now);
         self.close_connection(old, Some(ReasonCode::SessionTakenOver), "taken over", now);
         self.detach(session, fate, now);
+    }
+
+    /// Two clients of one id throw each other out for ever: the addresses tell who they are.
+    fn note_takeover(
+        &mut self,
+        session: SessionId,
+        old: ConnectionId,
+        by: ConnectionId,
+        now: Time,
+    ) {
+        let Some((client_id, _)) = self.client_of(session) else {
+            return;
+        };
+        let peer_of = |id| self.connections.get(id).map(|c| c.origin.peer);
+        let (old, by) = (peer_of(old), peer_of(by));
+        let about = About {
+            class: Class::Takeover,
+            peer: by,
+            ..About::loss("", Some(&client_id), 1)
+        };
+        self.notice(&about, now, || {
+            let old = old.map_or_else(|| "-".into(), |peer| peer.to_string());
+            format!(
+                "session taken over: the connection from {old} ends because a client with the same \
+                 id has connected"
+            )
+        });
     }
 
     /// Joins connection and session: limits, timers, will.

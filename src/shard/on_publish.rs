@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::authorize::{Right, HOOK_DOWN};
 use super::input::Flow;
 use super::message::Message;
+use super::notices::About;
 use super::Shard;
 use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
@@ -118,9 +119,15 @@ impl Shard {
     #[cold]
     pub(super) fn drop_unruled(&mut self, session: SessionId, now: Time) {
         self.stats.publications_unruled += 1;
-        self.notice_of_session(session, now, || {
-            "publication refused: the HTTP hook is down".into()
-        });
+        self.note_publication(session, "the HTTP hook is down", now);
+    }
+
+    #[cold]
+    fn note_publication(&mut self, session: SessionId, why: &str, now: Time) {
+        if let Some((client_id, peer)) = self.client_of(session) {
+            let about = About::refusal(why, Some(&client_id), peer);
+            self.notice(&about, now, || format!("publication refused: {why}"));
+        }
     }
 
     /// The topic an alias stands for, or `None` when the packet itself names (and sets) it.
@@ -146,10 +153,12 @@ impl Shard {
                 .map(|()| None)
         };
         result.map_err(|error| match error {
-            AliasInError::AboveMaximum => DecodeError::Refused(
-                ReasonCode::TopicAliasInvalid,
-                "the topic alias is above the announced maximum",
-            ),
+            AliasInError::AboveMaximum => DecodeError::OverLimit {
+                reason: ReasonCode::TopicAliasInvalid,
+                what: "the topic alias is above topic-alias-maximum",
+                is: alias.get().into(),
+                max: maximum.into(),
+            },
             AliasInError::Unknown => DecodeError::Protocol("the topic alias was not set"),
         })
     }
@@ -159,10 +168,12 @@ impl Shard {
     fn check_qos(&self, id: ConnectionId, qos: Qos) -> Result<(), DecodeError> {
         match self.connections.get(id) {
             Some(connection) if qos > self.policy(connection.origin.listener).qos_max => {
-                Err(DecodeError::Refused(
-                    ReasonCode::QosNotSupported,
-                    "the QoS is higher than qos-max of the listener",
-                ))
+                Err(DecodeError::OverLimit {
+                    reason: ReasonCode::QosNotSupported,
+                    what: "the QoS is higher than qos-max of the listener",
+                    is: qos as u32,
+                    max: self.policy(connection.origin.listener).qos_max as u32,
+                })
             }
             _ => Ok(()),
         }
@@ -191,10 +202,12 @@ impl Shard {
                 .is_some_and(|id| hosted.session.received.is_open(id));
         let open = hosted.session.received.open() + usize::from(connection.acks_unsent);
         if !repeats && open >= usize::from(self.limits().receive_maximum) {
-            return Err(DecodeError::Refused(
-                ReasonCode::ReceiveMaximumExceeded,
-                "more unacknowledged messages than the Receive Maximum",
-            ));
+            return Err(DecodeError::OverLimit {
+                reason: ReasonCode::ReceiveMaximumExceeded,
+                what: "more unacknowledged messages than receive-maximum",
+                is: u32::try_from(open + 1).unwrap_or(u32::MAX),
+                max: self.limits().receive_maximum.into(),
+            });
         }
         Ok(())
     }
@@ -202,12 +215,16 @@ impl Shard {
     pub(super) fn refuses_topic(&self, name: &str) -> Option<DecodeError> {
         // Levels are one more than separators, so a short name cannot have too many.
         let levels_max = usize::from(self.limits().topic_levels_max);
-        (name.len() >= levels_max && topic::levels(name) > levels_max).then_some(
-            DecodeError::Refused(
-                ReasonCode::TopicNameInvalid,
-                "the topic has more levels than topic-levels-max",
-            ),
-        )
+        if name.len() < levels_max {
+            return None;
+        }
+        let levels = topic::levels(name);
+        (levels > levels_max).then_some(DecodeError::OverLimit {
+            reason: ReasonCode::TopicNameInvalid,
+            what: "the topic has more levels than topic-levels-max",
+            is: levels as u32, // at most 65,536
+            max: self.limits().topic_levels_max.into(),
+        })
     }
 
     /// A v5 publisher learns of a refusal by its acknowledgement; others are disconnected.
@@ -220,8 +237,7 @@ impl Shard {
     ) -> Result<ReasonCode, DecodeError> {
         match self.connections.get(id) {
             Some(connection) if connection.version.is_v5() => {
-                let text = || format!("publication refused: {error}");
-                self.notice_of_session(session, now, text);
+                self.note_publication(session, &error.to_string(), now);
                 Ok(error.reason())
             }
             _ => Err(error),

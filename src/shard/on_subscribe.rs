@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::authorize::Right;
 use super::block::Control;
 use super::input::Flow;
+use super::notices::About;
 use super::on_publish::NOT_AUTHORIZED;
 use super::Shard;
 use crate::auth::Access;
@@ -18,6 +19,9 @@ use crate::mutant::{is_on, Mutant};
 use crate::routing::Subscription;
 use crate::session::SessionSubscription;
 use crate::time::Time;
+
+/// Why a filter is refused, for SUBACK and for the log.
+struct Refusal(ReasonCode, String);
 
 impl Shard {
     /// Applies each filter here, tells the peers, and sends SUBACK once all have applied it.
@@ -48,9 +52,8 @@ impl Shard {
             };
             codes.push(match self.subscribe(session, filter, record, now) {
                 Ok(()) => options.qos as u8,
-                Err(reason) => {
-                    let text = || format!("subscription refused: {reason:?}");
-                    self.notice_of_session(session, now, text);
+                Err(Refusal(reason, why)) => {
+                    self.note_subscription(session, (filter, &why), now);
                     match version.is_v5() {
                         true => reason as u8,
                         false => ReasonCode::UnspecifiedError as u8, // v3 has one failure code, 0x80
@@ -111,15 +114,19 @@ impl Shard {
         filters: impl FnOnce() -> usize,
     ) -> Result<(), DecodeError> {
         let max = self.connections.get(id).map(|c| c.packet_size_max);
-        match max {
-            Some(max) if max < u32::MAX && encode::suback_size(filters()) > max as usize => {
-                Err(DecodeError::Refused(
-                    ReasonCode::PacketTooLarge,
-                    "the answer is larger than the client's Maximum Packet Size",
-                ))
-            }
-            _ => Ok(()),
+        let Some(max) = max.filter(|max| *max < u32::MAX) else {
+            return Ok(());
+        };
+        let size = encode::suback_size(filters());
+        if size <= max as usize {
+            return Ok(());
         }
+        Err(DecodeError::OverLimit {
+            reason: ReasonCode::PacketTooLarge,
+            what: "the bytes of the answer are more than the client's Maximum Packet Size",
+            is: u32::try_from(size).unwrap_or(u32::MAX),
+            max,
+        })
     }
 
     /// One filter of a SUBSCRIBE; the error is the reason code for it.
@@ -129,30 +136,38 @@ impl Shard {
         filter: &str,
         record: SessionSubscription,
         now: Time,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), Refusal> {
         let limits = &self.config.limits;
-        topic::check_filter(filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        let share = topic::share(filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        if topic::levels(filter) > usize::from(limits.topic_levels_max) {
-            return Err(ReasonCode::TopicFilterInvalid);
+        let invalid = |why: String| Refusal(ReasonCode::TopicFilterInvalid, why);
+        topic::check_filter(filter).map_err(|error| invalid(error.to_string()))?;
+        let share = topic::share(filter).map_err(|error| invalid(error.to_string()))?;
+        let (levels, levels_max) = (topic::levels(filter), limits.topic_levels_max);
+        if levels > usize::from(levels_max) {
+            let why = format!("more levels than topic-levels-max: {levels}, at most {levels_max}");
+            return Err(invalid(why));
         }
         let subscriptions_max = limits.subscriptions_max as usize;
         match self.right_to_subscribe(session, filter, now) {
             Right::Granted => {}
             _ if is_on(Mutant::SubscribeForbidden) => {}
-            Right::Refused => return Err(ReasonCode::NotAuthorized),
+            Right::Refused => {
+                let why = "not authorized".into();
+                return Err(Refusal(ReasonCode::NotAuthorized, why));
+            }
             Right::Unavailable | Right::Unknown => {
-                return Err(ReasonCode::ImplementationSpecificError);
+                let why = "the HTTP hook is down".into();
+                return Err(Refusal(ReasonCode::ImplementationSpecificError, why));
             }
         }
         let Some(hosted) = self.sessions.get_mut(session) else {
-            return Err(ReasonCode::UnspecifiedError);
+            return Err(Refusal(ReasonCode::UnspecifiedError, String::new()));
         };
         let known = hosted.session.subscriptions.get_key_value(filter);
         let (key, is_new) = match known {
             Some((key, _)) => (Rc::clone(key), false),
             None if hosted.session.subscriptions.len() >= subscriptions_max => {
-                return Err(ReasonCode::QuotaExceeded);
+                let why = format!("subscriptions-max is reached: {subscriptions_max}");
+                return Err(Refusal(ReasonCode::QuotaExceeded, why));
             }
             None => (Rc::from(filter), true),
         };
@@ -161,7 +176,11 @@ impl Shard {
             .as_ref()
             .is_some_and(|walks| walks.len() > subscriptions_max)
         {
-            return Err(ReasonCode::QuotaExceeded);
+            let why = format!(
+                "retained messages are on their way for more subscriptions than \
+                 subscriptions-max: {subscriptions_max}"
+            );
+            return Err(Refusal(ReasonCode::QuotaExceeded, why));
         }
         hosted.session.subscriptions.insert(Rc::clone(&key), record); // [MQTT-3.8.4-3] replaces
         match share {
@@ -174,6 +193,20 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// SUBACK has a reason code for each filter and no room for a sentence.
+    #[cold]
+    fn note_subscription(&mut self, session: SessionId, (filter, why): (&str, &str), now: Time) {
+        if let Some((client_id, peer)) = self.client_of(session) {
+            let about = About::refusal(why, Some(&client_id), peer);
+            self.notice(&about, now, || {
+                format!(
+                    "subscription to \"{}\" refused: {why}",
+                    filter.escape_debug()
+                )
+            });
+        }
     }
 
     fn subscribe_ordinary(
