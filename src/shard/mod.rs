@@ -32,6 +32,8 @@ mod half_open;
 mod hosted;
 mod input;
 mod live_topics;
+#[cfg(test)]
+mod log_tests;
 mod login;
 mod look_ahead;
 mod message;

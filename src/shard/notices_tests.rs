@@ -65,7 +65,7 @@ fn what_lasts_is_said_when_it_begins_once_a_minute_and_when_it_ends() {
     ];
     assert_eq!(log.lines(), expected);
     // What begins again later begins with a line, and what happens once has one.
-    log.add(&About::loss("full", Some("gone"), 7), "full", 2_000);
+    log.add(&About::loss("full", Some("gone"), 1), "full", 2_000);
     log.show_counts(3_000);
     assert_eq!(log.lines()[5..], [(2_000, "full")]);
     assert!(log.notices.remembered.is_empty());
