@@ -187,6 +187,10 @@ mod tests {
             let path = path.clone();
             thread::spawn(move || open_patiently(&path, None, None))
         };
+        // It has looked, and found somebody.
+        while super::super::listener::accept(&first).unwrap().is_none() {
+            thread::yield_now();
+        }
         drop(first);
         let _next = next.join().unwrap().unwrap();
         UnixStream::connect(&path).unwrap();
