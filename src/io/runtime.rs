@@ -17,10 +17,11 @@ use super::listener::Listening;
 use super::logins::{LoginSetup, Logins};
 use super::wake::Wakes;
 use super::{file_watch, listener, logging, mesh, pressure, reload, signals, unix};
-use crate::auth::{self, BanTerms};
+use crate::auth;
 use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::listener::{Address, Listener};
+use crate::run_options::RunOptions;
 use crate::shard::{Shard, ShardConfig};
 use crate::time::Span;
 
@@ -44,18 +45,8 @@ pub struct Startup {
     /// Cores' worth of time there is.
     pub available: usize,
     pub limits: Limits,
-    /// Memory in bytes from which on nobody is let in; 0: by the cgroup.
-    pub memory_max: u64,
-    /// How long a turn of a shard may take.
-    pub turn_max: Option<Span>,
     pub auth: auth::Files,
-    pub bans: BanTerms,
-    /// Logins that may wait to be judged.
-    pub login_queue_max: u32,
-    /// Files are read again when they change, not only at SIGHUP.
-    pub watch_files: bool,
-    /// From the first signal to the end of the process.
-    pub shutdown_timeout: Duration,
+    pub run: RunOptions,
 }
 
 /// Runs the broker until it is told to stop.
@@ -73,18 +64,21 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let socket_files: Vec<_> = socket_files.collect();
     describe_shards(startup);
     let wakes = Wakes::new(startup.shards)?.with_connections_max(startup.limits.connections_max);
-    let wakes = wakes.with_turn_max(startup.turn_max);
+    let options = &startup.run;
+    let turn_max = options.turn_max_ms.map(|ms| Span::from_millis(ms.into()));
+    let wakes = wakes.with_turn_max(turn_max);
     wakes
         .counters()
         .set_gates(listeners.iter().map(|own| Arc::clone(&own.gate)).collect());
     let wakes = Arc::new(wakes);
-    pressure::watch_memory(startup.memory_max, Arc::clone(&wakes))?;
+    pressure::watch_memory(options.memory_max, Arc::clone(&wakes))?;
     let (ask, asked) = mpsc::channel();
-    if startup.watch_files {
+    if options.watch_files {
         let files = file_watch::files_of(&startup.listeners, &startup.auth);
         file_watch::watch(files, ask.clone())?;
     }
-    signals::watch(Arc::clone(&wakes), startup.shutdown_timeout, ask)?;
+    let shutdown_timeout = Duration::from_secs(options.shutdown_timeout.as_secs());
+    signals::watch(Arc::clone(&wakes), shutdown_timeout, ask)?;
     let seeds = ahash::RandomState::new();
     let config = Arc::new(ShardConfig {
         shards: startup.shards,
@@ -133,8 +127,8 @@ fn start_logins(
     let rules = auth::load(&startup.auth, secret).map_err(StartError::of_files)?;
     let rules = Arc::new(rules);
     let setup = LoginSetup {
-        bans: startup.bans,
-        queue_max: startup.login_queue_max as usize,
+        bans: startup.run.bans,
+        queue_max: startup.run.login_queue_max as usize,
         patience: Span::from_secs(u64::from(startup.limits.connect_timeout_s)),
         available: startup.available,
         secret,

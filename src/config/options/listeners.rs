@@ -39,7 +39,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     opt(
         (GROUP, "watch-files"),
         Kind::Boolean,
-        boolean!(watch_files),
+        boolean!(run.watch_files),
         (
             "Read the files of TLS, accounts and rules again when they change",
             "As at SIGHUP, within a few seconds: one that does not load leaves the old in force. For \

@@ -104,7 +104,7 @@ fn the_effective_values_are_a_good_file() {
         let mut problems = Vec::new();
         let content = file::parse(&"f".into(), text, &mut problems);
         let outcome = check(&content.given, &content.listeners, &mut problems);
-        let shown = super::super::check::effective(&outcome);
+        let shown = check::effective(&outcome);
         assert_eq!(file(&shown).as_ref(), Ok(&outcome.checked), "{shown}");
     }
 }
