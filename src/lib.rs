@@ -19,6 +19,7 @@ pub mod listener;
 pub mod mqtt;
 pub mod mutant;
 pub mod routing;
+pub mod run_options;
 pub mod session;
 pub mod shard;
 #[cfg(any(test, feature = "sim"))]

@@ -4,12 +4,10 @@ mod passwd;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use ringmq::config::{self, Checked, Command};
 use ringmq::ids::SHARDS_MAX;
 use ringmq::io::{available_cores, flush_log, run, start_logging, Startup};
-use ringmq::time::Span;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -55,19 +53,12 @@ fn start(checked: Checked) -> ExitCode {
     tracing::debug!("{bound}");
     let startup = Startup {
         auth: checked.files(),
-        bans: checked.bans,
-        login_queue_max: checked.login_queue_max,
-        watch_files: checked.watch_files,
         listeners: checked.all_listeners(),
         shards,
         cores,
         available: available.count,
         limits: checked.limits,
-        memory_max: checked.memory_max,
-        turn_max: checked
-            .turn_max_ms
-            .map(|ms| Span::from_millis(u64::from(ms))),
-        shutdown_timeout: Duration::from_secs(checked.shutdown_timeout.as_secs()),
+        run: checked.run,
     };
     let outcome = run(&startup);
     flush_log();

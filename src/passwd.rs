@@ -162,9 +162,11 @@ fn check_user(user: &str) -> Result<(), String> {
         || user.len() > PASSWORD_BYTES_MAX
         || user.starts_with('#')
         || user.contains(is_wrong)
+        || user.trim() != user
     {
         return Err(
-            "a user name may not be empty, begin with # or have colons or control characters"
+            "a user name may not be empty, begin with #, have colons or control characters, or \
+             white space at its ends"
                 .into(),
         );
     }

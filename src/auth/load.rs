@@ -11,7 +11,7 @@ use super::acl::Acl;
 use super::hook::HookTerms;
 use super::jwt::{JwtTerms, Tokens};
 use super::password::Passwords;
-use super::problem::FileProblem;
+use super::problem::{without_mark, FileProblem};
 use super::rules::Rules;
 use super::scram::ScramFile;
 
@@ -75,7 +75,7 @@ pub fn load(files: &Files, secret: [u8; 32]) -> Result<Rules, Vec<FileProblem>> 
     let mut text = |file: &Option<String>| {
         let name = file.as_deref()?;
         match read(name).and_then(|bytes| utf8(name, bytes)) {
-            Ok(text) => Some((name.to_owned(), text)),
+            Ok(text) => Some((name.to_owned(), without_mark(&text).to_owned())),
             Err(problem) => {
                 problems.push(problem);
                 None

@@ -34,6 +34,7 @@ pub use jwt::{JwtTerms, TokenError, Tokens};
 pub use load::{load, Files};
 pub use login::{Challenge, Identity, Question, Refusal, Verdict};
 pub use password::{Hash, HashKind, Passwords};
+pub(crate) use problem::without_mark;
 pub use problem::FileProblem;
 pub use rules::{Answer, Facts, Rules};
 pub use ruling::{

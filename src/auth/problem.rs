@@ -31,10 +31,21 @@ impl fmt::Display for FileProblem {
 }
 
 /// Lines of a file of rules that say something, with their numbers: no comments, no blank ones, no
-/// white space at the end.
+/// white space at either end, and no mark of the byte order before the first.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..)
-        .zip(text.lines())
-        .map(|(number, line)| (number, line.trim_end()))
+        .zip(without_mark(text).lines())
+        .map(|(number, line)| (number, line.trim()))
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// Name and what stands behind it, of a line `name:what`, each without white space at its ends.
+pub(super) fn account(line: &str) -> Option<(&str, &str)> {
+    let (name, what) = line.split_once(':')?;
+    Some((name.trim(), what.trim()))
+}
+
+/// A text as editors of Windows save it begins with U+FEFF, which nobody has typed.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }

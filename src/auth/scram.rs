@@ -22,7 +22,7 @@ use subtle::ConstantTimeEq;
 
 pub use exchange::Exchange;
 
-use super::problem::{lines, FileProblem};
+use super::problem::{account, lines, FileProblem};
 
 /// The name of the mechanism, which MQTT's Authentication Method carries.
 pub const METHOD: &str = "SCRAM-SHA-256";
@@ -143,7 +143,7 @@ impl ScramFile {
         let mut problems = Vec::new();
         for (number, line) in lines(text) {
             let mut wrong = |text: String| problems.push(FileProblem::new(file, number, text));
-            let Some((name, credential)) = line.split_once(':') else {
+            let Some((name, credential)) = account(line) else {
                 wrong("no colon between a user name and its credential".into());
                 continue;
             };

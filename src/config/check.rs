@@ -48,11 +48,11 @@ pub(super) fn check(
     relations.anonymous_listeners(problems);
     relations.hook_urls(problems);
     relations.user_claim(problems);
-    let listeners = check_listener::check(&checked, &wrong, tables, problems);
+    relations.somewhere_to_listen(tables, problems);
     if !tables.is_empty() && !winners.contains_key("listen") {
         checked.listen.clear(); // the default is for those who name none
     }
-    checked.listeners = listeners;
+    checked.listeners = check_listener::check(&checked, &wrong, tables, problems);
     let origins = winners
         .iter()
         .map(|(name, given)| (*name, given.place.clone()))
@@ -73,10 +73,6 @@ pub(super) fn read<T>(given: &Given<T>) -> Vec<Problem> {
     };
     if !matches!(kind, Kind::Addresses) {
         return judge(&given.place, &given.value).into_iter().collect();
-    }
-    if items.is_empty() {
-        let text = format!("the list is empty; allowed: {}", kind.allowed());
-        return vec![Problem::new(&given.place, *name, text)];
     }
     let mut seen: HashSet<SocketAddr> = HashSet::new();
     let mut problems = Vec::new();
@@ -124,6 +120,18 @@ impl Relations<'_> {
                 self.shown("packet-size-max"),
             );
             self.report(&[name, "packet-size-max"], text, problems);
+        }
+    }
+
+    /// An empty list leaves all to the tables, if there are some.
+    fn somewhere_to_listen(&self, tables: &[GivenListener], problems: &mut Vec<Problem>) {
+        if self.checked.listen.is_empty() && tables.is_empty() {
+            let allowed = Kind::Addresses.allowed();
+            let text = format!(
+                "the list is empty and there is no [[listener]]: nobody could connect; \
+                 allowed: {allowed}"
+            );
+            self.report(&["listen"], text, problems);
         }
     }
 

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
 use super::cli::{did_you_mean, HELP};
+use super::foreign;
 use super::kind::Kind;
 use super::listener_options;
 use super::options;
@@ -32,6 +33,10 @@ const LISTENER: &str = "listener";
 
 /// Reads the text of a file. Lines with a syntax error are reported and otherwise ignored.
 pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) -> Content {
+    if let Some(said) = foreign::of_another_broker(text) {
+        problems.push(Problem::new(&Place::File(name.clone()), "", said));
+        return Content::default();
+    }
     let source = Source { name, text };
     let (table, errors) = DeTable::parse_recoverable(text);
     let table = table.into_inner();

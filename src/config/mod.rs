@@ -12,8 +12,10 @@
 
 mod check;
 mod check_listener;
+mod checked;
 mod cli;
 mod file;
+mod foreign;
 mod kind;
 mod listener_options;
 mod listener_quotas;
@@ -26,16 +28,10 @@ mod render;
 #[cfg(test)]
 mod tests;
 
-use std::net::{Ipv4Addr, SocketAddr};
-
+pub use checked::Checked;
 pub use load::load;
 pub use memory::{MemoryBound, MemoryLine};
 pub use problem::{Place, Problem, Problems};
-
-use crate::auth::{BanTerms, Files, HookTerms};
-use crate::limits::Limits;
-use crate::listener::Listener;
-use crate::time::Span;
 
 /// What the command line asks for. All but `Run` are texts for stdout and a success.
 #[derive(Debug)]
@@ -47,101 +43,4 @@ pub enum Command {
     Version(String),
     /// The shipped `ringmq.toml`, rendered from the table of options.
     Example(String),
-}
-
-/// The configuration as used: complete, in range, and consistent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
-    /// Plain listeners. Empty only when `listeners` is not; no address twice in both. Port 0 asks the
-    /// kernel for a free one.
-    pub listen: Vec<SocketAddr>,
-    /// Those with a table of their own.
-    pub listeners: Vec<Listener>,
-    /// Clients without credentials may connect through listeners beyond loopback.
-    pub allow_anonymous: bool,
-    /// 1 to [`crate::ids::SHARDS_MAX`]; `None`: one per core this process may use.
-    pub shards: Option<u16>,
-    /// Pin each shard to a core of its own, when there are enough.
-    pub pin: bool,
-    /// How long a stop may take before what is left is cut.
-    pub shutdown_timeout: Span,
-    pub limits: Limits,
-    /// Memory in bytes from which on nobody is let in; 0: by the cgroup.
-    pub memory_max: u64,
-    pub turn_max_ms: Option<u16>,
-    /// Files of accounts and rules; its hooks and `allow_anonymous` are filled in by
-    /// [`Checked::files`].
-    pub auth: Files,
-    /// No hook when its URL is empty.
-    pub hook: HookTerms,
-    /// Of the service that rules what clients may do; empty: there is none. The rest is as for `hook`.
-    pub acl_hook_url: String,
-    pub bans: BanTerms,
-    pub login_queue_max: u32,
-    /// Files of TLS, accounts and rules are read again when they change.
-    pub watch_files: bool,
-    pub log_level: tracing::Level,
-}
-
-impl Default for Checked {
-    fn default() -> Self {
-        Self {
-            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))],
-            listeners: Vec::new(),
-            allow_anonymous: false,
-            shards: None,
-            pin: true,
-            shutdown_timeout: Span::from_secs(5),
-            limits: Limits::default(),
-            memory_max: 0,
-            turn_max_ms: None,
-            auth: Files::default(),
-            hook: HookTerms::default(),
-            acl_hook_url: String::new(),
-            bans: BanTerms {
-                failures: 10,
-                within: Span::from_secs(60),
-                span: Span::from_secs(300),
-            },
-            login_queue_max: 1_000,
-            watch_files: false,
-            log_level: tracing::Level::INFO,
-        }
-    }
-}
-
-impl Checked {
-    /// Where accounts and rules come from.
-    #[must_use]
-    pub fn files(&self) -> Files {
-        let hook_at = |url: &String| {
-            let url = url.clone();
-            let terms = HookTerms {
-                url,
-                ..self.hook.clone()
-            };
-            Some(terms).filter(|terms| !terms.url.is_empty())
-        };
-        Files {
-            hook: hook_at(&self.hook.url),
-            acl_hook: hook_at(&self.acl_hook_url),
-            allow_anonymous: self.allow_anonymous,
-            ..self.auth.clone()
-        }
-    }
-
-    /// All listeners, the plain ones first.
-    #[must_use]
-    pub fn all_listeners(&self) -> Vec<Listener> {
-        let plain = self.listen.iter().copied().map(Listener::plain);
-        plain.chain(self.listeners.iter().cloned()).collect()
-    }
-
-    /// The most that connections, sessions, retained messages and the shards' own buffers may take
-    /// when every limit is reached at once, with this many shards.
-    #[must_use]
-    pub fn memory_bound(&self, shards: u16) -> MemoryBound {
-        let asks = !self.acl_hook_url.is_empty();
-        MemoryBound::new(&self.limits, self.login_queue_max, asks, shards)
-    }
 }

@@ -28,8 +28,8 @@ pub(super) struct Counters {
     /// How often they were asked for.
     asked: AtomicU64,
     gathered: Mutex<[Gathered; 2]>,
-    /// Those of the listeners, which all shards count in one place, with their addresses.
-    gates: Mutex<Vec<(String, Arc<Gate>)>>,
+    /// Those of the listeners, which all shards count in one place.
+    gates: Mutex<Vec<Arc<Gate>>>,
 }
 
 /// The request for counters that nobody makes: they are told when a shard has stopped.
@@ -46,7 +46,7 @@ struct Gathered {
 
 impl Counters {
     /// The listeners, once they are open.
-    pub(super) fn set_gates(&self, gates: Vec<(String, Arc<Gate>)>) {
+    pub(super) fn set_gates(&self, gates: Vec<Arc<Gate>>) {
         *self.gates.lock().unwrap_or_else(PoisonError::into_inner) = gates;
     }
 
@@ -85,7 +85,7 @@ impl Counters {
 }
 
 /// One line for the shards, one for each listener.
-fn lines(gathered: &Gathered, gates: &[(String, Arc<Gate>)]) -> Vec<String> {
+fn lines(gathered: &Gathered, gates: &[Arc<Gate>]) -> Vec<String> {
     let Turned {
         banned,
         connections_max,
@@ -101,8 +101,8 @@ fn lines(gathered: &Gathered, gates: &[(String, Arc<Gate>)]) -> Vec<String> {
     for (name, count) in gathered.stats.violations.rows() {
         let _ = write!(all, " broken_{name}={count}");
     }
-    let of_gates = gates.iter().map(|(address, gate)| {
-        let mut line = format!("refused by the listener on {address}:");
+    let of_gates = gates.iter().map(|gate| {
+        let mut line = format!("refused by the listener on {}:", gate.name());
         for reason in Refusal::ALL {
             let _ = write!(line, " {}={}", reason.option(), gate.refused(reason));
         }
@@ -127,8 +127,8 @@ mod tests {
         gathered.stats.add(&stats);
         gathered.stats.violations.count(&Violation::SecondConnect);
         gathered.turned.banned = 2;
-        let gate = Arc::new(Gate::new(&Listener::default()));
-        let lines = lines(&gathered, &[("127.0.0.1:1883".into(), gate)]);
+        let gate = Arc::new(Gate::new(&Listener::default(), "127.0.0.1:1883".into()));
+        let lines = lines(&gathered, &[gate]);
         assert!(lines[0].starts_with("counters since the start: refused_banned=2 "));
         assert!(lines[0].contains(" dropped_slow_reader=3 dropped_over_rate=0 "));
         assert!(

@@ -29,8 +29,12 @@ pub(super) const REFUSALS: usize = Refusal::ALL.len();
 
 /// The limits of one listener.
 pub(super) struct Gate {
+    /// The address of the listener.
+    name: String,
     open: AtomicU32,
     connections_max: u32,
+    /// As configured, by reason; for messages.
+    limits: [Option<u32>; REFUSALS],
     rate: Option<(Rate, AtomicU64)>,
     sources: Option<Sources>,
     /// Those who speak for others: the address they name counts, not theirs.
@@ -53,9 +57,15 @@ struct Sources {
 }
 
 impl Gate {
-    pub(super) fn new(listener: &Listener) -> Self {
+    pub(super) fn new(listener: &Listener, name: String) -> Self {
         let rate = |per_s: Option<u32>| per_s.map(|n| Rate(BURST.0 / u64::from(n.max(1))));
         Self {
+            name,
+            limits: [
+                listener.connections_max,
+                listener.connect_rate,
+                listener.connect_rate_source,
+            ],
             open: AtomicU32::new(0),
             connections_max: listener.connections_max.unwrap_or(u32::MAX),
             rate: rate(listener.connect_rate).map(|rate| (rate, AtomicU64::new(0))),
@@ -121,6 +131,24 @@ impl Gate {
     /// A connection that was let in is gone.
     pub(super) fn leave(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which limit is reached, for a line about a refusal.
+    pub(super) fn describe(&self, reason: Refusal) -> String {
+        let limit = self.limits[reason as usize].unwrap_or(u32::MAX);
+        let per = match reason {
+            Refusal::ConnectionsMax => "",
+            Refusal::ConnectRate => " a second",
+            Refusal::ConnectRateSource => " a second and address",
+        };
+        format!(
+            "{} of its listener is reached: {limit}{per}",
+            reason.option()
+        )
     }
 
     /// How often this was the reason.
@@ -214,7 +242,7 @@ mod tests {
     fn gate(change: impl FnOnce(&mut Listener)) -> Gate {
         let mut listener = Listener::default();
         change(&mut listener);
-        Gate::new(&listener)
+        Gate::new(&listener, "here".into())
     }
 
     fn at(ms: u64) -> Time {
@@ -237,6 +265,10 @@ mod tests {
         assert_eq!(gate.admit(source(1), at(0)), Ok(()));
         assert_eq!(gate.refused(Refusal::ConnectionsMax), 3);
         assert_eq!(gate.refused(Refusal::ConnectRate), 0);
+        assert_eq!(
+            gate.describe(Refusal::ConnectionsMax),
+            "connections-max of its listener is reached: 2"
+        );
     }
 
     #[test]

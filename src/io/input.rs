@@ -104,12 +104,13 @@ impl<S: Driven> Driver<S> {
     fn let_in(&mut self, descriptor: OwnedFd, peer: Peer, listener: ListenerId, now: Time) {
         let Listening { gate, recipe, .. } = &self.listeners[listener.index()];
         if let Err(refusal) = gate.admit(peer.ip(), now) {
-            let (option, total) = (refusal.option(), gate.refused(refusal));
+            let total = gate.refused(refusal);
             self.refusals[refusal as usize].log(now, |suppressed| {
                 tracing::warn!(
                     suppressed,
                     total,
-                    "connection of {peer} refused: {option} of its listener is reached"
+                    "connection of {peer} refused: {}",
+                    gate.describe(refusal)
                 );
             });
             return;
@@ -118,13 +119,15 @@ impl<S: Driven> Driver<S> {
             gate.leave();
             self.turned.connections_max += 1;
             self.accept_errors.log(now, |suppressed| {
+                let max = self.mesh.wakes().connections_max();
                 tracing::warn!(
                     suppressed,
-                    "connection of {peer} refused: connections-max is reached"
+                    "connection of {peer} refused: connections-max is reached: {max}"
                 );
             });
             return;
         }
+        tracing::debug!("connection of {peer} opened on {}", gate.name());
         let stack = recipe.stack(peer.ip());
         let layers = stack.map(|stack| Box::new(Layers::new(stack)));
         self.open(descriptor, Origin::new(peer, listener), layers, now);

@@ -135,13 +135,13 @@ impl<S: Driven> Driver<S> {
             let is_banned = !is_proxy && logins.is_banned(client.ip(), now);
             turned.banned += u64::from(is_banned);
             let refused = match gate.map(|gate| gate.admit_named(client.ip(), now)) {
-                _ if is_banned => Some("its address is banned"),
-                Some(Err(_)) => Some("connect-rate-source of its listener is reached"),
+                _ if is_banned => Some("its address is banned".into()),
+                Some(Err(refusal)) => gate.map(|gate| gate.describe(refusal)),
                 _ => None,
             };
             if let Some(text) = refused {
                 shard.handle_origin(id, Some(Peer::Ip(client)), None);
-                layers.end = Some(End::Broken(LayerError(text.into())));
+                layers.end = Some(End::Broken(LayerError(text)));
                 return;
             }
         }

@@ -27,7 +27,7 @@ const TCP_PROBES: u32 = 6;
 const TCP_USER_TIMEOUT_MS: u32 = 180_000;
 
 /// How long a start waits for a port in use, and how often it looks.
-const PORT_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PORT_PATIENCE: Duration = Duration::from_secs(2);
 const PORT_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::EnvFilter;
 
-use crate::shard::Notice;
+use crate::shard::{Notice, Severity};
 use crate::time::{Span, Time};
 
 /// Lines waiting to be written; more are counted and left out.
@@ -123,13 +123,20 @@ fn write_lines(jobs: &Receiver<Job>, left_out: &AtomicU64) {
     }
 }
 
+/// Whether connections are to be told of one by one.
+pub(super) fn tells_connections() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
+}
+
 /// Shows a notice of a shard, which has limited their rate already.
 pub(super) fn notice(notice: &Notice) {
     let client_id = notice.client_id.as_deref().unwrap_or("-");
     let address = notice
         .peer
         .map_or_else(|| "-".to_string(), |peer| peer.to_string());
-    if notice.suppressed > 0 {
+    if notice.severity == Severity::Debug {
+        tracing::debug!(client_id, address, "{}", notice.text);
+    } else if notice.suppressed > 0 {
         tracing::info!(
             client_id,
             address,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glommio::{CpuSet, ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use rustix::io::Errno;
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 use super::clock::Clock;
@@ -17,11 +16,12 @@ use super::gate::Gate;
 use super::listener::Listening;
 use super::logins::{LoginSetup, Logins};
 use super::wake::Wakes;
-use super::{file_watch, listener, mesh, pressure, reload, signals, unix};
-use crate::auth::{self, BanTerms};
+use super::{file_watch, listener, logging, mesh, pressure, reload, signals, unix};
+use crate::auth;
 use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::listener::{Address, Listener};
+use crate::run_options::RunOptions;
 use crate::shard::{Shard, ShardConfig};
 use crate::time::Span;
 
@@ -45,18 +45,8 @@ pub struct Startup {
     /// Cores' worth of time there is.
     pub available: usize,
     pub limits: Limits,
-    /// Memory in bytes from which on nobody is let in; 0: by the cgroup.
-    pub memory_max: u64,
-    /// How long a turn of a shard may take.
-    pub turn_max: Option<Span>,
     pub auth: auth::Files,
-    pub bans: BanTerms,
-    /// Logins that may wait to be judged.
-    pub login_queue_max: u32,
-    /// Files are read again when they change, not only at SIGHUP.
-    pub watch_files: bool,
-    /// From the first signal to the end of the process.
-    pub shutdown_timeout: Duration,
+    pub run: RunOptions,
 }
 
 /// Runs the broker until it is told to stop.
@@ -64,20 +54,31 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     raise_descriptor_limit(startup)?;
     probe_io_uring()?;
     let listeners = open_listeners(&startup.listeners)?;
+    let socket_files = startup
+        .listeners
+        .iter()
+        .filter_map(|own| match &own.address {
+            Address::Unix(path) => unix::SocketFile::of(path),
+            Address::Ip(_) => None,
+        });
+    let socket_files: Vec<_> = socket_files.collect();
     describe_shards(startup);
     let wakes = Wakes::new(startup.shards)?.with_connections_max(startup.limits.connections_max);
-    let wakes = wakes.with_turn_max(startup.turn_max);
+    let options = &startup.run;
+    let turn_max = options.turn_max_ms.map(|ms| Span::from_millis(ms.into()));
+    let wakes = wakes.with_turn_max(turn_max);
     wakes
         .counters()
-        .set_gates(gates(&startup.listeners, &listeners)?);
+        .set_gates(listeners.iter().map(|own| Arc::clone(&own.gate)).collect());
     let wakes = Arc::new(wakes);
-    pressure::watch_memory(startup.memory_max, Arc::clone(&wakes))?;
+    pressure::watch_memory(options.memory_max, Arc::clone(&wakes))?;
     let (ask, asked) = mpsc::channel();
-    if startup.watch_files {
+    if options.watch_files {
         let files = file_watch::files_of(&startup.listeners, &startup.auth);
         file_watch::watch(files, ask.clone())?;
     }
-    signals::watch(Arc::clone(&wakes), startup.shutdown_timeout, ask)?;
+    let shutdown_timeout = Duration::from_secs(options.shutdown_timeout.as_secs());
+    signals::watch(Arc::clone(&wakes), shutdown_timeout, ask)?;
     let seeds = ahash::RandomState::new();
     let config = Arc::new(ShardConfig {
         shards: startup.shards,
@@ -95,7 +96,14 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     };
     let tables = startup.listeners.clone();
     reload::watch(asked, tables, Arc::clone(&wakes), reload_rules)?;
-    let make = move |id: ShardId| Shard::new(id, &config, seeds.hash_one(id), clock.now());
+    let traces = logging::tells_connections();
+    let make = move |id: ShardId| {
+        let mut shard = Shard::new(id, &config, seeds.hash_one(id), clock.now());
+        if traces {
+            shard.trace_connections();
+        }
+        shard
+    };
     let threads = start_shards(&startup.cores, listeners, &wakes, &logins, clock, make)?;
     tracing::info!("ready");
     for (index, thread) in (0..).zip(threads) {
@@ -103,10 +111,8 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
             .join()
             .map_err(|error| StartError::of_executor(index, error))?;
     }
-    for listener in &startup.listeners {
-        if let Address::Unix(path) = &listener.address {
-            let _ = std::fs::remove_file(path); // the next start removes what is left
-        }
+    for file in &socket_files {
+        file.remove();
     }
     Ok(())
 }
@@ -121,8 +127,8 @@ fn start_logins(
     let rules = auth::load(&startup.auth, secret).map_err(StartError::of_files)?;
     let rules = Arc::new(rules);
     let setup = LoginSetup {
-        bans: startup.bans,
-        queue_max: startup.login_queue_max as usize,
+        bans: startup.run.bans,
+        queue_max: startup.run.login_queue_max as usize,
         patience: Span::from_secs(u64::from(startup.limits.connect_timeout_s)),
         available: startup.available,
         secret,
@@ -267,46 +273,33 @@ fn open_listeners(configured: &[Listener]) -> Result<Vec<Listening>, StartError>
     for (configured, recipe) in configured.iter().zip(recipes) {
         let Listener { address, .. } = configured;
         let with = configured.transport.describe();
-        let socket = match address {
+        let (socket, name) = match address {
             Address::Ip(ip) => {
                 // `[::]` serves IPv4, too, unless a listener of its own does.
                 let has_ipv4 = |other: &SocketAddr| other.is_ipv4() && other.port() == ip.port();
                 let ipv6_only = ip.port() != 0 && addresses.iter().any(has_ipv4);
                 let socket = listener::open_patiently(*ip, ipv6_only)
                     .map_err(|error| StartError::of_listener(address, error))?;
-                tracing::info!("listening on {}{with}", listener::address(&socket)?);
-                socket
+                let name = listener::address(&socket)?.to_string();
+                tracing::info!("listening on {name}{with}");
+                (socket, name)
             }
             Address::Unix(path) => {
-                let socket = unix::open(path, configured.owner.as_deref(), configured.mode)
-                    .map_err(|text| StartError::Unix(address.to_string(), text))?;
+                let socket =
+                    unix::open_patiently(path, configured.owner.as_deref(), configured.mode)
+                        .map_err(|text| StartError::Unix(address.to_string(), text))?;
                 tracing::info!("listening on {address}{with}");
-                socket
+                (socket, address.to_string())
             }
         };
         listeners.push(Listening {
             socket,
             recipe,
-            gate: Arc::new(Gate::new(configured)),
+            gate: Arc::new(Gate::new(configured, name)),
         });
     }
     warn_of_short_backlog();
     Ok(listeners)
-}
-
-/// The limits of the listeners, with the addresses they have got.
-fn gates(
-    configured: &[Listener],
-    listeners: &[Listening],
-) -> Result<Vec<(String, Arc<Gate>)>, Errno> {
-    let gates = configured.iter().zip(listeners).map(|(configured, own)| {
-        let address = match &configured.address {
-            Address::Ip(_) => listener::address(&own.socket)?.to_string(),
-            unix => unix.to_string(),
-        };
-        Ok((address, Arc::clone(&own.gate)))
-    });
-    gates.collect()
 }
 
 fn warn_of_short_backlog() {

@@ -2,27 +2,87 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{chown, Gid, Uid};
+use rustix::io::Errno;
 use rustix::net::{
     bind, connect, listen, socket_with, AddressFamily, SocketAddrUnix, SocketFlags, SocketType,
 };
 
-use super::listener::BACKLOG;
+use super::listener::{BACKLOG, PORT_PATIENCE};
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+/// How often a start that waits looks: each look is a connection to whoever listens.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The file of a socket that this process has made.
+pub(super) struct SocketFile {
+    path: PathBuf,
+    made: Made,
+}
+
+/// Tells a file from another of the same name. Numbers of files are given again at once, so the time at
+/// which it was made belongs to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Made {
+    device: u64,
+    inode: u64,
+    at: (i64, i64),
+}
+
+impl SocketFile {
+    /// Call when the socket has just been opened.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        Some(Self {
+            path: path.into(),
+            made: Made::of(path)?,
+        })
+    }
+
+    /// Removes it, unless another process has put its own in its place: one that is started while this one
+    /// still stops.
+    pub(super) fn remove(&self) {
+        if Made::of(&self.path) == Some(self.made) {
+            let _ = fs::remove_file(&self.path); // the next start removes what is left
+        }
+    }
+}
+
+impl Made {
+    fn of(path: &Path) -> Option<Self> {
+        let found = fs::symlink_metadata(path).ok()?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+            at: (found.mtime(), found.mtime_nsec()),
+        })
+    }
+}
 
 /// Opens a listening socket. A file that an earlier process has left is replaced, one that somebody
-/// listens on is not. The error is a sentence that says what to change.
-pub(super) fn open(path: &Path, owner: Option<&str>, mode: Option<u16>) -> Result<OwnedFd, String> {
+/// listens on is not, and is waited for as a port is (see `listener::open_patiently`). The error is a
+/// sentence that says what to change.
+pub(super) fn open_patiently(
+    path: &Path,
+    owner: Option<&str>,
+    mode: Option<u16>,
+) -> Result<OwnedFd, String> {
+    open_within(path, owner, mode, PORT_PATIENCE)
+}
+
+fn open_within(
+    path: &Path,
+    owner: Option<&str>,
+    mode: Option<u16>,
+    patience: Duration,
+) -> Result<OwnedFd, String> {
     let address = SocketAddrUnix::new(path).map_err(|error| error.to_string())?;
-    let new = || {
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None);
-        socket.map_err(|error| error.to_string())
-    };
-    if let Ok(found) = fs::symlink_metadata(path) {
+    let give_up_at = Instant::now() + patience;
+    while let Ok(found) = fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
             return Err(
                 "there is a file of that name that is no socket; remove it or choose \
@@ -30,13 +90,30 @@ pub(super) fn open(path: &Path, owner: Option<&str>, mode: Option<u16>) -> Resul
                     .into(),
             );
         }
-        if connect(&new()?, &address).is_ok() {
-            return Err("another program listens there; stop it or choose another path".into());
+        match connect(&new_socket()?, &address) {
+            // Nobody listens on it any more.
+            Err(Errno::CONNREFUSED) => {
+                fs::remove_file(path)
+                    .map_err(|error| format!("the old socket is in the way: {error}"))?;
+            }
+            Err(Errno::NOENT) => {} // gone meanwhile
+            // AGAIN: whoever listens has no room for another connection.
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR) if Instant::now() < give_up_at => {
+                thread::sleep(LOOK_EVERY);
+            }
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR) => {
+                return Err("another program listens there; stop it or choose another path".into());
+            }
+            Err(error) => {
+                return Err(format!(
+                    "there is a socket of that name, and who listens there cannot be found out \
+                     ({error}); remove it or choose another path"
+                ));
+            }
         }
-        fs::remove_file(path).map_err(|error| format!("the old socket is in the way: {error}"))?;
     }
     let owner = owner.map(find_owner).transpose()?;
-    let socket = new()?;
+    let socket = new_socket()?;
     bind(&socket, &address).map_err(|error| {
         format!("{error}; its folder must exist and be writable for the broker")
     })?;
@@ -53,6 +130,11 @@ pub(super) fn open(path: &Path, owner: Option<&str>, mode: Option<u16>) -> Resul
     }
     listen(&socket, BACKLOG).map_err(|error| error.to_string())?;
     Ok(socket)
+}
+
+fn new_socket() -> Result<OwnedFd, String> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None);
+    socket.map_err(|error| error.to_string())
 }
 
 /// `user` or `user:group`, each a name or a number.
@@ -89,9 +171,76 @@ mod tests {
 
     use super::*;
 
+    fn temporary(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("ringmq-{name}-{}", std::process::id()))
+    }
+
+    fn open(path: &Path, owner: Option<&str>, mode: Option<u16>) -> Result<OwnedFd, String> {
+        open_within(path, owner, mode, Duration::ZERO)
+    }
+
+    #[test]
+    fn a_socket_that_becomes_free_is_waited_for() {
+        let path = temporary("unix-patient");
+        let first = open(&path, None, None).unwrap();
+        let next = {
+            let path = path.clone();
+            thread::spawn(move || open_patiently(&path, None, None))
+        };
+        // It has looked, and found somebody.
+        while super::super::listener::accept(&first).unwrap().is_none() {
+            thread::yield_now();
+        }
+        drop(first);
+        let _next = next.join().unwrap().unwrap();
+        UnixStream::connect(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_socket_without_room_for_a_connection_is_in_use() {
+        let path = temporary("unix-full");
+        let busy = new_socket().unwrap();
+        bind(&busy, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        listen(&busy, 0).unwrap();
+        let _only = UnixStream::connect(&path).unwrap();
+        let taken = open(&path, None, None).unwrap_err();
+        assert!(taken.contains("another program"), "{taken}");
+        assert!(path.exists(), "it is not ours");
+        fs::remove_file(&path).unwrap();
+    }
+
+    /// Two files made within one tick of the kernel's clock have the same time.
+    fn make_older(path: &Path) {
+        let old = rustix::fs::Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        let times = rustix::fs::Timestamps {
+            last_access: old,
+            last_modification: old,
+        };
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags).unwrap();
+    }
+
+    #[test]
+    fn only_the_own_file_is_removed_at_the_end() {
+        let path = temporary("unix-own");
+        let first = open(&path, None, None).unwrap();
+        let file = SocketFile::of(&path).unwrap();
+        drop(first);
+        let _second = open(&path, None, None).unwrap();
+        make_older(&path);
+        file.remove();
+        UnixStream::connect(&path).expect("the second's is still there");
+        SocketFile::of(&path).unwrap().remove();
+        assert!(!path.exists());
+    }
+
     #[test]
     fn a_socket_has_its_mode_and_replaces_what_was_left() {
-        let path = std::env::temp_dir().join(format!("ringmq-unix-{}", std::process::id()));
+        let path = temporary("unix");
         let first = open(&path, None, Some(0o600)).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

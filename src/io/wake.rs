@@ -41,6 +41,10 @@ pub(super) struct Wakes {
 }
 
 impl Wakes {
+    pub(super) fn connections_max(&self) -> usize {
+        self.connections_max
+    }
+
     /// Refuses connections beyond `max`.
     pub(super) fn with_connections_max(self, max: u32) -> Self {
         Self {

@@ -35,7 +35,11 @@ impl Entries {
         let path = path.canonicalize().unwrap_or_else(|_| path.into());
         Ok(Self {
             path,
-            lines: text.lines().map(str::to_owned).collect(),
+            lines: text
+                .trim_start_matches('\u{feff}')
+                .lines()
+                .map(str::to_owned)
+                .collect(),
         })
     }
 
@@ -114,7 +118,9 @@ impl Entries {
     }
 }
 
+/// As the broker reads it: white space around a line and its parts means nothing.
 fn split(line: &str) -> Option<(&str, &str)> {
-    let line = line.trim_end();
-    line.split_once(':').filter(|_| !line.starts_with('#'))
+    let line = line.trim();
+    let (name, text) = line.split_once(':').filter(|_| !line.starts_with('#'))?;
+    Some((name.trim_end(), text.trim_start()))
 }

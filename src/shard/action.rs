@@ -1,9 +1,8 @@
-//! What the driver must do besides sending bytes and blocks, and what an operator should see.
+//! What the driver must do besides sending bytes and blocks.
 
-use super::{Origin, Peer, Shard};
+use super::{Notice, Origin};
 use crate::auth::{Question, Request};
 use crate::ids::{ConnectionId, ShardId};
-use crate::time::{Span, Time};
 
 /// Why a connection is gone, as seen by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,53 +41,4 @@ pub enum Action {
     Authorize(ConnectionId, Box<Request>),
     /// Something an operator should be able to see.
     Notice(Notice),
-}
-
-/// Something refused, dropped or ended, for the log.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    pub client_id: Option<Box<str>>,
-    pub peer: Option<Peer>,
-    pub text: String,
-    /// Notices left out before this one because of the rate limit.
-    pub suppressed: u64,
-}
-
-/// Notices per second and shard: enough to see what is wrong, too few to be the load.
-const NOTICES_PER_S: u32 = 10;
-
-/// Rate limiter of notices.
-#[derive(Debug, Default)]
-pub(super) struct Notices {
-    second: u64,
-    given: u32,
-    suppressed: u64,
-}
-
-impl Shard {
-    /// Records a notice; the text is made only when it will be shown.
-    pub(super) fn notice(
-        &mut self,
-        client_id: Option<&str>,
-        peer: Option<Peer>,
-        now: Time,
-        text: impl FnOnce() -> String,
-    ) {
-        let second = now.since(Time::ZERO).0 / Span::from_secs(1).0;
-        if self.notices.second != second {
-            self.notices.second = second;
-            self.notices.given = 0;
-        }
-        if self.notices.given >= NOTICES_PER_S {
-            self.notices.suppressed += 1;
-            return;
-        }
-        self.notices.given += 1;
-        self.actions.push_back(Action::Notice(Notice {
-            client_id: client_id.map(Box::from),
-            peer,
-            text: text(),
-            suppressed: std::mem::take(&mut self.notices.suppressed),
-        }));
-    }
 }

@@ -16,6 +16,10 @@ impl Shard {
         }
         self.audit_sessions()?;
         self.audit_connections()?;
+        let (remembered, max) = self.notices_remembered();
+        if remembered > max {
+            return Err(format!("{remembered} things are remembered for the log"));
+        }
         self.audit_peers()?;
         self.races.audit()
     }

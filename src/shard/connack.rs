@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 
+use super::notices::About;
 use super::on_connect::Granted;
 use super::Shard;
 use crate::ids::ConnectionId;
@@ -139,9 +140,9 @@ impl Shard {
         }
         let connection = self.connections.get(id);
         let peer = connection.map(|connection| connection.origin.peer);
-        self.notice(client_id, peer, now, || {
-            format!("connection refused: {text}")
-        });
+        self.trace_end(id, text);
+        let about = About::refusal(text, client_id, peer);
+        self.notice(&about, now, || format!("connection refused: {text}"));
         self.start_closing(id, now);
     }
 }

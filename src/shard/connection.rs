@@ -8,6 +8,7 @@ use super::origin::Origin;
 use super::outgoing::Outgoing;
 use super::rates::ClientMeters;
 use super::timer_wheel::TimerId;
+use super::trace::Trace;
 use crate::ids::SessionId;
 use crate::mqtt::{ReasonCode, Version};
 use crate::session::{AliasesIn, AliasesOut};
@@ -75,6 +76,8 @@ pub(super) struct Connection {
     pub(super) login: Option<Box<Login>>,
     /// The layers below MQTT have not finished their handshakes.
     pub(super) waits_for_layers: bool,
+    /// For the log, when connections are told of one by one.
+    pub(super) trace: Option<Box<Trace>>,
 }
 
 impl Connection {
@@ -107,6 +110,7 @@ impl Connection {
             meters: None,
             login: None,
             waits_for_layers: false,
+            trace: None,
         }
     }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::block::Task;
 use super::deliver::plain_delivery;
 use super::message::Message;
+use super::notices::About;
 use super::Shard;
 use crate::ids::{SessionId, ShardId};
 use crate::mqtt::{topic, Qos};
@@ -87,8 +88,9 @@ impl Shard {
         }
         let Some((filter, record, _)) = found else {
             self.stats.dropped_no_member += 1;
-            self.notice(None, None, now, || {
-                "message of a shared group dropped: no member can take it".into()
+            self.notice(&About::loss(name, None, 1), now, || {
+                let name = name.escape_debug();
+                format!("message of a shared group dropped: no member of {name} can take it")
             });
             return;
         };

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::block::Control;
 use super::connection::Phase;
 use super::message::Message;
+use super::notices::About;
 use super::rates::ClientMeters;
 use super::timeouts::TimerKey;
 use super::{Action, Shard, SHUTDOWN_STEP};
@@ -43,9 +44,8 @@ impl Shard {
         let peer = connection.origin.peer;
         let client_id = session.and_then(|session| self.sessions.get(session));
         let client_id = client_id.map(|hosted| Rc::clone(&hosted.session.client_id));
-        self.notice(client_id.as_deref(), Some(peer), now, || {
-            format!("disconnected: {text}")
-        });
+        let about = About::refusal(text, client_id.as_deref(), Some(peer));
+        self.notice(&about, now, || format!("disconnected: {text}"));
         self.close_connection(id, reason, text, now);
         if let Some(session) = session {
             self.detach(session, WillFate::Publish, now);
@@ -60,6 +60,7 @@ impl Shard {
         text: &str,
         now: Time,
     ) {
+        self.trace_end(id, text);
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -243,6 +244,7 @@ impl Shard {
         for session in self.sessions.ids() {
             self.publish_will(session, now);
         }
+        self.show_all_counts();
         self.shutdown = Some(now + SHUTDOWN_GRACE);
         self.timers.insert(now + SHUTDOWN_GRACE, TimerKey::Shutdown);
     }

@@ -29,18 +29,21 @@ impl HalfOpen {
     /// Counts one more.
     ///
     /// # Errors
-    /// There may be no more: behind the name of the option, whose it is.
-    pub(super) fn enter(&mut self, listener: ListenerId) -> Result<(), &'static str> {
+    /// There may be no more: which option says so, and how many.
+    pub(super) fn enter(&mut self, listener: ListenerId) -> Result<(), String> {
         let (count, max) = &mut self.listeners[listener.index()];
-        if *count >= *max {
-            return Err(" of its listener");
-        }
-        if self.count >= self.max {
-            return Err("");
-        }
-        *count += 1;
-        self.count += 1;
-        Ok(())
+        let (whose, max) = if *count >= *max {
+            (" of its listener", *max)
+        } else if self.count >= self.max {
+            ("", self.max)
+        } else {
+            *count += 1;
+            self.count += 1;
+            return Ok(());
+        };
+        Err(format!(
+            "half-open-max{whose} is reached: {max} connections of this shard have not sent CONNECT"
+        ))
     }
 
     pub(super) fn leave(&mut self, listener: ListenerId) {

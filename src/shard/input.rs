@@ -38,6 +38,7 @@ impl Shard {
         let Some(state) = self.connections.get_mut(connection) else {
             return;
         };
+        state.trace_received(bytes.len());
         if state.is_paused || state.is_judged() {
             state.partial.extend_from_slice(bytes);
             return;

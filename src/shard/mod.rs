@@ -32,9 +32,12 @@ mod half_open;
 mod hosted;
 mod input;
 mod live_topics;
+#[cfg(test)]
+mod log_tests;
 mod login;
 mod look_ahead;
 mod message;
+mod notices;
 mod on_ack;
 mod on_block;
 mod on_connect;
@@ -61,6 +64,7 @@ mod stats;
 mod subscribe_barrier;
 mod timeouts;
 mod timer_wheel;
+mod trace;
 #[cfg(test)]
 mod violation_tests;
 mod walk;
@@ -73,18 +77,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use action::{Action, CloseCause, Notice};
+pub use action::{Action, CloseCause};
 pub use block::{Block, Lane};
+pub use notices::{Notice, Severity};
 pub use origin::{Origin, Peer};
 pub use pressure::Pressure;
 pub use stats::Stats;
 
-use action::Notices;
 use arena::Arena;
 use connection::Connection;
 use deliver::Images;
 use half_open::HalfOpen;
 use hosted::Hosted;
+use notices::{About, Notices};
 use peers::Peers;
 use placement::Placement;
 use pool::Pool;
@@ -161,6 +166,8 @@ pub struct Shard {
     metering: Option<Box<Metering>>,
     half_open: HalfOpen,
     pressure: Pressure,
+    /// Connections are told of one by one.
+    traces: bool,
     shutdown: Option<Time>,
     stats: Stats,
 }
@@ -197,13 +204,14 @@ impl Shard {
             dirty: Vec::new(),
             overflowed: Vec::new(),
             actions: VecDeque::new(),
-            notices: Notices::default(),
+            notices: Notices::new(seed),
             images: Images::default(),
             pool: Pool::default(),
             gathered: None,
             metering: Metering::new(limits, &config.listeners, config.shards),
             half_open: HalfOpen::new(config),
             pressure: Pressure::default(),
+            traces: false,
             shutdown: None,
             stats: Stats::default(),
             config: Arc::clone(config),
@@ -216,16 +224,15 @@ impl Shard {
         let max = limits.connections_max as usize;
         if self.connections.len() >= max || self.shutdown.is_some() {
             self.stats.connections_refused += 1;
-            self.notice(None, Some(origin.peer), now, || {
-                "connection refused: connections-max is reached".into()
-            });
+            let text = format!("connection refused: connections-max is reached: {max}");
+            let about = About::refusal("connections-max", None, Some(origin.peer));
+            self.notice(&about, now, || text);
             return None;
         }
-        if let Err(whose) = self.half_open.enter(origin.listener) {
+        if let Err(full) = self.half_open.enter(origin.listener) {
             self.stats.refused_half_open += 1;
-            self.notice(None, Some(origin.peer), now, || {
-                format!("connection refused: half-open-max{whose} is reached")
-            });
+            let about = About::refusal("half-open-max", None, Some(origin.peer));
+            self.notice(&about, now, || format!("connection refused: {full}"));
             return None;
         }
         self.stats.connections_opened += 1;
@@ -242,7 +249,9 @@ impl Shard {
             .connections
             .insert(Connection::new(origin, packet_size_max, now));
         let timer = self.timers.insert(connect_by, TimerKey::Connection(id));
+        let trace = self.begin_trace(now);
         if let Some(connection) = self.connections.get_mut(id) {
+            connection.trace = trace;
             connection.timer = Some(timer);
             connection.waits_for_layers = layered;
         }
@@ -275,6 +284,7 @@ impl Shard {
             return;
         };
         state.acks_unsent = 0;
+        state.trace_sent(count);
         if count > 0 && state.outgoing.len() > self.config.limits.outgoing_bytes_max as usize {
             // It reads, and its own packets wait because of us: it is not silent.
             state.last_packet = now;
@@ -298,6 +308,7 @@ impl Shard {
         let Some(mut state) = self.connections.remove(connection) else {
             return;
         };
+        self.trace_closed(&state, cause, now);
         if state.is_half_open {
             self.half_open.leave(state.origin.listener);
         }

@@ -2,6 +2,7 @@
 
 use super::block::{Block, Carried, Content, Control, Position, Publications, Task};
 use super::message::Message;
+use super::notices::About;
 use super::work::{DELIVERY, DISPATCH};
 use super::{Lane, Shard};
 use crate::ids::ShardId;
@@ -163,9 +164,20 @@ impl Shard {
         self.retained.expire(now, EXPIRED_SWEPT_MAX);
         if self.retained.set(message.owned()).is_err() {
             self.stats.retained_refused += 1;
-            self.notice(None, None, now, || {
-                "retained message not kept: retained-messages-max or retained-bytes-max is reached"
-                    .into()
+            let (held, bytes) = (self.retained.len(), self.retained.bytes());
+            let shards = u64::from(self.config.shards);
+            let limits = self.limits();
+            let (messages_max, bytes_max) = (
+                super::share_of(limits.retained_messages_max, shards as u32),
+                limits.retained_bytes_max / shards,
+            );
+            self.notice(&About::loss("retained", None, 1), now, || {
+                let topic = message.topic.escape_debug();
+                format!(
+                    "retained message of \"{topic}\" not kept: this shard's part of \
+                     retained-messages-max ({held} of {messages_max}) or of retained-bytes-max \
+                     ({bytes} of {bytes_max} bytes) has no room for it"
+                )
             });
         }
     }

@@ -10,6 +10,7 @@ use super::end::WillFate;
 use super::hosted::Hosted;
 use super::input::Flow;
 use super::login::Admission;
+use super::notices::{About, Class};
 use super::timeouts::TimerKey;
 use super::{share_of, Shard};
 use crate::auth::Identity;
@@ -89,7 +90,8 @@ impl Shard {
             self.refuse_named(id, &client_id, connect.version, violation, now);
             return Flow::Stop;
         }
-        let Some((session, session_present)) = self.take_session(&client_id, connect, now) else {
+        let taken = self.take_session(id, &client_id, connect, now);
+        let Some((session, session_present)) = taken else {
             let max = self.own_sessions_max();
             let violation = Violation::SessionsMax { max };
             self.refuse_named(id, &client_id, connect.version, violation, now);
@@ -104,6 +106,7 @@ impl Shard {
         }
         self.stats.connects_accepted += 1;
         self.attach(id, session, connect, &granted, now);
+        self.trace_connect(id, (&client_id, connect, who), session_present);
         connack.session_present = session_present;
         self.reply(id, |out, version| encode::connack(out, version, &connack));
         self.announce_connected(session, true);
@@ -210,12 +213,13 @@ impl Shard {
     /// connection. `None`: there is no room for another session.
     fn take_session(
         &mut self,
+        id: ConnectionId,
         client_id: &Rc<str>,
         connect: &Connect<'_>,
         now: Time,
     ) -> Option<(SessionId, bool)> {
         if let Some(existing) = self.by_client_id.get(client_id).copied() {
-            self.take_over(existing, connect.clean_start, now);
+            self.take_over(existing, id, connect.clean_start, now);
             self.end_if_expired(existing, now);
         }
         // Looked up again: a takeover ends a session that was not to outlive its connection.
@@ -240,7 +244,7 @@ impl Shard {
     }
 
     /// Ends the live connection of a session, if there is one [MQTT-3.1.4-3].
-    fn take_over(&mut self, session: SessionId, clean_start: bool, now: Time) {
+    fn take_over(&mut self, session: SessionId, by: ConnectionId, clean_start: bool, now: Time) {
         let Some(hosted) = self.sessions.get_mut(session) else {
             return;
         };
@@ -260,8 +264,36 @@ impl Shard {
         } else {
             WillFate::Publish
         };
+        self.note_takeover(session, old, by, now);
         self.close_connection(old, Some(ReasonCode::SessionTakenOver), "taken over", now);
         self.detach(session, fate, now);
+    }
+
+    /// Two clients of one id throw each other out for ever: the addresses tell who they are.
+    fn note_takeover(
+        &mut self,
+        session: SessionId,
+        old: ConnectionId,
+        by: ConnectionId,
+        now: Time,
+    ) {
+        let Some((client_id, _)) = self.client_of(session) else {
+            return;
+        };
+        let peer_of = |id| self.connections.get(id).map(|c| c.origin.peer);
+        let (old, by) = (peer_of(old), peer_of(by));
+        let about = About {
+            class: Class::Takeover,
+            peer: by,
+            ..About::loss("", Some(&client_id), 1)
+        };
+        self.notice(&about, now, || {
+            let old = old.map_or_else(|| "-".into(), |peer| peer.to_string());
+            format!(
+                "session taken over: the connection from {old} ends because a client with the same \
+                 id has connected"
+            )
+        });
     }
 
     /// Joins connection and session: limits, timers, will.

@@ -32,6 +32,7 @@ impl Shard {
             ReasonCode::Success if !is_on(Mutant::WillAfterDisconnect) => WillFate::Discard,
             _ => WillFate::Publish,
         };
+        self.trace_end(id, "DISCONNECT of the client");
         self.start_closing(id, now);
         self.detach(session, fate, now);
         Ok(Flow::Stop)

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::authorize::Right;
 use super::input::Flow;
 use super::message::Message;
+use super::notices::About;
 use super::Shard;
 use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
@@ -112,9 +113,15 @@ impl Shard {
     #[cold]
     pub(super) fn drop_unruled(&mut self, session: SessionId, now: Time) {
         self.stats.publications_unruled += 1;
-        self.notice_of_session(session, now, || {
-            "publication refused: the HTTP hook is down".into()
-        });
+        self.note_publication(session, "the HTTP hook is down", now);
+    }
+
+    #[cold]
+    fn note_publication(&mut self, session: SessionId, why: &str, now: Time) {
+        if let Some((client_id, peer)) = self.client_of(session) {
+            let about = About::refusal(why, Some(&client_id), peer);
+            self.notice(&about, now, || format!("publication refused: {why}"));
+        }
     }
 
     /// The topic an alias stands for, or `None` when the packet itself names (and sets) it.
@@ -218,8 +225,7 @@ impl Shard {
         match self.connections.get(id) {
             Some(connection) if connection.version.is_v5() => {
                 self.stats.violations.count(&error);
-                let text = || format!("publication refused: {error}");
-                self.notice_of_session(session, now, text);
+                self.note_publication(session, &error.to_string(), now);
                 Ok(error.reason())
             }
             _ => Err(error),

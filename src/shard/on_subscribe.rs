@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::authorize::Right;
 use super::block::Control;
 use super::input::Flow;
+use super::notices::About;
 use super::Shard;
 use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
@@ -54,8 +55,7 @@ impl Shard {
                 Ok(()) => options.qos as u8,
                 Err(violation) => {
                     self.stats.violations.count(&violation);
-                    let text = || format!("subscription refused: {violation}");
-                    self.notice_of_session(session, now, text);
+                    self.note_subscription(session, (filter, &violation.to_string()), now);
                     match version.is_v5() {
                         true => violation.reason() as u8,
                         false => ReasonCode::UnspecifiedError as u8, // v3 has one failure code, 0x80
@@ -184,6 +184,20 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// SUBACK has a reason code for each filter and no room for a sentence.
+    #[cold]
+    fn note_subscription(&mut self, session: SessionId, (filter, why): (&str, &str), now: Time) {
+        if let Some((client_id, peer)) = self.client_of(session) {
+            let about = About::refusal(why, Some(&client_id), peer);
+            self.notice(&about, now, || {
+                format!(
+                    "subscription to \"{}\" refused: {why}",
+                    filter.escape_debug()
+                )
+            });
+        }
     }
 
     fn subscribe_ordinary(

@@ -1,10 +1,14 @@
 //! Sends what a session has waiting, as far as window and socket have room.
 
+use std::rc::Rc;
+
 use super::deliver::{fit, write_publish, Fit};
 use super::hosted::Hosted;
+use super::notices::About;
 use super::rates::output_waits_until;
-use super::{Action, Shard};
+use super::{Action, Peer, Shard};
 use crate::ids::SessionId;
+use crate::limits::Limits;
 use crate::mqtt::{encode, Ack, AckKind, Qos, ReasonCode, UserProperties};
 use crate::mutant::{is_on, Mutant};
 use crate::session::Resend;
@@ -145,7 +149,8 @@ impl Shard {
             hosted.is_overflowed = false;
             if let Some(id) = hosted.session.connection {
                 let reason = Some(ReasonCode::QuotaExceeded);
-                self.end_connection(id, reason, "the queue is full", now);
+                let text = self.queue_is_full(session);
+                self.end_connection(id, reason, &text, now);
             }
         }
     }
@@ -154,8 +159,12 @@ impl Shard {
     #[cold]
     pub(super) fn drop_slow_reader(&mut self, session: SessionId, count: u64, now: Time) {
         self.stats.dropped_slow_reader += count;
-        self.notice_of_session(session, now, || {
-            "QoS 0 messages dropped: the client reads too slowly".into()
+        let outgoing_max = self.limits().outgoing_bytes_max;
+        self.notice_of_loss(session, ("slow reader", count), now, || {
+            format!(
+                "QoS 0 messages dropped: the client reads too slowly, more than \
+                 outgoing-bytes-max ({outgoing_max} bytes) wait for it"
+            )
         });
     }
 
@@ -165,8 +174,9 @@ impl Shard {
         if !is_on(Mutant::UncountedDrop) {
             self.stats.dropped_queue_full += count;
         }
-        self.notice_of_session(session, now, || {
-            "messages dropped: the session's queue is full".into()
+        let text = self.queue_is_full(session);
+        self.notice_of_loss(session, ("queue full", count), now, || {
+            format!("messages dropped: {text}")
         });
     }
 
@@ -174,28 +184,66 @@ impl Shard {
     #[cold]
     pub(super) fn drop_too_large(&mut self, session: SessionId, count: u64, now: Time) {
         self.stats.dropped_too_large += count;
-        self.notice_of_session(session, now, || {
-            "messages dropped: larger than the client's Maximum Packet Size".into()
+        let max = self.packet_size_max_of(session);
+        self.notice_of_loss(session, ("too large", count), now, || {
+            format!("messages dropped: larger than the client's Maximum Packet Size ({max} bytes)")
         });
     }
 
-    /// A notice about a session, with its client's address while it has one.
-    pub(super) fn notice_of_session(
+    /// How full the queue of a session is, with the limit that is reached.
+    fn queue_is_full(&self, session: SessionId) -> String {
+        let Limits {
+            queue_messages_max,
+            queue_bytes_max,
+            ..
+        } = self.limits();
+        let Some(hosted) = self.sessions.get(session) else {
+            return String::new();
+        };
+        let (queue, window) = (&hosted.session.queue, &hosted.session.window);
+        if queue.len() >= *queue_messages_max as usize {
+            return format!(
+                "the session's queue is full, queue-messages-max ({queue_messages_max}) wait"
+            );
+        }
+        let bytes = queue.bytes() + window.bytes();
+        format!(
+            "the session's queue is full, {bytes} bytes wait or are on their way and the next message \
+             would go beyond queue-bytes-max ({queue_bytes_max} bytes)"
+        )
+    }
+
+    /// Maximum Packet Size of a session's client.
+    fn packet_size_max_of(&self, session: SessionId) -> u32 {
+        let hosted = self.sessions.get(session);
+        let id = hosted.and_then(|hosted| hosted.session.connection);
+        let connection = id.and_then(|id| self.connections.get(id));
+        connection.map_or(u32::MAX, |connection| connection.packet_size_max)
+    }
+
+    /// A notice about messages that a session has lost.
+    pub(super) fn notice_of_loss(
         &mut self,
         session: SessionId,
+        (detail, count): (&str, u64),
         now: Time,
         text: impl FnOnce() -> String,
     ) {
-        let Some(hosted) = self.sessions.get(session) else {
-            return;
-        };
-        let client_id = std::rc::Rc::clone(&hosted.session.client_id);
-        let connection = hosted
-            .session
-            .connection
-            .and_then(|id| self.connections.get(id));
+        if let Some((client_id, peer)) = self.client_of(session) {
+            let about = About {
+                peer,
+                ..About::loss(detail, Some(&client_id), count)
+            };
+            self.notice(&about, now, text);
+        }
+    }
+
+    /// The client id of a session, and its client's address while it has one.
+    pub(super) fn client_of(&self, session: SessionId) -> Option<(Rc<str>, Option<Peer>)> {
+        let session = &self.sessions.get(session)?.session;
+        let connection = session.connection.and_then(|id| self.connections.get(id));
         let peer = connection.map(|connection| connection.origin.peer);
-        self.notice(Some(&client_id), peer, now, text);
+        Some((Rc::clone(&session.client_id), peer))
     }
 
     /// Gives up on a connection that does not finish closing.

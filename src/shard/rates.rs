@@ -271,8 +271,10 @@ impl Shard {
     #[cold]
     pub(super) fn drop_over_rate(&mut self, session: SessionId, now: Time) {
         self.stats.dropped_over_rate += 1;
-        self.notice_of_session(session, now, || {
-            "QoS 0 messages dropped: more than the rate of the client or its listener".into()
+        self.notice_of_loss(session, ("over rate", 1), now, || {
+            "QoS 0 messages dropped: more than the rate of the client (client-out-messages-per-s, \
+             client-out-bytes-per-s) or of all clients of its listener (listener-out-...)"
+                .into()
         });
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::notices::About;
 use super::Shard;
 use crate::auth::{Acl, Decisions, Identity, KnownRulings, Names, Rules};
 use crate::ids::{ConnectionId, SessionId};
@@ -222,7 +223,8 @@ impl Shard {
             .get(session)
             .map(|h| h.session.client_id.clone());
         let peer = self.connections.get(id).map(|c| c.origin.peer);
-        self.notice(client_id.as_deref(), peer, now, || {
+        let about = About::refusal(topic, client_id.as_deref(), peer);
+        self.notice(&about, now, || {
             format!("not authorized to {what} \"{}\"", topic.escape_debug())
         });
     }
@@ -283,8 +285,9 @@ impl Shard {
             self.unsubscribe(session, filter, now);
         }
         self.stats.subscriptions_ended += refused.len() as u64;
-        self.notice(Some(&client_id), None, now, || {
-            let count = refused.len();
+        let count = refused.len();
+        let about = About::loss("no longer allowed", Some(&client_id), count as u64);
+        self.notice(&about, now, || {
             format!("{count} of its subscriptions are no longer allowed and have ended")
         });
         true

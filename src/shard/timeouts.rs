@@ -1,6 +1,7 @@
 //! What happens when a timer fires.
 
 use super::connection::Phase;
+use super::notices::About;
 use super::work::TIMER;
 use super::Shard;
 use crate::ids::{ConnectionId, SessionId};
@@ -20,6 +21,8 @@ pub(super) enum TimerKey {
     /// A pause because of a rate is over.
     ReadAgain(ConnectionId),
     SendAgain(ConnectionId),
+    /// Counts of what keeps happening are due.
+    Notices,
     Shutdown,
 }
 
@@ -52,6 +55,7 @@ impl Shard {
                 TimerKey::SendAgain(_) if is_on(Mutant::NeverSendAgain) => {}
                 TimerKey::ReadAgain(id) => self.read_again(id, now),
                 TimerKey::SendAgain(id) => self.send_again(id, now),
+                TimerKey::Notices => self.show_counts(now),
                 TimerKey::Shutdown => self.continue_shutdown(now),
             }
         }
@@ -98,8 +102,11 @@ impl Shard {
                     _ => "authentication",
                 };
                 self.stats.connects_refused += 1;
-                self.notice(None, Some(peer), now, || {
-                    format!("connection refused: no {what} within connect-timeout")
+                let within = self.limits().connect_timeout_s;
+                let text = format!("no {what} within connect-timeout ({within} s)");
+                self.trace_end(id, &text);
+                self.notice(&About::refusal(what, None, Some(peer)), now, || {
+                    format!("connection refused: {text}")
                 });
                 self.start_closing(id, now);
             }

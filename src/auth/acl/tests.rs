@@ -28,6 +28,18 @@ pattern read %u/%c/#
 pattern deny bob/private
 ";
 
+/// As files of Mosquitto may have been edited.
+#[test]
+fn white_space_around_lines_and_words_means_nothing() {
+    let text = "\u{feff}  user ann\r\n\ttopic  readwrite\ta/# \t\r\n  # a comment\r\n \t\r\n\
+                \t# another\r\n   topic deny a/x\r\n pattern read b/%c  \r\n";
+    let acl = Acl::parse("acl", text).unwrap();
+    let ann = names("c", "ann");
+    assert!(acl.may_publish(ann, "a/b") && acl.may_receive(ann, "b/c"));
+    assert!(!acl.may_publish(ann, "a/x"));
+    assert!(!acl.may_publish(names("c", "eve"), "a/b"));
+}
+
 #[test]
 fn publications() {
     let acl = Acl::parse("acl", &FILE.replace("topic #", "topic readwrite #")).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::hash::Hash;
-use crate::auth::problem::{lines, FileProblem};
+use crate::auth::problem::{account, lines, FileProblem};
 
 /// Longest user name MQTT can carry, in bytes.
 const NAME_BYTES_MAX: usize = 65_535;
@@ -30,7 +30,7 @@ impl Passwords {
         let mut problems = Vec::new();
         for (number, line) in lines(text) {
             let mut wrong = |text: String| problems.push(FileProblem::new(file, number, text));
-            let Some((name, hash)) = line.split_once(':') else {
+            let Some((name, hash)) = account(line) else {
                 wrong("no colon between a user name and a hash".into());
                 continue;
             };
@@ -126,6 +126,18 @@ mod tests {
             .unwrap()
             .verify("ann", b"one"));
         assert!(!Passwords::parse("pw", "", 1).unwrap().verify("ann", b""));
+    }
+
+    #[test]
+    fn white_space_around_a_line_and_its_parts_means_nothing() {
+        let ann = line("ann", "one");
+        let bob = line("b c", "two").replacen(':', " : ", 1);
+        let text = format!("\u{feff}# staff\r\n \t# more\r\n\t {ann}  \r\n  {bob}\t\r\n   \r\n");
+        let passwords = Passwords::parse("pw", &text, 1).unwrap();
+        assert!(passwords.verify("ann", b"one") && passwords.verify("b c", b"two"));
+        assert_eq!(passwords.len(), 2);
+        let first = Passwords::parse("pw", &format!("\u{feff}{ann}"), 1).unwrap();
+        assert!(first.contains("ann"));
     }
 
     #[test]

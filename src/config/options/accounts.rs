@@ -204,7 +204,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     opt(
         (GROUP, "login-queue-max"),
         count(1, 1_000_000),
-        number!(login_queue_max),
+        number!(run.login_queue_max),
         (
             "Logins that may wait to be judged",
             "One more is refused with 0x97 (3.1.1: server unavailable). Connected clients do not \
@@ -214,7 +214,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     opt(
         (GROUP, "ban-failures"),
         count(0, U32),
-        number!(bans.failures),
+        number!(run.bans.failures),
         (
             "Failed logins that ban a source address",
             "An IPv6 source is the first half of its address. 0 bans nobody, which may be right \
@@ -229,8 +229,8 @@ pub(super) static OPTIONS: &[Opt] = &[
             word: None,
         },
         Access(
-            |checked| Value::Number(checked.bans.within.as_secs()),
-            |checked, value| checked.bans.within = Span::from_secs(value.number()),
+            |checked| Value::Number(checked.run.bans.within.as_secs()),
+            |checked, value| checked.run.bans.within = Span::from_secs(value.number()),
         ),
         ("Time in which they must have failed", "Slower guesses are not noticed."),
     ),
@@ -242,8 +242,8 @@ pub(super) static OPTIONS: &[Opt] = &[
             word: None,
         },
         Access(
-            |checked| Value::Number(checked.bans.span.as_secs()),
-            |checked, value| checked.bans.span = Span::from_secs(value.number()),
+            |checked| Value::Number(checked.run.bans.span.as_secs()),
+            |checked, value| checked.run.bans.span = Span::from_secs(value.number()),
         ),
         (
             "How long a source address is banned",

@@ -22,7 +22,7 @@ pub(super) static OPTIONS: &[Opt] = &[
             "Several addresses are a list in the file and repeated options on the command line. \
              \"0.0.0.0:1883\" and \"[::]:1883\" are all addresses of the machine; port 0 lets the \
              kernel choose. Anything but loopback needs a way to log in (password-file and others) or \
-             allow-anonymous.",
+             allow-anonymous. Beside a [[listener]] the default is none, which [] says in words.",
         ),
     ),
     opt(
@@ -39,7 +39,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     opt(
         (GROUP, "watch-files"),
         Kind::Boolean,
-        boolean!(watch_files),
+        boolean!(run.watch_files),
         (
             "Read the files of TLS, accounts and rules again when they change",
             "As at SIGHUP, within a few seconds: one that does not load leaves the old in force. For \

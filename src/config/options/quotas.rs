@@ -107,7 +107,7 @@ pub(super) static OPTIONS: &[Opt] = &[
             min: 0,
             max: MEMORY_LARGEST,
         },
-        number!(memory_max),
+        number!(run.memory_max),
         (
             "Memory of the process from which on no clients are let in",
             "They get 0x97 (Quota exceeded; return code 3 in 3.1.1), before the kernel kills the \
@@ -118,7 +118,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     opt(
         (GROUP, "turn-max-ms"),
         count_or_none(10_000),
-        optional!(turn_max_ms),
+        optional!(run.turn_max_ms),
         (
             "Milliseconds that a turn of a shard may take",
             "When turns take longer, less is read in each, so that clients are answered sooner and \

@@ -54,8 +54,8 @@ pub(super) static OPTIONS: &[Opt] = &[
             word: None,
         },
         Access(
-            |checked| Value::Number(checked.shutdown_timeout.as_secs()),
-            |checked, value| checked.shutdown_timeout = Span::from_secs(value.number()),
+            |checked| Value::Number(checked.run.shutdown_timeout.as_secs()),
+            |checked, value| checked.run.shutdown_timeout = Span::from_secs(value.number()),
         ),
         (
             "Time for wills and farewells when the broker stops",

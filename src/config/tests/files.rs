@@ -74,7 +74,7 @@ fn bad_files_name_line_key_fault_and_remedy() {
         ("= 1", &["f:1: syntax: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`"]),
         (
             "listen = []",
-            &["f:1: listen: the list is empty; allowed: IP addresses with a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\""],
+            &["f:1: listen: the list is empty and there is no [[listener]]: nobody could connect; allowed: IP addresses with a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\""],
         ),
         (
             "listen = [\n  \"127.0.0.1:1\",\n  \"127.0.0.1\",\n  7,\n  \"127.0.0.1:1\",\n]",

@@ -74,6 +74,45 @@ fn tables_of_listeners_are_understood() {
 }
 
 #[test]
+fn tables_alone_may_have_the_address_of_the_default() {
+    let table = "[[listener]]\naddress = \"127.0.0.1:1883\"\n";
+    for beside in ["", "listen = []\n"] {
+        let checked = file(&format!("{beside}{table}")).expect(beside);
+        let all = checked.all_listeners();
+        let addresses: Vec<_> = all.iter().map(|own| own.address.to_string()).collect();
+        assert_eq!(addresses, ["127.0.0.1:1883"], "{beside}");
+    }
+    let unix = file("listen = []\n[[listener]]\naddress = \"unix:/run/x\"").unwrap();
+    assert_eq!(unix.all_listeners().len(), 1);
+    let twice = format!("listen = \"127.0.0.1:1883\"\n{table}");
+    let found = file(&twice).unwrap_err();
+    assert_eq!(
+        found,
+        ["f:3: address: 127.0.0.1:1883 is given twice; give it once"]
+    );
+    // A wrong list is not the default either.
+    let wrong = file(&format!("listen = 7\n{table}")).unwrap_err();
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+}
+
+/// What `--check-config` shows is a file that says the same.
+#[test]
+fn the_effective_values_are_a_good_file() {
+    let texts = [
+        "",
+        "[[listener]]\naddress = \"127.0.0.1:1883\"\nqos-max = 1",
+        "listen = \"[::1]:1\"\nshards = 3\n[[listener]]\naddress = \"unix:/run/x\"\nmode = \"0600\"",
+    ];
+    for text in texts {
+        let mut problems = Vec::new();
+        let content = file::parse(&"f".into(), text, &mut problems);
+        let outcome = check(&content.given, &content.listeners, &mut problems);
+        let shown = check::effective(&outcome);
+        assert_eq!(file(&shown).as_ref(), Ok(&outcome.checked), "{shown}");
+    }
+}
+
+#[test]
 fn quotas_of_a_listener_stand_in_place_of_the_brokers() {
     let checked = file(
         "allow-anonymous = true\nclient-in-messages-per-s = 10\n[[listener]]\naddress = \"127.0.0.1:1\"\n\

@@ -16,7 +16,7 @@ use super::kind::{Kind, Value};
 use super::options::{self, Opt};
 use super::raw::Typed;
 use super::*;
-use crate::limits::{OwnQuotas, OwnRates};
+use crate::limits::{Limits, OwnQuotas, OwnRates};
 use crate::listener::{
     Address, Authentication, Listener, ListenerPolicy, TlsFiles, Transport, Versions,
 };

@@ -47,7 +47,7 @@ impl Broker {
         let listening = Listening {
             socket: listener,
             recipe: Arc::new(recipe),
-            gate: Arc::new(Gate::new(&Listener::default())),
+            gate: Arc::new(Gate::new(&Listener::default(), "here".into())),
         };
         let wakes = Arc::new(Wakes::new(shards).unwrap());
         let (sender, gone) = channel();

@@ -1,0 +1,90 @@
+//! The configuration as used.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::MemoryBound;
+use crate::auth::{Files, HookTerms};
+use crate::limits::Limits;
+use crate::listener::Listener;
+use crate::run_options::RunOptions;
+
+/// The configuration as used: complete, in range, and consistent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Plain listeners. Empty only when `listeners` is not; no address twice in both. Port 0 asks the
+    /// kernel for a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Those with a table of their own.
+    pub listeners: Vec<Listener>,
+    /// Clients without credentials may connect through listeners beyond loopback.
+    pub allow_anonymous: bool,
+    /// 1 to [`crate::ids::SHARDS_MAX`]; `None`: one per core this process may use.
+    pub shards: Option<u16>,
+    /// Pin each shard to a core of its own, when there are enough.
+    pub pin: bool,
+    pub limits: Limits,
+    /// What goes to `io` as it is.
+    pub run: RunOptions,
+    /// Files of accounts and rules; its hooks and `allow_anonymous` are filled in by
+    /// [`Checked::files`].
+    pub auth: Files,
+    /// No hook when its URL is empty.
+    pub hook: HookTerms,
+    /// Of the service that rules what clients may do; empty: there is none. The rest is as for `hook`.
+    pub acl_hook_url: String,
+    pub log_level: tracing::Level,
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))],
+            listeners: Vec::new(),
+            allow_anonymous: false,
+            shards: None,
+            pin: true,
+            limits: Limits::default(),
+            run: RunOptions::default(),
+            auth: Files::default(),
+            hook: HookTerms::default(),
+            acl_hook_url: String::new(),
+            log_level: tracing::Level::INFO,
+        }
+    }
+}
+
+impl Checked {
+    /// Where accounts and rules come from.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        let hook_at = |url: &String| {
+            let url = url.clone();
+            let terms = HookTerms {
+                url,
+                ..self.hook.clone()
+            };
+            Some(terms).filter(|terms| !terms.url.is_empty())
+        };
+        Files {
+            hook: hook_at(&self.hook.url),
+            acl_hook: hook_at(&self.acl_hook_url),
+            allow_anonymous: self.allow_anonymous,
+            ..self.auth.clone()
+        }
+    }
+
+    /// All listeners, the plain ones first.
+    #[must_use]
+    pub fn all_listeners(&self) -> Vec<Listener> {
+        let plain = self.listen.iter().copied().map(Listener::plain);
+        plain.chain(self.listeners.iter().cloned()).collect()
+    }
+
+    /// The most that connections, sessions, retained messages and the shards' own buffers may take
+    /// when every limit is reached at once, with this many shards.
+    #[must_use]
+    pub fn memory_bound(&self, shards: u16) -> MemoryBound {
+        let asks = !self.acl_hook_url.is_empty();
+        MemoryBound::new(&self.limits, self.run.login_queue_max, asks, shards)
+    }
+}

@@ -1,0 +1,36 @@
+//! The options of the process around the shards: one value, which goes whole from the table of options to `io`.
+
+use crate::auth::BanTerms;
+use crate::time::Span;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Memory in bytes from which on nobody is let in; 0: by the cgroup.
+    pub memory_max: u64,
+    /// How long a turn of a shard may take.
+    pub turn_max_ms: Option<u16>,
+    pub bans: BanTerms,
+    /// Logins that may wait to be judged.
+    pub login_queue_max: u32,
+    /// Files of TLS, accounts and rules are read again when they change, not only at SIGHUP.
+    pub watch_files: bool,
+    /// From the first signal to the end of the process: what is left then is cut.
+    pub shutdown_timeout: Span,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            memory_max: 0,
+            turn_max_ms: None,
+            bans: BanTerms {
+                failures: 10,
+                within: Span::from_secs(60),
+                span: Span::from_secs(300),
+            },
+            login_queue_max: 1_000,
+            watch_files: false,
+            shutdown_timeout: Span::from_secs(5),
+        }
+    }
+}
