@@ -90,6 +90,8 @@ pub enum Mutant {
     AliasNotIntroduced,
     /// A silent client is not disconnected.
     ForgetKeepAlive,
+    /// A deadline passes although what was sent before it has not been read.
+    JudgeUnheard,
     /// The queue grows beyond its bound.
     UnboundedQueue,
     /// A message dropped from a full queue is not counted.
@@ -99,7 +101,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -142,6 +144,7 @@ impl Mutant {
         Self::ForgetPacketSizeMax,
         Self::AliasNotIntroduced,
         Self::ForgetKeepAlive,
+        Self::JudgeUnheard,
         Self::UnboundedQueue,
         Self::UncountedDrop,
         Self::ForgetShutdown,

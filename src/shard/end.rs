@@ -7,6 +7,7 @@ use super::connection::Phase;
 use super::message::Message;
 use super::rates::ClientMeters;
 use super::timeouts::TimerKey;
+use super::work::END;
 use super::{Action, Shard, SHUTDOWN_STEP};
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{encode, topic, Disconnect, ReasonCode};
@@ -88,6 +89,7 @@ impl Shard {
         if connection.phase == Phase::Closing {
             return;
         }
+        self.work.add(END);
         connection.phase = Phase::Closing;
         connection.partial = Vec::new();
         // Nobody tells its end again, and an answer that still comes finds nothing that waits.

@@ -29,6 +29,7 @@ mod end;
 #[cfg(test)]
 mod gathered_tests;
 mod half_open;
+mod heard;
 mod hosted;
 mod input;
 mod live_topics;
@@ -69,6 +70,7 @@ use bytes::Bytes;
 
 pub use action::{Action, CloseCause, Notice};
 pub use block::{Block, Lane};
+pub use heard::Heard;
 pub use origin::{Origin, Peer};
 pub use pressure::Pressure;
 pub use stats::Stats;
@@ -152,6 +154,9 @@ pub struct Shard {
     /// `None`: no rate is limited.
     metering: Option<Box<Metering>>,
     half_open: HalfOpen,
+    heard: Heard,
+    /// When an outbox was last full, so that publishers were not read.
+    peers_full_at: Option<Time>,
     pressure: Pressure,
     shutdown: Option<Time>,
     stats: Stats,
@@ -194,6 +199,8 @@ impl Shard {
             gathered: None,
             metering: Metering::new(limits, &config.listeners, config.shards),
             half_open: HalfOpen::new(config),
+            heard: Heard::default(),
+            peers_full_at: None,
             pressure: Pressure::default(),
             shutdown: None,
             stats: Stats::default(),
@@ -316,6 +323,9 @@ impl Shard {
         }
         self.raise_barrier();
         self.advance_walks(now);
+        if self.peers.data_is_full() || self.peers.control_is_full() {
+            self.peers_full_at = Some(now);
+        }
     }
 
     /// Next thing to do besides sending.

@@ -145,7 +145,7 @@ impl Shard {
                     .send(from, Control::BarrierApplied { number, data_sent });
             }
             Control::BarrierApplied { number, data_sent } => {
-                self.on_barrier_applied(from, number, data_sent);
+                self.on_barrier_applied(from, number, data_sent, now);
             }
             Control::RetainedWalk(walk) => self.on_retained_walk(from, walk, now),
             Control::RetainedPiece(mut piece) => self.on_retained_piece(&mut piece),

@@ -11,6 +11,7 @@ use super::hosted::Hosted;
 use super::input::Flow;
 use super::login::Admission;
 use super::timeouts::TimerKey;
+use super::work::CONNECT;
 use super::{share_of, Shard};
 use crate::auth::Identity;
 use crate::ids::{ConnectionId, SessionId};
@@ -109,6 +110,7 @@ impl Shard {
             self.end_refused(session, now);
         }
         self.stats.connects_accepted += 1;
+        self.work.add(CONNECT);
         self.attach(id, session, connect, &granted, now);
         connack.session_present = session_present;
         self.reply(id, |out, version| encode::connack(out, version, &connack));

@@ -6,6 +6,7 @@ use super::authorize::Right;
 use super::block::Control;
 use super::input::Flow;
 use super::on_publish::NOT_AUTHORIZED;
+use super::work::SUBSCRIBE;
 use super::Shard;
 use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
@@ -46,6 +47,7 @@ impl Shard {
                 options,
                 identifier,
             };
+            self.work.add(SUBSCRIBE);
             codes.push(match self.subscribe(session, filter, record, now) {
                 Ok(()) => options.qos as u8,
                 Err(reason) => {

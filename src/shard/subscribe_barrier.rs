@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::connection::Phase;
-use super::Shard;
+use super::{Shard, SUBACKS_WAITING_MAX};
 use crate::ids::{ConnectionId, SessionId, ShardId};
 use crate::mutant::{is_on, Mutant};
 use crate::time::Time;
@@ -87,7 +87,13 @@ impl Shard {
     }
 
     /// A peer has applied a barrier of ours.
-    pub(super) fn on_barrier_applied(&mut self, by: ShardId, number: u64, data_sent: Box<[u64]>) {
+    pub(super) fn on_barrier_applied(
+        &mut self,
+        by: ShardId,
+        number: u64,
+        data_sent: Box<[u64]>,
+        now: Time,
+    ) {
         self.peers.barrier_applied(by, number);
         if let Some(raised) = self.barriers.raised.iter_mut().find(|r| r.number == number) {
             raised.data_sent[by.index()] = data_sent;
@@ -103,7 +109,7 @@ impl Shard {
                 return;
             };
             for (id, session, suback) in raised.waiting.subacks {
-                self.send_suback(id, session, &suback);
+                self.send_suback(id, session, &suback, now);
             }
             let data_sent = Rc::new(raised.data_sent);
             for session in raised.waiting.walkers {
@@ -112,10 +118,13 @@ impl Shard {
         }
     }
 
-    fn send_suback(&mut self, id: ConnectionId, session: SessionId, suback: &[u8]) {
+    fn send_suback(&mut self, id: ConnectionId, session: SessionId, suback: &[u8], now: Time) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        if connection.subacks_waiting >= SUBACKS_WAITING_MAX {
+            connection.last_packet = now; // its silence was ours
+        }
         connection.subacks_waiting = connection.subacks_waiting.saturating_sub(1);
         if connection.phase == Phase::Live(session) {
             self.reply(id, |out, _| out.extend_from_slice(suback));

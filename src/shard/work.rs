@@ -22,6 +22,12 @@ pub(super) const DELIVERY: usize = 1;
 pub(super) const DISPATCH: usize = 8;
 /// What a timer asks for, without the deliveries of a will.
 pub(super) const TIMER: usize = 16;
+/// A client that is let in.
+pub(super) const CONNECT: usize = 32;
+/// A filter that is subscribed.
+pub(super) const SUBSCRIBE: usize = 16;
+/// A connection that we end: its last words and the end of its socket are system calls.
+pub(super) const END: usize = 64;
 /// Nodes and subscribers looked at to find a route that cost as much as a delivery.
 const LOOKED_AT: usize = 8;
 /// Bytes copied to one subscriber that cost as much as a delivery.
