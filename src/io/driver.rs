@@ -63,8 +63,10 @@ pub(super) struct Driver<S: Driven> {
     pinned: bool,
     pub(super) poller: Poller,
     pub(super) sockets: Sockets,
-    /// Sockets that may have bytes, of established connections and of all others.
+    /// Sockets that may have bytes: of established connections, of those of them whose client has gone,
+    /// and of all others.
     pub(super) established: Queue,
+    pub(super) leaving: Queue,
     pub(super) others: Queue,
     pub(super) shares: Shares,
     lateness: Lateness,
@@ -126,6 +128,7 @@ impl<S: Driven> Driver<S> {
             poller,
             sockets: Sockets::default(),
             established: Queue::default(),
+            leaving: Queue::default(),
             others: Queue::default(),
             shares: Shares::default(),
             lateness: Lateness::default(),
@@ -220,13 +223,14 @@ impl<S: Driven> Driver<S> {
         busy |= self.send_blocks();
         self.poller.submit();
         self.end_rounds();
-        let held = [&mut self.established, &mut self.others];
+        let held = [&mut self.established, &mut self.leaving, &mut self.others];
         held.map(|queue| queue.turn_ended(busy)).contains(&true) || busy
     }
 
     fn begin_rounds(&mut self, now: Time) {
         let collected = std::mem::replace(&mut self.collected, now);
         self.established.begin_round(collected);
+        self.leaving.begin_round(collected);
         if self.others.begin_round(collected) {
             self.accepted = 0;
         }
@@ -235,11 +239,12 @@ impl<S: Driven> Driver<S> {
     /// Tells the shard until when clients were heard: by that time their deadlines are judged.
     fn end_rounds(&mut self) {
         self.established.end_round();
+        self.leaving.end_round();
         if !self.must_accept() {
             self.others.end_round();
         }
         self.shard.handle_heard(Heard {
-            established: self.established.heard_until(),
+            established: (self.established.heard_until()).min(self.leaving.heard_until()),
             others: self.others.heard_until(),
             excused_until: self.lateness.excused_until(),
         });
@@ -252,6 +257,7 @@ impl<S: Driven> Driver<S> {
             sockets,
             shard,
             established,
+            leaving,
             others,
             writable,
             acceptable,
@@ -270,11 +276,12 @@ impl<S: Driven> Driver<S> {
                 socket.hangup |= hangup;
                 if !socket.listed {
                     socket.listed = true;
-                    let id = socket.id;
-                    match shard.is_established(id) {
-                        true => established.push(id),
-                        false => others.push(id),
-                    }
+                    let queue = match shard.is_established(socket.id) {
+                        true if socket.hangup => &mut *leaving,
+                        true => &mut *established,
+                        false => &mut *others,
+                    };
+                    queue.push(socket.id);
                 }
                 if !watched {
                     unwatched.push(socket.id);

@@ -188,7 +188,8 @@ impl<S: Driven> Driver<S> {
     /// are not established yet or not any more.
     pub(super) fn read_others(&mut self, now: Time) -> bool {
         self.ask_held_others();
-        if self.others.is_empty() && !self.acceptable.contains(&true) {
+        let count = self.leaving.len() + self.others.len();
+        if count == 0 && !self.acceptable.contains(&true) {
             return false;
         }
         let established_left = !self.established.is_empty();
@@ -196,19 +197,24 @@ impl<S: Driven> Driver<S> {
         let Some(share) = self.shares.others_begin(established_left, begins) else {
             return true;
         };
-        let accepted = self.accept(share, now);
-        if accepted && self.accepted <= BACKLOG as usize {
+        let mut busy = self.accept(share, now);
+        if busy && self.accepted <= BACKLOG as usize {
             self.others.extend_round(); // they had come before, and may have sent something
         }
-        let mut busy = accepted;
         let mut left = self.turns.budget();
-        for count in 0..self.others.len() {
+        for count in 0..self.leaving.len() + self.others.len() {
             let has_time = count == 0 || share.has_read(self.clock.now());
             if left == 0 || !has_time || self.shard.is_turn_spent() {
                 busy = true;
                 break;
             }
-            let Some(id) = self.others.pop() else {
+            // By turns, while there are both.
+            let first = if count % 2 == 0 {
+                self.leaving.pop().or_else(|| self.others.pop())
+            } else {
+                self.others.pop().or_else(|| self.leaving.pop())
+            };
+            let Some(id) = first else {
                 break;
             };
             if let Some(count) = self.read_if_wanted(id, now) {
@@ -224,11 +230,13 @@ impl<S: Driven> Driver<S> {
     fn ask_held_others(&mut self) {
         let Self {
             established,
+            leaving,
             others,
             shard,
             sockets,
             ..
         } = self;
+        leaving.ask_held(|id| Some(wants_input(shard, sockets.get(id)?)));
         others.ask_held(|id| {
             let wants_input = wants_input(shard, sockets.get(id)?);
             if wants_input && shard.is_established(id) {
@@ -252,7 +260,9 @@ impl<S: Driven> Driver<S> {
 
     /// Where a connection waits to be read.
     fn queue_of(&mut self, id: ConnectionId) -> &mut Queue {
+        let is_hung_up = self.sockets.get(id).is_some_and(|socket| socket.hangup);
         match self.shard.is_established(id) {
+            true if is_hung_up => &mut self.leaving,
             true => &mut self.established,
             false => &mut self.others,
         }

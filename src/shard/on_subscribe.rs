@@ -6,7 +6,6 @@ use super::authorize::Right;
 use super::block::Control;
 use super::input::Flow;
 use super::on_publish::NOT_AUTHORIZED;
-use super::work::SUBSCRIBE;
 use super::Shard;
 use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
@@ -47,7 +46,7 @@ impl Shard {
                 options,
                 identifier,
             };
-            self.work.add(SUBSCRIBE);
+            self.work.add_subscribed();
             codes.push(match self.subscribe(session, filter, record, now) {
                 Ok(()) => options.qos as u8,
                 Err(reason) => {
