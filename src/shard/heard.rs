@@ -133,16 +133,15 @@ mod tests {
         broker.give(id, &[0x10]);
         stall(&mut broker, 20_000, 1_000);
         broker.shard.heard.excused_until = broker.now + Span::from_millis(60_000);
-        catch_up(&mut broker);
+        broker.shard.heard.established = Time::FAR; // from here on all is read as it comes
+        broker.shard.heard.others = Time::FAR;
         broker.wait(4_000);
         broker.give(id, &connect(V5, b'c')[1..]);
         assert_eq!(broker.take(id)[0], 0x20, "within another connect-timeout");
-        let id = broker.open().unwrap();
+        broker.open().unwrap();
         broker.shard.heard.excused_until = Time::ZERO;
-        catch_up(&mut broker);
         broker.wait(5_100);
-        catch_up(&mut broker);
-        assert_eq!(broker.shard.stats().connects_refused, 1, "{id:?}");
+        assert_eq!(broker.shard.stats().connects_refused, 1);
     }
 
     /// The CONNECT that cancels a will and keeps a session lies unread.
