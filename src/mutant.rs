@@ -92,6 +92,8 @@ pub enum Mutant {
     AliasNotIntroduced,
     /// A silent client is not disconnected.
     ForgetKeepAlive,
+    /// A deadline passes although what was sent before it has not been read.
+    JudgeUnheard,
     /// The queue grows beyond its bound.
     UnboundedQueue,
     /// A message dropped from a full queue is not counted.
@@ -145,6 +147,7 @@ impl Mutant {
         Self::ForgetPacketSizeMax,
         Self::AliasNotIntroduced,
         Self::ForgetKeepAlive,
+        Self::JudgeUnheard,
         Self::UnboundedQueue,
         Self::UncountedDrop,
         Self::ForgetShutdown,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::auth::{Rules, Rulings, Verdict};
 use crate::ids::{ConnectionId, ShardId};
 use crate::mqtt::ReasonCode;
-use crate::shard::{Action, Block, CloseCause, Lane, Origin, Peer, Pressure, Shard, Stats};
+use crate::shard::{Action, Block, CloseCause, Heard, Lane, Origin, Peer, Pressure, Shard, Stats};
 use crate::time::Time;
 
 pub(super) trait Driven: 'static {
@@ -24,6 +24,9 @@ pub(super) trait Driven: 'static {
     );
     fn handle_broken(&mut self, connection: ConnectionId, text: &str, now: Time);
     fn wants_input(&self, connection: ConnectionId) -> bool;
+    fn is_established(&self, connection: ConnectionId) -> bool;
+    fn is_turn_spent(&self) -> bool;
+    fn handle_heard(&mut self, heard: Heard);
     fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time);
     fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time);
     fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time);
@@ -68,6 +71,15 @@ impl Driven for Shard {
     }
     fn wants_input(&self, connection: ConnectionId) -> bool {
         self.wants_input(connection)
+    }
+    fn is_established(&self, connection: ConnectionId) -> bool {
+        self.is_established(connection)
+    }
+    fn is_turn_spent(&self) -> bool {
+        self.is_turn_spent()
+    }
+    fn handle_heard(&mut self, heard: Heard) {
+        self.handle_heard(heard);
     }
     fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time) {
         self.handle_bytes(connection, bytes, now);

@@ -4,7 +4,6 @@
 //! connection and once per peer. Under load there is no sleep and no wake-up. What comes in is in
 //! [`super::input`], what goes out in [`super::output`]; here is when.
 
-use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -12,24 +11,32 @@ use super::clock::Clock;
 use super::counters::{Turned, AT_STOP};
 use super::driven::Driven;
 use super::gate::REFUSALS;
-use super::input::Held;
+use super::lateness::Lateness;
 use super::listener::Listening;
 use super::logging::Repeated;
 use super::logins::Logins;
 use super::mesh::Mesh;
 use super::poller::{Event, Poller};
 use super::pressure::TurnLength;
+use super::queues::Queue;
 use super::reload::Fresh;
 use super::sends::{Sends, SENDS};
+use super::shares::Shares;
 use super::sockets::Sockets;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::READ_BUFFER;
-use crate::shard::Pressure;
+use crate::shard::{Heard, Pressure};
 use crate::time::{Span, Time};
 use crate::transport::Scratch;
 
 /// A pinned shard looks around this long before it parks: a wake-up costs about as much.
 const SPIN: Span = Span(30_000);
+/// At the start.
+const NOTHING_HEARD: Heard = Heard {
+    established: Time::ZERO,
+    others: Time::ZERO,
+    excused_until: Time::ZERO,
+};
 /// A pause counts as at most this long when the usual pause is estimated, so that a quiet night is
 /// forgotten after a few short ones.
 const PAUSE_MAX: u64 = 8 * SPIN.0;
@@ -52,13 +59,21 @@ pub(super) struct Driver<S: Driven> {
     pub(super) id: ShardId,
     pub(super) mesh: Mesh<S::Block>,
     pub(super) logins: Arc<Logins>,
-    clock: Clock,
+    pub(super) clock: Clock,
     pinned: bool,
     pub(super) poller: Poller,
     pub(super) sockets: Sockets,
-    /// Sockets that may have bytes, in turn.
-    pub(super) readable: VecDeque<ConnectionId>,
-    pub(super) held: Held,
+    /// Sockets that may have bytes: of established connections, of those of them whose client has gone,
+    /// and of all others.
+    pub(super) established: Queue,
+    pub(super) leaving: Queue,
+    pub(super) others: Queue,
+    pub(super) shares: Shares,
+    lateness: Lateness,
+    /// Since the others' round began.
+    pub(super) accepted: usize,
+    /// What had happened by then is known: completions were collected afterwards.
+    collected: Time,
     pub(super) writable: Vec<ConnectionId>,
     pub(super) sends: Sends,
     /// Connections whose bytes are submitted together.
@@ -89,7 +104,7 @@ impl<S: Driven> Driver<S> {
     /// Call on the executor that will run it.
     pub(super) fn new(setup: Setup<S>) -> std::io::Result<Self> {
         let Setup {
-            shard,
+            mut shard,
             id,
             listeners,
             mesh,
@@ -97,6 +112,7 @@ impl<S: Driven> Driver<S> {
             clock,
             pinned,
         } = setup;
+        shard.handle_heard(NOTHING_HEARD);
         let turn_max = mesh.wakes().turn_max();
         let mut poller = Poller::new(mesh.wakes().eventfd(id))?;
         for (index, listener) in listeners.iter().enumerate() {
@@ -111,8 +127,13 @@ impl<S: Driven> Driver<S> {
             pinned,
             poller,
             sockets: Sockets::default(),
-            readable: VecDeque::new(),
-            held: Held::default(),
+            established: Queue::default(),
+            leaving: Queue::default(),
+            others: Queue::default(),
+            shares: Shares::default(),
+            lateness: Lateness::default(),
+            accepted: 0,
+            collected: Time::ZERO,
             writable: Vec::new(),
             sends: Sends::new(),
             batch: Vec::with_capacity(SENDS),
@@ -141,6 +162,8 @@ impl<S: Driven> Driver<S> {
         loop {
             let now = self.clock.now();
             self.turns.begins(now);
+            self.lateness.turn_begins(now);
+            self.shares.turn_begins(now);
             self.look_at_pressure(now);
             let busy = self.turn(now);
             if self.is_finished() {
@@ -173,14 +196,15 @@ impl<S: Driven> Driver<S> {
     /// One pass over everything; true when there was something to do.
     fn turn(&mut self, now: Time) -> bool {
         let mut busy = self.reap();
+        self.begin_rounds(now);
         self.take_fresh();
         if !self.counted {
             self.tell_counters(self.mesh.wakes().counters().asked());
         }
         busy |= self.begin_stop(now);
         busy |= self.take_letters(now);
-        busy |= self.accept(now);
-        busy |= self.read(now);
+        busy |= self.read_established(now);
+        busy |= self.read_others(now);
         busy |= self.take_blocks(now);
         if self.shard.poll_timeout().is_some_and(|due| due <= now) {
             self.shard.handle_timeout(now);
@@ -198,7 +222,32 @@ impl<S: Driven> Driver<S> {
         }
         busy |= self.send_blocks();
         self.poller.submit();
-        self.held.turn_ended(busy) || busy
+        self.end_rounds();
+        let held = [&mut self.established, &mut self.leaving, &mut self.others];
+        held.map(|queue| queue.turn_ended(busy)).contains(&true) || busy
+    }
+
+    fn begin_rounds(&mut self, now: Time) {
+        let collected = std::mem::replace(&mut self.collected, now);
+        self.established.begin_round(collected);
+        self.leaving.begin_round(collected);
+        if self.others.begin_round(collected) {
+            self.accepted = 0;
+        }
+    }
+
+    /// Tells the shard until when clients were heard: by that time their deadlines are judged.
+    fn end_rounds(&mut self) {
+        self.established.end_round();
+        self.leaving.end_round();
+        if !self.must_accept() {
+            self.others.end_round();
+        }
+        self.shard.handle_heard(Heard {
+            established: (self.established.heard_until()).min(self.leaving.heard_until()),
+            others: self.others.heard_until(),
+            excused_until: self.lateness.excused_until(),
+        });
     }
 
     /// Sorts completions into what to read, write and accept; true when there were any.
@@ -206,7 +255,10 @@ impl<S: Driven> Driver<S> {
         let Self {
             poller,
             sockets,
-            readable,
+            shard,
+            established,
+            leaving,
+            others,
             writable,
             acceptable,
             ..
@@ -224,7 +276,12 @@ impl<S: Driven> Driver<S> {
                 socket.hangup |= hangup;
                 if !socket.listed {
                     socket.listed = true;
-                    readable.push_back(socket.id);
+                    let queue = match shard.is_established(socket.id) {
+                        true if socket.hangup => &mut *leaving,
+                        true => &mut *established,
+                        false => &mut *others,
+                    };
+                    queue.push(socket.id);
                 }
                 if !watched {
                     unwatched.push(socket.id);
@@ -333,6 +390,7 @@ impl<S: Driven> Driver<S> {
         if may_sleep {
             let deadlines = [self.shard.poll_timeout(), self.accept_after];
             let deadline = deadlines.into_iter().flatten().min();
+            self.lateness.sleeps(deadline);
             self.poller
                 .wait(deadline.map(|deadline| deadline.since(now)));
         }

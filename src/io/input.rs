@@ -1,6 +1,5 @@
 //! What comes into a shard: connections, bytes, blocks of peers.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -8,16 +7,18 @@ use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
 
 use super::driven::Driven;
 use super::driver::Driver;
-use super::layers::{Layers, HANDSHAKE_COST};
-use super::listener::{self, Listening};
+use super::layers::Layers;
+use super::listener::{self, Listening, BACKLOG};
 use super::logins::Letter;
 use super::mesh::{Arrival, MovedSocket};
+use super::queues::Queue;
+use super::shares::OthersShare;
 use super::sockets::{Ending, Socket};
 use crate::ids::{ConnectionId, ListenerId};
 use crate::shard::{CloseCause, Origin, Peer};
 use crate::time::{Span, Time};
 
-/// Connections accepted in one turn.
+/// Connections accepted in one turn, if their share of it lasts so long.
 const TURN_ACCEPTS: usize = 64;
 /// Blocks taken of each peer and lane in one turn.
 const TURN_BLOCKS: usize = 8;
@@ -27,34 +28,17 @@ const ACCEPT_PAUSE: Span = Span::from_millis(100);
 const MOVING_MAX: usize = 1_024;
 /// Verdicts taken in one turn.
 const TURN_LETTERS: usize = 64;
-/// Connections that did not want input and are asked again in one turn.
-const TURN_HELD: usize = 1_024;
+/// Established connections read between two looks at the clock.
+const LOOK_EVERY: usize = 16;
 /// Bytes thrown away of a connection that is to end, before it is cut: a client that was in the
 /// middle of a large packet gets to read why.
 const DISCARD_MAX: u32 = 4 << 20;
 /// Reads after a write failed: what a client sent before it went away is still good.
 const LAST_READS: usize = 64;
 
-/// Sockets with bytes whose connection does not want input now.
-#[derive(Default)]
-pub(super) struct Held {
-    sockets: VecDeque<ConnectionId>,
-    /// Asked again since the last turn in which anything happened.
-    asked: usize,
-}
-
-impl Held {
-    /// True when some were not asked again since something happened: do not park yet.
-    pub(super) fn turn_ended(&mut self, busy: bool) -> bool {
-        if busy {
-            self.asked = 0;
-        }
-        self.asked < self.sockets.len()
-    }
-}
-
 impl<S: Driven> Driver<S> {
-    pub(super) fn accept(&mut self, now: Time) -> bool {
+    /// Accepts what waits while there is time for it.
+    fn accept(&mut self, share: OthersShare, now: Time) -> bool {
         if self.accept_after.is_some_and(|after| now < after) {
             return false;
         }
@@ -65,9 +49,13 @@ impl<S: Driven> Driver<S> {
         let mut accepted = 0;
         for index in 0..self.listeners.len() {
             while self.acceptable[index] && accepted < TURN_ACCEPTS {
+                if accepted > 0 && !share.has_accept(self.clock.now()) {
+                    break;
+                }
                 match listener::accept(&self.listeners[index].socket) {
                     Ok(Some((descriptor, peer))) => {
                         accepted += 1;
+                        self.accepted += 1;
                         let gate = &self.listeners[index].gate;
                         let source = peer.ip().filter(|ip| !gate.is_proxy(*ip));
                         if source.is_some_and(|ip| self.logins.is_banned(ip, now)) {
@@ -130,7 +118,13 @@ impl<S: Driven> Driver<S> {
         tracing::debug!("connection of {peer} opened on {}", gate.name());
         let stack = recipe.stack(peer.ip());
         let layers = stack.map(|stack| Box::new(Layers::new(stack)));
-        self.open(descriptor, Origin::new(peer, listener), layers, now);
+        let Some(id) = self.open(descriptor, Origin::new(peer, listener), layers, now) else {
+            return;
+        };
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.listed = true; // most have sent something by now
+            self.others.push(id);
+        }
     }
 
     /// A connection of this listener is gone.
@@ -161,47 +155,121 @@ impl<S: Driven> Driver<S> {
         Some(id)
     }
 
-    /// Reads the sockets that may have bytes, each once, within the turn's budget.
-    pub(super) fn read(&mut self, now: Time) -> bool {
-        self.ask_held();
+    /// Connections that had come when the others' round began may still wait to be accepted.
+    pub(super) fn must_accept(&self) -> bool {
+        let can_accept = self.accept_after.is_none() && self.mesh.moving() < MOVING_MAX;
+        can_accept && self.acceptable.contains(&true) && self.accepted < BACKLOG as usize
+    }
+
+    /// Reads established connections that may have bytes, each once, within the turn's budget.
+    pub(super) fn read_established(&mut self, now: Time) -> bool {
+        let Self {
+            established,
+            shard,
+            sockets,
+            ..
+        } = self;
+        established.ask_held(|id| Some(wants_input(shard, sockets.get(id)?)));
         let mut left = self.turns.budget();
         let mut busy = false;
-        for _ in 0..self.readable.len() {
-            if left == 0 {
+        for count in 1..=self.established.len() {
+            let has_time = count % LOOK_EVERY != 0 || self.shares.has_established(self.clock.now());
+            if left == 0 || !has_time || self.shard.is_turn_spent() {
                 return true;
             }
-            let Some(id) = self.readable.pop_front() else {
+            let Some(id) = self.established.pop() else {
                 break;
             };
-            let Some(socket) = self.sockets.get_mut(id) else {
-                continue;
-            };
-            if !wants_input(&self.shard, socket) {
-                self.held.sockets.push_back(id);
-                continue;
+            match self.read_if_wanted(id, now) {
+                Some(count) => left = left.saturating_sub(count),
+                None => continue,
             }
             busy = true;
-            left = left.saturating_sub(self.read_one(id, now));
         }
         busy
     }
 
-    /// Asks connections that did not want input whether they do now.
-    fn ask_held(&mut self) {
-        let count = self.held.sockets.len().min(TURN_HELD);
-        self.held.asked += count;
-        for _ in 0..count {
-            let Some(id) = self.held.sockets.pop_front() else {
+    /// Lets others have their share of the turn: those who wait to be accepted, and connections that
+    /// are not established yet or not any more.
+    pub(super) fn read_others(&mut self, now: Time) -> bool {
+        self.ask_held_others();
+        let count = self.leaving.len() + self.others.len();
+        if count == 0 && !self.acceptable.contains(&true) {
+            return false;
+        }
+        let established_left = !self.established.is_empty();
+        let begins = self.clock.now();
+        let Some(share) = self.shares.others_begin(established_left, begins) else {
+            return true;
+        };
+        let mut busy = self.accept(share, now);
+        if busy && self.accepted <= BACKLOG as usize {
+            self.others.extend_round(); // they had come before, and may have sent something
+        }
+        let mut left = self.turns.budget();
+        for count in 0..self.leaving.len() + self.others.len() {
+            let has_time = count == 0 || share.has_read(self.clock.now());
+            if left == 0 || !has_time || self.shard.is_turn_spent() {
+                busy = true;
+                break;
+            }
+            // By turns, while there are both.
+            let first = if count % 2 == 0 {
+                self.leaving.pop().or_else(|| self.others.pop())
+            } else {
+                self.others.pop().or_else(|| self.leaving.pop())
+            };
+            let Some(id) = first else {
                 break;
             };
-            let Some(socket) = self.sockets.get_mut(id) else {
-                continue; // gone meanwhile
-            };
-            if wants_input(&self.shard, socket) {
-                self.readable.push_back(id);
-            } else {
-                self.held.sockets.push_back(id);
+            if let Some(count) = self.read_if_wanted(id, now) {
+                left = left.saturating_sub(count);
+                busy = true;
             }
+        }
+        let ends = self.clock.now();
+        self.shares.others_end(share, ends);
+        busy
+    }
+
+    fn ask_held_others(&mut self) {
+        let Self {
+            established,
+            leaving,
+            others,
+            shard,
+            sockets,
+            ..
+        } = self;
+        leaving.ask_held(|id| Some(wants_input(shard, sockets.get(id)?)));
+        others.ask_held(|id| {
+            let wants_input = wants_input(shard, sockets.get(id)?);
+            if wants_input && shard.is_established(id) {
+                established.push(id); // its login was judged meanwhile
+                return None;
+            }
+            Some(wants_input)
+        });
+    }
+
+    /// Reads a socket once, unless its connection does not want input: then it is held. `None`:
+    /// nothing was done.
+    fn read_if_wanted(&mut self, id: ConnectionId, now: Time) -> Option<usize> {
+        let socket = self.sockets.get(id)?;
+        if wants_input(&self.shard, socket) {
+            return Some(self.read_one(id, now));
+        }
+        self.queue_of(id).hold(id);
+        None
+    }
+
+    /// Where a connection waits to be read.
+    fn queue_of(&mut self, id: ConnectionId) -> &mut Queue {
+        let is_hung_up = self.sockets.get(id).is_some_and(|socket| socket.hangup);
+        match self.shard.is_established(id) {
+            true if is_hung_up => &mut self.leaving,
+            true => &mut self.established,
+            false => &mut self.others,
         }
     }
 
@@ -223,28 +291,23 @@ impl<S: Driven> Driver<S> {
             Ok((count, _)) => {
                 let more = count == size || socket.hangup;
                 socket.listed = more;
-                if more {
-                    self.readable.push_back(id);
-                }
                 if socket.ending == Ending::Open {
-                    let layers = socket.layers.as_ref();
-                    let shakes_hands = layers.is_some_and(|layers| !layers.is_open());
                     self.feed(id, count, now);
                     self.act(now);
                     self.settle_layers(id, now);
-                    if shakes_hands {
-                        return count.max(HANDSHAKE_COST);
-                    }
                 } else {
                     socket.discarded = socket.discarded.saturating_add(count as u32);
                     if socket.discarded > DISCARD_MAX {
                         self.gone(id, CloseCause::Asked, now);
                     }
                 }
+                if more && self.sockets.get(id).is_some() {
+                    self.queue_of(id).push(id); // perhaps another one than before
+                }
                 return count;
             }
             Err(Errno::AGAIN) => socket.listed = false,
-            Err(Errno::INTR) => self.readable.push_back(id),
+            Err(Errno::INTR) => self.queue_of(id).push(id),
             Err(_) => self.gone(id, CloseCause::Failed, now),
         }
         0

@@ -28,9 +28,6 @@ const JOINED_MAX: usize = 4 << 10;
 /// Wrapped bytes waiting for the socket above which a connection is not read: a client cannot make
 /// us answer (handshakes, pings) without reading the answers.
 const UNSENT_MAX: usize = 64 << 10;
-/// What a read before the handshakes are done counts as, in bytes of a turn's budget: some hundred
-/// microseconds of arithmetic.
-pub(super) const HANDSHAKE_COST: usize = 32 << 10;
 
 /// Layers of one connection and what they have to say. Goes with it when it moves.
 pub(super) struct Layers {
@@ -67,10 +64,6 @@ impl Layers {
             is_broken: false,
             end: None,
         }
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.stack.is_open()
     }
 
     /// Sends what waits and then these bytes; what the socket has no room for waits.

@@ -189,7 +189,7 @@ impl<S: Driven> Driver<S> {
                 let _ = shutdown(&socket.descriptor, Shutdown::Write);
                 if !socket.listed {
                     socket.listed = true;
-                    self.readable.push_back(id);
+                    self.others.push(id);
                 }
             }
         }

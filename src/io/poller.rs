@@ -22,6 +22,9 @@ const SUBMISSIONS: u32 = 1_024;
 /// Completions held before the kernel keeps a list of its own.
 const COMPLETIONS: u32 = 8_192;
 
+/// Calls that collect completions in one turn: what they post has room in the ring.
+const COLLECTS_MAX: usize = 256;
+
 /// Event bits of `poll(2)` and `epoll_ctl(2)`, part of the kernel's interface.
 mod bits {
     pub(super) const IN: u32 = 0x001;
@@ -169,6 +172,14 @@ impl Poller {
         };
         if pending > 0 || held_back {
             // EBUSY, EAGAIN and EINTR leave the entries in place for the next turn.
+            let _ = self.ring.submit();
+        }
+        // Since Linux 6.12 a call posts some twenty completions and leaves the rest. All of them are
+        // wanted: an established connection's may be the last of ten thousand.
+        for _ in 1..COLLECTS_MAX {
+            if !self.ring.submission().taskrun() {
+                return;
+            }
             let _ = self.ring.submit();
         }
     }

@@ -8,6 +8,7 @@ use super::message::Message;
 use super::notices::About;
 use super::rates::ClientMeters;
 use super::timeouts::TimerKey;
+use super::work::END;
 use super::{Action, Shard, SHUTDOWN_STEP};
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{encode, topic, Disconnect, ReasonCode};
@@ -96,6 +97,7 @@ impl Shard {
         if connection.phase == Phase::Closing {
             return;
         }
+        self.work.add(END);
         connection.phase = Phase::Closing;
         connection.partial = Vec::new();
         // Nobody tells its end again, and an answer that still comes finds nothing that waits.

@@ -17,6 +17,7 @@ use crate::time::Time;
 /// Packet types.
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
+const SUBSCRIBE: u8 = 8;
 
 /// What follows after a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +199,10 @@ impl Shard {
                 Ok(None) => break,
                 Err(error) => return (at, Err((error, at..at))),
             };
+            let is_live = matches!(phase, Phase::Live(_));
+            if is_live && frame.first >> 4 == SUBSCRIBE && self.work.has_subscribed_enough() {
+                return (at, Ok(Flow::Pause));
+            }
             connection.last_packet = now;
             let mut end = at + frame.length;
             let mut result = Ok(Joined::No);

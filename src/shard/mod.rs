@@ -29,6 +29,7 @@ mod end;
 #[cfg(test)]
 mod gathered_tests;
 mod half_open;
+mod heard;
 mod hosted;
 mod input;
 mod live_topics;
@@ -79,6 +80,7 @@ use bytes::Bytes;
 
 pub use action::{Action, CloseCause};
 pub use block::{Block, Lane};
+pub use heard::Heard;
 pub use notices::{Notice, Severity};
 pub use origin::{Origin, Peer};
 pub use pressure::Pressure;
@@ -165,6 +167,9 @@ pub struct Shard {
     /// `None`: no rate is limited.
     metering: Option<Box<Metering>>,
     half_open: HalfOpen,
+    heard: Heard,
+    /// When an outbox was last full, so that publishers were not read.
+    peers_full_at: Option<Time>,
     pressure: Pressure,
     /// Connections are told of one by one.
     traces: bool,
@@ -210,6 +215,8 @@ impl Shard {
             gathered: None,
             metering: Metering::new(limits, &config.listeners, config.shards),
             half_open: HalfOpen::new(config),
+            heard: Heard::default(),
+            peers_full_at: None,
             pressure: Pressure::default(),
             traces: false,
             shutdown: None,
@@ -336,6 +343,9 @@ impl Shard {
         }
         self.raise_barrier();
         self.advance_walks(now);
+        if self.peers.data_is_full() || self.peers.control_is_full() {
+            self.peers_full_at = Some(now);
+        }
     }
 
     /// Next thing to do besides sending.

@@ -12,6 +12,7 @@ use super::input::Flow;
 use super::login::Admission;
 use super::notices::{About, Class};
 use super::timeouts::TimerKey;
+use super::work::CONNECT;
 use super::{share_of, Shard};
 use crate::auth::Identity;
 use crate::ids::{ConnectionId, SessionId};
@@ -105,6 +106,7 @@ impl Shard {
             self.end_refused(session, now);
         }
         self.stats.connects_accepted += 1;
+        self.work.add(CONNECT);
         self.attach(id, session, connect, &granted, now);
         self.trace_connect(id, (&client_id, connect, who), session_present);
         connack.session_present = session_present;

@@ -51,6 +51,7 @@ impl Shard {
                 options,
                 identifier,
             };
+            self.work.add_subscribed();
             codes.push(match self.subscribe(session, filter, record, now) {
                 Ok(()) => options.qos as u8,
                 Err(violation) => {

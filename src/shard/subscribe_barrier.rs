@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::connection::Phase;
-use super::Shard;
+use super::{Shard, SUBACKS_WAITING_MAX};
 use crate::ids::{ConnectionId, SessionId, ShardId};
 use crate::mutant::{is_on, Mutant};
 use crate::time::Time;
@@ -118,7 +118,7 @@ impl Shard {
                 return;
             };
             for (id, session, suback) in raised.waiting.subacks {
-                self.send_suback(id, session, &suback);
+                self.send_suback(id, session, &suback, now);
             }
             let data_sent = Rc::new(raised.data_sent);
             for session in raised.waiting.walkers {
@@ -130,10 +130,13 @@ impl Shard {
         }
     }
 
-    fn send_suback(&mut self, id: ConnectionId, session: SessionId, suback: &[u8]) {
+    fn send_suback(&mut self, id: ConnectionId, session: SessionId, suback: &[u8], now: Time) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        if connection.subacks_waiting >= SUBACKS_WAITING_MAX {
+            connection.last_packet = now; // its silence was ours
+        }
         connection.subacks_waiting = connection.subacks_waiting.saturating_sub(1);
         if connection.phase == Phase::Live(session) {
             self.reply(id, |out, _| out.extend_from_slice(suback));

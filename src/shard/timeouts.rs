@@ -3,7 +3,7 @@
 use super::connection::Phase;
 use super::notices::About;
 use super::work::TIMER;
-use super::Shard;
+use super::{Shard, SUBACKS_WAITING_MAX};
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::ReasonCode;
 use crate::mutant::{is_on, Mutant};
@@ -31,24 +31,33 @@ impl Shard {
     /// has failed, part of it is done and the rest stays due.
     pub fn handle_timeout(&mut self, now: Time) {
         self.work.renew();
+        let heard = self.heard_until(now);
         while !self.work.is_spent() {
-            let Some(key) = self.timers.pop_expired(now) else {
+            let Some(key) = self.timers.pop_expired(heard) else {
                 break;
             };
             self.work.add(TIMER);
+            let deadline = self.timers.popped_deadline();
             match key {
-                TimerKey::Connection(id) => self.connection_timer(id, now),
+                TimerKey::Connection(id) => self.connection_timer(id, deadline, now),
                 TimerKey::Proof(id) => self.proof_timer(id, now),
                 TimerKey::Will(session) => {
+                    // Its client may be back: its CONNECT is among what was not read.
+                    let again = self.defer(deadline, now);
                     if let Some(hosted) = self.sessions.get_mut(session) {
-                        hosted.will_timer = None;
+                        hosted.will_timer = again.map(|at| self.timers.insert(at, key));
                     }
-                    self.publish_will(session, now);
+                    if again.is_none() {
+                        self.publish_will(session, now);
+                    }
                 }
                 TimerKey::Expiry(session) => {
+                    let again = self.defer(deadline, now);
                     if let Some(hosted) = self.sessions.get_mut(session) {
-                        hosted.expiry_timer = None;
-                        self.expire_session(session, now);
+                        hosted.expiry_timer = again.map(|at| self.timers.insert(at, key));
+                        if again.is_none() {
+                            self.expire_session(session, now);
+                        }
                     }
                 }
                 TimerKey::ReadAgain(_) if is_on(Mutant::NeverReadAgain) => {}
@@ -68,7 +77,8 @@ impl Shard {
             .sessions
             .get(session)
             .and_then(|found| found.expiry_timer);
-        if timer.is_some_and(|timer| self.timers.is_due(timer, now)) {
+        let heard = now.min(self.heard.others);
+        if timer.is_some_and(|timer| self.timers.is_due(timer, heard)) {
             self.expire_session(session, now);
         }
     }
@@ -81,11 +91,17 @@ impl Shard {
         self.end_session(session, now); // [MQTT-4.1.0-2]
     }
 
-    fn connection_timer(&mut self, id: ConnectionId, now: Time) {
+    fn connection_timer(&mut self, id: ConnectionId, deadline: Time, now: Time) {
+        let again = self.defer_exchange(deadline, now);
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         connection.timer = None;
+        let is_live = connection.session().is_some();
+        if let Some(again) = again.filter(|_| !is_live) {
+            connection.timer = Some(self.timers.insert(again, TimerKey::Connection(id)));
+            return;
+        }
         match connection.phase {
             Phase::Authenticating if connection.is_judged() => {
                 let reply = Some((connection.version, ReasonCode::QuotaExceeded));
@@ -120,16 +136,21 @@ impl Shard {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
+        let heard = self.heard_until(now);
         let mut due = connection.last_packet + connection.silence_max;
-        let waits = connection.is_paused || connection.is_asking || connection.is_over_rate();
-        if due <= now && (waits || self.holds_back(connection)) {
+        let waits = connection.is_paused
+            || connection.is_asking
+            || connection.is_over_rate()
+            || connection.subacks_waiting >= SUBACKS_WAITING_MAX
+            || self.peers_full_at.is_some_and(|at| at >= heard);
+        if due <= heard && (waits || self.holds_back(connection)) {
             // Its packets may be waiting unread because of us.
             due = now + Span::from_secs(1);
         }
         if is_on(Mutant::ForgetKeepAlive) {
             return;
         }
-        if due > now {
+        if due > heard {
             let timer = self.timers.insert(due, TimerKey::Connection(id));
             if let Some(connection) = self.connections.get_mut(id) {
                 connection.timer = Some(timer);

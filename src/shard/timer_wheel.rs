@@ -114,6 +114,11 @@ impl<K: Copy> TimerWheel<K> {
         })
     }
 
+    /// The deadline of the timer that was popped last, or up to a tick later.
+    pub(super) fn popped_deadline(&self) -> Time {
+        Time(self.tick.saturating_mul(TICK_NS))
+    }
+
     /// When [`TimerWheel::pop_expired`] has something to do; may be early, never late.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let (level, slot) = self.next_slot()?;

@@ -22,6 +22,15 @@ pub(super) const DELIVERY: usize = 1;
 pub(super) const DISPATCH: usize = 8;
 /// What a timer asks for, without the deliveries of a will.
 pub(super) const TIMER: usize = 16;
+/// A client that is let in.
+pub(super) const CONNECT: usize = 32;
+/// A filter that is subscribed.
+const SUBSCRIBE: usize = 16;
+/// A connection that we end: its last words and the end of its socket are system calls.
+pub(super) const END: usize = 64;
+/// Filters that are subscribed in a stretch of a turn: ten thousand clients may do so at once, and each
+/// finds its place in the index and is answered.
+pub(super) const SUBSCRIBED_MAX: usize = 256;
 /// Nodes and subscribers looked at to find a route that cost as much as a delivery.
 const LOOKED_AT: usize = 8;
 /// Bytes copied to one subscriber that cost as much as a delivery.
@@ -31,6 +40,8 @@ pub(super) const COPIED_BYTES: usize = 1 << 10;
 #[derive(Debug)]
 pub(super) struct Work {
     done: usize,
+    /// Filters that were subscribed meanwhile.
+    subscribed: usize,
     max: usize,
     /// Connections whose `partial` has whole packets, in the order in which they go on.
     connections: VecDeque<ConnectionId>,
@@ -44,6 +55,7 @@ impl Work {
     pub(super) fn new(shards: u16) -> Self {
         Self {
             done: 0,
+            subscribed: 0,
             max: TURN_WORK,
             connections: VecDeque::new(),
             blocks: (0..shards).map(|_| VecDeque::new()).collect(),
@@ -54,11 +66,24 @@ impl Work {
     /// A measure of work for what comes next.
     pub(super) fn renew(&mut self) {
         self.done = 0;
+        self.subscribed = 0;
     }
 
     #[inline]
     pub(super) fn add(&mut self, units: usize) {
         self.done += units;
+    }
+
+    /// A filter was subscribed.
+    pub(super) fn add_subscribed(&mut self) {
+        self.done += SUBSCRIBE;
+        self.subscribed += 1;
+    }
+
+    /// Further SUBSCRIBEs wait for the next turn, and with them what their clients send after them.
+    #[inline]
+    pub(super) fn has_subscribed_enough(&self) -> bool {
+        self.subscribed >= SUBSCRIBED_MAX
     }
 
     /// The rest waits for the next turn.
@@ -136,7 +161,7 @@ impl Shard {
         self.catch_up_blocks(now);
         self.work.renew();
         for _ in 0..self.work.connections.len() {
-            if self.work.is_spent() {
+            if self.work.is_spent() || self.work.has_subscribed_enough() {
                 break;
             }
             if let Some(id) = self.work.connections.pop_front() {

@@ -160,10 +160,19 @@ impl Run {
         }
     }
 
-    /// Time jumps; who was silent too long must then be given up.
+    /// Time jumps: the broker was late. Who was silent too long must then be given up, and nobody who has
+    /// sent in time.
     fn jump(&mut self, span: Span) {
+        let clients = self.clients.iter();
+        let in_time: Vec<bool> = clients
+            .map(|client| client.has_sent_in_time(&self.world))
+            .collect();
         self.world.jump(span);
-        for client in &mut self.clients {
+        for (client, in_time) in self.clients.iter_mut().zip(in_time) {
+            if in_time && client.is_given_up(&self.world) {
+                let text = format!("{}: given up although it had sent in time", client.name);
+                client.failures.push(text);
+            }
             if client.is_overdue(&self.world) && !client.is_given_up(&self.world) {
                 let text = format!("{}: silent too long and not given up", client.name);
                 client.failures.push(text);

@@ -11,12 +11,12 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::ExecutorJoinHandle;
 
 use self::stand_in::{pattern, Gone, StandIn, HEADER};
-use self::toy::{Toy, ANSWER, GOODBYE, HELLO, NONSENSE};
+use self::toy::{Seen, Slow, Toy, ANSWER, GOODBYE, HELLO, NONSENSE};
 use super::clock::Clock;
 use super::gate::Gate;
 use super::listener::{self, Listening};
@@ -463,5 +463,57 @@ fn a_layer_that_cannot_go_on_ends_its_connection() {
     drop(client);
     let gone = broker.gone();
     assert_eq!((gone.received, gone.cause), (HEADER + 4, CloseCause::Asked));
+    broker.stop();
+}
+
+/// Handshakes wait by the hundred when an established client sends something: it is read before the next
+/// of them. The driver is held in the first handshake until everything is there.
+#[test]
+fn an_established_client_is_read_before_handshakes_that_wait() {
+    const NEW: usize = 300;
+    let seen = Arc::new(Seen::default());
+    let layer = Arc::clone(&seen);
+    let recipe = Recipe::plain().with(move || {
+        let seen = Arc::clone(&layer);
+        Box::new(Slow { seen, open: false })
+    });
+    let broker = Broker::start_with(1, recipe);
+    let mut established = broker.connect();
+    let begin = [&[HELLO], &header(0, b'e', 0)[..], b"x"].concat();
+    established.write_all(&begin).unwrap();
+    assert_eq!(read(&mut established, 2), [ANSWER, b'x']);
+    let mut clients: Vec<_> = (0..NEW).map(|_| broker.connect()).collect();
+    for client in &mut clients {
+        client.write_all(&[0]).unwrap(); // home shard 0; nothing else is said yet
+    }
+    let count = |byte| {
+        let firsts = seen.firsts.lock().unwrap();
+        firsts.iter().filter(|first| **first == byte).count()
+    };
+    let wait_for = |byte, least| {
+        let end = Instant::now() + PATIENCE;
+        while count(byte) < least {
+            assert!(Instant::now() < end, "{} of {least}", count(byte));
+            thread::yield_now();
+        }
+    };
+    wait_for(0, NEW);
+    let gate = seen.gate.lock().unwrap();
+    clients[0].write_all(&[HELLO]).unwrap();
+    wait_for(HELLO, 2);
+    for client in &mut clients[1..] {
+        client.write_all(&[HELLO]).unwrap();
+    }
+    established.write_all(b"y").unwrap();
+    drop(gate);
+    assert_eq!(read(&mut established, 1), b"y");
+    for client in &mut clients {
+        assert_eq!(read(client, 1), [ANSWER]);
+    }
+    let firsts = seen.firsts.lock().unwrap().clone();
+    let hellos = firsts.iter().take_while(|first| **first != b'y');
+    let hellos = hellos.filter(|first| **first == HELLO).count();
+    assert_eq!(hellos, 2, "its own, and the one that held the driver");
+    drop((clients, established));
     broker.stop();
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::auth::{Rules, Rulings, Verdict};
 use crate::ids::{ConnectionId, ShardId};
 use crate::io::driven::Driven;
-use crate::shard::{Action, CloseCause, Lane, Origin, Peer, Pressure, Stats};
+use crate::shard::{Action, CloseCause, Heard, Lane, Origin, Peer, Pressure, Stats};
 use crate::time::{Span, Time};
 
 pub(super) const HEADER: usize = 6;
@@ -192,6 +192,18 @@ impl Driven for StandIn {
                 .as_ref()
                 .is_some_and(|c| !c.paused && !c.closing && c.outgoing.len() < HIGH_WATER)
     }
+
+    fn is_established(&self, id: ConnectionId) -> bool {
+        let (generation, connection) = &self.connections[id.index as usize];
+        let is_begun = |c: &Connection| !c.closing && c.header.len() == HEADER;
+        *generation == id.generation && connection.as_ref().is_some_and(is_begun)
+    }
+
+    fn is_turn_spent(&self) -> bool {
+        false
+    }
+
+    fn handle_heard(&mut self, _: Heard) {}
 
     fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], now: Time) {
         let (own, shards) = (self.id, self.shards);

@@ -1,6 +1,7 @@
 //! A layer of a few lines: what the driver does with layers is seen without TLS.
 
 use std::io::IoSlice;
+use std::sync::{Arc, Mutex};
 
 use crate::transport::{Layer, LayerError, Learned};
 
@@ -71,4 +72,59 @@ impl Layer for Toy {
     fn tell(&mut self, learned: &mut Learned) {
         learned.identity = Some(format!("toy {}", self.key).into());
     }
+}
+
+/// What a [`Slow`] layer has seen, of all connections.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The first byte of each read, in order.
+    pub(super) firsts: Mutex<Vec<u8>>,
+    /// A hello takes as long as a test holds this.
+    pub(super) gate: Mutex<()>,
+}
+
+/// A layer whose hello takes its time. Everything else passes through.
+pub(super) struct Slow {
+    pub(super) seen: Arc<Seen>,
+    pub(super) open: bool,
+}
+
+impl Layer for Slow {
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        up: &mut Vec<u8>,
+        down: &mut Vec<u8>,
+    ) -> Result<(), LayerError> {
+        self.seen.firsts.lock().unwrap().push(bytes[0]);
+        for byte in bytes {
+            if *byte == HELLO && !self.open {
+                drop(self.seen.gate.lock().unwrap());
+                self.open = true;
+                down.push(ANSWER);
+            } else {
+                up.push(*byte);
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, slices: &[IoSlice<'_>], down: &mut Vec<u8>) -> Result<(), LayerError> {
+        slices
+            .iter()
+            .for_each(|slice| down.extend_from_slice(slice));
+        Ok(())
+    }
+
+    fn close(&mut self, _: &mut Vec<u8>) {}
+
+    fn is_open(&self) -> bool {
+        self.open
+    }
+
+    fn is_ended(&self) -> bool {
+        false
+    }
+
+    fn tell(&mut self, _: &mut Learned) {}
 }

@@ -337,8 +337,17 @@ impl Client {
         let Some(socket) = self.socket.filter(|_| self.is_connected) else {
             return false;
         };
-        let is_silent = |read_at| read_at + silence_max + TIMER_SLACK <= world.now;
+        let is_silent = |read_at| read_at + silence_max + TIMER_SLACK <= world.timed_until();
         silence_max > Span::ZERO && world.read_at(socket).is_some_and(is_silent)
+    }
+
+    /// It is not silent: it has sent something in time, which the broker has not read yet.
+    pub(in super::super) fn has_sent_in_time(&self, world: &World) -> bool {
+        let silence_max = Span(u64::from(self.profile.keep_alive_s) * 1_500_000_000);
+        let unread = self.socket.filter(|_| self.is_connected);
+        let unread = unread.and_then(|socket| world.unread(socket));
+        let in_time = |(read_at, sent_at)| sent_at <= read_at + silence_max;
+        silence_max > Span::ZERO && !self.is_given_up(world) && unread.is_some_and(in_time)
     }
 
     /// The broker has given up the connection.

@@ -21,7 +21,9 @@ use super::random::Random;
 use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::listener::ListenerPolicy;
-use crate::shard::{Action, CloseCause, ListenerId, Origin, Peer, Shard, ShardConfig, Stats};
+use crate::shard::{
+    Action, CloseCause, Heard, ListenerId, Origin, Peer, Shard, ShardConfig, Stats,
+};
 use crate::time::{Span, Time};
 
 pub struct World {
@@ -216,11 +218,17 @@ impl World {
         let is_due = self.shards[shard]
             .poll_timeout()
             .is_some_and(|due| due <= self.now);
+        let heard = self.heard_until(shard);
         if is_due {
+            self.shards[shard].handle_heard(Heard {
+                established: heard,
+                others: heard,
+                excused_until: Time::ZERO,
+            });
             self.shards[shard].handle_timeout(self.now);
             self.act(shard);
         }
-        self.timed_until[shard] = self.now;
+        self.timed_until[shard] = heard;
         is_due
     }
 

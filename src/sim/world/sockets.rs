@@ -32,6 +32,10 @@ pub(super) struct Socket {
     pub(super) ending: Option<(usize, ConnectionId)>,
     /// When the broker last read from it.
     pub(super) read_at: Time,
+    /// When the broker had last read everything.
+    pub(super) emptied_at: Time,
+    /// Since when there is something that it has not read.
+    pub(super) unread_since: Option<Time>,
     pub(super) opened_at: Time,
     /// The broker has answered its CONNECT; bytes read since then.
     pub(super) is_answered: bool,
@@ -63,6 +67,8 @@ impl World {
             gone_at: at.is_none().then_some(self.now),
             ending: None,
             read_at: self.now,
+            emptied_at: self.now,
+            unread_since: None,
             opened_at: self.now,
             is_answered: false,
             read_since: 0,
@@ -71,7 +77,10 @@ impl World {
     }
 
     pub fn send(&mut self, socket: usize, bytes: &[u8]) {
-        self.sockets[socket].to_broker.extend(bytes);
+        let now = self.now;
+        let socket = &mut self.sockets[socket];
+        socket.unread_since.get_or_insert(now);
+        socket.to_broker.extend(bytes);
     }
 
     /// Some of what has arrived at the client; `None` when the broker has closed and all is read.
@@ -118,6 +127,27 @@ impl World {
         let (shard, id) = socket.at?;
         let is_read = socket.to_broker.is_empty() && !self.shards[shard].is_paused(id);
         is_read.then_some(socket.read_at)
+    }
+
+    /// What had arrived at a shard by then was read, but for connections that it does not want to read.
+    pub(super) fn heard_until(&self, shard: usize) -> Time {
+        let unread = |socket: &Socket| {
+            let at = socket.at.filter(|(at, _)| *at == shard);
+            let since = socket.unread_since?;
+            at.filter(|(_, id)| self.shards[shard].wants_input(*id))
+                .map(|_| since)
+        };
+        let earliest = self.sockets.iter().filter_map(unread).min();
+        earliest.map_or(self.now, |at| at.min(self.now))
+    }
+
+    /// When the broker had last read all of a socket that it could read now, and since when there is
+    /// something it has not read.
+    pub(in crate::sim) fn unread(&self, socket: usize) -> Option<(Time, Time)> {
+        let socket = &self.sockets[socket];
+        let (shard, id) = socket.at?;
+        let can_read = self.shards[shard].wants_input(id);
+        Some((socket.emptied_at, socket.unread_since?)).filter(|_| can_read)
     }
 
     /// The sockets of a shard of which packets wait for its next turn.
@@ -182,6 +212,10 @@ impl World {
             .min(1 + random.below(self.parameters.piece_max));
         let piece: Vec<u8> = socket.to_broker.drain(..count).collect();
         socket.read_at = self.now;
+        if socket.to_broker.is_empty() {
+            socket.emptied_at = self.now;
+            socket.unread_since = None;
+        }
         if socket.is_answered {
             socket.read_since += count as u64;
         }

@@ -1,0 +1,114 @@
+"""A broker that was stopped for a while, as a paused machine is: who sent in time stays."""
+
+import signal
+
+import pytest
+
+import raw as mqtt
+from conftest import SHARDS
+from raw import Raw, wait
+
+pytestmark = pytest.mark.ringmq
+
+KEEP_ALIVE_S = 2
+STOPPED_S = 6
+PING = b"\xc0\0"
+
+
+class Stopped:
+    """The broker does not run inside, while time passes for its clients."""
+
+    def __init__(self, broker):
+        self.broker = broker
+
+    def __enter__(self):
+        self.broker.send_signal(signal.SIGSTOP)
+
+    def __exit__(self, *_):
+        self.broker.send_signal(signal.SIGCONT)
+
+
+def with_wills(broker, count):
+    clients = [Raw(broker, 5) for _ in range(count)]
+    for n, one in enumerate(clients):
+        one.connect(f"c{n}", keep_alive=KEEP_ALIVE_S, will=(f"w/{n}", b"gone", b""))
+    return clients
+
+
+def observe(broker):
+    observer = Raw(broker, 5)
+    observer.connect("observer")
+    observer.subscribe(("w/#", 0))
+    return observer
+
+
+@pytest.mark.parametrize("shards", SHARDS)
+def test_who_pinged_in_time_stays(start, shards):
+    broker = start(shards)
+    observer = observe(broker)
+    clients = with_wills(broker, 40)
+    with Stopped(broker):
+        for _ in range(STOPPED_S):
+            wait(1)
+            for one in clients:
+                one.send(PING)
+    for n, one in enumerate(clients):
+        for _ in range(STOPPED_S):
+            first, body = one.receive()
+            assert first == 0xD0, f"client {n} was sent {first:02x} {body}"
+    # The first will comes of the first client that goes, and of no other before.
+    for n in range(3):
+        clients[n].close()
+        assert observer.expect_publish().topic == f"w/{n}"
+
+
+@pytest.mark.parametrize("shards", SHARDS)
+def test_who_is_behind_much_to_read_stays(start, shards):
+    """More than a turn reads lies in the sockets."""
+    broker = start(shards)
+    observer = observe(broker)
+    clients = with_wills(broker, 20)
+    for one in clients:
+        one.socket.setblocking(False)
+    message = mqtt.publish("nobody", b"x" * 1000, version=5)
+    with Stopped(broker):
+        wait(1)
+        for one in clients:
+            one.send_as_far_as_possible(message * 100)  # what one buffer certainly takes
+            one.socket.settimeout(mqtt.DEADLINE_S)
+        wait(STOPPED_S)
+    for one in clients:
+        one.send(PING)
+    for n, one in enumerate(clients):
+        first, body = one.receive()
+        assert first == 0xD0, f"client {n} was sent {first:02x} {body}"
+    clients[7].close()
+    assert observer.expect_publish().topic == "w/7"
+
+
+@pytest.mark.parametrize("shards", SHARDS)
+def test_who_was_silent_goes(start, shards):
+    broker = start(shards)
+    observer = observe(broker)
+    [silent] = with_wills(broker, 1)
+    with Stopped(broker):
+        wait(STOPPED_S)
+    assert [(first, body[0]) for first, body in silent.expect_end()] == [(0xE0, 0x8D)]
+    assert observer.expect_publish().topic == "w/0"
+
+
+@pytest.mark.parametrize("shards", SHARDS)
+def test_a_login_that_was_under_way_goes_on(start, shards):
+    """Half of a CONNECT before, half of it after: there was nobody to hear it in between."""
+    broker = start(shards, connect_timeout=2)
+    clients = [Raw(broker, 5) for _ in range(10)]
+    packets = [mqtt.connect(f"c{n}", 5) for n in range(len(clients))]
+    for one, data in zip(clients, packets):
+        one.send(data[:9])
+    Raw(broker, 5).connect("x")  # all have been accepted before
+    with Stopped(broker):
+        wait(4)
+    for one, data in zip(clients, packets):
+        one.send(data[9:])
+    for one in clients:
+        assert one.expect(0x20)[1] == 0
