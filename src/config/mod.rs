@@ -29,7 +29,7 @@ mod tests;
 use std::net::{Ipv4Addr, SocketAddr};
 
 pub use load::load;
-pub use memory::{MemoryBound, MemoryLine};
+pub use memory::{Machine, MemoryBound, MemoryLine};
 pub use problem::{Place, Problem, Problems};
 
 use crate::auth::{BanTerms, Files, HookTerms};
@@ -37,12 +37,16 @@ use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::time::Span;
 
+/// Of the memory there is, what retained messages may take if nobody says how much.
+const RETAINED_PART: u64 = 4;
+
 /// What the command line asks for. All but `Run` are texts for stdout and a success.
 #[derive(Debug)]
 pub enum Command {
     Run(Box<Checked>),
-    /// `--check-config` found nothing wrong: says so, with the effective values.
-    CheckOk(String),
+    /// `--check-config` found nothing wrong: says so, with the effective values. What follows from them
+    /// depends on the machine.
+    CheckOk(Box<Checked>, String),
     Help(String),
     Version(String),
     /// The shipped `ringmq.toml`, rendered from the table of options.
@@ -66,6 +70,8 @@ pub struct Checked {
     /// How long a stop may take before what is left is cut.
     pub shutdown_timeout: Span,
     pub limits: Limits,
+    /// The bytes of retained messages follow from the memory there is (see [`Checked::fit_to`]).
+    pub retained_by_memory: bool,
     /// Memory in bytes from which on nobody is let in; 0: by the cgroup.
     pub memory_max: u64,
     pub turn_max_ms: Option<u16>,
@@ -93,6 +99,7 @@ impl Default for Checked {
             pin: true,
             shutdown_timeout: Span::from_secs(5),
             limits: Limits::default(),
+            retained_by_memory: true,
             memory_max: 0,
             turn_max_ms: None,
             auth: Files::default(),
@@ -137,11 +144,20 @@ impl Checked {
         plain.chain(self.listeners.iter().cloned()).collect()
     }
 
+    /// Limits that are to follow from the memory there is, in bytes.
+    pub fn fit_to(&mut self, memory: Option<u64>) {
+        if let Some(memory) = memory.filter(|_| self.retained_by_memory) {
+            let most = Limits::default().retained_bytes_max;
+            let least = u64::from(self.limits.packet_size_max).min(most);
+            self.limits.retained_bytes_max = (memory / RETAINED_PART).clamp(least, most);
+        }
+    }
+
     /// The most that connections, sessions, retained messages and the shards' own buffers may take
-    /// when every limit is reached at once, with this many shards.
+    /// when every limit is reached at once, on this machine.
     #[must_use]
-    pub fn memory_bound(&self, shards: u16) -> MemoryBound {
+    pub fn memory_bound(&self, machine: Machine) -> MemoryBound {
         let asks = !self.acl_hook_url.is_empty();
-        MemoryBound::new(&self.limits, self.login_queue_max, asks, shards)
+        MemoryBound::new(&self.limits, self.login_queue_max, asks, machine)
     }
 }

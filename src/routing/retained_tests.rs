@@ -104,7 +104,7 @@ fn a_piece_keeps_its_budget_and_goes_on_whatever_it_is() {
     for n in 0..10 {
         store.set(publication(&format!("a/{n}"), None)).unwrap();
     }
-    let cost = publication("a/0", None).cost_bytes();
+    let cost = cost(&publication("a/0", None)) as usize;
     for (budget, count) in [
         (
             WalkBudget {
@@ -298,7 +298,7 @@ proptest! {
             .collect();
         prop_assert!(must.is_subset(&once), "{:?} of {:?}", once, must);
         // Sums and the list of what expires are right after all that.
-        let bytes: u64 = store.messages.values().map(|one| one.cost_bytes() as u64).sum();
+        let bytes: u64 = store.messages.values().map(|one| cost(one)).sum();
         prop_assert_eq!(store.bytes(), bytes);
         let expiring = store.messages.values().filter(|one| one.expires_at.is_some()).count();
         prop_assert_eq!(store.expiring.len(), expiring);

@@ -31,6 +31,7 @@ mod gathered_tests;
 mod half_open;
 mod hosted;
 mod input;
+mod leave;
 mod live_topics;
 mod login;
 mod look_ahead;
@@ -79,6 +80,7 @@ use connection::Connection;
 use deliver::Images;
 use half_open::HalfOpen;
 use hosted::Hosted;
+use leave::Leaving;
 use peers::Peers;
 use placement::Placement;
 use pool::Pool;
@@ -112,7 +114,7 @@ pub struct ShardConfig {
 /// Bytes beyond `outgoing_bytes_max` that answers to the client's own packets may take before it is
 /// no longer read.
 const ANSWER_BYTES: usize = 64 << 10;
-/// SUBACKs one connection may have waiting before it is no longer read.
+/// SUBACKs, and KiB of them, one connection may have waiting before it is no longer read.
 const SUBACKS_WAITING_MAX: u16 = 64;
 /// A timer-driven shard wakes at least this often while a shutdown runs.
 const SHUTDOWN_STEP: Span = Span::from_millis(50);
@@ -139,6 +141,7 @@ pub struct Shard {
     barriers: Barriers,
     walks: WalkQueue,
     work: Work,
+    leaving: Leaving,
     timers: TimerWheel<TimerKey>,
     dirty: Vec<ConnectionId>,
     /// Sessions whose queue was full; each once.
@@ -184,6 +187,7 @@ impl Shard {
             barriers: Barriers::default(),
             walks: WalkQueue::new(hash_seed),
             work: Work::new(config.shards),
+            leaving: Leaving::default(),
             timers: TimerWheel::new(now),
             dirty: Vec::new(),
             overflowed: Vec::new(),
@@ -310,6 +314,7 @@ impl Shard {
     /// Inputs of this turn are done: work that is batched per turn happens here.
     pub fn end_turn(&mut self, now: Time) {
         self.catch_up(now);
+        self.advance_leaving();
         self.disconnect_overflowed(now);
         if self.has_rechecks() {
             self.advance_rechecks(now);
@@ -355,7 +360,8 @@ impl Shard {
     /// work left now, so do not park.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.walks.has_ready() || self.work.is_left() || self.has_rechecks() {
+        let has_more = self.walks.has_ready() || self.work.is_left() || self.has_leaving();
+        if has_more || self.has_rechecks() {
             return Some(Time::ZERO);
         }
         self.timers.next_deadline()

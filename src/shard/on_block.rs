@@ -161,6 +161,14 @@ impl Shard {
             return;
         }
         self.retained.expire(now, EXPIRED_SWEPT_MAX);
+        if self.pressure.memory && self.retained.grows_with(&message.owned()) {
+            self.retained.clear(message.topic); // an older value must not look like the latest
+            self.stats.retained_refused += 1;
+            self.notice(None, None, now, || {
+                "retained message not kept: memory-max is reached".into()
+            });
+            return;
+        }
         if self.retained.set(message.owned()).is_err() {
             self.stats.retained_refused += 1;
             self.notice(None, None, now, || {

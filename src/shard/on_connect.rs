@@ -17,7 +17,7 @@ use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::frame::Frame;
 use crate::mqtt::{encode, Connect, DecodeError, ReasonCode, Version, Will};
 use crate::mutant::{is_on, Mutant};
-use crate::session::{AliasesOut, Session, StoredWill};
+use crate::session::{AliasBounds, AliasesOut, Session, StoredWill};
 use crate::time::{Span, Time};
 
 /// Random part of an assigned client id, in hex digits.
@@ -181,6 +181,13 @@ impl Shard {
             ));
         }
         if let Some(will) = &connect.will {
+            if will.retain && connect.version.is_v5() && !limits.retains() {
+                // [MQTT-3.2.2-13]
+                return Err(Refusal(
+                    ReasonCode::RetainNotSupported,
+                    "the will is to be retained and retained-messages-max or retained-bytes-max is 0",
+                ));
+            }
             if crate::mqtt::topic::levels(will.topic) > usize::from(limits.topic_levels_max) {
                 return Err(Refusal(
                     ReasonCode::TopicNameInvalid,
@@ -324,12 +331,13 @@ impl Shard {
         connection.meters = limits_it.then(Box::default);
         connection.version = connect.version;
         connection.problem_information = properties.request_problem_information.unwrap_or(true);
-        let aliases = properties
-            .topic_alias_maximum
-            .unwrap_or(0)
-            .min(limits.topic_alias_outgoing_max);
+        let announced = properties.topic_alias_maximum.unwrap_or(0);
+        let aliases = AliasBounds {
+            maximum: announced.min(limits.topic_alias_outgoing_max),
+            bytes_max: limits.topic_alias_bytes_max,
+        };
         connection.aliases_out =
-            (aliases > 0).then(|| Box::new(AliasesOut::new(aliases, hash_seed)));
+            (aliases.maximum > 0).then(|| Box::new(AliasesOut::new(aliases, hash_seed)));
         connection.silence_max = Span(u64::from(granted.keep_alive_s) * 1_500_000_000);
         if let Some(timer) = connection.timer.take() {
             self.timers.cancel(timer);

@@ -6,9 +6,11 @@ use super::authorize::Right;
 use super::block::Control;
 use super::input::Flow;
 use super::on_publish::NOT_AUTHORIZED;
+use super::work::{SUBSCRIPTION, UNLINK};
 use super::Shard;
 use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
+use crate::limits::subscription_cost;
 use crate::mqtt::topic::{self, Share};
 use crate::mqtt::{
     encode, DecodeError, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
@@ -40,7 +42,13 @@ impl Shard {
         self.check_authorized(id, session, subscribe, now)?;
         let identifier = subscribe.subscription_identifier;
         let mut codes = Vec::with_capacity(subscribe.filters.len());
-        for (filter, mut options) in subscribe.filters.iter() {
+        let count_max = self.limits().subscriptions_max as usize;
+        for (n, (filter, mut options)) in subscribe.filters.iter().enumerate() {
+            if n >= count_max {
+                codes.push(refusal_code(version, ReasonCode::QuotaExceeded)); // or one is there twice
+                continue;
+            }
+            self.work.add(SUBSCRIPTION);
             options.qos = options.qos.min(qos_max); // [MQTT-3.2.2-10]
             let record = SessionSubscription {
                 options,
@@ -51,10 +59,7 @@ impl Shard {
                 Err(reason) => {
                     let text = || format!("subscription refused: {reason:?}");
                     self.notice_of_session(session, now, text);
-                    match version.is_v5() {
-                        true => reason as u8,
-                        false => ReasonCode::UnspecifiedError as u8, // v3 has one failure code, 0x80
-                    }
+                    refusal_code(version, reason)
                 }
             });
         }
@@ -145,16 +150,19 @@ impl Shard {
                 return Err(ReasonCode::ImplementationSpecificError);
             }
         }
+        let known = self.sessions.get(session).and_then(|hosted| {
+            let known = hosted.session.subscriptions.get_key_value(filter);
+            known.map(|(key, _)| Rc::clone(key))
+        });
+        let (key, is_new) = match known {
+            Some(key) => (key, false),
+            None => {
+                self.check_room_for(session, filter)?;
+                (Rc::from(filter), true)
+            }
+        };
         let Some(hosted) = self.sessions.get_mut(session) else {
             return Err(ReasonCode::UnspecifiedError);
-        };
-        let known = hosted.session.subscriptions.get_key_value(filter);
-        let (key, is_new) = match known {
-            Some((key, _)) => (Rc::clone(key), false),
-            None if hosted.session.subscriptions.len() >= subscriptions_max => {
-                return Err(ReasonCode::QuotaExceeded);
-            }
-            None => (Rc::from(filter), true),
         };
         if hosted
             .walks
@@ -172,6 +180,26 @@ impl Shard {
                     self.start_walk(session, key);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Whether a session may have one more filter.
+    fn check_room_for(&mut self, session: SessionId, filter: &str) -> Result<(), ReasonCode> {
+        if self.pressure.memory {
+            self.stats.refused_memory += 1;
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        let limits = &self.config.limits;
+        let Some(hosted) = self.sessions.get(session) else {
+            return Err(ReasonCode::UnspecifiedError);
+        };
+        let held = &hosted.session.subscriptions;
+        let bytes = (held.bytes() + subscription_cost(filter)) as u64;
+        let is_full = held.len() >= limits.subscriptions_max as usize
+            || bytes > limits.subscription_bytes_max;
+        if is_full {
+            return Err(ReasonCode::QuotaExceeded);
         }
         Ok(())
     }
@@ -230,6 +258,7 @@ impl Shard {
         self.check_answer_fits(id, || unsubscribe.filters.len())?;
         let mut codes = Vec::new();
         for filter in unsubscribe.filters.iter() {
+            self.work.add(UNLINK);
             codes.push(self.unsubscribe(session, filter, now) as u8);
         }
         self.reply(id, |out, version| {
@@ -267,13 +296,21 @@ impl Shard {
         if hosted.session.subscriptions.remove(filter).is_none() {
             return ReasonCode::NoSubscriptionExisted;
         }
-        self.stop_walks(session, filter);
+        self.stop_walks(session);
         self.drop_subscription(session, filter);
         if topic::is_shared(filter) {
             // Not before the group forgets this member: another would send it back.
             self.redispatch_unsubscribed(session, filter, now);
         }
         ReasonCode::Success
+    }
+}
+
+/// v3 has one failure code, 0x80.
+fn refusal_code(version: Version, reason: ReasonCode) -> u8 {
+    match version.is_v5() {
+        true => reason as u8,
+        false => ReasonCode::UnspecifiedError as u8,
     }
 }
 

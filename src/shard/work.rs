@@ -20,6 +20,13 @@ use crate::time::Time;
 pub(super) const DELIVERY: usize = 1;
 /// Choosing a member of a shared group and handing it a publication.
 pub(super) const DISPATCH: usize = 8;
+/// A filter of a SUBSCRIBE or UNSUBSCRIBE: more than twice what it takes to leave, so that no more come
+/// than can leave.
+pub(super) const SUBSCRIPTION: usize = 32;
+/// A filter taken out of the index.
+pub(super) const UNLINK: usize = 8;
+/// Whether a member of a shared group is here, told to one of its groups.
+pub(super) const ANNOUNCE: usize = 4;
 /// What a timer asks for, without the deliveries of a will.
 pub(super) const TIMER: usize = 16;
 /// Nodes and subscribers looked at to find a route that cost as much as a delivery.
@@ -59,6 +66,16 @@ impl Work {
     #[inline]
     pub(super) fn add(&mut self, units: usize) {
         self.done += units;
+    }
+
+    /// Of this turn, so far.
+    pub(super) fn done(&self) -> usize {
+        self.done
+    }
+
+    /// Of one turn.
+    pub(super) fn measure(&self) -> usize {
+        self.max
     }
 
     /// The rest waits for the next turn.
