@@ -20,8 +20,6 @@
 //! | rights decided lately | 32 | 320 each |
 //! | changes on their way to another shard | [`CONTROL_HIGH_WATER`] (of all clients) | [`CONTROL_BYTES_HIGH_WATER`] (of all clients) |
 
-use crate::mqtt::topic;
-
 /// What happens to a QoS 1 or 2 message when a session's queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueuePolicy {
@@ -121,7 +119,7 @@ pub struct Limits {
     pub topic_alias_bytes_max: u32,
     /// Subscriptions of one session.
     pub subscriptions_max: u32,
-    /// Bytes the subscriptions of one session may take, as [`subscription_cost`] counts them.
+    /// Bytes the subscriptions of one session may take, as `session::subscription_cost` counts them.
     pub subscription_bytes_max: u64,
     /// Bytes of a client identifier.
     pub client_id_bytes_max: u16,
@@ -193,12 +191,6 @@ impl Default for Limits {
 pub const SUBSCRIPTION_BYTES: usize = 128;
 /// Bookkeeping of one level of a topic or filter in an index.
 pub const LEVEL_BYTES: usize = 64;
-
-/// Bytes a subscription takes: its text in the session and in the index, and its places in both.
-#[must_use]
-pub fn subscription_cost(filter: &str) -> usize {
-    2 * filter.len() + SUBSCRIPTION_BYTES + LEVEL_BYTES * topic::levels(filter)
-}
 
 /// One read buffer per shard, in bytes; a packet's tail is kept by its connection.
 pub const READ_BUFFER: usize = 64 << 10;

@@ -27,11 +27,7 @@ fn main() -> ExitCode {
     match config::load(std::env::args_os()) {
         Ok(Command::Run(checked)) => start(*checked),
         Ok(Command::CheckOk(checked, text)) => print(&checked_text(*checked, &text)),
-        Ok(
-            Command::Help(text)
-            | Command::Version(text)
-            | Command::Example(text),
-        ) => print(&text),
+        Ok(Command::Help(text) | Command::Version(text) | Command::Example(text)) => print(&text),
         Err(problems) => {
             eprintln!("{problems}");
             ExitCode::from(EXIT_CONFIGURATION)

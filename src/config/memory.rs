@@ -9,8 +9,8 @@ use std::fmt;
 
 use crate::auth::{RULED_TOPIC_BYTES_MAX, RULINGS_KEPT_MAX};
 use crate::limits::{
-    Limits, BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_BLOCKS, DATA_HIGH_WATER,
-    READ_BUFFER, TURN_BYTES,
+    Limits, BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_BLOCKS,
+    DATA_HIGH_WATER, READ_BUFFER, TURN_BYTES,
 };
 
 /// What of the machine the sum depends on.
@@ -79,12 +79,7 @@ const SHARD_BYTES: u128 = 4 << 20;
 
 impl MemoryBound {
     /// `asks`: a service rules what clients may do.
-    pub(super) fn new(
-        limits: &Limits,
-        login_queue_max: u32,
-        asks: bool,
-        machine: Machine,
-    ) -> Self {
+    pub(super) fn new(limits: &Limits, login_queue_max: u32, asks: bool, machine: Machine) -> Self {
         let shard_count = u128::from(machine.shards);
         let by_files = machine.connections.unwrap_or(u32::MAX);
         let connection_count = limits.connections_max.min(by_files);
@@ -94,11 +89,10 @@ impl MemoryBound {
         let string = STRING_BYTES_MAX.min(packet);
         let aliases =
             u128::from(limits.topic_alias_maximum) + u128::from(limits.topic_alias_outgoing_max);
-        let alias_bytes = |count: u16| {
-            (u128::from(count) * string).min(u128::from(limits.topic_alias_bytes_max))
-        };
-        let alias_texts = alias_bytes(limits.topic_alias_maximum)
-            + alias_bytes(limits.topic_alias_outgoing_max);
+        let alias_bytes =
+            |count: u16| (u128::from(count) * string).min(u128::from(limits.topic_alias_bytes_max));
+        let alias_texts =
+            alias_bytes(limits.topic_alias_maximum) + alias_bytes(limits.topic_alias_outgoing_max);
         let waiting =
             u128::from(limits.queue_messages_max) + u128::from(limits.outgoing_window_max);
         let pairs = shard_count * shard_count.saturating_sub(1);
@@ -238,7 +232,10 @@ impl MemoryBound {
     /// their limits, and the connections and sessions of as many clients as may connect.
     #[must_use]
     pub fn quiet(&self) -> u128 {
-        let lasting = self.lines.iter().filter(|line| LASTING.contains(&line.what));
+        let lasting = self
+            .lines
+            .iter()
+            .filter(|line| LASTING.contains(&line.what));
         let clients = u128::from(self.connections) * (CONNECTION_BYTES + SESSION_BYTES);
         lasting.map(MemoryLine::bytes).sum::<u128>() + clients
     }

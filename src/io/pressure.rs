@@ -200,7 +200,9 @@ fn there_is(root: &Path) -> Option<(u64, Option<Cgroup>)> {
 
 fn memory_of_machine(root: &Path) -> Option<u64> {
     let info = fs::read_to_string(root.join("proc/meminfo")).ok()?;
-    let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let total = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
 }
@@ -403,7 +405,11 @@ mod tests {
         assert_eq!(there_is(&root).map(|(max, _)| max), Some(500_000));
         write("proc/self/cgroup", "0::/none\n");
         let memory = Memory::new(0, &root).unwrap();
-        assert_eq!(memory.max, 1_000_000_000 * 1_024 / 10 * 9, "a tenth is left alone");
+        assert_eq!(
+            memory.max,
+            1_000_000_000 * 1_024 / 10 * 9,
+            "a tenth is left alone"
+        );
         fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -104,7 +104,7 @@ fn a_piece_keeps_its_budget_and_goes_on_whatever_it_is() {
     for n in 0..10 {
         store.set(publication(&format!("a/{n}"), None)).unwrap();
     }
-    let cost = cost(&publication("a/0", None)) as usize;
+    let cost = publication("a/0", None).cost_bytes();
     for (budget, count) in [
         (
             WalkBudget {

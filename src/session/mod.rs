@@ -13,7 +13,7 @@ pub use alias::{AliasBounds, AliasInError, AliasesIn, AliasesOut, OutgoingTopic}
 pub use queue::{Queue, QueueBounds, QueueOffer};
 pub use received::{Received, Released};
 pub use state::{Session, StoredWill};
-pub use subscriptions::{SessionSubscription, Subscriptions};
+pub use subscriptions::{subscription_cost, SessionSubscription, Subscriptions};
 pub use window::{AckError, Resend, Window};
 
 use std::rc::Rc;

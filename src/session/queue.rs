@@ -111,10 +111,7 @@ impl Queue {
             .into_iter()
             .partition(|delivery| delivery.shared.as_deref().is_some_and(&mut wanted));
         self.waiting = kept;
-        self.bytes -= taken
-            .iter()
-            .map(|d| d.cost_bytes())
-            .sum::<usize>();
+        self.bytes -= taken.iter().map(|d| d.cost_bytes()).sum::<usize>();
         taken.into()
     }
 }

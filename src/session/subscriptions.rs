@@ -6,11 +6,17 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::limits::subscription_cost;
-use crate::mqtt::SubscriptionOptions;
+use crate::limits::{LEVEL_BYTES, SUBSCRIPTION_BYTES};
+use crate::mqtt::{topic, SubscriptionOptions};
 
 /// Up to this many are a list. Beyond it a search that compares filters costs more than a hash.
 const FEW_MAX: usize = 8;
+
+/// Bytes a subscription takes: its text in the session and in the index, and its places in both.
+#[must_use]
+pub fn subscription_cost(filter: &str) -> usize {
+    2 * filter.len() + SUBSCRIPTION_BYTES + LEVEL_BYTES * topic::levels(filter)
+}
 
 /// One subscription of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

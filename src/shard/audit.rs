@@ -4,9 +4,8 @@ use super::connection::Phase;
 use super::work::{ANNOUNCE, COPIED_BYTES, UNLINK};
 use super::{Shard, ANSWER_BYTES};
 use crate::ids::ConnectionId;
-use crate::limits::{
-    subscription_cost, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER, TURN_BYTES,
-};
+use crate::limits::{CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER, TURN_BYTES};
+use crate::session::subscription_cost;
 
 impl Shard {
     /// Checks the bounds of memory and the ties between connections and sessions.
@@ -42,7 +41,10 @@ impl Shard {
                 return Err(format!("{name} has more subscriptions than it may"));
             }
             let bytes = session.subscriptions.bytes();
-            let counted = session.subscriptions.keys().map(|filter| subscription_cost(filter));
+            let counted = session
+                .subscriptions
+                .keys()
+                .map(|filter| subscription_cost(filter));
             if bytes as u64 > limits.subscription_bytes_max || bytes != counted.sum::<usize>() {
                 return Err(format!("the filters of {name} take {bytes} bytes"));
             }

@@ -45,7 +45,7 @@ impl Leaving {
     }
 
     /// Filters that have not left yet.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(test)]
     pub(super) fn filters(&self) -> usize {
         self.filters
     }
@@ -92,7 +92,7 @@ impl Shard {
             return;
         }
         let usual = self.work.measure() / 2;
-        let measure = usual.max(self.leaving.filters / TURNS * UNLINK);
+        let measure = usual.max(self.leaving.filters / TURNS * UNLINK).max(1);
         self.work.renew();
         while self.work.done() < measure && !self.peers.control_is_full() {
             if !self.leave_one() && !self.tell_one_away() {
@@ -142,8 +142,7 @@ impl Shard {
         let Some(hosted) = self.sessions.get(session).filter(|h| h.in_groups) else {
             return;
         };
-        self.work
-            .add(hosted.session.subscriptions.len() * ANNOUNCE);
+        self.work.add(hosted.session.subscriptions.len() * ANNOUNCE);
         self.index.set_connected(self.id, session, connected);
         self.peers
             .broadcast(|| super::block::Control::MemberConnected { session, connected });

@@ -59,6 +59,7 @@ mod subscribe_barrier;
 mod timeouts;
 mod timer_wheel;
 mod walk;
+mod walk_queue;
 mod work;
 
 use std::collections::{HashMap, VecDeque};
@@ -89,7 +90,7 @@ use rights::Recheck;
 use subscribe_barrier::Barriers;
 use timeouts::TimerKey;
 use timer_wheel::TimerWheel;
-use walk::WalkQueue;
+use walk_queue::WalkQueue;
 use work::Work;
 
 use crate::auth::Rules;

@@ -10,7 +10,6 @@ use super::work::{SUBSCRIPTION, UNLINK};
 use super::Shard;
 use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
-use crate::limits::subscription_cost;
 use crate::mqtt::topic::{self, Share};
 use crate::mqtt::{
     encode, DecodeError, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
@@ -18,7 +17,7 @@ use crate::mqtt::{
 };
 use crate::mutant::{is_on, Mutant};
 use crate::routing::Subscription;
-use crate::session::SessionSubscription;
+use crate::session::{subscription_cost, SessionSubscription};
 use crate::time::Time;
 
 impl Shard {

@@ -9,9 +9,7 @@ use super::block::{Block, Content, Control, Lane, Publications, Stretch, Task};
 use super::live_topics::Origin;
 use super::message::Message;
 use crate::ids::{ShardId, ShardSet};
-use crate::limits::{
-    BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER,
-};
+use crate::limits::{BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER};
 use crate::mutant::{is_on, Mutant};
 
 #[derive(Debug, Default)]
@@ -176,8 +174,7 @@ impl Peers {
     /// True while too many control messages wait for a peer to read from anybody.
     pub(super) fn control_is_full(&self) -> bool {
         self.peers.iter().any(|peer| {
-            peer.control.len() > CONTROL_HIGH_WATER
-                || peer.control_bytes > CONTROL_BYTES_HIGH_WATER
+            peer.control.len() > CONTROL_HIGH_WATER || peer.control_bytes > CONTROL_BYTES_HIGH_WATER
         })
     }
 

@@ -10,7 +10,7 @@
 //! everything sent here by then is applied, too. A topic that was delivered live while the walk ran is
 //! left out: the walk's copy could only be the same or older (see `live_topics`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::block::{Carried, Control, Position, Publications, RetainedPiece, RetainedWalk, Task};
@@ -104,40 +104,6 @@ impl Walks {
     }
 }
 
-/// The walks of one shard.
-#[derive(Debug)]
-pub(super) struct WalkQueue {
-    ready: VecDeque<SessionId>,
-    /// Waiting for one of the requests to come back.
-    starved: VecDeque<SessionId>,
-    /// Waiting for publications of other shards to be applied here.
-    behind: Vec<SessionId>,
-    /// Pieces asked of us that wait for the same.
-    asked: Vec<(ShardId, Box<RetainedWalk>)>,
-    requests: HashMap<u64, SessionId, ahash::RandomState>,
-    next_request: u64,
-    hasher: ahash::RandomState,
-}
-
-impl WalkQueue {
-    pub(super) fn new(hash_seed: u64) -> Self {
-        let hasher = ahash::RandomState::with_seeds(hash_seed, 17, 18, 19);
-        Self {
-            ready: VecDeque::new(),
-            starved: VecDeque::new(),
-            behind: Vec::new(),
-            asked: Vec::new(),
-            requests: HashMap::with_hasher(hasher.clone()),
-            next_request: 0,
-            hasher,
-        }
-    }
-
-    pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
-    }
-}
-
 /// What a walk did with its turn.
 enum Progress {
     Again,
@@ -206,7 +172,12 @@ impl Shard {
         };
         // Without peers the walks that are new are those behind: not all are looked at each time.
         let is_old = |walk: &&mut Walk| reached.is_none() && walk.stage == Stage::Ready;
-        for walk in walks.queue.iter_mut().rev().take_while(|walk| !is_old(walk)) {
+        for walk in walks
+            .queue
+            .iter_mut()
+            .rev()
+            .take_while(|walk| !is_old(walk))
+        {
             match (walk.stage, reached) {
                 (Stage::Barrier(_), None) => walk.stage = Stage::Ready,
                 (Stage::Barrier(number), Some((reached, data_sent))) if number == reached => {

@@ -67,7 +67,8 @@ fn command_line_overrides_file() {
     let both = run(&["--config", given.path(), "--shards", "auto"]);
     assert_eq!((both.shards, both.limits.receive_maximum), (None, 5));
 
-    let Ok(Command::CheckOk(_, text)) = line(&["-c", given.path(), "--check-config", "--shards", "3"])
+    let Ok(Command::CheckOk(_, text)) =
+        line(&["-c", given.path(), "--check-config", "--shards", "3"])
     else {
         panic!("a good configuration is refused");
     };
