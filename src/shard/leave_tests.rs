@@ -304,7 +304,8 @@ fn filters_on_their_way_to_another_shard_are_bounded_in_bytes() {
         sent += 1;
         assert!(sent < 1_000);
     }
-    assert!(sent * 60_000 > CONTROL_BYTES_HIGH_WATER);
+    // Each crosses as a change, and some as a walk over retained messages.
+    assert!(2 * sent * 60_000 > CONTROL_BYTES_HIGH_WATER);
     shard.audit().unwrap();
     shard.handle_closed(id, CloseCause::EndOfStream, NOW);
     shard.end_turn(NOW);
