@@ -2,6 +2,23 @@
 //!
 //! [`Limits`] is what an operator may set (see `config`); the constants below it are internal and
 //! related to each other by compile-time assertions.
+//!
+//! What one client can make the broker keep, and by what each is bounded, in number and in bytes:
+//!
+//! | what | number | bytes |
+//! | --- | --- | --- |
+//! | packet that has not fully arrived | 1 | `packet_size_max` |
+//! | bytes to send | | `outgoing_bytes_max` + `packet_size_max` |
+//! | SUBACKs waiting for a barrier | 64 | 64 KiB + `packet_size_max` |
+//! | topic aliases, each way | `topic_alias_maximum`, `topic_alias_outgoing_max` | `topic_alias_bytes_max` |
+//! | filters, their share names and places in the index | `subscriptions_max` | `subscription_bytes_max` |
+//! | client identifier | 1 | `client_id_bytes_max` |
+//! | will with its properties | 1 | `packet_size_max` |
+//! | messages queued and in flight, with properties, identifiers, share names | `queue_messages_max`, `outgoing_window_max` | `queue_bytes_max` |
+//! | identifiers of received QoS 2 messages | 65,535 | 8 each |
+//! | retained messages | `retained_messages_max` (of all clients) | `retained_bytes_max` (of all clients) |
+//! | rights decided lately | 32 | 320 each |
+//! | changes on their way to another shard | [`CONTROL_HIGH_WATER`] (of all clients) | [`CONTROL_BYTES_HIGH_WATER`] (of all clients) |
 
 /// What happens to a QoS 1 or 2 message when a session's queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,8 +115,12 @@ pub struct Limits {
     pub topic_alias_maximum: u16,
     /// Topic aliases we use towards a client, at most what it announces.
     pub topic_alias_outgoing_max: u16,
+    /// Bytes of topic names kept for the aliases of one connection, each way.
+    pub topic_alias_bytes_max: u32,
     /// Subscriptions of one session.
     pub subscriptions_max: u32,
+    /// Bytes the subscriptions of one session may take, as `session::subscription_cost` counts them.
+    pub subscription_bytes_max: u64,
     /// Bytes of a client identifier.
     pub client_id_bytes_max: u16,
     /// Longest session expiry granted; also how long a v3 persistent session is kept.
@@ -125,6 +146,14 @@ pub struct Limits {
     pub half_open_max: Option<u32>,
 }
 
+impl Limits {
+    /// Whether any message is retained.
+    #[must_use]
+    pub fn retains(&self) -> bool {
+        self.retained_messages_max > 0 && self.retained_bytes_max > 0
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -140,7 +169,9 @@ impl Default for Limits {
             topic_levels_max: 128,
             topic_alias_maximum: 64,
             topic_alias_outgoing_max: 64,
+            topic_alias_bytes_max: 64 << 10, // the longest topic name fits
             subscriptions_max: 10_000,
+            subscription_bytes_max: 8 << 20, // 10,000 of 40 bytes and five levels take 5 MiB
             client_id_bytes_max: 65_535,
             session_expiry_max_s: 7 * 24 * 3600,
             connections_max: 1_000_000,
@@ -155,6 +186,11 @@ impl Default for Limits {
         }
     }
 }
+
+/// Bookkeeping of one subscription: entries, options, places in tables.
+pub const SUBSCRIPTION_BYTES: usize = 128;
+/// Bookkeeping of one level of a topic or filter in an index.
+pub const LEVEL_BYTES: usize = 64;
 
 /// One read buffer per shard, in bytes; a packet's tail is kept by its connection.
 pub const READ_BUFFER: usize = 64 << 10;
@@ -178,6 +214,8 @@ pub const CONTROL_ITEMS: usize = 256;
 pub const DATA_HIGH_WATER: usize = 4 << 20;
 /// Control messages waiting for one peer shard above which nobody is read.
 pub const CONTROL_HIGH_WATER: usize = 100_000;
+/// The same for the bytes of their filters.
+pub const CONTROL_BYTES_HIGH_WATER: usize = 16 << 20;
 
 const _: () = assert!(READ_BUFFER <= TURN_BYTES, "a turn reads at least once");
 const _: () = assert!(

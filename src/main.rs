@@ -5,9 +5,11 @@ mod passwd;
 use std::io::Write;
 use std::process::ExitCode;
 
-use ringmq::config::{self, Checked, Command};
+use ringmq::config::{self, Checked, Command, Machine};
 use ringmq::ids::SHARDS_MAX;
-use ringmq::io::{available_cores, flush_log, run, start_logging, Startup};
+use ringmq::io::{
+    available_cores, connections_allowed, flush_log, memory_there_is, run, start_logging, Startup,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,12 +24,8 @@ fn main() -> ExitCode {
     }
     match config::load(std::env::args_os()) {
         Ok(Command::Run(checked)) => start(*checked),
-        Ok(
-            Command::CheckOk(text)
-            | Command::Help(text)
-            | Command::Version(text)
-            | Command::Example(text),
-        ) => print(&text),
+        Ok(Command::CheckOk(checked, text)) => print(&checked_text(*checked, &text)),
+        Ok(Command::Help(text) | Command::Version(text) | Command::Example(text)) => print(&text),
         Err(problems) => {
             eprintln!("{problems}");
             ExitCode::from(EXIT_CONFIGURATION)
@@ -35,12 +33,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(checked: Checked) -> ExitCode {
+/// What `--check-config` says: the values in use, and what follows from them on this machine.
+fn checked_text(mut checked: Checked, text: &str) -> String {
+    let machine = machine(&checked, available_cores().count);
+    checked.fit_to(machine.memory);
+    let bound = checked.memory_bound(machine);
+    let warning = bound.warning().map(|text| format!("warning: {text}\n"));
+    format!("{text}\n{bound}{}", warning.unwrap_or_default())
+}
+
+fn machine(checked: &Checked, cores: usize) -> Machine {
+    let shards = checked.shards.unwrap_or(cores.min(SHARDS_MAX) as u16);
+    Machine {
+        shards,
+        connections: connections_allowed(shards),
+        memory: memory_there_is(),
+    }
+}
+
+fn start(mut checked: Checked) -> ExitCode {
     start_logging(checked.log_level);
     let available = available_cores();
-    let shards = checked
-        .shards
-        .unwrap_or_else(|| available.count.min(SHARDS_MAX) as u16);
+    let machine = machine(&checked, available.count);
+    let shards = machine.shards;
+    checked.fit_to(machine.memory);
     let enough = available.pinnable.len() >= usize::from(shards);
     let cores = if checked.pin && enough {
         available.pinnable
@@ -48,8 +64,11 @@ fn start(checked: Checked) -> ExitCode {
         Vec::new()
     };
     tracing::info!("ringmq {}", env!("CARGO_PKG_VERSION"));
-    let bound = checked.memory_bound(shards);
+    let bound = checked.memory_bound(machine);
     tracing::info!("{}", bound.summary());
+    if let Some(warning) = bound.warning() {
+        tracing::warn!("{warning}");
+    }
     tracing::debug!("{bound}");
     let startup = Startup {
         auth: checked.files(),

@@ -60,6 +60,7 @@
 //! started per row, with `RINGMQ_WIRE_TARGET=host:port` against a running one; `RINGMQ_WIRE_ONLY`
 //! selects rows by a part of `file:line clause description`.
 
+mod bounded;
 mod bytes;
 mod expect;
 pub(crate) mod row;

@@ -2,11 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::MemoryBound;
+use super::{Machine, MemoryBound};
 use crate::auth::{Files, HookTerms};
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::run_options::RunOptions;
+
+/// Of the memory there is, what retained messages may take if nobody says how much.
+const RETAINED_PART: u64 = 4;
 
 /// The configuration as used: complete, in range, and consistent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct Checked {
     /// Pin each shard to a core of its own, when there are enough.
     pub pin: bool,
     pub limits: Limits,
+    /// The bytes of retained messages follow from the memory there is (see [`Checked::fit_to`]).
+    pub retained_by_memory: bool,
     /// What goes to `io` as it is.
     pub run: RunOptions,
     /// Files of accounts and rules; its hooks and `allow_anonymous` are filled in by
@@ -44,6 +49,7 @@ impl Default for Checked {
             shards: None,
             pin: true,
             limits: Limits::default(),
+            retained_by_memory: true,
             run: RunOptions::default(),
             auth: Files::default(),
             hook: HookTerms::default(),
@@ -80,11 +86,20 @@ impl Checked {
         plain.chain(self.listeners.iter().cloned()).collect()
     }
 
+    /// Limits that are to follow from the memory there is, in bytes.
+    pub fn fit_to(&mut self, memory: Option<u64>) {
+        if let Some(memory) = memory.filter(|_| self.retained_by_memory) {
+            let most = Limits::default().retained_bytes_max;
+            let least = u64::from(self.limits.packet_size_max).min(most);
+            self.limits.retained_bytes_max = (memory / RETAINED_PART).clamp(least, most);
+        }
+    }
+
     /// The most that connections, sessions, retained messages and the shards' own buffers may take
-    /// when every limit is reached at once, with this many shards.
+    /// when every limit is reached at once, on this machine.
     #[must_use]
-    pub fn memory_bound(&self, shards: u16) -> MemoryBound {
+    pub fn memory_bound(&self, machine: Machine) -> MemoryBound {
         let asks = !self.acl_hook_url.is_empty();
-        MemoryBound::new(&self.limits, self.run.login_queue_max, asks, shards)
+        MemoryBound::new(&self.limits, self.run.login_queue_max, asks, machine)
     }
 }

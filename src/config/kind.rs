@@ -26,6 +26,12 @@ pub(super) enum Kind {
         min: u64,
         max: u64,
     },
+    /// A number of bytes, or a word that stands for one that is found at start ("auto").
+    BytesOr {
+        min: u64,
+        max: u64,
+        word: &'static str,
+    },
     /// A span in whole seconds; `word` stands for "without end".
     Seconds {
         min: u64,
@@ -80,6 +86,9 @@ impl Kind {
         match self {
             Self::Number { min, max, word } => self.read_number(typed, min..=max, word, &[]),
             Self::Bytes { min, max } => self.read_number(typed, min..=max, None, &BYTE_UNITS),
+            Self::BytesOr { min, max, word } => {
+                self.read_number(typed, min..=max, Some(word), &BYTE_UNITS)
+            }
             Self::Seconds { min, max, word } => {
                 self.read_number(typed, min..=max, word, &SPAN_UNITS)
             }
@@ -225,7 +234,7 @@ impl Kind {
     fn not_this(self, typed: &Typed) -> String {
         let noun = match self {
             Self::Number { .. } => "a whole number",
-            Self::Bytes { .. } => "a number of bytes",
+            Self::Bytes { .. } | Self::BytesOr { .. } => "a number of bytes",
             Self::Seconds { .. } => "a span of time",
             Self::Boolean => "true or false",
             Self::Choice(_) => "one of the words",
@@ -248,6 +257,9 @@ impl Kind {
             Self::Number { min, max, word } => format!("{min} to {max}{}", or_word(word)),
             Self::Bytes { min, max } => {
                 format!("{min} to {max} bytes; KiB, MiB and GiB are understood")
+            }
+            Self::BytesOr { min, max, word } => {
+                format!("{min} to {max} bytes, or \"{word}\"; KiB, MiB and GiB are understood")
             }
             Self::Seconds { min, max, word } => format!(
                 "{min} to {max} seconds{}; s, m, h and d are understood",
@@ -276,7 +288,7 @@ impl Kind {
     pub(super) fn placeholder(self) -> &'static str {
         match self {
             Self::Number { .. } => "NUMBER",
-            Self::Bytes { .. } => "BYTES",
+            Self::Bytes { .. } | Self::BytesOr { .. } => "BYTES",
             Self::Seconds { .. } => "SPAN",
             Self::Boolean => "true|false",
             Self::Choice(_) => "WORD",
@@ -292,7 +304,10 @@ impl Kind {
     /// The value in the syntax of the file; what the kind reads back as the same value.
     pub(super) fn write(self, value: &Value) -> String {
         match (self, value) {
-            (Self::Bytes { .. }, Value::Number(number)) => write_amount(*number, &BYTE_UNITS),
+            (Self::Bytes { .. } | Self::BytesOr { .. }, Value::Number(number)) => {
+                write_amount(*number, &BYTE_UNITS)
+            }
+            (Self::BytesOr { word, .. }, Value::Word) => format!("\"{word}\""),
             (Self::Seconds { .. }, Value::Number(number)) => write_amount(*number, &SPAN_UNITS),
             (Self::Mode, Value::Number(mode)) => format!("\"{mode:04o}\""),
             (_, Value::Number(number)) => number.to_string(),

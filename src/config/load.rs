@@ -50,13 +50,8 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
     Ok(if example {
         Command::Example(render::example())
     } else if check_config {
-        let bound = outcome
-            .checked
-            .memory_bound(outcome.checked.shards.unwrap_or(1));
-        Command::CheckOk(format!(
-            "configuration ok\n\n{}\n{bound}",
-            effective(&outcome)
-        ))
+        let text = format!("configuration ok\n\n{}", effective(&outcome));
+        Command::CheckOk(Box::new(outcome.checked), text)
     } else {
         Command::Run(Box::new(outcome.checked))
     })

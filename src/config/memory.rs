@@ -9,13 +9,27 @@ use std::fmt;
 
 use crate::auth::{RULED_TOPIC_BYTES_MAX, RULINGS_KEPT_MAX};
 use crate::limits::{
-    Limits, BLOCK_BYTES, CONTROL_HIGH_WATER, DATA_BLOCKS, DATA_HIGH_WATER, READ_BUFFER, TURN_BYTES,
+    Limits, BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_BLOCKS,
+    DATA_HIGH_WATER, READ_BUFFER, TURN_BYTES,
 };
+
+/// What of the machine the sum depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// As many as there will be.
+    pub shards: u16,
+    /// Connections for which the limit of open files leaves room; `None`: not limited.
+    pub connections: Option<u32>,
+    /// Memory in bytes that the cgroup allows or the machine has; `None`: not known.
+    pub memory: Option<u64>,
+}
 
 /// The most memory a configuration permits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryBound {
-    pub shards: u16,
+    pub machine: Machine,
+    /// Clients that may be connected at once.
+    pub connections: u32,
     pub lines: Vec<MemoryLine>,
 }
 
@@ -30,15 +44,17 @@ pub struct MemoryLine {
 }
 
 /// Lines that count one thing of every client.
-const PER_CLIENT: [&str; 5] = [
+const PER_CLIENT: [&str; 7] = [
     "connections",
     "bytes to send",
+    "topic aliases",
     "sessions",
     "queues",
+    "subscriptions",
     "rulings",
 ];
-const SUBSCRIPTIONS: &str = "subscriptions";
-const ALIASES: &str = "topic aliases";
+/// Lines of what clients that behave make the broker keep in time.
+const LASTING: [&str; 2] = ["retained messages", "shards"];
 
 /// Longest UTF-8 string of MQTT (topic names, filters, client identifiers) [MQTT-5.0, 1.5.4].
 const STRING_BYTES_MAX: u128 = 65_535;
@@ -52,26 +68,31 @@ const RIGHTS_BYTES: u128 = 2 * 16 * 320;
 const RULINGS_BYTES: u128 = 2 * (RULINGS_KEPT_MAX * (RULED_TOPIC_BYTES_MAX + 64)) as u128;
 /// Bookkeeping of one message that waits or is in flight: entry and shared header.
 const MESSAGE_BYTES: u128 = 128;
-/// Bookkeeping of one subscription: entry, options, and nodes of the topic index per level.
-const SUBSCRIPTION_BYTES: u128 = 128;
-/// Bookkeeping of one level of a topic or filter in an index.
-const LEVEL_BYTES: u128 = 64;
-/// A packet identifier on the list of received QoS 2 messages.
-const PACKET_ID_BYTES: u128 = 4;
+/// A filter of another shard: its hash, and its place in a table that may be half empty.
+const REMOTE_FILTER_BYTES: u128 = 48;
+/// A change on its way to another shard, besides its filter.
+const CHANGE_BYTES: u128 = 64;
+/// All packet identifiers on the lists of received QoS 2 messages: those of 3.1.1 have no other limit.
+const RECEIVED_BYTES: u128 = 65_535 * 8;
 /// What a shard holds from the start besides its read buffer: its rings and the stack of its thread.
 const SHARD_BYTES: u128 = 4 << 20;
 
 impl MemoryBound {
     /// `asks`: a service rules what clients may do.
-    pub(super) fn new(limits: &Limits, login_queue_max: u32, asks: bool, shards: u16) -> Self {
-        let shard_count = u128::from(shards);
-        let connections = u128::from(limits.connections_max);
+    pub(super) fn new(limits: &Limits, login_queue_max: u32, asks: bool, machine: Machine) -> Self {
+        let shard_count = u128::from(machine.shards);
+        let by_files = machine.connections.unwrap_or(u32::MAX);
+        let connection_count = limits.connections_max.min(by_files);
+        let connections = u128::from(connection_count);
         let sessions = u128::from(limits.sessions_max);
         let packet = u128::from(limits.packet_size_max);
         let string = STRING_BYTES_MAX.min(packet);
-        let levels = u128::from(limits.topic_levels_max) * LEVEL_BYTES;
         let aliases =
             u128::from(limits.topic_alias_maximum) + u128::from(limits.topic_alias_outgoing_max);
+        let alias_bytes =
+            |count: u16| (u128::from(count) * string).min(u128::from(limits.topic_alias_bytes_max));
+        let alias_texts =
+            alias_bytes(limits.topic_alias_maximum) + alias_bytes(limits.topic_alias_outgoing_max);
         let waiting =
             u128::from(limits.queue_messages_max) + u128::from(limits.outgoing_window_max);
         let pairs = shard_count * shard_count.saturating_sub(1);
@@ -101,17 +122,17 @@ impl MemoryBound {
                 "connections-max x outgoing-bytes-max, and one packet that goes beyond it",
             ),
             line(
-                ALIASES,
-                connections * aliases,
-                string + MESSAGE_BYTES,
-                "connections-max x (topic-alias-maximum + topic-alias-outgoing-max)",
+                "topic aliases",
+                connections,
+                alias_texts + aliases * MESSAGE_BYTES,
+                "connections-max x topic-alias-bytes-max each way, and bookkeeping for their maximums",
             ),
             line(
                 "sessions",
                 sessions,
                 SESSION_BYTES
                     + u128::from(limits.client_id_bytes_max)
-                    + u128::from(limits.receive_maximum) * PACKET_ID_BYTES
+                    + RECEIVED_BYTES
                     + RIGHTS_BYTES
                     + packet,
                 "sessions-max, each with client id, received QoS 2 identifiers and a will",
@@ -129,17 +150,19 @@ impl MemoryBound {
                 "sessions-max x (queue-bytes-max, and bookkeeping for queue-messages-max)",
             ),
             line(
-                SUBSCRIPTIONS,
-                sessions * u128::from(limits.subscriptions_max) * shard_count,
-                string + SUBSCRIPTION_BYTES + levels,
-                "sessions-max x subscriptions-max, every filter on every shard",
+                "subscriptions",
+                sessions,
+                u128::from(limits.subscription_bytes_max)
+                    + u128::from(limits.subscriptions_max)
+                        * (shard_count - 1)
+                        * REMOTE_FILTER_BYTES,
+                "sessions-max x (subscription-bytes-max, and subscriptions-max hashes on each other shard)",
             ),
             line(
                 "retained messages",
                 1,
-                u128::from(limits.retained_bytes_max)
-                    + u128::from(limits.retained_messages_max) * (MESSAGE_BYTES + levels),
-                "retained-bytes-max, and bookkeeping for retained-messages-max",
+                u128::from(limits.retained_bytes_max),
+                "retained-bytes-max, bookkeeping included",
             ),
             line(
                 "shards",
@@ -156,39 +179,72 @@ impl MemoryBound {
             ),
             line(
                 "subscriptions between shards",
-                pairs * 2 * CONTROL_HIGH_WATER as u128,
-                string + SUBSCRIPTION_BYTES,
+                pairs * 2,
+                CONTROL_HIGH_WATER as u128 * CHANGE_BYTES + CONTROL_BYTES_HIGH_WATER as u128,
                 "each shard to each other: as many changes in the ring as in the outbox",
             ),
         ];
         lines.extend(Some(rulings).filter(|_| asks));
-        Self { shards, lines }
+        Self {
+            machine,
+            connections: connection_count,
+            lines,
+        }
     }
 
-    /// One readable line: what all clients share, and what one client doing its worst can hold. The
-    /// whole sum, clients times subscriptions of the longest filters, is in the table.
+    /// One readable line: what all clients share, and what one client can hold.
     #[must_use]
     pub fn summary(&self) -> String {
-        let per_client = |line: &&MemoryLine| PER_CLIENT.contains(&line.what);
-        let shared = self
-            .lines
-            .iter()
-            .filter(|line| !PER_CLIENT.contains(&line.what));
-        let shared = shared.filter(|line| line.what != SUBSCRIPTIONS && line.what != ALIASES);
+        let shared = self.lines.iter().filter(|line| !is_per_client(line));
         let shared: u128 = shared.map(MemoryLine::bytes).sum();
-        let client: u128 = self
+        format!(
+            "memory: at most {} for {} shard(s), what lies between them, and retained messages; {} \
+             for each of {} clients that is quiet, and at most {} for one that does its worst; \
+             details: --check-config",
+            human(shared),
+            self.machine.shards,
+            human(CONNECTION_BYTES + SESSION_BYTES),
+            self.connections,
+            human(self.worst_client()),
+        )
+    }
+
+    /// What the machine has too little memory for, and what to do.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let memory = u128::from(self.machine.memory?);
+        let quiet = self.quiet();
+        (quiet > memory).then(|| {
+            format!(
+                "{} of memory are there, and {} may be used without anybody doing wrong: {} shard(s), \
+                 retained messages up to their limits, and {} clients that are quiet. Lower \
+                 retained-bytes-max, retained-messages-max or connections-max; as it is, clients, \
+                 subscriptions and retained messages will be refused (0x97) when memory is short",
+                human(memory),
+                human(quiet),
+                self.machine.shards,
+                self.connections,
+            )
+        })
+    }
+
+    /// Bytes that clients which behave make the broker use in time: its shards, retained messages up to
+    /// their limits, and the connections and sessions of as many clients as may connect.
+    #[must_use]
+    pub fn quiet(&self) -> u128 {
+        let lasting = self
             .lines
             .iter()
-            .filter(per_client)
-            .map(|line| line.bytes_each)
-            .sum();
-        format!(
-            "memory: at most {} for {} shard(s), their rings and retained messages, and at most {} \
-             for each client's buffers, session and queue; details: --check-config",
-            human(shared),
-            self.shards,
-            human(client),
-        )
+            .filter(|line| LASTING.contains(&line.what));
+        let clients = u128::from(self.connections) * (CONNECTION_BYTES + SESSION_BYTES);
+        lasting.map(MemoryLine::bytes).sum::<u128>() + clients
+    }
+
+    /// Bytes that one client can hold.
+    #[must_use]
+    pub fn worst_client(&self) -> u128 {
+        let of_client = self.lines.iter().filter(|line| is_per_client(line));
+        of_client.map(|line| line.bytes_each).sum()
     }
 
     /// Bytes of all lines together.
@@ -207,10 +263,23 @@ impl MemoryLine {
 
 impl fmt::Display for MemoryBound {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { shards, memory, .. } = self.machine;
+        let quiet = human(self.quiet());
+        let (connections, worst) = (self.connections, human(self.worst_client()));
+        let memory = memory.map_or_else(|| "not known".into(), |bytes| human(bytes.into()));
+        writeln!(out, "memory there is (cgroup or machine): {memory}")?;
         writeln!(
             out,
-            "memory when every limit is reached at once, {} shard(s): {}",
-            self.shards,
+            "memory to have: {quiet}, and {worst} for each client at a time that does its worst"
+        )?;
+        writeln!(
+            out,
+            "  ({shards} shard(s), retained messages up to their limits, and {connections} quiet \
+             clients: connections-max, or what the limit of open files leaves room for)"
+        )?;
+        writeln!(
+            out,
+            "memory when every limit is reached at once: {}; before that, memory-max refuses",
             human(self.total())
         )?;
         for line in &self.lines {
@@ -219,6 +288,10 @@ impl fmt::Display for MemoryBound {
         }
         Ok(())
     }
+}
+
+fn is_per_client(line: &MemoryLine) -> bool {
+    PER_CLIENT.contains(&line.what)
 }
 
 /// Bytes with one decimal and the largest unit that leaves at least 1.

@@ -30,15 +30,16 @@ mod tests;
 
 pub use checked::Checked;
 pub use load::load;
-pub use memory::{MemoryBound, MemoryLine};
+pub use memory::{Machine, MemoryBound, MemoryLine};
 pub use problem::{Place, Problem, Problems};
 
 /// What the command line asks for. All but `Run` are texts for stdout and a success.
 #[derive(Debug)]
 pub enum Command {
     Run(Box<Checked>),
-    /// `--check-config` found nothing wrong: says so, with the effective values.
-    CheckOk(String),
+    /// `--check-config` found nothing wrong: says so, with the effective values. What follows from them
+    /// depends on the machine.
+    CheckOk(Box<Checked>, String),
     Help(String),
     Version(String),
     /// The shipped `ringmq.toml`, rendered from the table of options.

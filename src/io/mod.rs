@@ -49,4 +49,5 @@ mod wake;
 pub use cores::{available_cores, Cores};
 pub use errors::StartError;
 pub use logging::{flush as flush_log, start as start_logging};
-pub use runtime::{run, Startup};
+pub use pressure::memory_there_is;
+pub use runtime::{connections_allowed, run, Startup};

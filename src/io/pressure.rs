@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libmimalloc_sys as _; // to be linked, also where another allocator is in use
 
@@ -14,8 +14,17 @@ use crate::time::{Span, Time};
 
 /// Between two looks at memory: in that time a machine can take in some ten thousand clients.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Of what a cgroup may use, from which on nobody else is let in: the kernel kills at 100.
-const CGROUP_PERCENT: u64 = 90;
+/// The same when three quarters of the limit are used: a shard may take in a megabyte in that time.
+const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(5);
+/// Of what the cgroup or the machine has, what is left alone: at all of it the kernel kills.
+const RESERVE_PART: u64 = 10;
+/// It is at least so much: what shards read and sends on the way between two looks.
+const RESERVE_MIN: u64 = 16 << 20;
+/// What was freed is given back to the kernel so often. It takes this thread some milliseconds, and the
+/// shards none.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(10);
+/// Below so much there is little to give back.
+const GIVE_BACK_FROM: u64 = 64 << 20;
 /// Of the limit, below which clients are let in again.
 const RELAX_PERCENT: u64 = 95;
 /// So long turns must have been too long before clients are refused.
@@ -31,6 +40,8 @@ struct Memory {
     max: u64,
     /// The group whose memory counts; `None`: the process's own.
     cgroup: Option<Cgroup>,
+    /// Where the limit is from, for the log.
+    whose: &'static str,
 }
 
 /// A group of processes that the kernel limits together.
@@ -63,23 +74,22 @@ const VERSION_1: Names = Names {
 const UNLIMITED: u64 = 1 << 62;
 
 /// Watches memory on a thread of its own and tells the shards by `wakes`. `memory_max` is in bytes;
-/// 0: what the cgroup allows, and no watch when it allows everything.
+/// 0: what the cgroup allows, or the machine has.
 pub(super) fn watch_memory(memory_max: u64, wakes: Arc<Wakes>) -> std::io::Result<()> {
     let Some(memory) = Memory::new(memory_max, Path::new("/")) else {
         return Ok(());
     };
     let mib = memory.max >> 20;
-    let whose = if memory.cgroup.is_some() {
-        " (from the cgroup)"
-    } else {
-        ""
-    };
+    let whose = memory.whose;
     tracing::info!("clients are refused from {mib} MiB of memory on{whose}");
     let look = move || {
         let mut is_short = false;
+        let mut given_back = Instant::now();
         loop {
-            if is_short {
+            let is_due = given_back.elapsed() >= GIVE_BACK_EVERY;
+            if is_short || (is_due && memory.used().is_some_and(|used| used > GIVE_BACK_FROM)) {
                 give_back();
+                given_back = Instant::now();
             }
             let used = memory.used();
             let now_short = used.is_some_and(|used| memory.is_short(used, is_short));
@@ -88,12 +98,17 @@ pub(super) fn watch_memory(memory_max: u64, wakes: Arc<Wakes>) -> std::io::Resul
                 wakes.set_memory_short(is_short);
                 let mib = used.unwrap_or_default() >> 20;
                 if is_short {
-                    tracing::warn!("{mib} MiB of memory are used: new clients are refused");
+                    tracing::warn!("{mib} MiB of memory are used: clients, subscriptions and messages to be retained are refused");
                 } else {
                     tracing::info!("{mib} MiB of memory are used: new clients are let in again");
                 }
             }
-            thread::sleep(LOOK_EVERY);
+            let is_near = used.is_some_and(|used| used > memory.max / 4 * 3);
+            thread::sleep(if is_near && !is_short {
+                LOOK_CLOSELY_EVERY
+            } else {
+                LOOK_EVERY
+            });
         }
     };
     thread::Builder::new().name("memory".into()).spawn(look)?;
@@ -106,7 +121,7 @@ extern "C" {
 }
 
 /// Freed memory counts as used until the kernel has it, and the allocator keeps it for a while, which
-/// on a broker that lets nobody in can be for ever.
+/// on a broker that lets nobody in, or that is quiet after a storm, can be for ever.
 fn give_back() {
     // SAFETY: it takes no pointers, and any thread may call it at any time.
     unsafe { mi_collect(true) }
@@ -118,12 +133,19 @@ impl Memory {
             return Some(Self {
                 max: memory_max,
                 cgroup: None,
+                whose: "",
             });
         }
-        let (max, cgroup) = tightest_cgroup(root)?;
+        let (max, cgroup) = there_is(root)?;
+        let reserve = (max / RESERVE_PART).max(RESERVE_MIN).min(max / 2);
+        let whose = match cgroup {
+            Some(_) => " (from the cgroup)",
+            None => " (from the machine's memory)",
+        };
         Some(Self {
-            max: max / 100 * CGROUP_PERCENT,
-            cgroup: Some(cgroup),
+            max: max - reserve,
+            cgroup,
+            whose,
         })
     }
 
@@ -158,6 +180,31 @@ impl Memory {
 
 fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Memory in bytes that the cgroup allows, or the machine has when that is less; `None`: not known.
+#[must_use]
+pub fn memory_there_is() -> Option<u64> {
+    there_is(Path::new("/")).map(|(max, _)| max)
+}
+
+fn there_is(root: &Path) -> Option<(u64, Option<Cgroup>)> {
+    let machine = memory_of_machine(root);
+    match tightest_cgroup(root) {
+        Some((max, cgroup)) if machine.is_none_or(|machine| max <= machine) => {
+            Some((max, Some(cgroup)))
+        }
+        _ => machine.map(|machine| (machine, None)),
+    }
+}
+
+fn memory_of_machine(root: &Path) -> Option<u64> {
+    let info = fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    let total = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
 }
 
 /// The group of this process, or one above it, that allows the least; `None`: all allow everything,
@@ -330,7 +377,7 @@ mod tests {
         write("sys/fs/cgroup/a/memory.max", "1000000\n");
         write("sys/fs/cgroup/a/memory.current", "700000\n");
         let memory = Memory::new(0, &root).unwrap();
-        assert_eq!(memory.max, 900_000);
+        assert_eq!(memory.max, 500_000, "a small group leaves half alone");
         assert_eq!(memory.used(), Some(700_000));
         write(
             "sys/fs/cgroup/a/memory.stat",
@@ -349,7 +396,20 @@ mod tests {
             "total_inactive_file 1000\n",
         );
         let memory = Memory::new(0, &root).unwrap();
-        assert_eq!((memory.max, memory.used()), (450_000, Some(299_000)));
+        assert_eq!((memory.max, memory.used()), (250_000, Some(299_000)));
+        write("proc/meminfo", "MemFree: 1 kB\nMemTotal:      400 kB\n");
+        assert_eq!(there_is(&root).map(|(max, _)| max), Some(400 << 10));
+        let memory = Memory::new(0, &root).unwrap();
+        assert_eq!((memory.max, memory.cgroup), (200 << 10, None), "it is less");
+        write("proc/meminfo", "MemTotal: 1000000000 kB\n");
+        assert_eq!(there_is(&root).map(|(max, _)| max), Some(500_000));
+        write("proc/self/cgroup", "0::/none\n");
+        let memory = Memory::new(0, &root).unwrap();
+        assert_eq!(
+            memory.max,
+            1_000_000_000 * 1_024 / 10 * 9,
+            "a tenth is left alone"
+        );
         fs::remove_dir_all(&root).unwrap();
     }
 }

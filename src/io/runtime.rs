@@ -314,6 +314,18 @@ fn warn_of_short_backlog() {
     }
 }
 
+/// Connections for which the limit of open files leaves room; `None`: it is not limited.
+#[must_use]
+pub fn connections_allowed(shards: u16) -> Option<u32> {
+    let most = getrlimit(Resource::Nofile).maximum?;
+    let room = most.saturating_sub(descriptors_besides(shards));
+    Some(u32::try_from(room).unwrap_or(u32::MAX))
+}
+
+fn descriptors_besides(shards: u16) -> u64 {
+    DESCRIPTORS_BESIDES + DESCRIPTORS_PER_SHARD * u64::from(shards)
+}
+
 /// Raises the soft limit of open files to the hard one, and says so when that is too low.
 fn raise_descriptor_limit(startup: &Startup) -> Result<(), StartError> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -329,7 +341,7 @@ fn raise_descriptor_limit(startup: &Startup) -> Result<(), StartError> {
         }
     }
     let connections = u64::from(startup.limits.connections_max);
-    let besides = DESCRIPTORS_BESIDES + DESCRIPTORS_PER_SHARD * u64::from(startup.shards);
+    let besides = descriptors_besides(startup.shards);
     let wanted = connections + besides;
     if let Some(limit) = effective.filter(|limit| *limit < besides) {
         // Now and in a sentence: glommio panics when its first executor finds no descriptor left.

@@ -165,6 +165,8 @@ violations! {
         "the client id has {length} bytes, more than the {max} of client-id-bytes-max";
     WillTopicTooDeep { levels: u32, max: u32 }, Refused TopicNameInvalid, ["4.7.3"],
         "the will topic has {levels} levels, more than the {max} of topic-levels-max";
+    WillRetainNotSupported, Refused RetainNotSupported, ["MQTT-3.2.2-13"],
+        "the will is to be retained and retained-messages-max or retained-bytes-max is 0";
     MemoryShort, Refused QuotaExceeded, ["4.13.1"], "memory-max is reached";
     TurnsTooLong, Refused QuotaExceeded, ["4.13.1"],
         "the shard's turns take longer than turn-max-ms";
@@ -210,6 +212,13 @@ violations! {
     IdentifierFromClient, Protocol, ["MQTT-3.3.4-6"], "subscription identifier from a client";
     TopicAliasTooHigh { alias: u16, max: u16 }, Refused TopicAliasInvalid, ["MQTT-3.3.2-9"],
         "the topic alias {alias} is above the {max} of topic-alias-maximum";
+    /// In bytes.
+    TopicAliasesTooLong { max: u32 }, Refused QuotaExceeded, ["4.13.1"],
+        "the topics of all aliases are longer than the {max} bytes of topic-alias-bytes-max";
+    RetainNotSupported, Refused RetainNotSupported, ["MQTT-3.2.2-14"],
+        "RETAIN is set and retained-messages-max or retained-bytes-max is 0";
+    RetainMemoryShort, Refused QuotaExceeded, ["4.13.1"],
+        "memory-max is reached: no more messages are retained";
     TopicAliasNotSet { alias: u16 }, Protocol, ["3.3.2.3.4"], "the topic alias {alias} was not set";
     /// [MQTT-3.2.2-11]; for v3 there is only the end of the connection ([MQTT-3.3.5-2] of 3.1.1).
     QosTooHigh { qos: u8, max: u8 }, Refused QosNotSupported, ["MQTT-3.2.2-11"],
@@ -237,6 +246,10 @@ violations! {
     SubscriptionsMax { max: u32 }, Refused QuotaExceeded, ["4.13.1"],
         "the session has as many subscriptions, or retained messages to come for them, as the {max} of \
          subscriptions-max allow";
+    /// In bytes.
+    SubscriptionBytesMax { bytes: u64, max: u64 }, Refused QuotaExceeded, ["4.13.1"],
+        "the session's subscriptions would take {bytes} bytes, more than the {max} of \
+         subscription-bytes-max";
     AnswerTooLarge { size: u32, max: u32 }, Refused PacketTooLarge, ["MQTT-3.1.2-24"],
         "the answer has {size} bytes, more than the {max} of the client's Maximum Packet Size";
 

@@ -28,6 +28,14 @@ pub struct Piece {
     pub next: Option<Box<str>>,
 }
 
+/// Bookkeeping of one message: places in the tables, counts of references.
+const ENTRY_BYTES: usize = 96;
+
+/// What keeping a message takes: it, its topic once more as the key, and its place.
+fn cost(publication: &Publication) -> u64 {
+    (publication.cost_bytes() + publication.topic.len() + ENTRY_BYTES) as u64
+}
+
 /// There is no room for another retained message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -104,7 +112,7 @@ impl RetainedStore {
     pub fn set(&mut self, publication: Rc<Publication>) -> Result<(), Full> {
         let key = Key::of(&publication.topic);
         self.remove(&key);
-        let bytes = publication.cost_bytes() as u64;
+        let bytes = cost(&publication);
         if self.messages.len() >= self.messages_max || self.bytes + bytes > self.bytes_max {
             return Err(Full);
         }
@@ -114,6 +122,13 @@ impl RetainedStore {
         }
         self.messages.insert(key, publication);
         Ok(())
+    }
+
+    /// Whether keeping a publication would take more bytes than what its topic has now.
+    #[must_use]
+    pub fn grows_with(&self, publication: &Publication) -> bool {
+        let before = self.get(&publication.topic);
+        before.is_none_or(|before| before.cost_bytes() < publication.cost_bytes())
     }
 
     /// Forgets the message of a topic; false when there was none.
@@ -203,7 +218,7 @@ impl RetainedStore {
     fn remove(&mut self, key: &Key) -> bool {
         match self.messages.remove(key) {
             Some(old) => {
-                self.bytes -= old.cost_bytes() as u64;
+                self.bytes -= cost(&old);
                 if let Some(at) = old.expires_at {
                     self.expiring.remove(&(at, Rc::clone(&old.topic)));
                 }

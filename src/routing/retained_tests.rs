@@ -298,7 +298,7 @@ proptest! {
             .collect();
         prop_assert!(must.is_subset(&once), "{:?} of {:?}", once, must);
         // Sums and the list of what expires are right after all that.
-        let bytes: u64 = store.messages.values().map(|one| one.cost_bytes() as u64).sum();
+        let bytes: u64 = store.messages.values().map(|one| cost(one)).sum();
         prop_assert_eq!(store.bytes(), bytes);
         let expiring = store.messages.values().filter(|one| one.expires_at.is_some()).count();
         prop_assert_eq!(store.expiring.len(), expiring);

@@ -12,12 +12,23 @@ pub enum AliasInError {
     AboveMaximum,
     /// Not set on this connection (0x82).
     Unknown,
+    /// The topic names of all aliases would take more bytes than they may (0x97). An alias cannot be
+    /// refused alone: the client would use it.
+    OverBudget,
+}
+
+/// How many aliases there may be, and bytes of their topic names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AliasBounds {
+    pub maximum: u16,
+    pub bytes_max: u32,
 }
 
 /// Aliases the client has set towards us.
 #[derive(Debug, Default)]
 pub struct AliasesIn {
     topics: Vec<Option<Rc<str>>>,
+    bytes: usize,
 }
 
 impl AliasesIn {
@@ -26,9 +37,9 @@ impl AliasesIn {
         &mut self,
         alias: NonZeroU16,
         topic: &str,
-        maximum: u16,
+        bounds: AliasBounds,
     ) -> Result<(), AliasInError> {
-        if alias.get() > maximum {
+        if alias.get() > bounds.maximum {
             return Err(AliasInError::AboveMaximum);
         }
         let index = usize::from(alias.get()) - 1;
@@ -37,9 +48,21 @@ impl AliasesIn {
         }
         let slot = &mut self.topics[index];
         if slot.as_deref() != Some(topic) {
+            let before = slot.as_ref().map_or(0, |topic| topic.len());
+            let bytes = self.bytes - before + topic.len();
+            if bytes > bounds.bytes_max as usize {
+                return Err(AliasInError::OverBudget);
+            }
+            self.bytes = bytes;
             *slot = Some(Rc::from(topic));
         }
         Ok(())
+    }
+
+    /// Bytes of the topic names kept.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The topic an alias stands for.
@@ -68,19 +91,27 @@ pub enum OutgoingTopic {
 /// Aliases we have set towards the client: the first topics sent get them and keep them.
 #[derive(Debug)]
 pub struct AliasesOut {
-    maximum: u16,
+    bounds: AliasBounds,
+    bytes: usize,
     aliases: HashMap<Box<str>, NonZeroU16, ahash::RandomState>,
 }
 
 impl AliasesOut {
-    /// `maximum` is within the client's Topic Alias Maximum [MQTT-3.1.2-26].
+    /// The maximum is within the client's Topic Alias Maximum [MQTT-3.1.2-26].
     #[must_use]
-    pub fn new(maximum: u16, hash_seed: u64) -> Self {
+    pub fn new(bounds: AliasBounds, hash_seed: u64) -> Self {
         let hasher = ahash::RandomState::with_seeds(hash_seed, 1, 2, 3);
         Self {
-            maximum,
+            bounds,
+            bytes: 0,
             aliases: HashMap::with_hasher(hasher),
         }
+    }
+
+    /// Bytes of the topic names kept.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Call only for a packet that is certainly sent: the client learns the alias from it.
@@ -89,8 +120,12 @@ impl AliasesOut {
             return OutgoingTopic::Alias(*alias);
         }
         let next = u16::try_from(self.aliases.len() + 1).unwrap_or(u16::MAX);
+        let bytes = self.bytes + topic.len();
+        let fits = bytes <= self.bounds.bytes_max as usize || is_on(Mutant::UnboundedAliases);
+        let has_room = next <= self.bounds.maximum && fits;
         match NonZeroU16::new(next) {
-            Some(alias) if next <= self.maximum => {
+            Some(alias) if has_room => {
+                self.bytes = bytes;
                 self.aliases.insert(topic.into(), alias);
                 if is_on(Mutant::AliasNotIntroduced) {
                     return OutgoingTopic::Alias(alias);
@@ -113,20 +148,50 @@ mod tests {
     #[test]
     fn incoming_aliases_are_bounded_set_and_replaced() {
         let mut aliases = AliasesIn::default();
+        let bounds = bounds(2);
         assert_eq!(
-            aliases.set(alias(3), "a", 2),
+            aliases.set(alias(3), "a", bounds),
             Err(AliasInError::AboveMaximum)
         );
         assert_eq!(aliases.get(alias(2), 2), Err(AliasInError::Unknown));
-        aliases.set(alias(2), "a", 2).unwrap();
-        aliases.set(alias(2), "b", 2).unwrap();
+        aliases.set(alias(2), "a", bounds).unwrap();
+        aliases.set(alias(2), "b", bounds).unwrap();
         assert_eq!(&*aliases.get(alias(2), 2).unwrap(), "b");
         assert_eq!(aliases.get(alias(1), 2), Err(AliasInError::Unknown));
     }
 
+    fn bounds(maximum: u16) -> AliasBounds {
+        AliasBounds {
+            maximum,
+            bytes_max: 10,
+        }
+    }
+
+    #[test]
+    fn topic_names_of_aliases_are_bounded_by_bytes_both_ways() {
+        let mut incoming = AliasesIn::default();
+        incoming.set(alias(1), "123456", bounds(9)).unwrap();
+        incoming.set(alias(2), "1234", bounds(9)).unwrap();
+        let refused = incoming.set(alias(3), "1", bounds(9));
+        assert_eq!(refused, Err(AliasInError::OverBudget));
+        let refused = incoming.set(alias(2), "12345", bounds(9));
+        assert_eq!(refused, Err(AliasInError::OverBudget));
+        // What is replaced makes room.
+        incoming.set(alias(1), "12", bounds(9)).unwrap();
+        incoming.set(alias(3), "1234", bounds(9)).unwrap();
+        assert_eq!(incoming.bytes(), 10);
+
+        let mut outgoing = AliasesOut::new(bounds(9), 7);
+        let first = outgoing.assign("12345678");
+        assert_eq!(first, OutgoingTopic::Introduce(alias(1)));
+        assert_eq!(outgoing.assign("123"), OutgoingTopic::Full);
+        assert_eq!(outgoing.assign("12"), OutgoingTopic::Introduce(alias(2)));
+        assert_eq!(outgoing.bytes(), 10);
+    }
+
     #[test]
     fn outgoing_aliases_stop_at_the_clients_maximum() {
-        let mut aliases = AliasesOut::new(1, 7);
+        let mut aliases = AliasesOut::new(bounds(1), 7);
         assert_eq!(aliases.assign("a"), OutgoingTopic::Introduce(alias(1)));
         assert_eq!(aliases.assign("a"), OutgoingTopic::Alias(alias(1)));
         assert_eq!(aliases.assign("b"), OutgoingTopic::Full);

@@ -9,11 +9,11 @@ mod state;
 mod subscriptions;
 mod window;
 
-pub use alias::{AliasInError, AliasesIn, AliasesOut, OutgoingTopic};
+pub use alias::{AliasBounds, AliasInError, AliasesIn, AliasesOut, OutgoingTopic};
 pub use queue::{Queue, QueueBounds, QueueOffer};
 pub use received::{Received, Released};
 pub use state::{Session, StoredWill};
-pub use subscriptions::{SessionSubscription, Subscriptions};
+pub use subscriptions::{subscription_cost, SessionSubscription, Subscriptions};
 pub use window::{AckError, Resend, Window};
 
 use std::rc::Rc;
@@ -36,6 +36,14 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Bytes it takes while it waits or is in flight. What it shares with others is counted for each:
+    /// the others may be gone before it.
+    #[must_use]
+    pub fn cost_bytes(&self) -> usize {
+        let shared = self.shared.as_ref().map_or(0, |name| name.len());
+        self.publication.cost_bytes() + size_of_val(self.identifiers()) + shared
+    }
+
     /// Subscription identifiers as a slice.
     #[must_use]
     pub fn identifiers(&self) -> &[u32] {

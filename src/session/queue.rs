@@ -61,7 +61,7 @@ impl Queue {
     /// Adds a publication, within the bounds. An empty queue takes any one publication, so that a
     /// message larger than the byte bound is not refused for ever.
     pub fn offer(&mut self, delivery: Delivery, bounds: &QueueBounds) -> QueueOffer {
-        let cost = delivery.publication.cost_bytes();
+        let cost = delivery.cost_bytes();
         let mut dropped = 0;
         while !self.waiting.is_empty()
             && (self.waiting.len() >= bounds.messages_max || self.bytes + cost > bounds.bytes_max)
@@ -88,7 +88,7 @@ impl Queue {
 
     pub fn pop(&mut self) -> Option<Delivery> {
         let delivery = self.waiting.pop_front()?;
-        self.bytes -= delivery.publication.cost_bytes();
+        self.bytes -= delivery.cost_bytes();
         if self.waiting.is_empty() {
             self.waiting = VecDeque::new(); // a quiet session holds no buffer
         }
@@ -111,10 +111,7 @@ impl Queue {
             .into_iter()
             .partition(|delivery| delivery.shared.as_deref().is_some_and(&mut wanted));
         self.waiting = kept;
-        self.bytes -= taken
-            .iter()
-            .map(|d| d.publication.cost_bytes())
-            .sum::<usize>();
+        self.bytes -= taken.iter().map(|d| d.cost_bytes()).sum::<usize>();
         taken.into()
     }
 }

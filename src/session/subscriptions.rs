@@ -6,10 +6,17 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::mqtt::SubscriptionOptions;
+use crate::limits::{LEVEL_BYTES, SUBSCRIPTION_BYTES};
+use crate::mqtt::{topic, SubscriptionOptions};
 
 /// Up to this many are a list. Beyond it a search that compares filters costs more than a hash.
 const FEW_MAX: usize = 8;
+
+/// Bytes a subscription takes: its text in the session and in the index, and its places in both.
+#[must_use]
+pub fn subscription_cost(filter: &str) -> usize {
+    2 * filter.len() + SUBSCRIPTION_BYTES + LEVEL_BYTES * topic::levels(filter)
+}
 
 /// One subscription of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +36,13 @@ enum Kind {
 }
 
 /// Filter as subscribed (`$share/...` included) to options and identifier. Filters are compared
-/// character by character [MQTT-3.10.4-1]. Lives on: its session. Bounded by `subscriptions-max`.
+/// character by character [MQTT-3.10.4-1]. Lives on: its session. Bounded by `subscriptions-max` and
+/// `subscription-bytes-max`.
 #[derive(Debug)]
 pub struct Subscriptions {
     hash_seed: u64,
     kind: Kind,
+    bytes: usize,
 }
 
 impl Subscriptions {
@@ -41,6 +50,22 @@ impl Subscriptions {
         Self {
             hash_seed,
             kind: Kind::Few(Vec::new()),
+            bytes: 0,
+        }
+    }
+
+    /// What they take, here and in the index (see [`subscription_cost`]).
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes all of them out: the filters, in no order that anything may depend on.
+    pub fn take_filters(&mut self) -> Vec<Rc<str>> {
+        self.bytes = 0;
+        match std::mem::replace(&mut self.kind, Kind::Few(Vec::new())) {
+            Kind::Few(list) => list.into_iter().map(|(filter, _)| filter).collect(),
+            Kind::Many(table) => table.into_keys().collect(),
         }
     }
 
@@ -85,6 +110,19 @@ impl Subscriptions {
         filter: Rc<str>,
         subscription: SessionSubscription,
     ) -> Option<SessionSubscription> {
+        let cost = subscription_cost(&filter);
+        let before = self.put(filter, subscription);
+        if before.is_none() {
+            self.bytes += cost;
+        }
+        before
+    }
+
+    fn put(
+        &mut self,
+        filter: Rc<str>,
+        subscription: SessionSubscription,
+    ) -> Option<SessionSubscription> {
         match &mut self.kind {
             Kind::Few(list) => match find(list, &filter) {
                 Ok(at) => Some(std::mem::replace(&mut list[at].1, subscription)),
@@ -107,6 +145,12 @@ impl Subscriptions {
     }
 
     pub fn remove(&mut self, filter: &str) -> Option<SessionSubscription> {
+        let removed = self.take(filter)?;
+        self.bytes -= subscription_cost(filter);
+        Some(removed)
+    }
+
+    fn take(&mut self, filter: &str) -> Option<SessionSubscription> {
         match &mut self.kind {
             Kind::Few(list) => {
                 let at = find(list, filter).ok()?;
@@ -174,6 +218,8 @@ mod tests {
                 };
                 prop_assert_eq!(subscriptions.get(&filter).copied(), before);
                 prop_assert_eq!(subscriptions.len(), model.len());
+                let bytes: usize = model.keys().map(|filter| subscription_cost(filter)).sum();
+                prop_assert_eq!(subscriptions.bytes(), bytes);
                 let mut keys: Vec<&Rc<str>> = subscriptions.keys().collect();
                 keys.sort_unstable();
                 prop_assert!(keys.into_iter().eq(model.keys()));
@@ -182,6 +228,10 @@ mod tests {
                     prop_assert_eq!(found, Some((filter, known)));
                 }
             }
+            let mut filters = subscriptions.take_filters();
+            filters.sort_unstable();
+            prop_assert!(filters.iter().eq(model.keys()));
+            prop_assert_eq!((subscriptions.len(), subscriptions.bytes()), (0, 0));
         }
     }
 }

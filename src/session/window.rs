@@ -115,7 +115,7 @@ impl Window {
     pub fn push(&mut self, delivery: Delivery) -> PacketId {
         assert!(self.has_room(), "the window has no room");
         let id = self.id_at(self.entries.len());
-        self.bytes += delivery.publication.cost_bytes();
+        self.bytes += delivery.cost_bytes();
         self.entries.push_back(Entry::Publish(delivery));
         self.resent += 1;
         self.quota -= 1;
@@ -164,7 +164,7 @@ impl Window {
         let index = self.index_of(id)?;
         match &self.entries[index] {
             Entry::Publish(delivery) if delivery.qos == Qos::ExactlyOnce => {
-                self.bytes -= delivery.publication.cost_bytes();
+                self.bytes -= delivery.cost_bytes();
                 self.entries[index] = Entry::Release(index < self.resent);
                 Ok(())
             }
@@ -227,7 +227,7 @@ impl Window {
                 if let Entry::Publish(delivery) =
                     std::mem::replace(&mut self.entries[index], Entry::Done)
                 {
-                    self.bytes -= delivery.publication.cost_bytes();
+                    self.bytes -= delivery.cost_bytes();
                     taken.push(delivery);
                 }
             }
@@ -239,7 +239,7 @@ impl Window {
     fn finish(&mut self, index: usize) {
         let took_quota = match &self.entries[index] {
             Entry::Publish(delivery) => {
-                self.bytes -= delivery.publication.cost_bytes();
+                self.bytes -= delivery.cost_bytes();
                 index < self.resent
             }
             Entry::Release(took_quota) => *took_quota,

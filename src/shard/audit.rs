@@ -1,9 +1,11 @@
 //! What must hold of a shard between turns, for the simulator and the fuzzers.
 
 use super::connection::Phase;
+use super::work::{ANNOUNCE, COPIED_BYTES, UNLINK};
 use super::{Shard, ANSWER_BYTES};
 use crate::ids::ConnectionId;
-use crate::limits::{CONTROL_HIGH_WATER, DATA_HIGH_WATER, TURN_BYTES};
+use crate::limits::{CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER, TURN_BYTES};
+use crate::session::subscription_cost;
 
 impl Shard {
     /// Checks the bounds of memory and the ties between connections and sessions.
@@ -43,6 +45,14 @@ impl Shard {
             if session.subscriptions.len() > limits.subscriptions_max as usize {
                 return Err(format!("{name} has more subscriptions than it may"));
             }
+            let bytes = session.subscriptions.bytes();
+            let counted = session
+                .subscriptions
+                .keys()
+                .map(|filter| subscription_cost(filter));
+            if bytes as u64 > limits.subscription_bytes_max || bytes != counted.sum::<usize>() {
+                return Err(format!("the filters of {name} take {bytes} bytes"));
+            }
             let connection = session.connection.map(|id| self.connections.get(id));
             let is_tied = connection.is_none_or(|connection| {
                 connection.is_some_and(|connection| connection.phase == Phase::Live(id))
@@ -69,6 +79,11 @@ impl Shard {
                 let bytes = connection.outgoing.len();
                 return Err(format!("{bytes} bytes wait for a connection"));
             }
+            let incoming = connection.aliases_in.as_ref().map_or(0, |a| a.bytes());
+            let outgoing = connection.aliases_out.as_ref().map_or(0, |a| a.bytes());
+            if incoming.max(outgoing) > self.limits().topic_alias_bytes_max as usize {
+                return Err(format!("aliases take {incoming} and {outgoing} bytes"));
+            }
             let tied = connection.session().is_none_or(|session| {
                 let hosted = self.sessions.get(session);
                 hosted.is_some_and(|hosted| hosted.session.connection == Some(id))
@@ -90,6 +105,20 @@ impl Shard {
         let (data, control) = self.peers.most_waiting();
         if data > DATA_HIGH_WATER + TURN_BYTES || control > 2 * CONTROL_HIGH_WATER {
             return Err(format!("{data} bytes, {control} messages wait for a peer"));
+        }
+        if self.peers.is_alone() && self.barriers_open() > 0 {
+            return Err("barriers wait for nobody".into());
+        }
+        let bytes = self.peers.most_control_bytes();
+        let packet = self.limits().packet_size_max as usize;
+        if bytes > CONTROL_BYTES_HIGH_WATER + TURN_BYTES + packet {
+            return Err(format!("{bytes} bytes of filters wait for a peer"));
+        }
+        // What is begun is finished: the longest filter, all groups of one session, its filters sorted.
+        let (done, measure) = self.leaving.last;
+        let one = self.limits().subscriptions_max as usize * ANNOUNCE + UNLINK + COPIED_BYTES;
+        if done > measure + one {
+            return Err(format!("{done} units of work to forget filters in a turn"));
         }
         Ok(())
     }

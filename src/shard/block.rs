@@ -73,6 +73,26 @@ pub(super) enum Control {
     RetainedPiece(Box<RetainedPiece>),
 }
 
+impl Control {
+    /// Bytes of the filters and names it carries.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::FilterAdded { filter } | Self::FilterRemoved { filter } => filter.len(),
+            Self::MemberJoined { share, filter, .. } | Self::MemberLeft { share, filter, .. } => {
+                share.len() + filter.len()
+            }
+            Self::RetainedWalk(walk) => {
+                walk.filter.len() + walk.after.as_ref().map_or(0, |topic| topic.len())
+            }
+            // Bounded by number: members, barriers and requests.
+            Self::MemberConnected { .. }
+            | Self::Barrier { .. }
+            | Self::BarrierApplied { .. }
+            | Self::RetainedPiece(_) => 0,
+        }
+    }
+}
+
 /// A piece of a walk over the retained messages of one shard.
 #[derive(Debug)]
 pub(super) struct RetainedWalk {

@@ -31,6 +31,7 @@ impl Shard {
                 .filter(|max| max.get() < u16::MAX),
             maximum_packet_size: connection.map(|c| c.receive_size_max),
             maximum_qos: qos_max.filter(|max| *max < Qos::ExactlyOnce), // [MQTT-3.2.2-9]
+            retain_available: (!limits.retains()).then_some(false),     // [MQTT-3.2.2-14]
             assigned_client_identifier: assigned,
             topic_alias_maximum: Some(limits.topic_alias_maximum).filter(|max| *max > 0),
             server_keep_alive_s: (granted.keep_alive_s != connect.keep_alive_s)

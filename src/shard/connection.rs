@@ -11,7 +11,7 @@ use super::timer_wheel::TimerId;
 use super::trace::Trace;
 use crate::ids::SessionId;
 use crate::mqtt::{ReasonCode, Version};
-use crate::session::{AliasesIn, AliasesOut};
+use crate::session::{AliasBounds, AliasesIn, AliasesOut};
 use crate::time::{Span, Time};
 
 /// Where a connection is in its life.
@@ -62,7 +62,7 @@ pub(super) struct Connection {
     /// PUBACKs and PUBCOMPs appended since the socket last took bytes, of publications that took quota of
     /// this connection: a lower bound of those the client cannot have seen yet.
     pub(super) acks_unsent: u16,
-    /// SUBACKs waiting for their barrier.
+    /// SUBACKs waiting for their barrier, and one more for each KiB of them.
     pub(super) subacks_waiting: u16,
     pub(super) last_packet: Time,
     /// One and a half keep alive periods [MQTT-3.1.2-22]; zero: no timeout.
@@ -139,10 +139,10 @@ impl Connection {
         &mut self,
         alias: NonZeroU16,
         topic: &str,
-        maximum: u16,
+        bounds: AliasBounds,
     ) -> Result<(), crate::session::AliasInError> {
         self.aliases_in
             .get_or_insert_default()
-            .set(alias, topic, maximum)
+            .set(alias, topic, bounds)
     }
 }

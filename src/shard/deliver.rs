@@ -300,7 +300,7 @@ impl Shard {
             self.deliver_qos0(session, delivery, now);
             return;
         }
-        let cost = delivery.publication.cost_bytes();
+        let cost = delivery.cost_bytes();
         let bytes_max = self.config.limits.queue_bytes_max as usize;
         let window = &hosted.session.window;
         let fits = window.bytes() == 0 || window.bytes() + cost <= bytes_max;
@@ -402,7 +402,7 @@ impl Shard {
 
     fn enqueue(&mut self, session: SessionId, delivery: Delivery, now: Time) {
         let limits = &self.config.limits;
-        let Some(hosted) = self.sessions.get_mut(session) else {
+        let Some(hosted) = self.sessions.get(session) else {
             return;
         };
         let in_flight = hosted.session.window.bytes();
@@ -414,6 +414,10 @@ impl Shard {
         if is_on(Mutant::UnboundedQueue) {
             bounds.messages_max = usize::MAX;
         }
+        let bounds = self.bounds_under_pressure(&hosted.session.queue, bounds);
+        let Some(hosted) = self.sessions.get_mut(session) else {
+            return;
+        };
         match hosted.session.queue.offer(delivery, &bounds) {
             QueueOffer::Queued => self.stats.deliveries_queued += 1,
             QueueOffer::DroppedOldest(count) => {

@@ -23,6 +23,9 @@ const HOPS_MAX: u8 = 8;
 /// Dispatched so often, and no member could keep it: dropped.
 const HOPS_LAST: u8 = 64;
 
+/// Messages of a queue looked at that cost as much as a delivery.
+const QUEUED_LOOKED_AT: usize = 8;
+
 impl Shard {
     /// Chooses a member and hands the message to it. `skip` is a member that just failed to take it.
     /// False: there is no member.
@@ -149,6 +152,7 @@ impl Shard {
         let Some(hosted) = self.sessions.get_mut(session) else {
             return;
         };
+        self.work.add(hosted.session.queue.len() / QUEUED_LOOKED_AT);
         // What is in flight is finished here [MQTT-3.10.4-3].
         for delivery in hosted.session.queue.take_shared(|shared| shared == name) {
             if is_on(Mutant::ForgetRequeue) {

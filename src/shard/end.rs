@@ -151,7 +151,7 @@ impl Shard {
                 hosted.will_timer = Some(self.timers.insert(due, TimerKey::Will(session)));
             }
         }
-        self.announce_connected(session, false);
+        self.go_away(session);
         self.redispatch_shared(session, false, now);
     }
 
@@ -168,11 +168,8 @@ impl Shard {
         {
             self.timers.cancel(timer);
         }
-        let mut filters: Vec<Rc<str>> = hosted.session.subscriptions.keys().cloned().collect();
-        filters.sort_unstable(); // the same order in every run of a seed
-        for filter in &filters {
-            self.drop_subscription(session, filter);
-        }
+        let filters = hosted.session.subscriptions.take_filters();
+        self.leave(session, filters);
         self.redispatch_shared(session, true, now);
         if let Some(hosted) = self.sessions.remove(session) {
             self.by_client_id.remove(&hosted.session.client_id);
@@ -271,19 +268,5 @@ impl Shard {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.shutdown.is_some() && self.connections.len() == 0 && self.peers.is_drained()
-    }
-
-    /// Tells all shards whether a member of shared groups can receive now.
-    pub(super) fn announce_connected(&mut self, session: SessionId, connected: bool) {
-        if !self
-            .sessions
-            .get(session)
-            .is_some_and(|hosted| hosted.in_groups)
-        {
-            return;
-        }
-        self.index.set_connected(self.id, session, connected);
-        self.peers
-            .broadcast(|| Control::MemberConnected { session, connected });
     }
 }

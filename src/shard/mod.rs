@@ -32,6 +32,7 @@ mod half_open;
 mod heard;
 mod hosted;
 mod input;
+mod leave;
 mod live_topics;
 #[cfg(test)]
 mod log_tests;
@@ -69,6 +70,7 @@ mod trace;
 #[cfg(test)]
 mod violation_tests;
 mod walk;
+mod walk_queue;
 mod work;
 
 use std::collections::{HashMap, VecDeque};
@@ -91,6 +93,7 @@ use connection::Connection;
 use deliver::Images;
 use half_open::HalfOpen;
 use hosted::Hosted;
+use leave::Leaving;
 use notices::{About, Notices};
 use peers::Peers;
 use placement::Placement;
@@ -101,7 +104,7 @@ use rights::Recheck;
 use subscribe_barrier::Barriers;
 use timeouts::TimerKey;
 use timer_wheel::TimerWheel;
-use walk::WalkQueue;
+use walk_queue::WalkQueue;
 use work::Work;
 
 use crate::auth::Rules;
@@ -126,7 +129,7 @@ pub struct ShardConfig {
 /// Bytes beyond `outgoing_bytes_max` that answers to the client's own packets may take before it is
 /// no longer read.
 const ANSWER_BYTES: usize = 64 << 10;
-/// SUBACKs one connection may have waiting before it is no longer read.
+/// SUBACKs, and KiB of them, one connection may have waiting before it is no longer read.
 const SUBACKS_WAITING_MAX: u16 = 64;
 /// A timer-driven shard wakes at least this often while a shutdown runs.
 const SHUTDOWN_STEP: Span = Span::from_millis(50);
@@ -154,6 +157,7 @@ pub struct Shard {
     walks: WalkQueue,
     races: Races,
     work: Work,
+    leaving: Leaving,
     timers: TimerWheel<TimerKey>,
     dirty: Vec<ConnectionId>,
     /// Sessions whose queue was full; each once.
@@ -205,6 +209,7 @@ impl Shard {
             walks: WalkQueue::new(hash_seed),
             races: Races::new(hash_seed),
             work: Work::new(config.shards),
+            leaving: Leaving::default(),
             timers: TimerWheel::new(now),
             dirty: Vec::new(),
             overflowed: Vec::new(),
@@ -337,6 +342,7 @@ impl Shard {
     /// Inputs of this turn are done: work that is batched per turn happens here.
     pub fn end_turn(&mut self, now: Time) {
         self.catch_up(now);
+        self.advance_leaving();
         self.disconnect_overflowed(now);
         if self.has_rechecks() {
             self.advance_rechecks(now);
@@ -385,7 +391,8 @@ impl Shard {
     /// work left now, so do not park.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.walks.has_ready() || self.work.is_left() || self.has_rechecks() {
+        let has_more = self.walks.has_ready() || self.work.is_left() || self.has_leaving();
+        if has_more || self.has_rechecks() {
             return Some(Time::ZERO);
         }
         self.timers.next_deadline()

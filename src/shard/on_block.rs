@@ -162,6 +162,15 @@ impl Shard {
             return;
         }
         self.retained.expire(now, EXPIRED_SWEPT_MAX);
+        if self.pressure.memory && self.retained.grows_with(&message.owned()) {
+            self.retained.clear(message.topic); // an older value must not look like the latest
+            self.stats.retained_refused += 1;
+            self.notice(&About::loss("retained, memory", None, 1), now, || {
+                let topic = message.topic.escape_debug();
+                format!("retained message of \"{topic}\" not kept: memory-max is reached")
+            });
+            return;
+        }
         if self.retained.set(message.owned()).is_err() {
             self.stats.retained_refused += 1;
             let (held, bytes) = (self.retained.len(), self.retained.bytes());

@@ -18,7 +18,7 @@ use crate::auth::Identity;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{encode, Connect, ReasonCode, Version, Violation, Will};
 use crate::mutant::{is_on, Mutant};
-use crate::session::{AliasesOut, Session, StoredWill};
+use crate::session::{AliasBounds, AliasesOut, Session, StoredWill};
 use crate::time::{Span, Time};
 
 /// Random part of an assigned client id, in hex digits.
@@ -172,6 +172,9 @@ impl Shard {
             });
         }
         if let Some(will) = &connect.will {
+            if will.retain && connect.version.is_v5() && !limits.retains() {
+                return Err(Violation::WillRetainNotSupported);
+            }
             let max = usize::from(limits.topic_levels_max);
             let levels = crate::mqtt::topic::levels(will.topic);
             if levels > max {
@@ -345,12 +348,13 @@ impl Shard {
         connection.version = connect.version;
         connection.is_bridge = connect.is_bridge;
         connection.problem_information = properties.request_problem_information.unwrap_or(true);
-        let aliases = properties
-            .topic_alias_maximum
-            .unwrap_or(0)
-            .min(limits.topic_alias_outgoing_max);
+        let announced = properties.topic_alias_maximum.unwrap_or(0);
+        let aliases = AliasBounds {
+            maximum: announced.min(limits.topic_alias_outgoing_max),
+            bytes_max: limits.topic_alias_bytes_max,
+        };
         connection.aliases_out =
-            (aliases > 0).then(|| Box::new(AliasesOut::new(aliases, hash_seed)));
+            (aliases.maximum > 0).then(|| Box::new(AliasesOut::new(aliases, hash_seed)));
         connection.silence_max = Span(u64::from(granted.keep_alive_s) * 1_500_000_000);
         if let Some(timer) = connection.timer.take() {
             self.timers.cancel(timer);

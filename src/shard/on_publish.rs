@@ -14,7 +14,7 @@ use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{topic, AckKind, PacketId, Publish, Qos, ReasonCode, Violation};
 use crate::mutant::{is_on, Mutant};
-use crate::session::AliasInError;
+use crate::session::{AliasBounds, AliasInError};
 use crate::time::Time;
 
 impl Shard {
@@ -36,6 +36,9 @@ impl Shard {
                 }
             },
         };
+        if publish.retain {
+            self.check_retain(id)?;
+        }
         if publish.qos > Qos::AtMostOnce {
             self.check_qos(id, publish.qos)?;
             self.check_receive_maximum(id, session, publish)?;
@@ -43,6 +46,9 @@ impl Shard {
         let mut refusal = self.refuses_topic(topic);
         if let (Some(error), Qos::AtMostOnce) = (refusal, publish.qos) {
             return Err(error);
+        }
+        if refusal.is_none() {
+            refusal = self.refuse_to_retain(id, session, publish);
         }
         let packet_id = publish.packet_id;
         let right = match refusal {
@@ -98,15 +104,29 @@ impl Shard {
     ) -> Right {
         let right = self.right_to_publish(session, topic, now);
         let is_unruled = matches!(right, Right::Unknown | Right::Unavailable);
-        if is_unruled && publish.qos == Qos::ExactlyOnce {
-            let hosted = self.sessions.get(session);
-            let received = hosted.map(|hosted| &hosted.session.received);
-            let is_repeated = |id| received.is_some_and(|received| received.contains(id));
-            if publish.packet_id.is_some_and(is_repeated) {
-                return Right::Granted; // [MQTT-4.3.3-10]: it is answered and goes nowhere
-            }
+        if is_unruled && self.is_repeated(session, publish) {
+            return Right::Granted; // [MQTT-4.3.3-10]: it is answered and goes nowhere
         }
         right
+    }
+
+    /// QoS 2, and accepted before.
+    pub(super) fn is_repeated(&self, session: SessionId, publish: &Publish<'_>) -> bool {
+        let hosted = self.sessions.get(session);
+        let received = hosted.map(|hosted| &hosted.session.received);
+        publish.qos == Qos::ExactlyOnce
+            && (publish.packet_id).is_some_and(|id| received.is_some_and(|r| r.contains(id)))
+    }
+
+    /// A v5 client was told that nothing is retained, and must not ask for it [MQTT-3.2.2-14]. v3 has no
+    /// word for it: what its clients publish is delivered and not kept.
+    fn check_retain(&self, id: ConnectionId) -> Result<(), Violation> {
+        match self.connections.get(id) {
+            Some(connection) if connection.version.is_v5() && !self.limits().retains() => {
+                Err(Violation::RetainNotSupported)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Counts and notes a QoS 0 message that nobody could rule about.
@@ -132,6 +152,7 @@ impl Shard {
         topic: &str,
     ) -> Result<Option<Rc<str>>, Violation> {
         let maximum = self.config.limits.topic_alias_maximum;
+        let bytes_max = self.config.limits.topic_alias_bytes_max;
         let Some(connection) = self.connections.get_mut(id) else {
             return Ok(None);
         };
@@ -143,7 +164,7 @@ impl Shard {
                 .map(Some)
         } else {
             connection
-                .set_alias_in(alias, topic, maximum)
+                .set_alias_in(alias, topic, AliasBounds { maximum, bytes_max })
                 .map(|()| None)
         };
         result.map_err(|error| match error {
@@ -152,6 +173,7 @@ impl Shard {
                 max: maximum,
             },
             AliasInError::Unknown => Violation::TopicAliasNotSet { alias: alias.get() },
+            AliasInError::OverBudget => Violation::TopicAliasesTooLong { max: bytes_max },
         })
     }
 

@@ -6,6 +6,7 @@ use super::authorize::Right;
 use super::block::Control;
 use super::input::Flow;
 use super::notices::About;
+use super::work::UNLINK;
 use super::Shard;
 use crate::auth::Access;
 use crate::ids::{ConnectionId, SessionId};
@@ -16,7 +17,7 @@ use crate::mqtt::{
 };
 use crate::mutant::{is_on, Mutant};
 use crate::routing::Subscription;
-use crate::session::SessionSubscription;
+use crate::session::{subscription_cost, SessionSubscription};
 use crate::time::Time;
 
 impl Shard {
@@ -41,7 +42,12 @@ impl Shard {
         self.check_authorized(id, session, subscribe, now)?;
         let identifier = subscribe.subscription_identifier;
         let mut codes = Vec::with_capacity(subscribe.filters.len());
-        for (filter, mut options) in subscribe.filters.iter() {
+        let count_max = self.limits().subscriptions_max as usize;
+        for (n, (filter, mut options)) in subscribe.filters.iter().enumerate() {
+            if n >= count_max {
+                codes.push(refusal_code(version, ReasonCode::QuotaExceeded)); // or one is there twice
+                continue;
+            }
             options.qos = options.qos.min(qos_max); // [MQTT-3.2.2-10]
             if is_bridge {
                 options.no_local = !topic::is_shared(filter); // [MQTT-3.8.3-4]
@@ -57,10 +63,7 @@ impl Shard {
                 Err(violation) => {
                     self.stats.violations.count(&violation);
                     self.note_subscription(session, (filter, &violation.to_string()), now);
-                    match version.is_v5() {
-                        true => violation.reason() as u8,
-                        false => ReasonCode::UnspecifiedError as u8, // v3 has one failure code, 0x80
-                    }
+                    refusal_code(version, violation.reason())
                 }
             });
         }
@@ -152,18 +155,19 @@ impl Shard {
             Right::Refused => return Err(Violation::NotAuthorized),
             Right::Unavailable | Right::Unknown => return Err(Violation::HookDown),
         }
+        let known = self.sessions.get(session).and_then(|hosted| {
+            let known = hosted.session.subscriptions.get_key_value(filter);
+            known.map(|(key, _)| Rc::clone(key))
+        });
+        let (key, is_new) = match known {
+            Some(key) => (key, false),
+            None => {
+                self.check_room_for(session, filter)?;
+                (Rc::from(filter), true)
+            }
+        };
         let Some(hosted) = self.sessions.get_mut(session) else {
             return Err(Violation::NotAuthorized); // it is gone
-        };
-        let known = hosted.session.subscriptions.get_key_value(filter);
-        let (key, is_new) = match known {
-            Some((key, _)) => (Rc::clone(key), false),
-            None if hosted.session.subscriptions.len() >= subscriptions_max => {
-                return Err(Violation::SubscriptionsMax {
-                    max: subscriptions_max as u32,
-                });
-            }
-            None => (Rc::from(filter), true),
         };
         if hosted
             .walks
@@ -199,6 +203,30 @@ impl Shard {
                 )
             });
         }
+    }
+
+    /// Whether a session may have one more filter.
+    fn check_room_for(&mut self, session: SessionId, filter: &str) -> Result<(), Violation> {
+        if self.pressure.memory {
+            self.stats.refused_memory += 1;
+            return Err(Violation::MemoryShort);
+        }
+        let limits = &self.config.limits;
+        let Some(hosted) = self.sessions.get(session) else {
+            return Err(Violation::NotAuthorized); // it is gone
+        };
+        let held = &hosted.session.subscriptions;
+        if held.len() >= limits.subscriptions_max as usize {
+            return Err(Violation::SubscriptionsMax {
+                max: limits.subscriptions_max,
+            });
+        }
+        let bytes = (held.bytes() + subscription_cost(filter)) as u64;
+        let max = limits.subscription_bytes_max;
+        if bytes > max {
+            return Err(Violation::SubscriptionBytesMax { bytes, max });
+        }
+        Ok(())
     }
 
     fn subscribe_ordinary(
@@ -255,6 +283,7 @@ impl Shard {
         self.check_answer_fits(id, || unsubscribe.filters.len())?;
         let mut codes = Vec::new();
         for filter in unsubscribe.filters.iter() {
+            self.work.add(UNLINK);
             codes.push(self.unsubscribe(session, filter, now) as u8);
         }
         self.reply(id, |out, version| {
@@ -292,13 +321,21 @@ impl Shard {
         if hosted.session.subscriptions.remove(filter).is_none() {
             return ReasonCode::NoSubscriptionExisted;
         }
-        self.stop_walks(session, filter);
+        self.stop_walks(session);
         self.drop_subscription(session, filter);
         if topic::is_shared(filter) {
             // Not before the group forgets this member: another would send it back.
             self.redispatch_unsubscribed(session, filter, now);
         }
         ReasonCode::Success
+    }
+}
+
+/// v3 has one failure code, 0x80.
+fn refusal_code(version: Version, reason: ReasonCode) -> u8 {
+    match version.is_v5() {
+        true => reason as u8,
+        false => ReasonCode::UnspecifiedError as u8,
     }
 }
 

@@ -9,12 +9,14 @@ use super::block::{Block, Content, Control, Lane, Publications, Stretch, Task};
 use super::live_topics::Origin;
 use super::message::Message;
 use crate::ids::{ShardId, ShardSet};
-use crate::limits::{BLOCK_BYTES, CONTROL_HIGH_WATER, DATA_HIGH_WATER};
+use crate::limits::{BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER};
 use crate::mutant::{is_on, Mutant};
 
 #[derive(Debug, Default)]
 struct Peer {
     control: Vec<Control>,
+    /// Bytes of the filters in `control`.
+    control_bytes: usize,
     data: VecDeque<(Publications, usize)>,
     /// Bytes in `data`, large payloads included.
     data_bytes: usize,
@@ -72,7 +74,9 @@ impl Peers {
 
     pub(super) fn send(&mut self, to: ShardId, control: Control) {
         debug_assert_ne!(to, self.local, "local work is a function call");
-        self.peers[to.index()].control.push(control);
+        let peer = &mut self.peers[to.index()];
+        peer.control_bytes += control.bytes();
+        peer.control.push(control);
     }
 
     pub(super) fn broadcast(&mut self, mut control: impl FnMut() -> Control) {
@@ -145,7 +149,10 @@ impl Peers {
         let peer = &mut self.peers[to.index()];
         match lane {
             Lane::Control if peer.control.is_empty() => None,
-            Lane::Control => Some(Block(Content::Control(std::mem::take(&mut peer.control)))),
+            Lane::Control => {
+                peer.control_bytes = 0;
+                Some(Block(Content::Control(std::mem::take(&mut peer.control))))
+            }
             Lane::Data => {
                 let (block, bytes) = peer.data.pop_front()?;
                 peer.data_bytes -= bytes;
@@ -166,9 +173,9 @@ impl Peers {
 
     /// True while too many control messages wait for a peer to read from anybody.
     pub(super) fn control_is_full(&self) -> bool {
-        self.peers
-            .iter()
-            .any(|peer| peer.control.len() > CONTROL_HIGH_WATER)
+        self.peers.iter().any(|peer| {
+            peer.control.len() > CONTROL_HIGH_WATER || peer.control_bytes > CONTROL_BYTES_HIGH_WATER
+        })
     }
 
     /// True when nothing waits for any peer.
@@ -176,6 +183,13 @@ impl Peers {
         self.peers
             .iter()
             .all(|peer| peer.control.is_empty() && peer.data.is_empty())
+    }
+
+    /// Bytes of filters that wait for the peer furthest behind.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn most_control_bytes(&self) -> usize {
+        let bytes = self.peers.iter().map(|peer| peer.control_bytes);
+        bytes.max().unwrap_or(0)
     }
 
     /// Bytes of publications and number of control messages that wait for the peer furthest behind.

@@ -100,6 +100,7 @@ mod tests {
         };
         let connect = Connect {
             version: Version::V5,
+            is_bridge: true,
             clean_start: true,
             keep_alive_s: 7,
             client_id: "c",

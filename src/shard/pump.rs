@@ -112,7 +112,7 @@ impl Shard {
             }
             let ready = connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
             let window = &hosted.session.window;
-            let cost = front.publication.cost_bytes();
+            let cost = front.cost_bytes();
             let fits = window.bytes() == 0 || window.bytes() + cost <= bytes_max;
             let has_room = front.qos == Qos::AtMostOnce || (window.has_room() && fits);
             if !(ready && has_room) {

@@ -34,7 +34,7 @@ counters! {
     connections_refused,
     /// At half-open-max.
     refused_half_open,
-    /// CONNECTs at memory-max.
+    /// At memory-max: CONNECTs, subscriptions, messages to be retained.
     refused_memory,
     /// CONNECTs while turns take too long.
     refused_turns,

@@ -40,6 +40,11 @@ pub(super) struct Barriers {
     raised: VecDeque<Raised>,
 }
 
+/// What a SUBACK that waits counts as: it has a byte for each filter of its SUBSCRIBE.
+fn weight_of(suback: &[u8]) -> u16 {
+    u16::try_from(1 + suback.len() / 1_024).unwrap_or(SUBACKS_WAITING_MAX)
+}
+
 impl Shard {
     /// Sends a SUBACK once every shard knows the subscriptions before it.
     pub(super) fn suback_after_barrier(
@@ -55,14 +60,21 @@ impl Shard {
             return;
         }
         if let Some(connection) = self.connections.get_mut(id) {
-            connection.subacks_waiting += 1;
+            connection.subacks_waiting += weight_of(&suback);
         }
         self.barriers.next.subacks.push((id, session, suback));
     }
 
     /// Walks of this session wait for the barrier of this turn.
     pub(super) fn walk_after_barrier(&mut self, session: SessionId) {
-        if self.barriers.next.walkers.last() != Some(&session) {
+        if self.peers.is_alone() {
+            return; // nobody would ever say that a barrier is reached
+        }
+        let barrier = self.next_barrier();
+        let hosted = self.sessions.get_mut(session);
+        let walks = hosted.and_then(|hosted| hosted.walks.as_mut());
+        // Once for each barrier: looking at all walks of a session costs as much as there are.
+        if walks.is_some_and(|walks| walks.waits_for(barrier)) {
             self.barriers.next.walkers.push(session);
         }
     }
@@ -88,6 +100,12 @@ impl Shard {
             data_sent,
             waiting,
         });
+    }
+
+    /// Barriers that have not been reached.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn barriers_open(&self) -> usize {
+        self.barriers.raised.len()
     }
 
     /// The number the barrier of this turn will have.
@@ -137,7 +155,7 @@ impl Shard {
         if connection.subacks_waiting >= SUBACKS_WAITING_MAX {
             connection.last_packet = now; // its silence was ours
         }
-        connection.subacks_waiting = connection.subacks_waiting.saturating_sub(1);
+        connection.subacks_waiting = connection.subacks_waiting.saturating_sub(weight_of(suback));
         if connection.phase == Phase::Live(session) {
             self.reply(id, |out, _| out.extend_from_slice(suback));
         }

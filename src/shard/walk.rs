@@ -10,7 +10,7 @@
 //! everything sent here by then is applied, too. A topic that was delivered live while the walk ran is
 //! left out: the walk's copy could only be the same or older (see `live_topics`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::block::{Carried, Control, Position, Publications, RetainedPiece, RetainedWalk, Task};
@@ -24,7 +24,7 @@ use crate::ids::{SessionId, ShardId};
 use crate::mqtt::{Publication, Qos};
 use crate::mutant::{is_on, Mutant};
 use crate::routing::WalkBudget;
-use crate::session::Delivery;
+use crate::session::{Delivery, Subscriptions};
 use crate::time::Time;
 
 /// Work of one piece: small enough that a shard is not held, large enough that 100,000 messages take
@@ -66,6 +66,15 @@ struct Walk {
     pending: VecDeque<Rc<Publication>>,
 }
 
+impl Walk {
+    /// Its subscription is still there. One with the same filter that was made later has a text of its
+    /// own, and a walk.
+    fn is_wanted(&self, subscriptions: &Subscriptions) -> bool {
+        let held = subscriptions.get_key_value(&self.filter);
+        held.is_some_and(|(filter, _)| Rc::ptr_eq(filter, &self.filter))
+    }
+}
+
 /// The walks of one session, one after the other.
 #[derive(Debug)]
 pub(super) struct Walks {
@@ -74,6 +83,8 @@ pub(super) struct Walks {
     is_ready: bool,
     /// Number of the newest walk.
     newest: u64,
+    /// The newest barrier that they wait for.
+    barrier: u64,
     live_topics: LiveTopics,
 }
 
@@ -82,49 +93,14 @@ impl Walks {
         self.queue.len()
     }
 
+    /// They wait for this barrier; false when they did already.
+    pub(super) fn waits_for(&mut self, barrier: u64) -> bool {
+        std::mem::replace(&mut self.barrier, barrier) != barrier
+    }
+
     /// A retained publication is delivered live while walks are open.
     pub(super) fn saw_live(&mut self, topic_hash: u64, origin: Origin) {
         self.live_topics.saw(topic_hash, origin, self.newest);
-    }
-}
-
-/// The walks of one shard.
-#[derive(Debug)]
-pub(super) struct WalkQueue {
-    ready: VecDeque<SessionId>,
-    /// Waiting for one of the requests to come back.
-    starved: VecDeque<SessionId>,
-    /// Waiting for publications of other shards to be applied here.
-    behind: Vec<SessionId>,
-    /// Pieces asked of us that wait for the same.
-    asked: Vec<(ShardId, Box<RetainedWalk>)>,
-    requests: HashMap<u64, SessionId, ahash::RandomState>,
-    next_request: u64,
-    hasher: ahash::RandomState,
-}
-
-impl WalkQueue {
-    pub(super) fn new(hash_seed: u64) -> Self {
-        let hasher = ahash::RandomState::with_seeds(hash_seed, 17, 18, 19);
-        Self {
-            ready: VecDeque::new(),
-            starved: VecDeque::new(),
-            behind: Vec::new(),
-            asked: Vec::new(),
-            requests: HashMap::with_hasher(hasher.clone()),
-            next_request: 0,
-            hasher,
-        }
-    }
-
-    pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
-    /// A number for a question to another shard.
-    pub(super) fn number_request(&mut self) -> u64 {
-        self.next_request += 1;
-        self.next_request
     }
 }
 
@@ -158,6 +134,7 @@ impl Shard {
                 queue: VecDeque::new(),
                 is_ready: false,
                 newest: 0,
+                barrier: 0,
                 live_topics: LiveTopics::new(hasher),
             })
         });
@@ -176,13 +153,9 @@ impl Shard {
         self.walk_after_barrier(session);
     }
 
-    /// The subscription is gone: its walks are, too, even when the same filter is subscribed again.
-    pub(super) fn stop_walks(&mut self, session: SessionId, filter: &str) {
-        let hosted = self.sessions.get_mut(session);
-        if let Some(walks) = hosted.and_then(|hosted| hosted.walks.as_mut()) {
-            walks.queue.retain(|walk| *walk.filter != *filter);
-            self.wake_walk(session);
-        }
+    /// A subscription is gone: so are its walks, when their turn comes (see [`Walk::is_wanted`]).
+    pub(super) fn stop_walks(&mut self, session: SessionId) {
+        self.wake_walk(session);
     }
 
     /// The barrier is reached: walks that waited for it may go on. `None`: there are no peers.
@@ -197,7 +170,14 @@ impl Shard {
         let Some(walks) = &mut hosted.walks else {
             return;
         };
-        for walk in &mut walks.queue {
+        // Without peers the walks that are new are those behind: not all are looked at each time.
+        let is_old = |walk: &&mut Walk| reached.is_none() && walk.stage == Stage::Ready;
+        for walk in walks
+            .queue
+            .iter_mut()
+            .rev()
+            .take_while(|walk| !is_old(walk))
+        {
             match (walk.stage, reached) {
                 (Stage::Barrier(_), None) => walk.stage = Stage::Ready,
                 (Stage::Barrier(number), Some((reached, data_sent))) if number == reached => {
@@ -262,15 +242,22 @@ impl Shard {
         let Some(walks) = &mut hosted.walks else {
             return Progress::Wait;
         };
+        let subscriptions = &hosted.session.subscriptions;
+        let count = walks.queue.iter().take(PIECE.steps);
+        let stopped = count.take_while(|walk| !walk.is_wanted(subscriptions));
+        let stopped = stopped.count();
+        walks.queue.drain(..stopped);
+        if stopped == PIECE.steps {
+            return Progress::Again;
+        }
         let Some(walk) = walks.queue.front_mut() else {
             return Progress::Done;
         };
-        let is_wanted = hosted.session.subscriptions.contains_key(&walk.filter);
         match walk.stage {
             Stage::Barrier(_) | Stage::Requested(_) => return Progress::Wait,
             Stage::Ready => {}
         }
-        let Some(home) = walk.homes.front().copied().filter(|_| is_wanted) else {
+        let Some(home) = walk.homes.front().copied() else {
             walks.queue.pop_front();
             return Progress::Again;
         };
@@ -348,7 +335,9 @@ impl Shard {
                 return false;
             }
             let ready = connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
-            let Some(record) = hosted.session.subscriptions.get(&walk.filter).copied() else {
+            let subscriptions = &hosted.session.subscriptions;
+            let record = subscriptions.get(&walk.filter).copied();
+            let Some(record) = record.filter(|_| walk.is_wanted(subscriptions)) else {
                 walk.pending.clear(); // unsubscribed meanwhile
                 return true;
             };

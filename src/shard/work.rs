@@ -20,12 +20,17 @@ use crate::time::Time;
 pub(super) const DELIVERY: usize = 1;
 /// Choosing a member of a shared group and handing it a publication.
 pub(super) const DISPATCH: usize = 8;
+/// A filter of a SUBSCRIBE or UNSUBSCRIBE: more than twice what it takes to leave, so that no more come
+/// than can leave.
+pub(super) const SUBSCRIPTION: usize = 32;
+/// A filter taken out of the index.
+pub(super) const UNLINK: usize = 8;
+/// Whether a member of a shared group is here, told to one of its groups.
+pub(super) const ANNOUNCE: usize = 4;
 /// What a timer asks for, without the deliveries of a will.
 pub(super) const TIMER: usize = 16;
 /// A client that is let in.
 pub(super) const CONNECT: usize = 32;
-/// A filter that is subscribed.
-const SUBSCRIBE: usize = 16;
 /// A connection that we end: its last words and the end of its socket are system calls.
 pub(super) const END: usize = 64;
 /// Filters that are subscribed in a stretch of a turn: ten thousand clients may do so at once, and each
@@ -76,7 +81,7 @@ impl Work {
 
     /// A filter was subscribed.
     pub(super) fn add_subscribed(&mut self) {
-        self.done += SUBSCRIBE;
+        self.done += SUBSCRIPTION;
         self.subscribed += 1;
     }
 
@@ -84,6 +89,16 @@ impl Work {
     #[inline]
     pub(super) fn has_subscribed_enough(&self) -> bool {
         self.subscribed >= SUBSCRIBED_MAX
+    }
+
+    /// Of this turn, so far.
+    pub(super) fn done(&self) -> usize {
+        self.done
+    }
+
+    /// Of one turn.
+    pub(super) fn measure(&self) -> usize {
+        self.max
     }
 
     /// The rest waits for the next turn.

@@ -173,7 +173,8 @@ impl Swarm {
             outgoing_bytes_max: self.outgoing_bytes_max,
             outgoing_window_max: self.outgoing_window_max,
             session_expiry_max_s: self.session_expiry_max_s,
-            topic_alias_outgoing_max: 3,
+            topic_alias_outgoing_max: 9,
+            topic_alias_bytes_max: 24, // what a client sends fits, what it is sent does not always
             client_rates: Rates {
                 incoming: Rate {
                     bytes_per_s: self.bytes_per_s,

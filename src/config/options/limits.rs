@@ -96,24 +96,49 @@ pub(super) static OPTIONS: &[Opt] = &[
         ),
     ),
     opt(
+        (GROUP, "topic-alias-bytes-max"),
+        Kind::Bytes { min: 1, max: U32 },
+        number!(limits.topic_alias_bytes_max),
+        (
+            "Bytes of topic names kept for aliases, each way",
+            "Of one connection. A client that sets aliases for more is disconnected with 0x97; \
+             the broker itself sends topics in full beyond it.",
+        ),
+    ),
+    opt(
         (GROUP, "retained-messages-max"),
         count(0, U32),
         number!(limits.retained_messages_max),
         (
             "Retained messages of the whole broker",
-            "One more is delivered but not kept. 0 keeps none.",
+            "One more is delivered but not kept. 0 keeps none: 5.0 clients are told so, and \
+             disconnected with 0x9A if they ask for it; of others messages are delivered and not kept.",
         ),
     ),
     opt(
         (GROUP, "retained-bytes-max"),
-        Kind::Bytes {
+        Kind::BytesOr {
             min: 0,
             max: MEMORY_LARGEST,
+            word: "auto",
         },
-        number!(limits.retained_bytes_max),
+        Access(
+            |checked| match checked.retained_by_memory {
+                true => Value::Word,
+                false => Value::Number(checked.limits.retained_bytes_max),
+            },
+            |checked, value| {
+                checked.retained_by_memory = value == Value::Word;
+                if !checked.retained_by_memory {
+                    checked.limits.retained_bytes_max = value.number();
+                }
+            },
+        ),
         (
             "Bytes of retained messages of the whole broker",
-            "At least packet-size-max, or the largest messages could never be kept; 0 keeps none.",
+            "\"auto\" is a quarter of the memory that the cgroup allows or the machine has, at most \
+             1 GiB. At least packet-size-max, or the largest messages could never be kept; 0 keeps \
+             none. While memory is short (memory-max) nothing more is kept.",
         ),
     ),
     opt(

@@ -111,8 +111,10 @@ pub(super) static OPTIONS: &[Opt] = &[
         (
             "Memory of the process from which on no clients are let in",
             "They get 0x97 (Quota exceeded; return code 3 in 3.1.1), before the kernel kills the \
-             broker and ends all sessions; those that are connected are served as before. 0 takes 90 % \
-             of what the cgroup allows, and no limit when it allows everything.",
+             broker and ends all sessions. Those that are connected are served as before, but nothing \
+             more is kept for them: subscriptions and messages to be retained are refused, queues do not \
+             grow. 0 takes 90 % of what the cgroup allows, or of the machine's memory when it allows \
+             everything.",
         ),
     ),
     opt(

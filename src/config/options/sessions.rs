@@ -72,6 +72,19 @@ pub(super) static OPTIONS: &[Opt] = &[
         ),
     ),
     opt(
+        (GROUP, "subscription-bytes-max"),
+        Kind::Bytes {
+            min: 256,
+            max: MEMORY_LARGEST,
+        },
+        number!(limits.subscription_bytes_max),
+        (
+            "Bytes that the subscriptions of one session may take",
+            "Each takes twice its filter, 64 bytes for each of its levels, and 128. One more is \
+             refused with 0x97 (Quota exceeded).",
+        ),
+    ),
+    opt(
         (GROUP, "outgoing-window-max"),
         count(1, U16),
         number!(limits.outgoing_window_max),

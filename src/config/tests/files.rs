@@ -144,6 +144,7 @@ fn good_files_are_understood() {
             queue_policy: crate::limits::QueuePolicy::Disconnect,
             ..Limits::default()
         },
+        retained_by_memory: false,
         ..Checked::default()
     };
     assert_eq!(checked, expected);

@@ -2,11 +2,19 @@
 
 use super::*;
 
+fn machine(shards: u16) -> Machine {
+    Machine {
+        shards,
+        connections: None,
+        memory: None,
+    }
+}
+
 #[test]
 fn memory_bound_grows_with_limits_and_shards() {
     let checked = Checked::default();
-    let one = checked.memory_bound(1).total();
-    assert!(one < checked.memory_bound(2).total());
+    let two = checked.memory_bound(machine(2)).total();
+    assert!(checked.memory_bound(machine(1)).total() < two);
     for option in options::all() {
         let Some(Value::Number(max)) = ends(option.kind)
             .into_iter()
@@ -24,6 +32,10 @@ fn memory_bound_grows_with_limits_and_shards() {
                 "keep-alive-max",
                 "half-open-max",
                 "memory-max",
+                // In the bytes of what they count.
+                "retained-messages-max",
+                "topic-levels-max",
+                "receive-maximum",
             ]
             .contains(&option.name)
         {
@@ -31,7 +43,7 @@ fn memory_bound_grows_with_limits_and_shards() {
         }
         let mut more = checked.clone();
         (option.set)(&mut more, Value::Number(max));
-        let grows = more.memory_bound(1).total() > one;
+        let grows = more.memory_bound(machine(2)).total() > two;
         let at_max = (option.get)(&checked) == Value::Number(max);
         assert!(grows || at_max, "{} is not in the sum", option.name);
     }
@@ -46,7 +58,7 @@ fn memory_bound_grows_with_limits_and_shards() {
             (option.set)(&mut most, value);
         }
     }
-    assert!(most.memory_bound(128).to_string().lines().count() > 5);
+    assert!(most.memory_bound(machine(128)).to_string().lines().count() > 5);
 }
 
 #[test]
@@ -58,7 +70,7 @@ fn memory_bound_of_a_small_broker_by_hand() {
         outgoing_bytes_max: 5_000,
         ..checked.limits
     };
-    let bound = checked.memory_bound(1);
+    let bound = checked.memory_bound(machine(1));
     let bytes = |what: &str| {
         bound
             .lines
@@ -79,4 +91,48 @@ fn memory_bound_of_a_small_broker_by_hand() {
         shown.contains("connections                   29.7 KiB  connections-max"),
         "{shown}"
     );
+}
+
+/// What a person sizes a machine by: connections as the limit of open files allows them, shards as
+/// they will be, and a word when the machine is too small.
+#[test]
+fn the_sum_for_a_machine() {
+    let mut checked = Checked::default();
+    let small = Machine {
+        shards: 2,
+        connections: Some(1_000),
+        memory: Some(60 << 20),
+    };
+    let bound = checked.memory_bound(small);
+    assert_eq!(bound.connections, 1_000);
+    let warning = bound.warning().expect("1 GiB of retained messages");
+    assert!(
+        warning.contains("60.0 MiB of memory are there"),
+        "{warning}"
+    );
+    assert!(warning.contains("retained-bytes-max"), "{warning}");
+    let shown = bound.to_string();
+    assert!(shown.contains("1000 quiet clients"), "{shown}");
+    assert!(bound.summary().contains("2 shard(s)"));
+
+    // By default retained messages follow the memory there is.
+    checked.fit_to(small.memory);
+    assert_eq!(checked.limits.retained_bytes_max, 15 << 20);
+    assert_eq!(checked.memory_bound(small).warning(), None);
+    checked.fit_to(Some(1 << 20));
+    let packet = u64::from(checked.limits.packet_size_max);
+    assert_eq!(checked.limits.retained_bytes_max, packet, "one at least");
+    checked.fit_to(Some(1 << 40));
+    assert_eq!(checked.limits.retained_bytes_max, 1 << 30);
+    checked.fit_to(None);
+    checked.retained_by_memory = false;
+    checked.fit_to(Some(60 << 20));
+    assert_eq!(
+        checked.limits.retained_bytes_max,
+        1 << 30,
+        "what is said counts"
+    );
+    // One client at its worst: a few packets, its queue, and its filters.
+    let worst = checked.memory_bound(small).worst_client();
+    assert!(worst < 16 << 20, "{worst}");
 }

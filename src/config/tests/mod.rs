@@ -87,6 +87,9 @@ fn ends(kind: Kind) -> Vec<Value> {
                 .chain(word)
                 .collect()
         }
+        Kind::BytesOr { min, max, .. } => {
+            vec![Value::Number(min), Value::Number(max), Value::Word]
+        }
         Kind::Bytes { min, max } => vec![Value::Number(min), Value::Number(max)],
         Kind::Boolean => vec![Value::Boolean(true), Value::Boolean(false)],
         Kind::Choice(words) => words.iter().map(|word| Value::Choice(word)).collect(),

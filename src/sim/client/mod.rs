@@ -168,7 +168,7 @@ impl Profile {
             },
             packet_size_max: (is_v5 && swarm.has_large && random.once_in(2)).then_some(120),
             aliases: if is_v5 && random.once_in(2) {
-                1 + random.below(4) as u16
+                1 + random.below(12) as u16
             } else {
                 0
             },
