@@ -1,7 +1,6 @@
 //! Broken rules, counted each by itself.
 
 use super::broker_for_tests::{Broker, V311, V5};
-use super::*;
 
 fn broken(broker: &Broker) -> Vec<(&'static str, u64)> {
     broker.shard.stats().violations.rows().collect()
