@@ -35,7 +35,7 @@ pub(super) struct Layers {
     /// Wrapped and not yet taken by the socket.
     unsent: Vec<u8>,
     said_goodbye: bool,
-    /// Nothing more can be wrapped: what it has said about it is the last.
+    /// A layer has failed: maybe nothing more can be wrapped.
     is_broken: bool,
     /// Seen and not yet acted upon.
     end: Option<End>,
@@ -202,11 +202,19 @@ impl<S: Driven> Driver<S> {
             };
             // More is wrapped only while little waits; then both go out with one call, as the ticket of a
             // handshake and CONNACK do.
-            let wrapped = if layers.unsent.len() <= JOINED_MAX && !layers.is_broken {
+            let wrapped = if layers.unsent.len() <= JOINED_MAX {
                 wrap(&self.shard, id, &mut layers.stack, &mut self.scratch)
             } else {
                 self.scratch.down.clear();
                 Ok(0)
+            };
+            let wrapped = match wrapped {
+                // What it has said about itself, an alert maybe, is the last and is still to arrive.
+                Err(_) if layers.is_broken => {
+                    self.scratch.down.clear();
+                    Ok(0)
+                }
+                wrapped => wrapped,
             };
             match wrapped {
                 Ok(0) if !layers.unsent.is_empty() => {}

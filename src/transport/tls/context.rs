@@ -1,6 +1,6 @@
 //! From files to what the connections of a TLS listener share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustls::crypto::{ring, CryptoProvider};
 use rustls::pki_types::pem::PemObject;
@@ -87,6 +87,7 @@ pub struct Material {
 /// What all connections of a TLS listener share.
 pub struct Context {
     pub(super) config: Arc<ServerConfig>,
+    pub(super) resolver: Arc<Resolver>,
     pub(super) identity: Option<IdentitySource>,
 }
 
@@ -146,8 +147,10 @@ impl Context {
                 .iter()
                 .map(|suite| suite.suite())
                 .collect(),
+            asked: Mutex::default(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        let resolver = Arc::new(resolver);
+        let mut config = builder.with_cert_resolver(Arc::<Resolver>::clone(&resolver));
         config.alpn_protocols = alpn;
         config.max_fragment_size = settings
             .record_max
@@ -159,6 +162,7 @@ impl Context {
         UnbufferedServerConnection::new(Arc::clone(&config)).map_err(general)?;
         Ok(Self {
             config,
+            resolver,
             identity: settings.identity,
         })
     }

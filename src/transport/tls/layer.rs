@@ -200,7 +200,11 @@ impl Layer for Tls {
         }
         if let Err(error) = result {
             self.partial = Vec::new();
-            return Err(describe(&error, self.is_open));
+            return Err(describe(
+                &error,
+                self.is_open,
+                &self.context.resolver.take_asked(),
+            ));
         }
         if !self.is_open && !self.connection.is_handshaking() {
             self.opened()?;
@@ -222,7 +226,7 @@ impl Layer for Tls {
         debug_assert!(up.is_empty(), "whole records were read when they came");
         partial.drain(..used);
         self.partial = partial;
-        result.map_err(|error| describe(&error, self.is_open))
+        result.map_err(|error| describe(&error, self.is_open, &self.context.resolver.take_asked()))
     }
 
     fn close(&mut self, down: &mut Vec<u8>) {

@@ -1,7 +1,8 @@
 //! Which certificate a client is shown.
 
-use std::cell::Cell;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 
 use rustls::client::verify_server_name;
 use rustls::pki_types::ServerName;
@@ -20,10 +21,12 @@ pub(super) struct Resolver {
     /// Names of protocols that are taken; none: whatever the client asks for.
     pub(super) alpn: Vec<Vec<u8>>,
     pub(super) suites: Vec<CipherSuite>,
+    /// Of the last client of each shard's thread.
+    pub(super) asked: Mutex<HashMap<ThreadId, Asked>>,
 }
 
 /// What the library's errors leave out of a hello, in the same call of which they are raised.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Asked {
     /// Protocols of which none is taken.
     pub(super) protocols: Vec<String>,
@@ -31,21 +34,23 @@ pub(super) struct Asked {
     pub(super) no_suite: bool,
 }
 
-thread_local! {
-    /// Of the last client on this thread.
-    static ASKED: Cell<Asked> = const { Cell::new(Asked { protocols: Vec::new(), no_suite: false }) };
-}
-
 /// Protocols named in one line, and bytes of one name.
 const NAMES_MAX: usize = 4;
 const NAME_BYTES_MAX: usize = 40;
 
-/// What the client just refused has asked for.
-pub(super) fn take_asked() -> Asked {
-    ASKED.take()
-}
-
 impl Resolver {
+    /// What the client just refused on this thread has asked for.
+    pub(super) fn take_asked(&self) -> Asked {
+        self.asked()
+            .remove(&thread::current().id())
+            .unwrap_or_default()
+    }
+
+    /// Held for a look, once a handshake.
+    fn asked(&self) -> MutexGuard<'_, HashMap<ThreadId, Asked>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn note(&self, hello: &ClientHello<'_>) {
         let is_taken = |name: &[u8]| self.alpn.iter().any(|own| own == name);
         let mut asked = Asked {
@@ -65,7 +70,7 @@ impl Resolver {
             let names = hello.alpn().into_iter().flatten();
             asked.protocols = names.take(NAMES_MAX).map(shown).collect();
         }
-        ASKED.set(asked);
+        self.asked().insert(thread::current().id(), asked);
     }
 }
 

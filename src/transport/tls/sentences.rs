@@ -8,7 +8,7 @@ use rustls::{AlertDescription as Alert, Error, InvalidMessage, PeerIncompatible,
 
 pub(super) use certificate::{certificate, not_pem, revocation_list};
 
-use super::resolver::take_asked;
+use super::resolver::Asked;
 use crate::transport::LayerError;
 
 /// First byte of CONNECT.
@@ -71,7 +71,7 @@ pub(super) fn cut(is_open: bool, inside_record: bool) -> Result<(), LayerError> 
 }
 
 /// One sentence about an error of rustls.
-pub(super) fn describe(error: &Error, is_open: bool) -> LayerError {
+pub(super) fn describe(error: &Error, is_open: bool, asked: &Asked) -> LayerError {
     match error {
         Error::InvalidCertificate(error) => {
             said(format!("the client's certificate {}", certificate(error)))
@@ -84,7 +84,7 @@ pub(super) fn describe(error: &Error, is_open: bool) -> LayerError {
             said("the client has sent no certificate, and tls-client-certificate is \"required\"")
         }
         Error::AlertReceived(alert) => alert_received(*alert),
-        Error::NoApplicationProtocol => no_protocol(&take_asked().protocols),
+        Error::NoApplicationProtocol => no_protocol(&asked.protocols),
         Error::PeerSentOversizedRecord | Error::InvalidMessage(InvalidMessage::MessageTooLarge) => {
             said("a TLS record is larger than 16 KiB: not a client of TLS, or a hostile one")
         }
@@ -100,7 +100,7 @@ pub(super) fn describe(error: &Error, is_open: bool) -> LayerError {
             malformed(what)
         )),
         Error::PeerIncompatible(what) => {
-            let without_suite = take_asked().no_suite && is_about_keys(what);
+            let without_suite = asked.no_suite && is_about_keys(what);
             let what = if without_suite {
                 &PeerIncompatible::NoCipherSuitesInCommon
             } else {

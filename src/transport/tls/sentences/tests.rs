@@ -22,7 +22,7 @@ fn is_ours(text: &str) -> bool {
 
 fn check(error: Error) {
     for is_open in [false, true] {
-        let text = describe(&error, is_open).0;
+        let text = describe(&error, is_open, &Asked::default()).0;
         assert!(is_ours(&text), "{error:?}: {text}");
     }
 }
