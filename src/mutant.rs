@@ -92,8 +92,6 @@ pub enum Mutant {
     ForgetKeepAlive,
     /// The queue grows beyond its bound.
     UnboundedQueue,
-    /// The topics of a connection's aliases take more bytes than they may.
-    UnboundedAliases,
     /// A message dropped from a full queue is not counted.
     UncountedDrop,
     /// A stopping shard keeps a connection open.
@@ -101,7 +99,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 45] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -145,7 +143,6 @@ impl Mutant {
         Self::AliasNotIntroduced,
         Self::ForgetKeepAlive,
         Self::UnboundedQueue,
-        Self::UnboundedAliases,
         Self::UncountedDrop,
         Self::ForgetShutdown,
     ];
