@@ -96,8 +96,6 @@ pub enum Mutant {
     JudgeUnheard,
     /// The queue grows beyond its bound.
     UnboundedQueue,
-    /// The topics of a connection's aliases take more bytes than they may.
-    UnboundedAliases,
     /// A message dropped from a full queue is not counted.
     UncountedDrop,
     /// A stopping shard keeps a connection open.
@@ -105,7 +103,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 47] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -151,7 +149,6 @@ impl Mutant {
         Self::ForgetKeepAlive,
         Self::JudgeUnheard,
         Self::UnboundedQueue,
-        Self::UnboundedAliases,
         Self::UncountedDrop,
         Self::ForgetShutdown,
     ];

@@ -121,7 +121,7 @@ impl AliasesOut {
         }
         let next = u16::try_from(self.aliases.len() + 1).unwrap_or(u16::MAX);
         let bytes = self.bytes + topic.len();
-        let fits = bytes <= self.bounds.bytes_max as usize || is_on(Mutant::UnboundedAliases);
+        let fits = bytes <= self.bounds.bytes_max as usize;
         let has_room = next <= self.bounds.maximum && fits;
         match NonZeroU16::new(next) {
             Some(alias) if has_room => {

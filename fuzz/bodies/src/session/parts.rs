@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
 use ringmq::mqtt::PacketId;
-use ringmq::session::{AliasInError, AliasesIn, AliasesOut, OutgoingTopic, Received};
+use ringmq::session::{AliasBounds, AliasInError, AliasesIn, AliasesOut, OutgoingTopic, Received};
 
 use crate::choices::Choices;
 
@@ -33,17 +33,28 @@ pub(super) fn received(choices: &mut Choices<'_>) {
 pub(super) fn aliases(choices: &mut Choices<'_>) {
     const TOPICS: [&str; 6] = ["a", "b", "c/d", "e", "f", "g"];
     let maximum = u16::from(choices.byte() % 5);
-    let mut outgoing = AliasesOut::new(maximum, 7);
+    let bounds = AliasBounds {
+        maximum,
+        bytes_max: u32::from(choices.byte() % 8),
+    };
+    let mut outgoing = AliasesOut::new(bounds, 7);
     let mut incoming = AliasesIn::default();
     let mut known: BTreeMap<NonZeroU16, &str> = BTreeMap::new();
     for _ in 0..choices.below(10) {
         let topic = choices.one_of(&TOPICS);
         match outgoing.assign(topic) {
-            OutgoingTopic::Full => assert!(known.len() >= usize::from(maximum), "no alias given"),
+            OutgoingTopic::Full => {
+                let bytes: usize = known.values().map(|topic| topic.len()).sum();
+                let is_full = bytes + topic.len() > bounds.bytes_max as usize;
+                assert!(
+                    is_full || known.len() >= usize::from(maximum),
+                    "no alias given"
+                );
+            }
             OutgoingTopic::Introduce(alias) => {
                 assert!(alias.get() <= maximum, "alias above the maximum");
                 assert!(known.insert(alias, topic).is_none(), "alias given twice");
-                assert_eq!(incoming.set(alias, topic, maximum), Ok(()));
+                assert_eq!(incoming.set(alias, topic, bounds), Ok(()));
             }
             OutgoingTopic::Alias(alias) => {
                 assert_eq!(
