@@ -9,6 +9,7 @@ mod gathered;
 pub(crate) mod idle;
 pub mod live;
 pub mod meter;
+pub mod options;
 pub mod output;
 pub mod payload;
 pub mod payload_size;

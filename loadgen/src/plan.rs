@@ -74,6 +74,21 @@ impl Plan {
     }
 }
 
+/// How to run, beside the plan.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub threads: usize,
+    /// Cores to pin to; empty: not pinned.
+    pub cores: Vec<usize>,
+    /// Without a live line.
+    pub quiet: bool,
+    pub label: Option<String>,
+    pub command: String,
+    pub broker_pid: Option<u32>,
+    /// Of a scenario file, for agents.
+    pub file_text: Option<String>,
+}
+
 /// What all clients share.
 #[derive(Clone, Debug)]
 pub struct Connection {

@@ -11,7 +11,7 @@ use crate::gathered::{Gathered, Watched};
 use crate::idle::Baseline;
 use crate::live;
 use crate::meter::{Count, Counts, Timings};
-use crate::plan::{Plan, Step};
+use crate::plan::{Options, Plan, Step};
 use crate::results::{IdleCost, RunResult};
 use crate::{summary, system, verify};
 
@@ -24,21 +24,6 @@ const DRAIN_QUIET: Duration = Duration::from_secs(3);
 
 /// How often the coordinator looks.
 const TICK: Duration = Duration::from_millis(20);
-
-/// How to run, beside the plan.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    pub threads: usize,
-    /// Cores to pin to; empty: not pinned.
-    pub cores: Vec<usize>,
-    /// Without a live line.
-    pub quiet: bool,
-    pub label: Option<String>,
-    pub command: String,
-    pub broker_pid: Option<u32>,
-    /// Of a scenario file, for agents.
-    pub file_text: Option<String>,
-}
 
 struct Run {
     control: Arc<Control>,

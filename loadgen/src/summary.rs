@@ -9,9 +9,8 @@ use hdrhistogram::Histogram;
 use crate::engine::Report;
 use crate::gathered::{Gathered, Watched};
 use crate::meter::{Count, Counts, Timing};
-use crate::plan::Plan;
+use crate::plan::{Options, Plan};
 use crate::results::{BrokerProcess, Generator, Latency, RunResult, Totals, SCHEMA_VERSION};
-use crate::run::Options;
 use crate::verdict::{Evidence, LATE_NS};
 use crate::{system, verify};
 

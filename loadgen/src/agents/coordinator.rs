@@ -8,9 +8,9 @@ use super::{AgentOptions, AGENTS_MAX};
 use crate::engine::control::Control;
 use crate::engine::{Delays, Workers};
 use crate::live::duration;
-use crate::plan::{Plan, Share};
+use crate::plan::{Options, Plan, Share};
 use crate::results::{AgentResult, RunResult};
-use crate::run::{carry_out, Options};
+use crate::run::carry_out;
 
 /// Least time from an order to its start.
 const START_NS: u64 = 100_000_000;

@@ -9,6 +9,7 @@ use clap::Args;
 use super::frame::{self, FromAgent, Gone, ToAgent, HELLO_MAX, PROTOCOL, SILENCE_MAX};
 use super::run::Session;
 use super::token::Token;
+use super::PlanOf;
 use crate::system;
 
 /// How long somebody may take to say the token.
@@ -52,7 +53,7 @@ impl Drop for Release<'_> {
 ///
 /// # Errors
 /// A sentence when it cannot listen.
-pub fn listen(options: &Listen) -> Result<(), String> {
+pub fn listen(options: &Listen, plan_of: PlanOf) -> Result<(), String> {
     let failed = |error| format!("cannot listen on {}: {error}", options.listen);
     let listener = TcpListener::bind(options.listen).map_err(failed)?;
     println!(
@@ -79,7 +80,7 @@ pub fn listen(options: &Listen) -> Result<(), String> {
         }
         let shared = &shared;
         scope.spawn(move || {
-            if let Err(Gone(why)) = serve(&stream, shared) {
+            if let Err(Gone(why)) = serve(&stream, shared, plan_of) {
                 eprintln!("mqload: {peer} {why}");
             }
             shared.connections.fetch_sub(1, Ordering::AcqRel);
@@ -88,7 +89,7 @@ pub fn listen(options: &Listen) -> Result<(), String> {
 }
 
 /// One connection, to its end.
-fn serve(stream: &TcpStream, shared: &Shared) -> Result<(), Gone> {
+fn serve(stream: &TcpStream, shared: &Shared, plan_of: PlanOf) -> Result<(), Gone> {
     let unusable = |error: std::io::Error| Gone(format!("cannot be served: {error}"));
     stream.set_nodelay(true).map_err(unusable)?;
     stream
@@ -116,7 +117,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Result<(), Gone> {
             cpu_model: system::cpu_model(),
         },
     )?;
-    Session::new(stream)?.serve()
+    Session::new(stream)?.serve(plan_of)
 }
 
 /// Why somebody may not go on.

@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::frame::{self, FromAgent, Gone, ToAgent, FRAME_MAX, SILENCE_MAX};
-use super::{report, AGENTS_MAX};
-use crate::cli;
+use super::{report, PlanOf, AGENTS_MAX};
 use crate::engine::clock::{self, local_ns, now_ns};
 use crate::engine::control::{Control, Order, SECOND_NS};
 use crate::engine::Workers;
 use crate::meter::{Count, Counts, Timings};
-use crate::plan::{Share, Step};
+use crate::plan::{Options, Plan, Share, Step};
 use crate::system;
 
 /// How often counters are sent while they change.
@@ -60,7 +59,7 @@ impl<'a> Session<'a> {
     }
 
     /// Answers pings until there is a run, and runs it.
-    pub(super) fn serve(&self) -> Result<(), Gone> {
+    pub(super) fn serve(&self, plan_of: PlanOf) -> Result<(), Gone> {
         let _clock = OwnClock;
         let (control, workers) = loop {
             match frame::read(self.stream, FRAME_MAX, SILENCE_MAX)? {
@@ -72,10 +71,16 @@ impl<'a> Session<'a> {
                     count,
                     ahead_ns,
                     began_ns,
-                } => match begin(&arguments, Share { index, count }, ahead_ns, began_ns) {
-                    Ok(begun) => break begun,
-                    Err(sentence) => return self.send(&FromAgent::Refused { sentence }),
-                },
+                } => {
+                    let share = Share { index, count };
+                    let begun = plan_of(&arguments).and_then(|(plan, options)| {
+                        begin(plan, &options, share, ahead_ns, began_ns)
+                    });
+                    match begun {
+                        Ok(begun) => break begun,
+                        Err(sentence) => return self.send(&FromAgent::Refused { sentence }),
+                    }
+                }
                 _ => return Err(Gone("gave orders before a run".into())),
             }
         };
@@ -230,9 +235,10 @@ fn counts(control: &Control) -> Counts {
     counts
 }
 
-/// Reads the command line and starts the workers, which wait for orders.
+/// Starts the workers of this agent's share, which wait for orders.
 fn begin(
-    arguments: &[String],
+    mut plan: Plan,
+    options: &Options,
     share: Share,
     ahead_ns: i64,
     began_ns: u64,
@@ -241,7 +247,6 @@ fn begin(
     if !is_share || share.index >= share.count {
         return Err(format!("{} of {} is no share", share.index, share.count));
     }
-    let (mut plan, options) = cli::plan_of(arguments)?;
     plan.share = share;
     system::allow_clients(u64::from(share.clients(plan.clients())))?;
     clock::set_ahead_ns(ahead_ns);

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Setup;
-use crate::plan::Plan;
-use crate::run::Options;
+use crate::options::Setup;
+use crate::plan::{Options, Plan};
 use crate::scenario_file::{parse, read, Mistake, ScenarioFile};
 
 /// Runs a scenario file: groups of clients, stages of load, and what must hold. loadgen/scenarios has

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::live::duration;
-use crate::plan::{Load, Plan, Step};
+use crate::plan::{Load, Options, Plan, Step};
 use crate::results::RunResult;
-use crate::run::{run, Options};
+use crate::run::run;
 
 /// Halvings of the gap between the last rate that met the objective and the first that did not: the
 /// rate found is at most 1/32 of itself below the true one.

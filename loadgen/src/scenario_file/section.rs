@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
 use super::source::Source;
-use crate::cli::parse_duration;
+use crate::options::parse_duration;
 
 /// A value with the line it is in.
 #[derive(Clone, Debug)]

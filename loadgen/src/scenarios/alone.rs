@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{publishers, standard, topic_of, Scenario};
-use crate::cli::{Common, Traffic};
+use crate::options::{Common, Traffic};
 use crate::plan::{Group, Plan, Step, Subscription, Template};
 
 /// Publishers without subscribers: what a broker takes.
@@ -42,7 +42,7 @@ pub struct Listen {
     #[arg(long, default_value = "#")]
     filter: Template,
     /// How long to listen
-    #[arg(long, default_value = "10s", value_parser = crate::cli::parse_duration)]
+    #[arg(long, default_value = "10s", value_parser = crate::options::parse_duration)]
     duration: Duration,
     #[command(flatten)]
     common: Common,

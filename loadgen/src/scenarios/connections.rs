@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Scenario;
-use crate::cli::{parse_duration, Common};
+use crate::options::{parse_duration, Common};
 use crate::plan::{Group, Plan, Step, Subscription, Template};
 
 /// Connects clients (at --connect-rate, or as fast as they are taken), holds them idle and disconnects.

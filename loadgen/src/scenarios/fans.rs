@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{filter_of, publishers, standard, subscribers, topic_of, Scenario};
-use crate::cli::{Common, Traffic};
+use crate::options::{Common, Traffic};
 use crate::plan::{Plan, Template};
 
 /// Many publishers on topics of their own, few subscribers that get everything.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{filter_of, publishers, standard, subscribers, topic_of, Scenario};
-use crate::cli::{Common, Traffic};
+use crate::options::{Common, Traffic};
 use crate::plan::{Group, LoadStep, Plan, Step, Subscription, Template};
 
 /// Subscribers that share one subscription: each message goes to one of them.

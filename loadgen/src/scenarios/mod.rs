@@ -6,7 +6,7 @@ mod fans;
 mod mixes;
 mod sessions;
 
-use crate::cli::{Common, Traffic};
+use crate::options::{Common, Traffic};
 use crate::plan::{Group, LoadStep, Plan, Publishing, Step, Subscription, Template};
 
 pub use alone::{Listen, Publish, RoundTrip};

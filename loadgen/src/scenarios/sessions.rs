@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{publishers, subscribers, topic_of, Scenario};
-use crate::cli::{Common, Traffic};
+use crate::options::{Common, Traffic};
 use crate::plan::{Group, LoadStep, Plan, Step, Subscription, Template, Will};
 
 /// Clients with wills whose connections break at once. Every will due must arrive exactly once, and none
