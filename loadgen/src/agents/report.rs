@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::FromAgent;
 use crate::engine::Report;
+use crate::flows::Flow;
+use crate::histogram::{decode, encode};
 use crate::meter::{Counts, Meter, Timing, Timings, COUNTS};
-use crate::output::decode_histogram;
-use crate::summary::encode;
-use crate::truth::Flow;
 
 /// Rows of one frame: well below its bound, whatever their numbers are.
 const ROWS: usize = 20_000;
@@ -52,7 +51,7 @@ pub(super) fn timings(kinds: &[(usize, String)]) -> Result<Timings, String> {
             .decode(text)
             .map_err(|error| format!("a histogram is damaged: {error}"))?;
         let timing = Timing::ALL.get(*kind).ok_or("a histogram of no kind")?;
-        timings.add(*timing, &decode_histogram(&bytes)?)?;
+        timings.add(*timing, &decode(&bytes)?)?;
     }
     Ok(timings)
 }

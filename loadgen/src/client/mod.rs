@@ -12,10 +12,10 @@ use ringmq::mqtt::{
     SubscriptionOptions, Version, Will,
 };
 
+use crate::flows::Flows;
 use crate::meter::{Count, Meter, Timing};
 use crate::payload::Header;
 use crate::plan::{Group, Plan};
-use crate::truth::Flows;
 use publisher::Publisher;
 use receive::Pending;
 

@@ -13,9 +13,9 @@ use super::reconnect::Reconnects;
 use super::slot::Slot;
 use super::steps::Work;
 use crate::client::{Client, Context};
+use crate::flows::Flow;
 use crate::meter::{Count, Meter, Timings};
 use crate::transport::{Connector, Scratch};
-use crate::truth::Flow;
 
 /// One buffer per worker; the beginning of a packet is kept by its client.
 pub(super) const READ_BUFFER: usize = 256 << 10;

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+pub use crate::histogram::decode as decode_histogram;
 use crate::results::{RunResult, SCHEMA_VERSION};
-pub use hdr::{decode as decode_histogram, hdr_log};
+pub use hdr::hdr_log;
 pub use html::page;
 pub use rounds::medians;
 pub(crate) use text::main_latency;

@@ -32,7 +32,7 @@ pub struct RunResult {
     pub totals: Totals,
     /// By name: "end_to_end", "publish_ack", "connect", "subscribe", "round_trip" ...
     pub latencies: BTreeMap<String, Latency>,
-    pub truth: Truth,
+    pub truth: DeliveryAudit,
     pub generator: Generator,
     /// Broker process, when `--broker-pid` is given.
     pub broker: Option<BrokerProcess>,
@@ -142,9 +142,9 @@ pub struct Latency {
     pub histogram: String,
 }
 
-/// What was promised against what arrived, by QoS (index 0, 1, 2).
+/// Messages promised against messages received, by QoS (index 0, 1, 2).
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct Truth {
+pub struct DeliveryAudit {
     pub expected: [u64; 3],
     pub received: [u64; 3],
     pub lost: [u64; 3],
