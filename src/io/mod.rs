@@ -30,7 +30,7 @@ mod logging;
 mod logins;
 mod mesh;
 mod output;
-mod poller;
+pub mod poller;
 mod pressure;
 mod reload;
 mod ring;

@@ -1,6 +1,7 @@
 //! What coordinator and agents say to each other: JSON in frames that begin with their length (4 bytes,
 //! big endian), over TCP.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -71,7 +72,7 @@ pub(super) enum FromAgent {
     /// By place in `meter::Timing::ALL`: a histogram, V2 deflated, base64.
     Timings(Vec<(usize, String)>),
     /// A worker's report begins; its parts follow.
-    Report(Box<super::report::Head>),
+    Report(Box<Head>),
     /// (client, messages sent, of those not acknowledged)
     Published(Vec<(u32, u64, u64)>),
     /// (receiver, publisher, received, duplicates, reordered)
@@ -79,6 +80,18 @@ pub(super) enum FromAgent {
     Missed(Vec<u32>),
     /// All reports have been sent.
     Done,
+}
+
+/// A worker's report without its tables.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) counts: Vec<u64>,
+    pub(super) errors: BTreeMap<String, u64>,
+    pub(super) interruptions: BTreeMap<String, u64>,
+    pub(super) away: u64,
+    pub(super) load_cpu_ns: u64,
+    pub(super) load_wall_ns: u64,
+    pub(super) load_asleep_ns: u64,
 }
 
 /// Why there is no frame, as the end of a sentence about the peer.

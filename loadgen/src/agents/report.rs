@@ -1,12 +1,9 @@
 //! Figures on their way from an agent: histograms and the reports of its workers, in parts that fit
 //! into frames.
 
-use std::collections::BTreeMap;
-
 use base64::prelude::{Engine as _, BASE64_STANDARD};
-use serde::{Deserialize, Serialize};
 
-use super::frame::FromAgent;
+use super::frame::{FromAgent, Head};
 use crate::engine::Report;
 use crate::flows::Flow;
 use crate::histogram::{decode, encode};
@@ -18,18 +15,6 @@ const ROWS: usize = 20_000;
 const ROWS_MAX: usize = 64 << 20;
 /// Workers of one agent.
 const WORKERS_MAX: usize = 4_096;
-
-/// A worker's report without its tables.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Head {
-    counts: Vec<u64>,
-    errors: BTreeMap<String, u64>,
-    interruptions: BTreeMap<String, u64>,
-    away: u64,
-    load_cpu_ns: u64,
-    load_wall_ns: u64,
-    load_asleep_ns: u64,
-}
 
 /// Histograms that hold anything, as a frame; `None` when none does.
 pub(super) fn timings_frame(timings: &mut Timings) -> Option<FromAgent> {

@@ -1,16 +1,17 @@
 //! Carries out a plan: one executor per worker, clients spread over them.
 
+mod backoff;
 pub mod clock;
 pub(crate) mod control;
 pub(crate) mod executor;
 mod moves;
-pub(crate) mod poller;
 mod reconnect;
 mod schedule;
 mod slot;
 mod sockets;
 mod steps;
 mod think;
+mod work;
 mod worker;
 mod wrapped;
 

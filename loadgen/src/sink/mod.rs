@@ -12,14 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use ringmq::ids::ConnectionId;
+use ringmq::io::poller::{Event, Poller};
 use ringmq::mqtt::Version;
+use ringmq::time::Span;
 use rustix::io::Errno;
 use rustix::net::{
     accept_with, bind, listen, socket_with, sockopt, AddressFamily, SocketFlags, SocketType,
 };
 
 use crate::engine::executor::{ring_sentence, Executor};
-use crate::engine::poller::{Event, Poller, Token};
 use peer::{read, refill, write, Peer};
 
 const READ_BUFFER: usize = 256 << 10;
@@ -122,38 +124,37 @@ fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), S
     let wake = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)
         .map_err(|error| error.to_string())?;
     let mut poller = Poller::new(wake.as_fd()).map_err(|error| ring_sentence(&error))?;
-    poller.watch_acceptable(listener.as_fd());
+    poller.watch_acceptable(listener.as_fd(), 0);
     let mut peers: Vec<Option<Peer>> = Vec::new();
     let mut buffer = vec![0; READ_BUFFER];
     loop {
         let (mut readable, mut writable, mut accepts) = (Vec::new(), Vec::new(), false);
         let count = poller.reap(|event| match event {
-            Event::Readable(token, readiness) => readable.push((token, readiness.goes_on)),
-            Event::Writable(token) => writable.push(token.slot as usize),
-            Event::Acceptable => accepts = true,
-            Event::Woken => {}
+            Event::Readable { id, watched, .. } => readable.push((id, watched)),
+            Event::Writable(id) => writable.push(id.index as usize),
+            Event::Acceptable(_) => accepts = true,
         });
         let fed = peers
             .iter()
             .flatten()
             .any(|peer| peer.fed.is_some() && !peer.blocked);
         if count == 0 && !fed {
-            poller.wait(1_000_000_000);
+            poller.wait(Some(Span(1_000_000_000)));
             continue;
         }
         if accepts {
             accept(listener, &mut poller, &mut peers);
         }
-        for (token, goes_on) in readable {
-            let slot = token.slot as usize;
+        for (id, watched) in readable {
+            let slot = id.index as usize;
             let Some(peer) = peers[slot].as_mut() else {
                 continue;
             };
-            if !goes_on {
-                poller.watch_readable(peer.socket.as_fd(), token);
+            if !watched {
+                poller.watch_readable(peer.socket.as_fd(), id);
             }
             if !read(peer, &mut buffer, feed, tally) {
-                poller.forget(token);
+                poller.forget(id, peer.blocked);
                 peers[slot] = None;
             }
         }
@@ -167,14 +168,11 @@ fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), S
                 if let Some(size) = feed {
                     refill(peer, size, tally);
                 }
-                write(
-                    peer,
-                    Token {
-                        slot: slot as u32,
-                        generation: 0,
-                    },
-                    &mut poller,
-                );
+                let id = ConnectionId {
+                    index: slot as u32,
+                    generation: 0,
+                };
+                write(peer, id, &mut poller);
             }
         }
         poller.submit();
@@ -184,11 +182,11 @@ fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), S
 fn accept(listener: &OwnedFd, poller: &mut Poller, peers: &mut Vec<Option<Peer>>) {
     while let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
         let _ = sockopt::set_tcp_nodelay(&socket, true); // fails only for one that is gone
-        let token = Token {
-            slot: peers.len() as u32,
+        let id = ConnectionId {
+            index: peers.len() as u32,
             generation: 0,
         };
-        poller.watch_readable(socket.as_fd(), token);
+        poller.watch_readable(socket.as_fd(), id);
         peers.push(Some(Peer {
             socket,
             version: Version::V311,
@@ -199,5 +197,5 @@ fn accept(listener: &OwnedFd, poller: &mut Poller, peers: &mut Vec<Option<Peer>>
             fed: None,
         }));
     }
-    poller.watch_acceptable(listener.as_fd());
+    poller.watch_acceptable(listener.as_fd(), 0);
 }

@@ -4,7 +4,7 @@ use std::io::{IoSlice, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use ringmq::transport::{Layer, LayerError};
+use ringmq::transport::{Layer, LayerError, Learned};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::Resumption;
 use rustls::crypto::{ring, CryptoProvider};
@@ -15,7 +15,7 @@ use rustls::{
     Error, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 
-use super::options::Naming;
+use super::naming::Naming;
 use super::tickets::Tickets;
 
 /// Whom to trust and who we are.
@@ -117,7 +117,7 @@ impl TlsSetup {
             .expect("depends on the configuration alone, which was checked");
         connection.set_buffer_limit(None); // the client bounds what it puts in
         TlsClient {
-            connection: Box::new(connection),
+            connection,
             is_ended: false,
         }
     }
@@ -149,18 +149,11 @@ fn certificates(path: &Path, option: &str) -> Result<Vec<CertificateDer<'static>
 
 /// The client's side of one TLS connection.
 pub(crate) struct TlsClient {
-    connection: Box<ClientConnection>,
+    connection: ClientConnection,
     is_ended: bool,
 }
 
 impl TlsClient {
-    pub(super) fn handshake(&self) -> Option<Handshake> {
-        self.connection.handshake_kind().map(|kind| match kind {
-            HandshakeKind::Resumed => Handshake::Resumed,
-            HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest => Handshake::Full,
-        })
-    }
-
     /// Moves what rustls has for the socket to `down`.
     fn drain(&mut self, down: &mut Vec<u8>) {
         while self.connection.wants_write() {
@@ -235,6 +228,11 @@ impl Layer for TlsClient {
 
     fn is_ended(&self) -> bool {
         self.is_ended
+    }
+
+    fn tell(&mut self, learned: &mut Learned) {
+        let kind = self.connection.handshake_kind();
+        learned.resumed = kind.map(|kind| kind == HandshakeKind::Resumed);
     }
 }
 
