@@ -12,6 +12,18 @@ pub(super) const LONGER_FUNCTIONS: &[(&str, &str)] = &[
     ("src/config/file.rs", "parse"), // one pass that finds all mistakes; to be split by section
     ("src/config/kind.rs", "read"),  // a table of kinds: one arm each
     ("src/sim/parameters.rs", "draw"), // a table: one line per parameter of a run
+    (
+        "src/config/tests/files.rs",
+        "bad_files_name_line_key_fault_and_remedy",
+    ), // a table of cases
+    (
+        "src/config/tests/listeners.rs",
+        "bad_tables_of_listeners_name_every_fault",
+    ), // a table of cases
+    ("src/mqtt/tests/values.rs", "encoded"), // a table: one packet of each type
+    ("tests/wire/bytes.rs", "sequence"), // a table: one packet after the other
+    ("tests/wire/secured.rs", "enhanced_authentication"), // a table of cases
+    ("fuzz/bodies/src/tls.rs", "conversation"), // one dialogue, to be split by its two ends
 ];
 
 /// A function of a file: its name, its first line, its lines of code.
@@ -123,7 +135,7 @@ pub(super) const CIRCLES: &[Circles] = &[
     },
     Circles {
         folder: "src/auth",
-        files: 2,
+        files: 4,
         why: "questions and verdicts live beside the rules that hooks answer",
     },
     Circles {

@@ -1,6 +1,6 @@
 //! Several runs of the same scenario and label: the one in the middle stands for them.
 
-use super::text::main_latency;
+use super::main_latency;
 use crate::results::RunResult;
 
 /// Rates no further apart than this are the same, and latency decides which run is in the middle.
