@@ -215,6 +215,27 @@ fn files_hold_one_concept() {
 }
 
 #[test]
+fn comments_speak_the_terms_of_the_field() {
+    hold(rules::field_terms, &sources());
+    let rule = rules::field_terms;
+    for text in [
+        "fn f() {} // the client is gone",
+        "/// Nobody reads it.\nfn f() {}",
+        "//! What a worker does.\n",
+        "//! Where it runs.\n",
+    ] {
+        assert_eq!(count(rule, "loadgen/src/x.rs", text), 1, "{text}");
+    }
+    for text in [
+        "//! Work of a worker: what it does.\n",
+        "fn gone() {}",
+        "let text = \"nobody\";",
+    ] {
+        assert_eq!(count(rule, "loadgen/src/x.rs", text), 0, "{text}");
+    }
+}
+
+#[test]
 fn dependencies_say_what_they_are_for() {
     hold(rules::dependencies_have_reasons, &manifests());
     let rule = rules::dependencies_have_reasons;

@@ -1,4 +1,4 @@
-//! A small broker of one thread per connection that stalls, drops, doubles and reorders when told to.
+//! A small broker of one thread per connection that stalls, drops, doubles and reorders on request.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};

@@ -306,6 +306,56 @@ pub(super) fn file_length(file: &Source) -> Vec<String> {
     }
 }
 
+/// Words of comments that have a term of the field.
+const DIALECT: &[&str] = &[
+    "whoever",
+    "nobody",
+    "somebody",
+    "everybody",
+    "goes on",
+    "going on",
+    "gone",
+    "said",
+    "told",
+    "tells",
+    "knows",
+    "judge",
+    "judged",
+    "for ever",
+];
+/// Folders whose comments have been revised.
+const IN_FIELD_TERMS: &[&str] = &["loadgen"];
+
+/// Comments speak the field's terms, and module headers name the concept.
+pub(super) fn field_terms(file: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    if !file.is_below(IN_FIELD_TERMS) {
+        return found;
+    }
+    for (number, line) in numbered(&file.text) {
+        let Some((_, comment)) = line.split_once("//") else {
+            continue;
+        };
+        let comment = comment.to_lowercase();
+        for word in DIALECT.iter().filter(|word| has_word(&comment, word)) {
+            found.push(format!(
+                "{}:{number}: `{word}` in a comment: name the thing with the field's term",
+                file.path
+            ));
+        }
+        let asks = [
+            "! what ", "! who ", "! how ", "! where ", "! which ", "! was ",
+        ];
+        if number == 1 && asks.iter().any(|word| comment.starts_with(word)) {
+            found.push(format!(
+                "{}:{number}: a header that begins with a question: name the concept",
+                file.path
+            ));
+        }
+    }
+    found
+}
+
 /// Every dependency in a Cargo.toml says what it is for.
 pub(super) fn dependencies_have_reasons(file: &Source) -> Vec<String> {
     let mut found = Vec::new();

@@ -207,7 +207,7 @@ mod tests {
         assert!(timings(&[(0, "AAAA".into())]).is_err());
         let histogram = BASE64_STANDARD.encode(encode(Timings::default().of(Timing::Connect)));
         assert!(timings(&[(99, histogram)]).is_err());
-        // Longer than any delay that is told apart.
+        // Above the range of the histograms.
         let mut long = hdrhistogram::Histogram::<u64>::new(3).unwrap();
         long.record(u64::MAX >> 4).unwrap();
         assert!(timings(&[(0, BASE64_STANDARD.encode(encode(&long)))]).is_err());

@@ -40,7 +40,7 @@ impl RunFile {
     }
 }
 
-/// Looks for mistakes in scenario files and tells all of them, with file, line and key. Nothing is run.
+/// Looks for mistakes in scenario files and reports all of them, with file, line and key. Nothing is run.
 #[derive(Args, Debug)]
 pub(super) struct Check {
     /// Scenarios, in TOML
@@ -49,7 +49,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Tells what each file describes.
+    /// Prints what each file describes.
     ///
     /// # Errors
     /// All mistakes of all files, a line each.

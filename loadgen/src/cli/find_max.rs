@@ -88,7 +88,7 @@ pub(super) fn find_max(plan: &Plan, options: &Options, p99: Duration) -> Result<
     Ok(best)
 }
 
-/// What was found when the search could not go on.
+/// The best rate so far, of a search that was cut short.
 fn cut_short(rate: f64, mut best: RunResult, sentence: String) -> RunResult {
     best.notes.push(format!(
         "the highest rate tried that met the objective: {rate:.0} messages per second"

@@ -35,7 +35,7 @@ enum Command {
     Pairs(scenarios::Pairs),
     /// Receive only: subscribers of something that publishes by itself, such as `sink --fan-back`
     Listen(scenarios::Listen),
-    /// Publish only: nobody subscribes
+    /// Publish only, without subscribers
     Publish(scenarios::Publish),
     /// Requests and their answers
     RoundTrip(scenarios::RoundTrip),
@@ -213,7 +213,7 @@ fn run_here_or_on_agents(
     }
 }
 
-/// Trouble, or promises that were not kept.
+/// Errors, broken promises or failed assertions.
 fn is_failure(result: &RunResult) -> bool {
     !result.errors.is_empty()
         || !result.truth.broken_promises.is_empty()

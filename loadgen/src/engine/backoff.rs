@@ -21,7 +21,7 @@ pub(super) struct Reconnects {
 impl Reconnects {
     pub(super) fn add(&mut self, slot: u32, failures: u8, now: u64) {
         let wait = (WAIT_NS << failures.min(16)).min(WAIT_MAX_NS);
-        let spread = fastrand::u64(0..=wait / 2); // so that all do not come at once
+        let spread = fastrand::u64(0..=wait / 2); // so that they do not all come at once
         self.waiting.push(Reverse((now + wait + spread, slot)));
     }
 

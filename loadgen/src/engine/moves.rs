@@ -73,6 +73,6 @@ impl Worker {
         self.with(slot, now, |client, cx| {
             client.subscribe(cx.plan, cx.now_ns);
         });
-        self.hunger(slot);
+        self.mark_ready(slot);
     }
 }

@@ -1,4 +1,4 @@
-//! Lost connections opened again, when `--reconnect` asks for it: each client waits longer after each
+//! LostGenerator connections opened again, when `--reconnect` asks for it: each client waits longer after each
 //! failure, and a worker opens no more than its share of the rate.
 
 use super::control::SECOND_NS;
@@ -7,14 +7,15 @@ use crate::client::State;
 use crate::meter::Count;
 
 impl Worker {
-    /// A connection is gone that is opened again; true when it is. `state` is where it was.
-    pub(super) fn is_opened_again(&mut self, slot: usize, state: State, now: u64) -> bool {
+    /// Has a lost connection opened again, when the plan asks for it; true when it does. `state` is that
+    /// before the loss.
+    pub(super) fn schedule_reconnect(&mut self, slot: usize, state: State, now: u64) -> bool {
         if self.control.plan.connection.reconnect_per_s.is_none() {
             return false;
         }
         let client = &mut self.slots[slot].client;
         if !client.was_lost {
-            return false; // it has never been there
+            return false; // it has never been connected
         }
         self.reconnects.add(slot as u32, client.failures, now);
         client.failures = client.failures.saturating_add(1);
@@ -44,7 +45,7 @@ impl Worker {
     }
 
     /// A client is connected: when it was before, it takes up what it did.
-    pub(super) fn came_back(&mut self, slot: usize, now: u64) {
+    pub(super) fn reconnected(&mut self, slot: usize, now: u64) {
         let client = &mut self.slots[slot].client;
         client.failures = 0;
         if !client.is_away {
@@ -62,7 +63,7 @@ impl Worker {
             }
             client.publish_owed(cx);
         });
-        self.hunger(slot);
+        self.mark_ready(slot);
     }
 
     /// A client's connection ends as asked: it is not opened again.

@@ -30,7 +30,7 @@ pub(super) struct Slot {
     pub(super) ended: bool,
     /// In the list of sockets to write.
     pub(super) dirty: bool,
-    /// Closes once everything is sent; its end is no trouble.
+    /// Closes once everything is sent; its end is no error.
     pub(super) ending: bool,
     /// Not there, as the plan has it: it has not come yet, or has left.
     pub(super) absent: bool,

@@ -100,14 +100,14 @@ impl Worker {
             (client.was_lost, client.is_away) = (true, true);
         }
         self.close(slot);
-        if self.is_opened_again(slot, state, now_ns()) {
+        if self.schedule_reconnect(slot, state, now_ns()) {
             self.meter.interruption(sentence);
             return;
         }
         if state != State::Ready {
             self.count(Count::ConnectFailed);
         }
-        self.trouble(sentence);
+        self.error(sentence);
     }
 
     /// Closes a connection as it is.
@@ -252,13 +252,13 @@ impl Worker {
                     );
                 }
             }
-            Err(trouble) => {
-                self.lost(slot, trouble.0);
+            Err(error) => {
+                self.lost(slot, error.0);
             }
         }
         if !was_ready && self.slots[slot].client.state == State::Ready {
             self.look_for_silence(slot, now);
-            self.came_back(slot, now);
+            self.reconnected(slot, now);
         }
         self.after_bytes(slot, now);
     }
@@ -383,7 +383,7 @@ impl Worker {
     }
 }
 
-/// What has ended a connection, and what that may mean before MQTT has begun.
+/// Sentence about the end of a connection, with a hint before MQTT has begun.
 fn ended(what: &str, place: &Slot) -> String {
     let hint = match (place.client.state, &place.link) {
         (State::Opening, Some(_)) => {

@@ -100,7 +100,7 @@ impl Worker {
             ends_ns: start_ns + step.time.as_nanos() as u64,
             open_loops: Vec::new(),
             by_group: vec![None; self.control.plan.groups.len()],
-            hungry: Vec::new(),
+            ready: Vec::new(),
             thinkers: Thinkers::default(),
             sending: usize::from(step.groups.is_empty()), // only listening lasts its time
         };
@@ -145,7 +145,7 @@ impl Worker {
                 Load::Closed { .. } | Load::Unlimited { .. } => {
                     loading.by_group[*group] = Some(*load);
                     loading.sending += slots.len();
-                    loading.hungry.extend(slots.map(|slot| slot as u32));
+                    loading.ready.extend(slots.map(|slot| slot as u32));
                 }
                 Load::Think { most, .. } => {
                     loading.by_group[*group] = Some(*load);
@@ -171,7 +171,7 @@ impl Worker {
         }
     }
 
-    /// Goes on with the step; true when something was done.
+    /// Takes the step on; true when something was done.
     pub(super) fn step(&mut self, now: u64) -> bool {
         let mut busy = self.step_connect(now);
         busy |= self.step_leave(now);
@@ -216,12 +216,12 @@ impl Worker {
                 loading.sending -= 1;
             }
         }
-        let hungry = std::mem::take(&mut loading.hungry);
+        let ready = std::mem::take(&mut loading.ready);
         let ends_ns = loading.ends_ns;
         self.work.load = Some(loading);
         if now < ends_ns {
-            busy |= !hungry.is_empty();
-            for slot in hungry {
+            busy |= !ready.is_empty();
+            for slot in ready {
                 self.feed(slot as usize, now);
             }
             busy |= self.wake_thinkers(now);
@@ -309,11 +309,11 @@ impl Worker {
     }
 
     /// A client of a load that it carries itself may send.
-    pub(super) fn hunger(&mut self, slot: usize) {
+    pub(super) fn mark_ready(&mut self, slot: usize) {
         let group = self.slots[slot].client.group;
         if self.work.own_load(group).is_some() {
             if let Some(load) = &mut self.work.load {
-                load.hungry.push(slot as u32);
+                load.ready.push(slot as u32);
             }
         }
     }
@@ -325,7 +325,7 @@ impl Worker {
             let now = super::clock::now_ns();
             self.with(slot, now, |client, cx| client.publish_owed(cx));
         } else {
-            self.hunger(slot);
+            self.mark_ready(slot);
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Loading {
     /// Loads that clients carry themselves, by group.
     pub(super) by_group: Vec<Option<Load>>,
     /// Clients that may send at once.
-    pub(super) hungry: Vec<u32>,
+    pub(super) ready: Vec<u32>,
     pub(super) thinkers: Thinkers,
     /// Clients and open loops that have not sent all their messages.
     pub(super) sending: usize,
@@ -60,7 +60,7 @@ impl Work {
         let opening = self.opening.front().map(|(due, _)| *due);
         let load = self.load.as_ref();
         let load_end = load.map(|load| load.ends_ns);
-        let own = load.filter(|load| !load.hungry.is_empty());
+        let own = load.filter(|load| !load.ready.is_empty());
         let start = own.map(|load| load.starts_ns);
         let open_loop = load.and_then(|load| load.open_loops.iter().map(OpenLoop::due_ns).min());
         let thinker = load.and_then(|load| load.thinkers.due_ns());

@@ -24,7 +24,7 @@ use crate::transport::Connector;
 /// One buffer per worker; the beginning of a packet is kept by its client.
 pub(super) const READ_BUFFER: usize = 256 << 10;
 
-/// What a worker knows at its end.
+/// Report of a worker at its end.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) meter: Meter,
@@ -324,7 +324,7 @@ impl Worker {
         self.firsts[group]..self.firsts[group + 1]
     }
 
-    pub(super) fn trouble(&mut self, sentence: String) {
+    pub(super) fn error(&mut self, sentence: String) {
         self.meter.error(sentence);
     }
 

@@ -9,7 +9,7 @@ use crate::meter::{Count, Timing};
 use crate::transport::Handshake;
 
 impl Worker {
-    /// The connection is open: the layers say their first words.
+    /// The connection is open: handshakes of the layers begin.
     pub(super) fn begin_link(&mut self, slot: usize, now: u64) {
         let Some(connector) = &self.connector else {
             return;
@@ -44,7 +44,7 @@ impl Worker {
         }
         self.handle_unwrapped(slot);
         if let Err(error) = result {
-            // What tells the broker about it goes out as far as it does at once.
+            // The alert or close frame is sent as far as the socket takes it at once.
             let place = &self.slots[slot];
             if let (Some(link), Some(socket)) = (&place.link, &place.socket) {
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;

@@ -35,7 +35,7 @@ pub struct Common {
     #[arg(long, value_name = "PER_S", value_parser = rate)]
     pub connect_rate: Option<f64>,
     /// Opens lost connections again, this many per second at most; each waits longer after each failure.
-    /// With --clean-start false (and --session-expiry-s in MQTT 5) sessions go on: what was not
+    /// With --clean-start false (and --session-expiry-s in MQTT 5) sessions are resumed: what was not
     /// acknowledged is sent again
     #[arg(long, value_name = "PER_S", num_args = 0..=1, default_missing_value = "100", value_parser = rate)]
     pub reconnect: Option<f64>,

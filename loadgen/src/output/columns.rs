@@ -4,7 +4,7 @@ use Figure::{Count, Latency, Nanoseconds, Rate, Ratio, Text, Time};
 
 use crate::results::{self, RunResult, StageResult, SweepStep};
 
-/// A value of a table, formatted by whoever renders it.
+/// A value of a table, formatted by the medium that shows it.
 pub(super) enum Figure {
     /// Per second.
     Rate(f64),

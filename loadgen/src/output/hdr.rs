@@ -12,7 +12,7 @@ use crate::results::{Interval, RunResult};
 /// The column of maxima is in milliseconds, as the tools expect; the histograms are in nanoseconds.
 const NS_PER_MS: f64 = 1e6;
 
-/// The log: an interval per second and kind of latency, told apart by its tag. A result that was read
+/// The log: an interval per second and kind of latency, distinguished by its tag. A result that was read
 /// from JSON has no seconds; then there is one interval per kind.
 ///
 /// # Errors

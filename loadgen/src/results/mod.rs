@@ -1,4 +1,4 @@
-//! What a run measured, as data: written as JSON, CSV, HDR log, table and HTML.
+//! Results of a run as data: written as JSON, CSV, HDR log, table and HTML.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub struct RunResult {
     /// What idle connections cost, when the scenario holds them.
     #[serde(default)]
     pub idle: Option<IdleCost>,
-    /// Failed connects and other trouble, by sentence, with counts.
+    /// Failed connects and other errors, by sentence, with counts.
     pub errors: BTreeMap<String, u64>,
     pub assertions: Vec<Assertion>,
     /// Of a sweep: its rates, each measured alone. The other figures are those of the last.
@@ -183,7 +183,7 @@ pub struct BrokerProcess {
     pub sockets: u64,
 }
 
-/// At the end of a hold: resident memory above that before anybody was connected, by connection.
+/// At the end of a hold: resident memory above that before the first connection, by connection.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct IdleCost {
     pub connections: u64,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::Lost;
+use crate::engine::LostGenerator;
 use crate::histogram::encode;
 use crate::meter::{Counts, Timing, Timings};
 use crate::plan::Share;
@@ -32,8 +32,8 @@ pub(crate) struct RunTotals {
 }
 
 impl RunTotals {
-    /// Some of the generators are gone, and the run is over.
-    pub(crate) fn lose(&mut self, lost: Lost) {
+    /// A generator was lost, and the run is over.
+    pub(crate) fn lose(&mut self, lost: LostGenerator) {
         self.missing.push(lost.share);
         self.stop(lost.sentence);
     }

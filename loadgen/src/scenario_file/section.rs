@@ -1,5 +1,5 @@
-//! A table of a file: its keys by type. What is wrong with them is noted and reading goes on; keys
-//! that nobody asked for are mistakes.
+//! A table of a file: its keys by type. What is wrong with them is noted and the rest is read; keys
+//! that are not read are mistakes.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -120,7 +120,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Text, or a whole number, that `parse` understands or tells why it does not.
+    /// Text, or a whole number, that `parse` understands or refuses with a sentence.
     pub(super) fn parsed<T, E: Display>(
         &mut self,
         key: &'static str,

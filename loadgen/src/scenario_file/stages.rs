@@ -1,4 +1,4 @@
-//! `[[stages]]`: what happens, one after the other; and `[assert]`: what must hold.
+//! `[[stages]]`, one after the other, and `[assert]`, the bounds that must hold.
 
 use std::time::Duration;
 
@@ -151,7 +151,7 @@ fn number_of(
     found
 }
 
-/// Clients must have come or gone by the end of the stage.
+/// Clients must have connected or left by the end of the stage.
 fn check_time(
     section: &Section<'_>,
     key: &str,

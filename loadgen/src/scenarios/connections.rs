@@ -10,7 +10,7 @@ use crate::options::{parse_duration, Common};
 use crate::plan::{Group, Plan, Step, Template};
 
 /// Connects clients (at --connect-rate, or as fast as they are taken), holds them idle and disconnects.
-/// Tells the memory and sockets per connection, the broker's too with --broker-pid.
+/// Measures the memory and sockets per connection, the broker's too with --broker-pid.
 #[derive(Args, Debug)]
 pub struct ConnectRamp {
     /// Clients

@@ -1,4 +1,4 @@
-//! `mqload sink`: a null broker on the same engine parts. It accepts everybody, acknowledges
+//! `mqload sink`: a null broker on the same engine parts. It accepts every client, acknowledges
 //! everything and throws it away, or feeds subscribers with messages of its own, so that the
 //! generator can be measured alone.
 
@@ -35,7 +35,7 @@ pub struct Sink {
     /// Core to pin to
     #[arg(long)]
     core: Option<usize>,
-    /// Sends whoever subscribes QoS 0 messages of the subscribed topic, as fast as they are taken
+    /// Sends each subscriber QoS 0 messages of the subscribed topic, as fast as they are taken
     #[arg(long, alias = "feed")]
     fan_back: bool,
     /// Bytes of a payload fanned back, 16 or more
@@ -74,7 +74,7 @@ pub fn run(options: &Sink) -> Result<(), String> {
     let (ended, end) = std::sync::mpsc::channel();
     let worker = Executor::start("sink", options.core, move || {
         let result = serve(&listener, feed, &counting);
-        let _ = ended.send(()); // nobody waits after an interruption
+        let _ = ended.send(()); // without a receiver after an interruption
         result
     })?;
     println!("sink listens on {}", options.listen);
@@ -181,7 +181,7 @@ fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), S
 
 fn accept(listener: &OwnedFd, poller: &mut Poller, peers: &mut Vec<Option<Peer>>) {
     while let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-        let _ = sockopt::set_tcp_nodelay(&socket, true); // fails only for one that is gone
+        let _ = sockopt::set_tcp_nodelay(&socket, true); // fails only for a closed connection
         let id = ConnectionId {
             index: peers.len() as u32,
             generation: 0,

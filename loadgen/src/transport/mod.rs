@@ -1,4 +1,4 @@
-//! What lies between a client and its socket when that is not plain TCP: TLS, WebSocket, or both.
+//! Transports other than plain TCP: TLS, WebSocket, or both, between a client and its socket.
 //!
 //! [`Transport`] is what the plan says, a `Connector` what a worker makes of it, a `Link` the layers of
 //! one connection. A plain connection has no link, and nothing of this on its way.

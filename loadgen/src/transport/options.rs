@@ -27,7 +27,7 @@ pub struct TransportOptions {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// Takes whoever answers for the broker
+    /// Accepts any certificate as the broker's
     #[arg(long, requires = "tls", conflicts_with = "ca")]
     pub insecure: bool,
     /// Name that is asked for and that the broker's certificate must have; without it that of --target

@@ -18,7 +18,7 @@ use rustls::{
 use super::naming::Naming;
 use super::tickets::Tickets;
 
-/// Whom to trust and who we are.
+/// Trusted issuers, and the clients' own certificate.
 #[derive(Clone, Debug)]
 pub struct TlsSetup {
     config: Arc<ClientConfig>,
@@ -30,7 +30,7 @@ pub struct TlsSetup {
 
 /// What a [`TlsSetup`] is made of.
 pub(super) struct Parts<'a> {
-    /// `None` trusts everybody.
+    /// `None` trusts any certificate.
     pub(super) ca: Option<&'a Path>,
     pub(super) certificate: Option<(&'a Path, &'a Path)>,
     pub(super) names: Vec<ServerName<'static>>,
@@ -59,7 +59,7 @@ impl TlsSetup {
             Some(path) => builder.with_root_certificates(roots(path, &named("ca"))?),
             None => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
         };
         let mut config = match parts.certificate {
             Some((certificate, key)) => {
@@ -184,7 +184,7 @@ impl Layer for TlsClient {
             let state = match self.connection.process_new_packets() {
                 Ok(state) => state,
                 Err(error) => {
-                    self.drain(down); // the alert that tells the broker
+                    self.drain(down); // the alert for the broker
                     return Err(sentence(&error, is_handshaking));
                 }
             };
@@ -266,11 +266,11 @@ fn sentence(error: &Error, is_handshaking: bool) -> LayerError {
     LayerError(format!("TLS: {text}"))
 }
 
-/// `--insecure`: whoever answers is the broker. Signatures are checked, names and issuers are not.
+/// `--insecure`: any certificate is the broker's. Signatures are checked, names and issuers are not.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
