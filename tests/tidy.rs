@@ -4,6 +4,7 @@
 
 mod rules;
 mod source;
+mod structure;
 
 use std::fs;
 use std::path::Path;
@@ -120,6 +121,7 @@ fn modules_name_only_those_below() {
         ("src/limits.rs", "use crate::mqtt::Packet;"),
         ("loadgen/src/x.rs", "use ringmq::shard::Shard;"),
         ("loadgen/src/x.rs", "use ringmq::{mqtt::Packet, config};"),
+        ("loadgen/src/x.rs", "use ringmq::io::run;"),
     ];
     for (path, text) in bad {
         assert_eq!(count(rule, path, text), 1, "{path}: {text}");
@@ -136,6 +138,7 @@ fn modules_name_only_those_below() {
             "loadgen/src/x.rs",
             "use ringmq::mqtt; use crate::session::Client;",
         ),
+        ("loadgen/src/x.rs", "use ringmq::io::poller::Poller;"),
         ("src/session/x.rs", "// see crate::routing::Index\n"),
     ];
     for (path, text) in good {
@@ -212,6 +215,27 @@ fn files_hold_one_concept() {
 }
 
 #[test]
+fn comments_speak_the_terms_of_the_field() {
+    hold(rules::field_terms, &sources());
+    let rule = rules::field_terms;
+    for text in [
+        "fn f() {} // the client is gone",
+        "/// Nobody reads it.\nfn f() {}",
+        "//! What a worker does.\n",
+        "//! Where it runs.\n",
+    ] {
+        assert_eq!(count(rule, "loadgen/src/x.rs", text), 1, "{text}");
+    }
+    for text in [
+        "//! Work of a worker: what it does.\n",
+        "fn gone() {}",
+        "let text = \"nobody\";",
+    ] {
+        assert_eq!(count(rule, "loadgen/src/x.rs", text), 0, "{text}");
+    }
+}
+
+#[test]
 fn dependencies_say_what_they_are_for() {
     hold(rules::dependencies_have_reasons, &manifests());
     let rule = rules::dependencies_have_reasons;
@@ -225,4 +249,132 @@ fn dependencies_say_what_they_are_for() {
     for (text, expected) in cases {
         assert_eq!(count(rule, "Cargo.toml", text), expected, "{text}");
     }
+}
+
+#[test]
+fn functions_are_short() {
+    let files = sources();
+    hold(structure::function_length, &files);
+    for (path, name) in structure::LONGER_FUNCTIONS {
+        let exists = files.iter().any(|file| file.path == *path);
+        assert!(exists, "{path} ({name}) is listed and does not exist");
+    }
+    let rule = structure::function_length;
+    let function = |lines: usize| format!("fn f(a: [u8; 2]) {{\n{}}}\n", "g();\n".repeat(lines));
+    for path in [
+        "src/shard/x.rs",
+        "loadgen/src/x.rs",
+        "tests/x.rs",
+        "fuzz/x.rs",
+    ] {
+        assert_eq!(count(rule, path, &function(68)), 0, "{path}");
+        assert_eq!(count(rule, path, &function(69)), 1, "{path}");
+    }
+    let inner = format!("impl A {{\n{}fn short() {{}}\n}}\n", function(69));
+    assert_eq!(count(rule, "src/x.rs", &inner), 1);
+    let comments = format!("fn f() {{\n{}}}\n", "// g\n\n".repeat(90));
+    assert_eq!(count(rule, "src/x.rs", &comments), 0);
+    let others = format!(
+        "trait A {{ fn f(); fn g(); }}\nconst A: fn (u8) = h;\n{}",
+        function(3)
+    );
+    assert_eq!(count(rule, "src/x.rs", &others), 0);
+    let (path, _) = structure::LONGER_FUNCTIONS[0];
+    assert_eq!(
+        count(rule, path, "fn new() {}"),
+        1,
+        "an exception nothing needs"
+    );
+}
+
+#[test]
+fn files_do_not_import_in_circles() {
+    let files = sources();
+    for root in ["src", "loadgen/src"] {
+        let found = structure::import_circles(&files, root, structure::CIRCLES);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+    let circles = |files: &[(&str, &str)], excused: &[structure::Circles]| {
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, text)| Source::new(path, text))
+            .collect();
+        structure::import_circles(&files, "src", excused)
+    };
+    let (a, b, c) = ("src/a/mod.rs", "src/a/b.rs", "src/c.rs");
+    let rows: [(&[(&str, &str)], usize); 8] = [
+        (&[(a, "mod b;\npub use b::B;"), (b, "use super::A;")], 0),
+        (
+            &[
+                (b, "use crate::c::C;"),
+                (c, "use crate::{a::b::B, d};"),
+                (a, ""),
+            ],
+            1,
+        ),
+        (
+            &[
+                (b, "use crate::c::C;"),
+                (c, "fn f(b: crate::a::b::B) {}"),
+                (a, ""),
+            ],
+            1,
+        ),
+        (
+            &[(b, "use crate::c::C;"), (c, "// crate::a::b::B"), (a, "")],
+            0,
+        ),
+        (
+            &[
+                (a, "use crate::c::C;"),
+                (b, "use super::A;"),
+                (c, "use crate::a::b::B;"),
+            ],
+            1,
+        ),
+        (
+            &[
+                ("src/a/x.rs", "use super::y;"),
+                ("src/a/y.rs", "use super::x::{self, X};"),
+                (a, ""),
+            ],
+            1,
+        ),
+        (
+            &[
+                ("src/a/x.rs", "use super::y;"),
+                ("src/a/tests.rs", "use super::x;"),
+                (a, ""),
+            ],
+            0,
+        ),
+        (
+            &[
+                ("src/lib.rs", "mod c; mod d;"),
+                (c, "use crate::d;"),
+                ("src/d.rs", ""),
+            ],
+            0,
+        ),
+    ];
+    for (files, expected) in rows {
+        assert_eq!(circles(files, &[]).len(), expected, "{files:?}");
+    }
+    let excused = |files| structure::Circles {
+        folder: "src/a",
+        files,
+        why: "made up",
+    };
+    let (circle, none) = (rows[5].0, rows[6].0);
+    assert_eq!(circles(circle, &[excused(2)]), [""; 0]);
+    assert_eq!(
+        circles(circle, &[excused(1)]).len(),
+        1,
+        "the number may not rise"
+    );
+    assert_eq!(
+        circles(none, &[excused(1)]).len(),
+        1,
+        "an exception nothing needs"
+    );
 }

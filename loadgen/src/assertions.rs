@@ -1,4 +1,4 @@
-//! What a run must reach to count as passed.
+//! Assertions: bounds that a run must keep to count as passed.
 
 use clap::Args;
 

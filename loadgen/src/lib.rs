@@ -2,13 +2,16 @@
 
 pub mod agents;
 pub mod assertions;
+pub mod audit;
+pub mod bottleneck;
 pub mod cli;
 pub mod client;
 pub mod engine;
-mod gathered;
-pub(crate) mod idle;
+pub mod flows;
+mod histogram;
 pub mod live;
 pub mod meter;
+pub mod options;
 pub mod output;
 pub mod payload;
 pub mod payload_size;
@@ -19,9 +22,5 @@ pub mod scenario_file;
 pub mod scenarios;
 pub mod sink;
 pub mod sources;
-pub mod summary;
 pub mod system;
 pub mod transport;
-pub mod truth;
-pub mod verdict;
-pub mod verify;

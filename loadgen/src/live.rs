@@ -34,7 +34,7 @@ pub fn second(
     }
 }
 
-/// What a stretch of time is judged by: the first of these that there is.
+/// The timing that an interval is about: the first of these with values.
 fn main_timing(timings: &mut Timings) -> Option<Timing> {
     [
         Timing::EndToEnd,

@@ -1,10 +1,10 @@
-//! What a worker counts and times while it runs.
+//! Counters and histograms of a worker.
 
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-/// Longest delay told apart, in nanoseconds: one hour.
+/// Upper bound of the histograms, in nanoseconds: one hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// What is timed.
@@ -230,7 +230,7 @@ pub struct Meter {
     pub counts: Counts,
     pub timings: Timings,
     pub errors: BTreeMap<String, u64>,
-    /// Why connections ended that were opened again: told, but no errors.
+    /// Why connections ended that were opened again: reported, but no errors.
     pub interruptions: BTreeMap<String, u64>,
 }
 

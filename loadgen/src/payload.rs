@@ -1,13 +1,13 @@
-//! What a payload says about itself: publisher, sequence and intended send time, in 16 bytes.
+//! Header of a payload: publisher, sequence and intended send time, in 16 bytes.
 //!
 //! Layout, big endian: tag (2 bytes), publisher (3), sequence (5), time in nanoseconds (6). Shorter
 //! payloads carry nothing and are only counted.
 
 /// Bytes of the header; payloads shorter than this go without.
 pub const HEADER_BYTES: usize = 16;
-/// Marks payloads of mqload. A payload that does not begin with it was published by somebody else.
+/// Marks payloads of mqload. A payload that does not begin with it was published by another program.
 pub const TAG: u16 = 0x4D51;
-/// Publishers that can be told apart.
+/// Publishers that have different numbers.
 pub const PUBLISHERS_MAX: u32 = 1 << 24;
 const TIME_MASK: u64 = (1 << 48) - 1;
 const SEQUENCE_MASK: u64 = (1 << 40) - 1;

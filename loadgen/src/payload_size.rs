@@ -1,4 +1,4 @@
-//! How many bytes payloads have: a number, a range, or a weighted choice of both.
+//! Sizes of payloads in bytes: a number, a range, or a weighted choice of both.
 
 use std::str::FromStr;
 

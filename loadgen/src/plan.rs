@@ -74,6 +74,21 @@ impl Plan {
     }
 }
 
+/// How to run, beside the plan.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub threads: usize,
+    /// Cores to pin to; empty: not pinned.
+    pub cores: Vec<usize>,
+    /// Without a live line.
+    pub quiet: bool,
+    pub label: Option<String>,
+    pub command: String,
+    pub broker_pid: Option<u32>,
+    /// Of a scenario file, for agents.
+    pub file_text: Option<String>,
+}
+
 /// What all clients share.
 #[derive(Clone, Debug)]
 pub struct Connection {
@@ -111,7 +126,7 @@ pub struct Group {
     pub read_bytes_per_s: Option<u64>,
     /// Its receivers' delays are their own doing and are not timed.
     pub untimed: bool,
-    /// Loses its connections to others of the same name, which is no trouble.
+    /// Loses its connections to others of the same name, which is no error.
     pub is_taken_over: bool,
     /// Its clients come and go while messages are published: what they miss is not lost.
     pub comes_and_goes: bool,
@@ -266,7 +281,7 @@ pub enum Step {
 
 #[derive(Clone, Debug, Default)]
 pub struct LoadStep {
-    /// Its figures are told apart under this name.
+    /// Its figures have a row of their own under this name.
     pub name: Option<String>,
     pub groups: Vec<(usize, Load)>,
     pub time: Duration,

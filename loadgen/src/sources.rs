@@ -58,7 +58,7 @@ impl FromStr for Source {
             IpAddr::V6(address) if (1..=128).contains(&length) => {
                 let bits = 128 - length;
                 let network = address.to_bits() & !((1_u128 << bits) - 1);
-                // The first is the routers' (RFC 4291, 2.6.1); more than 2^32 nobody needs.
+                // The first is the routers' (RFC 4291, 2.6.1); more than 2^32 are of no use.
                 let (skipped, count) = match bits {
                     0 => (0, 1),
                     1..=32 => (1, (1_u64 << bits) - 1),

@@ -1,4 +1,4 @@
-//! What the operating system tells: its version, the processor, limits, another process.
+//! Figures of the operating system: its version, the processor, limits, another process.
 
 use std::fs;
 

@@ -285,7 +285,7 @@ fn nonsense_and_silence_do_not_hold_an_agent_up() {
     drop(silent);
 }
 
-/// Starts a long run and returns when its load goes on.
+/// Starts a long run and returns when its load has begun.
 fn start_long(
     broker: &Broker,
     agents: &[Agent],

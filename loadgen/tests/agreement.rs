@@ -1,4 +1,4 @@
-//! What an MQTT 5 broker allows in its CONNACK.
+//! Limits of an MQTT 5 broker's CONNACK.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

@@ -38,7 +38,7 @@ fn result(label: &str, p99_us: f64) -> RunResult {
     result
 }
 
-/// The page's document after the browser has built it, and what the browser said meanwhile.
+/// The page's document after the browser has built it, and the browser's messages meanwhile.
 fn in_chromium(page: &Path, profile: &Path) -> (String, String) {
     let mut command = Command::new("chromium");
     command

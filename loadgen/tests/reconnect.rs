@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use crate::broker::Broker;
 use crate::{figure, mqload};
 
-/// Passes bytes on. Whenever so many more have gone to the broker, up to `times`, all connections are
+/// Passes bytes on. Whenever so many more have passed to the broker, up to `times`, all connections are
 /// cut and `then` is called.
 pub(crate) fn proxy(
     broker: &Broker,
@@ -111,7 +111,7 @@ fn what_qos_0_loses_is_counted_and_no_broken_promise() {
     assert!(text.contains("opened again after:"), "{text}");
 }
 
-/// A broker that comes back without its sessions is told from one that keeps them.
+/// A broker that comes back without its sessions is distinguished from one that keeps them.
 #[test]
 fn a_restart_that_loses_sessions_is_told() {
     let broker = Arc::new(Mutex::new(Broker::mosquitto("persistence false")));

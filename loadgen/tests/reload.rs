@@ -1,4 +1,4 @@
-//! New certificates, keys, authorities and revocation lists while clients flow: nobody notices.
+//! New certificates, keys, authorities and revocation lists while clients are connected, unnoticed by them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -118,7 +118,7 @@ fn a_reload_under_load_loses_nothing_and_nobody() {
     assert!(!success && broker.log().contains("is revoked"), "{text}");
 }
 
-/// The files of a reload, and the line that tells how it went.
+/// The files of a reload, and the line about its outcome.
 fn reload(own: &Certificates, round: usize) -> &'static str {
     const LOADED: &str = "1 TLS listener(s) loaded, 0 kept";
     match round {

@@ -1,4 +1,4 @@
-//! A small broker of one thread per connection that stalls, drops, doubles and reorders when told to.
+//! A small broker of one thread per connection that stalls, drops, doubles and reorders on request.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -65,66 +65,77 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>, fault: Fault) {
         while let Some(frame) = next_frame(&bytes[used..], 1 << 20).unwrap() {
             used += frame.length;
             let packet = decode::packet(Version::V311, Sender::Client, &frame).unwrap();
-            let mut out = Vec::new();
-            match packet {
-                Packet::Connect(_) => {
-                    let reason = if let Fault::Refuse(reason) = fault {
-                        reason
-                    } else {
-                        ReasonCode::Success
-                    };
-                    encode::connack(
-                        &mut out,
-                        Version::V311,
-                        &ConnAck {
-                            reason,
-                            ..ConnAck::default()
-                        },
-                    );
-                }
-                Packet::Subscribe(subscribe) => {
-                    for (filter, _) in subscribe.filters.iter() {
-                        let copy = stream.try_clone().unwrap();
-                        shared
-                            .lock()
-                            .unwrap()
-                            .subscribers
-                            .push((filter.to_string(), copy));
-                    }
-                    let suback = SubAck {
-                        packet_id: subscribe.packet_id,
-                        reason_string: None,
-                        user_properties: UserProperties::default(),
-                        codes: &[0],
-                    };
-                    encode::suback(&mut out, Version::V311, &suback);
-                }
-                Packet::Publish(publish) => {
-                    let message = PublishOut {
-                        topic: publish.topic,
-                        payload: publish.payload,
-                        payload_len: publish.payload.len(),
-                        ..PublishOut::default()
-                    };
-                    if let Some(packet_id) = publish.packet_id {
-                        let ack = Ack {
-                            packet_id,
-                            reason: ReasonCode::Success,
-                            reason_string: None,
-                            user_properties: UserProperties::default(),
-                        };
-                        encode::ack(&mut out, Version::V311, AckKind::PubAck, &ack);
-                    }
-                    let mut encoded = Vec::new();
-                    encode::publish(&mut encoded, Version::V311, &message);
-                    pass_on(&mut shared.lock().unwrap(), publish.topic, &encoded, fault);
-                }
-                _ => {}
-            }
+            let out = answer(&packet, &stream, shared, fault);
             let _ = stream.write_all(&out);
         }
         bytes.drain(..used);
     }
+}
+
+/// Bytes that answer a packet.
+fn answer(
+    packet: &Packet<'_>,
+    stream: &TcpStream,
+    shared: &Mutex<Shared>,
+    fault: Fault,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    match packet {
+        Packet::Connect(_) => {
+            let reason = if let Fault::Refuse(reason) = fault {
+                reason
+            } else {
+                ReasonCode::Success
+            };
+            encode::connack(
+                &mut out,
+                Version::V311,
+                &ConnAck {
+                    reason,
+                    ..ConnAck::default()
+                },
+            );
+        }
+        Packet::Subscribe(subscribe) => {
+            for (filter, _) in subscribe.filters.iter() {
+                let copy = stream.try_clone().unwrap();
+                shared
+                    .lock()
+                    .unwrap()
+                    .subscribers
+                    .push((filter.to_string(), copy));
+            }
+            let suback = SubAck {
+                packet_id: subscribe.packet_id,
+                reason_string: None,
+                user_properties: UserProperties::default(),
+                codes: &[0],
+            };
+            encode::suback(&mut out, Version::V311, &suback);
+        }
+        Packet::Publish(publish) => {
+            let message = PublishOut {
+                topic: publish.topic,
+                payload: publish.payload,
+                payload_len: publish.payload.len(),
+                ..PublishOut::default()
+            };
+            if let Some(packet_id) = publish.packet_id {
+                let ack = Ack {
+                    packet_id,
+                    reason: ReasonCode::Success,
+                    reason_string: None,
+                    user_properties: UserProperties::default(),
+                };
+                encode::ack(&mut out, Version::V311, AckKind::PubAck, &ack);
+            }
+            let mut encoded = Vec::new();
+            encode::publish(&mut encoded, Version::V311, &message);
+            pass_on(&mut shared.lock().unwrap(), publish.topic, &encoded, fault);
+        }
+        _ => {}
+    }
+    out
 }
 
 fn pass_on(shared: &mut Shared, name: &str, encoded: &[u8], fault: Fault) {

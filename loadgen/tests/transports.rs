@@ -1,4 +1,4 @@
-//! TLS and WebSocket against mosquitto, and what is said when they do not come about.
+//! TLS and WebSocket against mosquitto, and the errors when they fail.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -73,7 +73,7 @@ impl Certificates {
     }
 }
 
-/// mosquitto 2.0 with WebSocket alone thinks that it has no listener: it gets another, which nobody uses.
+/// mosquitto 2.0 with WebSocket alone thinks that it has no listener: it gets another, which is not used.
 fn websocket() -> String {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();

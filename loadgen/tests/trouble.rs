@@ -1,4 +1,4 @@
-//! Trouble is told in sentences, what was measured until then is kept, and the exit status says so.
+//! Failures of brokers: reported in sentences, with the figures up to then and the exit status.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};

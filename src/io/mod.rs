@@ -31,7 +31,7 @@ mod logging;
 mod logins;
 mod mesh;
 mod output;
-mod poller;
+pub mod poller;
 mod pressure;
 mod queues;
 mod reload;

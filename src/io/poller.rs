@@ -1,4 +1,4 @@
-//! Which sockets are ready: one io_uring per shard beside the executor's own.
+//! Readiness of sockets: one io_uring per shard beside the executor's own. mqload's workers use it, too.
 //!
 //! Readable sockets are watched by one multishot poll each, edge by edge, so a busy connection costs
 //! no system call to watch. Writability is asked for only after a write would block. The shard sleeps
@@ -38,7 +38,7 @@ mod bits {
 
 /// What a completion is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub enum Event {
     /// `hangup`: the stream's end or an error is behind the bytes, so a short read does not mean
     /// that the next one would have to wait. `watched`: the poll goes on by itself.
     Readable {
@@ -72,21 +72,25 @@ fn connection_of(data: u64) -> ConnectionId {
 }
 
 /// True when `generation` is the one that a completion's 30 bits name.
-pub(super) fn same_generation(generation: u32, named: u32) -> bool {
+#[must_use]
+pub fn same_generation(generation: u32, named: u32) -> bool {
     generation & GENERATION_MASK == named
 }
 
-pub(super) struct Poller {
+pub struct Poller {
     ring: IoUring,
-    /// Signalled by peers; owned by the mesh, which outlives the shard.
+    /// Written to by other threads; its owner outlives the poller.
     wake: RawFd,
     /// Requests for which the ring has no room and the kernel no time now (EBUSY).
     waiting: VecDeque<squeue::Entry>,
 }
 
 impl Poller {
-    /// Call on the thread that will use it.
-    pub(super) fn new(wake: BorrowedFd<'_>) -> io::Result<Self> {
+    /// Call on the thread that will use it. Writes to the eventfd `wake` end a [`Poller::wait`].
+    ///
+    /// # Errors
+    /// The kernel does not give a ring.
+    pub fn new(wake: BorrowedFd<'_>) -> io::Result<Self> {
         let ring = build(|builder| {
             // Linux 6.1: completions are posted when we ask for them and at no other time, so that
             // several events of one socket become one.
@@ -118,7 +122,7 @@ impl Poller {
     }
 
     /// Watches a socket for bytes until [`Poller::forget`] or a completion that is not `watched`.
-    pub(super) fn watch_readable(&mut self, socket: BorrowedFd<'_>, id: ConnectionId) {
+    pub fn watch_readable(&mut self, socket: BorrowedFd<'_>, id: ConnectionId) {
         let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), bits::IN | bits::RDHUP)
             .multi(true)
             .build();
@@ -126,28 +130,28 @@ impl Poller {
     }
 
     /// Asks once for room to write.
-    pub(super) fn watch_writable(&mut self, socket: BorrowedFd<'_>, id: ConnectionId) {
+    pub fn watch_writable(&mut self, socket: BorrowedFd<'_>, id: ConnectionId) {
         let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), bits::OUT).build();
         self.push(entry.user_data(connection_data(WRITE, id)));
     }
 
     /// Asks once for a connection to accept; of several shards asking one is told. Asking again puts
     /// the shard behind the others, so they take turns.
-    pub(super) fn watch_acceptable(&mut self, listener: BorrowedFd<'_>, index: u32) {
+    pub fn watch_acceptable(&mut self, listener: BorrowedFd<'_>, index: u32) {
         let events = bits::IN | bits::EXCLUSIVE;
         let entry = opcode::PollAdd::new(Fd(listener.as_raw_fd()), events).build();
         self.push(entry.user_data(ACCEPT << KIND_SHIFT | u64::from(index)));
     }
 
     /// Stops watching a connection.
-    pub(super) fn forget(&mut self, id: ConnectionId, awaits_room: bool) {
+    pub fn forget(&mut self, id: ConnectionId, awaits_room: bool) {
         self.cancel(connection_data(READ, id));
         if awaits_room {
             self.cancel(connection_data(WRITE, id));
         }
     }
 
-    pub(super) fn forget_listener(&mut self, index: u32) {
+    pub fn forget_listener(&mut self, index: u32) {
         self.cancel(ACCEPT << KIND_SHIFT | u64::from(index));
     }
 
@@ -159,7 +163,7 @@ impl Poller {
     }
 
     /// Hands all requests to the kernel, and lets it post what it has held back.
-    pub(super) fn submit(&mut self) {
+    pub fn submit(&mut self) {
         if !self.waiting.is_empty() {
             self.fill();
         }
@@ -185,7 +189,7 @@ impl Poller {
     }
 
     /// Takes the completions there are; returns how many concern us.
-    pub(super) fn reap(&mut self, mut handle: impl FnMut(Event)) -> usize {
+    pub fn reap(&mut self, mut handle: impl FnMut(Event)) -> usize {
         let mut count = 0;
         let mut wake_watched = true;
         for completion in self.ring.completion() {
@@ -216,7 +220,7 @@ impl Poller {
     }
 
     /// Sleeps until there are completions, a peer writes to the eventfd, or the time is over.
-    pub(super) fn wait(&mut self, longest: Option<Span>) {
+    pub fn wait(&mut self, longest: Option<Span>) {
         if !self.waiting.is_empty() {
             return; // what they ask for could be what we would wait for
         }
@@ -234,7 +238,7 @@ impl Poller {
 
     /// Lets go of the sockets whose polls were ended, so that their ports are free when the process is
     /// gone, and not a little later.
-    pub(super) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         self.wait(Some(Span(0)));
     }
 

@@ -101,6 +101,8 @@ pub struct Learned {
     pub address: Option<SocketAddr>,
     /// User name given by a verified certificate.
     pub identity: Option<Box<str>>,
+    /// Whether TLS resumed a session; only the end that connects tells.
+    pub resumed: Option<bool>,
 }
 
 /// Why a layer cannot go on: one sentence for the log, without a full stop.

@@ -26,6 +26,8 @@ pub struct Stack {
     layers: Vec<Box<dyn Layer>>,
     /// How many of them have told what they know; those that were spent have.
     told: usize,
+    /// How many have said their first words; `None` on the end that accepts.
+    started: Option<usize>,
     learned: Option<Box<Learned>>,
     /// The address in it that was asked for.
     announced: Option<SocketAddr>,
@@ -37,9 +39,28 @@ impl Stack {
         Self {
             layers,
             told: 0,
+            started: None,
             learned: Some(Box::default()),
             announced: None,
         }
+    }
+
+    /// The layers of the end that connects: each speaks first once those below it are open.
+    #[must_use]
+    pub fn connecting(layers: Vec<Box<dyn Layer>>) -> Self {
+        Self {
+            started: Some(0),
+            ..Self::new(layers)
+        }
+    }
+
+    /// Puts the first words of the end that connects into `down` of `scratch`.
+    ///
+    /// # Errors
+    /// One of the layers can send nothing more.
+    pub fn start(&mut self, scratch: &mut Scratch) -> Result<(), LayerError> {
+        scratch.clear();
+        self.start_layers(scratch)
     }
 
     /// Takes bytes of the socket. What comes of them is in `up` and `down` of `scratch`, also when
@@ -68,7 +89,7 @@ impl Stack {
             result = found.and(wrapped).and(result);
         }
         self.hear();
-        result
+        result.and_then(|()| self.start_layers(scratch))
     }
 
     /// Wraps bytes of MQTT into `down` of `scratch`. Call only while the stack is open.
@@ -162,10 +183,25 @@ impl Stack {
             layer.tell(learned);
             if layer.is_spent() {
                 self.layers.remove(self.told);
+                self.started = self.started.map(|started| started.saturating_sub(1));
             } else {
                 self.told += 1;
             }
         }
+    }
+
+    /// Starts layers of the end that connects, each once the one below it is open.
+    fn start_layers(&mut self, scratch: &mut Scratch) -> Result<(), LayerError> {
+        while let Some(at) = self.started.filter(|at| *at < self.layers.len()) {
+            if at > 0 && !self.layers[at - 1].is_open() {
+                break;
+            }
+            self.started = Some(at + 1);
+            scratch.answer.clear();
+            self.layers[at].start(&mut scratch.answer);
+            self.wrap(at, scratch)?;
+        }
+        Ok(())
     }
 
     /// Sends `answer` of the layer at `at` through those below it, into `down`.
@@ -196,5 +232,89 @@ impl Scratch {
             buffer.clear();
             buffer.shrink_to(KEPT_BYTES);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says `hello` first and is open when that comes back; marks what it sends.
+    struct Echoed {
+        hello: u8,
+        is_open: bool,
+    }
+
+    impl Layer for Echoed {
+        fn start(&mut self, down: &mut Vec<u8>) {
+            down.push(self.hello);
+        }
+
+        fn receive(
+            &mut self,
+            bytes: &mut [u8],
+            up: &mut Vec<u8>,
+            _: &mut Vec<u8>,
+        ) -> Result<(), LayerError> {
+            let (hello, rest) = if self.is_open {
+                (None, &bytes[..])
+            } else {
+                (bytes.first(), &bytes[1..])
+            };
+            self.is_open |= hello == Some(&self.hello);
+            up.extend_from_slice(rest);
+            Ok(())
+        }
+
+        fn send(&mut self, slices: &[IoSlice<'_>], down: &mut Vec<u8>) -> Result<(), LayerError> {
+            down.push(self.hello.to_ascii_uppercase());
+            slices
+                .iter()
+                .for_each(|slice| down.extend_from_slice(slice));
+            Ok(())
+        }
+
+        fn close(&mut self, _: &mut Vec<u8>) {}
+
+        fn is_open(&self) -> bool {
+            self.is_open
+        }
+
+        fn is_ended(&self) -> bool {
+            false
+        }
+    }
+
+    fn layers() -> Vec<Box<dyn Layer>> {
+        let layer = |hello| -> Box<dyn Layer> {
+            Box::new(Echoed {
+                hello,
+                is_open: false,
+            })
+        };
+        vec![layer(b'a'), layer(b'b')]
+    }
+
+    #[test]
+    fn layers_of_the_end_that_connects_start_one_after_the_other() {
+        let (mut stack, mut scratch) = (Stack::connecting(layers()), Scratch::default());
+        stack.start(&mut scratch).unwrap();
+        assert_eq!(scratch.down, b"a");
+        stack.receive(&mut b"a".to_vec(), &mut scratch).unwrap();
+        assert_eq!(
+            scratch.down, b"Ab",
+            "the second through the first, once it is open"
+        );
+        assert!(!stack.is_open());
+        stack.receive(&mut b"bx".to_vec(), &mut scratch).unwrap();
+        assert!(stack.is_open() && scratch.down.is_empty());
+        assert_eq!(scratch.up, b"x");
+    }
+
+    #[test]
+    fn layers_of_the_end_that_accepts_do_not_speak_first() {
+        let (mut stack, mut scratch) = (Stack::new(layers()), Scratch::default());
+        stack.receive(&mut b"a".to_vec(), &mut scratch).unwrap();
+        assert!(scratch.down.is_empty());
     }
 }

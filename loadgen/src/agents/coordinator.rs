@@ -3,18 +3,18 @@
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::link::{Link, Ways};
+use super::link::{Channels, Link};
 use super::{AgentOptions, AGENTS_MAX};
 use crate::engine::control::Control;
 use crate::engine::{Delays, Workers};
 use crate::live::duration;
-use crate::plan::{Plan, Share};
+use crate::plan::{Options, Plan, Share};
 use crate::results::{AgentResult, RunResult};
-use crate::run::{carry_out, Options};
+use crate::run::carry_out;
 
 /// Least time from an order to its start.
 const START_NS: u64 = 100_000_000;
-/// An agent tells its counters every 20 ms and its timings 10 ms after a second: twice that, and the way.
+/// An agent sends its counters every 20 ms and its timings 10 ms after a second: twice that, and the way.
 const FIGURES_NS: u64 = 50_000_000;
 /// Options that are the coordinator's; each has a value.
 const OWN_OPTIONS: [&str; 9] = [
@@ -67,11 +67,11 @@ pub(crate) fn run(
     let results = Arc::new(Mutex::new(Vec::new()));
     let mut ends = Vec::new();
     for (link, share) in links.into_iter().zip(&shares) {
-        let ways = Ways {
+        let channels = Channels {
             lost: lost_way.clone(),
             intervals: full.clone(),
         };
-        ends.push(link.start(&control, *share, ways, &results)?);
+        ends.push(link.start(&control, *share, channels, &results)?);
     }
     let workers = Workers {
         delays: Delays {

@@ -1,6 +1,7 @@
-//! What coordinator and agents say to each other: JSON in frames that begin with their length (4 bytes,
+//! Protocol of coordinator and agents: JSON in frames that begin with their length (4 bytes,
 //! big endian), over TCP.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ pub(super) const PROTOCOL: u32 = 1;
 /// Bytes of a frame at most, before the token has been checked and after.
 pub(super) const HELLO_MAX: usize = 4 << 10;
 pub(super) const FRAME_MAX: usize = 8 << 20;
-/// A peer that owes a frame and is silent for this long is gone.
+/// A peer that owes a frame and is silent for this long is lost.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,7 +72,7 @@ pub(super) enum FromAgent {
     /// By place in `meter::Timing::ALL`: a histogram, V2 deflated, base64.
     Timings(Vec<(usize, String)>),
     /// A worker's report begins; its parts follow.
-    Report(Box<super::report::Head>),
+    Report(Box<Head>),
     /// (client, messages sent, of those not acknowledged)
     Published(Vec<(u32, u64, u64)>),
     /// (receiver, publisher, received, duplicates, reordered)
@@ -81,21 +82,33 @@ pub(super) enum FromAgent {
     Done,
 }
 
+/// A worker's report without its tables.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) counts: Vec<u64>,
+    pub(super) errors: BTreeMap<String, u64>,
+    pub(super) interruptions: BTreeMap<String, u64>,
+    pub(super) away: u64,
+    pub(super) load_cpu_ns: u64,
+    pub(super) load_wall_ns: u64,
+    pub(super) load_asleep_ns: u64,
+}
+
 /// Why there is no frame, as the end of a sentence about the peer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Gone(pub(super) String);
+pub(super) struct PeerLost(pub(super) String);
 
 /// Writes a frame; one write, so that it leaves at once.
-pub(super) fn write(mut stream: &TcpStream, frame: &impl Serialize) -> Result<(), Gone> {
+pub(super) fn write(mut stream: &TcpStream, frame: &impl Serialize) -> Result<(), PeerLost> {
     let mut bytes = vec![0; 4];
     serde_json::to_writer(&mut bytes, frame)
-        .map_err(|error| Gone(format!("cannot be told: {error}")))?;
+        .map_err(|error| PeerLost(format!("cannot be told: {error}")))?;
     let length = bytes.len() - 4;
     if length > FRAME_MAX {
-        return Err(Gone(format!("cannot be told {length} bytes at once")));
+        return Err(PeerLost(format!("cannot be told {length} bytes at once")));
     }
     bytes[..4].copy_from_slice(&(length as u32).to_be_bytes());
-    stream.write_all(&bytes).map_err(|error| gone(&error))
+    stream.write_all(&bytes).map_err(|error| lost(&error))
 }
 
 /// Reads a frame of up to `most` bytes, all of which must be there within `patience`.
@@ -103,13 +116,13 @@ pub(super) fn read<T: DeserializeOwned>(
     stream: &TcpStream,
     most: usize,
     patience: Duration,
-) -> Result<T, Gone> {
+) -> Result<T, PeerLost> {
     let deadline = Instant::now() + patience;
     let mut length = [0; 4];
     fill(stream, &mut length, deadline)?;
     let length = u32::from_be_bytes(length) as usize;
     if length > most {
-        return Err(Gone(format!(
+        return Err(PeerLost(format!(
             "sent a frame of {length} bytes where {most} are allowed: is it mqload?"
         )));
     }
@@ -121,10 +134,10 @@ pub(super) fn read<T: DeserializeOwned>(
         fill(stream, &mut bytes[start..], deadline)?;
     }
     serde_json::from_slice(&bytes)
-        .map_err(|error| Gone(format!("sent a frame that is not understood: {error}")))
+        .map_err(|error| PeerLost(format!("sent a frame that is not understood: {error}")))
 }
 
-fn fill(mut stream: &TcpStream, mut room: &mut [u8], deadline: Instant) -> Result<(), Gone> {
+fn fill(mut stream: &TcpStream, mut room: &mut [u8], deadline: Instant) -> Result<(), PeerLost> {
     while !room.is_empty() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -132,28 +145,28 @@ fn fill(mut stream: &TcpStream, mut room: &mut [u8], deadline: Instant) -> Resul
         }
         stream
             .set_read_timeout(Some(left))
-            .map_err(|error| gone(&error))?;
+            .map_err(|error| lost(&error))?;
         match stream.read(room) {
-            Ok(0) => return Err(Gone("closed the connection".into())),
+            Ok(0) => return Err(PeerLost("closed the connection".into())),
             Ok(count) => room = &mut room[count..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(gone(&error)),
+            Err(error) => return Err(lost(&error)),
         }
     }
     Ok(())
 }
 
-fn silent() -> Gone {
-    Gone("was silent for too long".into())
+fn silent() -> PeerLost {
+    PeerLost("was silent for too long".into())
 }
 
-fn gone(error: &std::io::Error) -> Gone {
+fn lost(error: &std::io::Error) -> PeerLost {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => silent(),
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
-            Gone("closed the connection".into())
+            PeerLost("closed the connection".into())
         }
-        _ => Gone(format!("cannot be reached any more: {error}")),
+        _ => PeerLost(format!("cannot be reached any more: {error}")),
     }
 }
 
@@ -169,7 +182,7 @@ mod tests {
         (one, listener.accept().unwrap().0)
     }
 
-    fn sentence(result: Result<ToAgent, Gone>) -> String {
+    fn sentence(result: Result<ToAgent, PeerLost>) -> String {
         result.unwrap_err().0
     }
 

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
-use super::frame::{self, FromAgent, Gone, ToAgent, FRAME_MAX, PROTOCOL, SILENCE_MAX};
+use super::frame::{self, FromAgent, PeerLost, ToAgent, FRAME_MAX, PROTOCOL, SILENCE_MAX};
 use super::offset::{estimate, Exchange, Offset};
 use super::report::{self, Reports};
 use super::token::Token;
 use crate::engine::clock::local_ns;
 use crate::engine::control::{Control, Interval, Order};
-use crate::engine::{End, Lost, Report};
+use crate::engine::{End, LostGenerator, Report};
 use crate::meter::Count;
 use crate::plan::{Share, Step};
 use crate::results::AgentResult;
@@ -49,8 +49,8 @@ struct Running {
 
 /// Where an agent's figures go during the run.
 #[derive(Clone)]
-pub(super) struct Ways {
-    pub(super) lost: Sender<Lost>,
+pub(super) struct Channels {
+    pub(super) lost: Sender<LostGenerator>,
     pub(super) intervals: Sender<Interval>,
 }
 
@@ -134,7 +134,7 @@ impl Link {
         frame::read(&self.stream, FRAME_MAX, SILENCE_MAX).map_err(|gone| self.sentence(&gone))
     }
 
-    fn sentence(&self, gone: &Gone) -> String {
+    fn sentence(&self, gone: &PeerLost) -> String {
         format!("agent {} {}", self.result.address, gone.0)
     }
 
@@ -177,7 +177,7 @@ impl Link {
         self,
         control: &Arc<Control>,
         share: Share,
-        ways: Ways,
+        channels: Channels,
         results: &Arc<Mutex<Vec<AgentResult>>>,
     ) -> Result<End, String> {
         let writer = self.stream.try_clone();
@@ -192,7 +192,7 @@ impl Link {
         let push = std::thread::spawn(move || pushing.push());
         let results = Arc::clone(results);
         let pull = std::thread::spawn(move || {
-            let (reports, result) = running.pull(&ways);
+            let (reports, result) = running.pull(&channels);
             running.over.store(true, Ordering::Release);
             (reports, result)
         });
@@ -210,7 +210,7 @@ impl Link {
 }
 
 impl Running {
-    fn send(&self, frame: &ToAgent) -> Result<(), Gone> {
+    fn send(&self, frame: &ToAgent) -> Result<(), PeerLost> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         frame::write(&writer, frame)
     }
@@ -245,11 +245,11 @@ impl Running {
     }
 
     /// Takes the agent's figures to the end of the run.
-    fn pull(&self, ways: &Ways) -> (Vec<Report>, AgentResult) {
+    fn pull(&self, channels: &Channels) -> (Vec<Report>, AgentResult) {
         let mut result = self.link.result.clone();
         let mut reports = Reports::default();
         let ended = loop {
-            match self.take(ways, &mut reports) {
+            match self.take(channels, &mut reports) {
                 Ok(true) => {}
                 Ok(false) => break Ok(()),
                 Err(why) => break Err(why),
@@ -271,7 +271,7 @@ impl Running {
                 );
                 let share = self.share;
                 // The coordinator lives as long as its agents unless it panicked.
-                let _ = ways.lost.send(Lost { sentence, share });
+                let _ = channels.lost.send(LostGenerator { sentence, share });
                 report::remains(board.read(), result.workers)
             }
         };
@@ -285,7 +285,7 @@ impl Running {
     }
 
     /// Takes one frame; false when it was the last.
-    fn take(&self, ways: &Ways, reports: &mut Reports) -> Result<bool, String> {
+    fn take(&self, channels: &Channels, reports: &mut Reports) -> Result<bool, String> {
         let worker = self.share.index as usize;
         let mad = |why: String| format!("agent {} sent {why}", self.link.result.address);
         match self.link.read()? {
@@ -301,7 +301,7 @@ impl Running {
             }
             FromAgent::Timings(kinds) => {
                 let timings = report::timings(&kinds).map_err(mad)?;
-                let _ = ways.intervals.send(Interval { worker, timings }); // as above
+                let _ = channels.intervals.send(Interval { worker, timings }); // as above
             }
             FromAgent::Pong { .. } => {}
             FromAgent::Done => return Ok(false),

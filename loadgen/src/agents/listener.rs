@@ -1,4 +1,4 @@
-//! `mqload agent`: waits for a coordinator that knows the token, and takes one run at a time.
+//! `mqload agent`: accepts a coordinator that has the token, one run at a time.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::frame::{self, FromAgent, Gone, ToAgent, HELLO_MAX, PROTOCOL, SILENCE_MAX};
+use super::frame::{self, FromAgent, PeerLost, ToAgent, HELLO_MAX, PROTOCOL, SILENCE_MAX};
 use super::run::Session;
 use super::token::Token;
+use super::PlanOf;
 use crate::system;
 
-/// How long somebody may take to say the token.
+/// Time within which a coordinator must send the token.
 const HELLO_TIME: Duration = Duration::from_secs(5);
-/// Connections at once, whoever they are from; more are closed.
+/// Connections at once, from any address; more are closed.
 const CONNECTIONS_MAX: usize = 16;
 
 /// Waits for runs of a coordinator (`--agents`), one at a time.
@@ -52,7 +53,7 @@ impl Drop for Release<'_> {
 ///
 /// # Errors
 /// A sentence when it cannot listen.
-pub fn listen(options: &Listen) -> Result<(), String> {
+pub fn listen(options: &Listen, plan_of: PlanOf) -> Result<(), String> {
     let failed = |error| format!("cannot listen on {}: {error}", options.listen);
     let listener = TcpListener::bind(options.listen).map_err(failed)?;
     println!(
@@ -79,7 +80,7 @@ pub fn listen(options: &Listen) -> Result<(), String> {
         }
         let shared = &shared;
         scope.spawn(move || {
-            if let Err(Gone(why)) = serve(&stream, shared) {
+            if let Err(PeerLost(why)) = serve(&stream, shared, plan_of) {
                 eprintln!("mqload: {peer} {why}");
             }
             shared.connections.fetch_sub(1, Ordering::AcqRel);
@@ -88,8 +89,8 @@ pub fn listen(options: &Listen) -> Result<(), String> {
 }
 
 /// One connection, to its end.
-fn serve(stream: &TcpStream, shared: &Shared) -> Result<(), Gone> {
-    let unusable = |error: std::io::Error| Gone(format!("cannot be served: {error}"));
+fn serve(stream: &TcpStream, shared: &Shared, plan_of: PlanOf) -> Result<(), PeerLost> {
+    let unusable = |error: std::io::Error| PeerLost(format!("cannot be served: {error}"));
     stream.set_nodelay(true).map_err(unusable)?;
     stream
         .set_write_timeout(Some(SILENCE_MAX))
@@ -102,7 +103,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Result<(), Gone> {
                 sentence: sentence.clone(),
             },
         )?;
-        return Err(Gone(format!("was refused: {sentence}")));
+        return Err(PeerLost(format!("was refused: {sentence}")));
     }
     if shared.busy.swap(true, Ordering::AcqRel) {
         let sentence = "it has a run already".to_string();
@@ -116,10 +117,10 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Result<(), Gone> {
             cpu_model: system::cpu_model(),
         },
     )?;
-    Session::new(stream)?.serve()
+    Session::new(stream)?.serve(plan_of)
 }
 
-/// Why somebody may not go on.
+/// Reason to refuse a coordinator.
 fn refusal(hello: &ToAgent, token: &Token) -> Option<String> {
     let ToAgent::Hello {
         protocol,

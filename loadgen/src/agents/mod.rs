@@ -19,6 +19,11 @@ pub use listener::{listen, Listen};
 pub(crate) use token::redacted;
 use token::Token;
 
+use crate::plan::{Options, Plan};
+
+/// Reads a coordinator's command line, without the program, as this program's own is read.
+pub type PlanOf = fn(&[String]) -> Result<(Plan, Options), String>;
+
 /// Port of an agent that says no other.
 const PORT: u16 = 7_883;
 /// Agents of one run: far more than would be of use.

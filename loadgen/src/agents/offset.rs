@@ -1,4 +1,4 @@
-//! How far an agent's clock is from the coordinator's, from exchanges of both times.
+//! Clock offset between an agent and the coordinator, from exchanges of both times.
 
 /// One exchange: asked at `sent_ns` and answered at `received_ns` on the coordinator's clock; the agent
 /// read its own in between.
@@ -38,7 +38,7 @@ pub(super) fn estimate(exchanges: &[Exchange]) -> Option<Offset> {
 mod tests {
     use super::*;
 
-    /// Exchanges over ways of these lengths there and back, with a clock that is off by `offset_ns`.
+    /// Exchanges over channels of these lengths there and back, with a clock that is off by `offset_ns`.
     fn exchanges(offset_ns: i64, ways_ns: &[(u64, u64)]) -> Vec<Exchange> {
         let mut now: u64 = 5_000_000_000;
         let mut made = Vec::new();
@@ -55,17 +55,17 @@ mod tests {
 
     #[test]
     fn the_shortest_round_trip_counts_and_bounds_the_error() {
-        let ways = [
+        let channels = [
             (90_000, 400_000),
             (30_000, 20_000),
             (25_000, 26_000),
             (2_000_000, 10),
         ];
         for real in [0, 1, -4_000_000_000, 86_400_000_000_000, -1] {
-            let found = estimate(&exchanges(real, &ways)).unwrap();
+            let found = estimate(&exchanges(real, &channels)).unwrap();
             assert_eq!(found.uncertainty_ns, 25_000);
             let error = (found.offset_ns - real).unsigned_abs();
-            assert_eq!(error, 5_000, "half of what the ways differ");
+            assert_eq!(error, 5_000, "half of what the channels differ");
         }
     }
 

@@ -1,17 +1,13 @@
 //! Figures on their way from an agent: histograms and the reports of its workers, in parts that fit
 //! into frames.
 
-use std::collections::BTreeMap;
-
 use base64::prelude::{Engine as _, BASE64_STANDARD};
-use serde::{Deserialize, Serialize};
 
-use super::frame::FromAgent;
+use super::frame::{FromAgent, Head};
 use crate::engine::Report;
+use crate::flows::Flow;
+use crate::histogram::{decode, encode};
 use crate::meter::{Counts, Meter, Timing, Timings, COUNTS};
-use crate::output::decode_histogram;
-use crate::summary::encode;
-use crate::truth::Flow;
 
 /// Rows of one frame: well below its bound, whatever their numbers are.
 const ROWS: usize = 20_000;
@@ -19,18 +15,6 @@ const ROWS: usize = 20_000;
 const ROWS_MAX: usize = 64 << 20;
 /// Workers of one agent.
 const WORKERS_MAX: usize = 4_096;
-
-/// A worker's report without its tables.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Head {
-    counts: Vec<u64>,
-    errors: BTreeMap<String, u64>,
-    interruptions: BTreeMap<String, u64>,
-    away: u64,
-    load_cpu_ns: u64,
-    load_wall_ns: u64,
-    load_asleep_ns: u64,
-}
 
 /// Histograms that hold anything, as a frame; `None` when none does.
 pub(super) fn timings_frame(timings: &mut Timings) -> Option<FromAgent> {
@@ -52,7 +36,7 @@ pub(super) fn timings(kinds: &[(usize, String)]) -> Result<Timings, String> {
             .decode(text)
             .map_err(|error| format!("a histogram is damaged: {error}"))?;
         let timing = Timing::ALL.get(*kind).ok_or("a histogram of no kind")?;
-        timings.add(*timing, &decode_histogram(&bytes)?)?;
+        timings.add(*timing, &decode(&bytes)?)?;
     }
     Ok(timings)
 }
@@ -223,7 +207,7 @@ mod tests {
         assert!(timings(&[(0, "AAAA".into())]).is_err());
         let histogram = BASE64_STANDARD.encode(encode(Timings::default().of(Timing::Connect)));
         assert!(timings(&[(99, histogram)]).is_err());
-        // Longer than any delay that is told apart.
+        // Above the range of the histograms.
         let mut long = hdrhistogram::Histogram::<u64>::new(3).unwrap();
         long.record(u64::MAX >> 4).unwrap();
         assert!(timings(&[(0, BASE64_STANDARD.encode(encode(&long)))]).is_err());

@@ -1,18 +1,17 @@
-//! An agent's side of a run: the engine as it is, with orders from afar and figures to there.
+//! An agent's side of a run: its workers, with the coordinator's orders and figures sent to it.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::frame::{self, FromAgent, Gone, ToAgent, FRAME_MAX, SILENCE_MAX};
-use super::{report, AGENTS_MAX};
-use crate::cli;
+use super::frame::{self, FromAgent, PeerLost, ToAgent, FRAME_MAX, SILENCE_MAX};
+use super::{report, PlanOf, AGENTS_MAX};
 use crate::engine::clock::{self, local_ns, now_ns};
 use crate::engine::control::{Control, Order, SECOND_NS};
 use crate::engine::Workers;
 use crate::meter::{Count, Counts, Timings};
-use crate::plan::{Share, Step};
+use crate::plan::{Options, Plan, Share, Step};
 use crate::system;
 
 /// How often counters are sent while they change.
@@ -23,7 +22,7 @@ const SECOND_GRACE_NS: u64 = 10_000_000;
 /// Times of the coordinator that are further off than this are no times of a run.
 const CLOCKS_NS: u64 = 60 * SECOND_NS;
 
-/// A coordinator that knows the token.
+/// A coordinator that has sent the token.
 pub(super) struct Session<'a> {
     stream: &'a TcpStream,
     /// Frames to the coordinator, one at a time.
@@ -31,37 +30,37 @@ pub(super) struct Session<'a> {
 }
 
 /// The clock is this machine's again when the run is over.
-struct OwnClock;
+struct ClockReset;
 
-impl Drop for OwnClock {
+impl Drop for ClockReset {
     fn drop(&mut self) {
         clock::set_ahead_ns(0);
     }
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(stream: &'a TcpStream) -> Result<Self, Gone> {
+    pub(super) fn new(stream: &'a TcpStream) -> Result<Self, PeerLost> {
         let writer = stream.try_clone();
-        let writer = writer.map_err(|error| Gone(format!("cannot be served: {error}")))?;
+        let writer = writer.map_err(|error| PeerLost(format!("cannot be served: {error}")))?;
         Ok(Self {
             stream,
             writer: Mutex::new(writer),
         })
     }
 
-    fn send(&self, frame: &FromAgent) -> Result<(), Gone> {
+    fn send(&self, frame: &FromAgent) -> Result<(), PeerLost> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         frame::write(&writer, frame)
     }
 
-    fn pong(&self, sent_ns: u64) -> Result<(), Gone> {
+    fn pong(&self, sent_ns: u64) -> Result<(), PeerLost> {
         let agent_ns = local_ns();
         self.send(&FromAgent::Pong { sent_ns, agent_ns })
     }
 
     /// Answers pings until there is a run, and runs it.
-    pub(super) fn serve(&self) -> Result<(), Gone> {
-        let _clock = OwnClock;
+    pub(super) fn serve(&self, plan_of: PlanOf) -> Result<(), PeerLost> {
+        let _clock = ClockReset;
         let (control, workers) = loop {
             match frame::read(self.stream, FRAME_MAX, SILENCE_MAX)? {
                 ToAgent::Ping { sent_ns } => self.pong(sent_ns)?,
@@ -72,11 +71,17 @@ impl<'a> Session<'a> {
                     count,
                     ahead_ns,
                     began_ns,
-                } => match begin(&arguments, Share { index, count }, ahead_ns, began_ns) {
-                    Ok(begun) => break begun,
-                    Err(sentence) => return self.send(&FromAgent::Refused { sentence }),
-                },
-                _ => return Err(Gone("gave orders before a run".into())),
+                } => {
+                    let share = Share { index, count };
+                    let begun = plan_of(&arguments).and_then(|(plan, options)| {
+                        begin(plan, &options, share, ahead_ns, began_ns)
+                    });
+                    match begun {
+                        Ok(begun) => break begun,
+                        Err(sentence) => return self.send(&FromAgent::Refused { sentence }),
+                    }
+                }
+                _ => return Err(PeerLost("gave orders before a run".into())),
             }
         };
         let finish = AtomicBool::new(false);
@@ -87,26 +92,27 @@ impl<'a> Session<'a> {
                 control.post(Order::Finish);
                 ended
             });
-            let told = self.tell(&control, workers, &finish);
-            if told.is_err() {
-                // Nobody listens: the other side must not wait for orders either.
+            let reported = self.report(&control, workers, &finish);
+            if reported.is_err() {
+                // The coordinator is lost: the reader must not wait for its orders either.
                 let _ = self.stream.shutdown(std::net::Shutdown::Both);
             }
             let ended = orders.join();
-            told.and(ended.unwrap_or_else(|_| Err(Gone("cannot be served any more".into()))))
+            reported
+                .and(ended.unwrap_or_else(|_| Err(PeerLost("cannot be served any more".into()))))
         })
     }
 
     /// Hands orders on, until the coordinator says good-bye.
-    fn take_orders(&self, control: &Control, finish: &AtomicBool) -> Result<(), Gone> {
+    fn take_orders(&self, control: &Control, finish: &AtomicBool) -> Result<(), PeerLost> {
         loop {
             match frame::read(self.stream, FRAME_MAX, SILENCE_MAX)? {
                 ToAgent::Ping { sent_ns } => self.pong(sent_ns)?,
                 ToAgent::Do { step, start_ns } => {
                     let step = control.plan.steps.get(step).cloned();
-                    let step = step.ok_or_else(|| Gone("gave an order of no step".into()))?;
+                    let step = step.ok_or_else(|| PeerLost("gave an order of no step".into()))?;
                     if now_ns().abs_diff(start_ns) > CLOCKS_NS {
-                        return Err(Gone("gave an order for another time".into()));
+                        return Err(PeerLost("gave an order for another time".into()));
                     }
                     post(control, step, start_ns);
                 }
@@ -120,24 +126,24 @@ impl<'a> Session<'a> {
                 }
                 ToAgent::Bye => return Ok(()),
                 ToAgent::Hello { .. } | ToAgent::Run { .. } => {
-                    return Err(Gone("began a run within a run".into()))
+                    return Err(PeerLost("began a run within a run".into()))
                 }
             }
         }
     }
 
-    /// Tells figures while the run lasts, and reports at its end.
-    fn tell(
+    /// Sends figures while the run lasts, and the reports at its end.
+    fn report(
         &self,
         control: &Control,
         mut workers: Workers,
         finish: &AtomicBool,
-    ) -> Result<(), Gone> {
-        let mut told = Told {
+    ) -> Result<(), PeerLost> {
+        let mut sent = SentFigures {
             counts: Counts::default(),
             timings: Timings::default(),
             second_ends_ns: control.second_ends_ns(now_ns()),
-            is_told: false,
+            is_sent: false,
         };
         let mut outcome = self.send(&FromAgent::Ready {
             workers: control.workers(),
@@ -145,7 +151,7 @@ impl<'a> Session<'a> {
         });
         while !finish.load(Ordering::Acquire) && outcome.is_ok() {
             std::thread::sleep(TICK);
-            outcome = self.tell_now(control, &mut workers, &mut told);
+            outcome = self.send_update(control, &mut workers, &mut sent);
         }
         if outcome.is_err() {
             control.post(Order::Finish); // the workers end with the coordinator
@@ -157,9 +163,9 @@ impl<'a> Session<'a> {
             Err(sentence) => return self.send(&FromAgent::Refused { sentence }),
         };
         for mut interval in joined.intervals {
-            told.timings.merge(&mut interval.timings);
+            sent.timings.merge(&mut interval.timings);
         }
-        if let Some(frame) = report::timings_frame(&mut told.timings) {
+        if let Some(frame) = report::timings_frame(&mut sent.timings) {
             self.send(&frame)?;
         }
         for report in &joined.reports {
@@ -168,37 +174,37 @@ impl<'a> Session<'a> {
         self.send(&FromAgent::Done)
     }
 
-    fn tell_now(
+    fn send_update(
         &self,
         control: &Control,
         workers: &mut Workers,
-        told: &mut Told,
-    ) -> Result<(), Gone> {
+        sent: &mut SentFigures,
+    ) -> Result<(), PeerLost> {
         let counts = counts(control); // before the timings: what these count has been timed
         while let Ok(mut interval) = workers.intervals.try_recv() {
-            told.timings.merge(&mut interval.timings);
+            sent.timings.merge(&mut interval.timings);
             interval.timings.clear();
             // A worker that has ended needs none.
             let _ = workers.empties[interval.worker].send(interval.timings);
         }
         let now = now_ns();
-        let ends_second = now >= told.second_ends_ns + SECOND_GRACE_NS;
-        let ends_step = counts.get(Count::StepsEnded) > told.counts.get(Count::StepsEnded);
+        let ends_second = now >= sent.second_ends_ns + SECOND_GRACE_NS;
+        let ends_step = counts.get(Count::StepsEnded) > sent.counts.get(Count::StepsEnded);
         if ends_second {
-            told.second_ends_ns = control.second_ends_ns(now);
+            sent.second_ends_ns = control.second_ends_ns(now);
         }
         // Those of a step come before the word that it has ended.
         if ends_second || ends_step {
-            if let Some(frame) = report::timings_frame(&mut told.timings) {
+            if let Some(frame) = report::timings_frame(&mut sent.timings) {
                 self.send(&frame)?;
             }
-            told.timings.clear();
+            sent.timings.clear();
         }
         // At least once a second, as a sign of life.
-        if ends_second || !told.is_told || counts.0 != told.counts.0 {
+        if ends_second || !sent.is_sent || counts.0 != sent.counts.0 {
             self.send(&FromAgent::Counts(counts.0.to_vec()))?;
-            told.counts = counts;
-            told.is_told = true;
+            sent.counts = counts;
+            sent.is_sent = true;
         }
         Ok(())
     }
@@ -211,13 +217,13 @@ fn post(control: &Control, step: Step, start_ns: u64) {
     });
 }
 
-/// What the coordinator knows.
-struct Told {
+/// Figures as they were last sent to the coordinator.
+struct SentFigures {
     counts: Counts,
-    /// Of the second going on; it does not know these.
+    /// Of the current second, not sent yet.
     timings: Timings,
     second_ends_ns: u64,
-    is_told: bool,
+    is_sent: bool,
 }
 
 /// Counters of all workers; a step has ended when the last has left it.
@@ -230,9 +236,10 @@ fn counts(control: &Control) -> Counts {
     counts
 }
 
-/// Reads the command line and starts the workers, which wait for orders.
+/// Starts the workers of this agent's share, which wait for orders.
 fn begin(
-    arguments: &[String],
+    mut plan: Plan,
+    options: &Options,
     share: Share,
     ahead_ns: i64,
     began_ns: u64,
@@ -241,7 +248,6 @@ fn begin(
     if !is_share || share.index >= share.count {
         return Err(format!("{} of {} is no share", share.index, share.count));
     }
-    let (mut plan, options) = cli::plan_of(arguments)?;
     plan.share = share;
     system::allow_clients(u64::from(share.clients(plan.clients())))?;
     clock::set_ahead_ns(ahead_ns);

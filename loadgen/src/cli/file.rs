@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Setup;
-use crate::plan::Plan;
-use crate::run::Options;
+use crate::options::Setup;
+use crate::plan::{Options, Plan};
 use crate::scenario_file::{parse, read, Mistake, ScenarioFile};
 
 /// Runs a scenario file: groups of clients, stages of load, and what must hold. loadgen/scenarios has
@@ -41,7 +40,7 @@ impl RunFile {
     }
 }
 
-/// Looks for mistakes in scenario files and tells all of them, with file, line and key. Nothing is run.
+/// Looks for mistakes in scenario files and reports all of them, with file, line and key. Nothing is run.
 #[derive(Args, Debug)]
 pub(super) struct Check {
     /// Scenarios, in TOML
@@ -50,7 +49,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Tells what each file describes.
+    /// Prints what each file describes.
     ///
     /// # Errors
     /// All mistakes of all files, a line each.

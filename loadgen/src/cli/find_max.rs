@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::live::duration;
-use crate::plan::{Load, Plan, Step};
+use crate::plan::{Load, Options, Plan, Step};
 use crate::results::RunResult;
-use crate::run::{run, Options};
+use crate::run::run;
 
 /// Halvings of the gap between the last rate that met the objective and the first that did not: the
 /// rate found is at most 1/32 of itself below the true one.
@@ -88,7 +88,7 @@ pub(super) fn find_max(plan: &Plan, options: &Options, p99: Duration) -> Result<
     Ok(best)
 }
 
-/// What was found when the search could not go on.
+/// The best rate so far, of a search that was cut short.
 fn cut_short(rate: f64, mut best: RunResult, sentence: String) -> RunResult {
     best.notes.push(format!(
         "the highest rate tried that met the objective: {rate:.0} messages per second"

@@ -1,27 +1,21 @@
 //! The command line.
 
-mod check;
 mod file;
 mod find_max;
-mod options;
 mod print;
 mod report;
-mod setup;
 mod sweep;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::plan::Plan;
+use crate::options::Setup;
+use crate::plan::{Options, Plan};
 use crate::results::RunResult;
-use crate::run::{run, Options};
+use crate::run::run;
 use crate::scenarios::{self, Scenario};
-pub use options::{duration as parse_duration, Common, Traffic};
-pub(crate) use options::{version as parse_version, CLOSED_WINDOW, IN_FLIGHT, WINDOW_MAX};
 use print::print;
-pub(crate) use setup::resolve;
-pub use setup::Setup;
 
 /// Load for MQTT brokers: open-loop schedules, latency from the intended send time, verified losses.
 #[derive(Parser, Debug)]
@@ -41,7 +35,7 @@ enum Command {
     Pairs(scenarios::Pairs),
     /// Receive only: subscribers of something that publishes by itself, such as `sink --fan-back`
     Listen(scenarios::Listen),
-    /// Publish only: nobody subscribes
+    /// Publish only, without subscribers
     Publish(scenarios::Publish),
     /// Requests and their answers
     RoundTrip(scenarios::RoundTrip),
@@ -122,7 +116,7 @@ pub fn main() -> ExitCode {
     let outcome = match (&cli.command, cli.command.scenario()) {
         (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
         (Command::Report(report), _) => report.write().map(|()| None),
-        (Command::Agent(agent), _) => crate::agents::listen(agent).map(|()| None),
+        (Command::Agent(agent), _) => crate::agents::listen(agent, plan_of).map(|()| None),
         (Command::Run(run), _) => run_file(run).map(Some),
         (Command::Check(check), _) => check.files().map(|()| None),
         (_, Some(scenario)) => run_scenario(scenario).map(Some),
@@ -219,7 +213,7 @@ fn run_here_or_on_agents(
     }
 }
 
-/// Trouble, or promises that were not kept.
+/// Errors, broken promises or failed assertions.
 fn is_failure(result: &RunResult) -> bool {
     !result.errors.is_empty()
         || !result.truth.broken_promises.is_empty()

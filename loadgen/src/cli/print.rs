@@ -4,9 +4,9 @@ use std::io::Write as _;
 
 use crate::live::duration;
 use crate::output;
-use crate::results::{IdleCost, RunResult};
+use crate::results::{AgentResult, DeliveryAudit, Generator, IdleCost, RunResult, Totals};
 
-/// Writes a line; who reads only the first ones, like head(1), does no harm.
+/// Writes a line; a reader that takes only the first ones, like head(1), does no harm.
 macro_rules! say {
     ($($text:tt)*) => {{
         let _ = writeln!(std::io::stdout(), $($text)*);
@@ -26,8 +26,8 @@ fn print_idle(idle: &IdleCost) {
     );
 }
 
+/// Prints a result: totals first, then latencies, deliveries and the circumstances.
 pub(super) fn print(result: &RunResult) {
-    let totals = &result.totals;
     say!(
         "{} against {}, {:.1} s, {} clients",
         result.scenario,
@@ -38,6 +38,49 @@ pub(super) fn print(result: &RunResult) {
     if let Some(sentence) = &result.interrupted {
         say!("  PARTIAL: the run ended early ({sentence}); these are the figures up to then");
     }
+    print_totals(&result.totals);
+    if let Some(idle) = &result.idle {
+        print_idle(idle);
+    }
+    print_latencies(result);
+    print_deliveries(&result.truth);
+    if !result.steps.is_empty() {
+        say!("{}", output::steps(result));
+    }
+    if !result.stages.is_empty() {
+        say!("{}", output::stages(result));
+    }
+    for sentence in &result.truth.broken_promises {
+        say!("  BROKEN PROMISE: {sentence}");
+    }
+    print_generator(&result.generator);
+    if let Some(broker) = &result.broker {
+        say!(
+            "  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets",
+            broker.cpu_s,
+            broker.rss_kb_start,
+            broker.rss_kb_end,
+            broker.sockets
+        );
+    }
+    for (sentence, count) in &result.errors {
+        say!("  error ({count}): {sentence}");
+    }
+    for assertion in &result.assertions {
+        let verdict = if assertion.passed { "passed" } else { "FAILED" };
+        say!(
+            "  assertion {verdict}: {} (measured {})",
+            assertion.text,
+            assertion.measured
+        );
+    }
+    result.agents.iter().for_each(print_agent);
+    for note in &result.notes {
+        say!("  note: {note}");
+    }
+}
+
+fn print_totals(totals: &Totals) {
     say!(
         "  published {:>12}  {:>12.0} per second",
         totals.published,
@@ -67,9 +110,9 @@ pub(super) fn print(result: &RunResult) {
     if totals.published == 0 && totals.connected_per_s > 0.0 {
         say!("  connected {:.0} per second", totals.connected_per_s);
     }
-    if let Some(idle) = &result.idle {
-        print_idle(idle);
-    }
+}
+
+fn print_latencies(result: &RunResult) {
     for (name, latency) in &result.latencies {
         say!(
             "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",
@@ -81,28 +124,23 @@ pub(super) fn print(result: &RunResult) {
             latency.count
         );
     }
-    let truth = &result.truth;
-    for qos in (0..3).filter(|qos| truth.expected[*qos] > 0) {
+}
+
+fn print_deliveries(audit: &DeliveryAudit) {
+    for qos in (0..3).filter(|qos| audit.expected[*qos] > 0) {
         say!(
             "  QoS {qos}: expected {}, received {}, lost {}, duplicates {}, reordered {}",
-            truth.expected[qos],
-            truth.received[qos],
-            truth.lost[qos],
-            truth.duplicates[qos],
-            truth.reordered[qos]
+            audit.expected[qos],
+            audit.received[qos],
+            audit.lost[qos],
+            audit.duplicates[qos],
+            audit.reordered[qos]
         );
     }
-    if !result.steps.is_empty() {
-        say!("{}", output::steps(result));
-    }
-    if !result.stages.is_empty() {
-        say!("{}", output::stages(result));
-    }
-    for sentence in &truth.broken_promises {
-        say!("  BROKEN PROMISE: {sentence}");
-    }
-    let cpu: Vec<String> = result
-        .generator
+}
+
+fn print_generator(generator: &Generator) {
+    let cpu: Vec<String> = generator
         .worker_cpu
         .iter()
         .map(|share| format!("{:.0} %", share * 100.0))
@@ -110,35 +148,17 @@ pub(super) fn print(result: &RunResult) {
     say!(
         "  generator: workers busy {}, schedule lag p99 {}, over 1 ms late {:.1} %, send queue up to {} bytes",
         cpu.join(", "),
-        duration(result.generator.schedule_lag_p99_us),
-        result.generator.late_share * 100.0,
-        result.generator.send_queue_bytes_max
+        duration(generator.schedule_lag_p99_us),
+        generator.late_share * 100.0,
+        generator.send_queue_bytes_max
     );
-    for reason in &result.generator.reasons {
+    for reason in &generator.reasons {
         say!("  NOT THE BROKER'S LIMIT: {reason}");
     }
-    if let Some(broker) = &result.broker {
-        say!(
-            "  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets",
-            broker.cpu_s,
-            broker.rss_kb_start,
-            broker.rss_kb_end,
-            broker.sockets
-        );
-    }
-    for (sentence, count) in &result.errors {
-        say!("  error ({count}): {sentence}");
-    }
-    for assertion in &result.assertions {
-        let verdict = if assertion.passed { "passed" } else { "FAILED" };
-        say!(
-            "  assertion {verdict}: {} (measured {})",
-            assertion.text,
-            assertion.measured
-        );
-    }
-    for agent in &result.agents {
-        say!(
+}
+
+fn print_agent(agent: &AgentResult) {
+    say!(
             "  agent {}: {} clients, published {}, received {}, clock offset {} ns (+- {} ns), drift {} ns",
             agent.address,
             agent.clients,
@@ -148,8 +168,4 @@ pub(super) fn print(result: &RunResult) {
             agent.uncertainty_ns,
             agent.clock_drift_ns
         );
-    }
-    for note in &result.notes {
-        say!("  note: {note}");
-    }
 }

@@ -1,4 +1,4 @@
-//! What an MQTT 5 broker allows in its CONNACK, against what a client is to do. A scenario that does
+//! Limits of an MQTT 5 broker's CONNACK, against what a client is to do. A scenario that does
 //! not fit is not run in another way: it ends with a sentence.
 
 use ringmq::mqtt::{topic, ConnAckProperties, Qos};

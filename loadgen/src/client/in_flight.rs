@@ -22,7 +22,7 @@ struct Entry {
     is_received: bool,
 }
 
-/// What is to be sent again for an identifier when a session goes on.
+/// What is to be sent again for an identifier when a session is resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
     Publish(Message),
@@ -86,7 +86,7 @@ impl InFlight {
         Some(entry.message.intended_ns)
     }
 
-    /// The session goes on: everything in flight is to be sent again [MQTT-4.4.0-1].
+    /// The session is resumed: everything in flight is to be sent again [MQTT-4.4.0-1].
     pub fn resume(&mut self) {
         let entries = self.entries.iter().zip(0..);
         let mut all: Vec<(u64, u64, u16)> = entries
@@ -115,7 +115,7 @@ impl InFlight {
         None
     }
 
-    /// The session is gone: nothing is known about what was in flight. How many that were.
+    /// The session is lost: the fate of what was in flight is unknown. How many messages that were.
     pub fn abandon(&mut self) -> u64 {
         std::mem::take(self).count.into()
     }

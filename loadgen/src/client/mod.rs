@@ -1,4 +1,4 @@
-//! One MQTT client as a value: bytes and the time in, bytes out. It knows no socket and no clock.
+//! One MQTT client as a value: bytes and the time in, bytes out. It has no socket and no clock.
 
 mod agreement;
 mod exchange;
@@ -12,10 +12,10 @@ use ringmq::mqtt::{
     SubscriptionOptions, Version, Will,
 };
 
+use crate::flows::Flows;
 use crate::meter::{Count, Meter, Timing};
 use crate::payload::Header;
 use crate::plan::{Group, Plan};
-use crate::truth::Flows;
 use publisher::Publisher;
 use receive::Pending;
 
@@ -42,9 +42,9 @@ pub enum State {
     Ready,
 }
 
-/// Why a connection ends that was not asked to, as a sentence.
+/// Reason of a connection's end that was not asked for, as a sentence.
 #[derive(Debug)]
-pub struct Trouble(pub String);
+pub struct ConnectionError(pub String);
 
 pub struct Client {
     pub group: u16,
@@ -181,7 +181,7 @@ impl Client {
         }
     }
 
-    /// The connection is gone.
+    /// The connection is closed.
     pub fn closed(&mut self) {
         self.state = State::Idle;
         self.out.clear();

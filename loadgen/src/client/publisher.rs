@@ -132,7 +132,7 @@ impl Publisher {
         }
     }
 
-    /// A new connection: the aliases of the last one are gone.
+    /// A new connection: the aliases of the last one are void.
     pub fn reset_aliases(&mut self) {
         if !self.alias {
             return;
@@ -188,7 +188,7 @@ impl Publisher {
         }
     }
 
-    /// The same message again, with DUP [MQTT-3.3.1-1] and, since aliases are gone, its topic's name.
+    /// The same message again, with DUP [MQTT-3.3.1-1] and, since aliases are void, its topic's name.
     fn put_dup(&self, out: &mut Vec<u8>, id: u16, message: &Message, filler: &[u8]) {
         let at = message.topic as usize;
         let size = message.payload_bytes as usize;

@@ -10,7 +10,7 @@ use ringmq::mqtt::{
     UserProperties, Version,
 };
 
-use super::{agreement, exchange, Client, Context, State, Trouble};
+use super::{agreement, exchange, Client, ConnectionError, Context, State};
 use crate::meter::{Count, Timing};
 use crate::payload::{Header, HEADER_BYTES};
 
@@ -64,13 +64,17 @@ fn skim(version: Version, first: u8, body: &[u8], length: usize) -> Option<Skimm
 impl Client {
     /// Takes bytes from the broker. Returns how many were used; the rest is the beginning of a
     /// packet and must come again, with more behind it.
-    pub fn handle_bytes(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Result<usize, Trouble> {
+    pub fn handle_bytes(
+        &mut self,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<usize, ConnectionError> {
         let mut used = self.skip(bytes, cx);
         let version = cx.plan.connection.version;
         while used < bytes.len() {
             let rest = &bytes[used..];
             let frame = next_frame(rest, PACKET_SIZE_MAX).map_err(|error| {
-                Trouble(format!("the broker sent bytes that are not MQTT: {error}"))
+                ConnectionError(format!("the broker sent bytes that are not MQTT: {error}"))
             })?;
             let Some(frame) = frame else {
                 return Ok(used + self.begin_large(rest, version));
@@ -78,8 +82,8 @@ impl Client {
             used += frame.length;
             if frame.first >> 4 == PacketType::Publish as u8 {
                 let skimmed = skim(version, frame.first, frame.body, frame.body.len());
-                let skimmed =
-                    skimmed.ok_or_else(|| Trouble("the broker sent a malformed PUBLISH".into()))?;
+                let skimmed = skimmed
+                    .ok_or_else(|| ConnectionError("the broker sent a malformed PUBLISH".into()))?;
                 if self.exchanges {
                     self.check_exchange(&frame, cx)?;
                 }
@@ -87,16 +91,20 @@ impl Client {
                 continue;
             }
             let packet = decode::packet(version, Sender::Server, &frame)
-                .map_err(|error| Trouble(format!("the broker sent a {error}")))?;
+                .map_err(|error| ConnectionError(format!("the broker sent a {error}")))?;
             self.handle_packet(&packet, cx)?;
         }
         Ok(used)
     }
 
     /// Looks whether the broker has handed on what belongs to a request or an answer.
-    fn check_exchange(&mut self, frame: &Frame<'_>, cx: &mut Context<'_>) -> Result<(), Trouble> {
+    fn check_exchange(
+        &mut self,
+        frame: &Frame<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), ConnectionError> {
         let packet = decode::packet(cx.plan.connection.version, Sender::Server, frame)
-            .map_err(|error| Trouble(format!("the broker sent a {error}")))?;
+            .map_err(|error| ConnectionError(format!("the broker sent a {error}")))?;
         if let Packet::Publish(publish) = &packet {
             let damage = exchange::damage(cx.plan, self.group.into(), self.index, publish);
             if let Some(sentence) = damage {
@@ -189,7 +197,11 @@ impl Client {
         encode::ack(&mut self.out, cx.plan.connection.version, kind, &ack);
     }
 
-    fn handle_packet(&mut self, packet: &Packet<'_>, cx: &mut Context<'_>) -> Result<(), Trouble> {
+    fn handle_packet(
+        &mut self,
+        packet: &Packet<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), ConnectionError> {
         match packet {
             Packet::ConnAck(connack) => return self.handle_connack(connack, cx),
             Packet::PubAck(ack) | Packet::PubComp(ack) => self.handle_end(ack, cx),
@@ -218,13 +230,13 @@ impl Client {
             Packet::UnsubAck(_) => self.settle(Count::Unsubscribed, Timing::Subscribe, cx),
             Packet::PingResp => {}
             Packet::Disconnect(Disconnect { reason, .. }) => {
-                return Err(Trouble(format!(
+                return Err(ConnectionError(format!(
                     "the broker disconnected a client: {}",
                     reason.description()
                 )))
             }
             _ => {
-                return Err(Trouble(
+                return Err(ConnectionError(
                     "the broker sent a packet that only clients send".into(),
                 ))
             }
@@ -236,12 +248,12 @@ impl Client {
         &mut self,
         connack: &ConnAck<'_>,
         cx: &mut Context<'_>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ConnectionError> {
         if self.state != State::AwaitsConnAck {
-            return Err(Trouble("the broker sent a second CONNACK".into()));
+            return Err(ConnectionError("the broker sent a second CONNACK".into()));
         }
         if connack.reason != ReasonCode::Success {
-            return Err(Trouble(format!(
+            return Err(ConnectionError(format!(
                 "the broker refused CONNECT: {}",
                 connack.reason.description()
             )));
@@ -250,7 +262,7 @@ impl Client {
         let more = exchange::properties(plan, self.group.into(), self.index).len();
         let refusal = agreement::refusal(self.own(plan), self.index, plan.seed, more, properties);
         if let Some(sentence) = refusal {
-            return Err(Trouble(sentence));
+            return Err(ConnectionError(sentence));
         }
         self.state = State::Ready;
         let own = self.own(plan);

@@ -1,4 +1,4 @@
-//! What the coordinator and its workers share: orders one way, figures the other.
+//! State shared by the coordinator and its workers: orders one way, figures the other.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

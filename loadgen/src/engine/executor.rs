@@ -1,4 +1,4 @@
-//! Where a worker runs: a glommio executor of its own, pinned to a core when one is given. Its one
+//! Executor of a worker: glommio's, one each, pinned to a core when one is given. Its one
 //! task drives the worker, which sleeps in a ring of its own, so the executor is there for placement.
 
 use std::io;
@@ -14,11 +14,11 @@ const IO_MEMORY: usize = 64 << 10;
 /// Entries of glommio's own rings, which carry nothing.
 const RING: usize = 64;
 
-/// A body going on, on an executor of its own.
+/// A body that runs on an executor of its own.
 pub(crate) struct Executor<T: Send + 'static>(ExecutorJoinHandle<T>);
 
 impl<T: Send + 'static> Executor<T> {
-    /// Starts `body`, pinned to `core` when there is one and the system tells about its cores.
+    /// Starts `body`, pinned to `core` when there is one and the system shows its cores.
     pub(crate) fn start(
         name: &str,
         core: Option<usize>,

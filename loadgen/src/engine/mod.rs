@@ -1,16 +1,17 @@
 //! Carries out a plan: one executor per worker, clients spread over them.
 
+mod backoff;
 pub mod clock;
 pub(crate) mod control;
 pub(crate) mod executor;
 mod moves;
-pub(crate) mod poller;
 mod reconnect;
 mod schedule;
 mod slot;
 mod sockets;
 mod steps;
 mod think;
+mod work;
 mod worker;
 mod wrapped;
 
@@ -25,11 +26,11 @@ use executor::{ring_sentence, Executor};
 pub(crate) use worker::Report;
 use worker::{Exchange, Worker};
 
-/// Waits for the end of workers that were told to finish.
+/// Waits for the end of workers that have the order to finish.
 pub(crate) type End = Box<dyn FnOnce() -> Result<Vec<Report>, String>>;
 
 /// A generator that ended before its run, and its clients.
-pub(crate) struct Lost {
+pub(crate) struct LostGenerator {
     pub(crate) sentence: String,
     pub(crate) share: Share,
 }
@@ -39,7 +40,7 @@ pub(crate) struct Outcome {
     pub(crate) reports: Vec<Report>,
     /// Timings that were not taken yet.
     pub(crate) intervals: Vec<Interval>,
-    pub(crate) lost: Vec<Lost>,
+    pub(crate) lost: Vec<LostGenerator>,
 }
 
 /// How long those who gather figures must allow for the way of orders and figures.
@@ -60,12 +61,12 @@ const NEAR: Delays = Delays {
     settle_ns: 0,
 };
 
-/// Workers going on: threads of this process, or agents.
+/// Running workers: threads of this process, or agents.
 pub(crate) struct Workers {
     pub(crate) ends: Vec<End>,
     pub(crate) delays: Delays,
-    /// Agents that are gone.
-    pub(crate) lost: Receiver<Lost>,
+    /// Agents that were lost.
+    pub(crate) lost: Receiver<LostGenerator>,
     pub(crate) intervals: Receiver<Interval>,
     /// Ways back for empty timings.
     pub(crate) empties: Vec<Sender<Timings>>,
@@ -121,7 +122,7 @@ impl Workers {
         })
     }
 
-    /// Waits for the workers, which have been told to finish. Their last timings come with them.
+    /// Waits for the workers, which have the order to finish. Their last timings come with them.
     pub(crate) fn join(self) -> Result<Outcome, String> {
         let mut reports = Vec::new();
         for end in self.ends {

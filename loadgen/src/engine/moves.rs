@@ -1,29 +1,10 @@
 //! Clients that come and go while messages are published.
 
-use std::collections::VecDeque;
-
 use super::control::SECOND_NS;
 use super::worker::Worker;
 use crate::client::State;
 use crate::meter::Count;
 use crate::plan::{Move, MoveKind};
-
-/// Clients that are to leave, by time.
-#[derive(Default)]
-pub(super) struct Leaving(VecDeque<(u64, u32, MoveKind)>);
-
-impl Leaving {
-    pub(super) fn due_ns(&self) -> Option<u64> {
-        self.0.front().map(|(due, ..)| *due)
-    }
-
-    fn take(&mut self, now: u64) -> Option<(u32, MoveKind)> {
-        if self.due_ns()? > now {
-            return None;
-        }
-        self.0.pop_front().map(|(_, slot, kind)| (slot, kind))
-    }
-}
 
 impl Worker {
     /// Puts the moves of a load step into the order of their times.
@@ -92,6 +73,6 @@ impl Worker {
         self.with(slot, now, |client, cx| {
             client.subscribe(cx.plan, cx.now_ns);
         });
-        self.hunger(slot);
+        self.mark_ready(slot);
     }
 }

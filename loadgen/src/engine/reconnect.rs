@@ -1,65 +1,21 @@
-//! Lost connections opened again, when `--reconnect` asks for it: each client waits longer after each
+//! LostGenerator connections opened again, when `--reconnect` asks for it: each client waits longer after each
 //! failure, and a worker opens no more than its share of the rate.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 use super::control::SECOND_NS;
 use super::worker::Worker;
 use crate::client::State;
 use crate::meter::Count;
 
-/// First wait of a client; doubled after each failure.
-const WAIT_NS: u64 = SECOND_NS / 10;
-/// Longest wait, before the random part.
-const WAIT_MAX_NS: u64 = 5 * SECOND_NS;
-
-/// Who waits to connect again.
-#[derive(Default)]
-pub(super) struct Reconnects {
-    waiting: BinaryHeap<Reverse<(u64, u32)>>,
-    /// The rate allows the next one from here on.
-    not_before_ns: u64,
-}
-
-impl Reconnects {
-    fn add(&mut self, slot: u32, failures: u8, now: u64) {
-        let wait = (WAIT_NS << failures.min(16)).min(WAIT_MAX_NS);
-        let spread = fastrand::u64(0..=wait / 2); // so that all do not come at once
-        self.waiting.push(Reverse((now + wait + spread, slot)));
-    }
-
-    /// When somebody may connect again.
-    pub(super) fn due_ns(&self) -> Option<u64> {
-        let due = self.waiting.peek()?.0 .0;
-        Some(due.max(self.not_before_ns))
-    }
-
-    /// The next one whose time has come, at most one per `spacing_ns`.
-    fn take(&mut self, now: u64, spacing_ns: u64) -> Option<u32> {
-        if self.due_ns()? > now {
-            return None;
-        }
-        self.not_before_ns = now.max(self.not_before_ns) + spacing_ns;
-        self.waiting.pop().map(|waiting| waiting.0 .1)
-    }
-
-    /// Nobody of these slots comes back.
-    fn forget(&mut self, slots: &std::ops::Range<usize>) {
-        let stays = |waiting: &Reverse<(u64, u32)>| !slots.contains(&(waiting.0 .1 as usize));
-        self.waiting.retain(stays);
-    }
-}
-
 impl Worker {
-    /// A connection is gone that is opened again; true when it is. `state` is where it was.
-    pub(super) fn is_opened_again(&mut self, slot: usize, state: State, now: u64) -> bool {
+    /// Has a lost connection opened again, when the plan asks for it; true when it does. `state` is that
+    /// before the loss.
+    pub(super) fn schedule_reconnect(&mut self, slot: usize, state: State, now: u64) -> bool {
         if self.control.plan.connection.reconnect_per_s.is_none() {
             return false;
         }
         let client = &mut self.slots[slot].client;
         if !client.was_lost {
-            return false; // it has never been there
+            return false; // it has never been connected
         }
         self.reconnects.add(slot as u32, client.failures, now);
         client.failures = client.failures.saturating_add(1);
@@ -89,7 +45,7 @@ impl Worker {
     }
 
     /// A client is connected: when it was before, it takes up what it did.
-    pub(super) fn came_back(&mut self, slot: usize, now: u64) {
+    pub(super) fn reconnected(&mut self, slot: usize, now: u64) {
         let client = &mut self.slots[slot].client;
         client.failures = 0;
         if !client.is_away {
@@ -107,7 +63,7 @@ impl Worker {
             }
             client.publish_owed(cx);
         });
-        self.hunger(slot);
+        self.mark_ready(slot);
     }
 
     /// A client's connection ends as asked: it is not opened again.
@@ -119,34 +75,5 @@ impl Worker {
     pub(super) fn forget_reconnects(&mut self, group: usize) {
         let slots = self.group(group);
         self.reconnects.forget(&slots);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_and_the_rate_is_kept() {
-        let mut reconnects = Reconnects::default();
-        assert_eq!(reconnects.due_ns(), None);
-        for (failures, least) in [(0, WAIT_NS), (3, 8 * WAIT_NS), (200, WAIT_MAX_NS)] {
-            reconnects.add(1, failures, 7);
-            let due = reconnects.due_ns().unwrap() - 7;
-            assert!(
-                (least..=least + least / 2).contains(&due),
-                "{failures}: {due}"
-            );
-            reconnects.forget(&(0..2));
-            assert_eq!(reconnects.due_ns(), None);
-        }
-        for slot in 0..10 {
-            reconnects.add(slot, 0, 0);
-        }
-        let now = SECOND_NS;
-        assert!(reconnects.take(now, 1_000).is_some());
-        assert_eq!(reconnects.take(now, 1_000), None, "one per spacing");
-        assert_eq!(reconnects.due_ns(), Some(now + 1_000));
-        assert!(reconnects.take(now + 1_000, 1_000).is_some());
     }
 }

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
+use ringmq::ids::ConnectionId;
 use rustix::io::Errno;
 use rustix::net::{
     bind, connect, ipproto, socket_with, sockopt, AddressFamily, SocketFlags, SocketType,
 };
 
-use super::poller::Token;
 use crate::client::Client;
 use crate::transport::Link;
 
@@ -30,7 +30,7 @@ pub(super) struct Slot {
     pub(super) ended: bool,
     /// In the list of sockets to write.
     pub(super) dirty: bool,
-    /// Closes once everything is sent; its end is no trouble.
+    /// Closes once everything is sent; its end is no error.
     pub(super) ending: bool,
     /// Not there, as the plan has it: it has not come yet, or has left.
     pub(super) absent: bool,
@@ -59,9 +59,10 @@ impl Slot {
         }
     }
 
-    pub(super) fn token(&self, slot: usize) -> Token {
-        Token {
-            slot: slot as u32,
+    /// Names this use of the slot: it is used again after its socket is closed.
+    pub(super) fn id(&self, slot: usize) -> ConnectionId {
+        ConnectionId {
+            index: slot as u32,
             generation: self.generation,
         }
     }
@@ -149,14 +150,13 @@ pub(super) fn connect_sentence(error: Errno, target: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::poller::Token;
 
     /// What one idle client costs: 2 KB is promised, and all but the kernel's part of it is here.
     /// Buffers come from the worker's pool, and a place in its list of pings is one entry.
     #[test]
     fn an_idle_client_is_small() {
         let place = size_of::<Slot>();
-        let ping = size_of::<(u64, Token)>();
+        let ping = size_of::<(u64, ConnectionId)>();
         assert!(place + ping <= 320, "{place} + {ping} bytes");
     }
 }

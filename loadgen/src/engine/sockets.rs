@@ -42,8 +42,8 @@ impl Worker {
                 place.ended = false;
                 place.absent = false;
                 place.last_sent_ns = now;
-                let token = place.token(slot);
-                self.poller.watch_writable(socket.as_fd(), token);
+                let id = place.id(slot);
+                self.poller.watch_writable(socket.as_fd(), id);
                 place.socket = Some(socket);
             }
             Err(sentence) => self.lost(slot, sentence),
@@ -74,8 +74,8 @@ impl Worker {
             self.lost(slot, connect_sentence(error, target));
             return;
         }
-        let token = place.token(slot);
-        self.poller.watch_readable(socket.as_fd(), token);
+        let id = place.id(slot);
+        self.poller.watch_readable(socket.as_fd(), id);
         if self.connector.is_some() {
             self.begin_link(slot, now);
         } else {
@@ -100,22 +100,22 @@ impl Worker {
             (client.was_lost, client.is_away) = (true, true);
         }
         self.close(slot);
-        if self.is_opened_again(slot, state, now_ns()) {
+        if self.schedule_reconnect(slot, state, now_ns()) {
             self.meter.interruption(sentence);
             return;
         }
         if state != State::Ready {
             self.count(Count::ConnectFailed);
         }
-        self.trouble(sentence);
+        self.error(sentence);
     }
 
     /// Closes a connection as it is.
     pub(super) fn close(&mut self, slot: usize) {
         let place = &mut self.slots[slot];
-        let token = place.token(slot);
+        let id = place.id(slot);
         if let Some(socket) = place.socket.take() {
-            self.poller.forget(token);
+            self.poller.forget(id, place.blocked);
             // The ring holds the socket until it has seen `forget`: end it for the broker now.
             let _ = shutdown(&socket, Shutdown::Both);
         }
@@ -252,13 +252,13 @@ impl Worker {
                     );
                 }
             }
-            Err(trouble) => {
-                self.lost(slot, trouble.0);
+            Err(error) => {
+                self.lost(slot, error.0);
             }
         }
         if !was_ready && self.slots[slot].client.state == State::Ready {
             self.look_for_silence(slot, now);
-            self.came_back(slot, now);
+            self.reconnected(slot, now);
         }
         self.after_bytes(slot, now);
     }
@@ -328,9 +328,9 @@ impl Worker {
             place.sent = 0;
         }
         place.blocked = true;
-        let token = place.token(slot);
+        let id = place.id(slot);
         if let Some(socket) = &place.socket {
-            self.poller.watch_writable(socket.as_fd(), token);
+            self.poller.watch_writable(socket.as_fd(), id);
         }
     }
 
@@ -357,7 +357,7 @@ impl Worker {
         let check_ns = silence_ns(&place.client);
         if check_ns > 0 {
             let due = now + check_ns;
-            self.pings.push(Reverse((due, place.token(slot))));
+            self.pings.push(Reverse((due, place.id(slot))));
         }
     }
 
@@ -365,12 +365,12 @@ impl Worker {
     pub(super) fn ping(&mut self, now: u64) -> bool {
         let mut busy = false;
         while self.pings.peek().is_some_and(|ping| ping.0 .0 <= now) {
-            let Some(Reverse((_, token))) = self.pings.pop() else {
+            let Some(Reverse((_, id))) = self.pings.pop() else {
                 break;
             };
-            let slot = token.slot as usize;
+            let slot = id.index as usize;
             let place = &self.slots[slot];
-            if place.generation != token.generation || place.client.state != State::Ready {
+            if place.generation != id.generation || place.client.state != State::Ready {
                 continue;
             }
             if place.last_sent_ns + silence_ns(&place.client) <= now {
@@ -383,7 +383,7 @@ impl Worker {
     }
 }
 
-/// What has ended a connection, and what that may mean before MQTT has begun.
+/// Sentence about the end of a connection, with a hint before MQTT has begun.
 fn ended(what: &str, place: &Slot) -> String {
     let hint = match (place.client.state, &place.link) {
         (State::Opening, Some(_)) => {

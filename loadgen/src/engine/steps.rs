@@ -1,11 +1,8 @@
-//! How a worker does its part of a step.
-
-use std::collections::VecDeque;
+//! A worker's part of a step: begun by an order, taken on turn by turn, ended.
 
 use super::control::Order;
-use super::moves::Leaving;
 use super::schedule::Schedule;
-use super::think::Thinkers;
+use super::work::{Leaving, Loading, OpenLoop, Thinkers};
 use super::worker::Worker;
 use crate::client::State;
 use crate::meter::{Count, Timing};
@@ -18,83 +15,6 @@ const TURN_MESSAGES: usize = 16_384;
 /// Messages of a schedule are sent no more often than this: at high rates several at once, which
 /// costs a fraction of the CPU time and delays each by less than the time of a wake-up.
 const PACE_NS: u64 = 50_000;
-
-/// What a worker is at.
-#[derive(Default)]
-pub(super) struct Work {
-    pub(super) orders_taken: usize,
-    pub(super) finished: bool,
-    /// Clients whose part in the step is not over.
-    pub(super) unsettled: usize,
-    /// Clients to connect, with their times.
-    pub(super) opening: VecDeque<(u64, u32)>,
-    pub(super) leaving: Leaving,
-    /// CPU and wall time when the load began.
-    pub(super) load_began: Option<(u64, u64)>,
-    pub(super) load: Option<Loading>,
-    /// When the step ends at the latest.
-    ends_ns: Option<u64>,
-}
-
-/// A load step going on.
-pub(super) struct Loading {
-    starts_ns: u64,
-    pub(super) ends_ns: u64,
-    sources: Vec<Source>,
-    /// Loads that clients carry themselves, by group.
-    by_group: Vec<Option<Load>>,
-    /// Clients that may send at once.
-    hungry: Vec<u32>,
-    pub(super) thinkers: Thinkers,
-    /// Clients and sources that have not sent all their messages.
-    pub(super) sending: usize,
-}
-
-/// An open-loop schedule and the clients it goes round.
-struct Source {
-    schedule: Schedule,
-    slots: std::ops::Range<usize>,
-    next: usize,
-    left: u64,
-    not_before_ns: u64,
-}
-
-impl Source {
-    fn due_ns(&self) -> u64 {
-        self.schedule.due_ns().max(self.not_before_ns)
-    }
-}
-
-impl Work {
-    /// When the worker must be awake.
-    pub(super) fn due_ns(&self) -> Option<u64> {
-        let opening = self.opening.front().map(|(due, _)| *due);
-        let load = self.load.as_ref();
-        let load_end = load.map(|load| load.ends_ns);
-        let own = load.filter(|load| !load.hungry.is_empty());
-        let start = own.map(|load| load.starts_ns);
-        let source = load.and_then(|load| load.sources.iter().map(Source::due_ns).min());
-        let thinker = load.and_then(|load| load.thinkers.due_ns());
-        let leaving = self.leaving.due_ns();
-        [
-            opening,
-            leaving,
-            start,
-            load_end,
-            source,
-            thinker,
-            self.ends_ns,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    /// The load that a group's clients carry themselves.
-    pub(super) fn own_load(&self, group: u16) -> Option<Load> {
-        *self.load.as_ref()?.by_group.get(usize::from(group))?
-    }
-}
 
 impl Worker {
     /// Takes the next order when there is one; true when it does.
@@ -178,9 +98,9 @@ impl Worker {
         let mut loading = Loading {
             starts_ns: start_ns,
             ends_ns: start_ns + step.time.as_nanos() as u64,
-            sources: Vec::new(),
+            open_loops: Vec::new(),
             by_group: vec![None; self.control.plan.groups.len()],
-            hungry: Vec::new(),
+            ready: Vec::new(),
             thinkers: Thinkers::default(),
             sending: usize::from(step.groups.is_empty()), // only listening lasts its time
         };
@@ -211,7 +131,7 @@ impl Worker {
                     let share = share_of(slots.len(), self.control.plan.groups[*group].clients);
                     let rates = (from_per_s * share, to_per_s * share);
                     let seconds = step.time.as_secs_f64();
-                    loading.sources.push(Source {
+                    loading.open_loops.push(OpenLoop {
                         schedule: Schedule::new(rates, seconds, start_ns, arrivals, phase),
                         next: slots.start,
                         left: step
@@ -225,7 +145,7 @@ impl Worker {
                 Load::Closed { .. } | Load::Unlimited { .. } => {
                     loading.by_group[*group] = Some(*load);
                     loading.sending += slots.len();
-                    loading.hungry.extend(slots.map(|slot| slot as u32));
+                    loading.ready.extend(slots.map(|slot| slot as u32));
                 }
                 Load::Think { most, .. } => {
                     loading.by_group[*group] = Some(*load);
@@ -251,7 +171,7 @@ impl Worker {
         }
     }
 
-    /// Goes on with the step; true when something was done.
+    /// Takes the step on; true when something was done.
     pub(super) fn step(&mut self, now: u64) -> bool {
         let mut busy = self.step_connect(now);
         busy |= self.step_leave(now);
@@ -288,20 +208,20 @@ impl Worker {
             return false;
         };
         let mut busy = false;
-        for source in &mut loading.sources {
-            busy |= self.step_source(source, now);
-            if source.left == 0 {
-                source.left = u64::MAX;
-                source.schedule.end();
+        for open_loop in &mut loading.open_loops {
+            busy |= self.step_open_loop(open_loop, now);
+            if open_loop.left == 0 {
+                open_loop.left = u64::MAX;
+                open_loop.schedule.end();
                 loading.sending -= 1;
             }
         }
-        let hungry = std::mem::take(&mut loading.hungry);
+        let ready = std::mem::take(&mut loading.ready);
         let ends_ns = loading.ends_ns;
         self.work.load = Some(loading);
         if now < ends_ns {
-            busy |= !hungry.is_empty();
-            for slot in hungry {
+            busy |= !ready.is_empty();
+            for slot in ready {
                 self.feed(slot as usize, now);
             }
             busy |= self.wake_thinkers(now);
@@ -315,18 +235,18 @@ impl Worker {
     }
 
     /// Publishes what is due, up to a turn's worth.
-    fn step_source(&mut self, source: &mut Source, now: u64) -> bool {
+    fn step_open_loop(&mut self, open_loop: &mut OpenLoop, now: u64) -> bool {
         let mut count = 0;
-        if source.due_ns() > now {
+        if open_loop.due_ns() > now {
             return false;
         }
-        source.not_before_ns = now + PACE_NS;
+        open_loop.not_before_ns = now + PACE_NS;
         let may_return = self.control.plan.connection.reconnect_per_s.is_some();
-        while source.schedule.due_ns() <= now && count < TURN_MESSAGES && source.left > 0 {
-            let intended = source.schedule.due_ns();
-            let slot = source.next;
-            source.next = if slot + 1 == source.slots.end {
-                source.slots.start
+        while open_loop.schedule.due_ns() <= now && count < TURN_MESSAGES && open_loop.left > 0 {
+            let intended = open_loop.schedule.due_ns();
+            let slot = open_loop.next;
+            open_loop.next = if slot + 1 == open_loop.slots.end {
+                open_loop.slots.start
             } else {
                 slot + 1
             };
@@ -342,8 +262,8 @@ impl Worker {
             } else {
                 self.count(Count::NotSent);
             }
-            source.schedule.step();
-            source.left -= 1;
+            open_loop.schedule.step();
+            open_loop.left -= 1;
             count += 1;
         }
         count > 0
@@ -389,11 +309,11 @@ impl Worker {
     }
 
     /// A client of a load that it carries itself may send.
-    pub(super) fn hunger(&mut self, slot: usize) {
+    pub(super) fn mark_ready(&mut self, slot: usize) {
         let group = self.slots[slot].client.group;
         if self.work.own_load(group).is_some() {
             if let Some(load) = &mut self.work.load {
-                load.hungry.push(slot as u32);
+                load.ready.push(slot as u32);
             }
         }
     }
@@ -405,7 +325,7 @@ impl Worker {
             let now = super::clock::now_ns();
             self.with(slot, now, |client, cx| client.publish_owed(cx));
         } else {
-            self.hunger(slot);
+            self.mark_ready(slot);
         }
     }
 

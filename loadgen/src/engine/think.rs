@@ -1,45 +1,11 @@
 //! Clients that pause between their messages.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::time::Duration;
 
-use super::slot::Slot;
 use super::worker::Worker;
 use crate::client::State;
 use crate::meter::Timing;
 use crate::plan::Load;
-
-/// Clients in a pause, by its end.
-#[derive(Default)]
-pub(super) struct Thinkers(BinaryHeap<Reverse<(u64, u32)>>);
-
-impl Thinkers {
-    /// When the next pause ends.
-    pub(super) fn due_ns(&self) -> Option<u64> {
-        self.0.peek().map(|next| next.0 .0)
-    }
-
-    /// First pause of a client: any part of one, so that all do not send at once.
-    pub(super) fn begin(&mut self, slot: usize, most: Duration, now: u64) {
-        let pause = fastrand::u64(0..=most.as_nanos() as u64);
-        self.0.push(Reverse((now + pause, slot as u32)));
-    }
-
-    fn take(&mut self, now: u64) -> Option<(u64, usize)> {
-        if self.due_ns()? > now {
-            return None;
-        }
-        self.0.pop().map(|next| (next.0 .0, next.0 .1 as usize))
-    }
-
-    /// The load is over: nobody is in a pause any more.
-    pub(super) fn end(&mut self, slots: &mut [Slot]) {
-        for Reverse((_, slot)) in self.0.drain() {
-            slots[slot as usize].thinks = false;
-        }
-    }
-}
 
 impl Worker {
     /// Begins a client's next pause, when its message is done with and there is another to send.

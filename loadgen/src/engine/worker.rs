@@ -6,21 +6,25 @@ use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::Arc;
 
+use super::backoff::Reconnects;
 use super::clock::{now_ns, thread_cpu_ns};
 use super::control::{Control, Interval};
-use super::poller::{Event, Poller, Token};
-use super::reconnect::Reconnects;
 use super::slot::Slot;
-use super::steps::Work;
+use super::work::Work;
+use ringmq::ids::ConnectionId;
+use ringmq::io::poller::{Event, Poller};
+use ringmq::time::Span;
+use ringmq::transport::Scratch;
+
 use crate::client::{Client, Context};
+use crate::flows::Flow;
 use crate::meter::{Count, Meter, Timings};
-use crate::transport::{Connector, Scratch};
-use crate::truth::Flow;
+use crate::transport::Connector;
 
 /// One buffer per worker; the beginning of a packet is kept by its client.
 pub(super) const READ_BUFFER: usize = 256 << 10;
 
-/// What a worker knows at its end.
+/// Report of a worker at its end.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) meter: Meter,
@@ -60,15 +64,13 @@ pub(crate) struct Worker {
     pub(super) resting: BinaryHeap<Reverse<(u64, u32)>>,
     pub(super) reconnects: Reconnects,
     /// Clients whose silence is looked for, by time.
-    pub(super) pings: BinaryHeap<Reverse<(u64, Token)>>,
+    pub(super) pings: BinaryHeap<Reverse<(u64, ConnectionId)>>,
     /// Buffers not in use, so that idle clients hold none.
     pub(super) pool: Vec<Vec<u8>>,
     pub(super) buffer: Box<[u8]>,
     /// Makes links; `None` when the transport is plain TCP.
     pub(super) connector: Option<Connector>,
     pub(super) scratch: Scratch,
-    /// Bytes of MQTT that a link has unwrapped.
-    pub(super) unwrapped: Vec<u8>,
     pub(super) filler: Box<[u8]>,
     pub(super) meter: Meter,
     pub(super) work: Work,
@@ -122,7 +124,6 @@ impl Worker {
             buffer: vec![0; READ_BUFFER].into(),
             connector: Connector::new(&control.plan.connection.transport, own),
             scratch: Scratch::default(),
-            unwrapped: Vec::new(),
             filler: vec![b'.'; filler.unwrap_or(0)].into(),
             meter: Meter::default(),
             work: Work::default(),
@@ -177,32 +178,36 @@ impl Worker {
         } = self;
         let mut rearm = Vec::new();
         let count = poller.reap(|event| match event {
-            Event::Readable(token, readiness) => {
-                let slot = &mut slots[token.slot as usize];
-                if slot.generation != token.generation || slot.socket.is_none() {
+            Event::Readable {
+                id,
+                hangup,
+                watched,
+            } => {
+                let slot = &mut slots[id.index as usize];
+                if slot.generation != id.generation || slot.socket.is_none() {
                     return;
                 }
-                if !readiness.goes_on {
-                    rearm.push(token);
+                if !watched {
+                    rearm.push(id);
                 }
-                slot.ended |= readiness.is_ended;
+                slot.ended |= hangup;
                 if !slot.listed {
                     slot.listed = true;
-                    readable.push_back(token.slot);
+                    readable.push_back(id.index);
                 }
             }
-            Event::Writable(token) => {
-                let slot = &mut slots[token.slot as usize];
-                if slot.generation == token.generation && slot.socket.is_some() {
+            Event::Writable(id) => {
+                let slot = &mut slots[id.index as usize];
+                if slot.generation == id.generation && slot.socket.is_some() {
                     slot.blocked = false;
-                    writable.push(token.slot);
+                    writable.push(id.index);
                 }
             }
-            Event::Acceptable | Event::Woken => {}
+            Event::Acceptable(_) => {}
         });
-        for token in rearm {
-            if let Some(socket) = &self.slots[token.slot as usize].socket {
-                self.poller.watch_readable(socket.as_fd(), token);
+        for id in rearm {
+            if let Some(socket) = &self.slots[id.index as usize].socket {
+                self.poller.watch_readable(socket.as_fd(), id);
             }
         }
         count
@@ -296,7 +301,7 @@ impl Worker {
         let deadline = due.into_iter().flatten().min().unwrap_or(u64::MAX);
         let now = now_ns();
         if deadline > now {
-            self.poller.wait(deadline - now);
+            self.poller.wait(Some(Span(deadline - now)));
             if self.work.load_began.is_some() {
                 self.report.load_asleep_ns += now_ns() - now;
             }
@@ -319,7 +324,7 @@ impl Worker {
         self.firsts[group]..self.firsts[group + 1]
     }
 
-    pub(super) fn trouble(&mut self, sentence: String) {
+    pub(super) fn error(&mut self, sentence: String) {
         self.meter.error(sentence);
     }
 

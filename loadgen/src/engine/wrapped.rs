@@ -9,7 +9,7 @@ use crate::meter::{Count, Timing};
 use crate::transport::Handshake;
 
 impl Worker {
-    /// The connection is open: the layers say their first words.
+    /// The connection is open: handshakes of the layers begin.
     pub(super) fn begin_link(&mut self, slot: usize, now: u64) {
         let Some(connector) = &self.connector else {
             return;
@@ -17,9 +17,12 @@ impl Worker {
         let place = &mut self.slots[slot];
         let targets = self.control.plan.connection.targets.len();
         let mut link = Box::new(connector.link(place.client.index as usize % targets));
-        link.begin(now);
+        let begun = link.begin(now, &mut self.scratch);
         place.link = Some(link);
-        self.write_wrapped(slot, now);
+        match begun {
+            Ok(()) => self.write_wrapped(slot, now),
+            Err(error) => self.lost(slot, error.to_string()),
+        }
     }
 
     /// Unwraps `buffer[..count]`.
@@ -29,11 +32,7 @@ impl Worker {
             return;
         };
         let was_open = link.is_open();
-        let mut bytes = std::mem::take(&mut self.unwrapped);
-        bytes.clear();
-        bytes.extend_from_slice(&place.partial);
-        let kept = bytes.len();
-        let result = link.receive(&mut self.buffer[..count], &mut bytes, &mut self.scratch);
+        let result = link.receive(&mut self.buffer[..count], &mut self.scratch);
         let answers = !link.unsent().is_empty();
         let opens = !was_open && link.is_open();
         if answers && !place.dirty && !place.blocked {
@@ -43,12 +42,9 @@ impl Worker {
         if opens {
             self.link_opened(slot, now_ns());
         }
-        if bytes.len() > kept {
-            self.handle_bytes(slot, &bytes);
-        }
-        self.unwrapped = bytes;
+        self.handle_unwrapped(slot);
         if let Err(error) = result {
-            // What tells the broker about it goes out as far as it does at once.
+            // The alert or close frame is sent as far as the socket takes it at once.
             let place = &self.slots[slot];
             if let (Some(link), Some(socket)) = (&place.link, &place.socket) {
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -58,13 +54,26 @@ impl Worker {
         }
     }
 
+    /// Gives unwrapped bytes to a client, behind the beginning of a packet that it has seen before.
+    fn handle_unwrapped(&mut self, slot: usize) {
+        let partial = &self.slots[slot].partial;
+        if self.scratch.up.is_empty() {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.scratch.up);
+        if !partial.is_empty() {
+            bytes.splice(0..0, partial.iter().copied());
+        }
+        self.handle_bytes(slot, &bytes);
+        self.scratch.up = bytes;
+    }
+
     /// All handshakes are done: MQTT begins.
     fn link_opened(&mut self, slot: usize, now: u64) {
-        let place = &self.slots[slot];
-        let Some(link) = &place.link else {
+        let Some(link) = &mut self.slots[slot].link else {
             return;
         };
-        let handshake = link.handshake();
+        let handshake = link.take_handshake();
         let took = now.saturating_sub(link.began_ns);
         let timing = match handshake {
             Some(Handshake::Resumed) => {
@@ -98,7 +107,7 @@ impl Worker {
                     if let Err(error) = wrapped {
                         return self.lost(slot, error.to_string());
                     }
-                } else if !(place.ending && link.say_goodbye()) {
+                } else if !(place.ending && link.send_close(&mut self.scratch)) {
                     return self.sent_all(slot);
                 }
             }

@@ -1,19 +1,18 @@
 //! Latencies as an HdrHistogram interval log, which HdrHistogram's own tools read and plot.
 
-use std::io::Cursor;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
-use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
-use hdrhistogram::Histogram;
+use hdrhistogram::serialization::V2DeflateSerializer;
 
+use crate::histogram::decode;
 use crate::results::{Interval, RunResult};
 
 /// The column of maxima is in milliseconds, as the tools expect; the histograms are in nanoseconds.
 const NS_PER_MS: f64 = 1e6;
 
-/// The log: an interval per second and kind of latency, told apart by its tag. A result that was read
+/// The log: an interval per second and kind of latency, distinguished by its tag. A result that was read
 /// from JSON has no seconds; then there is one interval per kind.
 ///
 /// # Errors
@@ -68,23 +67,15 @@ fn whole_run(result: &RunResult) -> Result<Vec<Interval>, String> {
     result.latencies.iter().map(interval).collect()
 }
 
-/// Reads a V2-deflate histogram.
-///
-/// # Errors
-/// A sentence when it is none.
-pub fn decode(bytes: &[u8]) -> Result<Histogram<u64>, String> {
-    Deserializer::new()
-        .deserialize(&mut Cursor::new(bytes))
-        .map_err(|error| format!("a histogram is damaged: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
+    use hdrhistogram::Histogram;
+
     use super::*;
+    use crate::histogram::encode;
     use crate::results::Latency;
-    use crate::summary::encode;
 
     /// The intervals of one kind in a log, as another program reads them: start in seconds, histogram.
     fn intervals(log: &str, tag: &str) -> Vec<(f64, Histogram<u64>)> {

@@ -1,5 +1,6 @@
 //! Results on disk: JSON, CSV of the seconds, HdrHistogram log, HTML page.
 
+mod columns;
 mod hdr;
 mod html;
 mod plot;
@@ -11,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+pub use crate::histogram::decode as decode_histogram;
 use crate::results::{RunResult, SCHEMA_VERSION};
-pub use hdr::{decode as decode_histogram, hdr_log};
+pub(crate) use columns::main_latency;
+pub use hdr::hdr_log;
 pub use html::page;
 pub use rounds::medians;
-pub(crate) use text::main_latency;
 pub use text::{comparison, csv, reservations, stages, steps};
 
 /// Where results go, besides the terminal.

@@ -1,5 +1,5 @@
 //! Line plots as SVG that takes its colours from the page: text and axes follow the light or dark
-//! scheme, lines are told apart on both.
+//! scheme, lines differ on both.
 
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;

@@ -1,12 +1,12 @@
 //! Several runs of the same scenario and label: the one in the middle stands for them.
 
-use super::text::main_latency;
+use super::main_latency;
 use crate::results::RunResult;
 
 /// Rates no further apart than this are the same, and latency decides which run is in the middle.
 const SAME_RATE: f64 = 0.01;
 
-/// Of each scenario and label the median run, in the order of their first runs; its label tells how many
+/// Of each scenario and label the median run, in the order of their first runs; its label has their number
 /// there were and how far they lie apart.
 #[must_use]
 pub fn medians(results: Vec<RunResult>) -> Vec<RunResult> {

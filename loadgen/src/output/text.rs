@@ -1,86 +1,70 @@
 //! Results as lines of text.
 
+use std::borrow::Borrow;
 use std::fmt::Write as _;
 
 use comfy_table::{presets::UTF8_BORDERS_ONLY, Cell, CellAlignment, Table};
 
+use super::columns::{self, Column, Compared, Figure, Medium};
 use crate::live::duration;
 use crate::results::RunResult;
 
 /// The rates of a sweep, a row each.
 #[must_use]
 pub fn steps(result: &RunResult) -> Table {
-    let mut table = Table::new();
-    table.load_preset(UTF8_BORDERS_ONLY);
-    table.set_header([
-        "rate/s",
-        "published/s",
-        "received/s",
-        "p50",
-        "p99",
-        "p99.9",
-        "max",
-        "lost",
-        "errors",
-        "limit",
-    ]);
-    for step in &result.steps {
-        let [rate, published, received] =
-            [step.rate_per_s, step.published_per_s, step.received_per_s]
-                .map(|value| format!("{value:.0}"));
-        let [p50, p99, p999, max] =
-            [step.p50_us, step.p99_us, step.p999_us, step.max_us].map(duration);
-        let (lost, errors) = (step.lost.to_string(), step.errors.to_string());
-        let limit = if step.is_generator_limit {
-            "generator, not the broker"
-        } else {
-            "broker or schedule"
-        };
-        let cells = [rate, published, received, p50, p99, p999, max, lost, errors];
-        let mut row: Vec<Cell> = cells
-            .map(|cell| Cell::new(cell).set_alignment(CellAlignment::Right))
-            .into();
-        row.push(Cell::new(limit));
-        table.add_row(row);
-    }
-    table
+    let columns = columns::of(columns::SWEEP, Medium::Terminal);
+    table(
+        &[],
+        &columns,
+        result.steps.iter().map(|step| (vec![], step)),
+    )
 }
 
 /// The stages of a scenario file, a row each.
 #[must_use]
 pub fn stages(result: &RunResult) -> Table {
+    let columns = columns::of(columns::STAGES, Medium::Terminal);
+    table(
+        &[],
+        &columns,
+        result.stages.iter().map(|stage| (vec![], stage)),
+    )
+}
+
+/// A table of these columns, whose rows may begin with names.
+fn table<T: Borrow<R>, R>(
+    names: &[&str],
+    columns: &[&Column<R>],
+    rows: impl Iterator<Item = (Vec<Cell>, T)>,
+) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_BORDERS_ONLY);
-    table.set_header([
-        "stage",
-        "from",
-        "connected",
-        "published/s",
-        "received/s",
-        "p50",
-        "p99",
-        "p99.9",
-        "max",
-        "errors",
-    ]);
-    for stage in &result.stages {
-        let [published, received] =
-            [stage.published_per_s, stage.received_per_s].map(|value| format!("{value:.0}"));
-        let times = [stage.p50_us, stage.p99_us, stage.p999_us, stage.max_us];
-        let [p50, p99, p999, max] = match &stage.timed {
-            Some(_) => times.map(duration),
-            None => times.map(|_| "-".to_string()),
-        };
-        let from = format!("{:.1} s", stage.start_s);
-        let (connected, errors) = (stage.connected.to_string(), stage.errors.to_string());
-        let cells = [
-            from, connected, published, received, p50, p99, p999, max, errors,
-        ];
-        let mut row = vec![Cell::new(&stage.name)];
-        row.extend(cells.map(|cell| Cell::new(cell).set_alignment(CellAlignment::Right)));
-        table.add_row(row);
+    let headings = columns.iter().map(|column| column.heading);
+    table.set_header(names.iter().copied().chain(headings));
+    for (mut cells, row) in rows {
+        cells.extend(
+            columns
+                .iter()
+                .map(|column| cell((column.figure)(row.borrow()))),
+        );
+        table.add_row(cells);
     }
     table
+}
+
+fn cell(figure: Figure) -> Cell {
+    let missing = || "-".to_string();
+    let text = match figure {
+        Figure::Text(text) => return Cell::new(text),
+        Figure::Name(name) => return Cell::new(name),
+        Figure::Rate(value) => format!("{value:.0}"),
+        Figure::Latency(us) => us.map_or_else(missing, duration),
+        Figure::Nanoseconds(ns) => ns.map_or_else(missing, |ns| format!("{ns:.0} ns")),
+        Figure::Time(seconds) => format!("{seconds:.1} s"),
+        Figure::Ratio(ratio) => ratio.map_or_else(missing, |ratio| format!("{ratio:.2}")),
+        Figure::Count(count) => count.to_string(),
+    };
+    Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
 fn csv_steps(result: &RunResult) -> String {
@@ -135,14 +119,7 @@ pub fn csv(result: &RunResult) -> String {
     text
 }
 
-/// What a run is judged by.
-pub(crate) fn main_latency(result: &RunResult) -> Option<&crate::results::Latency> {
-    ["round_trip", "end_to_end", "publish_ack", "connect"]
-        .iter()
-        .find_map(|name| result.latencies.get(*name))
-}
-
-/// What must be known before any figure of the comparison: a sentence each.
+/// Reservations about figures of the comparison: a sentence each.
 #[must_use]
 pub fn reservations(results: &[RunResult]) -> Vec<String> {
     let mut sentences = Vec::new();
@@ -161,65 +138,17 @@ pub fn reservations(results: &[RunResult]) -> Vec<String> {
 /// Runs side by side; ratios are to the first run of the same scenario.
 #[must_use]
 pub fn comparison(results: &[RunResult]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(UTF8_BORDERS_ONLY);
-    table.set_header([
-        "scenario",
-        "label",
-        "received/s",
-        "ratio",
-        "p50",
-        "p99",
-        "p99.9",
-        "lost",
-        "broker CPU/message",
-        "limit",
-    ]);
-    for result in results {
+    let columns = columns::comparison();
+    let columns = columns::of(&columns, Medium::Terminal);
+    let rows = results.iter().map(|result| {
         let first = results
             .iter()
             .find(|other| other.scenario == result.scenario)
             .unwrap_or(result);
-        let ratio = result.totals.received_per_s / first.totals.received_per_s.max(1e-9);
-        let latency = main_latency(result);
-        let of = |value: fn(&crate::results::Latency) -> f64| {
-            latency.map_or("-".into(), |own| duration(value(own)))
-        };
-        let lost: u64 = result.truth.lost.iter().sum();
-        let cpu = result
-            .broker
-            .as_ref()
-            .filter(|_| result.totals.received > 0)
-            .map_or("-".into(), |broker| {
-                format!(
-                    "{:.0} ns",
-                    broker.cpu_s * 1e9 / result.totals.received as f64
-                )
-            });
-        let limit = match (&result.interrupted, result.generator.is_bottleneck) {
-            (Some(_), _) => "PARTIAL, see below",
-            (None, true) => "generator, not the broker",
-            (None, false) => "broker or schedule",
-        };
-        let cells = [
-            format!("{:.0}", result.totals.received_per_s),
-            format!("{ratio:.2}"),
-            of(|own| own.p50_us),
-            of(|own| own.p99_us),
-            of(|own| own.p999_us),
-            lost.to_string(),
-            cpu,
-        ];
-        let mut row = vec![Cell::new(&result.scenario), Cell::new(&result.label)];
-        row.extend(
-            cells
-                .into_iter()
-                .map(|cell| Cell::new(cell).set_alignment(CellAlignment::Right)),
-        );
-        row.push(Cell::new(limit));
-        table.add_row(row);
-    }
-    table
+        let names = vec![Cell::new(&result.scenario), Cell::new(&result.label)];
+        (names, Compared { result, first })
+    });
+    table(&["scenario", "label"], &columns, rows)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a run measured, as data: written as JSON, CSV, HDR log, table and HTML.
+//! Results of a run as data: written as JSON, CSV, HDR log, table and HTML.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,14 +32,14 @@ pub struct RunResult {
     pub totals: Totals,
     /// By name: "end_to_end", "publish_ack", "connect", "subscribe", "round_trip" ...
     pub latencies: BTreeMap<String, Latency>,
-    pub truth: Truth,
+    pub truth: DeliveryAudit,
     pub generator: Generator,
     /// Broker process, when `--broker-pid` is given.
     pub broker: Option<BrokerProcess>,
     /// What idle connections cost, when the scenario holds them.
     #[serde(default)]
     pub idle: Option<IdleCost>,
-    /// Failed connects and other trouble, by sentence, with counts.
+    /// Failed connects and other errors, by sentence, with counts.
     pub errors: BTreeMap<String, u64>,
     pub assertions: Vec<Assertion>,
     /// Of a sweep: its rates, each measured alone. The other figures are those of the last.
@@ -142,9 +142,9 @@ pub struct Latency {
     pub histogram: String,
 }
 
-/// What was promised against what arrived, by QoS (index 0, 1, 2).
+/// Messages promised against messages received, by QoS (index 0, 1, 2).
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct Truth {
+pub struct DeliveryAudit {
     pub expected: [u64; 3],
     pub received: [u64; 3],
     pub lost: [u64; 3],
@@ -183,7 +183,7 @@ pub struct BrokerProcess {
     pub sockets: u64,
 }
 
-/// At the end of a hold: resident memory above that before anybody was connected, by connection.
+/// At the end of a hold: resident memory above that before the first connection, by connection.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct IdleCost {
     pub connections: u64,

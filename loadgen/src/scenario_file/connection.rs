@@ -6,7 +6,7 @@ use ringmq::mqtt::Version;
 
 use super::section::Section;
 use super::transport;
-use crate::cli::{parse_version, resolve, Setup, IN_FLIGHT};
+use crate::options::{parse_version, resolve, Setup, IN_FLIGHT};
 use crate::plan::Connection;
 use crate::sources::Source;
 use crate::transport::TransportOptions;

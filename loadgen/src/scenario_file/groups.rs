@@ -5,7 +5,7 @@ use ringmq::mqtt::Qos;
 use super::connection::ConnectionPart;
 use super::section::{At, Section};
 use super::templates;
-use crate::cli::WINDOW_MAX;
+use crate::options::WINDOW_MAX;
 use crate::payload::PUBLISHERS_MAX;
 use crate::plan::{
     Group, MessageProperties, PayloadSize, Publishing, Subscription, Template, Will,

@@ -1,6 +1,6 @@
 //! Scenarios of the user's own, as TOML: groups of clients, stages of load, and what must hold.
 //!
-//! A file is read to its end whatever is wrong with it: every mistake is told at once, with file, line
+//! A file is read to its end whatever is wrong with it: every mistake is reported at once, with file, line
 //! and key.
 
 mod connection;

@@ -1,5 +1,5 @@
-//! A table of a file: its keys by type. What is wrong with them is noted and reading goes on; keys
-//! that nobody asked for are mistakes.
+//! A table of a file: its keys by type. What is wrong with them is noted and the rest is read; keys
+//! that are not read are mistakes.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
 use super::source::Source;
-use crate::cli::parse_duration;
+use crate::options::parse_duration;
 
 /// A value with the line it is in.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Text, or a whole number, that `parse` understands or tells why it does not.
+    /// Text, or a whole number, that `parse` understands or refuses with a sentence.
     pub(super) fn parsed<T, E: Display>(
         &mut self,
         key: &'static str,

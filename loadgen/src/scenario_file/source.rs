@@ -1,4 +1,4 @@
-//! A file's text, and what is wrong with it.
+//! A file's text and its mistakes.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -42,7 +42,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// A file's text. Mistakes gather here, so that reading goes on.
+/// A file's text. Mistakes gather here, so that the file is read to its end.
 pub(super) struct Source<'a> {
     file: &'a str,
     text: &'a str,

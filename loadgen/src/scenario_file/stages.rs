@@ -1,4 +1,4 @@
-//! `[[stages]]`: what happens, one after the other; and `[assert]`: what must hold.
+//! `[[stages]]`, one after the other, and `[assert]`, the bounds that must hold.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::connection::ConnectionPart;
 use super::groups::FileGroup;
 use super::section::{did_you_mean, At, Section};
 use crate::assertions::{Assertions, StageAssertions};
-use crate::cli::{CLOSED_WINDOW, WINDOW_MAX};
+use crate::options::{CLOSED_WINDOW, WINDOW_MAX};
 use crate::plan::{Arrivals, Load, LoadStep, Move, MoveKind, Step};
 
 /// Messages per write of QoS 0 as fast as possible.
@@ -151,7 +151,7 @@ fn number_of(
     found
 }
 
-/// Clients must have come or gone by the end of the stage.
+/// Clients must have connected or left by the end of the stage.
 fn check_time(
     section: &Section<'_>,
     key: &str,
@@ -247,7 +247,7 @@ fn load(mut section: Section<'_>, number: usize, group: &FileGroup) -> Option<(u
 /// "2s", or "1s-3s" for any time in between.
 fn think_time(text: &str) -> Result<(Duration, Duration), String> {
     let (least, most) = text.split_once('-').unwrap_or((text, text));
-    let [least, most] = [least, most].map(|text| crate::cli::parse_duration(text.trim()));
+    let [least, most] = [least, most].map(|text| crate::options::parse_duration(text.trim()));
     let (least, most) = (least?, most?);
     if least > most {
         return Err("the shorter time comes first".into());

@@ -273,15 +273,20 @@ fn keys_that_do_not_go_with_the_transport_are_told() {
         ),
     ];
     for (keys, expected) in rows {
-        let found = transport(keys).unwrap_err();
-        assert_eq!(found.len(), expected.len(), "{keys}: {found:#?}");
-        for (found, expected) in found.iter().zip(*expected) {
-            let expected = format!("f.toml:{expected}");
-            assert!(
-                found.starts_with(&expected),
-                "{found}\n  is not\n{expected}"
-            );
-        }
+        assert_mistakes(keys, expected);
+    }
+}
+
+/// Each mistake of a `[connection]` with these keys begins with its place and its sentence.
+fn assert_mistakes(keys: &str, expected: &[&str]) {
+    let found = transport(keys).unwrap_err();
+    assert_eq!(found.len(), expected.len(), "{keys}: {found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        let expected = format!("f.toml:{expected}");
+        assert!(
+            found.starts_with(&expected),
+            "{found}\n  is not\n{expected}"
+        );
     }
 }
 

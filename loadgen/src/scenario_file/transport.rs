@@ -12,7 +12,7 @@ pub(super) fn read(section: &mut Section<'_>) -> TransportOptions {
     let is_named = section.has("transport");
     let kind = section.parsed("transport", kind).map(|kind| kind.value);
     let found = Found::read(section);
-    // Nothing more is said about keys of a transport that was not understood.
+    // No mistakes are reported in keys of a transport that was not understood.
     if kind.is_some() || !is_named {
         found.check(section, kind.unwrap_or_default());
     }
@@ -79,7 +79,7 @@ impl Found {
         }
     }
 
-    /// What does not go together.
+    /// Keys that contradict each other.
     fn check(&self, section: &Section<'_>, (tls, ws): Kind) {
         if !tls {
             for (line, key) in self.of_tls() {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
+use ringmq::mqtt::Qos;
 
-use super::{publishers, standard, topic_of, Scenario};
-use crate::cli::{Common, Traffic};
-use crate::plan::{Group, Plan, Step, Subscription, Template};
+use super::{plan, publishers, standard, subscribe, topic_of, Scenario};
+use crate::options::{Common, Traffic};
+use crate::plan::{Group, LoadStep, Plan, Step, Template};
 
 /// Publishers without subscribers: what a broker takes.
 #[derive(Args, Debug)]
@@ -26,13 +27,13 @@ impl Scenario for Publish {
     }
 
     fn plan(&self) -> Result<Plan, String> {
-        let nobody = Group::new("subscribers", 0, Template(String::new()));
+        let none = Group::new("subscribers", 0, Template(String::new()));
         let from = publishers(&self.common, &self.traffic, self.clients, "p/{i}");
-        standard("publish", &self.common, &self.traffic, [nobody, from])
+        standard("publish", &self.common, &self.traffic, [none, from])
     }
 }
 
-/// Subscribers of what somebody else publishes.
+/// Subscribers of what other programs publish.
 #[derive(Args, Debug)]
 pub struct Listen {
     /// Subscribers
@@ -42,7 +43,7 @@ pub struct Listen {
     #[arg(long, default_value = "#")]
     filter: Template,
     /// How long to listen
-    #[arg(long, default_value = "10s", value_parser = crate::cli::parse_duration)]
+    #[arg(long, default_value = "10s", value_parser = crate::options::parse_duration)]
     duration: Duration,
     #[command(flatten)]
     common: Common,
@@ -55,30 +56,18 @@ impl Scenario for Listen {
 
     fn plan(&self) -> Result<Plan, String> {
         let mut group = Group::new("subscribers", self.clients, self.common.client_ids("s"));
-        group.subscriptions.push(Subscription {
-            filter: self.filter.clone(),
-            qos: ringmq::mqtt::Qos::AtMostOnce,
-        });
-        Ok(Plan {
-            scenario: "listen".into(),
-            groups: vec![group],
-            steps: vec![
-                Step::Connect {
-                    group: 0,
-                    per_s: self.common.connect_rate,
-                },
-                Step::Subscribe { group: 0 },
-                Step::Load(crate::plan::LoadStep {
-                    groups: Vec::new(),
-                    time: self.duration,
-                    messages: None,
-                    ..crate::plan::LoadStep::default()
-                }),
-            ],
-            connection: self.common.connection()?,
-            seed: self.common.seed(),
-            share: crate::plan::Share::WHOLE,
-        })
+        subscribe(&mut group, self.filter.clone(), Qos::AtMostOnce);
+        let per_s = self.common.connect_rate;
+        let listen = LoadStep {
+            time: self.duration,
+            ..LoadStep::default()
+        };
+        let steps = vec![
+            Step::Connect { group: 0, per_s },
+            Step::Subscribe { group: 0 },
+            Step::Load(listen),
+        ];
+        plan("listen", &self.common, vec![group], steps)
     }
 }
 
@@ -115,17 +104,12 @@ impl Scenario for RoundTrip {
             publishing.topic = reply.clone();
         }
         answering.answers_to = Some(reply.clone());
-        answering.subscriptions.push(Subscription {
-            filter: request.clone(),
-            qos,
-        });
+        subscribe(&mut answering, request.clone(), qos);
         let mut asking = publishers(common, traffic, self.clients, &request.0);
         if let Some(publishing) = &mut asking.publishing {
             publishing.response_topic = Some(reply.clone());
         }
-        asking
-            .subscriptions
-            .push(Subscription { filter: reply, qos });
+        subscribe(&mut asking, reply, qos);
         let mut plan = standard("round-trip", common, traffic, [answering, asking])?;
         plan.steps.insert(3, Step::Subscribe { group: 1 });
         Ok(plan)

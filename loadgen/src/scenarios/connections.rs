@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
+use ringmq::mqtt::Qos;
 
-use super::Scenario;
-use crate::cli::{parse_duration, Common};
-use crate::plan::{Group, Plan, Step, Subscription, Template};
+use super::{plan, subscribe, Scenario};
+use crate::options::{parse_duration, Common};
+use crate::plan::{Group, Plan, Step, Template};
 
 /// Connects clients (at --connect-rate, or as fast as they are taken), holds them idle and disconnects.
-/// Tells the memory and sockets per connection, the broker's too with --broker-pid.
+/// Measures the memory and sockets per connection, the broker's too with --broker-pid.
 #[derive(Args, Debug)]
 pub struct ConnectRamp {
     /// Clients
@@ -209,19 +210,9 @@ fn idle(
     mut steps: Vec<Step>,
 ) -> Result<Plan, String> {
     let mut group = Group::new("idle", clients, common.client_ids("c"));
-    group
-        .subscriptions
-        .extend(filter.map(|filter| Subscription {
-            filter,
-            qos: ringmq::mqtt::Qos::AtLeastOnce,
-        }));
+    if let Some(filter) = filter {
+        subscribe(&mut group, filter, Qos::AtLeastOnce);
+    }
     steps.push(Step::Disconnect { group: 0 });
-    Ok(Plan {
-        scenario: name.into(),
-        groups: vec![group],
-        steps,
-        connection: common.connection()?,
-        seed: common.seed(),
-        share: crate::plan::Share::WHOLE,
-    })
+    plan(name, common, vec![group], steps)
 }

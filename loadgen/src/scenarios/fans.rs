@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::{filter_of, publishers, standard, subscribers, topic_of, Scenario};
-use crate::cli::{Common, Traffic};
+use super::{all_to_each, publishers, standard, subscribers, topic_of, Scenario};
+use crate::options::{Common, Traffic};
 use crate::plan::{Plan, Template};
 
 /// Many publishers on topics of their own, few subscribers that get everything.
@@ -28,10 +28,9 @@ impl Scenario for FanIn {
 
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
-        let topic = topic_of(traffic, "fan-in/{r}/{i}");
-        let to = subscribers(common, traffic, self.subscribers, filter_of(&topic));
-        let from = publishers(common, traffic, self.clients, "fan-in/{r}/{i}");
-        standard("fan-in", common, traffic, [to, from])
+        let (to, from) = (self.subscribers, self.clients);
+        let groups = all_to_each(common, traffic, to, from, "fan-in/{r}/{i}");
+        standard("fan-in", common, traffic, groups)
     }
 }
 
@@ -57,10 +56,9 @@ impl Scenario for FanOut {
 
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
-        let topic = topic_of(traffic, "fan-out/{r}");
-        let to = subscribers(common, traffic, self.clients, filter_of(&topic));
-        let from = publishers(common, traffic, self.publishers, "fan-out/{r}");
-        standard("fan-out", common, traffic, [to, from])
+        let (to, from) = (self.clients, self.publishers);
+        let groups = all_to_each(common, traffic, to, from, "fan-out/{r}");
+        standard("fan-out", common, traffic, groups)
     }
 }
 

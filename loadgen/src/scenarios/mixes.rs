@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
+use ringmq::mqtt::Qos;
 
-use super::{filter_of, publishers, standard, subscribers, topic_of, Scenario};
-use crate::cli::{Common, Traffic};
-use crate::plan::{Group, LoadStep, Plan, Step, Subscription, Template};
+use super::{
+    all_to_each, filter_of, load, plan, publishers, standard, subscribe, subscribers, topic_of,
+    Scenario, STORED,
+};
+use crate::options::{Common, Traffic};
+use crate::plan::{Group, Plan, Step, Template};
 
 /// Subscribers that share one subscription: each message goes to one of them.
 #[derive(Args, Debug)]
@@ -63,37 +67,19 @@ impl Scenario for RetainedStorm {
         let (common, mut traffic) = (&self.common, self.traffic.clone());
         traffic.topics = self.retained;
         traffic.retain = true;
-        let topic = topic_of(&traffic, "retained/{r}");
-        let to = subscribers(common, &traffic, self.clients, filter_of(&topic));
-        let from = publishers(common, &traffic, 1, "retained/{r}");
-        let load = LoadStep {
-            groups: vec![(1, traffic.load()?)],
-            time: traffic.duration,
-            messages: Some(u64::from(self.retained)),
-            ..LoadStep::default()
-        };
-        let per_s = common.connect_rate;
-        Ok(Plan {
-            scenario: "retained-storm".into(),
-            groups: vec![to, from],
-            steps: vec![
-                Step::Connect { group: 1, per_s },
-                Step::Load(load),
-                Step::Drain {
-                    quiet: Duration::from_millis(500),
-                },
-                Step::Connect { group: 0, per_s },
-                Step::Subscribe { group: 0 },
-                Step::Drain {
-                    quiet: traffic.drain,
-                },
-                Step::Disconnect { group: 1 },
-                Step::Disconnect { group: 0 },
-            ],
-            connection: common.connection()?,
-            seed: common.seed(),
-            share: crate::plan::Share::WHOLE,
-        })
+        let groups = all_to_each(common, &traffic, self.clients, 1, "retained/{r}");
+        let (per_s, quiet) = (common.connect_rate, traffic.drain);
+        let steps = vec![
+            Step::Connect { group: 1, per_s },
+            load(&traffic, Some(u64::from(self.retained)))?,
+            Step::Drain { quiet: STORED },
+            Step::Connect { group: 0, per_s },
+            Step::Subscribe { group: 0 },
+            Step::Drain { quiet },
+            Step::Disconnect { group: 1 },
+            Step::Disconnect { group: 0 },
+        ];
+        plan("retained-storm", common, groups.into(), steps)
     }
 }
 
@@ -122,17 +108,12 @@ impl Scenario for SlowConsumer {
 
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
-        let topic = topic_of(traffic, "slow/{r}");
-        let to = subscribers(common, traffic, self.clients, filter_of(&topic));
-        let from = publishers(common, traffic, 1, "slow/{r}");
+        let groups = all_to_each(common, traffic, self.clients, 1, "slow/{r}");
         let mut slow = Group::new("slow", self.slow, common.client_ids("slow"));
-        slow.subscriptions.push(Subscription {
-            filter: filter_of(&topic),
-            qos: traffic.subscribe_qos(),
-        });
+        slow.subscriptions.clone_from(&groups[0].subscriptions);
         slow.read_bytes_per_s = Some(self.slow_bytes_per_s.max(20));
         slow.untimed = true;
-        let mut plan = standard("slow-consumer", common, traffic, [to, from])?;
+        let mut plan = standard("slow-consumer", common, traffic, groups)?;
         plan.groups.push(slow);
         plan.steps.insert(
             2,
@@ -170,10 +151,7 @@ impl Scenario for Churn {
 
     fn plan(&self) -> Result<Plan, String> {
         let mut group = Group::new("churning", self.clients, self.common.client_ids("c"));
-        group.subscriptions.push(Subscription {
-            filter: self.filter.clone(),
-            qos: ringmq::mqtt::Qos::AtLeastOnce,
-        });
+        subscribe(&mut group, self.filter.clone(), Qos::AtLeastOnce);
         let mut steps = vec![Step::Connect {
             group: 0,
             per_s: self.common.connect_rate,
@@ -182,14 +160,7 @@ impl Scenario for Churn {
             steps.extend([Step::Subscribe { group: 0 }, Step::Unsubscribe { group: 0 }]);
         }
         steps.push(Step::Disconnect { group: 0 });
-        Ok(Plan {
-            scenario: "churn".into(),
-            groups: vec![group],
-            steps,
-            connection: self.common.connection()?,
-            seed: self.common.seed(),
-            share: crate::plan::Share::WHOLE,
-        })
+        plan("churn", &self.common, vec![group], steps)
     }
 }
 
@@ -212,27 +183,19 @@ impl Scenario for TakeoverStorm {
         let mut first = Group::new("first", self.clients, self.common.client_ids("c"));
         first.is_taken_over = true;
         let second = Group::new("second", self.clients, self.common.client_ids("c"));
-        Ok(Plan {
-            scenario: "takeover-storm".into(),
-            groups: vec![first, second],
-            steps: vec![
-                Step::Connect {
-                    group: 0,
-                    per_s: self.common.connect_rate,
-                },
-                Step::Connect {
-                    group: 1,
-                    per_s: None,
-                },
-                Step::Hold {
-                    time: Duration::from_millis(500),
-                },
-                Step::Disconnect { group: 1 },
-            ],
-            connection: self.common.connection()?,
-            seed: self.common.seed(),
-            share: crate::plan::Share::WHOLE,
-        })
+        let per_s = self.common.connect_rate;
+        let steps = vec![
+            Step::Connect { group: 0, per_s },
+            Step::Connect {
+                group: 1,
+                per_s: None,
+            },
+            Step::Hold {
+                time: Duration::from_millis(500),
+            },
+            Step::Disconnect { group: 1 },
+        ];
+        plan("takeover-storm", &self.common, vec![first, second], steps)
     }
 }
 
@@ -270,10 +233,7 @@ impl Scenario for WildcardMix {
         let mut plan = standard("wildcard-mix", common, traffic, [exact, from])?;
         for (name, filter) in [("plus", "mix/{r}/+/value"), ("hash", "mix/{r}/#")] {
             let mut group = Group::new(name, self.clients, common.client_ids(name));
-            group.subscriptions.push(Subscription {
-                filter: Template(filter.into()),
-                qos: traffic.subscribe_qos(),
-            });
+            subscribe(&mut group, Template(filter.into()), traffic.subscribe_qos());
             let number = plan.groups.len();
             plan.groups.push(group);
             plan.steps.insert(0, Step::Subscribe { group: number });

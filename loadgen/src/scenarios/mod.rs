@@ -6,8 +6,12 @@ mod fans;
 mod mixes;
 mod sessions;
 
-use crate::cli::{Common, Traffic};
-use crate::plan::{Group, LoadStep, Plan, Publishing, Step, Subscription, Template};
+use std::time::Duration;
+
+use ringmq::mqtt::Qos;
+
+use crate::options::{Common, Traffic};
+use crate::plan::{Group, LoadStep, Plan, Publishing, Share, Step, Subscription, Template};
 
 pub use alone::{Listen, Publish, RoundTrip};
 pub use connections::{ConnectRamp, ConnectStorm, HandshakeStorm, ReconnectStorm, ResumptionStorm};
@@ -15,7 +19,10 @@ pub use fans::{FanIn, FanOut, LargePayloads, Pairs};
 pub use mixes::{Churn, RetainedStorm, SharedGroup, SlowConsumer, TakeoverStorm, WildcardMix};
 pub use sessions::{BacklogDrain, WillStorm};
 
-/// Something that can be run.
+/// Quiet time after which the broker has all messages.
+const STORED: Duration = Duration::from_millis(500);
+
+/// A built-in scenario with its options.
 pub trait Scenario {
     fn common(&self) -> &Common;
 
@@ -41,13 +48,30 @@ fn publishers(common: &Common, traffic: &Traffic, clients: u32, topic: &str) -> 
     group
 }
 
+/// A group that subscribes to `filter`.
 fn subscribers(common: &Common, traffic: &Traffic, clients: u32, filter: Template) -> Group {
     let mut group = Group::new("subscribers", clients, common.client_ids("s"));
-    group.subscriptions.push(Subscription {
-        filter,
-        qos: traffic.subscribe_qos(),
-    });
+    subscribe(&mut group, filter, traffic.subscribe_qos());
     group
+}
+
+fn subscribe(group: &mut Group, filter: Template, qos: Qos) {
+    group.subscriptions.push(Subscription { filter, qos });
+}
+
+/// Subscribers that each get everything, and publishers on `topic` unless --topic is given.
+fn all_to_each(
+    common: &Common,
+    traffic: &Traffic,
+    subscribing: u32,
+    publishing: u32,
+    topic: &str,
+) -> [Group; 2] {
+    let filter = filter_of(&topic_of(traffic, topic));
+    [
+        subscribers(common, traffic, subscribing, filter),
+        publishers(common, traffic, publishing, topic),
+    ]
 }
 
 fn topic_of(traffic: &Traffic, default: &str) -> Template {
@@ -78,27 +102,37 @@ fn standard(
     groups: [Group; 2],
 ) -> Result<Plan, String> {
     let per_s = common.connect_rate;
+    let quiet = traffic.drain;
+    let steps = vec![
+        Step::Connect { group: 0, per_s },
+        Step::Subscribe { group: 0 },
+        Step::Connect { group: 1, per_s },
+        load(traffic, traffic.messages)?,
+        Step::Drain { quiet },
+        Step::Disconnect { group: 1 },
+        Step::Disconnect { group: 0 },
+    ];
+    plan(name, common, groups.into(), steps)
+}
+
+/// Group 1 publishes what `traffic` says.
+fn load(traffic: &Traffic, messages: Option<u64>) -> Result<Step, String> {
+    Ok(Step::Load(LoadStep {
+        groups: vec![(1, traffic.load()?)],
+        time: traffic.duration,
+        messages,
+        ..LoadStep::default()
+    }))
+}
+
+/// The plan of these groups and steps, where and as the options say.
+fn plan(name: &str, common: &Common, groups: Vec<Group>, steps: Vec<Step>) -> Result<Plan, String> {
     Ok(Plan {
         scenario: name.to_string(),
-        groups: groups.into(),
-        steps: vec![
-            Step::Connect { group: 0, per_s },
-            Step::Subscribe { group: 0 },
-            Step::Connect { group: 1, per_s },
-            Step::Load(LoadStep {
-                groups: vec![(1, traffic.load()?)],
-                time: traffic.duration,
-                messages: traffic.messages,
-                ..LoadStep::default()
-            }),
-            Step::Drain {
-                quiet: traffic.drain,
-            },
-            Step::Disconnect { group: 1 },
-            Step::Disconnect { group: 0 },
-        ],
+        groups,
+        steps,
         connection: common.connection()?,
         seed: common.seed(),
-        share: crate::plan::Share::WHOLE,
+        share: Share::WHOLE,
     })
 }

@@ -1,12 +1,12 @@
-//! What a broker does for clients that are not there: wills, and messages kept for sessions.
+//! Absent clients: wills, and messages kept for sessions.
 
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{publishers, subscribers, topic_of, Scenario};
-use crate::cli::{Common, Traffic};
-use crate::plan::{Group, LoadStep, Plan, Step, Subscription, Template, Will};
+use super::{load, plan, publishers, subscribe, subscribers, topic_of, Scenario, STORED};
+use crate::options::{Common, Traffic};
+use crate::plan::{Group, Plan, Step, Template, Will};
 
 /// Clients with wills whose connections break at once. Every will due must arrive exactly once, and none
 /// of the clients that leave with DISCONNECT.
@@ -58,40 +58,28 @@ impl Scenario for WillStorm {
             });
             group
         };
-        let per_s = common.connect_rate;
-        Ok(Plan {
-            scenario: "will-storm".into(),
-            groups: [
-                &watchers[..],
-                &[
-                    with_will("breaking", self.clients),
-                    with_will("leaving", self.leaving),
-                ],
-            ]
-            .concat(),
-            steps: vec![
-                Step::Connect { group: 0, per_s },
-                Step::Connect { group: 1, per_s },
-                Step::Subscribe { group: 0 },
-                Step::Subscribe { group: 1 },
-                Step::Connect { group: 2, per_s },
-                Step::Connect { group: 3, per_s },
-                Step::Disconnect { group: 3 },
-                Step::Abort { group: 2 },
-                Step::Drain {
-                    quiet: traffic.drain,
-                },
-                // A will too many has time to come.
-                Step::Hold {
-                    time: Duration::from_millis(200),
-                },
-                Step::Disconnect { group: 0 },
-                Step::Disconnect { group: 1 },
-            ],
-            connection: common.connection()?,
-            seed: common.seed(),
-            share: crate::plan::Share::WHOLE,
-        })
+        let leaving = with_will("leaving", self.leaving);
+        let mut groups = Vec::from(watchers);
+        groups.extend([with_will("breaking", self.clients), leaving]);
+        let (per_s, quiet) = (common.connect_rate, traffic.drain);
+        let steps = vec![
+            Step::Connect { group: 0, per_s },
+            Step::Connect { group: 1, per_s },
+            Step::Subscribe { group: 0 },
+            Step::Subscribe { group: 1 },
+            Step::Connect { group: 2, per_s },
+            Step::Connect { group: 3, per_s },
+            Step::Disconnect { group: 3 },
+            Step::Abort { group: 2 },
+            Step::Drain { quiet },
+            // A will too many has time to come.
+            Step::Hold {
+                time: Duration::from_millis(200),
+            },
+            Step::Disconnect { group: 0 },
+            Step::Disconnect { group: 1 },
+        ];
+        plan("will-storm", common, groups, steps)
     }
 }
 
@@ -120,42 +108,23 @@ impl Scenario for BacklogDrain {
         }
         let topic = topic_of(traffic, "backlog/{r}/{i}");
         let mut away = Group::new("subscribers", self.clients, common.client_ids("s"));
-        away.subscriptions.push(Subscription {
-            filter: topic,
-            qos: traffic.subscribe_qos(),
-        });
+        subscribe(&mut away, topic, traffic.subscribe_qos());
         away.session.clean_start = false;
         away.session.expiry_interval_s = Some(3_600);
         let from = publishers(common, traffic, self.clients, "backlog/{r}/{i}");
-        let per_s = common.connect_rate;
-        let load = LoadStep {
-            groups: vec![(1, traffic.load()?)],
-            time: traffic.duration,
-            messages: traffic.messages,
-            ..LoadStep::default()
-        };
-        Ok(Plan {
-            scenario: "backlog-drain".into(),
-            groups: vec![away, from],
-            steps: vec![
-                Step::Connect { group: 0, per_s },
-                Step::Subscribe { group: 0 },
-                Step::Disconnect { group: 0 },
-                Step::Connect { group: 1, per_s },
-                Step::Load(load),
-                Step::Drain {
-                    quiet: Duration::from_millis(500),
-                },
-                Step::Connect { group: 0, per_s },
-                Step::Drain {
-                    quiet: traffic.drain,
-                },
-                Step::Disconnect { group: 1 },
-                Step::Disconnect { group: 0 },
-            ],
-            connection: common.connection()?,
-            seed: common.seed(),
-            share: crate::plan::Share::WHOLE,
-        })
+        let (per_s, quiet) = (common.connect_rate, traffic.drain);
+        let steps = vec![
+            Step::Connect { group: 0, per_s },
+            Step::Subscribe { group: 0 },
+            Step::Disconnect { group: 0 },
+            Step::Connect { group: 1, per_s },
+            load(traffic, traffic.messages)?,
+            Step::Drain { quiet: STORED },
+            Step::Connect { group: 0, per_s },
+            Step::Drain { quiet },
+            Step::Disconnect { group: 1 },
+            Step::Disconnect { group: 0 },
+        ];
+        plan("backlog-drain", common, vec![away, from], steps)
     }
 }

@@ -1,4 +1,4 @@
-//! `mqload sink`: a null broker on the same engine parts. It accepts everybody, acknowledges
+//! `mqload sink`: a null broker on the same engine parts. It accepts every client, acknowledges
 //! everything and throws it away, or feeds subscribers with messages of its own, so that the
 //! generator can be measured alone.
 
@@ -12,14 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use ringmq::ids::ConnectionId;
+use ringmq::io::poller::{Event, Poller};
 use ringmq::mqtt::Version;
+use ringmq::time::Span;
 use rustix::io::Errno;
 use rustix::net::{
     accept_with, bind, listen, socket_with, sockopt, AddressFamily, SocketFlags, SocketType,
 };
 
 use crate::engine::executor::{ring_sentence, Executor};
-use crate::engine::poller::{Event, Poller, Token};
 use peer::{read, refill, write, Peer};
 
 const READ_BUFFER: usize = 256 << 10;
@@ -33,7 +35,7 @@ pub struct Sink {
     /// Core to pin to
     #[arg(long)]
     core: Option<usize>,
-    /// Sends whoever subscribes QoS 0 messages of the subscribed topic, as fast as they are taken
+    /// Sends each subscriber QoS 0 messages of the subscribed topic, as fast as they are taken
     #[arg(long, alias = "feed")]
     fan_back: bool,
     /// Bytes of a payload fanned back, 16 or more
@@ -72,7 +74,7 @@ pub fn run(options: &Sink) -> Result<(), String> {
     let (ended, end) = std::sync::mpsc::channel();
     let worker = Executor::start("sink", options.core, move || {
         let result = serve(&listener, feed, &counting);
-        let _ = ended.send(()); // nobody waits after an interruption
+        let _ = ended.send(()); // without a receiver after an interruption
         result
     })?;
     println!("sink listens on {}", options.listen);
@@ -122,38 +124,37 @@ fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), S
     let wake = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)
         .map_err(|error| error.to_string())?;
     let mut poller = Poller::new(wake.as_fd()).map_err(|error| ring_sentence(&error))?;
-    poller.watch_acceptable(listener.as_fd());
+    poller.watch_acceptable(listener.as_fd(), 0);
     let mut peers: Vec<Option<Peer>> = Vec::new();
     let mut buffer = vec![0; READ_BUFFER];
     loop {
         let (mut readable, mut writable, mut accepts) = (Vec::new(), Vec::new(), false);
         let count = poller.reap(|event| match event {
-            Event::Readable(token, readiness) => readable.push((token, readiness.goes_on)),
-            Event::Writable(token) => writable.push(token.slot as usize),
-            Event::Acceptable => accepts = true,
-            Event::Woken => {}
+            Event::Readable { id, watched, .. } => readable.push((id, watched)),
+            Event::Writable(id) => writable.push(id.index as usize),
+            Event::Acceptable(_) => accepts = true,
         });
         let fed = peers
             .iter()
             .flatten()
             .any(|peer| peer.fed.is_some() && !peer.blocked);
         if count == 0 && !fed {
-            poller.wait(1_000_000_000);
+            poller.wait(Some(Span(1_000_000_000)));
             continue;
         }
         if accepts {
             accept(listener, &mut poller, &mut peers);
         }
-        for (token, goes_on) in readable {
-            let slot = token.slot as usize;
+        for (id, watched) in readable {
+            let slot = id.index as usize;
             let Some(peer) = peers[slot].as_mut() else {
                 continue;
             };
-            if !goes_on {
-                poller.watch_readable(peer.socket.as_fd(), token);
+            if !watched {
+                poller.watch_readable(peer.socket.as_fd(), id);
             }
             if !read(peer, &mut buffer, feed, tally) {
-                poller.forget(token);
+                poller.forget(id, peer.blocked);
                 peers[slot] = None;
             }
         }
@@ -167,14 +168,11 @@ fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), S
                 if let Some(size) = feed {
                     refill(peer, size, tally);
                 }
-                write(
-                    peer,
-                    Token {
-                        slot: slot as u32,
-                        generation: 0,
-                    },
-                    &mut poller,
-                );
+                let id = ConnectionId {
+                    index: slot as u32,
+                    generation: 0,
+                };
+                write(peer, id, &mut poller);
             }
         }
         poller.submit();
@@ -183,12 +181,12 @@ fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), S
 
 fn accept(listener: &OwnedFd, poller: &mut Poller, peers: &mut Vec<Option<Peer>>) {
     while let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-        let _ = sockopt::set_tcp_nodelay(&socket, true); // fails only for one that is gone
-        let token = Token {
-            slot: peers.len() as u32,
+        let _ = sockopt::set_tcp_nodelay(&socket, true); // fails only for a closed connection
+        let id = ConnectionId {
+            index: peers.len() as u32,
             generation: 0,
         };
-        poller.watch_readable(socket.as_fd(), token);
+        poller.watch_readable(socket.as_fd(), id);
         peers.push(Some(Peer {
             socket,
             version: Version::V311,
@@ -199,5 +197,5 @@ fn accept(listener: &OwnedFd, poller: &mut Poller, peers: &mut Vec<Option<Peer>>
             fed: None,
         }));
     }
-    poller.watch_acceptable(listener.as_fd());
+    poller.watch_acceptable(listener.as_fd(), 0);
 }

@@ -3,6 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
+use ringmq::ids::ConnectionId;
+use ringmq::io::poller::Poller;
 use ringmq::mqtt::encode::{self, AckKind, PublishOut};
 use ringmq::mqtt::frame::{needed, next_frame};
 use ringmq::mqtt::{
@@ -14,7 +16,6 @@ use rustix::net::{recv, send, RecvFlags, SendFlags};
 
 use super::{Tally, READ_BUFFER};
 use crate::engine::clock::now_ns;
-use crate::engine::poller::{Poller, Token};
 use crate::payload::Header;
 
 /// Largest packet taken.
@@ -189,7 +190,7 @@ pub(super) fn refill(peer: &mut Peer, size: usize, tally: &Tally) {
         .fetch_add(feed.sequence - first, Ordering::Relaxed);
 }
 
-pub(super) fn write(peer: &mut Peer, token: Token, poller: &mut Poller) {
+pub(super) fn write(peer: &mut Peer, id: ConnectionId, poller: &mut Poller) {
     if peer.blocked || peer.out.is_empty() {
         return;
     }
@@ -203,7 +204,7 @@ pub(super) fn write(peer: &mut Peer, token: Token, poller: &mut Poller) {
     } else {
         // A connection that has failed raises an event for its reader.
         peer.blocked = true;
-        poller.watch_writable(peer.socket.as_fd(), token);
+        poller.watch_writable(peer.socket.as_fd(), id);
     }
 }
 

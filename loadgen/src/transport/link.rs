@@ -1,140 +1,91 @@
-//! The layers of one connection as one: TLS next to the socket, WebSocket above it.
+//! One connection's transport layers, and its bytes on their way to the socket.
 
 use std::io::IoSlice;
 
-use ringmq::transport::{websocket, Layer, LayerError};
+use ringmq::transport::{Layer, LayerError, Scratch, Stack};
 
-use super::{Handshake, TlsClient};
-
-/// Buffers that all links of a worker use in turn.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    /// Between TLS and WebSocket.
-    middle: Vec<u8>,
-    answer: Vec<u8>,
-}
+use super::Handshake;
 
 pub(crate) struct Link {
-    tls: Option<TlsClient>,
-    websocket: Option<Box<websocket::Client>>,
-    /// The upgrade has been asked for.
-    asked: bool,
+    stack: Stack,
     /// Bytes for the socket, of which so many are sent.
     wire: Vec<u8>,
     sent: usize,
-    said_goodbye: bool,
-    /// When the first words were said.
+    close_sent: bool,
+    /// When the handshakes began.
     pub(crate) began_ns: u64,
 }
 
 impl Link {
-    pub(super) fn new(tls: Option<TlsClient>, websocket: Option<websocket::Client>) -> Self {
+    /// The layer next to the socket comes first.
+    pub(super) fn new(layers: Vec<Box<dyn Layer>>) -> Self {
         Self {
-            tls,
-            websocket: websocket.map(Box::new),
-            asked: false,
+            stack: Stack::connecting(layers),
             wire: Vec::new(),
             sent: 0,
-            said_goodbye: false,
+            close_sent: false,
             began_ns: 0,
         }
     }
 
-    /// Says the first words.
-    pub(crate) fn begin(&mut self, now_ns: u64) {
+    /// Begins the handshakes.
+    pub(crate) fn begin(&mut self, now_ns: u64, scratch: &mut Scratch) -> Result<(), LayerError> {
         self.began_ns = now_ns;
-        match &mut self.tls {
-            Some(tls) => tls.start(&mut self.wire),
-            None => self.ask(),
-        }
+        let started = self.stack.start(scratch);
+        self.queue(scratch);
+        started
     }
 
-    /// Asks for the upgrade to WebSocket, once.
-    fn ask(&mut self) {
-        if let (false, Some(websocket)) = (self.asked, &mut self.websocket) {
-            self.asked = true;
-            let mut request = Vec::new();
-            websocket.start(&mut request);
-            // A TLS that is open takes it.
-            let _ = wrap(&mut self.tls, &request, &mut self.wire);
-        }
-    }
-
-    /// Takes bytes of the socket; appends those of MQTT to `up`.
+    /// Takes bytes of the socket; those of MQTT are in `up` of `scratch`, also when this fails.
     pub(crate) fn receive(
         &mut self,
         bytes: &mut [u8],
-        up: &mut Vec<u8>,
         scratch: &mut Scratch,
     ) -> Result<(), LayerError> {
-        let Some(tls) = &mut self.tls else {
-            return self.receive_frames(bytes, up, &mut scratch.answer);
-        };
-        if self.websocket.is_none() {
-            return tls.receive(bytes, up, &mut self.wire);
-        }
-        scratch.middle.clear();
-        let received = tls.receive(bytes, &mut scratch.middle, &mut self.wire);
-        if tls.is_open() {
-            self.ask();
-        }
-        let framed = self.receive_frames(&mut scratch.middle, up, &mut scratch.answer);
-        received.and(framed)
-    }
-
-    fn receive_frames(
-        &mut self,
-        bytes: &mut [u8],
-        up: &mut Vec<u8>,
-        answer: &mut Vec<u8>,
-    ) -> Result<(), LayerError> {
-        let Some(websocket) = &mut self.websocket else {
-            up.extend_from_slice(bytes);
-            return Ok(());
-        };
-        answer.clear();
-        let received = websocket.receive(bytes, up, answer);
-        let wrapped = wrap(&mut self.tls, answer, &mut self.wire);
-        received.and(wrapped)
+        let received = self.stack.receive(bytes, scratch);
+        self.queue(scratch);
+        received
     }
 
     /// Wraps bytes of MQTT for the socket.
     pub(crate) fn send(&mut self, bytes: &[u8], scratch: &mut Scratch) -> Result<(), LayerError> {
-        let Some(websocket) = &mut self.websocket else {
-            return wrap(&mut self.tls, bytes, &mut self.wire);
-        };
-        scratch.answer.clear();
-        websocket.send(&[IoSlice::new(bytes)], &mut scratch.answer)?;
-        wrap(&mut self.tls, &scratch.answer, &mut self.wire)
+        self.stack.send(&[IoSlice::new(bytes)], scratch)?;
+        self.queue(scratch);
+        Ok(())
     }
 
-    /// Says that nothing more comes; false when that has been said.
-    pub(crate) fn say_goodbye(&mut self) -> bool {
-        if self.said_goodbye || !self.is_open() {
+    /// Closes all layers, once; true when that has bytes to send.
+    pub(crate) fn send_close(&mut self, scratch: &mut Scratch) -> bool {
+        if self.close_sent || !self.is_open() {
             return false;
         }
-        self.said_goodbye = true;
-        if let Some(websocket) = &mut self.websocket {
-            let mut close = Vec::new();
-            websocket.close(&mut close);
-            let _ = wrap(&mut self.tls, &close, &mut self.wire); // what cannot be said is not
-        }
-        if let Some(tls) = &mut self.tls {
-            tls.close(&mut self.wire);
-        }
+        self.close_sent = true;
+        self.stack.close(scratch);
+        self.queue(scratch);
         !self.wire.is_empty()
+    }
+
+    fn queue(&mut self, scratch: &mut Scratch) {
+        if self.wire.is_empty() {
+            std::mem::swap(&mut self.wire, &mut scratch.down);
+        } else {
+            self.wire.extend_from_slice(&scratch.down);
+        }
     }
 
     /// All handshakes are done.
     pub(crate) fn is_open(&self) -> bool {
-        let is_open = |layer: &dyn Layer| layer.is_open();
-        self.tls.as_ref().is_none_or(|tls| is_open(tls))
-            && self.websocket.as_ref().is_none_or(|own| is_open(&**own))
+        self.stack.is_open()
     }
 
-    /// What kind of TLS handshake it was, when there was one.
-    pub(crate) fn handshake(&self) -> Option<Handshake> {
-        self.tls.as_ref()?.handshake()
+    /// Kind of the TLS handshake, when there was one: once, when all layers are open.
+    pub(crate) fn take_handshake(&mut self) -> Option<Handshake> {
+        let resumed = self.stack.take_learned()?.resumed?;
+        Some(if resumed {
+            Handshake::Resumed
+        } else {
+            Handshake::Full
+        })
     }
 
     /// Bytes that wait to be sent.
@@ -148,17 +99,6 @@ impl Link {
         if self.sent == self.wire.len() {
             self.wire = Vec::new();
             self.sent = 0;
-        }
-    }
-}
-
-fn wrap(tls: &mut Option<TlsClient>, bytes: &[u8], wire: &mut Vec<u8>) -> Result<(), LayerError> {
-    match tls {
-        _ if bytes.is_empty() => Ok(()),
-        Some(tls) => tls.send(&[IoSlice::new(bytes)], wire),
-        None => {
-            wire.extend_from_slice(bytes);
-            Ok(())
         }
     }
 }

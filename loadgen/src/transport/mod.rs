@@ -1,9 +1,10 @@
-//! What lies between a client and its socket when that is not plain TCP: TLS, WebSocket, or both.
+//! Transports other than plain TCP: TLS, WebSocket, or both, between a client and its socket.
 //!
 //! [`Transport`] is what the plan says, a `Connector` what a worker makes of it, a `Link` the layers of
 //! one connection. A plain connection has no link, and nothing of this on its way.
 
 mod link;
+mod naming;
 mod options;
 mod tickets;
 mod tls;
@@ -11,11 +12,12 @@ mod tls;
 use std::sync::Arc;
 
 use ringmq::transport::websocket::{self, Target};
+use ringmq::transport::Layer;
 
-pub(crate) use link::{Link, Scratch};
+pub(crate) use link::Link;
+pub(crate) use naming::Naming;
 pub use options::TransportOptions;
-pub(crate) use options::{is_path, Naming, Switch, WS_PATH};
-use tls::TlsClient;
+pub(crate) use options::{is_path, Switch, WS_PATH};
 pub use tls::{Handshake, TlsSetup};
 
 /// How to speak to each of the targets.
@@ -47,12 +49,15 @@ impl Connector {
 
     /// Layers for a new connection to a target, by its place.
     pub(crate) fn link(&self, target: usize) -> Link {
-        let tls = self.tls.as_ref().map(|tls| tls.connect(target));
-        let targets = self.websocket.as_ref();
-        let websocket = targets.map(|targets| {
+        let mut layers: Vec<Box<dyn Layer>> = Vec::new();
+        if let Some(tls) = &self.tls {
+            layers.push(Box::new(tls.connect(target)));
+        }
+        if let Some(targets) = &self.websocket {
             let target = Arc::clone(&targets[target % targets.len()]);
-            websocket::Client::new(target, fastrand::u64(..))
-        });
-        Link::new(tls, websocket)
+            let client = websocket::Client::new(target, fastrand::u64(..));
+            layers.push(Box::new(client));
+        }
+        Link::new(layers)
     }
 }

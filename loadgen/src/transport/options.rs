@@ -9,8 +9,9 @@ use ringmq::transport::websocket::Target;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 
-use super::tls::Parts;
-use super::{TlsSetup, Transport};
+use super::naming::Naming;
+use super::tls::{Parts, TlsSetup};
+use super::Transport;
 
 #[derive(Args, Clone, Debug, Default)]
 pub struct TransportOptions {
@@ -26,7 +27,7 @@ pub struct TransportOptions {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// Takes whoever answers for the broker
+    /// Accepts any certificate as the broker's
     #[arg(long, requires = "tls", conflicts_with = "ca")]
     pub insecure: bool,
     /// Name that is asked for and that the broker's certificate must have; without it that of --target
@@ -50,25 +51,6 @@ pub struct TransportOptions {
 
 /// Where most brokers have their WebSocket.
 pub(crate) const WS_PATH: &str = "/mqtt";
-
-/// What sentences call an option.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Naming {
-    /// As on the command line.
-    #[default]
-    Options,
-    /// As in a scenario file.
-    Keys,
-}
-
-impl Naming {
-    pub(super) fn of(self, option: &str) -> String {
-        match self {
-            Self::Options => format!("--{option}"),
-            Self::Keys => format!("connection.{}", option.replace('-', "_")),
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {

@@ -1,4 +1,4 @@
-//! Tickets that brokers hand out, for as many clients as a worker has: rustls's own store keeps eight.
+//! Session tickets of brokers, for as many clients as a worker has: rustls's own store keeps eight.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,9 +10,9 @@ use rustls::NamedGroup;
 /// Tickets of one connection that are kept; brokers send two or so.
 const PER_CLIENT: usize = 2;
 
-/// What is known of one broker.
+/// Tickets and parameters of one broker.
 #[derive(Debug, Default)]
-struct Known {
+struct BrokerTickets {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     tls13: VecDeque<Tls13ClientSessionValue>,
@@ -22,19 +22,21 @@ struct Known {
 #[derive(Debug)]
 pub(super) struct Tickets {
     most: usize,
-    known: Mutex<HashMap<ServerName<'static>, Known>>,
+    by_broker: Mutex<HashMap<ServerName<'static>, BrokerTickets>>,
 }
 
 impl Tickets {
     pub(super) fn new(clients: usize) -> Self {
         Self {
             most: clients.max(1) * PER_CLIENT,
-            known: Mutex::default(),
+            by_broker: Mutex::default(),
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<ServerName<'static>, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn all(&self) -> MutexGuard<'_, HashMap<ServerName<'static>, BrokerTickets>> {
+        self.by_broker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,8 +58,8 @@ impl ClientSessionStore for Tickets {
     }
 
     fn remove_tls12_session(&self, name: &ServerName<'static>) {
-        if let Some(known) = self.all().get_mut(name) {
-            known.tls12 = None;
+        if let Some(tickets) = self.all().get_mut(name) {
+            tickets.tls12 = None;
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{IoSlice, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use ringmq::transport::{Layer, LayerError};
+use ringmq::transport::{Layer, LayerError, Learned};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::Resumption;
 use rustls::crypto::{ring, CryptoProvider};
@@ -15,10 +15,10 @@ use rustls::{
     Error, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 
-use super::options::Naming;
+use super::naming::Naming;
 use super::tickets::Tickets;
 
-/// Whom to trust and who we are.
+/// Trusted issuers, and the clients' own certificate.
 #[derive(Clone, Debug)]
 pub struct TlsSetup {
     config: Arc<ClientConfig>,
@@ -30,7 +30,7 @@ pub struct TlsSetup {
 
 /// What a [`TlsSetup`] is made of.
 pub(super) struct Parts<'a> {
-    /// `None` trusts everybody.
+    /// `None` trusts any certificate.
     pub(super) ca: Option<&'a Path>,
     pub(super) certificate: Option<(&'a Path, &'a Path)>,
     pub(super) names: Vec<ServerName<'static>>,
@@ -59,7 +59,7 @@ impl TlsSetup {
             Some(path) => builder.with_root_certificates(roots(path, &named("ca"))?),
             None => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
         };
         let mut config = match parts.certificate {
             Some((certificate, key)) => {
@@ -117,7 +117,7 @@ impl TlsSetup {
             .expect("depends on the configuration alone, which was checked");
         connection.set_buffer_limit(None); // the client bounds what it puts in
         TlsClient {
-            connection: Box::new(connection),
+            connection,
             is_ended: false,
         }
     }
@@ -149,18 +149,11 @@ fn certificates(path: &Path, option: &str) -> Result<Vec<CertificateDer<'static>
 
 /// The client's side of one TLS connection.
 pub(crate) struct TlsClient {
-    connection: Box<ClientConnection>,
+    connection: ClientConnection,
     is_ended: bool,
 }
 
 impl TlsClient {
-    pub(super) fn handshake(&self) -> Option<Handshake> {
-        self.connection.handshake_kind().map(|kind| match kind {
-            HandshakeKind::Resumed => Handshake::Resumed,
-            HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest => Handshake::Full,
-        })
-    }
-
     /// Moves what rustls has for the socket to `down`.
     fn drain(&mut self, down: &mut Vec<u8>) {
         while self.connection.wants_write() {
@@ -191,7 +184,7 @@ impl Layer for TlsClient {
             let state = match self.connection.process_new_packets() {
                 Ok(state) => state,
                 Err(error) => {
-                    self.drain(down); // the alert that tells the broker
+                    self.drain(down); // the alert for the broker
                     return Err(sentence(&error, is_handshaking));
                 }
             };
@@ -236,6 +229,11 @@ impl Layer for TlsClient {
     fn is_ended(&self) -> bool {
         self.is_ended
     }
+
+    fn tell(&mut self, learned: &mut Learned) {
+        let kind = self.connection.handshake_kind();
+        learned.resumed = kind.map(|kind| kind == HandshakeKind::Resumed);
+    }
 }
 
 /// What went wrong, and what to change.
@@ -268,11 +266,11 @@ fn sentence(error: &Error, is_handshaking: bool) -> LayerError {
     LayerError(format!("TLS: {text}"))
 }
 
-/// `--insecure`: whoever answers is the broker. Signatures are checked, names and issuers are not.
+/// `--insecure`: any certificate is the broker's. Signatures are checked, names and issuers are not.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

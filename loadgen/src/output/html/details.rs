@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::badges;
-use super::markup::{count, duration, escape, table};
-use crate::results::{Assertion, Latency, RunResult, StageResult, SweepStep};
+use super::markup::{count, duration, escape, figures, table};
+use crate::output::columns::{self, Medium};
+use crate::results::{Assertion, Latency, RunResult};
 
 /// One run: verdicts first, then figures, then how it was made.
 pub(super) fn details(html: &mut String, result: &RunResult) {
@@ -36,44 +37,23 @@ pub(super) fn details(html: &mut String, result: &RunResult) {
         let _ = writeln!(html, "<p>{}</p>", escape(note));
     }
     assertions(html, result);
-    steps(html, result);
-    stages(html, result);
+    figures(
+        html,
+        &columns::of(columns::SWEEP, Medium::Page),
+        result.steps.iter(),
+    );
+    figures(
+        html,
+        &columns::of(columns::STAGES, Medium::Page),
+        result.stages.iter(),
+    );
     latencies(html, result);
     truth(html, result);
     circumstances(html, result);
     html.push_str("</details>\n");
 }
 
-/// The rates of a sweep.
-fn steps(html: &mut String, result: &RunResult) {
-    let row = |step: &SweepStep| {
-        let rates = [step.rate_per_s, step.published_per_s, step.received_per_s];
-        let mut row: Vec<String> = rates.map(count).into();
-        row.extend([step.p50_us, step.p99_us, step.p999_us, step.max_us].map(duration));
-        let counts = [step.lost, step.duplicates, step.reordered, step.errors];
-        row.extend(counts.map(|value| count(value as f64)));
-        row.push(if step.is_generator_limit { "yes" } else { "no" }.into());
-        row
-    };
-    let rows: Vec<_> = result.steps.iter().map(row).collect();
-    let heads = [
-        "rate/s",
-        "published/s",
-        "received/s",
-        "p50",
-        "p99",
-        "p99.9",
-        "max",
-        "lost",
-        "duplicates",
-        "reordered",
-        "errors",
-        "generator was the limit",
-    ];
-    table(html, &heads, &rows);
-}
-
-/// What had to hold, and what was measured.
+/// Assertions and what was measured.
 fn assertions(html: &mut String, result: &RunResult) {
     let row = |own: &Assertion| {
         let verdict = if own.passed {
@@ -85,36 +65,6 @@ fn assertions(html: &mut String, result: &RunResult) {
     };
     let rows: Vec<_> = result.assertions.iter().map(row).collect();
     table(html, &["assertion", "measured", "verdict"], &rows);
-}
-
-/// The stages of a scenario file.
-fn stages(html: &mut String, result: &RunResult) {
-    let row = |stage: &StageResult| {
-        let mut row = vec![escape(&stage.name), format!("{:.1} s", stage.start_s)];
-        row.push(count(stage.connected as f64));
-        row.extend([stage.published_per_s, stage.received_per_s].map(count));
-        let times = [stage.p50_us, stage.p99_us, stage.p999_us, stage.max_us];
-        row.extend(times.map(|time| match &stage.timed {
-            Some(_) => duration(time),
-            None => "–".into(),
-        }));
-        row.push(count(stage.errors as f64));
-        row
-    };
-    let rows: Vec<_> = result.stages.iter().map(row).collect();
-    let heads = [
-        "stage",
-        "from",
-        "connected",
-        "published/s",
-        "received/s",
-        "p50",
-        "p99",
-        "p99.9",
-        "max",
-        "errors",
-    ];
-    table(html, &heads, &rows);
 }
 
 fn latencies(html: &mut String, result: &RunResult) {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::live;
+use crate::output::columns::{Column, Figure};
 
 /// 1.5 M, 20 k, 300.
 pub(super) fn thousands(value: f64) -> String {
@@ -43,6 +44,39 @@ pub(super) fn count(value: f64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A table of these columns.
+pub(super) fn figures<'a, T: 'a>(
+    html: &mut String,
+    columns: &[&Column<T>],
+    rows: impl Iterator<Item = &'a T>,
+) {
+    let rows: Vec<_> = rows.map(|row| cells(columns, row)).collect();
+    let headings: Vec<_> = columns.iter().map(|column| column.heading).collect();
+    table(html, &headings, &rows);
+}
+
+/// Cells of a row.
+pub(super) fn cells<T>(columns: &[&Column<T>], row: &T) -> Vec<String> {
+    columns
+        .iter()
+        .map(|column| cell((column.figure)(row)))
+        .collect()
+}
+
+fn cell(figure: Figure) -> String {
+    let missing = || "–".to_string();
+    match figure {
+        Figure::Text(text) => escape(text),
+        Figure::Name(name) => escape(&name),
+        Figure::Rate(value) => count(value),
+        Figure::Latency(us) => us.map_or_else(missing, duration),
+        Figure::Nanoseconds(ns) => ns.map_or_else(missing, |ns| format!("{} ns", count(ns))),
+        Figure::Time(seconds) => format!("{seconds:.1} s"),
+        Figure::Ratio(ratio) => ratio.map_or_else(missing, |ratio| format!("{ratio:.2}")),
+        Figure::Count(value) => count(value as f64),
+    }
 }
 
 /// A table of figures; its cells are markup already. Nothing when it has no rows.

@@ -6,11 +6,11 @@ mod plots;
 
 use std::fmt::Write as _;
 
+use super::columns::{self, Compared, Medium};
 use super::plot::plot;
-use super::text::main_latency;
-use crate::results::{Latency, RunResult};
+use crate::results::RunResult;
 use details::details;
-use markup::{count, duration, escape, table};
+use markup::{cells, escape, table};
 use plots::{legend, plots};
 
 const STYLE: &str = include_str!("page.css");
@@ -93,48 +93,21 @@ fn section(html: &mut String, scenario: &str, results: &[&RunResult]) -> Result<
 
 /// Runs side by side; ratios are to the first.
 fn summary(html: &mut String, results: &[&RunResult]) {
+    let columns = columns::comparison();
+    let columns = columns::of(&columns, Medium::Page);
     let mut rows = Vec::new();
-    let first = results
-        .first()
-        .map_or(0.0, |first| first.totals.received_per_s);
-    for result in results {
-        let own = main_latency(result);
-        let time =
-            |value: fn(&Latency) -> f64| own.map_or("–".into(), |own| duration(value(own)));
-        let ratio = if first > 0.0 {
-            format!("{:.2}", result.totals.received_per_s / first)
-        } else {
-            "–".into()
-        };
-        rows.push(vec![
-            format!("{}{}", escape(&result.label), badges(result)),
-            count(result.totals.published_per_s),
-            count(result.totals.received_per_s),
-            ratio,
-            time(|own| own.p50_us),
-            time(|own| own.p99_us),
-            time(|own| own.p999_us),
-            time(|own| own.max_us),
-            count(result.truth.lost.iter().sum::<u64>() as f64),
-            cpu_per_message(result),
-        ]);
+    for &result in results {
+        let first = results.first().copied().unwrap_or(result);
+        let mut row = vec![format!("{}{}", escape(&result.label), badges(result))];
+        row.extend(cells(&columns, &Compared { result, first }));
+        rows.push(row);
     }
-    let heads = [
-        "run",
-        "published/s",
-        "received/s",
-        "ratio",
-        "p50",
-        "p99",
-        "p99.9",
-        "max",
-        "lost",
-        "CPU/message",
-    ];
-    table(html, &heads, &rows);
+    let headings = columns.iter().map(|column| column.heading);
+    let headings: Vec<_> = ["run"].into_iter().chain(headings).collect();
+    table(html, &headings, &rows);
 }
 
-/// What a reader must know before any figure.
+/// Reservations about a run's figures, beside its name.
 pub(super) fn badges(result: &RunResult) -> String {
     let mut badges = String::new();
     let mut add = |text: &str| {
@@ -152,20 +125,10 @@ pub(super) fn badges(result: &RunResult) -> String {
     badges
 }
 
-fn cpu_per_message(result: &RunResult) -> String {
-    match &result.broker {
-        Some(broker) if result.totals.received > 0 => {
-            let nanoseconds = broker.cpu_s * 1e9 / result.totals.received as f64;
-            format!("{} ns", count(nanoseconds))
-        }
-        _ => "–".into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Second;
+    use crate::results::{Latency, Second};
 
     fn sample(scenario: &str) -> RunResult {
         let mut result = RunResult {

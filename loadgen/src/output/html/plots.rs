@@ -1,60 +1,64 @@
-//! Which plots a page has, and their axes.
+//! Plots of a page, and their axes.
 
 use std::fmt::Write as _;
 
 use super::markup::{escape, short_duration, thousands};
+use crate::output::main_latency;
 use crate::output::plot::{color, is_dashed, Axis, Line, Scale};
-use crate::output::text::main_latency;
 use crate::results::{Latency, RunResult, Second, SweepStep};
+
+const BY_PERCENTILE: &str = "Latency by percentile";
 
 pub(super) type Plot = (&'static str, Axis, Axis, Vec<Line>);
 
 pub(super) fn plots(results: &[&RunResult]) -> Vec<Plot> {
     let mut plots = Vec::new();
     if results.iter().all(|result| !result.steps.is_empty()) {
-        let by_rate = |value: fn(&SweepStep) -> f64| -> Vec<Line> {
-            let lines = results.iter();
-            lines.map(|result| by_rate(result, value)).collect()
-        };
-        let p99 = by_rate(|step| step.p99_us);
-        plots.push((
-            "Latency by rate, 99th percentile",
-            rates(),
-            times_axis(),
-            p99,
-        ));
-        let received = by_rate(|step| step.received_per_s);
-        plots.push(("Received by rate", rates(), per_second(), received));
+        plots.extend(of_sweeps(results));
     }
-    if let [result] = results {
-        let both = vec![
-            line("published", result, |second| second.published as f64),
-            line("received", result, |second| second.received as f64),
-        ];
-        plots.push(("Throughput", seconds(), per_second(), both));
-        let times = vec![
-            line("p50", result, |second| second.p50_us),
-            line("p99", result, |second| second.p99_us),
-            line("max", result, |second| second.max_us),
-        ];
-        plots.push(("Latency", seconds(), times_axis(), times));
-        let curves = result.latencies.iter();
-        let curves = curves.map(|(name, latency)| curve(&name.replace('_', " "), Some(latency)));
-        plots.push((
-            "Latency by percentile",
-            percentiles(),
-            times_axis(),
-            curves.collect(),
-        ));
-        let connected = line("connected", result, |second| second.connected as f64);
-        plots.push((
-            "Clients connected",
-            seconds(),
-            clients_axis(),
-            vec![connected],
-        ));
-        return plots;
+    match results {
+        [result] => plots.extend(of_one(result)),
+        _ => plots.extend(of_several(results)),
     }
+    plots
+}
+
+fn of_sweeps(results: &[&RunResult]) -> [Plot; 2] {
+    let by_rate = |value: fn(&SweepStep) -> f64| -> Vec<Line> {
+        let lines = results.iter();
+        lines.map(|result| by_rate(result, value)).collect()
+    };
+    let p99 = by_rate(|step| step.p99_us);
+    let received = by_rate(|step| step.received_per_s);
+    let latency = "Latency by rate, 99th percentile";
+    [
+        (latency, rates(), times_axis(), p99),
+        ("Received by rate", rates(), per_second(), received),
+    ]
+}
+
+fn of_one(result: &RunResult) -> [Plot; 4] {
+    let both = vec![
+        line("published", result, |second| second.published as f64),
+        line("received", result, |second| second.received as f64),
+    ];
+    let times = vec![
+        line("p50", result, |second| second.p50_us),
+        line("p99", result, |second| second.p99_us),
+        line("max", result, |second| second.max_us),
+    ];
+    let curves = result.latencies.iter();
+    let curves = curves.map(|(name, latency)| curve(&name.replace('_', " "), Some(latency)));
+    let connected = vec![line("connected", result, |second| second.connected as f64)];
+    [
+        ("Throughput", seconds(), per_second(), both),
+        ("Latency", seconds(), times_axis(), times),
+        (BY_PERCENTILE, percentiles(), times_axis(), curves.collect()),
+        ("Clients connected", seconds(), clients_axis(), connected),
+    ]
+}
+
+fn of_several(results: &[&RunResult]) -> [Plot; 4] {
     let each = |value: fn(&Second) -> f64| {
         let lines = results.iter();
         lines
@@ -62,24 +66,16 @@ pub(super) fn plots(results: &[&RunResult]) -> Vec<Plot> {
             .collect()
     };
     let received = each(|second| second.received as f64);
-    plots.push(("Received", seconds(), per_second(), received));
     let published = each(|second| second.published as f64);
-    plots.push(("Published", seconds(), per_second(), published));
-    plots.push((
-        "Latency, 99th percentile",
-        seconds(),
-        times_axis(),
-        each(|second| second.p99_us),
-    ));
+    let p99 = each(|second| second.p99_us);
     let curves = results.iter();
     let curves = curves.map(|result| curve(&result.label, main_latency(result)));
-    plots.push((
-        "Latency by percentile",
-        percentiles(),
-        times_axis(),
-        curves.collect(),
-    ));
-    plots
+    [
+        ("Received", seconds(), per_second(), received),
+        ("Published", seconds(), per_second(), published),
+        ("Latency, 99th percentile", seconds(), times_axis(), p99),
+        (BY_PERCENTILE, percentiles(), times_axis(), curves.collect()),
+    ]
 }
 
 fn line(name: &str, result: &RunResult, value: fn(&Second) -> f64) -> Line {

@@ -1,4 +1,4 @@
-//! What arrived, by flow: one publisher's messages at one receiver. Exact counts of lost, doubled
+//! Messages received, by flow: one publisher's messages at one receiver. Exact counts of lost, doubled
 //! and overtaken messages.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ const GAPS_MAX: usize = 4_096;
 /// Flows looked through one by one; above it a map is kept.
 const LINEAR_MAX: usize = 4;
 
-/// What one receiver got of one publisher. Sequences begin at 0.
+/// Messages of one publisher at one receiver. Sequences begin at 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     pub publisher: u32,

@@ -1,15 +1,17 @@
-//! What a run has gathered so far: seconds, latencies, connections, the broker's process.
+//! Totals of a run so far: seconds, latencies, connections, the broker's process.
 
 use std::time::Duration;
 
-use crate::engine::Lost;
+use crate::engine::LostGenerator;
+use crate::histogram::encode;
 use crate::meter::{Counts, Timing, Timings};
 use crate::plan::Share;
 use crate::results::{IdleCost, Interval, Second, StageResult};
-use crate::{summary, system};
+use crate::system;
 
-/// What the coordinator gathers.
-pub(crate) struct Gathered {
+/// Figures of a run up to now.
+#[derive(Default)]
+pub(crate) struct RunTotals {
     pub(crate) seconds: Vec<Second>,
     pub(crate) intervals: Vec<Interval>,
     pub(crate) timings: Timings,
@@ -22,16 +24,16 @@ pub(crate) struct Gathered {
     pub(crate) connected: u64,
     pub(crate) connect_s: f64,
     pub(crate) idle: Option<IdleCost>,
-    pub(crate) broker: Option<Watched>,
+    pub(crate) broker: Option<BrokerSamples>,
     /// Why the run ended early.
     pub(crate) stopped: Option<String>,
-    /// Clients of which nothing is known, since their generator was lost.
+    /// Clients without a report, since their generator was lost.
     pub(crate) missing: Vec<Share>,
 }
 
-impl Gathered {
-    /// Some of the generators are gone, and the run is over.
-    pub(crate) fn lose(&mut self, lost: Lost) {
+impl RunTotals {
+    /// A generator was lost, and the run is over.
+    pub(crate) fn lose(&mut self, lost: LostGenerator) {
         self.missing.push(lost.share);
         self.stop(lost.sentence);
     }
@@ -58,23 +60,44 @@ impl Gathered {
                 start: Duration::from_nanos(start_ns),
                 length: Duration::from_nanos(end_ns - start_ns),
                 name: timing.name().to_string(),
-                histogram: summary::encode(histogram),
+                histogram: encode(histogram),
             });
         }
         self.timings.merge(timings);
     }
 }
 
-/// The broker's process over the run.
+/// The broker's process at the beginning of the run and last.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Watched {
+pub(crate) struct BrokerSamples {
     pub(crate) pid: u32,
     pub(crate) first: system::Process,
     pub(crate) last: system::Process,
     pub(crate) rss_kb_max: u64,
 }
 
-impl Watched {
+impl BrokerSamples {
+    /// The first sample; `None` when there is no such process.
+    pub(crate) fn take(pid: u32) -> Option<Self> {
+        let first = system::process(pid)?;
+        Some(Self {
+            pid,
+            first,
+            last: first,
+            rss_kb_max: first.rss_kb,
+        })
+    }
+
+    /// One more sample; false when the process has ended.
+    pub(crate) fn update(&mut self) -> bool {
+        let process = system::process(self.pid);
+        if let Some(process) = process {
+            self.last = process;
+            self.rss_kb_max = self.rss_kb_max.max(process.rss_kb);
+        }
+        process.is_some()
+    }
+
     /// What it has done up to now is not what the run is about.
     pub(crate) fn begin(&mut self) {
         if let Some(now) = system::process(self.pid) {

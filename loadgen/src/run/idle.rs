@@ -1,9 +1,9 @@
-//! What idle connections cost, in this process and in the broker's.
+//! Cost of idle connections, in this process and in the broker's.
 
 use crate::results::IdleCost;
 use crate::system::{self, Process};
 
-/// Memory before anybody was connected.
+/// Memory before the first connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Baseline {
     own: Option<Process>,

@@ -1,15 +1,15 @@
-//! Compares what was published with what arrived, QoS by QoS.
+//! Audit of deliveries: messages published against messages received, by QoS.
 
 use std::collections::{HashMap, HashSet};
 
 use ringmq::mqtt::{topic, Qos};
 
 use crate::engine::Report;
+use crate::flows::Flow;
 use crate::plan::{Group, Plan, Share, Template};
-use crate::results;
-use crate::truth::Flow;
+use crate::results::DeliveryAudit;
 
-/// What a group's clients have published, by themselves or as wills.
+/// Messages of a group's clients, published by themselves or as wills.
 struct Source<'a> {
     topic: &'a Template,
     topics: u32,
@@ -56,7 +56,7 @@ struct Audience<'a> {
 }
 
 impl<'a> Audience<'a> {
-    /// Publishers of the shares in `missing` are left out: nobody knows what they sent.
+    /// Publishers of the shares in `missing` are left out: what they sent is not known.
     fn new(plan: &'a Plan, missing: &[Share]) -> Self {
         let mut by_topic: HashMap<String, Vec<(u32, usize)>> = HashMap::new();
         for (described_as, described) in plan.groups.iter().enumerate() {
@@ -137,12 +137,8 @@ pub fn receivers_per_message(plan: &Plan) -> Option<u64> {
     let mut receivers: HashMap<u32, u64> = HashMap::new();
     let receiving = plan.groups.iter().enumerate();
     for (group, described) in receiving.filter(|(_, group)| !group.comes_and_goes) {
-        let is_shared = described
-            .subscriptions
-            .iter()
-            .any(|subscription| topic::is_shared(&subscription.filter.0));
         // A shared subscription is one receiver.
-        let receiving = if is_shared {
+        let receiving = if has_shared_subscription(described) {
             described.clients.min(1)
         } else {
             described.clients
@@ -170,151 +166,187 @@ fn is_missing(missing: &[Share], client: u32) -> bool {
 
 /// Losses, duplicates and overtaking over all flows, but for those that begin or end at a client of the
 /// shares in `missing`, of which there is no report.
-pub(crate) fn truth(plan: &Plan, reports: &[Report], missing: &[Share]) -> results::Truth {
-    let audience = Audience::new(plan, missing);
-    let published: HashMap<u32, (u64, u64)> = reports
-        .iter()
-        .flat_map(|report| &report.published)
-        .map(|(number, sent, open)| (*number, (*sent, *open)))
-        .collect();
-    let flows: HashMap<u32, &[Flow]> = reports
-        .iter()
-        .flat_map(|report| &report.flows)
-        .map(|(number, flows)| (*number, &flows[..]))
-        .collect();
-    let missed: HashSet<u32> = reports
-        .iter()
-        .flat_map(|report| &report.missed)
-        .copied()
-        .collect();
-    let mut truth = results::Truth::default();
-    let is_shared = |group: &Group| {
-        group
-            .subscriptions
-            .iter()
-            .any(|subscription| topic::is_shared(&subscription.filter.0))
-    };
-    let mut uncertain = [0_u64; 3];
-    let mut overtaken = [0_u64; 3];
-    let (mut wills_doubled, mut unasked) = (0, 0);
+pub(crate) fn delivery(plan: &Plan, reports: &[Report], missing: &[Share]) -> DeliveryAudit {
+    let mut audit = Audit::new(plan, reports, missing);
     for (group, described) in plan.groups.iter().enumerate() {
-        if described.comes_and_goes {
-            continue; // nobody knows what it was to get
-        }
         let first = plan.first_client(group);
         let mut members = first..first + described.clients;
-        if is_shared(described) && members.any(|member| is_missing(missing, member)) {
-            continue; // what the others got says nothing about what all of them did
+        if described.comes_and_goes {
+            continue; // what was due to it is not known
         }
-        if is_shared(described) {
-            let unknown = add_shared(&mut truth, &audience, group, &published, &flows);
-            let first = plan.first_client(group);
-            let has_missed = (first..first + described.clients).any(|own| missed.contains(&own));
-            for (qos, (lost, open)) in unknown.into_iter().enumerate() {
-                uncertain[qos] += if has_missed { lost } else { open.min(lost) };
+        if has_shared_subscription(described) {
+            // The others' messages say nothing about those of all members.
+            if !members.any(|member| is_missing(missing, member)) {
+                audit.add_shared(group);
             }
             continue;
         }
-        for index in 0..described.clients {
-            let receiver = first + index;
-            if is_missing(missing, receiver) {
+        for (index, receiver) in (0..).zip(members) {
+            if !is_missing(missing, receiver) {
+                audit.add_receiver(group, index, receiver);
+            }
+        }
+    }
+    audit.into_result()
+}
+
+fn has_shared_subscription(group: &Group) -> bool {
+    let mut filters = group.subscriptions.iter();
+    filters.any(|subscription| topic::is_shared(&subscription.filter.0))
+}
+
+/// Counts so far, and the reports by client.
+struct Audit<'a> {
+    plan: &'a Plan,
+    audience: Audience<'a>,
+    /// Messages published, and those of unknown fate, by publisher.
+    published: HashMap<u32, (u64, u64)>,
+    flows: HashMap<u32, &'a [Flow]>,
+    /// Clients that were not subscribed for a time.
+    missed: HashSet<u32>,
+    result: DeliveryAudit,
+    /// Of the lost ones, by QoS: the broker may never have had them.
+    uncertain: [u64; 3],
+    /// Came after a later one of the same topic, by QoS.
+    overtaken: [u64; 3],
+    wills_doubled: u64,
+    /// Received beyond what was published.
+    unasked: u64,
+}
+
+impl<'a> Audit<'a> {
+    fn new(plan: &'a Plan, reports: &'a [Report], missing: &[Share]) -> Self {
+        let published = reports.iter().flat_map(|report| &report.published);
+        let flows = reports.iter().flat_map(|report| &report.flows);
+        let missed = reports.iter().flat_map(|report| &report.missed);
+        Self {
+            plan,
+            audience: Audience::new(plan, missing),
+            published: published
+                .map(|(number, sent, open)| (*number, (*sent, *open)))
+                .collect(),
+            flows: flows.map(|(number, flows)| (*number, &flows[..])).collect(),
+            missed: missed.copied().collect(),
+            result: DeliveryAudit::default(),
+            uncertain: [0; 3],
+            overtaken: [0; 3],
+            wills_doubled: 0,
+            unasked: 0,
+        }
+    }
+
+    /// One receiver's flows from all publishers that match its subscriptions.
+    fn add_receiver(&mut self, group: usize, index: u32, receiver: u32) {
+        let own = self.flows.get(&receiver).copied().unwrap_or_default();
+        let arrived: HashMap<u32, &Flow> = own.iter().map(|flow| (flow.publisher, flow)).collect();
+        for (publisher, from, subscribed) in self.audience.publishers(group, index) {
+            let Some(source) = Source::of(&self.plan.groups[from]) else {
                 continue;
+            };
+            if source.payload_bytes_min < crate::payload::HEADER_BYTES {
+                continue; // counted in total
             }
-            let own = flows.get(&receiver).copied().unwrap_or_default();
-            let arrived: HashMap<u32, &Flow> =
-                own.iter().map(|flow| (flow.publisher, flow)).collect();
-            for (publisher, from, subscribed) in audience.publishers(group, index) {
-                let qos = granted(plan, from, subscribed) as usize;
-                let Some(source) = Source::of(&plan.groups[from]) else {
-                    continue;
-                };
-                if source.payload_bytes_min < crate::payload::HEADER_BYTES {
-                    continue; // counted in total
-                }
-                let (sent, open) = published.get(&publisher).copied().unwrap_or_default();
-                let flow = arrived.get(&publisher);
-                let distinct = flow.map_or(0, |flow| flow.distinct());
-                truth.expected[qos] += sent;
-                truth.received[qos] += distinct;
-                truth.lost[qos] += sent.saturating_sub(distinct);
-                let open = if missed.contains(&receiver) {
-                    sent
-                } else {
-                    open
-                };
-                uncertain[qos] += open.min(sent.saturating_sub(distinct));
-                truth.duplicates[qos] += flow.map_or(0, |flow| flow.duplicates);
-                if source.is_will {
-                    wills_doubled += flow.map_or(0, |flow| flow.duplicates);
-                }
-                unasked += distinct.saturating_sub(sent);
-                // Order is promised by topic.
-                if source.distinct_topics() == 1 {
-                    overtaken[qos] += flow.map_or(0, |flow| flow.reordered);
-                }
-                truth.reordered[qos] += flow.map_or(0, |flow| flow.reordered);
-            }
+            let qos = granted(self.plan, from, subscribed) as usize;
+            let flow = arrived.get(&publisher).copied();
+            self.add_flow(qos, &source, receiver, publisher, flow);
         }
     }
-    truth.broken_promises = broken(&truth, uncertain, overtaken);
-    if wills_doubled > 0 {
-        let sentence = format!("{wills_doubled} wills came more than once [MQTT-3.1.2-10]");
-        truth.broken_promises.push(sentence);
-    }
-    if unasked > 0 {
-        truth.broken_promises.push(format!(
-            "{unasked} messages came that were not published: wills of clients that had sent DISCONNECT \
-             [MQTT-3.1.2-10], or messages made up"
-        ));
-    }
-    truth
-}
 
-/// A shared subscription's members are counted together: each message goes to one of them. By QoS, how
-/// many were lost, and of how many it is not known whether the broker had them.
-fn add_shared(
-    truth: &mut results::Truth,
-    audience: &Audience<'_>,
-    group: usize,
-    published: &HashMap<u32, (u64, u64)>,
-    flows: &HashMap<u32, &[Flow]>,
-) -> [(u64, u64); 3] {
-    let mut unknown = [(0, 0); 3];
-    let plan = audience.plan;
-    let mut arrived: HashMap<u32, u64> = HashMap::new();
-    let first = plan.first_client(group);
-    for member in first..first + plan.groups[group].clients {
-        for flow in flows.get(&member).copied().unwrap_or_default() {
-            *arrived.entry(flow.publisher).or_default() += flow.received;
+    fn add_flow(
+        &mut self,
+        qos: usize,
+        source: &Source<'_>,
+        receiver: u32,
+        publisher: u32,
+        flow: Option<&Flow>,
+    ) {
+        let (sent, open) = self.published.get(&publisher).copied().unwrap_or_default();
+        let distinct = flow.map_or(0, Flow::distinct);
+        let duplicates = flow.map_or(0, |flow| flow.duplicates);
+        let reordered = flow.map_or(0, |flow| flow.reordered);
+        let lost = sent.saturating_sub(distinct);
+        self.result.expected[qos] += sent;
+        self.result.received[qos] += distinct;
+        self.result.lost[qos] += lost;
+        self.result.duplicates[qos] += duplicates;
+        self.result.reordered[qos] += reordered;
+        let has_missed = self.missed.contains(&receiver);
+        self.uncertain[qos] += if has_missed { lost } else { open.min(lost) };
+        if source.is_will {
+            self.wills_doubled += duplicates;
+        }
+        self.unasked += distinct.saturating_sub(sent);
+        // Order is promised by topic.
+        if source.distinct_topics() == 1 {
+            self.overtaken[qos] += reordered;
         }
     }
-    for (publisher, from, subscribed) in audience.publishers(group, 0) {
-        let qos = granted(plan, from, subscribed) as usize;
-        let (sent, open) = published.get(&publisher).copied().unwrap_or_default();
-        let received = arrived.get(&publisher).copied().unwrap_or_default();
-        truth.expected[qos] += sent;
-        truth.received[qos] += received.min(sent);
-        truth.lost[qos] += sent.saturating_sub(received);
-        truth.duplicates[qos] += received.saturating_sub(sent);
-        unknown[qos].0 += sent.saturating_sub(received);
-        unknown[qos].1 += open;
+
+    /// A shared subscription's members are counted together: each message goes to one of them.
+    fn add_shared(&mut self, group: usize) {
+        let mut arrived: HashMap<u32, u64> = HashMap::new();
+        let first = self.plan.first_client(group);
+        let members = first..first + self.plan.groups[group].clients;
+        for member in members.clone() {
+            for flow in self.flows.get(&member).copied().unwrap_or_default() {
+                *arrived.entry(flow.publisher).or_default() += flow.received;
+            }
+        }
+        let (mut lost, mut open) = ([0; 3], [0; 3]);
+        for (publisher, from, subscribed) in self.audience.publishers(group, 0) {
+            let qos = granted(self.plan, from, subscribed) as usize;
+            let (sent, unknown) = self.published.get(&publisher).copied().unwrap_or_default();
+            let received = arrived.get(&publisher).copied().unwrap_or_default();
+            self.result.expected[qos] += sent;
+            self.result.received[qos] += received.min(sent);
+            self.result.lost[qos] += sent.saturating_sub(received);
+            self.result.duplicates[qos] += received.saturating_sub(sent);
+            lost[qos] += sent.saturating_sub(received);
+            open[qos] += unknown;
+        }
+        let has_missed = members.clone().any(|member| self.missed.contains(&member));
+        for (qos, lost) in lost.into_iter().enumerate() {
+            self.uncertain[qos] += if has_missed {
+                lost
+            } else {
+                open[qos].min(lost)
+            };
+        }
     }
-    unknown
+
+    fn into_result(self) -> DeliveryAudit {
+        let mut result = self.result;
+        result.broken_promises = broken(&result, self.uncertain, self.overtaken);
+        if self.wills_doubled > 0 {
+            result.broken_promises.push(format!(
+                "{} wills came more than once [MQTT-3.1.2-10]",
+                self.wills_doubled
+            ));
+        }
+        if self.unasked > 0 {
+            result.broken_promises.push(format!(
+                "{} messages came that were not published: wills of clients that had sent DISCONNECT \
+                 [MQTT-3.1.2-10], or messages made up",
+                self.unasked
+            ));
+        }
+        result
+    }
 }
 
-/// What MQTT promises and was not kept.
-fn broken(truth: &results::Truth, uncertain: [u64; 3], overtaken: [u64; 3]) -> Vec<String> {
+/// Promises of MQTT that were broken.
+fn broken(audit: &DeliveryAudit, uncertain: [u64; 3], overtaken: [u64; 3]) -> Vec<String> {
     let mut sentences = Vec::new();
     for (qos, uncertain) in uncertain.iter().enumerate().skip(1) {
-        let lost = truth.lost[qos].saturating_sub(*uncertain);
+        let lost = audit.lost[qos].saturating_sub(*uncertain);
         if lost > 0 {
             sentences.push(format!("QoS {qos}: {lost} acknowledged messages were lost"));
         }
     }
-    if truth.duplicates[2] > 0 {
+    if audit.duplicates[2] > 0 {
         sentences.push(format!(
             "QoS 2: {} messages came more than once",
-            truth.duplicates[2]
+            audit.duplicates[2]
         ));
     }
     for (qos, reordered) in overtaken
@@ -335,11 +367,11 @@ mod tests {
     use crate::plan::{Connection, Subscription, Will};
 
     /// A watcher (client 0) and three clients with wills, of which two are due.
-    fn wills(arrived: &[(u32, u64)]) -> results::Truth {
+    fn wills(arrived: &[(u32, u64)]) -> DeliveryAudit {
         wills_without(arrived, &[])
     }
 
-    fn wills_without(arrived: &[(u32, u64)], missing: &[Share]) -> results::Truth {
+    fn wills_without(arrived: &[(u32, u64)], missing: &[Share]) -> DeliveryAudit {
         let mut watcher = Group::new("watcher", 1, Template("w".into()));
         watcher.subscriptions.push(Subscription {
             filter: Template("will/#".into()),
@@ -369,7 +401,7 @@ mod tests {
             seed: 0,
             share: Share::WHOLE,
         };
-        let mut flows = crate::truth::Flows::default();
+        let mut flows = crate::flows::Flows::default();
         for (publisher, sequence) in arrived {
             flows.record(*publisher, *sequence);
         }
@@ -378,7 +410,7 @@ mod tests {
             published: vec![(1, 1, 0), (2, 1, 0)],
             ..Report::default()
         };
-        truth(&plan, &[report], missing)
+        delivery(&plan, &[report], missing)
     }
 
     #[test]

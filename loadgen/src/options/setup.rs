@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::agents::AgentOptions;
 use crate::output::Output;
-use crate::run::Options;
+use crate::plan::Options;
 use crate::sources::Source;
 use crate::system;
 use crate::transport::TransportOptions;

@@ -1,4 +1,4 @@
-//! Options against the plan they are for.
+//! Consistency of the options with the plan they are for.
 
 use super::Common;
 use crate::plan::{Group, MessageProperties, Plan, Session};

@@ -1,66 +1,36 @@
-//! Puts a run's figures into its result.
+//! The result of a run, from its plan, its totals and the reports of its workers.
 
 use std::collections::BTreeMap;
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use hdrhistogram::Histogram;
 
+use super::totals::{BrokerSamples, RunTotals};
+use crate::bottleneck::{Evidence, LATE_NS};
 use crate::engine::Report;
-use crate::gathered::{Gathered, Watched};
+use crate::histogram::encode;
 use crate::meter::{Count, Counts, Timing};
-use crate::plan::Plan;
+use crate::plan::{Options, Plan};
 use crate::results::{BrokerProcess, Generator, Latency, RunResult, Totals, SCHEMA_VERSION};
-use crate::run::Options;
-use crate::verdict::{Evidence, LATE_NS};
-use crate::{system, verify};
+use crate::{audit, system};
 
 /// Ticks of /proc per second.
 const TICKS_PER_S: f64 = 100.0;
 
+/// The result of a run.
 pub(crate) fn result(
     plan: &Plan,
     options: &Options,
     reports: &[Report],
-    mut gathered: Gathered,
+    mut run: RunTotals,
     started_unix_ms: u64,
 ) -> RunResult {
     let mut counts = Counts::default();
-    let mut errors: BTreeMap<String, u64> = BTreeMap::new();
     for report in reports {
         counts.merge(&report.meter.counts);
-        for (sentence, count) in &report.meter.errors {
-            *errors.entry(sentence.clone()).or_default() += count;
-        }
     }
-    let away: u64 = reports.iter().map(|report| report.away).sum();
-    if away > 0 && plan.connection.reconnect_per_s.is_some() {
-        let sentence = "a client's connection was lost and could not be opened again";
-        errors.insert(sentence.into(), away);
-    }
-    let tls = plan.connection.transport.tls.as_ref();
-    let must_resume = tls.is_some_and(crate::transport::TlsSetup::must_resume);
-    if must_resume && counts.get(Count::HandshakesResumed) == 0 {
-        let sentence =
-            "no session was resumed: the broker gives no tickets, or does not take them back";
-        errors.insert(sentence.into(), 1);
-    }
-    let interrupted = gathered.stopped.take();
-    if let Some(sentence) = &interrupted {
-        *errors.entry(sentence.clone()).or_default() += 1;
-    }
-    let mut latencies = BTreeMap::new();
-    for timing in Timing::ALL {
-        let histogram = gathered.timings.of(timing);
-        if timing != Timing::ScheduleLag && !histogram.is_empty() {
-            latencies.insert(timing.name().to_string(), latency(histogram));
-        }
-    }
-    let timed = ["round_trip", "end_to_end", "publish_ack"];
-    let main = timed
-        .iter()
-        .find_map(|name| latencies.get(*name))
-        .map(|latency: &Latency| latency.p99_us);
+    let interrupted = run.stopped.take();
+    let latencies = latencies(&mut run);
     let targets: Vec<String> = plan
         .connection
         .targets
@@ -80,34 +50,82 @@ pub(crate) fn result(
         cores: system::cores().len(),
         threads: options.threads,
         started_unix_ms,
-        duration_s: gathered.load_s,
+        duration_s: run.load_s,
+        errors: errors(plan, reports, &counts, interrupted.as_ref()),
         interrupted,
         clients: u64::from(plan.clients()),
-        totals: totals(&counts, &gathered),
+        totals: totals(&counts, &run),
+        truth: audit::delivery(plan, reports, &run.missing),
+        generator: generator(reports, &counts, &mut run, main_p99_us(&latencies)),
         latencies,
-        truth: verify::truth(plan, reports, &gathered.missing),
-        generator: generator(reports, &counts, &mut gathered, main),
-        broker: gathered.broker.map(broker),
-        idle: gathered.idle,
-        errors,
+        broker: run.broker.map(broker),
+        idle: run.idle,
         assertions: Vec::new(),
         steps: Vec::new(),
-        stages: gathered.stages,
-        series: gathered.seconds,
+        stages: run.stages,
+        series: run.seconds,
         agents: Vec::new(),
         notes: notes(&counts, reports),
-        intervals: gathered.intervals,
+        intervals: run.intervals,
     }
 }
 
-fn totals(counts: &Counts, gathered: &Gathered) -> Totals {
+/// Errors by sentence, with counts: those of the workers, and those that only the whole run shows.
+fn errors(
+    plan: &Plan,
+    reports: &[Report],
+    counts: &Counts,
+    interrupted: Option<&String>,
+) -> BTreeMap<String, u64> {
+    let mut errors: BTreeMap<String, u64> = BTreeMap::new();
+    for (sentence, count) in reports.iter().flat_map(|report| &report.meter.errors) {
+        *errors.entry(sentence.clone()).or_default() += count;
+    }
+    let away: u64 = reports.iter().map(|report| report.away).sum();
+    if away > 0 && plan.connection.reconnect_per_s.is_some() {
+        let sentence = "a client's connection was lost and could not be opened again";
+        errors.insert(sentence.into(), away);
+    }
+    let tls = plan.connection.transport.tls.as_ref();
+    let must_resume = tls.is_some_and(crate::transport::TlsSetup::must_resume);
+    if must_resume && counts.get(Count::HandshakesResumed) == 0 {
+        let sentence =
+            "no session was resumed: the broker gives no tickets, or does not take them back";
+        errors.insert(sentence.into(), 1);
+    }
+    if let Some(sentence) = interrupted {
+        *errors.entry(sentence.clone()).or_default() += 1;
+    }
+    errors
+}
+
+/// Latencies by name, of what was timed.
+fn latencies(run: &mut RunTotals) -> BTreeMap<String, Latency> {
+    let mut latencies = BTreeMap::new();
+    for timing in Timing::ALL {
+        let histogram = run.timings.of(timing);
+        if timing != Timing::ScheduleLag && !histogram.is_empty() {
+            latencies.insert(timing.name().to_string(), latency(histogram));
+        }
+    }
+    latencies
+}
+
+/// 99th percentile of the latency that the run is about.
+fn main_p99_us(latencies: &BTreeMap<String, Latency>) -> Option<f64> {
+    let names = ["round_trip", "end_to_end", "publish_ack"];
+    let main = names.iter().find_map(|name| latencies.get(*name));
+    main.map(|latency| latency.p99_us)
+}
+
+fn totals(counts: &Counts, run: &RunTotals) -> Totals {
     let per_s = |count: Count| {
-        let (before, after) = &gathered.load_counts;
-        (after.get(count) - before.get(count)) as f64 / gathered.load_s.max(1e-9)
+        let (before, after) = &run.load_counts;
+        (after.get(count) - before.get(count)) as f64 / run.load_s.max(1e-9)
     };
     Totals {
         connected: counts.get(Count::Connected),
-        connected_per_s: gathered.connected as f64 / gathered.connect_s.max(1e-9),
+        connected_per_s: run.connected as f64 / run.connect_s.max(1e-9),
         connect_failed: counts.get(Count::ConnectFailed),
         handshakes_full: counts.get(Count::HandshakesFull),
         handshakes_resumed: counts.get(Count::HandshakesResumed),
@@ -150,25 +168,16 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
     }
 }
 
-/// A histogram in HdrHistogram's V2 format, deflated.
-pub(crate) fn encode(histogram: &Histogram<u64>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new()
-        .serialize(histogram, &mut bytes)
-        .expect("a histogram is written to memory");
-    bytes
-}
-
 fn generator(
     reports: &[Report],
     counts: &Counts,
-    gathered: &mut Gathered,
+    run: &mut RunTotals,
     latency_p99_us: Option<f64>,
 ) -> Generator {
     let share = |part: u64, report: &Report| part as f64 / report.load_wall_ns.max(1) as f64;
     let cpu = |report: &Report| share(report.load_cpu_ns, report);
     let awake = |report: &Report| (1.0 - share(report.load_asleep_ns, report)).max(cpu(report));
-    let lag = gathered.timings.of(Timing::ScheduleLag);
+    let lag = run.timings.of(Timing::ScheduleLag);
     let late = lag.len() - lag.count_between(0, LATE_NS);
     let mut evidence = Evidence {
         worker_cpu: reports.iter().map(cpu).collect(),
@@ -177,7 +186,7 @@ fn generator(
         late_share: late as f64 / lag.len().max(1) as f64,
         latency_p99_us,
     };
-    if gathered.load_s == 0.0 {
+    if run.load_s == 0.0 {
         // Without a load there was nothing to be late for.
         evidence.worker_awake.clone_from(&evidence.worker_cpu);
     }
@@ -193,18 +202,18 @@ fn generator(
     }
 }
 
-fn broker(watched: Watched) -> BrokerProcess {
+fn broker(samples: BrokerSamples) -> BrokerProcess {
     BrokerProcess {
-        pid: watched.pid,
-        cpu_s: watched
+        pid: samples.pid,
+        cpu_s: samples
             .last
             .cpu_ticks
-            .saturating_sub(watched.first.cpu_ticks) as f64
+            .saturating_sub(samples.first.cpu_ticks) as f64
             / TICKS_PER_S,
-        rss_kb_start: watched.first.rss_kb,
-        rss_kb_end: watched.last.rss_kb,
-        rss_kb_max: watched.rss_kb_max,
-        sockets: watched.last.sockets,
+        rss_kb_start: samples.first.rss_kb,
+        rss_kb_end: samples.last.rss_kb,
+        rss_kb_max: samples.rss_kb_max,
+        sockets: samples.last.sockets,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Was it the generator that could not do more? Then a figure is not the broker's.
+//! Bottleneck detection: figures that the generator limits are not the broker's.
 
 use crate::live::duration;
 

@@ -1,0 +1,301 @@
+//! One step of a run: its order to the workers, its end, and its figures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::totals::BrokerSamples;
+use super::Run;
+use crate::engine::clock::now_ns;
+use crate::engine::control::{Board, Order};
+use crate::live;
+use crate::meter::{Count, Counts, Timings};
+use crate::plan::{Group, Step};
+use crate::results::IdleCost;
+
+/// A drain ends after this many times its quiet time, even while messages still come: a broker that
+/// was flooded may deliver for minutes.
+const DRAIN_FACTOR: u32 = 5;
+
+/// How often the coordinator looks.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The step that the workers are at.
+struct Current {
+    step: Arc<Step>,
+    name: String,
+    /// Number of its order.
+    order: usize,
+    start_ns: u64,
+    /// Silence allowed by plan, beside the time that a broker may take to answer.
+    planned_silence: Duration,
+    before: Counts,
+}
+
+/// Counters as the coordinator last read them.
+struct Reading {
+    now_ns: u64,
+    counts: Counts,
+    /// Since the last progress.
+    silence: Duration,
+}
+
+impl Run {
+    /// Takes the workers through a step.
+    pub(super) fn step(&mut self, step: Step) {
+        let current = self.begin_step(step);
+        self.await_end(&current);
+        self.end_step(&current);
+    }
+
+    fn begin_step(&mut self, step: Step) -> Current {
+        let start_ns = now_ns() + self.workers.delays.start_ns;
+        let before = self.counts();
+        if matches!(step, Step::Load(_)) && self.totals.load_s == 0.0 {
+            self.totals.load_counts.0 = before;
+        }
+        self.stage = stage_name(&step).map(|_| Timings::default());
+        let planned_silence = match &step {
+            Step::Connect { group, per_s } => {
+                let clients = f64::from(self.control.plan.groups[*group].clients);
+                Duration::from_secs_f64(per_s.map_or(0.0, |rate| clients / rate))
+            }
+            _ => planned_time(&step).unwrap_or_default(),
+        };
+        let step = Arc::new(step);
+        let order = self.control.post(Order::Do {
+            step: Arc::clone(&step),
+            start_ns,
+        });
+        Current {
+            name: step_name(&step),
+            step,
+            order,
+            start_ns,
+            planned_silence,
+            before,
+        }
+    }
+
+    /// Waits until the workers have ended the step, or the run ends early.
+    fn await_end(&mut self, current: &Current) {
+        let planned_ns = planned_time(&current.step).unwrap_or_default().as_nanos() as u64;
+        let ends_ns = current.start_ns + planned_ns;
+        let mut progress = (now_ns(), current.before);
+        loop {
+            std::thread::sleep(TICK);
+            let now_ns = now_ns();
+            let counts = self.counts();
+            let left_s = ends_ns.saturating_sub(now_ns) as f64 / 1e9 + self.later_s;
+            self.take_intervals();
+            self.tick(
+                &current.name,
+                now_ns,
+                (left_s > 0.0).then_some(left_s),
+                &counts,
+            );
+            if self.signals.has_interrupted() {
+                self.totals.stop("interrupted".into());
+                return;
+            }
+            if let Ok(lost) = self.workers.lost.try_recv() {
+                self.totals.lose(lost);
+                return;
+            }
+            if has_progressed(&progress.1, &counts) {
+                progress = (now_ns, counts);
+            }
+            let reading = Reading {
+                now_ns,
+                counts,
+                silence: Duration::from_nanos(now_ns - progress.0),
+            };
+            let is_over = match &*current.step {
+                Step::Drain { quiet } => self.is_drain_over(current, *quiet, &reading),
+                _ => self.is_step_over(current, &reading),
+            };
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    /// Everything has arrived, nothing has come for the quiet time, or the drain has taken too long.
+    fn is_drain_over(&mut self, current: &Current, quiet: Duration, reading: &Reading) -> bool {
+        let Reading {
+            now_ns,
+            counts,
+            silence,
+        } = reading;
+        // A client that is away may come back, and has something to send or to get.
+        let waits = self.may_reconnect()
+            && counts.get(Count::Disconnected) > counts.get(Count::Reconnected);
+        let is_still = silence.as_nanos() >= u128::from(self.workers.delays.settle_ns);
+        // Without the counters of lost generators, sums do not show that everything has arrived.
+        let are_whole = self.totals.missing.is_empty();
+        let is_drained = is_still && are_whole && self.is_drained(counts);
+        if !waits && (is_drained || *silence > quiet) {
+            return true;
+        }
+        let most = quiet * DRAIN_FACTOR;
+        let is_too_long = now_ns.saturating_sub(current.start_ns) > most.as_nanos() as u64;
+        if is_too_long {
+            self.totals.stop(format!(
+                "the broker was still delivering {:.0} s after the load had ended; what \
+                 had not arrived by then counts as lost",
+                most.as_secs_f64()
+            ));
+        }
+        is_too_long
+    }
+
+    /// All workers have ended the step, all connections are lost, or the broker does not answer.
+    fn is_step_over(&mut self, current: &Current, reading: &Reading) -> bool {
+        let Reading {
+            counts, silence, ..
+        } = reading;
+        let has_ended = |board: &Board| board.read().get(Count::StepsEnded) >= current.order as u64;
+        if self.control.boards.iter().all(has_ended) {
+            return true;
+        }
+        let all_lost = counts.get(Count::Connected) > 0 && live::connected(counts) == 0;
+        if all_lost && matches!(*current.step, Step::Load(_)) && !self.may_reconnect() {
+            self.totals.stopped = Some("all connections were lost".into());
+            return true;
+        }
+        let timeout = self.control.plan.connection.timeout;
+        let is_silent = *silence > timeout + current.planned_silence;
+        if is_silent {
+            self.totals.stopped = Some(format!(
+                "the broker did not answer for {:.0} s ({})",
+                timeout.as_secs_f64(),
+                current.name
+            ));
+        }
+        is_silent
+    }
+
+    /// Adds the figures of a step that is over to the totals.
+    fn end_step(&mut self, current: &Current) {
+        let (before, after) = (current.before, self.counts());
+        match &*current.step {
+            Step::Load(load) => {
+                let took = Duration::from_nanos(now_ns().saturating_sub(current.start_ns));
+                // Ends by time are seen a little late.
+                self.totals.load_s += took.min(load.time).as_secs_f64();
+                self.totals.load_counts.1 = after;
+                self.end_stage(load.name.as_deref(), current.start_ns, (&before, &after));
+            }
+            Step::Connect { .. } => {
+                if self.only_fetched_tickets(&before, &after) {
+                    self.totals.broker.iter_mut().for_each(BrokerSamples::begin);
+                } else {
+                    let came = after.get(Count::Connected) - before.get(Count::Connected);
+                    let took_ns = now_ns().saturating_sub(current.start_ns);
+                    self.totals.connected += came;
+                    self.totals.connect_s += took_ns as f64 / 1e9;
+                }
+                self.check_connected(&before, &after);
+            }
+            Step::Hold { .. } => self.totals.idle = self.idle_cost(&after),
+            _ => {}
+        }
+    }
+
+    fn may_reconnect(&self) -> bool {
+        self.control.plan.connection.reconnect_per_s.is_some()
+    }
+
+    /// Keeps the figures of a stage under its name.
+    fn end_stage(&mut self, name: Option<&str>, start_ns: u64, counts: (&Counts, &Counts)) {
+        self.take_intervals();
+        if let (Some(name), Some(mut timings)) = (name, self.stage.take()) {
+            let start_s = start_ns.saturating_sub(self.began_ns) as f64 / 1e9;
+            let end_s = (now_ns() - self.began_ns) as f64 / 1e9;
+            let stage = live::stage(name, (start_s, end_s), counts, &mut timings);
+            self.totals.stages.push(stage);
+        }
+    }
+
+    fn idle_cost(&self, counts: &Counts) -> Option<IdleCost> {
+        self.baseline?.cost(live::connected(counts))
+    }
+
+    /// In a run about resumed sessions: no client had a session to resume yet.
+    fn only_fetched_tickets(&self, before: &Counts, after: &Counts) -> bool {
+        let tls = self.control.plan.connection.transport.tls.as_ref();
+        let resumed = |counts: &Counts| counts.get(Count::HandshakesResumed);
+        tls.is_some_and(crate::transport::TlsSetup::must_resume)
+            && resumed(before) == resumed(after)
+    }
+
+    /// A run in which no client could connect ends.
+    fn check_connected(&mut self, before: &Counts, after: &Counts) {
+        let came = after.get(Count::Connected) - before.get(Count::Connected);
+        let failed = after.get(Count::ConnectFailed) - before.get(Count::ConnectFailed);
+        if came == 0 && failed > 0 && self.totals.stopped.is_none() {
+            self.totals.stopped = Some(format!("none of {failed} clients could connect"));
+        }
+    }
+
+    /// Everything expected has come.
+    fn is_drained(&self, counts: &Counts) -> bool {
+        let is_received = self.receivers.is_some_and(|receivers| {
+            counts.get(Count::Received) >= counts.get(Count::Published) * receivers
+        });
+        let promises = |group: &Group| {
+            group
+                .publishing
+                .as_ref()
+                .is_some_and(|publishing| publishing.qos != ringmq::mqtt::Qos::AtMostOnce)
+        };
+        let awaits_acks = self.control.plan.groups.iter().any(promises);
+        is_received
+            && (!awaits_acks || counts.get(Count::Acknowledged) >= counts.get(Count::Published))
+    }
+}
+
+/// True when something was answered or received since.
+fn has_progressed(before: &Counts, now: &Counts) -> bool {
+    [
+        Count::Connected,
+        Count::ConnectFailed,
+        Count::Subscribed,
+        Count::Unsubscribed,
+        Count::Acknowledged,
+        Count::Received,
+        Count::Closed,
+    ]
+    .into_iter()
+    .any(|count| before.get(count) != now.get(count))
+}
+
+/// What a step is called in the line each second.
+fn step_name(step: &Step) -> String {
+    let name = match step {
+        Step::Connect { .. } => "connect",
+        Step::Subscribe { .. } => "subscribe",
+        Step::Unsubscribe { .. } => "unsubscribe",
+        Step::Load(_) => stage_name(step).unwrap_or("load"),
+        Step::Drain { .. } => "drain",
+        Step::Disconnect { .. } => "disconnect",
+        Step::Abort { .. } => "abort",
+        Step::Hold { .. } => "hold",
+    };
+    name.to_string()
+}
+
+fn stage_name(step: &Step) -> Option<&str> {
+    match step {
+        Step::Load(load) => load.name.as_deref(),
+        _ => None,
+    }
+}
+
+/// Time of a step by plan.
+pub(super) fn planned_time(step: &Step) -> Option<Duration> {
+    match step {
+        Step::Load(load) => Some(load.time),
+        Step::Hold { time } => Some(*time),
+        _ => None,
+    }
+}
