@@ -152,32 +152,34 @@ fn what_is_too_large_or_too_many_is_said_with_numbers_and_option() {
         (
             V5,
             &[0x30, 0x80, 0x10],
-            "disconnected: the bytes of the packet are more than packet-size-max: 2051, at most 300",
+            "disconnected: the packet has 2051 bytes, more than the 300 of packet-size-max",
         ),
         (
             V5,
             &[0x30, 10, 0, 7, b'a', b'/', b'b', b'/', b'c', b'/', b'd', 0],
-            "disconnected: the topic has more levels than topic-levels-max: 4, at most 3",
+            "disconnected: the topic has 4 levels, more than the 3 of topic-levels-max",
         ),
         (
             V5,
             &[0x30, 7, 0, 1, b't', 3, 0x23, 0xFF, 0xFF],
-            "disconnected: the topic alias is above topic-alias-maximum: 65535, at most",
+            "disconnected: the topic alias 65535 is above the 64 of topic-alias-maximum",
         ),
         (
             V5,
             &[0x34, 6, 0, 1, b't', 0, 1, 0, 0x34, 6, 0, 1, b't', 0, 2, 0],
-            "disconnected: more unacknowledged messages than receive-maximum: 2, at most 1",
+            "disconnected: 1 messages are not acknowledged, and receive-maximum is 1",
         ),
         (
             V311,
             &[0x82, 10, 0, 1, 0, 1, b'a', 0, 0, 1, b'b', 0],
-            "subscription to \"b\" refused: subscriptions-max is reached: 1",
+            "subscription to \"b\" refused: the session has as many subscriptions, or retained messages to \
+             come for them, as the 1 of subscriptions-max allow",
         ),
         (
             V311,
             &[0x82, 12, 0, 1, 0, 7, b'a', b'/', b'b', b'/', b'c', b'/', b'd', 0],
-            "subscription to \"a/b/c/d\" refused: more levels than topic-levels-max: 4, at most 3",
+            "subscription to \"a/b/c/d\" refused: the topic filter has 4 levels, more than the 3 of \
+             topic-levels-max",
         ),
     ];
     for (version, bytes, expected) in rows {
@@ -198,6 +200,6 @@ fn what_is_too_large_or_too_many_is_said_with_numbers_and_option() {
     broker.give(id, &long);
     let mut lines = Vec::new();
     told(&mut broker, &mut lines);
-    let expected = "the client id is longer than client-id-bytes-max: 5 bytes, at most 4";
+    let expected = "the client id has 5 bytes, more than the 4 of client-id-bytes-max";
     assert!(lines[0].contains(expected), "{lines:?}");
 }
