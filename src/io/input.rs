@@ -163,6 +163,9 @@ impl<S: Driven> Driver<S> {
 
     /// Reads established connections that may have bytes, each once, within the turn's budget.
     pub(super) fn read_established(&mut self, now: Time) -> bool {
+        if self.shard.is_turn_spent() {
+            return true;
+        }
         let Self {
             established,
             shard,
@@ -192,6 +195,9 @@ impl<S: Driven> Driver<S> {
     /// Lets others have their share of the turn: those who wait to be accepted, and connections that
     /// are not established yet or not any more.
     pub(super) fn read_others(&mut self, now: Time) -> bool {
+        if self.shard.is_turn_spent() {
+            return true;
+        }
         self.ask_held_others();
         let count = self.leaving.len() + self.others.len();
         if count == 0 && !self.acceptable.contains(&true) {

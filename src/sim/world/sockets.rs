@@ -134,8 +134,10 @@ impl World {
         let unread = |socket: &Socket| {
             let at = socket.at.filter(|(at, _)| *at == shard);
             let since = socket.unread_since?;
-            at.filter(|(_, id)| self.shards[shard].wants_input(*id))
-                .map(|_| since)
+            // Whoever waits only for the next turn is not read because of us.
+            let counts =
+                |id| self.shards[shard].is_turn_spent() || self.shards[shard].wants_input(id);
+            at.filter(|(_, id)| counts(*id)).map(|_| since)
         };
         let earliest = self.sockets.iter().filter_map(unread).min();
         earliest.map_or(self.now, |at| at.min(self.now))

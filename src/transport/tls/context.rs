@@ -1,6 +1,6 @@
 //! From files to what the connections of a TLS listener share.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rustls::crypto::{ring, CryptoProvider};
 use rustls::pki_types::pem::PemObject;
@@ -87,7 +87,6 @@ pub struct Material {
 /// What all connections of a TLS listener share.
 pub struct Context {
     pub(super) config: Arc<ServerConfig>,
-    pub(super) resolver: Arc<Resolver>,
     pub(super) identity: Option<IdentitySource>,
 }
 
@@ -139,18 +138,7 @@ impl Context {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
         };
-        let resolver = Resolver {
-            keys,
-            alpn: alpn.clone(),
-            suites: provider
-                .cipher_suites
-                .iter()
-                .map(|suite| suite.suite())
-                .collect(),
-            asked: Mutex::default(),
-        };
-        let resolver = Arc::new(resolver);
-        let mut config = builder.with_cert_resolver(Arc::<Resolver>::clone(&resolver));
+        let mut config = builder.with_cert_resolver(Arc::new(Resolver { keys }));
         config.alpn_protocols = alpn;
         config.max_fragment_size = settings
             .record_max
@@ -162,7 +150,6 @@ impl Context {
         UnbufferedServerConnection::new(Arc::clone(&config)).map_err(general)?;
         Ok(Self {
             config,
-            resolver,
             identity: settings.identity,
         })
     }

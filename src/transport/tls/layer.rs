@@ -10,6 +10,7 @@ use rustls::unbuffered::{
 };
 
 use super::context::Context;
+use super::hello::{self, Asked};
 use super::sentences::{self, describe};
 use crate::transport::{Layer, LayerError, Learned};
 
@@ -36,6 +37,8 @@ pub struct Tls {
     is_open: bool,
     is_ended: bool,
     has_failed: bool,
+    /// Of a client that was refused.
+    asked: Option<Box<Asked>>,
     identity: Option<Box<str>>,
 }
 
@@ -60,6 +63,7 @@ impl Tls {
             is_open: false,
             is_ended: false,
             has_failed: false,
+            asked: None,
             identity: None,
         }
     }
@@ -122,6 +126,9 @@ impl Tls {
         }
         if result.is_err() && !self.has_failed {
             self.has_failed = true;
+            if !self.is_open {
+                self.asked = Some(Box::new(self.read_hello(buffer)));
+            }
             self.say_last_words(down);
         }
         (at, result)
@@ -153,6 +160,18 @@ impl Tls {
         let (used, result) = self.drive(rest, Want::Nothing, up, down);
         self.partial.extend_from_slice(&rest[used..]);
         result
+    }
+
+    fn read_hello(&self, bytes: &[u8]) -> Asked {
+        let own = &self.context.config.crypto_provider().cipher_suites;
+        hello::read(bytes, |suite| {
+            own.iter().any(|own| u16::from(own.suite()) == suite)
+        })
+    }
+
+    fn describe(&mut self, error: &rustls::Error) -> LayerError {
+        let asked = self.asked.take().unwrap_or_default();
+        describe(error, self.is_open, &asked)
     }
 
     /// After an error: what was still to be said, and the alert about it. Nothing is read any more.
@@ -200,11 +219,7 @@ impl Layer for Tls {
         }
         if let Err(error) = result {
             self.partial = Vec::new();
-            return Err(describe(
-                &error,
-                self.is_open,
-                &self.context.resolver.take_asked(),
-            ));
+            return Err(self.describe(&error));
         }
         if !self.is_open && !self.connection.is_handshaking() {
             self.opened()?;
@@ -226,7 +241,7 @@ impl Layer for Tls {
         debug_assert!(up.is_empty(), "whole records were read when they came");
         partial.drain(..used);
         self.partial = partial;
-        result.map_err(|error| describe(&error, self.is_open, &self.context.resolver.take_asked()))
+        result.map_err(|error| self.describe(&error))
     }
 
     fn close(&mut self, down: &mut Vec<u8>) {

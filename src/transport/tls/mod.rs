@@ -4,6 +4,7 @@
 //! session tickets. A new one replaces it at a reload; connections keep the one they began with.
 
 mod context;
+mod hello;
 mod identity;
 mod layer;
 mod resolver;

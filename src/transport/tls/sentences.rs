@@ -8,7 +8,7 @@ use rustls::{AlertDescription as Alert, Error, InvalidMessage, PeerIncompatible,
 
 pub(super) use certificate::{certificate, not_pem, revocation_list};
 
-use super::resolver::Asked;
+use super::hello::Asked;
 use crate::transport::LayerError;
 
 /// First byte of CONNECT.
