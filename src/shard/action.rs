@@ -6,7 +6,7 @@ use crate::ids::{ConnectionId, ShardId};
 use crate::time::{Span, Time};
 
 /// Why a connection is gone, as seen by the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCause {
     /// The client closed its end.
     EndOfStream,
