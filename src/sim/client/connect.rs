@@ -52,7 +52,7 @@ impl Client {
         self.end_connection(at, self.will_since(world, at));
         self.is_impostor =
             has_account && user_name(user).is_some() && random.once_in(WRONG_ONCE_IN);
-        let socket = world.open(random);
+        let socket = world.open();
         world.note(|| format!("{} connects ({socket})", self.name));
         // Under the same rules it would be refused again.
         let may_leave_will = self.will_refused_by != Some(world.timeline().len());
@@ -336,7 +336,7 @@ impl Client {
         let Some(socket) = self.socket.filter(|_| self.is_connected) else {
             return false;
         };
-        let is_silent = |read_at| read_at + silence_max + TIMER_SLACK <= world.now;
+        let is_silent = |read_at| read_at + silence_max + TIMER_SLACK <= world.now();
         silence_max > Span::ZERO && world.read_at(socket).is_some_and(is_silent)
     }
 

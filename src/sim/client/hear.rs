@@ -1,7 +1,6 @@
 //! What a client hears, and whether the broker may say it.
 
 use super::super::history::{Arrival, Planned};
-use super::super::random::Random;
 use super::super::world::World;
 use super::{Client, Request, Stage};
 use crate::mqtt::{
@@ -10,9 +9,9 @@ use crate::mqtt::{
 };
 
 impl Client {
-    pub(super) fn read(&mut self, world: &mut World, random: &mut Random, plan: &mut [Planned]) {
+    pub(super) fn read(&mut self, world: &mut World, plan: &mut [Planned]) {
         let Some(socket) = self.socket else { return };
-        match world.receive(socket, random) {
+        match world.receive(socket) {
             None => {
                 world.note(|| format!("{} sees its connection closed", self.name));
                 self.cuts += 1;
