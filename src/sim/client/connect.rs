@@ -156,7 +156,7 @@ impl Client {
     /// What the client does now ends its connection: its will cannot have been sent before, unless the
     /// broker has ended the connection already.
     fn will_since(&self, world: &World, at: At) -> Option<At> {
-        let is_open = self.socket.is_some_and(|socket| !world.is_closed(socket));
+        let is_open = self.socket.is_some_and(|socket| !world.may_be_over(socket));
         (is_open || !self.may_be_dropped).then_some(at)
     }
 
@@ -268,7 +268,7 @@ impl Client {
 
     fn earliest_end(&self, world: &World, ended: &Ended) -> Time {
         world
-            .gone_at(ended.socket)
+            .gone_since(ended.socket)
             .map_or(ended.at.now, |gone| gone.min(ended.at.now))
     }
 

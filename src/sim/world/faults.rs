@@ -28,6 +28,9 @@ pub(super) struct Seen {
     pub(super) read_at: Time,
     /// When the broker had done with it.
     pub(super) gone_at: Option<Time>,
+    /// Since when it may have been over for its shard: what a shard asks for is carried out later in its turn,
+    /// and time may jump in between.
+    pub(super) gone_since: Option<Time>,
     /// The broker has answered its CONNECT; bytes read since then.
     is_answered: bool,
     read_since: u64,
@@ -44,6 +47,15 @@ pub(super) struct Faults {
     pub(super) seen: Vec<Seen>,
     /// Links whose shard has seen their end and may have packets of them left for its next turns.
     pub(super) ending: Vec<(usize, At)>,
+    /// By shard: when all it had asked for was last carried out.
+    pub(super) acted_at: Vec<Time>,
+}
+
+impl Seen {
+    fn gone(&mut self, since: Time, now: Time) {
+        self.gone_since = Some(since);
+        self.gone_at = Some(now);
+    }
 }
 
 impl Faults {
@@ -56,7 +68,13 @@ impl Faults {
             record: Record::new(),
             seen: Vec::new(),
             ending: Vec::new(),
+            acted_at: vec![Time::ZERO; usize::from(parameters.shards)],
         }
+    }
+
+    /// The last packets of a link have been handled.
+    pub(super) fn note_gone(&mut self, link: usize, now: Time) {
+        self.seen[link].gone(now, now);
     }
 
     /// Bytes that a client reads at once.
@@ -96,6 +114,7 @@ impl Faults {
                 opened_at: now,
                 read_at: now,
                 gone_at: (!is_accepted).then_some(now),
+                gone_since: (!is_accepted).then_some(now),
                 is_answered: false,
                 read_since: 0,
             }),
@@ -108,7 +127,8 @@ impl Faults {
                 cause,
             } => {
                 if cause == CloseCause::Asked {
-                    self.seen[link].gone_at = Some(now);
+                    let since = self.acted_at[shard];
+                    self.seen[link].gone(since, now);
                 } else {
                     self.ending.push((link, (shard, connection)));
                 }
@@ -119,7 +139,7 @@ impl Faults {
                 if is_accepted {
                     self.seen[link].read_at = now;
                 } else {
-                    self.seen[link].gone_at = Some(now);
+                    self.seen[link].gone(now, now);
                 }
             }
             _ => {}

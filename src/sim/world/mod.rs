@@ -25,6 +25,8 @@ pub struct World {
     logins: Random,
     /// By shard: the step of its turn that comes next, as a place in [`TURN`].
     next: Vec<usize>,
+    /// By shard: it has done something since its actions were last carried out.
+    may_ask: Vec<bool>,
     /// Longest time between two steps now, in nanoseconds.
     step_max_ns: u64,
     /// By shard: until when its timers have fired.
@@ -67,6 +69,7 @@ impl World {
             schedule: Random::of(seed, Purpose::Schedule),
             logins: Random::of(seed, Purpose::Logins),
             next: vec![0; count],
+            may_ask: vec![false; count],
             step_max_ns: parameters.step_max_ns,
             timed_until: vec![core.now; count],
             core,
@@ -252,7 +255,22 @@ impl World {
         for link in paused {
             self.core.environment.seen[link].read_at = self.core.now;
         }
+        self.note_acted(shard, step);
         self.note_ended();
         moved
+    }
+
+    /// What a shard asks for in these steps is carried out in a later one; after a read, at once.
+    fn note_acted(&mut self, shard: usize, step: TurnStep) {
+        match step {
+            TurnStep::Inbox | TurnStep::PeerBlocks | TurnStep::Timeouts | TurnStep::EndTurn => {
+                self.may_ask[shard] = true;
+            }
+            TurnStep::Actions => {
+                self.may_ask[shard] = false;
+                self.core.environment.acted_at[shard] = self.core.now;
+            }
+            _ => {}
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What clients of a run do with their connections, and what the oracle asks about them.
 
 use super::World;
-use crate::testing::Link;
+use crate::testing::{At, Link};
 use crate::time::Time;
 
 /// The broker waited for room, and there is some.
@@ -49,14 +49,21 @@ impl World {
         self.core.links[link].received.clear();
     }
 
-    /// The broker has closed its end.
-    pub(in crate::sim) fn is_closed(&self, link: usize) -> bool {
-        self.core.links[link].is_closed_by_broker
+    /// The broker has ended the connection, or may have: its shard has done something since all it asked for
+    /// was last carried out.
+    pub(in crate::sim) fn may_be_over(&self, link: usize) -> bool {
+        let it = &self.core.links[link];
+        it.is_closed_by_broker || it.at.is_some_and(|(shard, _)| self.may_ask[shard])
     }
 
     /// The broker has done with the connection, wherever it was.
     pub(in crate::sim) fn gone_at(&self, link: usize) -> Option<Time> {
         self.core.environment.seen[link].gone_at
+    }
+
+    /// Since when the connection may have been over for its shard.
+    pub(in crate::sim) fn gone_since(&self, link: usize) -> Option<Time> {
+        self.core.environment.seen[link].gone_since
     }
 
     /// When the broker last read from the connection; `None`: there is more to read.
@@ -81,13 +88,13 @@ impl World {
     pub(super) fn note_ended(&mut self) {
         let (shards, now) = (&self.core.shards, self.core.now);
         let faults = &mut self.core.environment;
-        let seen = &mut faults.seen;
-        faults.ending.retain(|(link, (shard, id))| {
-            let is_waiting = shards[*shard].is_paused(*id);
-            if !is_waiting {
-                seen[*link].gone_at = Some(now);
-            }
-            is_waiting
-        });
+        let is_waiting = |(_, (shard, id)): &(usize, At)| shards[*shard].is_paused(*id);
+        let (waiting, over): (Vec<_>, Vec<_>) = std::mem::take(&mut faults.ending)
+            .into_iter()
+            .partition(is_waiting);
+        faults.ending = waiting;
+        for (link, _) in over {
+            faults.note_gone(link, now);
+        }
     }
 }
