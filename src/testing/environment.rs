@@ -35,11 +35,12 @@ pub enum Event<'a> {
         shard: usize,
         bytes: &'a [u8],
     },
-    /// So many bytes of a link have been sent; `last`: whatever room there was.
+    /// So many bytes of a link have been sent, of those that waited.
     Written {
         link: usize,
         shard: usize,
         count: usize,
+        waiting: usize,
     },
     /// The client has closed its end and the shard was told.
     Ended {

@@ -235,7 +235,7 @@ impl<E: Environment> World<E> {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let filled = self.shards[shard].outgoing(id, &mut slices);
         let slices = &slices[..filled];
-        let waiting = slices.iter().map(|slice| slice.len()).sum();
+        let waiting: usize = slices.iter().map(|slice| slice.len()).sum();
         if waiting == 0 {
             return false;
         }
@@ -252,7 +252,12 @@ impl<E: Environment> World<E> {
         }
         self.environment.deliver(it, slices, count);
         self.shards[shard].handle_written(id, count, self.now);
-        self.happened(Event::Written { link, shard, count });
+        self.happened(Event::Written {
+            link,
+            shard,
+            count,
+            waiting,
+        });
         true
     }
 

@@ -6,6 +6,7 @@ use super::accounts::Accounts;
 use super::record::Record;
 use crate::auth::{Question, Request};
 use crate::ids::ConnectionId;
+use crate::limits::Limits;
 use crate::shard::{CloseCause, Lane};
 use crate::sim::parameters::Parameters;
 use crate::sim::random::Random;
@@ -41,6 +42,7 @@ pub(super) struct Faults {
     parameters: Parameters,
     /// Most that is read of one client.
     bytes_per_s: Option<u32>,
+    outgoing_bytes_max: usize,
     pub(super) accounts: Accounts,
     pub(super) record: Record,
     /// By link.
@@ -59,11 +61,12 @@ impl Seen {
 }
 
 impl Faults {
-    pub(super) fn new(parameters: &Parameters, bytes_per_s: Option<u32>, random: Random) -> Self {
+    pub(super) fn new(parameters: &Parameters, limits: &Limits, random: Random) -> Self {
         Self {
             random,
             parameters: parameters.clone(),
-            bytes_per_s,
+            bytes_per_s: limits.client_rates.incoming.bytes_per_s,
+            outgoing_bytes_max: limits.outgoing_bytes_max as usize,
             accounts: Accounts::default(),
             record: Record::new(),
             seen: Vec::new(),
@@ -107,6 +110,16 @@ impl Faults {
         }
     }
 
+    /// Who takes some of more than the broker keeps for a client is not silent: its own packets wait because of
+    /// that.
+    fn is_written(&mut self, link: usize, waiting: usize, now: Time) {
+        let seen = &mut self.seen[link];
+        seen.is_answered = true;
+        if waiting > self.outgoing_bytes_max {
+            seen.read_at = now;
+        }
+    }
+
     /// Keeps what the oracle asks about.
     fn look(&mut self, now: Time, event: Event<'_>) {
         match event {
@@ -119,7 +132,7 @@ impl Faults {
                 read_since: 0,
             }),
             Event::Read { link, bytes, .. } => self.is_read(link, bytes.len(), now),
-            Event::Written { link, .. } => self.seen[link].is_answered = true,
+            Event::Written { link, waiting, .. } => self.is_written(link, waiting, now),
             Event::Ended {
                 link,
                 shard,

@@ -48,11 +48,7 @@ const STEPS_AT_ONCE: usize = 8;
 impl World {
     #[must_use]
     pub fn new(parameters: &Parameters, limits: Limits, seed: u64) -> Self {
-        let faults = Faults::new(
-            parameters,
-            limits.client_rates.incoming.bytes_per_s,
-            Random::of(seed, Purpose::Faults),
-        );
+        let faults = Faults::new(parameters, &limits, Random::of(seed, Purpose::Faults));
         let setup = Setup {
             limits,
             placement_seed: seed,
