@@ -2,17 +2,14 @@
 //!
 //! The figure of each benchmark is the time of one delivery.
 
+#[path = "support/world.rs"]
+mod world;
+
 use std::hint::black_box;
-use std::io::IoSlice;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
-use ringmq::ids::{ConnectionId, ShardId};
-use ringmq::limits::Limits;
-use ringmq::shard::{ListenerId, ListenerPolicy, Origin, Peer, Shard, ShardConfig};
-use ringmq::time::Time;
+use world::World;
 
 /// The broker's allocator.
 #[global_allocator]
@@ -20,62 +17,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Publications per read of a publisher's socket.
 const BATCH: usize = 64;
-
-struct World {
-    shard: Shard,
-    now: Time,
-}
-
-impl World {
-    fn new() -> Self {
-        let config = Arc::new(ShardConfig {
-            shards: 1,
-            limits: Limits::default(),
-            listeners: [ListenerPolicy::default()].into(),
-            placement_seed: 1,
-        });
-        Self {
-            shard: Shard::new(ShardId(0), &config, 1, Time::ZERO),
-            now: Time::ZERO,
-        }
-    }
-
-    fn connect(&mut self, name: &str) -> ConnectionId {
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let origin = Origin::new(Peer::Ip(address), ListenerId(0));
-        let id = self.shard.handle_opened(origin, self.now).expect("room");
-        let mut connect = vec![0x10, 12 + name.len() as u8, 0, 4];
-        connect.extend_from_slice(b"MQTT\x04\x02\x00\x00\x00");
-        connect.push(name.len() as u8);
-        connect.extend_from_slice(name.as_bytes());
-        self.shard.handle_bytes(id, &connect, self.now);
-        self.drain();
-        id
-    }
-
-    fn subscribe(&mut self, id: ConnectionId, filter: &str) {
-        let mut subscribe = vec![0x82, 5 + filter.len() as u8, 0, 1, 0, filter.len() as u8];
-        subscribe.extend_from_slice(filter.as_bytes());
-        subscribe.push(0);
-        self.shard.handle_bytes(id, &subscribe, self.now);
-        self.drain();
-    }
-
-    /// Ends the turn and takes all bytes, as a socket with room would.
-    fn drain(&mut self) -> usize {
-        self.shard.end_turn(self.now);
-        while self.shard.poll_action().is_some() {}
-        let mut sent = 0;
-        while let Some(id) = self.shard.poll_transmit() {
-            let mut slices: [IoSlice<'_>; 8] = std::array::from_fn(|_| IoSlice::new(&[]));
-            let count = self.shard.outgoing(id, &mut slices);
-            let bytes: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-            self.shard.handle_written(id, bytes, self.now);
-            sent += bytes;
-        }
-        sent
-    }
-}
 
 fn publishes(topic: &str) -> Vec<u8> {
     publish(topic).repeat(BATCH)
@@ -99,15 +40,15 @@ fn fan(criterion: &mut Criterion) {
         ("fan_out_1_to_100", 1, 100),
         ("pair", 1, 1),
     ] {
-        let mut world = World::new();
+        let mut world = World::new(1);
         for n in 0..subscribers {
-            let id = world.connect(&format!("s{n}"));
-            world.subscribe(id, "bench/#");
+            let id = world.connect(0, &format!("s{n}"));
+            world.subscribe(id, "bench/#", 0);
         }
         let publishers: Vec<_> = (0..publishers)
             .map(|n| {
                 (
-                    world.connect(&format!("p{n}")),
+                    world.connect(0, &format!("p{n}")),
                     publishes(&format!("bench/topic/{n:04}")),
                 )
             })
@@ -117,7 +58,7 @@ fn fan(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 for (id, bytes) in &publishers {
-                    world.shard.handle_bytes(*id, black_box(bytes), world.now);
+                    world.send(*id, black_box(bytes));
                 }
                 assert_eq!(world.drain(), deliveries * publishers[0].1.len() / BATCH);
             });
@@ -132,14 +73,14 @@ fn gateway(criterion: &mut Criterion) {
     const DEVICES: usize = 100_000;
     const SUBSCRIBERS: usize = 100;
     let topic = |device: usize| format!("gw/{:02}/dev{device:06}/t", device % 100);
-    let mut world = World::new();
+    let mut world = World::new(1);
     for subscriber in 0..SUBSCRIBERS {
-        let id = world.connect(&format!("s{subscriber}"));
+        let id = world.connect(0, &format!("s{subscriber}"));
         for device in (subscriber..DEVICES).step_by(SUBSCRIBERS) {
-            world.subscribe(id, &topic(device));
+            world.subscribe(id, &topic(device), 0);
         }
     }
-    let publisher = world.connect("p");
+    let publisher = world.connect(0, "p");
     // A step that shares no factor with the number: neighbours are far apart in the index.
     let packets: Vec<_> = (0..DEVICES)
         .map(|n| publish(&topic(n * 7_919 % DEVICES)))
@@ -155,7 +96,7 @@ fn gateway(criterion: &mut Criterion) {
         bencher.iter(|| {
             at = (at + 1) % reads.len();
             let bytes = black_box(&reads[at]);
-            world.shard.handle_bytes(publisher, bytes, world.now);
+            world.send(publisher, bytes);
             assert_eq!(world.drain(), bytes.len());
         });
     });

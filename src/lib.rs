@@ -24,5 +24,7 @@ pub mod session;
 pub mod shard;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod transport;

@@ -15,7 +15,8 @@ use ringmq::mqtt::{
 use ringmq::routing::{Subscription, TopicIndex};
 use ringmq::session::{Delivery, Window};
 
-use super::world::{acks, publishes, World};
+use super::packets::{acks, publishes};
+use super::world::World;
 
 /// 20 bytes, so that a packet with 16 bytes of payload takes about 40.
 const TOPIC: &str = "plant/4/line/7/motor";

@@ -1,4 +1,5 @@
 //! What benches share.
 
 pub(crate) mod cases;
+pub(crate) mod packets;
 pub(crate) mod world;

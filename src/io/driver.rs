@@ -25,7 +25,7 @@ use super::shares::Shares;
 use super::sockets::Sockets;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::READ_BUFFER;
-use crate::shard::{Heard, Pressure};
+use crate::shard::{run_turn, Heard, Pressure, TurnHost, TurnStep};
 use crate::time::{Span, Time};
 use crate::transport::Scratch;
 
@@ -98,6 +98,46 @@ pub(super) struct Driver<S: Driven> {
     quiet_since: Option<Time>,
     /// Estimate of how long the shard usually has nothing to do.
     pause_ns: u64,
+}
+
+impl<S: Driven> TurnHost for Driver<S> {
+    #[inline(always)]
+    fn step(&mut self, step: TurnStep, now: Time) -> bool {
+        match step {
+            TurnStep::Reap => {
+                let is_busy = self.reap();
+                self.begin_rounds(now);
+                is_busy
+            }
+            TurnStep::Inbox => self.take_inbox(now),
+            TurnStep::ReadEstablished => self.read_established(now),
+            TurnStep::ReadOthers => self.read_others(now),
+            TurnStep::PeerBlocks => self.take_blocks(now),
+            TurnStep::Timeouts => {
+                let is_due = self.shard.poll_timeout().is_some_and(|due| due <= now);
+                if is_due {
+                    self.shard.handle_timeout(now);
+                }
+                is_due
+            }
+            TurnStep::EndTurn => {
+                self.shard.end_turn(now);
+                false
+            }
+            TurnStep::SendBlocks => self.send_blocks(),
+            TurnStep::WriteUnblocked => {
+                self.write_unblocked(now);
+                false // reaped in this turn
+            }
+            TurnStep::Actions => self.act(now),
+            TurnStep::Transmit => self.transmit(now),
+            TurnStep::Submit => {
+                self.poller.submit();
+                self.end_rounds();
+                false
+            }
+        }
+    }
 }
 
 impl<S: Driven> Driver<S> {
@@ -193,36 +233,10 @@ impl<S: Driven> Driver<S> {
         }
     }
 
-    /// One pass over everything; true when there was something to do.
+    /// One pass over everything, in the order of [`TURN`](crate::shard::TURN); true when there was something
+    /// to do.
     fn turn(&mut self, now: Time) -> bool {
-        let mut busy = self.reap();
-        self.begin_rounds(now);
-        self.take_fresh();
-        if !self.counted {
-            self.tell_counters(self.mesh.wakes().counters().asked());
-        }
-        busy |= self.begin_stop(now);
-        busy |= self.take_letters(now);
-        busy |= self.read_established(now);
-        busy |= self.read_others(now);
-        busy |= self.take_blocks(now);
-        if self.shard.poll_timeout().is_some_and(|due| due <= now) {
-            self.shard.handle_timeout(now);
-            busy = true;
-        }
-        self.shard.end_turn(now);
-        // Before any answer: who has PUBACK finds others served, even if this thread now loses its core.
-        busy |= self.send_blocks();
-        self.write_unblocked(now);
-        // Sending frees room, which may let the shard do and send more; twice is enough, what is
-        // left belongs to the next turn.
-        for _ in 0..2 {
-            busy |= self.act(now);
-            busy |= self.transmit(now);
-        }
-        busy |= self.send_blocks();
-        self.poller.submit();
-        self.end_rounds();
+        let busy = run_turn(self, now);
         let held = [&mut self.established, &mut self.leaving, &mut self.others];
         held.map(|queue| queue.turn_ended(busy)).contains(&true) || busy
     }
@@ -305,6 +319,15 @@ impl<S: Driven> Driver<S> {
             }
         }
         count > 0
+    }
+
+    /// Takes what threads beside the shards have brought; true when there was something for the shard.
+    fn take_inbox(&mut self, now: Time) -> bool {
+        self.take_fresh();
+        if !self.counted {
+            self.tell_counters(self.mesh.wakes().counters().asked());
+        }
+        self.begin_stop(now) | self.take_letters(now)
     }
 
     /// Takes what a reload has brought; connections keep what they began with.

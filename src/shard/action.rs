@@ -5,7 +5,7 @@ use crate::auth::{Question, Request};
 use crate::ids::{ConnectionId, ShardId};
 
 /// Why a connection is gone, as seen by the driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCause {
     /// The client closed its end.
     EndOfStream,

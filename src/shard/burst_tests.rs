@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::broker_for_tests::{Broker, V311, V5};
+use crate::testing::{World, V311, V5};
 
 /// A PUBLISH of QoS 0 as some clients write them.
 #[derive(Clone, Debug)]
@@ -64,24 +64,24 @@ fn encode(sent: &Sent, number: u8, version: u8) -> Vec<u8> {
 /// What comes of packets that arrive in these reads: the bytes for a subscriber of each version, and those
 /// for the publisher.
 fn outcome(version: u8, reads: &[Vec<u8>]) -> [Vec<u8>; 3] {
-    let mut broker = Broker::new(|_| {});
+    let mut broker = World::of_one_shard(|_| {});
     let subscribers = [V311, V5].map(|of| {
         let (id, _) = broker.connect(of, b'0' + of);
         let subscribe: &[u8] = match of {
             V5 => &[0x82, 7, 0, 1, 0, 0, 1, b'#', 0],
             _ => &[0x82, 6, 0, 1, 0, 1, b'#', 0],
         };
-        broker.give(id, subscribe);
+        broker.give_here(id, subscribe);
         assert!(!broker.take(id).is_empty(), "SUBACK");
         id
     });
     let (publisher, _) = broker.connect(version, b'p');
     for read in reads {
         let now = broker.now;
-        broker.shard.handle_bytes(publisher, read, now);
+        broker.shards[0].handle_bytes(publisher, read, now);
     }
-    broker.give(publisher, &[]);
-    broker.shard.audit().unwrap();
+    broker.give_here(publisher, &[]);
+    broker.shards[0].audit().unwrap();
     let [of_311, of_5] = subscribers;
     [of_311, of_5, publisher].map(|id| broker.take(id))
 }

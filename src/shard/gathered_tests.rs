@@ -1,7 +1,7 @@
 //! Large packets that come in pieces, seen from outside a shard.
 
-use super::broker_for_tests::{Broker, V311, V5};
 use crate::mqtt::{decode, frame, Packet, Sender, Version};
+use crate::testing::{World, V311, V5};
 
 /// A PUBLISH to `t` with QoS 1.
 fn publish(packet_id: u8, payload: &[u8]) -> Vec<u8> {
@@ -39,12 +39,12 @@ fn a_packet_in_pieces_is_delivered_as_it_was_sent() {
     for length in [4_000, 4_090, 4_096, 5_000, 70_000] {
         for piece in [1, 4_095, 4_097, 9_000, 60_000] {
             for turn_work in [1, 1_000] {
-                let mut broker = Broker::new(|_| {});
-                broker.shard.set_turn_work(turn_work);
+                let mut broker = World::of_one_shard(|_| {});
+                broker.shards[0].set_turn_work(turn_work);
                 let at_most_once = broker.subscribed(b'0', 0);
                 let at_least_once = broker.subscribed(b'1', 1);
                 let (of_5, _) = broker.connect(V5, b'5');
-                broker.give(of_5, &[0x82, 7, 0, 1, 0, 0, 1, b't', 1]);
+                broker.give_here(of_5, &[0x82, 7, 0, 1, 0, 0, 1, b't', 1]);
                 assert_eq!(broker.take(of_5).len(), 6, "SUBACK");
                 let (publisher, _) = broker.connect(V311, b'p');
                 let sent = [
@@ -56,11 +56,11 @@ fn a_packet_in_pieces_is_delivered_as_it_was_sent() {
                 let packets = sent.iter().zip(1..).map(|(one, id)| publish(id, one));
                 let bytes = packets.collect::<Vec<_>>().concat();
                 for part in bytes.chunks(piece) {
-                    broker.give(publisher, part);
+                    broker.give_here(publisher, part);
                 }
-                broker.wait(1);
+                broker.wait_here(1);
                 for _ in &sent {
-                    broker.give(publisher, &[]); // a turn for what waits
+                    broker.give_here(publisher, &[]); // a turn for what waits
                 }
                 for (id, version) in [
                     (at_most_once, Version::V311),
@@ -71,8 +71,8 @@ fn a_packet_in_pieces_is_delivered_as_it_was_sent() {
                     assert!(got == sent, "{length} in {piece}, {version:?}");
                 }
                 assert_eq!(broker.take(publisher).len(), 4 * sent.len(), "PUBACK");
-                assert!(broker.shard.gathered.is_none());
-                broker.shard.audit().unwrap();
+                assert!(broker.shards[0].gathered.is_none());
+                broker.shards[0].audit().unwrap();
             }
         }
     }
@@ -80,39 +80,39 @@ fn a_packet_in_pieces_is_delivered_as_it_was_sent() {
 
 #[test]
 fn a_header_alone_gets_no_memory_and_an_eighth_gets_all() {
-    let mut broker = Broker::new(|_| {});
+    let mut broker = World::of_one_shard(|_| {});
     let (publisher, _) = broker.connect(V311, b'p');
     let bytes = publish(1, &payload(1, 800_000));
-    let capacity = |broker: &Broker| {
-        let connection = broker.shard.connections.get(publisher).unwrap();
+    let capacity = |broker: &World| {
+        let connection = broker.shards[0].connections.get(publisher).unwrap();
         connection.partial.capacity()
     };
-    broker.give(publisher, &bytes[..10]);
+    broker.give_here(publisher, &bytes[..10]);
     assert!(capacity(&broker) < 100);
-    broker.give(publisher, &bytes[10..1_000]);
+    broker.give_here(publisher, &bytes[10..1_000]);
     assert!(capacity(&broker) <= 2_000);
-    broker.give(publisher, &bytes[1_000..110_000]);
+    broker.give_here(publisher, &bytes[1_000..110_000]);
     assert_eq!(capacity(&broker), bytes.len());
 }
 
 #[test]
 fn a_packet_completed_when_the_turn_is_spent_waits_for_the_next() {
-    let mut broker = Broker::new(|_| {});
-    broker.shard.set_turn_work(1);
+    let mut broker = World::of_one_shard(|_| {});
+    broker.shards[0].set_turn_work(1);
     let subscriber = broker.subscribed(b's', 0);
     let (busy, _) = broker.connect(V311, b'b');
     let (publisher, _) = broker.connect(V311, b'p');
     let sent = [payload(1, 3), payload(2, 20_000)];
     let large = publish(1, &sent[1]);
     let (start, end) = large.split_at(15_000);
-    broker.give(publisher, start);
+    broker.give_here(publisher, start);
     let now = broker.now;
-    broker.shard.handle_bytes(busy, &publish(1, &sent[0]), now);
-    broker.shard.handle_bytes(publisher, end, now);
-    assert!(!broker.shard.wants_input(publisher), "it waits");
-    broker.shard.end_turn(now);
-    broker.give(publisher, &[]);
-    assert!(broker.shard.wants_input(publisher));
+    broker.shards[0].handle_bytes(busy, &publish(1, &sent[0]), now);
+    broker.shards[0].handle_bytes(publisher, end, now);
+    assert!(!broker.shards[0].wants_input(publisher), "it waits");
+    broker.shards[0].end_turn(now);
+    broker.give_here(publisher, &[]);
+    assert!(broker.shards[0].wants_input(publisher));
     let got = payloads(Version::V311, &broker.take(subscriber));
     assert!(got == sent);
 }

@@ -52,7 +52,7 @@ impl HalfOpen {
     }
 
     /// All of them, counted both ways.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn counts(&self) -> (u32, u32) {
         let each = self.listeners.iter().map(|(count, _)| count);
         (self.count, each.sum())

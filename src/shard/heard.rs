@@ -79,7 +79,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::broker_for_tests::{connect, Broker, V5};
+    use crate::testing::{connect_packet, World, V5};
 
     const KEEP_ALIVE_TIMEOUT: u8 = 0x8D;
     const PING: [u8; 2] = [0xC0, 0];
@@ -89,89 +89,88 @@ mod tests {
     }
 
     /// Time passes and nothing is read: what clients sent from `unread` on, in ms, lies in their sockets.
-    fn stall(broker: &mut Broker, ms: u64, unread: u64) {
-        broker.shard.handle_heard(Heard {
+    fn stall(broker: &mut World, ms: u64, unread: u64) {
+        broker.shards[0].handle_heard(Heard {
             established: at(unread),
             others: at(unread),
             excused_until: Time::ZERO,
         });
         broker.now = broker.now + Span::from_millis(ms);
-        broker.shard.handle_timeout(broker.now);
-        broker.shard.end_turn(broker.now);
+        broker.shards[0].handle_timeout(broker.now);
+        broker.shards[0].end_turn(broker.now);
     }
 
     /// Everything was read, and the deadlines before are judged.
-    fn catch_up(broker: &mut Broker) {
-        broker.shard.handle_heard(Heard {
+    fn catch_up(broker: &mut World) {
+        let excused_until = broker.shards[0].heard.excused_until;
+        broker.shards[0].handle_heard(Heard {
             established: broker.now,
             others: broker.now,
-            excused_until: broker.shard.heard.excused_until,
+            excused_until,
         });
-        broker.wait(0);
+        broker.wait_here(0);
     }
 
     #[test]
     fn a_deadline_passes_when_what_came_before_it_was_read() {
-        let mut broker = Broker::new(|_| {});
+        let mut broker = World::of_one_shard(|_| {});
         let (pings, _) = broker.connect(V5, b'p');
         let (silent, _) = broker.connect(V5, b's');
         stall(&mut broker, 20_000, 1_000);
         assert!(broker.take(pings).is_empty() && broker.take(silent).is_empty());
-        broker.give(pings, &PING);
+        broker.give_here(pings, &PING);
         catch_up(&mut broker);
         assert_eq!(broker.take(pings), [0xD0, 0]);
         let last = broker.take(silent);
         assert_eq!((last[0], last[2]), (0xE0, KEEP_ALIVE_TIMEOUT));
-        assert_eq!(broker.shard.stats().keep_alive_timeouts, 1);
-        assert!(broker.shard.is_established(pings) && !broker.shard.is_established(silent));
+        assert_eq!(broker.shards[0].stats().keep_alive_timeouts, 1);
+        assert!(broker.shards[0].is_established(pings) && !broker.shards[0].is_established(silent));
     }
 
     #[test]
     fn a_login_that_could_not_be_heard_has_its_time_again() {
-        let mut broker = Broker::new(|limits| limits.connect_timeout_s = 5);
-        let id = broker.open().unwrap();
-        broker.give(id, &[0x10]);
+        let mut broker = World::of_one_shard(|limits| limits.connect_timeout_s = 5);
+        let id = broker.open_here().unwrap();
+        broker.give_here(id, &[0x10]);
         stall(&mut broker, 20_000, 1_000);
-        broker.shard.heard.excused_until = broker.now + Span::from_millis(60_000);
-        broker.shard.heard.established = Time::FAR; // from here on all is read as it comes
-        broker.shard.heard.others = Time::FAR;
-        broker.wait(4_000);
-        broker.give(id, &connect(V5, b'c')[1..]);
+        broker.shards[0].heard.excused_until = broker.now + Span::from_millis(60_000);
+        broker.shards[0].heard.established = Time::FAR; // from here on all is read as it comes
+        broker.shards[0].heard.others = Time::FAR;
+        broker.wait_here(4_000);
+        broker.give_here(id, &connect_packet(V5, b'c')[1..]);
         assert_eq!(broker.take(id)[0], 0x20, "within another connect-timeout");
-        broker.open().unwrap();
-        broker.shard.heard.excused_until = Time::ZERO;
-        broker.wait(5_100);
-        assert_eq!(broker.shard.stats().connects_refused, 1);
+        broker.open_here().unwrap();
+        broker.shards[0].heard.excused_until = Time::ZERO;
+        broker.wait_here(5_100);
+        assert_eq!(broker.shards[0].stats().connects_refused, 1);
     }
 
     /// The CONNECT that cancels a will and keeps a session lies unread.
     #[test]
     fn who_came_back_in_time_finds_its_session_and_no_will_went_out() {
-        let mut broker = Broker::new(|_| {});
+        let mut broker = World::of_one_shard(|_| {});
         let observer = broker.subscribed(b'o', 0);
-        let id = broker.open().unwrap();
+        let id = broker.open_here().unwrap();
         // Session Expiry Interval 3 s, a will on `t` delayed by 2 s.
         let mut packet = vec![0x10, 0, 0, 4];
         packet.extend_from_slice(b"MQTT\x05\x06\0\0\x05\x11\0\0\0\x03\0\x01c");
         packet.extend_from_slice(b"\x05\x18\0\0\0\x02\0\x01t\0\x01w");
         packet[1] = packet.len() as u8 - 2;
-        broker.give(id, &packet);
+        broker.give_here(id, &packet);
         assert_eq!(broker.take(id)[0], 0x20);
-        broker
-            .shard
-            .handle_closed(id, crate::shard::CloseCause::EndOfStream, broker.now);
-        broker.shard.handle_heard(Heard {
+        broker.shards[0].handle_closed(id, crate::shard::CloseCause::EndOfStream, broker.now);
+        broker.shards[0].handle_heard(Heard {
             established: at(9_000),
             others: at(1_000),
             excused_until: Time::ZERO,
         });
         broker.now = at(9_000);
-        broker.shard.handle_timeout(broker.now);
-        broker.shard.end_turn(broker.now);
+        broker.shards[0].handle_timeout(broker.now);
+        broker.shards[0].end_turn(broker.now);
         assert!(broker.take(observer).is_empty());
-        let again = broker.open().unwrap();
+        let again = broker.open_here().unwrap();
         packet[9] = 0x04; // not a clean start
-        broker.give(again, &packet);
+        broker.give_here(again, &packet);
         let connack = broker.take(again);
         assert_eq!(connack[..4], [0x20, connack[1], 1, 0], "session present");
         assert!(broker.take(observer).is_empty());

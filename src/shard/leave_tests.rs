@@ -1,11 +1,11 @@
 //! Sessions with very many filters end in pieces, and what clients may keep is bounded in bytes.
 
-use super::super::broker_for_tests::{connect, Broker, V311, V5};
 use super::super::{CloseCause, Lane, ListenerPolicy, Origin, Peer, Shard, ShardConfig};
 use crate::ids::{ConnectionId, ListenerId, ShardId};
 use crate::limits::{Limits, CONTROL_BYTES_HIGH_WATER};
 use crate::session::subscription_cost;
 use crate::shard::Pressure;
+use crate::testing::{connect_packet, World, V311, V5};
 use crate::time::Time;
 
 const NOW: Time = Time(1_000_000_000);
@@ -49,20 +49,20 @@ fn codes(answer: &[u8], count: usize) -> &[u8] {
     &answer[answer.len() - count..]
 }
 
-fn close(broker: &mut Broker, id: ConnectionId) {
+fn close(broker: &mut World, id: ConnectionId) {
     let now = broker.now;
-    broker.shard.handle_closed(id, CloseCause::EndOfStream, now);
+    broker.shards[0].handle_closed(id, CloseCause::EndOfStream, now);
 }
 
 #[test]
 fn sessions_with_many_filters_end_in_pieces() {
-    let mut broker = Broker::new(|_| {});
-    broker.shard.set_turn_work(1_000);
+    let mut broker = World::of_one_shard(|_| {});
+    broker.shards[0].set_turn_work(1_000);
     let ids: Vec<_> = (b'a'..=b'd')
         .map(|name| {
             let (id, _) = broker.connect(V311, name);
             let stem = if name == b'd' { "$share/g/" } else { "f/" };
-            broker.give(id, &subscribe(V311, filters(stem)));
+            broker.give_here(id, &subscribe(V311, filters(stem)));
             broker.take(id);
             id
         })
@@ -71,46 +71,46 @@ fn sessions_with_many_filters_end_in_pieces() {
     for id in ids {
         close(&mut broker, id);
     }
-    assert_eq!(broker.shard.sessions(), 1, "they are gone at once");
-    assert_eq!(broker.shard.leaving.filters(), 4 * FILTERS);
+    assert_eq!(broker.shards[0].sessions(), 1, "they are gone at once");
+    assert_eq!(broker.shards[0].leaving.filters(), 4 * FILTERS);
     let mut turns = 0;
-    while !broker.shard.leaving.is_empty() {
-        assert_eq!(broker.shard.poll_timeout(), Some(Time::ZERO));
-        broker.give(other, &[0xC0, 0]);
+    while !broker.shards[0].leaving.is_empty() {
+        assert_eq!(broker.shards[0].poll_timeout(), Some(Time::ZERO));
+        broker.give_here(other, &[0xC0, 0]);
         assert_eq!(broker.take(other), [0xD0, 0], "others are served between");
-        broker.shard.audit().unwrap();
+        broker.shards[0].audit().unwrap();
         turns += 1;
     }
     assert!(turns > 50, "{turns}");
-    assert_eq!(broker.shard.index.count_matching("f/7/x"), 0);
-    assert_eq!(broker.shard.index.group("g", "7/x"), None);
+    assert_eq!(broker.shards[0].index.count_matching("f/7/x"), 0);
+    assert_eq!(broker.shards[0].index.group("g", "7/x"), None);
 }
 
 /// The same client is back, with the same filters, before those of its old session are gone.
 #[test]
 fn a_session_that_begins_again_keeps_its_filters() {
-    let mut broker = Broker::new(|_| {});
-    broker.shard.set_turn_work(1_000);
+    let mut broker = World::of_one_shard(|_| {});
+    broker.shards[0].set_turn_work(1_000);
     let (id, _) = broker.connect(V311, b'a');
-    broker.give(
+    broker.give_here(
         id,
         &subscribe(V311, filters("f/").chain(filters("$share/g/"))),
     );
     close(&mut broker, id);
     let (id, _) = broker.connect(V311, b'a');
-    assert!(!broker.shard.leaving.is_empty());
-    broker.give(
+    assert!(!broker.shards[0].leaving.is_empty());
+    broker.give_here(
         id,
         &subscribe(V311, filters("f/").chain(filters("$share/g/"))),
     );
-    broker.wait(1);
-    assert!(broker.shard.leaving.is_empty());
+    broker.wait_here(1);
+    assert!(broker.shards[0].leaving.is_empty());
     broker.take(id);
     for topic in [b"f/7/x".as_slice(), b"7/x"] {
         let mut publish = vec![0, topic.len() as u8];
         publish.extend_from_slice(topic);
         publish.push(b'!');
-        broker.give(id, &packet(0x30, &publish));
+        broker.give_here(id, &packet(0x30, &publish));
         assert_eq!(broker.take(id), packet(0x30, &publish));
     }
 }
@@ -119,28 +119,28 @@ fn a_session_that_begins_again_keeps_its_filters() {
 /// that is back by then is not told away.
 #[test]
 fn members_of_many_groups_go_away_in_pieces() {
-    let mut broker = Broker::new(|_| {});
-    broker.shard.set_turn_work(1_000);
+    let mut broker = World::of_one_shard(|_| {});
+    broker.shards[0].set_turn_work(1_000);
     let persistent = |name| {
-        let mut bytes = connect(V311, name);
+        let mut bytes = connect_packet(V311, name);
         bytes[9] = 0; // no clean session
         bytes
     };
     for name in *b"ab" {
-        let id = broker.open().unwrap();
-        broker.give(id, &persistent(name));
-        broker.give(id, &subscribe(V311, filters("$share/g/")));
+        let id = broker.open_here().unwrap();
+        broker.give_here(id, &persistent(name));
+        broker.give_here(id, &subscribe(V311, filters("$share/g/")));
         close(&mut broker, id);
     }
-    let id = broker.open().unwrap();
-    broker.give(id, &persistent(b'b'));
-    broker.wait(1);
-    assert!(broker.shard.leaving.is_empty());
-    let group = broker.shard.index.group("g", "7/x").unwrap();
-    let member = broker.shard.index.choose(group, None).unwrap();
-    let b = broker.shard.by_client_id["b"];
+    let id = broker.open_here().unwrap();
+    broker.give_here(id, &persistent(b'b'));
+    broker.wait_here(1);
+    assert!(broker.shards[0].leaving.is_empty());
+    let group = broker.shards[0].index.group("g", "7/x").unwrap();
+    let member = broker.shards[0].index.choose(group, None).unwrap();
+    let b = broker.shards[0].by_client_id["b"];
     assert_eq!((member.session, member.connected), (b, true));
-    let other = broker.shard.index.choose(group, Some((ShardId(0), b)));
+    let other = broker.shards[0].index.choose(group, Some((ShardId(0), b)));
     assert!(!other.unwrap().connected);
 }
 
@@ -148,12 +148,12 @@ fn members_of_many_groups_go_away_in_pieces() {
 fn filters_are_bounded_in_bytes() {
     let long = |n: usize| format!("{n}{}", "x".repeat(999));
     let room = 10 * subscription_cost(&long(0));
-    let mut broker = Broker::new(|limits| limits.subscription_bytes_max = room as u64);
+    let mut broker = World::of_one_shard(|limits| limits.subscription_bytes_max = room as u64);
     for (version, refused) in [(V5, 0x97), (V311, 0x80)] {
         let (id, _) = broker.connect(version, version);
-        broker.give(id, &subscribe(version, (0..9).map(long)));
+        broker.give_here(id, &subscribe(version, (0..9).map(long)));
         broker.take(id);
-        broker.give(id, &subscribe(version, [long(9), "t".into(), long(3)]));
+        broker.give_here(id, &subscribe(version, [long(9), "t".into(), long(3)]));
         let answer = broker.take(id);
         assert_eq!(codes(&answer, 3), [0, refused, 0], "what is there may stay");
         let mut body = vec![0, 2, 0, 0, 0];
@@ -163,55 +163,55 @@ fn filters_are_bounded_in_bytes() {
         let at = body.len() - 2;
         body[at..].copy_from_slice(&1_000_u16.to_be_bytes());
         body.extend_from_slice(long(3).as_bytes());
-        broker.give(id, &packet(0xA2, &body));
+        broker.give_here(id, &packet(0xA2, &body));
         broker.take(id);
-        broker.give(id, &subscribe(version, ["t".into()]));
+        broker.give_here(id, &subscribe(version, ["t".into()]));
         assert_eq!(codes(&broker.take(id), 1), [0], "one less makes room");
-        broker.shard.audit().unwrap();
+        broker.shards[0].audit().unwrap();
     }
 }
 
 /// No session can have more filters than its limit, so the rest of such a packet costs nothing.
 #[test]
 fn a_packet_of_more_filters_than_a_session_may_have() {
-    let mut broker = Broker::new(|limits| limits.subscriptions_max = 3);
+    let mut broker = World::of_one_shard(|limits| limits.subscriptions_max = 3);
     let (id, _) = broker.connect(V5, b'a');
-    broker.give(id, &subscribe(V5, (0..5).map(|_| "t".into())));
+    broker.give_here(id, &subscribe(V5, (0..5).map(|_| "t".into())));
     assert_eq!(codes(&broker.take(id), 5), [0, 0, 0, 0x97, 0x97]);
 }
 
 #[test]
 fn subscriptions_are_work() {
-    let mut broker = Broker::new(|_| {});
-    broker.shard.set_turn_work(100);
+    let mut broker = World::of_one_shard(|_| {});
+    broker.shards[0].set_turn_work(100);
     let (id, _) = broker.connect(V311, b'a');
     let many = subscribe(V311, ["t".into()]).repeat(50);
     let now = broker.now;
-    broker.shard.handle_bytes(id, &many, now);
-    assert!(broker.shard.is_paused(id));
-    broker.wait(1);
+    broker.shards[0].handle_bytes(id, &many, now);
+    assert!(broker.shards[0].is_paused(id));
+    broker.wait_here(1);
     assert_eq!(broker.take(id).len(), 50 * 5, "all are answered");
 }
 
 #[test]
 fn while_memory_is_short_nothing_more_is_kept() {
-    let mut broker = Broker::new(|_| {});
+    let mut broker = World::of_one_shard(|_| {});
     let (new, _) = broker.connect(V5, b'n');
     let (old, _) = broker.connect(V311, b'o');
-    broker.give(new, &subscribe(V5, ["a".into()]));
-    broker.give(old, &packet(0x31, b"\0\x01r12"));
+    broker.give_here(new, &subscribe(V5, ["a".into()]));
+    broker.give_here(old, &packet(0x31, b"\0\x01r12"));
     broker.take(new);
-    broker.shard.handle_pressure(Pressure {
+    broker.shards[0].handle_pressure(Pressure {
         memory: true,
         turns: false,
     });
-    broker.give(new, &subscribe(V5, ["a".into(), "b".into()]));
+    broker.give_here(new, &subscribe(V5, ["a".into(), "b".into()]));
     assert_eq!(codes(&broker.take(new), 2), [0, 0x97]);
-    broker.give(old, &subscribe(V311, ["b".into()]));
+    broker.give_here(old, &subscribe(V311, ["b".into()]));
     assert_eq!(codes(&broker.take(old), 1), [0x80]);
     // v5 is told, with QoS 1 and 2; of others it is delivered and not kept.
     for (first, ack) in [(0x33, 0x40), (0x35, 0x50)] {
-        broker.give(new, &packet(first, b"\0\x01a\0\x01\0x"));
+        broker.give_here(new, &packet(first, b"\0\x01a\0\x01\0x"));
         let answer = broker.take(new);
         assert_eq!(
             (answer[0], answer[4]),
@@ -226,48 +226,53 @@ fn while_memory_is_short_nothing_more_is_kept() {
         } else {
             b"\0\x01ax"
         };
-        broker.give(old, &packet(first, with_id));
+        broker.give_here(old, &packet(first, with_id));
         assert_eq!(broker.take(new), packet(0x30, b"\0\x01a\0x"), "delivered");
     }
     assert_eq!(broker.take(old), [0x40, 2, 0, 7]);
-    assert_eq!(broker.shard.retained_messages(), 1);
+    assert_eq!(broker.shards[0].retained_messages(), 1);
     // What takes no more room than before is kept, and clearing works.
-    broker.give(old, &packet(0x31, b"\0\x01r34"));
-    assert_eq!(broker.shard.retained_messages(), 1);
-    broker.give(new, &packet(0x33, b"\0\x01r\0\x02\0"));
-    assert_eq!(broker.shard.retained_messages(), 0);
-    broker.shard.audit().unwrap();
-    broker.shard.handle_pressure(Pressure::default());
-    broker.give(new, &packet(0x33, b"\0\x01a\0\x03\0x"));
-    assert_eq!(broker.shard.retained_messages(), 1);
+    broker.give_here(old, &packet(0x31, b"\0\x01r34"));
+    assert_eq!(broker.shards[0].retained_messages(), 1);
+    broker.give_here(new, &packet(0x33, b"\0\x01r\0\x02\0"));
+    assert_eq!(broker.shards[0].retained_messages(), 0);
+    broker.shards[0].audit().unwrap();
+    broker.shards[0].handle_pressure(Pressure::default());
+    broker.give_here(new, &packet(0x33, b"\0\x01a\0\x03\0x"));
+    assert_eq!(broker.shards[0].retained_messages(), 1);
 }
 
 #[test]
 fn queues_do_not_grow_while_memory_is_short() {
-    let mut broker = Broker::new(|_| {});
-    let id = broker.open().unwrap();
-    let mut bytes = connect(V311, b'q');
+    let mut broker = World::of_one_shard(|_| {});
+    let id = broker.open_here().unwrap();
+    let mut bytes = connect_packet(V311, b'q');
     bytes[9] = 0;
-    broker.give(id, &bytes);
-    broker.give(id, &[0x82, 6, 0, 1, 0, 1, b't', 1]);
+    broker.give_here(id, &bytes);
+    broker.give_here(id, &[0x82, 6, 0, 1, 0, 1, b't', 1]);
     close(&mut broker, id);
     let (publisher, _) = broker.connect(V311, b'p');
     let publish = |n: u8| packet(0x32, &[0, 1, b't', 0, n, n]);
     for n in 1..=5 {
-        broker.give(publisher, &publish(n));
+        broker.give_here(publisher, &publish(n));
     }
-    broker.shard.handle_pressure(Pressure {
+    broker.shards[0].handle_pressure(Pressure {
         memory: true,
         turns: false,
     });
     for n in 6..=9 {
-        broker.give(publisher, &publish(n));
+        broker.give_here(publisher, &publish(n));
     }
-    let session = broker.shard.by_client_id["q"];
-    let queue = &broker.shard.sessions.get(session).unwrap().session.queue;
+    let session = broker.shards[0].by_client_id["q"];
+    let queue = &broker.shards[0]
+        .sessions
+        .get(session)
+        .unwrap()
+        .session
+        .queue;
     assert_eq!(queue.len(), 5);
     assert_eq!(queue.front().unwrap().publication.payload.as_ref(), [5]);
-    assert_eq!(broker.shard.stats().dropped_queue_full, 4);
+    assert_eq!(broker.shards[0].stats().dropped_queue_full, 4);
 }
 
 /// Two shards: what one session can put in front of another shard is bounded in bytes, and what
@@ -289,7 +294,7 @@ fn filters_on_their_way_to_another_shard_are_bounded_in_bytes() {
     let open = |shard: &mut Shard| {
         let origin = Origin::new(Peer::Unix, ListenerId(0));
         let id = shard.handle_opened(origin, NOW).unwrap();
-        shard.handle_bytes(id, &connect(V311, name.unwrap()), NOW);
+        shard.handle_bytes(id, &connect_packet(V311, name.unwrap()), NOW);
         id
     };
     let id = open(&mut shard);
@@ -325,10 +330,10 @@ fn filters_on_their_way_to_another_shard_are_bounded_in_bytes() {
 /// SUBSCRIBEs on one shard raise barriers that nobody would answer.
 #[test]
 fn a_single_shard_keeps_no_barriers() {
-    let mut broker = Broker::new(|_| {});
+    let mut broker = World::of_one_shard(|_| {});
     let (id, _) = broker.connect(V311, b'a');
     for _ in 0..10 {
-        broker.give(id, &subscribe(V311, ["t".into()]));
+        broker.give_here(id, &subscribe(V311, ["t".into()]));
     }
-    assert_eq!(broker.shard.barriers_open(), 0);
+    assert_eq!(broker.shards[0].barriers_open(), 0);
 }

@@ -1,11 +1,11 @@
 //! What a shard tells the log, seen from outside.
 
-use super::broker_for_tests::{connect, Broker, V311, V5};
 use super::*;
+use crate::testing::{connect_packet, World, V311, V5};
 
 /// What has been told since the last time, as `seconds client-id: text`; closes what is to close.
-fn told(broker: &mut Broker, lines: &mut Vec<String>) {
-    while let Some(action) = broker.shard.poll_action() {
+fn told(broker: &mut World, lines: &mut Vec<String>) {
+    while let Some(action) = broker.shards[0].poll_action() {
         match action {
             Action::Notice(notice) => {
                 let second = broker.now.since(Time::ZERO).as_secs();
@@ -14,7 +14,7 @@ fn told(broker: &mut Broker, lines: &mut Vec<String>) {
             }
             Action::Close(id) | Action::Abort(id) => {
                 let now = broker.now;
-                broker.shard.handle_closed(id, CloseCause::Asked, now);
+                broker.shards[0].handle_closed(id, CloseCause::Asked, now);
             }
             other => panic!("{other:?}"),
         }
@@ -22,19 +22,19 @@ fn told(broker: &mut Broker, lines: &mut Vec<String>) {
 }
 
 /// A session that outlives its connection, away, with its queue of one message full.
-fn with_absent_session(set: impl FnOnce(&mut Limits)) -> Broker {
-    let mut broker = Broker::new(|limits| {
+fn with_absent_session(set: impl FnOnce(&mut Limits)) -> World {
+    let mut broker = World::of_one_shard(|limits| {
         limits.queue_messages_max = 1;
         set(limits);
     });
-    let id = broker.open().unwrap();
-    let mut kept = connect(V311, b'k');
+    let id = broker.open_here().unwrap();
+    let mut kept = connect_packet(V311, b'k');
     kept[9] = 0; // not a clean session
-    broker.give(id, &kept);
-    broker.give(id, &[0x82, 6, 0, 1, 0, 1, b't', 1]);
+    broker.give_here(id, &kept);
+    broker.give_here(id, &[0x82, 6, 0, 1, 0, 1, b't', 1]);
     broker.take(id);
     let now = broker.now;
-    broker.shard.handle_closed(id, CloseCause::EndOfStream, now);
+    broker.shards[0].handle_closed(id, CloseCause::EndOfStream, now);
     broker
 }
 
@@ -46,20 +46,20 @@ fn a_client_that_is_away_costs_a_line_a_minute_and_hides_nobody() {
     told(&mut broker, &mut lines);
     assert_eq!(lines, [""; 0]);
     for n in 0..200u8 {
-        broker.give(publisher, &[0x32, 6, 0, 1, b't', 0, n + 1, n]);
+        broker.give_here(publisher, &[0x32, 6, 0, 1, b't', 0, n + 1, n]);
         if n == 100 {
             // Meanwhile others are refused.
             for name in *b"xyz" {
-                let id = broker.open().unwrap();
-                let mut with_will_qos_3 = connect(V311, name);
+                let id = broker.open_here().unwrap();
+                let mut with_will_qos_3 = connect_packet(V311, name);
                 with_will_qos_3[9] = 0x1E;
-                broker.give(id, &with_will_qos_3);
+                broker.give_here(id, &with_will_qos_3);
             }
         }
-        broker.wait(1_000);
+        broker.wait_here(1_000);
         told(&mut broker, &mut lines);
     }
-    broker.wait(120_000);
+    broker.wait_here(120_000);
     told(&mut broker, &mut lines);
     const FULL: &str =
         "k: messages dropped: the session's queue is full, queue-messages-max (1) wait";
@@ -80,14 +80,14 @@ fn a_client_that_is_away_costs_a_line_a_minute_and_hides_nobody() {
 
 #[test]
 fn takeovers_name_the_client_and_both_addresses_and_are_counted() {
-    let mut broker = Broker::new(|_| {});
+    let mut broker = World::of_one_shard(|_| {});
     let mut lines = Vec::new();
     for _ in 0..100 {
         broker.connect(V311, b'c');
-        broker.wait(100);
+        broker.wait_here(100);
         told(&mut broker, &mut lines);
     }
-    broker.wait(200_000);
+    broker.wait_here(200_000);
     told(&mut broker, &mut lines);
     const TAKEN: &str =
         "c: session taken over: the connection from 127.0.0.1:1 ends because a client with \
@@ -111,20 +111,18 @@ fn takeovers_name_the_client_and_both_addresses_and_are_counted() {
 #[test]
 fn connections_are_told_of_only_to_those_who_ask() {
     for asked in [false, true] {
-        let mut broker = Broker::new(|_| {});
+        let mut broker = World::of_one_shard(|_| {});
         if asked {
-            broker.shard.trace_connections();
+            broker.shards[0].trace_connections();
         }
         let mut lines = Vec::new();
         let (id, _) = broker.connect(V5, b'c');
-        broker.wait(1_500);
-        broker.give(id, &[0xE0, 0]);
+        broker.wait_here(1_500);
+        broker.give_here(id, &[0xE0, 0]);
         told(&mut broker, &mut lines);
         let gone = broker.connect(V311, b'd').0;
         let now = broker.now;
-        broker
-            .shard
-            .handle_closed(gone, CloseCause::EndOfStream, now);
+        broker.shards[0].handle_closed(gone, CloseCause::EndOfStream, now);
         told(&mut broker, &mut lines);
         let expected = [
             "2 c: CONNECT accepted: MQTT 5.0, no user, keep alive 4 s, the session is new",
@@ -183,21 +181,21 @@ fn what_is_too_large_or_too_many_is_said_with_numbers_and_option() {
         ),
     ];
     for (version, bytes, expected) in rows {
-        let mut broker = Broker::new(set);
+        let mut broker = World::of_one_shard(set);
         let mut lines = Vec::new();
         let (id, _) = broker.connect(version, b'c');
-        broker.give(id, bytes);
+        broker.give_here(id, bytes);
         told(&mut broker, &mut lines);
         let said = lines.iter().any(|line| line.contains(expected));
         assert!(said, "{expected}\nis not in {lines:?}");
     }
-    let mut broker = Broker::new(set);
-    let id = broker.open().unwrap();
-    let mut long = connect(V311, b'c');
+    let mut broker = World::of_one_shard(set);
+    let id = broker.open_here().unwrap();
+    let mut long = connect_packet(V311, b'c');
     long[1] += 4;
     long[13] = 5;
     long.extend_from_slice(b"cccc");
-    broker.give(id, &long);
+    broker.give_here(id, &long);
     let mut lines = Vec::new();
     told(&mut broker, &mut lines);
     let expected = "the client id has 5 bytes, more than the 4 of client-id-bytes-max";

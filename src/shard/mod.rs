@@ -6,18 +6,17 @@
 //!
 //! One turn of a driver: any number of `handle_*` calls, one [`Shard::end_turn`], then
 //! [`Shard::poll_action`] until `None`, [`Shard::poll_transmit`] until `None`, and
-//! [`Shard::poll_block`] for each peer and lane while its ring has room.
+//! [`Shard::poll_block`] for each peer and lane while its ring has room. [`TURN`] is the order that all
+//! drivers follow.
 
 mod action;
 mod arena;
-#[cfg(any(test, feature = "sim"))]
+#[cfg(any(test, feature = "testing"))]
 mod audit;
 mod authorize;
 #[cfg(test)]
 mod authorize_tests;
 mod block;
-#[cfg(test)]
-mod broker_for_tests;
 mod burst;
 #[cfg(test)]
 mod burst_tests;
@@ -67,11 +66,14 @@ mod subscribe_barrier;
 mod timeouts;
 mod timer_wheel;
 mod trace;
+mod turn;
 #[cfg(test)]
 mod violation_tests;
 mod walk;
 mod walk_queue;
 mod work;
+#[cfg(test)]
+mod work_tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
@@ -87,6 +89,7 @@ pub use notices::{Notice, Severity};
 pub use origin::{Origin, Peer};
 pub use pressure::Pressure;
 pub use stats::Stats;
+pub use turn::{run_turn, TurnHost, TurnStep, TURN};
 
 use arena::Arena;
 use connection::Connection;

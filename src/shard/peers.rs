@@ -193,7 +193,7 @@ impl Peers {
     }
 
     /// Bytes of publications and number of control messages that wait for the peer furthest behind.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn most_waiting(&self) -> (usize, usize) {
         let data = self.peers.iter().map(|peer| peer.data_bytes).max();
         let control = self.peers.iter().map(|peer| peer.control.len()).max();

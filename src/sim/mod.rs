@@ -14,7 +14,7 @@ mod rules;
 mod world;
 
 pub use parameters::Parameters;
-pub use random::Random;
+pub use random::{Purpose, Random};
 pub use world::World;
 
 use client::Client;
@@ -26,7 +26,7 @@ use rules::RuleSet;
 use crate::time::Span;
 
 /// Steps of one run before it must finish undisturbed.
-const STEPS: usize = 6_000;
+const STEPS: usize = 10_000;
 /// Rounds without a packet after which everything has been said.
 const QUIET_ROUNDS: usize = 4;
 /// Rounds of the end; a run that needs more does not finish.
@@ -43,7 +43,7 @@ pub struct Outcome {
     pub failures: Vec<String>,
     /// The last events, when they were asked for.
     pub trace: Vec<String>,
-    /// Of everything every client saw, in order.
+    /// Of everything that happened: every read, write, action, block, timer, and what every client saw.
     pub hash: u64,
 }
 
@@ -53,7 +53,11 @@ const RATE_PAUSE: Span = Span::from_millis(100);
 struct Run {
     swarm: Swarm,
     world: World,
+    /// When something happens to clients, and to whom.
+    disturbances: Random,
+    /// What clients do.
     random: Random,
+    rules: Random,
     clients: Vec<Client>,
     plan: Vec<Planned>,
 }
@@ -61,18 +65,20 @@ struct Run {
 /// Runs one seed and keeps this many of its last events.
 #[must_use]
 pub fn run(seed: u64, events: usize) -> Outcome {
-    let mut random = Random::new(seed);
-    let swarm = Swarm::draw(&mut random, STEPS);
+    let swarm = Swarm::draw(&mut Random::of(seed, Purpose::Parameters), STEPS);
+    let mut rules = Random::of(seed, Purpose::Rules);
     let mut world = World::new(&swarm.world, swarm.limits(), seed);
     world.trace(events);
     if swarm.has_accounts {
-        world.start_rules(RuleSet::draw(&mut random));
+        world.start_rules(RuleSet::draw(&mut rules));
     }
-    let (clients, plan) = plan::draw(&swarm, &mut random);
+    let (clients, plan) = plan::draw(&swarm, &mut Random::of(seed, Purpose::Plan));
     let mut run = Run {
         swarm,
         world,
-        random,
+        disturbances: Random::of(seed, Purpose::Disturbances),
+        random: Random::of(seed, Purpose::Clients),
+        rules,
         clients,
         plan,
     };
@@ -86,7 +92,7 @@ impl Run {
             for _ in 0..self.swarm.acts {
                 self.disturb();
             }
-            self.world.step(&mut self.random);
+            self.world.step();
             self.heed_rules();
             if self.swarm.shutdown_at == Some(step) {
                 return self.shut_down();
@@ -105,28 +111,30 @@ impl Run {
     /// Something happens to one client, or to time.
     fn disturb(&mut self) {
         let jump_max_ms = self.swarm.jump_max_ms;
-        if jump_max_ms > 0 && self.random.once_in(400) {
-            let span = Span::from_millis(self.random.draw() % jump_max_ms);
+        if jump_max_ms > 0 && self.disturbances.once_in(400) {
+            let span = Span::from_millis(self.disturbances.draw() % jump_max_ms);
             self.jump(span);
         }
         self.change_rules();
-        let index = self.random.below(self.clients.len());
+        let index = self.disturbances.below(self.clients.len());
         let Self {
             swarm,
             world,
+            disturbances,
             random,
             clients,
             plan,
+            ..
         } = self;
         let client = &mut clients[index];
         if !client.is_online() {
-            if random.once_in(20) {
+            if disturbances.once_in(20) {
                 client.connect(world, random, plan);
             }
-        } else if !random.once_in(swarm.rest) {
+        } else if !disturbances.once_in(swarm.rest) {
             client.act(world, random, plan, swarm);
         } else {
-            match random.below(3) {
+            match disturbances.below(3) {
                 0 => client.connect(world, random, plan), // taken over, or cut and back
                 1 => client.cut(world),
                 _ => client.leave(world),
@@ -140,8 +148,8 @@ impl Run {
         let Some(rules) = self.world.timeline().newest_rules() else {
             return;
         };
-        if once_in > 0 && self.random.once_in(once_in) {
-            let changed = rules.changed(&mut self.random);
+        if once_in > 0 && self.rules.once_in(once_in) {
+            let changed = rules.changed(&mut self.rules);
             self.world.change_rules(changed);
             let at = self.world.tick();
             for client in &mut self.clients {
@@ -189,16 +197,16 @@ impl Run {
         let shards = usize::from(self.swarm.world.shards);
         for shard in 0..shards {
             self.world.shut_down(shard);
-            for _ in 0..self.random.below(40) {
+            for _ in 0..self.disturbances.below(40) {
                 self.disturb();
-                self.world.step(&mut self.random);
+                self.world.step();
             }
         }
         for _ in 0..200_000 {
             if self.world.is_stopped() {
                 return self.judge(false);
             }
-            self.world.step(&mut self.random);
+            self.world.step();
             self.disturb();
         }
         vec!["the broker does not stop".into()]
@@ -209,7 +217,7 @@ impl Run {
         let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
             let before = self.round(60);
-            if !self.world.settle(&mut self.random) {
+            if !self.world.settle() {
                 return vec!["the shards do not come to rest".into()];
             }
             let after = self.round(200);
@@ -260,7 +268,7 @@ impl Run {
         for planned in &mut self.plan {
             planned.judge(self.world.timeline());
         }
-        let mut failures = std::mem::take(&mut self.world.failures);
+        let mut failures = self.world.take_failures();
         let clients = &mut self.clients;
         failures.extend(
             clients
@@ -286,12 +294,13 @@ impl Run {
             random,
             clients,
             plan,
+            ..
         } = self;
         world.jump(LONG);
         let mut newcomer = plan::newcomer(swarm, random);
         newcomer.connect(world, random, plan);
         for _ in 0..300 {
-            if !world.settle(random) {
+            if !world.settle() {
                 return vec!["the shards do not come to rest".into()];
             }
             if !newcomer.is_online() {
@@ -326,7 +335,7 @@ impl Run {
         let seen: Vec<_> = self.clients.iter().map(|client| &client.arrivals).collect();
         Outcome {
             deliveries: seen.iter().map(|arrivals| arrivals.len()).sum(),
-            hash: hasher.hash_one(&seen),
+            hash: hasher.hash_one((self.world.hash(), &seen)),
             parameters: format!("{:?}", self.swarm),
             trace: self.world.take_trace(),
             failures,

@@ -82,8 +82,8 @@ pub(super) struct Swarm {
 
 impl Swarm {
     pub(super) fn draw(random: &mut Random, steps: usize) -> Self {
-        // From a source of their own: runs without accounts are what they were before there were any.
-        let mut apart = Random::new(random.clone().draw());
+        // From a stream of their own: runs without accounts or rates are what they would be without these.
+        let mut apart = Random::new(random.draw());
         let is_tight = random.once_in(6);
         let jump_max_ms = [0, 300, 3_000, 12_000][random.below(4)];
         let focus = [

@@ -1,5 +1,27 @@
 //! The one source of chance of a simulated world.
 
+/// What chance decides in a run. Each purpose draws from a stream of its own, so that a draw more for one of
+/// them leaves what the same seed decides for the others as it was.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// What kind of run it is.
+    Parameters,
+    /// Who wants which topics, and who publishes what.
+    Plan,
+    /// Accounts and rules, and when they change.
+    Rules,
+    /// When something happens to clients, and to whom.
+    Disturbances,
+    /// What clients do.
+    Clients,
+    /// Which shard goes on, and how time passes.
+    Schedule,
+    /// Partial reads and writes, rings without room, events that come late.
+    Faults,
+    /// When logins are judged, and new rules taken.
+    Logins,
+}
+
 /// splitmix64; every seed gives a full period.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -8,6 +30,13 @@ impl Random {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed ^ 0x5EED_0000_0000_0000)
+    }
+
+    /// The stream of one purpose of a seed.
+    #[must_use]
+    pub fn of(seed: u64, purpose: Purpose) -> Self {
+        let salted = Self::new(seed).draw().wrapping_add(purpose as u64);
+        Self(Self(salted).draw())
     }
 
     pub fn draw(&mut self) -> u64 {
@@ -26,5 +55,32 @@ impl Random {
     /// True once in `times`.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a seed and of the seeds beside it.
+    #[test]
+    fn purposes_have_streams_of_their_own() {
+        let purposes = [
+            Purpose::Parameters,
+            Purpose::Plan,
+            Purpose::Rules,
+            Purpose::Disturbances,
+            Purpose::Clients,
+            Purpose::Schedule,
+            Purpose::Faults,
+            Purpose::Logins,
+        ];
+        let mut drawn = std::collections::BTreeSet::new();
+        for seed in 0..100 {
+            for purpose in purposes {
+                let mut stream = Random::of(seed, purpose);
+                assert!((0..10).all(|_| drawn.insert(stream.draw())), "{purpose:?}");
+            }
+        }
     }
 }

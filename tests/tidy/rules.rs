@@ -119,10 +119,16 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/testing",
+        &[
+            "auth", "ids", "limits", "listener", "mutant", "shard", "time",
+        ],
+    ),
+    (
         "src/sim",
         &[
             "auth", "ids", "limits", "listener", "mqtt", "mutant", "routing", "session", "shard",
-            "time",
+            "testing", "time",
         ],
     ),
     (

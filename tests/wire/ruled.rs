@@ -105,7 +105,7 @@ fn connected(rules: Rules) -> World {
 }
 
 fn asked(world: &mut World) -> Vec<(Access, Vec<String>)> {
-    let asked = std::mem::take(&mut world.asked).into_iter();
+    let asked = world.take_asked().into_iter();
     let topics = |topics: Vec<Box<str>>| topics.into_iter().map(String::from).collect();
     asked
         .map(|request| (request.access, topics(request.topics)))

@@ -52,7 +52,7 @@ impl Client {
         self.end_connection(at, self.will_since(world, at));
         self.is_impostor =
             has_account && user_name(user).is_some() && random.once_in(WRONG_ONCE_IN);
-        let socket = world.open(random);
+        let socket = world.open();
         world.note(|| format!("{} connects ({socket})", self.name));
         // Under the same rules it would be refused again.
         let may_leave_will = self.will_refused_by != Some(world.timeline().len());
@@ -157,7 +157,7 @@ impl Client {
     /// What the client does now ends its connection: its will cannot have been sent before, unless the
     /// broker has ended the connection already.
     fn will_since(&self, world: &World, at: At) -> Option<At> {
-        let is_open = self.socket.is_some_and(|socket| !world.is_closed(socket));
+        let is_open = self.socket.is_some_and(|socket| !world.may_be_over(socket));
         (is_open || !self.may_be_dropped).then_some(at)
     }
 
@@ -269,7 +269,7 @@ impl Client {
 
     fn earliest_end(&self, world: &World, ended: &Ended) -> Time {
         world
-            .gone_at(ended.socket)
+            .gone_since(ended.socket)
             .map_or(ended.at.now, |gone| gone.min(ended.at.now))
     }
 

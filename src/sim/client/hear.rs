@@ -2,7 +2,6 @@
 
 use super::super::history::{Arrival, Planned};
 use super::super::plan::CONTESTED;
-use super::super::random::Random;
 use super::super::world::World;
 use super::{Client, Request, Stage};
 use crate::mqtt::{
@@ -11,9 +10,9 @@ use crate::mqtt::{
 };
 
 impl Client {
-    pub(super) fn read(&mut self, world: &mut World, random: &mut Random, plan: &mut [Planned]) {
+    pub(super) fn read(&mut self, world: &mut World, plan: &mut [Planned]) {
         let Some(socket) = self.socket else { return };
-        match world.receive(socket, random) {
+        match world.receive(socket) {
             None => {
                 world.note(|| format!("{} sees its connection closed", self.name));
                 self.cuts += 1;

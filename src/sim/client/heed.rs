@@ -146,7 +146,7 @@ impl Client {
         let Some(per_s) = self.profile.messages_per_s else {
             return;
         };
-        let elapsed = world.now.since(self.connect_sent.now).0 + NS_PER_S;
+        let elapsed = world.now().since(self.connect_sent.now).0 + NS_PER_S;
         let most = elapsed.saturating_mul(u64::from(per_s)) / NS_PER_S + 1;
         if self.arrived_here > most {
             let count = self.arrived_here;

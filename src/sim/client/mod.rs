@@ -286,7 +286,7 @@ impl Client {
                 }
             }
             10 if may_speak && self.profile.keep_alive_s > 0 => self.ping(world),
-            _ => self.read(world, random, plan),
+            _ => self.read(world, plan),
         }
     }
 
@@ -304,9 +304,9 @@ impl Client {
                 }
             }
             _ => {
-                self.read(world, random, plan);
+                self.read(world, plan);
                 while self.socket.is_some_and(|socket| world.has_bytes(socket)) {
-                    self.read(world, random, plan);
+                    self.read(world, plan);
                 }
             }
         }

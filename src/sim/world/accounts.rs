@@ -1,12 +1,15 @@
 //! Rules that reach each shard in its own time, and logins that are judged later than they arrive.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::World;
 use crate::auth::{Challenge, Identity, Question, Refusal, Rules, Verdict};
 use crate::ids::ConnectionId;
+use crate::shard::Shard;
 use crate::sim::random::Random;
 use crate::sim::rules::{RuleSet, Timeline};
+use crate::testing::Letter;
 
 /// The password of every account.
 pub(in crate::sim) const PASSWORD: &str = "right";
@@ -28,105 +31,140 @@ pub(super) struct Accounts {
     /// By shard: rules it has not taken yet. Newer ones take their place.
     new_rules: Vec<Option<Arc<Rules>>>,
     logins: Vec<Login>,
+    /// Those for the shard whose turn it is.
+    letters: VecDeque<(usize, Letter)>,
     /// The newest rules hold everywhere, and nobody has been told.
     has_settled: bool,
 }
 
-impl World {
-    /// Rules that hold from the start.
-    pub(in crate::sim) fn start_rules(&mut self, rules: RuleSet) {
-        for shard in &mut self.shards {
-            shard.handle_rules(rules.rules());
-        }
-        self.accounts.new_rules.resize(self.shards.len(), None);
-        self.accounts.timeline.begin(rules, 0);
-        self.accounts.timeline.settle(0);
-    }
-
-    /// Other rules, as files that were read again.
-    pub(in crate::sim) fn change_rules(&mut self, rules: RuleSet) {
-        self.note(|| format!("the rules change: {rules:?}"));
-        let new_rules = rules.rules();
-        for place in &mut self.accounts.new_rules {
-            *place = Some(Arc::clone(&new_rules));
-        }
-        let tick = self.tick().tick;
-        self.accounts.timeline.begin(rules, tick);
-    }
-
-    pub(in crate::sim) fn timeline(&self) -> &Timeline {
-        &self.accounts.timeline
-    }
-
-    /// True once when the newest rules have come to hold everywhere.
-    pub(in crate::sim) fn take_settled(&mut self) -> bool {
-        std::mem::take(&mut self.accounts.has_settled)
-    }
-
-    pub(super) fn has_accounts_at_rest(&self) -> bool {
-        self.accounts.logins.is_empty() && self.accounts.timeline.is_settled()
-    }
-
-    pub(super) fn ask_who(&mut self, shard: usize, connection: ConnectionId, question: Question) {
-        let question = Box::new(question);
-        self.accounts.logins.push(Login {
+impl Accounts {
+    pub(super) fn ask_who(
+        &mut self,
+        shard: usize,
+        connection: ConnectionId,
+        question: Box<Question>,
+    ) {
+        self.logins.push(Login {
             shard,
             connection,
             question,
         });
     }
 
-    /// A shard may take its new rules, and the judgement on one of its logins, in any order.
-    pub(super) fn judge_logins(&mut self, shard: usize, random: &mut Random) {
+    pub(super) fn take_letter(&mut self, shard: usize) -> Option<Letter> {
+        let at = self.letters.iter().position(|(of, _)| *of == shard)?;
+        self.letters.remove(at).map(|(_, letter)| letter)
+    }
+
+    pub(super) fn stop(&mut self, shard: usize) {
+        self.letters.push_back((shard, Letter::Stop));
+    }
+
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.logins.is_empty() && self.letters.is_empty() && self.timeline.is_settled()
+    }
+
+    /// Posts the judgement on one login of a shard, in any order; returns whose.
+    fn post_verdict(
+        &mut self,
+        shard: usize,
+        login_lag: usize,
+        random: &mut Random,
+    ) -> Option<(ConnectionId, String)> {
         let of_shard = |login: &Login| login.shard == shard;
-        let waiting = self.accounts.logins.iter().filter(|one| of_shard(one));
-        let waiting = waiting.count();
-        if waiting == 0 || !random.once_in(self.parameters.login_lag) {
-            return;
+        let waiting = self.logins.iter().filter(|one| of_shard(one)).count();
+        if waiting == 0 || !random.once_in(login_lag) {
+            return None;
         }
         let nth = random.below(waiting);
-        let mut logins = self.accounts.logins.iter().enumerate();
-        let chosen = logins.by_ref().filter(|(_, one)| of_shard(one)).nth(nth);
-        let Some((at, _)) = chosen else { return };
-        let login = self.accounts.logins.swap_remove(at);
+        let mut logins = self.logins.iter().enumerate();
+        let (at, _) = logins.by_ref().filter(|(_, one)| of_shard(one)).nth(nth)?;
+        let login = self.logins.swap_remove(at);
         let verdict = if random.once_in(BUSY_ONCE_IN) {
             Verdict::Refused(Refusal::Busy, "too many logins wait".into())
         } else {
             judge(&login.question)
         };
         let id = login.connection;
-        self.note(|| format!("shard {shard} hears of {id:?}: {verdict:?}"));
-        if let Some(socket) = self.socket_at(shard, id) {
-            self.sockets[socket].read_at = self.now; // its silence so far was ours
-        }
-        self.shards[shard].handle_authenticated(id, verdict, self.now);
-        self.act(shard);
+        let text = format!("shard {shard} hears of {id:?}: {verdict:?}");
+        self.letters
+            .push_back((shard, Letter::Verdict(id, verdict)));
+        Some((id, text))
     }
 
-    pub(super) fn take_rules(&mut self, shard: usize, random: &mut Random) {
-        let waiting = self.accounts.new_rules.get_mut(shard);
-        let Some(place) = waiting.filter(|place| place.is_some()) else {
-            return;
-        };
-        if random.once_in(RULES_LAG) {
-            if let Some(rules) = place.take() {
-                self.note(|| format!("shard {shard} takes new rules"));
-                self.shards[shard].handle_rules(rules);
+    /// A shard may get its new rules.
+    fn post_rules(&mut self, shard: usize, random: &mut Random) {
+        let waiting = self.new_rules.get_mut(shard);
+        if let Some(place) = waiting.filter(|place| place.is_some()) {
+            if random.once_in(RULES_LAG) {
+                let rules = place.take().map(|rules| (shard, Letter::Rules(rules)));
+                self.letters.extend(rules);
+            }
+        }
+    }
+}
+
+impl World {
+    /// Rules that hold from the start.
+    pub(in crate::sim) fn start_rules(&mut self, rules: RuleSet) {
+        for shard in &mut self.core.shards {
+            shard.handle_rules(rules.rules());
+        }
+        let shards = self.core.shards.len();
+        let accounts = &mut self.core.environment.accounts;
+        accounts.new_rules.resize(shards, None);
+        accounts.timeline.begin(rules, 0);
+        accounts.timeline.settle(0);
+    }
+
+    /// Other rules, as files that were read again.
+    pub(in crate::sim) fn change_rules(&mut self, rules: RuleSet) {
+        self.note(|| format!("the rules change: {rules:?}"));
+        let new_rules = rules.rules();
+        let tick = self.tick().tick;
+        let accounts = &mut self.core.environment.accounts;
+        for place in &mut accounts.new_rules {
+            *place = Some(Arc::clone(&new_rules));
+        }
+        accounts.timeline.begin(rules, tick);
+    }
+
+    pub(in crate::sim) fn timeline(&self) -> &Timeline {
+        &self.core.environment.accounts.timeline
+    }
+
+    /// True once when the newest rules have come to hold everywhere.
+    pub(in crate::sim) fn take_settled(&mut self) -> bool {
+        std::mem::take(&mut self.core.environment.accounts.has_settled)
+    }
+
+    /// A shard may find its new rules in its inbox, and the judgement on one of its logins.
+    pub(super) fn post_letters(&mut self, shard: usize) {
+        let accounts = &mut self.core.environment.accounts;
+        accounts.post_rules(shard, &mut self.logins);
+        let posted = accounts.post_verdict(shard, self.parameters.login_lag, &mut self.logins);
+        if let Some((id, text)) = posted {
+            self.note(|| text);
+            if let Some(link) = self.core.link_at((shard, id)) {
+                // Its silence so far was ours.
+                self.core.environment.seen[link].read_at = self.core.now;
             }
         }
     }
 
     /// Notes that the newest rules hold everywhere, and have ended what they do not allow.
     pub(super) fn note_settled(&mut self) {
-        if self.accounts.timeline.is_settled() {
+        let accounts = &self.core.environment.accounts;
+        if accounts.timeline.is_settled() {
             return;
         }
-        let all_have = self.accounts.new_rules.iter().all(Option::is_none);
-        if all_have && !self.shards.iter().any(crate::shard::Shard::is_rechecking) {
+        let all_have = accounts.new_rules.iter().all(Option::is_none);
+        if all_have && !self.core.shards.iter().any(Shard::is_rechecking) {
             let tick = self.tick().tick;
             self.note(|| "the new rules hold everywhere".into());
-            self.accounts.timeline.settle(tick);
-            self.accounts.has_settled = true;
+            let accounts = &mut self.core.environment.accounts;
+            accounts.timeline.settle(tick);
+            accounts.has_settled = true;
         }
     }
 }

@@ -51,12 +51,12 @@ pub fn body(input: &[u8]) {
                 let ms = bytes.first().map_or(10, |&byte| 1 << (byte % 18));
                 broker.wait(Span::from_millis(ms));
             }
-            5 if broker.clients[client].is_stalled => {
+            5 if broker.client(client).is_stalled => {
                 broker.resume_reading(client);
                 broker.settle();
             }
             5 => {
-                broker.clients[client].is_stalled = true;
+                broker.client(client).is_stalled = true;
                 it.send_raw(&mut broker, client, bytes, usize::MAX);
             }
             _ => speak(&mut broker, it, client, bytes),
@@ -106,9 +106,9 @@ fn well_behaved(broker: &mut Broker) {
     }
     broker.send(SUBSCRIBER, &packet(0x82, &[&[0, 1], TOPIC, &[1]]));
     broker.settle();
-    let heard = std::mem::take(&mut broker.clients[SUBSCRIBER].received);
+    let heard = broker.take(SUBSCRIBER);
     assert_eq!(heard, [0x20, 2, 0, 0, 0x90, 3, 0, 1, 1]);
-    let heard = std::mem::take(&mut broker.clients[PUBLISHER].received);
+    let heard = broker.take(PUBLISHER);
     assert_eq!(heard, [0x20, 2, 0, 0]);
 }
 
@@ -116,15 +116,15 @@ fn well_behaved(broker: &mut Broker) {
 fn still_served(broker: &mut Broker) {
     broker.send(SUBSCRIBER, &[0xC0, 0]);
     broker.settle();
-    assert!(broker.clients[SUBSCRIBER].is_open(), "it was closed");
-    assert!(broker.clients[PUBLISHER].is_open(), "it was closed");
-    let heard = std::mem::take(&mut broker.clients[SUBSCRIBER].received);
+    assert!(broker.is_open(SUBSCRIBER), "it was closed");
+    assert!(broker.is_open(PUBLISHER), "it was closed");
+    let heard = broker.take(SUBSCRIBER);
     assert!(heard.ends_with(&[0xD0, 0]), "PINGREQ is not answered");
     broker.send(PUBLISHER, &packet(0x32, &[TOPIC, &[0, 9], b"still here"]));
     broker.settle();
-    let heard = std::mem::take(&mut broker.clients[PUBLISHER].received);
+    let heard = broker.take(PUBLISHER);
     assert_eq!(heard, [0x40, 2, 0, 9], "a publication is not acknowledged");
-    let heard = std::mem::take(&mut broker.clients[SUBSCRIBER].received);
+    let heard = broker.take(SUBSCRIBER);
     assert!(heard.ends_with(b"still here"), "a publication is lost");
 }
 

@@ -41,15 +41,15 @@ impl Wild {
         piece_len: usize,
     ) {
         self.is_raw |= !self.sent.is_empty();
-        if broker.clients[client].is_open() {
-            broker.clients[client].piece_len = piece_len;
+        if broker.is_open(client) {
+            broker.client(client).piece_len = piece_len;
         }
         self.send(broker, client, bytes);
     }
 
     /// Sends, unless the broker still refuses to read what was sent before.
     pub(super) fn send(&mut self, broker: &mut Broker, client: usize, bytes: &[u8]) {
-        if broker.clients[client].is_open() && !self.is_blocked {
+        if broker.is_open(client) && !self.is_blocked {
             broker.send(client, bytes);
             self.sent.extend_from_slice(bytes);
         }
@@ -76,7 +76,7 @@ impl Wild {
         if self.version.is_none() {
             self.learn();
         }
-        let received = std::mem::take(&mut broker.clients[client].received);
+        let received = broker.take(client);
         let mut rest = received.as_slice();
         let Some(version) = self.version else {
             return; // a refusal in a version of the broker's choice, or nothing

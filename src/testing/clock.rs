@@ -1,0 +1,31 @@
+//! Time that passes when a test says so.
+
+use super::{Environment, World};
+use crate::shard::Shard;
+use crate::time::{Span, Time};
+
+impl<E: Environment> World<E> {
+    /// The next deadline of any shard.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.shards.iter().filter_map(Shard::poll_timeout).min()
+    }
+
+    /// Lets time pass, with every deadline on the way; everything comes to rest at each.
+    ///
+    /// # Panics
+    /// When a deadline never goes away.
+    pub fn wait(&mut self, span: Span) {
+        let until = self.now + span;
+        for _ in 0..self.turns_max {
+            let Some(due) = self.next_deadline().filter(|due| *due <= until) else {
+                self.now = until;
+                self.settle();
+                return;
+            };
+            self.now = self.now.max(due);
+            self.settle();
+        }
+        panic!("time does not pass: a deadline never goes away");
+    }
+}

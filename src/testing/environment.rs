@@ -1,0 +1,182 @@
+//! What lies outside the shards, as far as users of a world decide it differently.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use super::Link;
+use crate::auth::{Question, Request, Rules, Rulings, Verdict};
+use crate::ids::ConnectionId;
+use crate::shard::{CloseCause, Lane};
+use crate::time::Time;
+
+/// What a thread beside the shards tells one.
+#[derive(Debug)]
+pub enum Letter {
+    Verdict(ConnectionId, Verdict),
+    Rulings(ConnectionId, Rulings),
+    Rules(Arc<Rules>),
+    /// The broker stops.
+    Stop,
+}
+
+/// Something that has happened between the shards and the world around them. Links are numbers in
+/// [`World::links`](super::World::links).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event<'a> {
+    /// A client has connected to a shard, which took it or did not.
+    Opened {
+        link: usize,
+        shard: usize,
+        is_accepted: bool,
+    },
+    /// Before the shard handles them.
+    Read {
+        link: usize,
+        shard: usize,
+        bytes: &'a [u8],
+    },
+    /// So many bytes of a link have been sent, of those that waited.
+    Written {
+        link: usize,
+        shard: usize,
+        count: usize,
+        waiting: usize,
+    },
+    /// The client has closed its end and the shard was told.
+    Ended {
+        link: usize,
+        shard: usize,
+        connection: ConnectionId,
+        cause: CloseCause,
+    },
+    /// The shard asked to close it.
+    Closed {
+        link: usize,
+        shard: usize,
+    },
+    /// On its way to its home.
+    Leaves {
+        link: usize,
+        shard: usize,
+        home: usize,
+    },
+    Arrives {
+        link: usize,
+        shard: usize,
+        is_accepted: bool,
+    },
+    SendsBlock {
+        from: usize,
+        to: usize,
+        lane: Lane,
+    },
+    TakesBlock {
+        from: usize,
+        to: usize,
+        lane: Lane,
+    },
+    Timeout {
+        shard: usize,
+    },
+    /// A login is to be judged, or a topic to be ruled about.
+    Asks {
+        shard: usize,
+        connection: ConnectionId,
+    },
+    Verdict {
+        shard: usize,
+        connection: ConnectionId,
+        is_accepted: bool,
+    },
+    Rulings {
+        shard: usize,
+        connection: ConnectionId,
+    },
+    Rules {
+        shard: usize,
+    },
+    Stop {
+        shard: usize,
+    },
+}
+
+/// Everything here has a calm default: bytes and blocks cross at once and whole, nobody is asked anything.
+pub trait Environment {
+    /// Most blocks and connections one ring holds.
+    fn ring_room(&self) -> usize {
+        usize::MAX
+    }
+
+    /// How many blocks a shard takes in one turn from one of its rings, of those that wait there.
+    fn blocks(&mut self, lane: Lane, waiting: usize) -> usize {
+        let _ = lane;
+        waiting
+    }
+
+    /// Where, of this many connections, a shard begins to read.
+    fn first_read(&mut self, connections: usize) -> usize {
+        let _ = connections;
+        0
+    }
+
+    /// How many bytes of a link a shard reads now, of those that wait; 0: it has not heard of them yet.
+    fn read(&mut self, waiting: usize) -> usize {
+        waiting
+    }
+
+    /// Whether a shard sees now that the client has closed. The end is behind the bytes that wait, but who
+    /// resets takes them along.
+    fn sees_end(&mut self, waiting: usize, wants_input: bool) -> bool {
+        waiting == 0 || !wants_input
+    }
+
+    /// How many bytes a link's socket takes now, of those that wait; 0: it has no room.
+    fn write(&mut self, link: &Link, waiting: usize) -> usize {
+        let _ = link;
+        waiting
+    }
+
+    /// Whether a socket that had no room has some.
+    fn has_room(&mut self, link: &Link) -> bool {
+        let _ = link;
+        true
+    }
+
+    /// The first `count` of these bytes arrive at the client.
+    #[inline]
+    fn deliver(&mut self, link: &mut Link, slices: &[IoSlice<'_>], count: usize) {
+        let mut left = count;
+        for slice in slices {
+            let taken = slice.len().min(left);
+            link.received.extend_from_slice(&slice[..taken]);
+            left -= taken;
+        }
+    }
+
+    /// A shard asks who a client is; the answer is a [`Letter`], some time.
+    fn authenticate(&mut self, shard: usize, connection: ConnectionId, question: Box<Question>) {
+        let _ = (shard, connection, question);
+    }
+
+    /// A shard asks what a client may do; the answer is a [`Letter`], some time.
+    fn authorize(&mut self, shard: usize, connection: ConnectionId, request: Box<Request>) {
+        let _ = (shard, connection, request);
+    }
+
+    /// The next letter for a shard in this turn.
+    fn letter(&mut self, shard: usize) -> Option<Letter> {
+        let _ = shard;
+        None
+    }
+
+    #[inline]
+    fn happened(&mut self, now: Time, event: Event<'_>) {
+        let _ = (now, event);
+    }
+}
+
+/// The defaults.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Calm;
+
+impl Environment for Calm {}

@@ -1,0 +1,132 @@
+//! Shards without sockets, in virtual time: the one harness of unit tests, wire tables, fuzz bodies, benches
+//! and the simulator.
+//!
+//! A [`World`] owns the shards, the rings between them and the clients' ends of their connections ("links"),
+//! and drives each shard with the steps of a production turn ([`run_turn`](crate::shard::run_turn)). What its
+//! users decide differently (how much is read at once, when a ring has room, who judges logins) is an
+//! [`Environment`].
+
+mod actions;
+mod clock;
+mod environment;
+mod link;
+mod one_shard;
+mod rings;
+mod turn;
+
+use std::sync::Arc;
+
+pub use environment::{Calm, Environment, Event, Letter};
+pub use link::{At, Link};
+pub use one_shard::{connect_packet, V311, V5};
+
+use rings::Rings;
+
+use crate::ids::{ListenerId, ShardId};
+use crate::limits::Limits;
+use crate::listener::ListenerPolicy;
+use crate::shard::{Shard, ShardConfig};
+use crate::time::Time;
+
+/// More turns than any conversation needs: past it the shards never come to rest.
+const TURNS_MAX: usize = 4_000_000; // the largest packet arrives byte by byte
+
+/// What the shards of a world are made of.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub shards: u16,
+    pub limits: Limits,
+    pub policy: ListenerPolicy,
+    pub placement_seed: u64,
+    /// Each shard's own seed follows from it.
+    pub seed: u64,
+    pub now: Time,
+}
+
+impl Setup {
+    /// Default limits, one listener, a fixed seed, one second after the start.
+    #[must_use]
+    pub fn new(shards: u16) -> Self {
+        Self {
+            shards,
+            limits: Limits::default(),
+            policy: ListenerPolicy::default(),
+            placement_seed: 7,
+            seed: 11,
+            now: Time(1_000_000_000),
+        }
+    }
+}
+
+/// See the module.
+pub struct World<E = Calm> {
+    pub now: Time,
+    pub shards: Vec<Shard>,
+    pub environment: E,
+    /// In the order in which they were opened; they stay when their connection is gone.
+    pub links: Vec<Link>,
+    /// By shard and index of the connection there: its link.
+    attached: Vec<Vec<Option<usize>>>,
+    rings: Rings,
+    /// Bytes on their way into a shard.
+    buffer: Vec<u8>,
+    /// Turns of each shard after which [`World::settle`] gives up.
+    pub turns_max: usize,
+}
+
+impl World<Calm> {
+    /// A world in which everything happens at once.
+    #[must_use]
+    pub fn calm(setup: Setup) -> Self {
+        Self::new(setup, Calm)
+    }
+}
+
+impl<E: Environment> World<E> {
+    #[must_use]
+    pub fn new(setup: Setup, environment: E) -> Self {
+        let Setup {
+            shards,
+            limits,
+            policy,
+            placement_seed,
+            seed,
+            now,
+        } = setup;
+        let config = Arc::new(ShardConfig {
+            shards,
+            limits,
+            listeners: [policy].into(),
+            placement_seed,
+        });
+        let shard = |id| Shard::new(ShardId(id), &config, seed ^ u64::from(id) << 32, now);
+        Self {
+            now,
+            shards: (0..shards).map(shard).collect(),
+            environment,
+            links: Vec::new(),
+            attached: vec![Vec::new(); usize::from(shards)],
+            rings: Rings::new(shards),
+            buffer: Vec::new(),
+            turns_max: TURNS_MAX,
+        }
+    }
+
+    /// Checks the bounds of all shards.
+    ///
+    /// # Panics
+    /// When one does not hold.
+    pub fn audit(&self) {
+        for shard in &self.shards {
+            if let Err(problem) = shard.audit() {
+                panic!("{problem}");
+            }
+        }
+    }
+}
+
+/// The only listener.
+const LISTENER: ListenerId = ListenerId(0);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+use super::{connect_packet, Setup, World, V311};
+use crate::shard::{Shard, TurnStep, TURN};
+use crate::time::Span;
+
+const SUBSCRIBE: &[u8] = &[0x82, 6, 0, 1, 0, 1, b't', 1];
+const PUBLISH: &[u8] = &[0x32, 6, 0, 1, b't', 0, 7, b'x'];
+
+/// A connected client of each letter, which came in at shards in turn, and the world.
+fn connected(shards: u16, names: &[u8]) -> (World, Vec<usize>) {
+    let mut world = World::calm(Setup::new(shards));
+    let open = |(n, name): (usize, &u8)| {
+        let link = world.open(n % usize::from(shards));
+        world.send(link, &connect_packet(V311, *name));
+        link
+    };
+    let links: Vec<_> = names.iter().enumerate().map(open).collect();
+    world.settle();
+    for link in &links {
+        let connack = std::mem::take(&mut world.links[*link].received);
+        assert_eq!(connack, [0x20, 2, 0, 0]);
+    }
+    (world, links)
+}
+
+#[test]
+fn a_publication_reaches_a_subscriber_of_another_shard() {
+    let names = b"abcdefgh";
+    let (mut world, links) = connected(4, names);
+    let homes = links.iter().filter_map(|link| world.links[*link].at);
+    let homes: Vec<usize> = homes.map(|(shard, _)| shard).collect();
+    assert!(homes.iter().any(|home| *home != homes[0]), "{homes:?}");
+    for link in &links {
+        world.send(*link, SUBSCRIBE);
+    }
+    world.settle();
+    world.send(links[0], PUBLISH);
+    world.settle();
+    for link in &links[1..] {
+        let received = &world.links[*link].received;
+        assert_eq!(received, b"\x90\x03\0\x01\x01\x32\x06\0\x01t\0\x01x");
+    }
+    world.audit();
+}
+
+/// PUBACK is in no turn before the block for the other shard is in its ring.
+#[test]
+fn blocks_are_sent_before_answers() {
+    let (mut world, links) = connected(2, b"abcdefgh");
+    let home = |world: &World, link: usize| world.links[link].at.map(|(shard, _)| shard);
+    let of = |shard| {
+        let found = links
+            .iter()
+            .find(|link| home(&world, **link) == Some(shard));
+        *found.expect("one of eight")
+    };
+    let (publisher, subscriber) = (of(0), of(1));
+    world.send(subscriber, SUBSCRIBE);
+    world.settle();
+    world.send(publisher, PUBLISH);
+    let mut is_sent = false;
+    for step in TURN {
+        world.step(0, *step);
+        is_sent |= !world.are_rings_empty();
+        let is_answered = !world.links[publisher].received.is_empty();
+        assert!(is_sent || !is_answered, "{step:?}");
+    }
+    assert!(is_sent && world.links[publisher].received == [0x40, 2, 0, 7]);
+}
+
+#[test]
+fn a_client_that_takes_nothing_gets_everything_later() {
+    let (mut world, links) = connected(1, b"ab");
+    world.send(links[1], SUBSCRIBE);
+    world.settle();
+    world.links[links[1]].received.clear();
+    world.links[links[1]].is_stalled = true;
+    world.send(links[0], PUBLISH);
+    world.settle();
+    assert!(world.links[links[1]].received.is_empty());
+    world.resume_reading(links[1]);
+    world.settle();
+    assert_eq!(world.links[links[1]].received.len(), 8);
+}
+
+#[test]
+fn ends_and_silence_close_connections() {
+    let (mut world, links) = connected(1, b"ab");
+    world.close(links[0]);
+    world.step(0, TurnStep::EndTurn);
+    assert_eq!(world.shards[0].connections(), 2);
+    world.settle();
+    assert_eq!(world.shards[0].connections(), 1);
+    world.wait(Span::from_secs(7));
+    assert!(!world.links[links[1]].is_open(), "keep alive");
+    assert_eq!(
+        world.shards.iter().map(Shard::connections).sum::<usize>(),
+        0
+    );
+}

@@ -1,0 +1,145 @@
+//! Turns of shards.
+
+use super::{Environment, Event, Letter, World};
+use crate::shard::{run_turn, TurnHost, TurnStep};
+use crate::time::Time;
+
+/// One shard of a world, whose turn it is.
+struct Driven<'a, E> {
+    world: &'a mut World<E>,
+    shard: usize,
+}
+
+impl<E: Environment> TurnHost for Driven<'_, E> {
+    fn step(&mut self, step: TurnStep, _now: Time) -> bool {
+        self.world.step(self.shard, step)
+    }
+}
+
+impl<E: Environment> World<E> {
+    /// One turn of one shard; true when there was something to do.
+    pub fn turn(&mut self, shard: usize) -> bool {
+        let now = self.now;
+        run_turn(&mut Driven { world: self, shard }, now)
+    }
+
+    /// One step of a shard's turn; true when there was something to do.
+    pub fn step(&mut self, shard: usize, step: TurnStep) -> bool {
+        match step {
+            TurnStep::Inbox => self.take_letters(shard),
+            TurnStep::ReadEstablished => self.read(shard, true),
+            TurnStep::ReadOthers => self.read(shard, false),
+            TurnStep::PeerBlocks => self.take_blocks(shard),
+            TurnStep::Timeouts => self.fire_timers(shard),
+            TurnStep::EndTurn => {
+                self.shards[shard].end_turn(self.now);
+                false
+            }
+            TurnStep::SendBlocks => self.send_blocks(shard),
+            TurnStep::WriteUnblocked => self.write_unblocked(shard),
+            TurnStep::Actions => self.act(shard),
+            TurnStep::Transmit => self.transmit(shard),
+            // There is no kernel, and a client is accepted when it connects.
+            TurnStep::Reap | TurnStep::Submit => false,
+        }
+    }
+
+    /// Turns until nothing moves.
+    ///
+    /// # Panics
+    /// When that never happens.
+    pub fn settle(&mut self) {
+        for _ in 0..self.turns_max {
+            let mut moved = false;
+            for shard in 0..self.shards.len() {
+                moved |= self.turn(shard);
+            }
+            if !moved {
+                return;
+            }
+        }
+        panic!("the shards do not come to rest");
+    }
+
+    fn take_letters(&mut self, shard: usize) -> bool {
+        let mut moved = false;
+        while let Some(letter) = self.environment.letter(shard) {
+            moved = true;
+            let (it, now) = (&mut self.shards[shard], self.now);
+            let event = match letter {
+                Letter::Verdict(connection, verdict) => {
+                    let is_accepted = matches!(verdict, crate::auth::Verdict::Accepted(..));
+                    it.handle_authenticated(connection, verdict, now);
+                    Event::Verdict {
+                        shard,
+                        connection,
+                        is_accepted,
+                    }
+                }
+                Letter::Rulings(connection, rulings) => {
+                    it.handle_authorized(connection, rulings, now);
+                    Event::Rulings { shard, connection }
+                }
+                Letter::Rules(rules) => {
+                    it.handle_rules(rules);
+                    Event::Rules { shard }
+                }
+                Letter::Stop => {
+                    it.handle_shutdown(now);
+                    Event::Stop { shard }
+                }
+            };
+            self.happened(event);
+        }
+        moved
+    }
+
+    /// Reads the links whose connection is established, or all others.
+    fn read(&mut self, shard: usize, established: bool) -> bool {
+        let places = self.places(shard);
+        let first = self.environment.first_read(places);
+        let mut moved = false;
+        for place in (first..places).chain(0..first) {
+            let Some(link) = self.link_in(shard, place) else {
+                continue;
+            };
+            let at = self.links[link].at;
+            let is_established = at.is_some_and(|(_, id)| self.shards[shard].is_established(id));
+            if is_established == established {
+                moved |= self.read_one(link);
+            }
+        }
+        moved
+    }
+
+    fn fire_timers(&mut self, shard: usize) -> bool {
+        let it = &mut self.shards[shard];
+        let is_due = it.poll_timeout().is_some_and(|due| due <= self.now);
+        if is_due {
+            it.handle_timeout(self.now);
+            self.happened(Event::Timeout { shard });
+        }
+        is_due
+    }
+
+    fn write_unblocked(&mut self, shard: usize) -> bool {
+        let mut moved = false;
+        for place in 0..self.places(shard) {
+            if let Some(link) = self.link_in(shard, place) {
+                moved |= self.unblock(link);
+            }
+        }
+        moved
+    }
+
+    fn transmit(&mut self, shard: usize) -> bool {
+        let mut moved = false;
+        while let Some(id) = self.shards[shard].poll_transmit() {
+            moved = true;
+            if let Some(link) = self.link_at((shard, id)) {
+                self.write(link);
+            }
+        }
+        moved
+    }
+}
