@@ -4,6 +4,7 @@ mod agents;
 mod agreement;
 mod broker;
 mod brokers;
+mod failures;
 mod output;
 mod page;
 mod reconnect;
@@ -11,7 +12,6 @@ mod reload;
 mod scenario_files;
 mod stub;
 mod transports;
-mod trouble;
 
 /// Runs mqload; its standard output, and whether it succeeded.
 fn mqload(arguments: &[&str]) -> (String, bool) {

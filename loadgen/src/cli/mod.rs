@@ -1,9 +1,9 @@
 //! The command line.
 
-mod file;
 mod find_max;
 mod print;
 mod report;
+mod scenario_files;
 mod sweep;
 
 use std::process::ExitCode;
@@ -68,9 +68,9 @@ enum Command {
     /// Exact, + and # subscriptions side by side
     WildcardMix(scenarios::WildcardMix),
     /// A scenario of your own, from a file
-    Run(file::RunFile),
+    Run(scenario_files::RunFile),
     /// Looks for mistakes in scenario files
-    Check(file::Check),
+    Check(scenario_files::Check),
     /// A null broker to measure mqload alone
     Sink(crate::sink::Sink),
     /// Results side by side
@@ -189,7 +189,7 @@ fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
 }
 
 /// Runs a scenario file.
-fn run_file(run: &file::RunFile) -> Result<RunResult, String> {
+fn run_file(run: &scenario_files::RunFile) -> Result<RunResult, String> {
     let (file, plan, options) = run.prepare()?;
     let mut result = run_here_or_on_agents(plan, &options, &run.setup)?;
     file.assertions.check(&mut result);

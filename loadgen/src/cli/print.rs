@@ -7,7 +7,7 @@ use crate::output;
 use crate::results::{AgentResult, DeliveryAudit, Generator, IdleCost, RunResult, Totals};
 
 /// Writes a line; a reader that takes only the first ones, like head(1), does no harm.
-macro_rules! say {
+macro_rules! print_line {
     ($($text:tt)*) => {{
         let _ = writeln!(std::io::stdout(), $($text)*);
     }};
@@ -18,7 +18,7 @@ fn print_idle(idle: &IdleCost) {
         (Some(kb), Some(sockets)) => format!("{kb:.2} KB each in the broker ({sockets} sockets)"),
         _ => "give --broker-pid for the broker's".to_string(),
     };
-    say!(
+    print_line!(
         "  {} connections idle: {:.2} KB each in mqload ({} sockets), {broker}",
         idle.connections,
         idle.generator_kb_each,
@@ -28,7 +28,7 @@ fn print_idle(idle: &IdleCost) {
 
 /// Prints a result: totals first, then latencies, deliveries and the circumstances.
 pub(super) fn print(result: &RunResult) {
-    say!(
+    print_line!(
         "{} against {}, {:.1} s, {} clients",
         result.scenario,
         result.label,
@@ -36,7 +36,9 @@ pub(super) fn print(result: &RunResult) {
         result.clients
     );
     if let Some(sentence) = &result.interrupted {
-        say!("  PARTIAL: the run ended early ({sentence}); these are the figures up to then");
+        print_line!(
+            "  PARTIAL: the run ended early ({sentence}); these are the figures up to then"
+        );
     }
     print_totals(&result.totals);
     if let Some(idle) = &result.idle {
@@ -45,17 +47,17 @@ pub(super) fn print(result: &RunResult) {
     print_latencies(result);
     print_deliveries(&result.truth);
     if !result.steps.is_empty() {
-        say!("{}", output::steps(result));
+        print_line!("{}", output::steps(result));
     }
     if !result.stages.is_empty() {
-        say!("{}", output::stages(result));
+        print_line!("{}", output::stages(result));
     }
     for sentence in &result.truth.broken_promises {
-        say!("  BROKEN PROMISE: {sentence}");
+        print_line!("  BROKEN PROMISE: {sentence}");
     }
     print_generator(&result.generator);
     if let Some(broker) = &result.broker {
-        say!(
+        print_line!(
             "  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets",
             broker.cpu_s,
             broker.rss_kb_start,
@@ -64,11 +66,11 @@ pub(super) fn print(result: &RunResult) {
         );
     }
     for (sentence, count) in &result.errors {
-        say!("  error ({count}): {sentence}");
+        print_line!("  error ({count}): {sentence}");
     }
     for assertion in &result.assertions {
         let verdict = if assertion.passed { "passed" } else { "FAILED" };
-        say!(
+        print_line!(
             "  assertion {verdict}: {} (measured {})",
             assertion.text,
             assertion.measured
@@ -76,22 +78,22 @@ pub(super) fn print(result: &RunResult) {
     }
     result.agents.iter().for_each(print_agent);
     for note in &result.notes {
-        say!("  note: {note}");
+        print_line!("  note: {note}");
     }
 }
 
 fn print_totals(totals: &Totals) {
-    say!(
+    print_line!(
         "  published {:>12}  {:>12.0} per second",
         totals.published,
         totals.published_per_s
     );
-    say!(
+    print_line!(
         "  received  {:>12}  {:>12.0} per second",
         totals.received,
         totals.received_per_s
     );
-    say!(
+    print_line!(
         "  acknowledged {}, connected {}, failed {}, lost connections {}{}",
         totals.acknowledged,
         totals.connected,
@@ -105,16 +107,16 @@ fn print_totals(totals: &Totals) {
     );
     let (full, resumed) = (totals.handshakes_full, totals.handshakes_resumed);
     if full + resumed > 0 {
-        say!("  TLS handshakes {full} in full, {resumed} resumed");
+        print_line!("  TLS handshakes {full} in full, {resumed} resumed");
     }
     if totals.published == 0 && totals.connected_per_s > 0.0 {
-        say!("  connected {:.0} per second", totals.connected_per_s);
+        print_line!("  connected {:.0} per second", totals.connected_per_s);
     }
 }
 
 fn print_latencies(result: &RunResult) {
     for (name, latency) in &result.latencies {
-        say!(
+        print_line!(
             "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",
             duration(latency.p50_us),
             duration(latency.p90_us),
@@ -128,7 +130,7 @@ fn print_latencies(result: &RunResult) {
 
 fn print_deliveries(audit: &DeliveryAudit) {
     for qos in (0..3).filter(|qos| audit.expected[*qos] > 0) {
-        say!(
+        print_line!(
             "  QoS {qos}: expected {}, received {}, lost {}, duplicates {}, reordered {}",
             audit.expected[qos],
             audit.received[qos],
@@ -145,7 +147,7 @@ fn print_generator(generator: &Generator) {
         .iter()
         .map(|share| format!("{:.0} %", share * 100.0))
         .collect();
-    say!(
+    print_line!(
         "  generator: workers busy {}, schedule lag p99 {}, over 1 ms late {:.1} %, send queue up to {} bytes",
         cpu.join(", "),
         duration(generator.schedule_lag_p99_us),
@@ -153,12 +155,12 @@ fn print_generator(generator: &Generator) {
         generator.send_queue_bytes_max
     );
     for reason in &generator.reasons {
-        say!("  NOT THE BROKER'S LIMIT: {reason}");
+        print_line!("  NOT THE BROKER'S LIMIT: {reason}");
     }
 }
 
 fn print_agent(agent: &AgentResult) {
-    say!(
+    print_line!(
             "  agent {}: {} clients, published {}, received {}, clock offset {} ns (+- {} ns), drift {} ns",
             agent.address,
             agent.clients,

@@ -18,7 +18,7 @@ pub struct Message {
 #[derive(Clone, Copy)]
 struct Entry {
     message: Message,
-    /// PUBREC has come: what is owed is PUBREL [MQTT-4.3.3-7].
+    /// PUBREC has come: PUBREL is due [MQTT-4.3.3-7].
     is_received: bool,
 }
 

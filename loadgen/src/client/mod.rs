@@ -19,7 +19,7 @@ use crate::plan::{Group, Plan};
 use publisher::Publisher;
 use receive::Pending;
 
-/// Bytes waiting to be sent above which no more messages are added; they are owed instead.
+/// Bytes waiting to be sent above which no more messages are added; they are held back instead.
 pub const OUT_FULL: usize = 256 << 10;
 
 /// What clients share on a worker.
@@ -294,7 +294,7 @@ impl Client {
                 .is_some_and(|publisher| publisher.has_credit(window))
     }
 
-    /// A message's time has come: appends its PUBLISH, or owes it when that cannot be.
+    /// A message's time has come: appends its PUBLISH, or holds it back when that cannot be.
     #[inline]
     pub fn publish(&mut self, intended_ns: u64, cx: &mut Context<'_>) {
         let can = self.can_publish();
@@ -302,13 +302,13 @@ impl Client {
             return;
         };
         let header = Header::new(self.number, publisher.sequence, intended_ns);
-        if can && publisher.owed.is_empty() {
+        if can && publisher.held_back.is_empty() {
             publisher.sequence += 1;
             publisher.put(&mut self.out, header, intended_ns, cx.filler);
             cx.meter.count(Count::Published);
         } else {
             cx.meter.count(Count::HeldBack);
-            if publisher.owe(header) {
+            if publisher.hold_back(header) {
                 publisher.sequence += 1;
             } else {
                 cx.meter.count(Count::NotSent);
@@ -316,8 +316,8 @@ impl Client {
         }
     }
 
-    /// Publishes what must be sent again and what is owed, as far as room and acknowledgements allow.
-    pub fn publish_owed(&mut self, cx: &mut Context<'_>) {
+    /// Publishes what must be sent again and those held back, as far as room and acknowledgements allow.
+    pub fn publish_held_back(&mut self, cx: &mut Context<'_>) {
         if self.state == State::Ready {
             if let Some(publisher) = &mut self.publisher {
                 publisher.put_again(&mut self.out, cx.filler, self.receive_maximum, OUT_FULL);
@@ -327,7 +327,7 @@ impl Client {
             let Some(publisher) = &mut self.publisher else {
                 return;
             };
-            let Some(header) = publisher.owed.pop_front() else {
+            let Some(header) = publisher.held_back.pop_front() else {
                 return;
             };
             let intended_ns = cx.now_ns.saturating_sub(header.latency_ns(cx.now_ns));
@@ -339,12 +339,12 @@ impl Client {
     /// Answers a request: publishes its header back.
     fn answer(&mut self, header: Header, cx: &mut Context<'_>) {
         if let Some(publisher) = &mut self.publisher {
-            publisher.owe(header);
+            publisher.hold_back(header);
         }
-        self.publish_owed(cx);
+        self.publish_held_back(cx);
     }
 
-    /// Messages published or owed; of one that publishes nothing, the wills that are due.
+    /// Messages published or held back; of one that publishes nothing, the wills that are due.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.publisher
@@ -354,18 +354,18 @@ impl Client {
 
     /// Messages that wait to be sent, or to be sent again.
     #[must_use]
-    pub fn owed(&self) -> usize {
+    pub fn held_back(&self) -> usize {
         self.publisher.as_ref().map_or(0, |publisher| {
-            publisher.owed.len() + publisher.in_flight.again_count()
+            publisher.held_back.len() + publisher.in_flight.again_count()
         })
     }
 
     /// All that it has published is acknowledged, as far as it will be.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.publisher
-            .as_ref()
-            .is_none_or(|publisher| publisher.owed.is_empty() && publisher.in_flight.count() == 0)
+        self.publisher.as_ref().is_none_or(|publisher| {
+            publisher.held_back.is_empty() && publisher.in_flight.count() == 0
+        })
     }
 
     /// Messages of QoS 1 and 2 that nothing is known about: not acknowledged, or not before their
@@ -379,15 +379,15 @@ impl Client {
             })
     }
 
-    /// Owed messages are given up: the load is over.
-    pub fn give_up_owed(&mut self) -> u64 {
+    /// Messages held back are given up: the load is over.
+    pub fn drop_held_back(&mut self) -> u64 {
         let Some(publisher) = &mut self.publisher else {
             return 0;
         };
-        let owed = publisher.owed.len() as u64;
-        publisher.owed.clear();
-        publisher.sequence -= owed;
-        owed
+        let held_back = publisher.held_back.len() as u64;
+        publisher.held_back.clear();
+        publisher.sequence -= held_back;
+        held_back
     }
 
     /// The CONNACK, SUBACK or UNSUBACK that was waited for.

@@ -11,7 +11,7 @@ use crate::payload::{Header, HEADER_BYTES};
 use crate::plan::{PayloadSize, Publishing};
 
 /// Messages that may wait for room or for acknowledgements, per client.
-const OWED_MAX: usize = 1 << 20;
+const HELD_BACK_MAX: usize = 1 << 20;
 
 /// One topic of a publisher: all of its PUBLISH but the payload.
 struct Topic {
@@ -44,9 +44,9 @@ pub struct Publisher {
     /// Topics that still have to be sent with their name.
     unaliased: usize,
     alias: bool,
-    /// Next sequence number, so messages sent or owed so far.
+    /// Next sequence number, so messages sent or held back so far.
     pub sequence: u64,
-    pub owed: VecDeque<Header>,
+    pub held_back: VecDeque<Header>,
     /// In flight when sessions were lost.
     pub abandoned: u64,
     pub in_flight: InFlight,
@@ -73,7 +73,7 @@ impl Publisher {
             unaliased: if alias { names.len() } else { 0 },
             alias,
             sequence: 0,
-            owed: VecDeque::new(),
+            held_back: VecDeque::new(),
             abandoned: 0,
             in_flight: InFlight::default(),
         };
@@ -163,10 +163,10 @@ impl Publisher {
     }
 
     /// Remembers a message for later; false when too many wait.
-    pub fn owe(&mut self, header: Header) -> bool {
-        let room = self.owed.len() < OWED_MAX;
+    pub fn hold_back(&mut self, header: Header) -> bool {
+        let room = self.held_back.len() < HELD_BACK_MAX;
         if room {
-            self.owed.push_back(header);
+            self.held_back.push_back(header);
         }
         room
     }

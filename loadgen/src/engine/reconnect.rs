@@ -61,7 +61,7 @@ impl Worker {
             if subscribes {
                 client.subscribe(cx.plan, cx.now_ns);
             }
-            client.publish_owed(cx);
+            client.publish_held_back(cx);
         });
         self.mark_ready(slot);
     }

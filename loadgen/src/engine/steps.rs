@@ -299,8 +299,8 @@ impl Worker {
     /// Bytes have come: acknowledgements may let a client publish more.
     pub(super) fn after_bytes(&mut self, slot: usize, now: u64) {
         let client = &self.slots[slot].client;
-        if client.owed() > 0 {
-            self.with(slot, now, |client, cx| client.publish_owed(cx));
+        if client.held_back() > 0 {
+            self.with(slot, now, |client, cx| client.publish_held_back(cx));
         } else if let Some(Load::Closed { .. } | Load::Think { .. }) =
             self.work.own_load(client.group)
         {
@@ -321,9 +321,9 @@ impl Worker {
     /// All has been sent: there is room again.
     pub(super) fn after_sent(&mut self, slot: usize) {
         let client = &self.slots[slot].client;
-        if client.owed() > 0 {
+        if client.held_back() > 0 {
             let now = super::clock::now_ns();
-            self.with(slot, now, |client, cx| client.publish_owed(cx));
+            self.with(slot, now, |client, cx| client.publish_held_back(cx));
         } else {
             self.mark_ready(slot);
         }
@@ -332,7 +332,7 @@ impl Worker {
     /// The run is over: what has not been sent never will be.
     fn give_up(&mut self) {
         for slot in 0..self.slots.len() {
-            let given_up = self.slots[slot].client.give_up_owed();
+            let given_up = self.slots[slot].client.drop_held_back();
             self.meter.counts.add(Count::NotSent, given_up);
         }
         self.work.finished = true;
