@@ -219,12 +219,12 @@ impl World {
             .poll_timeout()
             .is_some_and(|due| due <= self.now);
         let heard = self.heard_until(shard);
+        self.shards[shard].handle_heard(Heard {
+            established: heard,
+            others: heard,
+            excused_until: Time::ZERO,
+        });
         if is_due {
-            self.shards[shard].handle_heard(Heard {
-                established: heard,
-                others: heard,
-                excused_until: Time::ZERO,
-            });
             self.shards[shard].handle_timeout(self.now);
             self.act(shard);
         }
