@@ -11,7 +11,7 @@ use crate::mutant::{is_on, Mutant};
 use crate::time::{Span, Time};
 
 /// Between two looks at a deadline that has passed while others were not heard.
-const LOOK_AGAIN: Span = Span::from_millis(100);
+pub(super) const LOOK_AGAIN: Span = Span::from_millis(100);
 
 /// What a driver has read. At first everything counts as read when its time has come, which is true for
 /// whoever hands bytes over as they arrive.
@@ -108,7 +108,7 @@ mod tests {
             others: broker.now,
             excused_until,
         });
-        broker.wait_here(0);
+        broker.wait_here(200);
     }
 
     #[test]

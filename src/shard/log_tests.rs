@@ -90,7 +90,7 @@ fn takeovers_name_the_client_and_both_addresses_and_are_counted() {
     broker.wait_here(200_000);
     told(&mut broker, &mut lines);
     const TAKEN: &str =
-        "c: session taken over: the connection from 127.0.0.1:1 ends because a client with \
+        "c: session taken over: the connection from 127.0.0.1:50000 ends because a client with \
                          the same id has connected";
     let expected = [
         format!("1 {TAKEN}"),

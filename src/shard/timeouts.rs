@@ -1,6 +1,7 @@
 //! What happens when a timer fires.
 
 use super::connection::Phase;
+use super::heard::LOOK_AGAIN;
 use super::notices::About;
 use super::work::TIMER;
 use super::{Shard, SUBACKS_WAITING_MAX};
@@ -31,9 +32,8 @@ impl Shard {
     /// has failed, part of it is done and the rest stays due.
     pub fn handle_timeout(&mut self, now: Time) {
         self.work.renew();
-        let heard = self.heard_until(now);
         while !self.work.is_spent() {
-            let Some(key) = self.timers.pop_expired(heard) else {
+            let Some(key) = self.timers.pop_expired(now) else {
                 break;
             };
             self.work.add(TIMER);
@@ -151,6 +151,8 @@ impl Shard {
             return;
         }
         if due > heard {
+            // Passed, and it may have sent something in time: its socket is read first.
+            let due = if due > now { due } else { now + LOOK_AGAIN };
             let timer = self.timers.insert(due, TimerKey::Connection(id));
             if let Some(connection) = self.connections.get_mut(id) {
                 connection.timer = Some(timer);

@@ -177,7 +177,7 @@ impl Run {
             .collect();
         self.world.jump(span);
         for (client, in_time) in self.clients.iter_mut().zip(in_time) {
-            if in_time && client.is_given_up(&self.world) {
+            if in_time && !client.is_shutdown && client.is_given_up(&self.world) {
                 let text = format!("{}: given up although it had sent in time", client.name);
                 client.failures.push(text);
             }
