@@ -45,6 +45,12 @@ impl Shard {
         let count_max = self.limits().subscriptions_max as usize;
         for (n, (filter, mut options)) in subscribe.filters.iter().enumerate() {
             if n >= count_max {
+                if n == count_max {
+                    let max = self.limits().subscriptions_max;
+                    let violation = Violation::SubscriptionsMax { max };
+                    self.stats.violations.count(&violation);
+                    self.note_subscription(session, (filter, &violation.to_string()), now);
+                }
                 codes.push(refusal_code(version, ReasonCode::QuotaExceeded)); // or one is there twice
                 continue;
             }

@@ -207,6 +207,7 @@ fn a_stretch_for_many_receivers_is_applied_in_pieces() {
             let client_id = client_id_of(&world.shards[1], &format!("r{n}-"));
             let id = connect(&mut world, 1, &client_id);
             give(&mut world, 1, id, &subscribe("t"));
+            world.step(1, TurnStep::EndTurn);
             id
         })
         .collect();
