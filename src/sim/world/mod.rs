@@ -218,7 +218,8 @@ impl World {
         let is_due = self.shards[shard]
             .poll_timeout()
             .is_some_and(|due| due <= self.now);
-        let heard = self.heard_until(shard);
+        // What was heard stays heard, also when somebody who was held back can be read again.
+        let heard = self.heard_until(shard).max(self.timed_until[shard]);
         self.shards[shard].handle_heard(Heard {
             established: heard,
             others: heard,
