@@ -149,7 +149,13 @@ impl World {
         let socket = &self.sockets[socket];
         let (shard, id) = socket.at?;
         let can_read = self.shards[shard].wants_input(id);
-        Some((socket.emptied_at, socket.unread_since?)).filter(|_| can_read)
+        // Older bytes were passed over once because their connection did not want them.
+        let unread = socket
+            .unread_since
+            .filter(|at| *at >= self.timed_until[shard]);
+        unread
+            .filter(|_| can_read)
+            .map(|at| (socket.emptied_at, at))
     }
 
     /// The sockets of a shard of which packets wait for its next turn.
