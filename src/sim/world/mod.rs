@@ -258,7 +258,8 @@ impl World {
 
     /// Deadlines of clients are judged by what the shard has read.
     fn judge_deadlines(&mut self, shard: usize) {
-        let heard = self.heard_until(shard);
+        // What was heard stays heard, also when a connection that was held back can be read again.
+        let heard = self.heard_until(shard).max(self.timed_until[shard]);
         self.core.shards[shard].handle_heard(Heard {
             established: heard,
             others: heard,

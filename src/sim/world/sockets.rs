@@ -97,7 +97,11 @@ impl World {
         let (shard, id) = self.core.links[link].at?;
         let seen = &self.core.environment.seen[link];
         let can_read = self.core.shards[shard].wants_input(id);
-        Some((seen.emptied_at, seen.unread_since?)).filter(|_| can_read)
+        // Older bytes were passed over once because their connection did not want them.
+        let unread = seen
+            .unread_since
+            .filter(|at| *at >= self.timed_until[shard]);
+        unread.filter(|_| can_read).map(|at| (seen.emptied_at, at))
     }
 
     /// The links of a shard of which packets wait for its next turn.
