@@ -212,6 +212,7 @@ fn a_stretch_for_many_receivers_is_applied_in_pieces() {
         })
         .collect();
     cross(&mut world, 1, 0);
+    cross(&mut world, 0, 1); // SUBACKs are sent
     for id in &receivers {
         world.take_at((1, *id));
     }

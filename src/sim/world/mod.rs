@@ -10,6 +10,8 @@ pub(in crate::sim) use accounts::PASSWORD;
 
 use faults::Faults;
 
+use std::collections::VecDeque;
+
 use super::history::At;
 use super::parameters::Parameters;
 use super::random::{Purpose, Random};
@@ -29,10 +31,16 @@ pub struct World {
     may_ask: Vec<bool>,
     /// Longest time between two steps now, in nanoseconds.
     step_max_ns: u64,
+    /// By shard: until when clients were heard, as it was told last.
+    heard: Vec<Time>,
+    /// By shard: when it was told of another time, and which, of those that its timers may not have seen.
+    looked_at: Vec<VecDeque<(Time, Time)>>,
     /// By shard: until when its timers have fired.
     timed_until: Vec<Time>,
 }
 
+/// So much later a shard looks again at a deadline that it could not judge, at most.
+const LOOK_AGAIN: Span = Span::from_millis(100);
 /// Turns, counted in events, between two audits of a shard's bounds.
 const AUDIT_EVERY: u64 = 16;
 /// A timer wheel may need several looks after a jump; a ready walk keeps the shard due for ever.
@@ -67,6 +75,8 @@ impl World {
             next: vec![0; count],
             may_ask: vec![false; count],
             step_max_ns: parameters.step_max_ns,
+            heard: vec![core.now; count],
+            looked_at: vec![VecDeque::new(); count],
             timed_until: vec![core.now; count],
             core,
         }
@@ -259,13 +269,25 @@ impl World {
     /// Deadlines of clients are judged by what the shard has read.
     fn judge_deadlines(&mut self, shard: usize) {
         // What was heard stays heard, also when a connection that was held back can be read again.
-        let heard = self.heard_until(shard).max(self.timed_until[shard]);
+        let heard = self.heard_until(shard).max(self.heard[shard]);
         self.core.shards[shard].handle_heard(Heard {
             established: heard,
             others: heard,
             excused_until: Time::ZERO,
         });
-        self.timed_until[shard] = heard;
+        self.heard[shard] = heard;
+        // A deadline that had not been heard of is looked at again a little later.
+        let looked_at = &mut self.looked_at[shard];
+        if looked_at.back().is_none_or(|(_, before)| *before < heard) {
+            looked_at.push_back((self.core.now, heard));
+        }
+        while let Some((at, heard)) = looked_at.front().copied() {
+            if at + LOOK_AGAIN > self.core.now {
+                break;
+            }
+            self.timed_until[shard] = heard;
+            looked_at.pop_front();
+        }
     }
 
     /// What a shard asks for in these steps is carried out in a later one; after a read, at once.

@@ -100,7 +100,7 @@ impl World {
         // Older bytes were passed over once because their connection did not want them.
         let unread = seen
             .unread_since
-            .filter(|at| *at >= self.timed_until[shard]);
+            .filter(|at| *at >= self.heard[shard]);
         unread.filter(|_| can_read).map(|at| (seen.emptied_at, at))
     }
 
