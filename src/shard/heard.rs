@@ -25,6 +25,20 @@ pub struct Heard {
     pub excused_until: Time,
 }
 
+/// A deadline that has passed, in tenths of a second and rounded up: a timer has no room for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Deadline(u32);
+
+impl Deadline {
+    pub(super) fn of(time: Time) -> Self {
+        Self(u32::try_from(time.0.div_ceil(LOOK_AGAIN.0)).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn time(self) -> Time {
+        Time(u64::from(self.0) * LOOK_AGAIN.0)
+    }
+}
+
 impl Default for Heard {
     fn default() -> Self {
         Self {
@@ -160,7 +174,7 @@ mod tests {
         assert_eq!(broker.take(id)[0], 0x20);
         broker.shards[0].handle_closed(id, crate::shard::CloseCause::EndOfStream, broker.now);
         broker.shards[0].handle_heard(Heard {
-            established: at(9_000),
+            established: at(1_000), // the observer stays
             others: at(1_000),
             excused_until: Time::ZERO,
         });
@@ -174,5 +188,15 @@ mod tests {
         let connack = broker.take(again);
         assert_eq!(connack[..4], [0x20, connack[1], 1, 0], "session present");
         assert!(broker.take(observer).is_empty());
+        // It goes again. Reading lags by two seconds from now on: the will is late, and does come.
+        let cause = crate::shard::CloseCause::EndOfStream;
+        broker.shards[0].handle_closed(again, cause, broker.now);
+        for _ in 0..100 {
+            broker.now = broker.now + Span::from_millis(50);
+            broker.shards[0].heard.others = Time(broker.now.0 - 2_000_000_000);
+            broker.shards[0].handle_timeout(broker.now);
+            broker.shards[0].end_turn(broker.now);
+        }
+        assert_eq!(broker.take(observer), [0x30, 4, 0, 1, b't', b'w']);
     }
 }

@@ -1,7 +1,7 @@
 //! What happens when a timer fires.
 
 use super::connection::Phase;
-use super::heard::LOOK_AGAIN;
+use super::heard::{Deadline, LOOK_AGAIN};
 use super::notices::About;
 use super::work::TIMER;
 use super::{Shard, SUBACKS_WAITING_MAX};
@@ -25,6 +25,22 @@ pub(super) enum TimerKey {
     /// Counts of what keeps happening are due.
     Notices,
     Shutdown,
+    /// The first has come, and what had arrived by its deadline was not read yet.
+    OverdueConnection(ConnectionId, Deadline),
+    OverdueWill(SessionId, Deadline),
+    OverdueExpiry(SessionId, Deadline),
+}
+
+impl TimerKey {
+    /// What is due, and since when; `at`: the deadline of the timer that has fired.
+    fn due(self, at: Time) -> (Self, Time) {
+        match self {
+            Self::OverdueConnection(id, deadline) => (Self::Connection(id), deadline.time()),
+            Self::OverdueWill(session, deadline) => (Self::Will(session), deadline.time()),
+            Self::OverdueExpiry(session, deadline) => (Self::Expiry(session), deadline.time()),
+            other => (other, at),
+        }
+    }
 }
 
 impl Shard {
@@ -37,7 +53,7 @@ impl Shard {
                 break;
             };
             self.work.add(TIMER);
-            let deadline = self.timers.popped_deadline();
+            let (key, deadline) = key.due(self.timers.popped_deadline());
             match key {
                 TimerKey::Connection(id) => self.connection_timer(id, deadline, now),
                 TimerKey::Proof(id) => self.proof_timer(id, now),
@@ -45,6 +61,7 @@ impl Shard {
                     // Its client may be back: its CONNECT is among what was not read.
                     let again = self.defer(deadline, now);
                     if let Some(hosted) = self.sessions.get_mut(session) {
+                        let key = TimerKey::OverdueWill(session, Deadline::of(deadline));
                         hosted.will_timer = again.map(|at| self.timers.insert(at, key));
                     }
                     if again.is_none() {
@@ -54,6 +71,7 @@ impl Shard {
                 TimerKey::Expiry(session) => {
                     let again = self.defer(deadline, now);
                     if let Some(hosted) = self.sessions.get_mut(session) {
+                        let key = TimerKey::OverdueExpiry(session, Deadline::of(deadline));
                         hosted.expiry_timer = again.map(|at| self.timers.insert(at, key));
                         if again.is_none() {
                             self.expire_session(session, now);
@@ -66,6 +84,10 @@ impl Shard {
                 TimerKey::SendAgain(id) => self.send_again(id, now),
                 TimerKey::Notices => self.show_counts(now),
                 TimerKey::Shutdown => self.continue_shutdown(now),
+                // What is due has another name.
+                TimerKey::OverdueConnection(..)
+                | TimerKey::OverdueWill(..)
+                | TimerKey::OverdueExpiry(..) => {}
             }
         }
     }
@@ -99,7 +121,8 @@ impl Shard {
         connection.timer = None;
         let is_live = connection.session().is_some();
         if let Some(again) = again.filter(|_| !is_live) {
-            connection.timer = Some(self.timers.insert(again, TimerKey::Connection(id)));
+            let key = TimerKey::OverdueConnection(id, Deadline::of(deadline));
+            connection.timer = Some(self.timers.insert(again, key));
             return;
         }
         match connection.phase {

@@ -98,9 +98,7 @@ impl World {
         let seen = &self.core.environment.seen[link];
         let can_read = self.core.shards[shard].wants_input(id);
         // Older bytes were passed over once because their connection did not want them.
-        let unread = seen
-            .unread_since
-            .filter(|at| *at >= self.heard[shard]);
+        let unread = seen.unread_since.filter(|at| *at >= self.heard[shard]);
         unread.filter(|_| can_read).map(|at| (seen.emptied_at, at))
     }
 
