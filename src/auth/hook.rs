@@ -1,5 +1,5 @@
 //! HTTP hooks: services that are asked by a POST and answer with a word. What all of them have in common,
-//! and the one for logins; [`super::ruling`] is the one for topics. The requests themselves are `io`'s.
+//! and the one for logins; [`super::decision`] is the one for topics. The requests themselves are `io`'s.
 //!
 //! ```text
 //! POST url    {"client_id": "..", "user": "..", "password": "..", "address": ".."}

@@ -4,7 +4,7 @@
 //! bytes come from the caller, and nothing waits. Work that takes a core for a while (hashing a
 //! password, verifying a signature) is one call, [`Rules::answer`], which `io` makes on threads of its
 //! own; what a shard asks for each publication and subscription, [`Acl`], takes nanoseconds. What a
-//! service rules instead ([`Request`], [`Rulings`]) is asked by `io`, too.
+//! service rules instead ([`Request`], [`AuthzDecisions`]) is asked by `io`, too.
 //!
 //! ```text
 //! password file ─┐                    ┌─ CONNECT, AUTH ─► Question ─► Rules::answer ─► Verdict
@@ -15,6 +15,7 @@
 
 mod acl;
 mod ban;
+mod decision;
 mod decisions;
 mod hook;
 mod jwt;
@@ -23,11 +24,14 @@ mod login;
 mod password;
 mod problem;
 mod rules;
-mod ruling;
 mod scram;
 
 pub use acl::{Acl, Names};
 pub use ban::{BanTable, BanTerms};
+pub use decision::{
+    without_repeats, Access, AuthzDecision, AuthzDecisions, KnownDecisions, Request,
+    RULED_TOPIC_BYTES_MAX, RULINGS_KEPT_MAX,
+};
 pub use decisions::Decisions;
 pub use hook::{HookAnswer, HookCache, HookTerms, Inquiry, HOOK_ANSWER_MAX};
 pub use jwt::{JwtTerms, TokenError, Tokens};
@@ -37,8 +41,4 @@ pub use password::{Hash, HashKind, Passwords};
 pub(crate) use problem::without_mark;
 pub use problem::FileProblem;
 pub use rules::{Answer, Facts, Rules};
-pub use ruling::{
-    without_repeats, Access, KnownRulings, Request, Ruling, Rulings, RULED_TOPIC_BYTES_MAX,
-    RULINGS_KEPT_MAX,
-};
 pub use scram::{Credential, Exchange, ScramFile, METHOD as SCRAM_METHOD};

@@ -51,7 +51,7 @@ const PER_CLIENT: [&str; 7] = [
     "sessions",
     "queues",
     "subscriptions",
-    "rulings",
+    "decisions",
 ];
 /// Lines of what clients that behave make the broker keep in time.
 const LASTING: [&str; 2] = ["retained messages", "shards"];
@@ -102,8 +102,8 @@ impl MemoryBound {
             bytes_each,
             why,
         };
-        let rulings = line(
-            "rulings",
+        let decisions = line(
+            "decisions",
             connections,
             RULINGS_BYTES + 2 * packet,
             "connections-max, each with what http-hook-acl-url has said of it and what it is asked",
@@ -184,7 +184,7 @@ impl MemoryBound {
                 "each shard to each other: as many changes in the ring as in the outbox",
             ),
         ];
-        lines.extend(Some(rulings).filter(|_| asks));
+        lines.extend(Some(decisions).filter(|_| asks));
         Self {
             machine,
             connections: connection_count,

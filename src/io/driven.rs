@@ -6,10 +6,12 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::auth::{Rules, Rulings, Verdict};
+use crate::auth::{AuthzDecisions, Rules, Verdict};
 use crate::ids::{ConnectionId, ShardId};
 use crate::mqtt::ReasonCode;
-use crate::shard::{Action, Block, CloseCause, Heard, Lane, Origin, Peer, Pressure, Shard, Stats};
+use crate::shard::{
+    Action, Block, CloseCause, Heard, Lane, Origin, Pressure, RemoteEnd, Shard, Stats,
+};
 use crate::time::Time;
 
 pub(super) trait Driven: 'static {
@@ -19,7 +21,7 @@ pub(super) trait Driven: 'static {
     fn handle_origin(
         &mut self,
         connection: ConnectionId,
-        peer: Option<Peer>,
+        peer: Option<RemoteEnd>,
         identity: Option<Box<str>>,
     );
     fn handle_broken(&mut self, connection: ConnectionId, text: &str, now: Time);
@@ -31,7 +33,7 @@ pub(super) trait Driven: 'static {
     fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time);
     fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time);
     fn handle_authenticated(&mut self, connection: ConnectionId, verdict: Verdict, now: Time);
-    fn handle_authorized(&mut self, connection: ConnectionId, rulings: Rulings, now: Time);
+    fn handle_authorized(&mut self, connection: ConnectionId, decisions: AuthzDecisions, now: Time);
     fn handle_rules(&mut self, rules: Arc<Rules>);
     fn handle_block(&mut self, from: ShardId, lane: Lane, block: Self::Block, now: Time);
     fn wants_publications(&self, from: ShardId) -> bool;
@@ -61,7 +63,7 @@ impl Driven for Shard {
     fn handle_origin(
         &mut self,
         connection: ConnectionId,
-        peer: Option<Peer>,
+        peer: Option<RemoteEnd>,
         identity: Option<Box<str>>,
     ) {
         self.handle_origin(connection, peer, identity);
@@ -93,8 +95,13 @@ impl Driven for Shard {
     fn handle_authenticated(&mut self, connection: ConnectionId, verdict: Verdict, now: Time) {
         self.handle_authenticated(connection, verdict, now);
     }
-    fn handle_authorized(&mut self, connection: ConnectionId, rulings: Rulings, now: Time) {
-        self.handle_authorized(connection, rulings, now);
+    fn handle_authorized(
+        &mut self,
+        connection: ConnectionId,
+        decisions: AuthzDecisions,
+        now: Time,
+    ) {
+        self.handle_authorized(connection, decisions, now);
     }
     fn handle_rules(&mut self, rules: Arc<Rules>) {
         self.handle_rules(rules);

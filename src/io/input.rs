@@ -15,7 +15,7 @@ use super::queues::Queue;
 use super::shares::OthersShare;
 use super::sockets::{Ending, Socket};
 use crate::ids::{ConnectionId, ListenerId};
-use crate::shard::{CloseCause, Origin, Peer};
+use crate::shard::{CloseCause, Origin, RemoteEnd};
 use crate::time::{Span, Time};
 
 /// Connections accepted in one turn, if their share of it lasts so long.
@@ -89,7 +89,7 @@ impl<S: Driven> Driver<S> {
 
     /// Takes an accepted socket, within the limits of its listener and of the broker. Nothing is said
     /// to one that is refused: that would be work.
-    fn let_in(&mut self, descriptor: OwnedFd, peer: Peer, listener: ListenerId, now: Time) {
+    fn let_in(&mut self, descriptor: OwnedFd, peer: RemoteEnd, listener: ListenerId, now: Time) {
         let Listening { gate, recipe, .. } = &self.listeners[listener.index()];
         if let Err(refusal) = gate.admit(peer.ip(), now) {
             let total = gate.refused(refusal);
@@ -403,7 +403,9 @@ impl<S: Driven> Driver<S> {
             busy = true;
             match letter {
                 Letter::Verdict(id, verdict) => self.shard.handle_authenticated(id, verdict, now),
-                Letter::Rulings(id, rulings) => self.shard.handle_authorized(id, rulings, now),
+                Letter::AuthzDecisions(id, decisions) => {
+                    self.shard.handle_authorized(id, decisions, now)
+                }
                 Letter::Rules(rules) => self.shard.handle_rules(rules),
             }
         }

@@ -15,7 +15,7 @@ use super::driver::Driver;
 use super::sockets::Ending;
 use crate::ids::ConnectionId;
 use crate::mqtt::ReasonCode;
-use crate::shard::{CloseCause, Peer};
+use crate::shard::{CloseCause, RemoteEnd};
 use crate::time::Time;
 use crate::transport::{Farewell, LayerError, Scratch, Stack};
 
@@ -133,13 +133,13 @@ impl<S: Driven> Driver<S> {
                 _ => None,
             };
             if let Some(text) = refused {
-                shard.handle_origin(id, Some(Peer::Ip(client)), None);
+                shard.handle_origin(id, Some(RemoteEnd::Ip(client)), None);
                 layers.end = Some(End::Broken(LayerError(text)));
                 return;
             }
         }
         if let Some(learned) = layers.stack.take_learned() {
-            shard.handle_origin(id, learned.address.map(Peer::Ip), learned.identity);
+            shard.handle_origin(id, learned.address.map(RemoteEnd::Ip), learned.identity);
         }
         if layers.stack.is_spent() && layers.unsent.is_empty() {
             socket.layers = None;

@@ -13,7 +13,7 @@ use rustix::net::{
 };
 
 use super::gate::Gate;
-use crate::shard::Peer;
+use crate::shard::RemoteEnd;
 use crate::transport::Recipe;
 
 /// Connections waiting to be accepted; the kernel lowers it to net.core.somaxconn.
@@ -98,17 +98,17 @@ pub(super) fn address(listener: &OwnedFd) -> Result<SocketAddr, Errno> {
 
 /// Accepts one connection; `None` when none waits. An address of IPv4 is shown as such also on a
 /// listener of IPv6.
-pub(super) fn accept(listener: &OwnedFd) -> Result<Option<(OwnedFd, Peer)>, Errno> {
+pub(super) fn accept(listener: &OwnedFd) -> Result<Option<(OwnedFd, RemoteEnd)>, Errno> {
     let (socket, address) = match acceptfrom_with(listener, FLAGS) {
         Ok(accepted) => accepted,
         Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(None),
         Err(error) => return Err(error),
     };
     let Some(address) = address.and_then(|any| SocketAddr::try_from(any).ok()) else {
-        return Ok(Some((socket, Peer::Unix)));
+        return Ok(Some((socket, RemoteEnd::Unix)));
     };
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    Ok(Some((socket, Peer::Ip(address))))
+    Ok(Some((socket, RemoteEnd::Ip(address))))
 }
 
 #[cfg(test)]
@@ -119,7 +119,7 @@ mod tests {
 
     const ANY_PORT: &str = "127.0.0.1:0";
 
-    fn accepted(listener: &OwnedFd) -> (OwnedFd, Peer) {
+    fn accepted(listener: &OwnedFd) -> (OwnedFd, RemoteEnd) {
         loop {
             if let Some(accepted) = accept(listener).unwrap() {
                 return accepted;
@@ -133,7 +133,7 @@ mod tests {
         let listener = open(ANY_PORT.parse().unwrap(), false).unwrap();
         let client = TcpStream::connect(address(&listener).unwrap()).unwrap();
         let (socket, from) = accepted(&listener);
-        assert_eq!(from, Peer::Ip(client.local_addr().unwrap()));
+        assert_eq!(from, RemoteEnd::Ip(client.local_addr().unwrap()));
         assert!(sockopt::tcp_nodelay(&socket).unwrap());
         assert!(sockopt::socket_keepalive(&socket).unwrap());
         assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), TCP_KEEP_ALIVE);
@@ -183,6 +183,6 @@ mod tests {
         let both = open(any, false).unwrap();
         let port = address(&both).unwrap().port();
         let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        assert!(matches!(accepted(&both).1, Peer::Ip(address) if address.is_ipv4()));
+        assert!(matches!(accepted(&both).1, RemoteEnd::Ip(address) if address.is_ipv4()));
     }
 }

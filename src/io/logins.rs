@@ -21,7 +21,8 @@ use super::hook::{Down, Hook};
 use super::logging::Repeated;
 use super::wake::Wakes;
 use crate::auth::{
-    Answer, BanTable, BanTerms, Facts, Inquiry, Question, Refusal, Request, Rules, Rulings, Verdict,
+    Answer, AuthzDecisions, BanTable, BanTerms, Facts, Inquiry, Question, Refusal, Request, Rules,
+    Verdict,
 };
 use crate::ids::{ConnectionId, ShardId};
 use crate::time::{Span, Time};
@@ -36,7 +37,7 @@ const NICE: i32 = 10;
 /// What a shard finds in its box.
 pub(super) enum Letter {
     Verdict(ConnectionId, Verdict),
-    Rulings(ConnectionId, Rulings),
+    AuthzDecisions(ConnectionId, AuthzDecisions),
     Rules(Arc<Rules>),
 }
 
@@ -147,7 +148,7 @@ impl Logins {
             for _ in 0..HOOK_THREADS {
                 let (logins, hook) = (Arc::clone(&logins), Arc::clone(&hook));
                 let asked = ruling_asked.clone();
-                spawn("rulings", move || logins.ask_rulings(&hook, &asked))?;
+                spawn("decisions", move || logins.ask_rulings(&hook, &asked))?;
             }
         }
         Ok(logins)
@@ -270,12 +271,12 @@ impl Logins {
         let mut failures = Repeated::default();
         while let Ok(job) = asked.recv() {
             let request = job.question;
-            let rulings = match self.ask_in_time(hook, &request, job.until, &mut failures) {
-                Asked::Answered(rulings) => request.ruled_each(rulings, hook.terms().cache),
+            let decisions = match self.ask_in_time(hook, &request, job.until, &mut failures) {
+                Asked::Answered(decisions) => request.ruled_each(decisions, hook.terms().cache),
                 // Too late: it has waited for others that got no answer.
                 Asked::Down | Asked::TooLate => request.when_down(hook.terms()),
             };
-            self.boxes[job.shard.index()].push(Letter::Rulings(job.connection, rulings));
+            self.boxes[job.shard.index()].push(Letter::AuthzDecisions(job.connection, decisions));
             self.wakes.wake(job.shard);
         }
     }

@@ -1,6 +1,9 @@
 //! What the driver must do besides sending bytes and blocks.
 
-use super::{Notice, Origin};
+use std::collections::VecDeque;
+
+use super::notices::Notices;
+use super::{Notice, Origin, Stats};
 use crate::auth::{Question, Request};
 use crate::ids::{ConnectionId, ShardId};
 
@@ -41,4 +44,24 @@ pub enum Action {
     Authorize(ConnectionId, Box<Request>),
     /// Something an operator should be able to see.
     Notice(Notice),
+}
+
+/// What the driver will be asked to do, and what was counted. Lives on: the shard.
+pub(super) struct Outbox {
+    pub(super) actions: VecDeque<Action>,
+    pub(super) notices: Notices,
+    pub(super) stats: Stats,
+    /// Connections are reported one by one.
+    pub(super) traces: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            actions: VecDeque::new(),
+            notices: Notices::new(seed),
+            stats: Stats::default(),
+            traces: false,
+        }
+    }
 }

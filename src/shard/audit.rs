@@ -1,11 +1,11 @@
 //! What must hold of a shard between turns, for the simulator and the fuzzers.
 
-use super::connection::Phase;
-use super::work::{ANNOUNCE, COPIED_BYTES, UNLINK};
 use super::{Shard, ANSWER_BYTES};
 use crate::ids::ConnectionId;
 use crate::limits::{CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER, TURN_BYTES};
 use crate::session::subscription_cost;
+use crate::shard::clients::connection::Phase;
+use crate::shard::turn::budget::{ANNOUNCE, COPIED_BYTES, UNLINK};
 
 impl Shard {
     /// Checks the bounds of memory and the ties between connections and sessions.
@@ -13,7 +13,7 @@ impl Shard {
     /// # Errors
     /// A sentence about the first thing that does not hold.
     pub fn audit(&self) -> Result<(), String> {
-        if self.by_client_id.len() != self.sessions.len() {
+        if self.clients.by_client_id.len() != self.clients.sessions.len() {
             return Err("a session has no client id, or two".into());
         }
         self.audit_sessions()?;
@@ -23,16 +23,16 @@ impl Shard {
             return Err(format!("{remembered} things are remembered for the log"));
         }
         self.audit_peers()?;
-        self.races.audit()
+        self.replay.races.audit()
     }
 
     fn audit_sessions(&self) -> Result<(), String> {
         let limits = self.limits();
-        for id in self.sessions.ids() {
-            let Some(hosted) = self.sessions.get(id) else {
+        for id in self.clients.sessions.ids() {
+            let Some(entry) = self.clients.sessions.get(id) else {
                 continue;
             };
-            let session = &hosted.session;
+            let session = &entry.session;
             let name = &session.client_id;
             if session.queue.len() > limits.queue_messages_max as usize {
                 let len = session.queue.len();
@@ -53,7 +53,9 @@ impl Shard {
             if bytes as u64 > limits.subscription_bytes_max || bytes != counted.sum::<usize>() {
                 return Err(format!("the filters of {name} take {bytes} bytes"));
             }
-            let connection = session.connection.map(|id| self.connections.get(id));
+            let connection = session
+                .connection
+                .map(|id| self.clients.connections.get(id));
             let is_tied = connection.is_none_or(|connection| {
                 connection.is_some_and(|connection| connection.phase == Phase::Live(id))
             });
@@ -67,8 +69,8 @@ impl Shard {
     fn audit_connections(&self) -> Result<(), String> {
         let outgoing_max = self.limits().outgoing_bytes_max as usize + ANSWER_BYTES + TURN_BYTES;
         let mut half_open = 0;
-        for id in self.connections.ids() {
-            let Some(connection) = self.connections.get(id) else {
+        for id in self.clients.connections.ids() {
+            let Some(connection) = self.clients.connections.get(id) else {
                 continue;
             };
             half_open += u32::from(matches!(
@@ -85,14 +87,14 @@ impl Shard {
                 return Err(format!("aliases take {incoming} and {outgoing} bytes"));
             }
             let tied = connection.session().is_none_or(|session| {
-                let hosted = self.sessions.get(session);
-                hosted.is_some_and(|hosted| hosted.session.connection == Some(id))
+                let entry = self.clients.sessions.get(session);
+                entry.is_some_and(|entry| entry.session.connection == Some(id))
             });
             if !tied {
                 return Err("a live connection's session does not know it".into());
             }
         }
-        let counted = self.half_open.counts();
+        let counted = self.admission.half_open.counts();
         if (half_open, half_open) != counted {
             return Err(format!(
                 "{half_open} connections are half open, {counted:?} are counted"
@@ -102,20 +104,20 @@ impl Shard {
     }
 
     fn audit_peers(&self) -> Result<(), String> {
-        let (data, control) = self.peers.most_waiting();
+        let (data, control) = self.mesh.peers.most_waiting();
         if data > DATA_HIGH_WATER + TURN_BYTES || control > 2 * CONTROL_HIGH_WATER {
             return Err(format!("{data} bytes, {control} messages wait for a peer"));
         }
-        if self.peers.is_alone() && self.barriers_open() > 0 {
+        if self.mesh.peers.is_alone() && self.barriers_open() > 0 {
             return Err("barriers wait for nobody".into());
         }
-        let bytes = self.peers.most_control_bytes();
+        let bytes = self.mesh.peers.most_control_bytes();
         let packet = self.limits().packet_size_max as usize;
         if bytes > CONTROL_BYTES_HIGH_WATER + TURN_BYTES + packet {
             return Err(format!("{bytes} bytes of filters wait for a peer"));
         }
         // What is begun is finished: the longest filter, all groups of one session, its filters sorted.
-        let (done, measure) = self.leaving.last;
+        let (done, measure) = self.clients.leaving.last;
         let one = self.limits().subscriptions_max as usize * ANNOUNCE + UNLINK + COPIED_BYTES;
         if done > measure + one {
             return Err(format!("{done} units of work to forget filters in a turn"));
@@ -128,7 +130,7 @@ impl Shard {
     /// True while packets of a connection that were read wait for the next turn.
     #[must_use]
     pub fn is_paused(&self, connection: ConnectionId) -> bool {
-        let connection = self.connections.get(connection);
+        let connection = self.clients.connections.get(connection);
         connection.is_some_and(|connection| connection.is_paused)
     }
 
@@ -142,12 +144,14 @@ impl Shard {
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for id in self.sessions.ids() {
-            let Some(hosted) = self.sessions.get(id) else {
+        for id in self.clients.sessions.ids() {
+            let Some(entry) = self.clients.sessions.get(id) else {
                 continue;
             };
-            let session = &hosted.session;
-            let connection = session.connection.and_then(|id| self.connections.get(id));
+            let session = &entry.session;
+            let connection = session
+                .connection
+                .and_then(|id| self.clients.connections.get(id));
             let outgoing = connection.map(|connection| connection.outgoing.len());
             lines.push(format!(
                 "shard {}: {}: {} in flight, {} queued, bytes unsent {outgoing:?}, walks {}",
@@ -155,7 +159,7 @@ impl Shard {
                 session.client_id,
                 session.window.len(),
                 session.queue.len(),
-                hosted.walks.is_some(),
+                entry.walks.is_some(),
             ));
         }
         lines

@@ -9,113 +9,52 @@
 //! [`Shard::poll_block`] for each peer and lane while its ring has room. [`TURN`] is the order that all
 //! drivers follow.
 
+mod access;
 mod action;
 mod arena;
 #[cfg(any(test, feature = "testing"))]
 mod audit;
-mod authorize;
-#[cfg(test)]
-mod authorize_tests;
-mod block;
-mod burst;
-#[cfg(test)]
-mod burst_tests;
-mod connack;
-mod connection;
-mod deliver;
-mod dispatch;
-mod end;
-#[cfg(test)]
-mod gathered_tests;
-mod half_open;
-mod heard;
-mod hosted;
-mod input;
-mod leave;
-mod live_topics;
+mod clients;
+mod delivery;
 #[cfg(test)]
 mod log_tests;
-mod login;
-mod look_ahead;
-mod message;
+mod mesh;
 mod notices;
-mod on_ack;
-mod on_block;
-mod on_connect;
-mod on_disconnect;
-mod on_publish;
-mod on_subscribe;
-mod origin;
-mod outgoing;
-mod peers;
-mod pending_connect;
-mod placement;
-mod pool;
-mod pressure;
-mod pump;
-#[cfg(test)]
-mod quota_tests;
-mod races;
-mod rates;
-mod reply;
-#[cfg(test)]
-mod reserved_tests;
-mod rights;
+mod retained;
 mod stats;
-mod subscribe_barrier;
-mod timeouts;
-mod timer_wheel;
-mod trace;
 mod turn;
-#[cfg(test)]
-mod violation_tests;
-mod walk;
-mod walk_queue;
-mod work;
-#[cfg(test)]
-mod work_tests;
+mod verbs;
 
-use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 pub use action::{Action, CloseCause};
-pub use block::{Block, Lane};
-pub use heard::Heard;
+pub use clients::heard::Heard;
+pub use clients::origin::{Origin, RemoteEnd};
+pub use clients::pressure::Pressure;
+pub use mesh::block::{Block, Lane};
 pub use notices::{Notice, Severity};
-pub use origin::{Origin, Peer};
-pub use pressure::Pressure;
 pub use stats::Stats;
-pub use turn::{run_turn, TurnHost, TurnStep, TURN};
+pub use turn::steps::{run_turn, TurnHost, TurnStep, TURN};
 
-use arena::Arena;
-use connection::Connection;
-use deliver::Images;
-use half_open::HalfOpen;
-use hosted::Hosted;
-use leave::Leaving;
-use notices::{About, Notices};
-use peers::Peers;
-use placement::Placement;
-use pool::Pool;
-use races::Races;
-use rates::{ClientMeters, Metering};
-use rights::Recheck;
-use subscribe_barrier::Barriers;
-use timeouts::TimerKey;
-use timer_wheel::TimerWheel;
-use walk_queue::WalkQueue;
-use work::Work;
+use access::Access;
+use action::Outbox;
+use clients::connection::{Connection, Phase};
+use clients::rates::ClientMeters;
+use clients::teardown::WillFate;
+use clients::{Admission, Clients};
+use delivery::fan_out::EncodedPublishes;
+use delivery::Routes;
+use mesh::Mesh;
+use notices::About;
+use retained::Replay;
+use turn::timeouts::TimerKey;
+use turn::Turn;
 
-use crate::auth::Rules;
 pub use crate::ids::ListenerId;
-use crate::ids::{ConnectionId, SessionId, ShardId};
+use crate::ids::{ConnectionId, ShardId};
 use crate::limits::Limits;
 pub use crate::listener::ListenerPolicy;
-use crate::routing::{RetainedStore, TopicIndex};
 use crate::time::{Span, Time};
 
 /// What every shard is told at start.
@@ -141,94 +80,36 @@ const SHUTDOWN_STEP: Span = Span::from_millis(50);
 pub struct Shard {
     id: ShardId,
     config: Arc<ShardConfig>,
-    rules: Arc<Rules>,
-    /// Counts changes of the rules.
-    rules_version: u32,
-    /// There may be an ACL, of the broker or of a session.
-    has_acl: bool,
-    recheck: Recheck,
     /// State of the shard's own generator; feeds assigned client ids.
     random: u64,
-    connections: Arena<ConnectionId, Connection>,
-    sessions: Arena<SessionId, Hosted>,
-    by_client_id: HashMap<Rc<str>, SessionId, ahash::RandomState>,
-    placement: Placement,
-    index: TopicIndex,
-    retained: RetainedStore,
-    peers: Peers,
-    barriers: Barriers,
-    walks: WalkQueue,
-    races: Races,
-    work: Work,
-    leaving: Leaving,
-    timers: TimerWheel<TimerKey>,
-    dirty: Vec<ConnectionId>,
-    /// Sessions whose queue was full; each once.
-    overflowed: Vec<SessionId>,
-    actions: VecDeque<Action>,
-    notices: Notices,
-    images: Images,
-    pool: Pool,
-    /// The packet being handled, when it is large and came in pieces.
-    gathered: Option<Bytes>,
-    /// `None`: no rate is limited.
-    metering: Option<Box<Metering>>,
-    half_open: HalfOpen,
-    heard: Heard,
-    /// When an outbox was last full, so that publishers were not read.
-    peers_full_at: Option<Time>,
-    pressure: Pressure,
-    /// Connections are told of one by one.
-    traces: bool,
-    shutdown: Option<Time>,
-    stats: Stats,
+    clients: Clients,
+    access: Access,
+    admission: Admission,
+    routes: Routes,
+    mesh: Mesh,
+    replay: Replay,
+    turn: Turn,
+    encoded: EncodedPublishes,
+    outbox: Outbox,
 }
 
 impl Shard {
     /// `seed` feeds the shard's own random draws (assigned client ids).
     #[must_use]
     pub fn new(id: ShardId, config: &Arc<ShardConfig>, seed: u64, now: Time) -> Self {
-        let limits = &config.limits;
-        let shards = u32::from(config.shards);
         let hash_seed = config.placement_seed ^ 0x9E37_79B9_7F4A_7C15;
         Self {
             id,
-            rules: Arc::default(),
-            rules_version: 0,
-            has_acl: false,
-            recheck: Recheck::default(),
             random: seed | 1,
-            connections: Arena::default(),
-            sessions: Arena::default(),
-            by_client_id: HashMap::with_hasher(ahash::RandomState::with_seeds(hash_seed, 7, 8, 9)),
-            placement: Placement::new(config.placement_seed, config.shards),
-            index: TopicIndex::new(id, hash_seed),
-            retained: RetainedStore::new(
-                share_of(limits.retained_messages_max, shards) as usize,
-                limits.retained_bytes_max / u64::from(shards),
-            ),
-            peers: Peers::new(id, config.shards),
-            barriers: Barriers::default(),
-            walks: WalkQueue::new(hash_seed),
-            races: Races::new(hash_seed),
-            work: Work::new(config.shards),
-            leaving: Leaving::default(),
-            timers: TimerWheel::new(now),
-            dirty: Vec::new(),
-            overflowed: Vec::new(),
-            actions: VecDeque::new(),
-            notices: Notices::new(seed),
-            images: Images::default(),
-            pool: Pool::default(),
-            gathered: None,
-            metering: Metering::new(limits, &config.listeners, config.shards),
-            half_open: HalfOpen::new(config),
-            heard: Heard::default(),
-            peers_full_at: None,
-            pressure: Pressure::default(),
-            traces: false,
-            shutdown: None,
-            stats: Stats::default(),
+            clients: Clients::new(hash_seed),
+            access: Access::default(),
+            admission: Admission::new(config),
+            routes: Routes::new(id, config, hash_seed),
+            mesh: Mesh::new(id, config.shards),
+            replay: Replay::new(hash_seed),
+            turn: Turn::new(config.shards, now),
+            encoded: EncodedPublishes::default(),
+            outbox: Outbox::new(seed),
             config: Arc::clone(config),
         }
     }
@@ -237,20 +118,20 @@ impl Shard {
     pub fn handle_opened(&mut self, origin: Origin, now: Time) -> Option<ConnectionId> {
         let limits = &self.config.limits;
         let max = limits.connections_max as usize;
-        if self.connections.len() >= max || self.shutdown.is_some() {
-            self.stats.connections_refused += 1;
+        if self.clients.connections.len() >= max || self.admission.shutdown.is_some() {
+            self.outbox.stats.connections_refused += 1;
             let text = format!("connection refused: connections-max is reached: {max}");
             let about = About::refusal("connections-max", None, Some(origin.peer));
             self.notice(&about, now, || text);
             return None;
         }
-        if let Err(full) = self.half_open.enter(origin.listener) {
-            self.stats.refused_half_open += 1;
+        if let Err(full) = self.admission.half_open.enter(origin.listener) {
+            self.outbox.stats.refused_half_open += 1;
             let about = About::refusal("half-open-max", None, Some(origin.peer));
             self.notice(&about, now, || format!("connection refused: {full}"));
             return None;
         }
-        self.stats.connections_opened += 1;
+        self.outbox.stats.connections_opened += 1;
         let ListenerPolicy {
             packet_size_max,
             layered,
@@ -261,11 +142,15 @@ impl Shard {
         });
         let connect_by = now + Span::from_secs(u64::from(limits.connect_timeout_s));
         let id = self
+            .clients
             .connections
             .insert(Connection::new(origin, packet_size_max, now));
-        let timer = self.timers.insert(connect_by, TimerKey::Connection(id));
+        let timer = self
+            .turn
+            .timers
+            .insert(connect_by, TimerKey::Connection(id));
         let trace = self.begin_trace(now);
-        if let Some(connection) = self.connections.get_mut(id) {
+        if let Some(connection) = self.clients.connections.get_mut(id) {
             connection.trace = trace;
             connection.timer = Some(timer);
             connection.waits_for_layers = layered;
@@ -278,15 +163,15 @@ impl Shard {
     /// read.
     #[must_use]
     pub fn wants_input(&self, connection: ConnectionId) -> bool {
-        let Some(connection) = self.connections.get(connection) else {
+        let Some(connection) = self.clients.connections.get(connection) else {
             return false;
         };
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize + ANSWER_BYTES;
-        connection.phase != connection::Phase::Closing
-            && !self.work.is_spent()
+        connection.phase != Phase::Closing
+            && !self.turn.budget.is_exhausted()
             && !connection.is_paused
             && connection.outgoing.len() <= outgoing_max
-            && !connection.is_judged()
+            && !connection.awaits_auth()
             && connection.subacks_waiting < SUBACKS_WAITING_MAX
             && !self.holds_back(connection)
             && !connection.is_over_rate()
@@ -295,7 +180,7 @@ impl Shard {
     /// The socket took `count` bytes of what [`Shard::outgoing`] showed.
     pub fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time) {
         let low_water = self.config.limits.outgoing_bytes_max as usize / 2;
-        let Some(state) = self.connections.get_mut(connection) else {
+        let Some(state) = self.clients.connections.get_mut(connection) else {
             return;
         };
         state.acks_unsent = 0;
@@ -305,7 +190,7 @@ impl Shard {
             state.last_packet = now;
         }
         if let Some(buffer) = state.outgoing.advance(count) {
-            self.pool.take_back(buffer);
+            self.clients.pool.take_back(buffer);
         }
         if state.outgoing.len() <= low_water {
             if let Some(session) = state.session() {
@@ -320,25 +205,25 @@ impl Shard {
         if self.closes_later(connection, cause) {
             return;
         }
-        let Some(mut state) = self.connections.remove(connection) else {
+        let Some(mut state) = self.clients.connections.remove(connection) else {
             return;
         };
         self.trace_closed(&state, cause, now);
         if state.is_half_open {
-            self.half_open.leave(state.origin.listener);
+            self.admission.half_open.leave(state.origin.listener);
         }
         let proof = state.login.as_ref().and_then(|login| login.timer);
         for timer in [state.timer, proof].into_iter().flatten() {
-            self.timers.cancel(timer);
+            self.turn.timers.cancel(timer);
         }
-        ClientMeters::release(state.meters.take(), &mut self.timers);
+        ClientMeters::release(state.meters.take(), &mut self.turn.timers);
         if let Some(session) = state.session() {
             debug_assert_ne!(
                 cause,
                 CloseCause::Asked,
                 "a live connection was not asked to close"
             );
-            self.detach(session, end::WillFate::Publish, now);
+            self.detach(session, WillFate::Publish, now);
         }
     }
 
@@ -352,22 +237,22 @@ impl Shard {
         }
         self.raise_barrier();
         self.advance_walks(now);
-        if self.peers.data_is_full() || self.peers.control_is_full() {
-            self.peers_full_at = Some(now);
+        if self.mesh.peers.data_is_full() || self.mesh.peers.control_is_full() {
+            self.mesh.peers_full_at = Some(now);
         }
     }
 
     /// Next thing to do besides sending.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        self.outbox.actions.pop_front()
     }
 
     /// Next connection that has new bytes to send. The driver sends [`Shard::outgoing`] and reports
     /// with [`Shard::handle_written`]; if the socket would block it waits for room and goes on
     /// sending by itself. A connection may be named again while it is blocked.
     pub fn poll_transmit(&mut self) -> Option<ConnectionId> {
-        while let Some(id) = self.dirty.pop() {
-            if let Some(connection) = self.connections.get_mut(id) {
+        while let Some(id) = self.clients.dirty.pop() {
+            if let Some(connection) = self.clients.connections.get_mut(id) {
                 connection.dirty = false;
                 if !connection.outgoing.is_empty() {
                     return Some(id);
@@ -380,54 +265,57 @@ impl Shard {
     /// Fills `slices` with what waits to be sent on a connection, in order; returns how many.
     #[must_use]
     pub fn outgoing<'a>(&'a self, connection: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
-        self.connections
+        self.clients
+            .connections
             .get(connection)
             .map_or(0, |connection| connection.outgoing.slices(slices))
     }
 
     /// Next block for a peer. Call only while the ring has room: a polled block is gone from here.
     pub fn poll_block(&mut self, to: ShardId, lane: Lane) -> Option<Block> {
-        self.peers.poll(to, lane)
+        self.mesh.peers.poll(to, lane)
     }
 
     /// When [`Shard::handle_timeout`] is due at the latest; a time that has passed means there is
     /// work left now, so do not park.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        let has_more = self.walks.has_ready() || self.work.is_left() || self.has_leaving();
+        let has_more =
+            self.replay.walks.has_ready() || self.turn.budget.is_left() || self.has_leaving();
         if has_more || self.has_rechecks() {
             return Some(Time::ZERO);
         }
-        self.timers.next_deadline()
+        self.turn.timers.next_deadline()
     }
 
     /// Counters since start.
     #[must_use]
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        &self.outbox.stats
     }
 
     /// Connections open now.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.connections.len()
+        self.clients.connections.len()
     }
 
     /// Sessions held now, connected or not.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.sessions.len()
+        self.clients.sessions.len()
     }
 
     /// Retained messages whose home is this shard.
     #[must_use]
     pub fn retained_messages(&self) -> usize {
-        self.retained.len()
+        self.routes.retained.len()
     }
 
     /// True while this connection must wait for peers to take what it has published.
     fn holds_back(&self, connection: &Connection) -> bool {
-        (connection.publishes && self.peers.data_is_full()) || self.peers.control_is_full()
+        (connection.publishes && self.mesh.peers.data_is_full())
+            || self.mesh.peers.control_is_full()
     }
 
     fn limits(&self) -> &Limits {

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
-use super::timeouts::TimerKey;
-use super::{Action, Peer, Shard};
+use super::{Action, RemoteEnd, Shard};
+use crate::shard::turn::timeouts::TimerKey;
 use crate::time::{Span, Time};
 
 /// Something for the log.
@@ -16,7 +16,7 @@ use crate::time::{Span, Time};
 pub struct Notice {
     pub severity: Severity,
     pub client_id: Option<Box<str>>,
-    pub peer: Option<Peer>,
+    pub peer: Option<RemoteEnd>,
     pub text: String,
     /// Others of its class that were left out before this one because there were too many.
     pub suppressed: u64,
@@ -36,7 +36,7 @@ pub(super) struct About<'a> {
     pub(super) class: Class,
     pub(super) detail: &'a str,
     pub(super) client_id: Option<&'a str>,
-    pub(super) peer: Option<Peer>,
+    pub(super) peer: Option<RemoteEnd>,
     /// How often it has happened at once.
     pub(super) count: u64,
 }
@@ -77,7 +77,7 @@ struct Budget {
 struct Remembered {
     class: Class,
     client_id: Option<Box<str>>,
-    peer: Option<Peer>,
+    peer: Option<RemoteEnd>,
     text: String,
     /// Lines of single events since it began.
     lines: u32,
@@ -115,7 +115,7 @@ impl About<'_> {
     pub(super) fn refusal<'a>(
         detail: &'a str,
         client_id: Option<&'a str>,
-        peer: Option<Peer>,
+        peer: Option<RemoteEnd>,
     ) -> About<'a> {
         About {
             class: Class::Refusal,
@@ -167,7 +167,7 @@ impl Notices {
         (about.class, about.detail).hash(&mut hasher);
         match about.client_id {
             Some(client_id) => client_id.hash(&mut hasher),
-            None => about.peer.map(Peer::ip).hash(&mut hasher),
+            None => about.peer.map(RemoteEnd::ip).hash(&mut hasher),
         }
         hasher.finish()
     }
@@ -299,12 +299,12 @@ fn cut(text: &str, max: usize) -> String {
 impl Shard {
     /// Records a notice; the text is made only when it will be shown.
     pub(super) fn notice(&mut self, about: &About<'_>, now: Time, text: impl FnOnce() -> String) {
-        let key = self.notices.key(about);
-        match self.notices.judge(key, about, now) {
+        let key = self.outbox.notices.key(about);
+        match self.outbox.notices.judge(key, about, now) {
             Verdict::Show { suppressed } => {
                 let text = cut(&text(), TEXT_MAX);
-                self.notices.remember(key, about, &text, now);
-                self.actions.push_back(Action::Notice(Notice {
+                self.outbox.notices.remember(key, about, &text, now);
+                self.outbox.actions.push_back(Action::Notice(Notice {
                     severity: Severity::Info,
                     client_id: about.client_id.map(|id| cut(id, CLIENT_ID_MAX).into()),
                     peer: about.peer,
@@ -319,35 +319,39 @@ impl Shard {
 
     /// Sets the timer for the next count: what is remembered later is due later.
     fn time_counts(&mut self) {
-        let next = (!self.notices.is_timed).then(|| self.notices.next_count());
+        let next = (!self.outbox.notices.is_timed).then(|| self.outbox.notices.next_count());
         if let Some(due) = next.flatten() {
-            self.notices.is_timed = true;
-            self.timers.insert(due, TimerKey::Notices);
+            self.outbox.notices.is_timed = true;
+            self.turn.timers.insert(due, TimerKey::Notices);
         }
     }
 
     /// Shows the counts that are due.
     pub(super) fn show_counts(&mut self, now: Time) {
-        self.notices.is_timed = false;
-        let counts = self.notices.counts(now);
-        self.actions.extend(counts.into_iter().map(Action::Notice));
+        self.outbox.notices.is_timed = false;
+        let counts = self.outbox.notices.counts(now);
+        self.outbox
+            .actions
+            .extend(counts.into_iter().map(Action::Notice));
         self.time_counts();
     }
 
     /// The broker stops: what has been counted is shown now.
     pub(super) fn show_all_counts(&mut self) {
-        let known = self.notices.remembered.values_mut();
+        let known = self.outbox.notices.remembered.values_mut();
         let counts = known.filter(|known| known.uncounted > 0);
         let mut counts: Vec<Notice> = counts.filter_map(|known| known.count()).collect();
         counts.sort_by(|a, b| a.client_id.cmp(&b.client_id).then(a.text.cmp(&b.text)));
-        self.notices.remembered.clear();
-        self.actions.extend(counts.into_iter().map(Action::Notice));
+        self.outbox.notices.remembered.clear();
+        self.outbox
+            .actions
+            .extend(counts.into_iter().map(Action::Notice));
     }
 
     /// Things that may keep happening and are remembered, and how many may be.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn notices_remembered(&self) -> (usize, usize) {
-        (self.notices.remembered.len(), REMEMBERED_MAX)
+        (self.outbox.notices.remembered.len(), REMEMBERED_MAX)
     }
 }
 

@@ -100,7 +100,7 @@ fn what_drops_for_one_client_leaves_room_for_what_happens_to_others() {
 
 #[test]
 fn refusals_are_counted_by_client_address_and_reason() {
-    let peer = |text: &str| Some(Peer::Ip(text.parse().unwrap()));
+    let peer = |text: &str| Some(RemoteEnd::Ip(text.parse().unwrap()));
     let mut log = Log::new();
     let mut shows = |about: &About<'_>, second| {
         matches!(log.add(about, "refused", second), Verdict::Show { .. })
@@ -120,7 +120,10 @@ fn refusals_are_counted_by_client_address_and_reason() {
         &About::refusal("silent", Some("c"), peer("192.0.2.1:1")),
         6
     ));
-    assert!(shows(&About::refusal("silent", None, Some(Peer::Unix)), 6));
+    assert!(shows(
+        &About::refusal("silent", None, Some(RemoteEnd::Unix)),
+        6
+    ));
     // Refusals that have stopped are not an end of anything.
     log.show_counts(1_000);
     let counts: Vec<_> = log

@@ -52,7 +52,7 @@ counters! {
     logins_busy,
     logins_unavailable,
     /// Requests to the service that rules what clients may do.
-    rulings_asked,
+    authz_requested,
     takeovers,
     keep_alive_timeouts,
     malformed_packets,
@@ -61,7 +61,7 @@ counters! {
     transport_errors,
     publications_received,
     /// The service that rules was down; QoS 0 is dropped.
-    publications_unruled,
+    authz_unavailable,
     /// Not authorized; wills included.
     publications_refused,
     /// Not authorized.

@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::Link;
-use crate::auth::{Question, Request, Rules, Rulings, Verdict};
+use crate::auth::{AuthzDecisions, Question, Request, Rules, Verdict};
 use crate::ids::ConnectionId;
 use crate::shard::{CloseCause, Lane};
 use crate::time::Time;
@@ -13,7 +13,7 @@ use crate::time::Time;
 #[derive(Debug)]
 pub enum Letter {
     Verdict(ConnectionId, Verdict),
-    Rulings(ConnectionId, Rulings),
+    AuthzDecisions(ConnectionId, AuthzDecisions),
     Rules(Arc<Rules>),
     /// The broker stops.
     Stop,
@@ -88,7 +88,7 @@ pub enum Event<'a> {
         connection: ConnectionId,
         is_accepted: bool,
     },
-    Rulings {
+    AuthzDecisions {
         shard: usize,
         connection: ConnectionId,
     },

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::{Environment, Event, World, LISTENER};
 use crate::ids::ConnectionId;
-use crate::shard::{CloseCause, Origin, Peer};
+use crate::shard::{CloseCause, Origin, RemoteEnd};
 
 /// Segments sent at once.
 const SLICES: usize = 16;
@@ -77,7 +77,7 @@ impl Link {
 /// Where all clients come from.
 fn origin() -> Origin {
     let address = SocketAddr::from(([127, 0, 0, 1], 50_000));
-    Origin::new(Peer::Ip(address), LISTENER)
+    Origin::new(RemoteEnd::Ip(address), LISTENER)
 }
 
 impl<E: Environment> World<E> {

@@ -76,9 +76,9 @@ impl<E: Environment> World<E> {
                         is_accepted,
                     }
                 }
-                Letter::Rulings(connection, rulings) => {
-                    it.handle_authorized(connection, rulings, now);
-                    Event::Rulings { shard, connection }
+                Letter::AuthzDecisions(connection, decisions) => {
+                    it.handle_authorized(connection, decisions, now);
+                    Event::AuthzDecisions { shard, connection }
                 }
                 Letter::Rules(rules) => {
                     it.handle_rules(rules);

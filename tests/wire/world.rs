@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use ringmq::auth::{Answer, Facts, Question, Request, Rules, Ruling};
+use ringmq::auth::{Answer, AuthzDecision, Facts, Question, Request, Rules};
 use ringmq::ids::ConnectionId;
 use ringmq::limits::Limits;
 use ringmq::shard::ListenerPolicy;
@@ -53,17 +53,17 @@ impl Environment for Services {
 
     /// Topics in `no/` are refused, nobody is there for those in `down/`.
     fn authorize(&mut self, shard: usize, id: ConnectionId, request: Box<Request>) {
-        let ruling = |topic: &str| match topic.split('/').next() {
-            Some("no") => Ruling::Refused,
-            Some("down") => Ruling::Unavailable,
-            _ => Ruling::Allowed,
+        let decision = |topic: &str| match topic.split('/').next() {
+            Some("no") => AuthzDecision::Refused,
+            Some("down") => AuthzDecision::Unavailable,
+            _ => AuthzDecision::Allowed,
         };
-        let rulings = request.topics.iter().map(|topic| ruling(topic)).collect();
+        let decisions = request.topics.iter().map(|topic| decision(topic)).collect();
         let hook = self.rules.acl_hook.as_ref();
         let counts_for = hook.map_or(Span::ZERO, |hook| hook.cache);
         self.asked.push((*request).clone());
-        let rulings = request.ruled_each(rulings, counts_for);
-        self.post(shard, Letter::Rulings(id, rulings));
+        let decisions = request.ruled_each(decisions, counts_for);
+        self.post(shard, Letter::AuthzDecisions(id, decisions));
     }
 
     fn letter(&mut self, shard: usize) -> Option<Letter> {

@@ -9,10 +9,10 @@ use std::io::IoSlice;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 
-use crate::auth::{Rules, Rulings, Verdict};
+use crate::auth::{AuthzDecisions, Rules, Verdict};
 use crate::ids::{ConnectionId, ShardId};
 use crate::io::driven::Driven;
-use crate::shard::{Action, CloseCause, Heard, Lane, Origin, Peer, Pressure, Stats};
+use crate::shard::{Action, CloseCause, Heard, Lane, Origin, Pressure, RemoteEnd, Stats};
 use crate::time::{Span, Time};
 
 pub(super) const HEADER: usize = 6;
@@ -171,7 +171,12 @@ impl Driven for StandIn {
         })
     }
 
-    fn handle_origin(&mut self, id: ConnectionId, _: Option<Peer>, identity: Option<Box<str>>) {
+    fn handle_origin(
+        &mut self,
+        id: ConnectionId,
+        _: Option<RemoteEnd>,
+        identity: Option<Box<str>>,
+    ) {
         self.get(id)
             .origin
             .as_mut()
@@ -284,7 +289,7 @@ impl Driven for StandIn {
 
     fn handle_pressure(&mut self, _pressure: Pressure) {}
     fn handle_authenticated(&mut self, _: ConnectionId, _: Verdict, _: Time) {}
-    fn handle_authorized(&mut self, _: ConnectionId, _: Rulings, _: Time) {}
+    fn handle_authorized(&mut self, _: ConnectionId, _: AuthzDecisions, _: Time) {}
     fn handle_rules(&mut self, _: Arc<Rules>) {}
 
     fn handle_shutdown(&mut self, _: Time) {

@@ -1,0 +1,322 @@
+//! What a service rules about topics, while whoever wants to use them waits.
+//!
+//! ```text
+//! PUBLISH, SUBSCRIBE, will ─┬─ the ACL refuses it ─────────────────► as without a service
+//!                           ├─ a decision is known and still counts ─► at once
+//!                           └─ Action::Authorize ─► AuthzDecisions ───────► the packet again
+//! ```
+//!
+//! The packet stays where the start of a packet is kept, and the connection is not read meanwhile, so
+//! each has at most one request on its way, and order is kept. Everybody else goes on.
+
+use std::sync::Arc;
+
+use crate::auth::{
+    without_repeats, Access, AuthzDecision, AuthzDecisions, Identity, KnownDecisions, Request,
+};
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::{topic, Connect, Subscribe, Violation};
+use crate::shard::access::login::Login;
+use crate::shard::clients::connection::Phase;
+use crate::shard::clients::input::Flow;
+use crate::shard::{Action, Shard};
+use crate::time::Time;
+
+/// What is known of a right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum Authorization {
+    Allowed,
+    Denied,
+    /// The service is down.
+    Unavailable,
+    /// The service has to be asked.
+    Pending,
+}
+
+impl From<AuthzDecision> for Authorization {
+    fn from(decision: AuthzDecision) -> Self {
+        match decision {
+            AuthzDecision::Allowed => Self::Allowed,
+            AuthzDecision::Refused => Self::Denied,
+            AuthzDecision::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+/// Whose will is asked about, and its topic.
+struct AskedWill {
+    client_id: Box<str>,
+    topic: Box<str>,
+}
+
+impl AskedWill {
+    fn of(connect: &Connect<'_>) -> Option<Self> {
+        let will = connect.will.as_ref()?;
+        Some(Self {
+            client_id: connect.client_id.into(),
+            topic: will.topic.into(),
+        })
+    }
+}
+
+impl Shard {
+    /// Whether a client may publish to this topic.
+    #[inline]
+    pub(in crate::shard) fn right_to_publish(
+        &mut self,
+        session: SessionId,
+        topic: &str,
+        now: Time,
+    ) -> Authorization {
+        if topic::is_reserved(topic) {
+            return Authorization::Denied;
+        }
+        if !self.access.has_acl {
+            return Authorization::Allowed;
+        }
+        if !self.may_publish(session, topic) {
+            return Authorization::Denied;
+        }
+        if self.access.rules.acl_hook.is_none() {
+            return Authorization::Allowed;
+        }
+        let right = self.decision_on(session, Access::Publish, topic, now);
+        if right != Authorization::Pending {
+            self.forget_latest_decisions(session);
+        }
+        right
+    }
+
+    /// Whether a client may subscribe to this filter, shared or not.
+    pub(in crate::shard) fn right_to_subscribe(
+        &self,
+        session: SessionId,
+        filter: &str,
+        now: Time,
+    ) -> Authorization {
+        if !self.access.has_acl {
+            return Authorization::Allowed;
+        }
+        if !self.may_subscribe(session, filter) {
+            return Authorization::Denied;
+        }
+        if self.access.rules.acl_hook.is_none() {
+            return Authorization::Allowed;
+        }
+        self.decision_on(session, Access::Subscribe, behind_group(filter), now)
+    }
+
+    /// What the service has said of a topic.
+    fn decision_on(
+        &self,
+        session: SessionId,
+        access: Access,
+        topic: &str,
+        now: Time,
+    ) -> Authorization {
+        let Some(entry) = self.clients.sessions.get(session) else {
+            return Authorization::Denied;
+        };
+        if entry.rights.brought_rules() {
+            return Authorization::Allowed; // the ACL was theirs
+        }
+        let known = entry.rights.decisions(self.access.rules_version);
+        let decision = known.and_then(|known| known.get(access, topic, now));
+        decision.map_or(Authorization::Pending, Authorization::from)
+    }
+
+    /// The packet that had to wait is done with.
+    pub(in crate::shard) fn forget_latest_decisions(&mut self, session: SessionId) {
+        let entry = self.clients.sessions.get_mut(session);
+        if let Some(known) = entry.and_then(|entry| entry.rights.decisions.as_mut()) {
+            known.forget_latest();
+        }
+    }
+
+    /// The filters of a SUBSCRIBE, if the service has to be asked about one of them. All that the ACL
+    /// does not refuse, so that no other answer can be outdated when the last one comes.
+    pub(in crate::shard) fn filters_to_ask(
+        &self,
+        session: SessionId,
+        subscribe: &Subscribe<'_>,
+        now: Time,
+    ) -> Option<Vec<Box<str>>> {
+        self.access.rules.acl_hook.as_ref()?;
+        let filters = || {
+            let filters = subscribe.filters.iter().map(|(filter, _)| filter);
+            filters.filter(|filter| topic::check_filter(filter).is_ok())
+        };
+        let right = |filter: &&str| self.right_to_subscribe(session, filter, now);
+        if !filters().any(|filter| right(&filter) == Authorization::Pending) {
+            return None;
+        }
+        let asked = filters().filter(|filter| right(filter) != Authorization::Denied);
+        Some(without_repeats(asked.map(behind_group)))
+    }
+
+    /// Has the service asked; the packet comes again when it has answered.
+    pub(in crate::shard) fn ask_decisions(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        access: Access,
+        topics: Vec<Box<str>>,
+    ) -> Flow {
+        if let Some(entry) = self.clients.sessions.get(session) {
+            let client_id = entry.session.client_id.as_ref().into();
+            let user = entry.rights.user.clone();
+            self.authorize(id, client_id, user, (access, topics));
+        }
+        Flow::Wait
+    }
+
+    fn authorize(
+        &mut self,
+        id: ConnectionId,
+        client_id: Box<str>,
+        user: Option<Arc<str>>,
+        (access, topics): (Access, Vec<Box<str>>),
+    ) {
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        connection.is_asking = true;
+        self.outbox.stats.authz_requested += 1;
+        let request = Request {
+            client_id,
+            user,
+            address: connection.origin.peer.ip(),
+            access,
+            topics,
+        };
+        let action = Action::Authorize(id, Box::new(request));
+        self.outbox.actions.push_back(action);
+    }
+
+    /// The answer to an [`Action::Authorize`].
+    pub fn handle_authorized(&mut self, id: ConnectionId, decisions: AuthzDecisions, now: Time) {
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return; // gone meanwhile
+        };
+        if !std::mem::take(&mut connection.is_asking) {
+            return; // it has ended meanwhile
+        }
+        connection.last_packet = now; // its silence was ours
+        match connection.phase {
+            Phase::Live(session) => {
+                let (seed, version) = (self.config.placement_seed, self.access.rules_version);
+                if let Some(entry) = self.clients.sessions.get_mut(session) {
+                    let known = entry
+                        .rights
+                        .decisions_mut(version, || KnownDecisions::new(seed));
+                    known.put(decisions, now);
+                }
+            }
+            Phase::Authenticating => self.will_decided(id, &decisions, now),
+            Phase::AwaitConnect | Phase::Closing => {}
+        }
+        self.resume_if_decided(id);
+    }
+
+    /// What came behind a packet that had to wait goes on when the turn ends.
+    pub(in crate::shard) fn resume_if_decided(&mut self, id: ConnectionId) {
+        let connection = self.clients.connections.get(id);
+        let waits = |c: &crate::shard::Connection| {
+            !(c.partial.is_empty() || c.is_paused || c.awaits_auth())
+        };
+        if connection.is_some_and(waits) {
+            self.pause(id);
+        }
+    }
+
+    /// Whether the service has to be asked about the will of a client that is about to connect.
+    pub(in crate::shard) fn must_ask_will(&self, connect: &Connect<'_>, who: &Identity) -> bool {
+        let will = connect.will.as_ref();
+        self.access.rules.acl_hook.is_some()
+            && who.acl.is_none()
+            // What the rules refuse is refused without asking.
+            && will.is_some_and(|will| self.may_leave_will(connect.client_id, who, will.topic))
+    }
+
+    /// Goes on with a CONNECT that was kept, unless its will has to be asked about first.
+    pub(in crate::shard) fn connect_proven(
+        &mut self,
+        id: ConnectionId,
+        who: Identity,
+        data: Vec<u8>,
+        now: Time,
+    ) {
+        let login = self
+            .clients
+            .connections
+            .get(id)
+            .and_then(|c| c.login.as_ref());
+        let connect = login.and_then(|login| login.pending());
+        let asked = connect.filter(|connect| self.must_ask_will(connect, &who));
+        if let Some(will) = asked.and_then(|connect| AskedWill::of(&connect)) {
+            self.ask_will(id, will, who, data);
+            return;
+        }
+        self.connect_with_will(id, &who, &data, now);
+    }
+
+    /// Keeps a CONNECT until it is known whether its will is allowed.
+    pub(in crate::shard) fn await_will(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        who: Identity,
+    ) -> Flow {
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            connection.phase = Phase::Authenticating;
+            connection.version = connect.version;
+            connection.login = Some(Box::new(Login::proven(connect)));
+        }
+        if let Some(will) = AskedWill::of(connect) {
+            self.ask_will(id, will, who, Vec::new());
+        }
+        Flow::Continue
+    }
+
+    /// Asks about the will of a CONNECT that is kept.
+    fn ask_will(&mut self, id: ConnectionId, will: AskedWill, who: Identity, data: Vec<u8>) {
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        let user = who.user.clone();
+        if let Some(login) = &mut connection.login {
+            login.proof = Some(Box::new((who, data)));
+        }
+        let asked = (Access::Publish, vec![will.topic]);
+        self.authorize(id, will.client_id, user, asked);
+    }
+
+    /// A CONNECT goes on, or is refused for its will.
+    fn will_decided(&mut self, id: ConnectionId, decisions: &AuthzDecisions, now: Time) {
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        let login = connection.login.as_mut();
+        let Some(proof) = login.and_then(|login| login.proof.take()) else {
+            return;
+        };
+        let (who, data) = *proof;
+        let violation = match decisions.of.first() {
+            Some((_, AuthzDecision::Allowed)) => {
+                self.connect_with_will(id, &who, &data, now);
+                return;
+            }
+            Some((_, AuthzDecision::Unavailable)) => Violation::WillNotDecided,
+            _ => Violation::WillNotAuthorized,
+        };
+        self.refuse_login(id, violation, &violation.to_string(), now);
+    }
+}
+
+/// The filter of a shared subscription without its group: that is what is read.
+fn behind_group(filter: &str) -> &str {
+    match topic::share(filter) {
+        Ok(Some(share)) => share.filter,
+        _ => filter,
+    }
+}

@@ -1,0 +1,412 @@
+//! Who a client is: from CONNECT to the judgement, and AUTH after it.
+//!
+//! ```text
+//! CONNECT ─┬─ nothing to prove, or known by its certificate ─────────────► CONNACK
+//!          ├─ user name and password ─► Action::Authenticate ─► verdict ─► CONNACK
+//!          └─ method ─► [AUTH ◄─] Action::Authenticate ─► verdict ─► AUTH ... CONNACK
+//! AUTH 0x19 on a live connection ─► Action::Authenticate ─► verdict ─► AUTH 0x18 ... AUTH 0x00
+//! ```
+//!
+//! The CONNECT is kept ([`PendingConnect`]) until it can be answered. While a first judgement is awaited
+//! nothing more is read; a client that proves itself anew goes on as before [MQTT-4.12.1-1].
+
+use crate::auth::{Challenge, Exchange, Identity, Question, Refusal, Verdict};
+use crate::ids::{ConnectionId, SessionId};
+use crate::listener::Authentication;
+use crate::mqtt::frame::Frame;
+use crate::mqtt::{decode, encode, Auth, Connect, Packet, ReasonCode, Sender, Version, Violation};
+use crate::mutant::{is_on, Mutant};
+use crate::shard::access::pending_connect::PendingConnect;
+use crate::shard::clients::connection::Phase;
+use crate::shard::clients::input::Flow;
+use crate::shard::turn::timeouts::TimerKey;
+use crate::shard::turn::timer_wheel::TimerId;
+use crate::shard::{Action, Shard};
+use crate::time::Time;
+
+/// What an AUTH or CONNACK takes besides method and data, at most.
+const AUTH_OVERHEAD_BYTES: usize = 64;
+
+/// Lives on: a connection that has something to prove, or has proven it with a method or for a
+/// limited time.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Login {
+    /// The CONNECT that waits for its answer.
+    connect: Option<Box<PendingConnect>>,
+    stage: Stage,
+    /// Authentication Method; all AUTH packets name it [MQTT-4.12.0-5].
+    method: Option<Box<str>>,
+    /// What was proven, and the last word about it, while the will is asked about.
+    pub(in crate::shard) proof: Option<Box<(Identity, Vec<u8>)>>,
+    /// When the proof ends.
+    pub(in crate::shard) timer: Option<TimerId>,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Default)]
+enum Stage {
+    /// Nobody's.
+    #[default]
+    Idle,
+    /// Whoever judges.
+    Judged,
+    /// The client's, with its first message.
+    First,
+    /// The client's, with its final message.
+    Final(Box<Exchange>),
+}
+
+/// What a CONNECT leads to.
+pub(in crate::shard) enum Admission {
+    Known(Identity),
+    Ask(Challenge),
+    /// The method is taken; the client has yet to begin.
+    Begin,
+    Refused(Violation),
+}
+
+impl Login {
+    /// Of a client whose name is known.
+    pub(in crate::shard) fn proven(connect: &Connect<'_>) -> Self {
+        Self {
+            connect: Some(Box::new(PendingConnect::of(connect))),
+            ..Self::default()
+        }
+    }
+
+    /// The CONNECT that waits for its answer.
+    pub(in crate::shard) fn pending(&self) -> Option<Connect<'_>> {
+        let connect = self.connect.as_ref()?;
+        Some(connect.get(self.method()))
+    }
+
+    pub(in crate::shard) fn method(&self) -> Option<&str> {
+        self.method.as_deref()
+    }
+
+    /// True while no bytes are to be read.
+    pub(in crate::shard) fn awaits_auth(&self) -> bool {
+        matches!(self.stage, Stage::Judged)
+    }
+}
+
+impl Shard {
+    /// What the rules say of a CONNECT before anything is proven.
+    pub(in crate::shard) fn admission(&self, id: ConnectionId, connect: &Connect<'_>) -> Admission {
+        let rules = &self.access.rules;
+        let Some(connection) = self.clients.connections.get(id) else {
+            return Admission::Refused(Violation::CredentialsNeeded); // it is gone
+        };
+        let policy = self.policy(connection.origin.listener);
+        if let Some(method) = connect.properties.authentication_method {
+            if !rules.takes_method(method) {
+                // [MQTT-4.12.0-1]
+                return Admission::Refused(match rules.scram {
+                    Some(_) => Violation::MethodNotOffered,
+                    None => Violation::NoMethodOffered,
+                });
+            }
+            return match connect.properties.authentication_data {
+                Some(data) => Admission::Ask(Challenge::ScramFirst(data.into())),
+                None => Admission::Begin,
+            };
+        }
+        if let Some(user) = &connection.origin.identity {
+            return Admission::Known(Identity::of(user)); // its certificate says so
+        }
+        let has_credentials = connect.user_name.is_some() || connect.password.is_some();
+        if rules.takes_passwords() && has_credentials {
+            Admission::Ask(Challenge::Password {
+                user: connect.user_name.map(Into::into),
+                password: connect.password.map(Into::into),
+            })
+        } else if rules.takes_anonymous(policy.allow_anonymous)
+            && policy.authentication == Authentication::Anonymous
+        {
+            // A name that nobody can check is as good as none.
+            Admission::Known(Identity::default())
+        } else {
+            Admission::Refused(Violation::CredentialsNeeded)
+        }
+    }
+
+    /// Keeps a CONNECT until it is known who sent it.
+    pub(in crate::shard) fn await_proof(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        challenge: Option<Challenge>,
+    ) -> Flow {
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return Flow::Stop;
+        };
+        connection.phase = Phase::Authenticating;
+        connection.version = connect.version;
+        let method = connect.properties.authentication_method;
+        connection.login = Some(Box::new(Login {
+            stage: Stage::First,
+            method: method.map(Into::into),
+            ..Login::proven(connect)
+        }));
+        match challenge {
+            Some(challenge) => self.ask(id, connect.client_id, challenge),
+            None => self.send_auth(id, ReasonCode::ContinueAuthentication, None), // [MQTT-4.12.0-2]
+        }
+        Flow::Continue
+    }
+
+    fn ask(&mut self, id: ConnectionId, client_id: &str, challenge: Challenge) {
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        if let Some(login) = &mut connection.login {
+            login.stage = Stage::Judged;
+        }
+        let question = Question {
+            client_id: client_id.into(),
+            address: connection.origin.peer.ip(),
+            challenge,
+        };
+        self.outbox
+            .actions
+            .push_back(Action::Authenticate(id, Box::new(question)));
+    }
+
+    /// The judgement on an [`Action::Authenticate`].
+    pub fn handle_authenticated(&mut self, id: ConnectionId, verdict: Verdict, now: Time) {
+        let mut id = id;
+        if is_on(Mutant::VerdictForNewer) {
+            let mut others = self.clients.connections.ids().into_iter();
+            id = others.find(|other| other.index == id.index).unwrap_or(id);
+        }
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return; // gone meanwhile
+        };
+        let phase = connection.phase;
+        match &mut connection.login {
+            Some(login) if login.awaits_auth() => login.stage = Stage::Idle,
+            _ => return,
+        }
+        match (phase, verdict) {
+            (Phase::Closing | Phase::AwaitConnect, _) => return,
+            (_, Verdict::Continue(exchange, data)) => {
+                self.send_auth(id, ReasonCode::ContinueAuthentication, Some(&data));
+                self.set_stage(id, Stage::Final(exchange));
+            }
+            (Phase::Authenticating, Verdict::Accepted(who, data)) => {
+                self.connect_proven(id, who, data, now);
+            }
+            (Phase::Authenticating, Verdict::Refused(refusal, text)) => {
+                self.outbox.stats.count_refused_login(refusal);
+                self.refuse_login(id, broken_by(refusal), &text, now);
+            }
+            (Phase::Live(session), Verdict::Accepted(who, data)) => {
+                self.proven_again(id, session, &who, &data, now);
+            }
+            (Phase::Live(_), Verdict::Refused(refusal, text)) => {
+                self.outbox.stats.count_refused_login(refusal);
+                let violation = match broken_by(refusal) {
+                    Violation::LoginsBusy => Violation::LoginsBusy,
+                    _ => Violation::ReauthenticationFailed,
+                };
+                self.outbox.stats.violations.count(&violation);
+                self.end_connection(id, Some(violation.reason()), &text, now);
+            }
+        }
+        self.resume_if_decided(id);
+    }
+
+    fn set_stage(&mut self, id: ConnectionId, stage: Stage) {
+        let connection = self.clients.connections.get_mut(id);
+        if let Some(login) = connection.and_then(|connection| connection.login.as_mut()) {
+            login.stage = stage;
+        }
+    }
+
+    /// Goes on with the CONNECT that was kept; its will is allowed, or will be judged by the rules.
+    pub(in crate::shard) fn connect_with_will(
+        &mut self,
+        id: ConnectionId,
+        who: &Identity,
+        data: &[u8],
+        now: Time,
+    ) {
+        let Some(login) = self
+            .clients
+            .connections
+            .get_mut(id)
+            .and_then(|c| c.login.as_mut())
+        else {
+            return;
+        };
+        let Some(connect) = login.connect.take() else {
+            return; // it has been answered
+        };
+        let method = login.method.clone();
+        self.enter(id, &connect.get(method.as_deref()), who, data, now);
+        let lasts_for = who.valid_for;
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        let is_live = matches!(connection.phase, Phase::Live(_));
+        match (&mut connection.login, lasts_for) {
+            (Some(login), Some(span)) if is_live => {
+                login.timer = Some(self.turn.timers.insert(now + span, TimerKey::Proof(id)));
+            }
+            (Some(login), None) if login.method.is_none() => connection.login = None,
+            _ => {}
+        }
+    }
+
+    /// The time of a proof is over.
+    pub(in crate::shard) fn proof_timer(&mut self, id: ConnectionId, now: Time) {
+        if let Some(login) = self
+            .clients
+            .connections
+            .get_mut(id)
+            .and_then(|c| c.login.as_mut())
+        {
+            login.timer = None;
+            let text = "its token has expired";
+            self.end_connection(id, Some(ReasonCode::MaximumConnectTime), text, now);
+        }
+    }
+
+    /// Who is on a connection cannot change; that it is still the same has been shown.
+    fn proven_again(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        who: &Identity,
+        data: &[u8],
+        now: Time,
+    ) {
+        let entry = self.clients.sessions.get(session);
+        if entry.is_none_or(|entry| entry.rights.user != who.user) {
+            let violation = Violation::ReauthenticationAsAnother;
+            self.outbox.stats.violations.count(&violation);
+            let text = violation.to_string();
+            self.end_connection(id, Some(violation.reason()), &text, now);
+            return;
+        }
+        self.send_auth(id, ReasonCode::Success, Some(data));
+    }
+
+    /// A packet between CONNECT and CONNACK: AUTH or DISCONNECT [MQTT-3.1.2-30].
+    pub(in crate::shard) fn on_packet_before_connack(
+        &mut self,
+        id: ConnectionId,
+        frame: &Frame<'_>,
+        now: Time,
+    ) -> Result<Flow, Violation> {
+        match decode::packet(Version::V5, Sender::Client, frame)? {
+            Packet::Auth(auth) => self.on_auth(id, &auth, false),
+            Packet::Disconnect(_) => {
+                self.start_closing(id, now);
+                Ok(Flow::Stop)
+            }
+            _ => Err(Violation::BeforeConnAck),
+        }
+    }
+
+    /// AUTH: the next step of a login, or the first of another one on a live connection.
+    pub(in crate::shard) fn on_auth(
+        &mut self,
+        id: ConnectionId,
+        auth: &Auth<'_>,
+        is_live: bool,
+    ) -> Result<Flow, Violation> {
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return Ok(Flow::Stop);
+        };
+        let session = connection.session();
+        let login = connection
+            .login
+            .as_mut()
+            .filter(|login| login.method.is_some());
+        // [MQTT-4.12.0-7]
+        let login = login.ok_or(Violation::AuthUnasked)?;
+        if auth.authentication_method != login.method() {
+            // [MQTT-4.12.0-5], [MQTT-4.12.1-1]
+            return Err(Violation::AuthOtherMethod);
+        }
+        let data = auth.authentication_data;
+        let stage = std::mem::take(&mut login.stage);
+        let challenge = match (auth.reason, stage) {
+            (ReasonCode::ReAuthenticate, Stage::Idle) if is_live => match data {
+                Some(data) => Challenge::ScramFirst(data.into()),
+                None => {
+                    login.stage = Stage::First;
+                    self.send_auth(id, ReasonCode::ContinueAuthentication, None);
+                    return Ok(Flow::Continue);
+                }
+            },
+            // [MQTT-4.12.0-3]
+            (ReasonCode::ContinueAuthentication, Stage::First) => {
+                Challenge::ScramFirst(data.unwrap_or_default().into())
+            }
+            (ReasonCode::ContinueAuthentication, Stage::Final(exchange)) => {
+                Challenge::ScramFinal(exchange, data.unwrap_or_default().into())
+            }
+            _ => return Err(Violation::AuthOutOfTurn),
+        };
+        let entry = session.and_then(|session| self.clients.sessions.get(session));
+        let client_id = entry.map(|entry| entry.session.client_id.clone());
+        self.ask(id, client_id.as_deref().unwrap_or_default(), challenge);
+        Ok(Flow::Continue)
+    }
+
+    /// [MQTT-4.12.0-5]: with the method of CONNECT.
+    fn send_auth(&mut self, id: ConnectionId, reason: ReasonCode, data: Option<&[u8]>) {
+        let Some(connection) = self.clients.connections.get(id) else {
+            return;
+        };
+        let Some(method) = connection
+            .login
+            .as_ref()
+            .and_then(|login| login.method.clone())
+        else {
+            return;
+        };
+        let size = method.len() + data.map_or(0, <[u8]>::len) + AUTH_OVERHEAD_BYTES;
+        if size > connection.packet_size_max as usize {
+            // [MQTT-3.1.2-24]: it cannot be said; the client's time will run out.
+            return;
+        }
+        let auth = Auth {
+            reason,
+            authentication_method: Some(&method),
+            authentication_data: data,
+            ..Auth::default()
+        };
+        self.reply(id, |out, _| encode::auth(out, &auth));
+    }
+
+    /// Refuses a CONNECT that was kept. What the log is told is not for the client.
+    pub(in crate::shard) fn refuse_login(
+        &mut self,
+        id: ConnectionId,
+        violation: Violation,
+        text: &str,
+        now: Time,
+    ) {
+        let Some(connection) = self.clients.connections.get(id) else {
+            return;
+        };
+        let pending = connection.login.as_ref().and_then(|login| login.pending());
+        let client_id: Option<Box<str>> = pending.map(|connect| connect.client_id.into());
+        let reply = Some((connection.version, violation.reason()));
+        self.outbox.stats.connects_refused += 1;
+        self.outbox.stats.violations.count(&violation);
+        self.refuse_connect_as(id, client_id.as_deref(), reply, ("not accepted", text), now);
+    }
+}
+
+fn broken_by(refusal: Refusal) -> Violation {
+    match refusal {
+        Refusal::Wrong => Violation::CredentialsWrong,
+        Refusal::Banned => Violation::AddressBanned,
+        Refusal::Busy => Violation::LoginsBusy,
+        Refusal::Unavailable => Violation::LoginsDown,
+    }
+}

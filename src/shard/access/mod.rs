@@ -1,0 +1,24 @@
+//! Access control: authentication of a client, and what its session may publish and subscribe to.
+
+pub(in crate::shard) mod decisions;
+#[cfg(test)]
+mod decisions_tests;
+pub(in crate::shard) mod login;
+pub(in crate::shard) mod pending_connect;
+pub(in crate::shard) mod rights;
+
+use std::sync::Arc;
+
+use crate::auth::Rules;
+use rights::Recheck;
+
+/// The rules in force. Lives on: the shard, which gets new ones when files are read again.
+#[derive(Default)]
+pub(in crate::shard) struct Access {
+    pub(in crate::shard) rules: Arc<Rules>,
+    /// Counts changes of the rules.
+    pub(in crate::shard) rules_version: u32,
+    /// There may be an ACL, of the broker or of a session.
+    pub(in crate::shard) has_acl: bool,
+    pub(in crate::shard) recheck: Recheck,
+}

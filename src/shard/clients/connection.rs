@@ -1,0 +1,148 @@
+//! One network connection: its decoder's remainder, negotiated limits and phase.
+
+use std::num::NonZeroU16;
+
+use crate::ids::SessionId;
+use crate::mqtt::{ReasonCode, Version};
+use crate::session::{AliasBounds, AliasesIn, AliasesOut};
+use crate::shard::access::login::Login;
+use crate::shard::action::CloseCause;
+use crate::shard::clients::origin::Origin;
+use crate::shard::clients::outgoing::Outgoing;
+use crate::shard::clients::rates::ClientMeters;
+use crate::shard::clients::trace::Trace;
+use crate::shard::turn::timer_wheel::TimerId;
+use crate::time::{Span, Time};
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum Phase {
+    AwaitConnect,
+    /// A CONNECT waits until it is known who sent it.
+    Authenticating,
+    Live(SessionId),
+    /// An error, a DISCONNECT or a takeover ended it: no further bytes are accepted.
+    Closing,
+}
+
+/// Lives on: the shard that reads it. Written by: that shard only.
+#[derive(Debug)]
+pub(in crate::shard) struct Connection {
+    pub(in crate::shard) phase: Phase,
+    pub(in crate::shard) version: Version,
+    /// Another broker, by the mark in its protocol level.
+    pub(in crate::shard) is_bridge: bool,
+    /// The log has been told that it publishes to a topic that begins with `$`.
+    pub(in crate::shard) named_reserved: bool,
+    /// Named in the shard's list of connections to transmit.
+    pub(in crate::shard) dirty: bool,
+    /// Counted among those that have not sent their CONNECT.
+    pub(in crate::shard) is_half_open: bool,
+    /// Has published: it is not read while a peer's outbox is full.
+    pub(in crate::shard) publishes: bool,
+    /// What it has sent waits in `partial` for the next turn (see `work`).
+    pub(in crate::shard) is_paused: bool,
+    /// The packet at the start of `partial` waits for what a service rules (see `authorize`).
+    pub(in crate::shard) is_asking: bool,
+    /// Its socket is gone, and what it sent before waits for the next turn.
+    pub(in crate::shard) gone: Option<CloseCause>,
+    /// Why we end it, also where the client's version has no word for it.
+    pub(in crate::shard) end_reason: Option<ReasonCode>,
+    /// v5 Request Problem Information.
+    pub(in crate::shard) problem_information: bool,
+    /// Largest packet the client takes, in bytes [MQTT-3.1.2-24].
+    pub(in crate::shard) packet_size_max: u32,
+    /// Largest packet its listener takes, in bytes.
+    pub(in crate::shard) receive_size_max: u32,
+    pub(in crate::shard) outgoing: Outgoing,
+    pub(in crate::shard) aliases_out: Option<Box<AliasesOut>>,
+    pub(in crate::shard) aliases_in: Option<Box<AliasesIn>>,
+    /// Start of a packet whose end has not arrived, or packets that wait for the next turn.
+    pub(in crate::shard) partial: Vec<u8>,
+    /// PUBACKs and PUBCOMPs appended since the socket last took bytes, of publications that took quota of
+    /// this connection: a lower bound of those the client cannot have seen yet.
+    pub(in crate::shard) acks_unsent: u16,
+    /// SUBACKs waiting for their barrier, and one more for each KiB of them.
+    pub(in crate::shard) subacks_waiting: u16,
+    pub(in crate::shard) last_packet: Time,
+    /// One and a half keep alive periods [MQTT-3.1.2-22]; zero: no timeout.
+    pub(in crate::shard) silence_max: Span,
+    /// Connect, keep-alive or linger timer, by phase.
+    pub(in crate::shard) timer: Option<TimerId>,
+    pub(in crate::shard) origin: Origin,
+    /// When rates are limited and it is live.
+    pub(in crate::shard) meters: Option<Box<ClientMeters>>,
+    /// What it has to prove, or had.
+    pub(in crate::shard) login: Option<Box<Login>>,
+    /// The layers below MQTT have not finished their handshakes.
+    pub(in crate::shard) waits_for_layers: bool,
+    /// For the log, when connections are told of one by one.
+    pub(in crate::shard) trace: Option<Box<Trace>>,
+}
+
+impl Connection {
+    pub(in crate::shard) fn new(origin: Origin, receive_size_max: u32, now: Time) -> Self {
+        Self {
+            phase: Phase::AwaitConnect,
+            version: Version::V311,
+            is_bridge: false,
+            named_reserved: false,
+            dirty: false,
+            is_half_open: true,
+            publishes: false,
+            is_paused: false,
+            is_asking: false,
+            gone: None,
+            end_reason: None,
+            problem_information: true,
+            packet_size_max: u32::MAX,
+            receive_size_max,
+            outgoing: Outgoing::default(),
+            aliases_out: None,
+            aliases_in: None,
+            partial: Vec::new(),
+            acks_unsent: 0,
+            subacks_waiting: 0,
+            last_packet: now,
+            silence_max: Span::ZERO,
+            timer: None,
+            origin,
+            meters: None,
+            login: None,
+            waits_for_layers: false,
+            trace: None,
+        }
+    }
+
+    /// True while nothing may be read before it is known who the client is, or what it may do.
+    #[inline]
+    pub(in crate::shard) fn awaits_auth(&self) -> bool {
+        self.is_asking
+            || (self.phase == Phase::Authenticating
+                && self.login.as_ref().is_some_and(|login| login.awaits_auth()))
+    }
+
+    pub(in crate::shard) fn session(&self) -> Option<SessionId> {
+        match self.phase {
+            Phase::Live(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// It has come faster than it may, and is not read for a while.
+    pub(in crate::shard) fn is_over_rate(&self) -> bool {
+        self.meters.as_ref().is_some_and(|meters| meters.is_over)
+    }
+
+    /// Sets an incoming alias, creating the table on first use.
+    pub(in crate::shard) fn set_alias_in(
+        &mut self,
+        alias: NonZeroU16,
+        topic: &str,
+        bounds: AliasBounds,
+    ) -> Result<(), crate::session::AliasInError> {
+        self.aliases_in
+            .get_or_insert_default()
+            .set(alias, topic, bounds)
+    }
+}

@@ -1,0 +1,60 @@
+//! Connections that have not sent their CONNECT: what strangers can hold, of the broker and of a
+//! listener.
+
+use crate::ids::ListenerId;
+use crate::shard::{share_of, ShardConfig};
+
+/// Lives on: each shard its own, with its part of the limits.
+#[derive(Debug)]
+pub(in crate::shard) struct HalfOpen {
+    count: u32,
+    max: u32,
+    /// By [`ListenerId`]: how many there are, and may be.
+    listeners: Vec<(u32, u32)>,
+}
+
+impl HalfOpen {
+    pub(in crate::shard) fn new(config: &ShardConfig) -> Self {
+        let part = |max: Option<u32>| share_of(max.unwrap_or(u32::MAX), config.shards.into());
+        let listeners = config.listeners.iter();
+        Self {
+            count: 0,
+            max: part(config.limits.half_open_max),
+            listeners: listeners
+                .map(|policy| (0, part(policy.half_open_max)))
+                .collect(),
+        }
+    }
+
+    /// Counts one more.
+    ///
+    /// # Errors
+    /// There may be no more: which option says so, and how many.
+    pub(in crate::shard) fn enter(&mut self, listener: ListenerId) -> Result<(), String> {
+        let (count, max) = &mut self.listeners[listener.index()];
+        let (whose, max) = if *count >= *max {
+            (" of its listener", *max)
+        } else if self.count >= self.max {
+            ("", self.max)
+        } else {
+            *count += 1;
+            self.count += 1;
+            return Ok(());
+        };
+        Err(format!(
+            "half-open-max{whose} is reached: {max} connections of this shard have not sent CONNECT"
+        ))
+    }
+
+    pub(in crate::shard) fn leave(&mut self, listener: ListenerId) {
+        self.listeners[listener.index()].0 -= 1;
+        self.count -= 1;
+    }
+
+    /// All of them, counted both ways.
+    #[cfg(any(test, feature = "testing"))]
+    pub(in crate::shard) fn counts(&self) -> (u32, u32) {
+        let each = self.listeners.iter().map(|(count, _)| count);
+        (self.count, each.sum())
+    }
+}

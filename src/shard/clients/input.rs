@@ -1,0 +1,408 @@
+//! Bytes of a connection to control packets to verbs.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::ids::{ConnectionId, SessionId, ShardId};
+use crate::mqtt::frame::{self, Frame};
+use crate::mqtt::violation::Culprit;
+use crate::mqtt::{decode, AckKind, PacketType, Sender, Version, Violation};
+use crate::shard::clients::connection::Phase;
+use crate::shard::clients::outgoing::LARGE_PAYLOAD;
+use crate::shard::delivery::publish_run::{Burst, Joined, Publisher, PLAIN_PUBLISH};
+use crate::shard::{Action, Shard};
+use crate::time::Time;
+
+/// Packet types.
+const CONNECT: u8 = 1;
+const PUBLISH: u8 = 3;
+const SUBSCRIBE: u8 = 8;
+
+/// What follows after a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum Flow {
+    Continue,
+    /// The next packet may only be handled when it is known who the client is.
+    Wait,
+    /// The connection accepts no further bytes.
+    Stop,
+    /// The turn has done its work: the packet and all after it wait for the next one.
+    Pause,
+    /// The packet and all after it belong to another shard.
+    HandOff(ShardId),
+}
+
+impl Shard {
+    /// Bytes arrived, in order, cut anywhere.
+    pub fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time) {
+        let Some(state) = self.clients.connections.get_mut(connection) else {
+            return;
+        };
+        state.trace_received(bytes.len());
+        if state.is_paused || state.awaits_auth() {
+            state.partial.extend_from_slice(bytes);
+            return;
+        }
+        let mut rest = bytes;
+        if !state.partial.is_empty() {
+            let mut partial = std::mem::take(&mut state.partial);
+            rest = match self.complete(connection, &mut partial, rest, now) {
+                Some(rest) => rest,
+                None => return,
+            };
+        }
+        let (used, flow) = self.process(connection, rest, now);
+        if used < rest.len() || flow != Flow::Continue {
+            self.after(connection, &rest[used..], flow);
+        }
+    }
+
+    /// Fills up a packet whose start came before; returns what is left when it is done with.
+    fn complete<'a>(
+        &mut self,
+        connection: ConnectionId,
+        partial: &mut Vec<u8>,
+        mut rest: &'a [u8],
+        now: Time,
+    ) -> Option<&'a [u8]> {
+        loop {
+            // One byte at a time until the length is known, then as much as the packet needs, so
+            // that nothing behind it is copied.
+            let needed = frame::needed(partial);
+            let wanted = needed.map_or(1, |needed| needed - partial.len());
+            let take = wanted.min(rest.len());
+            make_room(partial, take, needed);
+            partial.extend_from_slice(&rest[..take]);
+            rest = &rest[take..];
+            let is_large = take == wanted && partial.len() >= LARGE_PAYLOAD;
+            let (used, flow) = if is_large {
+                self.process_gathered(connection, partial, now)
+            } else {
+                self.process(connection, partial, now)
+            };
+            if flow != Flow::Continue {
+                let mut unread = partial.split_off(used);
+                unread.extend_from_slice(rest);
+                self.after(connection, &unread, flow);
+                return None;
+            }
+            if used > 0 {
+                return Some(rest);
+            }
+            if rest.is_empty() {
+                let state = self.clients.connections.get_mut(connection)?;
+                state.partial = std::mem::take(partial);
+                return None;
+            }
+        }
+    }
+
+    /// Handles a large packet that came in pieces. Whoever keeps its payload keeps the packet, rather than
+    /// a copy of the payload.
+    fn process_gathered(
+        &mut self,
+        connection: ConnectionId,
+        partial: &mut Vec<u8>,
+        now: Time,
+    ) -> (usize, Flow) {
+        let packet = Bytes::from(std::mem::take(partial));
+        self.clients.gathered = Some(packet.clone());
+        let (used, flow) = self.process(connection, &packet, now);
+        self.clients.gathered = None;
+        if flow != Flow::Continue {
+            *partial = packet.into();
+        }
+        (used, flow)
+    }
+
+    pub(in crate::shard) fn after(&mut self, connection: ConnectionId, unread: &[u8], flow: Flow) {
+        match flow {
+            Flow::Continue | Flow::Wait | Flow::Pause => {
+                if let Some(state) = self.clients.connections.get_mut(connection) {
+                    state.partial.extend_from_slice(unread);
+                }
+                if flow == Flow::Pause {
+                    self.pause(connection);
+                }
+            }
+            Flow::Stop => {}
+            Flow::HandOff(to) => {
+                let Some(state) = self.clients.connections.remove(connection) else {
+                    return;
+                };
+                if state.is_half_open {
+                    self.admission.half_open.leave(state.origin.listener);
+                }
+                if let Some(timer) = state.timer {
+                    self.turn.timers.cancel(timer);
+                }
+                self.outbox.stats.handed_off += 1;
+                self.outbox.actions.push_back(Action::HandOff {
+                    connection,
+                    to,
+                    origin: state.origin,
+                    bytes: unread.to_vec(),
+                });
+            }
+        }
+    }
+
+    /// Handles the whole packets at the start of `bytes`; returns how many bytes they took.
+    pub(in crate::shard) fn process(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        now: Time,
+    ) -> (usize, Flow) {
+        let mut burst = None;
+        let before = self.outbox.stats.publications_received;
+        let (used, end) = self.process_packets(id, bytes, &mut burst, now);
+        self.send_burst(&mut burst, bytes, now);
+        if self.admission.metering.is_some() {
+            let messages = self.outbox.stats.publications_received - before;
+            self.count_input(id, (messages, used as u64), now);
+        }
+        match end {
+            Ok(flow) => (used, flow),
+            Err((error, body)) => {
+                self.refuse(id, &bytes[body], error, now);
+                (used, Flow::Stop)
+            }
+        }
+    }
+
+    /// The loop of [`Shard::process`]. An error names the body of the packet it is about.
+    fn process_packets(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        burst: &mut Option<Burst>,
+        now: Time,
+    ) -> (usize, Result<Flow, (Violation, Range<usize>)>) {
+        let mut at = 0;
+        let mut ahead = self.prefetcher();
+        while at < bytes.len() {
+            let Some(connection) = self.clients.connections.get_mut(id) else {
+                return (at, Ok(Flow::Stop));
+            };
+            let (phase, version) = (connection.phase, connection.version);
+            if connection.awaits_auth() {
+                return (at, Ok(Flow::Wait));
+            }
+            if self.turn.budget.is_exhausted() && phase != Phase::Closing {
+                return (at, Ok(Flow::Pause));
+            }
+            if phase == Phase::AwaitConnect {
+                if let Some(error) = refuses_start(&bytes[at..]) {
+                    return (at, Err((error, at..bytes.len())));
+                }
+            }
+            let packet_size_max = connection.receive_size_max;
+            let frame = match frame::next_frame(&bytes[at..], packet_size_max) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => return (at, Err((error, at..at))),
+            };
+            let is_live = matches!(phase, Phase::Live(_));
+            if is_live && frame.first >> 4 == SUBSCRIBE && self.turn.budget.has_subscribed_enough()
+            {
+                return (at, Ok(Flow::Pause));
+            }
+            connection.last_packet = now;
+            let mut end = at + frame.length;
+            let mut result = Ok(Joined::No);
+            connection.publishes |= frame.first >> 4 == PUBLISH;
+            if let (Phase::Live(session), PLAIN_PUBLISH) = (phase, frame.first) {
+                let publisher = Publisher {
+                    connection: id,
+                    session,
+                    version,
+                    packet_size_max,
+                };
+                result = self.on_plain_publish(burst, &publisher, bytes, (at, &frame), now);
+            }
+            let flow = match result {
+                Ok(Joined::UpTo(joined)) => {
+                    end = joined;
+                    Ok(Flow::Continue)
+                }
+                Ok(Joined::No) => {
+                    self.send_burst(burst, bytes, now);
+                    self.handle_packet(id, phase, version, &frame, now)
+                }
+                Err(error) => Err(error),
+            };
+            match flow {
+                Ok(Flow::Continue) => {
+                    at = end;
+                    self.prefetch_following(&mut ahead, &bytes[at..]);
+                }
+                Ok(flow) => return (at, Ok(flow)),
+                Err(error) => {
+                    return (at, Err((error, end - frame.body.len()..end)));
+                }
+            }
+        }
+        (at, Ok(Flow::Continue))
+    }
+
+    #[inline]
+    fn handle_packet(
+        &mut self,
+        id: ConnectionId,
+        phase: Phase,
+        version: Version,
+        frame: &Frame<'_>,
+        now: Time,
+    ) -> Result<Flow, Violation> {
+        match phase {
+            Phase::Live(session) => self.handle_live(id, session, version, frame, now),
+            Phase::AwaitConnect => {
+                let connect = decode::connect(frame)?;
+                self.on_connect(id, &connect, now)
+            }
+            Phase::Authenticating => self.on_packet_before_connack(id, frame, now),
+            Phase::Closing => Ok(Flow::Stop),
+        }
+    }
+
+    /// A packet of a client that is connected, by its type.
+    #[inline]
+    fn handle_live(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        version: Version,
+        frame: &Frame<'_>,
+        now: Time,
+    ) -> Result<Flow, Violation> {
+        let kind = match frame.packet_type() {
+            Some(PacketType::Publish) => {
+                let publish = decode::publish_from(version, Sender::Client, frame)?;
+                return self.on_publish(id, session, &publish, now);
+            }
+            Some(PacketType::PubAck) => AckKind::PubAck,
+            Some(PacketType::PubRec) => AckKind::PubRec,
+            Some(PacketType::PubRel) => AckKind::PubRel,
+            Some(PacketType::PubComp) => AckKind::PubComp,
+            other => return self.handle_other(id, session, version, (other, frame), now),
+        };
+        let ack = decode::ack(version, frame)?;
+        self.on_ack(session, kind, &ack, now);
+        Ok(Flow::Continue)
+    }
+
+    /// The rarer types.
+    fn handle_other(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        version: Version,
+        (packet_type, frame): (Option<PacketType>, &Frame<'_>),
+        now: Time,
+    ) -> Result<Flow, Violation> {
+        match packet_type {
+            Some(PacketType::Subscribe) => {
+                let subscribe = decode::subscribe(version, frame)?;
+                self.on_subscribe(id, session, &subscribe, now)
+            }
+            Some(PacketType::Unsubscribe) => {
+                let unsubscribe = decode::unsubscribe(version, frame)?;
+                self.on_unsubscribe(id, session, &unsubscribe, now)?;
+                Ok(Flow::Continue)
+            }
+            Some(PacketType::PingReq) => {
+                decode::ping(version, frame)?;
+                self.on_ping(id);
+                Ok(Flow::Continue)
+            }
+            Some(PacketType::Disconnect) => {
+                let disconnect = decode::disconnect(version, Sender::Client, frame)?;
+                self.on_disconnect(id, session, &disconnect, now)
+            }
+            Some(PacketType::Auth) if version.is_v5() => {
+                let auth = decode::auth(version, Sender::Client, frame)?;
+                self.on_auth(id, &auth, true)
+            }
+            // [MQTT-3.1.0-2]: whatever is in it, also what would be refused in a first CONNECT with a
+            // reason code that DISCONNECT does not have.
+            Some(PacketType::Connect) => Err(Violation::SecondConnect),
+            _ => Err(Violation::WrongDirection),
+        }
+    }
+
+    /// Answers bytes that were refused and ends the connection. `body` is what is known of the
+    /// packet, so that a broken CONNECT is answered in its own version.
+    fn refuse(&mut self, id: ConnectionId, body: &[u8], error: Violation, now: Time) {
+        self.outbox.stats.violations.count(&error);
+        match error.culprit() {
+            Culprit::Malformed => self.outbox.stats.malformed_packets += 1,
+            Culprit::Protocol | Culprit::Refused => self.outbox.stats.protocol_errors += 1,
+        }
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        connection.end_reason = Some(error.reason());
+        if connection.phase == Phase::Authenticating {
+            // Before CONNACK there is no DISCONNECT to the client.
+            self.outbox.stats.connects_refused += 1;
+            let reply = Some((connection.version, error.reason()));
+            self.refuse_connect(id, None, reply, &error.to_string(), now);
+        } else if connection.phase == Phase::AwaitConnect {
+            self.outbox.stats.connects_refused += 1;
+            let version = answer_version(body, &error);
+            let reply = version.map(|version| (version, error.reason()));
+            if let Some(max) = decode::connect_maximum_packet_size(body) {
+                self.limit_packets_to(id, max);
+            }
+            self.refuse_connect(id, None, reply, &error.to_string(), now);
+        } else {
+            self.end_connection(id, Some(error.reason()), &error.to_string(), now);
+        }
+    }
+}
+
+/// Makes room for `take` more bytes of a packet: for the whole packet, once an eighth of it is there, so that
+/// a large one is not moved often and nobody gets much memory for a header alone.
+fn make_room(partial: &mut Vec<u8>, take: usize, needed: Option<usize>) {
+    let len = partial.len() + take;
+    if let Some(needed) = needed.filter(|_| len > partial.capacity()) {
+        let capacity = if needed / 8 <= len { needed } else { 2 * len };
+        partial.reserve_exact(capacity - partial.len());
+    }
+}
+
+/// How others that speak first begin. (A handshake of TLS is, as MQTT, a CONNECT with wrong flags and of
+/// three bytes.)
+const OTHERS: [(&[u8], Violation); 4] = [
+    (b"\x16\x03", Violation::TlsUnasked),
+    (b"GET ", Violation::HttpUnasked),
+    (b"PROXY ", Violation::ProxyUnasked),
+    (b"\r\n\r\n\0\r\nQUIT\n", Violation::ProxyUnasked),
+];
+
+/// The first packet is CONNECT [MQTT-3.1.0-1]; anything else is refused by its first byte.
+fn refuses_start(bytes: &[u8]) -> Option<Violation> {
+    let mut others = OTHERS.iter();
+    if let Some((_, violation)) = others.find(|(start, _)| bytes.starts_with(start)) {
+        return Some(*violation);
+    }
+    let first = bytes.first()?;
+    (first >> 4 != CONNECT).then_some(Violation::NotConnect)
+}
+
+/// In which version a CONNECT that does not decode is answered: v5 clients get the reason code, v3 clients a
+/// return code only for an unsupported level, others nothing [MQTT-3.1.4-1].
+fn answer_version(body: &[u8], error: &Violation) -> Option<Version> {
+    const NAME: &[u8] = b"\x00\x04MQTT";
+    const V5_START: &[u8] = b"\x00\x04MQTT\x05";
+    match error {
+        // Later than what is spoken here: 5.0 is the nearest that both know [MQTT-3.1.2-2]. All
+        // others know the four bytes of 3.1.1 [MQTT-3.1.2-2], from which a bridge learns to come
+        // again without its mark.
+        Violation::ProtocolLevel { level: 6..=0x7F } if body.starts_with(NAME) => Some(Version::V5),
+        Violation::ProtocolLevel { .. } => Some(Version::V311),
+        _ => body.starts_with(V5_START).then_some(Version::V5),
+    }
+}

@@ -1,0 +1,166 @@
+//! The filters of sessions that have ended leave the index in pieces.
+//!
+//! A session may have ten thousand filters, and very many sessions may end at once: when a network
+//! fails, or because somebody wants the shard to stand still. A session's end itself is done at once:
+//! nobody finds it any more, and what its filters still match finds no subscriber. Its filters are
+//! taken out of the index, and out of those of the other shards, within the next turns. So is word to
+//! the members of its shared groups that it is away.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::ids::SessionId;
+use crate::shard::turn::budget::{ANNOUNCE, COPIED_BYTES, UNLINK};
+use crate::shard::Shard;
+
+/// Filters of one session that leave within the turn of its end, if its work allows.
+const AT_ONCE: usize = 32;
+/// However much waits, it is gone after about so many turns: what ends in a turn may be more than a
+/// turn's work.
+const TURNS: usize = 128;
+
+/// A session that has ended, and its filters that are still in the index, the last one first.
+#[derive(Debug)]
+struct Leaver {
+    session: SessionId,
+    filters: Vec<Rc<str>>,
+    is_sorted: bool,
+}
+
+/// Lives on: each shard its own. Bounded by what sessions held, and by [`TURNS`].
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Leaving {
+    sessions: VecDeque<Leaver>,
+    /// Of all of them.
+    filters: usize,
+    /// Sessions in many groups that have lost their connection.
+    away: VecDeque<SessionId>,
+    /// TurnBudget of the last piece and what it might have been, for the audit.
+    pub(in crate::shard) last: (usize, usize),
+}
+
+impl Leaving {
+    pub(in crate::shard) fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.away.is_empty()
+    }
+
+    /// Filters that have not left yet.
+    #[cfg(test)]
+    pub(in crate::shard) fn filters(&self) -> usize {
+        self.filters
+    }
+}
+
+impl Shard {
+    /// The filters of a session that ends leave the index, now or within the next turns.
+    pub(in crate::shard) fn leave(&mut self, session: SessionId, mut filters: Vec<Rc<str>>) {
+        if filters.len() <= AT_ONCE && !self.turn.budget.is_exhausted() {
+            filters.sort_unstable(); // the same order in every run of a seed
+            for filter in &filters {
+                self.turn.budget.add(unlink_work(filter));
+                self.drop_subscription(session, filter);
+            }
+            return;
+        }
+        self.clients.leaving.filters += filters.len();
+        self.clients.leaving.sessions.push_back(Leaver {
+            session,
+            filters,
+            is_sorted: false,
+        });
+    }
+
+    /// A session has lost its connection: the members of its groups are told, now or soon.
+    pub(in crate::shard) fn go_away(&mut self, session: SessionId) {
+        let Some(entry) = self.clients.sessions.get(session).filter(|h| h.in_groups) else {
+            return;
+        };
+        if entry.session.subscriptions.len() <= AT_ONCE && !self.turn.budget.is_exhausted() {
+            self.announce_connected(session, false);
+        } else {
+            self.clients.leaving.away.push_back(session);
+        }
+    }
+
+    pub(in crate::shard) fn has_leaving(&self) -> bool {
+        !self.clients.leaving.is_empty() && !self.mesh.peers.control_is_full()
+    }
+
+    /// At the end of a turn: the next piece.
+    pub(in crate::shard) fn advance_leaving(&mut self) {
+        if self.clients.leaving.is_empty() {
+            return;
+        }
+        let usual = self.turn.budget.measure() / 2;
+        let measure = usual
+            .max(self.clients.leaving.filters / TURNS * UNLINK)
+            .max(1);
+        self.turn.budget.reset();
+        while self.turn.budget.done() < measure && !self.mesh.peers.control_is_full() {
+            if !self.leave_one() && !self.tell_one_away() {
+                break;
+            }
+        }
+        self.clients.leaving.last = (self.turn.budget.done(), measure);
+        self.turn.budget.reset();
+    }
+
+    /// One filter leaves; false when none is left.
+    fn leave_one(&mut self) -> bool {
+        let Some(leaver) = self.clients.leaving.sessions.front_mut() else {
+            return false;
+        };
+        if !leaver.is_sorted {
+            // The same order in every run of a seed.
+            leaver.filters.sort_unstable_by(|one, other| other.cmp(one));
+            leaver.is_sorted = true;
+            self.turn.budget.add(leaver.filters.len());
+        }
+        let session = leaver.session;
+        let Some(filter) = leaver.filters.pop() else {
+            self.clients.leaving.sessions.pop_front();
+            return true;
+        };
+        self.clients.leaving.filters -= 1;
+        self.turn.budget.add(unlink_work(&filter));
+        self.drop_subscription(session, &filter);
+        true
+    }
+
+    /// One session's groups are told whether it is here; false when there is none to tell of.
+    fn tell_one_away(&mut self) -> bool {
+        let Some(session) = self.clients.leaving.away.pop_front() else {
+            return false;
+        };
+        if let Some(entry) = self.clients.sessions.get(session) {
+            let connected = entry.session.connection.is_some(); // it may have come back
+            self.announce_connected(session, connected);
+        }
+        true
+    }
+
+    /// Tells all shards whether a member of shared groups can receive now.
+    pub(in crate::shard) fn announce_connected(&mut self, session: SessionId, connected: bool) {
+        let Some(entry) = self.clients.sessions.get(session).filter(|h| h.in_groups) else {
+            return;
+        };
+        self.turn
+            .budget
+            .add(entry.session.subscriptions.len() * ANNOUNCE);
+        self.routes.index.set_connected(self.id, session, connected);
+        self.mesh
+            .peers
+            .broadcast(|| crate::shard::mesh::block::Control::MemberConnected {
+                session,
+                connected,
+            });
+    }
+}
+
+fn unlink_work(filter: &str) -> usize {
+    UNLINK + filter.len() / COPIED_BYTES
+}
+
+#[cfg(test)]
+#[path = "leave_tests.rs"]
+mod tests;

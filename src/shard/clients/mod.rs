@@ -1,0 +1,94 @@
+//! Clients: connections, sessions, and the bytes between a socket and a packet.
+
+pub(in crate::shard) mod connection;
+#[cfg(test)]
+mod gathered_tests;
+pub(in crate::shard) mod half_open;
+pub(in crate::shard) mod heard;
+pub(in crate::shard) mod input;
+pub(in crate::shard) mod leave;
+pub(in crate::shard) mod origin;
+pub(in crate::shard) mod outgoing;
+pub(in crate::shard) mod pool;
+pub(in crate::shard) mod pressure;
+#[cfg(test)]
+mod quota_tests;
+pub(in crate::shard) mod rates;
+mod reply;
+pub(in crate::shard) mod session_entry;
+pub(in crate::shard) mod teardown;
+pub(in crate::shard) mod trace;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::ids::{ConnectionId, SessionId};
+use crate::shard::arena::Arena;
+use crate::shard::ShardConfig;
+use crate::time::Time;
+use connection::Connection;
+use half_open::HalfOpen;
+use heard::Heard;
+use leave::Leaving;
+use pool::Pool;
+use pressure::Pressure;
+use rates::Metering;
+use session_entry::SessionEntry;
+
+/// Connections and sessions of one shard. Lives on: the shard.
+pub(in crate::shard) struct Clients {
+    pub(in crate::shard) connections: Arena<ConnectionId, Connection>,
+    pub(in crate::shard) sessions: Arena<SessionId, SessionEntry>,
+    pub(in crate::shard) by_client_id: HashMap<Rc<str>, SessionId, ahash::RandomState>,
+    /// Connections with bytes to transmit; each once.
+    pub(in crate::shard) dirty: Vec<ConnectionId>,
+    /// Sessions whose queue was full; each once.
+    pub(in crate::shard) overflowed: Vec<SessionId>,
+    pub(in crate::shard) pool: Pool,
+    /// The packet being handled, when it is large and came in pieces.
+    pub(in crate::shard) gathered: Option<Bytes>,
+    /// Until when clients were heard.
+    pub(in crate::shard) heard: Heard,
+    /// Filters of sessions that have ended, to be taken out of the index.
+    pub(in crate::shard) leaving: Leaving,
+}
+
+impl Clients {
+    pub(in crate::shard) fn new(hash_seed: u64) -> Self {
+        Self {
+            connections: Arena::default(),
+            sessions: Arena::default(),
+            by_client_id: HashMap::with_hasher(ahash::RandomState::with_seeds(hash_seed, 7, 8, 9)),
+            dirty: Vec::new(),
+            overflowed: Vec::new(),
+            pool: Pool::default(),
+            gathered: None,
+            heard: Heard::default(),
+            leaving: Leaving::default(),
+        }
+    }
+}
+
+/// Who may come in, and how fast: limits of unauthenticated connections, rates, pressure, shutdown.
+/// Lives on: the shard.
+pub(in crate::shard) struct Admission {
+    pub(in crate::shard) half_open: HalfOpen,
+    /// `None`: no rate is limited.
+    pub(in crate::shard) metering: Option<Box<Metering>>,
+    pub(in crate::shard) pressure: Pressure,
+    /// When a shutdown that has begun disconnects clients.
+    pub(in crate::shard) shutdown: Option<Time>,
+}
+
+impl Admission {
+    pub(in crate::shard) fn new(config: &ShardConfig) -> Self {
+        Self {
+            half_open: HalfOpen::new(config),
+            metering: Metering::new(&config.limits, &config.listeners, config.shards),
+            pressure: Pressure::default(),
+            shutdown: None,
+        }
+    }
+}

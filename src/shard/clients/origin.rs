@@ -1,0 +1,90 @@
+//! Where a connection comes from.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::ids::{ConnectionId, ListenerId};
+use crate::shard::Shard;
+use crate::time::Time;
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoteEnd {
+    Ip(SocketAddr),
+    /// A program of this machine through a Unix socket, which has no address.
+    Unix,
+}
+
+impl RemoteEnd {
+    /// `None`: a Unix socket.
+    #[must_use]
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip()),
+            Self::Unix => None,
+        }
+    }
+}
+
+/// What is known of a connection before its first byte of MQTT. Goes with it when it moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Behind a proxy that the listener trusts: whom the proxy names.
+    pub peer: RemoteEnd,
+    pub listener: ListenerId,
+    /// User name that a verified client certificate gives.
+    pub identity: Option<Box<str>>,
+}
+
+impl Origin {
+    #[must_use]
+    pub fn new(peer: RemoteEnd, listener: ListenerId) -> Self {
+        Self {
+            peer,
+            listener,
+            identity: None,
+        }
+    }
+}
+
+impl fmt::Display for RemoteEnd {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(out),
+            Self::Unix => out.write_str("unix"),
+        }
+    }
+}
+
+impl Shard {
+    /// The layers below MQTT have found out more about a connection than its socket told: the
+    /// client's address behind a proxy, its name in a certificate. Call before its first bytes.
+    pub fn handle_origin(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<RemoteEnd>,
+        identity: Option<Box<str>>,
+    ) {
+        if let Some(state) = self.clients.connections.get_mut(connection) {
+            debug_assert!(state.session().is_none(), "before the first bytes");
+            state.waits_for_layers = false;
+            let origin = &mut state.origin;
+            origin.peer = peer.unwrap_or(origin.peer);
+            origin.identity = identity.or(origin.identity.take());
+        }
+    }
+
+    /// A layer below MQTT cannot go on; `text` is a sentence that says why. Its last bytes to the
+    /// client are the driver's business.
+    pub fn handle_broken(&mut self, connection: ConnectionId, text: &str, now: Time) {
+        let Some(state) = self.clients.connections.get(connection) else {
+            return;
+        };
+        self.outbox.stats.transport_errors += 1;
+        if state.session().is_some() {
+            self.end_connection(connection, None, text, now);
+        } else {
+            self.refuse_connect(connection, None, None, text, now);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A session as its shard holds it: the pure state plus timers and walks.
+
+use crate::session::Session;
+use crate::shard::access::rights::Rights;
+use crate::shard::retained::walk::Walks;
+use crate::shard::turn::timer_wheel::TimerId;
+
+/// Lives on: the home shard of the client id.
+#[derive(Debug)]
+pub(in crate::shard) struct SessionEntry {
+    pub(in crate::shard) session: Session,
+    pub(in crate::shard) rights: Rights,
+    pub(in crate::shard) expiry_timer: Option<TimerId>,
+    pub(in crate::shard) will_timer: Option<TimerId>,
+    /// Retained messages still to be sent for new subscriptions.
+    pub(in crate::shard) walks: Option<Box<Walks>>,
+    /// Member of at least one shared group.
+    pub(in crate::shard) in_groups: bool,
+    /// Its queue was full: to be disconnected when the turn ends.
+    pub(in crate::shard) is_overflowed: bool,
+}
+
+impl SessionEntry {
+    pub(in crate::shard) fn new(session: Session) -> Self {
+        Self {
+            session,
+            rights: Rights::default(),
+            expiry_timer: None,
+            will_timer: None,
+            walks: None,
+            in_groups: false,
+            is_overflowed: false,
+        }
+    }
+
+    /// Something waits for room in the window or the socket.
+    #[inline]
+    pub(in crate::shard) fn has_waiting(&self) -> bool {
+        let session = &self.session;
+        session.window.has_unsent() || !session.queue.is_empty() || self.walks.is_some()
+    }
+}

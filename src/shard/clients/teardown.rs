@@ -1,0 +1,287 @@
+//! Ends: of a connection, of the tie between connection and session, of a session; and shutdown.
+
+use std::rc::Rc;
+
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::{encode, topic, Disconnect, ReasonCode};
+use crate::mutant::{is_on, Mutant};
+use crate::session::StoredWill;
+use crate::shard::clients::connection::Phase;
+use crate::shard::clients::rates::ClientMeters;
+use crate::shard::delivery::message::Message;
+use crate::shard::mesh::block::Control;
+use crate::shard::notices::About;
+use crate::shard::turn::budget::END;
+use crate::shard::turn::timeouts::TimerKey;
+use crate::shard::{Action, Shard, SHUTDOWN_STEP};
+use crate::time::{Span, Time};
+
+/// How long a closing connection may take to send its last bytes and be closed by the client.
+const LINGER: Span = Span::from_secs(2);
+/// From the wills to the disconnects of a shutdown: time for the wills to cross shards.
+const SHUTDOWN_GRACE: Span = Span::from_millis(100);
+
+/// What becomes of the will when connection and session part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum WillFate {
+    Publish,
+    /// DISCONNECT 0x00 [MQTT-3.14.4-3], or a takeover within the will delay.
+    Discard,
+}
+
+impl Shard {
+    /// Ends a connection for a reason of ours: tells a v5 client, parts it from its session.
+    pub(in crate::shard) fn end_connection(
+        &mut self,
+        id: ConnectionId,
+        reason: Option<ReasonCode>,
+        text: &str,
+        now: Time,
+    ) {
+        let Some(connection) = self.clients.connections.get(id) else {
+            return;
+        };
+        let session = connection.session();
+        let peer = connection.origin.peer;
+        let client_id = session.and_then(|session| self.clients.sessions.get(session));
+        let client_id = client_id.map(|entry| Rc::clone(&entry.session.client_id));
+        let about = About::refusal(text, client_id.as_deref(), Some(peer));
+        self.notice(&about, now, || format!("disconnected: {text}"));
+        self.close_connection(id, reason, text, now);
+        if let Some(session) = session {
+            self.detach(session, WillFate::Publish, now);
+        }
+    }
+
+    /// Sends a v5 client its DISCONNECT and begins to close. The session is the caller's business.
+    pub(in crate::shard) fn close_connection(
+        &mut self,
+        id: ConnectionId,
+        reason: Option<ReasonCode>,
+        text: &str,
+        now: Time,
+    ) {
+        self.trace_end(id, text);
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        connection.end_reason = reason;
+        let told = matches!(connection.phase, Phase::Live(_)) && connection.version.is_v5();
+        // [MQTT-3.14.2-3]: no reason string if the packet then grows too large for the client.
+        let string_fits = text.len() + 32 <= connection.packet_size_max as usize;
+        if let (true, Some(reason)) = (told, reason) {
+            let reason_string = (!text.is_empty() && string_fits).then_some(text);
+            let disconnect = Disconnect {
+                reason,
+                reason_string,
+                ..Disconnect::default()
+            };
+            self.reply(id, |out, version| {
+                encode::disconnect(out, version, &disconnect)
+            });
+        }
+        self.start_closing(id, now);
+    }
+
+    /// Why we end a connection: what may be said below MQTT, where 3.1.1 has no word for it.
+    #[must_use]
+    pub fn end_reason(&self, connection: ConnectionId) -> Option<ReasonCode> {
+        self.clients.connections.get(connection)?.end_reason
+    }
+
+    /// No further bytes are accepted; what is outgoing is still sent.
+    pub(in crate::shard) fn start_closing(&mut self, id: ConnectionId, now: Time) {
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        if connection.phase == Phase::Closing {
+            return;
+        }
+        self.turn.budget.add(END);
+        connection.phase = Phase::Closing;
+        connection.partial = Vec::new();
+        // Nobody tells its end again, and an answer that still comes finds nothing that waits.
+        let waits_for_end = std::mem::take(&mut connection.is_asking) && connection.gone.is_some();
+        connection.aliases_in = None;
+        connection.aliases_out = None;
+        if std::mem::take(&mut connection.is_half_open) {
+            self.admission.half_open.leave(connection.origin.listener);
+        }
+        ClientMeters::release(connection.meters.take(), &mut self.turn.timers);
+        let login = connection.login.take();
+        let proof = login.and_then(|login| login.timer);
+        for timer in [connection.timer.take(), proof].into_iter().flatten() {
+            self.turn.timers.cancel(timer);
+        }
+        connection.timer = Some(
+            self.turn
+                .timers
+                .insert(now + LINGER, TimerKey::Connection(id)),
+        );
+        self.outbox.actions.push_back(Action::Close(id));
+        if waits_for_end {
+            self.pause(id);
+        }
+    }
+
+    /// Parts a session from its connection: will, expiry, shared groups.
+    pub(in crate::shard) fn detach(&mut self, session: SessionId, fate: WillFate, now: Time) {
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        entry.session.connection = None;
+        entry.session.window.stop();
+        if fate == WillFate::Discard || is_on(Mutant::ForgetWill) {
+            entry.session.will = None;
+        }
+        if entry.session.expiry_interval_s == 0 || is_on(Mutant::SessionEndsEarly) {
+            self.end_session(session, now);
+            return;
+        }
+        let expiry = Span::from_secs(u64::from(entry.session.expiry_interval_s));
+        let timer = self
+            .turn
+            .timers
+            .insert(now + expiry, TimerKey::Expiry(session));
+        entry.expiry_timer = Some(timer);
+        match entry
+            .session
+            .will
+            .as_ref()
+            .map(|will| will.delay_interval_s)
+        {
+            None => {}
+            Some(0) => self.publish_will(session, now),
+            Some(delay_s) => {
+                // The session's end publishes it too, if that comes first [MQTT-3.1.2-8].
+                let due = now + Span::from_secs(u64::from(delay_s));
+                entry.will_timer = Some(self.turn.timers.insert(due, TimerKey::Will(session)));
+            }
+        }
+        self.go_away(session);
+        self.redispatch_shared(session, false, now);
+    }
+
+    /// Discards a session and everything of it; a will still pending is published
+    /// [MQTT-3.1.2-8]. The connection is the caller's business.
+    pub(in crate::shard) fn end_session(&mut self, session: SessionId, now: Time) {
+        self.publish_will(session, now);
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        for timer in [entry.expiry_timer.take(), entry.will_timer.take()]
+            .into_iter()
+            .flatten()
+        {
+            self.turn.timers.cancel(timer);
+        }
+        let filters = entry.session.subscriptions.take_filters();
+        self.leave(session, filters);
+        self.redispatch_shared(session, true, now);
+        if let Some(entry) = self.clients.sessions.remove(session) {
+            self.clients.by_client_id.remove(&entry.session.client_id);
+        }
+    }
+
+    /// Takes a subscription out of the index; the session's own record is the caller's business.
+    pub(in crate::shard) fn drop_subscription(&mut self, session: SessionId, filter: &str) {
+        if let Ok(Some(share)) = topic::share(filter) {
+            self.routes
+                .index
+                .leave(share.name, share.filter, self.id, session);
+            self.mesh.peers.broadcast(|| Control::MemberLeft {
+                share: share.name.into(),
+                filter: share.filter.into(),
+                session,
+            });
+        } else if self.routes.index.unsubscribe(filter, session).last_on_shard {
+            self.mesh.peers.broadcast(|| Control::FilterRemoved {
+                filter: filter.into(),
+            });
+        }
+    }
+
+    /// Publishes and removes the will of a session, if there is one [MQTT-3.1.2-10].
+    pub(in crate::shard) fn publish_will(&mut self, session: SessionId, now: Time) {
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        if let Some(timer) = entry.will_timer.take() {
+            self.turn.timers.cancel(timer);
+        }
+        let Some(will) = entry.session.will.take() else {
+            return;
+        };
+        if !self.may_publish(session, &will.topic) && !is_on(Mutant::WillUnchecked) {
+            self.outbox.stats.publications_refused += 1; // the rules have changed since CONNECT
+            return;
+        }
+        self.outbox.stats.wills_published += 1;
+        let StoredWill {
+            topic,
+            payload,
+            properties,
+            qos,
+            retain,
+            ..
+        } = *will;
+        let expires_at = will
+            .message_expiry_interval_s
+            .map(|expiry_s| now + Span::from_secs(u64::from(expiry_s)));
+        let mut message = Message {
+            topic: &topic,
+            shared_topic: None,
+            payload: &payload,
+            shared: Some(payload.clone()),
+            properties: &properties,
+            qos,
+            retain,
+            expires_at,
+            owned: None,
+            serial: 0,
+        };
+        self.accept(&mut message, Some(session), now);
+    }
+
+    /// The broker stops: wills are published first, while there are clients to receive them; then
+    /// clients are told and connections closed.
+    pub fn handle_shutdown(&mut self, now: Time) {
+        if self.admission.shutdown.is_some() {
+            return;
+        }
+        for session in self.clients.sessions.ids() {
+            self.publish_will(session, now);
+        }
+        self.show_all_counts();
+        self.admission.shutdown = Some(now + SHUTDOWN_GRACE);
+        self.turn
+            .timers
+            .insert(now + SHUTDOWN_GRACE, TimerKey::Shutdown);
+    }
+
+    /// The grace of a shutdown is over, or a step of it.
+    pub(in crate::shard) fn continue_shutdown(&mut self, now: Time) {
+        let kept = usize::from(is_on(Mutant::ForgetShutdown));
+        for id in self.clients.connections.ids().into_iter().skip(kept) {
+            self.end_connection(
+                id,
+                Some(ReasonCode::ServerShuttingDown),
+                "shutting down",
+                now,
+            );
+        }
+        if self.clients.connections.len() > 0 {
+            self.turn
+                .timers
+                .insert(now + SHUTDOWN_STEP, TimerKey::Shutdown);
+        }
+    }
+
+    /// After [`Shard::handle_shutdown`]: all said and done.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.admission.shutdown.is_some()
+            && self.clients.connections.len() == 0
+            && self.mesh.peers.is_drained()
+    }
+}

@@ -1,0 +1,539 @@
+//! From an accepted publication to the connections, queues and peers it goes to.
+
+use std::num::NonZeroU16;
+use std::ops::Range;
+use std::rc::Rc;
+
+use crate::ids::{SessionId, ShardId, ShardSet};
+use crate::mqtt::{encode, PacketId, PublishOut, Qos, Version};
+use crate::mutant::{is_on, Mutant};
+use crate::routing::{Grant, Route, Target, Targets};
+use crate::session::{AliasesOut, Delivery, OutgoingTopic, QueueBounds, QueueOffer};
+use crate::shard::clients::outgoing::{Outgoing, LARGE_PAYLOAD};
+use crate::shard::clients::rates::output_waits_until;
+use crate::shard::delivery::message::{expiry_left_s, Message};
+use crate::shard::mesh::block::BlockOp;
+use crate::shard::turn::budget::{DELIVERY, DISPATCH};
+use crate::shard::Shard;
+use crate::time::Time;
+
+/// One publication encoded at QoS 0 for each kind of receiver: v3 or v5, RETAIN or not. Made at most
+/// once per publication and kind.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct EncodedPublishes {
+    bytes: Vec<u8>,
+    ranges: [Option<Range<usize>>; 4],
+}
+
+impl EncodedPublishes {
+    fn start(&mut self) {
+        self.bytes.clear();
+        self.ranges = [const { None }; 4];
+    }
+
+    /// The packet, or only its header when the payload is large.
+    #[inline]
+    fn get(&mut self, version: Version, retain: bool, message: &Message<'_>, now: Time) -> &[u8] {
+        let slot = usize::from(version.is_v5()) * 2 + usize::from(retain);
+        let range = match &self.ranges[slot] {
+            Some(range) => range.clone(),
+            None => {
+                let start = self.bytes.len();
+                let packet = PublishOut {
+                    retain,
+                    message_expiry_interval_s: expiry_left_s(message.expires_at, now),
+                    ..plain_publish(message)
+                };
+                if message.payload.len() >= LARGE_PAYLOAD {
+                    encode::publish_header(&mut self.bytes, version, &packet);
+                } else {
+                    encode::publish(&mut self.bytes, version, &packet);
+                }
+                let range = start..self.bytes.len();
+                self.ranges[slot] = Some(range.clone());
+                range
+            }
+        };
+        &self.bytes[range]
+    }
+}
+
+/// A QoS 0 PUBLISH of a message without anything of its receiver.
+fn plain_publish<'a>(message: &Message<'a>) -> PublishOut<'a> {
+    PublishOut {
+        dup: false,
+        qos: Qos::AtMostOnce,
+        retain: false,
+        topic: message.topic,
+        packet_id: None,
+        topic_alias: None,
+        message_expiry_interval_s: None,
+        subscription_identifiers: &[],
+        properties: message.properties,
+        payload_len: message.payload.len(),
+        payload: message.payload,
+    }
+}
+
+impl Shard {
+    /// Takes over responsibility for a publication: every interested shard has it when this returns.
+    /// `publisher` is the session it came from. False: nobody is interested.
+    #[inline]
+    pub(in crate::shard) fn accept(
+        &mut self,
+        message: &mut Message<'_>,
+        publisher: Option<SessionId>,
+        now: Time,
+    ) -> bool {
+        let route = match message.qos {
+            Qos::AtMostOnce => self.route(message.topic), // mostly came as a burst, which asks once
+            Qos::AtLeastOnce | Qos::ExactlyOnce => self.route_again(message.topic),
+        };
+        message.share_topic(&route);
+        let mut retain_at = None;
+        if message.retain {
+            let home = self.routes.placement.home(message.topic);
+            if home == self.id {
+                self.retain(message, now); // [MQTT-3.3.1-5]
+            } else {
+                retain_at = Some(home);
+            }
+        }
+        self.fan_out(message, &route, publisher, now);
+        self.forward(message, &route, retain_at, now);
+        !(route.targets.is_empty() && route.remote.is_empty() && route.groups.is_empty())
+    }
+
+    /// Hands a publication to other shards and shared groups; `retain_at` is the other shard that
+    /// is to keep it.
+    pub(in crate::shard) fn forward(
+        &mut self,
+        message: &mut Message<'_>,
+        route: &Route,
+        retain_at: Option<ShardId>,
+        now: Time,
+    ) {
+        if route.remote != ShardSet::EMPTY {
+            for shard in route.remote.iter() {
+                let also_retain = retain_at == Some(shard);
+                let op = if also_retain {
+                    BlockOp::FanOutAndRetain
+                } else {
+                    BlockOp::FanOut
+                };
+                self.publish_to(shard, message, &op);
+            }
+        }
+        if let Some(home) = retain_at.filter(|home| !route.remote.contains(*home)) {
+            self.publish_to(home, message, &BlockOp::Retain);
+        }
+        self.turn.budget.add(DISPATCH * route.groups.len());
+        for group in &route.groups {
+            self.dispatch_to_group(*group, message, None, 0, now);
+        }
+    }
+
+    /// Appends a publication to the block for a peer.
+    pub(in crate::shard) fn publish_to(
+        &mut self,
+        to: ShardId,
+        message: &mut Message<'_>,
+        op: &BlockOp<'_>,
+    ) {
+        self.turn.budget.add(DELIVERY);
+        if self.mesh.peers.publish(to, message, op) {
+            self.turn.budget.stop();
+        }
+    }
+
+    /// Delivers to this shard's own subscribers.
+    #[inline]
+    pub(in crate::shard) fn fan_out(
+        &mut self,
+        message: &mut Message<'_>,
+        route: &Route,
+        publisher: Option<SessionId>,
+        now: Time,
+    ) {
+        if route.targets.is_empty() {
+            return;
+        }
+        if message.retain {
+            self.saw_retained(message);
+        }
+        self.turn.budget.add(DELIVERY * route.targets.len());
+        self.encoded.start();
+        for target in route.targets.iter() {
+            self.deliver_to_target(message, &route.targets, target, publisher, now);
+        }
+    }
+
+    /// Delivers to the targets of a route named by index.
+    pub(in crate::shard) fn deliver_to_some(
+        &mut self,
+        message: &mut Message<'_>,
+        route: &Route,
+        indexes: &[usize],
+        publisher: Option<SessionId>,
+        now: Time,
+    ) {
+        self.turn.budget.add(DELIVERY * indexes.len());
+        self.encoded.start();
+        for target in indexes.iter().filter_map(|index| route.targets.get(*index)) {
+            self.deliver_to_target(message, &route.targets, target, publisher, now);
+        }
+    }
+
+    #[inline]
+    fn deliver_to_target(
+        &mut self,
+        message: &mut Message<'_>,
+        targets: &Targets,
+        target: &Target,
+        publisher: Option<SessionId>,
+        now: Time,
+    ) {
+        let own = publisher == Some(target.session) && !is_on(Mutant::ForgetNoLocal);
+        let Some(grant) = targets.grant(target, own) else {
+            return; // [MQTT-3.8.3-3] No Local
+        };
+        if !self.may_receive(target.session, message.topic) {
+            return;
+        }
+        let retain = message.retain && grant.retain_as_published;
+        if message.qos.min(grant.qos) == Qos::AtMostOnce && grant.identifiers.is_empty() {
+            self.deliver_plain(message, target.session, retain, now);
+        } else {
+            self.deliver_granted(message, target.session, grant, retain, now);
+        }
+    }
+
+    /// QoS 0 without identifiers: the shared image is copied to the connection.
+    #[inline]
+    fn deliver_plain(
+        &mut self,
+        message: &mut Message<'_>,
+        session: SessionId,
+        retain: bool,
+        now: Time,
+    ) {
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
+        let Some(id) = entry.session.connection else {
+            self.deliver_away(message, session, retain, now);
+            return;
+        };
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        let queue = &entry.session.queue;
+        let is_special = connection.aliases_out.is_some() || connection.meters.is_some();
+        if is_special || entry.walks.is_some() || queue.may_hold_qos0() {
+            let delivery = plain_delivery(message, Qos::AtMostOnce, retain);
+            self.deliver(session, delivery, now);
+            return;
+        }
+        if connection.outgoing.len() > outgoing_max {
+            self.drop_slow_reader(session, 1, now);
+            return;
+        }
+        let large = message.payload.len() >= LARGE_PAYLOAD;
+        let image = self.encoded.get(connection.version, retain, message, now);
+        let size = image.len() + if large { message.payload.len() } else { 0 };
+        if size > connection.packet_size_max as usize {
+            self.drop_too_large(session, 1, now);
+            return;
+        }
+        self.clients.pool.lend_to(&mut connection.outgoing);
+        connection.outgoing.extend(image);
+        if large {
+            connection.outgoing.extend_shared(message.shared_payload());
+        }
+        self.outbox.stats.deliveries_sent += 1;
+        Self::mark_dirty(connection, id, &mut self.clients.dirty);
+    }
+
+    /// QoS 0 for a client without a connection: dropped unless the operator wants it queued.
+    #[cold]
+    fn deliver_away(
+        &mut self,
+        message: &mut Message<'_>,
+        session: SessionId,
+        retain: bool,
+        now: Time,
+    ) {
+        if self.limits().queue_qos0 {
+            let delivery = plain_delivery(message, Qos::AtMostOnce, retain);
+            self.deliver(session, delivery, now);
+        } else {
+            self.outbox.stats.dropped_away += 1;
+        }
+    }
+
+    pub(in crate::shard) fn deliver_granted(
+        &mut self,
+        message: &mut Message<'_>,
+        session: SessionId,
+        grant: &Grant,
+        retain: bool,
+        now: Time,
+    ) {
+        let identifiers = (!grant.identifiers.is_empty()).then(|| Rc::clone(&grant.identifiers));
+        let qos = message.qos.min(grant.qos); // [MQTT-3.8.4-8]
+        let delivery = Delivery {
+            identifiers,
+            ..plain_delivery(message, qos, retain)
+        };
+        self.deliver(session, delivery, now);
+    }
+
+    /// Sends a delivery now if that keeps the order and the limits, else queues it.
+    pub(in crate::shard) fn deliver(&mut self, session: SessionId, delivery: Delivery, now: Time) {
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        if let Some(walks) = entry.walks.as_mut() {
+            // A group's message may be one that another member had long before.
+            if delivery.publication.retain && delivery.shared.is_none() {
+                let topic_hash = self.routes.placement.hash(&delivery.publication.topic);
+                walks.saw_live(topic_hash, self.mesh.peers.origin());
+            }
+        }
+        if delivery.qos == Qos::AtMostOnce {
+            self.deliver_qos0(session, delivery, now);
+            return;
+        }
+        let cost = delivery.cost_bytes();
+        let bytes_max = self.config.limits.queue_bytes_max as usize;
+        let window = &entry.session.window;
+        let fits = window.bytes() == 0 || window.bytes() + cost <= bytes_max;
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
+        if let Some(id) = entry.session.connection {
+            let connection = self.clients.connections.get(id);
+            let waits = connection
+                .and_then(|c| output_waits_until(self.admission.metering.as_deref(), c, now));
+            let ready =
+                waits.is_none() && connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
+            let is_next = entry.session.queue.is_empty() && ready;
+            if (is_next || is_on(Mutant::OvertakeQueue)) && window.has_room() && fits {
+                self.send(session, delivery, now);
+                return;
+            }
+            if let Some(until) = waits {
+                self.pause_output(id, until);
+                if is_on(Mutant::LoseWhilePaused) {
+                    return;
+                }
+            }
+        }
+        self.enqueue(session, delivery, now);
+    }
+
+    fn deliver_qos0(&mut self, session: SessionId, delivery: Delivery, now: Time) {
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
+        let queue_qos0 = self.config.limits.queue_qos0;
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        let id = entry.session.connection;
+        match id.and_then(|id| self.clients.connections.get(id)) {
+            // Queued ones, of when the client was away, come first [MQTT-4.6.0-6].
+            Some(_) if entry.session.queue.may_hold_qos0() => self.enqueue(session, delivery, now),
+            Some(connection) if connection.outgoing.len() > outgoing_max => {
+                self.drop_slow_reader(session, 1, now);
+            }
+            Some(connection)
+                if output_waits_until(self.admission.metering.as_deref(), connection, now)
+                    .is_some() =>
+            {
+                self.drop_over_rate(session, now);
+            }
+            Some(_) => self.send(session, delivery, now),
+            None if queue_qos0 => self.enqueue(session, delivery, now),
+            None => self.outbox.stats.dropped_away += 1,
+        }
+    }
+
+    /// Encodes a delivery for its connection. QoS 1 and 2 take an identifier of the window, which
+    /// must have room.
+    pub(in crate::shard) fn send(&mut self, session: SessionId, delivery: Delivery, now: Time) {
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(id) = entry.session.connection else {
+            return;
+        };
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        let Some(fit) = fit(
+            &delivery,
+            connection.version,
+            connection.packet_size_max,
+            now,
+        ) else {
+            self.drop_too_large(session, 1, now);
+            return;
+        };
+        let acked = delivery.qos > Qos::AtMostOnce;
+        let packet_id = acked.then(|| entry.session.window.next_id());
+        self.clients.pool.lend_to(&mut connection.outgoing);
+        self.outbox.stats.deliveries_sent += 1;
+        let aliases = connection
+            .aliases_out
+            .as_deref_mut()
+            .filter(|_| fit == Fit::WithAlias);
+        let version = connection.version;
+        let unsent = connection.outgoing.len();
+        write_publish(
+            &mut connection.outgoing,
+            version,
+            aliases,
+            &delivery,
+            packet_id,
+            false,
+            now,
+        );
+        if let (Some(meters), Some(metering)) =
+            (&mut connection.meters, &mut self.admission.metering)
+        {
+            let size = connection.outgoing.len() - unsent;
+            metering.count_output((connection.origin.listener, meters), size, now);
+        }
+        Self::mark_dirty(connection, id, &mut self.clients.dirty);
+        if acked {
+            entry.session.window.push(delivery);
+        }
+    }
+
+    fn enqueue(&mut self, session: SessionId, delivery: Delivery, now: Time) {
+        let limits = &self.config.limits;
+        let Some(entry) = self.clients.sessions.get(session) else {
+            return;
+        };
+        let in_flight = entry.session.window.bytes();
+        let mut bounds = QueueBounds {
+            messages_max: limits.queue_messages_max as usize,
+            bytes_max: (limits.queue_bytes_max as usize).saturating_sub(in_flight),
+            policy: limits.queue_policy,
+        };
+        if is_on(Mutant::UnboundedQueue) {
+            bounds.messages_max = usize::MAX;
+        }
+        let bounds = self.bounds_under_pressure(&entry.session.queue, bounds);
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        match entry.session.queue.offer(delivery, &bounds) {
+            QueueOffer::Queued => self.outbox.stats.deliveries_queued += 1,
+            QueueOffer::DroppedOldest(count) => {
+                self.outbox.stats.deliveries_queued += 1;
+                self.drop_queue_full(session, count as u64, now);
+            }
+            QueueOffer::DroppedNewest => self.drop_queue_full(session, 1, now),
+            QueueOffer::Overflow => {
+                self.drop_queue_full(session, 1, now);
+                self.overflowed(session);
+            }
+        }
+    }
+}
+
+/// What a session keeps of a message; no identifiers, not shared.
+pub(in crate::shard) fn plain_delivery(
+    message: &mut Message<'_>,
+    qos: Qos,
+    retain: bool,
+) -> Delivery {
+    Delivery {
+        publication: message.owned(),
+        qos,
+        retain,
+        identifiers: None,
+        shared: None,
+    }
+}
+
+/// A PUBLISH of a delivery, the topic in full.
+fn publish_of<'a>(
+    delivery: &'a Delivery,
+    packet_id: Option<PacketId>,
+    now: Time,
+) -> PublishOut<'a> {
+    let publication = &*delivery.publication;
+    PublishOut {
+        dup: false,
+        qos: delivery.qos,
+        retain: delivery.retain,
+        topic: &publication.topic,
+        packet_id,
+        topic_alias: None,
+        message_expiry_interval_s: expiry_left_s(publication.expires_at, now),
+        subscription_identifiers: delivery.identifiers(),
+        properties: &publication.properties,
+        payload_len: publication.payload.len(),
+        payload: &publication.payload,
+    }
+}
+
+/// How a packet fits the client's Maximum Packet Size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum Fit {
+    WithAlias,
+    /// There is no room for a topic alias beside the full topic.
+    Bare,
+}
+
+/// `None`: the packet is larger than the client takes [MQTT-3.1.2-24].
+pub(in crate::shard) fn fit(
+    delivery: &Delivery,
+    version: Version,
+    packet_size_max: u32,
+    now: Time,
+) -> Option<Fit> {
+    /// A topic alias takes 3 bytes and may make two length fields longer.
+    const ALIAS_BYTES: usize = 5;
+    if packet_size_max == u32::MAX {
+        return Some(Fit::WithAlias);
+    }
+    let any_id = (delivery.qos > Qos::AtMostOnce).then_some(PacketId(NonZeroU16::MIN));
+    let size = encode::publish_size(version, &publish_of(delivery, any_id, now));
+    if size + ALIAS_BYTES <= packet_size_max as usize {
+        return Some(Fit::WithAlias);
+    }
+    (size <= packet_size_max as usize).then_some(Fit::Bare)
+}
+
+/// Appends the PUBLISH of a delivery, its payload by reference when it is large.
+pub(in crate::shard) fn write_publish(
+    outgoing: &mut Outgoing,
+    version: Version,
+    aliases: Option<&mut AliasesOut>,
+    delivery: &Delivery,
+    packet_id: Option<PacketId>,
+    dup: bool,
+    now: Time,
+) {
+    let mut packet = PublishOut {
+        dup,
+        ..publish_of(delivery, packet_id, now)
+    };
+    if let Some(aliases) = aliases {
+        match aliases.assign(&delivery.publication.topic) {
+            OutgoingTopic::Full => {}
+            OutgoingTopic::Introduce(alias) => packet.topic_alias = Some(alias),
+            OutgoingTopic::Alias(alias) => {
+                packet.topic_alias = Some(alias);
+                packet.topic = "";
+            }
+        }
+    }
+    if packet.payload_len >= LARGE_PAYLOAD {
+        outgoing.write(|out| encode::publish_header(out, version, &packet));
+        outgoing.extend_shared(delivery.publication.payload.clone());
+    } else {
+        outgoing.write(|out| encode::publish(out, version, &packet));
+    }
+}

@@ -1,0 +1,217 @@
+//! Shared subscriptions: each publication goes to one member of each group.
+//!
+//! The publisher's shard chooses, from the replicated member list. The member's shard delivers, or
+//! dispatches again when the member cannot take it.
+
+use std::rc::Rc;
+
+use crate::ids::{SessionId, ShardId};
+use crate::mqtt::{topic, Qos};
+use crate::mutant::{is_on, Mutant};
+use crate::routing::GroupKey;
+use crate::session::Delivery;
+use crate::shard::delivery::fan_out::plain_delivery;
+use crate::shard::delivery::message::Message;
+use crate::shard::mesh::block::BlockOp;
+use crate::shard::notices::About;
+use crate::shard::Shard;
+use crate::time::Time;
+
+/// A publication is dispatched at most this often before it stays with the next member that can keep
+/// it: members that come and go faster than blocks cross cannot keep it travelling.
+const HOPS_MAX: u8 = 8;
+/// Dispatched so often, and no member could keep it: dropped.
+const HOPS_LAST: u8 = 64;
+
+/// Messages of a queue looked at that cost as much as a delivery.
+const QUEUED_LOOKED_AT: usize = 8;
+
+impl Shard {
+    /// Chooses a member and hands the message to it. `skip` is a member that just failed to take it.
+    /// False: there is no member.
+    pub(in crate::shard) fn dispatch_to_group(
+        &mut self,
+        group: GroupKey,
+        message: &mut Message<'_>,
+        skip: Option<(ShardId, SessionId)>,
+        hops: u8,
+        now: Time,
+    ) -> bool {
+        let Some(member) = self.routes.index.choose(group, skip) else {
+            return false;
+        };
+        let Some((share, filter)) = self.routes.index.group_name(group) else {
+            return false;
+        };
+        let name = format!("$share/{share}/{filter}");
+        if member.shard == self.id {
+            self.deliver_to_member(message, member.session, &name, hops, now);
+        } else {
+            let op = BlockOp::Member {
+                group: &name,
+                session: member.session,
+                hops,
+            };
+            self.publish_to(member.shard, message, &op);
+            if is_on(Mutant::GroupDeliversTwice) {
+                self.publish_to(member.shard, message, &op);
+            }
+        }
+        true
+    }
+
+    /// Delivers to a member of this shard, or dispatches again if it is not there to take it.
+    pub(in crate::shard) fn deliver_to_member(
+        &mut self,
+        message: &mut Message<'_>,
+        session: SessionId,
+        name: &str,
+        hops: u8,
+        now: Time,
+    ) {
+        let found = self.clients.sessions.get(session).and_then(|entry| {
+            let (filter, record) = entry.session.subscriptions.get_key_value(name)?;
+            Some((
+                Rc::clone(filter),
+                *record,
+                entry.session.connection.is_some(),
+            ))
+        });
+        let is_here = found.as_ref().is_some_and(|(_, _, connected)| *connected);
+        let hops_max = if found.is_some() { HOPS_MAX } else { HOPS_LAST };
+        if !is_here && hops < hops_max {
+            if let Some(group) = self.group_of(name) {
+                let here = (self.id, session);
+                if self.has_better_member(group, here, found.is_some()) {
+                    self.outbox.stats.redispatched += 1;
+                    self.dispatch_to_group(group, message, Some(here), hops + 1, now);
+                    return;
+                }
+            }
+        }
+        let Some((filter, record, _)) = found else {
+            self.outbox.stats.dropped_no_member += 1;
+            self.notice(&About::loss(name, None, 1), now, || {
+                let name = name.escape_debug();
+                format!("message of a shared group dropped: no member of {name} can take it")
+            });
+            return;
+        };
+        let qos = message.qos.min(record.options.qos); // [MQTT-4.8.2-3]
+        let retain = message.retain && record.options.retain_as_published;
+        let identifiers = record.identifier.map(|identifier| Rc::from([identifier]));
+        let shared = (qos > Qos::AtMostOnce).then_some(filter);
+        let delivery = Delivery {
+            identifiers,
+            shared,
+            ..plain_delivery(message, qos, retain)
+        };
+        self.deliver(session, delivery, now);
+    }
+
+    /// Gives what a member cannot deliver now to others of its groups: everything queued and every
+    /// QoS 1 message not acknowledged. `ended`: the session is gone, so any member will do, also for
+    /// what a subscription given up before had begun to send; else only a connected one is better
+    /// than waiting.
+    pub(in crate::shard) fn redispatch_shared(
+        &mut self,
+        session: SessionId,
+        ended: bool,
+        now: Time,
+    ) {
+        let here = (self.id, session);
+        let Some(entry) = self
+            .clients
+            .sessions
+            .get(session)
+            .filter(|entry| entry.in_groups)
+        else {
+            return;
+        };
+        let mut names = entry.session.shared_in_hand();
+        if !ended {
+            // The rest is finished here [MQTT-3.10.4-3].
+            names.retain(|name| entry.session.subscriptions.contains_key(name));
+        }
+        names.retain(|name| {
+            self.group_of(name)
+                .is_some_and(|group| self.has_better_member(group, here, !ended))
+        });
+        if names.is_empty() || is_on(Mutant::ForgetRedispatch) {
+            return;
+        }
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        let is_wanted = |shared: &str| names.iter().any(|name| &**name == shared);
+        let mut moved = entry.session.window.take_shared(is_wanted);
+        moved.extend(entry.session.queue.take_shared(is_wanted));
+        for delivery in moved {
+            let name = delivery.shared.as_deref();
+            if let Some(group) = name.and_then(|name| self.group_of(name)) {
+                self.redispatch(&delivery, group, here, now);
+            }
+        }
+    }
+
+    /// Gives what waits for one subscription that is being removed to others of its group.
+    pub(in crate::shard) fn redispatch_unsubscribed(
+        &mut self,
+        session: SessionId,
+        name: &str,
+        now: Time,
+    ) {
+        let Some(group) = self.group_of(name) else {
+            return; // its last member: it may have what waits [MQTT-3.10.4-3]
+        };
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        self.turn
+            .budget
+            .add(entry.session.queue.len() / QUEUED_LOOKED_AT);
+        // What is in flight is finished here [MQTT-3.10.4-3].
+        for delivery in entry.session.queue.take_shared(|shared| shared == name) {
+            if is_on(Mutant::ForgetRequeue) {
+                continue;
+            }
+            self.redispatch(&delivery, group, (self.id, session), now);
+        }
+    }
+
+    /// To a member that had nothing of it yet, so not when it has expired [MQTT-3.3.2-5].
+    fn redispatch(
+        &mut self,
+        delivery: &Delivery,
+        group: GroupKey,
+        here: (ShardId, SessionId),
+        now: Time,
+    ) {
+        let mut message = Message::of(&delivery.publication);
+        if message.is_expired(now) {
+            self.outbox.stats.dropped_expired += 1;
+            return;
+        }
+        self.outbox.stats.redispatched += 1;
+        self.dispatch_to_group(group, &mut message, Some(here), 1, now);
+    }
+
+    fn group_of(&self, name: &str) -> Option<GroupKey> {
+        let share = topic::share(name).ok().flatten()?;
+        self.routes.index.group(share.name, share.filter)
+    }
+
+    /// True when another member than `here` should take a message: a connected one, or any when
+    /// `here` cannot even keep it.
+    fn has_better_member(
+        &self,
+        group: GroupKey,
+        here: (ShardId, SessionId),
+        here_can_keep: bool,
+    ) -> bool {
+        match self.routes.index.peek(group, here) {
+            Some(member) => member.connected || !here_can_keep,
+            None => false,
+        }
+    }
+}

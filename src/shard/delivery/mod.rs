@@ -1,0 +1,38 @@
+//! Delivery: a publication to connections, queues, windows, groups and other shards.
+
+pub(in crate::shard) mod fan_out;
+mod group;
+pub(in crate::shard) mod message;
+pub(in crate::shard) mod prefetch;
+pub(in crate::shard) mod publish_run;
+#[cfg(test)]
+mod publish_run_tests;
+mod pump;
+
+use crate::ids::ShardId;
+use crate::routing::{RetainedStore, TopicIndex};
+use crate::shard::mesh::placement::Placement;
+use crate::shard::{share_of, ShardConfig};
+
+/// Where publications go: the replica of the topic index, the retained messages of this shard, and
+/// the home shards of client ids and topics. Lives on: the shard.
+pub(in crate::shard) struct Routes {
+    pub(in crate::shard) index: TopicIndex,
+    pub(in crate::shard) retained: RetainedStore,
+    pub(in crate::shard) placement: Placement,
+}
+
+impl Routes {
+    pub(in crate::shard) fn new(id: ShardId, config: &ShardConfig, hash_seed: u64) -> Self {
+        let limits = &config.limits;
+        let shards = u32::from(config.shards);
+        Self {
+            index: TopicIndex::new(id, hash_seed),
+            retained: RetainedStore::new(
+                share_of(limits.retained_messages_max, shards) as usize,
+                limits.retained_bytes_max / u64::from(shards),
+            ),
+            placement: Placement::new(config.placement_seed, config.shards),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Sends what a session has waiting, as far as window and socket have room.
+
+use std::rc::Rc;
+
+use crate::ids::SessionId;
+use crate::limits::Limits;
+use crate::mqtt::{encode, Ack, AckKind, Qos, ReasonCode, UserProperties};
+use crate::mutant::{is_on, Mutant};
+use crate::session::Resend;
+use crate::shard::clients::rates::output_waits_until;
+use crate::shard::clients::session_entry::SessionEntry;
+use crate::shard::delivery::fan_out::{fit, write_publish, Fit};
+use crate::shard::notices::About;
+use crate::shard::{Action, RemoteEnd, Shard};
+use crate::time::Time;
+
+impl Shard {
+    /// Resends what a resumed session has in flight, then sends from its queue, then goes on with
+    /// its retained messages. Called whenever room may have appeared: mostly nothing waits.
+    #[inline]
+    pub(in crate::shard) fn pump(&mut self, session: SessionId, now: Time) {
+        let entry = self.clients.sessions.get(session);
+        if entry.is_some_and(SessionEntry::has_waiting) {
+            self.send_waiting(session, now);
+        }
+    }
+
+    fn send_waiting(&mut self, session: SessionId, now: Time) {
+        self.resend(session, now);
+        self.drain_queue(session, now);
+        self.wake_walk(session);
+    }
+
+    /// [MQTT-4.4.0-1]: PUBLISH and PUBREL again, in their order.
+    fn resend(&mut self, session: SessionId, now: Time) {
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(id) = entry.session.connection else {
+            return;
+        };
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        let version = connection.version;
+        let mut too_large = None;
+        let mut dropped = 0;
+        while connection.outgoing.len() <= outgoing_max && !is_on(Mutant::ForgetResend) {
+            match entry.session.window.next_resend() {
+                None => break,
+                Some(Resend::Release(packet_id)) => {
+                    let ack = Ack {
+                        packet_id,
+                        reason: ReasonCode::Success,
+                        reason_string: None,
+                        user_properties: UserProperties::default(),
+                    };
+                    connection
+                        .outgoing
+                        .write(|out| encode::ack(out, version, AckKind::PubRel, &ack));
+                }
+                Some(Resend::Publish(packet_id, delivery)) => {
+                    match fit(delivery, version, connection.packet_size_max, now) {
+                        None => too_large = Some(packet_id),
+                        Some(fit) => {
+                            let aliases = connection.aliases_out.as_deref_mut();
+                            let aliases = aliases.filter(|_| fit == Fit::WithAlias);
+                            let outgoing = &mut connection.outgoing;
+                            let packet_id = Some(packet_id);
+                            write_publish(
+                                outgoing, version, aliases, delivery, packet_id, true, now,
+                            );
+                        }
+                    }
+                }
+            }
+            if let Some(packet_id) = too_large.take() {
+                // The client came back with a smaller limit: as if it had been sent and
+                // acknowledged [MQTT-3.1.2-25].
+                entry.session.window.discard(packet_id);
+                dropped += 1;
+            }
+        }
+        if !connection.outgoing.is_empty() {
+            Self::mark_dirty(connection, id, &mut self.clients.dirty);
+        }
+        if dropped > 0 {
+            self.drop_too_large(session, dropped, now);
+        }
+    }
+
+    fn drain_queue(&mut self, session: SessionId, now: Time) {
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
+        let bytes_max = self.config.limits.queue_bytes_max as usize;
+        loop {
+            let Some(entry) = self.clients.sessions.get_mut(session) else {
+                return;
+            };
+            let Some(front) = entry.session.queue.front() else {
+                return;
+            };
+            let Some(id) = entry.session.connection else {
+                return;
+            };
+            let connection = self.clients.connections.get(id);
+            let waits = connection
+                .and_then(|c| output_waits_until(self.admission.metering.as_deref(), c, now));
+            if let Some(until) = waits {
+                self.pause_output(id, until);
+                return;
+            }
+            let ready = connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
+            let window = &entry.session.window;
+            let cost = front.cost_bytes();
+            let fits = window.bytes() == 0 || window.bytes() + cost <= bytes_max;
+            let has_room = front.qos == Qos::AtMostOnce || (window.has_room() && fits);
+            if !(ready && has_room) {
+                return;
+            }
+            let Some(delivery) = entry.session.queue.pop() else {
+                return;
+            };
+            let is_expired = delivery.publication.expires_at.is_some_and(|at| at <= now);
+            if is_expired && !is_on(Mutant::SendExpired) {
+                self.outbox.stats.dropped_expired += 1; // [MQTT-3.3.2-5]
+                continue;
+            }
+            self.send(session, delivery, now);
+        }
+    }
+
+    /// The queue is full and the policy is to disconnect: at the end of the turn, since a will that
+    /// is published then must not come into the middle of the publication that is being delivered.
+    pub(in crate::shard) fn overflowed(&mut self, session: SessionId) {
+        if let Some(entry) = self.clients.sessions.get_mut(session) {
+            if !std::mem::replace(&mut entry.is_overflowed, true) {
+                self.clients.overflowed.push(session);
+            }
+        }
+    }
+
+    /// Disconnects the clients whose queue was full.
+    pub(in crate::shard) fn disconnect_overflowed(&mut self, now: Time) {
+        while let Some(session) = self.clients.overflowed.pop() {
+            let Some(entry) = self.clients.sessions.get_mut(session) else {
+                continue;
+            };
+            entry.is_overflowed = false;
+            if let Some(id) = entry.session.connection {
+                let reason = Some(ReasonCode::QuotaExceeded);
+                let text = self.queue_is_full(session);
+                self.end_connection(id, reason, &text, now);
+            }
+        }
+    }
+
+    /// Counts and reports a QoS 0 message dropped for a client that does not read fast enough.
+    #[cold]
+    pub(in crate::shard) fn drop_slow_reader(&mut self, session: SessionId, count: u64, now: Time) {
+        self.outbox.stats.dropped_slow_reader += count;
+        let outgoing_max = self.limits().outgoing_bytes_max;
+        self.notice_of_loss(session, ("slow reader", count), now, || {
+            format!(
+                "QoS 0 messages dropped: the client reads too slowly, more than \
+                 outgoing-bytes-max ({outgoing_max} bytes) wait for it"
+            )
+        });
+    }
+
+    /// Counts and reports messages dropped by the policy of a full queue.
+    #[cold]
+    pub(in crate::shard) fn drop_queue_full(&mut self, session: SessionId, count: u64, now: Time) {
+        if !is_on(Mutant::UncountedDrop) {
+            self.outbox.stats.dropped_queue_full += count;
+        }
+        let text = self.queue_is_full(session);
+        self.notice_of_loss(session, ("queue full", count), now, || {
+            format!("messages dropped: {text}")
+        });
+    }
+
+    /// Counts and reports a message larger than its receiver takes [MQTT-3.1.2-25].
+    #[cold]
+    pub(in crate::shard) fn drop_too_large(&mut self, session: SessionId, count: u64, now: Time) {
+        self.outbox.stats.dropped_too_large += count;
+        let max = self.packet_size_max_of(session);
+        self.notice_of_loss(session, ("too large", count), now, || {
+            format!("messages dropped: larger than the client's Maximum Packet Size ({max} bytes)")
+        });
+    }
+
+    /// How full the queue of a session is, with the limit that is reached.
+    fn queue_is_full(&self, session: SessionId) -> String {
+        let Limits {
+            queue_messages_max,
+            queue_bytes_max,
+            ..
+        } = self.limits();
+        let Some(entry) = self.clients.sessions.get(session) else {
+            return String::new();
+        };
+        let (queue, window) = (&entry.session.queue, &entry.session.window);
+        if queue.len() >= *queue_messages_max as usize {
+            return format!(
+                "the session's queue is full, queue-messages-max ({queue_messages_max}) wait"
+            );
+        }
+        let bytes = queue.bytes() + window.bytes();
+        format!(
+            "the session's queue is full, {bytes} bytes wait or are on their way and the next message \
+             would go beyond queue-bytes-max ({queue_bytes_max} bytes)"
+        )
+    }
+
+    /// Maximum Packet Size of a session's client.
+    fn packet_size_max_of(&self, session: SessionId) -> u32 {
+        let entry = self.clients.sessions.get(session);
+        let id = entry.and_then(|entry| entry.session.connection);
+        let connection = id.and_then(|id| self.clients.connections.get(id));
+        connection.map_or(u32::MAX, |connection| connection.packet_size_max)
+    }
+
+    /// A notice about messages that a session has lost.
+    pub(in crate::shard) fn notice_of_loss(
+        &mut self,
+        session: SessionId,
+        (detail, count): (&str, u64),
+        now: Time,
+        text: impl FnOnce() -> String,
+    ) {
+        if let Some((client_id, peer)) = self.client_of(session) {
+            let about = About {
+                peer,
+                ..About::loss(detail, Some(&client_id), count)
+            };
+            self.notice(&about, now, text);
+        }
+    }
+
+    /// The client id of a session, and its client's address while it has one.
+    pub(in crate::shard) fn client_of(
+        &self,
+        session: SessionId,
+    ) -> Option<(Rc<str>, Option<RemoteEnd>)> {
+        let session = &self.clients.sessions.get(session)?.session;
+        let connection = session
+            .connection
+            .and_then(|id| self.clients.connections.get(id));
+        let peer = connection.map(|connection| connection.origin.peer);
+        Some((Rc::clone(&session.client_id), peer))
+    }
+
+    /// Gives up on a connection that does not finish closing.
+    pub(in crate::shard) fn abort(&mut self, id: crate::ids::ConnectionId) {
+        self.outbox.actions.push_back(Action::Abort(id));
+    }
+}

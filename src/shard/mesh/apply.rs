@@ -1,0 +1,196 @@
+//! Blocks of peers. Handling one never needs room towards a peer's data ring, so rings always drain.
+
+use crate::ids::ShardId;
+use crate::mutant::{is_on, Mutant};
+use crate::routing::Member;
+use crate::shard::delivery::message::Message;
+use crate::shard::mesh::block::{
+    Block, BlockItem, BlockOp, Content, Control, Position, Publications,
+};
+use crate::shard::notices::About;
+use crate::shard::turn::budget::{DELIVERY, DISPATCH};
+use crate::shard::{Lane, Shard};
+use crate::time::Time;
+
+/// Expired retained messages removed when a new one comes: more than one, so that they get fewer.
+const EXPIRED_SWEPT_MAX: usize = 16;
+
+impl Shard {
+    /// A block of a peer arrived. Blocks of one peer and lane arrive in order.
+    pub fn handle_block(&mut self, from: ShardId, lane: Lane, block: Block, now: Time) {
+        match block.0 {
+            Content::Data(publications) => {
+                debug_assert_eq!(lane, Lane::Data);
+                if self.wants_publications(from) {
+                    self.apply(from, publications, Position::default(), now);
+                } else {
+                    self.turn.budget.keep_block(from, publications);
+                }
+            }
+            Content::Control(messages) => {
+                debug_assert_eq!(lane, Lane::Control);
+                for control in messages {
+                    self.on_control(from, control, now);
+                }
+            }
+        }
+    }
+
+    /// Applies a block from a place on, as far as the turn's work allows.
+    pub(in crate::shard) fn apply(
+        &mut self,
+        from: ShardId,
+        publications: Publications,
+        at: Position,
+        now: Time,
+    ) {
+        self.mesh.peers.applying(Some(from));
+        let mut reader = publications.reader(at);
+        let (mut left, mut pieces) = (None, None);
+        let mut ahead = self.prefetcher();
+        loop {
+            if self.turn.budget.is_exhausted() && !reader.is_at_end() {
+                left = Some(reader.position());
+                break;
+            }
+            match reader.next() {
+                None => break,
+                Some(BlockItem::Message(mut message, op)) => {
+                    self.turn.budget.add(DELIVERY);
+                    self.on_message(&mut message, &op, now);
+                }
+                Some(BlockItem::PublishRun(run)) => {
+                    pieces = self.pieces_of(&run);
+                    if pieces.is_some() {
+                        left = Some(reader.position());
+                        break;
+                    }
+                    self.turn.budget.add(DELIVERY);
+                    self.deliver_run(&run, now);
+                    if run.has_more {
+                        continue; // the last piece counts
+                    }
+                }
+            }
+            self.mesh.peers.applied_one(from);
+            self.prefetch_block(&mut ahead, &publications, &reader);
+        }
+        self.mesh.peers.applying(None);
+        if let Some(at) = left.filter(|_| !is_on(Mutant::ForgetPausedBlock)) {
+            self.turn.budget.put_back(from, publications, at);
+        }
+        if let Some(pieces) = pieces {
+            self.turn.budget.put_back(from, pieces, Position::default());
+        }
+        self.wake_behind(now);
+    }
+
+    fn on_message(&mut self, message: &mut Message<'_>, op: &BlockOp<'_>, now: Time) {
+        if matches!(op, BlockOp::Retain | BlockOp::FanOutAndRetain) {
+            self.retain(message, now); // even when expired: it replaces the one before
+        }
+        match op {
+            BlockOp::Retain => {}
+            _ if message.is_expired_on_arrival(now) => self.outbox.stats.dropped_expired += 1, // [MQTT-3.3.2-5]
+            BlockOp::FanOut | BlockOp::FanOutAndRetain => self.fan_out_forwarded(message, now),
+            BlockOp::Member {
+                group,
+                session,
+                hops,
+            } => {
+                self.turn.budget.add(DISPATCH);
+                self.deliver_to_member(message, *session, group, *hops, now);
+            }
+        }
+    }
+
+    /// The publisher's shard matched for itself; this one matches for its own subscribers. Shared
+    /// groups and other shards were the publisher's shard's business.
+    fn fan_out_forwarded(&mut self, message: &mut Message<'_>, now: Time) {
+        let route = self.route_again(message.topic);
+        message.share_topic(&route);
+        self.fan_out(message, &route, None, now);
+    }
+
+    fn on_control(&mut self, from: ShardId, control: Control, now: Time) {
+        match control {
+            Control::FilterAdded { filter } => self.routes.index.add_remote(&filter, from),
+            Control::FilterRemoved { filter } => self.routes.index.remove_remote(&filter, from),
+            Control::MemberJoined {
+                share,
+                filter,
+                session,
+                connected,
+            } => {
+                self.routes.index.join(
+                    &share,
+                    &filter,
+                    Member {
+                        shard: from,
+                        session,
+                        connected,
+                    },
+                );
+            }
+            Control::MemberLeft {
+                share,
+                filter,
+                session,
+            } => {
+                self.routes.index.leave(&share, &filter, from, session);
+            }
+            Control::MemberConnected { session, connected } => {
+                self.routes.index.set_connected(from, session, connected);
+            }
+            Control::Barrier { number } => {
+                let data_sent = self.mesh.peers.data_sent();
+                self.mesh
+                    .peers
+                    .send(from, Control::BarrierApplied { number, data_sent });
+            }
+            Control::BarrierApplied { number, data_sent } => {
+                self.on_barrier_applied(from, number, data_sent, now);
+            }
+            Control::RetainedWalk(walk) => self.on_retained_walk(from, walk, now),
+            Control::RetainedPiece(mut piece) => self.on_retained_piece(&mut piece),
+        }
+    }
+
+    /// Keeps or clears the retained message of a topic whose home is this shard.
+    pub(in crate::shard) fn retain(&mut self, message: &mut Message<'_>, now: Time) {
+        if message.payload.is_empty() {
+            if !is_on(Mutant::ForgetClear) {
+                self.routes.retained.clear(message.topic); // [MQTT-3.3.1-6], [MQTT-3.3.1-7]
+            }
+            return;
+        }
+        self.routes.retained.expire(now, EXPIRED_SWEPT_MAX);
+        if self.admission.pressure.memory && self.routes.retained.grows_with(&message.owned()) {
+            self.routes.retained.clear(message.topic); // an older value must not look like the latest
+            self.outbox.stats.retained_refused += 1;
+            self.notice(&About::loss("retained, memory", None, 1), now, || {
+                let topic = message.topic.escape_debug();
+                format!("retained message of \"{topic}\" not kept: memory-max is reached")
+            });
+            return;
+        }
+        if self.routes.retained.set(message.owned()).is_err() {
+            self.outbox.stats.retained_refused += 1;
+            let (held, bytes) = (self.routes.retained.len(), self.routes.retained.bytes());
+            let shards = u64::from(self.config.shards);
+            let limits = self.limits();
+            let (messages_max, bytes_max) = (
+                crate::shard::share_of(limits.retained_messages_max, shards as u32),
+                limits.retained_bytes_max / shards,
+            );
+            self.notice(&About::loss("retained", None, 1), now, || {
+                let topic = message.topic.escape_debug();
+                format!(
+                    "retained message of \"{topic}\" not kept: this shard's part of \
+                     retained-messages-max ({held} of {messages_max}) or of retained-bytes-max \
+                     ({bytes} of {bytes_max} bytes) has no room for it"
+                )
+            });
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The mesh: what crosses between shards, and the barriers that order it.
+
+mod apply;
+pub(in crate::shard) mod barrier;
+pub(in crate::shard) mod block;
+pub(in crate::shard) mod peers;
+pub(in crate::shard) mod placement;
+
+use crate::ids::ShardId;
+use crate::time::Time;
+use barrier::Barriers;
+use peers::Peers;
+
+/// Outboxes towards the other shards, and the SUBACKs that wait for them. Lives on: the shard.
+pub(in crate::shard) struct Mesh {
+    pub(in crate::shard) peers: Peers,
+    pub(in crate::shard) barriers: Barriers,
+    /// When an outbox was last full, so that publishers were not read.
+    pub(in crate::shard) peers_full_at: Option<Time>,
+}
+
+impl Mesh {
+    pub(in crate::shard) fn new(id: ShardId, shards: u16) -> Self {
+        Self {
+            peers: Peers::new(id, shards),
+            barriers: Barriers::default(),
+            peers_full_at: None,
+        }
+    }
+}

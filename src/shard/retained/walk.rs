@@ -1,0 +1,466 @@
+//! Retained messages for new subscriptions: a walk over the shards that own matching topics, in
+//! pieces, paced by what the client takes.
+//!
+//! A walk starts when the barrier of its SUBSCRIBE is reached, and a topic's home answers only after
+//! it has applied everything the other shards had sent it before they applied the subscription. So a
+//! retained message is either found by the walk or delivered live.
+//!
+//! A peer's piece may be ahead of what comes live: its home has applied publications that are still
+//! on their way here. So another barrier is raised when the piece comes, and it is delivered when
+//! everything sent here by then is applied, too. A topic that was delivered live while the walk ran is
+//! left out: the walk's copy could only be the same or older (see `live_topics`).
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::ids::{SessionId, ShardId};
+use crate::mqtt::{Publication, Qos};
+use crate::mutant::{is_on, Mutant};
+use crate::routing::WalkBudget;
+use crate::session::{Delivery, Subscriptions};
+use crate::shard::clients::rates::output_waits_until;
+use crate::shard::delivery::fan_out::plain_delivery;
+use crate::shard::delivery::message::Message;
+use crate::shard::mesh::barrier::{data_needed, DataSent};
+use crate::shard::mesh::block::{
+    BlockItem, BlockOp, Control, Position, Publications, RetainedPiece, RetainedWalk,
+};
+use crate::shard::retained::live_topics::{LiveTopics, PublicationSource, Since};
+use crate::shard::Shard;
+use crate::time::Time;
+
+/// TurnBudget of one piece: small enough that a shard is not held, large enough that 100,000 messages take
+/// a thousand round trips.
+const PIECE: WalkBudget = WalkBudget {
+    messages: 128,
+    bytes: 64 << 10,
+    steps: 2_048,
+};
+/// Sessions whose walk goes on in one turn.
+const WALKS_PER_TURN: usize = 32;
+/// Pieces asked of other shards and not yet here: bounds the memory they may take.
+const REQUESTS_MAX: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Until this barrier is reached everywhere.
+    Barrier(u64),
+    Ready,
+    /// A piece with this number was asked of a peer.
+    Requested(u64),
+}
+
+#[derive(Debug)]
+struct Walk {
+    /// Walks of a session are numbered from 1.
+    number: u64,
+    filter: Rc<str>,
+    stage: Stage,
+    /// Shards still to be asked, in order; the first is the current one.
+    homes: VecDeque<ShardId>,
+    /// Where to go on at the current one.
+    after: Option<Box<str>>,
+    /// What each shard had sent when it applied the subscription.
+    subscribed: Option<Rc<DataSent>>,
+    /// The same of the newest barrier.
+    data_sent: Option<Rc<DataSent>>,
+    /// Messages of a piece that wait for room.
+    pending: VecDeque<Rc<Publication>>,
+}
+
+impl Walk {
+    /// Its subscription is still there. One with the same filter that was made later has a text of its
+    /// own, and a walk.
+    fn is_wanted(&self, subscriptions: &Subscriptions) -> bool {
+        let held = subscriptions.get_key_value(&self.filter);
+        held.is_some_and(|(filter, _)| Rc::ptr_eq(filter, &self.filter))
+    }
+}
+
+/// The walks of one session, one after the other.
+#[derive(Debug)]
+pub(in crate::shard) struct Walks {
+    queue: VecDeque<Walk>,
+    /// On the shard's list of walks that can go on.
+    is_ready: bool,
+    /// Number of the newest walk.
+    newest: u64,
+    /// The newest barrier that they wait for.
+    barrier: u64,
+    live_topics: LiveTopics,
+}
+
+impl Walks {
+    pub(in crate::shard) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// They wait for this barrier; false when they did already.
+    pub(in crate::shard) fn waits_for(&mut self, barrier: u64) -> bool {
+        std::mem::replace(&mut self.barrier, barrier) != barrier
+    }
+
+    /// A retained publication is delivered live while walks are open.
+    pub(in crate::shard) fn saw_live(&mut self, topic_hash: u64, origin: PublicationSource) {
+        self.live_topics.saw(topic_hash, origin, self.newest);
+    }
+}
+
+/// What a walk did with its turn.
+enum Progress {
+    Again,
+    /// Waits for an event that will wake it.
+    Wait,
+    Starved,
+    Behind,
+    /// No walks left.
+    Done,
+}
+
+impl Shard {
+    /// Queues a walk for a subscription; it starts when the barrier of this turn is reached.
+    pub(in crate::shard) fn start_walk(&mut self, session: SessionId, filter: Rc<str>) {
+        let is_exact = !filter.contains(['+', '#']);
+        let homes = if is_exact {
+            [self.routes.placement.home(&filter)].into()
+        } else {
+            (0..self.config.shards).map(ShardId).collect()
+        };
+        let stage = Stage::Barrier(self.next_barrier());
+        let hasher = self.replay.walks.hasher.clone();
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        let walks = entry.walks.get_or_insert_with(|| {
+            Box::new(Walks {
+                queue: VecDeque::new(),
+                is_ready: false,
+                newest: 0,
+                barrier: 0,
+                live_topics: LiveTopics::new(hasher),
+            })
+        });
+        walks.newest += 1;
+        let number = walks.newest;
+        walks.queue.push_back(Walk {
+            number,
+            filter,
+            stage,
+            homes,
+            after: None,
+            subscribed: None,
+            data_sent: None,
+            pending: VecDeque::new(),
+        });
+        self.walk_after_barrier(session);
+    }
+
+    /// A subscription is gone: so are its walks, when their turn comes (see [`Walk::is_wanted`]).
+    pub(in crate::shard) fn stop_walks(&mut self, session: SessionId) {
+        self.wake_walk(session);
+    }
+
+    /// The barrier is reached: walks that waited for it may go on. `None`: there are no peers.
+    pub(in crate::shard) fn release_walks(
+        &mut self,
+        session: SessionId,
+        reached: Option<(u64, &Rc<DataSent>)>,
+    ) {
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(walks) = &mut entry.walks else {
+            return;
+        };
+        // Without peers the walks that are new are those behind: not all are looked at each time.
+        let is_old = |walk: &&mut Walk| reached.is_none() && walk.stage == Stage::Ready;
+        for walk in walks
+            .queue
+            .iter_mut()
+            .rev()
+            .take_while(|walk| !is_old(walk))
+        {
+            match (walk.stage, reached) {
+                (Stage::Barrier(_), None) => walk.stage = Stage::Ready,
+                (Stage::Barrier(number), Some((reached, data_sent))) if number == reached => {
+                    walk.stage = Stage::Ready;
+                    walk.subscribed.get_or_insert_with(|| Rc::clone(data_sent));
+                    walk.data_sent = Some(Rc::clone(data_sent));
+                }
+                _ => {}
+            }
+        }
+        self.wake_walk(session);
+    }
+
+    /// Room or data for a session's walk may have appeared.
+    pub(in crate::shard) fn wake_walk(&mut self, session: SessionId) {
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        if let Some(walks) = entry.walks.as_mut().filter(|walks| !walks.is_ready) {
+            walks.is_ready = true;
+            self.replay.walks.ready.push_back(session);
+        }
+    }
+
+    /// At the end of a turn: each ready walk takes a step.
+    pub(in crate::shard) fn advance_walks(&mut self, now: Time) {
+        for _ in 0..WALKS_PER_TURN.min(self.replay.walks.ready.len()) {
+            let Some(session) = self.replay.walks.ready.pop_front() else {
+                return;
+            };
+            if let Some(walks) = self
+                .clients
+                .sessions
+                .get_mut(session)
+                .and_then(|h| h.walks.as_mut())
+            {
+                walks.is_ready = false;
+            }
+            match self.advance_walk(session, now) {
+                Progress::Again => self.wake_walk(session),
+                Progress::Wait => {}
+                Progress::Starved => self.replay.walks.starved.push_back(session),
+                Progress::Behind => self.replay.walks.behind.push(session),
+                Progress::Done => {
+                    if let Some(entry) = self.clients.sessions.get_mut(session) {
+                        entry.walks = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn advance_walk(&mut self, session: SessionId, now: Time) -> Progress {
+        if let Some(wait) = self.must_catch_up(session) {
+            return wait;
+        }
+        if !self.deliver_pending(session, now) {
+            return Progress::Wait;
+        }
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return Progress::Wait;
+        };
+        let Some(walks) = &mut entry.walks else {
+            return Progress::Wait;
+        };
+        let subscriptions = &entry.session.subscriptions;
+        let count = walks.queue.iter().take(PIECE.steps);
+        let stopped = count.take_while(|walk| !walk.is_wanted(subscriptions));
+        let stopped = stopped.count();
+        walks.queue.drain(..stopped);
+        if stopped == PIECE.steps {
+            return Progress::Again;
+        }
+        let Some(walk) = walks.queue.front_mut() else {
+            return Progress::Done;
+        };
+        match walk.stage {
+            Stage::Barrier(_) | Stage::Requested(_) => return Progress::Wait,
+            Stage::Ready => {}
+        }
+        let Some(home) = walk.homes.front().copied() else {
+            walks.queue.pop_front();
+            return Progress::Again;
+        };
+        let needed = data_needed(walk.data_sent.as_deref(), home);
+        if home != self.id {
+            if self.replay.walks.requests.len() >= REQUESTS_MAX {
+                return Progress::Starved;
+            }
+            let request = self.replay.walks.number_request();
+            walk.stage = Stage::Requested(request);
+            let (filter, after) = (Box::from(&*walk.filter), walk.after.take());
+            self.replay.walks.requests.insert(request, session);
+            let walk = RetainedWalk {
+                request,
+                filter,
+                after,
+                data_needed: needed,
+            };
+            self.mesh
+                .peers
+                .send(home, Control::RetainedWalk(Box::new(walk)));
+            return Progress::Wait;
+        }
+        if !self.mesh.peers.has_applied(&needed) {
+            return Progress::Behind;
+        }
+        let piece = self
+            .routes
+            .retained
+            .walk(&walk.filter, walk.after.as_deref(), PIECE, now);
+        walk.pending = piece.messages.into();
+        walk.after = piece.next;
+        if walk.after.is_none() {
+            walk.homes.pop_front();
+        }
+        Progress::Again
+    }
+
+    /// Why the messages of a peer's piece may not be delivered yet: what its home had applied may
+    /// still be on its way to this shard, and must not come after the newer copy [MQTT-4.6.0-6].
+    fn must_catch_up(&self, session: SessionId) -> Option<Progress> {
+        let walks = self.clients.sessions.get(session)?.walks.as_ref()?;
+        let walk = walks
+            .queue
+            .front()
+            .filter(|walk| !walk.pending.is_empty())?;
+        if walk.stage != Stage::Ready {
+            return Some(Progress::Wait);
+        }
+        let needed = data_needed(walk.data_sent.as_deref(), self.id);
+        (!self.mesh.peers.has_applied(&needed)).then_some(Progress::Behind)
+    }
+
+    /// Sends the messages of the current piece while there is room; true when none are left.
+    fn deliver_pending(&mut self, session: SessionId, now: Time) -> bool {
+        let outgoing_max = self.config.limits.outgoing_bytes_max as usize / 2;
+        loop {
+            let Some(entry) = self.clients.sessions.get_mut(session) else {
+                return false;
+            };
+            let Some(walks) = &mut entry.walks else {
+                return false;
+            };
+            let Some(walk) = walks.queue.front_mut() else {
+                return true;
+            };
+            let Some(publication) = walk.pending.front() else {
+                return true;
+            };
+            let Some(id) = entry.session.connection else {
+                return false;
+            };
+            let connection = self.clients.connections.get(id);
+            let waits = connection
+                .and_then(|c| output_waits_until(self.admission.metering.as_deref(), c, now));
+            if let Some(until) = waits {
+                self.pause_output(id, until);
+                return false;
+            }
+            let ready = connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
+            let subscriptions = &entry.session.subscriptions;
+            let record = subscriptions.get(&walk.filter).copied();
+            let Some(record) = record.filter(|_| walk.is_wanted(subscriptions)) else {
+                walk.pending.clear(); // unsubscribed meanwhile
+                return true;
+            };
+            let qos = publication.qos.min(record.options.qos);
+            let window = &entry.session.window;
+            let has_room = entry.session.queue.is_empty() && window.has_room();
+            if !ready || (qos > Qos::AtMostOnce && !has_room) {
+                return false;
+            }
+            let Some(publication) = walk.pending.pop_front() else {
+                return true;
+            };
+            let topic_hash = self.routes.placement.hash(&publication.topic);
+            let since = Since {
+                walk: walk.number,
+                data_sent: walk.subscribed.as_deref(),
+                here: self.id,
+            };
+            let is_stale =
+                walks.live_topics.came_since(topic_hash, &since) && !is_on(Mutant::WalkRepeatsLive);
+            if is_stale {
+                self.doubt_retained(&publication);
+                continue;
+            }
+            let mut message = Message::of(&publication);
+            if message.is_expired(now) || !self.may_receive(session, message.topic) {
+                continue;
+            }
+            let identifiers = record.identifier.map(|identifier| Rc::from([identifier]));
+            // [MQTT-3.3.1-8] of 3.1.1: RETAIN is 1 because of a new subscription.
+            let delivery = Delivery {
+                identifiers,
+                ..plain_delivery(&mut message, qos, true)
+            };
+            self.send(session, delivery, now);
+        }
+    }
+
+    /// A peer asks for a piece of our retained messages.
+    pub(in crate::shard) fn on_retained_walk(
+        &mut self,
+        from: ShardId,
+        walk: Box<RetainedWalk>,
+        now: Time,
+    ) {
+        if !self.mesh.peers.has_applied(&walk.data_needed) {
+            self.replay.walks.asked.push((from, walk));
+            return;
+        }
+        let piece = self
+            .routes
+            .retained
+            .walk(&walk.filter, walk.after.as_deref(), PIECE, now);
+        let mut messages = Publications::default();
+        for publication in &piece.messages {
+            messages.push(&mut Message::of(publication), &BlockOp::FanOut);
+        }
+        let RetainedWalk { request, .. } = *walk;
+        let piece = RetainedPiece {
+            request,
+            messages,
+            next: piece.next,
+        };
+        self.mesh
+            .peers
+            .send(from, Control::RetainedPiece(Box::new(piece)));
+    }
+
+    /// A peer's answer.
+    pub(in crate::shard) fn on_retained_piece(&mut self, piece: &mut RetainedPiece) {
+        if self.on_race_piece(piece) {
+            return;
+        }
+        let session = self.replay.walks.requests.remove(&piece.request);
+        if let Some(starved) = self.replay.walks.starved.pop_front() {
+            self.wake_walk(starved);
+        }
+        let Some(session) = session else { return };
+        let barrier = self.next_barrier();
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(walk) = entry
+            .walks
+            .as_mut()
+            .and_then(|walks| walks.queue.front_mut())
+        else {
+            return;
+        };
+        if walk.stage != Stage::Requested(piece.request) {
+            return;
+        }
+        walk.stage = Stage::Ready;
+        let mut reader = piece.messages.reader(Position::default());
+        while let Some(BlockItem::Message(mut message, _)) = reader.next() {
+            walk.pending.push_back(message.owned());
+        }
+        walk.after = piece.next.take();
+        if walk.after.is_none() {
+            walk.homes.pop_front();
+        }
+        if walk.pending.is_empty() {
+            self.wake_walk(session);
+        } else {
+            walk.stage = Stage::Barrier(barrier);
+            self.walk_after_barrier(session);
+        }
+    }
+
+    /// Publications of peers were applied: what waited for them may go on.
+    pub(in crate::shard) fn wake_behind(&mut self, now: Time) {
+        for session in std::mem::take(&mut self.replay.walks.behind) {
+            self.wake_walk(session);
+        }
+        for (from, walk) in std::mem::take(&mut self.replay.walks.asked) {
+            self.on_retained_walk(from, walk, now);
+        }
+        self.advance_races(now);
+    }
+}

@@ -1,0 +1,195 @@
+//! What happens when a timer fires.
+
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::ReasonCode;
+use crate::mutant::{is_on, Mutant};
+use crate::shard::clients::connection::Phase;
+use crate::shard::clients::heard::{Deadline, LOOK_AGAIN};
+use crate::shard::notices::About;
+use crate::shard::turn::budget::TIMER;
+use crate::shard::{Shard, SUBACKS_WAITING_MAX};
+use crate::time::{Span, Time};
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum TimerKey {
+    /// CONNECT, keep alive or the end of lingering, by the connection's phase.
+    Connection(ConnectionId),
+    /// A proof of limited validity ends.
+    Proof(ConnectionId),
+    Will(SessionId),
+    Expiry(SessionId),
+    /// A pause because of a rate is over.
+    ReadAgain(ConnectionId),
+    SendAgain(ConnectionId),
+    /// Counts of what keeps happening are due.
+    Notices,
+    Shutdown,
+    /// The first has come, and what had arrived by its deadline was not read yet.
+    OverdueConnection(ConnectionId, Deadline),
+    OverdueWill(SessionId, Deadline),
+    OverdueExpiry(SessionId, Deadline),
+}
+
+impl TimerKey {
+    /// What is due, and since when; `at`: the deadline of the timer that has fired.
+    fn due(self, at: Time) -> (Self, Time) {
+        match self {
+            Self::OverdueConnection(id, deadline) => (Self::Connection(id), deadline.time()),
+            Self::OverdueWill(session, deadline) => (Self::Will(session), deadline.time()),
+            Self::OverdueExpiry(session, deadline) => (Self::Expiry(session), deadline.time()),
+            other => (other, at),
+        }
+    }
+}
+
+impl Shard {
+    /// The time of [`Shard::poll_timeout`] has come. When very much is due at once, as after a network
+    /// has failed, part of it is done and the rest stays due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.turn.budget.reset();
+        while !self.turn.budget.is_exhausted() {
+            let Some(key) = self.turn.timers.pop_expired(now) else {
+                break;
+            };
+            self.turn.budget.add(TIMER);
+            let (key, deadline) = key.due(self.turn.timers.popped_deadline());
+            match key {
+                TimerKey::Connection(id) => self.connection_timer(id, deadline, now),
+                TimerKey::Proof(id) => self.proof_timer(id, now),
+                TimerKey::Will(session) => {
+                    // Its client may be back: its CONNECT is among what was not read.
+                    let again = self.defer(deadline, now);
+                    if let Some(entry) = self.clients.sessions.get_mut(session) {
+                        let key = TimerKey::OverdueWill(session, Deadline::of(deadline));
+                        entry.will_timer = again.map(|at| self.turn.timers.insert(at, key));
+                    }
+                    if again.is_none() {
+                        self.publish_will(session, now);
+                    }
+                }
+                TimerKey::Expiry(session) => {
+                    let again = self.defer(deadline, now);
+                    if let Some(entry) = self.clients.sessions.get_mut(session) {
+                        let key = TimerKey::OverdueExpiry(session, Deadline::of(deadline));
+                        entry.expiry_timer = again.map(|at| self.turn.timers.insert(at, key));
+                        if again.is_none() {
+                            self.expire_session(session, now);
+                        }
+                    }
+                }
+                TimerKey::ReadAgain(_) if is_on(Mutant::NeverReadAgain) => {}
+                TimerKey::SendAgain(_) if is_on(Mutant::NeverSendAgain) => {}
+                TimerKey::ReadAgain(id) => self.read_again(id, now),
+                TimerKey::SendAgain(id) => self.send_again(id, now),
+                TimerKey::Notices => self.show_counts(now),
+                TimerKey::Shutdown => self.continue_shutdown(now),
+                // What is due has another name.
+                TimerKey::OverdueConnection(..)
+                | TimerKey::OverdueWill(..)
+                | TimerKey::OverdueExpiry(..) => {}
+            }
+        }
+    }
+
+    /// Ends a session whose time is over although its timer has not been handled yet: the client that
+    /// comes now must not find it [MQTT-4.1.0-2].
+    pub(in crate::shard) fn end_if_expired(&mut self, session: SessionId, now: Time) {
+        let timer = self
+            .clients
+            .sessions
+            .get(session)
+            .and_then(|found| found.expiry_timer);
+        let heard = now.min(self.clients.heard.others);
+        if timer.is_some_and(|timer| self.turn.timers.is_due(timer, heard)) {
+            self.expire_session(session, now);
+        }
+    }
+
+    fn expire_session(&mut self, session: SessionId, now: Time) {
+        if is_on(Mutant::SessionNeverExpires) {
+            return;
+        }
+        self.outbox.stats.sessions_expired += 1;
+        self.end_session(session, now); // [MQTT-4.1.0-2]
+    }
+
+    fn connection_timer(&mut self, id: ConnectionId, deadline: Time, now: Time) {
+        let again = self.defer_exchange(deadline, now);
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        connection.timer = None;
+        let is_live = connection.session().is_some();
+        if let Some(again) = again.filter(|_| !is_live) {
+            let key = TimerKey::OverdueConnection(id, Deadline::of(deadline));
+            connection.timer = Some(self.turn.timers.insert(again, key));
+            return;
+        }
+        match connection.phase {
+            Phase::Authenticating if connection.awaits_auth() => {
+                let reply = Some((connection.version, ReasonCode::QuotaExceeded));
+                self.outbox.stats.connects_refused += 1;
+                let text = "its login was not judged within connect-timeout-s";
+                self.refuse_connect(id, None, reply, text, now);
+            }
+            Phase::AwaitConnect | Phase::Authenticating => {
+                connection.end_reason = Some(ReasonCode::MaximumConnectTime);
+                let peer = connection.origin.peer;
+                let what = match connection.phase {
+                    Phase::AwaitConnect if connection.waits_for_layers => "end of its handshake",
+                    Phase::AwaitConnect => "CONNECT",
+                    _ => "authentication",
+                };
+                self.outbox.stats.connects_refused += 1;
+                let within = self.limits().connect_timeout_s;
+                let text = format!("no {what} within connect-timeout ({within} s)");
+                self.trace_end(id, &text);
+                self.notice(&About::refusal(what, None, Some(peer)), now, || {
+                    format!("connection refused: {text}")
+                });
+                self.start_closing(id, now);
+            }
+            Phase::Live(_) => self.keep_alive_timer(id, now),
+            Phase::Closing => self.abort(id),
+        }
+    }
+
+    /// The timer runs freely; packets only note their time, so a busy client costs nothing here.
+    fn keep_alive_timer(&mut self, id: ConnectionId, now: Time) {
+        let Some(connection) = self.clients.connections.get(id) else {
+            return;
+        };
+        let heard = self.heard_until(now);
+        let mut due = connection.last_packet + connection.silence_max;
+        let waits = connection.is_paused
+            || connection.is_asking
+            || connection.is_over_rate()
+            || connection.subacks_waiting >= SUBACKS_WAITING_MAX
+            || self.mesh.peers_full_at.is_some_and(|at| at >= heard);
+        if due <= heard && (waits || self.holds_back(connection)) {
+            // Its packets may be waiting unread because of us.
+            due = now + Span::from_secs(1);
+        }
+        if is_on(Mutant::ForgetKeepAlive) {
+            return;
+        }
+        if due > heard {
+            // Passed, and it may have sent something in time: its socket is read first.
+            let due = if due > now { due } else { now + LOOK_AGAIN };
+            let timer = self.turn.timers.insert(due, TimerKey::Connection(id));
+            if let Some(connection) = self.clients.connections.get_mut(id) {
+                connection.timer = Some(timer);
+            }
+            return;
+        }
+        self.outbox.stats.keep_alive_timeouts += 1;
+        // [MQTT-3.1.2-22]
+        self.end_connection(
+            id,
+            Some(ReasonCode::KeepAliveTimeout),
+            "keep alive timeout",
+            now,
+        );
+    }
+}

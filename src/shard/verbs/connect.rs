@@ -1,0 +1,415 @@
+//! CONNECT: who the client is, where its home is, what state it finds.
+
+use std::num::NonZeroU16;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::auth::Identity;
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::{encode, Connect, ReasonCode, Version, Violation, Will};
+use crate::mutant::{is_on, Mutant};
+use crate::session::{AliasBounds, AliasesOut, Session, StoredWill};
+use crate::shard::access::login::Admission;
+use crate::shard::clients::connection::Phase;
+use crate::shard::clients::input::Flow;
+use crate::shard::clients::session_entry::SessionEntry;
+use crate::shard::clients::teardown::WillFate;
+use crate::shard::notices::{About, Class};
+use crate::shard::turn::budget::CONNECT;
+use crate::shard::turn::timeouts::TimerKey;
+use crate::shard::{share_of, Shard};
+use crate::time::{Span, Time};
+
+/// Random part of an assigned client id, in hex digits.
+const ASSIGNED_DIGITS: usize = 16;
+
+impl Shard {
+    pub(in crate::shard) fn on_connect(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        now: Time,
+    ) -> Result<Flow, Violation> {
+        if let Some(max) = connect.properties.maximum_packet_size {
+            self.limit_packets_to(id, max);
+        }
+        let checked = self
+            .check_policy(id, connect)
+            .and_then(|()| self.check_connect(connect));
+        if let Err(violation) = checked {
+            self.refuse_with(id, connect, violation, now);
+            return Ok(Flow::Stop);
+        }
+        if !connect.client_id.is_empty() {
+            let home = self.routes.placement.home(connect.client_id);
+            if home != self.id {
+                return Ok(Flow::HandOff(home));
+            }
+        }
+        match self.admission(id, connect) {
+            Admission::Known(who) if self.must_ask_will(connect, &who) => {
+                Ok(self.await_will(id, connect, who))
+            }
+            Admission::Known(who) => Ok(self.enter(id, connect, &who, &[], now)),
+            Admission::Ask(challenge) => Ok(self.await_proof(id, connect, Some(challenge))),
+            Admission::Begin => Ok(self.await_proof(id, connect, None)),
+            Admission::Refused(violation) => {
+                self.refuse_with(id, connect, violation, now);
+                Ok(Flow::Stop)
+            }
+        }
+    }
+
+    /// Gives a client whose name is known its session. `data` is the last word of an enhanced
+    /// authentication.
+    pub(in crate::shard) fn enter(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        who: &Identity,
+        data: &[u8],
+        now: Time,
+    ) -> Flow {
+        let assigned = connect
+            .client_id
+            .is_empty()
+            .then(|| self.assign_client_id());
+        let client_id: Rc<str> = assigned.clone().unwrap_or_else(|| connect.client_id.into());
+        if let Err(violation) = self.check_rights(&client_id, connect, who) {
+            self.refuse_with(id, connect, violation, now);
+            return Flow::Stop;
+        }
+        let granted = self.grant(connect);
+        let mut connack = self.connack(id, connect, assigned.as_deref(), &granted);
+        let method = connect.properties.authentication_method;
+        connack.properties.authentication_method = method; // [MQTT-4.12.0-5]
+        connack.properties.authentication_data = Some(data).filter(|data| !data.is_empty());
+        if !self.connack_fits(id, connect.version, &connack) {
+            let max = self
+                .clients
+                .connections
+                .get(id)
+                .map_or(0, |c| c.packet_size_max);
+            let violation = Violation::ConnAckTooLarge { max };
+            self.refuse_named(id, &client_id, connect.version, violation, now);
+            return Flow::Stop;
+        }
+        let taken = self.take_session(id, &client_id, connect, now);
+        let Some((session, session_present)) = taken else {
+            let max = self.own_sessions_max();
+            let violation = Violation::SessionsMax { max };
+            self.refuse_named(id, &client_id, connect.version, violation, now);
+            return Flow::Stop;
+        };
+        if let Some(entry) = self.clients.sessions.get_mut(session) {
+            entry.rights.set(who);
+        }
+        if session_present && self.access.has_acl {
+            // Made under other rules, or with a token that allowed more.
+            self.end_refused(session, now);
+        }
+        self.outbox.stats.connects_accepted += 1;
+        self.turn.budget.add(CONNECT);
+        self.attach(id, session, connect, &granted, now);
+        self.trace_connect(id, (&client_id, connect, who), session_present);
+        connack.session_present = session_present;
+        self.reply(id, |out, version| encode::connack(out, version, &connack));
+        self.announce_connected(session, true);
+        self.pump(session, now);
+        Flow::Continue
+    }
+
+    /// What a client may not do at all, once it is known who it is.
+    fn check_rights(
+        &self,
+        client_id: &str,
+        connect: &Connect<'_>,
+        who: &Identity,
+    ) -> Result<(), Violation> {
+        if self.is_of_another(client_id, who) {
+            return Err(Violation::SessionOfAnother);
+        }
+        match &connect.will {
+            Some(will) if !self.may_leave_will(client_id, who, will.topic) => {
+                Err(Violation::WillNotAuthorized)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the connection's listener allows.
+    fn check_policy(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Violation> {
+        let Some(connection) = self.clients.connections.get(id) else {
+            return Ok(());
+        };
+        let policy = self.policy(connection.origin.listener);
+        if !policy.versions.contains(connect.version) {
+            return Err(Violation::VersionNotTaken);
+        }
+        match &connect.will {
+            Some(will) if will.qos > policy.qos_max => Err(Violation::WillQosTooHigh {
+                qos: will.qos as u8,
+                max: policy.qos_max as u8,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_connect(&mut self, connect: &Connect<'_>) -> Result<(), Violation> {
+        let limits = self.limits();
+        if connect.client_id.is_empty() {
+            match connect.version {
+                Version::V31 => return Err(Violation::ClientIdEmptyV31),
+                Version::V311 if !connect.clean_start => return Err(Violation::ClientIdEmpty),
+                _ => {}
+            }
+        }
+        let (length, max) = (
+            connect.client_id.len(),
+            usize::from(limits.client_id_bytes_max),
+        );
+        if length > max {
+            return Err(Violation::ClientIdTooLong {
+                length: length as u32,
+                max: max as u32,
+            });
+        }
+        if let Some(will) = &connect.will {
+            if will.retain && connect.version.is_v5() && !limits.retains() {
+                return Err(Violation::WillRetainNotSupported);
+            }
+            let max = usize::from(limits.topic_levels_max);
+            let levels = crate::mqtt::topic::levels(will.topic);
+            if levels > max {
+                return Err(Violation::WillTopicTooDeep {
+                    levels: levels as u32,
+                    max: max as u32,
+                });
+            }
+        }
+        self.refuse_under_pressure()?;
+        if self.admission.shutdown.is_some() {
+            return Err(Violation::Stopping);
+        }
+        Ok(())
+    }
+
+    /// A client id nobody has, whose home is this shard [MQTT-3.2.2-16].
+    fn assign_client_id(&mut self) -> Rc<str> {
+        loop {
+            let name = format!(
+                "auto-{:0width$x}",
+                self.next_random(),
+                width = ASSIGNED_DIGITS
+            );
+            if self.routes.placement.home(&name) == self.id
+                && !self.clients.by_client_id.contains_key(&*name)
+            {
+                return name.into();
+            }
+        }
+    }
+
+    /// splitmix64: every seed gives a full period.
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// The client's session, found or new, and whether it was found. Takes it over from a live
+    /// connection. `None`: there is no room for another session.
+    fn take_session(
+        &mut self,
+        id: ConnectionId,
+        client_id: &Rc<str>,
+        connect: &Connect<'_>,
+        now: Time,
+    ) -> Option<(SessionId, bool)> {
+        if let Some(existing) = self.clients.by_client_id.get(client_id).copied() {
+            self.take_over(existing, id, connect.clean_start, now);
+            self.end_if_expired(existing, now);
+        }
+        // Looked up again: a takeover ends a session that was not to outlive its connection.
+        if let Some(existing) = self.clients.by_client_id.get(client_id).copied() {
+            if !connect.clean_start || is_on(Mutant::CleanStartResumes) {
+                return Some((existing, true)); // [MQTT-3.1.2-5]
+            }
+            self.end_session(existing, now); // [MQTT-3.1.2-4]
+        }
+        if self.clients.sessions.len() >= self.own_sessions_max() as usize {
+            return None;
+        }
+        let session = Session::new(Rc::clone(client_id), self.config.placement_seed);
+        let session = self.clients.sessions.insert(SessionEntry::new(session));
+        self.clients
+            .by_client_id
+            .insert(Rc::clone(client_id), session);
+        Some((session, false))
+    }
+
+    /// What this shard may have of `sessions-max`.
+    fn own_sessions_max(&self) -> u32 {
+        share_of(self.limits().sessions_max, u32::from(self.config.shards))
+    }
+
+    /// Ends the live connection of a session, if there is one [MQTT-3.1.4-3].
+    fn take_over(&mut self, session: SessionId, by: ConnectionId, clean_start: bool, now: Time) {
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        let Some(old) = entry.session.connection else {
+            return;
+        };
+        self.outbox.stats.takeovers += 1;
+        // A will with a delay is not sent when the session goes on [MQTT-3.1.3-9].
+        let delayed = entry
+            .session
+            .will
+            .as_ref()
+            .is_some_and(|will| will.delay_interval_s > 0);
+        let has_more = !clean_start && entry.session.expiry_interval_s > 0;
+        let fate = if delayed && has_more {
+            WillFate::Discard
+        } else {
+            WillFate::Publish
+        };
+        self.note_takeover(session, old, by, now);
+        self.close_connection(old, Some(ReasonCode::SessionTakenOver), "taken over", now);
+        self.detach(session, fate, now);
+    }
+
+    /// Two clients of one id throw each other out for ever: the addresses tell who they are.
+    fn note_takeover(
+        &mut self,
+        session: SessionId,
+        old: ConnectionId,
+        by: ConnectionId,
+        now: Time,
+    ) {
+        let Some((client_id, _)) = self.client_of(session) else {
+            return;
+        };
+        let peer_of = |id| self.clients.connections.get(id).map(|c| c.origin.peer);
+        let (old, by) = (peer_of(old), peer_of(by));
+        let about = About {
+            class: Class::Takeover,
+            peer: by,
+            ..About::loss("", Some(&client_id), 1)
+        };
+        self.notice(&about, now, || {
+            let old = old.map_or_else(|| "-".into(), |peer| peer.to_string());
+            format!(
+                "session taken over: the connection from {old} ends because a client with the same \
+                 id has connected"
+            )
+        });
+    }
+
+    /// Joins connection and session: limits, timers, will.
+    fn attach(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        connect: &Connect<'_>,
+        granted: &Granted,
+        now: Time,
+    ) {
+        if is_on(Mutant::WillNotCancelled) {
+            self.publish_will(session, now);
+        }
+        let limits = self.config.limits.clone();
+        let hash_seed = self.config.placement_seed;
+        let properties = &connect.properties;
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        for timer in [entry.expiry_timer.take(), entry.will_timer.take()]
+            .into_iter()
+            .flatten()
+        {
+            self.turn.timers.cancel(timer);
+        }
+        entry.session.connection = Some(id);
+        entry.session.received.start();
+        entry.session.expiry_interval_s = granted.session_expiry_s;
+        entry.session.will = connect.will.as_ref().map(|will| Box::new(store_will(will)));
+        let receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
+        entry
+            .session
+            .window
+            .start(receive_maximum.min(limits.outgoing_window_max).max(1));
+
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        connection.phase = Phase::Live(session);
+        if std::mem::take(&mut connection.is_half_open) {
+            self.admission.half_open.leave(connection.origin.listener);
+        }
+        let metering = self.admission.metering.as_ref();
+        let limits_it = metering.is_some_and(|m| m.limits(connection.origin.listener));
+        connection.meters = limits_it.then(Box::default);
+        connection.version = connect.version;
+        connection.is_bridge = connect.is_bridge;
+        connection.problem_information = properties.request_problem_information.unwrap_or(true);
+        let announced = properties.topic_alias_maximum.unwrap_or(0);
+        let aliases = AliasBounds {
+            maximum: announced.min(limits.topic_alias_outgoing_max),
+            bytes_max: limits.topic_alias_bytes_max,
+        };
+        connection.aliases_out =
+            (aliases.maximum > 0).then(|| Box::new(AliasesOut::new(aliases, hash_seed)));
+        connection.silence_max = Span(u64::from(granted.keep_alive_s) * 1_500_000_000);
+        if let Some(timer) = connection.timer.take() {
+            self.turn.timers.cancel(timer);
+        }
+        if connection.silence_max > Span::ZERO {
+            let due = now + connection.silence_max;
+            connection.timer = Some(self.turn.timers.insert(due, TimerKey::Connection(id)));
+        }
+    }
+
+    fn grant(&self, connect: &Connect<'_>) -> Granted {
+        let limits = self.limits();
+        let asked_s = match connect.version {
+            Version::V5 => connect.properties.session_expiry_interval_s.unwrap_or(0),
+            _ if connect.clean_start => 0,
+            _ => u32::MAX,
+        };
+        let session_expiry_s = asked_s.min(limits.session_expiry_max_s);
+        let keep_alive_s = match limits.keep_alive_max_s {
+            Some(max) if connect.keep_alive_s == 0 || connect.keep_alive_s > max => max,
+            _ => connect.keep_alive_s,
+        };
+        Granted {
+            asked_s,
+            session_expiry_s,
+            keep_alive_s,
+        }
+    }
+}
+
+/// What the broker grants of what a CONNECT asks.
+pub(in crate::shard) struct Granted {
+    pub(in crate::shard) asked_s: u32,
+    pub(in crate::shard) session_expiry_s: u32,
+    pub(in crate::shard) keep_alive_s: u16,
+}
+
+pub(in crate::shard) fn store_will(will: &Will<'_>) -> StoredWill {
+    let mut properties = Vec::new();
+    will.properties.forwardable_into(&mut properties);
+    StoredWill {
+        topic: will.topic.into(),
+        payload: Bytes::copy_from_slice(will.payload),
+        properties: properties.into(),
+        qos: will.qos,
+        retain: will.retain,
+        delay_interval_s: will.delay_interval_s,
+        message_expiry_interval_s: will.properties.message_expiry_interval_s,
+    }
+}

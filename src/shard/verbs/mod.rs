@@ -1,0 +1,12 @@
+//! Control packets: one file for each that clients send, and CONNACK.
+
+mod ack;
+mod connack;
+pub(in crate::shard) mod connect;
+mod disconnect;
+pub(in crate::shard) mod publish;
+#[cfg(test)]
+mod reserved_tests;
+pub(in crate::shard) mod subscribe;
+#[cfg(test)]
+mod violation_tests;

@@ -1,0 +1,355 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use std::rc::Rc;
+
+use crate::auth::Access;
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::topic::{self, Share};
+use crate::mqtt::{
+    encode, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions, Unsubscribe,
+    UserProperties, Version, Violation,
+};
+use crate::mutant::{is_on, Mutant};
+use crate::routing::Subscription;
+use crate::session::{subscription_cost, SessionSubscription};
+use crate::shard::access::decisions::Authorization;
+use crate::shard::clients::input::Flow;
+use crate::shard::mesh::block::Control;
+use crate::shard::notices::About;
+use crate::shard::turn::budget::UNLINK;
+use crate::shard::Shard;
+use crate::time::Time;
+
+impl Shard {
+    /// Applies each filter here, tells the peers, and sends SUBACK once all have applied it.
+    pub(in crate::shard) fn on_subscribe(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        subscribe: &Subscribe<'_>,
+        now: Time,
+    ) -> Result<Flow, Violation> {
+        let Some(connection) = self.clients.connections.get(id) else {
+            return Ok(Flow::Continue);
+        };
+        let version = connection.version;
+        let qos_max = self.policy(connection.origin.listener).qos_max;
+        let is_bridge = connection.is_bridge;
+        self.check_answer_fits(id, || subscribe.filters.len())?;
+        if let Some(filters) = self.filters_to_ask(session, subscribe, now) {
+            return Ok(self.ask_decisions(id, session, Access::Subscribe, filters));
+        }
+        self.check_authorized(id, session, subscribe, now)?;
+        let identifier = subscribe.subscription_identifier;
+        let mut codes = Vec::with_capacity(subscribe.filters.len());
+        let count_max = self.limits().subscriptions_max as usize;
+        for (n, (filter, mut options)) in subscribe.filters.iter().enumerate() {
+            if n >= count_max {
+                if n == count_max {
+                    let max = self.limits().subscriptions_max;
+                    let violation = Violation::SubscriptionsMax { max };
+                    self.outbox.stats.violations.count(&violation);
+                    self.note_subscription(session, (filter, &violation.to_string()), now);
+                }
+                codes.push(refusal_code(version, ReasonCode::QuotaExceeded)); // or one is there twice
+                continue;
+            }
+            options.qos = options.qos.min(qos_max); // [MQTT-3.2.2-10]
+            if is_bridge {
+                options.no_local = !topic::is_shared(filter); // [MQTT-3.8.3-4]
+                options.retain_as_published = true;
+            }
+            let record = SessionSubscription {
+                options,
+                identifier,
+            };
+            self.turn.budget.add_subscribed();
+            codes.push(match self.subscribe(session, filter, record, now) {
+                Ok(()) => options.qos as u8,
+                Err(violation) => {
+                    self.outbox.stats.violations.count(&violation);
+                    self.note_subscription(session, (filter, &violation.to_string()), now);
+                    refusal_code(version, violation.reason())
+                }
+            });
+        }
+        let mut suback = Vec::new();
+        encode::suback(
+            &mut suback,
+            version,
+            &SubAck {
+                packet_id: subscribe.packet_id,
+                reason_string: None,
+                user_properties: UserProperties::default(),
+                codes: &codes,
+            },
+        );
+        self.forget_latest_decisions(session);
+        self.suback_after_barrier(id, session, suback, now);
+        Ok(Flow::Continue)
+    }
+
+    /// With `acl-disconnect` one filter that is not allowed ends the connection, before anything is
+    /// done.
+    fn check_authorized(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        subscribe: &Subscribe<'_>,
+        now: Time,
+    ) -> Result<(), Violation> {
+        if !self.access.has_acl {
+            return Ok(());
+        }
+        for (filter, _) in subscribe.filters.iter() {
+            if topic::check_filter(filter).is_err() {
+                continue;
+            }
+            let right = self.right_to_subscribe(session, filter, now);
+            if right == Authorization::Allowed {
+                continue;
+            }
+            self.outbox.stats.subscriptions_refused += 1;
+            self.note_refused(id, session, ("subscribe to", filter), now);
+            if right == Authorization::Denied && self.access.rules.acl_disconnect {
+                return Err(Violation::NotAuthorized);
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a request whose answer would be larger than the client takes, before anything of it
+    /// is done [MQTT-3.1.2-24].
+    fn check_answer_fits(
+        &self,
+        id: ConnectionId,
+        filters: impl FnOnce() -> usize,
+    ) -> Result<(), Violation> {
+        let max = self.clients.connections.get(id).map(|c| c.packet_size_max);
+        let Some(max) = max.filter(|max| *max < u32::MAX) else {
+            return Ok(());
+        };
+        let size = u32::try_from(encode::suback_size(filters())).unwrap_or(u32::MAX);
+        if size > max {
+            return Err(Violation::AnswerTooLarge { size, max });
+        }
+        Ok(())
+    }
+
+    /// One filter of a SUBSCRIBE; the error has the reason code for it.
+    fn subscribe(
+        &mut self,
+        session: SessionId,
+        filter: &str,
+        record: SessionSubscription,
+        now: Time,
+    ) -> Result<(), Violation> {
+        let limits = &self.config.limits;
+        topic::check_filter(filter).map_err(|_| Violation::FilterInvalid)?;
+        let share = topic::share(filter).map_err(|_| Violation::FilterInvalid)?;
+        let (levels, levels_max) = (topic::levels(filter), limits.topic_levels_max);
+        if levels > usize::from(levels_max) {
+            return Err(Violation::FilterTooDeep {
+                levels: levels as u32, // a filter has at most 65,535 bytes
+                max: levels_max.into(),
+            });
+        }
+        let subscriptions_max = limits.subscriptions_max as usize;
+        match self.right_to_subscribe(session, filter, now) {
+            Authorization::Allowed => {}
+            _ if is_on(Mutant::SubscribeForbidden) => {}
+            Authorization::Denied => return Err(Violation::NotAuthorized),
+            Authorization::Unavailable | Authorization::Pending => return Err(Violation::HookDown),
+        }
+        let known = self.clients.sessions.get(session).and_then(|entry| {
+            let known = entry.session.subscriptions.get_key_value(filter);
+            known.map(|(key, _)| Rc::clone(key))
+        });
+        let (key, is_new) = match known {
+            Some(key) => (key, false),
+            None => {
+                self.check_room_for(session, filter)?;
+                (Rc::from(filter), true)
+            }
+        };
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return Err(Violation::NotAuthorized); // it is gone
+        };
+        if entry
+            .walks
+            .as_ref()
+            .is_some_and(|walks| walks.len() > subscriptions_max)
+        {
+            return Err(Violation::SubscriptionsMax {
+                max: subscriptions_max as u32,
+            });
+        }
+        entry.session.subscriptions.insert(Rc::clone(&key), record); // [MQTT-3.8.4-3] replaces
+        match share {
+            Some(share) => self.join_group(session, &share),
+            None => {
+                self.subscribe_ordinary(session, filter, record);
+                if wants_retained(record.options, is_new) {
+                    self.start_walk(session, key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// SUBACK has a reason code for each filter and no room for a sentence.
+    #[cold]
+    fn note_subscription(&mut self, session: SessionId, (filter, why): (&str, &str), now: Time) {
+        if let Some((client_id, peer)) = self.client_of(session) {
+            let about = About::refusal(why, Some(&client_id), peer);
+            self.notice(&about, now, || {
+                format!(
+                    "subscription to \"{}\" refused: {why}",
+                    filter.escape_debug()
+                )
+            });
+        }
+    }
+
+    /// Whether a session may have one more filter.
+    fn check_room_for(&mut self, session: SessionId, filter: &str) -> Result<(), Violation> {
+        if self.admission.pressure.memory {
+            self.outbox.stats.refused_memory += 1;
+            return Err(Violation::MemoryShort);
+        }
+        let limits = &self.config.limits;
+        let Some(entry) = self.clients.sessions.get(session) else {
+            return Err(Violation::NotAuthorized); // it is gone
+        };
+        let held = &entry.session.subscriptions;
+        if held.len() >= limits.subscriptions_max as usize {
+            return Err(Violation::SubscriptionsMax {
+                max: limits.subscriptions_max,
+            });
+        }
+        let bytes = (held.bytes() + subscription_cost(filter)) as u64;
+        let max = limits.subscription_bytes_max;
+        if bytes > max {
+            return Err(Violation::SubscriptionBytesMax { bytes, max });
+        }
+        Ok(())
+    }
+
+    fn subscribe_ordinary(
+        &mut self,
+        session: SessionId,
+        filter: &str,
+        record: SessionSubscription,
+    ) {
+        let SessionSubscription {
+            options,
+            identifier,
+        } = record;
+        let added = self.routes.index.subscribe(
+            filter,
+            session,
+            Subscription {
+                options,
+                identifier,
+            },
+        );
+        if added.first_on_shard {
+            self.mesh.peers.broadcast(|| Control::FilterAdded {
+                filter: filter.into(),
+            });
+        }
+    }
+
+    fn join_group(&mut self, session: SessionId, share: &Share<'_>) {
+        let member = crate::routing::Member {
+            shard: self.id,
+            session,
+            connected: true,
+        };
+        self.routes.index.join(share.name, share.filter, member);
+        self.mesh.peers.broadcast(|| Control::MemberJoined {
+            share: share.name.into(),
+            filter: share.filter.into(),
+            session,
+            connected: true,
+        });
+        if let Some(entry) = self.clients.sessions.get_mut(session) {
+            entry.in_groups = true;
+        }
+    }
+
+    /// Removes each filter and answers at once: what a peer still sends finds no subscriber here.
+    pub(in crate::shard) fn on_unsubscribe(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        unsubscribe: &Unsubscribe<'_>,
+        now: Time,
+    ) -> Result<(), Violation> {
+        self.check_answer_fits(id, || unsubscribe.filters.len())?;
+        let mut codes = Vec::new();
+        for filter in unsubscribe.filters.iter() {
+            self.turn.budget.add(UNLINK);
+            codes.push(self.unsubscribe(session, filter, now) as u8);
+        }
+        self.reply(id, |out, version| {
+            let codes = if version == Version::V5 {
+                codes.as_slice()
+            } else {
+                &[]
+            };
+            let unsuback = SubAck {
+                packet_id: unsubscribe.packet_id,
+                reason_string: None,
+                user_properties: UserProperties::default(),
+                codes,
+            };
+            encode::unsuback(out, version, &unsuback); // [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+        });
+        Ok(())
+    }
+
+    pub(in crate::shard) fn unsubscribe(
+        &mut self,
+        session: SessionId,
+        filter: &str,
+        now: Time,
+    ) -> ReasonCode {
+        if topic::check_filter(filter).is_err() || topic::share(filter).is_err() {
+            return ReasonCode::TopicFilterInvalid;
+        }
+        if is_on(Mutant::UnsubackWithoutEffect) {
+            return ReasonCode::Success;
+        }
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return ReasonCode::NoSubscriptionExisted;
+        };
+        if entry.session.subscriptions.remove(filter).is_none() {
+            return ReasonCode::NoSubscriptionExisted;
+        }
+        self.stop_walks(session);
+        self.drop_subscription(session, filter);
+        if topic::is_shared(filter) {
+            // Not before the group forgets this member: another would send it back.
+            self.redispatch_unsubscribed(session, filter, now);
+        }
+        ReasonCode::Success
+    }
+}
+
+/// v3 has one failure code, 0x80.
+fn refusal_code(version: Version, reason: ReasonCode) -> u8 {
+    match version.is_v5() {
+        true => reason as u8,
+        false => ReasonCode::UnspecifiedError as u8,
+    }
+}
+
+/// [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]. v3 subscriptions have `Send`.
+fn wants_retained(options: SubscriptionOptions, is_new: bool) -> bool {
+    match options.retain_handling {
+        RetainHandling::Send => true,
+        RetainHandling::SendIfNew => is_new,
+        RetainHandling::DoNotSend => false,
+    }
+}
