@@ -16,6 +16,7 @@ mod arena;
 mod audit;
 mod clients;
 mod delivery;
+mod gate;
 #[cfg(test)]
 mod log_tests;
 mod mesh;
@@ -71,8 +72,6 @@ pub struct ShardConfig {
 /// Bytes beyond `outgoing_bytes_max` that answers to the client's own packets may take before it is
 /// no longer read.
 const ANSWER_BYTES: usize = 64 << 10;
-/// SUBACKs, and KiB of them, one connection may have waiting before it is no longer read.
-const SUBACKS_WAITING_MAX: u16 = 64;
 /// A timer-driven shard wakes at least this often while a shutdown runs.
 const SHUTDOWN_STEP: Span = Span::from_millis(50);
 
@@ -172,7 +171,7 @@ impl Shard {
             && !connection.is_paused
             && connection.outgoing.len() <= outgoing_max
             && !connection.awaits_auth()
-            && connection.subacks_waiting < SUBACKS_WAITING_MAX
+            && !connection.held.is_full()
             && !self.holds_back(connection)
             && !connection.is_over_rate()
     }

@@ -11,6 +11,7 @@ use crate::shard::clients::origin::Origin;
 use crate::shard::clients::outgoing::Outgoing;
 use crate::shard::clients::rates::ClientMeters;
 use crate::shard::clients::trace::Trace;
+use crate::shard::gate::HeldReplies;
 use crate::shard::turn::timer_wheel::TimerId;
 use crate::time::{Span, Time};
 
@@ -62,8 +63,8 @@ pub(in crate::shard) struct Connection {
     /// PUBACKs and PUBCOMPs appended since the socket last took bytes, of publications that took quota of
     /// this connection: a lower bound of those the client cannot have seen yet.
     pub(in crate::shard) acks_unsent: u16,
-    /// SUBACKs waiting for their barrier, and one more for each KiB of them.
-    pub(in crate::shard) subacks_waiting: u16,
+    /// Replies held at gates.
+    pub(in crate::shard) held: HeldReplies,
     pub(in crate::shard) last_packet: Time,
     /// One and a half keep alive periods [MQTT-3.1.2-22]; zero: no timeout.
     pub(in crate::shard) silence_max: Span,
@@ -102,7 +103,7 @@ impl Connection {
             aliases_in: None,
             partial: Vec::new(),
             acks_unsent: 0,
-            subacks_waiting: 0,
+            held: HeldReplies::default(),
             last_packet: now,
             silence_max: Span::ZERO,
             timer: None,

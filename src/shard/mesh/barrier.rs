@@ -10,39 +10,34 @@ use std::rc::Rc;
 
 use crate::ids::{ConnectionId, SessionId, ShardId};
 use crate::mutant::{is_on, Mutant};
-use crate::shard::clients::connection::Phase;
-use crate::shard::{Shard, SUBACKS_WAITING_MAX};
+use crate::shard::gate::HeldReply;
+use crate::shard::mesh::Mesh;
+use crate::shard::Shard;
 use crate::time::Time;
 
 /// What each shard had sent to each shard when it applied a barrier: `[from][to]`.
 pub(in crate::shard) type DataSent = Vec<Box<[u64]>>;
 
-#[derive(Debug, Default)]
-struct Waiting {
-    subacks: Vec<(ConnectionId, SessionId, Vec<u8>)>,
+#[derive(Debug)]
+struct Raised {
+    number: u64,
+    data_sent: DataSent,
     walkers: Vec<SessionId>,
     /// Of retained topics (see `races`).
     races: bool,
 }
 
-#[derive(Debug)]
-struct Raised {
-    number: u64,
-    data_sent: DataSent,
-    waiting: Waiting,
-}
-
-/// Lives on: each shard its own. Bounded by `SUBACKS_WAITING_MAX` per connection.
+/// Lives on: each shard its own. Its barriers are bounded by the walks and the held SUBACKs that they are
+/// raised for.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Barriers {
-    /// SUBSCRIBEs and walks of this turn; their barrier is raised when it ends.
-    next: Waiting,
+    /// Something of this turn waits for a barrier, to be raised when the turn ends.
+    is_wanted: bool,
+    /// Walks of this turn.
+    walkers: Vec<SessionId>,
+    /// Races of retained topics wait for it.
+    races: bool,
     raised: VecDeque<Raised>,
-}
-
-/// What a SUBACK that waits counts as: it has a byte for each filter of its SUBSCRIBE.
-fn weight_of(suback: &[u8]) -> u16 {
-    u16::try_from(1 + suback.len() / 1_024).unwrap_or(SUBACKS_WAITING_MAX)
 }
 
 impl Shard {
@@ -52,53 +47,61 @@ impl Shard {
         id: ConnectionId,
         session: SessionId,
         suback: Vec<u8>,
-        _now: Time,
     ) {
         if self.mesh.peers.is_alone() || is_on(Mutant::SubackAtOnce) {
             self.reply(id, |out, _| out.extend_from_slice(&suback));
             self.release_walks(session, None);
             return;
         }
-        if let Some(connection) = self.clients.connections.get_mut(id) {
-            connection.subacks_waiting += weight_of(&suback);
-        }
-        self.mesh.barriers.next.subacks.push((id, session, suback));
+        self.mesh.barriers.is_wanted = true;
+        self.hold_until_barrier(HeldReply {
+            connection: id,
+            session,
+            bytes: suback,
+        });
     }
 
     /// Walks of this session wait for the barrier of this turn.
     pub(in crate::shard) fn walk_after_barrier(&mut self, session: SessionId) {
         if self.mesh.peers.is_alone() {
-            return; // nobody would ever say that a barrier is reached
+            return; // no peer would ever apply a barrier
         }
         let barrier = self.next_barrier();
         let entry = self.clients.sessions.get_mut(session);
         let walks = entry.and_then(|entry| entry.walks.as_mut());
         // Once for each barrier: looking at all walks of a session costs as much as there are.
         if walks.is_some_and(|walks| walks.waits_for(barrier)) {
-            self.mesh.barriers.next.walkers.push(session);
+            let barriers = &mut self.mesh.barriers;
+            barriers.is_wanted = true;
+            barriers.walkers.push(session);
         }
     }
 
     /// Races wait for the barrier of this turn; its number.
     pub(in crate::shard) fn race_after_barrier(&mut self) -> u64 {
-        self.mesh.barriers.next.races = true;
+        self.mesh.barriers.is_wanted = true;
+        self.mesh.barriers.races = true;
         self.next_barrier()
     }
 
     /// At the end of a turn: one barrier for all its SUBSCRIBEs and walks.
     pub(in crate::shard) fn raise_barrier(&mut self) {
-        let next = &self.mesh.barriers.next;
-        if next.subacks.is_empty() && next.walkers.is_empty() && !next.races {
+        let Mesh {
+            peers, barriers, ..
+        } = &mut self.mesh;
+        if !std::mem::take(&mut barriers.is_wanted) {
             return;
         }
-        let waiting = std::mem::take(&mut self.mesh.barriers.next);
-        let number = self.mesh.peers.raise_barrier();
-        let mut data_sent = vec![Box::default(); self.mesh.peers.count()];
-        data_sent[self.id.index()] = self.mesh.peers.data_sent();
-        self.mesh.barriers.raised.push_back(Raised {
+        let walkers = std::mem::take(&mut barriers.walkers);
+        let races = std::mem::take(&mut barriers.races);
+        let number = peers.raise_barrier();
+        let mut data_sent = vec![Box::default(); peers.count()];
+        data_sent[self.id.index()] = peers.data_sent();
+        barriers.raised.push_back(Raised {
             number,
             data_sent,
-            waiting,
+            walkers,
+            races,
         });
     }
 
@@ -121,51 +124,32 @@ impl Shard {
         data_sent: Box<[u64]>,
         now: Time,
     ) {
-        self.mesh.peers.barrier_applied(by, number);
-        if let Some(raised) = self
-            .mesh
-            .barriers
-            .raised
-            .iter_mut()
-            .find(|r| r.number == number)
-        {
+        let Mesh {
+            peers, barriers, ..
+        } = &mut self.mesh;
+        peers.barrier_applied(by, number);
+        let raised = barriers.raised.iter_mut().find(|r| r.number == number);
+        if let Some(raised) = raised {
             raised.data_sent[by.index()] = data_sent;
         }
-        let reached = self.mesh.peers.barrier_reached();
-        while self
-            .mesh
-            .barriers
-            .raised
-            .front()
-            .is_some_and(|raised| raised.number <= reached)
-        {
-            let Some(raised) = self.mesh.barriers.raised.pop_front() else {
-                return;
-            };
-            for (id, session, suback) in raised.waiting.subacks {
-                self.send_suback(id, session, &suback, now);
-            }
+        let reached = peers.barrier_reached();
+        self.open_barrier_gate(reached, now);
+        while let Some(raised) = self.mesh.barriers.pop_reached(reached) {
             let data_sent = Rc::new(raised.data_sent);
-            for session in raised.waiting.walkers {
+            for session in raised.walkers {
                 self.release_walks(session, Some((raised.number, &data_sent)));
             }
-            if raised.waiting.races {
+            if raised.races {
                 self.release_races(raised.number, &data_sent, now);
             }
         }
     }
+}
 
-    fn send_suback(&mut self, id: ConnectionId, session: SessionId, suback: &[u8], now: Time) {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
-        if connection.subacks_waiting >= SUBACKS_WAITING_MAX {
-            connection.last_packet = now; // its silence was ours
-        }
-        connection.subacks_waiting = connection.subacks_waiting.saturating_sub(weight_of(suback));
-        if connection.phase == Phase::Live(session) {
-            self.reply(id, |out, _| out.extend_from_slice(suback));
-        }
+impl Barriers {
+    fn pop_reached(&mut self, reached: u64) -> Option<Raised> {
+        let is_reached = self.raised.front()?.number <= reached;
+        is_reached.then(|| self.raised.pop_front())?
     }
 }
 

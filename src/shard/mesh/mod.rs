@@ -7,16 +7,19 @@ pub(in crate::shard) mod peers;
 pub(in crate::shard) mod placement;
 
 use crate::ids::ShardId;
+use crate::shard::gate::Gate;
 use crate::time::Time;
 use barrier::Barriers;
 use peers::Peers;
 
-/// Outboxes towards the other shards, and the SUBACKs that wait for them. Lives on: the shard.
+/// Outboxes towards the other shards, and the replies that wait for them. Lives on: the shard.
 pub(in crate::shard) struct Mesh {
     pub(in crate::shard) peers: Peers,
     pub(in crate::shard) barriers: Barriers,
     /// When an outbox was last full, so that publishers were not read.
     pub(in crate::shard) peers_full_at: Option<Time>,
+    /// Replies held until a barrier is reached.
+    pub(in crate::shard) gate: Gate,
 }
 
 impl Mesh {
@@ -25,6 +28,7 @@ impl Mesh {
             peers: Peers::new(id, shards),
             barriers: Barriers::default(),
             peers_full_at: None,
+            gate: Gate::default(),
         }
     }
 }

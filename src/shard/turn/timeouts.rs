@@ -7,7 +7,7 @@ use crate::shard::clients::connection::Phase;
 use crate::shard::clients::heard::{Deadline, LOOK_AGAIN};
 use crate::shard::notices::About;
 use crate::shard::turn::budget::TIMER;
-use crate::shard::{Shard, SUBACKS_WAITING_MAX};
+use crate::shard::Shard;
 use crate::time::{Span, Time};
 
 /// What a timer is for.
@@ -165,7 +165,7 @@ impl Shard {
         let waits = connection.is_paused
             || connection.is_asking
             || connection.is_over_rate()
-            || connection.subacks_waiting >= SUBACKS_WAITING_MAX
+            || connection.held.is_full()
             || self.mesh.peers_full_at.is_some_and(|at| at >= heard);
         if due <= heard && (waits || self.holds_back(connection)) {
             // Its packets may be waiting unread because of us.

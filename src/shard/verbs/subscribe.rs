@@ -85,7 +85,7 @@ impl Shard {
             },
         );
         self.forget_latest_decisions(session);
-        self.suback_after_barrier(id, session, suback, now);
+        self.suback_after_barrier(id, session, suback);
         Ok(Flow::Continue)
     }
 
