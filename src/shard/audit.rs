@@ -5,6 +5,7 @@ use crate::ids::ConnectionId;
 use crate::limits::{CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER, TURN_BYTES};
 use crate::session::subscription_cost;
 use crate::shard::clients::connection::Phase;
+use crate::shard::clients::hold::Hold;
 use crate::shard::turn::budget::{ANNOUNCE, COPIED_BYTES, UNLINK};
 
 impl Shard {
@@ -73,10 +74,7 @@ impl Shard {
             let Some(connection) = self.clients.connections.get(id) else {
                 continue;
             };
-            half_open += u32::from(matches!(
-                connection.phase,
-                Phase::AwaitConnect | Phase::Authenticating
-            ));
+            half_open += u32::from(connection.phase.is_half_open());
             if connection.outgoing.len() > outgoing_max {
                 let bytes = connection.outgoing.len();
                 return Err(format!("{bytes} bytes wait for a connection"));
@@ -131,7 +129,7 @@ impl Shard {
     #[must_use]
     pub fn is_paused(&self, connection: ConnectionId) -> bool {
         let connection = self.clients.connections.get(connection);
-        connection.is_some_and(|connection| connection.is_paused)
+        connection.is_some_and(|connection| connection.holds.contains(Hold::NextTurn))
     }
 
     /// True while subscriptions made under other rules have not all been looked at.

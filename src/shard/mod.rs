@@ -152,7 +152,9 @@ impl Shard {
         if let Some(connection) = self.clients.connections.get_mut(id) {
             connection.trace = trace;
             connection.timer = Some(timer);
-            connection.waits_for_layers = layered;
+            if layered {
+                connection.phase = Phase::AwaitLayers;
+            }
         }
         Some(id)
     }
@@ -168,12 +170,10 @@ impl Shard {
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize + ANSWER_BYTES;
         connection.phase != Phase::Closing
             && !self.turn.budget.is_exhausted()
-            && !connection.is_paused
+            && connection.holds.is_empty()
             && connection.outgoing.len() <= outgoing_max
-            && !connection.awaits_auth()
             && !connection.held.is_full()
             && !self.holds_back(connection)
-            && !connection.is_over_rate()
     }
 
     /// The socket took `count` bytes of what [`Shard::outgoing`] showed.
@@ -208,7 +208,7 @@ impl Shard {
             return;
         };
         self.trace_closed(&state, cause, now);
-        if state.is_half_open {
+        if state.phase.is_half_open() {
             self.admission.half_open.leave(state.origin.listener);
         }
         let proof = state.login.as_ref().and_then(|login| login.timer);

@@ -18,6 +18,7 @@ use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{topic, Connect, Subscribe, Violation};
 use crate::shard::access::login::Login;
 use crate::shard::clients::connection::Phase;
+use crate::shard::clients::hold::Hold;
 use crate::shard::clients::input::Flow;
 use crate::shard::{Action, Shard};
 use crate::time::Time;
@@ -180,7 +181,7 @@ impl Shard {
         let Some(connection) = self.clients.connections.get_mut(id) else {
             return;
         };
-        connection.is_asking = true;
+        connection.holds.insert(Hold::Decision);
         self.outbox.stats.authz_requested += 1;
         let request = Request {
             client_id,
@@ -198,7 +199,7 @@ impl Shard {
         let Some(connection) = self.clients.connections.get_mut(id) else {
             return; // gone meanwhile
         };
-        if !std::mem::take(&mut connection.is_asking) {
+        if !connection.holds.remove(Hold::Decision) {
             return; // it has ended meanwhile
         }
         connection.last_packet = now; // its silence was ours
@@ -213,7 +214,7 @@ impl Shard {
                 }
             }
             Phase::Authenticating => self.will_decided(id, &decisions, now),
-            Phase::AwaitConnect | Phase::Closing => {}
+            Phase::AwaitLayers | Phase::AwaitConnect | Phase::Closing => {}
         }
         self.resume_if_decided(id);
     }
@@ -222,7 +223,7 @@ impl Shard {
     pub(in crate::shard) fn resume_if_decided(&mut self, id: ConnectionId) {
         let connection = self.clients.connections.get(id);
         let waits = |c: &crate::shard::Connection| {
-            !(c.partial.is_empty() || c.is_paused || c.awaits_auth())
+            !(c.partial.is_empty() || c.holds.contains(Hold::NextTurn) || c.holds.awaits_auth())
         };
         if connection.is_some_and(waits) {
             self.pause(id);

@@ -18,6 +18,7 @@ use crate::mqtt::{decode, encode, Auth, Connect, Packet, ReasonCode, Sender, Ver
 use crate::mutant::{is_on, Mutant};
 use crate::shard::access::pending_connect::PendingConnect;
 use crate::shard::clients::connection::Phase;
+use crate::shard::clients::hold::Hold;
 use crate::shard::clients::input::Flow;
 use crate::shard::turn::timeouts::TimerKey;
 use crate::shard::turn::timer_wheel::TimerId;
@@ -82,11 +83,6 @@ impl Login {
 
     pub(in crate::shard) fn method(&self) -> Option<&str> {
         self.method.as_deref()
-    }
-
-    /// True while no bytes are to be read.
-    pub(in crate::shard) fn awaits_auth(&self) -> bool {
-        matches!(self.stage, Stage::Judged)
     }
 }
 
@@ -162,6 +158,9 @@ impl Shard {
         if let Some(login) = &mut connection.login {
             login.stage = Stage::Judged;
         }
+        if connection.phase == Phase::Authenticating {
+            connection.holds.insert(Hold::Authentication);
+        }
         let question = Question {
             client_id: client_id.into(),
             address: connection.origin.peer.ip(),
@@ -184,11 +183,12 @@ impl Shard {
         };
         let phase = connection.phase;
         match &mut connection.login {
-            Some(login) if login.awaits_auth() => login.stage = Stage::Idle,
+            Some(login) if matches!(login.stage, Stage::Judged) => login.stage = Stage::Idle,
             _ => return,
         }
+        connection.holds.remove(Hold::Authentication);
         match (phase, verdict) {
-            (Phase::Closing | Phase::AwaitConnect, _) => return,
+            (Phase::Closing | Phase::AwaitLayers | Phase::AwaitConnect, _) => return,
             (_, Verdict::Continue(exchange, data)) => {
                 self.send_auth(id, ReasonCode::ContinueAuthentication, Some(&data));
                 self.set_stage(id, Stage::Final(exchange));

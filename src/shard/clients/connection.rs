@@ -7,6 +7,7 @@ use crate::mqtt::{ReasonCode, Version};
 use crate::session::{AliasBounds, AliasesIn, AliasesOut};
 use crate::shard::access::login::Login;
 use crate::shard::action::CloseCause;
+use crate::shard::clients::hold::HoldSet;
 use crate::shard::clients::origin::Origin;
 use crate::shard::clients::outgoing::Outgoing;
 use crate::shard::clients::rates::ClientMeters;
@@ -18,6 +19,8 @@ use crate::time::{Span, Time};
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum Phase {
+    /// The layers below MQTT have not finished their handshakes.
+    AwaitLayers,
     AwaitConnect,
     /// A CONNECT waits until it is known who sent it.
     Authenticating,
@@ -37,14 +40,10 @@ pub(in crate::shard) struct Connection {
     pub(in crate::shard) named_reserved: bool,
     /// Named in the shard's list of connections to transmit.
     pub(in crate::shard) dirty: bool,
-    /// Counted among those that have not sent their CONNECT.
-    pub(in crate::shard) is_half_open: bool,
     /// Has published: it is not read while a peer's outbox is full.
     pub(in crate::shard) publishes: bool,
-    /// What it has sent waits in `partial` for the next turn (see `work`).
-    pub(in crate::shard) is_paused: bool,
-    /// The packet at the start of `partial` waits for what a service rules (see `authorize`).
-    pub(in crate::shard) is_asking: bool,
+    /// Why it is not read.
+    pub(in crate::shard) holds: HoldSet,
     /// Its socket is gone, and what it sent before waits for the next turn.
     pub(in crate::shard) gone: Option<CloseCause>,
     /// Why we end it, also where the client's version has no word for it.
@@ -75,10 +74,18 @@ pub(in crate::shard) struct Connection {
     pub(in crate::shard) meters: Option<Box<ClientMeters>>,
     /// What it has to prove, or had.
     pub(in crate::shard) login: Option<Box<Login>>,
-    /// The layers below MQTT have not finished their handshakes.
-    pub(in crate::shard) waits_for_layers: bool,
     /// For the log, when connections are told of one by one.
     pub(in crate::shard) trace: Option<Box<Trace>>,
+}
+
+impl Phase {
+    /// Counted among the connections that have not been accepted by a CONNACK.
+    pub(in crate::shard) fn is_half_open(self) -> bool {
+        matches!(
+            self,
+            Self::AwaitLayers | Self::AwaitConnect | Self::Authenticating
+        )
+    }
 }
 
 impl Connection {
@@ -89,10 +96,8 @@ impl Connection {
             is_bridge: false,
             named_reserved: false,
             dirty: false,
-            is_half_open: true,
             publishes: false,
-            is_paused: false,
-            is_asking: false,
+            holds: HoldSet::default(),
             gone: None,
             end_reason: None,
             problem_information: true,
@@ -110,17 +115,8 @@ impl Connection {
             origin,
             meters: None,
             login: None,
-            waits_for_layers: false,
             trace: None,
         }
-    }
-
-    /// True while nothing may be read before it is known who the client is, or what it may do.
-    #[inline]
-    pub(in crate::shard) fn awaits_auth(&self) -> bool {
-        self.is_asking
-            || (self.phase == Phase::Authenticating
-                && self.login.as_ref().is_some_and(|login| login.awaits_auth()))
     }
 
     pub(in crate::shard) fn session(&self) -> Option<SessionId> {
@@ -128,11 +124,6 @@ impl Connection {
             Phase::Live(session) => Some(session),
             _ => None,
         }
-    }
-
-    /// It has come faster than it may, and is not read for a while.
-    pub(in crate::shard) fn is_over_rate(&self) -> bool {
-        self.meters.as_ref().is_some_and(|meters| meters.is_over)
     }
 
     /// Sets an incoming alias, creating the table on first use.

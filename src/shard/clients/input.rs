@@ -9,6 +9,7 @@ use crate::mqtt::frame::{self, Frame};
 use crate::mqtt::violation::Culprit;
 use crate::mqtt::{decode, AckKind, PacketType, Sender, Version, Violation};
 use crate::shard::clients::connection::Phase;
+use crate::shard::clients::hold::Hold;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
 use crate::shard::delivery::publish_run::{Burst, Joined, Publisher, PLAIN_PUBLISH};
 use crate::shard::{Action, Shard};
@@ -40,7 +41,7 @@ impl Shard {
             return;
         };
         state.trace_received(bytes.len());
-        if state.is_paused || state.awaits_auth() {
+        if state.holds.contains(Hold::NextTurn) || state.holds.awaits_auth() {
             state.partial.extend_from_slice(bytes);
             return;
         }
@@ -131,7 +132,7 @@ impl Shard {
                 let Some(state) = self.clients.connections.remove(connection) else {
                     return;
                 };
-                if state.is_half_open {
+                if state.phase.is_half_open() {
                     self.admission.half_open.leave(state.origin.listener);
                 }
                 if let Some(timer) = state.timer {
@@ -187,13 +188,13 @@ impl Shard {
                 return (at, Ok(Flow::Stop));
             };
             let (phase, version) = (connection.phase, connection.version);
-            if connection.awaits_auth() {
+            if connection.holds.awaits_auth() {
                 return (at, Ok(Flow::Wait));
             }
             if self.turn.budget.is_exhausted() && phase != Phase::Closing {
                 return (at, Ok(Flow::Pause));
             }
-            if phase == Phase::AwaitConnect {
+            if matches!(phase, Phase::AwaitLayers | Phase::AwaitConnect) {
                 if let Some(error) = refuses_start(&bytes[at..]) {
                     return (at, Err((error, at..bytes.len())));
                 }
@@ -258,7 +259,7 @@ impl Shard {
     ) -> Result<Flow, Violation> {
         match phase {
             Phase::Live(session) => self.handle_live(id, session, version, frame, now),
-            Phase::AwaitConnect => {
+            Phase::AwaitLayers | Phase::AwaitConnect => {
                 let connect = decode::connect(frame)?;
                 self.on_connect(id, &connect, now)
             }
@@ -349,7 +350,7 @@ impl Shard {
             self.outbox.stats.connects_refused += 1;
             let reply = Some((connection.version, error.reason()));
             self.refuse_connect(id, None, reply, &error.to_string(), now);
-        } else if connection.phase == Phase::AwaitConnect {
+        } else if connection.phase.is_half_open() {
             self.outbox.stats.connects_refused += 1;
             let version = answer_version(body, &error);
             let reply = version.map(|version| (version, error.reason()));

@@ -5,6 +5,7 @@ pub(in crate::shard) mod connection;
 mod gathered_tests;
 pub(in crate::shard) mod half_open;
 pub(in crate::shard) mod heard;
+pub(in crate::shard) mod hold;
 pub(in crate::shard) mod input;
 pub(in crate::shard) mod leave;
 pub(in crate::shard) mod origin;

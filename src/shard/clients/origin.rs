@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::ids::{ConnectionId, ListenerId};
+use crate::shard::clients::connection::Phase;
 use crate::shard::Shard;
 use crate::time::Time;
 
@@ -67,7 +68,9 @@ impl Shard {
     ) {
         if let Some(state) = self.clients.connections.get_mut(connection) {
             debug_assert!(state.session().is_none(), "before the first bytes");
-            state.waits_for_layers = false;
+            if state.phase == Phase::AwaitLayers {
+                state.phase = Phase::AwaitConnect;
+            }
             let origin = &mut state.origin;
             origin.peer = peer.unwrap_or(origin.peer);
             origin.identity = identity.or(origin.identity.take());

@@ -10,6 +10,7 @@ use crate::limits::{Limits, Rate, Rates};
 use crate::listener::ListenerPolicy;
 use crate::mutant::{is_on, Mutant};
 use crate::shard::clients::connection::Connection;
+use crate::shard::clients::hold::Hold;
 use crate::shard::turn::timeouts::TimerKey;
 use crate::shard::turn::timer_wheel::{TimerId, TimerWheel};
 use crate::shard::Shard;
@@ -71,8 +72,6 @@ struct ListenerMeters {
 #[derive(Debug, Default)]
 pub(in crate::shard) struct ClientMeters {
     own: BothWays,
-    /// Not read until the timer fires.
-    pub(in crate::shard) is_over: bool,
     input_timer: Option<TimerId>,
     output_timer: Option<TimerId>,
 }
@@ -219,6 +218,7 @@ impl Shard {
             meters,
             origin,
             last_packet,
+            holds,
             ..
         } = connection;
         let (Some(meters), Some(metering)) = (meters, &self.admission.metering) else {
@@ -229,8 +229,9 @@ impl Shard {
             self.turn.timers.cancel(timer);
         }
         let is_over = ready_at > now && !is_on(Mutant::ReadOverRate);
-        let was_paused = std::mem::replace(&mut meters.is_over, is_over);
-        if meters.is_over {
+        let was_paused = holds.remove(Hold::Rate);
+        if is_over {
+            holds.insert(Hold::Rate);
             self.outbox.stats.reads_paused += u64::from(!was_paused);
             let key = TimerKey::ReadAgain(id);
             meters.input_timer = Some(self.turn.timers.insert(ready_at, key));

@@ -7,6 +7,7 @@ use crate::mqtt::{encode, topic, Disconnect, ReasonCode};
 use crate::mutant::{is_on, Mutant};
 use crate::session::StoredWill;
 use crate::shard::clients::connection::Phase;
+use crate::shard::clients::hold::Hold;
 use crate::shard::clients::rates::ClientMeters;
 use crate::shard::delivery::message::Message;
 use crate::shard::mesh::block::Control;
@@ -98,13 +99,15 @@ impl Shard {
             return;
         }
         self.turn.budget.add(END);
-        connection.phase = Phase::Closing;
+        let before = std::mem::replace(&mut connection.phase, Phase::Closing);
         connection.partial = Vec::new();
         // Nobody tells its end again, and an answer that still comes finds nothing that waits.
-        let waits_for_end = std::mem::take(&mut connection.is_asking) && connection.gone.is_some();
+        let waits_for_end = connection.holds.remove(Hold::Decision) && connection.gone.is_some();
         connection.aliases_in = None;
         connection.aliases_out = None;
-        if std::mem::take(&mut connection.is_half_open) {
+        connection.holds.remove(Hold::Authentication);
+        connection.holds.remove(Hold::Rate);
+        if before.is_half_open() {
             self.admission.half_open.leave(connection.origin.listener);
         }
         ClientMeters::release(connection.meters.take(), &mut self.turn.timers);

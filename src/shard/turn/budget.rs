@@ -12,6 +12,7 @@ use crate::ids::{ConnectionId, ShardId};
 use crate::limits::TURN_WORK;
 use crate::mutant::{is_on, Mutant};
 use crate::routing::Route;
+use crate::shard::clients::hold::Hold;
 use crate::shard::mesh::block::{Position, Publications};
 use crate::shard::{CloseCause, Connection, Shard};
 use crate::time::Time;
@@ -174,7 +175,7 @@ impl Shard {
     /// The packets in a connection's `partial` wait for the next turn.
     pub(in crate::shard) fn pause(&mut self, id: ConnectionId) {
         if let Some(connection) = self.clients.connections.get_mut(id) {
-            connection.is_paused = true;
+            connection.holds.insert(Hold::NextTurn);
             self.turn.budget.connections.push_back(id);
         }
     }
@@ -222,7 +223,7 @@ impl Shard {
         let Some(connection) = self.clients.connections.get_mut(id) else {
             return;
         };
-        connection.is_paused = false;
+        connection.holds.remove(Hold::NextTurn);
         let mut bytes = std::mem::take(&mut connection.partial);
         if is_on(Mutant::ForgetPausedPackets) {
             bytes.clear();
@@ -232,7 +233,8 @@ impl Shard {
         let Some(connection) = self.clients.connections.get(id) else {
             return;
         };
-        let waits = connection.is_paused || connection.is_asking;
+        let waits =
+            connection.holds.contains(Hold::NextTurn) || connection.holds.contains(Hold::Decision);
         if let (false, Some(cause)) = (waits, connection.gone) {
             self.handle_closed(id, cause, now);
         }
@@ -243,7 +245,10 @@ impl Shard {
     pub(in crate::shard) fn closes_later(&mut self, id: ConnectionId, cause: CloseCause) -> bool {
         let connection = self.clients.connections.get_mut(id);
         let is_live = |connection: &Connection| connection.session().is_some();
-        let waits = connection.filter(|c| c.is_paused || (c.is_asking && is_live(c)));
+        let waits = connection.filter(|c| {
+            let is_asking = c.holds.contains(Hold::Decision) && is_live(c);
+            c.holds.contains(Hold::NextTurn) || is_asking
+        });
         match waits {
             Some(connection) if cause != CloseCause::Asked => {
                 connection.gone = Some(cause);

@@ -127,17 +127,17 @@ impl Shard {
             return;
         }
         match connection.phase {
-            Phase::Authenticating if connection.awaits_auth() => {
+            Phase::Authenticating if connection.holds.awaits_auth() => {
                 let reply = Some((connection.version, ReasonCode::QuotaExceeded));
                 self.outbox.stats.connects_refused += 1;
                 let text = "its login was not judged within connect-timeout-s";
                 self.refuse_connect(id, None, reply, text, now);
             }
-            Phase::AwaitConnect | Phase::Authenticating => {
+            Phase::AwaitLayers | Phase::AwaitConnect | Phase::Authenticating => {
                 connection.end_reason = Some(ReasonCode::MaximumConnectTime);
                 let peer = connection.origin.peer;
                 let what = match connection.phase {
-                    Phase::AwaitConnect if connection.waits_for_layers => "end of its handshake",
+                    Phase::AwaitLayers => "end of its handshake",
                     Phase::AwaitConnect => "CONNECT",
                     _ => "authentication",
                 };
@@ -162,9 +162,7 @@ impl Shard {
         };
         let heard = self.heard_until(now);
         let mut due = connection.last_packet + connection.silence_max;
-        let waits = connection.is_paused
-            || connection.is_asking
-            || connection.is_over_rate()
+        let waits = !connection.holds.is_empty()
             || connection.held.is_full()
             || self.mesh.peers_full_at.is_some_and(|at| at >= heard);
         if due <= heard && (waits || self.holds_back(connection)) {

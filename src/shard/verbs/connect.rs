@@ -346,8 +346,8 @@ impl Shard {
         let Some(connection) = self.clients.connections.get_mut(id) else {
             return;
         };
-        connection.phase = Phase::Live(session);
-        if std::mem::take(&mut connection.is_half_open) {
+        let before = std::mem::replace(&mut connection.phase, Phase::Live(session));
+        if before.is_half_open() {
             self.admission.half_open.leave(connection.origin.listener);
         }
         let metering = self.admission.metering.as_ref();

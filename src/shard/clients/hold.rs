@@ -1,0 +1,63 @@
+//! Holds: the reasons why a connection is not read, besides what waits to be sent to it or to a peer.
+
+/// A reason why the packets of a connection wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(in crate::shard) enum Hold {
+    /// What it sent is in `partial` for the next turn: this turn's budget is exhausted.
+    NextTurn = 1,
+    /// Its first authentication is on its way: what follows CONNECT waits for CONNACK.
+    Authentication = 1 << 1,
+    /// The packet at the start of `partial` waits for an authorization decision of a service.
+    Decision = 1 << 2,
+    /// It has sent more than its rate, or its listener's.
+    Rate = 1 << 3,
+}
+
+/// The holds of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::shard) struct HoldSet(u8);
+
+impl HoldSet {
+    pub(in crate::shard) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(in crate::shard) fn contains(self, hold: Hold) -> bool {
+        self.0 & hold as u8 != 0
+    }
+
+    pub(in crate::shard) fn insert(&mut self, hold: Hold) {
+        self.0 |= hold as u8;
+    }
+
+    /// True when it was there.
+    pub(in crate::shard) fn remove(&mut self, hold: Hold) -> bool {
+        let was_there = self.contains(hold);
+        self.0 &= !(hold as u8);
+        was_there
+    }
+
+    /// Nothing may be handled before it is known who the client is, or what it may do.
+    #[inline]
+    pub(in crate::shard) fn awaits_auth(self) -> bool {
+        self.0 & (Hold::Authentication as u8 | Hold::Decision as u8) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_are_independent() {
+        let mut holds = HoldSet::default();
+        assert!(holds.is_empty());
+        holds.insert(Hold::Rate);
+        holds.insert(Hold::Decision);
+        assert!(holds.awaits_auth() && holds.contains(Hold::Rate));
+        assert!(holds.remove(Hold::Decision) && !holds.remove(Hold::Decision));
+        assert!(!holds.awaits_auth() && !holds.is_empty());
+        assert!(holds.remove(Hold::Rate) && holds.is_empty());
+    }
+}
