@@ -5,7 +5,6 @@
 //! the start of its next turn, and the last one writes the sum.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::gate::{Gate, Refusal};
@@ -25,8 +24,6 @@ pub(super) struct Turned {
 /// Counters of all shards while they come in. Shared by all shards and the signal thread.
 #[derive(Default)]
 pub(super) struct Counters {
-    /// How often they were asked for.
-    asked: AtomicU64,
     gathered: Mutex<[Gathered; 2]>,
     /// Those of the listeners, which all shards count in one place.
     gates: Mutex<Vec<Arc<Gate>>>,
@@ -48,16 +45,6 @@ impl Counters {
     /// The listeners, once they are open.
     pub(super) fn set_gates(&self, gates: Vec<Arc<Gate>>) {
         *self.gates.lock().unwrap_or_else(PoisonError::into_inner) = gates;
-    }
-
-    /// Asks all shards, who are to be woken afterwards.
-    pub(super) fn ask(&self) {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The number of the latest request: one load per turn.
-    pub(super) fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
     }
 
     /// Takes a shard's answer to a request; the last of `shards` writes all.
@@ -150,11 +137,9 @@ mod tests {
             takeovers: 1,
             ..Stats::default()
         };
-        counters.ask();
-        counters.take(counters.asked(), 2, &stats, Turned::default());
-        counters.ask();
+        counters.take(1, 2, &stats, Turned::default());
         for shards in 1..=2 {
-            counters.take(counters.asked(), 2, &stats, Turned::default());
+            counters.take(2, 2, &stats, Turned::default());
             let gathered = &counters.gathered.lock().unwrap()[0];
             assert_eq!(
                 (gathered.shards, gathered.stats.takeovers),

@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::counters::{Turned, AT_STOP};
 use super::driven::Driven;
 use super::gate::REFUSALS;
+use super::inbox::{ShardCommand, TURN_COMMANDS};
 use super::lateness::Lateness;
 use super::listener::Listening;
 use super::logging::Repeated;
@@ -19,7 +20,6 @@ use super::mesh::Mesh;
 use super::poller::{Event, Poller};
 use super::pressure::TurnLength;
 use super::queues::Queue;
-use super::reload::Fresh;
 use super::sends::{Sends, SENDS};
 use super::shares::Shares;
 use super::sockets::Sockets;
@@ -88,8 +88,7 @@ pub(super) struct Driver<S: Driven> {
     pub(super) scratch: Scratch,
     pub(super) turns: TurnLength,
     pub(super) turned: Turned,
-    /// The last request for counters that was answered.
-    counters_told: u64,
+    memory_short: bool,
     /// As the shard was told.
     pressure: Pressure,
     stopping: bool,
@@ -109,7 +108,7 @@ impl<S: Driven> TurnHost for Driver<S> {
                 self.begin_rounds(now);
                 is_busy
             }
-            TurnStep::Inbox => self.take_inbox(now),
+            TurnStep::Inbox => self.drain_inbox(now),
             TurnStep::ReadEstablished => self.read_established(now),
             TurnStep::ReadOthers => self.read_others(now),
             TurnStep::PeerBlocks => self.take_blocks(now),
@@ -186,7 +185,7 @@ impl<S: Driven> Driver<S> {
             scratch: Scratch::default(),
             turns: TurnLength::new(turn_max),
             turned: Turned::default(),
-            counters_told: 0,
+            memory_short: false,
             pressure: Pressure::default(),
             stopping: false,
             counted: false,
@@ -224,7 +223,7 @@ impl<S: Driven> Driver<S> {
     /// Tells the shard when it is under another pressure than it was.
     fn look_at_pressure(&mut self, now: Time) {
         let pressure = Pressure {
-            memory: self.mesh.wakes().is_memory_short(),
+            memory: self.memory_short,
             turns: self.turns.is_too_long(now),
         };
         if pressure != self.pressure {
@@ -321,44 +320,55 @@ impl<S: Driven> Driver<S> {
         count > 0
     }
 
-    /// Takes what threads beside the shards have brought; true when there was something for the shard.
-    fn take_inbox(&mut self, now: Time) -> bool {
-        self.take_fresh();
-        if !self.counted {
-            self.tell_counters(self.mesh.wakes().counters().asked());
+    /// Carries out what services have for this shard; true when there was something.
+    fn drain_inbox(&mut self, now: Time) -> bool {
+        for taken in 0..TURN_COMMANDS {
+            let Some(command) = self.mesh.wakes().inbox(self.id).take() else {
+                return taken > 0;
+            };
+            self.carry_out(command, now);
         }
-        self.begin_stop(now) | self.take_letters(now)
+        true
     }
 
-    /// Takes what a reload has brought; connections keep what they began with.
-    fn take_fresh(&mut self) {
-        for fresh in self.mesh.wakes().slot(self.id).take() {
-            match fresh {
-                Fresh::Recipe(listener, recipe) => {
-                    if let Some(listening) = self.listeners.get_mut(listener.index()) {
-                        listening.recipe = recipe;
-                    }
+    fn carry_out(&mut self, command: ShardCommand, now: Time) {
+        match command {
+            ShardCommand::Verdict(id, verdict) => {
+                self.shard.handle_authenticated(id, verdict, now);
+            }
+            ShardCommand::Decisions(id, decisions) => {
+                self.shard.handle_authorized(id, decisions, now);
+            }
+            ShardCommand::Rules(rules) => self.shard.handle_rules(rules),
+            // Connections keep what they began with.
+            ShardCommand::Layers(listener, recipe) => {
+                if let Some(listening) = self.listeners.get_mut(listener.index()) {
+                    listening.recipe = recipe;
                 }
             }
+            ShardCommand::MemoryShort(is_short) => self.memory_short = is_short,
+            ShardCommand::ReportCounters(request) => {
+                // What a stopped shard has counted was handed over when it stopped.
+                if !self.counted {
+                    self.report_counters(request);
+                }
+            }
+            ShardCommand::Stop => self.begin_stop(now),
+            ShardCommand::AllStopped => {} // it has woken the shard, which looks by itself
         }
     }
 
-    /// Answers a request for counters, once.
-    fn tell_counters(&mut self, request: u64) {
-        if request != self.counters_told {
-            self.counters_told = request;
-            let wakes = self.mesh.wakes();
-            let stats = self.shard.stats();
-            wakes
-                .counters()
-                .take(request, wakes.shards(), stats, self.turned);
-        }
+    fn report_counters(&self, request: u64) {
+        let wakes = self.mesh.wakes();
+        let stats = self.shard.stats();
+        wakes
+            .counters()
+            .take(request, wakes.shards(), stats, self.turned);
     }
 
-    /// Begins to stop when asked to; true when it does.
-    fn begin_stop(&mut self, now: Time) -> bool {
-        if self.stopping || !self.mesh.wakes().is_stopping() {
-            return false;
+    fn begin_stop(&mut self, now: Time) {
+        if self.stopping {
+            return;
         }
         self.stopping = true;
         for index in 0..self.listeners.len() {
@@ -367,14 +377,13 @@ impl<S: Driven> Driver<S> {
         self.listeners.clear();
         self.acceptable.clear();
         self.shard.handle_shutdown(now);
-        true
     }
 
     /// A stopped shard goes on serving its peers until all have stopped.
     fn is_finished(&mut self) -> bool {
         if !self.counted && self.stopping && self.shard.is_stopped() {
             self.counted = true;
-            self.tell_counters(AT_STOP);
+            self.report_counters(AT_STOP);
             self.mesh.wakes().count_stopped();
         }
         self.counted && self.mesh.wakes().all_stopped()
@@ -404,12 +413,7 @@ impl<S: Driven> Driver<S> {
     fn park(&mut self, now: Time) {
         self.mesh.wakes().announce_park(self.id);
         // Whatever came before the announcement is seen here; what comes later wakes.
-        let may_sleep = self.mesh.may_park()
-            && self.logins.is_empty(self.id)
-            && !self.mesh.wakes().slot(self.id).is_full()
-            && (self.counted || self.mesh.wakes().counters().asked() == self.counters_told)
-            && (self.stopping || !self.mesh.wakes().is_stopping())
-            && !(self.counted && self.mesh.wakes().all_stopped());
+        let may_sleep = self.mesh.may_park() && self.mesh.wakes().inbox(self.id).is_empty();
         if may_sleep {
             let deadlines = [self.shard.poll_timeout(), self.accept_after];
             let deadline = deadlines.into_iter().flatten().min();

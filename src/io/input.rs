@@ -9,7 +9,6 @@ use super::driven::Driven;
 use super::driver::Driver;
 use super::layers::Layers;
 use super::listener::{self, Listening, BACKLOG};
-use super::logins::Letter;
 use super::mesh::{Arrival, MovedSocket};
 use super::queues::Queue;
 use super::shares::OthersShare;
@@ -26,8 +25,6 @@ const TURN_BLOCKS: usize = 8;
 const ACCEPT_PAUSE: Span = Span::from_millis(100);
 /// Connections on their way to one peer above which no more are accepted.
 const MOVING_MAX: usize = 1_024;
-/// Verdicts taken in one turn.
-const TURN_LETTERS: usize = 64;
 /// Established connections read between two looks at the clock.
 const LOOK_EVERY: usize = 16;
 /// Bytes thrown away of a connection that is to end, before it is cut: a client that was in the
@@ -391,25 +388,6 @@ impl<S: Driven> Driver<S> {
             self.receive_socket(*socket, now);
         }
         taken > 0
-    }
-
-    /// Takes verdicts on logins and new rules.
-    pub(super) fn take_letters(&mut self, now: Time) -> bool {
-        let mut busy = false;
-        for _ in 0..TURN_LETTERS {
-            let Some(letter) = self.logins.letter(self.id) else {
-                break;
-            };
-            busy = true;
-            match letter {
-                Letter::Verdict(id, verdict) => self.shard.handle_authenticated(id, verdict, now),
-                Letter::AuthzDecisions(id, decisions) => {
-                    self.shard.handle_authorized(id, decisions, now)
-                }
-                Letter::Rules(rules) => self.shard.handle_rules(rules),
-            }
-        }
-        busy
     }
 
     fn receive_socket(&mut self, moved: MovedSocket, now: Time) {

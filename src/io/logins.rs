@@ -1,7 +1,7 @@
 //! Judges logins off the shards, and brings shards what concerns all of them: verdicts and rules.
 //!
 //! ```text
-//! shard ─ Action::Authenticate ─► bounded queue ─► hashing threads ─┬─► letter box of the shard
+//! shard ─ Action::Authenticate ─► bounded queue ─► hashing threads ─┬─► inbox of the shard
 //!                                                                   └─► bounded queue ─► hook threads ─►
 //! ```
 //!
@@ -14,15 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crossbeam::channel::{bounded, unbounded, Receiver, Sender};
-use crossbeam::queue::SegQueue;
 
 use super::clock::Clock;
 use super::hook::{Down, Hook};
+use super::inbox::ShardCommand;
 use super::logging::Repeated;
 use super::wake::Wakes;
 use crate::auth::{
-    Answer, AuthzDecisions, BanTable, BanTerms, Facts, Inquiry, Question, Refusal, Request, Rules,
-    Verdict,
+    Answer, BanTable, BanTerms, Facts, Inquiry, Question, Refusal, Request, Rules, Verdict,
 };
 use crate::ids::{ConnectionId, ShardId};
 use crate::time::{Span, Time};
@@ -33,13 +32,6 @@ const HASH_THREADS_MAX: usize = 4;
 const HOOK_THREADS: usize = 16;
 /// How much less than a shard a hashing thread may have of a core that both want.
 const NICE: i32 = 10;
-
-/// What a shard finds in its box.
-pub(super) enum Letter {
-    Verdict(ConnectionId, Verdict),
-    AuthzDecisions(ConnectionId, AuthzDecisions),
-    Rules(Arc<Rules>),
-}
 
 /// A question of a shard on its way.
 struct Job<Q> {
@@ -80,7 +72,6 @@ pub(super) struct LoginSetup {
 
 /// Shared by all shards and the threads that judge.
 pub(super) struct Logins {
-    boxes: Vec<SegQueue<Letter>>,
     wakes: Arc<Wakes>,
     clock: Clock,
     rules: Mutex<Arc<Rules>>,
@@ -117,7 +108,6 @@ impl Logins {
         let (ruling_jobs, ruling_asked) = unbounded();
         let seed = u64::from_le_bytes(setup.secret[8..16].try_into().unwrap_or_default());
         let logins = Arc::new(Self {
-            boxes: (0..wakes.shards()).map(|_| SegQueue::new()).collect(),
             wakes: Arc::clone(wakes),
             clock,
             rules: Mutex::new(rules),
@@ -173,7 +163,7 @@ impl Logins {
         });
     }
 
-    /// Takes a login from a shard; what does not fit is answered at once.
+    /// Takes a login from a shard, or returns the verdict when too many wait.
     pub(super) fn ask(
         &self,
         shard: ShardId,
@@ -181,7 +171,7 @@ impl Logins {
         question: Box<Question>,
         source: Option<IpAddr>,
         now: Time,
-    ) {
+    ) -> Option<Verdict> {
         let job = Job {
             shard,
             connection,
@@ -189,19 +179,7 @@ impl Logins {
             source,
             until: now + self.patience,
         };
-        if let Err(refused) = self.jobs.try_send(job) {
-            self.answer(&refused.into_inner(), busy());
-        }
-    }
-
-    /// The next letter for a shard.
-    pub(super) fn letter(&self, shard: ShardId) -> Option<Letter> {
-        self.boxes[shard.index()].pop()
-    }
-
-    /// Whether there is none: a shard looks before it parks.
-    pub(super) fn is_empty(&self, shard: ShardId) -> bool {
-        self.boxes[shard.index()].is_empty()
+        self.jobs.try_send(job).is_err().then(busy)
     }
 
     /// Whether connections from this address are refused.
@@ -212,15 +190,13 @@ impl Logins {
     /// Rules as they were read again: for logins from now on, and for each shard at its next turn.
     pub(super) fn publish(&self, rules: &Arc<Rules>) {
         *lock(&self.rules) = Arc::clone(rules);
-        for shard in 0..self.wakes.shards() {
-            self.boxes[usize::from(shard)].push(Letter::Rules(Arc::clone(rules)));
-            self.wakes.wake(ShardId(shard));
-        }
+        self.wakes
+            .broadcast(|| ShardCommand::Rules(Arc::clone(rules)));
     }
 
     fn answer(&self, job: &LoginJob, verdict: Verdict) {
-        self.boxes[job.shard.index()].push(Letter::Verdict(job.connection, verdict));
-        self.wakes.wake(job.shard);
+        let command = ShardCommand::Verdict(job.connection, verdict);
+        self.wakes.send(job.shard, command);
     }
 
     /// The life of a hashing thread.
@@ -276,8 +252,8 @@ impl Logins {
                 // Too late: it has waited for others that got no answer.
                 Asked::Down | Asked::TooLate => request.when_down(hook.terms()),
             };
-            self.boxes[job.shard.index()].push(Letter::AuthzDecisions(job.connection, decisions));
-            self.wakes.wake(job.shard);
+            let command = ShardCommand::Decisions(job.connection, decisions);
+            self.wakes.send(job.shard, command);
         }
     }
 

@@ -23,6 +23,7 @@ mod errors;
 mod file_watch;
 mod gate;
 mod hook;
+mod inbox;
 mod input;
 mod lateness;
 mod layers;

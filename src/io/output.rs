@@ -51,13 +51,15 @@ impl<S: Driven> Driver<S> {
 
     /// A failure counts against the address the client comes from, unless that is a trusted proxy's which
     /// has named no other.
-    fn ask_login(&self, id: ConnectionId, question: Box<Question>, now: Time) {
+    fn ask_login(&mut self, id: ConnectionId, question: Box<Question>, now: Time) {
         let socket = self.sockets.get(id);
         let listening = socket.and_then(|socket| self.listeners.get(socket.listener.index()));
         let source = question.address;
         // None: the broker stops and has closed its listeners.
         let source = source.filter(|ip| listening.is_some_and(|own| !own.gate.is_proxy(*ip)));
-        self.logins.ask(self.id, id, question, source, now);
+        if let Some(verdict) = self.logins.ask(self.id, id, question, source, now) {
+            self.shard.handle_authenticated(id, verdict, now);
+        }
     }
 
     fn hand_off(&mut self, id: ConnectionId, to: ShardId, origin: Origin, bytes: Vec<u8>) {

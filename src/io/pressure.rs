@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use libmimalloc_sys as _; // to be linked, also where another allocator is in use
 
+use super::inbox::ShardCommand;
 use super::wake::Wakes;
 use crate::limits::{READ_BUFFER, TURN_BYTES};
 use crate::time::{Span, Time};
@@ -95,7 +96,7 @@ pub(super) fn watch_memory(memory_max: u64, wakes: Arc<Wakes>) -> std::io::Resul
             let now_short = used.is_some_and(|used| memory.is_short(used, is_short));
             if now_short != is_short {
                 is_short = now_short;
-                wakes.set_memory_short(is_short);
+                wakes.broadcast(|| ShardCommand::MemoryShort(is_short));
                 let mib = used.unwrap_or_default() >> 20;
                 if is_short {
                     tracing::warn!("{mib} MiB of memory are used: clients, subscriptions and messages to be retained are refused");

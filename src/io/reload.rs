@@ -1,21 +1,21 @@
 //! What is read from files that the configuration names, at start and again at SIGHUP.
 //!
-//! A thread of its own reads; the shards go on meanwhile. What has loaded goes into a slot of each
-//! shard, which takes it at the start of a turn. What does not load leaves the old in its place, and
+//! A thread of its own reads; the shards go on meanwhile. What has loaded goes into the inbox of each
+//! shard. What does not load leaves the old in its place, and
 //! the log says file and reason. The configuration itself is not read again.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::SystemTime;
 
 use super::errors::StartError;
+use super::inbox::ShardCommand;
 use super::wake::Wakes;
-use crate::ids::{ListenerId, ShardId};
+use crate::ids::ListenerId;
 use crate::listener::{Listener, TlsFiles};
 use crate::transport::proxy::Proxy;
 use crate::transport::tls::{
@@ -26,52 +26,6 @@ use crate::transport::{Recipe, Trusted};
 
 /// A certificate, a key or a revocation list larger than this is some other file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-
-/// What a shard takes in place of what it has.
-#[derive(Clone)]
-pub(super) enum Fresh {
-    Recipe(ListenerId, Arc<Recipe>),
-}
-
-/// What waits for one shard. Written by the reloading thread, emptied by the shard.
-#[derive(Default)]
-pub(super) struct Slot {
-    is_full: AtomicBool,
-    waiting: Mutex<Vec<Fresh>>,
-}
-
-impl Slot {
-    /// The latest of each thing counts, so what waits is bounded by what there is.
-    fn put(&self, fresh: &Fresh) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|old| !old.is_replaced_by(fresh));
-        waiting.push(fresh.clone());
-        self.is_full.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.is_full.load(Ordering::Relaxed)
-    }
-
-    /// Once a turn; one load when there is nothing.
-    pub(super) fn take(&self) -> Vec<Fresh> {
-        if !self.is_full() {
-            return Vec::new();
-        }
-        // Held by the other thread for a push at most, and only at a reload.
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.is_full.store(false, Ordering::Release);
-        std::mem::take(&mut *waiting)
-    }
-}
-
-impl Fresh {
-    fn is_replaced_by(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Recipe(own, _), Self::Recipe(other, _)) => own == other,
-        }
-    }
-}
 
 /// Reloads whenever `asked` tells, until the process ends: certificates here, accounts and rules by
 /// `reload_rules`.
@@ -101,7 +55,8 @@ fn reload(listeners: &[Listener], wakes: &Wakes) {
         match recipe(listener) {
             Ok(recipe) => {
                 fresh += 1;
-                publish(wakes, &Fresh::Recipe(ListenerId(index), Arc::new(recipe)));
+                let (listener, recipe) = (ListenerId(index), Arc::new(recipe));
+                wakes.broadcast(|| ShardCommand::Layers(listener, Arc::clone(&recipe)));
             }
             Err(problem) => {
                 failed += 1;
@@ -113,14 +68,6 @@ fn reload(listeners: &[Listener], wakes: &Wakes) {
         }
     }
     tracing::info!("reload: {fresh} TLS listener(s) loaded, {failed} kept as they were");
-}
-
-/// Puts something into the slot of every shard.
-fn publish(wakes: &Wakes, fresh: &Fresh) {
-    for shard in (0..wakes.shards()).map(ShardId) {
-        wakes.slot(shard).put(fresh);
-        wakes.wake(shard);
-    }
 }
 
 /// What the connections of each listener get.

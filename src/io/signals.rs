@@ -40,7 +40,6 @@ pub(super) fn watch(
                 return;
             }
             tracing::info!("stopping: clients are told and closed; signal again to exit at once");
-            wakes.stop();
             let watchdog = thread::Builder::new()
                 .name("watchdog".into())
                 .spawn(move || {
@@ -51,6 +50,7 @@ pub(super) fn watch(
             if watchdog.is_err() {
                 exit(0);
             }
+            wakes.stop(); // may wait for a shard, so the watchdog is there first
             if let Some(signal) = received.find(|signal| ![SIGHUP, SIGUSR1].contains(signal)) {
                 exit(SIGNAL_EXIT + signal);
             }

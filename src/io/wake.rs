@@ -2,22 +2,22 @@
 //! connections there are.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{fence, AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::Errno;
 
 use super::counters::Counters;
-use super::reload::Slot;
+use super::inbox::{Inbox, ShardCommand};
 use crate::ids::ShardId;
 use crate::time::Span;
 
 struct Sleeper {
     parked: AtomicBool,
     eventfd: OwnedFd,
-    /// What a reload has for the shard.
-    slot: Slot,
+    /// What services have for the shard.
+    inbox: Inbox,
 }
 
 /// Shared by all shards and the signal thread.
@@ -27,17 +27,16 @@ struct Sleeper {
 /// the announcement and signals; under load nobody is parked and nobody makes a system call.
 pub(super) struct Wakes {
     sleepers: Vec<CachePadded<Sleeper>>,
-    stopping: AtomicBool,
     stopped: AtomicUsize,
     /// Connections of all shards: a limit of the whole broker is counted in one place. Touched when
     /// a connection opens or closes, never for a message.
     connections: CachePadded<AtomicUsize>,
     connections_max: usize,
-    /// The process is near the memory it may use.
-    memory_short: CachePadded<AtomicBool>,
     /// How long a turn may take.
     turn_max: Option<Span>,
     counters: Counters,
+    /// How often counters were asked for.
+    counter_requests: AtomicU64,
 }
 
 impl Wakes {
@@ -61,14 +60,6 @@ impl Wakes {
         self.turn_max
     }
 
-    pub(super) fn set_memory_short(&self, is_short: bool) {
-        self.memory_short.store(is_short, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_memory_short(&self) -> bool {
-        self.memory_short.load(Ordering::Relaxed)
-    }
-
     /// Counts a connection that opens; false when there are as many as there may be.
     pub(super) fn count_opened(&self) -> bool {
         let is_open = self.connections.fetch_add(1, Ordering::Relaxed) < self.connections_max;
@@ -88,20 +79,19 @@ impl Wakes {
             Ok(CachePadded::new(Sleeper {
                 parked: AtomicBool::new(false),
                 eventfd,
-                slot: Slot::default(),
+                inbox: Inbox::default(),
             }))
         };
         Ok(Self {
             sleepers: (0..shards)
                 .map(|_| sleeper())
                 .collect::<Result<_, Errno>>()?,
-            stopping: AtomicBool::new(false),
             stopped: AtomicUsize::new(0),
             connections: CachePadded::new(AtomicUsize::new(0)),
             connections_max: usize::MAX,
-            memory_short: CachePadded::new(AtomicBool::new(false)),
             turn_max: None,
             counters: Counters::default(),
+            counter_requests: AtomicU64::new(0),
         })
     }
 
@@ -109,8 +99,21 @@ impl Wakes {
         self.sleepers.len() as u16
     }
 
-    pub(super) fn slot(&self, shard: ShardId) -> &Slot {
-        &self.sleepers[shard.index()].slot
+    pub(super) fn inbox(&self, shard: ShardId) -> &Inbox {
+        &self.sleepers[shard.index()].inbox
+    }
+
+    /// Gives a shard a command and wakes it. Waits while its inbox is full: not for shards.
+    pub(super) fn send(&self, shard: ShardId, command: ShardCommand) {
+        self.inbox(shard).send(command);
+        self.wake(shard);
+    }
+
+    /// Gives every shard a command.
+    pub(super) fn broadcast(&self, command: impl Fn() -> ShardCommand) {
+        for shard in (0..self.shards()).map(ShardId) {
+            self.send(shard, command());
+        }
     }
 
     pub(super) fn eventfd(&self, shard: ShardId) -> BorrowedFd<'_> {
@@ -142,34 +145,31 @@ impl Wakes {
         }
     }
 
-    fn wake_all(&self) {
-        (0..self.shards()).for_each(|shard| self.wake(ShardId(shard)));
-    }
-
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }
 
     /// Asks all shards for their counters.
     pub(super) fn ask_counters(&self) {
-        self.counters.ask();
-        self.wake_all();
+        let request = self.counter_requests.fetch_add(1, Ordering::Relaxed) + 1;
+        self.broadcast(|| ShardCommand::ReportCounters(request));
     }
 
     /// Asks all shards to stop.
     pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        self.wake_all();
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        self.broadcast(|| ShardCommand::Stop);
     }
 
     /// A shard has stopped; it goes on serving its peers until all have.
     pub(super) fn count_stopped(&self) {
-        self.stopped.fetch_add(1, Ordering::SeqCst);
-        self.wake_all();
+        if self.stopped.fetch_add(1, Ordering::SeqCst) + 1 < self.sleepers.len() {
+            return;
+        }
+        for shard in (0..self.shards()).map(ShardId) {
+            // A shard whose inbox is full does not park, and looks by itself.
+            self.inbox(shard).try_send(ShardCommand::AllStopped);
+            self.wake(shard);
+        }
     }
 
     pub(super) fn all_stopped(&self) -> bool {

@@ -1,0 +1,115 @@
+//! What comes to a shard from outside the shards: one bounded queue of commands each.
+//!
+//! Service threads (logins, hooks, reload, signals, the watch of memory) send; the shard takes commands at
+//! the start of a turn. A sender that finds the queue full waits for room, which costs its own service
+//! and no shard; a shard itself never sends to an inbox and waits.
+
+use std::sync::Arc;
+
+use crossbeam::channel::{bounded, Receiver, Sender, TrySendError};
+
+use crate::auth::{AuthzDecisions, Rules, Verdict};
+use crate::ids::{ConnectionId, ListenerId};
+use crate::transport::Recipe;
+
+/// Commands that wait for one shard, at most. A turn takes them before anything else, so more wait only
+/// while a turn runs.
+const INBOX_MAX: usize = 1_024;
+/// Commands a turn takes.
+pub(super) const TURN_COMMANDS: usize = 64;
+
+/// What a shard is told to do.
+pub(super) enum ShardCommand {
+    /// The result of an authentication.
+    Verdict(ConnectionId, Verdict),
+    /// What a service decided that a client may do.
+    Decisions(ConnectionId, AuthzDecisions),
+    /// Accounts and rules were read again.
+    Rules(Arc<Rules>),
+    /// The files of a listener were read again: for its connections from now on.
+    Layers(ListenerId, Arc<Recipe>),
+    /// The process has begun or ceased to be near the memory it may use.
+    MemoryShort(bool),
+    /// Hand over what was counted, for the request of this number.
+    ReportCounters(u64),
+    /// Stop in order.
+    Stop,
+    /// Every shard has stopped serving clients.
+    AllStopped,
+}
+
+/// Lives on: what the shards share. Taken from by its shard only.
+pub(super) struct Inbox {
+    sender: Sender<ShardCommand>,
+    receiver: Receiver<ShardCommand>,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        let (sender, receiver) = bounded(INBOX_MAX);
+        Self { sender, receiver }
+    }
+}
+
+impl Inbox {
+    /// Waits for room: not for shards.
+    pub(super) fn send(&self, command: ShardCommand) {
+        // Fails only without a receiver, which is beside it.
+        let _ = self.sender.send(command);
+    }
+
+    /// Without waiting; false when there is no room, and the shard is awake therefore.
+    pub(super) fn try_send(&self, command: ShardCommand) -> bool {
+        !matches!(self.sender.try_send(command), Err(TrySendError::Full(_)))
+    }
+
+    /// A shard looks before it parks.
+    pub(super) fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// The next command; mostly there is none, which costs two loads.
+    pub(super) fn take(&self) -> Option<ShardCommand> {
+        if self.receiver.is_empty() {
+            return None;
+        }
+        self.receiver.try_recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_come_in_order_and_no_more_than_fit() {
+        let inbox = Inbox::default();
+        assert!(inbox.is_empty() && inbox.take().is_none());
+        for number in 0..INBOX_MAX as u64 {
+            assert!(inbox.try_send(ShardCommand::ReportCounters(number)));
+        }
+        assert!(!inbox.try_send(ShardCommand::Stop));
+        for number in 0..INBOX_MAX as u64 {
+            let Some(ShardCommand::ReportCounters(taken)) = inbox.take() else {
+                panic!("{number} is missing");
+            };
+            assert_eq!(taken, number);
+        }
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn a_service_waits_for_room() {
+        let inbox = Arc::new(Inbox::default());
+        while inbox.try_send(ShardCommand::MemoryShort(false)) {}
+        let service = {
+            let inbox = Arc::clone(&inbox);
+            std::thread::spawn(move || inbox.send(ShardCommand::Stop))
+        };
+        let mut last = None;
+        while !matches!(last, Some(ShardCommand::Stop)) {
+            last = inbox.take().or(last);
+        }
+        service.join().unwrap();
+    }
+}
