@@ -378,3 +378,45 @@ fn files_do_not_import_in_circles() {
         "an exception nothing needs"
     );
 }
+
+#[test]
+fn a_shard_is_a_few_machines() {
+    hold(rules::shard_has_few_fields, &sources());
+    let rule = rules::shard_has_few_fields;
+    let shard =
+        |fields: usize| format!("pub struct Shard {{\n{}}}\n", "    a: A,\n".repeat(fields));
+    assert_eq!(count(rule, "src/shard/mod.rs", &shard(12)), 0);
+    assert_eq!(count(rule, "src/shard/mod.rs", &shard(13)), 1);
+}
+
+/// Folders of the source trees that ARCHITECTURE's tables do not name.
+fn folders_not_named(page: &str) -> Vec<String> {
+    let mut missing = Vec::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.is_dir() {
+                continue;
+            }
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if name != "tests" && name != "testdata" && !page.contains(&format!("{name}/`")) {
+                missing.push(path.strip_prefix(root()).unwrap().display().to_string());
+            }
+            folders.push(path);
+        }
+    }
+    missing
+}
+
+#[test]
+fn the_code_map_names_every_folder() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    assert_eq!(
+        folders_not_named(&page),
+        [""; 0],
+        "add a row to the code map"
+    );
+    let without = page.replace("verbs/`", "");
+    assert_eq!(folders_not_named(&without), ["src/shard/verbs"]);
+}

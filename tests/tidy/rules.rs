@@ -412,53 +412,6 @@ fn find_words(
     found
 }
 
-/// Riddles instead of the field's nouns: neither a search nor an experienced reader finds the concept.
-const DIALECT: &[(&str, &str)] = &[
-    ("whoever", "name the party: the client, the sender, the caller"),
-    ("somebody", "name the party: a client, a caller, another program"),
-    ("nobody", "name the party: no client, no subscriber, no caller"),
-    ("everybody", "name the party: all clients, every subscriber"),
-    ("for ever", "permanently, without a bound, never ends"),
-    ("is told", "receives, is informed, gets a reason code"),
-    ("goes on", "continues, resumes"),
-    ("go on", "continue, resume"),
-];
-
-/// A comment uses the terms of the specification and of the field.
-pub(super) fn plain_words(file: &Source) -> Vec<String> {
-    let mut found = Vec::new();
-    if file.is_test() {
-        return found;
-    }
-    for (number, line) in numbered(&file.text) {
-        let Some((_, comment)) = line.split_once("//") else {
-            continue;
-        };
-        let comment = comment.to_lowercase();
-        for (word, fix) in DIALECT.iter().filter(|(word, _)| has_word(&comment, word)) {
-            found.push(format!("{}:{number}: `{word}`: {fix}", file.path));
-        }
-    }
-    found
-}
-
-/// A module's header names its concept: a noun, not a question.
-pub(super) fn headers_name_the_concept(file: &Source) -> Vec<String> {
-    const QUESTIONS: [&str; 8] = [
-        "What", "Who", "Whose", "How", "Where", "Which", "When", "Why",
-    ];
-    let header = file.text.lines().next().unwrap_or_default();
-    let first = header.strip_prefix("//! ").unwrap_or_default();
-    let word = first.split_whitespace().next().unwrap_or_default();
-    if QUESTIONS.contains(&word) && !file.is_test() {
-        return vec![format!(
-            "{}:1: the header begins with `{word}`: name the concept that the file is about",
-            file.path
-        )];
-    }
-    Vec::new()
-}
-
 /// Fields of `Shard`: sub-machines that own their data.
 const SHARD_FIELDS_MAX: usize = 12;
 
