@@ -12,7 +12,7 @@ use crate::shard::Stats;
 
 /// What one driver counts besides its shard: connections closed before the shard heard of them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Turned {
+pub(super) struct DriverStats {
     /// Their address is banned.
     pub(super) banned: u64,
     /// At connections-max of the broker.
@@ -38,7 +38,7 @@ struct Gathered {
     request: u64,
     shards: u16,
     stats: Stats,
-    turned: Turned,
+    driver_stats: DriverStats,
 }
 
 impl Counters {
@@ -48,7 +48,7 @@ impl Counters {
     }
 
     /// Takes a shard's answer to a request; the last of `shards` writes all.
-    pub(super) fn take(&self, request: u64, shards: u16, stats: &Stats, turned: Turned) {
+    pub(super) fn take(&self, request: u64, shards: u16, stats: &Stats, driver_stats: DriverStats) {
         let mut both = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
         let gathered = &mut both[usize::from(request == AT_STOP)];
         if gathered.request != request {
@@ -59,9 +59,9 @@ impl Counters {
         }
         gathered.shards += 1;
         gathered.stats.add(stats);
-        gathered.turned.banned += turned.banned;
-        gathered.turned.connections_max += turned.connections_max;
-        gathered.turned.accept_failed += turned.accept_failed;
+        gathered.driver_stats.banned += driver_stats.banned;
+        gathered.driver_stats.connections_max += driver_stats.connections_max;
+        gathered.driver_stats.accept_failed += driver_stats.accept_failed;
         if gathered.shards == shards {
             let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
             for line in lines(gathered, &gates) {
@@ -73,11 +73,11 @@ impl Counters {
 
 /// One line for the shards, one for each listener.
 fn lines(gathered: &Gathered, gates: &[Arc<Gate>]) -> Vec<String> {
-    let Turned {
+    let DriverStats {
         banned,
         connections_max,
         accept_failed,
-    } = gathered.turned;
+    } = gathered.driver_stats;
     let mut all = format!(
         "counters since the start: refused_banned={banned} refused_connections_max={connections_max} \
          accept_failed={accept_failed}"
@@ -113,7 +113,7 @@ mod tests {
         let mut gathered = Gathered::default();
         gathered.stats.add(&stats);
         gathered.stats.violations.count(&Violation::SecondConnect);
-        gathered.turned.banned = 2;
+        gathered.driver_stats.banned = 2;
         let gate = Arc::new(Gate::new(&Listener::default(), "127.0.0.1:1883".into()));
         let lines = lines(&gathered, &[gate]);
         assert!(lines[0].starts_with("counters since the start: refused_banned=2 "));
@@ -137,9 +137,9 @@ mod tests {
             takeovers: 1,
             ..Stats::default()
         };
-        counters.take(1, 2, &stats, Turned::default());
+        counters.take(1, 2, &stats, DriverStats::default());
         for shards in 1..=2 {
-            counters.take(2, 2, &stats, Turned::default());
+            counters.take(2, 2, &stats, DriverStats::default());
             let gathered = &counters.gathered.lock().unwrap()[0];
             assert_eq!(
                 (gathered.shards, gathered.stats.takeovers),

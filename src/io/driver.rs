@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::clock::Clock;
-use super::counters::{Turned, AT_STOP};
+use super::counters::{DriverStats, AT_STOP};
 use super::driven::Driven;
 use super::gate::REFUSALS;
 use super::inbox::{ShardCommand, TURN_COMMANDS};
@@ -87,7 +87,7 @@ pub(super) struct Driver<S: Driven> {
     pub(super) buffer: Box<[u8]>,
     pub(super) scratch: Scratch,
     pub(super) turns: TurnLength,
-    pub(super) turned: Turned,
+    pub(super) driver_stats: DriverStats,
     memory_short: bool,
     /// As the shard was told.
     pressure: Pressure,
@@ -152,8 +152,8 @@ impl<S: Driven> Driver<S> {
             pinned,
         } = setup;
         shard.handle_heard(NOTHING_HEARD);
-        let turn_max = mesh.wakes().turn_max();
-        let mut poller = Poller::new(mesh.wakes().eventfd(id))?;
+        let turn_max = mesh.shared().turn_max();
+        let mut poller = Poller::new(mesh.shared().eventfd(id))?;
         for (index, listener) in listeners.iter().enumerate() {
             poller.watch_acceptable(listener.socket.as_fd(), index as u32);
         }
@@ -184,7 +184,7 @@ impl<S: Driven> Driver<S> {
             buffer: vec![0; READ_BUFFER].into(),
             scratch: Scratch::default(),
             turns: TurnLength::new(turn_max),
-            turned: Turned::default(),
+            driver_stats: DriverStats::default(),
             memory_short: false,
             pressure: Pressure::default(),
             stopping: false,
@@ -323,7 +323,7 @@ impl<S: Driven> Driver<S> {
     /// Carries out what services have for this shard; true when there was something.
     fn drain_inbox(&mut self, now: Time) -> bool {
         for taken in 0..TURN_COMMANDS {
-            let Some(command) = self.mesh.wakes().inbox(self.id).take() else {
+            let Some(command) = self.mesh.shared().inbox(self.id).take() else {
                 return taken > 0;
             };
             self.carry_out(command, now);
@@ -341,9 +341,9 @@ impl<S: Driven> Driver<S> {
             }
             ShardCommand::Rules(rules) => self.shard.handle_rules(rules),
             // Connections keep what they began with.
-            ShardCommand::Layers(listener, recipe) => {
+            ShardCommand::Layers(listener, factory) => {
                 if let Some(listening) = self.listeners.get_mut(listener.index()) {
-                    listening.recipe = recipe;
+                    listening.factory = factory;
                 }
             }
             ShardCommand::MemoryShort(is_short) => self.memory_short = is_short,
@@ -359,11 +359,11 @@ impl<S: Driven> Driver<S> {
     }
 
     fn report_counters(&self, request: u64) {
-        let wakes = self.mesh.wakes();
+        let shared = self.mesh.shared();
         let stats = self.shard.stats();
-        wakes
+        shared
             .counters()
-            .take(request, wakes.shards(), stats, self.turned);
+            .take(request, shared.shards(), stats, self.driver_stats);
     }
 
     fn begin_stop(&mut self, now: Time) {
@@ -384,9 +384,9 @@ impl<S: Driven> Driver<S> {
         if !self.counted && self.stopping && self.shard.is_stopped() {
             self.counted = true;
             self.report_counters(AT_STOP);
-            self.mesh.wakes().count_stopped();
+            self.mesh.shared().count_stopped();
         }
-        self.counted && self.mesh.wakes().all_stopped()
+        self.counted && self.mesh.shared().all_stopped()
     }
 
     /// Spinning pays while pauses are usually shorter than it takes to be woken, and only on a core
@@ -411,9 +411,9 @@ impl<S: Driven> Driver<S> {
     /// wake-up, and glommio 0.9 loses wake-ups when its wait is interrupted, as work of a second ring
     /// on the thread does (a shard slept although its eventfd was signalled; 1 in 5 runs of the tests).
     fn park(&mut self, now: Time) {
-        self.mesh.wakes().announce_park(self.id);
-        // Whatever came before the announcement is seen here; what comes later wakes.
-        let may_sleep = self.mesh.may_park() && self.mesh.wakes().inbox(self.id).is_empty();
+        self.mesh.shared().announce_park(self.id);
+        // Whatever came before the announcement is seen here; what comes later shared.
+        let may_sleep = self.mesh.may_park() && self.mesh.shared().inbox(self.id).is_empty();
         if may_sleep {
             let deadlines = [self.shard.poll_timeout(), self.accept_after];
             let deadline = deadlines.into_iter().flatten().min();
@@ -421,6 +421,6 @@ impl<S: Driven> Driver<S> {
             self.poller
                 .wait(deadline.map(|deadline| deadline.since(now)));
         }
-        self.mesh.wakes().announce_awake(self.id);
+        self.mesh.shared().announce_awake(self.id);
     }
 }

@@ -10,7 +10,7 @@ use crossbeam::channel::{bounded, Receiver, Sender, TrySendError};
 
 use crate::auth::{AuthzDecisions, Rules, Verdict};
 use crate::ids::{ConnectionId, ListenerId};
-use crate::transport::Recipe;
+use crate::transport::LayerFactory;
 
 /// Commands that wait for one shard, at most. A turn takes them before anything else, so more wait only
 /// while a turn runs.
@@ -27,7 +27,7 @@ pub(super) enum ShardCommand {
     /// Accounts and rules were read again.
     Rules(Arc<Rules>),
     /// The files of a listener were read again: for its connections from now on.
-    Layers(ListenerId, Arc<Recipe>),
+    Layers(ListenerId, Arc<LayerFactory>),
     /// The process has begun or ceased to be near the memory it may use.
     MemoryShort(bool),
     /// Hand over what was counted, for the request of this number.

@@ -56,10 +56,10 @@ impl<S: Driven> Driver<S> {
                         let gate = &self.listeners[index].gate;
                         let source = peer.ip().filter(|ip| !gate.is_proxy(*ip));
                         if source.is_some_and(|ip| self.logins.is_banned(ip, now)) {
-                            self.turned.banned += 1;
+                            self.driver_stats.banned += 1;
                             continue; // said when it was banned
                         }
-                        self.let_in(descriptor, peer, ListenerId(index as u16), now);
+                        self.admit(descriptor, peer, ListenerId(index as u16), now);
                     }
                     Ok(None) => {
                         self.acceptable[index] = false;
@@ -67,7 +67,7 @@ impl<S: Driven> Driver<S> {
                         self.poller.watch_acceptable(listener, index as u32);
                     }
                     Err(error) => {
-                        self.turned.accept_failed += 1;
+                        self.driver_stats.accept_failed += 1;
                         self.accept_errors.log(now, |suppressed| {
                             tracing::warn!(
                                 suppressed,
@@ -86,8 +86,8 @@ impl<S: Driven> Driver<S> {
 
     /// Takes an accepted socket, within the limits of its listener and of the broker. Nothing is said
     /// to one that is refused: that would be work.
-    fn let_in(&mut self, descriptor: OwnedFd, peer: RemoteEnd, listener: ListenerId, now: Time) {
-        let Listening { gate, recipe, .. } = &self.listeners[listener.index()];
+    fn admit(&mut self, descriptor: OwnedFd, peer: RemoteEnd, listener: ListenerId, now: Time) {
+        let Listening { gate, factory, .. } = &self.listeners[listener.index()];
         if let Err(refusal) = gate.admit(peer.ip(), now) {
             let total = gate.refused(refusal);
             self.refusals[refusal as usize].log(now, |suppressed| {
@@ -100,11 +100,11 @@ impl<S: Driven> Driver<S> {
             });
             return;
         }
-        if !self.mesh.wakes().count_opened() {
+        if !self.mesh.shared().count_opened() {
             gate.leave();
-            self.turned.connections_max += 1;
+            self.driver_stats.connections_max += 1;
             self.accept_errors.log(now, |suppressed| {
-                let max = self.mesh.wakes().connections_max();
+                let max = self.mesh.shared().connections_max();
                 tracing::warn!(
                     suppressed,
                     "connection of {peer} refused: connections-max is reached: {max}"
@@ -113,7 +113,7 @@ impl<S: Driven> Driver<S> {
             return;
         }
         tracing::debug!("connection of {peer} opened on {}", gate.name());
-        let stack = recipe.stack(peer.ip());
+        let stack = factory.stack(peer.ip());
         let layers = stack.map(|stack| Box::new(Layers::new(stack)));
         let Some(id) = self.open(descriptor, Origin::new(peer, listener), layers, now) else {
             return;
@@ -126,7 +126,7 @@ impl<S: Driven> Driver<S> {
 
     /// A connection of this listener is gone.
     fn count_closed(&self, listener: ListenerId) {
-        self.mesh.wakes().count_closed();
+        self.mesh.shared().count_closed();
         // None: the broker stops and has closed its listeners.
         if let Some(listening) = self.listeners.get(listener.index()) {
             listening.gate.leave();
@@ -353,7 +353,7 @@ impl<S: Driven> Driver<S> {
             return;
         };
         if let (Some(layers), CloseCause::EndOfStream) = (&mut socket.layers, cause) {
-            Self::answer_goodbye(&mut self.scratch, &socket.descriptor, layers);
+            Self::send_close_notify(&mut self.scratch, &socket.descriptor, layers);
         }
         self.count_closed(socket.listener);
         self.poller.forget(id, socket.blocked);

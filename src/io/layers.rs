@@ -34,7 +34,7 @@ pub(super) struct Layers {
     stack: Stack,
     /// Wrapped and not yet taken by the socket.
     unsent: Vec<u8>,
-    said_goodbye: bool,
+    close_notify_sent: bool,
     /// A layer has failed: maybe nothing more can be wrapped.
     is_broken: bool,
     /// Seen and not yet acted upon.
@@ -60,7 +60,7 @@ impl Layers {
         Self {
             stack,
             unsent: Vec::new(),
-            said_goodbye: false,
+            close_notify_sent: false,
             is_broken: false,
             end: None,
         }
@@ -101,7 +101,7 @@ impl<S: Driven> Driver<S> {
             scratch,
             listeners,
             logins,
-            turned,
+            driver_stats,
             ..
         } = self;
         let bytes = &mut buffer[..count];
@@ -126,7 +126,7 @@ impl<S: Driven> Driver<S> {
             // It may name itself, to see whether we live, or another proxy.
             let is_proxy = gate.is_some_and(|gate| gate.is_proxy(client.ip()));
             let is_banned = !is_proxy && logins.is_banned(client.ip(), now);
-            turned.banned += u64::from(is_banned);
+            driver_stats.banned += u64::from(is_banned);
             let refused = match gate.map(|gate| gate.admit_named(client.ip(), now)) {
                 _ if is_banned => Some("its address is banned".into()),
                 Some(Err(refusal)) => gate.map(|gate| gate.describe(refusal)),
@@ -218,12 +218,12 @@ impl<S: Driven> Driver<S> {
             };
             match wrapped {
                 Ok(0) if !layers.unsent.is_empty() => {}
-                Ok(0) if socket.ending == Ending::Open || layers.said_goodbye => {
+                Ok(0) if socket.ending == Ending::Open || layers.close_notify_sent => {
                     self.all_written(id, now);
                     return;
                 }
                 Ok(0) => {
-                    layers.said_goodbye = true;
+                    layers.close_notify_sent = true;
                     layers.stack.explain(farewell(self.shard.end_reason(id)));
                     layers.stack.close(&mut self.scratch);
                 }
@@ -250,8 +250,12 @@ impl<S: Driven> Driver<S> {
     }
 
     /// A client that has closed its side is told that we have seen it, if the socket has room.
-    pub(super) fn answer_goodbye(scratch: &mut Scratch, descriptor: &OwnedFd, layers: &mut Layers) {
-        if !layers.said_goodbye && layers.unsent.is_empty() {
+    pub(super) fn send_close_notify(
+        scratch: &mut Scratch,
+        descriptor: &OwnedFd,
+        layers: &mut Layers,
+    ) {
+        if !layers.close_notify_sent && layers.unsent.is_empty() {
             layers.stack.close(scratch);
             push(descriptor, &scratch.down);
         }

@@ -14,7 +14,7 @@ use rustix::net::{
 
 use super::gate::Gate;
 use crate::shard::RemoteEnd;
-use crate::transport::Recipe;
+use crate::transport::LayerFactory;
 
 /// Connections waiting to be accepted; the kernel lowers it to net.core.somaxconn.
 pub(super) const BACKLOG: i32 = 4_096;
@@ -36,7 +36,7 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 pub(super) struct Listening {
     pub(super) socket: OwnedFd,
     /// How the bytes of its connections travel.
-    pub(super) recipe: Arc<Recipe>,
+    pub(super) factory: Arc<LayerFactory>,
     pub(super) gate: Arc<Gate>,
 }
 
@@ -45,7 +45,7 @@ impl Listening {
     pub(super) fn try_clone(&self) -> std::io::Result<Self> {
         Ok(Self {
             socket: self.socket.try_clone()?,
-            recipe: Arc::clone(&self.recipe),
+            factory: Arc::clone(&self.factory),
             gate: Arc::clone(&self.gate),
         })
     }

@@ -19,7 +19,7 @@ use super::clock::Clock;
 use super::hook::{Down, Hook};
 use super::inbox::ShardCommand;
 use super::logging::Repeated;
-use super::wake::Wakes;
+use super::shared::SharedState;
 use crate::auth::{
     Answer, BanTable, BanTerms, Facts, Inquiry, Question, Refusal, Request, Rules, Verdict,
 };
@@ -63,7 +63,7 @@ pub(super) struct LoginSetup {
     /// Logins that may wait.
     pub(super) queue_max: usize,
     /// How long one may.
-    pub(super) patience: Span,
+    pub(super) login_timeout: Span,
     /// Cores there are.
     pub(super) available: usize,
     /// Random and secret.
@@ -72,7 +72,7 @@ pub(super) struct LoginSetup {
 
 /// Shared by all shards and the threads that judge.
 pub(super) struct Logins {
-    wakes: Arc<Wakes>,
+    shared: Arc<SharedState>,
     clock: Clock,
     rules: Mutex<Arc<Rules>>,
     bans: Mutex<BanTable>,
@@ -80,7 +80,7 @@ pub(super) struct Logins {
     has_banned: AtomicBool,
     jobs: Sender<LoginJob>,
     hook_jobs: Sender<LoginJob>,
-    patience: Span,
+    login_timeout: Span,
     /// As long as there are connections, at most: each asks once at a time.
     ruling_jobs: Sender<Job<Request>>,
 }
@@ -95,7 +95,7 @@ impl Logins {
     pub(super) fn start(
         rules: Arc<Rules>,
         setup: &LoginSetup,
-        wakes: &Arc<Wakes>,
+        shared: &Arc<SharedState>,
         clock: Clock,
     ) -> std::io::Result<Arc<Self>> {
         let (jobs, asked) = bounded(setup.queue_max);
@@ -108,14 +108,14 @@ impl Logins {
         let (ruling_jobs, ruling_asked) = unbounded();
         let seed = u64::from_le_bytes(setup.secret[8..16].try_into().unwrap_or_default());
         let logins = Arc::new(Self {
-            wakes: Arc::clone(wakes),
+            shared: Arc::clone(shared),
             clock,
             rules: Mutex::new(rules),
             bans: Mutex::new(BanTable::new(setup.bans, seed)),
             has_banned: AtomicBool::new(false),
             jobs,
             hook_jobs,
-            patience: setup.patience,
+            login_timeout: setup.login_timeout,
             ruling_jobs,
         });
         let hashing = if has_logins {
@@ -152,7 +152,7 @@ impl Logins {
         request: Request,
         now: Time,
     ) {
-        let until = now + self.patience;
+        let until = now + self.login_timeout;
         // Fails only when no thread takes any more: the process ends.
         let _ = self.ruling_jobs.send(Job {
             shard,
@@ -177,7 +177,7 @@ impl Logins {
             connection,
             question,
             source,
-            until: now + self.patience,
+            until: now + self.login_timeout,
         };
         self.jobs.try_send(job).is_err().then(busy)
     }
@@ -190,13 +190,13 @@ impl Logins {
     /// Rules as they were read again: for logins from now on, and for each shard at its next turn.
     pub(super) fn publish(&self, rules: &Arc<Rules>) {
         *lock(&self.rules) = Arc::clone(rules);
-        self.wakes
+        self.shared
             .broadcast(|| ShardCommand::Rules(Arc::clone(rules)));
     }
 
     fn answer(&self, job: &LoginJob, verdict: Verdict) {
         let command = ShardCommand::Verdict(job.connection, verdict);
-        self.wakes.send(job.shard, command);
+        self.shared.send(job.shard, command);
     }
 
     /// The life of a hashing thread.
@@ -253,7 +253,7 @@ impl Logins {
                 Asked::Down | Asked::TooLate => request.when_down(hook.terms()),
             };
             let command = ShardCommand::Decisions(job.connection, decisions);
-            self.wakes.send(job.shard, command);
+            self.shared.send(job.shard, command);
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::layers::Layers;
 use super::ring::{ring, Consumer, Producer};
-use super::wake::Wakes;
+use super::shared::SharedState;
 use crate::ids::ShardId;
 use crate::limits::{CONTROL_ITEMS, DATA_BLOCKS};
 use crate::shard::{Lane, Origin};
@@ -53,16 +53,16 @@ struct Peer<B> {
 /// All peers of one shard. Lives on: that shard.
 pub(super) struct Mesh<B> {
     own: ShardId,
-    wakes: Arc<Wakes>,
+    shared: Arc<SharedState>,
     peers: Vec<Peer<B>>,
 }
 
 /// One end for each shard.
-pub(super) fn connect<B: Send>(wakes: &Arc<Wakes>) -> Vec<Mesh<B>> {
-    let mut ends: Vec<Mesh<B>> = (0..wakes.shards())
+pub(super) fn connect<B: Send>(shared: &Arc<SharedState>) -> Vec<Mesh<B>> {
+    let mut ends: Vec<Mesh<B>> = (0..shared.shards())
         .map(|own| Mesh {
             own: ShardId(own),
-            wakes: Arc::clone(wakes),
+            shared: Arc::clone(shared),
             peers: Vec::new(),
         })
         .collect();
@@ -89,8 +89,8 @@ pub(super) fn connect<B: Send>(wakes: &Arc<Wakes>) -> Vec<Mesh<B>> {
 }
 
 impl<B: Send> Mesh<B> {
-    pub(super) fn wakes(&self) -> &Wakes {
-        &self.wakes
+    pub(super) fn shared(&self) -> &SharedState {
+        &self.shared
     }
 
     pub(super) fn peers(&self) -> usize {
@@ -136,7 +136,7 @@ impl<B: Send> Mesh<B> {
         let control_waits = controls > 0 && peer.control_in.producer_waits();
         let data_waits = blocks > 0 && peer.data_in.producer_waits();
         if control_waits || data_waits {
-            self.wakes.wake(peer.id);
+            self.shared.wake(peer.id);
         }
         controls + blocks
     }
@@ -163,14 +163,14 @@ impl<B: Send> Mesh<B> {
         for peer in &mut self.peers {
             if peer.send(&mut poll) {
                 any = true;
-                self.wakes.wake(peer.id);
+                self.shared.wake(peer.id);
             }
         }
         any
     }
 
     /// Before parking: true when nothing waits for us and every full ring will tell of its room.
-    /// Call after [`Wakes::announce_park`].
+    /// Call after [`SharedState::announce_park`].
     pub(super) fn may_park(&mut self) -> bool {
         self.peers.iter_mut().all(|peer| {
             peer.control_in.is_empty()
@@ -242,8 +242,8 @@ mod tests {
     /// the end of the turn. There is room then, nobody will wake the sender, so it must not park.
     #[test]
     fn a_sender_does_not_park_over_room_that_came_late() {
-        let wakes = Arc::new(Wakes::new(2).unwrap());
-        let mut ends = connect::<u32>(&wakes);
+        let shared = Arc::new(SharedState::new(2).unwrap());
+        let mut ends = connect::<u32>(&shared);
         let mut receiver = ends.pop().unwrap();
         let mut sender = ends.pop().unwrap();
         assert!(sender.send(|_, lane| (lane == Lane::Control).then_some(7)));

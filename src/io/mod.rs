@@ -39,13 +39,13 @@ mod reload;
 mod ring;
 mod runtime;
 mod sends;
+mod shared;
 mod shares;
 mod signals;
 mod sockets;
 #[cfg(test)]
 mod tests;
 mod unix;
-mod wake;
 
 pub use cores::{available_cores, Cores};
 pub use errors::StartError;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libmimalloc_sys as _; // to be linked, also where another allocator is in use
 
 use super::inbox::ShardCommand;
-use super::wake::Wakes;
+use super::shared::SharedState;
 use crate::limits::{READ_BUFFER, TURN_BYTES};
 use crate::time::{Span, Time};
 
@@ -74,9 +74,9 @@ const VERSION_1: Names = Names {
 /// Version 1 writes a number of this size where nothing is limited.
 const UNLIMITED: u64 = 1 << 62;
 
-/// Watches memory on a thread of its own and tells the shards by `wakes`. `memory_max` is in bytes;
+/// Watches memory on a thread of its own and tells the shards by their inboxes. `memory_max` is in bytes;
 /// 0: what the cgroup allows, or the machine has.
-pub(super) fn watch_memory(memory_max: u64, wakes: Arc<Wakes>) -> std::io::Result<()> {
+pub(super) fn watch_memory(memory_max: u64, shared: Arc<SharedState>) -> std::io::Result<()> {
     let Some(memory) = Memory::new(memory_max, Path::new("/")) else {
         return Ok(());
     };
@@ -96,7 +96,7 @@ pub(super) fn watch_memory(memory_max: u64, wakes: Arc<Wakes>) -> std::io::Resul
             let now_short = used.is_some_and(|used| memory.is_short(used, is_short));
             if now_short != is_short {
                 is_short = now_short;
-                wakes.broadcast(|| ShardCommand::MemoryShort(is_short));
+                shared.broadcast(|| ShardCommand::MemoryShort(is_short));
                 let mib = used.unwrap_or_default() >> 20;
                 if is_short {
                     tracing::warn!("{mib} MiB of memory are used: clients, subscriptions and messages to be retained are refused");

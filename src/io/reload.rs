@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use super::errors::StartError;
 use super::inbox::ShardCommand;
-use super::wake::Wakes;
+use super::shared::SharedState;
 use crate::ids::ListenerId;
 use crate::listener::{Listener, TlsFiles};
 use crate::transport::proxy::Proxy;
@@ -22,7 +22,7 @@ use crate::transport::tls::{
     warnings, Context, Material, Named, Problem, Tls, ALPN_HTTP, ALPN_MQTT,
 };
 use crate::transport::websocket::{Policy, Server};
-use crate::transport::{Recipe, Trusted};
+use crate::transport::{LayerFactory, Trusted};
 
 /// A certificate, a key or a revocation list larger than this is some other file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -32,13 +32,13 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 pub(super) fn watch(
     asked: Receiver<()>,
     listeners: Vec<Listener>,
-    wakes: Arc<Wakes>,
+    shared: Arc<SharedState>,
     reload_rules: impl Fn() + Send + 'static,
 ) -> std::io::Result<()> {
     let reload = move || {
         while asked.recv().is_ok() {
             while asked.try_recv().is_ok() {} // several at once are one
-            reload(&listeners, &wakes);
+            reload(&listeners, &shared);
             reload_rules();
         }
     };
@@ -46,17 +46,17 @@ pub(super) fn watch(
     Ok(())
 }
 
-fn reload(listeners: &[Listener], wakes: &Wakes) {
+fn reload(listeners: &[Listener], shared: &SharedState) {
     let (mut fresh, mut failed) = (0, 0);
     for (index, listener) in (0..).zip(listeners) {
         if !listener.transport.has_tls() {
             continue;
         }
-        match recipe(listener) {
-            Ok(recipe) => {
+        match factory(listener) {
+            Ok(factory) => {
                 fresh += 1;
-                let (listener, recipe) = (ListenerId(index), Arc::new(recipe));
-                wakes.broadcast(|| ShardCommand::Layers(listener, Arc::clone(&recipe)));
+                let (listener, factory) = (ListenerId(index), Arc::new(factory));
+                shared.broadcast(|| ShardCommand::Layers(listener, Arc::clone(&factory)));
             }
             Err(problem) => {
                 failed += 1;
@@ -71,24 +71,24 @@ fn reload(listeners: &[Listener], wakes: &Wakes) {
 }
 
 /// What the connections of each listener get.
-pub(super) fn recipes(listeners: &[Listener]) -> Result<Vec<Arc<Recipe>>, StartError> {
+pub(super) fn factories(listeners: &[Listener]) -> Result<Vec<Arc<LayerFactory>>, StartError> {
     let made = listeners.iter().map(|listener| {
-        let recipe = recipe(listener);
-        recipe
+        let factory = factory(listener);
+        factory
             .map(Arc::new)
             .map_err(|problem| StartError::Tls(listener.address.to_string(), problem))
     });
     made.collect()
 }
 
-fn recipe(listener: &Listener) -> Result<Recipe, Problem> {
-    let mut recipe = Recipe::plain();
+fn factory(listener: &Listener) -> Result<LayerFactory, Problem> {
+    let mut factory = LayerFactory::plain();
     // Checked with the configuration; what cannot be read trusts nobody.
     let trusted = listener.trusted_proxies.iter().map(String::as_str);
     let trusted = Trusted::from_list(trusted).unwrap_or_default();
     if listener.proxy_protocol {
         let trusted = trusted.clone();
-        recipe = recipe.with_for(move |from| Box::new(Proxy::new(&trusted, from)));
+        factory = factory.with_for(move |from| Box::new(Proxy::new(&trusted, from)));
     }
     if listener.transport.has_tls() {
         let material = read_material(&listener.tls)?;
@@ -104,7 +104,7 @@ fn recipe(listener: &Listener) -> Result<Recipe, Problem> {
         };
         let context = Context::new(&listener.tls.settings, &material, &[inside])?;
         let context = Arc::new(context);
-        recipe = recipe.with(move || Box::new(Tls::new(&context)));
+        factory = factory.with(move || Box::new(Tls::new(&context)));
     }
     if listener.transport.has_websocket() {
         let policy = Arc::new(Policy {
@@ -112,9 +112,9 @@ fn recipe(listener: &Listener) -> Result<Recipe, Problem> {
             origins: listener.websocket_origins.clone(),
             trusted,
         });
-        recipe = recipe.with_for(move |from| Box::new(Server::new(Arc::clone(&policy), from)));
+        factory = factory.with_for(move |from| Box::new(Server::new(Arc::clone(&policy), from)));
     }
-    Ok(recipe)
+    Ok(factory)
 }
 
 fn read_material(files: &TlsFiles) -> Result<Material, Problem> {

@@ -15,7 +15,7 @@ use super::errors::StartError;
 use super::gate::Gate;
 use super::listener::Listening;
 use super::logins::{LoginSetup, Logins};
-use super::wake::Wakes;
+use super::shared::SharedState;
 use super::{file_watch, listener, logging, mesh, pressure, reload, signals, unix};
 use crate::auth;
 use crate::ids::ShardId;
@@ -63,22 +63,23 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
         });
     let socket_files: Vec<_> = socket_files.collect();
     describe_shards(startup);
-    let wakes = Wakes::new(startup.shards)?.with_connections_max(startup.limits.connections_max);
+    let shared =
+        SharedState::new(startup.shards)?.with_connections_max(startup.limits.connections_max);
     let options = &startup.run;
     let turn_max = options.turn_max_ms.map(|ms| Span::from_millis(ms.into()));
-    let wakes = wakes.with_turn_max(turn_max);
-    wakes
+    let shared = shared.with_turn_max(turn_max);
+    shared
         .counters()
         .set_gates(listeners.iter().map(|own| Arc::clone(&own.gate)).collect());
-    let wakes = Arc::new(wakes);
-    pressure::watch_memory(options.memory_max, Arc::clone(&wakes))?;
+    let shared = Arc::new(shared);
+    pressure::watch_memory(options.memory_max, Arc::clone(&shared))?;
     let (ask, asked) = mpsc::channel();
     if options.watch_files {
         let files = file_watch::files_of(&startup.listeners, &startup.auth);
         file_watch::watch(files, ask.clone())?;
     }
     let shutdown_timeout = Duration::from_secs(options.shutdown_timeout.as_secs());
-    signals::watch(Arc::clone(&wakes), shutdown_timeout, ask)?;
+    signals::watch(Arc::clone(&shared), shutdown_timeout, ask)?;
     let seeds = ahash::RandomState::new();
     let config = Arc::new(ShardConfig {
         shards: startup.shards,
@@ -89,13 +90,13 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let clock = Clock::start();
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(std::io::Error::from)?;
-    let logins = start_logins(startup, secret, &wakes, clock)?;
+    let logins = start_logins(startup, secret, &shared, clock)?;
     let reload_rules = {
         let (logins, files) = (Arc::clone(&logins), startup.auth.clone());
         move || reload_rules(&logins, &files, secret)
     };
     let tables = startup.listeners.clone();
-    reload::watch(asked, tables, Arc::clone(&wakes), reload_rules)?;
+    reload::watch(asked, tables, Arc::clone(&shared), reload_rules)?;
     let traces = logging::tells_connections();
     let make = move |id: ShardId| {
         let mut shard = Shard::new(id, &config, seeds.hash_one(id), clock.now());
@@ -104,7 +105,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
         }
         shard
     };
-    let threads = start_shards(&startup.cores, listeners, &wakes, &logins, clock, make)?;
+    let threads = start_shards(&startup.cores, listeners, &shared, &logins, clock, make)?;
     tracing::info!("ready");
     for (index, thread) in (0..).zip(threads) {
         thread
@@ -121,7 +122,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
 fn start_logins(
     startup: &Startup,
     secret: [u8; 32],
-    wakes: &Arc<Wakes>,
+    shared: &Arc<SharedState>,
     clock: Clock,
 ) -> Result<Arc<Logins>, StartError> {
     let rules = auth::load(&startup.auth, secret).map_err(StartError::of_files)?;
@@ -129,11 +130,11 @@ fn start_logins(
     let setup = LoginSetup {
         bans: startup.run.bans,
         queue_max: startup.run.login_queue_max as usize,
-        patience: Span::from_secs(u64::from(startup.limits.connect_timeout_s)),
+        login_timeout: Span::from_secs(u64::from(startup.limits.connect_timeout_s)),
         available: startup.available,
         secret,
     };
-    let logins = Logins::start(Arc::clone(&rules), &setup, wakes, clock)?;
+    let logins = Logins::start(Arc::clone(&rules), &setup, shared, clock)?;
     logins.publish(&rules);
     Ok(logins)
 }
@@ -159,7 +160,7 @@ fn reload_rules(logins: &Logins, files: &auth::Files, secret: [u8; 32]) {
 pub(super) fn start_shards<S: Driven>(
     cores: &[usize],
     listeners: Vec<Listening>,
-    wakes: &Arc<Wakes>,
+    shared: &Arc<SharedState>,
     logins: &Arc<Logins>,
     clock: Clock,
     make: impl Fn(ShardId) -> S + Clone + Send + 'static,
@@ -167,7 +168,7 @@ pub(super) fn start_shards<S: Driven>(
     let pinnable = CpuSet::online().is_ok(); // needs /sys, which a container may hide
     let (report, reports) = mpsc::channel();
     let mut threads = Vec::new();
-    for (index, mesh) in (0..).zip(mesh::connect(wakes)) {
+    for (index, mesh) in (0..).zip(mesh::connect(shared)) {
         let listeners = listeners
             .iter()
             .map(Listening::try_clone)
@@ -261,7 +262,7 @@ fn probe_io_uring() -> Result<(), StartError> {
 /// Opens the listeners and makes what their connections need. Files are read first: a mistake in
 /// them is said before anything listens.
 fn open_listeners(configured: &[Listener]) -> Result<Vec<Listening>, StartError> {
-    let recipes = reload::recipes(configured)?;
+    let factories = reload::factories(configured)?;
     let addresses: Vec<SocketAddr> = configured
         .iter()
         .filter_map(|listener| match listener.address {
@@ -270,7 +271,7 @@ fn open_listeners(configured: &[Listener]) -> Result<Vec<Listening>, StartError>
         })
         .collect();
     let mut listeners = Vec::new();
-    for (configured, recipe) in configured.iter().zip(recipes) {
+    for (configured, factory) in configured.iter().zip(factories) {
         let Listener { address, .. } = configured;
         let with = configured.transport.describe();
         let (socket, name) = match address {
@@ -294,7 +295,7 @@ fn open_listeners(configured: &[Listener]) -> Result<Vec<Listening>, StartError>
         };
         listeners.push(Listening {
             socket,
-            recipe,
+            factory,
             gate: Arc::new(Gate::new(configured, name)),
         });
     }

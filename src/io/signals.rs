@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use super::logging;
-use super::wake::Wakes;
+use super::shared::SharedState;
 
 /// Exit code of a process ended by a signal is 128 and the signal.
 const SIGNAL_EXIT: i32 = 128;
@@ -18,7 +18,7 @@ const SIGNAL_EXIT: i32 = 128;
 /// Watches for signals on a thread of its own. The process ends with code 0 within `deadline` of the
 /// first one, whatever the clients do.
 pub(super) fn watch(
-    wakes: Arc<Wakes>,
+    shared: Arc<SharedState>,
     deadline: Duration,
     reload: Sender<()>,
 ) -> std::io::Result<()> {
@@ -31,7 +31,7 @@ pub(super) fn watch(
                 match *signal {
                     // Fails only when nobody can reload.
                     SIGHUP => drop(reload.send(())),
-                    SIGUSR1 => wakes.ask_counters(),
+                    SIGUSR1 => shared.ask_counters(),
                     _ => return true,
                 }
                 false
@@ -50,7 +50,7 @@ pub(super) fn watch(
             if watchdog.is_err() {
                 exit(0);
             }
-            wakes.stop(); // may wait for a shard, so the watchdog is there first
+            shared.stop(); // may wait for a shard, so the watchdog is there first
             if let Some(signal) = received.find(|signal| ![SIGHUP, SIGUSR1].contains(signal)) {
                 exit(SIGNAL_EXIT + signal);
             }

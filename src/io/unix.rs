@@ -78,10 +78,10 @@ fn open_within(
     path: &Path,
     owner: Option<&str>,
     mode: Option<u16>,
-    patience: Duration,
+    login_timeout: Duration,
 ) -> Result<OwnedFd, String> {
     let address = SocketAddrUnix::new(path).map_err(|error| error.to_string())?;
-    let give_up_at = Instant::now() + patience;
+    let give_up_at = Instant::now() + login_timeout;
     while let Ok(found) = fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
             return Err(

@@ -49,7 +49,7 @@ pub(super) struct Planned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// Either is right: the end of its connection raced with the delay.
-    Open,
+    Indeterminate,
     Must,
     MustNot,
 }

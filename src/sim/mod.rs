@@ -20,7 +20,7 @@ pub use world::World;
 use client::Client;
 use history::Planned;
 use oracle::History;
-use parameters::Swarm;
+use parameters::RunParameters;
 use rules::RuleSet;
 
 use crate::time::Span;
@@ -51,7 +51,7 @@ pub struct Outcome {
 const RATE_PAUSE: Span = Span::from_millis(100);
 
 struct Run {
-    swarm: Swarm,
+    drawn: RunParameters,
     world: World,
     /// When something happens to clients, and to whom.
     disturbances: Random,
@@ -65,16 +65,16 @@ struct Run {
 /// Runs one seed and keeps this many of its last events.
 #[must_use]
 pub fn run(seed: u64, events: usize) -> Outcome {
-    let swarm = Swarm::draw(&mut Random::of(seed, Purpose::Parameters), STEPS);
+    let drawn = RunParameters::draw(&mut Random::of(seed, Purpose::Parameters), STEPS);
     let mut rules = Random::of(seed, Purpose::Rules);
-    let mut world = World::new(&swarm.world, swarm.limits(), seed);
+    let mut world = World::new(&drawn.world, drawn.limits(), seed);
     world.trace(events);
-    if swarm.has_accounts {
+    if drawn.has_accounts {
         world.start_rules(RuleSet::draw(&mut rules));
     }
-    let (clients, plan) = plan::draw(&swarm, &mut Random::of(seed, Purpose::Plan));
+    let (clients, plan) = plan::draw(&drawn, &mut Random::of(seed, Purpose::Plan));
     let mut run = Run {
-        swarm,
+        drawn,
         world,
         disturbances: Random::of(seed, Purpose::Disturbances),
         random: Random::of(seed, Purpose::Clients),
@@ -89,12 +89,12 @@ pub fn run(seed: u64, events: usize) -> Outcome {
 impl Run {
     fn play(&mut self) -> Vec<String> {
         for step in 0..STEPS {
-            for _ in 0..self.swarm.acts {
+            for _ in 0..self.drawn.acts {
                 self.disturb();
             }
             self.world.step();
             self.heed_rules();
-            if self.swarm.shutdown_at == Some(step) {
+            if self.drawn.shutdown_at == Some(step) {
                 return self.shut_down();
             }
         }
@@ -102,7 +102,7 @@ impl Run {
         if failures.is_empty() {
             failures = self.judge(true);
         }
-        if failures.is_empty() && !self.swarm.is_tight {
+        if failures.is_empty() && !self.drawn.is_tight {
             failures = self.meet_newcomer();
         }
         failures
@@ -110,7 +110,7 @@ impl Run {
 
     /// Something happens to one client, or to time.
     fn disturb(&mut self) {
-        let jump_max_ms = self.swarm.jump_max_ms;
+        let jump_max_ms = self.drawn.jump_max_ms;
         if jump_max_ms > 0 && self.disturbances.once_in(400) {
             let span = Span::from_millis(self.disturbances.draw() % jump_max_ms);
             self.jump(span);
@@ -118,7 +118,7 @@ impl Run {
         self.change_rules();
         let index = self.disturbances.below(self.clients.len());
         let Self {
-            swarm,
+            drawn,
             world,
             disturbances,
             random,
@@ -131,8 +131,8 @@ impl Run {
             if disturbances.once_in(20) {
                 client.connect(world, random, plan);
             }
-        } else if !disturbances.once_in(swarm.rest) {
-            client.act(world, random, plan, swarm);
+        } else if !disturbances.once_in(drawn.rest) {
+            client.act(world, random, plan, drawn);
         } else {
             match disturbances.below(3) {
                 0 => client.connect(world, random, plan), // taken over, or cut and back
@@ -144,7 +144,7 @@ impl Run {
 
     /// Somebody's rights change now and then.
     fn change_rules(&mut self) {
-        let once_in = self.swarm.rules_change_once_in;
+        let once_in = self.drawn.rules_change_once_in;
         let Some(rules) = self.world.timeline().newest_rules() else {
             return;
         };
@@ -194,7 +194,7 @@ impl Run {
             client.is_shutdown = true;
             client.awake();
         }
-        let shards = usize::from(self.swarm.world.shards);
+        let shards = usize::from(self.drawn.world.shards);
         for shard in 0..shards {
             self.world.shut_down(shard);
             for _ in 0..self.disturbances.below(40) {
@@ -224,7 +224,7 @@ impl Run {
             let is_rested = |client: &Client| client.is_done() && client.is_online();
             let is_quiet =
                 before == after && self.world.is_delivered() && self.clients.iter().all(is_rested);
-            if before == after && self.swarm.has_rates() {
+            if before == after && self.drawn.has_rates() {
                 self.world.jump(RATE_PAUSE);
             }
             quiet = if is_quiet { quiet + 1 } else { 0 };
@@ -289,7 +289,7 @@ impl Run {
     /// A newcomer must find the last retained message of every topic.
     fn meet_newcomer(&mut self) -> Vec<String> {
         let Self {
-            swarm,
+            drawn,
             world,
             random,
             clients,
@@ -297,7 +297,7 @@ impl Run {
             ..
         } = self;
         world.jump(LONG);
-        let mut newcomer = plan::newcomer(swarm, random);
+        let mut newcomer = plan::newcomer(drawn, random);
         newcomer.connect(world, random, plan);
         for _ in 0..300 {
             if !world.settle() {
@@ -336,7 +336,7 @@ impl Run {
         Outcome {
             deliveries: seen.iter().map(|arrivals| arrivals.len()).sum(),
             hash: hasher.hash_one((self.world.hash(), &seen)),
-            parameters: format!("{:?}", self.swarm),
+            parameters: format!("{:?}", self.drawn),
             trace: self.world.take_trace(),
             failures,
         }

@@ -1,4 +1,4 @@
-//! What a seed decides about a run, in the manner of swarm testing: each run has its own extremes.
+//! What a seed decides about a run, in the manner of drawn testing: each run has its own extremes.
 
 use super::random::Random;
 use crate::limits::{Limits, QueuePolicy, Rate, Rates};
@@ -38,7 +38,7 @@ pub(super) enum Focus {
 
 /// Of the clients and what happens to them.
 #[derive(Clone, Debug)]
-pub(super) struct Swarm {
+pub(super) struct RunParameters {
     pub(super) world: Parameters,
     pub(super) focus: Focus,
     pub(super) clients: usize,
@@ -80,7 +80,7 @@ pub(super) struct Swarm {
     pub(super) shutdown_at: Option<usize>,
 }
 
-impl Swarm {
+impl RunParameters {
     pub(super) fn draw(random: &mut Random, steps: usize) -> Self {
         // From a stream of their own: runs without accounts or rates are what they would be without these.
         let mut apart = Random::new(random.draw());

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::history::Planned;
-use super::parameters::{Focus, Swarm};
+use super::parameters::{Focus, RunParameters};
 use super::random::Random;
 use super::rules::{Answer, ROOT};
 use crate::mqtt::{Qos, RetainHandling, SubscriptionOptions};
@@ -26,19 +26,19 @@ pub(super) const CONTESTED: &str = "r/all";
 /// Larger than the Maximum Packet Size of clients that have one.
 const PADDING: usize = 150;
 
-pub(super) fn draw(swarm: &Swarm, random: &mut Random) -> (Vec<Client>, Vec<Planned>) {
-    let mut clients: Vec<Client> = (0..swarm.clients)
-        .map(|index| Client::new(format!("c{index}"), index, swarm, random))
+pub(super) fn draw(drawn: &RunParameters, random: &mut Random) -> (Vec<Client>, Vec<Planned>) {
+    let mut clients: Vec<Client> = (0..drawn.clients)
+        .map(|index| Client::new(format!("c{index}"), index, drawn, random))
         .collect();
     // One QoS for a whole group now and then, so that what is promised of groups is exact.
-    let group_qos = match swarm.focus {
+    let group_qos = match drawn.focus {
         Focus::Groups => Some([Qos::AtLeastOnce, Qos::ExactlyOnce][random.below(2)]),
         _ => random.once_in(2).then(|| qos(random)),
     };
     for client in &mut clients {
         for filter in FILTERS {
-            let is_wanted = client.is_steady() || random.once_in(likelihood(swarm.focus));
-            if !is_in(swarm.focus, filter) || !is_wanted {
+            let is_wanted = client.is_steady() || random.once_in(likelihood(drawn.focus));
+            if !is_in(drawn.focus, filter) || !is_wanted {
                 continue;
             }
             let mut options = options(client, filter, random);
@@ -50,11 +50,11 @@ pub(super) fn draw(swarm: &Swarm, random: &mut Random) -> (Vec<Client>, Vec<Plan
             client.wanted.push((filter.into(), options, identifier));
         }
     }
-    let plan = (0..swarm.publications)
+    let plan = (0..drawn.publications)
         .map(|index| {
             let publisher = random.below(clients.len());
             clients[publisher].to_publish.push_back(index);
-            planned(swarm, &clients[publisher], random)
+            planned(drawn, &clients[publisher], random)
         })
         .collect();
     (clients, plan)
@@ -104,9 +104,9 @@ fn options(client: &Client, filter: &str, random: &mut Random) -> SubscriptionOp
     }
 }
 
-fn planned(swarm: &Swarm, client: &Client, random: &mut Random) -> Planned {
+fn planned(drawn: &RunParameters, client: &Client, random: &mut Random) -> Planned {
     let publisher = client.index;
-    let retain = match swarm.focus {
+    let retain = match drawn.focus {
         Focus::Everything => random.once_in(4),
         Focus::Retained => true,
         Focus::Groups | Focus::Flood | Focus::Wills => false,
@@ -121,7 +121,7 @@ fn planned(swarm: &Swarm, client: &Client, random: &mut Random) -> Planned {
     } else {
         loop {
             let topic = TOPICS[random.below(TOPICS.len())];
-            if is_in(swarm.focus, topic) {
+            if is_in(drawn.focus, topic) {
                 break topic.into();
             }
         }
@@ -132,8 +132,8 @@ fn planned(swarm: &Swarm, client: &Client, random: &mut Random) -> Planned {
     } else {
         qos(random)
     };
-    let may_expire = swarm.has_expiry && !retain && client.profile.version.is_v5();
-    let is_large = swarm.has_large && !is_clear && !is_contested && random.once_in(4);
+    let may_expire = drawn.has_expiry && !retain && client.profile.version.is_v5();
+    let is_large = drawn.has_large && !is_clear && !is_contested && random.once_in(4);
     Planned {
         publisher,
         user: client.profile.user,
@@ -156,14 +156,14 @@ fn planned(swarm: &Swarm, client: &Client, random: &mut Random) -> Planned {
 }
 
 /// A client that comes at the end and asks for everything retained.
-pub(super) fn newcomer(swarm: &Swarm, random: &mut Random) -> Client {
-    let calm = Swarm {
+pub(super) fn newcomer(drawn: &RunParameters, random: &mut Random) -> Client {
+    let calm = RunParameters {
         focus: Focus::Everything,
         loses_sessions: false,
         has_wills: false,
         has_large: false,
         has_keep_alives: false,
-        ..swarm.clone()
+        ..drawn.clone()
     };
     let mut newcomer = Client::new("newcomer".into(), usize::MAX, &calm, random);
     newcomer.profile.user = ROOT;

@@ -11,7 +11,7 @@ use crate::time::Time;
 
 /// What a thread beside the shards tells one.
 #[derive(Debug)]
-pub enum Letter {
+pub enum Command {
     Verdict(ConnectionId, Verdict),
     AuthzDecisions(ConnectionId, AuthzDecisions),
     Rules(Arc<Rules>),
@@ -153,18 +153,18 @@ pub trait Environment {
         }
     }
 
-    /// A shard asks who a client is; the answer is a [`Letter`], some time.
+    /// A shard asks who a client is; the answer is a [`Command`], some time.
     fn authenticate(&mut self, shard: usize, connection: ConnectionId, question: Box<Question>) {
         let _ = (shard, connection, question);
     }
 
-    /// A shard asks what a client may do; the answer is a [`Letter`], some time.
+    /// A shard asks what a client may do; the answer is a [`Command`], some time.
     fn authorize(&mut self, shard: usize, connection: ConnectionId, request: Box<Request>) {
         let _ = (shard, connection, request);
     }
 
     /// The next letter for a shard in this turn.
-    fn letter(&mut self, shard: usize) -> Option<Letter> {
+    fn command(&mut self, shard: usize) -> Option<Command> {
         let _ = shard;
         None
     }

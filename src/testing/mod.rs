@@ -16,7 +16,7 @@ mod turn;
 
 use std::sync::Arc;
 
-pub use environment::{Calm, Environment, Event, Letter};
+pub use environment::{Calm, Command, Environment, Event};
 pub use link::{At, Link};
 pub use one_shard::{connect_packet, V311, V5};
 

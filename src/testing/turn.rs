@@ -1,6 +1,6 @@
 //! Turns of shards.
 
-use super::{Environment, Event, Letter, World};
+use super::{Command, Environment, Event, World};
 use crate::shard::{run_turn, TurnHost, TurnStep};
 use crate::time::Time;
 
@@ -26,7 +26,7 @@ impl<E: Environment> World<E> {
     /// One step of a shard's turn; true when there was something to do.
     pub fn step(&mut self, shard: usize, step: TurnStep) -> bool {
         match step {
-            TurnStep::Inbox => self.take_letters(shard),
+            TurnStep::Inbox => self.take_commands(shard),
             TurnStep::ReadEstablished => self.read(shard, true),
             TurnStep::ReadOthers => self.read(shard, false),
             TurnStep::PeerBlocks => self.take_blocks(shard),
@@ -61,13 +61,13 @@ impl<E: Environment> World<E> {
         panic!("the shards do not come to rest");
     }
 
-    fn take_letters(&mut self, shard: usize) -> bool {
+    fn take_commands(&mut self, shard: usize) -> bool {
         let mut moved = false;
-        while let Some(letter) = self.environment.letter(shard) {
+        while let Some(letter) = self.environment.command(shard) {
             moved = true;
             let (it, now) = (&mut self.shards[shard], self.now);
             let event = match letter {
-                Letter::Verdict(connection, verdict) => {
+                Command::Verdict(connection, verdict) => {
                     let is_accepted = matches!(verdict, crate::auth::Verdict::Accepted(..));
                     it.handle_authenticated(connection, verdict, now);
                     Event::Verdict {
@@ -76,15 +76,15 @@ impl<E: Environment> World<E> {
                         is_accepted,
                     }
                 }
-                Letter::AuthzDecisions(connection, decisions) => {
+                Command::AuthzDecisions(connection, decisions) => {
                     it.handle_authorized(connection, decisions, now);
                     Event::AuthzDecisions { shard, connection }
                 }
-                Letter::Rules(rules) => {
+                Command::Rules(rules) => {
                     it.handle_rules(rules);
                     Event::Rules { shard }
                 }
-                Letter::Stop => {
+                Command::Stop => {
                     it.handle_shutdown(now);
                     Event::Stop { shard }
                 }

@@ -2,7 +2,7 @@
 //!
 //! A layer is a value without input and output: bytes go in and come out, and it keeps nothing of them
 //! but the start of a unit (a record, a frame, a header) whose end has not arrived. A [`Stack`] puts
-//! layers on top of each other, a [`Recipe`] says which ones the connections of a listener get. A plain
+//! layers on top of each other, a [`LayerFactory`] says which ones the connections of a listener get. A plain
 //! connection has no stack at all.
 //!
 //! ```text
@@ -10,8 +10,8 @@
 //!           ◄─ down ──                ◄─ down ──                    ◄─ send
 //! ```
 
+mod layer_factory;
 pub mod proxy;
-mod recipe;
 mod stack;
 pub mod tls;
 mod trusted;
@@ -20,7 +20,7 @@ pub mod websocket;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
-pub use recipe::Recipe;
+pub use layer_factory::LayerFactory;
 pub use stack::{Scratch, Stack};
 pub use trusted::{Network, NetworkError, Trusted};
 
@@ -74,7 +74,7 @@ pub trait Layer: Send {
     }
 
     /// Adds what it knows about the client. Called once, when it is open.
-    fn tell(&mut self, _learned: &mut Learned) {}
+    fn tell(&mut self, _learned: &mut ConnectionInfo) {}
 }
 
 /// Why a connection ends that the layers themselves find nothing wrong with.
@@ -96,7 +96,7 @@ pub enum Farewell {
 
 /// What layers find out about a client before its first byte of MQTT.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Learned {
+pub struct ConnectionInfo {
     /// The address a trusted proxy names in place of its own.
     pub address: Option<SocketAddr>,
     /// User name given by a verified certificate.

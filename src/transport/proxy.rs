@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::{Layer, LayerError, Learned, Trusted};
+use super::{ConnectionInfo, Layer, LayerError, Trusted};
 
 /// Longest header of version 1, line end included.
 const V1_MAX: usize = 107;
@@ -122,7 +122,7 @@ impl Layer for Proxy {
         self.is_open()
     }
 
-    fn tell(&mut self, learned: &mut Learned) {
+    fn tell(&mut self, learned: &mut ConnectionInfo) {
         if let State::Done(Some(client)) = self.state {
             learned.address = Some(client);
         }
@@ -263,7 +263,7 @@ mod tests {
     fn give(bytes: &[u8], chunk: usize) -> (Vec<u8>, Option<SocketAddr>, Result<bool, LayerError>) {
         let mut layer = Proxy::new(&trusted(), Some(PROXY));
         let (mut up, mut down) = (Vec::new(), Vec::new());
-        let mut learned = Learned::default();
+        let mut learned = ConnectionInfo::default();
         for chunk in bytes.chunks(chunk) {
             if let Err(error) = layer.receive(&mut chunk.to_vec(), &mut up, &mut down) {
                 return (up, None, Err(error));

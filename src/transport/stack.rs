@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
-use super::{Farewell, Layer, LayerError, Learned};
+use super::{ConnectionInfo, Farewell, Layer, LayerError};
 
 /// Buffers that all stacks of a shard use in turn, so that an idle connection has none.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub struct Stack {
     told: usize,
     /// How many have said their first words; `None` on the end that accepts.
     started: Option<usize>,
-    learned: Option<Box<Learned>>,
+    learned: Option<Box<ConnectionInfo>>,
     /// The address in it that was asked for.
     announced: Option<SocketAddr>,
 }
@@ -167,7 +167,7 @@ impl Stack {
     }
 
     /// What the layers know about the client: once, when all are open.
-    pub fn take_learned(&mut self) -> Option<Learned> {
+    pub fn take_learned(&mut self) -> Option<ConnectionInfo> {
         if self.told < self.layers.len() {
             return None;
         }

@@ -7,7 +7,7 @@ use ringmq::auth::{Answer, AuthzDecision, Facts, Question, Request, Rules};
 use ringmq::ids::ConnectionId;
 use ringmq::limits::Limits;
 use ringmq::shard::ListenerPolicy;
-use ringmq::testing::{self, Environment, Letter, Link, Setup};
+use ringmq::testing::{self, Command, Environment, Link, Setup};
 use ringmq::time::Span;
 
 use super::Broker;
@@ -31,12 +31,12 @@ struct Services {
     /// What the service was asked.
     asked: Vec<Request>,
     /// By shard.
-    letters: BTreeMap<usize, VecDeque<Letter>>,
+    commands: BTreeMap<usize, VecDeque<Command>>,
 }
 
 impl Services {
-    fn post(&mut self, shard: usize, letter: Letter) {
-        self.letters.entry(shard).or_default().push_back(letter);
+    fn post(&mut self, shard: usize, letter: Command) {
+        self.commands.entry(shard).or_default().push_back(letter);
     }
 }
 
@@ -47,7 +47,7 @@ impl Environment for Services {
             nonce: [0; 18],
         };
         if let Answer::Now(verdict) = self.rules.answer(&question, &facts) {
-            self.post(shard, Letter::Verdict(id, verdict));
+            self.post(shard, Command::Verdict(id, verdict));
         }
     }
 
@@ -63,11 +63,11 @@ impl Environment for Services {
         let counts_for = hook.map_or(Span::ZERO, |hook| hook.cache);
         self.asked.push((*request).clone());
         let decisions = request.ruled_each(decisions, counts_for);
-        self.post(shard, Letter::AuthzDecisions(id, decisions));
+        self.post(shard, Command::AuthzDecisions(id, decisions));
     }
 
-    fn letter(&mut self, shard: usize) -> Option<Letter> {
-        self.letters.get_mut(&shard)?.pop_front()
+    fn command(&mut self, shard: usize) -> Option<Command> {
+        self.commands.get_mut(&shard)?.pop_front()
     }
 }
 
@@ -102,7 +102,7 @@ impl World {
     pub(super) fn set_rules(&mut self, rules: &Arc<Rules>) {
         self.world.environment.rules = Arc::clone(rules);
         for shard in 0..self.world.shards.len() {
-            let letter = Letter::Rules(Arc::clone(rules));
+            let letter = Command::Rules(Arc::clone(rules));
             self.world.environment.post(shard, letter);
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ringmq::transport::proxy::Proxy;
 use ringmq::transport::websocket::{Client, Policy, Server, Target, HEADER_BYTES_MAX};
-use ringmq::transport::{Layer, Learned, Scratch, Stack, Trusted};
+use ringmq::transport::{ConnectionInfo, Layer, Scratch, Stack, Trusted};
 
 use crate::choices::Choices;
 use crate::features::note;
@@ -41,7 +41,7 @@ struct Seen {
     error: Option<String>,
     is_open: bool,
     is_ended: bool,
-    learned: Option<Learned>,
+    learned: Option<ConnectionInfo>,
 }
 
 /// See the module.

@@ -4,7 +4,7 @@ use std::io::{IoSlice, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use ringmq::transport::{Layer, LayerError, Learned};
+use ringmq::transport::{ConnectionInfo, Layer, LayerError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::Resumption;
 use rustls::crypto::{ring, CryptoProvider};
@@ -230,7 +230,7 @@ impl Layer for TlsClient {
         self.is_ended
     }
 
-    fn tell(&mut self, learned: &mut Learned) {
+    fn tell(&mut self, learned: &mut ConnectionInfo) {
         let kind = self.connection.handshake_kind();
         learned.resumed = kind.map(|kind| kind == HandshakeKind::Resumed);
     }

@@ -22,42 +22,42 @@ use super::gate::Gate;
 use super::listener::{self, Listening};
 use super::logins::{LoginSetup, Logins};
 use super::runtime::start_shards;
-use super::wake::Wakes;
+use super::shared::SharedState;
 use crate::listener::Listener;
 use crate::shard::CloseCause;
-use crate::transport::Recipe;
+use crate::transport::LayerFactory;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Broker {
     address: SocketAddr,
-    wakes: Arc<Wakes>,
+    shared: Arc<SharedState>,
     threads: Vec<ExecutorJoinHandle<()>>,
     gone: Receiver<Gone>,
 }
 
 impl Broker {
     fn start(shards: u16) -> Self {
-        Self::start_with(shards, Recipe::plain())
+        Self::start_with(shards, LayerFactory::plain())
     }
 
-    fn start_with(shards: u16, recipe: Recipe) -> Self {
+    fn start_with(shards: u16, factory: LayerFactory) -> Self {
         let listener = listener::open("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = listener::address(&listener).unwrap();
         let listening = Listening {
             socket: listener,
-            recipe: Arc::new(recipe),
+            factory: Arc::new(factory),
             gate: Arc::new(Gate::new(&Listener::default(), "here".into())),
         };
-        let wakes = Arc::new(Wakes::new(shards).unwrap());
+        let shared = Arc::new(SharedState::new(shards).unwrap());
         let (sender, gone) = channel();
         let make = move |id| StandIn::new(id, shards, sender.clone());
         let clock = Clock::start();
-        let logins = Logins::start(Arc::default(), &LoginSetup::default(), &wakes, clock).unwrap();
-        let threads = start_shards(&[], vec![listening], &wakes, &logins, clock, make).unwrap();
+        let logins = Logins::start(Arc::default(), &LoginSetup::default(), &shared, clock).unwrap();
+        let threads = start_shards(&[], vec![listening], &shared, &logins, clock, make).unwrap();
         Self {
             address,
-            wakes,
+            shared,
             threads,
             gone,
         }
@@ -78,7 +78,7 @@ impl Broker {
     /// Call when the clients are dropped: a closing connection waits for its client, and the
     /// stand-in, other than the real shard, without end.
     fn stop(self) {
-        self.wakes.stop();
+        self.shared.stop();
         for thread in self.threads {
             thread.join().unwrap();
         }
@@ -296,7 +296,7 @@ fn long_last_words_reach_a_client_that_has_closed_its_side() {
     let broker = Broker::start(1);
     let mut client = broker.open(0, b'w', SIZE);
     assert_eq!(read(&mut client, 1), [0]);
-    broker.wakes.stop(); // closes: everything said is sent first
+    broker.shared.stop(); // closes: everything said is sent first
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_to_end(&mut client).len(), SIZE as usize - 1);
     drop(client);
@@ -375,7 +375,7 @@ fn stopping_closes_the_listener_and_every_connection() {
             client
         })
         .collect();
-    broker.wakes.stop();
+    broker.shared.stop();
     for client in &mut clients {
         assert_eq!(read_to_end(client), b"");
     }
@@ -388,8 +388,8 @@ fn stopping_closes_the_listener_and_every_connection() {
 const LOW: u8 = 0x11;
 const HIGH: u8 = 0x42;
 
-fn two_toys() -> Recipe {
-    Recipe::plain()
+fn two_toys() -> LayerFactory {
+    LayerFactory::plain()
         .with(|| Box::new(Toy::new(LOW)))
         .with(|| Box::new(Toy::new(HIGH)))
 }
@@ -402,7 +402,7 @@ fn greet(broker: &Broker) -> TcpStream {
     client
 }
 
-fn turned(bytes: &[u8]) -> Vec<u8> {
+fn driver_stats(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|byte| byte ^ LOW ^ HIGH).collect()
 }
 
@@ -413,9 +413,11 @@ fn layers_wrap_what_they_carry_and_move_home_with_it() {
         let broker = Broker::start_with(shards, two_toys());
         for home in 0..20 {
             let mut client = greet(&broker);
-            client.write_all(&turned(&header(home, b'e', 0))).unwrap();
-            client.write_all(&turned(b"abcdefg")).unwrap();
-            assert_eq!(read(&mut client, 7), turned(b"abcdefg"));
+            client
+                .write_all(&driver_stats(&header(home, b'e', 0)))
+                .unwrap();
+            client.write_all(&driver_stats(b"abcdefg")).unwrap();
+            assert_eq!(read(&mut client, 7), driver_stats(b"abcdefg"));
             client.write_all(&[GOODBYE]).unwrap();
             assert_eq!(read_to_end(&mut client), [GOODBYE ^ LOW, GOODBYE]);
             let gone = broker.gone();
@@ -435,9 +437,11 @@ fn layers_send_everything_to_a_reader_that_comes_late() {
     const SIZE: u32 = 20_000_000;
     let broker = Broker::start_with(1, two_toys());
     let mut client = greet(&broker);
-    client.write_all(&turned(&header(0, b'w', SIZE))).unwrap();
-    assert_eq!(read(&mut client, 1), turned(&[0]));
-    broker.wakes.stop(); // closes: everything said is sent first
+    client
+        .write_all(&driver_stats(&header(0, b'w', SIZE)))
+        .unwrap();
+    assert_eq!(read(&mut client, 1), driver_stats(&[0]));
+    broker.shared.stop(); // closes: everything said is sent first
     let rest = read_to_end(&mut client);
     let (bytes, goodbyes) = rest.split_at(SIZE as usize - 1);
     assert!(bytes
@@ -454,10 +458,12 @@ fn layers_send_everything_to_a_reader_that_comes_late() {
 fn a_layer_that_cannot_go_on_ends_its_connection() {
     let broker = Broker::start_with(1, two_toys());
     let mut client = greet(&broker);
-    client.write_all(&turned(&header(0, b'e', 0))).unwrap();
-    client.write_all(&turned(b"last")).unwrap();
+    client
+        .write_all(&driver_stats(&header(0, b'e', 0)))
+        .unwrap();
+    client.write_all(&driver_stats(b"last")).unwrap();
     client.write_all(&[NONSENSE]).unwrap();
-    let mut said = turned(b"lastnonsense");
+    let mut said = driver_stats(b"lastnonsense");
     said.extend([GOODBYE ^ LOW, GOODBYE]);
     assert_eq!(read_to_end(&mut client), said);
     drop(client);
@@ -473,11 +479,11 @@ fn an_established_client_is_read_before_handshakes_that_wait() {
     const NEW: usize = 300;
     let seen = Arc::new(Seen::default());
     let layer = Arc::clone(&seen);
-    let recipe = Recipe::plain().with(move || {
+    let factory = LayerFactory::plain().with(move || {
         let seen = Arc::clone(&layer);
         Box::new(Slow { seen, open: false })
     });
-    let broker = Broker::start_with(1, recipe);
+    let broker = Broker::start_with(1, factory);
     let mut established = broker.connect();
     let begin = [&[HELLO], &header(0, b'e', 0)[..], b"x"].concat();
     established.write_all(&begin).unwrap();

@@ -3,9 +3,9 @@
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
 
-use crate::transport::{Layer, LayerError, Learned};
+use crate::transport::{ConnectionInfo, Layer, LayerError};
 
-/// On the wire: the client says hello, the layer answers, every byte after that is turned by a key.
+/// On the wire: the client says hello, the layer answers, every byte after that is driver_stats by a key.
 pub(super) const HELLO: u8 = b'H';
 pub(super) const ANSWER: u8 = b'h';
 /// Nothing more comes.
@@ -69,7 +69,7 @@ impl Layer for Toy {
         self.ended
     }
 
-    fn tell(&mut self, learned: &mut Learned) {
+    fn tell(&mut self, learned: &mut ConnectionInfo) {
         learned.identity = Some(format!("toy {}", self.key).into());
     }
 }
@@ -126,5 +126,5 @@ impl Layer for Slow {
         false
     }
 
-    fn tell(&mut self, _: &mut Learned) {}
+    fn tell(&mut self, _: &mut ConnectionInfo) {}
 }

@@ -88,8 +88,8 @@ impl Pair {
         self.shards.iter().for_each(|shard| shard.audit().unwrap());
     }
 
-    /// The letters a client is sent.
-    fn letters(&mut self, at: usize, id: ConnectionId) -> String {
+    /// The commands a client is sent.
+    fn commands(&mut self, at: usize, id: ConnectionId) -> String {
         let bytes = self.take(at, id);
         let packets = bytes.chunks_exact(7 + self.topic.len());
         assert!(packets.remainder().is_empty(), "{bytes:?}");
@@ -136,10 +136,10 @@ fn the_winner_of_a_race_is_sent_again() {
     pair.publish(1, there, b'L');
     pair.carry(1, Lane::Data); // here L comes last
     pair.carry(0, Lane::Data); // at the home, W does
-    assert_eq!(pair.letters(0, subscriber), "WL");
+    assert_eq!(pair.commands(0, subscriber), "WL");
     assert_eq!(retained(&pair), 'W');
     pair.settle();
-    assert_eq!(pair.letters(0, subscriber), "W");
+    assert_eq!(pair.commands(0, subscriber), "W");
     assert_eq!(pair.shards[0].stats().retained_races, 1);
 }
 
@@ -155,7 +155,7 @@ fn whoever_has_it_already_is_not_sent_it_again() {
     pair.publish(1, there, b'D');
     pair.carry(1, Lane::Data);
     pair.settle();
-    assert_eq!(pair.letters(0, subscriber), "ABCDD");
+    assert_eq!(pair.commands(0, subscriber), "ABCDD");
     assert_eq!(pair.shards[0].stats().retained_races, 0);
 }
 
@@ -169,7 +169,7 @@ fn what_comes_while_the_home_is_asked_counts() {
     pair.carry(1, Lane::Control);
     pair.publish(0, here, b'N'); // newer than what the home is asked about
     pair.settle();
-    assert_eq!(pair.letters(0, subscriber), "WLN");
+    assert_eq!(pair.commands(0, subscriber), "WLN");
     assert_eq!(retained(&pair), 'N');
     assert_eq!(pair.shards[0].stats().retained_races, 0);
 }
@@ -184,6 +184,6 @@ fn a_topic_without_a_retained_message_is_left_alone() {
     let topic = pair.topic.clone();
     pair.shards[1].routes.retained.clear(&topic);
     pair.settle();
-    assert_eq!(pair.letters(0, subscriber), "WL");
+    assert_eq!(pair.commands(0, subscriber), "WL");
     assert!(pair.shards[0].replay.races.open.is_empty());
 }

@@ -95,7 +95,7 @@ impl Client {
             sends: 1,
             accepted: None,
             is_abandoned: false,
-            will: Some(Fate::Open),
+            will: Some(Fate::Indeterminate),
             left: at.tick,
             decided: None,
             is_refused: false,
@@ -294,7 +294,7 @@ impl Client {
         } else if !self.is_clean_start && at.now < self.earliest_end(world, &ended) + delay {
             Fate::MustNot
         } else {
-            Fate::Open
+            Fate::Indeterminate
         };
         plan[will].will = Some(fate);
     }

@@ -2,14 +2,14 @@
 //! reading, loses its connection at any time and comes back.
 
 mod connect;
-mod hear;
-mod heed;
-mod speak;
+mod policy;
+mod receive;
+mod send;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::history::{Arrival, At, Planned, Subscribed};
-use super::parameters::{Focus, Swarm};
+use super::parameters::{Focus, RunParameters};
 use super::random::Random;
 use super::rules::USERS;
 use super::world::World;
@@ -137,14 +137,14 @@ pub(super) struct Client {
 }
 
 impl Profile {
-    fn draw(swarm: &Swarm, index: usize, random: &mut Random) -> Self {
+    fn draw(drawn: &RunParameters, index: usize, random: &mut Random) -> Self {
         // A group promises something only while it has a member that stays.
-        let is_steady = swarm.focus == Focus::Groups && index == 0;
-        let loses_sessions = swarm.loses_sessions && !is_steady;
+        let is_steady = drawn.focus == Focus::Groups && index == 0;
+        let loses_sessions = drawn.loses_sessions && !is_steady;
         let version = loop {
             let version = [Version::V31, Version::V311, Version::V5][random.below(3)];
             // A v3 client cannot make sure that it meets no session but its own.
-            if version == Version::V5 || swarm.session_expiry_max_s > 1_000 {
+            if version == Version::V5 || drawn.session_expiry_max_s > 1_000 {
                 break version;
             }
         };
@@ -159,38 +159,43 @@ impl Profile {
         Self {
             version,
             receive_maximum: 1 + random.below(12) as u16,
-            lifetime_s: asked_s.min(swarm.session_expiry_max_s),
+            lifetime_s: asked_s.min(drawn.session_expiry_max_s),
             starts_clean: is_v5 && loses_sessions && random.once_in(2),
-            keep_alive_s: if swarm.has_keep_alives && random.once_in(2) {
+            keep_alive_s: if drawn.has_keep_alives && random.once_in(2) {
                 1
             } else {
                 0
             },
-            packet_size_max: (is_v5 && swarm.has_large && random.once_in(2)).then_some(120),
+            packet_size_max: (is_v5 && drawn.has_large && random.once_in(2)).then_some(120),
             aliases: if is_v5 && random.once_in(2) {
                 1 + random.below(12) as u16
             } else {
                 0
             },
             sends_aliases: is_v5 && random.once_in(2),
-            has_will: swarm.has_wills && random.once_in(2),
+            has_will: drawn.has_wills && random.once_in(2),
             will_delay_s: if is_v5 && random.once_in(2) {
                 1 + random.below(4) as u32
             } else {
                 0
             },
             stalls: random.once_in(3),
-            may_overflow: swarm.is_tight && swarm.queue_policy == QueuePolicy::Disconnect,
+            may_overflow: drawn.is_tight && drawn.queue_policy == QueuePolicy::Disconnect,
             is_steady,
-            has_account: swarm.has_accounts,
+            has_account: drawn.has_accounts,
             user: index % USERS,
-            messages_per_s: swarm.messages_per_s[1],
+            messages_per_s: drawn.messages_per_s[1],
         }
     }
 }
 
 impl Client {
-    pub(super) fn new(name: String, index: usize, swarm: &Swarm, random: &mut Random) -> Self {
+    pub(super) fn new(
+        name: String,
+        index: usize,
+        drawn: &RunParameters,
+        random: &mut Random,
+    ) -> Self {
         let start = At {
             tick: 0,
             now: Time::ZERO,
@@ -198,7 +203,7 @@ impl Client {
         Self {
             name,
             index,
-            profile: Profile::draw(swarm, index, random),
+            profile: Profile::draw(drawn, index, random),
             socket: None,
             ghosts: Vec::new(),
             ghosts_gone_at: Time::ZERO,
@@ -262,7 +267,7 @@ impl Client {
         world: &mut World,
         random: &mut Random,
         plan: &mut [Planned],
-        swarm: &Swarm,
+        drawn: &RunParameters,
     ) {
         if self.stalled > 0 {
             self.stalled -= 1;
@@ -273,15 +278,15 @@ impl Client {
         }
         let may_speak = self.is_connected && !self.is_leaving;
         match random.below(16) {
-            0..4 if may_speak && random.once_in(swarm.pace) => self.publish(world, plan),
+            0..4 if may_speak && random.once_in(drawn.pace) => self.publish(world, plan),
             4..8 if may_speak => self.acknowledge(world),
             8 if may_speak => {
                 if self.subscribed.is_empty() || random.once_in(6) {
                     self.subscribe_some(world, random);
                 }
             }
-            9 if may_speak && swarm.unsubscribe_once_in > 0 && !self.profile.is_steady => {
-                if random.once_in(swarm.unsubscribe_once_in) {
+            9 if may_speak && drawn.unsubscribe_once_in > 0 && !self.profile.is_steady => {
+                if random.once_in(drawn.unsubscribe_once_in) {
                     self.unsubscribe_one(world, random);
                 }
             }

@@ -9,7 +9,7 @@ use crate::ids::ConnectionId;
 use crate::shard::Shard;
 use crate::sim::random::Random;
 use crate::sim::rules::{RuleSet, Timeline};
-use crate::testing::Letter;
+use crate::testing::Command;
 
 /// The password of every account.
 pub(in crate::sim) const PASSWORD: &str = "right";
@@ -32,7 +32,7 @@ pub(super) struct Accounts {
     new_rules: Vec<Option<Arc<Rules>>>,
     logins: Vec<Login>,
     /// Those for the shard whose turn it is.
-    letters: VecDeque<(usize, Letter)>,
+    commands: VecDeque<(usize, Command)>,
     /// The newest rules hold everywhere, and nobody has been told.
     has_settled: bool,
 }
@@ -51,17 +51,17 @@ impl Accounts {
         });
     }
 
-    pub(super) fn take_letter(&mut self, shard: usize) -> Option<Letter> {
-        let at = self.letters.iter().position(|(of, _)| *of == shard)?;
-        self.letters.remove(at).map(|(_, letter)| letter)
+    pub(super) fn take_command(&mut self, shard: usize) -> Option<Command> {
+        let at = self.commands.iter().position(|(of, _)| *of == shard)?;
+        self.commands.remove(at).map(|(_, letter)| letter)
     }
 
     pub(super) fn stop(&mut self, shard: usize) {
-        self.letters.push_back((shard, Letter::Stop));
+        self.commands.push_back((shard, Command::Stop));
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
-        self.logins.is_empty() && self.letters.is_empty() && self.timeline.is_settled()
+        self.logins.is_empty() && self.commands.is_empty() && self.timeline.is_settled()
     }
 
     /// Posts the judgement on one login of a shard, in any order; returns whose.
@@ -87,8 +87,8 @@ impl Accounts {
         };
         let id = login.connection;
         let text = format!("shard {shard} hears of {id:?}: {verdict:?}");
-        self.letters
-            .push_back((shard, Letter::Verdict(id, verdict)));
+        self.commands
+            .push_back((shard, Command::Verdict(id, verdict)));
         Some((id, text))
     }
 
@@ -97,8 +97,8 @@ impl Accounts {
         let waiting = self.new_rules.get_mut(shard);
         if let Some(place) = waiting.filter(|place| place.is_some()) {
             if random.once_in(RULES_LAG) {
-                let rules = place.take().map(|rules| (shard, Letter::Rules(rules)));
-                self.letters.extend(rules);
+                let rules = place.take().map(|rules| (shard, Command::Rules(rules)));
+                self.commands.extend(rules);
             }
         }
     }
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// A shard may find its new rules in its inbox, and the judgement on one of its logins.
-    pub(super) fn post_letters(&mut self, shard: usize) {
+    pub(super) fn post_commands(&mut self, shard: usize) {
         let accounts = &mut self.core.environment.accounts;
         accounts.post_rules(shard, &mut self.logins);
         let posted = accounts.post_verdict(shard, self.parameters.login_lag, &mut self.logins);

@@ -10,7 +10,7 @@ use crate::limits::Limits;
 use crate::shard::{CloseCause, Lane};
 use crate::sim::parameters::Parameters;
 use crate::sim::random::Random;
-use crate::testing::{At, Environment, Event, Letter, Link};
+use crate::testing::{At, Command, Environment, Event, Link};
 use crate::time::Time;
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -256,8 +256,8 @@ impl Environment for Faults {
             .fail(format!("shard {shard} asks what {id:?} may do"));
     }
 
-    fn letter(&mut self, shard: usize) -> Option<Letter> {
-        self.accounts.take_letter(shard)
+    fn command(&mut self, shard: usize) -> Option<Command> {
+        self.accounts.take_command(shard)
     }
 
     fn happened(&mut self, now: Time, event: Event<'_>) {

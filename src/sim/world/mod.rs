@@ -248,7 +248,7 @@ impl World {
     fn take_step(&mut self, shard: usize, step: TurnStep) -> bool {
         self.core.environment.record.add((shard, step));
         match step {
-            TurnStep::Inbox => self.post_letters(shard),
+            TurnStep::Inbox => self.post_commands(shard),
             TurnStep::Timeouts => self.judge_deadlines(shard),
             _ => {}
         }

@@ -15,9 +15,9 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{Error, RootCertStore, SupportedProtocolVersion};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::error_text;
 use super::identity::IdentitySource;
 use super::resolver::Resolver;
-use super::sentences;
 
 /// Session tickets per handshake of TLS 1.3: a client that reconnects uses one and gets another.
 const TICKETS: usize = 1;
@@ -125,7 +125,7 @@ impl Context {
         };
         let general = |error: Error| Problem {
             file: "TLS".into(),
-            text: sentences::ours(&error).into(),
+            text: error_text::ours(&error).into(),
         };
         let alpn: Vec<Vec<u8>> = match &settings.alpn {
             Some(names) => names.iter().map(|name| name.as_bytes().to_vec()).collect(),
@@ -162,7 +162,7 @@ fn certified_key(
 ) -> Result<CertifiedKey, Problem> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificate.bytes)
         .collect::<Result<_, _>>()
-        .map_err(|error| problem(certificate, sentences::not_pem(&error)))?;
+        .map_err(|error| problem(certificate, error_text::not_pem(&error)))?;
     if chain.is_empty() {
         let text = "holds no certificate: tls-certificate wants PEM with BEGIN CERTIFICATE, the \
                     listener's own first, then those between it and the authority";
@@ -226,11 +226,11 @@ fn verifier(
         let before = roots.len();
         for certificate in CertificateDer::pem_slice_iter(&file.bytes) {
             let certificate =
-                certificate.map_err(|error| problem(file, sentences::not_pem(&error)))?;
+                certificate.map_err(|error| problem(file, error_text::not_pem(&error)))?;
             roots.add(certificate).map_err(|error| {
                 let fault = match &error {
-                    Error::InvalidCertificate(error) => sentences::certificate(error),
-                    other => sentences::ours(other).into(),
+                    Error::InvalidCertificate(error) => error_text::certificate(error),
+                    other => error_text::ours(other).into(),
                 };
                 problem(file, format!("a certificate in it {fault}"))
             })?;
@@ -245,7 +245,7 @@ fn verifier(
     for file in &material.revocation_lists {
         let before = lists.len();
         for list in CertificateRevocationListDer::pem_slice_iter(&file.bytes) {
-            lists.push(list.map_err(|error| problem(file, sentences::not_pem(&error)))?);
+            lists.push(list.map_err(|error| problem(file, error_text::not_pem(&error)))?);
         }
         if lists.len() == before {
             let text = "holds no revocation list: tls-crl wants PEM with BEGIN X509 CRL";
@@ -274,7 +274,7 @@ fn verifier(
     builder.build().map(Some).map_err(|error| match error {
         VerifierBuilderError::InvalidCrl(error) => Problem {
             file: first(&material.revocation_lists),
-            text: format!("a revocation list {}", sentences::revocation_list(&error)),
+            text: format!("a revocation list {}", error_text::revocation_list(&error)),
         },
         _ => Problem {
             file: first(&material.client_ca),

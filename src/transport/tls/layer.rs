@@ -10,9 +10,9 @@ use rustls::unbuffered::{
 };
 
 use super::context::Context;
+use super::error_text::{self, describe};
 use super::hello::{self, Asked};
-use super::sentences::{self, describe};
-use crate::transport::{Layer, LayerError, Learned};
+use crate::transport::{ConnectionInfo, Layer, LayerError};
 
 /// Content type of the record that begins a TLS connection.
 const HANDSHAKE_RECORD: u8 = 22;
@@ -210,7 +210,7 @@ impl Layer for Tls {
             self.has_received = true;
             if *first != HANDSHAKE_RECORD {
                 self.has_failed = true;
-                return Err(sentences::not_tls(bytes));
+                return Err(error_text::not_tls(bytes));
             }
         }
         let result = self.receive_records(bytes, up, down);
@@ -264,10 +264,10 @@ impl Layer for Tls {
         if self.has_failed || self.is_ended || !self.has_received {
             return Ok(()); // said already, or a probe that sent nothing
         }
-        sentences::cut(self.is_open, !self.partial.is_empty())
+        error_text::cut(self.is_open, !self.partial.is_empty())
     }
 
-    fn tell(&mut self, learned: &mut Learned) {
+    fn tell(&mut self, learned: &mut ConnectionInfo) {
         learned.identity = self.identity.take();
     }
 }

@@ -4,11 +4,11 @@
 //! session tickets. A new one replaces it at a reload; connections keep the one they began with.
 
 mod context;
+mod error_text;
 mod hello;
 mod identity;
 mod layer;
 mod resolver;
-mod sentences;
 #[cfg(test)]
 mod tests;
 mod validity;

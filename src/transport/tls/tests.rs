@@ -15,7 +15,7 @@ use rustls::{
 };
 
 use super::*;
-use crate::transport::{Layer, LayerError, Learned};
+use crate::transport::{ConnectionInfo, Layer, LayerError};
 
 /// An authority and what it signs.
 struct Authority {
@@ -203,7 +203,7 @@ impl Pair {
     }
 
     fn identity(&mut self) -> Option<Box<str>> {
-        let mut learned = Learned::default();
+        let mut learned = ConnectionInfo::default();
         self.server.tell(&mut learned);
         learned.identity
     }

@@ -5,7 +5,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::context::{Material, Named};
-use super::sentences::day;
+use super::error_text::day;
 
 /// Before its end a certificate is spoken of for so long, but not for more than this part of its life: some
 /// live for a day.

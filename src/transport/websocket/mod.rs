@@ -4,7 +4,7 @@
 //! packet of MQTT begins has nothing to do with where a frame does [MQTT-6.0.0-2]. permessage-deflate
 //! is not offered: a compressor per connection is a hundred times the memory of the rest of it.
 
-mod ends;
+mod endpoint;
 mod frame;
 mod mask;
 mod request;
@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use sha1::{Digest, Sha1};
 
-pub use ends::{Client, Server};
+pub use endpoint::{Client, Server};
 pub use response::Target;
 
 use super::Trusted;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::transport::{Farewell, Layer, LayerError, Learned};
+use crate::transport::{ConnectionInfo, Farewell, Layer, LayerError};
 
 const PROXY: &str = "10.0.0.1";
 
@@ -252,7 +252,7 @@ fn addresses_of_clients_behind_trusted_proxies() {
     for (from, header, expected) in rows {
         let mut server = server_from(from);
         give(&mut server, &request(&[("X-Forwarded-For", header)]), 50);
-        let mut learned = Learned::default();
+        let mut learned = ConnectionInfo::default();
         server.tell(&mut learned);
         let expected = expected.map(|address| address.parse().unwrap());
         assert_eq!(learned.address, expected, "{header} from {from}");
@@ -265,9 +265,9 @@ fn addresses_of_clients_behind_trusted_proxies() {
             &request(&[("X-Forwarded-For", "203.0.113.7")]),
             50,
         );
-        let mut learned = Learned {
+        let mut learned = ConnectionInfo {
             address: Some(named.parse().unwrap()),
-            ..Learned::default()
+            ..ConnectionInfo::default()
         };
         server.tell(&mut learned);
         let client = learned.address.unwrap().to_string();
@@ -390,7 +390,7 @@ fn the_close_handshake_from_either_side() {
 fn an_open_connection_keeps_little() {
     assert!(size_of::<Server>() <= 80, "{}", size_of::<Server>());
     let (mut server, _) = frames(&frame(0x82, b"some"), 1);
-    server.tell(&mut Learned::default());
+    server.tell(&mut ConnectionInfo::default());
     assert!(!server.holds_memory(), "nothing on the heap");
 }
 

@@ -13,7 +13,7 @@ use super::inbox::{Inbox, ShardCommand};
 use crate::ids::ShardId;
 use crate::time::Span;
 
-struct Sleeper {
+struct Parker {
     parked: AtomicBool,
     eventfd: OwnedFd,
     /// What services have for the shard.
@@ -25,8 +25,8 @@ struct Sleeper {
 /// A shard that finds nothing to do announces that it parks, looks once more at everything that
 /// could have come meanwhile, and then waits for its eventfd. Whoever gives it work afterwards sees
 /// the announcement and signals; under load nobody is parked and nobody makes a system call.
-pub(super) struct Wakes {
-    sleepers: Vec<CachePadded<Sleeper>>,
+pub(super) struct SharedState {
+    parkers: Vec<CachePadded<Parker>>,
     stopped: AtomicUsize,
     /// Connections of all shards: a limit of the whole broker is counted in one place. Touched when
     /// a connection opens or closes, never for a message.
@@ -39,7 +39,7 @@ pub(super) struct Wakes {
     counter_requests: AtomicU64,
 }
 
-impl Wakes {
+impl SharedState {
     pub(super) fn connections_max(&self) -> usize {
         self.connections_max
     }
@@ -74,17 +74,17 @@ impl Wakes {
     }
 
     pub(super) fn new(shards: u16) -> Result<Self, Errno> {
-        let sleeper = || {
+        let parker = || {
             let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            Ok(CachePadded::new(Sleeper {
+            Ok(CachePadded::new(Parker {
                 parked: AtomicBool::new(false),
                 eventfd,
                 inbox: Inbox::default(),
             }))
         };
         Ok(Self {
-            sleepers: (0..shards)
-                .map(|_| sleeper())
+            parkers: (0..shards)
+                .map(|_| parker())
                 .collect::<Result<_, Errno>>()?,
             stopped: AtomicUsize::new(0),
             connections: CachePadded::new(AtomicUsize::new(0)),
@@ -96,11 +96,11 @@ impl Wakes {
     }
 
     pub(super) fn shards(&self) -> u16 {
-        self.sleepers.len() as u16
+        self.parkers.len() as u16
     }
 
     pub(super) fn inbox(&self, shard: ShardId) -> &Inbox {
-        &self.sleepers[shard.index()].inbox
+        &self.parkers[shard.index()].inbox
     }
 
     /// Gives a shard a command and wakes it. Waits while its inbox is full: not for shards.
@@ -117,31 +117,31 @@ impl Wakes {
     }
 
     pub(super) fn eventfd(&self, shard: ShardId) -> BorrowedFd<'_> {
-        self.sleepers[shard.index()].eventfd.as_fd()
+        self.parkers[shard.index()].eventfd.as_fd()
     }
 
     /// Says that `shard` is about to park. What is sent afterwards wakes it; what was sent before
     /// is seen by a check that follows.
     pub(super) fn announce_park(&self, shard: ShardId) {
-        let parked = &self.sleepers[shard.index()].parked;
+        let parked = &self.parkers[shard.index()].parked;
         parked.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
     pub(super) fn announce_awake(&self, shard: ShardId) {
-        let parked = &self.sleepers[shard.index()].parked;
+        let parked = &self.parkers[shard.index()].parked;
         parked.store(false, Ordering::Relaxed);
     }
 
-    /// Wakes `shard` if it is parked: call after giving it something, once per batch.
+    /// SharedState `shard` if it is parked: call after giving it something, once per batch.
     pub(super) fn wake(&self, shard: ShardId) {
         // Pairs with the fence of `announce_park`: either we see the announcement or the shard's
         // last look sees what we gave it.
         fence(Ordering::SeqCst);
-        let sleeper = &self.sleepers[shard.index()];
-        if sleeper.parked.load(Ordering::Relaxed) && sleeper.parked.swap(false, Ordering::Relaxed) {
+        let parker = &self.parkers[shard.index()];
+        if parker.parked.load(Ordering::Relaxed) && parker.parked.swap(false, Ordering::Relaxed) {
             // Nobody reads the counter; 2^64 wake-ups do not come.
-            let _ = rustix::io::write(&sleeper.eventfd, &1_u64.to_ne_bytes());
+            let _ = rustix::io::write(&parker.eventfd, &1_u64.to_ne_bytes());
         }
     }
 
@@ -162,7 +162,7 @@ impl Wakes {
 
     /// A shard has stopped; it goes on serving its peers until all have.
     pub(super) fn count_stopped(&self) {
-        if self.stopped.fetch_add(1, Ordering::SeqCst) + 1 < self.sleepers.len() {
+        if self.stopped.fetch_add(1, Ordering::SeqCst) + 1 < self.parkers.len() {
             return;
         }
         for shard in (0..self.shards()).map(ShardId) {
@@ -173,6 +173,6 @@ impl Wakes {
     }
 
     pub(super) fn all_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst) == self.sleepers.len()
+        self.stopped.load(Ordering::SeqCst) == self.parkers.len()
     }
 }

@@ -9,11 +9,11 @@ type Make = Box<dyn Fn(Option<IpAddr>) -> Box<dyn Layer> + Send + Sync>;
 
 /// Makers of layers, the one next to the socket first. Shared by all shards.
 #[derive(Default)]
-pub struct Recipe {
+pub struct LayerFactory {
     makers: Vec<Make>,
 }
 
-impl Recipe {
+impl LayerFactory {
     /// No layer: MQTT straight on the socket.
     #[must_use]
     pub fn plain() -> Self {

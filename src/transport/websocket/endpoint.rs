@@ -8,7 +8,7 @@ use super::frame::{encode, violation, Decoder, Opcode, Piece, Violation, PROTOCO
 use super::request::{self, Refusal};
 use super::response::{self, Target};
 use super::{Policy, HEADER_BYTES_MAX};
-use crate::transport::{Farewell, Layer, LayerError, Learned};
+use crate::transport::{ConnectionInfo, Farewell, Layer, LayerError};
 
 /// Close codes of RFC 6455 section 7.4.1 and of its registry.
 const NORMAL_CLOSURE: u16 = 1000;
@@ -288,7 +288,7 @@ impl Layer for Server {
         self.frames.phase == Phase::Ended
     }
 
-    fn tell(&mut self, learned: &mut Learned) {
+    fn tell(&mut self, learned: &mut ConnectionInfo) {
         let Some(opening) = self.opening.take() else {
             return;
         };
