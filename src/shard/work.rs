@@ -26,8 +26,8 @@ pub(super) const TIMER: usize = 16;
 pub(super) const CONNECT: usize = 32;
 /// A filter that is subscribed.
 const SUBSCRIBE: usize = 16;
-/// A connection that we end: its last words and the end of its socket are system calls.
-pub(super) const END: usize = 64;
+/// A connection that we end: its last words (of TLS, too) and the end of its socket are system calls.
+pub(super) const END: usize = 512;
 /// Filters that are subscribed in a stretch of a turn: ten thousand clients may do so at once, and each
 /// finds its place in the index and is answered.
 pub(super) const SUBSCRIBED_MAX: usize = 256;
