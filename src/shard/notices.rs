@@ -349,7 +349,7 @@ impl Shard {
     }
 
     /// Things that may keep happening and are remembered, and how many may be.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn notices_remembered(&self) -> (usize, usize) {
         (self.outbox.notices.remembered.len(), REMEMBERED_MAX)
     }

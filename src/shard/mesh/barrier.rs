@@ -106,7 +106,7 @@ impl Shard {
     }
 
     /// Barriers that have not been reached.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(any(test, feature = "testing"))]
     pub(in crate::shard) fn barriers_open(&self) -> usize {
         self.mesh.barriers.raised.len()
     }

@@ -186,7 +186,7 @@ impl Peers {
     }
 
     /// Bytes of filters that wait for the peer furthest behind.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(any(test, feature = "testing"))]
     pub(in crate::shard) fn most_control_bytes(&self) -> usize {
         let bytes = self.peers.iter().map(|peer| peer.control_bytes);
         bytes.max().unwrap_or(0)

@@ -66,7 +66,7 @@ struct Race {
 }
 
 impl Race {
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(any(test, feature = "testing"))]
     fn is_asked(&self) -> bool {
         !matches!(self.stage, Stage::Before(_) | Stage::Ready(_))
     }
@@ -94,7 +94,7 @@ impl Races {
         }
     }
 
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(any(test, feature = "testing"))]
     pub(in crate::shard) fn audit(&self) -> Result<(), String> {
         let asked = self.open.values().filter(|race| race.is_asked()).count();
         if self.open.len() > OPEN_MAX || self.asked > ASKED_MAX || self.asked != asked {

@@ -32,8 +32,8 @@ pub(in crate::shard) const ANNOUNCE: usize = 4;
 pub(in crate::shard) const TIMER: usize = 16;
 /// A client that is let in.
 pub(in crate::shard) const CONNECT: usize = 32;
-/// A connection that we end: its last words and the end of its socket are system calls.
-pub(in crate::shard) const END: usize = 64;
+/// A connection that we end: its last words (of TLS, too) and the end of its socket are system calls.
+pub(in crate::shard) const END: usize = 512;
 /// Filters that are subscribed in a run of a turn: ten thousand clients may do so at once, and each
 /// finds its place in the index and is answered.
 pub(in crate::shard) const SUBSCRIBED_MAX: usize = 256;
