@@ -1,4 +1,4 @@
-//! What the driver must do besides sending bytes and blocks.
+//! Actions: requests of a shard to its driver besides sending bytes and blocks.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use super::{Notice, Origin, Stats};
 use crate::auth::{Question, Request};
 use crate::ids::{ConnectionId, ShardId};
 
-/// Why a connection is gone, as seen by the driver.
+/// Why a connection was closed, as seen by the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCause {
     /// The client closed its end.
@@ -18,7 +18,7 @@ pub enum CloseCause {
     Asked,
 }
 
-/// What the driver must do besides sending bytes and blocks.
+/// A request to the driver besides sending bytes and blocks.
 #[derive(Debug)]
 pub enum Action {
     /// Send what is outgoing, shut the writing side, discard what still arrives until the client
@@ -36,17 +36,17 @@ pub enum Action {
         origin: Origin,
         bytes: Vec<u8>,
     },
-    /// Judge a login on a thread that may take its time, and call [`Shard::handle_authenticated`].
-    /// The connection may be gone by then.
+    /// Authenticate a client on a thread that may block, and call [`Shard::handle_authenticated`].
+    /// The connection may be closed by then.
     Authenticate(ConnectionId, Box<Question>),
-    /// Ask the service what a client may do, and call [`Shard::handle_authorized`]. Each connection has
-    /// at most one request on its way, and may be gone by then.
+    /// Ask the authorization service what a client may do, and call [`Shard::handle_authorized`]. Each
+    /// connection has at most one request outstanding, and may be closed by then.
     Authorize(ConnectionId, Box<Request>),
     /// Something an operator should be able to see.
     Notice(Notice),
 }
 
-/// What the driver will be asked to do, and what was counted. Lives on: the shard.
+/// Actions for the driver, counters and notices. Lives on: the shard.
 pub(super) struct Outbox {
     pub(super) actions: VecDeque<Action>,
     pub(super) notices: Notices,

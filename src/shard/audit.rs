@@ -1,4 +1,4 @@
-//! What must hold of a shard between turns, for the simulator and the fuzzers.
+//! Invariants of a shard between turns, for the simulator and the fuzzers.
 
 use super::{Shard, ANSWER_BYTES};
 use crate::ids::ConnectionId;
@@ -9,10 +9,10 @@ use crate::shard::clients::hold::Hold;
 use crate::shard::turn::budget::{ANNOUNCE, COPIED_BYTES, UNLINK};
 
 impl Shard {
-    /// Checks the bounds of memory and the ties between connections and sessions.
+    /// Checks the bounds of memory and the references between connections and sessions.
     ///
     /// # Errors
-    /// A sentence about the first thing that does not hold.
+    /// A sentence about the first invariant that does not hold.
     pub fn audit(&self) -> Result<(), String> {
         if self.clients.by_client_id.len() != self.clients.sessions.len() {
             return Err("a session has no client id, or two".into());
@@ -132,7 +132,7 @@ impl Shard {
         connection.is_some_and(|connection| connection.holds.contains(Hold::NextTurn))
     }
 
-    /// True while subscriptions made under other rules have not all been looked at.
+    /// True while subscriptions made under other rules have not all been rechecked.
     #[must_use]
     pub fn is_rechecking(&self) -> bool {
         self.has_rechecks()

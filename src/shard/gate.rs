@@ -1,7 +1,7 @@
 //! Gates: replies that may not be sent before a position is reached.
 //!
 //! A position is a number that only rises: of a barrier that every shard has applied, and, where there
-//! are such, of what a journal has committed or a replica has confirmed. A reply that has to wait is
+//! is one, of what a journal has committed or a replica has confirmed. A reply that has to wait is
 //! encoded at once and held at the gate of its position; the connection counts what is held for it, and
 //! is not read while that is too much. So there is one place for waits and one for their back-pressure.
 
@@ -17,7 +17,7 @@ const HELD_REPLIES_MAX: u16 = 64;
 /// Their bytes.
 const HELD_BYTES_MAX: usize = 64 << 10;
 
-/// A reply that is ready but for its position.
+/// An encoded reply whose position is not reached yet.
 #[derive(Debug)]
 pub(in crate::shard) struct HeldReply {
     pub(in crate::shard) connection: ConnectionId,
@@ -40,7 +40,7 @@ impl Gate {
         self.held.push_back((until, reply));
     }
 
-    /// The next reply that a reached position lets go.
+    /// The next reply that a reached position releases.
     pub(in crate::shard) fn pop_reached(&mut self, reached: u64) -> Option<HeldReply> {
         let is_due = self
             .held

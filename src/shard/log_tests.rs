@@ -1,9 +1,9 @@
-//! What a shard tells the log, seen from outside.
+//! Notices of a shard for the log, seen from outside.
 
 use super::*;
 use crate::testing::{connect_packet, World, V311, V5};
 
-/// What has been told since the last time, as `seconds client-id: text`; closes what is to close.
+/// Notices since the last call, as `seconds client-id: text`; closes what is to close.
 fn told(broker: &mut World, lines: &mut Vec<String>) {
     while let Some(action) = broker.shards[0].poll_action() {
         match action {
@@ -21,7 +21,7 @@ fn told(broker: &mut World, lines: &mut Vec<String>) {
     }
 }
 
-/// A session that outlives its connection, away, with its queue of one message full.
+/// A session that outlives its connection, disconnected, with its queue of one message full.
 fn with_absent_session(set: impl FnOnce(&mut Limits)) -> World {
     let mut broker = World::of_one_shard(|limits| {
         limits.queue_messages_max = 1;

@@ -1,6 +1,6 @@
 //! A shard: everything one core owns, as a value.
 //!
-//! `handle_*` methods take what the world did, `poll_*` methods tell what it must do next. All are
+//! `handle_*` methods take inputs, `poll_*` methods return outputs for the driver to carry out. All are
 //! synchronous and take the time from outside, so the io_uring driver, the simulator, fuzzers and
 //! benches drive the same code.
 //!
@@ -58,7 +58,7 @@ use crate::limits::Limits;
 pub use crate::listener::ListenerPolicy;
 use crate::time::{Span, Time};
 
-/// What every shard is told at start.
+/// Configuration of every shard at start.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
     pub shards: u16,
@@ -113,7 +113,7 @@ impl Shard {
         }
     }
 
-    /// A socket was accepted or handed over. `None`: the connection limit is reached, drop it.
+    /// A socket was accepted or handed over. `None`: the connection limit is reached, close it.
     pub fn handle_opened(&mut self, origin: Origin, now: Time) -> Option<ConnectionId> {
         let limits = &self.config.limits;
         let max = limits.connections_max as usize;
@@ -160,7 +160,7 @@ impl Shard {
     }
 
     /// False while the driver should leave this connection's bytes in its socket: too much waits to
-    /// be sent to it or to a peer shard, the turn's work is done, or it is closing. Ask before each
+    /// be sent to it or to a peer shard, the turn's budget is exhausted, or it is closing. Ask before each
     /// read.
     #[must_use]
     pub fn wants_input(&self, connection: ConnectionId) -> bool {
@@ -198,7 +198,7 @@ impl Shard {
         }
     }
 
-    /// The socket is gone; the driver names the id no more. What was read of it before is handled
+    /// The socket is closed; the driver does not use the id again. What was read of it before is handled
     /// first, in later turns if need be; the shard may still ask for the id, which then means nothing.
     pub fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time) {
         if self.closes_later(connection, cause) {
@@ -241,14 +241,14 @@ impl Shard {
         }
     }
 
-    /// Next thing to do besides sending.
+    /// Next action to carry out besides sending.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.outbox.actions.pop_front()
     }
 
     /// Next connection that has new bytes to send. The driver sends [`Shard::outgoing`] and reports
-    /// with [`Shard::handle_written`]; if the socket would block it waits for room and goes on
-    /// sending by itself. A connection may be named again while it is blocked.
+    /// with [`Shard::handle_written`]; if the socket would block it waits for room and continues
+    /// sending by itself. A connection may be returned again while it is blocked.
     pub fn poll_transmit(&mut self) -> Option<ConnectionId> {
         while let Some(id) = self.clients.dirty.pop() {
             if let Some(connection) = self.clients.connections.get_mut(id) {
@@ -270,7 +270,7 @@ impl Shard {
             .map_or(0, |connection| connection.outgoing.slices(slices))
     }
 
-    /// Next block for a peer. Call only while the ring has room: a polled block is gone from here.
+    /// Next block for a peer. Call only while the ring has room: a polled block has left the outbox.
     pub fn poll_block(&mut self, to: ShardId, lane: Lane) -> Option<Block> {
         self.mesh.peers.poll(to, lane)
     }

@@ -1,7 +1,7 @@
-//! What an operator should see: refused, dropped, taken over.
+//! Notices for the operator's log: refusals, losses, takeovers.
 //!
-//! What keeps happening to one client is said when it begins and then counted, once a minute, until it
-//! ends: a client that is away for a week must not fill the log with its full queue. Lines about
+//! An event that repeats for one client has a line when it begins and then a count once a minute, until it
+//! ends: a client that is offline for a week must not fill the log with its full queue. Lines about
 //! refusals, losses and takeovers have a budget each, so that a flood of one leaves room for the others.
 
 use std::collections::HashMap;
@@ -22,11 +22,11 @@ pub struct Notice {
     pub suppressed: u64,
 }
 
-/// Who wants to see a notice.
+/// Log level of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     Info,
-    /// About connections one by one; only for those who ask.
+    /// About connections one by one; only with `log-level = "debug"`.
     Debug,
 }
 
@@ -44,21 +44,21 @@ pub(super) struct About<'a> {
 /// Each has its own budget of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Class {
-    /// Somebody was refused or disconnected.
+    /// A client was refused or disconnected.
     Refusal,
     /// Messages or subscriptions were lost.
     Loss,
-    /// A client has taken over another's session.
+    /// A connection has taken over the session of another one.
     Takeover,
 }
 
 const CLASSES: usize = 3;
 /// Lines per second, class and shard: enough to see what is wrong, too few to be the load.
 const LINES_PER_S: u32 = 10;
-/// From one count of what keeps happening to the next.
+/// From one count of an event that repeats to the next.
 const COUNT_EVERY: Span = Span::from_secs(60);
-/// Things that may keep happening and are remembered. Only what has had a line is, so that it cannot
-/// change faster than lines are shown; the one that was seen last the longest time ago goes first.
+/// Events that may repeat and are remembered. Only those that have had a line are, so that they cannot
+/// change faster than lines are shown; the least recently seen one is evicted first.
 const REMEMBERED_MAX: usize = 256;
 /// Longest text and client id of a line, in bytes: topics may have 65,535.
 const TEXT_MAX: usize = 512;
@@ -72,7 +72,7 @@ struct Budget {
     suppressed: u64,
 }
 
-/// Something that has had a line and may keep happening.
+/// An event that has had a line and may repeat.
 #[derive(Debug)]
 struct Remembered {
     class: Class,
@@ -99,7 +99,7 @@ pub(super) struct Notices {
     is_timed: bool,
 }
 
-/// What is to be done about a notice.
+/// What becomes of a notice: a line, a count, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     /// A line of its own.
@@ -138,7 +138,7 @@ impl About<'_> {
 }
 
 impl Class {
-    /// Lines of single events before they are counted: somebody who tries a password twice sees both.
+    /// Lines of single events before they are counted: a client that tries a password twice has both.
     fn lines_at_once(self) -> u32 {
         match self {
             Self::Refusal => 3,
@@ -172,6 +172,7 @@ impl Notices {
         hasher.finish()
     }
 
+    /// Decides whether a notice has a line of its own, within the budget of its class.
     fn judge(&mut self, key: u64, about: &About<'_>, now: Time) -> Verdict {
         let class = about.class;
         if let Some(known) = self.remembered.get_mut(&key) {
@@ -267,7 +268,7 @@ impl Notices {
 }
 
 impl Remembered {
-    /// The line that is due, if there is something to say.
+    /// The line that is due, if there is something to count.
     fn count(&self) -> Option<Notice> {
         let (text, in_all) = (&self.text, self.in_all);
         let text = match self.uncounted {
@@ -348,8 +349,13 @@ impl Shard {
             .extend(counts.into_iter().map(Action::Notice));
     }
 
+<<<<<<< HEAD
     /// Things that may keep happening and are remembered, and how many may be.
     #[cfg(any(test, feature = "testing"))]
+=======
+    /// Events that may repeat and are remembered, and how many may be.
+    #[cfg(any(test, feature = "sim"))]
+>>>>>>> p1
     pub(super) fn notices_remembered(&self) -> (usize, usize) {
         (self.outbox.notices.remembered.len(), REMEMBERED_MAX)
     }

@@ -1,3 +1,5 @@
+//! Budgets of lines per class, and counts of events that repeat.
+
 use super::*;
 
 fn at(seconds: u64) -> Time {
@@ -64,7 +66,7 @@ fn what_lasts_is_said_when_it_begins_once_a_minute_and_when_it_ends() {
         (240, "full: no more of it for a minute, 900 in all"),
     ];
     assert_eq!(log.lines(), expected);
-    // What begins again later begins with a line, and what happens once has one.
+    // An event that begins again later begins with a line, and one that happens once has one.
     log.add(&About::loss("full", Some("gone"), 1), "full", 2_000);
     log.show_counts(3_000);
     assert_eq!(log.lines()[5..], [(2_000, "full")]);

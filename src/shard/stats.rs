@@ -44,14 +44,14 @@ counters! {
     handed_off,
     connects_accepted,
     connects_refused,
-    /// Logins that were judged and refused, in all and by reason: a proof that is wrong, an address with
-    /// too many failures, a full queue, a service that is down.
+    /// Failed authentications, in all and by reason: wrong credentials, an address with too many failures,
+    /// a full queue, a service that is down.
     logins_refused,
     logins_wrong,
     logins_banned,
     logins_busy,
     logins_unavailable,
-    /// Requests to the service that rules what clients may do.
+    /// Requests to the authorization service.
     authz_requested,
     takeovers,
     keep_alive_timeouts,
@@ -60,7 +60,7 @@ counters! {
     /// Connections that a layer below MQTT ended.
     transport_errors,
     publications_received,
-    /// The service that rules was down; QoS 0 is dropped.
+    /// The authorization service was down; QoS 0 is dropped.
     authz_unavailable,
     /// Not authorized; wills included.
     publications_refused,
@@ -75,13 +75,13 @@ counters! {
     dropped_slow_reader,
     /// QoS 0 for a client over its rate, or its listener's.
     dropped_over_rate,
-    /// QoS 0 for a client that is away.
+    /// QoS 0 for a session without a connection.
     dropped_away,
     /// By the policy of a full queue.
     dropped_queue_full,
     /// Larger than the client's Maximum Packet Size [MQTT-3.1.2-25].
     dropped_too_large,
-    /// Its receiver may not read it (`acl-check-delivery`).
+    /// Its receiver is not authorized to read it (`acl-check-delivery`).
     dropped_not_authorized,
     /// Message expiry [MQTT-3.3.2-5].
     dropped_expired,

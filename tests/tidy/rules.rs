@@ -335,7 +335,7 @@ const DIALECT: &[&str] = &[
     "for ever",
 ];
 /// Folders whose comments have been revised.
-const IN_FIELD_TERMS: &[&str] = &["loadgen"];
+const IN_FIELD_TERMS: &[&str] = &["loadgen", "src"];
 
 /// Comments speak the field's terms, and module headers name the concept.
 pub(super) fn field_terms(file: &Source) -> Vec<String> {

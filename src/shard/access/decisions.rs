@@ -1,4 +1,4 @@
-//! What a service rules about topics, while whoever wants to use them waits.
+//! Authorization decisions of a service about topics; the packets that need them wait.
 //!
 //! ```text
 //! PUBLISH, SUBSCRIBE, will ─┬─ the ACL refuses it ─────────────────► as without a service
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The packet stays where the start of a packet is kept, and the connection is not read meanwhile, so
-//! each has at most one request on its way, and order is kept. Everybody else goes on.
+//! each has at most one request outstanding, and order is kept. Other connections are served meanwhile.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::shard::clients::input::Flow;
 use crate::shard::{Action, Shard};
 use crate::time::Time;
 
-/// What is known of a right.
+/// Authorization of a client for a topic, as far as it is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum Authorization {
     Allowed,
@@ -44,7 +44,7 @@ impl From<AuthzDecision> for Authorization {
     }
 }
 
-/// Whose will is asked about, and its topic.
+/// A will that awaits authorization: its client and its topic.
 struct AskedWill {
     client_id: Box<str>,
     topic: Box<str>,
@@ -107,7 +107,7 @@ impl Shard {
         self.decision_on(session, Access::Subscribe, behind_group(filter), now)
     }
 
-    /// What the service has said of a topic.
+    /// The service's decision on a topic, if it is cached and still valid.
     fn decision_on(
         &self,
         session: SessionId,
@@ -119,14 +119,14 @@ impl Shard {
             return Authorization::Denied;
         };
         if entry.rights.brought_rules() {
-            return Authorization::Allowed; // the ACL was theirs
+            return Authorization::Allowed; // the ACL that came with the login has allowed it
         }
         let known = entry.rights.decisions(self.access.rules_version);
         let decision = known.and_then(|known| known.get(access, topic, now));
         decision.map_or(Authorization::Pending, Authorization::from)
     }
 
-    /// The packet that had to wait is done with.
+    /// The packet that waited for decisions has been handled.
     pub(in crate::shard) fn forget_latest_decisions(&mut self, session: SessionId) {
         let entry = self.clients.sessions.get_mut(session);
         if let Some(known) = entry.and_then(|entry| entry.rights.decisions.as_mut()) {
@@ -155,7 +155,7 @@ impl Shard {
         Some(without_repeats(asked.map(behind_group)))
     }
 
-    /// Has the service asked; the packet comes again when it has answered.
+    /// Asks the service; the packet is handled again when it has answered.
     pub(in crate::shard) fn ask_decisions(
         &mut self,
         id: ConnectionId,
@@ -171,6 +171,7 @@ impl Shard {
         Flow::Wait
     }
 
+    /// Requests a decision; the connection is not read until it arrives.
     fn authorize(
         &mut self,
         id: ConnectionId,
@@ -197,12 +198,12 @@ impl Shard {
     /// The answer to an [`Action::Authorize`].
     pub fn handle_authorized(&mut self, id: ConnectionId, decisions: AuthzDecisions, now: Time) {
         let Some(connection) = self.clients.connections.get_mut(id) else {
-            return; // gone meanwhile
+            return; // closed meanwhile
         };
         if !connection.holds.remove(Hold::Decision) {
             return; // it has ended meanwhile
         }
-        connection.last_packet = now; // its silence was ours
+        connection.last_packet = now; // it was not read because of us
         match connection.phase {
             Phase::Live(session) => {
                 let (seed, version) = (self.config.placement_seed, self.access.rules_version);
@@ -219,7 +220,7 @@ impl Shard {
         self.resume_if_decided(id);
     }
 
-    /// What came behind a packet that had to wait goes on when the turn ends.
+    /// Packets behind the one that waited are handled when the turn ends.
     pub(in crate::shard) fn resume_if_decided(&mut self, id: ConnectionId) {
         let connection = self.clients.connections.get(id);
         let waits = |c: &crate::shard::Connection| {
@@ -235,11 +236,11 @@ impl Shard {
         let will = connect.will.as_ref();
         self.access.rules.acl_hook.is_some()
             && who.acl.is_none()
-            // What the rules refuse is refused without asking.
+            // What the ACL refuses is refused without asking.
             && will.is_some_and(|will| self.may_leave_will(connect.client_id, who, will.topic))
     }
 
-    /// Goes on with a CONNECT that was kept, unless its will has to be asked about first.
+    /// Continues a CONNECT that was kept, unless its will has to be asked about first.
     pub(in crate::shard) fn connect_proven(
         &mut self,
         id: ConnectionId,
@@ -292,7 +293,7 @@ impl Shard {
         self.authorize(id, will.client_id, user, asked);
     }
 
-    /// A CONNECT goes on, or is refused for its will.
+    /// A CONNECT continues, or is refused because its will is not authorized.
     fn will_decided(&mut self, id: ConnectionId, decisions: &AuthzDecisions, now: Time) {
         let Some(connection) = self.clients.connections.get_mut(id) else {
             return;
@@ -314,7 +315,7 @@ impl Shard {
     }
 }
 
-/// The filter of a shared subscription without its group: that is what is read.
+/// The topic filter of a shared subscription without its group: authorization is for it.
 fn behind_group(filter: &str) -> &str {
     match topic::share(filter) {
         Ok(Some(share)) => share.filter,

@@ -1,4 +1,4 @@
-//! A service that takes its time, seen from outside a shard.
+//! An authorization service that answers late, seen from outside a shard.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Broker {
         self.shard.audit().unwrap();
     }
 
-    /// Answers what was asked first.
+    /// Answers the oldest request.
     fn rule(&mut self, decision: AuthzDecision) {
         let (id, request) = self.asked.remove(0);
         let decisions = request.decided(decision, WAIT);
@@ -187,7 +187,7 @@ fn what_was_sent_before_the_end_counts() {
 fn an_answer_that_nobody_waits_for_changes_nothing() {
     let mut broker = Broker::new();
     let (reader, writer) = (broker.subscribed(b'r'), broker.connect(b'w'));
-    // Taken over while it waits, with its socket open and gone.
+    // Taken over while it waits, with its socket open and closed.
     for is_gone in [false, true] {
         let waiting = broker.connect(b'x');
         broker.give(waiting, &publish(b'a', b'1'));
@@ -212,7 +212,7 @@ fn an_answer_that_nobody_waits_for_changes_nothing() {
         broker.closed.clear();
         assert_eq!(broker.shard.connections(), 2);
     }
-    // The broker stops while somebody waits whose socket is gone.
+    // The broker stops while a client waits whose socket is closed.
     broker.give(writer, &publish(b'a', b'1'));
     broker
         .shard
@@ -240,7 +240,7 @@ fn a_will_that_is_never_ruled_about() {
     assert_eq!(broker.closed.first(), Some(&id));
     broker.rule(AuthzDecision::Allowed);
     assert_eq!(broker.shard.sessions(), 0);
-    // And one whose client goes away meanwhile.
+    // And one whose client disconnects meanwhile.
     let id = broker.open();
     broker.give(id, connect);
     broker

@@ -1,4 +1,4 @@
-//! Who a client is: from CONNECT to the judgement, and AUTH after it.
+//! Authentication of a client: from CONNECT to the verdict, and re-authentication by AUTH after it.
 //!
 //! ```text
 //! CONNECT ─┬─ nothing to prove, or known by its certificate ─────────────► CONNACK
@@ -7,8 +7,8 @@
 //! AUTH 0x19 on a live connection ─► Action::Authenticate ─► verdict ─► AUTH 0x18 ... AUTH 0x00
 //! ```
 //!
-//! The CONNECT is kept ([`PendingConnect`]) until it can be answered. While a first judgement is awaited
-//! nothing more is read; a client that proves itself anew goes on as before [MQTT-4.12.1-1].
+//! The CONNECT is kept ([`PendingConnect`]) until it can be answered. While the first verdict is awaited
+//! nothing more is read; a client that re-authenticates is served as before [MQTT-4.12.1-1].
 
 use crate::auth::{Challenge, Exchange, Identity, Question, Refusal, Verdict};
 use crate::ids::{ConnectionId, SessionId};
@@ -28,8 +28,8 @@ use crate::time::Time;
 /// What an AUTH or CONNACK takes besides method and data, at most.
 const AUTH_OVERHEAD_BYTES: usize = 64;
 
-/// Lives on: a connection that has something to prove, or has proven it with a method or for a
-/// limited time.
+/// Lives on: a connection that is being authenticated, or was with an authentication method or
+/// credentials that expire.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Login {
     /// The CONNECT that waits for its answer.
@@ -37,23 +37,23 @@ pub(in crate::shard) struct Login {
     stage: Stage,
     /// Authentication Method; all AUTH packets name it [MQTT-4.12.0-5].
     method: Option<Box<str>>,
-    /// What was proven, and the last word about it, while the will is asked about.
+    /// The authenticated identity and the server's final data, while the will awaits authorization.
     pub(in crate::shard) proof: Option<Box<(Identity, Vec<u8>)>>,
-    /// When the proof ends.
+    /// Expiry of the credentials.
     pub(in crate::shard) timer: Option<TimerId>,
 }
 
-/// Whose turn it is.
+/// Step of the authentication exchange: what it waits for.
 #[derive(Debug, Default)]
 enum Stage {
-    /// Nobody's.
+    /// No exchange is open.
     #[default]
     Idle,
-    /// Whoever judges.
+    /// The verdict on an [`Action::Authenticate`].
     Judged,
-    /// The client's, with its first message.
+    /// The client's first message.
     First,
-    /// The client's, with its final message.
+    /// The client's final message.
     Final(Box<Exchange>),
 }
 
@@ -61,13 +61,13 @@ enum Stage {
 pub(in crate::shard) enum Admission {
     Known(Identity),
     Ask(Challenge),
-    /// The method is taken; the client has yet to begin.
+    /// The method is supported; the client has yet to send its first message.
     Begin,
     Refused(Violation),
 }
 
 impl Login {
-    /// Of a client whose name is known.
+    /// Of a client that is authenticated.
     pub(in crate::shard) fn proven(connect: &Connect<'_>) -> Self {
         Self {
             connect: Some(Box::new(PendingConnect::of(connect))),
@@ -87,11 +87,11 @@ impl Login {
 }
 
 impl Shard {
-    /// What the rules say of a CONNECT before anything is proven.
+    /// Admission of a CONNECT by the rules, before authentication.
     pub(in crate::shard) fn admission(&self, id: ConnectionId, connect: &Connect<'_>) -> Admission {
         let rules = &self.access.rules;
         let Some(connection) = self.clients.connections.get(id) else {
-            return Admission::Refused(Violation::CredentialsNeeded); // it is gone
+            return Admission::Refused(Violation::CredentialsNeeded); // the connection was closed
         };
         let policy = self.policy(connection.origin.listener);
         if let Some(method) = connect.properties.authentication_method {
@@ -108,7 +108,7 @@ impl Shard {
             };
         }
         if let Some(user) = &connection.origin.identity {
-            return Admission::Known(Identity::of(user)); // its certificate says so
+            return Admission::Known(Identity::of(user)); // authenticated by its certificate
         }
         let has_credentials = connect.user_name.is_some() || connect.password.is_some();
         if rules.takes_passwords() && has_credentials {
@@ -119,14 +119,14 @@ impl Shard {
         } else if rules.takes_anonymous(policy.allow_anonymous)
             && policy.authentication == Authentication::Anonymous
         {
-            // A name that nobody can check is as good as none.
+            // A user name without authentication is not an identity.
             Admission::Known(Identity::default())
         } else {
             Admission::Refused(Violation::CredentialsNeeded)
         }
     }
 
-    /// Keeps a CONNECT until it is known who sent it.
+    /// Keeps a CONNECT until its client is authenticated.
     pub(in crate::shard) fn await_proof(
         &mut self,
         id: ConnectionId,
@@ -151,6 +151,7 @@ impl Shard {
         Flow::Continue
     }
 
+    /// Requests a verdict; before CONNACK the connection is not read until it arrives.
     fn ask(&mut self, id: ConnectionId, client_id: &str, challenge: Challenge) {
         let Some(connection) = self.clients.connections.get_mut(id) else {
             return;
@@ -171,7 +172,7 @@ impl Shard {
             .push_back(Action::Authenticate(id, Box::new(question)));
     }
 
-    /// The judgement on an [`Action::Authenticate`].
+    /// The verdict on an [`Action::Authenticate`]. Ignored when it is not awaited.
     pub fn handle_authenticated(&mut self, id: ConnectionId, verdict: Verdict, now: Time) {
         let mut id = id;
         if is_on(Mutant::VerdictForNewer) {
@@ -179,7 +180,7 @@ impl Shard {
             id = others.find(|other| other.index == id.index).unwrap_or(id);
         }
         let Some(connection) = self.clients.connections.get_mut(id) else {
-            return; // gone meanwhile
+            return; // closed meanwhile
         };
         let phase = connection.phase;
         match &mut connection.login {
@@ -223,7 +224,7 @@ impl Shard {
         }
     }
 
-    /// Goes on with the CONNECT that was kept; its will is allowed, or will be judged by the rules.
+    /// Continues the CONNECT that was kept; its will is allowed, or is checked against the ACL.
     pub(in crate::shard) fn connect_with_will(
         &mut self,
         id: ConnectionId,
@@ -258,7 +259,7 @@ impl Shard {
         }
     }
 
-    /// The time of a proof is over.
+    /// The credentials have expired.
     pub(in crate::shard) fn proof_timer(&mut self, id: ConnectionId, now: Time) {
         if let Some(login) = self
             .clients
@@ -272,7 +273,7 @@ impl Shard {
         }
     }
 
-    /// Who is on a connection cannot change; that it is still the same has been shown.
+    /// Re-authentication has succeeded: the identity of a connection must not change.
     fn proven_again(
         &mut self,
         id: ConnectionId,
@@ -370,7 +371,7 @@ impl Shard {
         };
         let size = method.len() + data.map_or(0, <[u8]>::len) + AUTH_OVERHEAD_BYTES;
         if size > connection.packet_size_max as usize {
-            // [MQTT-3.1.2-24]: it cannot be said; the client's time will run out.
+            // [MQTT-3.1.2-24]: it must not be sent; the client will time out.
             return;
         }
         let auth = Auth {
@@ -382,7 +383,7 @@ impl Shard {
         self.reply(id, |out, _| encode::auth(out, &auth));
     }
 
-    /// Refuses a CONNECT that was kept. What the log is told is not for the client.
+    /// Refuses a CONNECT that was kept. `text` is for the log and not for the client.
     pub(in crate::shard) fn refuse_login(
         &mut self,
         id: ConnectionId,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::auth::Rules;
 use rights::Recheck;
 
-/// The rules in force. Lives on: the shard, which gets new ones when files are read again.
+/// The rules in force. Lives on: the shard, which gets new ones on reload.
 #[derive(Default)]
 pub(in crate::shard) struct Access {
     pub(in crate::shard) rules: Arc<Rules>,

@@ -1,4 +1,4 @@
-//! A CONNECT that waits until it is known who sent it, or whether its will is allowed.
+//! A CONNECT that waits for authentication of its client, or for authorization of its will.
 
 use std::num::NonZeroU16;
 

@@ -1,4 +1,4 @@
-//! What a session may publish, receive and subscribe to.
+//! Authorization of a session to publish, receive and subscribe.
 //!
 //! Without an ACL every check is one load and one branch. With one, a publisher's next message of a
 //! topic costs a comparison (see [`Decisions`]), and a burst is decided once.
@@ -14,29 +14,29 @@ use crate::shard::notices::About;
 use crate::shard::Shard;
 use crate::time::Time;
 
-/// Whose a session is and what was decided for it. Lives on: its session.
+/// Owner of a session and the authorization decisions cached for it. Lives on: its session.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Rights {
-    /// Proven user name of who made the session; nobody else may take it over.
+    /// Authenticated user name of the session's owner; no other user may take it over.
     pub(in crate::shard) user: Option<Arc<str>>,
-    /// Rules that came with the proof, in place of the ACL file's.
+    /// ACL that came with the login, in place of the ACL file.
     acl: Option<Arc<Acl>>,
     published: Decisions,
     received: Decisions,
-    /// What the service has said of topics.
+    /// Cached decisions of the authorization service.
     pub(in crate::shard) decisions: Option<Box<KnownDecisions>>,
-    /// Version of the rules that were asked.
+    /// Version of the rules that `decisions` were made under.
     asked: u32,
 }
 
-/// Which way a message goes.
+/// Direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Publish,
     Receive,
 }
 
-/// Sessions whose subscriptions are to be looked at, since the rules have changed.
+/// Sessions whose subscriptions are to be rechecked, since the rules have changed.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Recheck {
     sessions: VecDeque<SessionId>,
@@ -44,11 +44,11 @@ pub(in crate::shard) struct Recheck {
     before: Option<Arc<Rules>>,
 }
 
-/// Subscriptions looked at in one turn.
+/// Subscriptions rechecked in one turn.
 const TURN_RECHECKS: usize = 1_000;
 
 impl Rights {
-    /// A new connection brings its own proof.
+    /// A new connection brings its own identity.
     pub(in crate::shard) fn set(&mut self, identity: &Identity) {
         *self = Self {
             user: identity.user.clone(),
@@ -57,12 +57,12 @@ impl Rights {
         };
     }
 
-    /// Rules came with the proof.
+    /// An ACL came with the login.
     pub(in crate::shard) fn brought_rules(&self) -> bool {
         self.acl.is_some()
     }
 
-    /// What was decided under other rules counts no more.
+    /// Drops the decisions made under other rules.
     fn reset(&mut self, version: u32) {
         if self.asked != version {
             self.asked = version;
@@ -72,7 +72,7 @@ impl Rights {
         }
     }
 
-    /// What the service has said under these rules.
+    /// The service's decisions under these rules.
     pub(in crate::shard) fn decisions(&self, version: u32) -> Option<&KnownDecisions> {
         self.decisions.as_deref().filter(|_| self.asked == version)
     }
@@ -137,7 +137,7 @@ impl Rights {
 }
 
 impl Shard {
-    /// New rules, at start and when files were read again: they hold for whatever comes from now on.
+    /// New rules, at start and on reload: they hold for all later packets.
     /// Subscriptions that they no longer allow end within the next turns.
     pub fn handle_rules(&mut self, rules: Arc<Rules>) {
         let before = std::mem::replace(&mut self.access.rules, rules);
@@ -241,7 +241,7 @@ impl Shard {
         !self.access.recheck.sessions.is_empty()
     }
 
-    /// Looks at some of the subscriptions that were made under other rules.
+    /// Rechecks some of the subscriptions that were made under other rules.
     pub(in crate::shard) fn advance_rechecks(&mut self, now: Time) {
         let mut left = TURN_RECHECKS;
         while left > 0 {
@@ -260,9 +260,9 @@ impl Shard {
         }
     }
 
-    /// A client that is here is disconnected with 0x98: MQTT has no way to tell it that a subscription
-    /// has ended, and one that is silently gone would look like one without messages. It finds its
-    /// session again, and is told 0x87 when it subscribes again.
+    /// A connected client is disconnected with 0x98: MQTT has no way to notify it that a subscription
+    /// has ended, and one that was silently removed would look like one without messages. It resumes its
+    /// session, and gets 0x87 when it subscribes again.
     fn recheck_session(&mut self, session: SessionId, now: Time) {
         if is_on(Mutant::KeepForbidden) || !self.end_refused(session, now) {
             return;

@@ -16,13 +16,13 @@ use crate::shard::gate::HeldReplies;
 use crate::shard::turn::timer_wheel::TimerId;
 use crate::time::{Span, Time};
 
-/// Where a connection is in its life.
+/// Phase of a connection's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum Phase {
     /// The layers below MQTT have not finished their handshakes.
     AwaitLayers,
     AwaitConnect,
-    /// A CONNECT waits until it is known who sent it.
+    /// A CONNECT waits for authentication of its client.
     Authenticating,
     Live(SessionId),
     /// An error, a DISCONNECT or a takeover ended it: no further bytes are accepted.
@@ -34,9 +34,9 @@ pub(in crate::shard) enum Phase {
 pub(in crate::shard) struct Connection {
     pub(in crate::shard) phase: Phase,
     pub(in crate::shard) version: Version,
-    /// Another broker, by the mark in its protocol level.
+    /// The client is a bridge, by bit 7 of its protocol level.
     pub(in crate::shard) is_bridge: bool,
-    /// The log has been told that it publishes to a topic that begins with `$`.
+    /// A notice was logged that it publishes to a topic that begins with `$`.
     pub(in crate::shard) named_reserved: bool,
     /// Named in the shard's list of connections to transmit.
     pub(in crate::shard) dirty: bool,
@@ -44,9 +44,9 @@ pub(in crate::shard) struct Connection {
     pub(in crate::shard) publishes: bool,
     /// Why it is not read.
     pub(in crate::shard) holds: HoldSet,
-    /// Its socket is gone, and what it sent before waits for the next turn.
+    /// Its socket is closed, and what it sent before waits for the next turn.
     pub(in crate::shard) gone: Option<CloseCause>,
-    /// Why we end it, also where the client's version has no word for it.
+    /// Why we end it, also where the client's version has no reason code for it.
     pub(in crate::shard) end_reason: Option<ReasonCode>,
     /// v5 Request Problem Information.
     pub(in crate::shard) problem_information: bool,
@@ -72,9 +72,9 @@ pub(in crate::shard) struct Connection {
     pub(in crate::shard) origin: Origin,
     /// When rates are limited and it is live.
     pub(in crate::shard) meters: Option<Box<ClientMeters>>,
-    /// What it has to prove, or had.
+    /// State of its authentication, when it needs or needed one.
     pub(in crate::shard) login: Option<Box<Login>>,
-    /// For the log, when connections are told of one by one.
+    /// For the log, when connections are traced one by one.
     pub(in crate::shard) trace: Option<Box<Trace>>,
 }
 

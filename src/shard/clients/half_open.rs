@@ -1,4 +1,4 @@
-//! Connections that have not sent their CONNECT: what strangers can hold, of the broker and of a
+//! Half-open connections, not accepted by a CONNACK yet: limits on their number, of the broker and of a
 //! listener.
 
 use crate::ids::ListenerId;
@@ -26,7 +26,7 @@ impl HalfOpen {
         }
     }
 
-    /// Counts one more.
+    /// Counts one more half-open connection.
     ///
     /// # Errors
     /// There may be no more: which option says so, and how many.

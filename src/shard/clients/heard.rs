@@ -1,27 +1,27 @@
-//! Until when clients were heard: deadlines are judged by that, not by the clock.
+//! Time until which clients were heard: deadlines are checked against it, not against the clock.
 //!
 //! A shard can be late: its process was stopped, its machine paused, a turn took far too long, or there is
 //! more to read than one turn reads. What clients sent in time then lies unread in their sockets. So a
-//! deadline has passed only when everything that had arrived by then was read; and who waits for an
-//! answer of ours, or owes the next step of a handshake, gets as much time again as we were late.
+//! deadline has passed only when everything that had arrived by then was read; and a client that waits for
+//! an answer of ours, or owes the next step of a handshake, gets as much time again as we were late.
 
 use crate::ids::ConnectionId;
 use crate::mutant::{is_on, Mutant};
 use crate::shard::Shard;
 use crate::time::{Span, Time};
 
-/// Between two looks at a deadline that has passed while others were not heard.
+/// Between two checks of a deadline that has passed while others were not heard.
 pub(in crate::shard) const LOOK_AGAIN: Span = Span::from_millis(100);
 
-/// What a driver has read. At first everything counts as read when its time has come, which is true for
-/// whoever hands bytes over as they arrive.
+/// What a driver has read. At first everything counts as read when its time has come, which is true for a
+/// driver that passes bytes on as they arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
     /// What had arrived by then on established connections was read.
     pub established: Time,
     /// The same of all other connections, and of those that waited to be accepted.
     pub others: Time,
-    /// The shard was late, and until then nobody is given up who could not be answered meanwhile.
+    /// The shard was late, and until then no client times out that could not be answered meanwhile.
     pub excused_until: Time,
 }
 
@@ -50,7 +50,7 @@ impl Default for Heard {
 }
 
 impl Shard {
-    /// A round of reading is over. Deadlines are judged by what is said here from now on.
+    /// A round of reading is over. Deadlines are checked against these times from now on.
     pub fn handle_heard(&mut self, heard: Heard) {
         self.clients.heard = heard;
     }
@@ -62,7 +62,7 @@ impl Shard {
         connection.is_some_and(|connection| connection.session().is_some())
     }
 
-    /// True when this turn has done its work: read nobody until it has ended.
+    /// True when this turn's budget is exhausted: read no connection until it has ended.
     #[must_use]
     pub fn is_turn_spent(&self) -> bool {
         self.turn.budget.is_exhausted()
@@ -76,7 +76,7 @@ impl Shard {
         }
     }
 
-    /// When a deadline of somebody who is not established is looked at again: who is meant may have
+    /// When a deadline of a connection that is not established is checked again: its client may have
     /// acted in time. `None`: it has passed.
     pub(in crate::shard) fn defer(&self, deadline: Time, now: Time) -> Option<Time> {
         (deadline > self.clients.heard.others).then(|| now + LOOK_AGAIN)
@@ -115,7 +115,7 @@ mod tests {
         broker.shards[0].end_turn(broker.now);
     }
 
-    /// Everything was read, and the deadlines before are judged.
+    /// Everything was read, and the deadlines before are checked.
     fn catch_up(broker: &mut World) {
         let excused_until = broker.shards[0].clients.heard.excused_until;
         broker.shards[0].handle_heard(Heard {
@@ -189,7 +189,7 @@ mod tests {
         let connack = broker.take(again);
         assert_eq!(connack[..4], [0x20, connack[1], 1, 0], "session present");
         assert!(broker.take(observer).is_empty());
-        // It goes again. Reading lags by two seconds from now on: the will is late, and does come.
+        // It disconnects again. Reading lags by two seconds from now on: the will is late, and does come.
         let cause = crate::shard::CloseCause::EndOfStream;
         broker.shards[0].handle_closed(again, cause, broker.now);
         for _ in 0..100 {

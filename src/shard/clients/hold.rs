@@ -6,7 +6,7 @@
 pub(in crate::shard) enum Hold {
     /// What it sent is in `partial` for the next turn: this turn's budget is exhausted.
     NextTurn = 1,
-    /// Its first authentication is on its way: what follows CONNECT waits for CONNACK.
+    /// Its first authentication is in progress: what follows CONNECT waits for CONNACK.
     Authentication = 1 << 1,
     /// The packet at the start of `partial` waits for an authorization decision of a service.
     Decision = 1 << 2,
@@ -38,7 +38,7 @@ impl HoldSet {
         was_there
     }
 
-    /// Nothing may be handled before it is known who the client is, or what it may do.
+    /// Nothing may be handled before the client is authenticated, or its packet authorized.
     #[inline]
     pub(in crate::shard) fn awaits_auth(self) -> bool {
         self.0 & (Hold::Authentication as u8 | Hold::Decision as u8) != 0

@@ -24,11 +24,11 @@ const SUBSCRIBE: u8 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum Flow {
     Continue,
-    /// The next packet may only be handled when it is known who the client is.
+    /// No packet is handled before a verdict or an authorization decision has arrived.
     Wait,
     /// The connection accepts no further bytes.
     Stop,
-    /// The turn has done its work: the packet and all after it wait for the next one.
+    /// The turn's budget is exhausted: the packet and all after it wait for the next one.
     Pause,
     /// The packet and all after it belong to another shard.
     HandOff(ShardId),
@@ -59,7 +59,7 @@ impl Shard {
         }
     }
 
-    /// Fills up a packet whose start came before; returns what is left when it is done with.
+    /// Fills up a packet whose start came before; returns the bytes behind it once it is handled.
     fn complete<'a>(
         &mut self,
         connection: ConnectionId,
@@ -99,8 +99,8 @@ impl Shard {
         }
     }
 
-    /// Handles a large packet that came in pieces. Whoever keeps its payload keeps the packet, rather than
-    /// a copy of the payload.
+    /// Handles a large packet that came in pieces. A queue or window that keeps its payload references the
+    /// packet, rather than a copy of the payload.
     fn process_gathered(
         &mut self,
         connection: ConnectionId,
@@ -117,6 +117,7 @@ impl Shard {
         (used, flow)
     }
 
+    /// Keeps unread bytes for later, or hands them off with their connection.
     pub(in crate::shard) fn after(&mut self, connection: ConnectionId, unread: &[u8], flow: Flow) {
         match flow {
             Flow::Continue | Flow::Wait | Flow::Pause => {
@@ -365,7 +366,7 @@ impl Shard {
 }
 
 /// Makes room for `take` more bytes of a packet: for the whole packet, once an eighth of it is there, so that
-/// a large one is not moved often and nobody gets much memory for a header alone.
+/// a large one is not moved often and no client gets much memory for a header alone.
 fn make_room(partial: &mut Vec<u8>, take: usize, needed: Option<usize>) {
     let len = partial.len() + take;
     if let Some(needed) = needed.filter(|_| len > partial.capacity()) {
@@ -374,8 +375,8 @@ fn make_room(partial: &mut Vec<u8>, take: usize, needed: Option<usize>) {
     }
 }
 
-/// How others that speak first begin. (A handshake of TLS is, as MQTT, a CONNECT with wrong flags and of
-/// three bytes.)
+/// First bytes of other protocols whose clients speak first. (A TLS handshake is, as MQTT, a CONNECT with
+/// wrong flags and of three bytes.)
 const OTHERS: [(&[u8], Violation); 4] = [
     (b"\x16\x03", Violation::TlsUnasked),
     (b"GET ", Violation::HttpUnasked),
@@ -399,9 +400,9 @@ fn answer_version(body: &[u8], error: &Violation) -> Option<Version> {
     const NAME: &[u8] = b"\x00\x04MQTT";
     const V5_START: &[u8] = b"\x00\x04MQTT\x05";
     match error {
-        // Later than what is spoken here: 5.0 is the nearest that both know [MQTT-3.1.2-2]. All
-        // others know the four bytes of 3.1.1 [MQTT-3.1.2-2], from which a bridge learns to come
-        // again without its mark.
+        // Later than what is supported here: 5.0 is the nearest of both [MQTT-3.1.2-2]. All others
+        // understand the four bytes of 3.1.1 [MQTT-3.1.2-2], after which a bridge connects again
+        // without its bit.
         Violation::ProtocolLevel { level: 6..=0x7F } if body.starts_with(NAME) => Some(Version::V5),
         Violation::ProtocolLevel { .. } => Some(Version::V311),
         _ => body.starts_with(V5_START).then_some(Version::V5),

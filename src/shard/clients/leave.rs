@@ -1,10 +1,10 @@
-//! The filters of sessions that have ended leave the index in pieces.
+//! Removal of the filters of ended sessions from the index, in pieces.
 //!
 //! A session may have ten thousand filters, and very many sessions may end at once: when a network
-//! fails, or because somebody wants the shard to stand still. A session's end itself is done at once:
-//! nobody finds it any more, and what its filters still match finds no subscriber. Its filters are
-//! taken out of the index, and out of those of the other shards, within the next turns. So is word to
-//! the members of its shared groups that it is away.
+//! fails, or because an attacker wants the shard to stall. A session's end itself is done at once:
+//! no lookup finds it any more, and what its filters still match finds no subscriber. Its filters are
+//! taken out of the index, and out of those of the other shards, within the next turns. The
+//! shared groups of disconnected sessions are notified in the same way.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -13,10 +13,10 @@ use crate::ids::SessionId;
 use crate::shard::turn::budget::{ANNOUNCE, COPIED_BYTES, UNLINK};
 use crate::shard::Shard;
 
-/// Filters of one session that leave within the turn of its end, if its work allows.
+/// Filters of one session that leave within the turn of its end, if the turn's budget allows.
 const AT_ONCE: usize = 32;
-/// However much waits, it is gone after about so many turns: what ends in a turn may be more than a
-/// turn's work.
+/// However much waits, it is removed after about so many turns: what ends in a turn may be more than a
+/// turn's budget.
 const TURNS: usize = 128;
 
 /// A session that has ended, and its filters that are still in the index, the last one first.
@@ -35,7 +35,7 @@ pub(in crate::shard) struct Leaving {
     filters: usize,
     /// Sessions in many groups that have lost their connection.
     away: VecDeque<SessionId>,
-    /// TurnBudget of the last piece and what it might have been, for the audit.
+    /// Work of the last piece and the budget it had, for the audit.
     pub(in crate::shard) last: (usize, usize),
 }
 
@@ -70,7 +70,7 @@ impl Shard {
         });
     }
 
-    /// A session has lost its connection: the members of its groups are told, now or soon.
+    /// A session has lost its connection: its shared groups are notified, now or within the next turns.
     pub(in crate::shard) fn go_away(&mut self, session: SessionId) {
         let Some(entry) = self.clients.sessions.get(session).filter(|h| h.in_groups) else {
             return;
@@ -127,19 +127,19 @@ impl Shard {
         true
     }
 
-    /// One session's groups are told whether it is here; false when there is none to tell of.
+    /// Notifies the groups of one session whether it is connected; false when no session waits.
     fn tell_one_away(&mut self) -> bool {
         let Some(session) = self.clients.leaving.away.pop_front() else {
             return false;
         };
         if let Some(entry) = self.clients.sessions.get(session) {
-            let connected = entry.session.connection.is_some(); // it may have come back
+            let connected = entry.session.connection.is_some(); // it may have connected again
             self.announce_connected(session, connected);
         }
         true
     }
 
-    /// Tells all shards whether a member of shared groups can receive now.
+    /// Notifies all shards whether a member of shared groups can receive now.
     pub(in crate::shard) fn announce_connected(&mut self, session: SessionId, connected: bool) {
         let Some(entry) = self.clients.sessions.get(session).filter(|h| h.in_groups) else {
             return;

@@ -86,7 +86,7 @@ fn sessions_with_many_filters_end_in_pieces() {
     assert_eq!(broker.shards[0].routes.index.group("g", "7/x"), None);
 }
 
-/// The same client is back, with the same filters, before those of its old session are gone.
+/// The same client connects again, with the same filters, before those of its old session are removed.
 #[test]
 fn a_session_that_begins_again_keeps_its_filters() {
     let mut broker = World::of_one_shard(|_| {});
@@ -115,8 +115,8 @@ fn a_session_that_begins_again_keeps_its_filters() {
     }
 }
 
-/// Members of many groups that lose their connections: the groups are told in pieces, and a member
-/// that is back by then is not told away.
+/// Members of many groups that lose their connections: the groups are notified in pieces, and a member
+/// that is connected again by then is not announced as disconnected.
 #[test]
 fn members_of_many_groups_go_away_in_pieces() {
     let mut broker = World::of_one_shard(|_| {});
@@ -212,7 +212,7 @@ fn while_memory_is_short_nothing_more_is_kept() {
     assert_eq!(codes(&broker.take(new), 2), [0, 0x97]);
     broker.give_here(old, &subscribe(V311, ["b".into()]));
     assert_eq!(codes(&broker.take(old), 1), [0x80]);
-    // v5 is told, with QoS 1 and 2; of others it is delivered and not kept.
+    // v5 gets a reason code, with QoS 1 and 2; of others it is delivered and not retained.
     for (first, ack) in [(0x33, 0x40), (0x35, 0x50)] {
         broker.give_here(new, &packet(first, b"\0\x01a\0\x01\0x"));
         let answer = broker.take(new);
@@ -331,7 +331,7 @@ fn filters_on_their_way_to_another_shard_are_bounded_in_bytes() {
     assert!(shard.clients.leaving.is_empty());
 }
 
-/// SUBSCRIBEs on one shard raise barriers that nobody would answer.
+/// SUBSCRIBEs on one shard raise barriers that no peer would answer.
 #[test]
 fn a_single_shard_keeps_no_barriers() {
     let mut broker = World::of_one_shard(|_| {});

@@ -72,7 +72,7 @@ impl Clients {
     }
 }
 
-/// Who may come in, and how fast: limits of unauthenticated connections, rates, pressure, shutdown.
+/// Admission control: limits of half-open connections, rates, pressure, shutdown.
 /// Lives on: the shard.
 pub(in crate::shard) struct Admission {
     pub(in crate::shard) half_open: HalfOpen,

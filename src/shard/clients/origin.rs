@@ -1,4 +1,4 @@
-//! Where a connection comes from.
+//! Origin of a connection: the client's address, its listener and its certificate's name.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,7 +8,7 @@ use crate::shard::clients::connection::Phase;
 use crate::shard::Shard;
 use crate::time::Time;
 
-/// The other end of a connection.
+/// The remote end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoteEnd {
     Ip(SocketAddr),
@@ -27,10 +27,10 @@ impl RemoteEnd {
     }
 }
 
-/// What is known of a connection before its first byte of MQTT. Goes with it when it moves.
+/// What is known of a connection before its first byte of MQTT. Moves with it in a hand-off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Behind a proxy that the listener trusts: whom the proxy names.
+    /// Behind a proxy that the listener trusts: the address that the proxy forwards.
     pub peer: RemoteEnd,
     pub listener: ListenerId,
     /// User name that a verified client certificate gives.
@@ -58,7 +58,7 @@ impl fmt::Display for RemoteEnd {
 }
 
 impl Shard {
-    /// The layers below MQTT have found out more about a connection than its socket told: the
+    /// The layers below MQTT have found out more about a connection than its socket shows: the
     /// client's address behind a proxy, its name in a certificate. Call before its first bytes.
     pub fn handle_origin(
         &mut self,
@@ -77,8 +77,8 @@ impl Shard {
         }
     }
 
-    /// A layer below MQTT cannot go on; `text` is a sentence that says why. Its last bytes to the
-    /// client are the driver's business.
+    /// A layer below MQTT has failed; `text` is a sentence that says why. Its last bytes to the
+    /// client are sent by the driver.
     pub fn handle_broken(&mut self, connection: ConnectionId, text: &str, now: Time) {
         let Some(state) = self.clients.connections.get(connection) else {
             return;

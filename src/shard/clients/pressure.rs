@@ -1,11 +1,11 @@
-//! What a shard is told about the machine it runs on: when to let nobody else in, and to keep no more.
+//! Pressure: short memory or long turns, under which no more clients are admitted or no more is kept.
 
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{Publish, Qos, Violation};
 use crate::session::{Queue, QueueBounds};
 use crate::shard::Shard;
 
-/// Why no more clients are let in. Those that are connected are served as ever, but while memory is
+/// Why no more clients are admitted. Those that are connected are served as ever, but while memory is
 /// short nothing more is kept for them: no further subscription, no retained message that is larger
 /// than the one before, and queues do not grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,13 +17,13 @@ pub struct Pressure {
 }
 
 impl Shard {
-    /// The driver has found that the pressure is another than it was.
+    /// The driver has measured a change of pressure.
     pub fn handle_pressure(&mut self, pressure: Pressure) {
         self.admission.pressure = pressure;
     }
 
     /// Why a publication that is to be retained is refused: only a v5 publisher that waits for an
-    /// acknowledgement can be told (0x97). Of others it is delivered and not kept.
+    /// acknowledgement gets a reason code (0x97). Of others it is delivered and not retained.
     pub(in crate::shard) fn refuse_to_retain(
         &mut self,
         id: ConnectionId,

@@ -236,11 +236,11 @@ impl Shard {
             let key = TimerKey::ReadAgain(id);
             meters.input_timer = Some(self.turn.timers.insert(ready_at, key));
         } else if was_paused {
-            *last_packet = now; // its silence was ours
+            *last_packet = now; // it was not read because of us
         }
     }
 
-    /// A pause in reading is over, unless others of the listener have used up its rate meanwhile.
+    /// A pause in reading is over, unless other clients of the listener have used up its rate meanwhile.
     pub(in crate::shard) fn read_again(&mut self, id: ConnectionId, now: Time) {
         let connection = self.clients.connections.get_mut(id);
         if let Some(meters) = connection.and_then(|c| c.meters.as_mut()) {
@@ -249,7 +249,7 @@ impl Shard {
         self.pause_input(id, now);
     }
 
-    /// Goes on sending to a client at a time, if that is not planned already.
+    /// Resumes sending to a client at a time, if that is not scheduled already.
     pub(in crate::shard) fn pause_output(&mut self, id: ConnectionId, until: Time) {
         let connection = self.clients.connections.get_mut(id);
         let Some(meters) = connection.and_then(|connection| connection.meters.as_mut()) else {

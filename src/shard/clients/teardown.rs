@@ -1,4 +1,4 @@
-//! Ends: of a connection, of the tie between connection and session, of a session; and shutdown.
+//! Teardown: close of a connection, detach of its session, end of a session, and shutdown.
 
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ const LINGER: Span = Span::from_secs(2);
 /// From the wills to the disconnects of a shutdown: time for the wills to cross shards.
 const SHUTDOWN_GRACE: Span = Span::from_millis(100);
 
-/// What becomes of the will when connection and session part.
+/// What becomes of the will when a session is detached from its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum WillFate {
     Publish,
@@ -31,7 +31,7 @@ pub(in crate::shard) enum WillFate {
 }
 
 impl Shard {
-    /// Ends a connection for a reason of ours: tells a v5 client, parts it from its session.
+    /// Ends a connection for a reason of ours: sends DISCONNECT to a v5 client, detaches its session.
     pub(in crate::shard) fn end_connection(
         &mut self,
         id: ConnectionId,
@@ -54,7 +54,7 @@ impl Shard {
         }
     }
 
-    /// Sends a v5 client its DISCONNECT and begins to close. The session is the caller's business.
+    /// Sends a v5 client its DISCONNECT and begins to close. The session is left to the caller.
     pub(in crate::shard) fn close_connection(
         &mut self,
         id: ConnectionId,
@@ -84,7 +84,7 @@ impl Shard {
         self.start_closing(id, now);
     }
 
-    /// Why we end a connection: what may be said below MQTT, where 3.1.1 has no word for it.
+    /// Why we end a connection: what a layer below MQTT may send, where 3.1.1 has no reason code.
     #[must_use]
     pub fn end_reason(&self, connection: ConnectionId) -> Option<ReasonCode> {
         self.clients.connections.get(connection)?.end_reason
@@ -101,7 +101,7 @@ impl Shard {
         self.turn.budget.add(END);
         let before = std::mem::replace(&mut connection.phase, Phase::Closing);
         connection.partial = Vec::new();
-        // Nobody tells its end again, and an answer that still comes finds nothing that waits.
+        // The driver reports a close only once; a late authorization decision is ignored.
         let waits_for_end = connection.holds.remove(Hold::Decision) && connection.gone.is_some();
         connection.aliases_in = None;
         connection.aliases_out = None;
@@ -127,7 +127,7 @@ impl Shard {
         }
     }
 
-    /// Parts a session from its connection: will, expiry, shared groups.
+    /// Detaches a session from its connection: will, expiry, shared groups.
     pub(in crate::shard) fn detach(&mut self, session: SessionId, fate: WillFate, now: Time) {
         let Some(entry) = self.clients.sessions.get_mut(session) else {
             return;
@@ -166,7 +166,7 @@ impl Shard {
     }
 
     /// Discards a session and everything of it; a will still pending is published
-    /// [MQTT-3.1.2-8]. The connection is the caller's business.
+    /// [MQTT-3.1.2-8]. The connection is left to the caller.
     pub(in crate::shard) fn end_session(&mut self, session: SessionId, now: Time) {
         self.publish_will(session, now);
         let Some(entry) = self.clients.sessions.get_mut(session) else {
@@ -186,7 +186,7 @@ impl Shard {
         }
     }
 
-    /// Takes a subscription out of the index; the session's own record is the caller's business.
+    /// Takes a subscription out of the index; the session's own record is left to the caller.
     pub(in crate::shard) fn drop_subscription(&mut self, session: SessionId, filter: &str) {
         if let Ok(Some(share)) = topic::share(filter) {
             self.routes
@@ -247,7 +247,7 @@ impl Shard {
     }
 
     /// The broker stops: wills are published first, while there are clients to receive them; then
-    /// clients are told and connections closed.
+    /// v5 clients get a DISCONNECT and all connections are closed.
     pub fn handle_shutdown(&mut self, now: Time) {
         if self.admission.shutdown.is_some() {
             return;
@@ -280,7 +280,7 @@ impl Shard {
         }
     }
 
-    /// After [`Shard::handle_shutdown`]: all said and done.
+    /// After [`Shard::handle_shutdown`]: no connection is open and nothing waits for a peer.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.admission.shutdown.is_some()

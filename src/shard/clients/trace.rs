@@ -1,4 +1,4 @@
-//! What becomes of each connection, for an operator who asks for every one (`log-level = "debug"`).
+//! Traces: the life of each connection, for the log at `log-level = "debug"`.
 //! Without that a connection has no trace, which costs one look at a field per read and write.
 
 use std::fmt::Write as _;
@@ -21,12 +21,12 @@ pub(in crate::shard) struct Trace {
     /// Bytes of MQTT.
     received: u64,
     sent: u64,
-    /// Why it ends, as far as that was said.
+    /// Why it ends, when a reason was noted.
     why: Option<Box<str>>,
 }
 
 impl Shard {
-    /// From now on each connection that opens is told of.
+    /// From now on each connection that opens is traced.
     pub fn trace_connections(&mut self) {
         self.outbox.traces = true;
     }
@@ -86,7 +86,7 @@ impl Shard {
         }
     }
 
-    /// A connection is gone.
+    /// A connection was closed.
     pub(in crate::shard) fn trace_closed(
         &mut self,
         connection: &Connection,

@@ -76,8 +76,8 @@ fn plain_publish<'a>(message: &Message<'a>) -> PublishOut<'a> {
 }
 
 impl Shard {
-    /// Takes over responsibility for a publication: every interested shard has it when this returns.
-    /// `publisher` is the session it came from. False: nobody is interested.
+    /// Takes over responsibility for a publication: every shard with subscribers has it when this returns.
+    /// `publisher` is the session it came from. False: there is no subscriber.
     #[inline]
     pub(in crate::shard) fn accept(
         &mut self,
@@ -255,7 +255,7 @@ impl Shard {
         Self::mark_dirty(connection, id, &mut self.clients.dirty);
     }
 
-    /// QoS 0 for a client without a connection: dropped unless the operator wants it queued.
+    /// QoS 0 for a session without a connection: dropped unless `queue-qos0` is set.
     #[cold]
     fn deliver_away(
         &mut self,
@@ -331,6 +331,7 @@ impl Shard {
         self.enqueue(session, delivery, now);
     }
 
+    /// QoS 0 is dropped, and not queued, for a client that is slow or over its rate.
     fn deliver_qos0(&mut self, session: SessionId, delivery: Delivery, now: Time) {
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
         let queue_qos0 = self.config.limits.queue_qos0;
@@ -339,7 +340,7 @@ impl Shard {
         };
         let id = entry.session.connection;
         match id.and_then(|id| self.clients.connections.get(id)) {
-            // Queued ones, of when the client was away, come first [MQTT-4.6.0-6].
+            // Those queued while the client was disconnected are sent first [MQTT-4.6.0-6].
             Some(_) if entry.session.queue.may_hold_qos0() => self.enqueue(session, delivery, now),
             Some(connection) if connection.outgoing.len() > outgoing_max => {
                 self.drop_slow_reader(session, 1, now);
@@ -408,6 +409,7 @@ impl Shard {
         }
     }
 
+    /// Queues a delivery, or applies the policy of a full queue. Bytes in flight count against its bound.
     fn enqueue(&mut self, session: SessionId, delivery: Delivery, now: Time) {
         let limits = &self.config.limits;
         let Some(entry) = self.clients.sessions.get(session) else {

@@ -18,7 +18,7 @@ use crate::shard::Shard;
 use crate::time::Time;
 
 /// A publication is dispatched at most this often before it stays with the next member that can keep
-/// it: members that come and go faster than blocks cross cannot keep it travelling.
+/// it: members that connect and disconnect faster than blocks cross cannot keep it in transit.
 const HOPS_MAX: u8 = 8;
 /// Dispatched so often, and no member could keep it: dropped.
 const HOPS_LAST: u8 = 64;
@@ -60,7 +60,7 @@ impl Shard {
         true
     }
 
-    /// Delivers to a member of this shard, or dispatches again if it is not there to take it.
+    /// Delivers to a member of this shard, or dispatches again if it cannot take it.
     pub(in crate::shard) fn deliver_to_member(
         &mut self,
         message: &mut Message<'_>,
@@ -110,8 +110,8 @@ impl Shard {
     }
 
     /// Gives what a member cannot deliver now to others of its groups: everything queued and every
-    /// QoS 1 message not acknowledged. `ended`: the session is gone, so any member will do, also for
-    /// what a subscription given up before had begun to send; else only a connected one is better
+    /// QoS 1 message not acknowledged. `ended`: the session has ended, so any member will do, also for
+    /// what a subscription removed before had begun to send; else only a connected one is better
     /// than waiting.
     pub(in crate::shard) fn redispatch_shared(
         &mut self,

@@ -1,5 +1,5 @@
-//! A publication on its way through a shard: borrowed where it came from, owned once somebody must
-//! keep it.
+//! A publication in transit through a shard: borrowed from the read buffer or block, owned once a queue or
+//! window keeps it.
 
 use std::rc::Rc;
 
@@ -88,8 +88,8 @@ impl<'a> Message<'a> {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// The same for one that has crossed from another shard. Intervals are whole seconds, so that the
-    /// way takes nothing off them: an interval of 0 is for who is there, whichever shard serves them.
+    /// The same for one that has crossed from another shard. Intervals are whole seconds, so transit
+    /// time is not deducted: an interval of 0 is for connected subscribers, whichever shard serves them.
     pub(in crate::shard) fn is_expired_on_arrival(&self, now: Time) -> bool {
         self.expires_at
             .is_some_and(|at| at + Span::from_secs(1) <= now)

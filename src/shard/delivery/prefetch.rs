@@ -1,4 +1,4 @@
-//! The topics of publications that come next, so that the index makes ready for several at a time.
+//! Route prefetch: index lookups for the topics of the next publications overlap their cache misses.
 //!
 //! A client that speaks for many devices sends many topics in one read. When their routes are not known,
 //! finding one is mostly waiting for memory, and waiting for several at a time takes hardly longer. So
@@ -13,9 +13,9 @@ use crate::shard::Shard;
 /// processor has under way, and more.
 const AHEAD: usize = 16;
 
-/// How far has been looked ahead, in one read or one block. Lives as long as it is handled.
+/// How far routes have been prefetched, in one read or one block. Lives as long as it is handled.
 pub(in crate::shard) struct LookAhead {
-    /// Publications not reached yet that have been looked at.
+    /// Publications not reached yet whose routes have been prefetched.
     left: usize,
     /// Routes the index had found anew when it was last asked.
     misses: u64,
@@ -57,7 +57,7 @@ impl Shard {
 }
 
 impl LookAhead {
-    /// Whether to look ahead now, after one more publication; `misses` is the index's count.
+    /// Whether to prefetch now, after one more publication; `misses` is the index's count.
     #[inline]
     fn is_due(&mut self, misses: u64) -> bool {
         let has_missed = std::mem::replace(&mut self.misses, misses) != misses;

@@ -48,15 +48,15 @@ pub(in crate::shard) struct Burst {
     /// Where the topic of its first packet is.
     topic: Range<usize>,
     count: u64,
-    /// Packets after which another begins, so that its work stays within a turn's.
+    /// Packets after which another begins, so that its cost stays within a turn's budget.
     count_max: u64,
     /// Bytes of its largest packet.
     largest: usize,
-    /// Some of its messages expire: what is left of their time changes on the way to another shard.
+    /// Some of its messages expire: their Message Expiry Interval changes in transit to another shard.
     expires: bool,
 }
 
-/// Whose packets are being handled.
+/// The publisher whose packets are being handled.
 pub(in crate::shard) struct Publisher {
     pub(in crate::shard) connection: ConnectionId,
     pub(in crate::shard) session: SessionId,
@@ -72,7 +72,7 @@ enum Piece<'a> {
 }
 
 impl Burst {
-    /// Takes the packets at `at` that go on as the burst began: of the same topic, without properties, not
+    /// Takes the packets at `at` that continue the burst: of the same topic, without properties, not
     /// large. Of these nothing is left to check. Returns where the first other one starts, if only because
     /// it has not come whole.
     #[inline]
@@ -228,7 +228,7 @@ impl Shard {
         }
     }
 
-    /// A run that asks for too much work at once, in pieces between which a turn may end. What its
+    /// A run that costs more than a turn's budget, in pieces between which a turn may end. What its
     /// sender could not know is how many subscribers there are here.
     pub(in crate::shard) fn pieces_of(&mut self, run: &PublishRun<'_>) -> Option<Publications> {
         let packets_max = count_max(&self.route(run.topic()));
@@ -356,7 +356,7 @@ impl Shard {
     }
 }
 
-/// Packets of a burst on this route: a quarter of a turn's work if one in eight of its receivers needs
+/// Packets of a burst on this route: a quarter of a turn's budget if one in eight of its receivers needs
 /// packets of its own.
 fn count_max(route: &Route) -> u64 {
     const OWN_PACKETS: usize = 8;

@@ -1,4 +1,4 @@
-//! Sends what a session has waiting, as far as window and socket have room.
+//! Sending of a session's queue, as far as its inflight window and its outgoing bytes have room.
 
 use std::rc::Rc;
 
@@ -15,8 +15,8 @@ use crate::shard::{Action, RemoteEnd, Shard};
 use crate::time::Time;
 
 impl Shard {
-    /// Resends what a resumed session has in flight, then sends from its queue, then goes on with
-    /// its retained messages. Called whenever room may have appeared: mostly nothing waits.
+    /// Resends what a resumed session has in flight, then sends from its queue, then continues
+    /// with its retained messages. Called whenever room may have appeared: mostly nothing waits.
     #[inline]
     pub(in crate::shard) fn pump(&mut self, session: SessionId, now: Time) {
         let entry = self.clients.sessions.get(session);
@@ -90,6 +90,8 @@ impl Shard {
         }
     }
 
+    /// Sends from the queue while rate, outgoing bytes and window have room. An empty window takes one
+    /// message of any size.
     fn drain_queue(&mut self, session: SessionId, now: Time) {
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
         let bytes_max = self.config.limits.queue_bytes_max as usize;

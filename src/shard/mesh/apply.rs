@@ -36,7 +36,7 @@ impl Shard {
         }
     }
 
-    /// Applies a block from a place on, as far as the turn's work allows.
+    /// Applies a block from a position on, as far as the turn's budget allows.
     pub(in crate::shard) fn apply(
         &mut self,
         from: ShardId,
@@ -105,7 +105,7 @@ impl Shard {
     }
 
     /// The publisher's shard matched for itself; this one matches for its own subscribers. Shared
-    /// groups and other shards were the publisher's shard's business.
+    /// groups and other shards are handled by the publisher's shard.
     fn fan_out_forwarded(&mut self, message: &mut Message<'_>, now: Time) {
         let route = self.route_again(message.topic);
         message.share_topic(&route);

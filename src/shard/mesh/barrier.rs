@@ -41,7 +41,7 @@ pub(in crate::shard) struct Barriers {
 }
 
 impl Shard {
-    /// Sends a SUBACK once every shard knows the subscriptions before it.
+    /// Sends a SUBACK once every shard has applied the subscriptions before it.
     pub(in crate::shard) fn suback_after_barrier(
         &mut self,
         id: ConnectionId,

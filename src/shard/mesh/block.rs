@@ -1,4 +1,4 @@
-//! What crosses from one shard to another.
+//! Blocks: publications and control messages from one shard to another.
 
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ pub(in crate::shard) enum Content {
 }
 
 /// Changes of the replicated index, and the walk over retained messages. Sent by the home shard of a
-/// session to all others unless said otherwise; applied in order.
+/// session to all others unless noted otherwise; applied in order.
 #[derive(Debug)]
 pub(in crate::shard) enum Control {
     /// The sender has its first ordinary subscription with this filter.
@@ -52,7 +52,7 @@ pub(in crate::shard) enum Control {
         filter: Box<str>,
         session: SessionId,
     },
-    /// A session of the sender that is in shared groups came or went.
+    /// A session of the sender that is in shared groups connected or disconnected.
     MemberConnected {
         session: SessionId,
         connected: bool,
@@ -158,20 +158,21 @@ impl<'a> PublishRun<'a> {
     }
 }
 
-/// One thing in a block of publications.
+/// One item in a block of publications.
 #[derive(Debug)]
 pub(in crate::shard) enum BlockItem<'a> {
     Message(Message<'a>, BlockOp<'a>),
     PublishRun(PublishRun<'a>),
 }
 
+// Bits of the byte before each item.
 const QOS_MASK: u8 = 0b11;
 const RETAIN: u8 = 1 << 2;
 const EXPIRES: u8 = 1 << 3;
 const LARGE: u8 = 1 << 4;
 const TASK_SHIFT: u8 = 5;
 const TASK_MASK: u8 = 0b11;
-/// The publication before, once more for another op.
+/// Back-reference: the publication before, for another op.
 const AGAIN: u8 = 1 << 7;
 /// Not a publication but a run of packets: no QoS has these bits.
 const STRETCH: u8 = QOS_MASK;
@@ -279,7 +280,7 @@ impl Publications {
             last: None,
         };
         if at.next != at.whole {
-            reader.next(); // what may be named again
+            reader.next(); // what a back-reference may refer to
             reader.bytes = &self.bytes[at.next.bytes..];
             reader.large = at.next.large;
         }

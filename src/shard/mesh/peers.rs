@@ -86,7 +86,7 @@ impl Peers {
     }
 
     /// Appends a publication to the block for a peer; true when too much waits for it now. One
-    /// publication for many members of groups is written once and named again.
+    /// publication for many members of groups is written once; later ops are back-references.
     pub(in crate::shard) fn publish(
         &mut self,
         to: ShardId,
@@ -113,8 +113,8 @@ impl Peers {
         self.append(to, 0, |block, _| block.push_run(run))
     }
 
-    /// Appends one thing, for which `push` returns the bytes to charge. `serial` is the publication's, 0
-    /// for what cannot be named again; `push` is told whether it is the one before.
+    /// Appends one item, for which `push` returns the bytes to charge. `serial` is the publication's, 0
+    /// for what no back-reference may refer to; `push` gets whether it is the one before.
     fn append(
         &mut self,
         to: ShardId,
@@ -164,14 +164,14 @@ impl Peers {
         }
     }
 
-    /// True while too much waits for a peer to read more from publishers.
+    /// True while so much waits for a peer that no publisher is read.
     pub(in crate::shard) fn data_is_full(&self) -> bool {
         self.peers
             .iter()
             .any(|peer| peer.data_bytes > DATA_HIGH_WATER)
     }
 
-    /// True while too many control messages wait for a peer to read from anybody.
+    /// True while so many control messages wait for a peer that no connection is read.
     pub(in crate::shard) fn control_is_full(&self) -> bool {
         self.peers.iter().any(|peer| {
             peer.control.len() > CONTROL_HIGH_WATER || peer.control_bytes > CONTROL_BYTES_HIGH_WATER

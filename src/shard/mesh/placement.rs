@@ -1,4 +1,4 @@
-//! Which shard is home to a client id or a topic. The same on all shards.
+//! Placement: the home shard of a client id or a topic. The same on all shards.
 
 use ahash::RandomState;
 

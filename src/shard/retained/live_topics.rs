@@ -1,8 +1,8 @@
-//! What a client was sent live while walks over retained messages are open.
+//! Topics that a client was sent live while walks over retained messages are open.
 //!
 //! A walk leaves out a topic that came live after its subscription: the walk's copy could only be the
-//! same or older. What an earlier subscription brought says nothing: between the two a publication
-//! may have gone by, and only the walk finds it.
+//! same or older. What an earlier subscription brought does not count: between the two a publication
+//! may have been missed, and only the walk finds it.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::shard::mesh::barrier::DataSent;
 /// Entries per session. Beyond them a walk may repeat an older value.
 const LIVE_TOPICS_MAX: usize = 65_536;
 
-/// Whose publication was delivered, and its place in the order of what that shard sent here.
+/// Shard that a delivered publication came from, and its place in the order of what that shard sent here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) enum PublicationSource {
     /// Of this shard's own publishers.

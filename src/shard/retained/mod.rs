@@ -9,7 +9,7 @@ pub(in crate::shard) mod walk_queue;
 use races::Races;
 use walk_queue::WalkQueue;
 
-/// What is on its way of retained messages. Lives on: the shard.
+/// Retained messages that are being sent. Lives on: the shard.
 pub(in crate::shard) struct Replay {
     pub(in crate::shard) walks: WalkQueue,
     pub(in crate::shard) races: Races,

@@ -3,10 +3,10 @@
 //! Every shard delivers publications in the order in which they arrive there, and so does the home of
 //! their topic, which keeps the last as the retained message. Two of different shards may arrive here
 //! in one order and there in the other: what subscribers here were sent last is then not what is
-//! retained, and stays so for as long as nobody publishes again.
+//! retained, and stays so until a client publishes again.
 //!
 //! So a shard that has delivered publications of two shards on one retained topic, one after the
-//! other, looks what its home has kept, by the way of a walk (see `walk`): a barrier, a question that
+//! other, asks what its home has kept, by the steps of a walk (see `walk`): a barrier, a request that
 //! is answered once everything sent before the barrier is applied, another barrier, and whatever was
 //! sent here before that one is delivered first. If the last value delivered is another one, the
 //! subscribers here are sent the one that is retained. If a newer one came meanwhile, it begins anew.
@@ -25,12 +25,12 @@ use crate::shard::Shard;
 use crate::time::Time;
 
 /// Topics whose last writer is remembered. Two writers count as a race when nothing else has taken the
-/// place of the first between them: those that are apart by no more than the way between two shards do.
+/// place of the first between them: those that are apart by no more than the transit between two shards do.
 const SEEN_MAX: usize = 1_024;
-/// Topics that are looked into at the same time. A race beyond them is not seen before its topic is
+/// Races that are resolved at the same time. A race beyond them is not detected before its topic is
 /// written again.
 const OPEN_MAX: usize = 1_024;
-/// Questions asked of other shards and not answered yet: bounds the memory of the answers.
+/// Requests to other shards that are not answered yet: bounds the memory of the answers.
 const ASKED_MAX: usize = 32;
 
 /// The last retained publication of a topic that was delivered here.

@@ -150,7 +150,7 @@ fn whoever_has_it_already_is_not_sent_it_again() {
         pair.publish(at, client, letter);
         pair.settle();
     }
-    // The same value from both: whose came last makes no difference.
+    // The same value from both: which came last makes no difference.
     pair.publish(0, here, b'D');
     pair.publish(1, there, b'D');
     pair.carry(1, Lane::Data);

@@ -6,7 +6,7 @@
 //! retained message is either found by the walk or delivered live.
 //!
 //! A peer's piece may be ahead of what comes live: its home has applied publications that are still
-//! on their way here. So another barrier is raised when the piece comes, and it is delivered when
+//! in transit. So another barrier is raised when the piece comes, and it is delivered when
 //! everything sent here by then is applied, too. A topic that was delivered live while the walk ran is
 //! left out: the walk's copy could only be the same or older (see `live_topics`).
 
@@ -29,16 +29,16 @@ use crate::shard::retained::live_topics::{LiveTopics, PublicationSource, Since};
 use crate::shard::Shard;
 use crate::time::Time;
 
-/// TurnBudget of one piece: small enough that a shard is not held, large enough that 100,000 messages take
+/// Budget of one piece: small enough that a shard is not held, large enough that 100,000 messages take
 /// a thousand round trips.
 const PIECE: WalkBudget = WalkBudget {
     messages: 128,
     bytes: 64 << 10,
     steps: 2_048,
 };
-/// Sessions whose walk goes on in one turn.
+/// Sessions whose walk advances in one turn.
 const WALKS_PER_TURN: usize = 32;
-/// Pieces asked of other shards and not yet here: bounds the memory they may take.
+/// Pieces requested of other shards and not yet received: bounds the memory they may take.
 const REQUESTS_MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ struct Walk {
     stage: Stage,
     /// Shards still to be asked, in order; the first is the current one.
     homes: VecDeque<ShardId>,
-    /// Where to go on at the current one.
+    /// Where to continue at the current one.
     after: Option<Box<str>>,
     /// What each shard had sent when it applied the subscription.
     subscribed: Option<Rc<DataSent>>,
@@ -81,7 +81,7 @@ impl Walk {
 #[derive(Debug)]
 pub(in crate::shard) struct Walks {
     queue: VecDeque<Walk>,
-    /// On the shard's list of walks that can go on.
+    /// On the shard's list of walks that are ready.
     is_ready: bool,
     /// Number of the newest walk.
     newest: u64,
@@ -155,12 +155,12 @@ impl Shard {
         self.walk_after_barrier(session);
     }
 
-    /// A subscription is gone: so are its walks, when their turn comes (see [`Walk::is_wanted`]).
+    /// A subscription was removed: its walks end when they advance next (see [`Walk::is_wanted`]).
     pub(in crate::shard) fn stop_walks(&mut self, session: SessionId) {
         self.wake_walk(session);
     }
 
-    /// The barrier is reached: walks that waited for it may go on. `None`: there are no peers.
+    /// The barrier is reached: walks that waited for it are ready. `None`: there are no peers.
     pub(in crate::shard) fn release_walks(
         &mut self,
         session: SessionId,
@@ -300,7 +300,7 @@ impl Shard {
     }
 
     /// Why the messages of a peer's piece may not be delivered yet: what its home had applied may
-    /// still be on its way to this shard, and must not come after the newer copy [MQTT-4.6.0-6].
+    /// still be in transit to this shard, and must not come after the newer copy [MQTT-4.6.0-6].
     fn must_catch_up(&self, session: SessionId) -> Option<Progress> {
         let walks = self.clients.sessions.get(session)?.walks.as_ref()?;
         let walk = walks
@@ -453,7 +453,7 @@ impl Shard {
         }
     }
 
-    /// Publications of peers were applied: what waited for them may go on.
+    /// Publications of peers were applied: walks that waited for them may continue.
     pub(in crate::shard) fn wake_behind(&mut self, now: Time) {
         for session in std::mem::take(&mut self.replay.walks.behind) {
             self.wake_walk(session);

@@ -1,4 +1,4 @@
-//! The walks of one shard: whose turn it is, and what they wait for.
+//! The walks of one shard: those that are ready, and what the others wait for.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -38,7 +38,7 @@ impl WalkQueue {
         !self.ready.is_empty()
     }
 
-    /// A number for a question to another shard.
+    /// A number for a request to another shard.
     pub(in crate::shard) fn number_request(&mut self) -> u64 {
         self.next_request += 1;
         self.next_request

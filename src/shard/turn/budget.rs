@@ -1,9 +1,9 @@
-//! The work of one turn is bounded, whatever its bytes ask for.
+//! The work of one turn is bounded, whatever its packets cost.
 //!
 //! A publication can cost ten thousand times what its bytes cost to read: it has that many
-//! subscribers, or one client has joined that many groups. So a turn counts what it hands out. Once
-//! its measure is full, the packets of the connection being read and the block being applied wait for
-//! the next turns, in which everybody else is served, too.
+//! subscribers, or one client has joined that many groups. So a turn counts what it delivers. Once
+//! its budget is exhausted, the packets of the connection being read and the block being applied wait for
+//! the next turns, in which all other connections are served, too.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -26,11 +26,11 @@ pub(in crate::shard) const DISPATCH: usize = 8;
 pub(in crate::shard) const SUBSCRIPTION: usize = 32;
 /// A filter taken out of the index.
 pub(in crate::shard) const UNLINK: usize = 8;
-/// Whether a member of a shared group is here, told to one of its groups.
+/// Notifying one shared group whether a member is connected.
 pub(in crate::shard) const ANNOUNCE: usize = 4;
 /// What a timer asks for, without the deliveries of a will.
 pub(in crate::shard) const TIMER: usize = 16;
-/// A client that is let in.
+/// A client that is accepted.
 pub(in crate::shard) const CONNECT: usize = 32;
 /// A connection that we end: its last words (of TLS, too) and the end of its socket are system calls.
 pub(in crate::shard) const END: usize = 512;
@@ -49,7 +49,7 @@ pub(in crate::shard) struct TurnBudget {
     /// Filters that were subscribed meanwhile.
     subscribed: usize,
     max: usize,
-    /// Connections whose `partial` has whole packets, in the order in which they go on.
+    /// Connections whose `partial` has whole packets, in the order in which they resume.
     connections: VecDeque<ConnectionId>,
     /// By peer: blocks of publications, the first begun.
     blocks: Vec<VecDeque<(Publications, Position)>>,
@@ -69,7 +69,7 @@ impl TurnBudget {
         }
     }
 
-    /// A measure of work for what comes next.
+    /// Budget for the next phase of the turn.
     pub(in crate::shard) fn reset(&mut self) {
         self.done = 0;
         self.subscribed = 0;
@@ -180,7 +180,7 @@ impl Shard {
         }
     }
 
-    /// At the end of a turn: what waits goes on, blocks and connections with a measure of work each.
+    /// At the end of a turn: what waits is handled, blocks and connections with a budget each.
     pub(in crate::shard) fn catch_up(&mut self, now: Time) {
         self.turn.budget.reset();
         self.catch_up_blocks(now);
@@ -211,7 +211,7 @@ impl Shard {
         }
     }
 
-    /// A paused connection goes on with the packets it has; then it may be over.
+    /// Handles the packets of a paused connection; one whose socket is closed may end after them.
     fn resume(&mut self, id: ConnectionId, now: Time) {
         let Some(connection) = self.clients.connections.get(id) else {
             return;
@@ -240,7 +240,7 @@ impl Shard {
         }
     }
 
-    /// The socket of a connection that waits is gone: true when what it sent before is to be handled
+    /// The socket of a connection that waits is closed: true when what it sent before is to be handled
     /// first.
     pub(in crate::shard) fn closes_later(&mut self, id: ConnectionId, cause: CloseCause) -> bool {
         let connection = self.clients.connections.get_mut(id);

@@ -1,4 +1,4 @@
-//! Turns that have more to do than one turn may, seen from outside a shard.
+//! Turns with more work than their budget, seen from outside a shard.
 
 use crate::limits::TURN_WORK;
 use crate::shard::turn::budget::DISPATCH;
@@ -89,7 +89,7 @@ fn turns(world: &mut World, shard: usize) -> usize {
     turns
 }
 
-/// What one shard has for the other crosses, as far as that one takes it.
+/// Carries the blocks of one shard for the other, as far as that one takes them.
 fn cross(world: &mut World, from: usize, to: usize) {
     world.step(from, TurnStep::SendBlocks);
     world.step(to, TurnStep::PeerBlocks);

@@ -1,4 +1,4 @@
-//! The order of one turn of a shard, written once for everybody who drives one.
+//! The order of one turn of a shard, written once for all drivers.
 //!
 //! The driver in `io` and the world of tests and simulations both run [`run_turn`], so the order that is
 //! simulated is the order of production. They differ in what a step means: `io` reads sockets, the world
@@ -45,7 +45,7 @@ pub trait TurnHost {
 /// dispatch.
 macro_rules! turn {
     ($($step:ident)*) => {
-        /// The steps of one turn in their order, for those who let something happen between two of them.
+        /// The steps of one turn in their order, for drivers that run something between two of them.
         pub const TURN: &[TurnStep] = &[$(TurnStep::$step),*];
 
         /// One turn; true when there was something to do.
@@ -58,9 +58,9 @@ macro_rules! turn {
     };
 }
 
-// Blocks are sent before any answer: who has PUBACK finds others served, even if this thread then loses its
-// core. Sending to clients frees room, which may let the shard do and send more; twice is enough, what is
-// left belongs to the next turn.
+// Blocks are sent before any answer: a publisher that has its PUBACK finds others served, even if this thread
+// then loses its core. Sending to clients frees room, which may let the shard do and send more; twice is
+// enough, what is left belongs to the next turn.
 turn! {
     Reap Inbox ReadEstablished ReadOthers PeerBlocks Timeouts EndTurn
     SendBlocks WriteUnblocked

@@ -1,4 +1,4 @@
-//! What happens when a timer fires.
+//! Timeouts: handling of the timers that fire.
 
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::ReasonCode;
@@ -15,17 +15,17 @@ use crate::time::{Span, Time};
 pub(in crate::shard) enum TimerKey {
     /// CONNECT, keep alive or the end of lingering, by the connection's phase.
     Connection(ConnectionId),
-    /// A proof of limited validity ends.
+    /// Credentials of limited validity expire.
     Proof(ConnectionId),
     Will(SessionId),
     Expiry(SessionId),
     /// A pause because of a rate is over.
     ReadAgain(ConnectionId),
     SendAgain(ConnectionId),
-    /// Counts of what keeps happening are due.
+    /// Counts of notices that repeat are due.
     Notices,
     Shutdown,
-    /// The first has come, and what had arrived by its deadline was not read yet.
+    /// The deadline has passed, and what had arrived by then was not read yet.
     OverdueConnection(ConnectionId, Deadline),
     OverdueWill(SessionId, Deadline),
     OverdueExpiry(SessionId, Deadline),
@@ -58,7 +58,7 @@ impl Shard {
                 TimerKey::Connection(id) => self.connection_timer(id, deadline, now),
                 TimerKey::Proof(id) => self.proof_timer(id, now),
                 TimerKey::Will(session) => {
-                    // Its client may be back: its CONNECT is among what was not read.
+                    // Its client may have connected again: its CONNECT may be among what was not read.
                     let again = self.defer(deadline, now);
                     if let Some(entry) = self.clients.sessions.get_mut(session) {
                         let key = TimerKey::OverdueWill(session, Deadline::of(deadline));
@@ -114,6 +114,7 @@ impl Shard {
         self.end_session(session, now); // [MQTT-4.1.0-2]
     }
 
+    /// By phase: the connect timeout, the keep alive timeout or the end of lingering has passed.
     fn connection_timer(&mut self, id: ConnectionId, deadline: Time, now: Time) {
         let again = self.defer_exchange(deadline, now);
         let Some(connection) = self.clients.connections.get_mut(id) else {

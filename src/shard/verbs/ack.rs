@@ -27,7 +27,7 @@ impl Shard {
         let (window, packet_id) = (&mut entry.session.window, ack.packet_id);
         let is_done = match kind {
             AckKind::PubAck => window.puback(packet_id).is_ok(),
-            // [MQTT-4.8.2-6]: refused by the client, the message goes to nobody else.
+            // [MQTT-4.8.2-6]: refused by the client, the message goes to no other member.
             AckKind::PubRec if ack.reason.is_error() => window.pubrec_refused(packet_id).is_ok(),
             AckKind::PubRec => {
                 let reason = match window.pubrec(packet_id) {

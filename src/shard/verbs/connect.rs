@@ -1,4 +1,4 @@
-//! CONNECT: who the client is, where its home is, what state it finds.
+//! CONNECT: identity of the client, its home shard, its session found or new.
 
 use std::num::NonZeroU16;
 use std::rc::Rc;
@@ -61,7 +61,7 @@ impl Shard {
         }
     }
 
-    /// Gives a client whose name is known its session. `data` is the last word of an enhanced
+    /// Gives an authenticated client its session. `data` is the server's final data of an enhanced
     /// authentication.
     pub(in crate::shard) fn enter(
         &mut self,
@@ -120,7 +120,7 @@ impl Shard {
         Flow::Continue
     }
 
-    /// What a client may not do at all, once it is known who it is.
+    /// What an authenticated client is not authorized to do at all.
     fn check_rights(
         &self,
         client_id: &str,
@@ -156,6 +156,7 @@ impl Shard {
         }
     }
 
+    /// Checks that need no session: client id, will, pressure and shutdown.
     fn check_connect(&mut self, connect: &Connect<'_>) -> Result<(), Violation> {
         let limits = self.limits();
         if connect.client_id.is_empty() {
@@ -195,7 +196,7 @@ impl Shard {
         Ok(())
     }
 
-    /// A client id nobody has, whose home is this shard [MQTT-3.2.2-16].
+    /// A client id that no session has, whose home is this shard [MQTT-3.2.2-16].
     fn assign_client_id(&mut self) -> Rc<str> {
         loop {
             let name = format!(
@@ -265,7 +266,7 @@ impl Shard {
             return;
         };
         self.outbox.stats.takeovers += 1;
-        // A will with a delay is not sent when the session goes on [MQTT-3.1.3-9].
+        // A will with a delay is not sent when the session continues [MQTT-3.1.3-9].
         let delayed = entry
             .session
             .will
@@ -282,7 +283,7 @@ impl Shard {
         self.detach(session, fate, now);
     }
 
-    /// Two clients of one id throw each other out for ever: the addresses tell who they are.
+    /// Two clients with one client id take over from each other endlessly: the addresses identify them.
     fn note_takeover(
         &mut self,
         session: SessionId,
@@ -373,6 +374,7 @@ impl Shard {
         }
     }
 
+    /// v3 without Clean Session asks for a session that never expires; `session_expiry_max_s` caps it.
     fn grant(&self, connect: &Connect<'_>) -> Granted {
         let limits = self.limits();
         let asked_s = match connect.version {

@@ -94,7 +94,7 @@ impl Shard {
         Ok(Flow::Continue)
     }
 
-    /// The right to publish; what was accepted before needs none.
+    /// Authorization to publish; what was accepted before needs none.
     fn right_to_accept(
         &mut self,
         session: SessionId,
@@ -118,8 +118,8 @@ impl Shard {
             && (publish.packet_id).is_some_and(|id| received.is_some_and(|r| r.contains(id)))
     }
 
-    /// A v5 client was told that nothing is retained, and must not ask for it [MQTT-3.2.2-14]. v3 has no
-    /// word for it: what its clients publish is delivered and not kept.
+    /// A v5 client with Retain Available 0 in its CONNACK must not set RETAIN [MQTT-3.2.2-14]. v3 has no
+    /// such property: what its clients publish is delivered and not retained.
     fn check_retain(&self, id: ConnectionId) -> Result<(), Violation> {
         match self.clients.connections.get(id) {
             Some(connection) if connection.version.is_v5() && !self.limits().retains() => {
@@ -129,7 +129,7 @@ impl Shard {
         }
     }
 
-    /// Counts and notes a QoS 0 message that nobody could rule about.
+    /// Counts and notes a QoS 0 message without an authorization decision: the service is down.
     #[cold]
     pub(in crate::shard) fn drop_undecided(&mut self, session: SessionId, now: Time) {
         self.outbox.stats.authz_unavailable += 1;
@@ -177,8 +177,8 @@ impl Shard {
         })
     }
 
-    /// A v5 client was told Maximum QoS [MQTT-3.2.2-11]; for v3 there is only the end of the
-    /// connection ([MQTT-3.3.5-2] of 3.1.1).
+    /// A v5 client must not exceed the Maximum QoS of its CONNACK [MQTT-3.2.2-11]; a v3 client can only be
+    /// disconnected ([MQTT-3.3.5-2] of 3.1.1).
     fn check_qos(&self, id: ConnectionId, qos: Qos) -> Result<(), Violation> {
         let connection = self.clients.connections.get(id);
         let qos_max = connection.map(|c| self.policy(c.origin.listener).qos_max);
@@ -255,7 +255,7 @@ impl Shard {
     }
 
     /// A publication that the rules do not allow: v5 learns of it by its acknowledgement, v3 has no
-    /// word for it and its acknowledgement says only that it need not be sent again.
+    /// reason code and its acknowledgement only means that it need not be sent again.
     fn on_unauthorized(
         &mut self,
         id: ConnectionId,
@@ -360,7 +360,7 @@ impl Shard {
         is_most.then(|| packet.slice_ref(payload))
     }
 
-    /// Hands a publication to everybody interested; the acknowledgement may follow.
+    /// Hands a publication to all its subscribers; the acknowledgement may follow.
     #[inline]
     fn accept_publish(
         &mut self,

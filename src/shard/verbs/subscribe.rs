@@ -21,7 +21,7 @@ use crate::shard::Shard;
 use crate::time::Time;
 
 impl Shard {
-    /// Applies each filter here, tells the peers, and sends SUBACK once all have applied it.
+    /// Applies each filter here, notifies the peers, and sends SUBACK once all have applied it.
     pub(in crate::shard) fn on_subscribe(
         &mut self,
         id: ConnectionId,
@@ -173,7 +173,7 @@ impl Shard {
             }
         };
         let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return Err(Violation::NotAuthorized); // it is gone
+            return Err(Violation::NotAuthorized); // the session has ended
         };
         if entry
             .walks
@@ -219,7 +219,7 @@ impl Shard {
         }
         let limits = &self.config.limits;
         let Some(entry) = self.clients.sessions.get(session) else {
-            return Err(Violation::NotAuthorized); // it is gone
+            return Err(Violation::NotAuthorized); // the session has ended
         };
         let held = &entry.session.subscriptions;
         if held.len() >= limits.subscriptions_max as usize {
@@ -235,6 +235,7 @@ impl Shard {
         Ok(())
     }
 
+    /// Peers are notified only of the shard's first subscription with this filter.
     fn subscribe_ordinary(
         &mut self,
         session: SessionId,

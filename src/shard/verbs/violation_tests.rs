@@ -14,7 +14,7 @@ fn each_rule_that_a_client_breaks_is_counted_once() {
     let id = broker.open_here().unwrap();
     broker.give_here(id, b"GET / HTTP/1.1\r\n\r\n");
     let (id, _) = broker.connect(V5, b'b');
-    // A topic of three levels at QoS 1 is refused by its acknowledgement; the connection goes on.
+    // A topic of three levels at QoS 1 is refused by its acknowledgement; the connection stays open.
     broker.give_here(id, b"\x32\x0a\0\x05a/b/c\0\x01\0");
     assert_eq!(broker.take(id), b"\x40\x03\0\x01\x90");
     broker.give_here(id, b"\x82\x0b\0\x02\0\0\x05a/b/c\0");
