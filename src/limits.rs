@@ -212,7 +212,7 @@ pub const DATA_BLOCKS: usize = 64;
 pub const CONTROL_ITEMS: usize = 256;
 /// Bytes waiting for one peer shard above which publishers are no longer read.
 pub const DATA_HIGH_WATER: usize = 4 << 20;
-/// Control messages waiting for one peer shard above which nobody is read.
+/// Control messages waiting for one peer shard above which no connection is read.
 pub const CONTROL_HIGH_WATER: usize = 100_000;
 /// The same for the bytes of their filters.
 pub const CONTROL_BYTES_HIGH_WATER: usize = 16 << 20;

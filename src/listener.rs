@@ -1,4 +1,4 @@
-//! What an operator says of a listener, as those below it understand it.
+//! A listener as configured: its address, transport, TLS settings, limits and policy.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,7 +33,7 @@ pub struct Listener {
     pub websocket_origins: Vec<String>,
     /// Connections begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
-    /// Whose word about addresses is believed, see [`crate::transport::Trusted::from_list`].
+    /// Proxies that may name client addresses, see [`crate::transport::Trusted::from_list`].
     pub trusted_proxies: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// How bytes travel.
+/// Transport between socket and MQTT.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
     #[default]
@@ -69,7 +69,7 @@ pub struct TlsFiles {
 }
 
 impl Listener {
-    /// MQTT straight on the socket, for anybody.
+    /// MQTT straight on the socket, without restrictions.
     #[must_use]
     pub fn plain(address: SocketAddr) -> Self {
         Self {
@@ -150,17 +150,17 @@ pub struct ListenerPolicy {
     /// Highest quality of service a client may publish with, and be granted.
     pub qos_max: Qos,
     pub authentication: Authentication,
-    /// Clients without credentials may connect although others have accounts; `None`: as the broker
-    /// says.
+    /// Clients without credentials may connect although others have accounts; `None`: as configured for
+    /// the whole broker.
     pub allow_anonymous: Option<bool>,
     pub quotas: OwnQuotas,
     /// Connections that have not sent their CONNECT; `None`: as many as the broker takes.
     pub half_open_max: Option<u32>,
-    /// Something is shaken hands over before CONNECT.
+    /// There is a handshake of a layer before CONNECT.
     pub layered: bool,
 }
 
-/// Whether clients must say who they are.
+/// Whether clients must authenticate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Authentication {
     /// A client may come without credentials; those it brings are checked where there is something
@@ -197,7 +197,7 @@ impl Versions {
 }
 
 impl Default for ListenerPolicy {
-    /// Everything the broker can do, for anybody.
+    /// Everything the broker supports, without restrictions.
     fn default() -> Self {
         Self {
             versions: Versions::ALL,

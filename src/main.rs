@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What `--check-config` says: the values in use, and what follows from them on this machine.
+/// Output of `--check-config`: the values in use, and what follows from them on this machine.
 fn checked_text(mut checked: Checked, text: &str) -> String {
     let machine = machine(&checked, available_cores().count);
     checked.fit_to(machine.memory);

@@ -6,13 +6,13 @@
 /// A fault, named by what the broker then does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// SUBACK does not wait until every shard knows the subscription.
+    /// SUBACK does not wait until every shard has applied the subscription.
     SubackAtOnce,
     /// UNSUBACK is sent, the subscription stays.
     UnsubackWithoutEffect,
     /// What waits for a member that unsubscribes from its group is dropped.
     ForgetRequeue,
-    /// What a lost member of a group had not acknowledged stays with it for ever.
+    /// What a lost member of a group had not acknowledged is never sent to another member.
     ForgetRedispatch,
     /// A group's publication goes to one member of each shard's choice twice.
     GroupDeliversTwice,
@@ -20,7 +20,7 @@ pub enum Mutant {
     ForgetResend,
     /// Packet identifiers start again at each connection, while old ones are in use.
     ReusePacketId,
-    /// The send quota of the earlier connection goes on.
+    /// The send quota of the earlier connection is kept.
     KeepQuotaOnResume,
     /// A PUBCOMP gives quota back that its PUBLISH had not taken.
     WrongQuotaAfterResume,
@@ -52,7 +52,7 @@ pub enum Mutant {
     WillUnchecked,
     /// A delivery that the rules do not allow is made.
     DeliverUnreadable,
-    /// The judgement on a login is applied to whoever has its place now.
+    /// An authentication result is applied to the login that has its place now.
     VerdictForNewer,
     /// A client is read although it is over its rate.
     ReadOverRate,
@@ -70,7 +70,7 @@ pub enum Mutant {
     ForgetRaces,
     /// A retained message with an empty payload does not clear.
     ForgetClear,
-    /// The will is published although the client said DISCONNECT.
+    /// The will is published although the client sent DISCONNECT.
     WillAfterDisconnect,
     /// A will with a delay is published although the client came back in time.
     WillNotCancelled,
@@ -88,7 +88,7 @@ pub enum Mutant {
     ForgetNoLocal,
     /// A client gets packets larger than it takes.
     ForgetPacketSizeMax,
-    /// A topic alias is used before the client has been told of it.
+    /// A topic alias is used before it was introduced to the client.
     AliasNotIntroduced,
     /// A silent client is not disconnected.
     ForgetKeepAlive,

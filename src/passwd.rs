@@ -144,6 +144,7 @@ fn entry(matches: &ArgMatches, password: &[u8]) -> Result<String, String> {
     Hash::create(kind, password, salt).map(|hash| hash.to_string())
 }
 
+/// Hashes all passwords that are plain text in the file.
 fn upgrade(entries: &mut Entries, matches: &ArgMatches) -> Result<(), String> {
     let plain: Vec<(String, String)> = entries
         .iter()
@@ -156,6 +157,7 @@ fn upgrade(entries: &mut Entries, matches: &ArgMatches) -> Result<(), String> {
     entries.write()
 }
 
+/// Refuses user names that the format of the file cannot hold: a line is `user:hash`, `#` a comment.
 fn check_user(user: &str) -> Result<(), String> {
     let is_wrong = |c: char| c == ':' || c.is_control();
     if user.is_empty()

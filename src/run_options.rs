@@ -5,12 +5,12 @@ use crate::time::Span;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
-    /// Memory in bytes from which on nobody is let in; 0: by the cgroup.
+    /// Memory in bytes from which on clients are refused; 0: by the cgroup.
     pub memory_max: u64,
     /// How long a turn of a shard may take.
     pub turn_max_ms: Option<u16>,
     pub bans: BanTerms,
-    /// Logins that may wait to be judged.
+    /// Logins that may wait for authentication.
     pub login_queue_max: u32,
     /// Files of TLS, accounts and rules are read again when they change, not only at SIGHUP.
     pub watch_files: bool,

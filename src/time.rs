@@ -1,4 +1,4 @@
-//! Time as a value. The core is told the time; only `io` reads a clock.
+//! Time as a value. The core receives it as an argument; only `io` reads a clock.
 
 use std::ops::Add;
 

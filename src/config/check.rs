@@ -1,4 +1,4 @@
-//! From raw to checked: every value by its kind, then how values relate.
+//! Check of the configuration, from raw to checked: every value by its kind, then relations of values.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -135,6 +135,7 @@ impl Relations<'_> {
         }
     }
 
+    /// Without logins only loopback listeners may be open, unless the operator allows anonymous clients.
     fn anonymous_listeners(&self, problems: &mut Vec<Problem>) {
         if self.checked.files().has_logins()
             || self.checked.allow_anonymous
@@ -162,6 +163,7 @@ impl Relations<'_> {
         }
     }
 
+    /// URLs of hooks are http or https; an authority for them needs one of https.
     fn hook_urls(&self, problems: &mut Vec<Problem>) {
         let urls = [
             ("http-hook-url", &self.checked.hook.url),

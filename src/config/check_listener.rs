@@ -1,4 +1,4 @@
-//! Tables `[[listener]]` from raw to checked.
+//! Check of tables `[[listener]]`: from raw to checked.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use crate::transport::Trusted;
 /// Longest name of a protocol in ALPN, in bytes (RFC 7301).
 const ALPN_NAME_MAX: usize = 255;
 
-/// One table while it is judged.
+/// One table while it is checked.
 struct Table<'a> {
     given: &'a GivenListener,
     listener: Listener,
@@ -101,6 +101,7 @@ impl Table<'_> {
         }
     }
 
+    /// A listener needs an address of its own.
     fn address(&mut self, seen: &mut HashSet<Address>) {
         if self.find("address").is_none() {
             let text = "is missing: a listener needs one, such as address = \"127.0.0.1:1883\"";
@@ -128,6 +129,7 @@ impl Table<'_> {
         }
     }
 
+    /// Options of TLS need TLS; a certificate needs its key, and client certificates an authority.
     fn tls(&mut self) {
         const TLS: [&str; 9] = [
             "tls-certificate",
@@ -222,6 +224,7 @@ impl Table<'_> {
         }
     }
 
+    /// The PROXY protocol needs trusted proxies; these mean something only with it or with WebSocket.
     fn proxies(&mut self) {
         let listener = &self.listener;
         let uses = listener.proxy_protocol || listener.transport.has_websocket();
@@ -239,6 +242,7 @@ impl Table<'_> {
         }
     }
 
+    /// A listener's packet size is at most that of the whole broker.
     fn packet_size(&mut self, broker: &Checked, wrong: &HashSet<&'static str>) {
         let max = broker.limits.packet_size_max;
         let own = self.listener.policy.packet_size_max;

@@ -1,4 +1,4 @@
-//! The configuration as used.
+//! The checked configuration, as the broker uses it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,7 +8,7 @@ use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::run_options::RunOptions;
 
-/// Of the memory there is, what retained messages may take if nobody says how much.
+/// By default retained messages may take this part of the memory there is.
 const RETAINED_PART: u64 = 4;
 
 /// The configuration as used: complete, in range, and consistent.

@@ -1,4 +1,4 @@
-//! The command line: what was given, with every mistake in it.
+//! Parser of the command line: what was given, with every mistake in it.
 
 use std::ffi::{OsStr, OsString};
 
@@ -21,7 +21,7 @@ pub(super) struct CommandLine {
     pub(super) given: Vec<Given>,
 }
 
-/// What the command line says.
+/// Contents of the command line.
 #[derive(Debug)]
 pub(super) enum Parsed {
     Options(CommandLine),

@@ -1,4 +1,4 @@
-//! The file: what was given, with every mistake in it.
+//! Parser of the configuration file: what was given, with every mistake in it.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -21,7 +21,7 @@ struct Source<'a> {
     text: &'a str,
 }
 
-/// What a file says.
+/// Contents of a file.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) given: Vec<Given>,
@@ -49,7 +49,7 @@ pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) ->
     for error in errors {
         let span = error.span().unwrap_or(text.len()..text.len());
         let line = source.line(&span);
-        // One mistake often makes a line senseless in several ways: the first says enough.
+        // One mistake often makes a line senseless in several ways: only the first is reported.
         if broken_lines.contains(&line) {
             continue;
         }

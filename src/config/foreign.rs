@@ -1,5 +1,5 @@
-//! Files of other brokers that are given as `--config`: told by their options, so that the operator gets one
-//! sentence instead of a syntax error for each line.
+//! Files of other brokers that are given as `--config`: recognised by their options, so that the operator
+//! gets one sentence instead of a syntax error for each line.
 
 use crate::auth::without_mark;
 
@@ -7,7 +7,7 @@ use crate::auth::without_mark;
 const TABLE: &str = "docs/migrating-from-mosquitto.md";
 
 /// Options of mosquitto.conf (2.0), as `name value`. Those that its ACL files have, too (`user`, `topic`)
-/// tell nothing.
+/// are not distinctive.
 #[rustfmt::skip]
 const MOSQUITTO: &[&str] = &[
     "acl_file", "address", "addresses", "allow_anonymous", "allow_duplicate_messages",
@@ -39,14 +39,14 @@ const MOSQUITTO_PLUGIN: [&str; 2] = ["auth_opt_", "plugin_opt_"];
 /// The rest: those of WebSocket, and prefixes like them.
 const MOSQUITTO_WEBSOCKETS: &str = "websockets_";
 
-/// What to tell whoever gave a file that is another broker's. `None`: it may be ours.
+/// Message to the operator about a file that is another broker's. `None`: it may be ours.
 pub(super) fn of_another_broker(text: &str) -> Option<String> {
     let lines = without_mark(text).lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut known = None;
     for line in lines {
         let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
-        // One line of TOML tells that the others are mistakes in ours.
+        // One line of TOML shows that the others are mistakes in ours.
         if line.starts_with('[') || word.contains('=') || rest.trim_start().starts_with('=') {
             return None;
         }

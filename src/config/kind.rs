@@ -81,7 +81,7 @@ const BYTE_UNITS: [Unit; 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 
 const SPAN_UNITS: [Unit; 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
 impl Kind {
-    /// Reads a value; the error says what is wrong (what is allowed is [`Kind::allowed`]).
+    /// Reads a value; the error is what is wrong (what is allowed is [`Kind::allowed`]).
     pub(super) fn read(self, typed: &Typed) -> Result<Value, String> {
         match self {
             Self::Number { min, max, word } => self.read_number(typed, min..=max, word, &[]),

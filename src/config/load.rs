@@ -57,7 +57,7 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
     })
 }
 
-/// What is wrong with files of accounts and rules: better found now than at start.
+/// Problems of the files of accounts and rules: better found now than at start.
 fn problems_of_files(files: &auth::Files) -> Vec<Problem> {
     let problems = auth::load(files, [0; 32]).err().unwrap_or_default();
     let problem = |problem: auth::FileProblem| {

@@ -1,4 +1,4 @@
-//! How much memory the limits permit at most, line by line.
+//! Memory bound: the most memory that the limits permit, line by line.
 //!
 //! This is the sum when every limit is reached at once by clients that do their worst: an upper end
 //! to reason with, not a forecast. It counts what can grow with what clients send and what a shard

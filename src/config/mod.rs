@@ -1,6 +1,6 @@
-//! What the operator typed becomes what the shards receive.
+//! Configuration: from the operator's command line and file to the values that the shards receive.
 //!
-//! One table of options (`options`) says for each its name, kind, default, help and reason. It
+//! One table of options (`options`) defines for each its name, kind, default, help and reason. It
 //! drives the command line, the file, `--help`, the shipped `ringmq.toml` and `--check-config`, so
 //! that none of them can differ. On the way from raw to checked every problem is collected: the
 //! operator sees all of them at once, each with its place.
@@ -37,8 +37,8 @@ pub use problem::{Place, Problem, Problems};
 #[derive(Debug)]
 pub enum Command {
     Run(Box<Checked>),
-    /// `--check-config` found nothing wrong: says so, with the effective values. What follows from them
-    /// depends on the machine.
+    /// `--check-config` found nothing wrong: reports that, with the effective values. What follows from
+    /// them depends on the machine.
     CheckOk(Box<Checked>, String),
     Help(String),
     Version(String),

@@ -1,4 +1,4 @@
-//! What the operator typed, before anybody has judged it.
+//! Raw values: what the operator typed, before it is checked.
 
 use super::options::Opt;
 use super::problem::Place;

@@ -1,4 +1,4 @@
-//! How many cores this process may use: affinity mask and cgroup quota.
+//! Cores this process may use: affinity mask and cgroup quota.
 
 use std::fs;
 

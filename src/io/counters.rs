@@ -1,5 +1,5 @@
-//! What was counted, for operators: gathered from all shards and written to the log when somebody asks
-//! (SIGUSR1), and when the broker stops.
+//! Counters for operators: gathered from all shards and written to the log on request (SIGUSR1), and
+//! when the broker stops.
 //!
 //! A shard's counters are plain numbers of its own. When they are asked for it hands over a copy at
 //! the start of its next turn, and the last one writes the sum.
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::gate::{Gate, Refusal};
 use crate::shard::Stats;
 
-/// What one driver counts besides its shard: connections closed before the shard heard of them.
+/// Counters of a driver besides its shard's: connections closed before they reach the shard.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DriverStats {
     /// Their address is banned.
@@ -29,10 +29,10 @@ pub(super) struct Counters {
     gates: Mutex<Vec<Arc<Gate>>>,
 }
 
-/// The request for counters that nobody makes: they are told when a shard has stopped.
+/// The implicit request at the stop: a shard reports its counters when it has stopped.
 pub(super) const AT_STOP: u64 = u64::MAX;
 
-/// What has come in of one request. The one at the stop is kept apart: another may be on its way.
+/// Answers to one request so far. The one at the stop is kept apart: another may be on its way.
 #[derive(Debug, Default)]
 struct Gathered {
     request: u64,

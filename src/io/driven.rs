@@ -1,4 +1,4 @@
-//! What the driver needs of a shard.
+//! Interface between driver and shard.
 //!
 //! [`Shard`] is the one that ships; the driver's own tests put a small stand-in in its place. Each
 //! method is the contract of the method of the same name there.

@@ -29,7 +29,7 @@ use crate::shard::{run_turn, Heard, Pressure, TurnHost, TurnStep};
 use crate::time::{Span, Time};
 use crate::transport::Scratch;
 
-/// A pinned shard looks around this long before it parks: a wake-up costs about as much.
+/// A pinned shard spins this long before it parks: a wake-up costs about as much.
 const SPIN: Span = Span(30_000);
 /// At the start.
 const NOTHING_HEARD: Heard = Heard {
@@ -63,7 +63,7 @@ pub(super) struct Driver<S: Driven> {
     pinned: bool,
     pub(super) poller: Poller,
     pub(super) sockets: Sockets,
-    /// Sockets that may have bytes: of established connections, of those of them whose client has gone,
+    /// Sockets that may have bytes: of established connections, of those of them whose client has closed,
     /// and of all others.
     pub(super) established: Queue,
     pub(super) leaving: Queue,
@@ -89,7 +89,7 @@ pub(super) struct Driver<S: Driven> {
     pub(super) turns: TurnLength,
     pub(super) driver_stats: DriverStats,
     memory_short: bool,
-    /// As the shard was told.
+    /// As last reported to the shard.
     pressure: Pressure,
     stopping: bool,
     /// Among those that have stopped.
@@ -194,9 +194,8 @@ impl<S: Driven> Driver<S> {
         })
     }
 
-    /// Runs until all shards have stopped, without giving the executor control in between: it has
-    /// nothing else to run, and under load it now and then put a task that had yielded to sleep for
-    /// ever.
+    /// Runs until all shards have stopped, without yielding to the executor in between: it has nothing
+    /// else to run, and under load it now and then never woke a task that had yielded.
     pub(super) fn run(mut self) {
         loop {
             let now = self.clock.now();
@@ -220,7 +219,7 @@ impl<S: Driven> Driver<S> {
         }
     }
 
-    /// Tells the shard when it is under another pressure than it was.
+    /// Reports a change of pressure to the shard.
     fn look_at_pressure(&mut self, now: Time) {
         let pressure = Pressure {
             memory: self.memory_short,
@@ -249,7 +248,7 @@ impl<S: Driven> Driver<S> {
         }
     }
 
-    /// Tells the shard until when clients were heard: by that time their deadlines are judged.
+    /// Reports until when clients were heard: the shard measures their deadlines against that time.
     fn end_rounds(&mut self) {
         self.established.end_round();
         self.leaving.end_round();
@@ -366,6 +365,7 @@ impl<S: Driven> Driver<S> {
             .take(request, shared.shards(), stats, self.driver_stats);
     }
 
+    /// Closes the listeners and starts the shutdown of the shard, once.
     fn begin_stop(&mut self, now: Time) {
         if self.stopping {
             return;
@@ -379,7 +379,7 @@ impl<S: Driven> Driver<S> {
         self.shard.handle_shutdown(now);
     }
 
-    /// A stopped shard goes on serving its peers until all have stopped.
+    /// A stopped shard continues to serve its peers until all have stopped.
     fn is_finished(&mut self) -> bool {
         if !self.counted && self.stopping && self.shard.is_stopped() {
             self.counted = true;
@@ -390,7 +390,7 @@ impl<S: Driven> Driver<S> {
     }
 
     /// Spinning pays while pauses are usually shorter than it takes to be woken, and only on a core
-    /// that nobody else needs.
+    /// that is the shard's own.
     fn may_spin(&mut self, now: Time) -> bool {
         let since = *self.quiet_since.get_or_insert(now);
         self.pinned && self.pause_ns <= SPIN.0 && now.since(since) < SPIN
@@ -412,7 +412,7 @@ impl<S: Driven> Driver<S> {
     /// on the thread does (a shard slept although its eventfd was signalled; 1 in 5 runs of the tests).
     fn park(&mut self, now: Time) {
         self.mesh.shared().announce_park(self.id);
-        // Whatever came before the announcement is seen here; what comes later shared.
+        // Whatever came before the announcement is seen here; what comes later wakes the shard.
         let may_sleep = self.mesh.may_park() && self.mesh.shared().inbox(self.id).is_empty();
         if may_sleep {
             let deadlines = [self.shard.poll_timeout(), self.accept_after];

@@ -1,4 +1,4 @@
-//! Why the broker does not start, each with what to change.
+//! Start-up errors, each with what to change.
 
 use glommio::{BuilderErrorKind, GlommioError, ReactorErrorKind};
 use rustix::io::Errno;

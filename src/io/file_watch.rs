@@ -1,4 +1,4 @@
-//! Looks for changes of the files that are read again at SIGHUP, and asks for that.
+//! Watch of the files that are read again at SIGHUP: requests a reload when one has changed.
 //!
 //! Names are looked up anew each time: files that are replaced, and links that are pointed elsewhere,
 //! are changes as well. A kernel's watch would follow the old ones.
@@ -16,7 +16,7 @@ use crate::listener::Listener;
 /// How often it looks. What has changed must rest for so long: a certificate and its key are two files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What tells two states of a file apart; `None`: it cannot be seen.
+/// Identity of a file's state; `None`: it cannot be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp(Option<(u64, u64, i64, i64)>);
 
@@ -27,7 +27,7 @@ impl Stamp {
     }
 }
 
-/// Changes that have not been told yet.
+/// Changes that have not been reported yet.
 #[derive(Debug)]
 struct Changes {
     last: Vec<Stamp>,
@@ -58,7 +58,7 @@ pub(super) fn watch(files: Vec<PathBuf>, reload: Sender<()>) -> std::io::Result<
         if changes.look(stamps()) {
             tracing::info!("a file has changed: files are read again");
             if reload.send(()).is_err() {
-                return; // nobody can
+                return; // there is no reload thread
             }
         }
     };

@@ -1,7 +1,7 @@
-//! Who may come in through a listener: its limits, before anything is read or said.
+//! Admission of connections by a listener's limits, before anything is read or sent.
 //!
 //! Shared by all shards and touched once when a connection opens and once when it closes. Nothing in
-//! it waits: a rate is one number, the time at which everything let in so far is paid for.
+//! it waits: a rate is one number, the time at which everything admitted so far is paid for.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -17,7 +17,7 @@ const ROWS: usize = 4;
 /// Places in a row.
 const CELLS: usize = 4_096;
 
-/// Why a connection is not let in.
+/// The limit for which a connection is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     ConnectionsMax,
@@ -37,7 +37,7 @@ pub(super) struct Gate {
     limits: [Option<u32>; REFUSALS],
     rate: Option<(Rate, AtomicU64)>,
     sources: Option<Sources>,
-    /// Those who speak for others: the address they name counts, not theirs.
+    /// Trusted proxies: the address they name counts, not theirs.
     proxies: Trusted,
     /// By reason, since the start.
     refused: [AtomicU64; REFUSALS],
@@ -48,8 +48,8 @@ pub(super) struct Gate {
 struct Rate(u64);
 
 /// Sources by the hash of their address. A source has a place in each row; others may have the same,
-/// and that all of its places are taken up by others is improbable until many thousands come as fast
-/// as they may. So the memory is bounded and nobody can push out the memory of somebody.
+/// and that all of its places are taken up by others is improbable until many thousands connect at
+/// their full rate. So memory is bounded and no source can evict the record of another.
 struct Sources {
     rate: Rate,
     cells: Box<[AtomicU64]>,
@@ -76,8 +76,8 @@ impl Gate {
         }
     }
 
-    /// This is the address of one who speaks for others: nothing that happens on his connections counts
-    /// against it, or all his clients would pay for one.
+    /// This is the address of a trusted proxy: nothing that happens on its connections counts against it,
+    /// or all its clients would pay for one.
     pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
         self.proxies.contains(Some(address))
     }
@@ -95,7 +95,7 @@ impl Gate {
         result
     }
 
-    /// In this order: a source beyond its own limit uses up nothing of all others'.
+    /// Checks limits in this order: a source beyond its own limit uses up nothing of all others'.
     fn judge(&self, from: Option<IpAddr>, now: Time) -> Result<(), Refusal> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
             return Err(Refusal::ConnectionsMax);
@@ -119,6 +119,7 @@ impl Gate {
         result
     }
 
+    /// The rate of a source; trusted proxies are exempt.
     fn judge_source(&self, from: IpAddr, now: Time) -> Result<(), Refusal> {
         match &self.sources {
             Some(sources) if !self.is_proxy(from) && !sources.admit(from, now) => {
@@ -128,7 +129,7 @@ impl Gate {
         }
     }
 
-    /// A connection that was let in is gone.
+    /// An admitted connection is closed.
     pub(super) fn leave(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -157,12 +158,12 @@ impl Gate {
     }
 }
 
-/// Who may name the clients of a listener.
+/// The trusted proxies of a listener.
 fn proxies_of(listener: &Listener) -> Trusted {
     if !(listener.proxy_protocol || listener.transport.has_websocket()) {
         return Trusted::default();
     }
-    // Checked with the configuration; what cannot be read trusts nobody.
+    // Checked with the configuration; a list that cannot be read trusts no proxy.
     Trusted::from_list(listener.trusted_proxies.iter().map(String::as_str)).unwrap_or_default()
 }
 
@@ -173,7 +174,7 @@ impl Refusal {
         Self::ConnectRateSource,
     ];
 
-    /// The option that says so.
+    /// The option that sets this limit.
     pub(super) fn option(self) -> &'static str {
         match self {
             Self::ConnectionsMax => "connections-max",
@@ -192,6 +193,7 @@ impl Rate {
             .is_ok()
     }
 
+    /// Time up to which connections are paid for after one more; `None`: over the rate.
     fn next(self, paid: u64, now: Time) -> Option<u64> {
         let next = paid.max(now.0) + self.0;
         (next <= now.0 + BURST.0).then_some(next)
@@ -340,7 +342,7 @@ mod tests {
         assert_eq!(gate.open.load(Ordering::Relaxed), 102);
     }
 
-    /// A proxy that names itself, or another one, is as much a proxy as one that names nobody.
+    /// A proxy that names itself, or another one, is as much a proxy as one that names no client.
     #[test]
     fn an_address_of_a_proxy_is_no_source_however_it_is_named() {
         let gate = gate(|listener| {

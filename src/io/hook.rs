@@ -1,4 +1,4 @@
-//! The HTTP requests of the hooks. What is asked and what an answer means is in `auth`.
+//! HTTP requests of the hooks. Content of requests and meaning of answers are in `auth`.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ pub(super) struct Hook<Q: Inquiry> {
     rests_until: AtomicU64,
 }
 
-/// It is down: in words, if this request has found that out.
+/// The hook is down: with the error text, if this request has found that out.
 pub(super) struct Down(pub(super) Option<String>);
 
 impl<Q: Inquiry> Hook<Q> {
@@ -69,7 +69,7 @@ impl<Q: Inquiry> Hook<Q> {
         Ok((response.status().as_u16(), text))
     }
 
-    /// Asks and waits, at most as long as the time-out. `now` tells the time, also afterwards.
+    /// Asks and waits, at most as long as the time-out. `now` reads the clock, also afterwards.
     ///
     /// # Errors
     /// The hook is down.

@@ -1,4 +1,4 @@
-//! What comes to a shard from outside the shards: one bounded queue of commands each.
+//! Inbox of a shard: one bounded queue of commands from outside the shards.
 //!
 //! Service threads (logins, hooks, reload, signals, the watch of memory) send; the shard takes commands at
 //! the start of a turn. A sender that finds the queue full waits for room, which costs its own service
@@ -18,11 +18,11 @@ const INBOX_MAX: usize = 1_024;
 /// Commands a turn takes.
 pub(super) const TURN_COMMANDS: usize = 64;
 
-/// What a shard is told to do.
+/// A command to a shard.
 pub(super) enum ShardCommand {
     /// The result of an authentication.
     Verdict(ConnectionId, Verdict),
-    /// What a service decided that a client may do.
+    /// Authorization decisions of a service about a client.
     Decisions(ConnectionId, AuthzDecisions),
     /// Accounts and rules were read again.
     Rules(Arc<Rules>),

@@ -1,4 +1,4 @@
-//! What comes into a shard: connections, bytes, blocks of peers.
+//! Input of a shard: connections, bytes, blocks of peers.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -27,10 +27,10 @@ const ACCEPT_PAUSE: Span = Span::from_millis(100);
 const MOVING_MAX: usize = 1_024;
 /// Established connections read between two looks at the clock.
 const LOOK_EVERY: usize = 16;
-/// Bytes thrown away of a connection that is to end, before it is cut: a client that was in the
-/// middle of a large packet gets to read why.
+/// Bytes discarded of a closing connection before it is cut: a client that was in the middle of a
+/// large packet can still read the reason.
 const DISCARD_MAX: u32 = 4 << 20;
-/// Reads after a write failed: what a client sent before it went away is still good.
+/// Reads after a write failed: what the client sent before it closed is still valid.
 const LAST_READS: usize = 64;
 
 impl<S: Driven> Driver<S> {
@@ -57,7 +57,7 @@ impl<S: Driven> Driver<S> {
                         let source = peer.ip().filter(|ip| !gate.is_proxy(*ip));
                         if source.is_some_and(|ip| self.logins.is_banned(ip, now)) {
                             self.driver_stats.banned += 1;
-                            continue; // said when it was banned
+                            continue; // logged when the address was banned
                         }
                         self.admit(descriptor, peer, ListenerId(index as u16), now);
                     }
@@ -84,8 +84,8 @@ impl<S: Driven> Driver<S> {
         accepted > 0
     }
 
-    /// Takes an accepted socket, within the limits of its listener and of the broker. Nothing is said
-    /// to one that is refused: that would be work.
+    /// Takes an accepted socket, within the limits of its listener and of the broker. A refused one is
+    /// closed without a reply: that would be work.
     fn admit(&mut self, descriptor: OwnedFd, peer: RemoteEnd, listener: ListenerId, now: Time) {
         let Listening { gate, factory, .. } = &self.listeners[listener.index()];
         if let Err(refusal) = gate.admit(peer.ip(), now) {
@@ -124,7 +124,7 @@ impl<S: Driven> Driver<S> {
         }
     }
 
-    /// A connection of this listener is gone.
+    /// A connection of this listener is closed.
     fn count_closed(&self, listener: ListenerId) {
         self.mesh.shared().count_closed();
         // None: the broker stops and has closed its listeners.
@@ -189,8 +189,8 @@ impl<S: Driven> Driver<S> {
         busy
     }
 
-    /// Lets others have their share of the turn: those who wait to be accepted, and connections that
-    /// are not established yet or not any more.
+    /// Gives all others their share of the turn: sockets waiting to be accepted, and connections that are
+    /// not established yet or not any more.
     pub(super) fn read_others(&mut self, now: Time) -> bool {
         if self.shard.is_turn_spent() {
             return true;
@@ -235,6 +235,7 @@ impl<S: Driven> Driver<S> {
         busy
     }
 
+    /// Asks held connections that are not established; one that has become so changes queues.
     fn ask_held_others(&mut self) {
         let Self {
             established,
@@ -248,7 +249,7 @@ impl<S: Driven> Driver<S> {
         others.ask_held(|id| {
             let wants_input = wants_input(shard, sockets.get(id)?);
             if wants_input && shard.is_established(id) {
-                established.push(id); // its login was judged meanwhile
+                established.push(id); // its authentication result has arrived meanwhile
                 return None;
             }
             Some(wants_input)
@@ -316,8 +317,8 @@ impl<S: Driven> Driver<S> {
         0
     }
 
-    /// The client has closed its side. It may still read, so what an ending connection has to say is
-    /// sent first.
+    /// The client has closed its side. It may still read, so the outgoing bytes of a closing connection
+    /// are sent first.
     pub(super) fn stream_ended(&mut self, id: ConnectionId, now: Time) {
         match self.sockets.get_mut(id) {
             // Stays marked as listed without being so: there is nothing more to read.
@@ -326,7 +327,7 @@ impl<S: Driven> Driver<S> {
         }
     }
 
-    /// A write failed: the client is gone, but what it sent before may still be there.
+    /// A write failed: the client has closed, but bytes it sent before may still be in the socket.
     pub(super) fn write_failed(&mut self, id: ConnectionId, now: Time) {
         for _ in 0..LAST_READS {
             let Some(socket) = self.sockets.get_mut(id) else {
@@ -347,7 +348,7 @@ impl<S: Driven> Driver<S> {
         self.gone(id, CloseCause::Failed, now);
     }
 
-    /// The socket is of no more use.
+    /// Closes the socket and reports the end to the shard.
     pub(super) fn gone(&mut self, id: ConnectionId, cause: CloseCause, now: Time) {
         let Some(mut socket) = self.sockets.remove(id) else {
             return;
@@ -390,6 +391,7 @@ impl<S: Driven> Driver<S> {
         taken > 0
     }
 
+    /// Opens a connection that has moved here; its bytes are handled before any that are still to be read.
     fn receive_socket(&mut self, moved: MovedSocket, now: Time) {
         let MovedSocket {
             socket,

@@ -1,4 +1,4 @@
-//! How late a shard was.
+//! Lateness of a shard's turns.
 //!
 //! A process can be stopped, its machine paused, or a turn can take far too long. While that lasts no
 //! client can be answered, so an exchange that waits for an answer (handshake, CONNECT, login) has as much
@@ -19,6 +19,7 @@ pub(super) struct Lateness {
 }
 
 impl Lateness {
+    /// A turn that begins late excuses exchanges for as long again.
     pub(super) fn turn_begins(&mut self, now: Time) {
         let asleep = self.sleeps_until.take().unwrap_or(Time::ZERO);
         let expected = self.turn_began.max(asleep);
@@ -33,7 +34,7 @@ impl Lateness {
         self.sleeps_until = Some(until.unwrap_or(Time::FAR));
     }
 
-    /// Until then nobody is given up who waits for an answer, or whose answer is waited for.
+    /// Until then no exchange times out in which the client or the broker waits for an answer.
     pub(super) fn excused_until(&self) -> Time {
         self.excused_until
     }

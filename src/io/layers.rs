@@ -1,7 +1,7 @@
-//! The way of bytes when there are layers between a socket and its shard.
+//! Data path of connections with transport layers (TLS, WebSocket, PROXY).
 //!
-//! A plain connection comes here for one look and goes on; see [`super::input`] and
-//! [`super::output`] for its way. What a stack wraps is sent in one call per flush; only what the
+//! A plain connection passes through after one check; its data path is in [`super::input`] and
+//! [`super::output`]. What a stack wraps is sent in one call per flush; only what the
 //! socket has no room for is kept, so an idle connection has no buffer.
 
 use std::io::IoSlice;
@@ -29,7 +29,7 @@ const JOINED_MAX: usize = 4 << 10;
 /// us answer (handshakes, pings) without reading the answers.
 const UNSENT_MAX: usize = 64 << 10;
 
-/// Layers of one connection and what they have to say. Goes with it when it moves.
+/// Layers of one connection and their unsent bytes. Moves with the connection.
 pub(super) struct Layers {
     stack: Stack,
     /// Wrapped and not yet taken by the socket.
@@ -42,7 +42,7 @@ pub(super) struct Layers {
 }
 
 enum End {
-    /// The client has said that nothing more comes.
+    /// The client has sent its close message (close_notify, close frame).
     PeerClosed,
     Broken(LayerError),
 }
@@ -85,7 +85,7 @@ impl Layers {
         pushed
     }
 
-    /// False while the client does not read what it is answered.
+    /// False while the client does not read the answers of the layers.
     pub(super) fn wants_input(&self) -> bool {
         self.unsent.len() <= UNSENT_MAX
     }
@@ -123,7 +123,7 @@ impl<S: Driven> Driver<S> {
         layers.unsent.extend_from_slice(&scratch.down);
         if let Some(client) = layers.stack.take_address() {
             let gate = listeners.get(socket.listener.index()).map(|l| &l.gate);
-            // It may name itself, to see whether we live, or another proxy.
+            // It may name itself, as a health check, or another proxy.
             let is_proxy = gate.is_some_and(|gate| gate.is_proxy(client.ip()));
             let is_banned = !is_proxy && logins.is_banned(client.ip(), now);
             driver_stats.banned += u64::from(is_banned);
@@ -152,7 +152,7 @@ impl<S: Driven> Driver<S> {
     /// Lets what the layers have answered be sent, and acts upon the end they have seen.
     pub(super) fn settle_layers(&mut self, id: ConnectionId, now: Time) {
         let Some(socket) = self.sockets.get_mut(id) else {
-            return; // gone, or moved together with its layers
+            return; // closed, or moved together with its layers
         };
         let Some(layers) = &mut socket.layers else {
             return;
@@ -176,7 +176,7 @@ impl<S: Driven> Driver<S> {
         }
     }
 
-    /// The stream has ended: in the middle of something, the log says so.
+    /// The stream has ended: inside a handshake or a unit of a layer, that is logged.
     pub(super) fn judge_end(&mut self, id: ConnectionId, now: Time) {
         let socket = self.sockets.get_mut(id);
         let Some(layers) = socket
@@ -209,7 +209,7 @@ impl<S: Driven> Driver<S> {
                 Ok(0)
             };
             let wrapped = match wrapped {
-                // What it has said about itself, an alert maybe, is the last and is still to arrive.
+                // Bytes of the failed layer itself, an alert maybe, are the last and are still to be sent.
                 Err(_) if layers.is_broken => {
                     self.scratch.down.clear();
                     Ok(0)
@@ -229,7 +229,7 @@ impl<S: Driven> Driver<S> {
                 }
                 Ok(count) => self.shard.handle_written(id, count, now),
                 Err(_) => {
-                    push(&socket.descriptor, &layers.unsent); // maybe an alert that tells why
+                    push(&socket.descriptor, &layers.unsent); // maybe an alert with the reason
                     self.gone(id, CloseCause::Failed, now);
                     return;
                 }
@@ -249,7 +249,7 @@ impl<S: Driven> Driver<S> {
         }
     }
 
-    /// A client that has closed its side is told that we have seen it, if the socket has room.
+    /// Answers a client that has closed its side with our close message, if the socket has room.
     pub(super) fn send_close_notify(
         scratch: &mut Scratch,
         descriptor: &OwnedFd,
@@ -262,7 +262,7 @@ impl<S: Driven> Driver<S> {
     }
 }
 
-/// What the layers can say of a reason of ours; without one the client has said goodbye first.
+/// Close reason of the layers for our reason code; without one the client has closed first.
 fn farewell(reason: Option<ReasonCode>) -> Farewell {
     use ReasonCode as R;
     match reason {

@@ -18,12 +18,12 @@ use crate::transport::LayerFactory;
 
 /// Connections waiting to be accepted; the kernel lowers it to net.core.somaxconn.
 pub(super) const BACKLOG: i32 = 4_096;
-/// A silent peer is probed after this time, so that half-open connections end even without MQTT's
+/// A silent client is probed after this time, so that half-open connections end even without MQTT's
 /// keep alive: after two minutes and six probes ten seconds apart.
 const TCP_KEEP_ALIVE: Duration = Duration::from_secs(120);
 const TCP_PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const TCP_PROBES: u32 = 6;
-/// A peer that takes none of our bytes for so long is gone or will never read: its socket fails.
+/// A client that takes none of our bytes for so long is dead or will never read: its socket fails.
 const TCP_USER_TIMEOUT_MS: u32 = 180_000;
 
 /// How long a start waits for a port in use, and how often it looks.
@@ -35,7 +35,7 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 /// A listener as one shard has it.
 pub(super) struct Listening {
     pub(super) socket: OwnedFd,
-    /// How the bytes of its connections travel.
+    /// Makes the transport layers of its connections.
     pub(super) factory: Arc<LayerFactory>,
     pub(super) gate: Arc<Gate>,
 }

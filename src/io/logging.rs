@@ -1,5 +1,5 @@
-//! Log lines on standard error, written by a thread of their own: a terminal or pipe that nobody
-//! reads must not stop a shard.
+//! Log lines on standard error, written by a thread of their own: a terminal or pipe without a reader
+//! must not stop a shard.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,7 +107,7 @@ pub fn flush() {
 
 fn write_lines(jobs: &Receiver<Job>, left_out: &AtomicU64) {
     for job in jobs {
-        // Nobody can be told that standard error failed.
+        // A failure of standard error cannot be reported.
         match job {
             Job::Line(line) => {
                 let _ = io::stderr().write_all(&line);
@@ -123,7 +123,7 @@ fn write_lines(jobs: &Receiver<Job>, left_out: &AtomicU64) {
     }
 }
 
-/// Whether connections are to be told of one by one.
+/// Whether each connection is logged.
 pub(super) fn tells_connections() -> bool {
     tracing::enabled!(tracing::Level::DEBUG)
 }

@@ -1,12 +1,12 @@
-//! Judges logins off the shards, and brings shards what concerns all of them: verdicts and rules.
+//! Authentication off the shards: verdicts for logins, decisions of hooks, and rules for all shards.
 //!
 //! ```text
 //! shard ─ Action::Authenticate ─► bounded queue ─► hashing threads ─┬─► inbox of the shard
 //!                                                                   └─► bounded queue ─► hook threads ─►
 //! ```
 //!
-//! Hashing a password takes milliseconds, asking a service may take seconds. Whoever finds a queue
-//! full is told so at once (0x97), so a storm of logins costs the clients that are connected nothing.
+//! Hashing a password takes milliseconds, asking a service may take seconds. A login that finds a queue
+//! full is refused at once (0x97), so a storm of logins costs the clients that are connected nothing.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,14 +40,14 @@ struct Job<Q> {
     question: Q,
     /// What a failure of a login counts against.
     source: Option<IpAddr>,
-    /// Nobody waits for it any more after this time.
+    /// No client waits for the answer after this time.
     until: Time,
 }
 
 /// A login on its way.
 type LoginJob = Job<Box<Question>>;
 
-/// What asking a hook has led to.
+/// Outcome of asking a hook.
 enum Asked<A> {
     Answered(A),
     /// It is down.
@@ -70,13 +70,13 @@ pub(super) struct LoginSetup {
     pub(super) secret: [u8; 32],
 }
 
-/// Shared by all shards and the threads that judge.
+/// Shared by all shards and the authentication threads.
 pub(super) struct Logins {
     shared: Arc<SharedState>,
     clock: Clock,
     rules: Mutex<Arc<Rules>>,
     bans: Mutex<BanTable>,
-    /// Somebody was banned once: only then accepting looks at the table.
+    /// An address was banned at some time: only then accepting looks at the table.
     has_banned: AtomicBool,
     jobs: Sender<LoginJob>,
     hook_jobs: Sender<LoginJob>,
@@ -144,7 +144,7 @@ impl Logins {
         Ok(logins)
     }
 
-    /// Takes a question of what a client may do.
+    /// Takes an authorization request of a shard.
     pub(super) fn authorize(
         &self,
         shard: ShardId,
@@ -199,15 +199,15 @@ impl Logins {
         self.shared.send(job.shard, command);
     }
 
-    /// The life of a hashing thread.
+    /// Main loop of a hashing thread.
     fn hash(&self, asked: &Receiver<LoginJob>) {
-        // Where shards have all cores, they are to go on while somebody logs in.
+        // Where shards have all cores, logins must not hold them up.
         let own = rustix::thread::gettid();
         let _ = rustix::process::setpriority_process(Some(own), NICE);
         while let Ok(job) = asked.recv() {
             let now = self.clock.now();
             if now > job.until {
-                self.answer(&job, busy()); // its client is gone, most likely
+                self.answer(&job, busy()); // its connection is closed, most likely
                 continue;
             }
             let address = job.source;
@@ -228,7 +228,7 @@ impl Logins {
         }
     }
 
-    /// The life of a thread that waits for the hook for logins.
+    /// Main loop of a thread that asks the login hook.
     fn ask_hook(&self, hook: &Hook<Question>, asked: &Receiver<LoginJob>) {
         let mut failures = Repeated::default();
         while let Ok(job) = asked.recv() {
@@ -242,7 +242,7 @@ impl Logins {
         }
     }
 
-    /// The life of a thread that asks what clients may do.
+    /// Main loop of a thread that asks the ACL hook.
     fn ask_rulings(&self, hook: &Hook<Request>, asked: &Receiver<Job<Request>>) {
         let mut failures = Repeated::default();
         while let Ok(job) = asked.recv() {
@@ -257,7 +257,7 @@ impl Logins {
         }
     }
 
-    /// Asks a hook, unless nobody waits for the answer any more.
+    /// Asks a hook, unless no client waits for the answer any more.
     fn ask_in_time<Q: Inquiry>(
         &self,
         hook: &Hook<Q>,
@@ -299,6 +299,7 @@ fn spawn(name: &str, life: impl FnOnce() + Send + 'static) -> std::io::Result<()
     thread.spawn(life).map(drop)
 }
 
+/// The refusal of a login that finds a queue full or has waited for too long.
 fn busy() -> Verdict {
     Verdict::Refused(Refusal::Busy, "too many logins are waiting".into())
 }

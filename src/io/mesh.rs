@@ -169,7 +169,7 @@ impl<B: Send> Mesh<B> {
         any
     }
 
-    /// Before parking: true when nothing waits for us and every full ring will tell of its room.
+    /// Before parking: true when nothing waits for us and every full ring will signal its room.
     /// Call after [`SharedState::announce_park`].
     pub(super) fn may_park(&mut self) -> bool {
         self.peers.iter_mut().all(|peer| {
@@ -200,7 +200,7 @@ impl<B: Send> Peer<B> {
     }
 
     /// A lane is stalled when its loop ended for lack of room, never by a later look: room that appears
-    /// in between would leave items behind that nobody is woken for.
+    /// in between would leave items behind for which no sender is woken.
     fn send(&mut self, poll: &mut impl FnMut(ShardId, Lane) -> Option<B>) -> bool {
         let mut sent = false;
         self.control_stalled = loop {
@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     /// The peer takes one control item between the attempt to send, which finds the ring full, and
-    /// the end of the turn. There is room then, nobody will wake the sender, so it must not park.
+    /// the end of the turn. There is room then, the sender will not be woken, so it must not park.
     #[test]
     fn a_sender_does_not_park_over_room_that_came_late() {
         let shared = Arc::new(SharedState::new(2).unwrap());

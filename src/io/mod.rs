@@ -1,18 +1,19 @@
-//! The only place that knows glommio, io_uring, sockets, clocks, threads and signals.
+//! Runtime and input/output: the only module that uses glommio, io_uring, sockets, clocks, threads and
+//! signals.
 //!
-//! It knows nothing of MQTT: bytes, blocks and deadlines go in and out of [`crate::shard::Shard`], and
-//! that there are sessions, topics or packets cannot be seen from here. It decides when a shard works
-//! and how its bytes travel; the shard decides what they are.
+//! It is independent of MQTT: bytes, blocks and deadlines go in and out of [`crate::shard::Shard`];
+//! sessions, topics and packets cannot be seen from here. It decides when a shard runs and how its bytes
+//! are transported; the shard decides what they are.
 //!
 //! One glommio executor per shard runs one `driver` task; there is no task per connection. A
-//! `poller` of its own tells which sockets are ready; reads are plain non-blocking calls, and the writes
+//! `poller` of its own reports which sockets are ready; reads are plain non-blocking calls, and the writes
 //! of a turn are handed over together (`sends`). A shard with nothing to do sleeps in the poller's ring,
 //! so nothing else may run on its executor.
-//! Shards share nothing but the rings of the `mesh` and the flags of `wake`.
+//! Shards share nothing but the rings of the `mesh` and the state in `shared`.
 //!
 //! Rules: a shard never blocks (its one wait is in `Driver::park`), never waits for a peer, and makes
 //! no system call for a peer that is awake. Bytes read are handed over in order and all of them; what
-//! a peer has no room for stays with its sender, who is told when there is room.
+//! a peer has no room for stays with its sender, which is woken when there is room.
 
 mod clock;
 mod cores;

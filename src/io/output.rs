@@ -1,4 +1,4 @@
-//! What goes out of a shard: actions, bytes, blocks for peers.
+//! Output of a shard: actions, bytes, blocks for peers.
 
 use std::io::IoSlice;
 use std::os::fd::AsFd;
@@ -49,8 +49,8 @@ impl<S: Driven> Driver<S> {
         busy
     }
 
-    /// A failure counts against the address the client comes from, unless that is a trusted proxy's which
-    /// has named no other.
+    /// A failed login counts against the client's source address, unless that is the address of a trusted
+    /// proxy which has named no client.
     fn ask_login(&mut self, id: ConnectionId, question: Box<Question>, now: Time) {
         let socket = self.sockets.get(id);
         let listening = socket.and_then(|socket| self.listeners.get(socket.listener.index()));
@@ -62,6 +62,7 @@ impl<S: Driven> Driver<S> {
         }
     }
 
+    /// Moves a connection to its home shard, with its layers and the bytes already read.
     fn hand_off(&mut self, id: ConnectionId, to: ShardId, origin: Origin, bytes: Vec<u8>) {
         let Some(socket) = self.sockets.remove(id) else {
             return; // failed meanwhile
@@ -79,7 +80,7 @@ impl<S: Driven> Driver<S> {
         self.mesh.hand_off(to, Box::new(moved));
     }
 
-    /// Goes on with connections whose sockets have room again.
+    /// Continues writing on connections whose sockets have become writable.
     pub(super) fn write_unblocked(&mut self, now: Time) {
         for id in std::mem::take(&mut self.writable) {
             self.write(id, now);
@@ -178,7 +179,7 @@ impl<S: Driven> Driver<S> {
         }
     }
 
-    /// Goes on with the end of a connection that has nothing more to say.
+    /// Continues the close of a connection whose outgoing bytes are all sent.
     pub(super) fn all_written(&mut self, id: ConnectionId, now: Time) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;

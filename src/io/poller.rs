@@ -40,7 +40,7 @@ mod bits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// `hangup`: the stream's end or an error is behind the bytes, so a short read does not mean
-    /// that the next one would have to wait. `watched`: the poll goes on by itself.
+    /// that the next one would have to wait. `watched`: the multishot poll stays armed.
     Readable {
         id: ConnectionId,
         hangup: bool,
@@ -51,6 +51,7 @@ pub enum Event {
     Acceptable(u32),
 }
 
+// User data of a request: kind (2 bits), generation (30), index (32).
 const KIND_SHIFT: u32 = 62;
 const READ: u64 = 0;
 const WRITE: u64 = 1;
@@ -113,7 +114,7 @@ impl Poller {
         Ok(poller)
     }
 
-    /// Every write to the eventfd is an event of its own; nobody reads it.
+    /// Every write to the eventfd is an event of its own; the counter is never read.
     fn watch_wake(&mut self) {
         let entry = opcode::PollAdd::new(Fd(self.wake), bits::IN)
             .multi(true)
@@ -135,7 +136,7 @@ impl Poller {
         self.push(entry.user_data(connection_data(WRITE, id)));
     }
 
-    /// Asks once for a connection to accept; of several shards asking one is told. Asking again puts
+    /// Asks once for a connection to accept; of several shards asking one is woken. Asking again puts
     /// the shard behind the others, so they take turns.
     pub fn watch_acceptable(&mut self, listener: BorrowedFd<'_>, index: u32) {
         let events = bits::IN | bits::EXCLUSIVE;
@@ -155,7 +156,7 @@ impl Poller {
         self.cancel(ACCEPT << KIND_SHIFT | u64::from(index));
     }
 
-    /// Ends a poll. Not with POLL_REMOVE: that one fails with EALREADY, and the poll goes on and holds
+    /// Ends a poll. Not with POLL_REMOVE: that one fails with EALREADY, and the poll stays armed and holds
     /// its socket open, when an event for it is on its way.
     fn cancel(&mut self, data: u64) {
         let entry = opcode::AsyncCancel::new(data).build();
@@ -195,7 +196,7 @@ impl Poller {
         for completion in self.ring.completion() {
             let (data, result) = (completion.user_data(), completion.result());
             let watched = cqueue::more(completion.flags());
-            // A removed poll completes too; its connection's generation tells that it is stale.
+            // A removed poll completes too; by its connection's generation it is recognised as stale.
             let event = match data >> KIND_SHIFT {
                 READ => Event::Readable {
                     id: connection_of(data),
@@ -236,12 +237,13 @@ impl Poller {
         let _ = self.ring.submitter().submit_with_args(1, &arguments);
     }
 
-    /// Lets go of the sockets whose polls were ended, so that their ports are free when the process is
-    /// gone, and not a little later.
+    /// Releases the sockets whose polls were ended, so that their ports are free when the process exits,
+    /// and not a little later.
     pub fn finish(&mut self) {
         self.wait(Some(Span(0)));
     }
 
+    /// Submits when the ring is full; entries for which there is still no room wait.
     fn push(&mut self, entry: squeue::Entry) {
         self.waiting.push_back(entry);
         if !self.fill() {

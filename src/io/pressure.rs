@@ -1,4 +1,4 @@
-//! What presses on the broker: memory of the process, length of a shard's turns.
+//! Overload detection: memory of the process, length of a shard's turns.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ const RESERVE_MIN: u64 = 16 << 20;
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(10);
 /// Below so much there is little to give back.
 const GIVE_BACK_FROM: u64 = 64 << 20;
-/// Of the limit, below which clients are let in again.
+/// Percent of the limit below which clients are admitted again.
 const RELAX_PERCENT: u64 = 95;
 /// So long turns must have been too long before clients are refused.
 const PATIENCE: Span = Span::from_secs(1);
@@ -57,7 +57,7 @@ struct Cgroup {
 struct Names {
     max: &'static str,
     used: &'static str,
-    /// In `memory.stat`: cached files that nobody uses; they go before anybody is killed.
+    /// In `memory.stat`: inactive cached files; the kernel reclaims them before it kills a process.
     inactive: &'static str,
 }
 
@@ -74,8 +74,8 @@ const VERSION_1: Names = Names {
 /// Version 1 writes a number of this size where nothing is limited.
 const UNLIMITED: u64 = 1 << 62;
 
-/// Watches memory on a thread of its own and tells the shards by their inboxes. `memory_max` is in bytes;
-/// 0: what the cgroup allows, or the machine has.
+/// Watches memory on a thread of its own and notifies the shards by their inboxes. `memory_max` is in
+/// bytes; 0: what the cgroup allows, or the machine has.
 pub(super) fn watch_memory(memory_max: u64, shared: Arc<SharedState>) -> std::io::Result<()> {
     let Some(memory) = Memory::new(memory_max, Path::new("/")) else {
         return Ok(());
@@ -122,13 +122,14 @@ extern "C" {
 }
 
 /// Freed memory counts as used until the kernel has it, and the allocator keeps it for a while, which
-/// on a broker that lets nobody in, or that is quiet after a storm, can be for ever.
+/// on a broker that admits no client, or that is idle after a storm, can be without end.
 fn give_back() {
     // SAFETY: it takes no pointers, and any thread may call it at any time.
     unsafe { mi_collect(true) }
 }
 
 impl Memory {
+    /// With 0 a reserve is left below the limit, since at the limit itself the kernel kills.
     fn new(memory_max: u64, root: &Path) -> Option<Self> {
         if memory_max > 0 {
             return Some(Self {
@@ -150,7 +151,7 @@ impl Memory {
         })
     }
 
-    /// Refusing goes on until a little less is used, so that it does not flicker.
+    /// Hysteresis: refusing continues until a little less is used.
     fn is_short(&self, used: u64, was_short: bool) -> bool {
         let limit = if was_short {
             self.max / 100 * RELAX_PERCENT
@@ -160,6 +161,7 @@ impl Memory {
         used >= limit
     }
 
+    /// Bytes in use; of a cgroup without inactive cached files.
     fn used(&self) -> Option<u64> {
         match &self.cgroup {
             None => {

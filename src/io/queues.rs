@@ -1,9 +1,9 @@
-//! Which socket is read next, and until when everything that had arrived has been read.
+//! Read queues: the socket that is read next, and the time up to which all that had arrived is read.
 //!
-//! Established connections (their CONNECT was accepted) and all others have a queue each, so that
-//! whoever comes waits behind others who come, and never in front of who is in. Queues go round: each
-//! knows since when everything that had arrived by then was read. Deadlines of clients are judged by
-//! that time, not by the clock: what lies unread in a socket because the shard was late is no silence.
+//! Established connections (their CONNECT was accepted) and all others have a queue each, so that a
+//! new connection waits behind other new ones, and never in front of established ones. Queues work in
+//! rounds: each records the time up to which everything that had arrived was read. Deadlines of clients
+//! are measured against that time, not the clock: unread bytes in a socket of a late shard are no silence.
 
 use std::collections::VecDeque;
 
@@ -55,12 +55,12 @@ impl Queue {
         self.ready.is_empty()
     }
 
-    /// Its connection does not want input: that is no silence either, and the shard knows of it.
+    /// Its connection does not want input: that is no silence either, and the shard accounts for it.
     pub(super) fn hold(&mut self, id: ConnectionId) {
         self.held.push_back(id);
     }
 
-    /// Asks connections that did not want input whether they do now. `None`: it is gone.
+    /// Asks connections that did not want input whether they do now. `None`: it is closed.
     pub(super) fn ask_held(&mut self, mut wants_input: impl FnMut(ConnectionId) -> Option<bool>) {
         let count = self.held.len().min(TURN_HELD);
         self.asked += count;

@@ -1,8 +1,8 @@
-//! What is read from files that the configuration names, at start and again at SIGHUP.
+//! Files that the configuration names (TLS, accounts, rules): read at start and again at SIGHUP.
 //!
-//! A thread of its own reads; the shards go on meanwhile. What has loaded goes into the inbox of each
-//! shard. What does not load leaves the old in its place, and
-//! the log says file and reason. The configuration itself is not read again.
+//! A thread of its own reads; the shards are not held up. What has loaded goes into the inbox of each
+//! shard. What does not load leaves the old in its place, and file and reason are logged. The
+//! configuration itself is not read again.
 
 use std::fs::File;
 use std::io::Read;
@@ -27,7 +27,7 @@ use crate::transport::{LayerFactory, Trusted};
 /// A certificate, a key or a revocation list larger than this is some other file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// Reloads whenever `asked` tells, until the process ends: certificates here, accounts and rules by
+/// Reloads at each request in `asked`, until the process ends: certificates here, accounts and rules by
 /// `reload_rules`.
 pub(super) fn watch(
     asked: Receiver<()>,
@@ -70,7 +70,7 @@ fn reload(listeners: &[Listener], shared: &SharedState) {
     tracing::info!("reload: {fresh} TLS listener(s) loaded, {failed} kept as they were");
 }
 
-/// What the connections of each listener get.
+/// The layer factory of each listener.
 pub(super) fn factories(listeners: &[Listener]) -> Result<Vec<Arc<LayerFactory>>, StartError> {
     let made = listeners.iter().map(|listener| {
         let factory = factory(listener);
@@ -83,7 +83,7 @@ pub(super) fn factories(listeners: &[Listener]) -> Result<Vec<Arc<LayerFactory>>
 
 fn factory(listener: &Listener) -> Result<LayerFactory, Problem> {
     let mut factory = LayerFactory::plain();
-    // Checked with the configuration; what cannot be read trusts nobody.
+    // Checked with the configuration; a list that cannot be read trusts no proxy.
     let trusted = listener.trusted_proxies.iter().map(String::as_str);
     let trusted = Trusted::from_list(trusted).unwrap_or_default();
     if listener.proxy_protocol {

@@ -1,8 +1,8 @@
 //! A bounded queue from one thread to another: single producer, single consumer, no lock.
 //!
 //! Each side keeps its own index and a copy of the other's, so that it touches the other's cache line
-//! only when its copy says full or empty. A producer that finds the ring full and has nothing else to
-//! do asks to be woken with [`Producer::await_room`]; the consumer learns of it with
+//! only when by its copy the ring is full or empty. A producer that finds the ring full and has nothing
+//! else to do asks to be woken with [`Producer::await_room`]; the consumer reads that flag with
 //! [`Consumer::producer_waits`].
 
 use std::cell::UnsafeCell;
@@ -40,7 +40,7 @@ impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         let (mut head, tail) = (*self.head.get_mut(), *self.tail.get_mut());
         while head != tail {
-            // SAFETY: both ends are gone, and slots in `head..tail` hold values nobody has taken.
+            // SAFETY: both ends are dropped, and slots in `head..tail` hold values that were not taken.
             unsafe { (*self.slot(head)).assume_init_drop() };
             head = head.wrapping_add(1);
         }
@@ -109,7 +109,7 @@ impl<T: Send> Producer<T> {
         Ok(())
     }
 
-    /// Asks to be told when a full ring has room. False: there is room already.
+    /// Asks to be woken when a full ring has room. False: there is room already.
     pub(super) fn await_room(&mut self) -> bool {
         self.shared.producer_waits.store(true, Ordering::Relaxed);
         // Pairs with the fence in `producer_waits`: of this store followed by the load of `head`,
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(dropped.load(Ordering::Relaxed), 5);
     }
 
-    /// Both threads park when they cannot go on, so a lost wake-up hangs and a lost, doubled or
+    /// Both threads park when they are blocked, so a lost wake-up hangs and a lost, doubled or
     /// overtaking value fails. Boxed values make a read of a slot that is not ours visible to
     /// sanitizers.
     #[test]

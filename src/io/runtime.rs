@@ -49,7 +49,7 @@ pub struct Startup {
     pub run: RunOptions,
 }
 
-/// Runs the broker until it is told to stop.
+/// Runs the broker until it is asked to stop.
 pub fn run(startup: &Startup) -> Result<(), StartError> {
     raise_descriptor_limit(startup)?;
     probe_io_uring()?;
@@ -118,7 +118,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Reads the rules, starts the threads that judge, and puts the rules into every shard's box.
+/// Reads the rules, starts the authentication threads, and sends the rules to every shard's inbox.
 fn start_logins(
     startup: &Startup,
     secret: [u8; 32],
@@ -240,7 +240,7 @@ fn describe_shards(startup: &Startup) {
     }
 }
 
-/// The broker cannot go on without one of its shards. In release builds every panic aborts anyway.
+/// The broker cannot run without one of its shards. In release builds every panic aborts anyway.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
@@ -252,7 +252,7 @@ impl Drop for AbortOnPanic {
     }
 }
 
-/// Tries a ring before anything else starts, so that its absence is said in one sentence.
+/// Tries a ring before anything else starts, so that its absence is reported in one sentence.
 fn probe_io_uring() -> Result<(), StartError> {
     io_uring::IoUring::new(8)
         .map(drop)
@@ -260,7 +260,7 @@ fn probe_io_uring() -> Result<(), StartError> {
 }
 
 /// Opens the listeners and makes what their connections need. Files are read first: a mistake in
-/// them is said before anything listens.
+/// them is reported before anything listens.
 fn open_listeners(configured: &[Listener]) -> Result<Vec<Listening>, StartError> {
     let factories = reload::factories(configured)?;
     let addresses: Vec<SocketAddr> = configured
@@ -327,7 +327,7 @@ fn descriptors_besides(shards: u16) -> u64 {
     DESCRIPTORS_BESIDES + DESCRIPTORS_PER_SHARD * u64::from(shards)
 }
 
-/// Raises the soft limit of open files to the hard one, and says so when that is too low.
+/// Raises the soft limit of open files to the hard one; reports when that is too low.
 fn raise_descriptor_limit(startup: &Startup) -> Result<(), StartError> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let mut effective = current;

@@ -63,14 +63,14 @@ impl Sends {
     }
 
     /// Bytes that went out on the socket in this position of the last call; asked once. 0 when nothing
-    /// did, for whatever reason: the next send says which.
+    /// did, for whatever reason: the next send returns it.
     pub(super) fn take_count(&mut self, position: usize) -> usize {
         std::mem::take(&mut self.counts[position])
     }
 }
 
-/// Submits the requests in the ring and takes the result of each. After an error none is left that the
-/// kernel knows of.
+/// Submits the requests in the ring and takes the result of each. After an error none is left in the
+/// kernel.
 fn complete(ring: &mut IoUring, pending: usize, counts: &mut [usize]) -> io::Result<()> {
     let (mut submitted, mut completed, mut failures) = (0, 0, 0);
     while completed < pending {

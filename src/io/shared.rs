@@ -1,5 +1,5 @@
-//! What the shards share: how a parked one is woken, how all are told to stop, and how many
-//! connections there are.
+//! State that the shards share: wake-up of parked shards, stop of all, and the number of connections of
+//! all shards.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{fence, AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,15 +16,15 @@ use crate::time::Span;
 struct Parker {
     parked: AtomicBool,
     eventfd: OwnedFd,
-    /// What services have for the shard.
+    /// Commands of services for the shard.
     inbox: Inbox,
 }
 
 /// Shared by all shards and the signal thread.
 ///
 /// A shard that finds nothing to do announces that it parks, looks once more at everything that
-/// could have come meanwhile, and then waits for its eventfd. Whoever gives it work afterwards sees
-/// the announcement and signals; under load nobody is parked and nobody makes a system call.
+/// could have come meanwhile, and then waits for its eventfd. A thread that gives it work afterwards sees
+/// the announcement and signals; under load no shard is parked and no wake-up is written.
 pub(super) struct SharedState {
     parkers: Vec<CachePadded<Parker>>,
     stopped: AtomicUsize,
@@ -120,7 +120,7 @@ impl SharedState {
         self.parkers[shard.index()].eventfd.as_fd()
     }
 
-    /// Says that `shard` is about to park. What is sent afterwards wakes it; what was sent before
+    /// Announces that `shard` is about to park. What is sent afterwards wakes it; what was sent before
     /// is seen by a check that follows.
     pub(super) fn announce_park(&self, shard: ShardId) {
         let parked = &self.parkers[shard.index()].parked;
@@ -133,14 +133,14 @@ impl SharedState {
         parked.store(false, Ordering::Relaxed);
     }
 
-    /// SharedState `shard` if it is parked: call after giving it something, once per batch.
+    /// Wakes `shard` if it is parked: call after giving it something, once per batch.
     pub(super) fn wake(&self, shard: ShardId) {
         // Pairs with the fence of `announce_park`: either we see the announcement or the shard's
         // last look sees what we gave it.
         fence(Ordering::SeqCst);
         let parker = &self.parkers[shard.index()];
         if parker.parked.load(Ordering::Relaxed) && parker.parked.swap(false, Ordering::Relaxed) {
-            // Nobody reads the counter; 2^64 wake-ups do not come.
+            // The counter is never read; 2^64 wake-ups do not come.
             let _ = rustix::io::write(&parker.eventfd, &1_u64.to_ne_bytes());
         }
     }
@@ -160,7 +160,7 @@ impl SharedState {
         self.broadcast(|| ShardCommand::Stop);
     }
 
-    /// A shard has stopped; it goes on serving its peers until all have.
+    /// A shard has stopped; it continues to serve its peers until all have.
     pub(super) fn count_stopped(&self) {
         if self.stopped.fetch_add(1, Ordering::SeqCst) + 1 < self.parkers.len() {
             return;

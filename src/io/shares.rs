@@ -1,11 +1,11 @@
-//! How a turn's time is shared between established connections and all others.
+//! Time shares of a turn: established connections and all others.
 //!
 //! Reading an established connection costs about what its bytes cost. A handshake of TLS is half a
-//! millisecond of arithmetic for a few hundred bytes, and anybody may ask for as many as they like. So
+//! millisecond of arithmetic for a few hundred bytes, and any client may ask for as many as it likes. So
 //! established connections are read first, and what is not established yet (handshakes, upgrades,
 //! PROXY headers, CONNECT, logins, and the sockets to be accepted) has a share of each turn measured
 //! in time: a fixed one while the established leave nothing unread, and a part of what they take
-//! while they do. Neither can keep the other from going on.
+//! while they do. Neither can starve the other.
 
 use crate::time::{Span, Time};
 
@@ -42,7 +42,7 @@ impl Shares {
         self.turn_began = now;
     }
 
-    /// The established may go on.
+    /// Another established connection may be read.
     pub(super) fn has_established(&self, now: Time) -> bool {
         now.since(self.turn_began) < ESTABLISHED_MAX
     }
@@ -64,6 +64,7 @@ impl Shares {
         })
     }
 
+    /// Takes the time of the others from their balance, within [`BALANCE_MAX`].
     pub(super) fn others_end(&mut self, share: OthersShare, now: Time) {
         self.counted_until = now;
         let taken = now.since(share.began).0.min(BALANCE_MAX as u64) as i64;
@@ -144,7 +145,7 @@ mod tests {
         }
     }
 
-    /// A step far beyond the share is owed up to a bound, so others go on however slow they are.
+    /// A step far beyond the share is owed up to a bound, so others are served however slow they are.
     #[test]
     fn nobody_is_kept_out_for_long() {
         let mut shares = Shares::default();

@@ -29,7 +29,7 @@ pub(super) fn watch(
             let mut received = signals.forever();
             let ends = |signal: &i32| {
                 match *signal {
-                    // Fails only when nobody can reload.
+                    // Fails only when there is no reload thread.
                     SIGHUP => drop(reload.send(())),
                     SIGUSR1 => shared.ask_counters(),
                     _ => return true,

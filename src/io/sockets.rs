@@ -32,7 +32,7 @@ pub(super) struct Socket {
     /// The last write found no room; a poll for room is in the ring.
     pub(super) blocked: bool,
     pub(super) ending: Ending,
-    /// Bytes thrown away since the end began.
+    /// Bytes discarded since the end began.
     pub(super) discarded: u32,
 }
 

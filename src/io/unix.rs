@@ -16,7 +16,7 @@ use rustix::net::{
 use super::listener::{BACKLOG, PORT_PATIENCE};
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
-/// How often a start that waits looks: each look is a connection to whoever listens.
+/// How often a start that waits looks: each look is a connection to the process that listens.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The file of a socket that this process has made.
@@ -25,7 +25,7 @@ pub(super) struct SocketFile {
     made: Made,
 }
 
-/// Tells a file from another of the same name. Numbers of files are given again at once, so the time at
+/// Identity of a file among others of the same name. Inode numbers are reused at once, so the time at
 /// which it was made belongs to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Made {
@@ -63,9 +63,9 @@ impl Made {
     }
 }
 
-/// Opens a listening socket. A file that an earlier process has left is replaced, one that somebody
-/// listens on is not, and is waited for as a port is (see `listener::open_patiently`). The error is a
-/// sentence that says what to change.
+/// Opens a listening socket. A file that an earlier process has left is replaced, one on which a process
+/// listens is not, and is waited for as a port is (see `listener::open_patiently`). The error is a
+/// sentence with what to change.
 pub(super) fn open_patiently(
     path: &Path,
     owner: Option<&str>,
@@ -91,13 +91,13 @@ fn open_within(
             );
         }
         match connect(&new_socket()?, &address) {
-            // Nobody listens on it any more.
+            // No process listens on it any more.
             Err(Errno::CONNREFUSED) => {
                 fs::remove_file(path)
                     .map_err(|error| format!("the old socket is in the way: {error}"))?;
             }
-            Err(Errno::NOENT) => {} // gone meanwhile
-            // AGAIN: whoever listens has no room for another connection.
+            Err(Errno::NOENT) => {} // removed meanwhile
+            // AGAIN: the listening process has no room for another connection.
             Ok(()) | Err(Errno::AGAIN | Errno::INTR) if Instant::now() < give_up_at => {
                 thread::sleep(LOOK_EVERY);
             }
@@ -117,7 +117,7 @@ fn open_within(
     bind(&socket, &address).map_err(|error| {
         format!("{error}; its folder must exist and be writable for the broker")
     })?;
-    // Nobody can connect before `listen`, so nobody gets in before the permissions are right.
+    // No client can connect before `listen`, so none connects before the permissions are right.
     if let Some(mode) = mode {
         let permissions = fs::Permissions::from_mode(mode.into());
         fs::set_permissions(path, permissions)
@@ -187,7 +187,7 @@ mod tests {
             let path = path.clone();
             thread::spawn(move || open_patiently(&path, None, None))
         };
-        // It has looked, and found somebody.
+        // It has looked, and found a listening process.
         while super::super::listener::accept(&first).unwrap().is_none() {
             thread::yield_now();
         }

@@ -1,4 +1,4 @@
-//! Which layers the connections of a listener get.
+//! Layer factory: makes the stack of a listener's connections.
 
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ impl LayerFactory {
         self.with_for(move |_| make())
     }
 
-    /// The same, for a layer that wants to know where a connection comes from: the address of the
+    /// The same, for a layer that depends on the source of a connection: the address of the
     /// socket's other end, `None` for a Unix socket.
     #[must_use]
     pub fn with_for(

@@ -1,8 +1,8 @@
-//! What may lie between a socket and MQTT: layers that wrap its bytes.
+//! Transport layers between a socket and MQTT: TLS, WebSocket, PROXY protocol.
 //!
 //! A layer is a value without input and output: bytes go in and come out, and it keeps nothing of them
 //! but the start of a unit (a record, a frame, a header) whose end has not arrived. A [`Stack`] puts
-//! layers on top of each other, a [`LayerFactory`] says which ones the connections of a listener get. A plain
+//! layers on top of each other, a [`LayerFactory`] makes those of a listener's connections. A plain
 //! connection has no stack at all.
 //!
 //! ```text
@@ -26,15 +26,15 @@ pub use trusted::{Network, NetworkError, Trusted};
 
 /// One layer. It is closed, then open (its handshake, if it has one, is done), then ended.
 pub trait Layer: Send {
-    /// Appends what the end that connects says first. Not called on the end that accepts.
+    /// Appends the opening bytes of the end that connects. Not called on the end that accepts.
     fn start(&mut self, _down: &mut Vec<u8>) {}
 
     /// Takes bytes from below, in order, cut anywhere; may change them in place. Appends bytes for the
-    /// layer above to `up` and answers for the peer to `down`.
+    /// layer above to `up` and answers for the remote end to `down`.
     ///
     /// # Errors
-    /// The layer cannot go on: no further bytes are given to it. What is in `up` came before the
-    /// error, what is in `down` tells the peer about it.
+    /// The layer has failed: no further bytes are given to it. What is in `up` came before the
+    /// error, what is in `down` reports it to the remote end.
     fn receive(
         &mut self,
         bytes: &mut [u8],
@@ -48,19 +48,19 @@ pub trait Layer: Send {
     /// Nothing more can be sent.
     fn send(&mut self, slices: &[IoSlice<'_>], down: &mut Vec<u8>) -> Result<(), LayerError>;
 
-    /// Why the goodbye will be said, for a layer whose goodbye has a place for it.
+    /// The reason of the close, for a layer whose close message has a place for it.
     fn explain(&mut self, _why: Farewell) {}
 
-    /// Appends what tells the peer that nothing more comes. Nothing is sent after it.
+    /// Appends the close message. Nothing is sent after it.
     fn close(&mut self, down: &mut Vec<u8>);
 
     /// Bytes may be sent.
     fn is_open(&self) -> bool;
 
-    /// The peer has told that nothing more comes.
+    /// The remote end has sent its close message.
     fn is_ended(&self) -> bool;
 
-    /// The stream has ended without the peer telling.
+    /// The stream has ended without a close message.
     ///
     /// # Errors
     /// That was in the middle of something.
@@ -68,19 +68,19 @@ pub trait Layer: Send {
         Ok(())
     }
 
-    /// From now on it would only pass bytes on: the stack goes on without it.
+    /// From now on it would only pass bytes on: the stack drops it.
     fn is_spent(&self) -> bool {
         false
     }
 
-    /// Adds what it knows about the client. Called once, when it is open.
+    /// Adds what it has learned about the client. Called once, when it is open.
     fn tell(&mut self, _learned: &mut ConnectionInfo) {}
 }
 
-/// Why a connection ends that the layers themselves find nothing wrong with.
+/// The reason for which the broker closes a connection, as layers can express it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Farewell {
-    /// All was said.
+    /// Normal close.
     #[default]
     Done,
     /// The broker stops.
@@ -94,18 +94,18 @@ pub enum Farewell {
     TryLater,
 }
 
-/// What layers find out about a client before its first byte of MQTT.
+/// What layers have learned about a client before its first byte of MQTT.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionInfo {
     /// The address a trusted proxy names in place of its own.
     pub address: Option<SocketAddr>,
     /// User name given by a verified certificate.
     pub identity: Option<Box<str>>,
-    /// Whether TLS resumed a session; only the end that connects tells.
+    /// Whether TLS resumed a session; set only on the end that connects.
     pub resumed: Option<bool>,
 }
 
-/// Why a layer cannot go on: one sentence for the log, without a full stop.
+/// Failure of a layer: one sentence for the log, without a full stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct LayerError(pub String);

@@ -1,8 +1,8 @@
-//! PROXY protocol, versions 1 and 2: a proxy tells whose connection it passes on.
+//! PROXY protocol, versions 1 and 2: a proxy names the client of each connection it forwards.
 //!
-//! What comes first on a connection of a trusted proxy is a header with the client's address, then the
+//! A connection of a trusted proxy begins with a header that holds the client's address, followed by the
 //! client's own bytes. Of a header only addresses are kept, at most 107 bytes; what version 2 appends
-//! to them (up to 64 KiB) is passed over.
+//! to them (up to 64 KiB) is skipped.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,7 +23,7 @@ const _: () = assert!(V2_FIXED + V2_ADDRESSES_MAX <= V1_MAX, "one bound for both
 
 /// Reads the header and is spent.
 pub struct Proxy {
-    /// Somebody else than a proxy gets nowhere.
+    /// Connections that are not a trusted proxy's are rejected.
     is_trusted: bool,
     /// Bytes of the header so far.
     header: Vec<u8>,
@@ -42,7 +42,7 @@ enum State {
 
 /// A header that is whole as far as it matters.
 struct Header {
-    /// `None`: the proxy speaks for itself, or of an address that is no IP address.
+    /// `None`: the proxy's own connection, or an address that is no IP address.
     client: Option<SocketAddr>,
     /// Bytes of it that were read.
     length: usize,
@@ -190,6 +190,7 @@ fn v1_client<A: FromStr + Into<IpAddr>>(
     Some(canonical(from.parse::<A>().ok()?.into(), from_port?))
 }
 
+/// Binary: signature, version and command, family and protocol, length, addresses, more of that length.
 fn read_v2(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     const MALFORMED: &str = "malformed PROXY header of version 2";
     let Some(fixed) = bytes.get(..V2_FIXED) else {
@@ -197,7 +198,7 @@ fn read_v2(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     };
     let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     let addresses_len = match (fixed[12], fixed[13]) {
-        (0x20, _) => 0,                   // LOCAL: the proxy itself, to see whether we live
+        (0x20, _) => 0,                   // LOCAL: a health check of the proxy itself
         (0x21, 0x00 | 0x31) => 0,         // of unknown origin, of a Unix socket
         (0x21, 0x11) => 12,               // TCP over IPv4
         (0x21, 0x21) => V2_ADDRESSES_MAX, // TCP over IPv6

@@ -1,4 +1,4 @@
-//! Layers on top of each other, as one.
+//! Stack of transport layers: several layers as one.
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -24,9 +24,9 @@ const KEPT_BYTES: usize = 256 << 10;
 pub struct Stack {
     /// The one next to the socket first.
     layers: Vec<Box<dyn Layer>>,
-    /// How many of them have told what they know; those that were spent have.
+    /// Number of layers whose [`ConnectionInfo`] was collected; those that were spent are counted.
     told: usize,
-    /// How many have said their first words; `None` on the end that accepts.
+    /// Number of layers whose opening bytes were sent; `None` on the end that accepts.
     started: Option<usize>,
     learned: Option<Box<ConnectionInfo>>,
     /// The address in it that was asked for.
@@ -45,7 +45,7 @@ impl Stack {
         }
     }
 
-    /// The layers of the end that connects: each speaks first once those below it are open.
+    /// The layers of the end that connects: each sends first once those below it are open.
     #[must_use]
     pub fn connecting(layers: Vec<Box<dyn Layer>>) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Stack {
         }
     }
 
-    /// Puts the first words of the end that connects into `down` of `scratch`.
+    /// Puts the opening bytes of the end that connects into `down` of `scratch`.
     ///
     /// # Errors
     /// One of the layers can send nothing more.
@@ -67,7 +67,7 @@ impl Stack {
     /// this fails.
     ///
     /// # Errors
-    /// One of the layers cannot go on.
+    /// One of the layers has failed.
     pub fn receive(&mut self, bytes: &mut [u8], scratch: &mut Scratch) -> Result<(), LayerError> {
         scratch.clear();
         let Some((first, _)) = self.layers.split_first_mut() else {
@@ -116,18 +116,18 @@ impl Stack {
         Ok(())
     }
 
-    /// Tells all layers why their goodbyes will be said.
+    /// Passes the close reason to all layers, before [`Stack::close`].
     pub fn explain(&mut self, why: Farewell) {
         self.layers.iter_mut().for_each(|layer| layer.explain(why));
     }
 
-    /// Puts the goodbyes of all layers into `down` of `scratch`, the topmost first.
+    /// Puts the close messages of all layers into `down` of `scratch`, the topmost first.
     pub fn close(&mut self, scratch: &mut Scratch) {
         scratch.clear();
         for at in (0..self.layers.len()).rev() {
             scratch.answer.clear();
             self.layers[at].close(&mut scratch.answer);
-            // What can no longer be wrapped is not said.
+            // A close message that can no longer be wrapped is left out.
             let _ = self.wrap(at, scratch);
         }
     }
@@ -138,13 +138,13 @@ impl Stack {
         self.layers.iter().all(|layer| layer.is_open())
     }
 
-    /// The peer has told that nothing more comes.
+    /// The remote end has sent its close message.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.layers.iter().any(|layer| layer.is_ended())
     }
 
-    /// The stream has ended without the peer telling.
+    /// The stream has ended without a close message.
     ///
     /// # Errors
     /// That was in the middle of something.
@@ -166,7 +166,7 @@ impl Stack {
         (self.announced.replace(address) != Some(address)).then_some(address)
     }
 
-    /// What the layers know about the client: once, when all are open.
+    /// What the layers have learned about the client: once, when all are open.
     pub fn take_learned(&mut self) -> Option<ConnectionInfo> {
         if self.told < self.layers.len() {
             return None;
@@ -174,7 +174,7 @@ impl Stack {
         self.learned.take().map(|learned| *learned)
     }
 
-    /// Asks layers that have opened what they know, and drops those that are spent.
+    /// Collects the information of layers that have opened, and drops those that are spent.
     fn hear(&mut self) {
         let Some(learned) = &mut self.learned else {
             return;
@@ -221,6 +221,7 @@ impl Stack {
 }
 
 impl Scratch {
+    /// Empties the buffers and frees what is beyond [`KEPT_BYTES`].
     fn clear(&mut self) {
         for buffer in [
             &mut self.up,
@@ -239,7 +240,7 @@ impl Scratch {
 mod tests {
     use super::*;
 
-    /// Says `hello` first and is open when that comes back; marks what it sends.
+    /// Sends `hello` first and is open when that comes back; marks what it sends.
     struct Echoed {
         hello: u8,
         is_open: bool,

@@ -1,4 +1,4 @@
-//! Addresses whose word about other addresses is believed: proxies in front of the broker.
+//! Trusted proxy networks: addresses that may name the address of a client.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -87,7 +87,7 @@ impl fmt::Display for Network {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trusted {
     networks: Vec<Network>,
-    /// Whoever may open a Unix socket, which its file mode says.
+    /// Connections by Unix sockets: access is limited by the file mode.
     unix: bool,
 }
 

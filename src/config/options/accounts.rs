@@ -1,4 +1,4 @@
-//! Who clients are and what they may do.
+//! Options of authentication and authorization.
 
 use super::{count, opt, Access, Opt, U32};
 use crate::config::kind::{Kind, Value};

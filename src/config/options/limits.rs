@@ -1,4 +1,4 @@
-//! How large packets, topics and tables may be.
+//! Options that limit packets, connections, sessions, topics and retained messages.
 
 use super::{count, opt, Access, Opt, MEMORY_LARGEST, U16, U32};
 use crate::config::kind::{Kind, Value};

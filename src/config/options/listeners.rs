@@ -1,4 +1,4 @@
-//! Where the broker listens.
+//! Options of listeners in common: plain listeners, anonymous clients, watched files.
 
 use super::{opt, Access, Opt};
 use crate::config::kind::{Kind, Value};

@@ -1,4 +1,4 @@
-//! What is written to the log.
+//! Options of the log.
 
 use super::{opt, Access, Opt};
 use crate::config::kind::{Kind, Value};

@@ -1,5 +1,5 @@
-//! The table of options: the only place that knows what can be set, how it is called, what it may
-//! be and why it is as it is. Defaults live in [`Checked::default`] and `Limits::default`.
+//! The table of options: the only definition of their names, kinds, allowed values and reasons.
+//! Defaults live in [`Checked::default`] and `Limits::default`.
 
 use super::kind::{Kind, Value};
 use super::Checked;
@@ -12,7 +12,7 @@ pub(super) struct Opt<T: 'static = Checked> {
     pub(super) kind: Kind,
     /// One line, without a full stop.
     pub(super) help: &'static str,
-    /// What follows from it, for whoever thinks about changing it.
+    /// Consequences of the value, for operators who consider a change.
     pub(super) reason: &'static str,
     pub(super) get: fn(&T) -> Value,
     /// Takes only values that `kind` has allowed.
@@ -39,7 +39,7 @@ pub(super) fn find(name: &str) -> Option<&'static Opt> {
 }
 
 impl Opt {
-    /// The value when nobody sets it, in the syntax of the file.
+    /// The default value, in the syntax of the file.
     pub(super) fn default_text(&self) -> String {
         self.kind.write(&(self.get)(&Checked::default()))
     }

@@ -1,4 +1,4 @@
-//! How much clients may do at a time, and how much memory all of them may take.
+//! Options of quotas: rates of clients and listeners, half-open connections, memory, length of turns.
 
 use super::{count_or_none, opt, Access, Opt, MEMORY_LARGEST, U32};
 use crate::config::kind::{Kind, Value};

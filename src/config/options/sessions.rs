@@ -1,4 +1,4 @@
-//! What is kept for clients.
+//! Options of sessions: expiry, keep alive, subscriptions, inflight window, queue.
 
 use super::{count, opt, Access, Opt, MEMORY_LARGEST, U16, U32};
 use crate::config::kind::{Kind, Value};

@@ -1,4 +1,4 @@
-//! How the broker is spread over cores.
+//! Options of shards: number, pinning, shutdown.
 
 use super::{opt, Access, Opt};
 use crate::config::kind::{Kind, Value};

@@ -84,7 +84,7 @@ fn command_line_overrides_file() {
         "{text}"
     );
 
-    // What the command line overrides is still wrong in the file; both are said, in order.
+    // What the command line overrides is still wrong in the file; both are reported, in order.
     let bad = Temporary::new("bad.toml", "\nshards = 0\n");
     let problems = line(&["--config", bad.path(), "--shards", "2", "--log-level", "x"]);
     let problems = problems.expect_err("line 2 is wrong");

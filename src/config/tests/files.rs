@@ -9,7 +9,7 @@ fn bad_files_name_line_key_fault_and_remedy() {
         ("shards = 129", &["f:1: shards: 129 is too large; allowed: 1 to 128, or \"auto\""]),
         ("shards = -1", &["f:1: shards: -1 is too small; allowed: 1 to 128, or \"auto\""]),
         ("shards = \"two\"", &["f:1: shards: \"two\" is not a whole number; allowed: 1 to 128, or \"auto\""]),
-        // A quoted number is another type: the file has one way to say it.
+        // A quoted number is another type: the file has one form for it.
         ("shards = \"2\"", &["f:1: shards: \"2\" is not a whole number; allowed: 1 to 128, or \"auto\""]),
         ("shards = [2]", &["f:1: shards: a list is not a whole number; allowed: 1 to 128, or \"auto\""]),
         ("shards = 0x10", &["f:1: shards: 0x10 is not a whole number; allowed: 1 to 128, or \"auto\""]),
@@ -63,7 +63,7 @@ fn bad_files_name_line_key_fault_and_remedy() {
             "shards = 1\n# between\nshards = 2",
             &["f:3: shards: given twice, first in line 1; give it once"],
         ),
-        // One line is one problem, and what a broken line would have meant is not judged.
+        // One line is one problem, and what a broken line would have meant is not checked.
         (
             "shards = 1 2\nreceive-maximum = 0",
             &[
@@ -103,7 +103,7 @@ fn bad_files_name_line_key_fault_and_remedy() {
             "retained-bytes-max = 1000",
             &["f:1: retained-bytes-max: retained-bytes-max (1000) is less than packet-size-max (\"1MiB\" by default): raise retained-bytes-max or lower packet-size-max"],
         ),
-        // A relation with a wrong value is not judged.
+        // A relation with a wrong value is not checked.
         (
             "packet-size-max = \"2MiB\"\nqueue-bytes-max = 1\noutgoing-bytes-max = \"2MiB\"",
             &["f:2: queue-bytes-max: 1 is too small; allowed: 256 to 1125899906842624 bytes; KiB, MiB and GiB are understood"],

@@ -95,7 +95,7 @@ fn tables_alone_may_have_the_address_of_the_default() {
     assert_eq!(wrong.len(), 1, "{wrong:?}");
 }
 
-/// What `--check-config` shows is a file that says the same.
+/// What `--check-config` shows is a file with the same configuration.
 #[test]
 fn the_effective_values_are_a_good_file() {
     let texts = [

@@ -148,7 +148,7 @@ fn shipped_file_is_the_rendered_table() {
         "ringmq.toml is out of date; run: cargo run -- --print-config-example > ringmq.toml"
     );
     assert!(shipped.lines().all(|line| line.len() <= 90));
-    // As it ships, and with every line turned on, it says the defaults.
+    // As it ships, and with every line turned on, it yields the defaults.
     assert_eq!(file(&shipped), Ok(Checked::default()));
     let turned_on: String = shipped
         .lines()

@@ -177,7 +177,7 @@ fn bytes_follow_a_moving_connection_in_order() {
     broker.stop();
 }
 
-/// Much more than the rings hold, with nothing else going on: a sender that parks over a full ring
+/// Much more than the rings hold, without any other load: a sender that parks over a full ring
 /// must be woken when there is room.
 #[test]
 fn blocks_cross_in_order_however_full_the_rings() {
@@ -213,7 +213,7 @@ fn a_reader_that_comes_late_gets_everything() {
     broker.stop();
 }
 
-/// The client sends without reading: the broker stops reading, and goes on when it can send again.
+/// The client sends without reading: the broker stops reading, and resumes when it can send again.
 #[test]
 fn input_waits_while_output_is_full() {
     const SIZE: usize = 30_000_000;
@@ -270,7 +270,7 @@ fn what_was_sent_before_a_reset_is_handled() {
     broker.stop();
 }
 
-/// The client is still sending when it is told to go: without lingering the reset would take the
+/// The client is still sending when it is disconnected: without lingering the reset would take the
 /// reason with it.
 #[test]
 fn the_last_words_reach_a_client_that_is_still_sending() {
@@ -296,7 +296,7 @@ fn long_last_words_reach_a_client_that_has_closed_its_side() {
     let broker = Broker::start(1);
     let mut client = broker.open(0, b'w', SIZE);
     assert_eq!(read(&mut client, 1), [0]);
-    broker.shared.stop(); // closes: everything said is sent first
+    broker.shared.stop(); // closes: everything queued is sent first
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_to_end(&mut client).len(), SIZE as usize - 1);
     drop(client);
@@ -394,7 +394,7 @@ fn two_toys() -> LayerFactory {
         .with(|| Box::new(Toy::new(HIGH)))
 }
 
-/// A client that has said hello to both layers.
+/// A client that has sent its hello to both layers.
 fn greet(broker: &Broker) -> TcpStream {
     let mut client = broker.connect();
     client.write_all(&[HELLO, HELLO ^ LOW]).unwrap();
@@ -406,7 +406,7 @@ fn driver_stats(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|byte| byte ^ LOW ^ HIGH).collect()
 }
 
-/// Layers move home with their connection, and what a layer has to say goes through those below it.
+/// Layers move home with their connection, and bytes of a layer pass through those below it.
 #[test]
 fn layers_wrap_what_they_carry_and_move_home_with_it() {
     for shards in [1, 2] {
@@ -441,7 +441,7 @@ fn layers_send_everything_to_a_reader_that_comes_late() {
         .write_all(&driver_stats(&header(0, b'w', SIZE)))
         .unwrap();
     assert_eq!(read(&mut client, 1), driver_stats(&[0]));
-    broker.shared.stop(); // closes: everything said is sent first
+    broker.shared.stop(); // closes: everything queued is sent first
     let rest = read_to_end(&mut client);
     let (bytes, goodbyes) = rest.split_at(SIZE as usize - 1);
     assert!(bytes
@@ -490,7 +490,7 @@ fn an_established_client_is_read_before_handshakes_that_wait() {
     assert_eq!(read(&mut established, 2), [ANSWER, b'x']);
     let mut clients: Vec<_> = (0..NEW).map(|_| broker.connect()).collect();
     for client in &mut clients {
-        client.write_all(&[0]).unwrap(); // home shard 0; nothing else is said yet
+        client.write_all(&[0]).unwrap(); // home shard 0; nothing else is sent yet
     }
     let count = |byte| {
         let firsts = seen.firsts.lock().unwrap();

@@ -1,9 +1,9 @@
 //! A shard of 200 lines in place of the real one: what the driver does is seen without MQTT.
 //!
 //! A connection begins with six bytes: its home shard, a mode and a number n. Modes: `e` echoes,
-//! `p` says `wait`, reads nothing for n ms, then says `late` and echoes, `w` writes n bytes, `c` says
-//! `bye` and closes, `a` aborts, `b` sends n blocks to the next shard and says `done` when that shard has
-//! them all, `t` says `time` after n ms.
+//! `p` sends `wait`, reads nothing for n ms, then sends `late` and echoes, `w` writes n bytes, `c` sends
+//! `bye` and closes, `a` aborts, `b` sends n blocks to the next shard and sends `done` when that shard has
+//! them all, `t` sends `time` after n ms.
 
 use std::io::IoSlice;
 use std::sync::mpsc::Sender;
@@ -19,7 +19,7 @@ pub(super) const HEADER: usize = 6;
 /// Bytes waiting to be sent above which a connection is not read.
 const HIGH_WATER: usize = 256 << 10;
 
-/// What a test may want to know of a connection that is gone.
+/// Record of a closed connection, for tests.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gone {
     pub(super) shard: u16,

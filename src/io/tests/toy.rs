@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::transport::{ConnectionInfo, Layer, LayerError};
 
-/// On the wire: the client says hello, the layer answers, every byte after that is driver_stats by a key.
+/// On the wire: the client sends hello, the layer answers, every byte after that is XORed with a key.
 pub(super) const HELLO: u8 = b'H';
 pub(super) const ANSWER: u8 = b'h';
 /// Nothing more comes.

@@ -1,4 +1,4 @@
-//! From files to what the connections of a TLS listener share.
+//! TLS context of a listener: what its connections share, made from its files.
 
 use std::sync::Arc;
 
@@ -108,7 +108,7 @@ fn problem(file: &Named, text: impl Into<String>) -> Problem {
 impl Context {
     /// `alpn` are the protocols taken where the settings name none.
     ///
-    /// Tickets of another context are not taken, so a session made before a reload cannot go on with
+    /// Tickets of another context are not taken, so a session made before a reload cannot be resumed with
     /// a certificate that has been revoked by it.
     ///
     /// # Errors
@@ -213,6 +213,7 @@ fn check_key(certified: &CertifiedKey) -> Result<(), KeyFault> {
     }
 }
 
+/// The verifier of client certificates by authorities and revocation lists; `None`: none are asked for.
 fn verifier(
     asked: ClientCertificate,
     material: &Material,
@@ -256,7 +257,7 @@ fn verifier(
     let mut builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     if has_lists {
-        // An expired list says nothing of what was revoked since: clients are refused until there
+        // An expired list does not cover what was revoked since: clients are refused until there
         // is a new one. Authorities between client and root need no list of their own.
         builder = builder
             .with_crls(lists)

@@ -1,4 +1,4 @@
-//! What went wrong with TLS, as sentences for the log. None has a name of the library's in it.
+//! TLS errors as sentences for the log. None has a name of the library's in it.
 
 mod certificate;
 #[cfg(test)]
@@ -59,7 +59,7 @@ pub(super) fn not_tls(bytes: &[u8]) -> LayerError {
     }
 }
 
-/// The stream ended without the goodbye of TLS. After the handshake, between records, that is usual.
+/// The stream ended without close_notify. After the handshake, between records, that is usual.
 pub(super) fn cut(is_open: bool, inside_record: bool) -> Result<(), LayerError> {
     match (is_open, inside_record) {
         (false, _) => Err(said("the client left in the middle of the TLS handshake")),
@@ -120,7 +120,7 @@ pub(super) fn describe(error: &Error, is_open: bool, asked: &Asked) -> LayerErro
     }
 }
 
-/// What is not the client's fault, or not known whose.
+/// Faults that are not the client's, or of unknown origin.
 pub(super) fn ours(error: &Error) -> &'static str {
     match error {
         Error::FailedToGetCurrentTime => "fails: the clock of this machine cannot be read",

@@ -1,4 +1,5 @@
-//! What a refused client has asked for, which the library's errors leave out. Its hello is not encrypted.
+//! Contents of a refused client's hello, which is not encrypted: ALPN protocols and cipher suites, which
+//! the library's errors leave out.
 
 /// Protocols named in one line, and bytes of one name.
 const NAMES_MAX: usize = 4;
@@ -14,7 +15,7 @@ const ALPN: [u8; 2] = [0, 16];
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// As they are shown to people: few, short and printable.
+    /// As they are displayed: few, short and printable.
     pub(super) protocols: Vec<String>,
     /// None of the cipher suites is taken. The library may find another thing missing first.
     pub(super) no_suite: bool,

@@ -34,6 +34,7 @@ impl IdentitySource {
         })
     }
 
+    /// The first name of this kind, if it is not empty, not too long and without control characters.
     fn find(self, certificate: &X509Certificate<'_>) -> Option<Box<str>> {
         let name = match self {
             Self::CommonName => {

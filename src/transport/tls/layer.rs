@@ -1,4 +1,4 @@
-//! One TLS connection.
+//! TLS layer: the server's side of one connection, on rustls' unbuffered API.
 
 use std::borrow::Cow;
 use std::io::IoSlice;
@@ -22,7 +22,7 @@ const HEADER_BYTES: usize = 5;
 const RECORD_BYTES: usize = 16 << 10;
 /// More than header, nonce, tag and type add to a record, in any version.
 const RECORD_OVERHEAD: usize = 64;
-/// Steps of one call that bring nothing to do: rustls goes on to another state with each.
+/// Steps of one call that bring nothing to do: rustls enters another state with each.
 const IDLE_STEPS_MAX: usize = 16;
 
 type Writer<'c> = WriteTraffic<'c, ServerConnectionData>;
@@ -174,7 +174,7 @@ impl Tls {
         describe(error, self.is_open, &asked)
     }
 
-    /// After an error: what was still to be said, and the alert about it. Nothing is read any more.
+    /// After an error: records still to be sent, and the alert about it. Nothing is read any more.
     fn say_last_words(&mut self, down: &mut Vec<u8>) {
         while self.connection.wants_write() {
             match self.connection.process_tls_records(&mut []).state {
@@ -247,7 +247,7 @@ impl Layer for Tls {
     fn close(&mut self, down: &mut Vec<u8>) {
         if !self.has_failed && self.is_open {
             let mut partial = std::mem::take(&mut self.partial);
-            // What the client still says, and whether it can be told, no longer matters.
+            // What the client still sends, and whether it can be notified, no longer matters.
             let _ = self.drive(&mut partial, Want::Goodbye, &mut Vec::new(), down);
         }
     }
@@ -262,7 +262,7 @@ impl Layer for Tls {
 
     fn end_of_stream(&self) -> Result<(), LayerError> {
         if self.has_failed || self.is_ended || !self.has_received {
-            return Ok(()); // said already, or a probe that sent nothing
+            return Ok(()); // reported already, or a probe that sent nothing
         }
         error_text::cut(self.is_open, !self.partial.is_empty())
     }

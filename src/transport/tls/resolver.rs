@@ -1,4 +1,4 @@
-//! Which certificate a client is shown.
+//! Choice of the certificate that a client is shown.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use rustls::sign::CertifiedKey;
 /// Chooses by the name the client asks for (SNI): the first certificate that is valid for it and
 /// signs in a way the client understands. Without such a name, or one that no certificate has, the
 /// first that signs so. If none does, the first of all: the library then finds out what is not in
-/// common and says it to the client as handshake_failure (RFC 5246 7.4.1.3), where for want of any
-/// certificate it would say access_denied.
+/// common and alerts the client with handshake_failure (RFC 5246 7.4.1.3), where for want of any
+/// certificate it would send access_denied.
 #[derive(Debug)]
 pub(super) struct Resolver {
     pub(super) keys: Vec<Arc<CertifiedKey>>,

@@ -165,7 +165,7 @@ impl Pair {
         }
     }
 
-    /// Carries bytes until both have nothing more to say.
+    /// Carries bytes until neither end has more to send.
     fn settle(&mut self) -> Result<(), LayerError> {
         loop {
             let mut sent = Vec::new();
@@ -528,7 +528,7 @@ fn alert(down: &[u8]) -> Option<u8> {
     }
 }
 
-/// RFC 5246 7.4.1.3: handshake_failure, where the library alone would say access_denied.
+/// RFC 5246 7.4.1.3: handshake_failure, where the library alone would send access_denied.
 #[test]
 fn nothing_in_common_is_a_handshake_failure() {
     let authority = Authority::new();

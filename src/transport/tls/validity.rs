@@ -1,4 +1,4 @@
-//! The dates in the files of a listener: what has ended, has not begun, or ends soon.
+//! Validity dates in a listener's files: expired, not yet valid, or about to expire.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -7,11 +7,11 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use super::context::{Material, Named};
 use super::error_text::day;
 
-/// Before its end a certificate is spoken of for so long, but not for more than this part of its life: some
+/// Before its end a certificate is reported for so long, but not for more than this part of its life: some
 /// live for a day.
 const SOON_S: i64 = 30 * 86_400;
 const SOON_PART: i64 = 3;
-/// A bundle may hold thousands; so many sentences say enough.
+/// Most sentences about the files of one listener: a bundle may hold thousands.
 const SENTENCES_MAX: usize = 10;
 
 /// Sentences for the log about what is in these files, at this time (seconds since 1970).

@@ -18,7 +18,7 @@ const MESSAGE_TOO_BIG: u16 = 1009;
 const TRY_AGAIN_LATER: u16 = 1013;
 const INVALID_DATA: u16 = 1007;
 
-/// Where a connection is in its life.
+/// State of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Opening,
@@ -27,7 +27,7 @@ enum Phase {
     Open,
     /// The peer's close frame has come, and was answered.
     Ended,
-    /// We have said our last; what arrives is thrown away.
+    /// Our close frame is sent; what arrives is discarded.
     Closed,
 }
 
@@ -73,7 +73,7 @@ impl Frames {
                         self.phase = Phase::Ended;
                     })
                 }
-                Ok(Some(Piece::Control(..))) => Ok(()), // a pong nobody asked for [5.5.3]
+                Ok(Some(Piece::Control(..))) => Ok(()), // an unsolicited pong [5.5.3]
                 Err(violation) => Err(violation),
             };
             if let Err(Violation { code, text }) = found {
@@ -88,6 +88,7 @@ impl Frames {
         !matches!(self.phase, Phase::Opening | Phase::Refused)
     }
 
+    /// Sends a close frame, after which no frame may follow [5.5.1].
     fn say_goodbye(&mut self, code: u16, key: Option<[u8; 4]>, down: &mut Vec<u8>) {
         encode(
             Opcode::Close,
@@ -99,8 +100,8 @@ impl Frames {
     }
 }
 
-/// The frames were in order and what they carried was not. 1007 would be about one message, 1003 about its
-/// kind; MQTT is a protocol of its own, whose messages are none of WebSocket's [MQTT-6.0.0-2].
+/// Close code for a reason. Errors of MQTT inside valid frames are 1002: 1007 would be about one message,
+/// 1003 about its kind; MQTT is a protocol of its own, whose messages are none of WebSocket's [MQTT-6.0.0-2].
 fn close_code(why: Farewell) -> u16 {
     match why {
         Farewell::Done => NORMAL_CLOSURE,
@@ -148,8 +149,8 @@ impl Head {
         self.0.len() == HEADER_BYTES_MAX
     }
 
-    /// What can be read of it, if the last `added` bytes ended a line: one who sends byte by byte does
-    /// not have the whole read again for each.
+    /// What can be read of it, if the last `added` bytes ended a line: for a client that sends byte by
+    /// byte the whole is not read again for each.
     fn whole_lines(&self, added: usize) -> &[u8] {
         let old = self.0.len() - added;
         let last = self.0[old..].iter().rposition(|byte| *byte == b'\n');
@@ -235,10 +236,10 @@ impl Server {
     }
 }
 
-/// A sentence when the first bytes are no HTTP at all but something we know.
+/// A sentence when the first bytes are no HTTP but another protocol that we recognise.
 fn other_protocol(head: &[u8]) -> Option<&'static str> {
     match head {
-        [0x16] => None, // the next byte tells
+        [0x16] => None, // decided by the next byte
         [0x16, 0x03, ..] => Some("TLS came to a listener of WebSocket without TLS"),
         [0x10, ..] => Some("MQTT without WebSocket came to a listener of WebSocket"),
         [first, ..] if !first.is_ascii_graphic() && !matches!(first, b'\r' | b'\n') => {
@@ -306,8 +307,8 @@ impl Layer for Server {
     }
 }
 
-/// The last address of X-Forwarded-For that is not itself a trusted proxy's: what stands in front of
-/// it may be anybody's invention. Its port is often unknown, then 0.
+/// The last address of X-Forwarded-For that is not itself a trusted proxy's: entries in front of it may
+/// be forged. Its port is often unknown, then 0.
 fn client_of(list: &str, policy: &Policy) -> Option<SocketAddr> {
     let mut client = None;
     for element in list.rsplit(',') {
@@ -327,7 +328,7 @@ fn client_of(list: &str, policy: &Policy) -> Option<SocketAddr> {
     client
 }
 
-/// The end of one who connects, as load generators and bridges do.
+/// The end that connects, for load generators and bridges.
 pub struct Client {
     frames: Frames,
     target: Arc<Target>,
@@ -339,7 +340,7 @@ pub struct Client {
 
 impl Client {
     /// Masking keys, and the key of the handshake, come from `seed`. They keep proxies from taking
-    /// frames for HTTP that a page made up; whoever sends its own bytes needs no secret.
+    /// frames for HTTP that a page made up; a program that sends its own bytes needs no secret.
     #[must_use]
     pub fn new(target: Arc<Target>, seed: u64) -> Self {
         let mut random = seed | 1;

@@ -1,7 +1,7 @@
 //! Frames: bytes ↔ data and control frames, RFC 6455 section 5.
 //!
-//! Payload of data frames streams through, however long the frame says it is; what is kept between
-//! two calls is a header that has not arrived whole, or the at most 125 bytes of a control frame.
+//! Payload of data frames streams through, whatever the length of the frame; what is kept between
+//! two calls is an incomplete header, or the at most 125 bytes of a control frame.
 
 use std::io::IoSlice;
 
@@ -46,7 +46,7 @@ impl Opcode {
     }
 }
 
-/// Why a connection is failed: a close code of section 7.4.1 and a sentence.
+/// Violation of the protocol: a close code of section 7.4.1 and a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Violation {
     pub(super) code: u16,
@@ -172,7 +172,7 @@ impl Decoder {
         }
     }
 
-    /// Bytes of the header, as far as those that arrived tell; at first the two that every header has.
+    /// Length of the header by the bytes that have arrived; at first the two that every header has.
     fn header_needed(&self) -> usize {
         if self.header_len < 2 {
             return 2;
@@ -185,7 +185,7 @@ impl Decoder {
         2 + length_len + if self.masked { 4 } else { 0 }
     }
 
-    /// What the first two bytes can be wrong about.
+    /// Checks the first two bytes of a header [5.2, 5.4, 5.5].
     fn check_start(&self) -> Result<(), Violation> {
         let [first, second, ..] = self.header;
         if first & RESERVED != 0 {

@@ -1,4 +1,4 @@
-//! WebSocket, RFC 6455: MQTT for browsers, and through proxies that know HTTP only.
+//! WebSocket, RFC 6455: MQTT for browsers, and through proxies that support HTTP only.
 //!
 //! [`Server`] and [`Client`] are the two ends. Both begin with an upgrade of HTTP, then frames; where a
 //! packet of MQTT begins has nothing to do with where a frame does [MQTT-6.0.0-2]. permessage-deflate
@@ -28,14 +28,14 @@ const HEADERS_MAX: usize = 64;
 /// What MQTT calls itself [MQTT-6.0.0-3]; before 3.1.1 it was `mqttv3.1`.
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 
-/// What a listener asks of those who connect.
+/// Requirements of a listener on the upgrade request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Where it is spoken; empty or `*`: at any path.
     pub path: String,
     /// Pages of these origins may connect, like `https://example.com`; empty: of any.
     pub origins: Vec<String>,
-    /// Whose X-Forwarded-For is believed.
+    /// Proxies whose X-Forwarded-For is trusted.
     pub trusted: Trusted,
 }
 
@@ -51,7 +51,7 @@ impl Policy {
     }
 }
 
-/// The proof that a key was read by somebody who speaks WebSocket [4.2.2].
+/// Sec-WebSocket-Accept: the proof that an endpoint of WebSocket has read the key [4.2.2].
 fn accept_key(key: &str) -> String {
     let mut hash = Sha1::new();
     hash.update(key);

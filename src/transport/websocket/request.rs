@@ -1,4 +1,4 @@
-//! The opening handshake as a server sees it: a request ↔ 101, or a refusal, RFC 6455 section 4.2.
+//! Opening handshake of the server's end: a request ↔ 101, or a refusal, RFC 6455 section 4.2.
 
 use std::borrow::Cow;
 
@@ -15,11 +15,11 @@ pub(super) struct Upgrade {
     pub(super) length: usize,
     accept: String,
     subprotocol: &'static str,
-    /// Addresses of X-Forwarded-For, the client's first, as its proxies tell.
+    /// Addresses of X-Forwarded-For, the client's first, as its proxies have added them.
     pub(super) forwarded_for: Option<Box<str>>,
 }
 
-/// An answer to what is no good request: a status and a sentence for whoever reads it.
+/// An answer to an invalid request: a status and a sentence for its reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: &'static str,
@@ -33,7 +33,7 @@ const fn refusal(status: &'static str, text: &'static str) -> Refusal {
     }
 }
 
-/// What a client has sent, as it is shown to people: short, and without anything that a terminal obeys.
+/// What a client has sent, as it is displayed: short, and without control characters for a terminal.
 fn shown(text: &str) -> String {
     let start: String = text.chars().take(SHOWN_CHARS).collect();
     let more = if start.len() < text.len() { "..." } else { "" };
@@ -79,6 +79,7 @@ pub(super) fn read(bytes: &[u8], policy: &Policy) -> Result<Option<Upgrade>, Ref
     }))
 }
 
+/// The refusal of a request without a subprotocol of MQTT [MQTT-6.0.0-3].
 fn no_subprotocol(headers: &Headers<'_, '_>) -> Refusal {
     let offered: Vec<&str> = headers.tokens("Sec-WebSocket-Protocol").collect();
     let offered = if offered.is_empty() {
@@ -95,6 +96,7 @@ fn no_subprotocol(headers: &Headers<'_, '_>) -> Refusal {
     }
 }
 
+/// Version, path and method of the request [4.2.1].
 fn check_target(request: &Request<'_, '_>, policy: &Policy) -> Result<(), Refusal> {
     if request.version != Some(1) {
         return Err(refusal(BAD_REQUEST, "WebSocket needs HTTP/1.1"));
@@ -121,6 +123,7 @@ fn check_target(request: &Request<'_, '_>, policy: &Policy) -> Result<(), Refusa
     Ok(())
 }
 
+/// Fields that an upgrade must have [4.2.1], and no body, whose bytes would be taken for frames.
 fn check_upgrade(headers: &Headers<'_, '_>) -> Result<(), Refusal> {
     let is_named = |name, token: &str| {
         let mut tokens = headers.tokens(name);
@@ -153,7 +156,7 @@ fn check_upgrade(headers: &Headers<'_, '_>) -> Result<(), Refusal> {
 }
 
 /// The list protects users of browsers, which always send Origin: a page elsewhere cannot use their
-/// address or their cookies. Another program can claim any origin, so one without is let in.
+/// address or their cookies. Another program can claim any origin, so a request without one is accepted.
 fn check_origin(headers: &Headers<'_, '_>, policy: &Policy) -> Result<(), Refusal> {
     match headers.only("Origin")? {
         Some(origin) if !policy.allows(origin) => Err(Refusal {

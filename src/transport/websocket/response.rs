@@ -1,4 +1,4 @@
-//! The opening handshake as a client sees it: its request, the server's answer, RFC 6455 section 4.1.
+//! Opening handshake of the client's end: its request, the server's answer, RFC 6455 section 4.1.
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
@@ -6,10 +6,10 @@ use httparse::{Response, Status};
 
 use super::{accept_key, HEADERS_MAX};
 
-/// Where a client wants to go.
+/// Target of the upgrade request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Host and port as the server knows itself.
+    /// Host and port, as in the Host field of the request.
     pub host: String,
     /// Path with query.
     pub path: String,
@@ -37,7 +37,7 @@ pub(super) fn request(target: &Target, key: [u8; 16], down: &mut Vec<u8>) {
     down.extend_from_slice(request.as_bytes());
 }
 
-/// Reads the answer to [`request`]: its length in bytes, or `None` when it has not arrived whole.
+/// Reads the answer to [`request`] [4.1]: its length in bytes, or `None` when it has not arrived whole.
 pub(super) fn read(
     bytes: &[u8],
     subprotocol: &str,

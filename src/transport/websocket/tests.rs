@@ -591,7 +591,7 @@ fn paths_that_are_asked_for_and_spoken() {
         );
         assert!(!text.contains("secret"), "{text}");
     }
-    // What a client sends is shown short, and cannot say anything to a terminal.
+    // What a client sends is shown short, and without control characters for a terminal.
     let (error, _) = give_to("/mqtt", &format!("/{}", "\u{85}x".repeat(2_000)));
     let error = error.unwrap();
     assert!(error.len() < 1_000 && !error.contains('\u{85}'), "{error}");

@@ -1,4 +1,4 @@
-//! What is wrong with a certificate or a revocation list, as what is said of it: "has expired".
+//! Faults of certificates and revocation lists, as predicates of a sentence: "has expired".
 
 use std::borrow::Cow;
 
@@ -55,7 +55,7 @@ const WEAK_SIGNATURE: &str =
      SHA-256";
 const UNKNOWN: &str = "cannot be verified: have it made anew";
 
-/// What the verifier says of a certificate, or of one between it and its authority.
+/// The verifier's error about a certificate, or about one between it and its authority.
 fn chain(error: &webpki::Error) -> &'static str {
     use webpki::Error as E;
     match error {
