@@ -8,14 +8,14 @@ use crate::time::{Span, Time};
 /// When an address is banned, and for how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BanTerms {
-    /// So many failures; 0: nobody is banned.
+    /// Failed logins that ban an address; 0: no address is banned.
     pub failures: u32,
     /// Within this time.
     pub within: Span,
     pub span: Span,
 }
 
-/// Addresses remembered; with more, those that failed longest ago are forgotten first.
+/// Addresses remembered; with more, those that failed longest ago are dropped first.
 const ADDRESSES_MAX: usize = 65_536;
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ impl BanTable {
     }
 
     /// Counts a failed login; true when it is the one that bans its source. A login that succeeds
-    /// takes nothing back, or whoever has an account could guess at others for ever.
+    /// takes nothing back, or a client with an account could guess at others without limit.
     pub fn failed(&mut self, address: IpAddr, now: Time) -> bool {
         if self.terms.failures == 0 {
             return false;
@@ -78,7 +78,7 @@ impl BanTable {
         bans
     }
 
-    /// Forgets what no longer matters, and if that is nothing, the older half.
+    /// Drops expired entries, and if that frees no room, the older half.
     fn make_room(&mut self, now: Time) {
         let within = self.terms.within;
         self.by_source

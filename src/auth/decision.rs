@@ -1,5 +1,5 @@
-//! An HTTP service that rules what clients may do, topic by topic: what it is asked, what it may
-//! answer, and what a connection remembers of it. The request itself is `io`'s.
+//! Authorization by an HTTP service, topic by topic: its request, its answer, and the decisions that a
+//! connection keeps. The request itself is sent by `io`.
 //!
 //! ```text
 //! POST url    {"action": "subscribe", "topics": ["a", "b/#"],
@@ -27,7 +27,7 @@ pub enum Access {
     Subscribe,
 }
 
-/// What the service is asked.
+/// An authorization request to the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Empty: the broker will assign one.
@@ -37,20 +37,20 @@ pub struct Request {
     /// Where it comes from; `None`: a Unix socket.
     pub address: Option<IpAddr>,
     pub access: Access,
-    /// None twice.
+    /// Without duplicates.
     pub topics: Vec<Box<str>>,
 }
 
-/// What it says of one topic.
+/// Its decision about one topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthzDecision {
     Allowed,
     Refused,
-    /// It says nothing, and the operator has not decided to allow what is asked then.
+    /// The service gives no answer, and the configuration does not allow the request then.
     Unavailable,
 }
 
-/// What it says of the topics of a request.
+/// Its decisions about the topics of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthzDecisions {
     pub access: Access,
@@ -147,14 +147,14 @@ fn read_word(word: &Value) -> Option<AuthzDecision> {
     })
 }
 
-/// AuthzDecisions kept of one connection for each access; with more, all are forgotten and asked for again.
+/// Decisions kept of one connection for each access; with more, all are dropped and asked for again.
 pub const RULINGS_KEPT_MAX: usize = 256;
-/// Those of longer topics are not kept, in bytes.
+/// Decisions about longer topics are not kept, in bytes.
 pub const RULED_TOPIC_BYTES_MAX: usize = 256;
 
 type Topics<T> = HashMap<Box<str>, T, ahash::RandomState>;
 
-/// What the service has said for one connection. Lives on: its session, until rules change.
+/// Decisions of the service for one connection. Lives on: its session, until rules change.
 #[derive(Debug)]
 pub struct KnownDecisions {
     /// By access.
@@ -176,7 +176,7 @@ impl KnownDecisions {
         }
     }
 
-    /// What was said of this topic, if it still counts or is the answer that was waited for.
+    /// The decision for this topic, if it has not expired or is the answer that was waited for.
     #[must_use]
     pub fn get(&self, access: Access, topic: &str, now: Time) -> Option<AuthzDecision> {
         let latest = self.latest.get(topic);
@@ -205,6 +205,7 @@ impl KnownDecisions {
         self.latest.extend(of);
     }
 
+    /// At the bound, expired decisions are dropped first, then all.
     fn keep(&mut self, access: Access, topic: &str, known: (Time, AuthzDecision), now: Time) {
         let kept = &mut self.kept[access as usize];
         if topic.len() > RULED_TOPIC_BYTES_MAX {

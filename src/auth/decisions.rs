@@ -1,4 +1,4 @@
-//! What was decided lately for one connection, so that the next message of a topic costs a comparison.
+//! Recent ACL decisions of one connection, so that the next message of a topic costs a comparison.
 
 /// Slots: a client usually publishes to a few topics.
 const SLOTS: usize = 16;
@@ -17,7 +17,7 @@ struct Decision {
 }
 
 impl Decisions {
-    /// What was decided for this topic, or what `decide` says now.
+    /// The decision kept for this topic, or the result of `decide`.
     #[inline]
     pub fn get_or(&mut self, topic: &str, decide: impl FnOnce() -> bool) -> bool {
         if topic.len() > TOPIC_BYTES_MAX {

@@ -1,10 +1,10 @@
-//! HTTP hooks: services that are asked by a POST and answer with a word. What all of them have in common,
+//! HTTP hooks: services that answer a POST with allow or deny. The part that all of them have in common,
 //! and the one for logins; [`super::decision`] is the one for topics. The requests themselves are `io`'s.
 //!
 //! ```text
 //! POST url    {"client_id": "..", "user": "..", "password": "..", "address": ".."}
 //! 200         {"result": "allow", "user": "..", "acl": {"publish": [..], "subscribe": [..]}}
-//! 200         {"result": "deny"}        401 and 403 say the same
+//! 200         {"result": "deny"}        401 and 403 mean the same
 //! ```
 //!
 //! `user` (otherwise the name of the request) and `acl` (otherwise the ACL file's rules) may be left
@@ -53,7 +53,7 @@ impl Default for HookTerms {
 pub trait Inquiry {
     type Answer: Clone;
 
-    /// Whose word it is, for the log.
+    /// Name of the hook, for the log.
     const HOOK: &'static str;
     /// After a failure the hook is not asked again for so long.
     const REST: Span;
@@ -97,7 +97,7 @@ pub(super) fn is_allowed(word: &Value) -> Option<bool> {
     }
 }
 
-/// What the hook says. `None` for a login: no.
+/// The hook's decision about a login; `None`: denied.
 pub type HookAnswer = Option<Identity>;
 
 /// Longest answer read, in bytes.
@@ -188,7 +188,7 @@ impl Question {
     }
 }
 
-/// Answers kept; with more, all are forgotten and asked for again.
+/// Answers kept; with more, all are dropped and asked for again.
 const KEPT_MAX: usize = 10_000;
 
 /// Answers of a hook for a while, by a keyed digest of the question: passwords are not kept.
@@ -220,6 +220,7 @@ impl<A: Clone> HookCache<A> {
         (now < *until).then(|| answer.clone())
     }
 
+    /// At the bound, expired answers are dropped first, then all.
     pub fn put(&mut self, body: &str, answer: &A, now: Time) {
         if self.span == Span::ZERO {
             return;

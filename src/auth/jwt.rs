@@ -21,7 +21,7 @@ use crate::time::Span;
 /// Clocks of issuer and broker may differ by so many seconds.
 const LEEWAY_S: u64 = 30;
 
-/// What a token must say, and which of its claims are used.
+/// Claims that a token must have, and which of them are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtTerms {
     /// `iss` must be this.
@@ -45,7 +45,7 @@ impl Default for JwtTerms {
     }
 }
 
-/// Why a token is refused. For the log; the client is told what a wrong password is told.
+/// Why a token is refused. For the log; the client gets the same reason code as for a wrong password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     #[error("the token has no readable header with a known algorithm")]
@@ -68,7 +68,7 @@ pub enum TokenError {
     Claim(String),
 }
 
-/// What a valid token says.
+/// The claims of a valid token.
 #[derive(Debug, PartialEq)]
 pub struct Claims {
     pub user: String,
@@ -84,13 +84,13 @@ struct Key {
     material: Material,
 }
 
-/// What the first part of a token says.
+/// The header of a token (RFC 7515, JOSE header).
 struct Header {
     algorithm: Algorithm,
     key_id: Option<String>,
 }
 
-/// Keys of issuers, and what is asked of their tokens.
+/// Keys of issuers, and the claims that their tokens must have.
 pub struct Tokens {
     keys: Vec<Key>,
     terms: JwtTerms,
@@ -203,7 +203,7 @@ fn object(part: &[u8]) -> Option<Map<String, Value>> {
 
 fn header(part: &[u8]) -> Result<Header, TokenError> {
     let header = object(part).ok_or(TokenError::Header)?;
-    // RFC 7515 4.1.11: one who does not understand all of them MUST refuse; we understand none.
+    // RFC 7515 4.1.11: a recipient that does not understand all of them MUST refuse; we understand none.
     if header.contains_key("crit") {
         return Err(TokenError::Critical);
     }

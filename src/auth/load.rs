@@ -52,7 +52,7 @@ impl Files {
         files.into_iter().filter_map(Option::as_deref)
     }
 
-    /// Whether there is any way to prove who one is.
+    /// Whether any authentication is configured.
     #[must_use]
     pub fn has_logins(&self) -> bool {
         let files = [
@@ -65,8 +65,8 @@ impl Files {
     }
 }
 
-/// Reads all files. `secret` is random; it stays the same when files are read again, so that what
-/// unknown users are shown does not change.
+/// Reads all files. `secret` is random; it stays the same when files are read again, so that the
+/// decoys of unknown users do not change.
 ///
 /// # Errors
 /// Everything that is wrong with any of them.

@@ -1,4 +1,4 @@
-//! Logins as a protocol between a shard and whoever answers: what is asked, and what may be answered.
+//! Logins as a protocol between a shard and its authenticator: the questions and the verdicts.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use super::acl::Acl;
 use super::scram::Exchange;
 use crate::time::Span;
 
-/// Who a client has proven to be, and what comes with it.
+/// An authenticated identity, and the rules that come with it.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
     /// `None`: anonymous.
@@ -29,7 +29,7 @@ impl Identity {
     }
 }
 
-/// How a client proves who it is.
+/// Credentials of a client, by authentication method.
 pub enum Challenge {
     /// User name and password of CONNECT.
     Password {
@@ -53,7 +53,7 @@ impl fmt::Debug for Challenge {
     }
 }
 
-/// A login, or a step of it, to be judged.
+/// A login, or a step of it, to be authenticated.
 #[derive(Debug)]
 pub struct Question {
     pub client_id: Box<str>,
@@ -62,7 +62,7 @@ pub struct Question {
     pub challenge: Challenge,
 }
 
-/// The judgement.
+/// The result of authentication.
 #[derive(Debug)]
 pub enum Verdict {
     /// With bytes for the client (SCRAM's server final message).
@@ -73,7 +73,7 @@ pub enum Verdict {
     Refused(Refusal, String),
 }
 
-/// Why a login is refused. A client cannot tell an unknown user from a wrong password.
+/// Why a login is refused. A client cannot distinguish an unknown user from a wrong password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The proof is wrong.
@@ -82,6 +82,6 @@ pub enum Refusal {
     Banned,
     /// Too many logins wait already.
     Busy,
-    /// Whoever decides cannot be asked.
+    /// The authenticator cannot be asked.
     Unavailable,
 }

@@ -1,10 +1,10 @@
-//! Who a client is and what it may do: rules as values.
+//! Authentication and authorization of clients: rules as values.
 //!
 //! Everything here is pure: the files arrive as text (only [`load`] reads them), the time and random
 //! bytes come from the caller, and nothing waits. Work that takes a core for a while (hashing a
 //! password, verifying a signature) is one call, [`Rules::answer`], which `io` makes on threads of its
 //! own; what a shard asks for each publication and subscription, [`Acl`], takes nanoseconds. What a
-//! service rules instead ([`Request`], [`AuthzDecisions`]) is asked by `io`, too.
+//! service decides instead ([`Request`], [`AuthzDecisions`]) is asked by `io`, too.
 //!
 //! ```text
 //! password file ─┐                    ┌─ CONNECT, AUTH ─► Question ─► Rules::answer ─► Verdict

@@ -1,4 +1,4 @@
-//! What is wrong with a file of accounts or rules, and where.
+//! Errors in a file of accounts or rules, with their lines.
 
 use std::fmt;
 
@@ -30,8 +30,8 @@ impl fmt::Display for FileProblem {
     }
 }
 
-/// Lines of a file of rules that say something, with their numbers: no comments, no blank ones, no
-/// white space at either end, and no mark of the byte order before the first.
+/// Lines of a file of rules that are not empty, with their numbers: no comments, no blank ones, no
+/// white space at either end, and no byte order mark before the first.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..)
         .zip(without_mark(text).lines())
@@ -45,7 +45,7 @@ pub(super) fn account(line: &str) -> Option<(&str, &str)> {
     Some((name.trim(), what.trim()))
 }
 
-/// A text as editors of Windows save it begins with U+FEFF, which nobody has typed.
+/// The text without the byte order mark (U+FEFF) that editors of Windows add when they save it.
 pub(crate) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }

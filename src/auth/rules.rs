@@ -1,4 +1,4 @@
-//! All rules of a broker as one value, and the answer to "who is this?".
+//! All rules of a broker as one value, and the authentication of a login by them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use super::login::{Challenge, Identity, Question, Refusal, Verdict};
 use super::password::Passwords;
 use super::scram::{self, Exchange, ScramFile};
 
-/// What the operator has decided. Built when the broker starts and when it is told to read its files
-/// again; shared by all shards and never changed.
+/// Authentication and authorization as configured. Built when the broker starts and when its files are
+/// reloaded; shared by all shards and never changed.
 #[derive(Debug, Default)]
 pub struct Rules {
     pub passwords: Option<Passwords>,
@@ -30,7 +30,7 @@ pub struct Rules {
     pub acl_check_delivery: bool,
 }
 
-/// What a judgement needs from outside.
+/// Inputs of authentication from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// Seconds since 1970.
@@ -39,7 +39,7 @@ pub struct Facts {
     pub nonce: [u8; 18],
 }
 
-/// What [`Rules::answer`] can say without asking anybody.
+/// Result of [`Rules::answer`], which asks no service.
 #[derive(Debug)]
 pub enum Answer {
     Now(Verdict),
@@ -47,7 +47,7 @@ pub enum Answer {
 }
 
 impl Rules {
-    /// Whether there is any way to prove who one is.
+    /// Whether any authentication is configured.
     #[must_use]
     pub fn has_logins(&self) -> bool {
         self.takes_passwords() || self.scram.is_some()
@@ -65,14 +65,14 @@ impl Rules {
         self.scram.is_some() && method == scram::METHOD
     }
 
-    /// Whether clients without credentials may connect, through a listener with a word of its own about
-    /// it or without.
+    /// Whether clients without credentials may connect; `listener` is the setting of their listener, if it
+    /// has its own.
     #[must_use]
     pub fn takes_anonymous(&self, listener: Option<bool>) -> bool {
         listener.unwrap_or(self.allow_anonymous) || !self.has_logins()
     }
 
-    /// Judges a login. Takes up to some hundred milliseconds of a core: not for a shard.
+    /// Authenticates a login. Takes up to some hundred milliseconds of a core: not for a shard.
     #[must_use]
     pub fn answer(&self, question: &Question, facts: &Facts) -> Answer {
         match &question.challenge {
@@ -110,7 +110,7 @@ impl Rules {
         let user_name = user.unwrap_or_default();
         if let Some(passwords) = &self.passwords {
             let is_here = passwords.contains(user_name);
-            // With a hook, an unknown user is the hook's to judge: its time shows that anyway.
+            // With a hook, an unknown user is authenticated by the hook: its time shows that anyway.
             if is_here || self.hook.is_none() {
                 let right = passwords.verify(user_name, password.unwrap_or_default());
                 return if right && password.is_some() {

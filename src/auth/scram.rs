@@ -1,4 +1,4 @@
-//! SCRAM-SHA-256 (RFC 5802, RFC 7677): who knows the password proves it without sending it.
+//! SCRAM-SHA-256 (RFC 5802, RFC 7677): the client proves that it has the password without sending it.
 //!
 //! The server holds what it needs to check a proof, not what is needed to make one. Its file has one
 //! line per user, in the form PostgreSQL made common:
@@ -30,12 +30,13 @@ pub const METHOD: &str = "SCRAM-SHA-256";
 /// Rounds of a new credential. The client pays for them, once per login.
 pub(crate) const NEW_ROUNDS: u32 = 15_000;
 const ROUNDS_MIN: u32 = 4_096; // RFC 7677, section 4
+/// Bounds of a credential read from the file.
 const ROUNDS_MAX: u32 = 10_000_000;
 const SALT_BYTES_MAX: usize = 128;
 
 type Key = [u8; 32];
 
-/// What the server knows of one user.
+/// What the server stores of one user.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     rounds: u32,
@@ -167,7 +168,7 @@ impl ScramFile {
         }
     }
 
-    /// The user's credential, or one that nobody can prove and that looks the same to a client.
+    /// The user's credential, or a decoy that no proof fits and that looks the same to a client.
     fn find(&self, user: &str) -> (Credential, bool) {
         if let Some(credential) = self.by_user.get(user) {
             return (credential.clone(), true);

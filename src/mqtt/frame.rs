@@ -104,6 +104,7 @@ fn header(bytes: &[u8]) -> Result<Option<Header>, Violation> {
     }
 }
 
+/// A remaining length of two to four bytes; `Ok(None)`: it has not arrived whole.
 fn long_header(bytes: &[u8]) -> Result<Option<Header>, Violation> {
     let mut value = 0u32;
     for index in 0..4 {

@@ -46,7 +46,7 @@ impl PacketType {
     }
 }
 
-/// Who sent the bytes being decoded: some packets and properties are allowed in one direction only.
+/// Sender of the bytes being decoded: some packets and properties are allowed in one direction only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
     Client,

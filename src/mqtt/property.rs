@@ -1,4 +1,4 @@
-//! Properties as values: read, checked and written, MQTT 5.0 section 2.2.2. Which there are says
+//! Properties as values: read, checked and written, MQTT 5.0 section 2.2.2. They are listed in
 //! [`super::property_table`].
 
 use std::num::NonZeroU16;

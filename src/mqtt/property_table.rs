@@ -38,7 +38,7 @@ macro_rules! property_table {
             /// 3.3.2.3.8).
             SubscriptionIdentifier(identifier: u32) = 0x0B, subscription_identifier,
                 [Publish Subscribe] => first subscription_identifier;
-            /// Seconds; `u32::MAX` means for ever.
+            /// Seconds; `u32::MAX`: the session does not expire.
             SessionExpiryInterval(seconds: u32) = 0x11, four_bytes,
                 [Connect ConnAck Disconnect] => one session_expiry_interval_s;
             ReceiveMaximum(count: NonZeroU16) = 0x21, receive_maximum,

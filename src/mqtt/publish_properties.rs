@@ -1,4 +1,4 @@
-//! What can be asked of a publication's properties beyond the fields taken apart.
+//! Accessors of a publication's properties beyond the decoded fields.
 
 use super::packet::{PublishProperties, UserProperties};
 use super::property::{Properties, Property};

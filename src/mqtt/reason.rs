@@ -2,7 +2,7 @@
 
 use super::packet_type::{PacketType, Sender};
 
-/// The byte that says why; 0x80 and above is failure. One name per value: success, normal
+/// A reason code; 0x80 and above is failure. One name per value: success, normal
 /// disconnection and granted QoS 0 are all `Success`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -112,7 +112,7 @@ impl TryFrom<u8> for ReasonCode {
 }
 
 impl ReasonCode {
-    /// Whether the code says that something failed (0x80 and above).
+    /// Whether the code is a failure (0x80 and above).
     #[must_use]
     pub fn is_error(self) -> bool {
         self as u8 >= 0x80
@@ -172,7 +172,7 @@ impl ReasonCode {
         }
     }
 
-    /// The v3 return code of a CONNACK, 3.1.1 table 3.1. Failures without a v3 word become 3,
+    /// The v3 return code of a CONNACK, 3.1.1 table 3.1. Failures without a v3 code become 3,
     /// "server unavailable".
     #[must_use]
     pub fn connect_return_code(self) -> u8 {

@@ -3,6 +3,7 @@
 /// Longest topic name or filter in bytes [MQTT-4.7.3-3].
 pub const TOPIC_BYTES_MAX: usize = 65_535;
 
+/// Marks a shared subscription, MQTT 5.0 section 4.8.2.
 const SHARE_PREFIX: &str = "$share/";
 
 /// Why a topic filter is not valid.
@@ -113,7 +114,7 @@ pub fn share(filter: &str) -> Result<Option<Share<'_>>, FilterError> {
 }
 
 /// Whether a topic name is the server's: clients are not to exchange messages by names that begin with
-/// `$` (section 4.7.2). But a bridge tells there how its connection is.
+/// `$` (section 4.7.2). The exception is the state that a bridge publishes of its connection.
 #[must_use]
 #[inline]
 pub fn is_reserved(name: &str) -> bool {

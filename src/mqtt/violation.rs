@@ -1,11 +1,11 @@
-//! Rules that a peer can break, one row each: whose fault it is, the reason code, the clauses and the
+//! Rules that a sender can break, one row each: the culprit, the reason code, the clauses and the
 //! sentence. The only map from what was broken to a reason code.
 
 use std::fmt;
 
 use super::reason::ReasonCode;
 
-/// Whose fault it is.
+/// The class of a violation: whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Culprit {
     /// The bytes do not parse (0x81).
@@ -32,7 +32,7 @@ macro_rules! violations {
     ($($(#[$doc:meta])* $name:ident $({$($field:ident: $type:ty),+})?,
        $culprit:ident $($code:ident)?, [$($clause:literal)*], $sentence:literal;)*) => {
         /// A rule that was broken. The connection ends and accepts no further bytes, unless there is an
-        /// acknowledgement that says so.
+        /// acknowledgement with the reason code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Violation {
             $($(#[$doc])* $name $({$($field: $type),+})?,)*
@@ -61,7 +61,7 @@ macro_rules! violations {
                 }
             }
 
-            /// What the peer is told.
+            /// The reason code for the sender.
             #[must_use]
             pub fn reason(self) -> ReasonCode {
                 match self.rule() {
@@ -177,7 +177,7 @@ violations! {
     SessionsMax { max: u32 }, Refused QuotaExceeded, ["4.13.1"],
         "sessions-max is reached: this shard's share of it is {max}";
 
-    // Who it is.
+    // Authentication.
     MethodNotOffered, Refused BadAuthenticationMethod, ["MQTT-4.12.0-1"],
         "the authentication method is not offered";
     NoMethodOffered, Refused BadAuthenticationMethod, ["MQTT-4.12.0-1"],
@@ -227,7 +227,7 @@ violations! {
         ["MQTT-3.3.4-7"], "{open} messages are not acknowledged, and receive-maximum is {max}";
     /// Ends a connection for what its client may not do (`acl-disconnect`).
     NotAuthorized, Refused NotAuthorized, ["3.1.1:MQTT-3.3.5-2"], "not authorized to publish or subscribe";
-    /// A 5.0 client is told so and may try again; one of 3.1.1 that wants an acknowledgement is
+    /// A 5.0 client gets the reason code and may try again; one of 3.1.1 that wants an acknowledgement is
     /// disconnected, and sends it again.
     HookDown, Refused ImplementationSpecificError, ["4.13.1"], "the HTTP hook is down";
 

@@ -74,7 +74,7 @@ impl Entries {
         self.lines.len() < before
     }
 
-    /// Replaces the file: whoever reads it sees all of the old or all of the new one, also if the
+    /// Replaces the file atomically: a reader sees all of the old or all of the new one, also if the
     /// machine stops in between. Owner and group stay.
     pub(super) fn write(&self) -> Result<(), String> {
         let cannot =

@@ -1,4 +1,4 @@
-//! What was found out about topics before they are matched.
+//! Results of prefetching: what was found out about topics before they are matched.
 
 use super::shapes::CANDIDATES_MAX;
 use super::table::Place;
@@ -7,7 +7,7 @@ use super::table::Place;
 pub(super) const EXACT: u64 = 1;
 const _: () = assert!(CANDIDATES_MAX + 1 < u64::BITS as usize);
 
-/// Notes of one look ahead; good for as long as no filter comes or goes. Bounded by who looks ahead.
+/// Notes of one look ahead; good for as long as no filter comes or goes. Bounded by its caller.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     /// In the order in which they will be matched.

@@ -1,6 +1,6 @@
-//! Routes already found, by topic.
+//! The route cache: routes already found, by topic.
 //!
-//! A change of a filter without wildcards concerns one topic: its route is forgotten. A change of a
+//! A change of a filter without wildcards concerns one topic: its route is removed. A change of a
 //! filter with wildcards concerns the topics that begin with the levels before the first of them:
 //! they are not sought, their routes are found to be older than the change when asked for. So under
 //! a churn of subscriptions only routes that may have changed are found again.
@@ -19,10 +19,10 @@ const ROUTES_MAX: usize = 7_000;
 const BYTES_MAX: usize = 64 << 20;
 /// A route to every session of a broker of a million fits.
 const _: () = assert!(1_000_000 * size_of::<Target>() < BYTES_MAX / 2);
-/// First levels of a topic by which changes are told apart: tenant, site, device. A filter whose
+/// First levels of a topic by which changes are distinguished: tenant, site, device. A filter whose
 /// first wildcard comes later counts as one that begins with this many.
 const PREFIX_LEVELS: usize = 3;
-/// Prefixes are told apart by this many counters; two that share one only cost a route found again.
+/// Prefixes are distinguished by this many counters; two that share one only cost a route found again.
 const PREFIXES: usize = 1_024;
 /// Routes passed over at most in the search for one not asked for lately.
 const PASSED_MAX: usize = 32;
@@ -52,10 +52,10 @@ pub(super) struct RouteCache {
     routes: HashTable<Cached>,
     hasher: ahash::RandomState,
     bytes: usize,
-    /// Where the search for a route to push out goes on: a bucket of the table.
+    /// Where the search for a route to evict continues: a bucket of the table.
     hand: usize,
     generation: Generation,
-    /// Of a publisher that may go on with its topic. One, however wide, beside those that are counted.
+    /// Of a publisher that may continue with its topic. One, however wide, beside those that are counted.
     last: Option<(Generation, Rc<Route>)>,
     /// Parts of the hashes of topics that found no room lately; empty until the cache is full.
     seen: Vec<u16>,
@@ -161,17 +161,17 @@ impl RouteCache {
     }
 
     /// Whether a topic that found no room asks again. So topics used once, such as those of answers
-    /// to requests, push nobody out and cost no more than the match: half of what remembering them
+    /// to requests, evict no route and cost no more than the match: half of what remembering them
     /// does.
     fn was_seen(&mut self, hash: u64) -> bool {
         self.seen.resize(SEEN, 0);
         // The table goes by the low and the highest bits.
         let seen = &mut self.seen[(hash >> 16) as usize % SEEN];
-        let tag = (hash >> 32) as u16 | 1; // not 0, which is nobody's
+        let tag = (hash >> 32) as u16 | 1; // not 0, which is an empty slot
         std::mem::replace(seen, tag) == tag
     }
 
-    /// Who matches `filter` has changed.
+    /// Invalidates the routes of topics that match `filter`: its receivers have changed.
     pub(super) fn forget(&mut self, filter: &str) {
         self.generation += 1;
         let Some(wildcard) = filter.find(['+', '#']) else {

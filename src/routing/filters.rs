@@ -1,4 +1,4 @@
-//! All filters in use, of this shard and of others, and what they lead to.
+//! All filters in use, of this shard and of others, and their receivers.
 //!
 //! A filter without wildcards, or of a [shape](super::shapes) in use, is in the table; the few others are
 //! in the tree. Where it is put when it comes, it stays.
@@ -133,7 +133,7 @@ impl Filters {
         }
     }
 
-    /// Forgets a filter that leads to nobody any more.
+    /// Removes a filter that has no receivers any more.
     pub(super) fn remove_if_empty(&mut self, filter: &str) {
         self.changes += 1;
         let hash = self.hash(filter.as_bytes());

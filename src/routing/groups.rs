@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 
 use crate::ids::{SessionId, ShardId};
 
-/// A group of this replica; stale once the group is gone.
+/// A group of this replica; stale once the group is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupKey {
     index: u32,
@@ -40,7 +40,7 @@ struct Group {
     share: Rc<str>,
     filter: Rc<str>,
     hash: u64,
-    /// Connected members and the others, so that choosing passes nobody over one by one.
+    /// Connected members and the others, so that choosing does not skip members one by one.
     connected: BTreeMap<Seat, MemberId>,
     away: BTreeMap<Seat, MemberId>,
     next_seat: Seat,
@@ -60,7 +60,7 @@ pub(super) struct Groups {
     seats: BTreeMap<(MemberId, GroupKey), Seat>,
 }
 
-/// What became of a join.
+/// Result of a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Joined {
     pub(super) key: GroupKey,
@@ -68,12 +68,12 @@ pub(super) struct Joined {
     pub(super) replaced: bool,
 }
 
-/// What became of a leave.
+/// Result of a leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
     NotMember,
     Member,
-    /// The group is gone.
+    /// The group is removed, too.
     LastMember(GroupKey),
 }
 
@@ -118,7 +118,7 @@ impl Groups {
         }
     }
 
-    /// Removes a member; a group without members is gone.
+    /// Removes a member; a group without members is removed, too.
     pub(super) fn leave(
         &mut self,
         share: &str,
@@ -143,6 +143,7 @@ impl Groups {
         Left::LastMember(key)
     }
 
+    /// A member keeps its seats while it is away.
     pub(super) fn set_connected(&mut self, shard: ShardId, session: SessionId, connected: bool) {
         let id = (shard, session);
         for ((member, key), seat) in self.seats.range((id, GroupKey::FIRST)..) {
@@ -164,7 +165,7 @@ impl Groups {
         Some(member)
     }
 
-    /// Whom `choose` would name; the turn does not move.
+    /// The member that `choose` would return; the turn does not move.
     pub(super) fn peek(&self, key: GroupKey, skip: MemberId) -> Option<Member> {
         let picked = self.group(key)?.pick(self.local, Some(skip));
         picked.map(|(_, member)| member)
@@ -203,6 +204,7 @@ impl Groups {
         key
     }
 
+    /// Frees the slot; the next generation makes kept keys stale.
     fn end(&mut self, key: GroupKey) {
         let slot = &mut self.groups[key.index as usize];
         let Some(group) = slot.1.take() else { return };
@@ -258,6 +260,7 @@ impl Group {
         }
     }
 
+    /// The first member from the turn on, connected ones first, without `skip`; the turn does not move.
     fn pick(&self, local: ShardId, skip: Option<MemberId>) -> Option<(Seat, Member)> {
         let pick_from = |members: &BTreeMap<Seat, MemberId>, connected| {
             // Every shard takes its own turns. They start at different members, lest a single

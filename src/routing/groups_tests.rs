@@ -147,7 +147,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// The obvious group: a list in order of joining and the place after the last turn.
+/// The model of a group: a list in order of joining and the place after the last turn.
 #[derive(Default)]
 struct Model {
     members: Vec<Member>,

@@ -10,20 +10,20 @@ use super::route::{plain_grants, Grant, Route, Targets, TargetsBuilder};
 use super::subscribers::Subscription;
 use crate::ids::{SessionId, ShardId};
 
-/// What became of [`TopicIndex::subscribe`].
+/// Result of [`TopicIndex::subscribe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Added {
     /// The session had this filter already.
     pub replaced: bool,
-    /// No session of this shard had it: peers must be told.
+    /// No session of this shard had it: peers must be notified.
     pub first_on_shard: bool,
 }
 
-/// What became of [`TopicIndex::unsubscribe`].
+/// Result of [`TopicIndex::unsubscribe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removed {
     pub existed: bool,
-    /// No session of this shard has it any more: peers must be told.
+    /// No session of this shard has it any more: peers must be notified.
     pub last_on_shard: bool,
 }
 
@@ -78,7 +78,7 @@ impl TopicIndex {
         let entry = self.filters.entry(filter);
         let first_on_shard = entry.subscribers.is_empty();
         let before = entry.subscribers.insert(session, subscription);
-        // Clients that come back subscribe again to what they have: nobody's route changes.
+        // Clients that reconnect subscribe again to what they have: no route changes.
         if before != Some(subscription) {
             self.cache.forget(filter);
         }
@@ -168,7 +168,7 @@ impl TopicIndex {
         self.groups.choose(group, skip)
     }
 
-    /// Whom [`TopicIndex::choose`] would name, without taking the turn.
+    /// The member that [`TopicIndex::choose`] would return, without taking the turn.
     #[must_use]
     pub fn peek(&self, group: GroupKey, skip: (ShardId, SessionId)) -> Option<Member> {
         self.groups.peek(group, skip)
@@ -200,7 +200,7 @@ impl TopicIndex {
         route
     }
 
-    /// Everybody a topic goes to. A topic seen before costs one lookup.
+    /// All receivers of a topic. A cached route costs one lookup.
     #[inline]
     pub fn route(&mut self, topic: &str) -> Rc<Route> {
         let hash = self.cache.hash(topic);
@@ -213,7 +213,7 @@ impl TopicIndex {
         route
     }
 
-    /// Makes ready for topics whose routes will be asked for one after the other: those that are not known
+    /// Prefetches for topics whose routes will be asked for one after the other: those that are not cached
     /// are found sooner. A hint: it changes no answer.
     pub fn prefetch<'t>(&mut self, topics: impl Iterator<Item = &'t str>) {
         let Self {
@@ -239,7 +239,7 @@ impl TopicIndex {
         std::mem::take(&mut self.scratch.visited) + std::mem::take(&mut self.merged)
     }
 
-    /// Something of a filter is gone: so is the filter when that was the last.
+    /// Something of a filter was removed: so is the filter when that was the last.
     fn shrunk(&mut self, filter: &str) {
         self.cache.forget(filter);
         self.filters.remove_if_empty(filter);

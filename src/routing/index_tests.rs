@@ -1,4 +1,4 @@
-//! The index against the obvious matcher.
+//! The index against a model: a matcher without an index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -209,7 +209,7 @@ fn a_change_forgets_only_the_routes_it_may_concern() {
     let topics = ["a/b/c/d/e", "a/b/c/x", "a/b/y", "a/z", "a", "q/b/c"];
     for (filter, forgotten) in [
         ("a/b/c/d/e", 1),
-        ("a/b/c/d/#", 2), // told apart by three levels
+        ("a/b/c/d/#", 2), // distinguished by three levels
         ("a/b/c/#", 2),
         ("a/b/+/x", 3),
         ("a/#", 5),
@@ -389,7 +389,7 @@ const TOPICS: &[&str] = &[
     "/a/b",
 ];
 
-/// What the index should know, kept in the obvious way.
+/// The model of the index: its expected content, kept without an index.
 #[derive(Default)]
 struct Model {
     local: BTreeMap<(String, u32), Subscription>,
@@ -502,7 +502,7 @@ proptest! {
             index.prefetch(TOPICS.iter().copied());
             for (topic, before) in TOPICS.iter().zip(routes) {
                 let route = index.route(topic);
-                // Whoever remembers a route by the generation must not be deceived.
+                // A route cached with its generation must not be used when it is stale.
                 prop_assert!(index.generation() > generation || route == before);
                 let found = index.find(topic);
                 prop_assert_eq!(&*route, &found, "{} is outdated after {:?}", topic, operation);

@@ -1,4 +1,4 @@
-//! Which other shards have subscribers of a filter.
+//! Interest of other shards: the filters of which they have subscribers.
 
 use hashbrown::HashTable;
 
@@ -7,7 +7,7 @@ use crate::ids::{ShardId, ShardSet};
 /// A filter that another shard has, known by 96 bits of its hashes: what is wanted of it is a yes or no per
 /// topic, and 16 bytes for each filter and shard are a third of what the text would take. With 10 million
 /// filters, two of them share all 96 bits with one chance in 10^15: then a publication crosses in vain
-/// while both are there, and when one shard has both, none crosses for the second after the first is gone.
+/// while both are there, and when one shard has both, none crosses for the second after the first is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Interest {
     hash: u64,

@@ -1,5 +1,5 @@
-//! Who gets a publication: the topic index, shared groups, retained messages. Pure; knows nothing of
-//! sessions' state or shards' queues.
+//! Routing of publications to subscribers: the topic index, shared groups, retained messages. Pure;
+//! independent of sessions' state and shards' queues.
 //!
 //! Every shard holds a replica of the index and writes only its own.
 

@@ -2,7 +2,7 @@
 
 use hashbrown::HashTable;
 
-/// Number of a level's name; reused after the last node with that name is gone.
+/// Number of a level's name; reused after the last node with that name is removed.
 pub(super) type NameId = u32;
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Names {
         id
     }
 
-    /// Counts one use less; with the last the name is forgotten.
+    /// Counts one use less; with the last the name is removed.
     pub(super) fn release(&mut self, id: NameId) {
         let name = &mut self.names[id as usize];
         name.uses -= 1;

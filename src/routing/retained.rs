@@ -24,7 +24,7 @@ pub struct WalkBudget {
 #[derive(Debug, Default)]
 pub struct Piece {
     pub messages: Vec<Rc<Publication>>,
-    /// Where to go on; `None`: the walk is complete.
+    /// Where the walk continues; `None`: it is complete.
     pub next: Option<Box<str>>,
 }
 
@@ -131,7 +131,7 @@ impl RetainedStore {
         before.is_none_or(|before| before.cost_bytes() < publication.cost_bytes())
     }
 
-    /// Forgets the message of a topic; false when there was none.
+    /// Removes the message of a topic; false when there was none.
     pub fn clear(&mut self, topic: &str) -> bool {
         self.remove(&Key::of(topic))
     }
@@ -237,7 +237,7 @@ fn literal_start(filter: &str) -> &str {
     }
 }
 
-/// Where a walk may go on after a topic that does not match.
+/// Where a walk may continue after a topic that does not match.
 enum Candidate {
     /// Nothing behind it can match.
     None,
@@ -266,8 +266,8 @@ fn next_candidate(filter: &str, topic: &str) -> Candidate {
                 let key = format!("{}{wanted}", &topic[..agreed]);
                 return Candidate::From(Key::of(&key));
             }
-            // Passed, or the topic is deeper than the filter: go on behind the last level that may
-            // differ.
+            // Passed, or the topic is deeper than the filter: continue behind the last level that
+            // may differ.
             _ => return behind(topic, last_wild),
         }
         agreed = end + 1;

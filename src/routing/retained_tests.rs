@@ -1,4 +1,4 @@
-//! The retained store against the obvious one.
+//! The retained store against a model of it.
 
 use bytes::Bytes;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! The answer to "who gets this topic".
+//! Routes: the receivers of a topic's publications.
 
 use std::ops::Deref;
 use std::rc::Rc;
@@ -9,10 +9,10 @@ use super::groups::GroupKey;
 use crate::ids::{SessionId, ShardSet};
 use crate::mqtt::Qos;
 
-/// Everybody a topic goes to, as one shard sees it.
+/// All receivers of a topic, as one shard sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The topic itself, shared by whoever keeps a publication on it.
+    /// The topic itself, shared by all publications on it that are kept.
     pub topic: Rc<str>,
     /// Sessions of this shard. Shared between the topics of a filter that many subscribe to.
     pub targets: Rc<Targets>,
@@ -41,6 +41,7 @@ pub struct Target {
     grant_if_own: u32,
 }
 
+/// No grant: what the session published itself is not sent to it [MQTT-3.8.3-3].
 const NO_GRANT: u32 = u32::MAX;
 
 /// The fan-out loop walks targets in order: four fit a cache line.

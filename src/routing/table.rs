@@ -64,7 +64,7 @@ impl<V: Default> FilterTable<V> {
 
     /// Reads what lies at a place, so that it is in the processor's cache when it is asked for: its first
     /// character, which is there or in the line that it refers to. Reads that follow each other here
-    /// go on side by side, because none depends on another.
+    /// proceed in parallel, because none depends on another.
     #[inline]
     pub(super) fn prefetch(&self, Place(index): Place) -> u8 {
         let index = index as usize;

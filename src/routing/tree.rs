@@ -14,6 +14,7 @@ use super::names::{NameId, Names};
 type NodeId = u32;
 
 const ROOT: NodeId = 0;
+/// No node, and no name.
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]

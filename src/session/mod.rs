@@ -1,4 +1,4 @@
-//! One client's state, with or without a connection. Pure; knows nothing of routing or shards.
+//! The session: one client's state, with or without a connection. Pure; independent of routing and shards.
 //!
 //! Lives on: the home shard of its client id. Written by: that shard only.
 
@@ -37,7 +37,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// Bytes it takes while it waits or is in flight. What it shares with others is counted for each:
-    /// the others may be gone before it.
+    /// the others may be removed before it.
     #[must_use]
     pub fn cost_bytes(&self) -> usize {
         let shared = self.shared.as_ref().map_or(0, |name| name.len());

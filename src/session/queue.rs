@@ -7,14 +7,14 @@ use super::Delivery;
 use crate::limits::QueuePolicy;
 use crate::mqtt::Qos;
 
-/// What became of a publication offered to a queue.
+/// Result of offering a publication to a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueOffer {
     Queued,
     /// Queued; this many older ones were dropped for it.
     DroppedOldest(usize),
     DroppedNewest,
-    /// The policy says to disconnect the client; the new one was dropped.
+    /// The policy is to disconnect the client; the new one was dropped.
     Overflow,
 }
 
@@ -59,7 +59,7 @@ impl Queue {
     }
 
     /// Adds a publication, within the bounds. An empty queue takes any one publication, so that a
-    /// message larger than the byte bound is not refused for ever.
+    /// message larger than the byte bound is not refused permanently.
     pub fn offer(&mut self, delivery: Delivery, bounds: &QueueBounds) -> QueueOffer {
         let cost = delivery.cost_bytes();
         let mut dropped = 0;
@@ -86,6 +86,7 @@ impl Queue {
         }
     }
 
+    /// Takes the oldest.
     pub fn pop(&mut self) -> Option<Delivery> {
         let delivery = self.waiting.pop_front()?;
         self.bytes -= delivery.cost_bytes();

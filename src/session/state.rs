@@ -1,4 +1,4 @@
-//! What survives a disconnect.
+//! Session state: what survives a disconnect.
 
 use std::rc::Rc;
 

@@ -19,7 +19,7 @@ enum Entry {
     /// PUBLISH sent: waits for PUBACK (QoS 1) or PUBREC (QoS 2).
     Publish(Delivery),
     /// PUBREL sent: waits for PUBCOMP. The message itself is no longer needed [MQTT-4.3.3-6]. The flag
-    /// tells whether its PUBLISH took quota of this connection, to be given back then.
+    /// is set when its PUBLISH took send quota of this connection, to be given back then.
     Release(bool),
     Done,
 }
@@ -70,7 +70,7 @@ impl Window {
         }
     }
 
-    /// The connection is gone: nothing may be sent.
+    /// The connection is closed: nothing may be sent.
     pub fn stop(&mut self) {
         self.quota = 0;
         self.quota_max = 0;
@@ -93,7 +93,8 @@ impl Window {
         self.entries.len()
     }
 
-    /// True when a new publication may be sent now.
+    /// True when a new publication may be sent now: send quota is left, everything older was sent again on
+    /// this connection, and an identifier is free.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.quota > 0 && self.resent == self.entries.len() && self.entries.len() < IDS as usize

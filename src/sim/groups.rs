@@ -1,4 +1,4 @@
-//! What a shared group as a whole must and may have seen.
+//! Checks of a shared group as a whole: what it must and may have received.
 
 use super::client::Client;
 use super::history::{Planned, Subscribed};
@@ -44,7 +44,7 @@ impl<'a> Members<'a> {
             .subscribed
             .iter()
             .all(|(_, s)| s.options.qos > Qos::AtMostOnce);
-        // Begun at QoS 2 with a member whose session ended, it goes to nobody else [MQTT-4.8.2-5].
+        // Begun at QoS 2 with a member whose session ended, it goes to no other member [MQTT-4.8.2-5].
         let lost = |client: &Client| client.subscribed.iter().any(|s| s.lost.is_some());
         let may_end = |planned: &Planned| {
             let mut members = self.subscribed.iter();
@@ -77,8 +77,8 @@ impl<'a> Members<'a> {
             .count()
     }
 
-    /// QoS 2 to members that all stay goes to one of them; else only who lost a connection or its
-    /// session may have passed a message on. A broker that stops ends every connection.
+    /// QoS 2 to members that all stay goes to one of them; else only a member that lost a connection or
+    /// its session may have passed a message on. A broker that stops ends every connection.
     pub(super) fn too_many(&self, plan: &[Planned], is_complete: bool) -> Vec<String> {
         let exact = |s: &Subscribed| s.options.qos == Qos::ExactlyOnce && s.is_steady();
         let is_exact = self.subscribed.iter().all(|(_, s)| exact(s));

@@ -1,5 +1,5 @@
-//! What the oracle knows of a run: who subscribed when, who published what when, how connections
-//! ended.
+//! The history of a run, as the oracle sees it: subscriptions and publications with their moments, ends
+//! of connections.
 
 use super::rules::{Answer, Timeline};
 use crate::mqtt::{topic, Qos, RetainHandling, SubscriptionOptions};
@@ -16,7 +16,7 @@ pub(super) struct At {
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
     pub(super) publisher: usize,
-    /// Who its publisher logs in as.
+    /// The user its publisher logs in as.
     pub(super) user: usize,
     pub(super) topic: String,
     pub(super) qos: Qos,
@@ -39,9 +39,9 @@ pub(super) struct Planned {
     pub(super) left: u64,
     /// The tick from which the broker cannot ask its rules about it any more.
     pub(super) decided: Option<u64>,
-    /// Its acknowledgement said that it is not allowed.
+    /// Its acknowledgement has refused it.
     pub(super) is_refused: bool,
-    /// What the rules said of it, once the run is judged.
+    /// What the rules decided about it, once the run is checked.
     pub(super) permission: Answer,
 }
 
@@ -55,12 +55,12 @@ pub(super) enum Fate {
 }
 
 impl Planned {
-    /// What the rules said of it while they can have been asked.
+    /// What the rules decided about it while they can have been asked.
     pub(super) fn judge(&mut self, timeline: &Timeline) {
         let sent = self.sent.map_or(self.left, |at| at.tick);
         let ticks = (sent, self.decided.unwrap_or(u64::MAX));
         let answer = timeline.may_publish(self.user, &self.topic, ticks);
-        // The first and only word on it.
+        // The first and only decision about it.
         let is_refused = self.is_refused && self.sends == 1;
         self.permission = if is_refused { Answer::No } else { answer };
     }
@@ -90,7 +90,7 @@ pub(super) struct Subscribed {
     pub(super) confirmed: Option<At>,
     pub(super) unsubscribe_sent: Option<At>,
     pub(super) unsubscribed: Option<At>,
-    /// When the client learned that its session was gone, or rules that do not allow it had come to
+    /// When the client learned that its session had ended, or rules that do not allow it had come to
     /// hold everywhere.
     pub(super) lost: Option<At>,
     /// Rules that may have ended it came after it was asked for.

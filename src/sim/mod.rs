@@ -1,7 +1,7 @@
 //! A deterministic world that drives the very shards that run in production: virtual time, tiny
 //! rings, partial reads and writes, readers that stop, connections cut at any byte, takeovers and
 //! hand-offs in any order, time that jumps, shutdown at any step. Everything is drawn from one seed;
-//! a model without shards says what must and may arrive.
+//! a model without shards decides what must and may arrive.
 
 mod client;
 mod groups;
@@ -27,7 +27,7 @@ use crate::time::Span;
 
 /// Steps of one run before it must finish undisturbed.
 const STEPS: usize = 10_000;
-/// Rounds without a packet after which everything has been said.
+/// Rounds without a packet after which none is expected any more.
 const QUIET_ROUNDS: usize = 4;
 /// Rounds of the end; a run that needs more does not finish.
 const ROUNDS_MAX: usize = 600;
@@ -47,13 +47,13 @@ pub struct Outcome {
     pub hash: u64,
 }
 
-/// Time that passes when nobody may send for a while.
+/// Time that passes when rate limits let no client send for a while.
 const RATE_PAUSE: Span = Span::from_millis(100);
 
 struct Run {
     drawn: RunParameters,
     world: World,
-    /// When something happens to clients, and to whom.
+    /// When something happens to clients, and to which of them.
     disturbances: Random,
     /// What clients do.
     random: Random,
@@ -142,7 +142,7 @@ impl Run {
         }
     }
 
-    /// Somebody's rights change now and then.
+    /// The rules of one user change now and then.
     fn change_rules(&mut self) {
         let once_in = self.drawn.rules_change_once_in;
         let Some(rules) = self.world.timeline().newest_rules() else {
@@ -168,8 +168,8 @@ impl Run {
         }
     }
 
-    /// Time jumps: the broker was late. Who was silent too long must then be given up, and nobody who has
-    /// sent in time.
+    /// Time jumps: the broker was late. A client that was silent too long must then be given up, and none
+    /// that has sent in time.
     fn jump(&mut self, span: Span) {
         let clients = self.clients.iter();
         let in_time: Vec<bool> = clients
@@ -188,7 +188,7 @@ impl Run {
         }
     }
 
-    /// The broker is told to stop, shard by shard: all must come to their end.
+    /// Shutdown, shard by shard: all must come to their end.
     fn shut_down(&mut self) -> Vec<String> {
         for client in &mut self.clients {
             client.is_shutdown = true;
@@ -212,7 +212,7 @@ impl Run {
         vec!["the broker does not stop".into()]
     }
 
-    /// Everybody comes back and finishes; what does not come to rest is a deadlock.
+    /// All clients reconnect and finish; what does not come to rest is a deadlock.
     fn finish(&mut self) -> Vec<String> {
         let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
@@ -286,7 +286,7 @@ impl Run {
         failures
     }
 
-    /// A newcomer must find the last retained message of every topic.
+    /// A new client must find the last retained message of every topic.
     fn meet_newcomer(&mut self) -> Vec<String> {
         let Self {
             drawn,

@@ -14,14 +14,14 @@ pub(super) struct History<'a> {
     pub(super) clients: &'a [Client],
     pub(super) plan: &'a [Planned],
     pub(super) timeline: &'a Timeline,
-    /// The run came to its end undisturbed; else only what must not happen is judged.
+    /// The run came to its end undisturbed; else only what must not happen is checked.
     pub(super) is_complete: bool,
-    /// Messages the broker says it dropped.
+    /// Messages dropped, as counted by the broker.
     pub(super) dropped: u64,
 }
 
 impl History<'_> {
-    /// What the rules said of a delivery, up to a tick.
+    /// What the rules decided about a delivery, up to a tick.
     fn may_receive(&self, client: &Client, planned: &Planned, until: u64) -> Answer {
         let sent = planned.sent.map_or(planned.left, |at| at.tick);
         let user = client.profile.user;
@@ -148,7 +148,7 @@ fn check_identifiers(
     }
 }
 
-/// No delivery twice: a repeat says so with DUP, and QoS 2 never repeats.
+/// No delivery twice: a repeat has DUP, and QoS 2 never repeats.
 fn check_counts(client: &Client, plan: &[Planned], failures: &mut Vec<String>) {
     let mut counts: BTreeMap<usize, u32> = BTreeMap::new();
     for arrival in client.arrivals.iter().filter(|a| !a.retain) {
@@ -197,7 +197,7 @@ fn check_order(client: &Client, plan: &[Planned], dropped: u64, failures: &mut V
             .subscribed
             .iter()
             .any(|s| s.covers(planned) && keeps(s));
-        // Refused at first, and the acknowledgement that said so was lost: the repeat may be allowed.
+        // Refused at first, and the acknowledgement that refused it was lost: the repeat may be allowed.
         let may_be_late = planned.sends > 1 && planned.permission != Answer::Yes;
         let loose = may_be_late
             || repeats && (arrival.qos == 0 || dropped > 0 || planned.expiry_s.is_some());
@@ -327,8 +327,8 @@ pub(super) fn judge_newcomer(newcomer: &Client, plan: &[Planned]) -> Vec<String>
     failures
 }
 
-/// Whoever is subscribed to a retained topic was sent last what is retained, in whatever order its
-/// publishers' shards have handed it on. What is retained a newcomer has found.
+/// Every subscriber of a retained topic was sent last what is retained, in whatever order its
+/// publishers' shards have handed it on. The retained one is the one that a new client has found.
 pub(super) fn judge_contested(
     newcomer: &Client,
     clients: &[Client],
@@ -353,7 +353,7 @@ pub(super) fn judge_contested(
             continue;
         }
         let seen: Vec<&Arrival> = client.arrivals.iter().filter(is_contested).collect();
-        // One that is sent again because its acknowledgement was lost says nothing of order.
+        // One that is sent again because its acknowledgement was lost is no evidence of order.
         let mut known = BTreeSet::new();
         let fresh = seen
             .iter()

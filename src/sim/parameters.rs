@@ -1,4 +1,4 @@
-//! What a seed decides about a run, in the manner of drawn testing: each run has its own extremes.
+//! Parameters of a run, drawn from its seed as in swarm testing: each run has its own extremes.
 
 use super::random::Random;
 use crate::limits::{Limits, QueuePolicy, Rate, Rates};
@@ -19,7 +19,7 @@ pub struct Parameters {
     pub step_max_ns: u64,
     /// Deliveries after which the rest waits for the next turn.
     pub turn_work: usize,
-    /// A shard hears of a login once in so many turns.
+    /// A shard gets the verdict on a login once in so many turns.
     pub login_lag: usize,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct RunParameters {
     pub(super) has_accounts: bool,
     /// The rules change once in so many acts; 0: never.
     pub(super) rules_change_once_in: usize,
-    /// Step at which the broker is told to stop.
+    /// Step at which the shutdown begins.
     pub(super) shutdown_at: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! Who wants which topics, and who publishes what.
+//! The plan of a run: the subscriptions and publications of its clients.
 
 use super::client::Client;
 use super::history::Planned;

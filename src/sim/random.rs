@@ -6,19 +6,19 @@
 pub enum Purpose {
     /// What kind of run it is.
     Parameters,
-    /// Who wants which topics, and who publishes what.
+    /// Subscriptions and publications of the clients.
     Plan,
     /// Accounts and rules, and when they change.
     Rules,
-    /// When something happens to clients, and to whom.
+    /// When something happens to clients, and to which of them.
     Disturbances,
     /// What clients do.
     Clients,
-    /// Which shard goes on, and how time passes.
+    /// Which shard continues, and how time passes.
     Schedule,
     /// Partial reads and writes, rings without room, events that come late.
     Faults,
-    /// When logins are judged, and new rules taken.
+    /// When logins are authenticated, and new rules taken.
     Logins,
 }
 

@@ -1,4 +1,4 @@
-//! Who may do what in a run, how that changes, and what held when. A model of its own: areas of topics
+//! Authorization in a run, its changes, and which rules held when. A model of its own: areas of topics
 //! by their first level, instead of the broker's tree of filters.
 
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Grants {
         }
     }
 
-    /// As an ACL file says it.
+    /// The same as text of an ACL file.
     fn text(&self) -> String {
         let mut text = String::new();
         for (at, area) in AREAS.iter().enumerate() {
@@ -75,7 +75,7 @@ fn area(name: &str) -> usize {
     known.expect("topics and filters of a run begin with an area")
 }
 
-/// What everybody may do.
+/// The rules of all users.
 #[derive(Clone, Debug)]
 pub(super) struct RuleSet {
     users: [Grants; USERS],
@@ -98,7 +98,7 @@ impl RuleSet {
         changed
     }
 
-    /// The same for the broker. Whether a password is right is the world's to judge.
+    /// The same for the broker. Whether a password is right is decided by the world.
     pub(super) fn rules(&self) -> Arc<Rules> {
         let mut text = String::new();
         for (user, grants) in self.users.iter().chain([&Grants::everything()]).enumerate() {
@@ -146,12 +146,12 @@ impl RuleSet {
     }
 }
 
-/// What the rules said in a stretch of a run.
+/// What the rules decided in a stretch of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Yes,
     No,
-    /// Some that held said yes, some no.
+    /// Some that held allowed it, some did not.
     Open,
 }
 
@@ -202,7 +202,7 @@ impl Timeline {
         self.0.len()
     }
 
-    /// What was said to a question between two ticks, both included.
+    /// What the rules decided between two ticks, both included.
     fn answer(&self, (since, until): (u64, u64), allows: impl Fn(&RuleSet) -> bool) -> Answer {
         let replaced = |after: usize| {
             let mut later = self.0[after + 1..].iter();

@@ -1,4 +1,4 @@
-//! What shards ask for besides sending.
+//! Actions that shards ask for besides sending.
 
 use super::rings::Moving;
 use super::{Environment, Event, World};

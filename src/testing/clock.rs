@@ -1,4 +1,4 @@
-//! Time that passes when a test says so.
+//! Virtual time, advanced by the test.
 
 use super::{Environment, World};
 use crate::shard::Shard;

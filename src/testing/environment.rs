@@ -1,4 +1,4 @@
-//! What lies outside the shards, as far as users of a world decide it differently.
+//! The environment of the shards, as far as users of a world decide it differently.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::ids::ConnectionId;
 use crate::shard::{CloseCause, Lane};
 use crate::time::Time;
 
-/// What a thread beside the shards tells one.
+/// A command to a shard from a thread beside the shards.
 #[derive(Debug)]
 pub enum Command {
     Verdict(ConnectionId, Verdict),
@@ -42,7 +42,7 @@ pub enum Event<'a> {
         count: usize,
         waiting: usize,
     },
-    /// The client has closed its end and the shard was told.
+    /// The client has closed its end and the shard was notified.
     Ended {
         link: usize,
         shard: usize,
@@ -78,7 +78,7 @@ pub enum Event<'a> {
     Timeout {
         shard: usize,
     },
-    /// A login is to be judged, or a topic to be ruled about.
+    /// A login is to be authenticated, or a topic to be authorized.
     Asks {
         shard: usize,
         connection: ConnectionId,
@@ -100,7 +100,7 @@ pub enum Event<'a> {
     },
 }
 
-/// Everything here has a calm default: bytes and blocks cross at once and whole, nobody is asked anything.
+/// Everything here has a calm default: bytes and blocks cross at once and whole, no service is asked.
 pub trait Environment {
     /// Most blocks and connections one ring holds.
     fn ring_room(&self) -> usize {
@@ -119,13 +119,13 @@ pub trait Environment {
         0
     }
 
-    /// How many bytes of a link a shard reads now, of those that wait; 0: it has not heard of them yet.
+    /// How many bytes of a link a shard reads now, of those that wait; 0: it has not been notified yet.
     fn read(&mut self, waiting: usize) -> usize {
         waiting
     }
 
-    /// Whether a shard sees now that the client has closed. The end is behind the bytes that wait, but who
-    /// resets takes them along.
+    /// Whether a shard sees now that the client has closed. The end is behind the bytes that wait, but a
+    /// reset discards them.
     fn sees_end(&mut self, waiting: usize, wants_input: bool) -> bool {
         waiting == 0 || !wants_input
     }
@@ -153,17 +153,17 @@ pub trait Environment {
         }
     }
 
-    /// A shard asks who a client is; the answer is a [`Command`], some time.
+    /// A shard asks for authentication of a client; the answer is a [`Command`], some time.
     fn authenticate(&mut self, shard: usize, connection: ConnectionId, question: Box<Question>) {
         let _ = (shard, connection, question);
     }
 
-    /// A shard asks what a client may do; the answer is a [`Command`], some time.
+    /// A shard asks for authorization of topics; the answer is a [`Command`], some time.
     fn authorize(&mut self, shard: usize, connection: ConnectionId, request: Box<Request>) {
         let _ = (shard, connection, request);
     }
 
-    /// The next letter for a shard in this turn.
+    /// The next command for a shard in this turn.
     fn command(&mut self, shard: usize) -> Option<Command> {
         let _ = shard;
         None

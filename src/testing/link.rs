@@ -16,7 +16,7 @@ pub type At = (usize, ConnectionId);
 /// A client's end of a connection.
 #[derive(Debug)]
 pub struct Link {
-    /// Where it is, until the connection is gone; `None` also on its way to another shard.
+    /// Where it is, until the connection is closed; `None` also on its way to another shard.
     pub at: Option<At>,
     /// On its way to a shard, with the bytes that were read of it.
     pub is_moving: bool,
@@ -203,7 +203,7 @@ impl<E: Environment> World<E> {
         true
     }
 
-    /// The shard is told that a connection is gone.
+    /// The shard is notified that a connection is closed.
     pub(super) fn end(&mut self, link: usize, cause: CloseCause) {
         if let Some((shard, connection)) = self.detach(link) {
             self.shards[shard].handle_closed(connection, cause, self.now);
@@ -261,7 +261,7 @@ impl<E: Environment> World<E> {
         true
     }
 
-    /// A link that waited for room goes on if it has some; true when it does.
+    /// A link that waited for room continues if it has some; true when it does.
     pub(super) fn unblock(&mut self, link: usize) -> bool {
         let it = &mut self.links[link];
         if !it.is_blocked || it.is_stalled || !self.environment.has_room(it) {

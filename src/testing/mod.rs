@@ -3,8 +3,8 @@
 //!
 //! A [`World`] owns the shards, the rings between them and the clients' ends of their connections ("links"),
 //! and drives each shard with the steps of a production turn ([`run_turn`](crate::shard::run_turn)). What its
-//! users decide differently (how much is read at once, when a ring has room, who judges logins) is an
-//! [`Environment`].
+//! users decide differently (how much is read at once, when a ring has room, how logins are authenticated)
+//! is an [`Environment`].
 
 mod actions;
 mod clock;
@@ -63,7 +63,7 @@ pub struct World<E = Calm> {
     pub now: Time,
     pub shards: Vec<Shard>,
     pub environment: E,
-    /// In the order in which they were opened; they stay when their connection is gone.
+    /// In the order in which they were opened; they stay when their connection is closed.
     pub links: Vec<Link>,
     /// By shard and index of the connection there: its link.
     attached: Vec<Vec<Option<usize>>>,

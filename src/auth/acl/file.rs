@@ -7,7 +7,7 @@
 //! topic readwrite ann/#
 //! topic deny ann/secret
 //!
-//! pattern write sensors/%u/%c    # for everybody, wherever it stands
+//! pattern write sensors/%u/%c    # for all clients, wherever it stands
 //! ```
 //!
 //! (In the file itself a comment is a line of its own.) Without a word of access, `topic` and
@@ -56,7 +56,7 @@ impl Acl {
 
 fn tree_of<'a>(acl: &'a mut Acl, user: &str) -> &'a mut Node {
     let tree = acl.users.entry(user.into()).or_default();
-    Arc::make_mut(tree) // nobody else has it yet
+    Arc::make_mut(tree) // not shared yet
 }
 
 enum Line<'a> {

@@ -1,4 +1,4 @@
-//! What clients may publish, receive and subscribe to, from a file in Mosquitto's format.
+//! Access control: what clients may publish, receive and subscribe to, from a file in Mosquitto's format.
 //!
 //! Rules allow or deny; a denial wins over whatever allows, and what no rule allows is refused.
 //! Mosquitto stops at the first rule that fits, so there a rule of a user's own overrides a `pattern
@@ -32,7 +32,7 @@ pub struct Acl {
     /// For clients without a user name.
     anonymous: Node,
     users: HashMap<Box<str>, Arc<Node>, ahash::RandomState>,
-    /// For everybody.
+    /// For all clients.
     patterns: Node,
 }
 
@@ -107,7 +107,7 @@ impl Acl {
         own.into_iter().chain([&self.patterns])
     }
 
-    /// True when a client of this user name is told the same by both.
+    /// True when both decide the same for a client of this user name.
     #[must_use]
     pub fn is_same_for(&self, other: &Self, user: Option<&str>) -> bool {
         let own = match user {

@@ -138,6 +138,7 @@ impl Node {
         self.contains(filter, names, Access::DENY, true)
     }
 
+    /// Whether one filter with `wanted` matches everything that `filter`, from this level on, matches.
     fn contains(&self, filter: &str, names: Names<'_>, wanted: Access, first: bool) -> bool {
         if first && self.all.has(wanted) && !filter.starts_with('$') {
             return true;
@@ -168,6 +169,7 @@ impl Node {
         self.overlaps(filter, names, Access::READ, true)
     }
 
+    /// Whether a filter with `wanted` matches something that `filter`, from this level on, matches, too.
     fn overlaps(&self, filter: &str, names: Names<'_>, wanted: Access, first: bool) -> bool {
         if !self.within.has(wanted) {
             return false;

@@ -14,7 +14,7 @@ pub struct Passwords {
     by_user: HashMap<Box<str>, Hash, ahash::RandomState>,
     /// All names in order: an unknown user is measured against the hash of one of them.
     names: Box<[Box<str>]>,
-    /// Chooses which; nobody outside can tell.
+    /// Chooses which; a client cannot predict it.
     decoy: ahash::RandomState,
 }
 
@@ -72,7 +72,7 @@ impl Passwords {
 
     /// Whether user and password belong together. An unknown user costs as much as a known one with
     /// a wrong password: a hash of the file is computed for it, always the same for the same name, so
-    /// that neither one try nor many tell who has an account.
+    /// that neither one try nor many reveal which users have an account.
     #[must_use]
     pub fn verify(&self, user: &str, password: &[u8]) -> bool {
         if let Some(hash) = self.by_user.get(user) {

@@ -11,7 +11,7 @@ use super::{hmac, prepare, Credential, Key, ScramFile};
 const MESSAGE_BYTES_MAX: usize = 4_096;
 const NONCE_BYTES_MAX: usize = 256;
 
-/// Why a login fails. What the client is told does not tell them apart.
+/// Why a login fails. The client gets the same reason code for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScramError {
     #[error("the SCRAM message is not well-formed")]
@@ -81,7 +81,7 @@ impl Exchange {
         Ok((exchange, server_first.into_bytes()))
     }
 
-    /// Takes the client's final message; returns who it is and the server's final message.
+    /// Takes the client's final message; returns the user and the server's final message.
     ///
     /// # Errors
     /// The proof is wrong, or the message is not one.

@@ -63,8 +63,8 @@ pub fn connect<'a>(frame: &Frame<'a>) -> Result<Connect<'a>, Violation> {
     })
 }
 
-/// What a v5 CONNECT says about the packets its client takes, even if what follows does not parse:
-/// the answer to it must not be larger [MQTT-3.1.2-24].
+/// Maximum Packet Size of a v5 CONNECT, even if what follows does not parse: the answer to it must not
+/// be larger [MQTT-3.1.2-24].
 pub fn connect_maximum_packet_size(body: &[u8]) -> Option<u32> {
     let mut reader = Reader::new(body);
     if !level(&mut reader).ok()?.version.is_v5() {
@@ -81,7 +81,7 @@ fn is_left_out(reader: &Reader<'_>, version: Version) -> bool {
     version == Version::V31 && reader.is_empty()
 }
 
-/// What protocol name and level say.
+/// The version, by protocol name and level.
 struct Level {
     version: Version,
     is_bridge: bool,

@@ -1,4 +1,4 @@
-//! Which property goes to which field of which packet: made of the table of properties.
+//! Decoded properties as fields of packets: generated from the table of properties.
 
 use super::super::packet::{
     Auth, ConnAckProperties, ConnectProperties, Disconnect, PublishProperties,

@@ -2,7 +2,7 @@
 //! of CONNECT and CONNACK.
 //!
 //! After an error the connection accepts no further bytes; the error's
-//! [`reason`](super::Violation::reason) is what the peer may be told.
+//! [`reason`](super::Violation::reason) is the reason code that may be sent.
 
 mod ack;
 mod auth;

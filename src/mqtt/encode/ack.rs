@@ -25,8 +25,8 @@ impl AckKind {
     }
 }
 
-/// Appends an acknowledgement. v3 has no place for reason and properties. v5 leaves out what need
-/// not be said: the reason code when it is success, the property length when there are none.
+/// Appends an acknowledgement. v3 has no place for reason and properties. v5 leaves out what has
+/// a default: the reason code when it is success, the property length when there are none.
 #[inline]
 pub fn ack(out: &mut Vec<u8>, version: Version, kind: AckKind, ack: &Ack<'_>) {
     let [high, low] = ack.packet_id.get().to_be_bytes();

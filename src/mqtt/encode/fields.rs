@@ -1,4 +1,4 @@
-//! Which properties are written of which packet's fields: made of the table of properties.
+//! Fields of packets written as properties: generated from the table of properties.
 
 use super::super::packet::{Ack, Auth, ConnAckProperties, ConnectProperties, Disconnect, SubAck};
 use super::super::property::Property;

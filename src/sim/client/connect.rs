@@ -1,4 +1,4 @@
-//! How connections begin and end, and what that means for session and will.
+//! Begin and end of connections, and what they mean for session and will.
 
 use super::super::history::{At, Fate, Planned};
 use super::super::random::Random;
@@ -15,7 +15,7 @@ use crate::time::{Span, Time};
 const TIMER_SLACK: Span = Span::from_secs(1);
 /// A client types its password wrong once in so many times.
 const WRONG_ONCE_IN: usize = 12;
-/// Sessions that live shorter may be gone when the client comes back.
+/// Sessions with a shorter expiry interval may have ended when the client reconnects.
 const SHORT_LIFETIME_S: u32 = 1_000;
 
 impl Client {
@@ -143,7 +143,7 @@ impl Client {
         );
     }
 
-    /// Closes without a word.
+    /// Closes without DISCONNECT.
     pub(in super::super) fn cut(&mut self, world: &mut World) {
         let Some(socket) = self.socket else { return };
         let at = world.tick();
@@ -161,7 +161,7 @@ impl Client {
         (is_open || !self.may_be_dropped).then_some(at)
     }
 
-    /// Says DISCONNECT and waits for the broker to close.
+    /// Sends DISCONNECT and waits for the broker to close.
     pub(in super::super) fn leave(&mut self, world: &mut World) {
         let Some(socket) = self
             .socket
@@ -283,7 +283,7 @@ impl Client {
         let delay = Span::from_secs(u64::from(delay_s));
         plan[will].sent = Some(ended.will_since);
         plan[will].decided = Some(at.tick);
-        // Nobody else can have taken the session over in between, and so cancelled the will.
+        // No other connection can have taken the session over in between, and so cancelled the will.
         let is_direct = ended.was_alone && self.connects == ended.connects + 1;
         let gone = world.gone_at(ended.socket);
         let fired = gone.is_some_and(|at| at + delay + TIMER_SLACK <= self.connect_timed_until);

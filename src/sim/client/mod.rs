@@ -1,5 +1,5 @@
 //! A simulated client: keeps its side of the protocol to the letter, acknowledges late, stops
-//! reading, loses its connection at any time and comes back.
+//! reading, loses its connection at any time and reconnects.
 
 mod connect;
 mod policy;
@@ -17,7 +17,7 @@ use crate::limits::QueuePolicy;
 use crate::mqtt::{AckKind, SubscriptionOptions, Version};
 use crate::time::Time;
 
-/// What a client is like, drawn once.
+/// The configuration of a client, drawn once.
 #[derive(Clone, Debug)]
 pub(super) struct Profile {
     pub(super) version: Version,
@@ -40,7 +40,7 @@ pub(super) struct Profile {
     may_overflow: bool,
     /// Keeps its session and its subscriptions.
     is_steady: bool,
-    /// It logs in, and rules say what it may do.
+    /// It logs in, and is authorized by rules.
     has_account: bool,
     pub(super) user: usize,
     /// Most messages per second it is to be sent.
@@ -85,7 +85,7 @@ pub(super) struct Client {
     socket: Option<usize>,
     /// All connections so far that may still live at the broker.
     ghosts: Vec<usize>,
-    /// When the last of the ghosts that are gone went.
+    /// When the last of the ghosts that have ended did.
     ghosts_gone_at: Time,
     inbox: Vec<u8>,
     pub(super) is_connected: bool,
@@ -101,7 +101,7 @@ pub(super) struct Client {
     connect_sent: At,
     /// Until when all timers had fired when CONNECT was sent.
     connect_timed_until: Time,
-    /// CONNACK has told of a session.
+    /// A CONNACK has confirmed a session.
     has_session: bool,
     /// The last connection that had its CONNACK.
     ended: Option<Ended>,
@@ -317,7 +317,7 @@ impl Client {
         }
     }
 
-    /// Comes back to life for the end of the run.
+    /// Reads again, for the end of the run.
     pub(super) fn awake(&mut self) {
         self.stalled = 0;
     }

@@ -1,4 +1,4 @@
-//! What a client may do, and how fast: whether the broker keeps to the rules and rates it was given.
+//! Checks of authorization and rates: whether the broker keeps to the rules and rates it was given.
 
 use super::super::history::{At, Fate, Planned};
 use super::super::rules::Answer;
@@ -21,7 +21,7 @@ impl Client {
                 let may = |will: &Planned| timeline.may_publish(will.user, &will.topic, ticks);
                 will.is_some_and(|will| may(will) != Answer::Yes)
             }
-            // Too many logins wait, or it was not judged in time.
+            // Too many logins wait, or it was not authenticated in time.
             ReasonCode::QuotaExceeded | ReasonCode::ServerUnavailable => self.profile.has_account,
             _ => false,
         };
@@ -33,7 +33,7 @@ impl Client {
         }
     }
 
-    /// PUBACK or PUBREC: v5 says whether it was allowed.
+    /// PUBACK or PUBREC: in v5 its reason code is the decision.
     pub(super) fn answered(
         &mut self,
         world: &mut World,
@@ -77,7 +77,7 @@ impl Client {
         }
     }
 
-    /// What SUBACK says of one filter.
+    /// Checks the reason code of one filter in SUBACK.
     pub(super) fn judge_suback(&mut self, world: &World, at: At, index: usize, code: u8) {
         let timeline = world.timeline();
         let user = self.profile.user;
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// The rules hold everywhere: what they do not allow has ended. A SUBSCRIBE under way is judged
+    /// The rules hold everywhere: what they do not allow has ended. A SUBSCRIBE under way is checked
     /// when its answer comes.
     pub(in super::super) fn rules_settled(&mut self, world: &World, at: At) {
         let under_way: &[usize] = match &self.request {

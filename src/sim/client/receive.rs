@@ -1,4 +1,4 @@
-//! What a client hears, and whether the broker may say it.
+//! Packets that a client receives, and whether the broker may send them.
 
 use super::super::history::{Arrival, Planned};
 use super::super::plan::CONTESTED;

@@ -1,4 +1,4 @@
-//! What a client says: PUBLISH, acknowledgements, SUBSCRIBE, UNSUBSCRIBE.
+//! Packets that a client sends: PUBLISH, acknowledgements, SUBSCRIBE, UNSUBSCRIBE.
 
 use std::num::NonZeroU16;
 

@@ -1,4 +1,4 @@
-//! Rules that reach each shard in its own time, and logins that are judged later than they arrive.
+//! Rules that reach each shard in its own time, and logins that are authenticated later than they arrive.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::testing::Command;
 pub(in crate::sim) const PASSWORD: &str = "right";
 /// A shard takes new rules in one of so many turns: others have them long before.
 const RULES_LAG: usize = 6;
-/// One of so many logins finds the queue of those who judge full.
+/// One of so many logins finds the authenticator's queue full.
 const BUSY_ONCE_IN: usize = 40;
 
-/// A login that waits to be judged.
+/// A login that waits to be authenticated.
 struct Login {
     shard: usize,
     connection: ConnectionId,
@@ -33,7 +33,7 @@ pub(super) struct Accounts {
     logins: Vec<Login>,
     /// Those for the shard whose turn it is.
     commands: VecDeque<(usize, Command)>,
-    /// The newest rules hold everywhere, and nobody has been told.
+    /// The newest rules hold everywhere, and the clients have not been notified.
     has_settled: bool,
 }
 
@@ -64,7 +64,7 @@ impl Accounts {
         self.logins.is_empty() && self.commands.is_empty() && self.timeline.is_settled()
     }
 
-    /// Posts the judgement on one login of a shard, in any order; returns whose.
+    /// Posts the verdict on one login of a shard, in any order; returns the connection.
     fn post_verdict(
         &mut self,
         shard: usize,
@@ -138,7 +138,7 @@ impl World {
         std::mem::take(&mut self.core.environment.accounts.has_settled)
     }
 
-    /// A shard may find its new rules in its inbox, and the judgement on one of its logins.
+    /// A shard may find its new rules in its inbox, and the verdict on one of its logins.
     pub(super) fn post_commands(&mut self, shard: usize) {
         let accounts = &mut self.core.environment.accounts;
         accounts.post_rules(shard, &mut self.logins);

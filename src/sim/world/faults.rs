@@ -16,7 +16,7 @@ use crate::time::Time;
 const NS_PER_S: u64 = 1_000_000_000;
 /// No packet of a client is larger.
 const PACKET_MAX: u64 = 400;
-/// A socket with bytes is not heard of in one of so many turns.
+/// A socket with bytes is not reported as readable in one of so many turns.
 const UNHEARD_ONCE_IN: usize = 3;
 /// A client that has closed takes along what was not read yet, once in so many.
 const LOSES_REST_ONCE_IN: usize = 3;
@@ -130,8 +130,8 @@ impl Faults {
         }
     }
 
-    /// Who takes some of more than the broker keeps for a client is not silent: its own packets wait because of
-    /// that.
+    /// A client that takes some of more than the broker keeps for it is not silent: its own packets wait
+    /// because of that.
     fn is_written(&mut self, link: usize, waiting: usize, now: Time) {
         let seen = &mut self.seen[link];
         seen.is_answered = true;

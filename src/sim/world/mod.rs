@@ -31,19 +31,19 @@ pub struct World {
     may_ask: Vec<bool>,
     /// Longest time between two steps now, in nanoseconds.
     step_max_ns: u64,
-    /// By shard: until when clients were heard, as it was told last.
+    /// By shard: until when clients were heard, as last passed to it.
     heard: Vec<Time>,
-    /// By shard: when it was told of another time, and which, of those that its timers may not have seen.
+    /// By shard: when another time was passed to it, and which, of those that its timers may not have seen.
     looked_at: Vec<VecDeque<(Time, Time)>>,
     /// By shard: until when its timers have fired.
     timed_until: Vec<Time>,
 }
 
-/// So much later a shard looks again at a deadline that it could not judge, at most.
+/// So much later a shard looks again at a deadline that it could not decide, at most.
 const LOOK_AGAIN: Span = Span::from_millis(100);
 /// Turns, counted in events, between two audits of a shard's bounds.
 const AUDIT_EVERY: u64 = 16;
-/// A timer wheel may need several looks after a jump; a ready walk keeps the shard due for ever.
+/// A timer wheel may need several looks after a jump; a ready walk keeps the shard due permanently.
 const TIMER_ROUNDS: usize = 50;
 /// Longest time between two steps while everything comes to rest.
 const SETTLE_STEP_NS: u64 = 20_000;
@@ -106,7 +106,7 @@ impl World {
         self.core.environment.record.hash()
     }
 
-    /// Notes an event, if anybody wants to see it.
+    /// Notes an event, if a trace is kept.
     pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
         self.core.environment.record.note(self.core.now, text);
     }
@@ -132,7 +132,7 @@ impl World {
         shards.map(|shard| counter(shard.stats())).sum()
     }
 
-    /// Time passes, or one shard goes on with its turn for a few steps.
+    /// Time passes, or one shard continues its turn for a few steps.
     pub fn step(&mut self) {
         if self.schedule.once_in(4) {
             let span = Span(self.schedule.draw() % self.step_max_ns);
@@ -147,7 +147,7 @@ impl World {
 
     /// Steps until nothing moves any more; false: it does not come to rest.
     pub fn settle(&mut self) -> bool {
-        // Nobody is to lose patience while the rest waits.
+        // No timeout is to expire while the rest waits.
         self.step_max_ns = SETTLE_STEP_NS;
         for _ in 0..SETTLE_ROUNDS {
             for _ in 0..SETTLE_STEPS {
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    /// Tells one shard that the broker stops.
+    /// Notifies one shard that the broker stops.
     pub(super) fn shut_down(&mut self, shard: usize) {
         self.note(|| format!("shard {shard} is told to stop"));
         self.core.environment.accounts.stop(shard);
@@ -266,9 +266,9 @@ impl World {
         moved
     }
 
-    /// Deadlines of clients are judged by what the shard has read.
+    /// Deadlines of clients are checked against what the shard has read.
     fn judge_deadlines(&mut self, shard: usize) {
-        // What was heard stays heard, also when a connection that was held back can be read again.
+        // The time never goes back, also when a connection that was held back can be read again.
         let heard = self.heard_until(shard).max(self.heard[shard]);
         self.core.shards[shard].handle_heard(Heard {
             established: heard,

@@ -1,11 +1,11 @@
-//! What happened in a run: a hash of all of it, and the last events when somebody wants to see them.
+//! The record of a run: a hash of all events, and the last events when a trace is wanted.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use crate::time::Time;
 
-/// Failures kept; the first ones tell enough.
+/// Failures kept; the first ones are enough.
 const FAILURES_MAX: usize = 10;
 
 pub(super) struct Record {
@@ -34,7 +34,7 @@ impl Record {
         event.hash(&mut self.hasher);
     }
 
-    /// Notes an event, if anybody wants to see it.
+    /// Notes an event, if a trace is kept.
     pub(super) fn note(&mut self, now: Time, text: impl FnOnce() -> String) {
         if self.kept_max == 0 {
             return;

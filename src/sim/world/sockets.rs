@@ -1,4 +1,4 @@
-//! What clients of a run do with their connections, and what the oracle asks about them.
+//! Sockets of a run: what clients do with their connections, and what the oracle asks about them.
 
 use super::World;
 use crate::testing::{At, Link};
@@ -46,7 +46,7 @@ impl World {
         open.all(|link| !link.is_blocked && link.received.is_empty())
     }
 
-    /// The client closes without a word; what it sent may or may not be read.
+    /// The client closes without DISCONNECT; what it sent may or may not be read.
     pub fn cut(&mut self, link: usize) {
         self.core.environment.record.add(("cuts", link));
         self.core.close(link);
@@ -84,7 +84,7 @@ impl World {
         let unread = |link: usize| {
             let (_, id) = self.core.links[link].at?;
             let since = self.core.environment.seen[link].unread_since?;
-            // Whoever waits only for the next turn is not read because of us.
+            // A connection that waits only for the next turn is not read because of us.
             (it.is_turn_spent() || it.wants_input(id)).then_some(since)
         };
         let earliest = self.core.links_of(shard).filter_map(unread).min();
@@ -112,7 +112,7 @@ impl World {
         links.filter(is_paused).collect()
     }
 
-    /// Links whose last packets have been handled are gone now.
+    /// Links whose last packets have been handled have ended now.
     pub(super) fn note_ended(&mut self) {
         let (shards, now) = (&self.core.shards, self.core.now);
         let faults = &mut self.core.environment;
