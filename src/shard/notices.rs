@@ -349,13 +349,8 @@ impl Shard {
             .extend(counts.into_iter().map(Action::Notice));
     }
 
-<<<<<<< HEAD
-    /// Things that may keep happening and are remembered, and how many may be.
-    #[cfg(any(test, feature = "testing"))]
-=======
     /// Events that may repeat and are remembered, and how many may be.
-    #[cfg(any(test, feature = "sim"))]
->>>>>>> p1
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn notices_remembered(&self) -> (usize, usize) {
         (self.outbox.notices.remembered.len(), REMEMBERED_MAX)
     }
