@@ -4,8 +4,8 @@ use super::{Shard, ANSWER_BYTES};
 use crate::ids::ConnectionId;
 use crate::limits::{CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER, TURN_BYTES};
 use crate::session::subscription_cost;
-use crate::shard::clients::connection::Phase;
 use crate::shard::clients::hold::Hold;
+use crate::shard::clients::phase::Phase;
 use crate::shard::turn::budget::{ANNOUNCE, COPIED_BYTES, UNLINK};
 
 impl Shard {

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::ids::{ConnectionId, SessionId};
-use crate::shard::clients::connection::Phase;
+use crate::shard::clients::phase::Phase;
 use crate::shard::Shard;
 use crate::time::Time;
 

@@ -40,7 +40,8 @@ pub use turn::steps::{run_turn, TurnHost, TurnStep, TURN};
 
 use access::Access;
 use action::Outbox;
-use clients::connection::{Connection, Phase};
+use clients::connection::Connection;
+use clients::phase::Phase;
 use clients::rates::ClientMeters;
 use clients::teardown::WillFate;
 use clients::{Admission, Clients};
@@ -49,7 +50,7 @@ use delivery::Routes;
 use mesh::Mesh;
 use notices::About;
 use retained::Replay;
-use turn::timeouts::TimerKey;
+use turn::timer_key::TimerKey;
 use turn::Turn;
 
 pub use crate::ids::ListenerId;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use super::{Action, RemoteEnd, Shard};
-use crate::shard::turn::timeouts::TimerKey;
+use crate::shard::turn::timer_key::TimerKey;
 use crate::time::{Span, Time};
 
 /// Something for the log.

@@ -23,6 +23,15 @@ pub(super) const LONGER_FUNCTIONS: &[(&str, &str)] = &[
     ("src/mqtt/tests/values.rs", "encoded"), // a table: one packet of each type
     ("tests/wire/bytes.rs", "sequence"), // a table: one packet after the other
     ("tests/wire/secured.rs", "enhanced_authentication"), // a table of cases
+    ("src/auth/jwt/tests.rs", "key_sets"), // a table of cases
+    (
+        "src/transport/tls/error_text/tests.rs",
+        "every_error_of_the_library_is_a_sentence_of_ours",
+    ), // a table: one line per error
+    (
+        "src/transport/tls/error_text/tests.rs",
+        "every_fault_of_a_certificate_is_a_sentence_of_ours",
+    ), // a table: one line per fault
     ("fuzz/bodies/src/tls.rs", "conversation"), // one dialogue, to be split by its two ends
 ];
 
@@ -137,11 +146,6 @@ pub(super) const CIRCLES: &[Circles] = &[
         folder: "src/auth",
         files: 4,
         why: "questions and verdicts live beside the rules that hooks answer",
-    },
-    Circles {
-        folder: "src/mqtt",
-        files: 5,
-        why: "one vocabulary in five files",
     },
     Circles {
         folder: "src/sim",

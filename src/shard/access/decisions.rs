@@ -17,9 +17,9 @@ use crate::auth::{
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{topic, Connect, Subscribe, Violation};
 use crate::shard::access::login::Login;
-use crate::shard::clients::connection::Phase;
+use crate::shard::clients::flow::Flow;
 use crate::shard::clients::hold::Hold;
-use crate::shard::clients::input::Flow;
+use crate::shard::clients::phase::Phase;
 use crate::shard::{Action, Shard};
 use crate::time::Time;
 

@@ -10,24 +10,12 @@ use crate::shard::action::CloseCause;
 use crate::shard::clients::hold::HoldSet;
 use crate::shard::clients::origin::Origin;
 use crate::shard::clients::outgoing::Outgoing;
+use crate::shard::clients::phase::Phase;
 use crate::shard::clients::rates::ClientMeters;
 use crate::shard::clients::trace::Trace;
 use crate::shard::gate::HeldReplies;
 use crate::shard::turn::timer_wheel::TimerId;
 use crate::time::{Span, Time};
-
-/// Phase of a connection's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::shard) enum Phase {
-    /// The layers below MQTT have not finished their handshakes.
-    AwaitLayers,
-    AwaitConnect,
-    /// A CONNECT waits for authentication of its client.
-    Authenticating,
-    Live(SessionId),
-    /// An error, a DISCONNECT or a takeover ended it: no further bytes are accepted.
-    Closing,
-}
 
 /// Lives on: the shard that reads it. Written by: that shard only.
 #[derive(Debug)]
@@ -76,16 +64,6 @@ pub(in crate::shard) struct Connection {
     pub(in crate::shard) login: Option<Box<Login>>,
     /// For the log, when connections are traced one by one.
     pub(in crate::shard) trace: Option<Box<Trace>>,
-}
-
-impl Phase {
-    /// Counted among the connections that have not been accepted by a CONNACK.
-    pub(in crate::shard) fn is_half_open(self) -> bool {
-        matches!(
-            self,
-            Self::AwaitLayers | Self::AwaitConnect | Self::Authenticating
-        )
-    }
 }
 
 impl Connection {

@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::ids::{ConnectionId, SessionId, ShardId};
+use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::frame::{self, Frame};
 use crate::mqtt::violation::Culprit;
 use crate::mqtt::{decode, AckKind, PacketType, Sender, Version, Violation};
-use crate::shard::clients::connection::Phase;
+use crate::shard::clients::flow::Flow;
 use crate::shard::clients::hold::Hold;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
+use crate::shard::clients::phase::Phase;
 use crate::shard::delivery::publish_run::{Burst, Joined, Publisher, PLAIN_PUBLISH};
 use crate::shard::{Action, Shard};
 use crate::time::Time;
@@ -19,20 +20,6 @@ use crate::time::Time;
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const SUBSCRIBE: u8 = 8;
-
-/// What follows after a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::shard) enum Flow {
-    Continue,
-    /// No packet is handled before a verdict or an authorization decision has arrived.
-    Wait,
-    /// The connection accepts no further bytes.
-    Stop,
-    /// The turn's budget is exhausted: the packet and all after it wait for the next one.
-    Pause,
-    /// The packet and all after it belong to another shard.
-    HandOff(ShardId),
-}
 
 impl Shard {
     /// Bytes arrived, in order, cut anywhere.
@@ -192,7 +179,11 @@ impl Shard {
             if connection.holds.awaits_auth() {
                 return (at, Ok(Flow::Wait));
             }
-            if self.turn.budget.is_exhausted() && phase != Phase::Closing {
+            if self
+                .turn
+                .budget
+                .postpones(phase, bytes[at] >> 4 == SUBSCRIBE)
+            {
                 return (at, Ok(Flow::Pause));
             }
             if matches!(phase, Phase::AwaitLayers | Phase::AwaitConnect) {
@@ -206,11 +197,6 @@ impl Shard {
                 Ok(None) => break,
                 Err(error) => return (at, Err((error, at..at))),
             };
-            let is_live = matches!(phase, Phase::Live(_));
-            if is_live && frame.first >> 4 == SUBSCRIBE && self.turn.budget.has_subscribed_enough()
-            {
-                return (at, Ok(Flow::Pause));
-            }
             connection.last_packet = now;
             let mut end = at + frame.length;
             let mut result = Ok(Joined::No);
@@ -241,9 +227,7 @@ impl Shard {
                     self.prefetch_following(&mut ahead, &bytes[at..]);
                 }
                 Ok(flow) => return (at, Ok(flow)),
-                Err(error) => {
-                    return (at, Err((error, end - frame.body.len()..end)));
-                }
+                Err(error) => return (at, Err((error, end - frame.body.len()..end))),
             }
         }
         (at, Ok(Flow::Continue))

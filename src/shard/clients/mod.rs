@@ -1,6 +1,7 @@
 //! Clients: connections, sessions, and the bytes between a socket and a packet.
 
 pub(in crate::shard) mod connection;
+pub(in crate::shard) mod flow;
 #[cfg(test)]
 mod gathered_tests;
 pub(in crate::shard) mod half_open;
@@ -10,6 +11,7 @@ pub(in crate::shard) mod input;
 pub(in crate::shard) mod leave;
 pub(in crate::shard) mod origin;
 pub(in crate::shard) mod outgoing;
+pub(in crate::shard) mod phase;
 pub(in crate::shard) mod pool;
 pub(in crate::shard) mod pressure;
 #[cfg(test)]

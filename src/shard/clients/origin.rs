@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::ids::{ConnectionId, ListenerId};
-use crate::shard::clients::connection::Phase;
+use crate::shard::clients::phase::Phase;
 use crate::shard::Shard;
 use crate::time::Time;
 

@@ -11,7 +11,7 @@ use crate::listener::ListenerPolicy;
 use crate::mutant::{is_on, Mutant};
 use crate::shard::clients::connection::Connection;
 use crate::shard::clients::hold::Hold;
-use crate::shard::turn::timeouts::TimerKey;
+use crate::shard::turn::timer_key::TimerKey;
 use crate::shard::turn::timer_wheel::{TimerId, TimerWheel};
 use crate::shard::Shard;
 use crate::time::{Span, Time};

@@ -6,14 +6,14 @@ use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{encode, topic, Disconnect, ReasonCode};
 use crate::mutant::{is_on, Mutant};
 use crate::session::StoredWill;
-use crate::shard::clients::connection::Phase;
 use crate::shard::clients::hold::Hold;
+use crate::shard::clients::phase::Phase;
 use crate::shard::clients::rates::ClientMeters;
 use crate::shard::delivery::message::Message;
 use crate::shard::mesh::block::Control;
 use crate::shard::notices::About;
 use crate::shard::turn::budget::END;
-use crate::shard::turn::timeouts::TimerKey;
+use crate::shard::turn::timer_key::TimerKey;
 use crate::shard::{Action, Shard, SHUTDOWN_STEP};
 use crate::time::{Span, Time};
 

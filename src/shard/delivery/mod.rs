@@ -8,6 +8,7 @@ pub(in crate::shard) mod publish_run;
 #[cfg(test)]
 mod publish_run_tests;
 mod pump;
+pub(in crate::shard) mod send;
 
 use crate::ids::ShardId;
 use crate::routing::{RetainedStore, TopicIndex};

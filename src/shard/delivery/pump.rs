@@ -9,7 +9,7 @@ use crate::mutant::{is_on, Mutant};
 use crate::session::Resend;
 use crate::shard::clients::rates::output_waits_until;
 use crate::shard::clients::session_entry::SessionEntry;
-use crate::shard::delivery::fan_out::{fit, write_publish, Fit};
+use crate::shard::delivery::send::{fit, write_publish, Fit};
 use crate::shard::notices::About;
 use crate::shard::{Action, RemoteEnd, Shard};
 use crate::time::Time;

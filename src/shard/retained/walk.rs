@@ -19,8 +19,8 @@ use crate::mutant::{is_on, Mutant};
 use crate::routing::WalkBudget;
 use crate::session::{Delivery, Subscriptions};
 use crate::shard::clients::rates::output_waits_until;
-use crate::shard::delivery::fan_out::plain_delivery;
 use crate::shard::delivery::message::Message;
+use crate::shard::delivery::send::plain_delivery;
 use crate::shard::mesh::barrier::{data_needed, DataSent};
 use crate::shard::mesh::block::{
     BlockItem, BlockOp, Control, Position, Publications, RetainedPiece, RetainedWalk,

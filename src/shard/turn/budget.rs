@@ -13,6 +13,7 @@ use crate::limits::TURN_WORK;
 use crate::mutant::{is_on, Mutant};
 use crate::routing::Route;
 use crate::shard::clients::hold::Hold;
+use crate::shard::clients::phase::Phase;
 use crate::shard::mesh::block::{Position, Publications};
 use crate::shard::{CloseCause, Connection, Shard};
 use crate::time::Time;
@@ -106,6 +107,14 @@ impl TurnBudget {
     #[inline]
     pub(in crate::shard) fn is_exhausted(&self) -> bool {
         self.done >= self.max
+    }
+
+    /// The next packet of a connection waits for the next turn.
+    #[inline]
+    pub(in crate::shard) fn postpones(&self, phase: Phase, is_subscribe: bool) -> bool {
+        let is_live = matches!(phase, Phase::Live(_));
+        (self.is_exhausted() && phase != Phase::Closing)
+            || (is_subscribe && is_live && self.has_subscribed_enough())
     }
 
     /// No more in this turn: a peer's outbox is full.

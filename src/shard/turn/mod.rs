@@ -5,11 +5,12 @@ pub(in crate::shard) mod budget;
 mod budget_tests;
 pub(in crate::shard) mod steps;
 pub(in crate::shard) mod timeouts;
+pub(in crate::shard) mod timer_key;
 pub(in crate::shard) mod timer_wheel;
 
 use crate::time::Time;
 use budget::TurnBudget;
-use timeouts::TimerKey;
+use timer_key::TimerKey;
 use timer_wheel::TimerWheel;
 
 /// What a turn may cost and what is due. Lives on: the shard.

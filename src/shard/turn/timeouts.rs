@@ -3,45 +3,13 @@
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::ReasonCode;
 use crate::mutant::{is_on, Mutant};
-use crate::shard::clients::connection::Phase;
 use crate::shard::clients::heard::{Deadline, LOOK_AGAIN};
+use crate::shard::clients::phase::Phase;
 use crate::shard::notices::About;
 use crate::shard::turn::budget::TIMER;
+use crate::shard::turn::timer_key::TimerKey;
 use crate::shard::Shard;
 use crate::time::{Span, Time};
-
-/// What a timer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::shard) enum TimerKey {
-    /// CONNECT, keep alive or the end of lingering, by the connection's phase.
-    Connection(ConnectionId),
-    /// Credentials of limited validity expire.
-    Proof(ConnectionId),
-    Will(SessionId),
-    Expiry(SessionId),
-    /// A pause because of a rate is over.
-    ReadAgain(ConnectionId),
-    SendAgain(ConnectionId),
-    /// Counts of notices that repeat are due.
-    Notices,
-    Shutdown,
-    /// The deadline has passed, and what had arrived by then was not read yet.
-    OverdueConnection(ConnectionId, Deadline),
-    OverdueWill(SessionId, Deadline),
-    OverdueExpiry(SessionId, Deadline),
-}
-
-impl TimerKey {
-    /// What is due, and since when; `at`: the deadline of the timer that has fired.
-    fn due(self, at: Time) -> (Self, Time) {
-        match self {
-            Self::OverdueConnection(id, deadline) => (Self::Connection(id), deadline.time()),
-            Self::OverdueWill(session, deadline) => (Self::Will(session), deadline.time()),
-            Self::OverdueExpiry(session, deadline) => (Self::Expiry(session), deadline.time()),
-            other => (other, at),
-        }
-    }
-}
 
 impl Shard {
     /// The time of [`Shard::poll_timeout`] has come. When very much is due at once, as after a network

@@ -11,13 +11,13 @@ use crate::mqtt::{encode, Connect, ReasonCode, Version, Violation, Will};
 use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasBounds, AliasesOut, Session, StoredWill};
 use crate::shard::access::login::Admission;
-use crate::shard::clients::connection::Phase;
-use crate::shard::clients::input::Flow;
+use crate::shard::clients::flow::Flow;
+use crate::shard::clients::phase::Phase;
 use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::clients::teardown::WillFate;
 use crate::shard::notices::{About, Class};
 use crate::shard::turn::budget::CONNECT;
-use crate::shard::turn::timeouts::TimerKey;
+use crate::shard::turn::timer_key::TimerKey;
 use crate::shard::{share_of, Shard};
 use crate::time::{Span, Time};
 

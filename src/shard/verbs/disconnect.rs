@@ -3,7 +3,7 @@
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{Disconnect, ReasonCode, Violation};
 use crate::mutant::{is_on, Mutant};
-use crate::shard::clients::input::Flow;
+use crate::shard::clients::flow::Flow;
 use crate::shard::clients::teardown::WillFate;
 use crate::shard::Shard;
 use crate::time::Time;

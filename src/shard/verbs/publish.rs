@@ -11,7 +11,7 @@ use crate::mqtt::{topic, AckKind, PacketId, Publish, Qos, ReasonCode, Violation}
 use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasBounds, AliasInError};
 use crate::shard::access::decisions::Authorization;
-use crate::shard::clients::input::Flow;
+use crate::shard::clients::flow::Flow;
 use crate::shard::delivery::message::Message;
 use crate::shard::notices::About;
 use crate::shard::Shard;
@@ -36,13 +36,7 @@ impl Shard {
                 }
             },
         };
-        if publish.retain {
-            self.check_retain(id)?;
-        }
-        if publish.qos > Qos::AtMostOnce {
-            self.check_qos(id, publish.qos)?;
-            self.check_receive_maximum(id, session, publish)?;
-        }
+        self.check_publish(id, session, publish)?;
         let mut refusal = self.refuses_topic(topic);
         if let (Some(error), Qos::AtMostOnce) = (refusal, publish.qos) {
             return Err(error);
@@ -92,6 +86,24 @@ impl Shard {
             }
         }
         Ok(Flow::Continue)
+    }
+
+    /// Limits that CONNACK announced: RETAIN, QoS, Receive Maximum.
+    #[inline]
+    fn check_publish(
+        &self,
+        id: ConnectionId,
+        session: SessionId,
+        publish: &Publish<'_>,
+    ) -> Result<(), Violation> {
+        if publish.retain {
+            self.check_retain(id)?;
+        }
+        if publish.qos > Qos::AtMostOnce {
+            self.check_qos(id, publish.qos)?;
+            self.check_receive_maximum(id, session, publish)?;
+        }
+        Ok(())
     }
 
     /// Authorization to publish; what was accepted before needs none.

@@ -13,7 +13,7 @@ use crate::mutant::{is_on, Mutant};
 use crate::routing::Subscription;
 use crate::session::{subscription_cost, SessionSubscription};
 use crate::shard::access::decisions::Authorization;
-use crate::shard::clients::input::Flow;
+use crate::shard::clients::flow::Flow;
 use crate::shard::mesh::block::Control;
 use crate::shard::notices::About;
 use crate::shard::turn::budget::UNLINK;

@@ -4,6 +4,7 @@
 //! session tickets. A new one replaces it at a reload; connections keep the one they began with.
 
 mod context;
+mod day;
 mod error_text;
 mod hello;
 mod identity;

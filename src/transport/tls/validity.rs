@@ -5,7 +5,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::context::{Material, Named};
-use super::error_text::day;
+use super::day::day;
 
 /// Before its end a certificate is reported for so long, but not for more than this part of its life: some
 /// live for a day.

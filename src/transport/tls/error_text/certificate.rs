@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::transport::tls::day::day;
 use rustls::pki_types::pem;
 use rustls::{CertRevocationListError, CertificateError, OtherError};
 
@@ -12,11 +13,11 @@ pub(in super::super) fn certificate(error: &CertificateError) -> Cow<'static, st
     let text = match error {
         E::Expired => "has expired",
         E::ExpiredContext { not_after, .. } => {
-            return format!("has expired on {}", super::day(not_after.as_secs() as i64)).into()
+            return format!("has expired on {}", day(not_after.as_secs() as i64)).into()
         }
         E::NotValidYet => "is not valid yet: compare the clocks",
         E::NotValidYetContext { not_before, .. } => {
-            let day = super::day(not_before.as_secs() as i64);
+            let day = day(not_before.as_secs() as i64);
             return format!("is not valid yet but from {day} on: compare the clocks").into();
         }
         E::Revoked => "is revoked (tls-crl)",
@@ -24,7 +25,7 @@ pub(in super::super) fn certificate(error: &CertificateError) -> Cow<'static, st
         E::UnknownRevocationStatus => "is of an authority of which tls-crl has no list",
         E::ExpiredRevocationList => EXPIRED_LIST,
         E::ExpiredRevocationListContext { next_update, .. } => {
-            let day = super::day(next_update.as_secs() as i64);
+            let day = day(next_update.as_secs() as i64);
             return format!("{EXPIRED_LIST}; the old one was good until {day}").into();
         }
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => {

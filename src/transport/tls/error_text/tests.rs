@@ -4,6 +4,7 @@ use rustls::pki_types::{pem, UnixTime};
 use rustls::{CertRevocationListError, CertificateError, OtherError};
 
 use super::*;
+use crate::transport::tls::day::day;
 
 /// No name of the library's: those are in one word with capitals inside.
 fn is_ours(text: &str) -> bool {
