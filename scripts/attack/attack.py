@@ -9,7 +9,7 @@ machine itself does to such a pair.
     scripts/attack/attack.py subscribes    10,000 SUBSCRIBE `#` of one client
     scripts/attack/attack.py leavers       10,000 established clients that go at once
 
-`--retained N` puts N retained messages before the subscriptions. The bystanders' topic begins with `$`, so
+`--retained N` puts N retained messages before the subscriptions. The bystanders' topic begins with `$` (the one such name that clients may use), so
 that `#` does not match it: what is measured is the flood, and not 10,000 deliveries of each message.
 RINGMQ_BIN names the broker (target/release/ringmq); BROKER_CORE and LOAD_CORE are 0 and 1. Only Python's
 own library is used, and only loopback. Exit status 1: the bystander's longest wait under attack is more
@@ -35,7 +35,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("RINGMQ_BIN", str(ROOT / "target/release/ringmq"))
 BROKER_CORE = int(os.environ.get("BROKER_CORE", 0))
 LOAD_CORE = int(os.environ.get("LOAD_CORE", 1))
-TOPIC = b"$bystander/t"
+TOPIC = b"$SYS/broker/connection/bystander/state"
 PERIOD_S = 0.01
 # The bystanders are alone for so long.
 QUIET_S = 5

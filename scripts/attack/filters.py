@@ -92,8 +92,11 @@ class Bystander(threading.Thread):
     def run(self):
         while True:
             began = time.monotonic()
-            self.client.socket.sendall(b"\xc0\0")
-            self.client.receive()
+            try:
+                self.client.socket.sendall(b"\xc0\0")
+                self.client.receive()
+            except OSError:
+                return  # the broker was stopped
             self.longest = max(self.longest, time.monotonic() - began)
             time.sleep(0.002)
 

@@ -51,6 +51,8 @@ pub(super) trait Driven: 'static {
     fn poll_block(&mut self, to: ShardId, lane: Lane) -> Option<Self::Block>;
     fn poll_timeout(&self) -> Option<Time>;
     fn is_stopped(&self) -> bool;
+    /// Connections and sessions.
+    fn held(&self) -> usize;
     fn stats(&self) -> &Stats;
 }
 
@@ -144,6 +146,9 @@ impl Driven for Shard {
     }
     fn is_stopped(&self) -> bool {
         self.is_stopped()
+    }
+    fn held(&self) -> usize {
+        self.connections() + self.sessions()
     }
     fn stats(&self) -> &Stats {
         self.stats()

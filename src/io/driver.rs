@@ -18,7 +18,7 @@ use super::logging::Repeated;
 use super::logins::Logins;
 use super::mesh::Mesh;
 use super::poller::{Event, Poller};
-use super::pressure::TurnLength;
+use super::pressure::{give_back, GivesBack, TurnLength};
 use super::queues::Queue;
 use super::sends::{Sends, SENDS};
 use super::shares::Shares;
@@ -89,6 +89,7 @@ pub(super) struct Driver<S: Driven> {
     pub(super) turns: TurnLength,
     pub(super) driver_stats: DriverStats,
     memory_short: bool,
+    gives_back: GivesBack,
     /// As last reported to the shard.
     pressure: Pressure,
     stopping: bool,
@@ -186,6 +187,7 @@ impl<S: Driven> Driver<S> {
             turns: TurnLength::new(turn_max),
             driver_stats: DriverStats::default(),
             memory_short: false,
+            gives_back: GivesBack::default(),
             pressure: Pressure::default(),
             stopping: false,
             counted: false,
@@ -346,6 +348,9 @@ impl<S: Driven> Driver<S> {
                 }
             }
             ShardCommand::MemoryShort(is_short) => self.memory_short = is_short,
+            ShardCommand::GiveBack => {
+                self.gives_back.asked(self.shard.held(), self.memory_short);
+            }
             ShardCommand::ReportCounters(request) => {
                 // What a stopped shard has counted was handed over when it stopped.
                 if !self.counted {
@@ -417,6 +422,9 @@ impl<S: Driven> Driver<S> {
         if may_sleep {
             let deadlines = [self.shard.poll_timeout(), self.accept_after];
             let deadline = deadlines.into_iter().flatten().min();
+            if self.gives_back.take() {
+                give_back();
+            }
             self.lateness.sleeps(deadline);
             self.poller
                 .wait(deadline.map(|deadline| deadline.since(now)));

@@ -30,6 +30,8 @@ pub(super) enum ShardCommand {
     Layers(ListenerId, Arc<LayerFactory>),
     /// The process has begun or ceased to be near the memory it may use.
     MemoryShort(bool),
+    /// Return to the kernel what the shard's heap does not need, once there is nothing else to do.
+    GiveBack,
     /// Hand over what was counted, for the request of this number.
     ReportCounters(u64),
     /// Stop in order.

@@ -90,7 +90,10 @@ pub(super) fn watch_memory(memory_max: u64, shared: Arc<SharedState>) -> std::io
             let is_due = given_back.elapsed() >= GIVE_BACK_EVERY;
             if is_short || (is_due && memory.used().is_some_and(|used| used > GIVE_BACK_FROM)) {
                 give_back();
-                given_back = Instant::now();
+                if is_due {
+                    shared.broadcast(|| ShardCommand::GiveBack);
+                    given_back = Instant::now();
+                }
             }
             let used = memory.used();
             let now_short = used.is_some_and(|used| memory.is_short(used, is_short));
@@ -123,9 +126,35 @@ extern "C" {
 
 /// Freed memory counts as used until the kernel has it, and the allocator keeps it for a while, which
 /// on a broker that admits no client, or that is idle after a storm, can be without end.
-fn give_back() {
-    // SAFETY: it takes no pointers, and any thread may call it at any time.
+///
+/// Each thread has a heap of its own, so each shard is asked, too.
+pub(super) fn give_back() {
+    // SAFETY: it takes no pointers, and any thread may call it at any time: it collects the caller's heap.
     unsafe { mi_collect(true) }
+}
+
+/// Whether a shard returns memory when it next has nothing to do. Walking a heap takes milliseconds, so it is
+/// done when much less is held than was.
+#[derive(Debug, Default)]
+pub(super) struct GivesBack {
+    /// Most connections and sessions since memory was last returned.
+    most_held: usize,
+    is_wanted: bool,
+}
+
+impl GivesBack {
+    /// `held`: connections and sessions now.
+    pub(super) fn asked(&mut self, held: usize, is_short: bool) {
+        self.most_held = self.most_held.max(held);
+        if is_short || 4 * held < 3 * self.most_held {
+            self.most_held = held;
+            self.is_wanted = true;
+        }
+    }
+
+    pub(super) fn take(&mut self) -> bool {
+        std::mem::take(&mut self.is_wanted)
+    }
 }
 
 impl Memory {
@@ -301,6 +330,23 @@ impl TurnLength {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shard_returns_memory_when_much_less_is_held_than_was() {
+        let mut gives_back = GivesBack::default();
+        for (held, is_short, expected) in [
+            (100, false, false),
+            (80, false, false),
+            (74, false, true),
+            (74, false, false),
+            (60, false, false),
+            (60, true, true),
+            (0, false, true),
+        ] {
+            gives_back.asked(held, is_short);
+            assert_eq!(gives_back.take(), expected, "{held} {is_short}");
+        }
+    }
 
     const MS: u64 = 1_000_000;
 

@@ -348,6 +348,9 @@ impl Driven for StandIn {
         self.timers.iter().map(|(at, _, _)| *at).min()
     }
 
+    fn held(&self) -> usize {
+        0
+    }
     fn stats(&self) -> &Stats {
         &self.stats
     }

@@ -42,6 +42,9 @@ impl Shard {
         let Some(connection) = self.clients.connections.get(id) else {
             return;
         };
+        if connection.phase == Phase::Closing {
+            return; // its end has been reported
+        }
         let session = connection.session();
         let peer = connection.origin.peer;
         let client_id = session.and_then(|session| self.clients.sessions.get(session));
