@@ -69,7 +69,11 @@ impl Shard {
             .get(session)
             .and_then(|found| found.expiry_timer);
         let heard = now.min(self.clients.heard.others);
-        if timer.is_some_and(|timer| self.turn.timers.is_due(timer, heard)) {
+        let is_due = |timer| match self.turn.timers.key(timer) {
+            Some(TimerKey::OverdueExpiry(_, deadline)) => deadline.time() <= heard,
+            _ => self.turn.timers.is_due(timer, heard),
+        };
+        if timer.is_some_and(is_due) {
             self.expire_session(session, now);
         }
     }

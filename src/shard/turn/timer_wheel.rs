@@ -105,6 +105,12 @@ impl<K: Copy> TimerWheel<K> {
         is_pending
     }
 
+    /// The purpose of a pending timer.
+    pub(in crate::shard) fn key(&self, id: TimerId) -> Option<K> {
+        let entry = self.entries.get(id.index as usize);
+        entry.filter(|entry| entry.generation == id.generation)?.key
+    }
+
     /// True when the timer is pending and its time has come: those before it have not all been handled.
     pub(in crate::shard) fn is_due(&self, id: TimerId, now: Time) -> bool {
         self.entries.get(id.index as usize).is_some_and(|entry| {
