@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use hashbrown::HashTable;
 
+use super::table::shrink;
+
 use crate::ids::{SessionId, ShardId};
 
 /// A group of this replica; stale once the group is removed.
@@ -53,7 +55,8 @@ struct Group {
 pub(super) struct Groups {
     local: ShardId,
     hasher: ahash::RandomState,
-    groups: Vec<(u32, Option<Group>)>,
+    /// With the generation of each place. Boxed, so that places whose groups have ended cost little.
+    groups: Vec<(u32, Option<Box<Group>>)>,
     free: Vec<u32>,
     by_name: HashTable<GroupKey>,
     /// Every member's seat in every group, by member: its coming and going is no search.
@@ -176,7 +179,7 @@ impl Groups {
     }
 
     fn create(&mut self, share: &str, filter: &str) -> GroupKey {
-        let group = Group {
+        let group = Box::new(Group {
             share: share.into(),
             filter: filter.into(),
             hash: self.hash(share, filter),
@@ -184,7 +187,7 @@ impl Groups {
             away: BTreeMap::new(),
             next_seat: 0,
             turn: None,
-        };
+        });
         let hash = group.hash;
         let index = self.free.pop().unwrap_or_else(|| {
             self.groups.push((0, None));
@@ -213,6 +216,11 @@ impl Groups {
         if let Ok(entry) = self.by_name.find_entry(group.hash, |known| *known == key) {
             entry.remove();
         }
+        let groups = &self.groups;
+        shrink(&mut self.by_name, |key| {
+            let group = groups[key.index as usize].1.as_ref();
+            group.map_or(0, |group| group.hash)
+        });
     }
 
     fn hash(&self, share: &str, filter: &str) -> u64 {
@@ -221,12 +229,14 @@ impl Groups {
 
     fn group(&self, key: GroupKey) -> Option<&Group> {
         let (generation, group) = self.groups.get(key.index as usize)?;
-        group.as_ref().filter(|_| *generation == key.generation)
+        let group = group.as_deref();
+        group.filter(|_| *generation == key.generation)
     }
 
     fn group_mut(&mut self, key: GroupKey) -> Option<&mut Group> {
         let (generation, group) = self.groups.get_mut(key.index as usize)?;
-        group.as_mut().filter(|_| *generation == key.generation)
+        let group = group.as_deref_mut();
+        group.filter(|_| *generation == key.generation)
     }
 
     #[cfg(test)]

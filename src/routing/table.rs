@@ -33,8 +33,11 @@ pub(super) struct Place(u32);
 #[derive(Debug)]
 pub(super) struct FilterTable<V> {
     slots: HashTable<Slot>,
-    /// In chunks, which stay where they are: a table of a million filters grows without copying them.
+    /// In chunks, which stay where they are: a table of a million filters grows without copying them. A chunk
+    /// of which all places are free has no memory.
     chunks: Vec<Vec<Filtered<V>>>,
+    /// By chunk: places that are in use.
+    used: Vec<u16>,
     free: Vec<u32>,
 }
 
@@ -44,6 +47,7 @@ impl<V: Default> FilterTable<V> {
         Self {
             slots: HashTable::new(),
             chunks: Vec::new(),
+            used: Vec::new(),
             free: Vec::new(),
         }
     }
@@ -97,6 +101,12 @@ impl<V: Default> FilterTable<V> {
         }
         *self.at_mut(index) = Filtered::default();
         self.free.push(index);
+        let chunk = index as usize / CHUNK;
+        self.used[chunk] -= 1;
+        if self.used[chunk] == 0 && self.chunks[chunk].len() == CHUNK {
+            self.chunks[chunk] = Vec::new();
+        }
+        shrink(&mut self.slots, |slot| spread(slot.hash));
     }
 
     #[inline]
@@ -116,7 +126,12 @@ impl<V: Default> FilterTable<V> {
         };
         let index = match self.free.pop() {
             Some(index) => {
+                let chunk = &mut self.chunks[index as usize / CHUNK];
+                if chunk.is_empty() {
+                    chunk.resize_with(CHUNK, Filtered::default);
+                }
                 *self.at_mut(index) = filtered;
+                self.used[index as usize / CHUNK] += 1;
                 index
             }
             None => self.push(filtered),
@@ -127,12 +142,15 @@ impl<V: Default> FilterTable<V> {
         index
     }
 
+    /// Adds a place: only while none is free, so that every chunk has its memory.
     fn push(&mut self, filtered: Filtered<V>) -> u32 {
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
+            self.used.push(0);
         }
         let last = self.chunks.len() - 1;
         self.chunks[last].push(filtered);
+        self.used[last] += 1;
         (last * CHUNK + self.chunks[last].len() - 1) as u32
     }
 
@@ -143,6 +161,17 @@ impl<V: Default> FilterTable<V> {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+}
+
+/// Tables of fewer places keep their memory.
+const SHRINK_FROM: usize = 4_096;
+
+/// Returns most of a table's memory when less than an eighth of it is in use: so seldom that it costs next to
+/// nothing per entry that was removed.
+pub(super) fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
+    if table.capacity() >= SHRINK_FROM && table.len() * 8 < table.capacity() {
+        table.shrink_to(table.len() * 2, hash);
     }
 }
 
@@ -186,5 +215,25 @@ mod tests {
         }
         assert!(table.is_empty());
         assert_eq!(table.chunks.len(), 3, "places are used again");
+    }
+
+    #[test]
+    fn a_table_returns_memory_when_most_filters_are_gone() {
+        let mut table: FilterTable<[u64; 4]> = FilterTable::new();
+        let name = |n: u64| format!("f/{n}");
+        for n in 0..50_000 {
+            table.entry(n * 77, &name(n))[0] = n;
+        }
+        for n in 0..50_000 {
+            if n % 10_000 != 0 {
+                table.remove(n * 77, name(n).as_bytes());
+            }
+        }
+        let chunks = table.chunks.iter().filter(|chunk| chunk.capacity() > 0);
+        assert!(chunks.count() <= 6 && table.slots.capacity() < SHRINK_FROM);
+        for n in 0..50_000 {
+            table.entry(n * 77, &name(n))[0] = n;
+        }
+        assert!((0..50_000).all(|n| table.get(n * 77, name(n).as_bytes()).unwrap()[0] == n));
     }
 }
