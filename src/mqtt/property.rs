@@ -1,5 +1,5 @@
 //! Properties as values: read, checked and written, MQTT 5.0 section 2.2.2. They are listed in
-//! [`super::property_table`].
+//! `property_table.rs`.
 
 use std::num::NonZeroU16;
 

@@ -23,23 +23,23 @@ pub enum CloseCause {
 pub enum Action {
     /// Send what is outgoing, shut the writing side, discard what still arrives until the client
     /// closes (so that a reason code is not lost to a reset), then close and call
-    /// [`Shard::handle_closed`]. The shard follows with `Abort` when this takes too long.
+    /// [`Shard::handle_closed`](super::Shard::handle_closed). The shard follows with `Abort` when this takes too long.
     Close(ConnectionId),
-    /// Close at once and call [`Shard::handle_closed`].
+    /// Close at once and call [`Shard::handle_closed`](super::Shard::handle_closed).
     Abort(ConnectionId),
     /// The session's home is another shard: stop watching the socket and move it there together with
     /// these bytes. The id is free at once (no `handle_closed`). The driver of `to` calls
-    /// [`Shard::handle_opened`] with `origin` and [`Shard::handle_bytes`] with `bytes`.
+    /// [`Shard::handle_opened`](super::Shard::handle_opened) with `origin` and [`Shard::handle_bytes`](super::Shard::handle_bytes) with `bytes`.
     HandOff {
         connection: ConnectionId,
         to: ShardId,
         origin: Origin,
         bytes: Vec<u8>,
     },
-    /// Authenticate a client on a thread that may block, and call [`Shard::handle_authenticated`].
+    /// Authenticate a client on a thread that may block, and call [`Shard::handle_authenticated`](super::Shard::handle_authenticated).
     /// The connection may be closed by then.
     Authenticate(ConnectionId, Box<Question>),
-    /// Ask the authorization service what a client may do, and call [`Shard::handle_authorized`]. Each
+    /// Ask the authorization service what a client may do, and call [`Shard::handle_authorized`](super::Shard::handle_authorized). Each
     /// connection has at most one request outstanding, and may be closed by then.
     Authorize(ConnectionId, Box<Request>),
     /// Something an operator should be able to see.
