@@ -1,7 +1,8 @@
 use super::run;
 
 /// Seeds of other ranges that found something.
-const FOUND: [u64; 2] = [
+const FOUND: [u64; 3] = [
+    1_414, // the retained value was accepted before the subscription was known, and arrived after what came live
     2_301, // time jumps between a shard's end of a connection and its Action::Close
     4_925, // a client that takes what was sent to it is not silent, however long it says nothing
 ];

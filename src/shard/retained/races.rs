@@ -116,8 +116,7 @@ impl Shard {
     /// A retained publication is delivered to subscribers here.
     #[cold]
     pub(in crate::shard) fn saw_retained(&mut self, message: &Message<'_>) {
-        // The home delivers in the order in which it keeps.
-        if self.mesh.peers.is_alone() || self.routes.placement.home(message.topic) == self.id {
+        if self.mesh.peers.is_alone() {
             return;
         }
         let topic_hash = self.routes.placement.hash(message.topic);
@@ -141,12 +140,33 @@ impl Shard {
                 value_hash,
             },
         );
+        // The home delivers in the order in which it keeps.
+        if self.routes.placement.home(message.topic) == self.id {
+            return;
+        }
         if let Some(race) = self.replay.races.open.get_mut(&topic_hash) {
             race.value_hash = value_hash;
             race.is_newer = true;
         } else if before.topic_hash == topic_hash && before.origin != origin {
             self.open_race(topic_hash, message.topic, value_hash);
         }
+    }
+
+    /// At the home of a topic that came live: the retained message, when subscribers here were sent another
+    /// one last. It was accepted by a shard that did not know the subscription yet, and arrived after what
+    /// came live.
+    pub(in crate::shard) fn missed_at_home(&self, topic: &str) -> Option<Rc<Publication>> {
+        if self.mesh.peers.is_alone() || self.routes.placement.home(topic) != self.id {
+            return None;
+        }
+        let races = &self.replay.races;
+        let topic_hash = self.routes.placement.hash(topic);
+        let seen = races.seen.get(topic_hash as usize % SEEN_MAX)?;
+        let kept = self.routes.retained.get(topic)?;
+        let is_other = seen.topic_hash == topic_hash
+            && seen.value_hash != races.value_hash(&kept.payload, &kept.properties)
+            && !is_on(Mutant::ForgetRaces);
+        is_other.then(|| Rc::clone(kept))
     }
 
     /// A walk has left out a topic that came live: what came may be older all the same, when another

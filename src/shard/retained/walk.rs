@@ -353,7 +353,7 @@ impl Shard {
             if !ready || (qos > Qos::AtMostOnce && !has_room) {
                 return false;
             }
-            let Some(publication) = walk.pending.pop_front() else {
+            let Some(mut publication) = walk.pending.pop_front() else {
                 return true;
             };
             let topic_hash = self.routes.placement.hash(&publication.topic);
@@ -365,8 +365,11 @@ impl Shard {
             let is_stale =
                 walks.live_topics.came_since(topic_hash, &since) && !is_on(Mutant::WalkRepeatsLive);
             if is_stale {
-                self.doubt_retained(&publication);
-                continue;
+                let Some(missed) = self.missed_at_home(&publication.topic) else {
+                    self.doubt_retained(&publication);
+                    continue;
+                };
+                publication = missed;
             }
             let mut message = Message::of(&publication);
             if message.is_expired(now) || !self.may_receive(session, message.topic) {

@@ -148,7 +148,7 @@ impl Pair {
     fn offer(&mut self, qos: Qos, size: usize, is_shared: bool) {
         let number = self.messages.len() as Number;
         let delivery = delivery(number, qos, size, is_shared);
-        let cost = delivery.publication.cost_bytes();
+        let cost = delivery.cost_bytes();
         self.messages.push((qos, Fate::Owed, cost));
         if self.is_connected && self.session.queue.is_empty() && self.session.window.has_room() {
             self.send(number, delivery);
