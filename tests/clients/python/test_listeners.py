@@ -245,18 +245,19 @@ def test_memory_max(start):
     old, five = Raw(broker), Raw(broker, 5)
     old.connect("old")
     five.connect("five")
+    five.subscribe(("live", 1))
     payload = bytes(256 << 10)
     topics = [f"r/{n}" for n in range(256)]
     for n, topic in enumerate(topics):
         old.send(mqtt.publish(topic, payload, 1, n + 1, retain=True))
         old.expect(0x40)
-    broker.wait_log("new clients are refused")
+    broker.wait_log("clients, subscriptions and messages to be retained are refused")
     for version, code in [(4, 3), (5, 0x97)]:
         one = Raw(broker, version)
         one.send(mqtt.connect("new", version))
         assert one.expect(0x20)[1] == code
-    # Those that are in go on: old ones, too.
-    five.subscribe(("live", 1))
+    # Those that are in are served, but nothing more is kept for them.
+    assert five.subscribe(("more", 1)) == b"\x97"
     old.send(mqtt.publish("live", b"x"))
     assert five.expect_publish().payload == b"x"
     for topic in topics:
@@ -267,7 +268,7 @@ def test_memory_max(start):
         old.ping()
     assert Raw(broker).connect("new") is False
     counted = counters(broker)
-    assert counted["refused_memory"] == 2 and broker.is_running()
+    assert counted["refused_memory"] == 3 and broker.is_running()
 
 
 def test_turn_max(start):
