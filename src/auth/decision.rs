@@ -148,9 +148,9 @@ fn read_word(word: &Value) -> Option<AuthzDecision> {
 }
 
 /// Decisions kept of one connection for each access; with more, all are dropped and asked for again.
-pub const RULINGS_KEPT_MAX: usize = 256;
+pub const DECISIONS_KEPT_MAX: usize = 256;
 /// Decisions about longer topics are not kept, in bytes.
-pub const RULED_TOPIC_BYTES_MAX: usize = 256;
+pub const DECIDED_TOPIC_BYTES_MAX: usize = 256;
 
 type Topics<T> = HashMap<Box<str>, T, ahash::RandomState>;
 
@@ -208,13 +208,13 @@ impl KnownDecisions {
     /// At the bound, expired decisions are dropped first, then all.
     fn keep(&mut self, access: Access, topic: &str, known: (Time, AuthzDecision), now: Time) {
         let kept = &mut self.kept[access as usize];
-        if topic.len() > RULED_TOPIC_BYTES_MAX {
+        if topic.len() > DECIDED_TOPIC_BYTES_MAX {
             return;
         }
-        if kept.len() >= RULINGS_KEPT_MAX {
+        if kept.len() >= DECISIONS_KEPT_MAX {
             kept.retain(|_, (until, _)| now < *until);
         }
-        if kept.len() >= RULINGS_KEPT_MAX {
+        if kept.len() >= DECISIONS_KEPT_MAX {
             kept.clear();
         }
         kept.insert(topic.into(), known);
@@ -307,12 +307,12 @@ mod tests {
         );
         assert_eq!(known.get(Access::Subscribe, "a", at(10)), None);
         assert_eq!(known.get(Access::Publish, "a", at(9)), None);
-        for n in 0..3 * RULINGS_KEPT_MAX {
+        for n in 0..3 * DECISIONS_KEPT_MAX {
             known.put(decisions(&n.to_string(), 10), at(1));
-            assert!(known.kept[1].len() <= RULINGS_KEPT_MAX);
+            assert!(known.kept[1].len() <= DECISIONS_KEPT_MAX);
         }
         known.put(decisions("old", 1), at(1));
-        let long = "x".repeat(RULED_TOPIC_BYTES_MAX + 1);
+        let long = "x".repeat(DECIDED_TOPIC_BYTES_MAX + 1);
         known.put(decisions(&long, 10), at(3));
         assert_eq!(
             known.get(Access::Subscribe, &long, at(3)),

@@ -30,7 +30,7 @@ pub use acl::{Acl, Names};
 pub use ban::{BanTable, BanTerms};
 pub use decision::{
     without_repeats, Access, AuthzDecision, AuthzDecisions, KnownDecisions, Request,
-    RULED_TOPIC_BYTES_MAX, RULINGS_KEPT_MAX,
+    DECIDED_TOPIC_BYTES_MAX, DECISIONS_KEPT_MAX,
 };
 pub use decisions::Decisions;
 pub use hook::{HookAnswer, HookCache, HookTerms, Inquiry, HOOK_ANSWER_MAX};

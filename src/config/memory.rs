@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::auth::{RULED_TOPIC_BYTES_MAX, RULINGS_KEPT_MAX};
+use crate::auth::{DECIDED_TOPIC_BYTES_MAX, DECISIONS_KEPT_MAX};
 use crate::limits::{
     Limits, BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_BLOCKS,
     DATA_HIGH_WATER, READ_BUFFER, TURN_BYTES,
@@ -65,7 +65,7 @@ const SESSION_BYTES: u128 = 2 << 10;
 /// What was decided lately about topics of one session, both ways.
 const RIGHTS_BYTES: u128 = 2 * 16 * 320;
 /// What a service has ruled for one connection, with bookkeeping, both ways.
-const RULINGS_BYTES: u128 = 2 * (RULINGS_KEPT_MAX * (RULED_TOPIC_BYTES_MAX + 64)) as u128;
+const RULINGS_BYTES: u128 = 2 * (DECISIONS_KEPT_MAX * (DECIDED_TOPIC_BYTES_MAX + 64)) as u128;
 /// Bookkeeping of one message that waits or is in flight: entry and shared header.
 const MESSAGE_BYTES: u128 = 128;
 /// A filter of another shard: its hash, and its place in a table that may be half empty.

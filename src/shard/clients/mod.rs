@@ -11,6 +11,7 @@ pub(in crate::shard) mod input;
 pub(in crate::shard) mod leave;
 pub(in crate::shard) mod origin;
 pub(in crate::shard) mod outgoing;
+mod pause;
 pub(in crate::shard) mod phase;
 pub(in crate::shard) mod pool;
 pub(in crate::shard) mod pressure;

@@ -50,8 +50,4 @@ impl Shard {
         }
         self.reply_ack(id, kind, packet_id, reason);
     }
-
-    pub(in crate::shard) fn on_ping(&mut self, id: ConnectionId) {
-        self.reply(id, |out, _| encode::pingresp(out)); // [MQTT-3.12.4-1]
-    }
 }

@@ -3,14 +3,13 @@
 use std::rc::Rc;
 
 use crate::ids::{ConnectionId, SessionId};
-use crate::mqtt::{encode, topic, Disconnect, ReasonCode};
+use crate::mqtt::{encode, Disconnect, ReasonCode};
 use crate::mutant::{is_on, Mutant};
 use crate::session::StoredWill;
 use crate::shard::clients::hold::Hold;
 use crate::shard::clients::phase::Phase;
 use crate::shard::clients::rates::ClientMeters;
 use crate::shard::delivery::message::Message;
-use crate::shard::mesh::block::Control;
 use crate::shard::notices::About;
 use crate::shard::turn::budget::END;
 use crate::shard::turn::timer_key::TimerKey;
@@ -189,24 +188,6 @@ impl Shard {
         }
     }
 
-    /// Takes a subscription out of the index; the session's own record is left to the caller.
-    pub(in crate::shard) fn drop_subscription(&mut self, session: SessionId, filter: &str) {
-        if let Ok(Some(share)) = topic::share(filter) {
-            self.routes
-                .index
-                .leave(share.name, share.filter, self.id, session);
-            self.mesh.peers.broadcast(|| Control::MemberLeft {
-                share: share.name.into(),
-                filter: share.filter.into(),
-                session,
-            });
-        } else if self.routes.index.unsubscribe(filter, session).last_on_shard {
-            self.mesh.peers.broadcast(|| Control::FilterRemoved {
-                filter: filter.into(),
-            });
-        }
-    }
-
     /// Publishes and removes the will of a session, if there is one [MQTT-3.1.2-10].
     pub(in crate::shard) fn publish_will(&mut self, session: SessionId, now: Time) {
         let Some(entry) = self.clients.sessions.get_mut(session) else {
@@ -289,5 +270,12 @@ impl Shard {
         self.admission.shutdown.is_some()
             && self.clients.connections.len() == 0
             && self.mesh.peers.is_drained()
+    }
+}
+
+impl Shard {
+    /// Gives up on a connection that does not finish closing.
+    pub(in crate::shard) fn abort(&mut self, id: ConnectionId) {
+        self.outbox.actions.push_back(Action::Abort(id));
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::mqtt::{Publication, Qos};
+use crate::mqtt::{Publication, Publish, Qos};
 use crate::routing::Route;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
 use crate::time::{Span, Time};
@@ -101,4 +101,38 @@ pub(in crate::shard) fn expiry_left_s(expires_at: Option<Time>, now: Time) -> Op
     const SECOND: u64 = 1_000_000_000;
     let left = expires_at?.since(now).0.div_ceil(SECOND);
     Some(u32::try_from(left).unwrap_or(u32::MAX))
+}
+
+impl<'a> Message<'a> {
+    /// A publication as its publisher sent it; `stripped` holds its properties when some are not
+    /// passed on.
+    pub(in crate::shard) fn of_publish(
+        topic: &'a str,
+        publish: &Publish<'a>,
+        stripped: &'a mut Vec<u8>,
+        now: Time,
+    ) -> Self {
+        let properties = &publish.properties;
+        let expires_at = properties
+            .message_expiry_interval_s
+            .map(|expiry_s| now + Span::from_secs(u64::from(expiry_s)));
+        let forwarded = if properties.raw_is_forwardable {
+            properties.raw
+        } else {
+            properties.forwardable_into(stripped);
+            stripped
+        };
+        Self {
+            topic,
+            shared_topic: None,
+            payload: publish.payload,
+            shared: None,
+            properties: forwarded,
+            qos: publish.qos,
+            retain: publish.retain,
+            expires_at,
+            owned: None,
+            serial: 0,
+        }
+    }
 }

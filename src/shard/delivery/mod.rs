@@ -1,5 +1,6 @@
 //! Delivery: a publication to connections, queues, windows, groups and other shards.
 
+mod drops;
 pub(in crate::shard) mod fan_out;
 mod group;
 pub(in crate::shard) mod message;
@@ -8,6 +9,7 @@ pub(in crate::shard) mod publish_run;
 #[cfg(test)]
 mod publish_run_tests;
 mod pump;
+mod route;
 pub(in crate::shard) mod send;
 
 use crate::ids::ShardId;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::ids::{ConnectionId, SessionId};
 use crate::limits::TURN_WORK;
 use crate::mqtt::frame::{self, Frame};
-use crate::mqtt::{decode, Publish, Sender, Version, Violation};
+use crate::mqtt::{decode, Sender, Version, Violation};
 use crate::routing::Route;
 use crate::shard::access::decisions::Authorization;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
@@ -375,38 +375,4 @@ pub(in crate::shard) enum Joined {
 /// Where the topic's characters are in a PUBLISH: behind header and length.
 fn topic_offset(frame: &Frame<'_>) -> usize {
     frame.length - frame.body.len() + TOPIC_LENGTH_BYTES
-}
-
-impl<'a> Message<'a> {
-    /// A publication as its publisher sent it; `stripped` holds its properties when some are not
-    /// passed on.
-    pub(in crate::shard) fn of_publish(
-        topic: &'a str,
-        publish: &Publish<'a>,
-        stripped: &'a mut Vec<u8>,
-        now: Time,
-    ) -> Self {
-        let properties = &publish.properties;
-        let expires_at = properties
-            .message_expiry_interval_s
-            .map(|expiry_s| now + crate::time::Span::from_secs(u64::from(expiry_s)));
-        let forwarded = if properties.raw_is_forwardable {
-            properties.raw
-        } else {
-            properties.forwardable_into(stripped);
-            stripped
-        };
-        Self {
-            topic,
-            shared_topic: None,
-            payload: publish.payload,
-            shared: None,
-            properties: forwarded,
-            qos: publish.qos,
-            retain: publish.retain,
-            expires_at,
-            owned: None,
-            serial: 0,
-        }
-    }
 }

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use crate::ids::SessionId;
-use crate::limits::Limits;
 use crate::mqtt::{encode, Ack, AckKind, Qos, ReasonCode, UserProperties};
 use crate::mutant::{is_on, Mutant};
 use crate::session::Resend;
@@ -11,7 +10,7 @@ use crate::shard::clients::rates::output_waits_until;
 use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::delivery::send::{fit, write_publish, Fit};
 use crate::shard::notices::About;
-use crate::shard::{Action, RemoteEnd, Shard};
+use crate::shard::{RemoteEnd, Shard};
 use crate::time::Time;
 
 impl Shard {
@@ -157,72 +156,6 @@ impl Shard {
         }
     }
 
-    /// Counts and reports a QoS 0 message dropped for a client that does not read fast enough.
-    #[cold]
-    pub(in crate::shard) fn drop_slow_reader(&mut self, session: SessionId, count: u64, now: Time) {
-        self.outbox.stats.dropped_slow_reader += count;
-        let outgoing_max = self.limits().outgoing_bytes_max;
-        self.notice_of_loss(session, ("slow reader", count), now, || {
-            format!(
-                "QoS 0 messages dropped: the client reads too slowly, more than \
-                 outgoing-bytes-max ({outgoing_max} bytes) wait for it"
-            )
-        });
-    }
-
-    /// Counts and reports messages dropped by the policy of a full queue.
-    #[cold]
-    pub(in crate::shard) fn drop_queue_full(&mut self, session: SessionId, count: u64, now: Time) {
-        if !is_on(Mutant::UncountedDrop) {
-            self.outbox.stats.dropped_queue_full += count;
-        }
-        let text = self.queue_is_full(session);
-        self.notice_of_loss(session, ("queue full", count), now, || {
-            format!("messages dropped: {text}")
-        });
-    }
-
-    /// Counts and reports a message larger than its receiver takes [MQTT-3.1.2-25].
-    #[cold]
-    pub(in crate::shard) fn drop_too_large(&mut self, session: SessionId, count: u64, now: Time) {
-        self.outbox.stats.dropped_too_large += count;
-        let max = self.packet_size_max_of(session);
-        self.notice_of_loss(session, ("too large", count), now, || {
-            format!("messages dropped: larger than the client's Maximum Packet Size ({max} bytes)")
-        });
-    }
-
-    /// How full the queue of a session is, with the limit that is reached.
-    fn queue_is_full(&self, session: SessionId) -> String {
-        let Limits {
-            queue_messages_max,
-            queue_bytes_max,
-            ..
-        } = self.limits();
-        let Some(entry) = self.clients.sessions.get(session) else {
-            return String::new();
-        };
-        let (queue, window) = (&entry.session.queue, &entry.session.window);
-        if queue.len() >= *queue_messages_max as usize {
-            return format!(
-                "the session's queue is full, queue-messages-max ({queue_messages_max}) wait"
-            );
-        }
-        let bytes = queue.bytes() + window.bytes();
-        format!(
-            "the session's queue is full, {bytes} bytes wait or are on their way and the next message \
-             would go beyond queue-bytes-max ({queue_bytes_max} bytes)"
-        )
-    }
-
-    /// Maximum Packet Size of a session's client.
-    fn packet_size_max_of(&self, session: SessionId) -> u32 {
-        let entry = self.clients.sessions.get(session);
-        let id = entry.and_then(|entry| entry.session.connection);
-        let connection = id.and_then(|id| self.clients.connections.get(id));
-        connection.map_or(u32::MAX, |connection| connection.packet_size_max)
-    }
-
     /// A notice about messages that a session has lost.
     pub(in crate::shard) fn notice_of_loss(
         &mut self,
@@ -251,10 +184,5 @@ impl Shard {
             .and_then(|id| self.clients.connections.get(id));
         let peer = connection.map(|connection| connection.origin.peer);
         Some((Rc::clone(&session.client_id), peer))
-    }
-
-    /// Gives up on a connection that does not finish closing.
-    pub(in crate::shard) fn abort(&mut self, id: crate::ids::ConnectionId) {
-        self.outbox.actions.push_back(Action::Abort(id));
     }
 }

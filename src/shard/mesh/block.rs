@@ -175,7 +175,7 @@ const TASK_MASK: u8 = 0b11;
 /// Back-reference: the publication before, for another op.
 const AGAIN: u8 = 1 << 7;
 /// Not a publication but a run of packets: no QoS has these bits.
-const STRETCH: u8 = QOS_MASK;
+const RUN: u8 = QOS_MASK;
 
 /// Publications encoded one after the other; large payloads beside them by reference.
 #[derive(Debug, Default)]
@@ -214,7 +214,7 @@ impl Publications {
         if let Some(Time(at)) = message.expires_at {
             self.bytes.extend_from_slice(&at.to_le_bytes());
         }
-        self.put_task(op);
+        self.put_op(op);
         self.bytes.extend_from_slice(message.topic.as_bytes());
         self.bytes.extend_from_slice(message.properties);
         let mut charged = 0;
@@ -231,14 +231,14 @@ impl Publications {
     pub(in crate::shard) fn push_again(&mut self, op: &BlockOp<'_>) -> usize {
         let before = self.bytes.len();
         self.bytes.push(AGAIN | op.kind() << TASK_SHIFT);
-        self.put_task(op);
+        self.put_op(op);
         self.bytes.len() - before
     }
 
     /// Appends a run; returns the bytes it is charged with.
     pub(in crate::shard) fn push_run(&mut self, run: &PublishRun<'_>) -> usize {
         let before = self.bytes.len();
-        self.bytes.push(STRETCH);
+        self.bytes.push(RUN);
         self.bytes.push(u8::from(run.version.is_v5()));
         self.bytes.push(u8::from(run.has_more));
         self.put_u32(run.packets.len());
@@ -250,7 +250,7 @@ impl Publications {
         self.bytes.len() - before
     }
 
-    fn put_task(&mut self, op: &BlockOp<'_>) {
+    fn put_op(&mut self, op: &BlockOp<'_>) {
         if let BlockOp::Member {
             group,
             session,
@@ -359,7 +359,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn take_stretch(&mut self) -> PublishRun<'a> {
+    fn take_run(&mut self) -> PublishRun<'a> {
         let version = match self.take(1)[0] {
             0 => Version::V311, // of 3.1 the packets are the same
             _ => Version::V5,
@@ -378,10 +378,10 @@ impl<'a> Reader<'a> {
 
     pub(in crate::shard) fn next(&mut self) -> Option<BlockItem<'a>> {
         let flags = *self.bytes.first()?;
-        if flags == STRETCH {
+        if flags == RUN {
             self.whole = self.place();
             self.take(1);
-            return Some(BlockItem::PublishRun(self.take_stretch()));
+            return Some(BlockItem::PublishRun(self.take_run()));
         }
         let op = if flags & AGAIN != 0 {
             self.take(1);

@@ -1,6 +1,7 @@
 //! Retained messages that are sent besides live delivery: to new subscriptions, in pieces, and after a race of
 //! publishers on one topic.
 
+mod keep;
 pub(in crate::shard) mod live_topics;
 pub(in crate::shard) mod races;
 pub(in crate::shard) mod walk;

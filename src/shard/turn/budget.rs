@@ -6,16 +6,12 @@
 //! the next turns, in which all other connections are served, too.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::TURN_WORK;
-use crate::mutant::{is_on, Mutant};
-use crate::routing::Route;
-use crate::shard::clients::hold::Hold;
 use crate::shard::clients::phase::Phase;
 use crate::shard::mesh::block::{Position, Publications};
-use crate::shard::{CloseCause, Connection, Shard};
+use crate::shard::Shard;
 use crate::time::Time;
 
 /// One publication to one subscriber.
@@ -39,7 +35,7 @@ pub(in crate::shard) const END: usize = 512;
 /// finds its place in the index and is answered.
 pub(in crate::shard) const SUBSCRIBED_MAX: usize = 256;
 /// Nodes and subscribers looked at to find a route that cost as much as a delivery.
-const LOOKED_AT: usize = 8;
+pub(in crate::shard) const LOOKED_AT: usize = 8;
 /// Bytes copied to one subscriber that cost as much as a delivery.
 pub(in crate::shard) const COPIED_BYTES: usize = 1 << 10;
 
@@ -117,6 +113,11 @@ impl TurnBudget {
             || (is_subscribe && is_live && self.has_subscribed_enough())
     }
 
+    /// A connection continues in a later turn, behind those that wait already.
+    pub(in crate::shard) fn put_off(&mut self, id: ConnectionId) {
+        self.connections.push_back(id);
+    }
+
     /// No more in this turn: a peer's outbox is full.
     pub(in crate::shard) fn stop(&mut self) {
         self.done = self.max;
@@ -160,35 +161,6 @@ impl Shard {
         !self.turn.budget.is_exhausted() && !self.turn.budget.has_block_of(from)
     }
 
-    /// The route of a topic. To find one that is not known may be much work, too: one client can have
-    /// thousands of overlapping filters.
-    #[inline]
-    pub(in crate::shard) fn route(&mut self, topic: &str) -> Rc<Route> {
-        let route = self.routes.index.route(topic);
-        self.turn
-            .budget
-            .add(self.routes.index.take_looked_at() / LOOKED_AT);
-        route
-    }
-
-    /// The route of a publication with an acknowledgement: its publisher may have sent more of its topic.
-    #[inline]
-    pub(in crate::shard) fn route_again(&mut self, topic: &str) -> Rc<Route> {
-        let route = self.routes.index.route_again(topic);
-        self.turn
-            .budget
-            .add(self.routes.index.take_looked_at() / LOOKED_AT);
-        route
-    }
-
-    /// The packets in a connection's `partial` wait for the next turn.
-    pub(in crate::shard) fn pause(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.clients.connections.get_mut(id) {
-            connection.holds.insert(Hold::NextTurn);
-            self.turn.budget.connections.push_back(id);
-        }
-    }
-
     /// At the end of a turn: what waits is handled, blocks and connections with a budget each.
     pub(in crate::shard) fn catch_up(&mut self, now: Time) {
         self.turn.budget.reset();
@@ -217,53 +189,6 @@ impl Shard {
                 self.turn.budget.next = (peer + 1) % count;
                 self.apply(ShardId(peer as u16), publications, at, now);
             }
-        }
-    }
-
-    /// Handles the packets of a paused connection; one whose socket is closed may end after them.
-    fn resume(&mut self, id: ConnectionId, now: Time) {
-        let Some(connection) = self.clients.connections.get(id) else {
-            return;
-        };
-        if self.holds_back(connection) {
-            self.turn.budget.connections.push_back(id);
-            return;
-        }
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
-        connection.holds.remove(Hold::NextTurn);
-        let mut bytes = std::mem::take(&mut connection.partial);
-        if is_on(Mutant::ForgetPausedPackets) {
-            bytes.clear();
-        }
-        let (used, flow) = self.process(id, &bytes, now);
-        self.after(id, &bytes[used..], flow);
-        let Some(connection) = self.clients.connections.get(id) else {
-            return;
-        };
-        let waits =
-            connection.holds.contains(Hold::NextTurn) || connection.holds.contains(Hold::Decision);
-        if let (false, Some(cause)) = (waits, connection.gone) {
-            self.handle_closed(id, cause, now);
-        }
-    }
-
-    /// The socket of a connection that waits is closed: true when what it sent before is to be handled
-    /// first.
-    pub(in crate::shard) fn closes_later(&mut self, id: ConnectionId, cause: CloseCause) -> bool {
-        let connection = self.clients.connections.get_mut(id);
-        let is_live = |connection: &Connection| connection.session().is_some();
-        let waits = connection.filter(|c| {
-            let is_asking = c.holds.contains(Hold::Decision) && is_live(c);
-            c.holds.contains(Hold::NextTurn) || is_asking
-        });
-        match waits {
-            Some(connection) if cause != CloseCause::Asked => {
-                connection.gone = Some(cause);
-                true
-            }
-            _ => false,
         }
     }
 }

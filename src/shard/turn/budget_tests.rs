@@ -198,7 +198,7 @@ fn a_publication_for_many_members_crosses_once() {
 }
 
 #[test]
-fn a_stretch_for_many_receivers_is_applied_in_pieces() {
+fn a_run_for_many_receivers_is_applied_in_pieces() {
     let mut world = world(2);
     let publisher_id = client_id_of(&world.shards[0], "p");
     let publisher = connect(&mut world, 0, &publisher_id);

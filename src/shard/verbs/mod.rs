@@ -4,6 +4,7 @@ mod ack;
 mod connack;
 pub(in crate::shard) mod connect;
 mod disconnect;
+mod ping;
 pub(in crate::shard) mod publish;
 #[cfg(test)]
 mod reserved_tests;

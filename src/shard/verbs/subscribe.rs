@@ -354,3 +354,23 @@ fn wants_retained(options: SubscriptionOptions, is_new: bool) -> bool {
         RetainHandling::DoNotSend => false,
     }
 }
+
+impl Shard {
+    /// Takes a subscription out of the index; the session's own record is left to the caller.
+    pub(in crate::shard) fn drop_subscription(&mut self, session: SessionId, filter: &str) {
+        if let Ok(Some(share)) = topic::share(filter) {
+            self.routes
+                .index
+                .leave(share.name, share.filter, self.id, session);
+            self.mesh.peers.broadcast(|| Control::MemberLeft {
+                share: share.name.into(),
+                filter: share.filter.into(),
+                session,
+            });
+        } else if self.routes.index.unsubscribe(filter, session).last_on_shard {
+            self.mesh.peers.broadcast(|| Control::FilterRemoved {
+                filter: filter.into(),
+            });
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Keeping and clearing the retained message of a topic, at its home.
+
+use crate::mutant::{is_on, Mutant};
+use crate::shard::delivery::message::Message;
+use crate::shard::notices::About;
+use crate::shard::Shard;
+use crate::time::Time;
+
+/// Expired retained messages removed when a new one comes: more than one, so that they get fewer.
+const EXPIRED_SWEPT_MAX: usize = 16;
+
+impl Shard {
+    /// Keeps or clears the retained message of a topic whose home is this shard.
+    pub(in crate::shard) fn retain(&mut self, message: &mut Message<'_>, now: Time) {
+        if message.payload.is_empty() {
+            if !is_on(Mutant::ForgetClear) {
+                self.routes.retained.clear(message.topic); // [MQTT-3.3.1-6], [MQTT-3.3.1-7]
+            }
+            return;
+        }
+        self.routes.retained.expire(now, EXPIRED_SWEPT_MAX);
+        if self.admission.pressure.memory && self.routes.retained.grows_with(&message.owned()) {
+            self.routes.retained.clear(message.topic); // an older value must not look like the latest
+            self.outbox.stats.retained_refused += 1;
+            self.notice(&About::loss("retained, memory", None, 1), now, || {
+                let topic = message.topic.escape_debug();
+                format!("retained message of \"{topic}\" not kept: memory-max is reached")
+            });
+            return;
+        }
+        if self.routes.retained.set(message.owned()).is_err() {
+            self.outbox.stats.retained_refused += 1;
+            let (held, bytes) = (self.routes.retained.len(), self.routes.retained.bytes());
+            let shards = u64::from(self.config.shards);
+            let limits = self.limits();
+            let (messages_max, bytes_max) = (
+                crate::shard::share_of(limits.retained_messages_max, shards as u32),
+                limits.retained_bytes_max / shards,
+            );
+            self.notice(&About::loss("retained", None, 1), now, || {
+                let topic = message.topic.escape_debug();
+                format!(
+                    "retained message of \"{topic}\" not kept: this shard's part of \
+                     retained-messages-max ({held} of {messages_max}) or of retained-bytes-max \
+                     ({bytes} of {bytes_max} bytes) has no room for it"
+                )
+            });
+        }
+    }
+}
