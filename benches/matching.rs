@@ -27,7 +27,7 @@ const TOPICS: u32 = 200_000;
 const CACHED_TOPICS: usize = 1_000;
 /// As a shard looks ahead.
 const AHEAD: usize = 16;
-const _: () = assert!(TOPICS as usize % AHEAD == 0);
+const _: () = assert!((TOPICS as usize).is_multiple_of(AHEAD));
 
 fn subscription() -> Subscription {
     Subscription {

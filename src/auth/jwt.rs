@@ -5,15 +5,14 @@
 //! secret, and `none` is no algorithm at all.
 
 mod keys;
-mod signature;
+mod ring_provider;
 #[cfg(test)]
 mod tests;
 
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use base64::Engine;
+use jsonwebtoken::dangerous::insecure_decode_claims;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{decode, decode_header, Algorithm, DecodingKey, Validation};
 use serde_json::{Map, Value};
-
-use signature::{Algorithm, Material};
 
 use super::acl::Acl;
 use crate::time::Span;
@@ -81,13 +80,7 @@ pub struct Claims {
 struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    material: Material,
-}
-
-/// The header of a token (RFC 7515, JOSE header).
-struct Header {
-    algorithm: Algorithm,
-    key_id: Option<String>,
+    key: DecodingKey,
 }
 
 /// Keys of issuers, and the claims that their tokens must have.
@@ -115,34 +108,47 @@ impl Tokens {
     /// # Errors
     /// See [`TokenError`].
     pub fn verify(&self, token: &[u8], now_s: u64) -> Result<Claims, TokenError> {
-        let mut parts = token.split(|byte| *byte == b'.');
-        let (Some(first), Some(second), Some(third), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(TokenError::Header);
-        };
-        let header = header(first)?;
-        let signature = URL_SAFE_NO_PAD.decode(third);
-        let signature = signature.map_err(|_| TokenError::Signature)?;
-        let signed = &token[..first.len() + 1 + second.len()];
-        let mut fitting = self.keys.iter().filter(|key| {
-            let same_id = match (&key.id, &header.key_id) {
+        ring_provider::install();
+        let header = decode_header(token).map_err(|_| TokenError::Header)?;
+        // RFC 7515 4.1.11: a recipient that does not understand all of them MUST refuse; we understand none.
+        if header.crit.is_some() {
+            return Err(TokenError::Critical);
+        }
+        let mut validation = Validation::new(header.alg);
+        // Dates and names are checked here, with the caller's clock.
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let fitting = self.keys.iter().filter(|key| {
+            let same_id = match (&key.id, &header.kid) {
                 (Some(own), Some(named)) => own == named,
                 _ => true,
             };
-            same_id && key.algorithms.contains(&header.algorithm)
+            same_id && key.algorithms.contains(&header.alg)
         });
-        let mut error = TokenError::NoKey;
-        let signer = fitting.find(|key| {
-            error = TokenError::Signature;
-            key.material
-                .has_signed(header.algorithm, signed, &signature)
-        });
-        if signer.is_none() {
-            return Err(error);
+        let mut refused = TokenError::NoKey;
+        for key in fitting {
+            let error = match decode::<Map<String, Value>>(token, &key.key, &validation) {
+                Ok(token) => return self.check(&token.claims, now_s),
+                Err(error) => error,
+            };
+            refused = match error.kind() {
+                // The signature is right, so no other key has made it.
+                ErrorKind::Json(_) => return Err(self.unreadable_claim(token, now_s)),
+                _ => TokenError::Signature,
+            };
         }
-        let claims = object(second).ok_or(TokenError::Claims)?;
-        self.check(&claims, now_s)
+        Err(refused)
+    }
+
+    /// Which claim the library cannot read: a date that is no number, say.
+    fn unreadable_claim(&self, token: &[u8], now_s: u64) -> TokenError {
+        let claims = insecure_decode_claims::<Map<String, Value>>(token);
+        let named = claims.map(|claims| self.check(&claims, now_s));
+        named
+            .ok()
+            .and_then(Result::err)
+            .unwrap_or(TokenError::Claims)
     }
 
     fn check(&self, claims: &Map<String, Value>, now_s: u64) -> Result<Claims, TokenError> {
@@ -193,31 +199,6 @@ impl Tokens {
             valid_for: Span::from_secs(valid_s),
         })
     }
-}
-
-/// A part of a token that is a JSON object in base64url.
-fn object(part: &[u8]) -> Option<Map<String, Value>> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
-    serde_json::from_slice(&bytes).ok()
-}
-
-fn header(part: &[u8]) -> Result<Header, TokenError> {
-    let header = object(part).ok_or(TokenError::Header)?;
-    // RFC 7515 4.1.11: a recipient that does not understand all of them MUST refuse; we understand none.
-    if header.contains_key("crit") {
-        return Err(TokenError::Critical);
-    }
-    let algorithm = header.get("alg").and_then(Value::as_str);
-    let algorithm = algorithm.and_then(|name| name.parse().ok());
-    let key_id = match header.get("kid") {
-        None => None,
-        Some(Value::String(id)) => Some(id.clone()),
-        Some(_) => return Err(TokenError::Header),
-    };
-    Ok(Header {
-        algorithm: algorithm.ok_or(TokenError::Header)?,
-        key_id,
-    })
 }
 
 /// A NumericDate: seconds since 1970, maybe with a fraction.

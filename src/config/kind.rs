@@ -354,7 +354,10 @@ fn parse_amount(text: &str, units: &[Unit]) -> Option<i128> {
 
 /// With the largest unit that leaves a whole number.
 fn write_amount(number: u64, units: &[Unit]) -> String {
-    match units.iter().find(|(_, factor)| number % factor == 0) {
+    match units
+        .iter()
+        .find(|(_, factor)| number.is_multiple_of(*factor))
+    {
         Some((suffix, factor)) if number > 0 => format!("\"{}{suffix}\"", number / factor),
         _ => number.to_string(),
     }

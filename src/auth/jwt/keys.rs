@@ -2,14 +2,13 @@
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;
-use ring::signature::RsaPublicKeyComponents;
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::{PublicKey, RSAPublicKey};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::signature::Material;
 use super::{JwtTerms, Key, Tokens};
 use crate::auth::problem::FileProblem;
 
@@ -68,12 +67,40 @@ impl Tokens {
 type Wrong = (usize, String);
 
 impl Key {
+    /// A key without a name, for what its kind may be used with and nothing else: so a public key is
+    /// never taken for a secret.
     fn of(material: Material) -> Self {
         Self {
             id: None,
-            algorithms: material.algorithms().into(),
-            material,
+            algorithms: material.algorithms.into(),
+            key: material.key,
         }
+    }
+}
+
+/// A key and the algorithms of its kind; a point goes with the algorithm of its curve only.
+struct Material {
+    key: DecodingKey,
+    algorithms: &'static [Algorithm],
+}
+
+impl Material {
+    fn p256(point: &[u8]) -> Self {
+        let key = DecodingKey::from_ec_der(point);
+        let algorithms = &[Algorithm::ES256];
+        Self { key, algorithms }
+    }
+
+    fn p384(point: &[u8]) -> Self {
+        let key = DecodingKey::from_ec_der(point);
+        let algorithms = &[Algorithm::ES384];
+        Self { key, algorithms }
+    }
+
+    fn ed25519(point: &[u8]) -> Self {
+        let key = DecodingKey::from_ed_der(point);
+        let algorithms = &[Algorithm::EdDSA];
+        Self { key, algorithms }
     }
 }
 
@@ -86,27 +113,34 @@ fn hmac_key(bytes: &[u8]) -> Result<Key, &'static str> {
                     give it as jwt-key-file",
         );
     }
-    secret(bytes.into()).map(Key::of)
+    secret(bytes).map(Key::of)
 }
 
-fn secret(bytes: Vec<u8>) -> Result<Material, &'static str> {
+fn secret(bytes: &[u8]) -> Result<Material, &'static str> {
+    use Algorithm::{HS256, HS384, HS512};
+    let short = "the secret is shorter than 32 bytes and can be found by trying";
     if bytes.len() < SECRET_BYTES_MIN {
-        return Err("the secret is shorter than 32 bytes and can be found by trying");
+        return Err(short);
     }
-    Ok(Material::Secret(bytes))
+    let key = DecodingKey::from_secret(bytes).map_err(|_| short)?;
+    let algorithms = &[HS256, HS384, HS512];
+    Ok(Material { key, algorithms })
 }
 
 fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Material, &'static str> {
+    use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
     // ring wants numbers without zeros in front, which DER needs now and then and some issuers write.
     let bare = |number: &[u8]| -> Vec<u8> {
         let zeros = number.iter().take_while(|byte| **byte == 0).count();
         number[zeros..].into()
     };
-    let (n, e) = (bare(modulus), bare(exponent));
-    if !(RSA_BYTES_MIN..=RSA_BYTES_MAX).contains(&n.len()) || e.is_empty() {
+    let (modulus, exponent) = (bare(modulus), bare(exponent));
+    if !(RSA_BYTES_MIN..=RSA_BYTES_MAX).contains(&modulus.len()) || exponent.is_empty() {
         return Err("an RSA key for tokens has 2048 to 8192 bits");
     }
-    Ok(Material::Rsa(RsaPublicKeyComponents { n, e }))
+    let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
+    let algorithms = &[RS256, RS384, RS512, PS256, PS384, PS512];
+    Ok(Material { key, algorithms })
 }
 
 /// First byte of a point that is not compressed.
@@ -162,15 +196,15 @@ fn of_info(info: &SubjectPublicKeyInfo<'_>) -> Option<Result<Material, &'static 
         PublicKey::EC(_) => {
             let curve = info.algorithm.parameters.as_ref()?.as_oid().ok()?;
             match curve.to_id_string().as_str() {
-                P256_OID => point(bytes, P256_BYTES).map(|key| Ok(Material::P256(key))),
-                P384_OID => point(bytes, P384_BYTES).map(|key| Ok(Material::P384(key))),
+                P256_OID => point(bytes, P256_BYTES).map(|key| Ok(Material::p256(&key))),
+                P384_OID => point(bytes, P384_BYTES).map(|key| Ok(Material::p384(&key))),
                 _ => None,
             }
         }
         _ => {
             let is_ed = info.algorithm.algorithm.to_id_string() == ED25519_OID;
             let is_whole = bytes.len() == ED25519_BYTES;
-            (is_ed && is_whole).then(|| Ok(Material::Ed25519(bytes.into())))
+            (is_ed && is_whole).then(|| Ok(Material::ed25519(bytes)))
         }
     }
 }
@@ -222,22 +256,22 @@ fn jwk_key(jwk: &Map<String, Value>) -> Result<Option<Key>, &'static str> {
     };
     let material = match (text("kty")?, text("crv")?) {
         (Some("RSA"), _) => rsa(&bytes("n")?, &bytes("e")?)?,
-        (Some("EC"), Some("P-256")) => Material::P256(coordinates(P256_BYTES)?),
-        (Some("EC"), Some("P-384")) => Material::P384(coordinates(P384_BYTES)?),
+        (Some("EC"), Some("P-256")) => Material::p256(&coordinates(P256_BYTES)?),
+        (Some("EC"), Some("P-384")) => Material::p384(&coordinates(P384_BYTES)?),
         (Some("OKP"), Some("Ed25519")) => match bytes("x")? {
-            key if key.len() == ED25519_BYTES => Material::Ed25519(key),
+            key if key.len() == ED25519_BYTES => Material::ed25519(&key),
             _ => return Err("its point is not one of its curve"),
         },
-        (Some("oct"), _) => secret(bytes("k")?)?,
+        (Some("oct"), _) => secret(&bytes("k")?)?,
         (Some(_), _) => return Ok(None),
         (None, _) => return Err("it has no `kty`"),
     };
     let algorithms = match text("alg")? {
-        None => material.algorithms().into(),
+        None => material.algorithms.into(),
         Some(named) => {
             let named = named.parse();
-            let named = named.map_err(|()| "its `alg` is not for signatures")?;
-            if !material.algorithms().contains(&named) {
+            let named = named.map_err(|_| "its `alg` is not for signatures")?;
+            if !material.algorithms.contains(&named) {
                 return Err("its `alg` does not go with its `kty`");
             }
             vec![named]
@@ -246,6 +280,6 @@ fn jwk_key(jwk: &Map<String, Value>) -> Result<Option<Key>, &'static str> {
     Ok(Some(Key {
         id: text("kid")?.map(Into::into),
         algorithms,
-        material,
+        key: material.key,
     }))
 }

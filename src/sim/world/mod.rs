@@ -238,7 +238,7 @@ impl World {
         let moved = self.take_step(shard, step);
         if self.next[shard] == 0 {
             self.note_settled();
-            if self.tick().tick % AUDIT_EVERY == 0 {
+            if self.tick().tick.is_multiple_of(AUDIT_EVERY) {
                 self.audit(shard);
             }
         }
