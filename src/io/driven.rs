@@ -12,7 +12,7 @@ use crate::mqtt::ReasonCode;
 use crate::shard::{
     Action, Block, CloseCause, Heard, Lane, Origin, Pressure, RemoteEnd, Shard, Stats,
 };
-use crate::time::Time;
+use crate::time::{Clocks, Time};
 
 pub(super) trait Driven: 'static {
     type Block: Send + 'static;
@@ -29,6 +29,8 @@ pub(super) trait Driven: 'static {
     fn is_established(&self, connection: ConnectionId) -> bool;
     fn is_turn_spent(&self) -> bool;
     fn handle_heard(&mut self, heard: Heard);
+    /// Not of a stand-in.
+    fn handle_clocks(&mut self, _clocks: Clocks) {}
     fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time);
     fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time);
     fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time);
@@ -84,6 +86,9 @@ impl Driven for Shard {
     }
     fn handle_heard(&mut self, heard: Heard) {
         self.handle_heard(heard);
+    }
+    fn handle_clocks(&mut self, clocks: Clocks) {
+        self.handle_clocks(clocks);
     }
     fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time) {
         self.handle_bytes(connection, bytes, now);

@@ -7,7 +7,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::clock::Clock;
+use super::clock::{Clock, WallReadings};
 use super::counters::{DriverStats, AT_STOP};
 use super::driven::Driven;
 use super::gate::REFUSALS;
@@ -60,6 +60,7 @@ pub(super) struct Driver<S: Driven> {
     pub(super) mesh: Mesh<S::Block>,
     pub(super) logins: Arc<Logins>,
     pub(super) clock: Clock,
+    wall_readings: WallReadings,
     pinned: bool,
     pub(super) poller: Poller,
     pub(super) sockets: Sockets,
@@ -164,6 +165,7 @@ impl<S: Driven> Driver<S> {
             mesh,
             logins,
             clock,
+            wall_readings: WallReadings::default(),
             pinned,
             poller,
             sockets: Sockets::default(),
@@ -205,6 +207,9 @@ impl<S: Driven> Driver<S> {
             self.lateness.turn_begins(now);
             self.shares.turn_begins(now);
             self.look_at_pressure(now);
+            if self.wall_readings.is_due(now) {
+                self.shard.handle_clocks(self.clock.both());
+            }
             let busy = self.turn(now);
             if self.is_finished() {
                 self.poller.finish();

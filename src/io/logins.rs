@@ -11,11 +11,10 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use crossbeam::channel::{bounded, unbounded, Receiver, Sender};
 
-use super::clock::Clock;
+use super::clock::{wall, Clock};
 use super::hook::{Down, Hook};
 use super::inbox::ShardCommand;
 use super::logging::Repeated;
@@ -311,9 +310,8 @@ fn facts() -> Facts {
         tracing::error!("the kernel gives no random bytes");
         std::process::abort();
     }
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Facts {
-        unix_s: unix.map_or(0, |since| since.as_secs()),
+        unix_s: wall().as_secs(),
         nonce,
     }
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 use std::thread;
-use std::time::SystemTime;
 
+use super::clock::wall;
 use super::errors::StartError;
 use super::inbox::ShardCommand;
 use super::shared::SharedState;
@@ -92,8 +92,7 @@ fn factory(listener: &Listener) -> Result<LayerFactory, Problem> {
     }
     if listener.transport.has_tls() {
         let material = read_material(&listener.tls)?;
-        let now_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        for text in warnings(&material, now_s.map_or(0, |since| since.as_secs())) {
+        for text in warnings(&material, wall().as_secs()) {
             tracing::warn!("TLS of the listener on {}: {text}", listener.address);
         }
         // What comes first inside TLS; a browser offers HTTP.

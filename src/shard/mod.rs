@@ -57,7 +57,7 @@ pub use crate::ids::ListenerId;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::Limits;
 pub use crate::listener::ListenerPolicy;
-use crate::time::{Span, Time};
+use crate::time::{Clocks, Span, Time};
 
 /// Configuration of every shard at start.
 #[derive(Clone, Debug)]
@@ -175,6 +175,18 @@ impl Shard {
             && connection.outgoing.len() <= outgoing_max
             && !connection.held.is_full()
             && !self.holds_back(connection)
+    }
+
+    /// The clocks were read, which happens at the start and again at least every few seconds: the wall clock
+    /// may have been set meanwhile. Nothing is due by it.
+    pub fn handle_clocks(&mut self, clocks: Clocks) {
+        self.turn.clocks = clocks;
+    }
+
+    /// The clocks as last read: deadlines are written down with them.
+    #[must_use]
+    pub fn clocks(&self) -> Clocks {
+        self.turn.clocks
     }
 
     /// The socket took `count` bytes of what [`Shard::outgoing`] showed.

@@ -20,6 +20,8 @@ pub enum Purpose {
     Faults,
     /// When logins are authenticated, and new rules taken.
     Logins,
+    /// When the wall clock is set, and to what.
+    Clocks,
 }
 
 /// splitmix64; every seed gives a full period.
@@ -74,6 +76,7 @@ mod tests {
             Purpose::Schedule,
             Purpose::Faults,
             Purpose::Logins,
+            Purpose::Clocks,
         ];
         let mut drawn = std::collections::BTreeSet::new();
         for seed in 0..100 {

@@ -1,10 +1,27 @@
-//! Virtual time, advanced by the test.
+//! Virtual time, advanced by the test, and a wall clock that goes with it until it is set.
 
 use super::{Environment, World};
 use crate::shard::Shard;
-use crate::time::{Span, Time};
+use crate::time::{Clocks, Span, Time, WallTime};
 
 impl<E: Environment> World<E> {
+    /// Both clocks now; each shard learns them in each of its turns.
+    #[must_use]
+    pub fn clocks(&self) -> Clocks {
+        Clocks {
+            monotonic: self.now,
+            wall: self.set.to_wall(self.now),
+        }
+    }
+
+    /// Sets the wall clock, forward or back.
+    pub fn set_wall(&mut self, wall: WallTime) {
+        self.set = Clocks {
+            monotonic: self.now,
+            wall,
+        };
+    }
+
     /// The next deadline of any shard.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {

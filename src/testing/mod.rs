@@ -26,10 +26,13 @@ use crate::ids::{ListenerId, ShardId};
 use crate::limits::Limits;
 use crate::listener::ListenerPolicy;
 use crate::shard::{Shard, ShardConfig};
-use crate::time::Time;
+use crate::time::{Clocks, Time, WallTime};
 
 /// More turns than any conversation needs: past it the shards never come to rest.
 const TURNS_MAX: usize = 4_000_000; // the largest packet arrives byte by byte
+
+/// Any day will do.
+const WALL_AT_START: WallTime = WallTime(1_800_000_000_000);
 
 /// What the shards of a world are made of.
 #[derive(Clone, Debug)]
@@ -41,6 +44,7 @@ pub struct Setup {
     /// Each shard's own seed follows from it.
     pub seed: u64,
     pub now: Time,
+    pub wall: WallTime,
 }
 
 impl Setup {
@@ -54,6 +58,7 @@ impl Setup {
             placement_seed: 7,
             seed: 11,
             now: Time(1_000_000_000),
+            wall: WALL_AT_START,
         }
     }
 }
@@ -61,6 +66,8 @@ impl Setup {
 /// See the module.
 pub struct World<E = Calm> {
     pub now: Time,
+    /// Both clocks, when the wall clock was last set.
+    set: Clocks,
     pub shards: Vec<Shard>,
     pub environment: E,
     /// In the order in which they were opened; they stay when their connection is closed.
@@ -92,6 +99,7 @@ impl<E: Environment> World<E> {
             placement_seed,
             seed,
             now,
+            wall,
         } = setup;
         let config = Arc::new(ShardConfig {
             shards,
@@ -102,6 +110,10 @@ impl<E: Environment> World<E> {
         let shard = |id| Shard::new(ShardId(id), &config, seed ^ u64::from(id) << 32, now);
         Self {
             now,
+            set: Clocks {
+                monotonic: now,
+                wall,
+            },
             shards: (0..shards).map(shard).collect(),
             environment,
             links: Vec::new(),

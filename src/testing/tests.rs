@@ -1,6 +1,6 @@
 use super::{connect_packet, Setup, World, V311};
 use crate::shard::{Shard, TurnStep, TURN};
-use crate::time::Span;
+use crate::time::{Span, WallTime};
 
 const SUBSCRIBE: &[u8] = &[0x82, 6, 0, 1, 0, 1, b't', 1];
 const PUBLISH: &[u8] = &[0x32, 6, 0, 1, b't', 0, 7, b'x'];
@@ -96,4 +96,31 @@ fn ends_and_silence_close_connections() {
         world.shards.iter().map(Shard::connections).sum::<usize>(),
         0
     );
+}
+
+/// Its session lives for 3 s of monotonic time, whatever the wall clock is set to meanwhile.
+#[test]
+fn shards_learn_the_wall_clock_and_nothing_is_due_by_it() {
+    let mut world = World::calm(Setup::new(1));
+    let mut connect = b"\x10\x13\0\x04MQTT\x05\0\0\0\x05\x11\0\0\0\x03\0\x01c".to_vec();
+    connect[1] = connect.len() as u8 - 2;
+    let link = world.open(0);
+    world.send(link, &connect);
+    world.settle();
+    world.close(link);
+    world.settle();
+    assert_eq!(world.shards[0].sessions(), 1);
+    for wall in [WallTime(1 << 60), WallTime(0), WallTime::FAR] {
+        world.set_wall(wall);
+        world.settle();
+        assert_eq!(world.shards[0].clocks(), world.clocks());
+        assert_eq!(world.shards[0].clocks().wall, wall);
+        assert_eq!(world.shards[0].sessions(), 1);
+    }
+    world.set_wall(WallTime(5));
+    world.wait(Span::from_millis(2_900));
+    assert_eq!(world.shards[0].sessions(), 1);
+    assert_eq!(world.shards[0].clocks().wall, WallTime(2_905));
+    world.wait(Span::from_millis(200));
+    assert_eq!(world.shards[0].sessions(), 0);
 }

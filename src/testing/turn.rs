@@ -26,7 +26,11 @@ impl<E: Environment> World<E> {
     /// One step of a shard's turn; true when there was something to do.
     pub fn step(&mut self, shard: usize, step: TurnStep) -> bool {
         match step {
-            TurnStep::Inbox => self.take_commands(shard),
+            TurnStep::Inbox => {
+                let clocks = self.clocks();
+                self.shards[shard].handle_clocks(clocks);
+                self.take_commands(shard)
+            }
             TurnStep::ReadEstablished => self.read(shard, true),
             TurnStep::ReadOthers => self.read(shard, false),
             TurnStep::PeerBlocks => self.take_blocks(shard),

@@ -8,7 +8,7 @@ pub(in crate::shard) mod timeouts;
 pub(in crate::shard) mod timer_key;
 pub(in crate::shard) mod timer_wheel;
 
-use crate::time::Time;
+use crate::time::{Clocks, Time};
 use budget::TurnBudget;
 use timer_key::TimerKey;
 use timer_wheel::TimerWheel;
@@ -17,6 +17,8 @@ use timer_wheel::TimerWheel;
 pub(in crate::shard) struct Turn {
     pub(in crate::shard) budget: TurnBudget,
     pub(in crate::shard) timers: TimerWheel<TimerKey>,
+    /// As last read, for what is written down; deadlines are compared with the `now` of each call.
+    pub(in crate::shard) clocks: Clocks,
 }
 
 impl Turn {
@@ -24,6 +26,7 @@ impl Turn {
         Self {
             budget: TurnBudget::new(shards),
             timers: TimerWheel::new(now),
+            clocks: Clocks::default(),
         }
     }
 }

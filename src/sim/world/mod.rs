@@ -18,13 +18,14 @@ use super::random::{Purpose, Random};
 use crate::limits::Limits;
 use crate::shard::{Heard, Shard, Stats, TurnStep, TURN};
 use crate::testing::{self, Setup};
-use crate::time::{Span, Time};
+use crate::time::{Span, Time, WallTime};
 
 pub struct World {
     core: testing::World<Faults>,
     parameters: Parameters,
     schedule: Random,
     logins: Random,
+    clocks: Random,
     /// By shard: the step of its turn that comes next, as a place in [`TURN`].
     next: Vec<usize>,
     /// By shard: it has done something since its actions were last carried out.
@@ -50,6 +51,8 @@ const SETTLE_STEP_NS: u64 = 20_000;
 /// Steps between two looks whether everything has come to rest, and how often to look.
 const SETTLE_STEPS: usize = 64;
 const SETTLE_ROUNDS: usize = 50_000;
+/// Of the times at which time passes.
+const WALL_IS_SET_ONCE_IN: usize = 100;
 /// Steps that a shard takes at once, at most, before others may come in between.
 const STEPS_AT_ONCE: usize = 8;
 
@@ -72,6 +75,7 @@ impl World {
             parameters: parameters.clone(),
             schedule: Random::of(seed, Purpose::Schedule),
             logins: Random::of(seed, Purpose::Logins),
+            clocks: Random::of(seed, Purpose::Clocks),
             next: vec![0; count],
             may_ask: vec![false; count],
             step_max_ns: parameters.step_max_ns,
@@ -137,11 +141,21 @@ impl World {
         if self.schedule.once_in(4) {
             let span = Span(self.schedule.draw() % self.step_max_ns);
             self.core.now = self.core.now + span;
+            self.set_wall();
             return;
         }
         let shard = self.schedule.below(self.core.shards.len());
         for _ in 0..=self.schedule.below(STEPS_AT_ONCE) {
             self.advance(shard);
+        }
+    }
+
+    /// The wall clock is set now and then, forward or back: nothing that clients see may follow it.
+    fn set_wall(&mut self) {
+        if self.clocks.once_in(WALL_IS_SET_ONCE_IN) {
+            let wall = WallTime(self.clocks.draw() >> self.clocks.below(64));
+            self.core.set_wall(wall);
+            self.note(|| format!("the wall clock is set to {} ms", wall.0));
         }
     }
 
