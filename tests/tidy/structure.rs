@@ -125,13 +125,8 @@ pub(super) struct Circles {
     pub(super) why: &'static str,
 }
 
-/// Today's circles, each with its reason; there are none in `loadgen/src`.
+/// Today's circles, each with its reason; there are none in `src/shard` and `loadgen/src`.
 pub(super) const CIRCLES: &[Circles] = &[
-    Circles {
-        folder: "src/shard",
-        files: 20,
-        why: "data and `impl Shard` share files: state types are to sink below the behaviour",
-    },
     Circles {
         folder: "src/io",
         files: 7,

@@ -16,7 +16,7 @@ use crate::auth::{
 };
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{topic, Connect, Subscribe, Violation};
-use crate::shard::access::login::Login;
+use crate::shard::access::login_state::Login;
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::hold::Hold;
 use crate::shard::clients::phase::Phase;

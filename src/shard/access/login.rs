@@ -7,55 +7,25 @@
 //! AUTH 0x19 on a live connection ─► Action::Authenticate ─► verdict ─► AUTH 0x18 ... AUTH 0x00
 //! ```
 //!
-//! The CONNECT is kept ([`PendingConnect`]) until it can be answered. While the first verdict is awaited
+//! The CONNECT is kept (`pending_connect`) until it can be answered. While the first verdict is awaited
 //! nothing more is read; a client that re-authenticates is served as before [MQTT-4.12.1-1].
 
-use crate::auth::{Challenge, Exchange, Identity, Question, Refusal, Verdict};
+use crate::auth::{Challenge, Identity, Question, Refusal, Verdict};
 use crate::ids::{ConnectionId, SessionId};
 use crate::listener::Authentication;
 use crate::mqtt::frame::Frame;
 use crate::mqtt::{decode, encode, Auth, Connect, Packet, ReasonCode, Sender, Version, Violation};
 use crate::mutant::{is_on, Mutant};
-use crate::shard::access::pending_connect::PendingConnect;
+use crate::shard::access::login_state::{Login, Stage};
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::hold::Hold;
 use crate::shard::clients::phase::Phase;
 use crate::shard::turn::timer_key::TimerKey;
-use crate::shard::turn::timer_wheel::TimerId;
 use crate::shard::{Action, Shard};
 use crate::time::Time;
 
 /// What an AUTH or CONNACK takes besides method and data, at most.
 const AUTH_OVERHEAD_BYTES: usize = 64;
-
-/// Lives on: a connection that is being authenticated, or was with an authentication method or
-/// credentials that expire.
-#[derive(Debug, Default)]
-pub(in crate::shard) struct Login {
-    /// The CONNECT that waits for its answer.
-    connect: Option<Box<PendingConnect>>,
-    stage: Stage,
-    /// Authentication Method; all AUTH packets name it [MQTT-4.12.0-5].
-    method: Option<Box<str>>,
-    /// The authenticated identity and the server's final data, while the will awaits authorization.
-    pub(in crate::shard) proof: Option<Box<(Identity, Vec<u8>)>>,
-    /// Expiry of the credentials.
-    pub(in crate::shard) timer: Option<TimerId>,
-}
-
-/// Step of the authentication exchange: what it waits for.
-#[derive(Debug, Default)]
-enum Stage {
-    /// No exchange is open.
-    #[default]
-    Idle,
-    /// The verdict on an [`Action::Authenticate`].
-    Judged,
-    /// The client's first message.
-    First,
-    /// The client's final message.
-    Final(Box<Exchange>),
-}
 
 /// What a CONNECT leads to.
 pub(in crate::shard) enum Admission {
@@ -64,26 +34,6 @@ pub(in crate::shard) enum Admission {
     /// The method is supported; the client has yet to send its first message.
     Begin,
     Refused(Violation),
-}
-
-impl Login {
-    /// Of a client that is authenticated.
-    pub(in crate::shard) fn proven(connect: &Connect<'_>) -> Self {
-        Self {
-            connect: Some(Box::new(PendingConnect::of(connect))),
-            ..Self::default()
-        }
-    }
-
-    /// The CONNECT that waits for its answer.
-    pub(in crate::shard) fn pending(&self) -> Option<Connect<'_>> {
-        let connect = self.connect.as_ref()?;
-        Some(connect.get(self.method()))
-    }
-
-    pub(in crate::shard) fn method(&self) -> Option<&str> {
-        self.method.as_deref()
-    }
 }
 
 impl Shard {

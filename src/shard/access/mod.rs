@@ -4,6 +4,7 @@ pub(in crate::shard) mod decisions;
 #[cfg(test)]
 mod decisions_tests;
 pub(in crate::shard) mod login;
+pub(in crate::shard) mod login_state;
 pub(in crate::shard) mod pending_connect;
 pub(in crate::shard) mod rights;
 

@@ -2,9 +2,10 @@
 
 use std::num::NonZeroU16;
 
+use bytes::Bytes;
+
 use crate::mqtt::{Connect, ConnectProperties, PublishProperties, Version, Will};
 use crate::session::StoredWill;
-use crate::shard::verbs::connect::store_will;
 
 /// What is still needed of a CONNECT once its credentials and its Maximum Packet Size have been taken from
 /// it: those are not kept. Lives on: the connection's shard.
@@ -59,6 +60,21 @@ impl PendingConnect {
                 ..ConnectProperties::default()
             },
         }
+    }
+}
+
+/// The will of a CONNECT as its session keeps it.
+pub(in crate::shard) fn store_will(will: &Will<'_>) -> StoredWill {
+    let mut properties = Vec::new();
+    will.properties.forwardable_into(&mut properties);
+    StoredWill {
+        topic: will.topic.into(),
+        payload: Bytes::copy_from_slice(will.payload),
+        properties: properties.into(),
+        qos: will.qos,
+        retain: will.retain,
+        delay_interval_s: will.delay_interval_s,
+        message_expiry_interval_s: will.properties.message_expiry_interval_s,
     }
 }
 

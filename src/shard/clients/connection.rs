@@ -4,14 +4,15 @@ use std::num::NonZeroU16;
 
 use crate::ids::SessionId;
 use crate::mqtt::{ReasonCode, Version};
+use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasBounds, AliasesIn, AliasesOut};
-use crate::shard::access::login::Login;
+use crate::shard::access::login_state::Login;
 use crate::shard::action::CloseCause;
 use crate::shard::clients::hold::HoldSet;
+use crate::shard::clients::meters::{ClientMeters, Metering};
 use crate::shard::clients::origin::Origin;
 use crate::shard::clients::outgoing::Outgoing;
 use crate::shard::clients::phase::Phase;
-use crate::shard::clients::rates::ClientMeters;
 use crate::shard::clients::trace::Trace;
 use crate::shard::gate::HeldReplies;
 use crate::shard::turn::timer_wheel::TimerId;
@@ -101,6 +102,35 @@ impl Connection {
         match self.phase {
             Phase::Live(session) => Some(session),
             _ => None,
+        }
+    }
+
+    /// Until when nothing is sent to its client; `None`: its rate has room.
+    #[inline]
+    pub(in crate::shard) fn output_waits_until(
+        &self,
+        metering: Option<&Metering>,
+        now: Time,
+    ) -> Option<Time> {
+        let meters = self.meters.as_deref()?;
+        if is_on(Mutant::SendOverRate) {
+            return None;
+        }
+        let ready_at = metering?.output_ready_at((self.origin.listener, meters));
+        (ready_at > now).then_some(ready_at)
+    }
+
+    #[inline]
+    pub(in crate::shard) fn trace_received(&mut self, bytes: usize) {
+        if let Some(trace) = &mut self.trace {
+            trace.received += bytes as u64;
+        }
+    }
+
+    #[inline]
+    pub(in crate::shard) fn trace_sent(&mut self, bytes: usize) {
+        if let Some(trace) = &mut self.trace {
+            trace.sent += bytes as u64;
         }
     }
 

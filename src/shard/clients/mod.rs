@@ -9,6 +9,7 @@ pub(in crate::shard) mod heard;
 pub(in crate::shard) mod hold;
 pub(in crate::shard) mod input;
 pub(in crate::shard) mod leave;
+pub(in crate::shard) mod meters;
 pub(in crate::shard) mod origin;
 pub(in crate::shard) mod outgoing;
 mod pause;
@@ -17,11 +18,12 @@ pub(in crate::shard) mod pool;
 pub(in crate::shard) mod pressure;
 #[cfg(test)]
 mod quota_tests;
-pub(in crate::shard) mod rates;
+mod rates;
 mod reply;
 pub(in crate::shard) mod session_entry;
 pub(in crate::shard) mod teardown;
 pub(in crate::shard) mod trace;
+mod trace_lines;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -36,9 +38,9 @@ use connection::Connection;
 use half_open::HalfOpen;
 use heard::Heard;
 use leave::Leaving;
+use meters::Metering;
 use pool::Pool;
 use pressure::Pressure;
-use rates::Metering;
 use session_entry::SessionEntry;
 
 /// Connections and sessions of one shard. Lives on: the shard.

@@ -2,7 +2,7 @@
 
 use crate::session::Session;
 use crate::shard::access::rights::Rights;
-use crate::shard::retained::walk::Walks;
+use crate::shard::retained::walks::Walks;
 use crate::shard::turn::timer_wheel::TimerId;
 
 /// Lives on: the home shard of the client id.

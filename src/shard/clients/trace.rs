@@ -1,145 +1,31 @@
-//! Traces: the life of each connection, for the log at `log-level = "debug"`.
+//! Trace: what the log says of one connection at `log-level = "debug"`.
 //! Without that a connection has no trace, which costs one look at a field per read and write.
 
-use std::fmt::Write as _;
 use std::rc::Rc;
 
-use crate::auth::Identity;
-use crate::ids::ConnectionId;
-use crate::mqtt::{Connect, Version};
-use crate::shard::clients::connection::Connection;
-use crate::shard::notices::Severity;
-use crate::shard::{Action, CloseCause, Notice, Shard};
-use crate::time::{Span, Time};
+use crate::time::Time;
 
 /// Lives on: its connection.
 #[derive(Debug)]
 pub(in crate::shard) struct Trace {
-    opened_at: Time,
+    pub(in crate::shard) opened_at: Time,
     /// Once CONNECT is accepted.
-    client_id: Option<Rc<str>>,
+    pub(in crate::shard) client_id: Option<Rc<str>>,
     /// Bytes of MQTT.
-    received: u64,
-    sent: u64,
+    pub(in crate::shard) received: u64,
+    pub(in crate::shard) sent: u64,
     /// Why it ends, when a reason was noted.
-    why: Option<Box<str>>,
+    pub(in crate::shard) why: Option<Box<str>>,
 }
 
-impl Shard {
-    /// From now on each connection that opens is traced.
-    pub fn trace_connections(&mut self) {
-        self.outbox.traces = true;
-    }
-
-    pub(in crate::shard) fn begin_trace(&self, now: Time) -> Option<Box<Trace>> {
-        self.outbox.traces.then(|| {
-            Box::new(Trace {
-                opened_at: now,
-                client_id: None,
-                received: 0,
-                sent: 0,
-                why: None,
-            })
-        })
-    }
-
-    /// A CONNECT has been accepted.
-    pub(in crate::shard) fn trace_connect(
-        &mut self,
-        id: ConnectionId,
-        (client_id, connect, who): (&Rc<str>, &Connect<'_>, &Identity),
-        session_present: bool,
-    ) {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
-        let Some(trace) = &mut connection.trace else {
-            return;
-        };
-        trace.client_id = Some(Rc::clone(client_id));
-        let mut text = format!("CONNECT accepted: MQTT {}", name_of(connect.version));
-        let _ = match &who.user {
-            Some(user) => write!(text, ", user \"{}\"", user.escape_debug()),
-            None => write!(text, ", no user"),
-        };
-        let found = if session_present {
-            "the session was there"
-        } else {
-            "the session is new"
-        };
-        let _ = write!(text, ", keep alive {} s, {found}", connect.keep_alive_s);
-        let notice = Notice {
-            severity: Severity::Debug,
-            client_id: Some((&**client_id).into()),
-            peer: Some(connection.origin.peer),
-            text,
-            suppressed: 0,
-        };
-        self.outbox.actions.push_back(Action::Notice(notice));
-    }
-
-    /// Notes why a connection ends; the first reason is the cause.
-    pub(in crate::shard) fn trace_end(&mut self, id: ConnectionId, why: &str) {
-        let connection = self.clients.connections.get_mut(id);
-        if let Some(trace) = connection.and_then(|connection| connection.trace.as_mut()) {
-            trace.why.get_or_insert_with(|| why.into());
+impl Trace {
+    pub(in crate::shard) fn new(opened_at: Time) -> Self {
+        Self {
+            opened_at,
+            client_id: None,
+            received: 0,
+            sent: 0,
+            why: None,
         }
-    }
-
-    /// A connection was closed.
-    pub(in crate::shard) fn trace_closed(
-        &mut self,
-        connection: &Connection,
-        cause: CloseCause,
-        now: Time,
-    ) {
-        let Some(trace) = &connection.trace else {
-            return;
-        };
-        let why = trace.why.as_deref().unwrap_or(match cause {
-            CloseCause::EndOfStream => "the client closed it without DISCONNECT",
-            CloseCause::Failed => "the connection has failed",
-            CloseCause::Asked => "it did not end in time",
-        });
-        let ms = now.since(trace.opened_at).0 / Span::from_millis(1).0;
-        let text = format!(
-            "connection closed: {why}; after {}.{:03} s, {} bytes received, {} bytes sent",
-            ms / 1_000,
-            ms % 1_000,
-            trace.received,
-            trace.sent,
-        );
-        let notice = Notice {
-            severity: Severity::Debug,
-            client_id: trace.client_id.as_deref().map(Box::from),
-            peer: Some(connection.origin.peer),
-            text,
-            suppressed: 0,
-        };
-        self.outbox.actions.push_back(Action::Notice(notice));
-    }
-}
-
-impl Connection {
-    #[inline]
-    pub(in crate::shard) fn trace_received(&mut self, bytes: usize) {
-        if let Some(trace) = &mut self.trace {
-            trace.received += bytes as u64;
-        }
-    }
-
-    #[inline]
-    pub(in crate::shard) fn trace_sent(&mut self, bytes: usize) {
-        if let Some(trace) = &mut self.trace {
-            trace.sent += bytes as u64;
-        }
-    }
-}
-
-fn name_of(version: Version) -> &'static str {
-    match version {
-        Version::V31 => "3.1",
-        Version::V311 => "3.1.1",
-        Version::V5 => "5.0",
     }
 }

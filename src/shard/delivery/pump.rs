@@ -6,7 +6,6 @@ use crate::ids::SessionId;
 use crate::mqtt::{encode, Ack, AckKind, Qos, ReasonCode, UserProperties};
 use crate::mutant::{is_on, Mutant};
 use crate::session::Resend;
-use crate::shard::clients::rates::output_waits_until;
 use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::delivery::send::{fit, write_publish, Fit};
 use crate::shard::notices::About;
@@ -106,7 +105,7 @@ impl Shard {
             };
             let connection = self.clients.connections.get(id);
             let waits = connection
-                .and_then(|c| output_waits_until(self.admission.metering.as_deref(), c, now));
+                .and_then(|c| c.output_waits_until(self.admission.metering.as_deref(), now));
             if let Some(until) = waits {
                 self.pause_output(id, until);
                 return;

@@ -7,7 +7,6 @@ use crate::mqtt::{encode, PacketId, PublishOut, Qos, Version};
 use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasesOut, Delivery, OutgoingTopic, QueueBounds, QueueOffer};
 use crate::shard::clients::outgoing::{Outgoing, LARGE_PAYLOAD};
-use crate::shard::clients::rates::output_waits_until;
 use crate::shard::delivery::message::{expiry_left_s, Message};
 use crate::shard::Shard;
 use crate::time::Time;
@@ -37,7 +36,7 @@ impl Shard {
         if let Some(id) = entry.session.connection {
             let connection = self.clients.connections.get(id);
             let waits = connection
-                .and_then(|c| output_waits_until(self.admission.metering.as_deref(), c, now));
+                .and_then(|c| c.output_waits_until(self.admission.metering.as_deref(), now));
             let ready =
                 waits.is_none() && connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
             let is_next = entry.session.queue.is_empty() && ready;
@@ -70,7 +69,8 @@ impl Shard {
                 self.drop_slow_reader(session, 1, now);
             }
             Some(connection)
-                if output_waits_until(self.admission.metering.as_deref(), connection, now)
+                if connection
+                    .output_waits_until(self.admission.metering.as_deref(), now)
                     .is_some() =>
             {
                 self.drop_over_rate(session, now);

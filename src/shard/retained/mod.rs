@@ -4,8 +4,9 @@
 mod keep;
 pub(in crate::shard) mod live_topics;
 pub(in crate::shard) mod races;
-pub(in crate::shard) mod walk;
+mod walk;
 pub(in crate::shard) mod walk_queue;
+pub(in crate::shard) mod walks;
 
 use races::Races;
 use walk_queue::WalkQueue;

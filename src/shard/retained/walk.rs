@@ -14,18 +14,18 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::ids::{SessionId, ShardId};
-use crate::mqtt::{Publication, Qos};
+use crate::mqtt::Qos;
 use crate::mutant::{is_on, Mutant};
 use crate::routing::WalkBudget;
-use crate::session::{Delivery, Subscriptions};
-use crate::shard::clients::rates::output_waits_until;
+use crate::session::Delivery;
 use crate::shard::delivery::message::Message;
 use crate::shard::delivery::send::plain_delivery;
 use crate::shard::mesh::barrier::{data_needed, DataSent};
 use crate::shard::mesh::block::{
     BlockItem, BlockOp, Control, Position, Publications, RetainedPiece, RetainedWalk,
 };
-use crate::shard::retained::live_topics::{LiveTopics, PublicationSource, Since};
+use crate::shard::retained::live_topics::Since;
+use crate::shard::retained::walks::{Walk, WalkStage, Walks};
 use crate::shard::Shard;
 use crate::time::Time;
 
@@ -40,71 +40,6 @@ const PIECE: WalkBudget = WalkBudget {
 const WALKS_PER_TURN: usize = 32;
 /// Pieces requested of other shards and not yet received: bounds the memory they may take.
 const REQUESTS_MAX: usize = 64;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Until this barrier is reached everywhere.
-    Barrier(u64),
-    Ready,
-    /// A piece with this number was asked of a peer.
-    Requested(u64),
-}
-
-#[derive(Debug)]
-struct Walk {
-    /// Walks of a session are numbered from 1.
-    number: u64,
-    filter: Rc<str>,
-    stage: Stage,
-    /// Shards still to be asked, in order; the first is the current one.
-    homes: VecDeque<ShardId>,
-    /// Where to continue at the current one.
-    after: Option<Box<str>>,
-    /// What each shard had sent when it applied the subscription.
-    subscribed: Option<Rc<DataSent>>,
-    /// The same of the newest barrier.
-    data_sent: Option<Rc<DataSent>>,
-    /// Messages of a piece that wait for room.
-    pending: VecDeque<Rc<Publication>>,
-}
-
-impl Walk {
-    /// Its subscription is still there. One with the same filter that was made later has a text of its
-    /// own, and a walk.
-    fn is_wanted(&self, subscriptions: &Subscriptions) -> bool {
-        let held = subscriptions.get_key_value(&self.filter);
-        held.is_some_and(|(filter, _)| Rc::ptr_eq(filter, &self.filter))
-    }
-}
-
-/// The walks of one session, one after the other.
-#[derive(Debug)]
-pub(in crate::shard) struct Walks {
-    queue: VecDeque<Walk>,
-    /// On the shard's list of walks that are ready.
-    is_ready: bool,
-    /// Number of the newest walk.
-    newest: u64,
-    /// The newest barrier that they wait for.
-    barrier: u64,
-    live_topics: LiveTopics,
-}
-
-impl Walks {
-    pub(in crate::shard) fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// They wait for this barrier; false when they did already.
-    pub(in crate::shard) fn waits_for(&mut self, barrier: u64) -> bool {
-        std::mem::replace(&mut self.barrier, barrier) != barrier
-    }
-
-    /// A retained publication is delivered live while walks are open.
-    pub(in crate::shard) fn saw_live(&mut self, topic_hash: u64, origin: PublicationSource) {
-        self.live_topics.saw(topic_hash, origin, self.newest);
-    }
-}
 
 /// What a walk did with its turn.
 enum Progress {
@@ -126,20 +61,14 @@ impl Shard {
         } else {
             (0..self.config.shards).map(ShardId).collect()
         };
-        let stage = Stage::Barrier(self.next_barrier());
+        let stage = WalkStage::Barrier(self.next_barrier());
         let hasher = self.replay.walks.hasher.clone();
         let Some(entry) = self.clients.sessions.get_mut(session) else {
             return;
         };
-        let walks = entry.walks.get_or_insert_with(|| {
-            Box::new(Walks {
-                queue: VecDeque::new(),
-                is_ready: false,
-                newest: 0,
-                barrier: 0,
-                live_topics: LiveTopics::new(hasher),
-            })
-        });
+        let walks = entry
+            .walks
+            .get_or_insert_with(|| Box::new(Walks::new(hasher)));
         walks.newest += 1;
         let number = walks.newest;
         walks.queue.push_back(Walk {
@@ -173,7 +102,7 @@ impl Shard {
             return;
         };
         // Without peers the walks that are new are those behind: not all are looked at each time.
-        let is_old = |walk: &&mut Walk| reached.is_none() && walk.stage == Stage::Ready;
+        let is_old = |walk: &&mut Walk| reached.is_none() && walk.stage == WalkStage::Ready;
         for walk in walks
             .queue
             .iter_mut()
@@ -181,9 +110,9 @@ impl Shard {
             .take_while(|walk| !is_old(walk))
         {
             match (walk.stage, reached) {
-                (Stage::Barrier(_), None) => walk.stage = Stage::Ready,
-                (Stage::Barrier(number), Some((reached, data_sent))) if number == reached => {
-                    walk.stage = Stage::Ready;
+                (WalkStage::Barrier(_), None) => walk.stage = WalkStage::Ready,
+                (WalkStage::Barrier(number), Some((reached, data_sent))) if number == reached => {
+                    walk.stage = WalkStage::Ready;
                     walk.subscribed.get_or_insert_with(|| Rc::clone(data_sent));
                     walk.data_sent = Some(Rc::clone(data_sent));
                 }
@@ -257,8 +186,8 @@ impl Shard {
             return Progress::Done;
         };
         match walk.stage {
-            Stage::Barrier(_) | Stage::Requested(_) => return Progress::Wait,
-            Stage::Ready => {}
+            WalkStage::Barrier(_) | WalkStage::Requested(_) => return Progress::Wait,
+            WalkStage::Ready => {}
         }
         let Some(home) = walk.homes.front().copied() else {
             walks.queue.pop_front();
@@ -270,7 +199,7 @@ impl Shard {
                 return Progress::Starved;
             }
             let request = self.replay.walks.number_request();
-            walk.stage = Stage::Requested(request);
+            walk.stage = WalkStage::Requested(request);
             let (filter, after) = (Box::from(&*walk.filter), walk.after.take());
             self.replay.walks.requests.insert(request, session);
             let walk = RetainedWalk {
@@ -307,7 +236,7 @@ impl Shard {
             .queue
             .front()
             .filter(|walk| !walk.pending.is_empty())?;
-        if walk.stage != Stage::Ready {
+        if walk.stage != WalkStage::Ready {
             return Some(Progress::Wait);
         }
         let needed = data_needed(walk.data_sent.as_deref(), self.id);
@@ -335,7 +264,7 @@ impl Shard {
             };
             let connection = self.clients.connections.get(id);
             let waits = connection
-                .and_then(|c| output_waits_until(self.admission.metering.as_deref(), c, now));
+                .and_then(|c| c.output_waits_until(self.admission.metering.as_deref(), now));
             if let Some(until) = waits {
                 self.pause_output(id, until);
                 return false;
@@ -436,10 +365,10 @@ impl Shard {
         else {
             return;
         };
-        if walk.stage != Stage::Requested(piece.request) {
+        if walk.stage != WalkStage::Requested(piece.request) {
             return;
         }
-        walk.stage = Stage::Ready;
+        walk.stage = WalkStage::Ready;
         let mut reader = piece.messages.reader(Position::default());
         while let Some(BlockItem::Message(mut message, _)) = reader.next() {
             walk.pending.push_back(message.owned());
@@ -451,7 +380,7 @@ impl Shard {
         if walk.pending.is_empty() {
             self.wake_walk(session);
         } else {
-            walk.stage = Stage::Barrier(barrier);
+            walk.stage = WalkStage::Barrier(barrier);
             self.walk_after_barrier(session);
         }
     }

@@ -3,14 +3,13 @@
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
-use bytes::Bytes;
-
 use crate::auth::Identity;
 use crate::ids::{ConnectionId, SessionId};
-use crate::mqtt::{encode, Connect, ReasonCode, Version, Violation, Will};
+use crate::mqtt::{encode, Connect, ReasonCode, Version, Violation};
 use crate::mutant::{is_on, Mutant};
-use crate::session::{AliasBounds, AliasesOut, Session, StoredWill};
+use crate::session::{AliasBounds, AliasesOut, Session};
 use crate::shard::access::login::Admission;
+use crate::shard::access::pending_connect::store_will;
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::phase::Phase;
 use crate::shard::clients::session_entry::SessionEntry;
@@ -400,18 +399,4 @@ pub(in crate::shard) struct Granted {
     pub(in crate::shard) asked_s: u32,
     pub(in crate::shard) session_expiry_s: u32,
     pub(in crate::shard) keep_alive_s: u16,
-}
-
-pub(in crate::shard) fn store_will(will: &Will<'_>) -> StoredWill {
-    let mut properties = Vec::new();
-    will.properties.forwardable_into(&mut properties);
-    StoredWill {
-        topic: will.topic.into(),
-        payload: Bytes::copy_from_slice(will.payload),
-        properties: properties.into(),
-        qos: will.qos,
-        retain: will.retain,
-        delay_interval_s: will.delay_interval_s,
-        message_expiry_interval_s: will.properties.message_expiry_interval_s,
-    }
 }
