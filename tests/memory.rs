@@ -102,7 +102,7 @@ fn a_subscription_takes_at_most_50_bytes_in_another_shard() {
     let each = bytes_each(COUNT, || {
         let mut index = TopicIndex::new(ShardId(0), 1);
         for n in 0..COUNT {
-            index.add_remote(&filter(n), ShardId(1));
+            index.add_remote(&filter(n), ShardId(1).into());
         }
         index
     });

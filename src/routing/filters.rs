@@ -6,13 +6,13 @@
 use std::hint::black_box;
 
 use super::ahead::{Ahead, EXACT};
+use super::destinations::{Destination, Destinations};
 use super::groups::GroupKey;
 use super::interests::Interests;
 use super::shapes::{Shape, Shapes};
 use super::subscribers::Subscribers;
 use super::table::FilterTable;
 use super::tree::{self, Tree};
-use crate::ids::{ShardId, ShardSet};
 
 /// What a filter leads to on this shard.
 #[derive(Debug, Default)]
@@ -37,8 +37,8 @@ impl FilterEntry {
 #[derive(Debug, Default)]
 struct TreeEntry {
     local: FilterEntry,
-    /// Other shards with subscribers.
-    remote: ShardSet,
+    /// Where else it has subscribers.
+    remote: Destinations,
 }
 
 impl TreeEntry {
@@ -64,7 +64,7 @@ pub(super) struct Found<'a> {
     pub(super) first: Option<&'a FilterEntry>,
     /// Allocates when filters overlap.
     pub(super) more: Vec<&'a FilterEntry>,
-    pub(super) remote: ShardSet,
+    pub(super) remote: Destinations,
     pub(super) groups: Vec<GroupKey>,
 }
 
@@ -87,9 +87,9 @@ pub(super) struct Filters {
     hasher: ahash::RandomState,
     /// Of this shard.
     table: FilterTable<FilterEntry>,
-    /// Of other shards.
+    /// Of other destinations.
     interests: Interests,
-    /// The shapes of those in the table and of those of other shards.
+    /// The shapes of those in both.
     shapes: Shapes,
     /// What has no shape there.
     tree: Tree<TreeEntry>,
@@ -147,36 +147,36 @@ impl Filters {
         }
     }
 
-    /// Another shard has its first subscriber of a filter; false when that was known.
-    pub(super) fn add_remote(&mut self, filter: &str, shard: ShardId) -> bool {
+    /// A destination has its first subscriber of a filter; false when that was known.
+    pub(super) fn add_remote(&mut self, filter: &str, destination: Destination) -> bool {
         self.changes += 1;
         let hash = self.hash(filter.as_bytes());
         let bytes = filter.as_bytes();
-        if self.interests.shards(hash, bytes).contains(shard) {
+        if (self.interests.destinations(hash, bytes)).contains(destination) {
             return false;
         }
         if self.gets_a_shape(filter) {
-            return self.interests.insert(hash, filter, shard);
+            return self.interests.insert(hash, filter, destination);
         }
         let remote = &mut self.tree.entry(filter).remote;
-        let is_new = !remote.contains(shard);
-        remote.insert(shard);
+        let is_new = !remote.contains(destination);
+        remote.insert(destination);
         is_new
     }
 
-    /// Another shard has lost its last subscriber of a filter; false when it was known to have none.
-    pub(super) fn remove_remote(&mut self, filter: &str, shard: ShardId) -> bool {
+    /// A destination has lost its last subscriber of a filter; false when it was known to have none.
+    pub(super) fn remove_remote(&mut self, filter: &str, destination: Destination) -> bool {
         self.changes += 1;
         let hash = self.hash(filter.as_bytes());
-        if self.interests.remove(hash, filter, shard) {
+        if self.interests.remove(hash, filter, destination) {
             self.gives_back_its_shape(filter);
             return true;
         }
         let Some(entry) = self.tree.get_mut(filter) else {
             return false;
         };
-        let was_known = entry.remote.contains(shard);
-        entry.remote.remove(shard);
+        let was_known = entry.remote.contains(destination);
+        entry.remote.remove(destination);
         self.prune_tree(filter);
         was_known
     }
@@ -187,7 +187,7 @@ impl Filters {
         }
     }
 
-    /// Whether a filter that is new to the table, or to the other shards' filters, can be put there. If
+    /// Whether a filter that is new to the table, or to those of other destinations, can be put there. If
     /// so, it counts.
     fn gets_a_shape(&mut self, filter: &str) -> bool {
         if !has_wildcard(filter) {
@@ -285,7 +285,9 @@ impl Filters {
             found.add(entry);
         }
         if !self.interests.is_empty() {
-            found.remote = found.remote.union(self.interests.shards(hash, filter));
+            found.remote = found
+                .remote
+                .union(self.interests.destinations(hash, filter));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::cache::RouteCache;
+use super::destinations::Destination;
 use super::filters::{Filters, Found, Scratch};
 use super::groups::{GroupKey, Groups, Left, Member};
 use super::merge;
@@ -105,17 +106,21 @@ impl TopicIndex {
         removed
     }
 
-    /// A peer has its first subscriber of a filter.
-    pub fn add_remote(&mut self, filter: &str, shard: ShardId) {
-        debug_assert_ne!(shard, self.local, "local subscribers are subscriptions");
-        if self.filters.add_remote(filter, shard) {
+    /// A destination has its first subscriber of a filter.
+    pub fn add_remote(&mut self, filter: &str, destination: Destination) {
+        debug_assert_ne!(
+            destination,
+            self.local.into(),
+            "local subscribers are subscriptions"
+        );
+        if self.filters.add_remote(filter, destination) {
             self.cache.forget(filter);
         }
     }
 
-    /// A peer has lost its last subscriber of a filter.
-    pub fn remove_remote(&mut self, filter: &str, shard: ShardId) {
-        if self.filters.remove_remote(filter, shard) {
+    /// A destination has lost its last subscriber of a filter.
+    pub fn remove_remote(&mut self, filter: &str, destination: Destination) {
+        if self.filters.remove_remote(filter, destination) {
             self.cache.forget(filter);
         }
     }

@@ -160,13 +160,13 @@ fn matching_follows_section_4_7() {
 fn what_changes_nothing_leaves_the_cache_alone() {
     let mut index = index();
     index.subscribe("a/+", session(1), plain(Qos::AtLeastOnce));
-    index.add_remote("a/#", ShardId(3));
+    index.add_remote("a/#", ShardId(3).into());
     let generation = index.generation();
     index.subscribe("a/+", session(1), plain(Qos::AtLeastOnce));
     index.unsubscribe("a/+", session(2));
     index.unsubscribe("#", session(1));
-    index.add_remote("a/#", ShardId(3));
-    index.remove_remote("a/#", ShardId(4));
+    index.add_remote("a/#", ShardId(3).into());
+    index.remove_remote("a/#", ShardId(4).into());
     index.set_connected(ShardId(3), session(1), true);
     assert_eq!(index.generation(), generation);
     index.subscribe("a/+", session(1), plain(Qos::AtMostOnce));
@@ -187,8 +187,8 @@ fn what_was_noted_ahead_is_not_relied_on_after_a_change() {
     index.prefetch(topics.into_iter());
     assert_eq!(reaches(&mut index, "c"), (0, 0));
     assert_eq!(reaches(&mut index, "a/b"), (1, 0));
-    index.add_remote("c", ShardId(3));
-    index.add_remote("d/#", ShardId(3));
+    index.add_remote("c", ShardId(3).into());
+    index.add_remote("d/#", ShardId(3).into());
     assert_eq!(reaches(&mut index, "c"), (0, 1));
     assert_eq!(reaches(&mut index, "d/e"), (0, 1));
     index.prefetch(topics.into_iter());
@@ -198,7 +198,7 @@ fn what_was_noted_ahead_is_not_relied_on_after_a_change() {
         assert_eq!(reaches(&mut index, topic), expected, "{topic}");
     }
     index.prefetch(topics.into_iter());
-    index.remove_remote("c", ShardId(3));
+    index.remove_remote("c", ShardId(3).into());
     for (topic, expected) in topics.into_iter().zip([(0, 0), (1, 0), (0, 0), (0, 1)]) {
         assert_eq!(reaches(&mut index, topic), expected, "{topic}");
     }
@@ -220,7 +220,7 @@ fn a_change_forgets_only_the_routes_it_may_concern() {
     ] {
         let mut index = index();
         let before = topics.map(|topic| index.route(topic));
-        index.add_remote(filter, ShardId(1));
+        index.add_remote(filter, ShardId(1).into());
         let after = topics.map(|topic| index.route(topic));
         let count =
             (before.iter().zip(&after)).filter(|(before, after)| !Rc::ptr_eq(before, after));
@@ -426,12 +426,12 @@ impl Model {
                     }
             }
             Operation::AddRemote(filter, s) => {
-                index.add_remote(&filter, ShardId(s));
+                index.add_remote(&filter, ShardId(s).into());
                 self.remote.insert((filter, s));
                 true
             }
             Operation::RemoveRemote(filter, s) => {
-                index.remove_remote(&filter, ShardId(s));
+                index.remove_remote(&filter, ShardId(s).into());
                 self.remote.remove(&(filter, s));
                 true
             }
@@ -511,7 +511,7 @@ proptest! {
                 }
                 let sessions: Vec<SessionId> = route.targets.iter().map(|t| t.session).collect();
                 prop_assert!(sessions.is_sorted_by(|one, next| one < next), "{}", topic);
-                let got: BTreeSet<u16> = route.remote.iter().map(|shard| shard.0).collect();
+                let got: BTreeSet<u16> = route.remote.iter().map(|Destination::Shard(shard)| shard.0).collect();
                 let expected: BTreeSet<u16> = (model.remote.iter())
                     .filter(|(f, _)| matches(f, topic)).map(|(_, s)| *s).collect();
                 prop_assert_eq!(got, expected, "{}", topic);
@@ -528,7 +528,7 @@ proptest! {
             index.unsubscribe(&filter, session(s));
         }
         for (filter, s) in remote {
-            index.remove_remote(&filter, ShardId(s));
+            index.remove_remote(&filter, ShardId(s).into());
         }
         for (filter, s) in groups {
             index.leave("g", &filter, ShardId(0), session(s));

@@ -1,18 +1,18 @@
-//! Interest of other shards: the filters of which they have subscribers.
+//! Interest elsewhere: the filters of which other destinations have subscribers.
 
 use hashbrown::HashTable;
 
-use crate::ids::{ShardId, ShardSet};
+use super::destinations::{Destination, Destinations};
 
-/// A filter that another shard has, known by 96 bits of its hashes: what is wanted of it is a yes or no per
-/// topic, and 16 bytes for each filter and shard are a third of what the text would take. With 10 million
+/// A filter that a destination has, known by 96 bits of its hashes: what is wanted of it is a yes or no per
+/// topic, and 16 bytes for each filter and destination are a third of what the text would take. With 10 million
 /// filters, two of them share all 96 bits with one chance in 10^15: then a publication crosses in vain
-/// while both are there, and when one shard has both, none crosses for the second after the first is removed.
+/// while both are there, and when one destination has both, none crosses for the second after the first is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Interest {
     hash: u64,
     check: u32,
-    shard: u16,
+    destination: u16,
 }
 
 const _: () = assert!(size_of::<Interest>() == 16);
@@ -34,8 +34,8 @@ impl Interests {
     }
 
     /// The caller brings the filter's hash. True when it is new.
-    pub(super) fn insert(&mut self, hash: u64, filter: &str, shard: ShardId) -> bool {
-        let interest = self.interest(hash, filter, shard);
+    pub(super) fn insert(&mut self, hash: u64, filter: &str, destination: Destination) -> bool {
+        let interest = self.interest(hash, filter, destination);
         let found = self.table.find(hash, |one| *one == interest).is_some();
         if !found {
             self.table.insert_unique(hash, interest, |one| one.hash);
@@ -44,8 +44,8 @@ impl Interests {
     }
 
     /// True when it was there.
-    pub(super) fn remove(&mut self, hash: u64, filter: &str, shard: ShardId) -> bool {
-        let interest = self.interest(hash, filter, shard);
+    pub(super) fn remove(&mut self, hash: u64, filter: &str, destination: Destination) -> bool {
+        let interest = self.interest(hash, filter, destination);
         match self.table.find_entry(hash, |one| *one == interest) {
             Ok(entry) => {
                 entry.remove();
@@ -59,17 +59,17 @@ impl Interests {
         self.table.is_empty()
     }
 
-    /// The shards with subscribers of a filter.
+    /// Where a filter has subscribers.
     #[inline]
-    pub(super) fn shards(&self, hash: u64, filter: &[u8]) -> ShardSet {
-        let mut shards = ShardSet::EMPTY;
+    pub(super) fn destinations(&self, hash: u64, filter: &[u8]) -> Destinations {
+        let mut destinations = Destinations::EMPTY;
         let mut check = None;
         for one in self.table.iter_hash(hash) {
             if one.hash == hash && one.check == *check.get_or_insert_with(|| self.check(filter)) {
-                shards.insert(ShardId(one.shard));
+                destinations.insert(Destination::of_number(one.destination));
             }
         }
-        shards
+        destinations
     }
 
     /// False when no filter of this hash is known.
@@ -82,11 +82,11 @@ impl Interests {
         self.check.hash_one(filter) as u32
     }
 
-    fn interest(&self, hash: u64, filter: &str, shard: ShardId) -> Interest {
+    fn interest(&self, hash: u64, filter: &str, destination: Destination) -> Interest {
         Interest {
             hash,
             check: self.check(filter.as_bytes()),
-            shard: shard.0,
+            destination: destination.number(),
         }
     }
 }
@@ -94,19 +94,21 @@ impl Interests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ShardId;
 
     #[test]
-    fn filters_and_shards_of_one_hash_are_told_apart() {
+    fn filters_and_destinations_of_one_hash_are_told_apart() {
+        let [three, five, nine] = [3, 5, 9].map(|n| Destination::Shard(ShardId(n)));
         let mut interests = Interests::new(ahash::RandomState::with_seeds(1, 2, 3, 4));
-        assert!(interests.insert(7, "a", ShardId(3)) && !interests.insert(7, "a", ShardId(3)));
-        assert!(interests.insert(7, "a", ShardId(5)) && interests.insert(7, "b", ShardId(9)));
-        let of = |interests: &Interests, filter: &[u8]| -> Vec<ShardId> {
-            interests.shards(7, filter).iter().collect()
+        assert!(interests.insert(7, "a", three) && !interests.insert(7, "a", three));
+        assert!(interests.insert(7, "a", five) && interests.insert(7, "b", nine));
+        let of = |interests: &Interests, filter: &[u8]| -> Vec<Destination> {
+            interests.destinations(7, filter).iter().collect()
         };
         assert_eq!(of(&interests, b"a").len(), 2);
-        assert!(interests.remove(7, "a", ShardId(3)) && !interests.remove(7, "a", ShardId(3)));
-        assert_eq!(of(&interests, b"a"), [ShardId(5)]);
-        assert_eq!(of(&interests, b"b"), [ShardId(9)]);
+        assert!(interests.remove(7, "a", three) && !interests.remove(7, "a", three));
+        assert_eq!(of(&interests, b"a"), [five]);
+        assert_eq!(of(&interests, b"b"), [nine]);
         assert_eq!(of(&interests, b"c"), []);
     }
 }

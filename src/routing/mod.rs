@@ -5,6 +5,7 @@
 
 mod ahead;
 mod cache;
+mod destinations;
 mod filters;
 mod groups;
 mod index;
@@ -18,6 +19,7 @@ mod subscribers;
 mod table;
 mod tree;
 
+pub use destinations::{Destination, Destinations};
 pub use groups::{GroupKey, Member};
 pub use index::{Added, Removed, TopicIndex};
 pub use retained::{Full, Piece, RetainedStore, WalkBudget};

@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use super::destinations::Destinations;
 use super::groups::GroupKey;
-use crate::ids::{SessionId, ShardSet};
+use crate::ids::SessionId;
 use crate::mqtt::Qos;
 
 /// All receivers of a topic, as one shard sees them.
@@ -16,8 +17,8 @@ pub struct Route {
     pub topic: Rc<str>,
     /// Sessions of this shard. Shared between the topics of a filter that many subscribe to.
     pub targets: Rc<Targets>,
-    /// Other shards with at least one ordinary subscriber.
-    pub remote: ShardSet,
+    /// Elsewhere: where there is at least one ordinary subscriber.
+    pub remote: Destinations,
     /// Shared groups, members anywhere.
     pub groups: Box<[GroupKey]>,
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringmq::ids::{SessionId, ShardId, ShardSet};
+use ringmq::ids::{SessionId, ShardId};
 use ringmq::mqtt::{topic, SubscriptionOptions};
-use ringmq::routing::{GroupKey, Member, Subscription, TopicIndex};
+use ringmq::routing::{Destinations, GroupKey, Member, Subscription, TopicIndex};
 
 use crate::choices::Choices;
 use crate::features::note;
@@ -129,10 +129,10 @@ impl Pair {
         let filter = filter(choices);
         let shard = choices.one_of(&[ShardId(0), ShardId(2), ShardId(127)]);
         if choices.byte() < 160 {
-            self.index.add_remote(&filter, shard);
+            self.index.add_remote(&filter, shard.into());
             self.remote.insert((filter, shard));
         } else {
-            self.index.remove_remote(&filter, shard);
+            self.index.remove_remote(&filter, shard.into());
             self.remote.remove(&(filter, shard));
         }
     }
@@ -228,10 +228,10 @@ impl Pair {
         assert_eq!(self.index.route(topic), route, "asked twice");
         assert_eq!(self.index.generation(), generation);
 
-        let mut remote = ShardSet::EMPTY;
+        let mut remote = Destinations::EMPTY;
         for (filter, shard) in &self.remote {
             if matches(filter, topic) {
-                remote.insert(*shard);
+                remote.insert((*shard).into());
             }
         }
         assert_eq!(route.remote, remote, "other shards for {topic}");
@@ -281,7 +281,7 @@ impl Pair {
         }
         note((
             found.len().min(4),
-            remote.0.count_ones(),
+            remote.iter().count(),
             groups.len().min(3),
         ));
     }

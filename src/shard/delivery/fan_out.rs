@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::ids::{SessionId, ShardId, ShardSet};
+use crate::ids::{SessionId, ShardId};
 use crate::mqtt::{encode, PublishOut, Qos, Version};
 use crate::mutant::{is_on, Mutant};
-use crate::routing::{Grant, Route, Target, Targets};
+use crate::routing::{Destination, Grant, Route, Target, Targets};
 use crate::session::Delivery;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
 use crate::shard::delivery::message::{expiry_left_s, Message};
@@ -103,7 +103,7 @@ impl Shard {
         !(route.targets.is_empty() && route.remote.is_empty() && route.groups.is_empty())
     }
 
-    /// Hands a publication to other shards and shared groups; `retain_at` is the other shard that
+    /// Hands a publication to other destinations and shared groups; `retain_at` is the other shard that
     /// is to keep it.
     pub(in crate::shard) fn forward(
         &mut self,
@@ -112,15 +112,16 @@ impl Shard {
         retain_at: Option<ShardId>,
         now: Time,
     ) {
-        if route.remote != ShardSet::EMPTY {
-            for shard in route.remote.iter() {
-                let also_retain = retain_at == Some(shard);
+        let retain_at = retain_at.map(Destination::from);
+        if !route.remote.is_empty() {
+            for destination in route.remote.iter() {
+                let also_retain = retain_at == Some(destination);
                 let op = if also_retain {
                     BlockOp::FanOutAndRetain
                 } else {
                     BlockOp::FanOut
                 };
-                self.publish_to(shard, message, &op);
+                self.publish_to(destination, message, &op);
             }
         }
         if let Some(home) = retain_at.filter(|home| !route.remote.contains(*home)) {
@@ -132,13 +133,14 @@ impl Shard {
         }
     }
 
-    /// Appends a publication to the block for a peer.
+    /// Appends a publication to what is on its way to a destination.
     pub(in crate::shard) fn publish_to(
         &mut self,
-        to: ShardId,
+        to: Destination,
         message: &mut Message<'_>,
         op: &BlockOp<'_>,
     ) {
+        let Destination::Shard(to) = to;
         self.turn.budget.add(DELIVERY);
         if self.mesh.peers.publish(to, message, op) {
             self.turn.budget.stop();

@@ -52,9 +52,9 @@ impl Shard {
                 session: member.session,
                 hops,
             };
-            self.publish_to(member.shard, message, &op);
+            self.publish_to(member.shard.into(), message, &op);
             if is_on(Mutant::GroupDeliversTwice) {
-                self.publish_to(member.shard, message, &op);
+                self.publish_to(member.shard.into(), message, &op);
             }
         }
         true

@@ -15,7 +15,7 @@ use crate::ids::{ConnectionId, SessionId};
 use crate::limits::TURN_WORK;
 use crate::mqtt::frame::{self, Frame};
 use crate::mqtt::{decode, Sender, Version, Violation};
-use crate::routing::Route;
+use crate::routing::{Destination, Route};
 use crate::shard::access::decisions::Authorization;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
 use crate::shard::delivery::message::Message;
@@ -195,7 +195,7 @@ impl Shard {
                 packets: run,
                 has_more: false,
             };
-            for shard in route.remote.iter() {
+            for Destination::Shard(shard) in route.remote.iter() {
                 if self.mesh.peers.publish_run(shard, &crossing) {
                     self.turn.budget.stop();
                 }

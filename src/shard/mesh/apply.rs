@@ -110,8 +110,10 @@ impl Shard {
 
     fn on_control(&mut self, from: ShardId, control: Control, now: Time) {
         match control {
-            Control::FilterAdded { filter } => self.routes.index.add_remote(&filter, from),
-            Control::FilterRemoved { filter } => self.routes.index.remove_remote(&filter, from),
+            Control::FilterAdded { filter } => self.routes.index.add_remote(&filter, from.into()),
+            Control::FilterRemoved { filter } => {
+                self.routes.index.remove_remote(&filter, from.into())
+            }
             Control::MemberJoined {
                 share,
                 filter,

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::{ShardId, ShardSet};
+use crate::ids::ShardId;
 use crate::limits::{BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER};
 use crate::mutant::{is_on, Mutant};
 use crate::shard::delivery::message::Message;
@@ -63,13 +63,10 @@ impl Peers {
     }
 
     /// All shards but this one.
-    pub(in crate::shard) fn others(&self) -> ShardSet {
-        let mut set = ShardSet::EMPTY;
-        (0..self.peers.len() as u16)
-            .map(ShardId)
-            .filter(|shard| *shard != self.local)
-            .for_each(|shard| set.insert(shard));
-        set
+    fn others(&self) -> impl Iterator<Item = ShardId> {
+        let local = self.local;
+        let all = (0..self.peers.len() as u16).map(ShardId);
+        all.filter(move |shard| *shard != local)
     }
 
     pub(in crate::shard) fn send(&mut self, to: ShardId, control: Control) {
@@ -80,7 +77,7 @@ impl Peers {
     }
 
     pub(in crate::shard) fn broadcast(&mut self, mut control: impl FnMut() -> Control) {
-        for shard in self.others().iter() {
+        for shard in self.others() {
             self.send(shard, control());
         }
     }
@@ -219,9 +216,7 @@ impl Peers {
 
     /// Every barrier up to this one is applied everywhere.
     pub(in crate::shard) fn barrier_reached(&self) -> u64 {
-        let others = self.others();
-        others
-            .iter()
+        self.others()
             .map(|shard| self.peers[shard.index()].barrier_applied)
             .min()
             .unwrap_or(self.barrier)
