@@ -14,6 +14,7 @@ pub mod auth;
 pub mod config;
 pub mod ids;
 pub mod io;
+pub mod journal;
 pub mod limits;
 pub mod listener;
 pub mod mqtt;

@@ -8,6 +8,7 @@
 
 mod actions;
 mod clock;
+mod disk;
 mod environment;
 mod link;
 mod one_shard;
@@ -16,6 +17,7 @@ mod turn;
 
 use std::sync::Arc;
 
+pub use disk::{Disk, Sector};
 pub use environment::{Calm, Command, Environment, Event};
 pub use link::{At, Link};
 pub use one_shard::{connect_packet, V311, V5};
