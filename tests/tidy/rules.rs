@@ -109,6 +109,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("src/run_options", &["auth", "time"]),
     ("src/transport", &[]),
+    ("src/journal", &["time"]),
     ("src/session", &["ids", "limits", "mqtt", "mutant", "time"]),
     ("src/routing", &["ids", "limits", "mqtt", "time"]),
     ("src/auth", &["ids", "limits", "mqtt", "time"]),
@@ -121,7 +122,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "src/testing",
         &[
-            "auth", "ids", "limits", "listener", "mutant", "shard", "time",
+            "auth", "ids", "journal", "limits", "listener", "mutant", "shard", "time",
         ],
     ),
     (
