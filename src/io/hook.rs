@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use super::awake::Awake;
+use super::clock::Clock;
 use crate::auth::{HookCache, HookTerms, Inquiry, HOOK_ANSWER_MAX};
-use crate::time::{Span, Time};
+use crate::time::Span;
 
 /// A service that is asked one kind of question.
 pub(super) struct Hook<Q: Inquiry> {
@@ -69,12 +71,24 @@ impl<Q: Inquiry> Hook<Q> {
         Ok((response.status().as_u16(), text))
     }
 
-    /// Asks and waits, at most as long as the time-out. `now` reads the clock, also afterwards.
+    /// The request counts its time-out while the process is stopped, too: then it is made once more, as the
+    /// answer may have come in time.
+    fn post_awake(&self, body: &str, awake: &Awake) -> Result<(u16, String), String> {
+        let late = awake.late();
+        let answer = self.post(body);
+        if answer.is_err() && awake.was_late_since(late) {
+            return self.post(body);
+        }
+        answer
+    }
+
+    /// Asks and waits, at most as long as the time-out while the process runs, or twice as long when it was
+    /// stopped meanwhile.
     ///
     /// # Errors
     /// The hook is down.
-    pub(super) fn ask(&self, question: &Q, now: impl Fn() -> Time) -> Result<Q::Answer, Down> {
-        let asked_at = now();
+    pub(super) fn ask(&self, question: &Q, clock: Clock, awake: &Awake) -> Result<Q::Answer, Down> {
+        let asked_at = clock.now();
         if asked_at.0 < self.rests_until.load(Ordering::Relaxed) {
             return Err(Down(None));
         }
@@ -84,7 +98,7 @@ impl<Q: Inquiry> Hook<Q> {
         if let Some(answer) = cache().get(&body, asked_at) {
             return Ok(answer);
         }
-        let answer = self.post(&body);
+        let answer = self.post_awake(&body, awake);
         match answer.and_then(|(status, text)| question.answer(status, &text)) {
             Ok(answer) => {
                 cache().put(&body, &answer, asked_at);
@@ -92,11 +106,70 @@ impl<Q: Inquiry> Hook<Q> {
             }
             Err(error) => {
                 if Q::REST > Span::ZERO {
-                    let until = now() + Q::REST;
+                    let until = clock.now() + Q::REST;
                     self.rests_until.fetch_max(until.0, Ordering::Relaxed);
                 }
                 Err(Down(Some(error)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
+    use super::*;
+    use crate::auth::Question;
+
+    /// Reads the headers of a request.
+    fn receive(stream: &mut TcpStream) {
+        let mut request = Vec::new();
+        let mut byte = [0];
+        while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+            request.push(byte[0]);
+        }
+    }
+
+    /// A service that answers its second request only.
+    fn answers_the_second() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            let (mut first, _) = listener.accept().unwrap();
+            receive(&mut first);
+            let (mut second, _) = listener.accept().unwrap();
+            receive(&mut second);
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+            second.write_all(answer).unwrap();
+            receive(&mut second); // until it is closed
+        });
+        url
+    }
+
+    fn hook(url: String, timeout_ms: u64) -> Hook<Question> {
+        let timeout = Span::from_millis(timeout_ms);
+        let terms = HookTerms {
+            url,
+            timeout,
+            ..HookTerms::default()
+        };
+        Hook::new(&terms, [1; 32])
+    }
+
+    #[test]
+    fn it_is_asked_again_when_the_process_was_stopped_meanwhile() {
+        let stopped = Awake::without_ticks(Clock::start());
+        let hook = hook(answers_the_second(), 600);
+        assert_eq!(hook.post_awake("{}", &stopped), Ok((200, "{}".into())));
+    }
+
+    #[test]
+    fn it_is_not_asked_again_when_the_process_was_running() {
+        let running = Awake::start(Clock::start()).unwrap();
+        let hook = hook(answers_the_second(), 100);
+        assert!(hook.post_awake("{}", &running).is_err());
     }
 }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::channel::{bounded, unbounded, Receiver, Sender};
 
+use super::awake::Awake;
 use super::clock::{wall, Clock};
 use super::hook::{Down, Hook};
 use super::inbox::ShardCommand;
@@ -39,7 +40,7 @@ struct Job<Q> {
     question: Q,
     /// What a failure of a login counts against.
     source: Option<IpAddr>,
-    /// No client waits for the answer after this time.
+    /// No client waits for the answer after this time of [`Awake`].
     until: Time,
 }
 
@@ -73,6 +74,7 @@ pub(super) struct LoginSetup {
 pub(super) struct Logins {
     shared: Arc<SharedState>,
     clock: Clock,
+    awake: Arc<Awake>,
     rules: Mutex<Arc<Rules>>,
     bans: Mutex<BanTable>,
     /// An address was banned at some time: only then accepting looks at the table.
@@ -105,10 +107,15 @@ impl Logins {
         let acl_hook = rules.acl_hook.as_ref();
         let acl_hook = acl_hook.map(|terms| Hook::<Request>::new(terms, setup.secret));
         let (ruling_jobs, ruling_asked) = unbounded();
+        let awake = match has_logins || acl_hook.is_some() {
+            true => Awake::start(clock)?,
+            false => Arc::new(Awake::without_ticks(clock)), // no thread judges anything
+        };
         let seed = u64::from_le_bytes(setup.secret[8..16].try_into().unwrap_or_default());
         let logins = Arc::new(Self {
             shared: Arc::clone(shared),
             clock,
+            awake,
             rules: Mutex::new(rules),
             bans: Mutex::new(BanTable::new(setup.bans, seed)),
             has_banned: AtomicBool::new(false),
@@ -144,14 +151,8 @@ impl Logins {
     }
 
     /// Takes an authorization request of a shard.
-    pub(super) fn authorize(
-        &self,
-        shard: ShardId,
-        connection: ConnectionId,
-        request: Request,
-        now: Time,
-    ) {
-        let until = now + self.login_timeout;
+    pub(super) fn authorize(&self, shard: ShardId, connection: ConnectionId, request: Request) {
+        let until = self.awake.now() + self.login_timeout;
         // Fails only when no thread takes any more: the process ends.
         let _ = self.ruling_jobs.send(Job {
             shard,
@@ -169,14 +170,13 @@ impl Logins {
         connection: ConnectionId,
         question: Box<Question>,
         source: Option<IpAddr>,
-        now: Time,
     ) -> Option<Verdict> {
         let job = Job {
             shard,
             connection,
             question,
             source,
-            until: now + self.login_timeout,
+            until: self.awake.now() + self.login_timeout,
         };
         self.jobs.try_send(job).is_err().then(busy)
     }
@@ -205,7 +205,7 @@ impl Logins {
         let _ = rustix::process::setpriority_process(Some(own), NICE);
         while let Ok(job) = asked.recv() {
             let now = self.clock.now();
-            if now > job.until {
+            if self.awake.now() > job.until {
                 self.answer(&job, busy()); // its connection is closed, most likely
                 continue;
             }
@@ -264,15 +264,14 @@ impl Logins {
         until: Time,
         failures: &mut Repeated,
     ) -> Asked<Q::Answer> {
-        let now = self.clock.now();
-        if now > until {
+        if self.awake.now() > until {
             return Asked::TooLate;
         }
-        match hook.ask(question, || self.clock.now()) {
+        match hook.ask(question, self.clock, &self.awake) {
             Ok(answer) => Asked::Answered(answer),
             Err(Down(error)) => {
                 if let Some(error) = error {
-                    failures.log(now, |suppressed| {
+                    failures.log(self.clock.now(), |suppressed| {
                         tracing::warn!(suppressed, "{} is down: {error}", Q::HOOK);
                     });
                 }

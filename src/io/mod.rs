@@ -15,6 +15,7 @@
 //! no system call for a peer that is awake. Bytes read are handed over in order and all of them; what
 //! a peer has no room for stays with its sender, which is woken when there is room.
 
+mod awake;
 mod clock;
 mod cores;
 mod counters;

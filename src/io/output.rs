@@ -41,7 +41,7 @@ impl<S: Driven> Driver<S> {
                 } => self.hand_off(connection, to, origin, bytes),
                 Action::Authenticate(id, question) => self.ask_login(id, question, now),
                 Action::Authorize(id, request) => {
-                    self.logins.authorize(self.id, id, *request, now);
+                    self.logins.authorize(self.id, id, *request);
                 }
                 Action::Notice(notice) => super::logging::notice(&notice),
             }
@@ -57,7 +57,7 @@ impl<S: Driven> Driver<S> {
         let source = question.address;
         // None: the broker stops and has closed its listeners.
         let source = source.filter(|ip| listening.is_some_and(|own| !own.gate.is_proxy(*ip)));
-        if let Some(verdict) = self.logins.ask(self.id, id, question, source, now) {
+        if let Some(verdict) = self.logins.ask(self.id, id, question, source) {
             self.shard.handle_authenticated(id, verdict, now);
         }
     }

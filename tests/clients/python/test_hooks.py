@@ -53,6 +53,7 @@ class Service(http.server.ThreadingHTTPServer):
     """A service for both hooks. `may_answer` holds answers back while it is clear."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, tls=None):
         super().__init__(("127.0.0.1", 0), Handler)

@@ -1,12 +1,15 @@
 """A broker that was stopped for a while, as a paused machine is: who sent in time stays."""
 
 import signal
+import time
 
 import pytest
 
 import raw as mqtt
 from conftest import SHARDS
-from raw import Raw, wait
+from raw import DEADLINE_S, Raw, wait
+from test_accounts import connect as logging_in
+from test_hooks import publish, service  # noqa: F401
 
 pytestmark = pytest.mark.ringmq
 
@@ -112,3 +115,49 @@ def test_a_login_that_was_under_way_goes_on(start, shards):
         one.send(data[9:])
     for one in clients:
         assert one.expect(0x20)[1] == 0
+
+
+# More than the 16 threads that ask: the others wait until one is free.
+ASKING, THREADS = 20, 16
+
+
+def stop_while_it_answers(broker, service):  # noqa: F811
+    """The questions are on their way, then the broker is stopped for longer than any time-out allows."""
+    end = time.monotonic() + DEADLINE_S
+    while len(service.asked) < THREADS:
+        assert time.monotonic() < end, f"{len(service.asked)} questions came"
+        wait(0.01)
+    with Stopped(broker):
+        service.may_answer.set()
+        wait(STOPPED_S)
+
+
+@pytest.mark.parametrize("shards", SHARDS)
+def test_logins_that_a_service_answered_meanwhile_succeed(start, service, shards):  # noqa: F811
+    broker = start(shards, http_hook_url=service.login, http_hook_timeout=2, connect_timeout=4)
+    service.may_answer.clear()
+    clients = [Raw(broker, 5) for _ in range(ASKING)]
+    for n, one in enumerate(clients):
+        one.send(logging_in(f"c{n}", 5, f"user{n}", "letmein"))
+    stop_while_it_answers(broker, service)
+    assert [one.expect(0x20)[1] for one in clients] == [0] * ASKING
+    # A service that does not answer while the broker runs is down as ever.
+    service.may_answer.clear()
+    late = Raw(broker, 5)
+    late.send(logging_in("late", 5, "late", "letmein"))
+    assert late.expect(0x20)[1] == 0x88
+
+
+@pytest.mark.parametrize("shards", SHARDS)
+def test_publications_that_a_service_allowed_meanwhile_are_taken(start, service, shards):  # noqa: F811
+    broker = start(shards, http_hook_acl_url=service.rules, http_hook_timeout=2, connect_timeout=4)
+    service.may_answer.clear()
+    clients = [Raw(broker, 5) for _ in range(ASKING)]
+    for n, one in enumerate(clients):
+        one.connect(f"c{n}")
+        one.send(mqtt.publish(f"t/{n}", b"x", 1, 1, version=5))
+    stop_while_it_answers(broker, service)
+    no_subscriber = 0x10
+    assert [one.expect(0x40)[2] for one in clients] == [no_subscriber] * ASKING
+    service.may_answer.clear()
+    assert publish(clients[0], "other", packet_id=2) == 0x83
