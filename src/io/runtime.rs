@@ -22,7 +22,7 @@ use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::listener::{Address, Listener};
 use crate::run_options::RunOptions;
-use crate::shard::{Shard, ShardConfig};
+use crate::shard::{PlacementSeed, Shard, ShardConfig};
 use crate::time::Span;
 
 /// Memory glommio registers per executor for file I/O, of which a broker does almost none; the
@@ -81,11 +81,14 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let shutdown_timeout = Duration::from_secs(options.shutdown_timeout.as_secs());
     signals::watch(Arc::clone(&shared), shutdown_timeout, ask)?;
     let seeds = ahash::RandomState::new();
+    let mut placement_seed = [0; 16];
+    getrandom::fill(&mut placement_seed).map_err(std::io::Error::from)?;
     let config = Arc::new(ShardConfig {
         shards: startup.shards,
         limits: startup.limits.clone(),
         listeners: startup.listeners.iter().map(|l| l.policy).collect(),
-        placement_seed: seeds.hash_one("placement"),
+        placement_seed: PlacementSeed(placement_seed),
+        hash_seed: seeds.hash_one("maps"),
     });
     let clock = Clock::start();
     let mut secret = [0; 32];

@@ -34,6 +34,7 @@ pub use clients::heard::Heard;
 pub use clients::origin::{Origin, RemoteEnd};
 pub use clients::pressure::Pressure;
 pub use mesh::block::{Block, Lane};
+pub use mesh::placement::PlacementSeed;
 pub use notices::{Notice, Severity};
 pub use stats::Stats;
 pub use turn::steps::{run_turn, TurnHost, TurnStep, TURN};
@@ -67,7 +68,9 @@ pub struct ShardConfig {
     /// By [`ListenerId`].
     pub listeners: Arc<[ListenerPolicy]>,
     /// Same on all shards: placement of client ids and topics hashes with it.
-    pub placement_seed: u64,
+    pub placement_seed: PlacementSeed,
+    /// Of hash maps that the network fills; drawn at each start.
+    pub hash_seed: u64,
 }
 
 /// Bytes beyond `outgoing_bytes_max` that answers to the client's own packets may take before it is
@@ -97,7 +100,7 @@ impl Shard {
     /// `seed` feeds the shard's own random draws (assigned client ids).
     #[must_use]
     pub fn new(id: ShardId, config: &Arc<ShardConfig>, seed: u64, now: Time) -> Self {
-        let hash_seed = config.placement_seed ^ 0x9E37_79B9_7F4A_7C15;
+        let hash_seed = config.hash_seed ^ 0x9E37_79B9_7F4A_7C15;
         Self {
             id,
             random: seed | 1,

@@ -27,7 +27,7 @@ use rings::Rings;
 use crate::ids::{ListenerId, ShardId};
 use crate::limits::Limits;
 use crate::listener::ListenerPolicy;
-use crate::shard::{Shard, ShardConfig};
+use crate::shard::{PlacementSeed, Shard, ShardConfig};
 use crate::time::{Clocks, Time, WallTime};
 
 /// More turns than any conversation needs: past it the shards never come to rest.
@@ -107,7 +107,8 @@ impl<E: Environment> World<E> {
             shards,
             limits,
             listeners: [policy].into(),
-            placement_seed,
+            placement_seed: PlacementSeed((u128::from(placement_seed) << 64 | 1).to_le_bytes()),
+            hash_seed: placement_seed,
         });
         let shard = |id| Shard::new(ShardId(id), &config, seed ^ u64::from(id) << 32, now);
         Self {

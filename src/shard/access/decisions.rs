@@ -206,7 +206,7 @@ impl Shard {
         connection.last_packet = now; // it was not read because of us
         match connection.phase {
             Phase::Live(session) => {
-                let (seed, version) = (self.config.placement_seed, self.access.rules_version);
+                let (seed, version) = (self.config.hash_seed, self.access.rules_version);
                 if let Some(entry) = self.clients.sessions.get_mut(session) {
                     let known = entry
                         .rights

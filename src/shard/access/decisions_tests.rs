@@ -21,7 +21,8 @@ impl Broker {
             shards: 1,
             limits: Limits::default(),
             listeners: [ListenerPolicy::default()].into(),
-            placement_seed: 1,
+            placement_seed: PlacementSeed([1; 16]),
+            hash_seed: 1,
         });
         let now = Time(1_000_000_000);
         let mut shard = Shard::new(ShardId(0), &config, 1, now);

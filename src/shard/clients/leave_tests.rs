@@ -4,7 +4,9 @@ use crate::ids::{ConnectionId, ListenerId, ShardId};
 use crate::limits::{Limits, CONTROL_BYTES_HIGH_WATER};
 use crate::session::subscription_cost;
 use crate::shard::Pressure;
-use crate::shard::{CloseCause, Lane, ListenerPolicy, Origin, RemoteEnd, Shard, ShardConfig};
+use crate::shard::{
+    CloseCause, Lane, ListenerPolicy, Origin, PlacementSeed, RemoteEnd, Shard, ShardConfig,
+};
 use crate::testing::{connect_packet, World, V311, V5};
 use crate::time::Time;
 
@@ -290,7 +292,8 @@ fn filters_on_their_way_to_another_shard_are_bounded_in_bytes() {
             ..Limits::default()
         },
         listeners: [ListenerPolicy::default()].into(),
-        placement_seed: 3,
+        placement_seed: PlacementSeed([3; 16]),
+        hash_seed: 3,
     });
     let mut shard = Shard::new(ShardId(0), &config, 5, NOW);
     let name = (b'a'..=b'z')

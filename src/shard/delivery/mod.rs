@@ -35,7 +35,7 @@ impl Routes {
                 share_of(limits.retained_messages_max, shards) as usize,
                 limits.retained_bytes_max / u64::from(shards),
             ),
-            placement: Placement::new(config.placement_seed, config.shards),
+            placement: Placement::new(config.placement_seed, config.shards, config.hash_seed),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use crate::ids::{ConnectionId, ListenerId, ShardId};
 use crate::limits::Limits;
-use crate::shard::{Lane, ListenerPolicy, Origin, RemoteEnd, Shard, ShardConfig};
+use crate::shard::{Lane, ListenerPolicy, Origin, PlacementSeed, RemoteEnd, Shard, ShardConfig};
 use crate::time::Time;
 
 const NOW: Time = Time(1_000_000_000);
@@ -21,7 +21,8 @@ impl Pair {
             shards: 2,
             limits: Limits::default(),
             listeners: [ListenerPolicy::default()].into(),
-            placement_seed: 3,
+            placement_seed: PlacementSeed([3; 16]),
+            hash_seed: 3,
         });
         let shards: Vec<Shard> = (0..2)
             .map(|id| Shard::new(ShardId(id), &config, 5, NOW))

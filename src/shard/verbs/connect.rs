@@ -243,7 +243,7 @@ impl Shard {
         if self.clients.sessions.len() >= self.own_sessions_max() as usize {
             return None;
         }
-        let session = Session::new(Rc::clone(client_id), self.config.placement_seed);
+        let session = Session::new(Rc::clone(client_id), self.config.hash_seed);
         let session = self.clients.sessions.insert(SessionEntry::new(session));
         self.clients
             .by_client_id
@@ -322,7 +322,7 @@ impl Shard {
             self.publish_will(session, now);
         }
         let limits = self.config.limits.clone();
-        let hash_seed = self.config.placement_seed;
+        let hash_seed = self.config.hash_seed;
         let properties = &connect.properties;
         let Some(entry) = self.clients.sessions.get_mut(session) else {
             return;
