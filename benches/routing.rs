@@ -1,9 +1,10 @@
 //! Time per publication in the topic index and per change of it.
 
 use std::hint::black_box;
+use std::num::NonZeroU64;
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
-use ringmq::ids::{SessionId, ShardId};
+use ringmq::ids::{MemberId, SessionId, ShardId};
 use ringmq::mqtt::{Qos, SubscriptionOptions};
 use ringmq::routing::{Member, Subscription, TopicIndex};
 
@@ -152,7 +153,7 @@ fn change(c: &mut Criterion) {
         for n in 0..members {
             let member = Member {
                 shard: ShardId(0),
-                session: session(n),
+                id: MemberId(NonZeroU64::MIN.saturating_add(u64::from(n))),
                 connected: n == members - 1,
             };
             index.join("g", "jobs", member);

@@ -1,5 +1,7 @@
 //! Identifiers as types, so that a shard is never mistaken for a connection.
 
+use std::num::NonZeroU64;
+
 /// One of the broker's shards, `0..shards`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
@@ -29,12 +31,17 @@ pub struct ConnectionId {
     pub generation: u32,
 }
 
-/// A session of one shard: slab index plus generation, so that a stale id is recognised.
+/// A session of one shard: slab index plus generation, so that a stale id is recognised. Other shards never
+/// see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId {
     pub index: u32,
     pub generation: u32,
 }
+
+/// A session that is in shared groups, as all shards know it: counted by its home, and never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub NonZeroU64);
 
 /// More shards than this cannot be configured: a set of destinations is one machine word pair.
 pub const SHARDS_MAX: usize = 128;

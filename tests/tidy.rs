@@ -2,6 +2,7 @@
 //!
 //! Each rule is a function over one file and has a test that it can fail.
 
+mod places;
 mod rules;
 mod source;
 mod structure;
@@ -101,6 +102,35 @@ fn only_io_main_and_loadgen_touch_the_world() {
         ),
         0
     );
+}
+
+#[test]
+fn words_stay_in_their_places() {
+    let files = sources();
+    hold(places::words, &files);
+    for path in places::paths() {
+        let exists = files.iter().any(|file| file.is_below(&[path]));
+        assert!(exists, "{path} of tests/tidy/places.rs does not exist");
+    }
+    let rule = places::words;
+    for (path, text, expected) in [
+        ("src/shard/mesh/block.rs", "session: SessionId,", 1),
+        (
+            "src/shard/mesh/block.rs",
+            "member: MemberId, // no SessionId",
+            0,
+        ),
+        ("src/routing/groups.rs", "use crate::ids::SessionId;", 1),
+        (
+            "src/routing/subscribers.rs",
+            "use crate::ids::SessionId;",
+            0,
+        ),
+        ("src/io/logins.rs", "SystemTime::now()", 1),
+        ("src/io/clock.rs", "SystemTime::now()", 0),
+    ] {
+        assert_eq!(count(rule, path, text), expected, "{path}: {text}");
+    }
 }
 
 #[test]

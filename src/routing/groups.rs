@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 
 use super::table::shrink;
 
-use crate::ids::{SessionId, ShardId};
+use crate::ids::{MemberId, ShardId};
 
 /// A group of this replica; stale once the group is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,11 +28,11 @@ impl GroupKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     pub shard: ShardId,
-    pub session: SessionId,
+    pub id: MemberId,
     pub connected: bool,
 }
 
-type MemberId = (ShardId, SessionId);
+type Identity = (ShardId, MemberId);
 
 /// Place of a member in the round, kept while it is away; later members get higher ones.
 type Seat = u64;
@@ -43,8 +43,8 @@ struct Group {
     filter: Rc<str>,
     hash: u64,
     /// Connected members and the others, so that choosing does not skip members one by one.
-    connected: BTreeMap<Seat, MemberId>,
-    away: BTreeMap<Seat, MemberId>,
+    connected: BTreeMap<Seat, Identity>,
+    away: BTreeMap<Seat, Identity>,
     next_seat: Seat,
     /// The turn is this seat's or the next one's; `None` before the first turn.
     turn: Option<Seat>,
@@ -60,7 +60,7 @@ pub(super) struct Groups {
     free: Vec<u32>,
     by_name: HashTable<GroupKey>,
     /// Every member's seat in every group, by member: its coming and going is no search.
-    seats: BTreeMap<(MemberId, GroupKey), Seat>,
+    seats: BTreeMap<(Identity, GroupKey), Seat>,
 }
 
 /// Result of a join.
@@ -99,7 +99,7 @@ impl Groups {
 
     /// Adds a member, or updates it. `created`: the group is new.
     pub(super) fn join(&mut self, share: &str, filter: &str, member: Member) -> Joined {
-        let id = (member.shard, member.session);
+        let id = (member.shard, member.id);
         let (key, created) = match self.key(share, filter) {
             Some(key) => (key, false),
             None => (self.create(share, filter), true),
@@ -127,12 +127,12 @@ impl Groups {
         share: &str,
         filter: &str,
         shard: ShardId,
-        session: SessionId,
+        member: MemberId,
     ) -> Left {
         let Some(key) = self.key(share, filter) else {
             return Left::NotMember;
         };
-        let Some(seat) = self.seats.remove(&((shard, session), key)) else {
+        let Some(seat) = self.seats.remove(&((shard, member), key)) else {
             return Left::NotMember;
         };
         if let Some(group) = self.group_mut(key) {
@@ -147,8 +147,8 @@ impl Groups {
     }
 
     /// A member keeps its seats while it is away.
-    pub(super) fn set_connected(&mut self, shard: ShardId, session: SessionId, connected: bool) {
-        let id = (shard, session);
+    pub(super) fn set_connected(&mut self, shard: ShardId, member: MemberId, connected: bool) {
+        let id = (shard, member);
         for ((member, key), seat) in self.seats.range((id, GroupKey::FIRST)..) {
             if *member != id {
                 break;
@@ -160,7 +160,7 @@ impl Groups {
     }
 
     /// The next member in turn, connected ones first.
-    pub(super) fn choose(&mut self, key: GroupKey, skip: Option<MemberId>) -> Option<Member> {
+    pub(super) fn choose(&mut self, key: GroupKey, skip: Option<Identity>) -> Option<Member> {
         let local = self.local;
         let group = self.group_mut(key)?;
         let (seat, member) = group.pick(local, skip)?;
@@ -169,7 +169,7 @@ impl Groups {
     }
 
     /// The member that `choose` would return; the turn does not move.
-    pub(super) fn peek(&self, key: GroupKey, skip: MemberId) -> Option<Member> {
+    pub(super) fn peek(&self, key: GroupKey, skip: Identity) -> Option<Member> {
         let picked = self.group(key)?.pick(self.local, Some(skip));
         picked.map(|(_, member)| member)
     }
@@ -247,7 +247,7 @@ impl Groups {
 }
 
 impl Group {
-    fn take_seat(&mut self, id: MemberId, connected: bool) -> Seat {
+    fn take_seat(&mut self, id: Identity, connected: bool) -> Seat {
         let seat = self.next_seat;
         self.next_seat += 1;
         let members = if connected {
@@ -259,7 +259,7 @@ impl Group {
         seat
     }
 
-    fn set_connected(&mut self, seat: Seat, id: MemberId, connected: bool) {
+    fn set_connected(&mut self, seat: Seat, id: Identity, connected: bool) {
         let (from, to) = if connected {
             (&mut self.away, &mut self.connected)
         } else {
@@ -271,8 +271,8 @@ impl Group {
     }
 
     /// The first member from the turn on, connected ones first, without `skip`; the turn does not move.
-    fn pick(&self, local: ShardId, skip: Option<MemberId>) -> Option<(Seat, Member)> {
-        let pick_from = |members: &BTreeMap<Seat, MemberId>, connected| {
+    fn pick(&self, local: ShardId, skip: Option<Identity>) -> Option<(Seat, Member)> {
+        let pick_from = |members: &BTreeMap<Seat, Identity>, connected| {
             // Every shard takes its own turns. They start at different members, lest a single
             // publication on each shard all go to the first.
             let turn = self.turn.unwrap_or_else(|| {
@@ -284,10 +284,10 @@ impl Group {
             in_turn
                 .map(|(seat, id)| (*seat, *id))
                 .find(|(_, id)| Some(*id) != skip)
-                .map(|(seat, (shard, session))| {
+                .map(|(seat, (shard, id))| {
                     let member = Member {
                         shard,
-                        session,
+                        id,
                         connected,
                     };
                     (seat, member)

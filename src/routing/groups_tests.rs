@@ -1,26 +1,25 @@
 //! Turns of shared groups.
 
+use std::num::NonZeroU64;
+
 use proptest::prelude::*;
 
 use super::*;
 
-fn session(n: u32) -> SessionId {
-    SessionId {
-        index: n,
-        generation: 0,
-    }
+fn nth(n: u16) -> MemberId {
+    MemberId(NonZeroU64::MIN.saturating_add(u64::from(n)))
 }
 
 fn member(shard: u16, connected: bool) -> Member {
     Member {
         shard: ShardId(shard),
-        session: session(u32::from(shard)),
+        id: nth(shard),
         connected,
     }
 }
 
-fn id(shard: u16) -> MemberId {
-    (ShardId(shard), session(u32::from(shard)))
+fn id(shard: u16) -> Identity {
+    (ShardId(shard), nth(shard))
 }
 
 fn groups_at(local: u16, members: &[Member]) -> (Groups, GroupKey) {
@@ -43,11 +42,11 @@ fn turns(groups: &mut Groups, key: GroupKey, count: usize) -> Vec<u16> {
 fn turns_go_round_over_all_members_connected_ones_first() {
     let (mut groups, key) = groups_at(0, &[member(0, true), member(1, false), member(2, true)]);
     assert_eq!(turns(&mut groups, key, 4), [0, 2, 0, 2]);
-    groups.set_connected(ShardId(0), session(0), false);
-    groups.set_connected(ShardId(2), session(2), false);
+    groups.set_connected(ShardId(0), nth(0), false);
+    groups.set_connected(ShardId(2), nth(2), false);
     assert_eq!(turns(&mut groups, key, 3), [0, 1, 2]);
     assert_eq!(groups.choose(key, Some(id(0))).unwrap().shard.0, 1);
-    groups.set_connected(ShardId(0), session(0), true);
+    groups.set_connected(ShardId(0), nth(0), true);
     assert_eq!(turns(&mut groups, key, 2), [0, 0]);
     let chosen = groups.choose(key, Some(id(0))).unwrap();
     assert_eq!((chosen.shard.0, chosen.connected), (1, false));
@@ -66,11 +65,11 @@ fn nobody_is_passed_over_when_members_come_and_go() {
     let all: Vec<Member> = (0..4).map(|n| member(n, true)).collect();
     let (mut groups, key) = groups_at(0, &all);
     assert_eq!(turns(&mut groups, key, 2), [0, 1]);
-    groups.leave("g", "a/#", ShardId(0), session(0));
+    groups.leave("g", "a/#", ShardId(0), nth(0));
     assert_eq!(turns(&mut groups, key, 1), [2]);
     groups.join("g", "a/#", member(4, true));
     assert_eq!(turns(&mut groups, key, 5), [3, 4, 1, 2, 3]);
-    groups.leave("g", "a/#", ShardId(4), session(4));
+    groups.leave("g", "a/#", ShardId(4), nth(4));
     assert_eq!(turns(&mut groups, key, 2), [1, 2]);
 }
 
@@ -106,8 +105,7 @@ fn a_member_joins_again_with_its_seat() {
 #[test]
 fn a_group_ends_with_its_last_member_and_its_key_goes_stale() {
     let (mut groups, key) = groups_at(0, &[member(0, true), member(1, true)]);
-    let mut leave =
-        |shard: u16| groups.leave("g", "a/#", ShardId(shard), session(u32::from(shard)));
+    let mut leave = |shard: u16| groups.leave("g", "a/#", ShardId(shard), nth(shard));
     assert_eq!(leave(0), Left::Member);
     assert_eq!(leave(0), Left::NotMember);
     assert_eq!(leave(1), Left::LastMember(key));

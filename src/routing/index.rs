@@ -9,7 +9,7 @@ use super::groups::{GroupKey, Groups, Left, Member};
 use super::merge;
 use super::route::{plain_grants, Grant, Route, Targets, TargetsBuilder};
 use super::subscribers::Subscription;
-use crate::ids::{SessionId, ShardId};
+use crate::ids::{MemberId, SessionId, ShardId};
 
 /// Result of [`TopicIndex::subscribe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,8 +138,8 @@ impl TopicIndex {
     }
 
     /// Removes a member; false when it was none. A group ends with its last member.
-    pub fn leave(&mut self, share: &str, filter: &str, shard: ShardId, session: SessionId) -> bool {
-        let left = self.groups.leave(share, filter, shard, session);
+    pub fn leave(&mut self, share: &str, filter: &str, shard: ShardId, member: MemberId) -> bool {
+        let left = self.groups.leave(share, filter, shard, member);
         if let Left::LastMember(key) = left {
             if let Some(entry) = self.filters.get_mut(filter) {
                 if let Some(groups) = &mut entry.groups {
@@ -153,8 +153,8 @@ impl TopicIndex {
     }
 
     /// A member of shared groups came or went; routes stay as they are.
-    pub fn set_connected(&mut self, shard: ShardId, session: SessionId, connected: bool) {
-        self.groups.set_connected(shard, session, connected);
+    pub fn set_connected(&mut self, shard: ShardId, member: MemberId, connected: bool) {
+        self.groups.set_connected(shard, member, connected);
     }
 
     /// The group of a share name and filter.
@@ -165,17 +165,13 @@ impl TopicIndex {
 
     /// The member whose turn it is, round-robin over the whole group, connected members first.
     /// `skip` leaves one out.
-    pub fn choose(
-        &mut self,
-        group: GroupKey,
-        skip: Option<(ShardId, SessionId)>,
-    ) -> Option<Member> {
+    pub fn choose(&mut self, group: GroupKey, skip: Option<(ShardId, MemberId)>) -> Option<Member> {
         self.groups.choose(group, skip)
     }
 
     /// The member that [`TopicIndex::choose`] would return, without taking the turn.
     #[must_use]
-    pub fn peek(&self, group: GroupKey, skip: (ShardId, SessionId)) -> Option<Member> {
+    pub fn peek(&self, group: GroupKey, skip: (ShardId, MemberId)) -> Option<Member> {
         self.groups.peek(group, skip)
     }
 

@@ -8,6 +8,10 @@ use super::*;
 use crate::mqtt::topic::matches;
 use crate::mqtt::{Qos, SubscriptionOptions};
 
+fn member(n: u32) -> MemberId {
+    MemberId(std::num::NonZeroU64::MIN.saturating_add(u64::from(n)))
+}
+
 fn session(n: u32) -> SessionId {
     SessionId {
         index: n,
@@ -167,7 +171,7 @@ fn what_changes_nothing_leaves_the_cache_alone() {
     index.unsubscribe("#", session(1));
     index.add_remote("a/#", ShardId(3).into());
     index.remove_remote("a/#", ShardId(4).into());
-    index.set_connected(ShardId(3), session(1), true);
+    index.set_connected(ShardId(3), member(1), true);
     assert_eq!(index.generation(), generation);
     index.subscribe("a/+", session(1), plain(Qos::AtMostOnce));
     assert!(index.generation() > generation);
@@ -438,14 +442,14 @@ impl Model {
             Operation::Join(filter, s) => {
                 let member = Member {
                     shard: ShardId(0),
-                    session: session(s),
+                    id: member(s),
                     connected: true,
                 };
                 let replaced = index.join("g", &filter, member);
                 replaced != self.groups.insert((filter, s))
             }
             Operation::Leave(filter, s) => {
-                let left = index.leave("g", &filter, ShardId(0), session(s));
+                let left = index.leave("g", &filter, ShardId(0), member(s));
                 left == self.groups.remove(&(filter, s))
             }
         }
@@ -531,7 +535,7 @@ proptest! {
             index.remove_remote(&filter, ShardId(s).into());
         }
         for (filter, s) in groups {
-            index.leave("g", &filter, ShardId(0), session(s));
+            index.leave("g", &filter, ShardId(0), member(s));
         }
         prop_assert!(index.filters.is_empty(), "something is left behind");
         prop_assert!(TOPICS.iter().all(|topic| index.route(topic).groups.is_empty()));

@@ -29,12 +29,18 @@ impl Shard {
 
     fn audit_sessions(&self) -> Result<(), String> {
         let limits = self.limits();
+        let mut members = 0;
         for id in self.clients.sessions.ids() {
             let Some(entry) = self.clients.sessions.get(id) else {
                 continue;
             };
             let session = &entry.session;
             let name = &session.client_id;
+            let is_known = |member| self.clients.members.session(member) == Some(id);
+            if !entry.member.is_none_or(is_known) {
+                return Err(format!("shared groups do not find {name}"));
+            }
+            members += usize::from(entry.member.is_some());
             if session.queue.len() > limits.queue_messages_max as usize {
                 let len = session.queue.len();
                 return Err(format!("the queue of {name} holds {len} messages"));
@@ -63,6 +69,9 @@ impl Shard {
             if !is_tied {
                 return Err(format!("the connection of {name} is not its own"));
             }
+        }
+        if self.clients.members.len() != members {
+            return Err("a session has ended and is a member of shared groups".into());
         }
         Ok(())
     }

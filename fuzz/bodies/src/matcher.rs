@@ -1,8 +1,9 @@
 //! Subscriptions come and go; the topic index names the same receivers as a naive matcher.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 
-use ringmq::ids::{SessionId, ShardId};
+use ringmq::ids::{MemberId, SessionId, ShardId};
 use ringmq::mqtt::{topic, SubscriptionOptions};
 use ringmq::routing::{Destinations, GroupKey, Member, Subscription, TopicIndex};
 
@@ -48,7 +49,7 @@ fn matches(filter: &str, topic: &str) -> bool {
     names.next().is_none()
 }
 
-type MemberId = (ShardId, SessionId);
+type Identity = (ShardId, MemberId);
 
 /// The index and what it should know.
 struct Pair {
@@ -56,7 +57,7 @@ struct Pair {
     subscriptions: BTreeMap<String, BTreeMap<SessionId, Subscription>>,
     remote: BTreeSet<(String, ShardId)>,
     /// Share name and filter to members, and whether each is connected.
-    groups: BTreeMap<(String, String), BTreeMap<MemberId, bool>>,
+    groups: BTreeMap<(String, String), BTreeMap<Identity, bool>>,
 }
 
 impl Pair {
@@ -139,16 +140,16 @@ impl Pair {
 
     fn join(&mut self, choices: &mut Choices<'_>) {
         let name = group_name(choices);
-        let (shard, session) = member(choices);
+        let (shard, id) = member(choices);
         let connected = choices.byte() < 180;
         let member = Member {
             shard,
-            session,
+            id,
             connected,
         };
         let replaced = self.index.join(&name.0, &name.1, member);
         let members = self.groups.entry(name).or_default();
-        let before = members.insert((shard, session), connected);
+        let before = members.insert((shard, id), connected);
         assert_eq!(replaced, before.is_some(), "join");
     }
 
@@ -160,11 +161,11 @@ impl Pair {
             None
         };
         let name = name.unwrap_or_else(|| group_name(choices));
-        let (shard, session) = member(choices);
-        let left = self.index.leave(&name.0, &name.1, shard, session);
+        let (shard, id) = member(choices);
+        let left = self.index.leave(&name.0, &name.1, shard, id);
         let mut was_member = false;
         if let Some(members) = self.groups.get_mut(&name) {
-            was_member = members.remove(&(shard, session)).is_some();
+            was_member = members.remove(&(shard, id)).is_some();
             if members.is_empty() {
                 self.groups.remove(&name);
             }
@@ -173,11 +174,11 @@ impl Pair {
     }
 
     fn connect_or_go(&mut self, choices: &mut Choices<'_>) {
-        let (shard, session) = member(choices);
+        let (shard, id) = member(choices);
         let connected = choices.flag();
-        self.index.set_connected(shard, session, connected);
+        self.index.set_connected(shard, id, connected);
         for members in self.groups.values_mut() {
-            if let Some(known) = members.get_mut(&(shard, session)) {
+            if let Some(known) = members.get_mut(&(shard, id)) {
                 *known = connected;
             }
         }
@@ -191,8 +192,8 @@ impl Pair {
         };
         let group = self.group(name);
         let skip = choices.flag().then(|| member(choices));
-        let candidates = |connected: bool| -> BTreeSet<MemberId> {
-            let is_one = |(id, is): &(&MemberId, &bool)| **is == connected && Some(**id) != skip;
+        let candidates = |connected: bool| -> BTreeSet<Identity> {
+            let is_one = |(id, is): &(&Identity, &bool)| **is == connected && Some(**id) != skip;
             members.iter().filter(is_one).map(|(id, _)| *id).collect()
         };
         let mut expected = candidates(true);
@@ -208,7 +209,7 @@ impl Pair {
             let peeked = skip.and_then(|skip| self.index.peek(group, skip));
             let member = self.index.choose(group, skip).expect("there are members");
             assert!(skip.is_none() || peeked == Some(member), "peek");
-            let id = (member.shard, member.session);
+            let id = (member.shard, member.id);
             assert_eq!(members.get(&id), Some(&member.connected), "choose");
             chosen.insert(id);
         }
@@ -294,9 +295,10 @@ fn session(number: u32) -> SessionId {
     }
 }
 
-fn member(choices: &mut Choices<'_>) -> MemberId {
+fn member(choices: &mut Choices<'_>) -> Identity {
     let shard = choices.one_of(&[LOCAL, ShardId(0), ShardId(2)]);
-    (shard, session(u32::from(choices.byte() % 4)))
+    let nth = u64::from(choices.byte() % 4);
+    (shard, MemberId(NonZeroU64::MIN.saturating_add(nth)))
 }
 
 fn group_name(choices: &mut Choices<'_>) -> (String, String) {

@@ -9,7 +9,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::ids::SessionId;
+use crate::ids::{MemberId, SessionId};
+use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::turn::budget::{ANNOUNCE, COPIED_BYTES, UNLINK};
 use crate::shard::Shard;
 
@@ -23,6 +24,7 @@ const TURNS: usize = 128;
 #[derive(Debug)]
 struct Leaver {
     session: SessionId,
+    member: Option<MemberId>,
     filters: Vec<Rc<str>>,
     is_sorted: bool,
 }
@@ -53,18 +55,24 @@ impl Leaving {
 
 impl Shard {
     /// The filters of a session that ends leave the index, now or within the next turns.
-    pub(in crate::shard) fn leave(&mut self, session: SessionId, mut filters: Vec<Rc<str>>) {
+    pub(in crate::shard) fn leave(
+        &mut self,
+        session: SessionId,
+        member: Option<MemberId>,
+        mut filters: Vec<Rc<str>>,
+    ) {
         if filters.len() <= AT_ONCE && !self.turn.budget.is_exhausted() {
             filters.sort_unstable(); // the same order in every run of a seed
             for filter in &filters {
                 self.turn.budget.add(unlink_work(filter));
-                self.drop_subscription(session, filter);
+                self.drop_subscription(session, member, filter);
             }
             return;
         }
         self.clients.leaving.filters += filters.len();
         self.clients.leaving.sessions.push_back(Leaver {
             session,
+            member,
             filters,
             is_sorted: false,
         });
@@ -72,7 +80,8 @@ impl Shard {
 
     /// A session has lost its connection: its shared groups are notified, now or within the next turns.
     pub(in crate::shard) fn go_away(&mut self, session: SessionId) {
-        let Some(entry) = self.clients.sessions.get(session).filter(|h| h.in_groups) else {
+        let in_groups = |entry: &&SessionEntry| entry.member.is_some();
+        let Some(entry) = self.clients.sessions.get(session).filter(in_groups) else {
             return;
         };
         if entry.session.subscriptions.len() <= AT_ONCE && !self.turn.budget.is_exhausted() {
@@ -116,14 +125,14 @@ impl Shard {
             leaver.is_sorted = true;
             self.turn.budget.add(leaver.filters.len());
         }
-        let session = leaver.session;
+        let (session, member) = (leaver.session, leaver.member);
         let Some(filter) = leaver.filters.pop() else {
             self.clients.leaving.sessions.pop_front();
             return true;
         };
         self.clients.leaving.filters -= 1;
         self.turn.budget.add(unlink_work(&filter));
-        self.drop_subscription(session, &filter);
+        self.drop_subscription(session, member, &filter);
         true
     }
 
@@ -141,17 +150,20 @@ impl Shard {
 
     /// Notifies all shards whether a member of shared groups can receive now.
     pub(in crate::shard) fn announce_connected(&mut self, session: SessionId, connected: bool) {
-        let Some(entry) = self.clients.sessions.get(session).filter(|h| h.in_groups) else {
+        let Some(entry) = self.clients.sessions.get(session) else {
+            return;
+        };
+        let Some(member) = entry.member else {
             return;
         };
         self.turn
             .budget
             .add(entry.session.subscriptions.len() * ANNOUNCE);
-        self.routes.index.set_connected(self.id, session, connected);
+        self.routes.index.set_connected(self.id, member, connected);
         self.mesh
             .peers
             .broadcast(|| crate::shard::mesh::block::Control::MemberConnected {
-                session,
+                member,
                 connected,
             });
     }

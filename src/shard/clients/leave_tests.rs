@@ -141,7 +141,14 @@ fn members_of_many_groups_go_away_in_pieces() {
     let group = broker.shards[0].routes.index.group("g", "7/x").unwrap();
     let member = broker.shards[0].routes.index.choose(group, None).unwrap();
     let b = broker.shards[0].clients.by_client_id["b"];
-    assert_eq!((member.session, member.connected), (b, true));
+    let b = broker.shards[0]
+        .clients
+        .sessions
+        .get(b)
+        .unwrap()
+        .member
+        .unwrap();
+    assert_eq!((member.id, member.connected), (b, true));
     let other = broker.shards[0]
         .routes
         .index

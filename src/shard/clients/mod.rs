@@ -9,6 +9,7 @@ pub(in crate::shard) mod heard;
 pub(in crate::shard) mod hold;
 pub(in crate::shard) mod input;
 pub(in crate::shard) mod leave;
+pub(in crate::shard) mod members;
 pub(in crate::shard) mod meters;
 pub(in crate::shard) mod origin;
 pub(in crate::shard) mod outgoing;
@@ -38,6 +39,7 @@ use connection::Connection;
 use half_open::HalfOpen;
 use heard::Heard;
 use leave::Leaving;
+use members::Members;
 use meters::Metering;
 use pool::Pool;
 use pressure::Pressure;
@@ -48,6 +50,7 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) connections: Arena<ConnectionId, Connection>,
     pub(in crate::shard) sessions: Arena<SessionId, SessionEntry>,
     pub(in crate::shard) by_client_id: HashMap<Rc<str>, SessionId, ahash::RandomState>,
+    pub(in crate::shard) members: Members,
     /// Connections with bytes to transmit; each once.
     pub(in crate::shard) dirty: Vec<ConnectionId>,
     /// Sessions whose queue was full; each once.
@@ -67,6 +70,7 @@ impl Clients {
             connections: Arena::default(),
             sessions: Arena::default(),
             by_client_id: HashMap::with_hasher(ahash::RandomState::with_seeds(hash_seed, 7, 8, 9)),
+            members: Members::new(hash_seed),
             dirty: Vec::new(),
             overflowed: Vec::new(),
             pool: Pool::default(),

@@ -1,5 +1,6 @@
 //! A session as its shard holds it: the pure state plus timers and walks.
 
+use crate::ids::MemberId;
 use crate::session::Session;
 use crate::shard::access::rights::Rights;
 use crate::shard::retained::walks::Walks;
@@ -14,8 +15,8 @@ pub(in crate::shard) struct SessionEntry {
     pub(in crate::shard) will_timer: Option<TimerId>,
     /// Retained messages still to be sent for new subscriptions.
     pub(in crate::shard) walks: Option<Box<Walks>>,
-    /// Member of at least one shared group.
-    pub(in crate::shard) in_groups: bool,
+    /// Since it joined its first shared group.
+    pub(in crate::shard) member: Option<MemberId>,
     /// Its queue was full: to be disconnected when the turn ends.
     pub(in crate::shard) is_overflowed: bool,
 }
@@ -28,7 +29,7 @@ impl SessionEntry {
             expiry_timer: None,
             will_timer: None,
             walks: None,
-            in_groups: false,
+            member: None,
             is_overflowed: false,
         }
     }

@@ -181,10 +181,14 @@ impl Shard {
             self.turn.timers.cancel(timer);
         }
         let filters = entry.session.subscriptions.take_filters();
-        self.leave(session, filters);
+        let member = entry.member;
+        self.leave(session, member, filters);
         self.redispatch_shared(session, true, now);
         if let Some(entry) = self.clients.sessions.remove(session) {
             self.clients.by_client_id.remove(&entry.session.client_id);
+            if let Some(member) = entry.member {
+                self.clients.members.remove(member);
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use crate::ids::{SessionId, ShardId};
+use crate::ids::{MemberId, SessionId, ShardId};
 use crate::mqtt::{topic, Qos};
 use crate::mutant::{is_on, Mutant};
 use crate::routing::GroupKey;
@@ -33,7 +33,7 @@ impl Shard {
         &mut self,
         group: GroupKey,
         message: &mut Message<'_>,
-        skip: Option<(ShardId, SessionId)>,
+        skip: Option<(ShardId, MemberId)>,
         hops: u8,
         now: Time,
     ) -> bool {
@@ -45,11 +45,11 @@ impl Shard {
         };
         let name = format!("$share/{share}/{filter}");
         if member.shard == self.id {
-            self.deliver_to_member(message, member.session, &name, hops, now);
+            self.deliver_to_member(message, member.id, &name, hops, now);
         } else {
             let op = BlockOp::Member {
                 group: &name,
-                session: member.session,
+                member: member.id,
                 hops,
             };
             self.publish_to(member.shard.into(), message, &op);
@@ -64,24 +64,23 @@ impl Shard {
     pub(in crate::shard) fn deliver_to_member(
         &mut self,
         message: &mut Message<'_>,
-        session: SessionId,
+        member: MemberId,
         name: &str,
         hops: u8,
         now: Time,
     ) {
-        let found = self.clients.sessions.get(session).and_then(|entry| {
+        let session = self.clients.members.session(member);
+        let found = session.and_then(|session| {
+            let entry = self.clients.sessions.get(session)?;
             let (filter, record) = entry.session.subscriptions.get_key_value(name)?;
-            Some((
-                Rc::clone(filter),
-                *record,
-                entry.session.connection.is_some(),
-            ))
+            let is_connected = entry.session.connection.is_some();
+            Some((session, Rc::clone(filter), *record, is_connected))
         });
-        let is_here = found.as_ref().is_some_and(|(_, _, connected)| *connected);
+        let is_here = found.as_ref().is_some_and(|(.., connected)| *connected);
         let hops_max = if found.is_some() { HOPS_MAX } else { HOPS_LAST };
         if !is_here && hops < hops_max {
             if let Some(group) = self.group_of(name) {
-                let here = (self.id, session);
+                let here = (self.id, member);
                 if self.has_better_member(group, here, found.is_some()) {
                     self.outbox.stats.redispatched += 1;
                     self.dispatch_to_group(group, message, Some(here), hops + 1, now);
@@ -89,7 +88,7 @@ impl Shard {
                 }
             }
         }
-        let Some((filter, record, _)) = found else {
+        let Some((session, filter, record, _)) = found else {
             self.outbox.stats.dropped_no_member += 1;
             self.notice(&About::loss(name, None, 1), now, || {
                 let name = name.escape_debug();
@@ -119,15 +118,13 @@ impl Shard {
         ended: bool,
         now: Time,
     ) {
-        let here = (self.id, session);
-        let Some(entry) = self
-            .clients
-            .sessions
-            .get(session)
-            .filter(|entry| entry.in_groups)
-        else {
+        let Some(entry) = self.clients.sessions.get(session) else {
             return;
         };
+        let Some(member) = entry.member else {
+            return;
+        };
+        let here = (self.id, member);
         let mut names = entry.session.shared_in_hand();
         if !ended {
             // The rest is finished here [MQTT-3.10.4-3].
@@ -167,6 +164,9 @@ impl Shard {
         let Some(entry) = self.clients.sessions.get_mut(session) else {
             return;
         };
+        let Some(member) = entry.member else {
+            return; // in no group
+        };
         self.turn
             .budget
             .add(entry.session.queue.len() / QUEUED_LOOKED_AT);
@@ -175,7 +175,7 @@ impl Shard {
             if is_on(Mutant::ForgetRequeue) {
                 continue;
             }
-            self.redispatch(&delivery, group, (self.id, session), now);
+            self.redispatch(&delivery, group, (self.id, member), now);
         }
     }
 
@@ -184,7 +184,7 @@ impl Shard {
         &mut self,
         delivery: &Delivery,
         group: GroupKey,
-        here: (ShardId, SessionId),
+        here: (ShardId, MemberId),
         now: Time,
     ) {
         let mut message = Message::of(&delivery.publication);
@@ -206,7 +206,7 @@ impl Shard {
     fn has_better_member(
         &self,
         group: GroupKey,
-        here: (ShardId, SessionId),
+        here: (ShardId, MemberId),
         here_can_keep: bool,
     ) -> bool {
         match self.routes.index.peek(group, here) {

@@ -91,11 +91,11 @@ impl Shard {
             BlockOp::FanOut | BlockOp::FanOutAndRetain => self.fan_out_forwarded(message, now),
             BlockOp::Member {
                 group,
-                session,
+                member,
                 hops,
             } => {
                 self.turn.budget.add(DISPATCH);
-                self.deliver_to_member(message, *session, group, *hops, now);
+                self.deliver_to_member(message, *member, group, *hops, now);
             }
         }
     }
@@ -117,7 +117,7 @@ impl Shard {
             Control::MemberJoined {
                 share,
                 filter,
-                session,
+                member,
                 connected,
             } => {
                 self.routes.index.join(
@@ -125,7 +125,7 @@ impl Shard {
                     &filter,
                     Member {
                         shard: from,
-                        session,
+                        id: member,
                         connected,
                     },
                 );
@@ -133,12 +133,12 @@ impl Shard {
             Control::MemberLeft {
                 share,
                 filter,
-                session,
+                member,
             } => {
-                self.routes.index.leave(&share, &filter, from, session);
+                self.routes.index.leave(&share, &filter, from, member);
             }
-            Control::MemberConnected { session, connected } => {
-                self.routes.index.set_connected(from, session, connected);
+            Control::MemberConnected { member, connected } => {
+                self.routes.index.set_connected(from, member, connected);
             }
             Control::Barrier { number } => {
                 let data_sent = self.mesh.peers.data_sent();

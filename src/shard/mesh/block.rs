@@ -1,10 +1,11 @@
 //! Blocks: publications and control messages from one shard to another.
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::ids::SessionId;
+use crate::ids::MemberId;
 use crate::mqtt::{Qos, Version};
 use crate::shard::delivery::message::Message;
 use crate::time::Time;
@@ -44,17 +45,17 @@ pub(in crate::shard) enum Control {
     MemberJoined {
         share: Box<str>,
         filter: Box<str>,
-        session: SessionId,
+        member: MemberId,
         connected: bool,
     },
     MemberLeft {
         share: Box<str>,
         filter: Box<str>,
-        session: SessionId,
+        member: MemberId,
     },
     /// A session of the sender that is in shared groups connected or disconnected.
     MemberConnected {
-        session: SessionId,
+        member: MemberId,
         connected: bool,
     },
     /// Asks for [`Control::BarrierApplied`] once everything before it is applied.
@@ -121,7 +122,7 @@ pub(in crate::shard) enum BlockOp<'a> {
     /// Deliver to one member of a shared group; `hops` counts how often it was dispatched.
     Member {
         group: &'a str,
-        session: SessionId,
+        member: MemberId,
         hops: u8,
     },
 }
@@ -253,13 +254,12 @@ impl Publications {
     fn put_op(&mut self, op: &BlockOp<'_>) {
         if let BlockOp::Member {
             group,
-            session,
+            member,
             hops,
         } = op
         {
             self.put_u32(group.len());
-            self.put_u32(session.index as usize);
-            self.put_u32(session.generation as usize);
+            self.bytes.extend_from_slice(&member.0.get().to_le_bytes());
             self.bytes.push(*hops);
             self.bytes.extend_from_slice(group.as_bytes());
         }
@@ -337,6 +337,10 @@ impl<'a> Reader<'a> {
         u32::from_le_bytes(self.take(4).try_into().expect("four bytes"))
     }
 
+    fn take_u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.take(8).try_into().expect("eight bytes"))
+    }
+
     fn take_str(&mut self, count: usize) -> &'a str {
         text(self.take(count))
     }
@@ -412,11 +416,7 @@ impl<'a> Reader<'a> {
         let topic_len = self.take_u32() as usize;
         let properties_len = self.take_u32() as usize;
         let payload_len = self.take_u32() as usize;
-        let expires_at = (flags & EXPIRES != 0).then(|| {
-            Time(u64::from_le_bytes(
-                self.take(8).try_into().expect("eight bytes"),
-            ))
-        });
+        let expires_at = (flags & EXPIRES != 0).then(|| Time(self.take_u64()));
         let op = self.take_task(flags);
         let topic = self.take_str(topic_len);
         let properties = self.take(properties_len);
@@ -447,13 +447,12 @@ impl<'a> Reader<'a> {
             2 => BlockOp::FanOutAndRetain,
             _ => {
                 let group_len = self.take_u32() as usize;
-                let index = self.take_u32();
-                let generation = self.take_u32();
+                let member = NonZeroU64::new(self.take_u64());
                 let hops = self.take(1)[0];
                 let group = self.take_str(group_len);
                 BlockOp::Member {
                     group,
-                    session: SessionId { index, generation },
+                    member: MemberId(member.expect("a member's id when it was written")),
                     hops,
                 }
             }
@@ -489,10 +488,7 @@ mod tests {
         let large = vec![9; LARGE_PAYLOAD];
         let member = BlockOp::Member {
             group: "$share/g/a/#",
-            session: SessionId {
-                index: 3,
-                generation: 4,
-            },
+            member: MemberId(NonZeroU64::MAX),
             hops: 2,
         };
         let mut publications = Publications::default();
@@ -535,12 +531,9 @@ mod tests {
         let mut publications = Publications::default();
         publications.push(&mut message("a", &large), &BlockOp::Retain);
         publications.push(&mut message("b", &large[1..]), &BlockOp::FanOut);
-        let member = |index| BlockOp::Member {
+        let member = |n| BlockOp::Member {
             group: "$share/g/b",
-            session: SessionId {
-                index,
-                generation: 1,
-            },
+            member: MemberId(NonZeroU64::MIN.saturating_add(n)),
             hops: 0,
         };
         assert!(publications.push_again(&member(1)) < 64);

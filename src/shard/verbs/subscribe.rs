@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::auth::Access;
-use crate::ids::{ConnectionId, SessionId};
+use crate::ids::{ConnectionId, MemberId, SessionId};
 use crate::mqtt::topic::{self, Share};
 use crate::mqtt::{
     encode, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions, Unsubscribe,
@@ -262,21 +262,23 @@ impl Shard {
     }
 
     fn join_group(&mut self, session: SessionId, share: &Share<'_>) {
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
+            return;
+        };
+        let members = &mut self.clients.members;
+        let id = *entry.member.get_or_insert_with(|| members.admit(session));
         let member = crate::routing::Member {
             shard: self.id,
-            session,
+            id,
             connected: true,
         };
         self.routes.index.join(share.name, share.filter, member);
         self.mesh.peers.broadcast(|| Control::MemberJoined {
             share: share.name.into(),
             filter: share.filter.into(),
-            session,
+            member: id,
             connected: true,
         });
-        if let Some(entry) = self.clients.sessions.get_mut(session) {
-            entry.in_groups = true;
-        }
     }
 
     /// Removes each filter and answers at once: what a peer still sends finds no subscriber here.
@@ -328,8 +330,9 @@ impl Shard {
         if entry.session.subscriptions.remove(filter).is_none() {
             return ReasonCode::NoSubscriptionExisted;
         }
+        let member = entry.member;
         self.stop_walks(session);
-        self.drop_subscription(session, filter);
+        self.drop_subscription(session, member, filter);
         if topic::is_shared(filter) {
             // Not before the group forgets this member: another would send it back.
             self.redispatch_unsubscribed(session, filter, now);
@@ -357,15 +360,21 @@ fn wants_retained(options: SubscriptionOptions, is_new: bool) -> bool {
 
 impl Shard {
     /// Takes a subscription out of the index; the session's own record is left to the caller.
-    pub(in crate::shard) fn drop_subscription(&mut self, session: SessionId, filter: &str) {
-        if let Ok(Some(share)) = topic::share(filter) {
+    /// `member`: what the session was to shared groups; it may have ended.
+    pub(in crate::shard) fn drop_subscription(
+        &mut self,
+        session: SessionId,
+        member: Option<MemberId>,
+        filter: &str,
+    ) {
+        if let (Ok(Some(share)), Some(member)) = (topic::share(filter), member) {
             self.routes
                 .index
-                .leave(share.name, share.filter, self.id, session);
+                .leave(share.name, share.filter, self.id, member);
             self.mesh.peers.broadcast(|| Control::MemberLeft {
                 share: share.name.into(),
                 filter: share.filter.into(),
-                session,
+                member,
             });
         } else if self.routes.index.unsubscribe(filter, session).last_on_shard {
             self.mesh.peers.broadcast(|| Control::FilterRemoved {
