@@ -29,10 +29,18 @@ def allow_many_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-class Broker:
-    """A running broker process."""
+def prepare(cgroup):
+    """In the new process."""
+    allow_many_files()
+    if cgroup:
+        with open(os.path.join(cgroup, "cgroup.procs"), "w", encoding="ascii") as members:
+            members.write(str(os.getpid()))
 
-    def __init__(self, shards=1, port=None, **options):
+
+class Broker:
+    """A running broker process; `cgroup` is the folder of the group that it starts in."""
+
+    def __init__(self, shards=1, port=None, cgroup=None, **options):
         self.shards = shards
         self.port = port or free_port()
         self.folder = tempfile.mkdtemp(prefix="ringmq-test-")
@@ -42,7 +50,7 @@ class Broker:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                preexec_fn=allow_many_files,
+                preexec_fn=lambda: prepare(cgroup),
             )
         self._wait_until_it_accepts()
         if not IS_MOSQUITTO:
