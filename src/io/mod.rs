@@ -15,6 +15,7 @@
 //! no system call for a peer that is awake. Bytes read are handed over in order and all of them; what
 //! a peer has no room for stays with its sender, which is woken when there is room.
 
+pub mod aligned_buffer;
 mod awake;
 mod clock;
 mod cores;
@@ -33,6 +34,7 @@ mod listener;
 mod logging;
 mod logins;
 mod mesh;
+pub mod operations;
 mod output;
 pub mod poller;
 mod pressure;

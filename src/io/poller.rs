@@ -1,4 +1,4 @@
-//! Readiness of sockets: one io_uring per shard beside the executor's own. mqload's workers use it, too.
+//! The shard's io_uring: readiness of sockets, and operations on files. mqload's workers use it, too.
 //!
 //! Readable sockets are watched by one multishot poll each, edge by edge, so a busy connection costs
 //! no system call to watch. Writability is asked for only after a write would block. The shard sleeps
@@ -6,14 +6,20 @@
 //!
 //! A poll holds its socket open after the descriptor is closed, until it is removed. Every request
 //! names its connection by index and generation, so that what completes late is recognised.
+//!
+//! Operations on files ([`super::operations`]) own their memory until they are complete. Their completions end a
+//! sleep as those of sockets do, and are taken with [`Poller::take_completion`].
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue, IoUring};
 
+use super::aligned_buffer::AlignedBuffer;
+use super::operations::{Carrier, Completion, Operations};
 use crate::ids::ConnectionId;
 use crate::time::Span;
 
@@ -24,6 +30,10 @@ const COMPLETIONS: u32 = 8_192;
 
 /// Calls that collect completions in one turn: what they post has room in the ring.
 const COLLECTS_MAX: usize = 256;
+/// When the ring ends, waits of this length, and how many of them, for operations that are on their way: a
+/// disk that does not answer must not keep a process from ending.
+const LAST_WAIT: Span = Span::from_millis(100);
+const LAST_WAITS: usize = 50;
 
 /// Event bits of `poll(2)` and `epoll_ctl(2)`, part of the kernel's interface.
 mod bits {
@@ -59,6 +69,8 @@ const ACCEPT: u64 = 2;
 const OTHER: u64 = 3;
 const WAKE: u64 = OTHER << KIND_SHIFT | 1;
 const IGNORED: u64 = OTHER << KIND_SHIFT;
+/// And the operation's number.
+const OPERATION: u64 = OTHER << KIND_SHIFT | 1 << 32;
 const GENERATION_MASK: u32 = (1 << 30) - 1;
 
 fn connection_data(kind: u64, id: ConnectionId) -> u64 {
@@ -84,6 +96,9 @@ pub struct Poller {
     wake: RawFd,
     /// Requests for which the ring has no room and the kernel no time now (EBUSY).
     waiting: VecDeque<squeue::Entry>,
+    operations: Operations,
+    /// Of operations, not yet taken.
+    completions: VecDeque<Completion>,
 }
 
 impl Poller {
@@ -109,6 +124,8 @@ impl Poller {
             ring,
             wake: wake.as_raw_fd(),
             waiting: VecDeque::new(),
+            operations: Operations::default(),
+            completions: VecDeque::new(),
         };
         poller.watch_wake();
         Ok(poller)
@@ -154,6 +171,36 @@ impl Poller {
 
     pub fn forget_listener(&mut self, index: u32) {
         self.cancel(ACCEPT << KIND_SHIFT | u64::from(index));
+    }
+
+    /// Writes all of the buffer, which [`Completion::Written`] gives back once it is durable.
+    pub fn write(
+        &mut self,
+        file: &Arc<OwnedFd>,
+        buffer: AlignedBuffer,
+        offset: u64,
+        carrier: Carrier,
+        tag: u64,
+    ) {
+        let (number, entry) = self.operations.write(file, buffer, (offset, carrier), tag);
+        self.push(entry.user_data(OPERATION | u64::from(number)));
+    }
+
+    /// Reads as much as the buffer has room for; [`Completion::Read`] gives it back.
+    pub fn read(&mut self, file: &Arc<OwnedFd>, buffer: AlignedBuffer, offset: u64, tag: u64) {
+        let (number, entry) = self.operations.read(file, buffer, offset, tag);
+        self.push(entry.user_data(OPERATION | u64::from(number)));
+    }
+
+    /// Makes durable what has been written to the file; answered by [`Completion::Flushed`].
+    pub fn flush(&mut self, file: &Arc<OwnedFd>, tag: u64) {
+        let (number, entry) = self.operations.flush(file, tag);
+        self.push(entry.user_data(OPERATION | u64::from(number)));
+    }
+
+    /// The next operation that was complete when [`Poller::reap`] looked.
+    pub fn take_completion(&mut self) -> Option<Completion> {
+        self.completions.pop_front()
     }
 
     /// Ends a poll. Not with POLL_REMOVE: that one fails with EALREADY, and the poll stays armed and holds
@@ -206,6 +253,12 @@ impl Poller {
                 },
                 WRITE => Event::Writable(connection_of(data)),
                 ACCEPT => Event::Acceptable(data as u32),
+                _ if data >= OPERATION => {
+                    let completion = self.operations.complete(data as u32, result);
+                    self.completions.push_back(completion);
+                    count += 1;
+                    continue;
+                }
                 _ => {
                     wake_watched &= data != WAKE || watched;
                     continue;
@@ -256,13 +309,34 @@ impl Poller {
     fn fill(&mut self) -> bool {
         let mut submission = self.ring.submission();
         while let Some(entry) = self.waiting.front() {
-            // SAFETY: polls and cancellations name a descriptor or a number and no memory.
+            // SAFETY: polls and cancellations name a descriptor or a number and no memory. Memory of an
+            // operation and its open file are owned by `operations` until its completion is reaped, and
+            // nothing else can reach them; when the ring is dropped before that, they are leaked.
             if unsafe { submission.push(entry) }.is_err() {
                 return false;
             }
             self.waiting.pop_front();
         }
         true
+    }
+}
+
+impl Drop for Poller {
+    /// The kernel carries out what it has been given even when the ring is closed: it has to answer before,
+    /// or the memory is never freed.
+    fn drop(&mut self) {
+        for number in self.operations.numbers() {
+            self.cancel(OPERATION | u64::from(number));
+        }
+        for _ in 0..LAST_WAITS {
+            if self.operations.is_empty() {
+                return;
+            }
+            self.submit();
+            self.wait(Some(LAST_WAIT));
+            self.reap(|_| ());
+        }
+        self.operations.leak();
     }
 }
 

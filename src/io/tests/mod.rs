@@ -3,6 +3,7 @@
 //! Nothing here waits for time to pass in the hope that something has happened: a client reads until
 //! it has what must come, and a read that waits for half a minute is a failure.
 
+mod operations;
 mod stand_in;
 mod toy;
 
