@@ -42,6 +42,7 @@ mod queues;
 mod reload;
 mod ring;
 mod runtime;
+pub mod segment_files;
 mod sends;
 mod shared;
 mod shares;

@@ -1,0 +1,202 @@
+//! Files of fixed size for journals, made ahead of need: written full of zeros, durable, and in the folder.
+//!
+//! A shard writes into such a file with one request per commit; growing one, or one that is only reserved,
+//! changes the file system with each of them and takes twice as long. Opening, zeroing, renaming and flushing
+//! folders can block, so one thread does it for all shards: a glommio executor that is not pinned. Its
+//! writes overlap, bypass the page cache, and leave the shards' processor time alone.
+//!
+//! A file has its final name only once it is whole: what a crash has left under the other name is
+//! overwritten.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crossbeam::channel::{bounded, Receiver, Sender};
+use glommio::io::{Directory, DmaFile};
+use glommio::{spawn_local, LocalExecutorBuilder, Placement};
+use rustix::fs::OFlags;
+
+/// Requests that wait, at most: each shard has a few files ahead.
+const REQUESTS_MAX: usize = 1_024;
+/// Zeros written with one request, and requests on their way: as fast as more of either.
+const PIECE: u64 = 1 << 20;
+const WRITERS: u64 = 2;
+/// Memory glommio registers for its own buffers; ours is a single one beside them.
+const EXECUTOR_IO_MEMORY: usize = 64 << 10;
+
+/// A file to be made.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub path: PathBuf,
+    /// A multiple of 4 KiB.
+    pub bytes: u64,
+    /// A file of this size that is no longer needed: it is renamed instead of writing a new one.
+    pub recycled: Option<PathBuf>,
+}
+
+/// Sender's half of the service.
+pub struct SegmentFiles {
+    requests: Sender<Request>,
+}
+
+impl SegmentFiles {
+    /// Starts the thread. `ready` is called on it with each file, open for reading and writing past the
+    /// page cache: it hands the file to its shard's inbox. The thread ends with its sender.
+    ///
+    /// # Errors
+    /// There is no ring for the executor.
+    pub fn start(
+        ready: impl Fn(Request, io::Result<OwnedFd>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (requests, taken) = bounded(REQUESTS_MAX);
+        LocalExecutorBuilder::new(Placement::Unbound)
+            .name("segments")
+            .io_memory(EXECUTOR_IO_MEMORY)
+            .spawn(move || serve(taken, ready))
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Self { requests })
+    }
+
+    /// Without waiting; false when too many wait already.
+    #[must_use]
+    pub fn prepare(&self, request: Request) -> bool {
+        self.requests.try_send(request).is_ok()
+    }
+}
+
+/// Its executor has no other task, so it may block for the next request.
+async fn serve(requests: Receiver<Request>, ready: impl Fn(Request, io::Result<OwnedFd>)) {
+    while let Ok(request) = requests.recv() {
+        let made = make(&request).await;
+        ready(request, made);
+    }
+}
+
+async fn make(request: &Request) -> io::Result<OwnedFd> {
+    let path = &request.path;
+    match &request.recycled {
+        Some(recycled) => std::fs::rename(recycled, path)?,
+        None => {
+            let unfinished = path.with_extension("new");
+            write_zeros(&unfinished, request.bytes).await?;
+            std::fs::rename(&unfinished, path)?;
+        }
+    }
+    // The name is durable before anything is written under it.
+    let folder = Directory::open(path.parent().unwrap_or(Path::new("."))).await?;
+    folder.sync().await?;
+    folder.close().await?;
+    open(path)
+}
+
+async fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = Rc::new(DmaFile::create(path).await?);
+    let mut zeros = file.alloc_dma_buffer(PIECE.min(bytes) as usize);
+    zeros.as_bytes_mut().fill(0);
+    let zeros = Rc::new(zeros);
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let (file, zeros) = (Rc::clone(&file), Rc::clone(&zeros));
+            spawn_local(async move {
+                let offsets = (writer * PIECE..bytes).step_by((WRITERS * PIECE) as usize);
+                for offset in offsets {
+                    let written = file.write_rc_at(Rc::clone(&zeros), offset).await?;
+                    if written < zeros.as_bytes().len() {
+                        return Err(io::ErrorKind::WriteZero.into());
+                    }
+                }
+                io::Result::Ok(())
+            })
+        })
+        .collect();
+    let mut result = Ok(());
+    for writer in writers {
+        result = result.and(writer.await);
+    }
+    result?;
+    // The last piece may reach beyond the end.
+    file.truncate(bytes).await?;
+    file.fdatasync().await?;
+    file.close_rc().await?;
+    Ok(())
+}
+
+/// Some file systems in memory do not have `O_DIRECT`.
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    let mut direct = options.clone();
+    let direct = direct.custom_flags(OFlags::DIRECT.bits() as i32).open(path);
+    let file = match direct {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => options.open(path),
+        opened => opened,
+    }?;
+    Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A folder that is removed in the end.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn files_are_whole_when_they_have_their_name() {
+        let name = format!("ringmq-{}-segments", std::process::id());
+        let folder = Folder(std::env::temp_dir().join(name));
+        fs::create_dir_all(&folder.0).unwrap();
+        let (sender, ready) = channel();
+        let files = SegmentFiles::start(move |request, made| {
+            sender.send((request, made)).unwrap();
+        });
+        let files = files.unwrap();
+        let made = || ready.recv_timeout(Duration::from_secs(30)).unwrap();
+        let request = |name: &str, bytes, recycled: Option<&PathBuf>| Request {
+            path: folder.0.join(name),
+            bytes,
+            recycled: recycled.cloned(),
+        };
+        let sizes = [4_096, PIECE, 3 * PIECE + 4_096, 8 * PIECE];
+        for (bytes, name) in sizes.into_iter().zip(["1", "2", "3", "4"]) {
+            assert!(files.prepare(request(name, bytes, None)));
+            let (made, file) = made();
+            file.unwrap();
+            let content = fs::read(&made.path).unwrap();
+            assert_eq!(content.len() as u64, bytes);
+            assert!(content.iter().all(|byte| *byte == 0));
+        }
+        let first = folder.0.join("1");
+        fs::write(&first, [7; 4_096]).unwrap();
+        assert!(files.prepare(request("5", 4_096, Some(&first))));
+        let (recycled, file) = made();
+        file.unwrap();
+        assert_eq!(fs::read(recycled.path).unwrap(), [7; 4_096]);
+        // A file that cannot be made is an error of its own request only.
+        assert!(files.prepare(request("no/such/folder", 4_096, None)));
+        assert!(made().1.is_err());
+        assert!(files.prepare(request("6", 4_096, None)));
+        made().1.unwrap();
+        let mut names: Vec<_> = fs::read_dir(&folder.0).unwrap().collect();
+        names.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
+        let names: Vec<_> = names
+            .iter()
+            .map(|e| e.as_ref().unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["2", "3", "4", "5", "6"]);
+    }
+}
