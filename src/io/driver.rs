@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::clock::{Clock, WallReadings};
 use super::counters::{DriverStats, AT_STOP};
-use super::driven::Driven;
 use super::gate::REFUSALS;
 use super::inbox::{ShardCommand, TURN_COMMANDS};
 use super::lateness::Lateness;
@@ -25,7 +24,7 @@ use super::shares::Shares;
 use super::sockets::Sockets;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::READ_BUFFER;
-use crate::shard::{run_turn, Heard, Pressure, TurnHost, TurnStep};
+use crate::shard::{run_turn, Block, Heard, Pressure, Shard, TurnHost, TurnStep};
 use crate::time::{Span, Time};
 use crate::transport::Scratch;
 
@@ -42,11 +41,11 @@ const NOTHING_HEARD: Heard = Heard {
 const PAUSE_MAX: u64 = 8 * SPIN.0;
 
 /// What a driver is given at start.
-pub(super) struct Setup<S: Driven> {
-    pub(super) shard: S,
+pub(super) struct Setup {
+    pub(super) shard: Shard,
     pub(super) id: ShardId,
     pub(super) listeners: Vec<Listening>,
-    pub(super) mesh: Mesh<S::Block>,
+    pub(super) mesh: Mesh<Block>,
     pub(super) logins: Arc<Logins>,
     pub(super) clock: Clock,
     /// Has a core of its own, so it may spin.
@@ -54,10 +53,10 @@ pub(super) struct Setup<S: Driven> {
 }
 
 /// Lives on: the executor of its shard, as its one task.
-pub(super) struct Driver<S: Driven> {
-    pub(super) shard: S,
+pub(super) struct Driver {
+    pub(super) shard: Shard,
     pub(super) id: ShardId,
-    pub(super) mesh: Mesh<S::Block>,
+    pub(super) mesh: Mesh<Block>,
     pub(super) logins: Arc<Logins>,
     pub(super) clock: Clock,
     wall_readings: WallReadings,
@@ -101,7 +100,7 @@ pub(super) struct Driver<S: Driven> {
     pause_ns: u64,
 }
 
-impl<S: Driven> TurnHost for Driver<S> {
+impl TurnHost for Driver {
     #[inline(always)]
     fn step(&mut self, step: TurnStep, now: Time) -> bool {
         match step {
@@ -141,9 +140,9 @@ impl<S: Driven> TurnHost for Driver<S> {
     }
 }
 
-impl<S: Driven> Driver<S> {
+impl Driver {
     /// Call on the executor that will run it.
-    pub(super) fn new(setup: Setup<S>) -> std::io::Result<Self> {
+    pub(super) fn new(setup: Setup) -> std::io::Result<Self> {
         let Setup {
             mut shard,
             id,
@@ -354,7 +353,8 @@ impl<S: Driven> Driver<S> {
             }
             ShardCommand::MemoryShort(is_short) => self.memory_short = is_short,
             ShardCommand::GiveBack => {
-                self.gives_back.asked(self.shard.held(), self.memory_short);
+                let held = self.shard.connections() + self.shard.sessions();
+                self.gives_back.asked(held, self.memory_short);
             }
             ShardCommand::ReportCounters(request) => {
                 // What a stopped shard has counted was handed over when it stopped.

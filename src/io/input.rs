@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
 
-use super::driven::Driven;
 use super::driver::Driver;
 use super::layers::Layers;
 use super::listener::{self, Listening, BACKLOG};
@@ -14,7 +13,7 @@ use super::queues::Queue;
 use super::shares::OthersShare;
 use super::sockets::{Ending, Socket};
 use crate::ids::{ConnectionId, ListenerId};
-use crate::shard::{CloseCause, Origin, RemoteEnd};
+use crate::shard::{CloseCause, Origin, RemoteEnd, Shard};
 use crate::time::{Span, Time};
 
 /// Connections accepted in one turn, if their share of it lasts so long.
@@ -33,7 +32,7 @@ const DISCARD_MAX: u32 = 4 << 20;
 /// Reads after a write failed: what the client sent before it closed is still valid.
 const LAST_READS: usize = 64;
 
-impl<S: Driven> Driver<S> {
+impl Driver {
     /// Accepts what waits while there is time for it.
     fn accept(&mut self, share: OthersShare, now: Time) -> bool {
         if self.accept_after.is_some_and(|after| now < after) {
@@ -408,7 +407,7 @@ impl<S: Driven> Driver<S> {
 }
 
 /// False while a connection's bytes are to stay in its socket.
-fn wants_input<S: Driven>(shard: &S, socket: &Socket) -> bool {
+fn wants_input(shard: &Shard, socket: &Socket) -> bool {
     let layers = socket.layers.as_ref();
     socket.ending != Ending::Open
         || (shard.wants_input(socket.id) && layers.is_none_or(|layers| layers.wants_input()))

@@ -236,7 +236,63 @@ impl<B: Send> Peer<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
+    use super::super::poller::Poller;
     use super::*;
+
+    const BLOCKS: u64 = 50_000;
+
+    /// What a shard does of a turn that has to do with its peers: sends numbers to the next shard and takes
+    /// those of the shard before it, and parks when there is nothing to do.
+    fn cross(mut mesh: Mesh<u64>) {
+        let own = mesh.own;
+        let next = ShardId((own.0 + 1) % mesh.shared().shards());
+        let mut poller = Poller::new(mesh.shared().eventfd(own)).unwrap();
+        let (mut sent, mut seen) = (0, 0);
+        while sent < BLOCKS || seen < BLOCKS {
+            let mut busy = mesh.send(|to, lane| {
+                let is_sent = to == next && lane == Lane::Data && sent < BLOCKS;
+                sent += u64::from(is_sent);
+                is_sent.then(|| sent - 1)
+            });
+            for position in 0..mesh.peers() {
+                let taken = mesh.take(position, 8, true, |_, arrival| {
+                    assert!(
+                        matches!(arrival, Arrival::Block(Lane::Data, number) if number == seen)
+                    );
+                    seen += 1;
+                    true
+                });
+                busy |= taken > 0;
+            }
+            if busy {
+                continue;
+            }
+            mesh.shared().announce_park(own);
+            if mesh.may_park() {
+                poller.wait(None);
+                poller.reap(|_| ());
+            }
+            mesh.shared().announce_awake(own);
+        }
+    }
+
+    /// Much more than the rings hold, without any other load: a sender that parks over a full ring
+    /// must be woken when there is room.
+    #[test]
+    fn blocks_cross_in_order_however_full_the_rings() {
+        for shards in [2, 4] {
+            let shared = Arc::new(SharedState::new(shards).unwrap());
+            let ends = connect::<u64>(&shared).into_iter();
+            let threads: Vec<_> = ends
+                .map(|mesh| thread::spawn(move || cross(mesh)))
+                .collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+        }
+    }
 
     /// The peer takes one control item between the attempt to send, which finds the ring full, and
     /// the end of the turn. There is room then, the sender will not be woken, so it must not park.

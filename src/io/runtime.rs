@@ -9,7 +9,6 @@ use glommio::{CpuSet, ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 use super::clock::Clock;
-use super::driven::Driven;
 use super::driver::{Driver, Setup};
 use super::errors::StartError;
 use super::gate::Gate;
@@ -160,13 +159,13 @@ fn reload_rules(logins: &Logins, files: &auth::Files, secret: [u8; 32]) {
 
 /// Starts one thread per shard and returns when all of them run. `make` builds a shard on its own
 /// thread.
-pub(super) fn start_shards<S: Driven>(
+pub(super) fn start_shards(
     cores: &[usize],
     listeners: Vec<Listening>,
     shared: &Arc<SharedState>,
     logins: &Arc<Logins>,
     clock: Clock,
-    make: impl Fn(ShardId) -> S + Clone + Send + 'static,
+    make: impl Fn(ShardId) -> Shard + Clone + Send + 'static,
 ) -> Result<Vec<ExecutorJoinHandle<()>>, StartError> {
     let pinnable = CpuSet::online().is_ok(); // needs /sys, which a container may hide
     let (report, reports) = mpsc::channel();

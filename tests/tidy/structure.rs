@@ -128,11 +128,6 @@ pub(super) struct Circles {
 /// Today's circles, each with its reason; there are none in `src/shard` and `loadgen/src`.
 pub(super) const CIRCLES: &[Circles] = &[
     Circles {
-        folder: "src/io",
-        files: 7,
-        why: "layers are a type that travels and a part of the driver; wake holds reload's slot",
-    },
-    Circles {
         folder: "src/config",
         files: 12,
         why: "tables name the struct that they fill",

@@ -1,40 +1,41 @@
-//! The driver with real sockets and threads, and a stand-in for the shard.
+//! The driver with real sockets, threads and shards.
 //!
 //! Nothing here waits for time to pass in the hope that something has happened: a client reads until
 //! it has what must come, and a read that waits for half a minute is a failure.
 
+mod client;
+mod layered;
 mod operations;
-mod stand_in;
 mod toy;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use glommio::ExecutorJoinHandle;
 
-use self::stand_in::{pattern, Gone, StandIn, HEADER};
-use self::toy::{Seen, Slow, Toy, ANSWER, GOODBYE, HELLO, NONSENSE};
+use self::client::{connect, connect_plain, publish, retain, subscribe, Client, PINGREQ};
 use super::clock::Clock;
 use super::gate::Gate;
 use super::listener::{self, Listening};
 use super::logins::{LoginSetup, Logins};
 use super::runtime::start_shards;
 use super::shared::SharedState;
+use crate::limits::Limits;
 use crate::listener::Listener;
-use crate::shard::CloseCause;
+use crate::shard::{ListenerPolicy, PlacementSeed, Shard, ShardConfig};
 use crate::transport::LayerFactory;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Of the one large message: more than the sockets of both sides hold.
+const LARGE: usize = 20_000_000;
 
 struct Broker {
     address: SocketAddr,
     shared: Arc<SharedState>,
     threads: Vec<ExecutorJoinHandle<()>>,
-    gone: Receiver<Gone>,
 }
 
 impl Broker {
@@ -51,33 +52,53 @@ impl Broker {
             gate: Arc::new(Gate::new(&Listener::default(), "here".into())),
         };
         let shared = Arc::new(SharedState::new(shards).unwrap());
-        let (sender, gone) = channel();
-        let make = move |id| StandIn::new(id, shards, sender.clone());
+        let limits = Limits {
+            packet_size_max: 2 * LARGE as u32,
+            ..Limits::default()
+        };
+        let config = Arc::new(ShardConfig {
+            shards,
+            limits,
+            listeners: Arc::new([ListenerPolicy::default()]),
+            placement_seed: PlacementSeed([7; 16]),
+            hash_seed: 7,
+        });
         let clock = Clock::start();
+        let make = move |id| Shard::new(id, &config, 7, clock.now());
         let logins = Logins::start(Arc::default(), &LoginSetup::default(), &shared, clock).unwrap();
         let threads = start_shards(&[], vec![listening], &shared, &logins, clock, make).unwrap();
         Self {
             address,
             shared,
             threads,
-            gone,
         }
     }
 
-    fn connect(&self) -> TcpStream {
-        connect(self.address)
+    fn subscribed(&self, name: &str) -> Client {
+        Client::subscribed(self.address, name)
     }
 
-    fn open(&self, home: u8, mode: u8, n: u32) -> TcpStream {
-        open(self.address, home, mode, n)
+    /// A client that receives the wills of others.
+    fn watcher(&self) -> Client {
+        let mut client = self.subscribed("watcher");
+        client.subscribe("gone");
+        client
     }
 
-    fn gone(&self) -> Gone {
-        self.gone.recv_timeout(PATIENCE).unwrap()
+    /// A client that has asked for a large retained message, which does not fit its socket, and has read
+    /// only its beginning; and how much is left.
+    fn slow_reader(&self, name: &str) -> (Client, usize) {
+        let mut publisher = self.subscribed("publisher");
+        publisher.send(&retain("large", &pattern()));
+        publisher.ping();
+        let mut slow = self.subscribed(name);
+        slow.subscribe("large");
+        // First byte, 4 of length, topic, and one of the payload.
+        let read = slow.read(1 + 4 + 2 + 5 + 1);
+        assert_eq!(read.last(), Some(&0));
+        (slow, LARGE - 1)
     }
 
-    /// Call when the clients are dropped: a closing connection waits for its client, and the
-    /// stand-in, other than the real shard, without end.
     fn stop(self) {
         self.shared.stop();
         for thread in self.threads {
@@ -86,35 +107,9 @@ impl Broker {
     }
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
-    let client = TcpStream::connect(address).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    client.set_write_timeout(Some(PATIENCE)).unwrap();
-    client.set_nodelay(true).unwrap();
-    client
-}
-
-fn open(address: SocketAddr, home: u8, mode: u8, n: u32) -> TcpStream {
-    let mut client = connect(address);
-    client.write_all(&header(home, mode, n)).unwrap();
-    client
-}
-
-fn header(home: u8, mode: u8, n: u32) -> [u8; HEADER] {
-    let [a, b, c, d] = n.to_le_bytes();
-    [home, mode, a, b, c, d]
-}
-
-fn read(client: &mut TcpStream, count: usize) -> Vec<u8> {
-    let mut bytes = vec![0; count];
-    client.read_exact(&mut bytes).unwrap();
-    bytes
-}
-
-fn read_to_end(client: &mut TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    client.read_to_end(&mut bytes).unwrap();
-    bytes
+/// What is large.
+fn pattern() -> Vec<u8> {
+    (0..LARGE).map(|index| (index % 101) as u8).collect()
 }
 
 #[test]
@@ -122,114 +117,85 @@ fn echoes_over_one_two_and_four_shards_after_moving_connections_home() {
     for shards in [1, 2, 4] {
         let broker = Broker::start(shards);
         let mut clients: Vec<_> = (0..500)
-            .map(|index| (index, broker.open(index as u8, b'e', 0)))
+            .map(|index| (format!("client {index:05}"), index))
+            .map(|(name, index)| (broker.subscribed(&name), name, index))
             .collect();
         for round in 0..3 {
-            for (index, client) in &mut clients {
-                write!(client, "{index:05}-{round}").unwrap();
+            for (client, name, index) in &mut clients {
+                client.send(&publish(name, format!("{index}-{round}").as_bytes()));
             }
-            for (index, client) in &mut clients {
-                let expected = format!("{index:05}-{round}");
-                assert_eq!(read(client, expected.len()), expected.as_bytes());
+            for (client, name, index) in &mut clients {
+                let expected = format!("{index}-{round}").into_bytes();
+                assert_eq!(client.publication(), (name.clone(), expected));
             }
         }
-        let homes: Vec<u16> = clients
-            .iter()
-            .map(|(index, _)| *index as u16 % 256 % shards)
-            .collect();
         drop(clients);
-        let mut counts = vec![0; usize::from(shards)];
-        for _ in &homes {
-            let gone = broker.gone();
-            assert_eq!(gone.received, HEADER + 3 * 7);
-            assert_eq!(gone.cause, CloseCause::EndOfStream);
-            counts[usize::from(gone.shard)] += 1;
-        }
-        for (shard, count) in (0..).zip(counts) {
-            assert_eq!(count, homes.iter().filter(|home| **home == shard).count());
-        }
         broker.stop();
     }
 }
 
-/// Bytes sent behind the header, before the connection has moved, keep their order.
+/// Bytes sent behind CONNECT, before the connection has moved, keep their order.
 #[test]
 fn bytes_follow_a_moving_connection_in_order() {
     let broker = Broker::start(2);
-    let body: Vec<u8> = (0..100_000).map(pattern).collect();
     let clients: Vec<_> = (0..20)
         .map(|index| {
-            let mut client = broker.connect();
-            let body = body.clone();
-            let mut sender = client.try_clone().unwrap();
+            let mut client = Client::new(broker.address);
+            let name = format!("client {index}");
+            let mut all = [connect(&name), subscribe(&name)].concat();
+            for number in 0..1_000_u32 {
+                all.extend(publish(&name, &number.to_be_bytes()));
+            }
+            let mut sender = client.socket.try_clone().unwrap();
             let writer = thread::spawn(move || {
-                let all = [&header(index, b'e', 0)[..], &body].concat();
-                for piece in all.chunks(1 + 777 * usize::from(index)) {
+                for piece in all.chunks(1 + 777 * index) {
                     sender.write_all(piece).unwrap();
                 }
             });
-            (writer, thread::spawn(move || read(&mut client, 100_000)))
+            let reader = thread::spawn(move || {
+                client.expect_connack();
+                let mut number = 0_u32;
+                while number < 1_000 {
+                    let (first, body) = client.frame();
+                    if first == 0x90 {
+                        continue; // held until all shards know of the subscription
+                    }
+                    assert!(first == 0x30 && body.ends_with(&number.to_be_bytes()));
+                    number += 1;
+                }
+            });
+            (writer, reader)
         })
         .collect();
     for (writer, reader) in clients {
         writer.join().unwrap();
-        assert!(reader.join().unwrap() == body);
+        reader.join().unwrap();
     }
     broker.stop();
 }
 
-/// Much more than the rings hold, without any other load: a sender that parks over a full ring
-/// must be woken when there is room.
-#[test]
-fn blocks_cross_in_order_however_full_the_rings() {
-    for shards in [2, 4] {
-        let broker = Broker::start(shards);
-        let mut clients: Vec<_> = (0..shards as u8)
-            .map(|home| broker.open(home, b'b', 50_000))
-            .collect();
-        for client in &mut clients {
-            assert_eq!(read(client, 4), b"done");
-        }
-        drop(clients);
-        broker.stop();
-    }
-}
-
 #[test]
 fn a_reader_that_comes_late_gets_everything() {
-    const SIZE: u32 = 20_000_000;
     let broker = Broker::start(1);
-    let mut slow = broker.open(0, b'w', SIZE);
+    let (mut slow, left) = broker.slow_reader("slow");
     // Others are served while the slow one's socket is full.
-    let mut other = broker.open(0, b'e', 0);
-    other.write_all(b"still here").unwrap();
-    assert_eq!(read(&mut other, 10), b"still here");
-    let bytes = read(&mut slow, SIZE as usize);
-    assert!(bytes
-        .iter()
-        .zip(0..)
-        .all(|(byte, index)| *byte == pattern(index)));
+    broker.subscribed("other").ping();
+    assert!(slow.read(left) == pattern()[1..]);
+    slow.ping();
     drop(slow);
-    drop(other);
     broker.stop();
 }
 
 /// The client sends without reading: the broker stops reading, and resumes when it can send again.
 #[test]
 fn input_waits_while_output_is_full() {
-    const SIZE: usize = 30_000_000;
+    const PINGS: usize = 4_000_000;
     let broker = Broker::start(1);
-    let mut client = broker.open(0, b'e', 0);
-    let mut sender = client.try_clone().unwrap();
-    let writer = thread::spawn(move || {
-        let bytes: Vec<u8> = (0..SIZE as u32).map(pattern).collect();
-        sender.write_all(&bytes).unwrap();
-    });
-    let bytes = read(&mut client, SIZE);
-    assert!(bytes
-        .iter()
-        .zip(0..)
-        .all(|(byte, index)| *byte == pattern(index)));
+    let mut client = broker.subscribed("client");
+    rustix::net::sockopt::set_socket_recv_buffer_size(&client.socket, 32 << 10).unwrap();
+    let mut sender = client.socket.try_clone().unwrap();
+    let writer = thread::spawn(move || sender.write_all(&PINGREQ.repeat(PINGS)).unwrap());
+    assert!(client.read(2 * PINGS) == [0xd0, 0].repeat(PINGS));
     writer.join().unwrap();
     drop(client);
     broker.stop();
@@ -239,35 +205,34 @@ fn input_waits_while_output_is_full() {
 #[test]
 fn the_end_behind_the_last_bytes_is_seen() {
     let broker = Broker::start(1);
-    let mut client = broker.open(0, b'p', 50);
-    assert_eq!(read(&mut client, 4), b"wait");
-    client.write_all(b"last").unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(read_to_end(&mut client), b"latelast");
-    let gone = broker.gone();
-    assert_eq!(
-        (gone.received, gone.cause),
-        (HEADER + 4, CloseCause::EndOfStream)
-    );
-    drop(client);
+    let mut watcher = broker.watcher();
+    for _ in 0..50 {
+        let mut client = broker.subscribed("client");
+        client.send(&publish("watcher", b"last"));
+        client.socket.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(watcher.publication().1, b"last");
+        assert_eq!(watcher.publication().1, b"client", "its will");
+        assert_eq!(client.read_to_end(), b"");
+    }
+    drop(watcher);
     broker.stop();
 }
 
-/// A client sends and resets. The broker notices when it writes; what was sent is still handled.
+/// A client sends and resets: what was sent is still handled, and its end is noticed.
 #[test]
 fn what_was_sent_before_a_reset_is_handled() {
     let broker = Broker::start(1);
-    let mut client = broker.open(0, b'p', 100);
-    assert_eq!(read(&mut client, 4), b"wait");
-    client.write_all(b"last").unwrap();
-    let linger = Some(Duration::ZERO);
-    rustix::net::sockopt::set_socket_linger(&client, linger).unwrap();
-    drop(client);
-    let gone = broker.gone();
-    assert_eq!(
-        (gone.received, gone.cause),
-        (HEADER + 4, CloseCause::Failed)
-    );
+    let mut watcher = broker.watcher();
+    for _ in 0..50 {
+        let mut client = broker.subscribed("client");
+        client.send(&publish("watcher", b"last"));
+        let linger = Some(Duration::ZERO);
+        rustix::net::sockopt::set_socket_linger(&client.socket, linger).unwrap();
+        drop(client);
+        assert_eq!(watcher.publication().1, b"last");
+        assert_eq!(watcher.publication().1, b"client", "its will");
+    }
+    drop(watcher);
     broker.stop();
 }
 
@@ -277,14 +242,16 @@ fn what_was_sent_before_a_reset_is_handled() {
 fn the_last_words_reach_a_client_that_is_still_sending() {
     let broker = Broker::start(1);
     for _ in 0..20 {
-        let mut client = broker.open(0, b'c', 0);
+        let mut client = Client::new(broker.address);
+        client.send(&connect_plain(5, "client", 0));
+        assert_eq!(client.frame().0, 0x20);
+        client.send(&connect_plain(5, "client", 0)); // a second one is an error [MQTT-3.1.0-2]
         for _ in 0..20 {
-            client.write_all(&[7; 5_000]).unwrap();
+            client.send(&[7; 5_000]);
         }
-        assert_eq!(read(&mut client, 3), b"bye");
-        assert_eq!(client.read(&mut [0]).unwrap(), 0, "our side is shut");
-        drop(client);
-        assert_eq!(broker.gone().cause, CloseCause::Asked);
+        let (first, body) = client.frame();
+        assert_eq!((first, body[0]), (0xe0, 0x82));
+        assert_eq!(client.socket.read(&mut [0]).unwrap(), 0, "our side is shut");
     }
     broker.stop();
 }
@@ -293,53 +260,67 @@ fn the_last_words_reach_a_client_that_is_still_sending() {
 /// side.
 #[test]
 fn long_last_words_reach_a_client_that_has_closed_its_side() {
-    const SIZE: u32 = 20_000_000;
     let broker = Broker::start(1);
-    let mut client = broker.open(0, b'w', SIZE);
-    assert_eq!(read(&mut client, 1), [0]);
-    broker.shared.stop(); // closes: everything queued is sent first
-    client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(read_to_end(&mut client).len(), SIZE as usize - 1);
-    drop(client);
-    assert_eq!(broker.gone().cause, CloseCause::Asked);
+    let (mut slow, left) = broker.slow_reader("slow");
+    let other = broker.subscribed("slow"); // takes over: the first is to be closed
+    slow.socket.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(slow.read_to_end().len(), left);
+    drop(other);
     broker.stop();
 }
 
 #[test]
 fn a_client_that_never_stops_sending_is_cut() {
     let broker = Broker::start(1);
-    let mut client = broker.open(0, b'c', 0);
+    let mut client = broker.subscribed("client");
+    client.send(&connect("client"));
     let cut = loop {
-        if let Err(error) = client.write_all(&[7; 100_000]) {
+        if let Err(error) = client.socket.write_all(&[7; 100_000]) {
             break error;
         }
     };
     assert_ne!(cut.kind(), std::io::ErrorKind::WouldBlock);
-    assert_eq!(broker.gone().cause, CloseCause::Asked);
     broker.stop();
 }
 
+/// What does not begin with CONNECT gets no answer, whichever shard has accepted it.
 #[test]
 fn an_abort_closes_at_once() {
     let broker = Broker::start(2);
-    let mut client = broker.open(1, b'a', 0);
-    assert!(matches!(client.read(&mut [0]), Ok(0) | Err(_)));
-    assert_eq!(broker.gone().cause, CloseCause::Asked);
-    drop(client);
+    for _ in 0..10 {
+        let mut client = Client::new(broker.address);
+        client.send(&publish("watcher", b"first"));
+        let read = client.socket.read(&mut [0]);
+        let is_timeout = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
+        assert!(!read.is_err_and(|error| is_timeout(&error)), "closed");
+    }
     broker.stop();
 }
 
 /// A deadline fires while the shard is parked, also one before a deadline that was set earlier.
 #[test]
 fn deadlines_wake_a_parked_shard() {
-    const TEN_MINUTES_MS: u32 = 600_000;
     let broker = Broker::start(2);
-    let far = broker.open(1, b't', TEN_MINUTES_MS);
-    for _ in 0..3 {
-        let mut near = broker.open(1, b't', 20);
-        assert_eq!(read(&mut near, 4), b"time");
+    let mut watcher = broker.watcher();
+    let mut clients: Vec<_> = (0..4)
+        .map(|index| {
+            let mut far = Client::new(broker.address);
+            far.send(&connect_plain(4, &format!("far {index}"), 200));
+            far.expect_connack();
+            let mut near = Client::new(broker.address);
+            near.send(&connect_plain(4, &format!("near {index}"), 1));
+            near.expect_connack();
+            (far, near)
+        })
+        .collect();
+    for (_, near) in &mut clients {
+        assert_eq!(near.read_to_end(), b"", "its keep alive is over");
     }
-    drop(far);
+    for (far, _) in &mut clients {
+        far.ping();
+    }
+    watcher.ping();
+    drop((clients, watcher));
     broker.stop();
 }
 
@@ -347,21 +328,24 @@ fn deadlines_wake_a_parked_shard() {
 #[test]
 fn connections_come_and_go() {
     let broker = Broker::start(2);
+    let mut watcher = broker.watcher();
     thread::scope(|scope| {
         for home in 0..4 {
             let address = broker.address;
             scope.spawn(move || {
-                for round in 0..500_u32 {
-                    let mut client = open(address, home, b'e', 0);
-                    client.write_all(&round.to_le_bytes()).unwrap();
-                    assert_eq!(read(&mut client, 4), round.to_le_bytes());
+                for _ in 0..500 {
+                    let mut client = Client::new(address);
+                    client.send(&connect(&format!("client {home}")));
+                    client.expect_connack();
+                    client.ping();
                 }
             });
         }
+        for _ in 0..2_000 {
+            assert!(watcher.publication().1.starts_with(b"client "));
+        }
     });
-    for _ in 0..2_000 {
-        assert_eq!(broker.gone().received, HEADER + 4);
-    }
+    drop(watcher);
     broker.stop();
 }
 
@@ -370,157 +354,18 @@ fn stopping_closes_the_listener_and_every_connection() {
     let broker = Broker::start(4);
     let mut clients: Vec<_> = (0..200)
         .map(|index| {
-            let mut client = broker.open(index, b'e', 0);
-            client.write_all(b"x").unwrap();
-            assert_eq!(read(&mut client, 1), b"x");
+            let mut client = Client::new(broker.address);
+            client.send(&connect_plain(4, &format!("client {index}"), 0));
+            client.expect_connack();
             client
         })
         .collect();
     broker.shared.stop();
     for client in &mut clients {
-        assert_eq!(read_to_end(client), b"");
+        assert_eq!(client.read_to_end(), b"");
     }
     drop(clients);
     let address = broker.address;
     broker.stop();
     assert!(TcpStream::connect(address).is_err());
-}
-
-const LOW: u8 = 0x11;
-const HIGH: u8 = 0x42;
-
-fn two_toys() -> LayerFactory {
-    LayerFactory::plain()
-        .with(|| Box::new(Toy::new(LOW)))
-        .with(|| Box::new(Toy::new(HIGH)))
-}
-
-/// A client that has sent its hello to both layers.
-fn greet(broker: &Broker) -> TcpStream {
-    let mut client = broker.connect();
-    client.write_all(&[HELLO, HELLO ^ LOW]).unwrap();
-    assert_eq!(read(&mut client, 2), [ANSWER, ANSWER ^ LOW]);
-    client
-}
-
-fn driver_stats(bytes: &[u8]) -> Vec<u8> {
-    bytes.iter().map(|byte| byte ^ LOW ^ HIGH).collect()
-}
-
-/// Layers move home with their connection, and bytes of a layer pass through those below it.
-#[test]
-fn layers_wrap_what_they_carry_and_move_home_with_it() {
-    for shards in [1, 2] {
-        let broker = Broker::start_with(shards, two_toys());
-        for home in 0..20 {
-            let mut client = greet(&broker);
-            client
-                .write_all(&driver_stats(&header(home, b'e', 0)))
-                .unwrap();
-            client.write_all(&driver_stats(b"abcdefg")).unwrap();
-            assert_eq!(read(&mut client, 7), driver_stats(b"abcdefg"));
-            client.write_all(&[GOODBYE]).unwrap();
-            assert_eq!(read_to_end(&mut client), [GOODBYE ^ LOW, GOODBYE]);
-            let gone = broker.gone();
-            assert_eq!(
-                (gone.received, gone.cause),
-                (HEADER + 7, CloseCause::EndOfStream)
-            );
-            assert_eq!(gone.identity.as_deref(), Some("toy 66"));
-        }
-        broker.stop();
-    }
-}
-
-/// Much more than a socket takes at once, also as last words.
-#[test]
-fn layers_send_everything_to_a_reader_that_comes_late() {
-    const SIZE: u32 = 20_000_000;
-    let broker = Broker::start_with(1, two_toys());
-    let mut client = greet(&broker);
-    client
-        .write_all(&driver_stats(&header(0, b'w', SIZE)))
-        .unwrap();
-    assert_eq!(read(&mut client, 1), driver_stats(&[0]));
-    broker.shared.stop(); // closes: everything queued is sent first
-    let rest = read_to_end(&mut client);
-    let (bytes, goodbyes) = rest.split_at(SIZE as usize - 1);
-    assert!(bytes
-        .iter()
-        .zip(1..)
-        .all(|(byte, index)| byte ^ LOW ^ HIGH == pattern(index)));
-    assert_eq!(goodbyes, [GOODBYE ^ LOW, GOODBYE]);
-    drop(client);
-    assert_eq!(broker.gone().cause, CloseCause::Asked);
-    broker.stop();
-}
-
-#[test]
-fn a_layer_that_cannot_go_on_ends_its_connection() {
-    let broker = Broker::start_with(1, two_toys());
-    let mut client = greet(&broker);
-    client
-        .write_all(&driver_stats(&header(0, b'e', 0)))
-        .unwrap();
-    client.write_all(&driver_stats(b"last")).unwrap();
-    client.write_all(&[NONSENSE]).unwrap();
-    let mut said = driver_stats(b"lastnonsense");
-    said.extend([GOODBYE ^ LOW, GOODBYE]);
-    assert_eq!(read_to_end(&mut client), said);
-    drop(client);
-    let gone = broker.gone();
-    assert_eq!((gone.received, gone.cause), (HEADER + 4, CloseCause::Asked));
-    broker.stop();
-}
-
-/// Handshakes wait by the hundred when an established client sends something: it is read before the next
-/// of them. The driver is held in the first handshake until everything is there.
-#[test]
-fn an_established_client_is_read_before_handshakes_that_wait() {
-    const NEW: usize = 300;
-    let seen = Arc::new(Seen::default());
-    let layer = Arc::clone(&seen);
-    let factory = LayerFactory::plain().with(move || {
-        let seen = Arc::clone(&layer);
-        Box::new(Slow { seen, open: false })
-    });
-    let broker = Broker::start_with(1, factory);
-    let mut established = broker.connect();
-    let begin = [&[HELLO], &header(0, b'e', 0)[..], b"x"].concat();
-    established.write_all(&begin).unwrap();
-    assert_eq!(read(&mut established, 2), [ANSWER, b'x']);
-    let mut clients: Vec<_> = (0..NEW).map(|_| broker.connect()).collect();
-    for client in &mut clients {
-        client.write_all(&[0]).unwrap(); // home shard 0; nothing else is sent yet
-    }
-    let count = |byte| {
-        let firsts = seen.firsts.lock().unwrap();
-        firsts.iter().filter(|first| **first == byte).count()
-    };
-    let wait_for = |byte, least| {
-        let end = Instant::now() + PATIENCE;
-        while count(byte) < least {
-            assert!(Instant::now() < end, "{} of {least}", count(byte));
-            thread::yield_now();
-        }
-    };
-    wait_for(0, NEW);
-    let gate = seen.gate.lock().unwrap();
-    clients[0].write_all(&[HELLO]).unwrap();
-    wait_for(HELLO, 2);
-    for client in &mut clients[1..] {
-        client.write_all(&[HELLO]).unwrap();
-    }
-    established.write_all(b"y").unwrap();
-    drop(gate);
-    assert_eq!(read(&mut established, 1), b"y");
-    for client in &mut clients {
-        assert_eq!(read(client, 1), [ANSWER]);
-    }
-    let firsts = seen.firsts.lock().unwrap().clone();
-    let hellos = firsts.iter().take_while(|first| **first != b'y');
-    let hellos = hellos.filter(|first| **first == HELLO).count();
-    assert_eq!(hellos, 2, "its own, and the one that held the driver");
-    drop((clients, established));
-    broker.stop();
 }

@@ -83,7 +83,7 @@ pub(super) struct Seen {
     pub(super) gate: Mutex<()>,
 }
 
-/// A layer whose hello takes its time. Everything else passes through.
+/// A layer whose hello takes its time. What comes before is discarded, everything else passes through.
 pub(super) struct Slow {
     pub(super) seen: Arc<Seen>,
     pub(super) open: bool,
@@ -102,7 +102,7 @@ impl Layer for Slow {
                 drop(self.seen.gate.lock().unwrap());
                 self.open = true;
                 down.push(ANSWER);
-            } else {
+            } else if self.open {
                 up.push(*byte);
             }
         }
