@@ -141,6 +141,7 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::MetadataExt;
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
@@ -179,6 +180,8 @@ mod tests {
             let content = fs::read(&made.path).unwrap();
             assert_eq!(content.len() as u64, bytes);
             assert!(content.iter().all(|byte| *byte == 0));
+            let blocks = fs::metadata(&made.path).unwrap().blocks();
+            assert!(blocks * 512 >= bytes, "written, not only reserved");
         }
         let first = folder.0.join("1");
         fs::write(&first, [7; 4_096]).unwrap();
