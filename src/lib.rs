@@ -19,6 +19,7 @@ pub mod limits;
 pub mod listener;
 pub mod mqtt;
 pub mod mutant;
+pub mod prng;
 pub mod routing;
 pub mod run_options;
 pub mod session;

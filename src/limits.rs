@@ -222,3 +222,14 @@ const _: () = assert!(
     DATA_BLOCKS * BLOCK_BYTES <= DATA_HIGH_WATER,
     "an outbox holds what a stalled ring has refused before publishers are stopped"
 );
+
+/// One shard's share of a limit of the whole broker: its part and an eighth, because client ids do
+/// not spread evenly, and at least 16.
+#[must_use]
+pub fn share_of(max: u32, shards: u32) -> u32 {
+    if shards == 1 {
+        return max;
+    }
+    let part = max.div_ceil(shards);
+    part.saturating_add((part / 8).max(16)).min(max)
+}

@@ -2,6 +2,7 @@
 //!
 //! Each rule is a function over one file and has a test that it can fail.
 
+mod lookups;
 mod places;
 mod rules;
 mod source;
@@ -278,6 +279,39 @@ fn dependencies_say_what_they_are_for() {
     ];
     for (text, expected) in cases {
         assert_eq!(count(rule, "Cargo.toml", text), expected, "{text}");
+    }
+}
+
+#[test]
+fn rows_that_are_not_found_are_explained() {
+    hold(lookups::misses_say_why, &sources());
+    let rule = lookups::misses_say_why;
+    let lookup = |above: &str, beside: &str| {
+        format!(
+            "fn f() {{\n    g();\n{above}    let Some(entry) = self\n        .clients\n        .sessions\n        \
+             .get_mut(id)\n    else {{\n        return;{beside}\n    }};\n}}\n"
+        )
+    };
+    let rows = [
+        (lookup("", ""), 1),
+        (lookup("", " // ended meanwhile"), 0),
+        (lookup("    // It may have ended.\n", ""), 0),
+        (
+            "let Some(c) = self.connections.get(id) else { return 0 };".into(),
+            1,
+        ),
+        (
+            "let Some(c) = self.names.get(id) else { return 0 };".into(),
+            0,
+        ),
+        (
+            "if let Some(c) = self.connections.get(id) { g() }".into(),
+            0,
+        ),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(count(rule, "src/shard/x.rs", &text), expected, "{text}");
+        assert_eq!(count(rule, "src/io/x.rs", &text), 0, "{text}");
     }
 }
 

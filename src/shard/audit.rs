@@ -19,7 +19,7 @@ impl Shard {
         }
         self.audit_sessions()?;
         self.audit_connections()?;
-        let (remembered, max) = self.notices_remembered();
+        let (remembered, max) = self.outbox.notices_remembered();
         if remembered > max {
             return Err(format!("{remembered} things are remembered for the log"));
         }
@@ -31,9 +31,7 @@ impl Shard {
         let limits = self.limits();
         let mut members = 0;
         for id in self.clients.sessions.ids() {
-            let Some(entry) = self.clients.sessions.get(id) else {
-                continue;
-            };
+            let entry = self.clients.session(id);
             let session = &entry.session;
             let name = &session.client_id;
             let is_known = |member| self.clients.members.session(member) == Some(id);
@@ -80,9 +78,7 @@ impl Shard {
         let outgoing_max = self.limits().outgoing_bytes_max as usize + ANSWER_BYTES + TURN_BYTES;
         let mut half_open = 0;
         for id in self.clients.connections.ids() {
-            let Some(connection) = self.clients.connections.get(id) else {
-                continue;
-            };
+            let connection = self.clients.connection(id);
             half_open += u32::from(connection.phase.is_half_open());
             if connection.outgoing.len() > outgoing_max {
                 let bytes = connection.outgoing.len();
@@ -115,7 +111,7 @@ impl Shard {
         if data > DATA_HIGH_WATER + TURN_BYTES || control > 2 * CONTROL_HIGH_WATER {
             return Err(format!("{data} bytes, {control} messages wait for a peer"));
         }
-        if self.mesh.peers.is_alone() && self.barriers_open() > 0 {
+        if self.mesh.peers.is_alone() && self.mesh.barriers_open() > 0 {
             return Err("barriers wait for nobody".into());
         }
         let bytes = self.mesh.peers.most_control_bytes();
@@ -144,7 +140,7 @@ impl Shard {
     /// True while subscriptions made under other rules have not all been rechecked.
     #[must_use]
     pub fn is_rechecking(&self) -> bool {
-        self.has_rechecks()
+        self.access.has_rechecks()
     }
 
     /// What waits for each session, for a failure's report.
@@ -152,9 +148,7 @@ impl Shard {
     pub fn describe(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for id in self.clients.sessions.ids() {
-            let Some(entry) = self.clients.sessions.get(id) else {
-                continue;
-            };
+            let entry = self.clients.session(id);
             let session = &entry.session;
             let connection = session
                 .connection

@@ -78,11 +78,10 @@ impl HeldReplies {
 impl Shard {
     /// Holds a reply to a connection until the barrier of this turn is reached.
     pub(in crate::shard) fn hold_until_barrier(&mut self, reply: HeldReply) {
-        if let Some(connection) = self.clients.connections.get_mut(reply.connection) {
-            connection.held.add(reply.bytes.len());
-            let until = self.next_barrier();
-            self.mesh.gate.hold(until, reply);
-        }
+        let connection = self.clients.connection_mut(reply.connection);
+        connection.held.add(reply.bytes.len());
+        let until = self.mesh.next_barrier();
+        self.mesh.gate.hold(until, reply);
     }
 
     /// Every barrier up to a position is reached: sends what was held for them.
@@ -101,7 +100,8 @@ impl Shard {
             }
             connection.held.remove(bytes.len());
             if connection.phase == Phase::Live(session) {
-                self.reply(id, |out, _| out.extend_from_slice(&bytes));
+                self.clients
+                    .reply(id, |out, _| out.extend_from_slice(&bytes));
             }
         }
     }

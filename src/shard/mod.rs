@@ -56,8 +56,9 @@ use turn::Turn;
 
 pub use crate::ids::ListenerId;
 use crate::ids::{ConnectionId, ShardId};
-use crate::limits::Limits;
+use crate::limits::{share_of, Limits};
 pub use crate::listener::ListenerPolicy;
+use crate::prng::Prng;
 use crate::time::{Clocks, Span, Time};
 
 /// Configuration of every shard at start.
@@ -73,6 +74,17 @@ pub struct ShardConfig {
     pub hash_seed: u64,
 }
 
+impl ShardConfig {
+    /// What one shard may have of `sessions-max`.
+    fn own_sessions_max(&self) -> u32 {
+        share_of(self.limits.sessions_max, u32::from(self.shards))
+    }
+
+    fn policy(&self, listener: ListenerId) -> &ListenerPolicy {
+        &self.listeners[listener.index()]
+    }
+}
+
 /// Bytes beyond `outgoing_bytes_max` that answers to the client's own packets may take before it is
 /// no longer read.
 const ANSWER_BYTES: usize = 64 << 10;
@@ -83,8 +95,8 @@ const SHUTDOWN_STEP: Span = Span::from_millis(50);
 pub struct Shard {
     id: ShardId,
     config: Arc<ShardConfig>,
-    /// State of the shard's own generator; feeds assigned client ids.
-    random: u64,
+    /// Feeds assigned client ids.
+    random: Prng,
     clients: Clients,
     access: Access,
     admission: Admission,
@@ -103,7 +115,7 @@ impl Shard {
         let hash_seed = config.hash_seed ^ 0x9E37_79B9_7F4A_7C15;
         Self {
             id,
-            random: seed | 1,
+            random: Prng::new(seed | 1),
             clients: Clients::new(hash_seed),
             access: Access::default(),
             admission: Admission::new(config),
@@ -139,7 +151,7 @@ impl Shard {
             packet_size_max,
             layered,
             ..
-        } = *self.policy(origin.listener);
+        } = *self.config.policy(origin.listener);
         let packet_size_max = packet_size_max.map_or(limits.packet_size_max, |own| {
             own.min(limits.packet_size_max)
         });
@@ -152,13 +164,12 @@ impl Shard {
             .turn
             .timers
             .insert(connect_by, TimerKey::Connection(id));
-        let trace = self.begin_trace(now);
-        if let Some(connection) = self.clients.connections.get_mut(id) {
-            connection.trace = trace;
-            connection.timer = Some(timer);
-            if layered {
-                connection.phase = Phase::AwaitLayers;
-            }
+        let trace = self.outbox.begin_trace(now);
+        let connection = self.clients.connection_mut(id);
+        connection.trace = trace;
+        connection.timer = Some(timer);
+        if layered {
+            connection.phase = Phase::AwaitLayers;
         }
         Some(id)
     }
@@ -169,7 +180,7 @@ impl Shard {
     #[must_use]
     pub fn wants_input(&self, connection: ConnectionId) -> bool {
         let Some(connection) = self.clients.connections.get(connection) else {
-            return false;
+            return false; // handed off, and the driver has not carried that out yet
         };
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize + ANSWER_BYTES;
         connection.phase != Phase::Closing
@@ -177,7 +188,7 @@ impl Shard {
             && connection.holds.is_empty()
             && connection.outgoing.len() <= outgoing_max
             && !connection.held.is_full()
-            && !self.holds_back(connection)
+            && !self.mesh.holds_back(connection)
     }
 
     /// The clocks were read, which happens at the start and again at least every few seconds: the wall clock
@@ -196,7 +207,7 @@ impl Shard {
     pub fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time) {
         let low_water = self.config.limits.outgoing_bytes_max as usize / 2;
         let Some(state) = self.clients.connections.get_mut(connection) else {
-            return;
+            return; // handed off, and the driver has not carried that out yet
         };
         state.acks_unsent = 0;
         state.trace_sent(count);
@@ -217,13 +228,13 @@ impl Shard {
     /// The socket is closed; the driver does not use the id again. What was read of it before is handled
     /// first, in later turns if need be; the shard may still ask for the id, which then means nothing.
     pub fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time) {
-        if self.closes_later(connection, cause) {
+        if self.clients.closes_later(connection, cause) {
             return;
         }
         let Some(mut state) = self.clients.connections.remove(connection) else {
-            return;
+            return; // handed off, and the driver has not carried that out yet
         };
-        self.trace_closed(&state, cause, now);
+        self.outbox.trace_closed(&state, cause, now);
         if state.phase.is_half_open() {
             self.admission.half_open.leave(state.origin.listener);
         }
@@ -247,7 +258,7 @@ impl Shard {
         self.catch_up(now);
         self.advance_leaving();
         self.disconnect_overflowed(now);
-        if self.has_rechecks() {
+        if self.access.has_rechecks() {
             self.advance_rechecks(now);
         }
         self.raise_barrier();
@@ -297,7 +308,7 @@ impl Shard {
     pub fn poll_timeout(&self) -> Option<Time> {
         let has_more =
             self.replay.walks.has_ready() || self.turn.budget.is_left() || self.has_leaving();
-        if has_more || self.has_rechecks() {
+        if has_more || self.access.has_rechecks() {
             return Some(Time::ZERO);
         }
         self.turn.timers.next_deadline()
@@ -327,35 +338,7 @@ impl Shard {
         self.routes.retained.len()
     }
 
-    /// True while this connection must wait for peers to take what it has published.
-    fn holds_back(&self, connection: &Connection) -> bool {
-        (connection.publishes && self.mesh.peers.data_is_full())
-            || self.mesh.peers.control_is_full()
-    }
-
     fn limits(&self) -> &Limits {
         &self.config.limits
     }
-
-    fn policy(&self, listener: ListenerId) -> &ListenerPolicy {
-        &self.config.listeners[listener.index()]
-    }
-
-    /// Puts a connection on the list of those to transmit.
-    fn mark_dirty(connection: &mut Connection, id: ConnectionId, dirty: &mut Vec<ConnectionId>) {
-        if !connection.dirty {
-            connection.dirty = true;
-            dirty.push(id);
-        }
-    }
-}
-
-/// This shard's share of a limit of the whole broker: its part and an eighth, because client ids do
-/// not spread evenly, and at least 16.
-fn share_of(max: u32, shards: u32) -> u32 {
-    if shards == 1 {
-        return max;
-    }
-    let part = max.div_ceil(shards);
-    part.saturating_add((part / 8).max(16)).min(max)
 }

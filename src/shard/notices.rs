@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
+use super::action::Outbox;
 use super::{Action, RemoteEnd, Shard};
 use crate::shard::turn::timer_key::TimerKey;
 use crate::time::{Span, Time};
@@ -336,23 +337,23 @@ impl Shard {
             .extend(counts.into_iter().map(Action::Notice));
         self.time_counts();
     }
+}
 
+impl Outbox {
     /// The broker stops: what has been counted is shown now.
     pub(super) fn show_all_counts(&mut self) {
-        let known = self.outbox.notices.remembered.values_mut();
+        let known = self.notices.remembered.values_mut();
         let counts = known.filter(|known| known.uncounted > 0);
         let mut counts: Vec<Notice> = counts.filter_map(|known| known.count()).collect();
         counts.sort_by(|a, b| a.client_id.cmp(&b.client_id).then(a.text.cmp(&b.text)));
-        self.outbox.notices.remembered.clear();
-        self.outbox
-            .actions
-            .extend(counts.into_iter().map(Action::Notice));
+        self.notices.remembered.clear();
+        self.actions.extend(counts.into_iter().map(Action::Notice));
     }
 
     /// Events that may repeat and are remembered, and how many may be.
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn notices_remembered(&self) -> (usize, usize) {
-        (self.outbox.notices.remembered.len(), REMEMBERED_MAX)
+        (self.notices.remembered.len(), REMEMBERED_MAX)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The one source of chance of a simulated world.
 
+use crate::prng::Prng;
+
 /// What chance decides in a run. Each purpose draws from a stream of its own, so that a draw more for one of
 /// them leaves what the same seed decides for the others as it was.
 #[derive(Clone, Copy, Debug)]
@@ -24,29 +26,24 @@ pub enum Purpose {
     Clocks,
 }
 
-/// splitmix64; every seed gives a full period.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct Random(Prng);
 
 impl Random {
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed ^ 0x5EED_0000_0000_0000)
+        Self(Prng::new(seed ^ 0x5EED_0000_0000_0000))
     }
 
     /// The stream of one purpose of a seed.
     #[must_use]
     pub fn of(seed: u64, purpose: Purpose) -> Self {
         let salted = Self::new(seed).draw().wrapping_add(purpose as u64);
-        Self(Self(salted).draw())
+        Self(Prng::new(Prng::new(salted).draw()))
     }
 
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.draw()
     }
 
     /// `0..bound`.

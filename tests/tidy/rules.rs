@@ -102,6 +102,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/time", &[]),
     ("src/limits", &["ids", "time"]),
     ("src/mutant", &[]),
+    ("src/prng", &[]),
     ("src/mqtt", &["ids", "limits", "time"]),
     (
         "src/listener",
@@ -116,7 +117,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "src/shard",
         &[
-            "auth", "ids", "limits", "listener", "mqtt", "mutant", "routing", "session", "time",
+            "auth", "ids", "limits", "listener", "mqtt", "mutant", "prng", "routing", "session",
+            "time",
         ],
     ),
     (
@@ -128,8 +130,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "src/sim",
         &[
-            "auth", "ids", "limits", "listener", "mqtt", "mutant", "routing", "session", "shard",
-            "testing", "time",
+            "auth", "ids", "limits", "listener", "mqtt", "mutant", "prng", "routing", "session",
+            "shard", "testing", "time",
         ],
     ),
     (

@@ -12,14 +12,16 @@
 use std::sync::Arc;
 
 use crate::auth::{
-    without_repeats, Access, AuthzDecision, AuthzDecisions, Identity, KnownDecisions, Request,
+    self, without_repeats, AuthzDecision, AuthzDecisions, Identity, KnownDecisions, Request,
 };
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{topic, Connect, Subscribe, Violation};
 use crate::shard::access::login_state::Login;
+use crate::shard::access::Access;
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::hold::Hold;
 use crate::shard::clients::phase::Phase;
+use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::{Action, Shard};
 use crate::time::Time;
 
@@ -60,30 +62,36 @@ impl AskedWill {
     }
 }
 
-impl Shard {
+impl Access {
+    /// Authorization to publish to a topic, where it needs no look at the client.
+    #[inline]
+    pub(in crate::shard) fn right_of_all(&self, topic: &str) -> Option<Authorization> {
+        if topic::is_reserved(topic) {
+            return Some(Authorization::Denied);
+        }
+        (!self.has_acl).then_some(Authorization::Allowed)
+    }
+
     /// Whether a client may publish to this topic.
     #[inline]
     pub(in crate::shard) fn right_to_publish(
-        &mut self,
-        session: SessionId,
+        &self,
+        entry: &mut SessionEntry,
         topic: &str,
         now: Time,
     ) -> Authorization {
-        if topic::is_reserved(topic) {
+        if let Some(right) = self.right_of_all(topic) {
+            return right;
+        }
+        if !self.may_publish(entry, topic) {
             return Authorization::Denied;
         }
-        if !self.access.has_acl {
+        if self.rules.acl_hook.is_none() {
             return Authorization::Allowed;
         }
-        if !self.may_publish(session, topic) {
-            return Authorization::Denied;
-        }
-        if self.access.rules.acl_hook.is_none() {
-            return Authorization::Allowed;
-        }
-        let right = self.decision_on(session, Access::Publish, topic, now);
+        let right = self.decision_on(entry, auth::Access::Publish, topic, now);
         if right != Authorization::Pending {
-            self.forget_latest_decisions(session);
+            entry.rights.forget_latest_decisions();
         }
         right
     }
@@ -91,63 +99,52 @@ impl Shard {
     /// Whether a client may subscribe to this filter, shared or not.
     pub(in crate::shard) fn right_to_subscribe(
         &self,
-        session: SessionId,
+        entry: &SessionEntry,
         filter: &str,
         now: Time,
     ) -> Authorization {
-        if !self.access.has_acl {
+        if !self.has_acl {
             return Authorization::Allowed;
         }
-        if !self.may_subscribe(session, filter) {
+        if !self.may_subscribe(entry, filter) {
             return Authorization::Denied;
         }
-        if self.access.rules.acl_hook.is_none() {
+        if self.rules.acl_hook.is_none() {
             return Authorization::Allowed;
         }
-        self.decision_on(session, Access::Subscribe, behind_group(filter), now)
+        self.decision_on(entry, auth::Access::Subscribe, behind_group(filter), now)
     }
 
     /// The service's decision on a topic, if it is cached and still valid.
     fn decision_on(
         &self,
-        session: SessionId,
-        access: Access,
+        entry: &SessionEntry,
+        access: auth::Access,
         topic: &str,
         now: Time,
     ) -> Authorization {
-        let Some(entry) = self.clients.sessions.get(session) else {
-            return Authorization::Denied;
-        };
         if entry.rights.brought_rules() {
             return Authorization::Allowed; // the ACL that came with the login has allowed it
         }
-        let known = entry.rights.decisions(self.access.rules_version);
+        let known = entry.rights.decisions(self.rules_version);
         let decision = known.and_then(|known| known.get(access, topic, now));
         decision.map_or(Authorization::Pending, Authorization::from)
-    }
-
-    /// The packet that waited for decisions has been handled.
-    pub(in crate::shard) fn forget_latest_decisions(&mut self, session: SessionId) {
-        let entry = self.clients.sessions.get_mut(session);
-        if let Some(known) = entry.and_then(|entry| entry.rights.decisions.as_mut()) {
-            known.forget_latest();
-        }
     }
 
     /// The filters of a SUBSCRIBE, if the service has to be asked about one of them. All that the ACL
     /// does not refuse, so that no other answer can be outdated when the last one comes.
     pub(in crate::shard) fn filters_to_ask(
         &self,
-        session: SessionId,
+        entry: &SessionEntry,
         subscribe: &Subscribe<'_>,
         now: Time,
     ) -> Option<Vec<Box<str>>> {
-        self.access.rules.acl_hook.as_ref()?;
+        self.rules.acl_hook.as_ref()?;
         let filters = || {
             let filters = subscribe.filters.iter().map(|(filter, _)| filter);
             filters.filter(|filter| topic::check_filter(filter).is_ok())
         };
-        let right = |filter: &&str| self.right_to_subscribe(session, filter, now);
+        let right = |filter: &&str| self.right_to_subscribe(entry, filter, now);
         if !filters().any(|filter| right(&filter) == Authorization::Pending) {
             return None;
         }
@@ -155,19 +152,29 @@ impl Shard {
         Some(without_repeats(asked.map(behind_group)))
     }
 
+    /// Whether the service has to be asked about the will of a client that is about to connect.
+    pub(in crate::shard) fn must_ask_will(&self, connect: &Connect<'_>, who: &Identity) -> bool {
+        let will = connect.will.as_ref();
+        self.rules.acl_hook.is_some()
+            && who.acl.is_none()
+            // What the ACL refuses is refused without asking.
+            && will.is_some_and(|will| self.may_leave_will(connect.client_id, who, will.topic))
+    }
+}
+
+impl Shard {
     /// Asks the service; the packet is handled again when it has answered.
     pub(in crate::shard) fn ask_decisions(
         &mut self,
         id: ConnectionId,
         session: SessionId,
-        access: Access,
+        access: auth::Access,
         topics: Vec<Box<str>>,
     ) -> Flow {
-        if let Some(entry) = self.clients.sessions.get(session) {
-            let client_id = entry.session.client_id.as_ref().into();
-            let user = entry.rights.user.clone();
-            self.authorize(id, client_id, user, (access, topics));
-        }
+        let entry = self.clients.session(session);
+        let client_id = entry.session.client_id.as_ref().into();
+        let user = entry.rights.user.clone();
+        self.authorize(id, client_id, user, (access, topics));
         Flow::Wait
     }
 
@@ -177,11 +184,9 @@ impl Shard {
         id: ConnectionId,
         client_id: Box<str>,
         user: Option<Arc<str>>,
-        (access, topics): (Access, Vec<Box<str>>),
+        (access, topics): (auth::Access, Vec<Box<str>>),
     ) {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         connection.holds.insert(Hold::Decision);
         self.outbox.stats.authz_requested += 1;
         let request = Request {
@@ -207,12 +212,9 @@ impl Shard {
         match connection.phase {
             Phase::Live(session) => {
                 let (seed, version) = (self.config.hash_seed, self.access.rules_version);
-                if let Some(entry) = self.clients.sessions.get_mut(session) {
-                    let known = entry
-                        .rights
-                        .decisions_mut(version, || KnownDecisions::new(seed));
-                    known.put(decisions, now);
-                }
+                let rights = &mut self.clients.session_mut(session).rights;
+                let known = rights.decisions_mut(version, || KnownDecisions::new(seed));
+                known.put(decisions, now);
             }
             Phase::Authenticating => self.will_decided(id, &decisions, now),
             Phase::AwaitLayers | Phase::AwaitConnect | Phase::Closing => {}
@@ -222,22 +224,12 @@ impl Shard {
 
     /// Packets behind the one that waited are handled when the turn ends.
     pub(in crate::shard) fn resume_if_decided(&mut self, id: ConnectionId) {
-        let connection = self.clients.connections.get(id);
-        let waits = |c: &crate::shard::Connection| {
-            !(c.partial.is_empty() || c.holds.contains(Hold::NextTurn) || c.holds.awaits_auth())
-        };
-        if connection.is_some_and(waits) {
-            self.pause(id);
+        let connection = self.clients.connection(id);
+        let holds = connection.holds;
+        if !(connection.partial.is_empty() || holds.contains(Hold::NextTurn) || holds.awaits_auth())
+        {
+            self.clients.pause(id, &mut self.turn.budget);
         }
-    }
-
-    /// Whether the service has to be asked about the will of a client that is about to connect.
-    pub(in crate::shard) fn must_ask_will(&self, connect: &Connect<'_>, who: &Identity) -> bool {
-        let will = connect.will.as_ref();
-        self.access.rules.acl_hook.is_some()
-            && who.acl.is_none()
-            // What the ACL refuses is refused without asking.
-            && will.is_some_and(|will| self.may_leave_will(connect.client_id, who, will.topic))
     }
 
     /// Continues a CONNECT that was kept, unless its will has to be asked about first.
@@ -248,13 +240,9 @@ impl Shard {
         data: Vec<u8>,
         now: Time,
     ) {
-        let login = self
-            .clients
-            .connections
-            .get(id)
-            .and_then(|c| c.login.as_ref());
+        let login = self.clients.connection(id).login.as_ref();
         let connect = login.and_then(|login| login.pending());
-        let asked = connect.filter(|connect| self.must_ask_will(connect, &who));
+        let asked = connect.filter(|connect| self.access.must_ask_will(connect, &who));
         if let Some(will) = asked.and_then(|connect| AskedWill::of(&connect)) {
             self.ask_will(id, will, who, data);
             return;
@@ -269,11 +257,10 @@ impl Shard {
         connect: &Connect<'_>,
         who: Identity,
     ) -> Flow {
-        if let Some(connection) = self.clients.connections.get_mut(id) {
-            connection.phase = Phase::Authenticating;
-            connection.version = connect.version;
-            connection.login = Some(Box::new(Login::proven(connect)));
-        }
+        let connection = self.clients.connection_mut(id);
+        connection.phase = Phase::Authenticating;
+        connection.version = connect.version;
+        connection.login = Some(Box::new(Login::proven(connect)));
         if let Some(will) = AskedWill::of(connect) {
             self.ask_will(id, will, who, Vec::new());
         }
@@ -282,22 +269,18 @@ impl Shard {
 
     /// Asks about the will of a CONNECT that is kept.
     fn ask_will(&mut self, id: ConnectionId, will: AskedWill, who: Identity, data: Vec<u8>) {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         let user = who.user.clone();
         if let Some(login) = &mut connection.login {
             login.proof = Some(Box::new((who, data)));
         }
-        let asked = (Access::Publish, vec![will.topic]);
+        let asked = (auth::Access::Publish, vec![will.topic]);
         self.authorize(id, will.client_id, user, asked);
     }
 
     /// A CONNECT continues, or is refused because its will is not authorized.
     fn will_decided(&mut self, id: ConnectionId, decisions: &AuthzDecisions, now: Time) {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         let login = connection.login.as_mut();
         let Some(proof) = login.and_then(|login| login.proof.take()) else {
             return;

@@ -12,14 +12,16 @@
 
 use crate::auth::{Challenge, Identity, Question, Refusal, Verdict};
 use crate::ids::{ConnectionId, SessionId};
-use crate::listener::Authentication;
+use crate::listener::{Authentication, ListenerPolicy};
 use crate::mqtt::frame::Frame;
 use crate::mqtt::{decode, encode, Auth, Connect, Packet, ReasonCode, Sender, Version, Violation};
 use crate::mutant::{is_on, Mutant};
 use crate::shard::access::login_state::{Login, Stage};
+use crate::shard::access::Access;
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::hold::Hold;
 use crate::shard::clients::phase::Phase;
+use crate::shard::clients::Clients;
 use crate::shard::turn::timer_key::TimerKey;
 use crate::shard::{Action, Shard};
 use crate::time::Time;
@@ -36,14 +38,15 @@ pub(in crate::shard) enum Admission {
     Refused(Violation),
 }
 
-impl Shard {
+impl Access {
     /// Admission of a CONNECT by the rules, before authentication.
-    pub(in crate::shard) fn admission(&self, id: ConnectionId, connect: &Connect<'_>) -> Admission {
-        let rules = &self.access.rules;
-        let Some(connection) = self.clients.connections.get(id) else {
-            return Admission::Refused(Violation::CredentialsNeeded); // the connection was closed
-        };
-        let policy = self.policy(connection.origin.listener);
+    pub(in crate::shard) fn admission(
+        &self,
+        policy: &ListenerPolicy,
+        certified: Option<&str>,
+        connect: &Connect<'_>,
+    ) -> Admission {
+        let rules = &self.rules;
         if let Some(method) = connect.properties.authentication_method {
             if !rules.takes_method(method) {
                 // [MQTT-4.12.0-1]
@@ -57,7 +60,7 @@ impl Shard {
                 None => Admission::Begin,
             };
         }
-        if let Some(user) = &connection.origin.identity {
+        if let Some(user) = certified {
             return Admission::Known(Identity::of(user)); // authenticated by its certificate
         }
         let has_credentials = connect.user_name.is_some() || connect.password.is_some();
@@ -75,7 +78,9 @@ impl Shard {
             Admission::Refused(Violation::CredentialsNeeded)
         }
     }
+}
 
+impl Shard {
     /// Keeps a CONNECT until its client is authenticated.
     pub(in crate::shard) fn await_proof(
         &mut self,
@@ -83,9 +88,7 @@ impl Shard {
         connect: &Connect<'_>,
         challenge: Option<Challenge>,
     ) -> Flow {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return Flow::Stop;
-        };
+        let connection = self.clients.connection_mut(id);
         connection.phase = Phase::Authenticating;
         connection.version = connect.version;
         let method = connect.properties.authentication_method;
@@ -103,9 +106,7 @@ impl Shard {
 
     /// Requests a verdict; before CONNACK the connection is not read until it arrives.
     fn ask(&mut self, id: ConnectionId, client_id: &str, challenge: Challenge) {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         if let Some(login) = &mut connection.login {
             login.stage = Stage::Judged;
         }
@@ -142,7 +143,7 @@ impl Shard {
             (Phase::Closing | Phase::AwaitLayers | Phase::AwaitConnect, _) => return,
             (_, Verdict::Continue(exchange, data)) => {
                 self.send_auth(id, ReasonCode::ContinueAuthentication, Some(&data));
-                self.set_stage(id, Stage::Final(exchange));
+                self.clients.set_stage(id, Stage::Final(exchange));
             }
             (Phase::Authenticating, Verdict::Accepted(who, data)) => {
                 self.connect_proven(id, who, data, now);
@@ -167,13 +168,6 @@ impl Shard {
         self.resume_if_decided(id);
     }
 
-    fn set_stage(&mut self, id: ConnectionId, stage: Stage) {
-        let connection = self.clients.connections.get_mut(id);
-        if let Some(login) = connection.and_then(|connection| connection.login.as_mut()) {
-            login.stage = stage;
-        }
-    }
-
     /// Continues the CONNECT that was kept; its will is allowed, or is checked against the ACL.
     pub(in crate::shard) fn connect_with_will(
         &mut self,
@@ -182,13 +176,8 @@ impl Shard {
         data: &[u8],
         now: Time,
     ) {
-        let Some(login) = self
-            .clients
-            .connections
-            .get_mut(id)
-            .and_then(|c| c.login.as_mut())
-        else {
-            return;
+        let Some(login) = &mut self.clients.connection_mut(id).login else {
+            return; // it has ended
         };
         let Some(connect) = login.connect.take() else {
             return; // it has been answered
@@ -196,9 +185,7 @@ impl Shard {
         let method = login.method.clone();
         self.enter(id, &connect.get(method.as_deref()), who, data, now);
         let lasts_for = who.valid_for;
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         let is_live = matches!(connection.phase, Phase::Live(_));
         match (&mut connection.login, lasts_for) {
             (Some(login), Some(span)) if is_live => {
@@ -211,12 +198,7 @@ impl Shard {
 
     /// The credentials have expired.
     pub(in crate::shard) fn proof_timer(&mut self, id: ConnectionId, now: Time) {
-        if let Some(login) = self
-            .clients
-            .connections
-            .get_mut(id)
-            .and_then(|c| c.login.as_mut())
-        {
+        if let Some(login) = &mut self.clients.connection_mut(id).login {
             login.timer = None;
             let text = "its token has expired";
             self.end_connection(id, Some(ReasonCode::MaximumConnectTime), text, now);
@@ -232,8 +214,7 @@ impl Shard {
         data: &[u8],
         now: Time,
     ) {
-        let entry = self.clients.sessions.get(session);
-        if entry.is_none_or(|entry| entry.rights.user != who.user) {
+        if self.clients.session(session).rights.user != who.user {
             let violation = Violation::ReauthenticationAsAnother;
             self.outbox.stats.violations.count(&violation);
             let text = violation.to_string();
@@ -267,9 +248,7 @@ impl Shard {
         auth: &Auth<'_>,
         is_live: bool,
     ) -> Result<Flow, Violation> {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return Ok(Flow::Stop);
-        };
+        let connection = self.clients.connection_mut(id);
         let session = connection.session();
         let login = connection
             .login
@@ -301,7 +280,7 @@ impl Shard {
             }
             _ => return Err(Violation::AuthOutOfTurn),
         };
-        let entry = session.and_then(|session| self.clients.sessions.get(session));
+        let entry = session.map(|session| self.clients.session(session));
         let client_id = entry.map(|entry| entry.session.client_id.clone());
         self.ask(id, client_id.as_deref().unwrap_or_default(), challenge);
         Ok(Flow::Continue)
@@ -309,9 +288,7 @@ impl Shard {
 
     /// [MQTT-4.12.0-5]: with the method of CONNECT.
     fn send_auth(&mut self, id: ConnectionId, reason: ReasonCode, data: Option<&[u8]>) {
-        let Some(connection) = self.clients.connections.get(id) else {
-            return;
-        };
+        let connection = self.clients.connection(id);
         let Some(method) = connection
             .login
             .as_ref()
@@ -330,7 +307,7 @@ impl Shard {
             authentication_data: data,
             ..Auth::default()
         };
-        self.reply(id, |out, _| encode::auth(out, &auth));
+        self.clients.reply(id, |out, _| encode::auth(out, &auth));
     }
 
     /// Refuses a CONNECT that was kept. `text` is for the log and not for the client.
@@ -341,15 +318,21 @@ impl Shard {
         text: &str,
         now: Time,
     ) {
-        let Some(connection) = self.clients.connections.get(id) else {
-            return;
-        };
+        let connection = self.clients.connection(id);
         let pending = connection.login.as_ref().and_then(|login| login.pending());
         let client_id: Option<Box<str>> = pending.map(|connect| connect.client_id.into());
         let reply = Some((connection.version, violation.reason()));
         self.outbox.stats.connects_refused += 1;
         self.outbox.stats.violations.count(&violation);
         self.refuse_connect_as(id, client_id.as_deref(), reply, ("not accepted", text), now);
+    }
+}
+
+impl Clients {
+    fn set_stage(&mut self, id: ConnectionId, stage: Stage) {
+        if let Some(login) = &mut self.connection_mut(id).login {
+            login.stage = stage;
+        }
     }
 }
 

@@ -4,12 +4,16 @@
 //! topic costs a comparison (see [`Decisions`]), and a burst is decided once.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::auth::{Acl, Decisions, Identity, KnownDecisions, Names, Rules};
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{topic, ReasonCode};
 use crate::mutant::{is_on, Mutant};
+use crate::shard::access::Access;
+use crate::shard::clients::session_entry::SessionEntry;
+use crate::shard::clients::Clients;
 use crate::shard::notices::About;
 use crate::shard::Shard;
 use crate::time::Time;
@@ -60,6 +64,13 @@ impl Rights {
     /// An ACL came with the login.
     pub(in crate::shard) fn brought_rules(&self) -> bool {
         self.acl.is_some()
+    }
+
+    /// The packet that waited for decisions has been handled.
+    pub(in crate::shard) fn forget_latest_decisions(&mut self) {
+        if let Some(known) = &mut self.decisions {
+            known.forget_latest();
+        }
     }
 
     /// Drops the decisions made under other rules.
@@ -136,63 +147,31 @@ impl Rights {
     }
 }
 
-impl Shard {
-    /// New rules, at start and on reload: they hold for all later packets.
-    /// Subscriptions that they no longer allow end within the next turns.
-    pub fn handle_rules(&mut self, rules: Arc<Rules>) {
-        let before = std::mem::replace(&mut self.access.rules, rules);
-        self.access.rules_version = self.access.rules_version.wrapping_add(1);
-        // A token or a hook brings rules with a login.
-        let may_bring = self.access.rules.tokens.is_some() || self.access.rules.hook.is_some();
-        let asks = self.access.rules.acl_hook.is_some();
-        self.access.has_acl |= self.access.rules.acl.is_some() || may_bring || asks;
-        if self.access.rules.acl.is_some() && self.clients.sessions.len() > 0 {
-            let is_first = self.access.recheck.sessions.is_empty();
-            self.access.recheck = Recheck {
-                sessions: self.clients.sessions.ids().into_iter().collect(),
-                before: is_first.then_some(before),
-            };
-        }
-    }
-
+impl Access {
     /// May it publish to this topic?
     #[inline]
-    pub(in crate::shard) fn may_publish(&mut self, session: SessionId, topic: &str) -> bool {
-        !self.access.has_acl || self.may(session, topic, Way::Publish)
+    pub(in crate::shard) fn may_publish(&self, entry: &mut SessionEntry, topic: &str) -> bool {
+        !self.has_acl || self.may(entry, topic, Way::Publish)
     }
 
-    /// May it be sent this topic? Asked for each delivery only if the operator wants it.
+    /// Each delivery is checked.
     #[inline]
-    pub(in crate::shard) fn may_receive(&mut self, session: SessionId, topic: &str) -> bool {
-        let allowed = !(self.access.has_acl && self.access.rules.acl_check_delivery)
-            || is_on(Mutant::DeliverUnreadable)
-            || self.may(session, topic, Way::Receive);
-        if !allowed {
-            self.outbox.stats.dropped_not_authorized += 1;
-        }
-        allowed
+    fn checks_delivery(&self) -> bool {
+        self.has_acl && self.rules.acl_check_delivery && !is_on(Mutant::DeliverUnreadable)
     }
 
-    fn may(&mut self, session: SessionId, topic: &str, way: Way) -> bool {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return false;
-        };
+    fn may(&self, entry: &mut SessionEntry, topic: &str, way: Way) -> bool {
         let (client, rights) = (&entry.session.client_id, &mut entry.rights);
         if !is_on(Mutant::KeepDecisions) {
-            rights.reset(self.access.rules_version);
+            rights.reset(self.rules_version);
         }
-        rights.may(client, topic, way, &self.access.rules)
+        rights.may(client, topic, way, &self.rules)
     }
 
     /// May it subscribe to this filter, shared or not?
-    pub(in crate::shard) fn may_subscribe(&self, session: SessionId, filter: &str) -> bool {
-        let entry = self.clients.sessions.get(session);
-        entry.is_some_and(|entry| {
-            let client = &entry.session.client_id;
-            entry
-                .rights
-                .may_subscribe(client, filter, &self.access.rules)
-        })
+    pub(in crate::shard) fn may_subscribe(&self, entry: &SessionEntry, filter: &str) -> bool {
+        let client = &entry.session.client_id;
+        entry.rights.may_subscribe(client, filter, &self.rules)
     }
 
     /// May a client that is about to connect leave a will with this topic?
@@ -206,15 +185,63 @@ impl Shard {
             client: client_id,
             user: who.user.as_deref(),
         };
-        let acl = who.acl.as_deref().or(self.access.rules.acl.as_deref());
+        let acl = who.acl.as_deref().or(self.rules.acl.as_deref());
         !topic::is_reserved(topic) && acl.is_none_or(|acl| acl.may_publish(names, topic))
     }
 
+    pub(in crate::shard) fn has_rechecks(&self) -> bool {
+        !self.recheck.sessions.is_empty()
+    }
+
+    /// New rules; `sessions` are those whose subscriptions are to be rechecked.
+    fn replace(&mut self, rules: Arc<Rules>, sessions: impl FnOnce() -> Vec<SessionId>) {
+        let before = std::mem::replace(&mut self.rules, rules);
+        self.rules_version = self.rules_version.wrapping_add(1);
+        // A token or a hook brings rules with a login.
+        let may_bring = self.rules.tokens.is_some() || self.rules.hook.is_some();
+        let asks = self.rules.acl_hook.is_some();
+        self.has_acl |= self.rules.acl.is_some() || may_bring || asks;
+        let sessions = match self.rules.acl {
+            Some(_) => sessions(),
+            None => Vec::new(),
+        };
+        if !sessions.is_empty() {
+            let is_first = self.recheck.sessions.is_empty();
+            self.recheck = Recheck {
+                sessions: sessions.into(),
+                before: is_first.then_some(before),
+            };
+        }
+    }
+}
+
+impl Clients {
     /// Whether the session of this client id is another user's.
     pub(in crate::shard) fn is_of_another(&self, client_id: &str, who: &Identity) -> bool {
-        let session = self.clients.by_client_id.get(client_id);
-        let entry = session.and_then(|session| self.clients.sessions.get(*session));
-        entry.is_some_and(|entry| entry.rights.user != who.user)
+        let session = self.by_client_id.get(client_id);
+        session.is_some_and(|session| self.session(*session).rights.user != who.user)
+    }
+}
+
+impl Shard {
+    /// New rules, at start and on reload: they hold for all later packets.
+    /// Subscriptions that they no longer allow end within the next turns.
+    pub fn handle_rules(&mut self, rules: Arc<Rules>) {
+        self.access.replace(rules, || self.clients.sessions.ids());
+    }
+
+    /// May it be sent this topic? Asked for each delivery only if the operator wants it.
+    #[inline]
+    pub(in crate::shard) fn may_receive(&mut self, session: SessionId, topic: &str) -> bool {
+        let allowed = !self.access.checks_delivery()
+            || self.clients.sessions.get_mut(session).is_some_and(|entry| {
+                // One that has ended may have filters in the index for some turns.
+                self.access.may(entry, topic, Way::Receive)
+            });
+        if !allowed {
+            self.outbox.stats.dropped_not_authorized += 1;
+        }
+        allowed
     }
 
     /// Notes a publication or subscription that the rules do not allow.
@@ -225,20 +252,12 @@ impl Shard {
         (what, topic): (&'static str, &str),
         now: Time,
     ) {
-        let client_id = self
-            .clients
-            .sessions
-            .get(session)
-            .map(|h| h.session.client_id.clone());
-        let peer = self.clients.connections.get(id).map(|c| c.origin.peer);
-        let about = About::refusal(topic, client_id.as_deref(), peer);
+        let client_id = Rc::clone(&self.clients.session(session).session.client_id);
+        let peer = self.clients.connection(id).origin.peer;
+        let about = About::refusal(topic, Some(&client_id), Some(peer));
         self.notice(&about, now, || {
             format!("not authorized to {what} \"{}\"", topic.escape_debug())
         });
-    }
-
-    pub(in crate::shard) fn has_rechecks(&self) -> bool {
-        !self.access.recheck.sessions.is_empty()
     }
 
     /// Rechecks some of the subscriptions that were made under other rules.
@@ -250,7 +269,7 @@ impl Shard {
                 return;
             };
             let Some(entry) = self.clients.sessions.get(session) else {
-                continue;
+                continue; // ended since the rules have changed
             };
             left = left.saturating_sub(1 + entry.session.subscriptions.len());
             let before = self.access.recheck.before.as_deref();
@@ -267,8 +286,7 @@ impl Shard {
         if is_on(Mutant::KeepForbidden) || !self.end_refused(session, now) {
             return;
         }
-        let entry = self.clients.sessions.get(session);
-        if let Some(id) = entry.and_then(|entry| entry.session.connection) {
+        if let Some(id) = self.clients.session(session).session.connection {
             let text = "a subscription is no longer allowed";
             self.end_connection(id, Some(ReasonCode::AdministrativeAction), text, now);
         }
@@ -276,13 +294,11 @@ impl Shard {
 
     /// Ends the subscriptions of a session that are not allowed any more; true when there were some.
     pub(in crate::shard) fn end_refused(&mut self, session: SessionId, now: Time) -> bool {
-        let Some(entry) = self.clients.sessions.get(session) else {
-            return false;
-        };
+        let entry = self.clients.session(session);
         let client_id = entry.session.client_id.clone();
         let filters = entry.session.subscriptions.keys();
         let mut refused: Vec<_> = filters
-            .filter(|filter| !self.may_subscribe(session, filter))
+            .filter(|filter| !self.access.may_subscribe(entry, filter))
             .cloned()
             .collect();
         if refused.is_empty() {

@@ -1,11 +1,9 @@
 //! One network connection: its decoder's remainder, negotiated limits and phase.
 
-use std::num::NonZeroU16;
-
-use crate::ids::SessionId;
+use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{ReasonCode, Version};
 use crate::mutant::{is_on, Mutant};
-use crate::session::{AliasBounds, AliasesIn, AliasesOut};
+use crate::session::{AliasesIn, AliasesOut};
 use crate::shard::access::login_state::Login;
 use crate::shard::action::CloseCause;
 use crate::shard::clients::hold::HoldSet;
@@ -134,15 +132,19 @@ impl Connection {
         }
     }
 
-    /// Sets an incoming alias, creating the table on first use.
-    pub(in crate::shard) fn set_alias_in(
-        &mut self,
-        alias: NonZeroU16,
-        topic: &str,
-        bounds: AliasBounds,
-    ) -> Result<(), crate::session::AliasInError> {
-        self.aliases_in
-            .get_or_insert_default()
-            .set(alias, topic, bounds)
+    /// Puts it on the list of those to transmit.
+    #[inline]
+    pub(in crate::shard) fn mark_dirty(&mut self, id: ConnectionId, dirty: &mut Vec<ConnectionId>) {
+        if !self.dirty {
+            self.dirty = true;
+            dirty.push(id);
+        }
+    }
+
+    /// Appends a packet to its outgoing bytes.
+    #[inline]
+    pub(in crate::shard) fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>, Version)) {
+        let version = self.version;
+        self.outgoing.write(|out| encode(out, version));
     }
 }

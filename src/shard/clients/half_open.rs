@@ -2,7 +2,8 @@
 //! listener.
 
 use crate::ids::ListenerId;
-use crate::shard::{share_of, ShardConfig};
+use crate::limits::share_of;
+use crate::shard::ShardConfig;
 
 /// Lives on: each shard its own, with its part of the limits.
 #[derive(Debug)]

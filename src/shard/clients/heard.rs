@@ -67,26 +67,32 @@ impl Shard {
     pub fn is_turn_spent(&self) -> bool {
         self.turn.budget.is_exhausted()
     }
+}
 
+impl Heard {
     /// What had arrived on established connections by then was read; nothing is due that is later.
     pub(in crate::shard) fn heard_until(&self, now: Time) -> Time {
         match is_on(Mutant::JudgeUnheard) {
             true => now,
-            false => now.min(self.clients.heard.established),
+            false => now.min(self.established),
         }
     }
 
     /// When a deadline of a connection that is not established is checked again: its client may have
     /// acted in time. `None`: it has passed.
     pub(in crate::shard) fn defer(&self, deadline: Time, now: Time) -> Option<Time> {
-        (deadline > self.clients.heard.others).then(|| now + LOOK_AGAIN)
+        (deadline > self.others).then(|| now + LOOK_AGAIN)
     }
 
     /// The same of a step in an exchange with us, which took longer because we were late.
-    pub(in crate::shard) fn defer_exchange(&self, deadline: Time, now: Time) -> Option<Time> {
-        let longest = now + Span::from_secs(u64::from(self.limits().connect_timeout_s));
-        let excused =
-            Some(self.clients.heard.excused_until.min(longest)).filter(|until| *until > now);
+    pub(in crate::shard) fn defer_exchange(
+        &self,
+        deadline: Time,
+        connect_timeout: Span,
+        now: Time,
+    ) -> Option<Time> {
+        let longest = now + connect_timeout;
+        let excused = Some(self.excused_until.min(longest)).filter(|until| *until > now);
         excused.or_else(|| self.defer(deadline, now))
     }
 }

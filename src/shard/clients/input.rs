@@ -25,7 +25,7 @@ impl Shard {
     /// Bytes arrived, in order, cut anywhere.
     pub fn handle_bytes(&mut self, connection: ConnectionId, bytes: &[u8], now: Time) {
         let Some(state) = self.clients.connections.get_mut(connection) else {
-            return;
+            return; // handed off, and the driver has not carried that out yet
         };
         state.trace_received(bytes.len());
         if state.holds.contains(Hold::NextTurn) || state.holds.awaits_auth() {
@@ -79,7 +79,7 @@ impl Shard {
                 return Some(rest);
             }
             if rest.is_empty() {
-                let state = self.clients.connections.get_mut(connection)?;
+                let state = self.clients.connection_mut(connection);
                 state.partial = std::mem::take(partial);
                 return None;
             }
@@ -108,18 +108,16 @@ impl Shard {
     pub(in crate::shard) fn after(&mut self, connection: ConnectionId, unread: &[u8], flow: Flow) {
         match flow {
             Flow::Continue | Flow::Wait | Flow::Pause => {
-                if let Some(state) = self.clients.connections.get_mut(connection) {
-                    state.partial.extend_from_slice(unread);
-                }
+                let state = self.clients.connection_mut(connection);
+                state.partial.extend_from_slice(unread);
                 if flow == Flow::Pause {
-                    self.pause(connection);
+                    self.clients.pause(connection, &mut self.turn.budget);
                 }
             }
             Flow::Stop => {}
             Flow::HandOff(to) => {
-                let Some(state) = self.clients.connections.remove(connection) else {
-                    return;
-                };
+                let state = self.clients.connections.remove(connection);
+                let state = state.expect("its CONNECT is being handled");
                 if state.phase.is_half_open() {
                     self.admission.half_open.leave(state.origin.listener);
                 }
@@ -170,11 +168,9 @@ impl Shard {
         now: Time,
     ) -> (usize, Result<Flow, (Violation, Range<usize>)>) {
         let mut at = 0;
-        let mut ahead = self.prefetcher();
+        let mut ahead = self.routes.prefetcher();
         while at < bytes.len() {
-            let Some(connection) = self.clients.connections.get_mut(id) else {
-                return (at, Ok(Flow::Stop));
-            };
+            let connection = self.clients.connection_mut(id);
             let (phase, version) = (connection.phase, connection.version);
             if connection.holds.awaits_auth() {
                 return (at, Ok(Flow::Wait));
@@ -224,7 +220,7 @@ impl Shard {
             match flow {
                 Ok(Flow::Continue) => {
                     at = end;
-                    self.prefetch_following(&mut ahead, &bytes[at..]);
+                    self.routes.prefetch_following(&mut ahead, &bytes[at..]);
                 }
                 Ok(flow) => return (at, Ok(flow)),
                 Err(error) => return (at, Err((error, end - frame.body.len()..end))),
@@ -275,7 +271,7 @@ impl Shard {
             other => return self.handle_other(id, session, version, (other, frame), now),
         };
         let ack = decode::ack(version, frame)?;
-        self.on_ack(session, kind, &ack, now);
+        self.on_ack(id, session, kind, &ack, now);
         Ok(Flow::Continue)
     }
 
@@ -326,9 +322,7 @@ impl Shard {
             Culprit::Malformed => self.outbox.stats.malformed_packets += 1,
             Culprit::Protocol | Culprit::Refused => self.outbox.stats.protocol_errors += 1,
         }
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         connection.end_reason = Some(error.reason());
         if connection.phase == Phase::Authenticating {
             // Before CONNACK there is no DISCONNECT to the client.
@@ -340,7 +334,7 @@ impl Shard {
             let version = answer_version(body, &error);
             let reply = version.map(|version| (version, error.reason()));
             if let Some(max) = decode::connect_maximum_packet_size(body) {
-                self.limit_packets_to(id, max);
+                self.clients.limit_packets_to(id, max);
             }
             self.refuse_connect(id, None, reply, &error.to_string(), now);
         } else {

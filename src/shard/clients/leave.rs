@@ -80,10 +80,10 @@ impl Shard {
 
     /// A session has lost its connection: its shared groups are notified, now or within the next turns.
     pub(in crate::shard) fn go_away(&mut self, session: SessionId) {
-        let in_groups = |entry: &&SessionEntry| entry.member.is_some();
-        let Some(entry) = self.clients.sessions.get(session).filter(in_groups) else {
+        let entry = self.clients.session(session);
+        if entry.member.is_none() {
             return;
-        };
+        }
         if entry.session.subscriptions.len() <= AT_ONCE && !self.turn.budget.is_exhausted() {
             self.announce_connected(session, false);
         } else {
@@ -141,6 +141,7 @@ impl Shard {
         let Some(session) = self.clients.leaving.away.pop_front() else {
             return false;
         };
+        // It may have ended, and its filters leave for themselves.
         if let Some(entry) = self.clients.sessions.get(session) {
             let connected = entry.session.connection.is_some(); // it may have connected again
             self.announce_connected(session, connected);
@@ -150,12 +151,10 @@ impl Shard {
 
     /// Notifies all shards whether a member of shared groups can receive now.
     pub(in crate::shard) fn announce_connected(&mut self, session: SessionId, connected: bool) {
-        let Some(entry) = self.clients.sessions.get(session) else {
-            return;
-        };
+        let entry = self.clients.session(session);
         let Some(member) = entry.member else {
             return;
-        };
+        }
         self.turn
             .budget
             .add(entry.session.subscriptions.len() * ANNOUNCE);

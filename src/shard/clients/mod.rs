@@ -20,11 +20,11 @@ pub(in crate::shard) mod pressure;
 #[cfg(test)]
 mod quota_tests;
 mod rates;
-mod reply;
 pub(in crate::shard) mod session_entry;
 pub(in crate::shard) mod teardown;
 pub(in crate::shard) mod trace;
 mod trace_lines;
+pub(in crate::shard) mod view;
 
 use std::collections::HashMap;
 use std::rc::Rc;

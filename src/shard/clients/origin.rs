@@ -66,6 +66,7 @@ impl Shard {
         peer: Option<RemoteEnd>,
         identity: Option<Box<str>>,
     ) {
+        // One that is handed off has its origin.
         if let Some(state) = self.clients.connections.get_mut(connection) {
             debug_assert!(state.session().is_none(), "before the first bytes");
             if state.phase == Phase::AwaitLayers {
@@ -81,7 +82,7 @@ impl Shard {
     /// client are sent by the driver.
     pub fn handle_broken(&mut self, connection: ConnectionId, text: &str, now: Time) {
         let Some(state) = self.clients.connections.get(connection) else {
-            return;
+            return; // handed off, and the driver has not carried that out yet
         };
         self.outbox.stats.transport_errors += 1;
         if state.session().is_some() {

@@ -18,9 +18,7 @@ impl Shard {
         counts: (u64, u64),
         now: Time,
     ) {
-        let Some(Connection { meters, origin, .. }) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let Connection { meters, origin, .. } = self.clients.connection_mut(id);
         if let (Some(meters), Some(metering)) =
             (meters.as_deref_mut(), &mut self.admission.metering)
         {
@@ -31,9 +29,7 @@ impl Shard {
 
     /// Stops or resumes reading a client, by its meters.
     fn pause_input(&mut self, id: ConnectionId, now: Time) {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         let Connection {
             meters,
             origin,
@@ -62,8 +58,7 @@ impl Shard {
 
     /// A pause in reading is over, unless other clients of the listener have used up its rate meanwhile.
     pub(in crate::shard) fn read_again(&mut self, id: ConnectionId, now: Time) {
-        let connection = self.clients.connections.get_mut(id);
-        if let Some(meters) = connection.and_then(|c| c.meters.as_mut()) {
+        if let Some(meters) = &mut self.clients.connection_mut(id).meters {
             meters.input_timer = None;
         }
         self.pause_input(id, now);
@@ -71,8 +66,7 @@ impl Shard {
 
     /// Resumes sending to a client at a time, if that is not scheduled already.
     pub(in crate::shard) fn pause_output(&mut self, id: ConnectionId, until: Time) {
-        let connection = self.clients.connections.get_mut(id);
-        let Some(meters) = connection.and_then(|connection| connection.meters.as_mut()) else {
+        let Some(meters) = &mut self.clients.connection_mut(id).meters else {
             return;
         };
         if meters.output_timer.is_none() {
@@ -84,9 +78,7 @@ impl Shard {
 
     /// A pause in sending is over.
     pub(in crate::shard) fn send_again(&mut self, id: ConnectionId, now: Time) {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         if let Some(meters) = &mut connection.meters {
             meters.output_timer = None;
         }

@@ -1,6 +1,7 @@
 //! A session as its shard holds it: the pure state plus timers and walks.
 
 use crate::ids::MemberId;
+use crate::mqtt::{Publish, Qos};
 use crate::session::Session;
 use crate::shard::access::rights::Rights;
 use crate::shard::retained::walks::Walks;
@@ -32,6 +33,13 @@ impl SessionEntry {
             member: None,
             is_overflowed: false,
         }
+    }
+
+    /// QoS 2, and accepted before.
+    pub(in crate::shard) fn is_repeated(&self, publish: &Publish<'_>) -> bool {
+        let received = &self.session.received;
+        publish.qos == Qos::ExactlyOnce
+            && (publish.packet_id).is_some_and(|packet_id| received.contains(packet_id))
     }
 
     /// Something waits for room in the window or the socket.

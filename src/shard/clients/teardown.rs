@@ -38,15 +38,13 @@ impl Shard {
         text: &str,
         now: Time,
     ) {
-        let Some(connection) = self.clients.connections.get(id) else {
-            return;
-        };
+        let connection = self.clients.connection(id);
         if connection.phase == Phase::Closing {
             return; // its end has been reported
         }
         let session = connection.session();
         let peer = connection.origin.peer;
-        let client_id = session.and_then(|session| self.clients.sessions.get(session));
+        let client_id = session.map(|session| self.clients.session(session));
         let client_id = client_id.map(|entry| Rc::clone(&entry.session.client_id));
         let about = About::refusal(text, client_id.as_deref(), Some(peer));
         self.notice(&about, now, || format!("disconnected: {text}"));
@@ -64,10 +62,8 @@ impl Shard {
         text: &str,
         now: Time,
     ) {
-        self.trace_end(id, text);
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        self.clients.trace_end(id, text);
+        let connection = self.clients.connection_mut(id);
         connection.end_reason = reason;
         let told = matches!(connection.phase, Phase::Live(_)) && connection.version.is_v5();
         // [MQTT-3.14.2-3]: no reason string if the packet then grows too large for the client.
@@ -79,7 +75,7 @@ impl Shard {
                 reason_string,
                 ..Disconnect::default()
             };
-            self.reply(id, |out, version| {
+            self.clients.reply(id, |out, version| {
                 encode::disconnect(out, version, &disconnect)
             });
         }
@@ -94,9 +90,7 @@ impl Shard {
 
     /// No further bytes are accepted; what is outgoing is still sent.
     pub(in crate::shard) fn start_closing(&mut self, id: ConnectionId, now: Time) {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         if connection.phase == Phase::Closing {
             return;
         }
@@ -125,15 +119,13 @@ impl Shard {
         );
         self.outbox.actions.push_back(Action::Close(id));
         if waits_for_end {
-            self.pause(id);
+            self.clients.pause(id, &mut self.turn.budget);
         }
     }
 
     /// Detaches a session from its connection: will, expiry, shared groups.
     pub(in crate::shard) fn detach(&mut self, session: SessionId, fate: WillFate, now: Time) {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
+        let entry = self.clients.session_mut(session);
         entry.session.connection = None;
         entry.session.window.stop();
         if fate == WillFate::Discard || is_on(Mutant::ForgetWill) {
@@ -171,9 +163,7 @@ impl Shard {
     /// [MQTT-3.1.2-8]. The connection is left to the caller.
     pub(in crate::shard) fn end_session(&mut self, session: SessionId, now: Time) {
         self.publish_will(session, now);
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
+        let entry = self.clients.session_mut(session);
         for timer in [entry.expiry_timer.take(), entry.will_timer.take()]
             .into_iter()
             .flatten()
@@ -184,26 +174,24 @@ impl Shard {
         let member = entry.member;
         self.leave(session, member, filters);
         self.redispatch_shared(session, true, now);
-        if let Some(entry) = self.clients.sessions.remove(session) {
-            self.clients.by_client_id.remove(&entry.session.client_id);
-            if let Some(member) = entry.member {
-                self.clients.members.remove(member);
-            }
+        let entry = self.clients.sessions.remove(session);
+        let entry = entry.expect("nothing of its end removes a session");
+        self.clients.by_client_id.remove(&entry.session.client_id);
+        if let Some(member) = entry.member {
+            self.clients.members.remove(member);
         }
     }
 
     /// Publishes and removes the will of a session, if there is one [MQTT-3.1.2-10].
     pub(in crate::shard) fn publish_will(&mut self, session: SessionId, now: Time) {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
+        let entry = self.clients.session_mut(session);
         if let Some(timer) = entry.will_timer.take() {
             self.turn.timers.cancel(timer);
         }
         let Some(will) = entry.session.will.take() else {
             return;
         };
-        if !self.may_publish(session, &will.topic) && !is_on(Mutant::WillUnchecked) {
+        if !self.access.may_publish(entry, &will.topic) && !is_on(Mutant::WillUnchecked) {
             self.outbox.stats.publications_refused += 1; // the rules have changed since CONNECT
             return;
         }
@@ -243,7 +231,7 @@ impl Shard {
         for session in self.clients.sessions.ids() {
             self.publish_will(session, now);
         }
-        self.show_all_counts();
+        self.outbox.show_all_counts();
         self.admission.shutdown = Some(now + SHUTDOWN_GRACE);
         self.turn
             .timers
@@ -274,12 +262,5 @@ impl Shard {
         self.admission.shutdown.is_some()
             && self.clients.connections.len() == 0
             && self.mesh.peers.is_drained()
-    }
-}
-
-impl Shard {
-    /// Gives up on a connection that does not finish closing.
-    pub(in crate::shard) fn abort(&mut self, id: ConnectionId) {
-        self.outbox.actions.push_back(Action::Abort(id));
     }
 }

@@ -6,8 +6,10 @@ use std::rc::Rc;
 use crate::auth::Identity;
 use crate::ids::ConnectionId;
 use crate::mqtt::{Connect, Version};
+use crate::shard::action::Outbox;
 use crate::shard::clients::connection::Connection;
 use crate::shard::clients::trace::Trace;
+use crate::shard::clients::Clients;
 use crate::shard::notices::Severity;
 use crate::shard::{Action, CloseCause, Notice, Shard};
 use crate::time::{Span, Time};
@@ -18,10 +20,6 @@ impl Shard {
         self.outbox.traces = true;
     }
 
-    pub(in crate::shard) fn begin_trace(&self, now: Time) -> Option<Box<Trace>> {
-        self.outbox.traces.then(|| Box::new(Trace::new(now)))
-    }
-
     /// A CONNECT has been accepted.
     pub(in crate::shard) fn trace_connect(
         &mut self,
@@ -29,9 +27,7 @@ impl Shard {
         (client_id, connect, who): (&Rc<str>, &Connect<'_>, &Identity),
         session_present: bool,
     ) {
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         let Some(trace) = &mut connection.trace else {
             return;
         };
@@ -56,13 +52,20 @@ impl Shard {
         };
         self.outbox.actions.push_back(Action::Notice(notice));
     }
+}
 
+impl Clients {
     /// Notes why a connection ends; the first reason is the cause.
     pub(in crate::shard) fn trace_end(&mut self, id: ConnectionId, why: &str) {
-        let connection = self.clients.connections.get_mut(id);
-        if let Some(trace) = connection.and_then(|connection| connection.trace.as_mut()) {
+        if let Some(trace) = &mut self.connection_mut(id).trace {
             trace.why.get_or_insert_with(|| why.into());
         }
+    }
+}
+
+impl Outbox {
+    pub(in crate::shard) fn begin_trace(&self, now: Time) -> Option<Box<Trace>> {
+        self.traces.then(|| Box::new(Trace::new(now)))
     }
 
     /// A connection was closed.
@@ -95,7 +98,7 @@ impl Shard {
             text,
             suppressed: 0,
         };
-        self.outbox.actions.push_back(Action::Notice(notice));
+        self.actions.push_back(Action::Notice(notice));
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::ids::SessionId;
 use crate::limits::Limits;
 use crate::mutant::{is_on, Mutant};
+use crate::shard::clients::Clients;
 use crate::shard::Shard;
 use crate::time::Time;
 
@@ -26,7 +27,7 @@ impl Shard {
         if !is_on(Mutant::UncountedDrop) {
             self.outbox.stats.dropped_queue_full += count;
         }
-        let text = self.queue_is_full(session);
+        let text = self.clients.queue_is_full(session, &self.config.limits);
         self.notice_of_loss(session, ("queue full", count), now, || {
             format!("messages dropped: {text}")
         });
@@ -36,22 +37,22 @@ impl Shard {
     #[cold]
     pub(in crate::shard) fn drop_too_large(&mut self, session: SessionId, count: u64, now: Time) {
         self.outbox.stats.dropped_too_large += count;
-        let max = self.packet_size_max_of(session);
+        let max = self.clients.packet_size_max_of(session);
         self.notice_of_loss(session, ("too large", count), now, || {
             format!("messages dropped: larger than the client's Maximum Packet Size ({max} bytes)")
         });
     }
+}
 
+impl Clients {
     /// How full the queue of a session is, with the limit that is reached.
-    pub(in crate::shard) fn queue_is_full(&self, session: SessionId) -> String {
+    pub(in crate::shard) fn queue_is_full(&self, session: SessionId, limits: &Limits) -> String {
         let Limits {
             queue_messages_max,
             queue_bytes_max,
             ..
-        } = self.limits();
-        let Some(entry) = self.clients.sessions.get(session) else {
-            return String::new();
-        };
+        } = limits;
+        let entry = self.session(session);
         let (queue, window) = (&entry.session.queue, &entry.session.window);
         if queue.len() >= *queue_messages_max as usize {
             return format!(
@@ -67,9 +68,8 @@ impl Shard {
 
     /// Maximum Packet Size of a session's client.
     fn packet_size_max_of(&self, session: SessionId) -> u32 {
-        let entry = self.clients.sessions.get(session);
-        let id = entry.and_then(|entry| entry.session.connection);
-        let connection = id.and_then(|id| self.clients.connections.get(id));
+        let id = self.session(session).session.connection;
+        let connection = id.map(|id| self.connection(id));
         connection.map_or(u32::MAX, |connection| connection.packet_size_max)
     }
 }

@@ -9,6 +9,7 @@ use crate::mutant::{is_on, Mutant};
 use crate::routing::{Destination, Grant, Route, Target, Targets};
 use crate::session::Delivery;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
+use crate::shard::clients::view::Presence;
 use crate::shard::delivery::message::{expiry_left_s, Message};
 use crate::shard::delivery::send::plain_delivery;
 use crate::shard::mesh::block::BlockOp;
@@ -85,8 +86,10 @@ impl Shard {
         now: Time,
     ) -> bool {
         let route = match message.qos {
-            Qos::AtMostOnce => self.route(message.topic), // mostly came as a burst, which asks once
-            Qos::AtLeastOnce | Qos::ExactlyOnce => self.route_again(message.topic),
+            Qos::AtMostOnce => self.routes.route(message.topic, &mut self.turn.budget), // mostly came as a burst, which asks once
+            Qos::AtLeastOnce | Qos::ExactlyOnce => self
+                .routes
+                .route_again(message.topic, &mut self.turn.budget),
         };
         message.share_topic(&route);
         let mut retain_at = None;
@@ -218,25 +221,20 @@ impl Shard {
         retain: bool,
         now: Time,
     ) {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
+        let client = match self.clients.presence(session) {
+            Presence::Ended => return,
+            Presence::Away(_) => return self.deliver_away(message, session, retain, now),
+            Presence::Connected(client) => client,
         };
-        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
-        let Some(id) = entry.session.connection else {
-            self.deliver_away(message, session, retain, now);
-            return;
-        };
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
-        let queue = &entry.session.queue;
+        let connection = client.connection;
+        let queue = &client.entry.session.queue;
         let is_special = connection.aliases_out.is_some() || connection.meters.is_some();
-        if is_special || entry.walks.is_some() || queue.may_hold_qos0() {
+        if is_special || client.entry.walks.is_some() || queue.may_hold_qos0() {
             let delivery = plain_delivery(message, Qos::AtMostOnce, retain);
             self.deliver(session, delivery, now);
             return;
         }
-        if connection.outgoing.len() > outgoing_max {
+        if connection.outgoing.len() > self.config.limits.outgoing_bytes_max as usize {
             self.drop_slow_reader(session, 1, now);
             return;
         }
@@ -247,13 +245,13 @@ impl Shard {
             self.drop_too_large(session, 1, now);
             return;
         }
-        self.clients.pool.lend_to(&mut connection.outgoing);
+        client.pool.lend_to(&mut connection.outgoing);
         connection.outgoing.extend(image);
         if large {
             connection.outgoing.extend_shared(message.shared_payload());
         }
         self.outbox.stats.deliveries_sent += 1;
-        Self::mark_dirty(connection, id, &mut self.clients.dirty);
+        connection.mark_dirty(client.id, client.dirty);
     }
 
     /// QoS 0 for a session without a connection: dropped unless `queue-qos0` is set.

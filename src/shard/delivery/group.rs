@@ -12,6 +12,7 @@ use crate::routing::GroupKey;
 use crate::session::Delivery;
 use crate::shard::delivery::message::Message;
 use crate::shard::delivery::send::plain_delivery;
+use crate::shard::delivery::Routes;
 use crate::shard::mesh::block::BlockOp;
 use crate::shard::notices::About;
 use crate::shard::Shard;
@@ -69,6 +70,7 @@ impl Shard {
         hops: u8,
         now: Time,
     ) {
+        // The member may have ended, or left the group, since it was chosen.
         let session = self.clients.members.session(member);
         let found = session.and_then(|session| {
             let entry = self.clients.sessions.get(session)?;
@@ -79,9 +81,9 @@ impl Shard {
         let is_here = found.as_ref().is_some_and(|(.., connected)| *connected);
         let hops_max = if found.is_some() { HOPS_MAX } else { HOPS_LAST };
         if !is_here && hops < hops_max {
-            if let Some(group) = self.group_of(name) {
+            if let Some(group) = self.routes.group_of(name) {
                 let here = (self.id, member);
-                if self.has_better_member(group, here, found.is_some()) {
+                if self.routes.has_better_member(group, here, found.is_some()) {
                     self.outbox.stats.redispatched += 1;
                     self.dispatch_to_group(group, message, Some(here), hops + 1, now);
                     return;
@@ -118,9 +120,7 @@ impl Shard {
         ended: bool,
         now: Time,
     ) {
-        let Some(entry) = self.clients.sessions.get(session) else {
-            return;
-        };
+        let entry = self.clients.session(session);
         let Some(member) = entry.member else {
             return;
         };
@@ -131,21 +131,20 @@ impl Shard {
             names.retain(|name| entry.session.subscriptions.contains_key(name));
         }
         names.retain(|name| {
-            self.group_of(name)
-                .is_some_and(|group| self.has_better_member(group, here, !ended))
+            self.routes
+                .group_of(name)
+                .is_some_and(|group| self.routes.has_better_member(group, here, !ended))
         });
         if names.is_empty() || is_on(Mutant::ForgetRedispatch) {
             return;
         }
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
+        let entry = self.clients.session_mut(session);
         let is_wanted = |shared: &str| names.iter().any(|name| &**name == shared);
         let mut moved = entry.session.window.take_shared(is_wanted);
         moved.extend(entry.session.queue.take_shared(is_wanted));
         for delivery in moved {
             let name = delivery.shared.as_deref();
-            if let Some(group) = name.and_then(|name| self.group_of(name)) {
+            if let Some(group) = name.and_then(|name| self.routes.group_of(name)) {
                 self.redispatch(&delivery, group, here, now);
             }
         }
@@ -158,12 +157,10 @@ impl Shard {
         name: &str,
         now: Time,
     ) {
-        let Some(group) = self.group_of(name) else {
+        let Some(group) = self.routes.group_of(name) else {
             return; // its last member: it may have what waits [MQTT-3.10.4-3]
         };
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
+        let entry = self.clients.session_mut(session);
         let Some(member) = entry.member else {
             return; // in no group
         };
@@ -195,10 +192,12 @@ impl Shard {
         self.outbox.stats.redispatched += 1;
         self.dispatch_to_group(group, &mut message, Some(here), 1, now);
     }
+}
 
+impl Routes {
     fn group_of(&self, name: &str) -> Option<GroupKey> {
         let share = topic::share(name).ok().flatten()?;
-        self.routes.index.group(share.name, share.filter)
+        self.index.group(share.name, share.filter)
     }
 
     /// True when another member than `here` should take a message: a connected one, or any when
@@ -209,7 +208,7 @@ impl Shard {
         here: (ShardId, MemberId),
         here_can_keep: bool,
     ) -> bool {
-        match self.routes.index.peek(group, here) {
+        match self.index.peek(group, here) {
             Some(member) => member.connected || !here_can_keep,
             None => false,
         }

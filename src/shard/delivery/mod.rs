@@ -13,9 +13,10 @@ mod route;
 pub(in crate::shard) mod send;
 
 use crate::ids::ShardId;
+use crate::limits::share_of;
 use crate::routing::{RetainedStore, TopicIndex};
 use crate::shard::mesh::placement::Placement;
-use crate::shard::{share_of, ShardConfig};
+use crate::shard::ShardConfig;
 
 /// Where publications go: the replica of the topic index, the retained messages of this shard, and
 /// the home shards of client ids and topics. Lives on: the shard.

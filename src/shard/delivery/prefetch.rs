@@ -6,8 +6,8 @@
 //! ahead; while routes are known, as those of a few busy topics are, nothing is.
 
 use crate::mqtt::{decode, frame};
+use crate::shard::delivery::Routes;
 use crate::shard::mesh::block::{BlockItem, Publications, Reader};
-use crate::shard::Shard;
 
 /// Packets, or publications of a block, that are looked at ahead: as many accesses to memory as a
 /// processor has under way, and more.
@@ -23,11 +23,11 @@ pub(in crate::shard) struct LookAhead {
     has_missed: bool,
 }
 
-impl Shard {
+impl Routes {
     pub(in crate::shard) fn prefetcher(&self) -> LookAhead {
         LookAhead {
             left: 0,
-            misses: self.routes.index.misses(),
+            misses: self.index.misses(),
             has_missed: false,
         }
     }
@@ -35,8 +35,8 @@ impl Shard {
     /// One more packet was handled, and `rest` is behind it.
     #[inline]
     pub(in crate::shard) fn prefetch_following(&mut self, ahead: &mut LookAhead, rest: &[u8]) {
-        if ahead.is_due(self.routes.index.misses()) {
-            self.routes.index.prefetch(topics(rest));
+        if ahead.is_due(self.index.misses()) {
+            self.index.prefetch(topics(rest));
         }
     }
 
@@ -48,10 +48,10 @@ impl Shard {
         publications: &Publications,
         reader: &Reader<'_>,
     ) {
-        if ahead.is_due(self.routes.index.misses()) {
+        if ahead.is_due(self.index.misses()) {
             let mut next = publications.reader(reader.position());
             let topics = std::iter::from_fn(|| next.next().map(|carried| topic_of(&carried)));
-            self.routes.index.prefetch(topics.take(AHEAD));
+            self.index.prefetch(topics.take(AHEAD));
         }
     }
 }

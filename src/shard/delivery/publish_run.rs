@@ -18,9 +18,11 @@ use crate::mqtt::{decode, Sender, Version, Violation};
 use crate::routing::{Destination, Route};
 use crate::shard::access::decisions::Authorization;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
+use crate::shard::clients::view::Presence;
 use crate::shard::delivery::message::Message;
 use crate::shard::mesh::block::{Publications, PublishRun};
 use crate::shard::turn::budget::{COPIED_BYTES, DELIVERY, DISPATCH};
+use crate::shard::verbs::publish::too_deep;
 use crate::shard::Shard;
 use crate::time::Time;
 
@@ -132,11 +134,16 @@ impl Shard {
                 return Ok(Joined::UpTo(burst.extend(bytes, end, packet_size_max)));
             }
         }
-        if let Some(error) = self.refuses_topic(publish.topic) {
+        if let Some(error) = too_deep(publish.topic, &self.config.limits) {
             return Err(error);
         }
         self.send_burst(burst, bytes, now);
-        match self.right_to_publish(session, publish.topic, now) {
+        let right = self.access.right_of_all(publish.topic);
+        let right = right.unwrap_or_else(|| {
+            let entry = self.clients.session_mut(session);
+            self.access.right_to_publish(entry, publish.topic, now)
+        });
+        match right {
             Authorization::Allowed => {}
             Authorization::Pending => return Ok(Joined::No),
             Authorization::Denied => {
@@ -151,7 +158,7 @@ impl Shard {
             }
         }
         let topic_at = at + topic_offset(frame);
-        let route = self.route(publish.topic);
+        let route = self.routes.route(publish.topic, &mut self.turn.budget);
         let burst = burst.insert(Burst {
             publisher: Some(session),
             version,
@@ -214,7 +221,7 @@ impl Shard {
         let burst = Burst {
             publisher: None,
             version: run.version,
-            route: self.route(run.topic()),
+            route: self.routes.route(run.topic(), &mut self.turn.budget),
             range: 0..run.packets.len(),
             topic: run.topic.clone(),
             count: run.count,
@@ -231,7 +238,7 @@ impl Shard {
     /// A run that costs more than a turn's budget, in pieces between which a turn may end. What its
     /// sender could not know is how many subscribers there are here.
     pub(in crate::shard) fn pieces_of(&mut self, run: &PublishRun<'_>) -> Option<Publications> {
-        let packets_max = count_max(&self.route(run.topic()));
+        let packets_max = count_max(&self.routes.route(run.topic(), &mut self.turn.budget));
         if run.count <= packets_max {
             return None;
         }
@@ -298,18 +305,15 @@ impl Shard {
         run: &Piece<'_>,
         now: Time,
     ) -> bool {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return true;
+        let client = match self.clients.presence(session) {
+            Presence::Ended => return true,
+            Presence::Away(_) => return false,
+            Presence::Connected(client) => client,
         };
-        let Some(id) = entry.session.connection else {
-            return false;
-        };
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return true;
-        };
+        let connection = client.connection;
         let is_same = connection.version.is_v5() == burst.version.is_v5();
         let takes_all = connection.packet_size_max as usize >= burst.largest;
-        let has_queued = entry.session.queue.may_hold_qos0();
+        let has_queued = client.entry.session.queue.may_hold_qos0();
         let is_special = connection.aliases_out.is_some() || connection.meters.is_some();
         if !is_same || !takes_all || is_special || has_queued {
             return false;
@@ -321,12 +325,12 @@ impl Shard {
         match run {
             Piece::Shared(bytes) => connection.outgoing.extend_shared(bytes.clone()),
             Piece::Copied(bytes) => {
-                self.clients.pool.lend_to(&mut connection.outgoing);
+                client.pool.lend_to(&mut connection.outgoing);
                 connection.outgoing.extend(bytes);
             }
         }
         self.outbox.stats.deliveries_sent += burst.count;
-        Self::mark_dirty(connection, id, &mut self.clients.dirty);
+        connection.mark_dirty(client.id, client.dirty);
         true
     }
 

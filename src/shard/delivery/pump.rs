@@ -1,15 +1,14 @@
 //! Sending of a session's queue, as far as its inflight window and its outgoing bytes have room.
 
-use std::rc::Rc;
-
 use crate::ids::SessionId;
 use crate::mqtt::{encode, Ack, AckKind, Qos, ReasonCode, UserProperties};
 use crate::mutant::{is_on, Mutant};
 use crate::session::Resend;
-use crate::shard::clients::session_entry::SessionEntry;
+use crate::shard::clients::view::Client;
+use crate::shard::clients::Clients;
 use crate::shard::delivery::send::{fit, write_publish, Fit};
 use crate::shard::notices::About;
-use crate::shard::{RemoteEnd, Shard};
+use crate::shard::Shard;
 use crate::time::Time;
 
 impl Shard {
@@ -17,30 +16,30 @@ impl Shard {
     /// with its retained messages. Called whenever room may have appeared: mostly nothing waits.
     #[inline]
     pub(in crate::shard) fn pump(&mut self, session: SessionId, now: Time) {
-        let entry = self.clients.sessions.get(session);
-        if entry.is_some_and(SessionEntry::has_waiting) {
+        if self.clients.session(session).has_waiting() {
             self.send_waiting(session, now);
         }
     }
 
-    fn send_waiting(&mut self, session: SessionId, now: Time) {
+    pub(in crate::shard) fn send_waiting(&mut self, session: SessionId, now: Time) {
         self.resend(session, now);
         self.drain_queue(session, now);
-        self.wake_walk(session);
+        self.replay.wake_walk(&mut self.clients, session);
     }
 
     /// [MQTT-4.4.0-1]: PUBLISH and PUBREL again, in their order.
     fn resend(&mut self, session: SessionId, now: Time) {
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
+        let Some(client) = self.clients.connected(session) else {
+            return; // it waits for its client
         };
-        let Some(id) = entry.session.connection else {
-            return;
-        };
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let Client {
+            id,
+            connection,
+            entry,
+            dirty,
+            ..
+        } = client;
         let version = connection.version;
         let mut too_large = None;
         let mut dropped = 0;
@@ -81,7 +80,7 @@ impl Shard {
             }
         }
         if !connection.outgoing.is_empty() {
-            Self::mark_dirty(connection, id, &mut self.clients.dirty);
+            connection.mark_dirty(id, dirty);
         }
         if dropped > 0 {
             self.drop_too_large(session, dropped, now);
@@ -91,34 +90,29 @@ impl Shard {
     /// Sends from the queue while rate, outgoing bytes and window have room. An empty window takes one
     /// message of any size.
     fn drain_queue(&mut self, session: SessionId, now: Time) {
-        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
-        let bytes_max = self.config.limits.queue_bytes_max as usize;
         loop {
-            let Some(entry) = self.clients.sessions.get_mut(session) else {
+            let Some(mut client) = self.clients.connected(session) else {
+                return; // it waits for its client
+            };
+            let Some(front) = client.entry.session.queue.front() else {
                 return;
             };
-            let Some(front) = entry.session.queue.front() else {
-                return;
-            };
-            let Some(id) = entry.session.connection else {
-                return;
-            };
-            let connection = self.clients.connections.get(id);
-            let waits = connection
-                .and_then(|c| c.output_waits_until(self.admission.metering.as_deref(), now));
+            let metering = self.admission.metering.as_deref_mut();
+            let waits = client
+                .connection
+                .output_waits_until(metering.as_deref(), now);
             if let Some(until) = waits {
+                let id = client.id;
                 self.pause_output(id, until);
                 return;
             }
-            let ready = connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
-            let window = &entry.session.window;
-            let cost = front.cost_bytes();
-            let fits = window.bytes() == 0 || window.bytes() + cost <= bytes_max;
-            let has_room = front.qos == Qos::AtMostOnce || (window.has_room() && fits);
-            if !(ready && has_room) {
+            let limits = &self.config.limits;
+            let is_ready = client.connection.outgoing.len() <= limits.outgoing_bytes_max as usize;
+            let has_room = front.qos == Qos::AtMostOnce || client.window_takes(front, limits);
+            if !(is_ready && has_room) {
                 return;
             }
-            let Some(delivery) = entry.session.queue.pop() else {
+            let Some(delivery) = client.entry.session.queue.pop() else {
                 return;
             };
             let is_expired = delivery.publication.expires_at.is_some_and(|at| at <= now);
@@ -126,16 +120,8 @@ impl Shard {
                 self.outbox.stats.dropped_expired += 1; // [MQTT-3.3.2-5]
                 continue;
             }
-            self.send(session, delivery, now);
-        }
-    }
-
-    /// The queue is full and the policy is to disconnect: at the end of the turn, since a will that
-    /// is published then must not come into the middle of the publication that is being delivered.
-    pub(in crate::shard) fn overflowed(&mut self, session: SessionId) {
-        if let Some(entry) = self.clients.sessions.get_mut(session) {
-            if !std::mem::replace(&mut entry.is_overflowed, true) {
-                self.clients.overflowed.push(session);
+            if !client.send(delivery, metering, &mut self.outbox.stats, now) {
+                self.drop_too_large(session, 1, now);
             }
         }
     }
@@ -144,12 +130,12 @@ impl Shard {
     pub(in crate::shard) fn disconnect_overflowed(&mut self, now: Time) {
         while let Some(session) = self.clients.overflowed.pop() {
             let Some(entry) = self.clients.sessions.get_mut(session) else {
-                continue;
+                continue; // ended later in this turn
             };
             entry.is_overflowed = false;
             if let Some(id) = entry.session.connection {
                 let reason = Some(ReasonCode::QuotaExceeded);
-                let text = self.queue_is_full(session);
+                let text = self.clients.queue_is_full(session, &self.config.limits);
                 self.end_connection(id, reason, &text, now);
             }
         }
@@ -163,25 +149,22 @@ impl Shard {
         now: Time,
         text: impl FnOnce() -> String,
     ) {
-        if let Some((client_id, peer)) = self.client_of(session) {
-            let about = About {
-                peer,
-                ..About::loss(detail, Some(&client_id), count)
-            };
-            self.notice(&about, now, text);
-        }
+        let (client_id, peer) = self.clients.name_of(session);
+        let about = About {
+            peer,
+            ..About::loss(detail, Some(&client_id), count)
+        };
+        self.notice(&about, now, text);
     }
+}
 
-    /// The client id of a session, and its client's address while it has one.
-    pub(in crate::shard) fn client_of(
-        &self,
-        session: SessionId,
-    ) -> Option<(Rc<str>, Option<RemoteEnd>)> {
-        let session = &self.clients.sessions.get(session)?.session;
-        let connection = session
-            .connection
-            .and_then(|id| self.clients.connections.get(id));
-        let peer = connection.map(|connection| connection.origin.peer);
-        Some((Rc::clone(&session.client_id), peer))
+impl Clients {
+    /// The queue is full and the policy is to disconnect: at the end of the turn, since a will that
+    /// is published then must not come into the middle of the publication that is being delivered.
+    pub(in crate::shard) fn overflowed(&mut self, session: SessionId) {
+        let entry = self.session_mut(session);
+        if !std::mem::replace(&mut entry.is_overflowed, true) {
+            self.overflowed.push(session);
+        }
     }
 }

@@ -3,142 +3,152 @@
 use std::num::NonZeroU16;
 
 use crate::ids::SessionId;
+use crate::limits::Limits;
 use crate::mqtt::{encode, PacketId, PublishOut, Qos, Version};
 use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasesOut, Delivery, OutgoingTopic, QueueBounds, QueueOffer};
+use crate::shard::clients::meters::Metering;
 use crate::shard::clients::outgoing::{Outgoing, LARGE_PAYLOAD};
+use crate::shard::clients::view::{Client, Presence};
 use crate::shard::delivery::message::{expiry_left_s, Message};
-use crate::shard::Shard;
+use crate::shard::{Shard, Stats};
 use crate::time::Time;
+
+/// What becomes of a delivery to a client that is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    Send,
+    Queue,
+    /// Its rate is used up until then.
+    QueueUntil(Time),
+    /// QoS 0 is dropped, and not queued, for a client that is slow or over its rate.
+    DropSlow,
+    DropOverRate,
+}
+
+impl Client<'_> {
+    /// What keeps the order and the limits.
+    #[inline]
+    fn course(
+        &self,
+        delivery: &Delivery,
+        limits: &Limits,
+        metering: Option<&Metering>,
+        now: Time,
+    ) -> Course {
+        let session = &self.entry.session;
+        let has_room = self.connection.outgoing.len() <= limits.outgoing_bytes_max as usize;
+        let waits = self.connection.output_waits_until(metering, now);
+        if delivery.qos == Qos::AtMostOnce {
+            return match waits {
+                // Those queued while the client was disconnected are sent first [MQTT-4.6.0-6].
+                _ if session.queue.may_hold_qos0() => Course::Queue,
+                _ if !has_room => Course::DropSlow,
+                Some(_) => Course::DropOverRate,
+                None => Course::Send,
+            };
+        }
+        let is_next = session.queue.is_empty() && has_room && waits.is_none();
+        if (is_next || is_on(Mutant::OvertakeQueue)) && self.window_takes(delivery, limits) {
+            return Course::Send;
+        }
+        waits.map_or(Course::Queue, Course::QueueUntil)
+    }
+
+    /// The window has room for a delivery; an empty one takes a message of any size.
+    #[inline]
+    pub(in crate::shard) fn window_takes(&self, delivery: &Delivery, limits: &Limits) -> bool {
+        let window = &self.entry.session.window;
+        let bytes = window.bytes();
+        let fits = bytes == 0 || bytes + delivery.cost_bytes() <= limits.queue_bytes_max as usize;
+        window.has_room() && fits
+    }
+
+    /// Encodes a delivery for its connection. QoS 1 and 2 take an identifier of the window, which
+    /// must have room. False: it is larger than the client takes.
+    #[inline]
+    pub(in crate::shard) fn send(
+        &mut self,
+        delivery: Delivery,
+        metering: Option<&mut Metering>,
+        stats: &mut Stats,
+        now: Time,
+    ) -> bool {
+        let connection = &mut *self.connection;
+        let version = connection.version;
+        let Some(fit) = fit(&delivery, version, connection.packet_size_max, now) else {
+            return false;
+        };
+        let acked = delivery.qos > Qos::AtMostOnce;
+        let packet_id = acked.then(|| self.entry.session.window.next_id());
+        self.pool.lend_to(&mut connection.outgoing);
+        stats.deliveries_sent += 1;
+        let aliases = connection.aliases_out.as_deref_mut();
+        let aliases = aliases.filter(|_| fit == Fit::WithAlias);
+        let outgoing = &mut connection.outgoing;
+        let unsent = outgoing.len();
+        write_publish(outgoing, version, aliases, &delivery, packet_id, false, now);
+        if let (Some(meters), Some(metering)) = (&mut connection.meters, metering) {
+            let size = connection.outgoing.len() - unsent;
+            metering.count_output((connection.origin.listener, meters), size, now);
+        }
+        connection.mark_dirty(self.id, self.dirty);
+        if acked {
+            self.entry.session.window.push(delivery);
+        }
+        true
+    }
+}
 
 impl Shard {
     /// Sends a delivery now if that keeps the order and the limits, else queues it.
     pub(in crate::shard) fn deliver(&mut self, session: SessionId, delivery: Delivery, now: Time) {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
+        let mut presence = self.clients.presence(session);
+        let walks = match &mut presence {
+            Presence::Ended => return,
+            Presence::Away(entry) => entry.walks.as_mut(),
+            Presence::Connected(client) => client.entry.walks.as_mut(),
         };
-        if let Some(walks) = entry.walks.as_mut() {
+        if let Some(walks) = walks {
             // A group's message may be one that another member had long before.
             if delivery.publication.retain && delivery.shared.is_none() {
                 let topic_hash = self.routes.placement.hash(&delivery.publication.topic);
                 walks.saw_live(topic_hash, self.mesh.peers.origin());
             }
         }
-        if delivery.qos == Qos::AtMostOnce {
-            self.deliver_qos0(session, delivery, now);
-            return;
-        }
-        let cost = delivery.cost_bytes();
-        let bytes_max = self.config.limits.queue_bytes_max as usize;
-        let window = &entry.session.window;
-        let fits = window.bytes() == 0 || window.bytes() + cost <= bytes_max;
-        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
-        if let Some(id) = entry.session.connection {
-            let connection = self.clients.connections.get(id);
-            let waits = connection
-                .and_then(|c| c.output_waits_until(self.admission.metering.as_deref(), now));
-            let ready =
-                waits.is_none() && connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
-            let is_next = entry.session.queue.is_empty() && ready;
-            if (is_next || is_on(Mutant::OvertakeQueue)) && window.has_room() && fits {
-                self.send(session, delivery, now);
-                return;
+        let Presence::Connected(mut client) = presence else {
+            if delivery.qos > Qos::AtMostOnce || self.config.limits.queue_qos0 {
+                self.enqueue(session, delivery, now);
+            } else {
+                self.outbox.stats.dropped_away += 1;
             }
-            if let Some(until) = waits {
-                self.pause_output(id, until);
-                if is_on(Mutant::LoseWhilePaused) {
-                    return;
+            return;
+        };
+        let metering = self.admission.metering.as_deref_mut();
+        let limits = &self.config.limits;
+        match client.course(&delivery, limits, metering.as_deref(), now) {
+            Course::Send => {
+                if !client.send(delivery, metering, &mut self.outbox.stats, now) {
+                    self.drop_too_large(session, 1, now);
                 }
             }
-        }
-        self.enqueue(session, delivery, now);
-    }
-
-    /// QoS 0 is dropped, and not queued, for a client that is slow or over its rate.
-    fn deliver_qos0(&mut self, session: SessionId, delivery: Delivery, now: Time) {
-        let outgoing_max = self.config.limits.outgoing_bytes_max as usize;
-        let queue_qos0 = self.config.limits.queue_qos0;
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
-        let id = entry.session.connection;
-        match id.and_then(|id| self.clients.connections.get(id)) {
-            // Those queued while the client was disconnected are sent first [MQTT-4.6.0-6].
-            Some(_) if entry.session.queue.may_hold_qos0() => self.enqueue(session, delivery, now),
-            Some(connection) if connection.outgoing.len() > outgoing_max => {
-                self.drop_slow_reader(session, 1, now);
+            Course::Queue => self.enqueue(session, delivery, now),
+            Course::QueueUntil(until) => {
+                let id = client.id;
+                self.pause_output(id, until);
+                if !is_on(Mutant::LoseWhilePaused) {
+                    self.enqueue(session, delivery, now);
+                }
             }
-            Some(connection)
-                if connection
-                    .output_waits_until(self.admission.metering.as_deref(), now)
-                    .is_some() =>
-            {
-                self.drop_over_rate(session, now);
-            }
-            Some(_) => self.send(session, delivery, now),
-            None if queue_qos0 => self.enqueue(session, delivery, now),
-            None => self.outbox.stats.dropped_away += 1,
-        }
-    }
-
-    /// Encodes a delivery for its connection. QoS 1 and 2 take an identifier of the window, which
-    /// must have room.
-    pub(in crate::shard) fn send(&mut self, session: SessionId, delivery: Delivery, now: Time) {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
-        let Some(id) = entry.session.connection else {
-            return;
-        };
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
-        let Some(fit) = fit(
-            &delivery,
-            connection.version,
-            connection.packet_size_max,
-            now,
-        ) else {
-            self.drop_too_large(session, 1, now);
-            return;
-        };
-        let acked = delivery.qos > Qos::AtMostOnce;
-        let packet_id = acked.then(|| entry.session.window.next_id());
-        self.clients.pool.lend_to(&mut connection.outgoing);
-        self.outbox.stats.deliveries_sent += 1;
-        let aliases = connection
-            .aliases_out
-            .as_deref_mut()
-            .filter(|_| fit == Fit::WithAlias);
-        let version = connection.version;
-        let unsent = connection.outgoing.len();
-        write_publish(
-            &mut connection.outgoing,
-            version,
-            aliases,
-            &delivery,
-            packet_id,
-            false,
-            now,
-        );
-        if let (Some(meters), Some(metering)) =
-            (&mut connection.meters, &mut self.admission.metering)
-        {
-            let size = connection.outgoing.len() - unsent;
-            metering.count_output((connection.origin.listener, meters), size, now);
-        }
-        Self::mark_dirty(connection, id, &mut self.clients.dirty);
-        if acked {
-            entry.session.window.push(delivery);
+            Course::DropSlow => self.drop_slow_reader(session, 1, now),
+            Course::DropOverRate => self.drop_over_rate(session, now),
         }
     }
 
     /// Queues a delivery, or applies the policy of a full queue. Bytes in flight count against its bound.
     fn enqueue(&mut self, session: SessionId, delivery: Delivery, now: Time) {
         let limits = &self.config.limits;
-        let Some(entry) = self.clients.sessions.get(session) else {
-            return;
-        };
+        let entry = self.clients.session(session);
         let in_flight = entry.session.window.bytes();
         let mut bounds = QueueBounds {
             messages_max: limits.queue_messages_max as usize,
@@ -148,10 +158,10 @@ impl Shard {
         if is_on(Mutant::UnboundedQueue) {
             bounds.messages_max = usize::MAX;
         }
-        let bounds = self.bounds_under_pressure(&entry.session.queue, bounds);
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
+        let bounds = self
+            .admission
+            .bounds_under_pressure(&entry.session.queue, bounds);
+        let entry = self.clients.session_mut(session);
         match entry.session.queue.offer(delivery, &bounds) {
             QueueOffer::Queued => self.outbox.stats.deliveries_queued += 1,
             QueueOffer::DroppedOldest(count) => {
@@ -161,7 +171,7 @@ impl Shard {
             QueueOffer::DroppedNewest => self.drop_queue_full(session, 1, now),
             QueueOffer::Overflow => {
                 self.drop_queue_full(session, 1, now);
-                self.overflowed(session);
+                self.clients.overflowed(session);
             }
         }
     }

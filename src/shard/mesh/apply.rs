@@ -43,7 +43,7 @@ impl Shard {
         self.mesh.peers.applying(Some(from));
         let mut reader = publications.reader(at);
         let (mut left, mut pieces) = (None, None);
-        let mut ahead = self.prefetcher();
+        let mut ahead = self.routes.prefetcher();
         loop {
             if self.turn.budget.is_exhausted() && !reader.is_at_end() {
                 left = Some(reader.position());
@@ -69,7 +69,8 @@ impl Shard {
                 }
             }
             self.mesh.peers.applied_one(from);
-            self.prefetch_block(&mut ahead, &publications, &reader);
+            self.routes
+                .prefetch_block(&mut ahead, &publications, &reader);
         }
         self.mesh.peers.applying(None);
         if let Some(at) = left.filter(|_| !is_on(Mutant::ForgetPausedBlock)) {
@@ -103,7 +104,9 @@ impl Shard {
     /// The publisher's shard matched for itself; this one matches for its own subscribers. Shared
     /// groups and other shards are handled by the publisher's shard.
     fn fan_out_forwarded(&mut self, message: &mut Message<'_>, now: Time) {
-        let route = self.route_again(message.topic);
+        let route = self
+            .routes
+            .route_again(message.topic, &mut self.turn.budget);
         message.share_topic(&route);
         self.fan_out(message, &route, None, now);
     }

@@ -40,6 +40,26 @@ pub(in crate::shard) struct Barriers {
     raised: VecDeque<Raised>,
 }
 
+impl Mesh {
+    /// Races wait for the barrier of this turn; its number.
+    pub(in crate::shard) fn race_after_barrier(&mut self) -> u64 {
+        self.barriers.is_wanted = true;
+        self.barriers.races = true;
+        self.next_barrier()
+    }
+
+    /// Barriers that have not been reached.
+    #[cfg(any(test, feature = "testing"))]
+    pub(in crate::shard) fn barriers_open(&self) -> usize {
+        self.barriers.raised.len()
+    }
+
+    /// The number the barrier of this turn will have.
+    pub(in crate::shard) fn next_barrier(&self) -> u64 {
+        self.peers.last_barrier() + 1
+    }
+}
+
 impl Shard {
     /// Sends a SUBACK once every shard has applied the subscriptions before it.
     pub(in crate::shard) fn suback_after_barrier(
@@ -49,8 +69,9 @@ impl Shard {
         suback: Vec<u8>,
     ) {
         if self.mesh.peers.is_alone() || is_on(Mutant::SubackAtOnce) {
-            self.reply(id, |out, _| out.extend_from_slice(&suback));
-            self.release_walks(session, None);
+            self.clients
+                .reply(id, |out, _| out.extend_from_slice(&suback));
+            self.replay.release_walks(&mut self.clients, session, None);
             return;
         }
         self.mesh.barriers.is_wanted = true;
@@ -66,22 +87,14 @@ impl Shard {
         if self.mesh.peers.is_alone() {
             return; // no peer would ever apply a barrier
         }
-        let barrier = self.next_barrier();
-        let entry = self.clients.sessions.get_mut(session);
-        let walks = entry.and_then(|entry| entry.walks.as_mut());
+        let barrier = self.mesh.next_barrier();
+        let walks = self.clients.session_mut(session).walks.as_mut();
         // Once for each barrier: looking at all walks of a session costs as much as there are.
         if walks.is_some_and(|walks| walks.waits_for(barrier)) {
             let barriers = &mut self.mesh.barriers;
             barriers.is_wanted = true;
             barriers.walkers.push(session);
         }
-    }
-
-    /// Races wait for the barrier of this turn; its number.
-    pub(in crate::shard) fn race_after_barrier(&mut self) -> u64 {
-        self.mesh.barriers.is_wanted = true;
-        self.mesh.barriers.races = true;
-        self.next_barrier()
     }
 
     /// At the end of a turn: one barrier for all its SUBSCRIBEs and walks.
@@ -105,17 +118,6 @@ impl Shard {
         });
     }
 
-    /// Barriers that have not been reached.
-    #[cfg(any(test, feature = "testing"))]
-    pub(in crate::shard) fn barriers_open(&self) -> usize {
-        self.mesh.barriers.raised.len()
-    }
-
-    /// The number the barrier of this turn will have.
-    pub(in crate::shard) fn next_barrier(&self) -> u64 {
-        self.mesh.peers.last_barrier() + 1
-    }
-
     /// A peer has applied a barrier of ours.
     pub(in crate::shard) fn on_barrier_applied(
         &mut self,
@@ -137,7 +139,11 @@ impl Shard {
         while let Some(raised) = self.mesh.barriers.pop_reached(reached) {
             let data_sent = Rc::new(raised.data_sent);
             for session in raised.walkers {
-                self.release_walks(session, Some((raised.number, &data_sent)));
+                self.replay.release_walks(
+                    &mut self.clients,
+                    session,
+                    Some((raised.number, &data_sent)),
+                );
             }
             if raised.races {
                 self.release_races(raised.number, &data_sent, now);

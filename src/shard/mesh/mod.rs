@@ -7,6 +7,7 @@ pub(in crate::shard) mod peers;
 pub(in crate::shard) mod placement;
 
 use crate::ids::ShardId;
+use crate::shard::clients::connection::Connection;
 use crate::shard::gate::Gate;
 use crate::time::Time;
 use barrier::Barriers;
@@ -30,5 +31,10 @@ impl Mesh {
             peers_full_at: None,
             gate: Gate::default(),
         }
+    }
+
+    /// True while this connection must wait for peers to take what it has published.
+    pub(in crate::shard) fn holds_back(&self, connection: &Connection) -> bool {
+        (connection.publishes && self.peers.data_is_full()) || self.peers.control_is_full()
     }
 }

@@ -34,7 +34,7 @@ impl Shard {
             let shards = u64::from(self.config.shards);
             let limits = self.limits();
             let (messages_max, bytes_max) = (
-                crate::shard::share_of(limits.retained_messages_max, shards as u32),
+                crate::limits::share_of(limits.retained_messages_max, shards as u32),
                 limits.retained_bytes_max / shards,
             );
             self.notice(&About::loss("retained", None, 1), now, || {

@@ -197,7 +197,7 @@ impl Shard {
         }
         let race = Race {
             topic: topic.into(),
-            stage: Stage::Before(self.race_after_barrier()),
+            stage: Stage::Before(self.mesh.race_after_barrier()),
             value_hash,
             is_newer: false,
         };
@@ -263,7 +263,7 @@ impl Shard {
         let mut reader = piece.messages.reader(Position::default());
         if let Some(BlockItem::Message(mut message, _)) = reader.next() {
             let found = message.owned();
-            let barrier = self.race_after_barrier();
+            let barrier = self.mesh.race_after_barrier();
             if let Some(race) = self.replay.races.open.get_mut(&topic_hash) {
                 race.stage = Stage::Answered(barrier, found);
             }
@@ -312,7 +312,7 @@ impl Shard {
         self.replay.races.asked -= 1;
         let ended = if race.is_newer {
             race.is_newer = false;
-            race.stage = Stage::Before(self.race_after_barrier());
+            race.stage = Stage::Before(self.mesh.race_after_barrier());
             self.replay.races.open.insert(topic_hash, race);
             None
         } else {
@@ -329,7 +329,7 @@ impl Shard {
         if message.is_expired(now) {
             return;
         }
-        let route = self.route(message.topic);
+        let route = self.routes.route(message.topic, &mut self.turn.budget);
         self.turn.budget.add(DELIVERY * route.targets.len());
         self.outbox.stats.retained_races += 1;
         for target in route.targets.iter() {

@@ -18,6 +18,8 @@ use crate::mqtt::Qos;
 use crate::mutant::{is_on, Mutant};
 use crate::routing::WalkBudget;
 use crate::session::Delivery;
+use crate::shard::clients::view::Presence;
+use crate::shard::clients::Clients;
 use crate::shard::delivery::message::Message;
 use crate::shard::delivery::send::plain_delivery;
 use crate::shard::mesh::barrier::{data_needed, DataSent};
@@ -26,6 +28,7 @@ use crate::shard::mesh::block::{
 };
 use crate::shard::retained::live_topics::Since;
 use crate::shard::retained::walks::{Walk, WalkStage, Walks};
+use crate::shard::retained::Replay;
 use crate::shard::Shard;
 use crate::time::Time;
 
@@ -52,51 +55,16 @@ enum Progress {
     Done,
 }
 
-impl Shard {
-    /// Queues a walk for a subscription; it starts when the barrier of this turn is reached.
-    pub(in crate::shard) fn start_walk(&mut self, session: SessionId, filter: Rc<str>) {
-        let is_exact = !filter.contains(['+', '#']);
-        let homes = if is_exact {
-            [self.routes.placement.home(&filter)].into()
-        } else {
-            (0..self.config.shards).map(ShardId).collect()
-        };
-        let stage = WalkStage::Barrier(self.next_barrier());
-        let hasher = self.replay.walks.hasher.clone();
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
-        let walks = entry
-            .walks
-            .get_or_insert_with(|| Box::new(Walks::new(hasher)));
-        walks.newest += 1;
-        let number = walks.newest;
-        walks.queue.push_back(Walk {
-            number,
-            filter,
-            stage,
-            homes,
-            after: None,
-            subscribed: None,
-            data_sent: None,
-            pending: VecDeque::new(),
-        });
-        self.walk_after_barrier(session);
-    }
-
-    /// A subscription was removed: its walks end when they advance next (see [`Walk::is_wanted`]).
-    pub(in crate::shard) fn stop_walks(&mut self, session: SessionId) {
-        self.wake_walk(session);
-    }
-
+impl Replay {
     /// The barrier is reached: walks that waited for it are ready. `None`: there are no peers.
     pub(in crate::shard) fn release_walks(
         &mut self,
+        clients: &mut Clients,
         session: SessionId,
         reached: Option<(u64, &Rc<DataSent>)>,
     ) {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
+        let Some(entry) = clients.sessions.get_mut(session) else {
+            return; // the session has ended since the barrier was raised
         };
         let Some(walks) = &mut entry.walks else {
             return;
@@ -119,18 +87,49 @@ impl Shard {
                 _ => {}
             }
         }
-        self.wake_walk(session);
+        self.wake_walk(clients, session);
     }
 
     /// Room or data for a session's walk may have appeared.
-    pub(in crate::shard) fn wake_walk(&mut self, session: SessionId) {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
+    pub(in crate::shard) fn wake_walk(&mut self, clients: &mut Clients, session: SessionId) {
+        let Some(entry) = clients.sessions.get_mut(session) else {
+            return; // the session has ended since its walk began to wait
         };
         if let Some(walks) = entry.walks.as_mut().filter(|walks| !walks.is_ready) {
             walks.is_ready = true;
-            self.replay.walks.ready.push_back(session);
+            self.walks.ready.push_back(session);
         }
+    }
+}
+
+impl Shard {
+    /// Queues a walk for a subscription; it starts when the barrier of this turn is reached.
+    pub(in crate::shard) fn start_walk(&mut self, session: SessionId, filter: Rc<str>) {
+        let is_exact = !filter.contains(['+', '#']);
+        let homes = if is_exact {
+            [self.routes.placement.home(&filter)].into()
+        } else {
+            (0..self.config.shards).map(ShardId).collect()
+        };
+        let stage = WalkStage::Barrier(self.mesh.next_barrier());
+        let hasher = self.replay.walks.hasher.clone();
+        let entry = self.clients.session_mut(session);
+        let walks = entry
+            .walks
+            .get_or_insert_with(|| Box::new(Walks::new(hasher)));
+        walks.newest += 1;
+        let number = walks.newest;
+        walks.queue.push_back(Walk {
+            number,
+            filter,
+            stage,
+            homes,
+            after: None,
+            subscribed: None,
+            data_sent: None,
+            pending: VecDeque::new(),
+        });
+        self.walk_after_barrier(session);
     }
 
     /// At the end of a turn: each ready walk takes a step.
@@ -139,23 +138,18 @@ impl Shard {
             let Some(session) = self.replay.walks.ready.pop_front() else {
                 return;
             };
-            if let Some(walks) = self
-                .clients
-                .sessions
-                .get_mut(session)
-                .and_then(|h| h.walks.as_mut())
-            {
-                walks.is_ready = false;
-            }
+            let entry = self.clients.sessions.get_mut(session);
+            let Some(walks) = entry.and_then(|entry| entry.walks.as_mut()) else {
+                continue; // the session has ended, or its walks have
+            };
+            walks.is_ready = false;
             match self.advance_walk(session, now) {
-                Progress::Again => self.wake_walk(session),
+                Progress::Again => self.replay.wake_walk(&mut self.clients, session),
                 Progress::Wait => {}
                 Progress::Starved => self.replay.walks.starved.push_back(session),
                 Progress::Behind => self.replay.walks.behind.push(session),
                 Progress::Done => {
-                    if let Some(entry) = self.clients.sessions.get_mut(session) {
-                        entry.walks = None;
-                    }
+                    self.clients.session_mut(session).walks = None;
                 }
             }
         }
@@ -168,9 +162,7 @@ impl Shard {
         if !self.deliver_pending(session, now) {
             return Progress::Wait;
         }
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return Progress::Wait;
-        };
+        let entry = self.clients.session_mut(session);
         let Some(walks) = &mut entry.walks else {
             return Progress::Wait;
         };
@@ -231,7 +223,7 @@ impl Shard {
     /// Why the messages of a peer's piece may not be delivered yet: what its home had applied may
     /// still be in transit to this shard, and must not come after the newer copy [MQTT-4.6.0-6].
     fn must_catch_up(&self, session: SessionId) -> Option<Progress> {
-        let walks = self.clients.sessions.get(session)?.walks.as_ref()?;
+        let walks = self.clients.session(session).walks.as_ref()?;
         let walk = walks
             .queue
             .front()
@@ -247,9 +239,14 @@ impl Shard {
     fn deliver_pending(&mut self, session: SessionId, now: Time) -> bool {
         let outgoing_max = self.config.limits.outgoing_bytes_max as usize / 2;
         loop {
-            let Some(entry) = self.clients.sessions.get_mut(session) else {
-                return false;
+            let client = match self.clients.presence(session) {
+                Presence::Connected(client) => client,
+                Presence::Away(entry) => {
+                    return entry.walks.as_ref().is_some_and(|w| !w.has_pending());
+                }
+                Presence::Ended => return false,
             };
+            let (connection, entry) = (&*client.connection, client.entry);
             let Some(walks) = &mut entry.walks else {
                 return false;
             };
@@ -259,17 +256,13 @@ impl Shard {
             let Some(publication) = walk.pending.front() else {
                 return true;
             };
-            let Some(id) = entry.session.connection else {
-                return false;
-            };
-            let connection = self.clients.connections.get(id);
-            let waits = connection
-                .and_then(|c| c.output_waits_until(self.admission.metering.as_deref(), now));
-            if let Some(until) = waits {
+            let metering = self.admission.metering.as_deref();
+            if let Some(until) = connection.output_waits_until(metering, now) {
+                let id = client.id;
                 self.pause_output(id, until);
                 return false;
             }
-            let ready = connection.is_some_and(|c| c.outgoing.len() <= outgoing_max);
+            let ready = connection.outgoing.len() <= outgoing_max;
             let subscriptions = &entry.session.subscriptions;
             let record = subscriptions.get(&walk.filter).copied();
             let Some(record) = record.filter(|_| walk.is_wanted(subscriptions)) else {
@@ -310,7 +303,12 @@ impl Shard {
                 identifiers,
                 ..plain_delivery(&mut message, qos, true)
             };
-            self.send(session, delivery, now);
+            let metering = self.admission.metering.as_deref_mut();
+            let client = self.clients.connected(session);
+            let stats = &mut self.outbox.stats;
+            if client.is_some_and(|mut client| !client.send(delivery, metering, stats, now)) {
+                self.drop_too_large(session, 1, now);
+            }
         }
     }
 
@@ -351,12 +349,12 @@ impl Shard {
         }
         let session = self.replay.walks.requests.remove(&piece.request);
         if let Some(starved) = self.replay.walks.starved.pop_front() {
-            self.wake_walk(starved);
+            self.replay.wake_walk(&mut self.clients, starved);
         }
         let Some(session) = session else { return };
-        let barrier = self.next_barrier();
+        let barrier = self.mesh.next_barrier();
         let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
+            return; // the session has ended since it asked
         };
         let Some(walk) = entry
             .walks
@@ -378,7 +376,7 @@ impl Shard {
             walk.homes.pop_front();
         }
         if walk.pending.is_empty() {
-            self.wake_walk(session);
+            self.replay.wake_walk(&mut self.clients, session);
         } else {
             walk.stage = WalkStage::Barrier(barrier);
             self.walk_after_barrier(session);
@@ -388,7 +386,7 @@ impl Shard {
     /// Publications of peers were applied: walks that waited for them may continue.
     pub(in crate::shard) fn wake_behind(&mut self, now: Time) {
         for session in std::mem::take(&mut self.replay.walks.behind) {
-            self.wake_walk(session);
+            self.replay.wake_walk(&mut self.clients, session);
         }
         for (from, walk) in std::mem::take(&mut self.replay.walks.asked) {
             self.on_retained_walk(from, walk, now);

@@ -73,6 +73,12 @@ impl Walks {
         self.queue.len()
     }
 
+    /// Messages of a piece wait for room.
+    pub(in crate::shard) fn has_pending(&self) -> bool {
+        let walk = self.queue.front();
+        walk.is_some_and(|walk| !walk.pending.is_empty())
+    }
+
     /// They wait for this barrier; false when they did already.
     pub(in crate::shard) fn waits_for(&mut self, barrier: u64) -> bool {
         std::mem::replace(&mut self.barrier, barrier) != barrier

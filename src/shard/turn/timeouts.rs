@@ -8,7 +8,7 @@ use crate::shard::clients::phase::Phase;
 use crate::shard::notices::About;
 use crate::shard::turn::budget::TIMER;
 use crate::shard::turn::timer_key::TimerKey;
-use crate::shard::Shard;
+use crate::shard::{Action, Shard};
 use crate::time::{Span, Time};
 
 impl Shard {
@@ -27,23 +27,21 @@ impl Shard {
                 TimerKey::Proof(id) => self.proof_timer(id, now),
                 TimerKey::Will(session) => {
                     // Its client may have connected again: its CONNECT may be among what was not read.
-                    let again = self.defer(deadline, now);
-                    if let Some(entry) = self.clients.sessions.get_mut(session) {
-                        let key = TimerKey::OverdueWill(session, Deadline::of(deadline));
-                        entry.will_timer = again.map(|at| self.turn.timers.insert(at, key));
-                    }
+                    let again = self.clients.heard.defer(deadline, now);
+                    let key = TimerKey::OverdueWill(session, Deadline::of(deadline));
+                    let timer = again.map(|at| self.turn.timers.insert(at, key));
+                    self.clients.session_mut(session).will_timer = timer;
                     if again.is_none() {
                         self.publish_will(session, now);
                     }
                 }
                 TimerKey::Expiry(session) => {
-                    let again = self.defer(deadline, now);
-                    if let Some(entry) = self.clients.sessions.get_mut(session) {
-                        let key = TimerKey::OverdueExpiry(session, Deadline::of(deadline));
-                        entry.expiry_timer = again.map(|at| self.turn.timers.insert(at, key));
-                        if again.is_none() {
-                            self.expire_session(session, now);
-                        }
+                    let again = self.clients.heard.defer(deadline, now);
+                    let key = TimerKey::OverdueExpiry(session, Deadline::of(deadline));
+                    let timer = again.map(|at| self.turn.timers.insert(at, key));
+                    self.clients.session_mut(session).expiry_timer = timer;
+                    if again.is_none() {
+                        self.expire_session(session, now);
                     }
                 }
                 TimerKey::ReadAgain(_) if is_on(Mutant::NeverReadAgain) => {}
@@ -63,11 +61,9 @@ impl Shard {
     /// Ends a session whose time is over although its timer has not been handled yet: the client that
     /// comes now must not find it [MQTT-4.1.0-2].
     pub(in crate::shard) fn end_if_expired(&mut self, session: SessionId, now: Time) {
-        let timer = self
-            .clients
-            .sessions
-            .get(session)
-            .and_then(|found| found.expiry_timer);
+        // A takeover ends a session that was not to outlive its connection.
+        let entry = self.clients.sessions.get(session);
+        let timer = entry.and_then(|entry| entry.expiry_timer);
         let heard = now.min(self.clients.heard.others);
         let is_due = |timer| match self.turn.timers.key(timer) {
             Some(TimerKey::OverdueExpiry(_, deadline)) => deadline.time() <= heard,
@@ -88,10 +84,10 @@ impl Shard {
 
     /// By phase: the connect timeout, the keep alive timeout or the end of lingering has passed.
     fn connection_timer(&mut self, id: ConnectionId, deadline: Time, now: Time) {
-        let again = self.defer_exchange(deadline, now);
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let timeout = Span::from_secs(u64::from(self.limits().connect_timeout_s));
+        let heard = &self.clients.heard;
+        let again = heard.defer_exchange(deadline, timeout, now);
+        let connection = self.clients.connection_mut(id);
         connection.timer = None;
         let is_live = connection.session().is_some();
         if let Some(again) = again.filter(|_| !is_live) {
@@ -117,28 +113,26 @@ impl Shard {
                 self.outbox.stats.connects_refused += 1;
                 let within = self.limits().connect_timeout_s;
                 let text = format!("no {what} within connect-timeout ({within} s)");
-                self.trace_end(id, &text);
+                self.clients.trace_end(id, &text);
                 self.notice(&About::refusal(what, None, Some(peer)), now, || {
                     format!("connection refused: {text}")
                 });
                 self.start_closing(id, now);
             }
             Phase::Live(_) => self.keep_alive_timer(id, now),
-            Phase::Closing => self.abort(id),
+            Phase::Closing => self.outbox.actions.push_back(Action::Abort(id)),
         }
     }
 
     /// The timer runs freely; packets only note their time, so a busy client costs nothing here.
     fn keep_alive_timer(&mut self, id: ConnectionId, now: Time) {
-        let Some(connection) = self.clients.connections.get(id) else {
-            return;
-        };
-        let heard = self.heard_until(now);
+        let connection = self.clients.connection(id);
+        let heard = self.clients.heard.heard_until(now);
         let mut due = connection.last_packet + connection.silence_max;
         let waits = !connection.holds.is_empty()
             || connection.held.is_full()
             || self.mesh.peers_full_at.is_some_and(|at| at >= heard);
-        if due <= heard && (waits || self.holds_back(connection)) {
+        if due <= heard && (waits || self.mesh.holds_back(connection)) {
             // Its packets may be waiting unread because of us.
             due = now + Span::from_secs(1);
         }
@@ -149,9 +143,7 @@ impl Shard {
             // Passed, and it may have sent something in time: its socket is read first.
             let due = if due > now { due } else { now + LOOK_AGAIN };
             let timer = self.turn.timers.insert(due, TimerKey::Connection(id));
-            if let Some(connection) = self.clients.connections.get_mut(id) {
-                connection.timer = Some(timer);
-            }
+            self.clients.connection_mut(id).timer = Some(timer);
             return;
         }
         self.outbox.stats.keep_alive_timeouts += 1;

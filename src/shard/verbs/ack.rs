@@ -1,6 +1,6 @@
 //! PUBACK, PUBREC, PUBREL, PUBCOMP.
 
-use crate::ids::SessionId;
+use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{Ack, AckKind, ReasonCode};
 use crate::mutant::{is_on, Mutant};
 use crate::session::Released;
@@ -13,18 +13,15 @@ impl Shard {
     /// clients that lost their state).
     pub(in crate::shard) fn on_ack(
         &mut self,
+        id: ConnectionId,
         session: SessionId,
         kind: AckKind,
         ack: &Ack<'_>,
         now: Time,
     ) {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
-        let Some(id) = entry.session.connection else {
-            return;
-        };
-        let (window, packet_id) = (&mut entry.session.window, ack.packet_id);
+        let mut client = self.clients.client(id, session);
+        let (entry, packet_id) = (&mut *client.entry, ack.packet_id);
+        let window = &mut entry.session.window;
         let is_done = match kind {
             AckKind::PubAck => window.puback(packet_id).is_ok(),
             // [MQTT-4.8.2-6]: refused by the client, the message goes to no other member.
@@ -34,7 +31,7 @@ impl Shard {
                     Ok(()) => ReasonCode::Success, // [MQTT-4.3.3-4]
                     Err(_) => ReasonCode::PacketIdentifierNotFound,
                 };
-                self.reply_ack(id, AckKind::PubRel, packet_id, reason);
+                client.reply_ack(AckKind::PubRel, packet_id, reason);
                 return;
             }
             AckKind::PubRel => {
@@ -49,16 +46,16 @@ impl Shard {
                     None => ReasonCode::PacketIdentifierNotFound,
                 };
                 if released == Some(Released::Open) {
-                    self.reply_last_ack(id, AckKind::PubComp, packet_id, reason);
+                    client.reply_last_ack(AckKind::PubComp, packet_id, reason);
                 } else {
-                    self.reply_ack(id, AckKind::PubComp, packet_id, reason);
+                    client.reply_ack(AckKind::PubComp, packet_id, reason);
                 }
                 return;
             }
             AckKind::PubComp => window.pubcomp(packet_id).is_ok(),
         };
-        if is_done {
-            self.pump(session, now);
+        if is_done && entry.has_waiting() {
+            self.send_waiting(session, now);
         }
     }
 }

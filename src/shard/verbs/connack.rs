@@ -7,6 +7,7 @@ use crate::mqtt::{
     encode, ConnAck, ConnAckProperties, Connect, Qos, ReasonCode, Version, Violation,
 };
 use crate::mutant::{is_on, Mutant};
+use crate::shard::clients::Clients;
 use crate::shard::notices::About;
 use crate::shard::verbs::connect::Granted;
 use crate::shard::Shard;
@@ -22,16 +23,16 @@ impl Shard {
         granted: &Granted,
     ) -> ConnAck<'a> {
         let limits = &self.config.limits;
-        let connection = self.clients.connections.get(id);
-        let qos_max = connection.map(|c| self.policy(c.origin.listener).qos_max);
+        let connection = self.clients.connection(id);
+        let qos_max = self.config.policy(connection.origin.listener).qos_max;
         let properties = ConnAckProperties {
             session_expiry_interval_s: (granted.session_expiry_s != granted.asked_s)
                 .then_some(granted.session_expiry_s),
             receive_maximum: NonZeroU16::new(limits.receive_maximum)
                 .filter(|max| max.get() < u16::MAX),
-            maximum_packet_size: connection.map(|c| c.receive_size_max),
-            maximum_qos: qos_max.filter(|max| *max < Qos::ExactlyOnce), // [MQTT-3.2.2-9]
-            retain_available: (!limits.retains()).then_some(false),     // [MQTT-3.2.2-14]
+            maximum_packet_size: Some(connection.receive_size_max),
+            maximum_qos: Some(qos_max).filter(|max| *max < Qos::ExactlyOnce), // [MQTT-3.2.2-9]
+            retain_available: (!limits.retains()).then_some(false),           // [MQTT-3.2.2-14]
             assigned_client_identifier: assigned,
             topic_alias_maximum: Some(limits.topic_alias_maximum).filter(|max| *max > 0),
             server_keep_alive_s: (granted.keep_alive_s != connect.keep_alive_s)
@@ -42,30 +43,6 @@ impl Shard {
             session_present: false,
             reason: ReasonCode::Success,
             properties,
-        }
-    }
-
-    /// True when the client takes a packet of this size [MQTT-3.1.2-24].
-    pub(in crate::shard) fn connack_fits(
-        &self,
-        id: ConnectionId,
-        version: Version,
-        connack: &ConnAck<'_>,
-    ) -> bool {
-        let max = self.clients.connections.get(id).map(|c| c.packet_size_max);
-        let Some(max) = max.filter(|max| *max < u32::MAX) else {
-            return true;
-        };
-        let mut bytes = Vec::new();
-        encode::connack(&mut bytes, version, connack);
-        bytes.len() <= max as usize
-    }
-
-    /// Maximum Packet Size of a CONNECT.
-    pub(in crate::shard) fn limit_packets_to(&mut self, id: ConnectionId, max: u32) {
-        let connection = self.clients.connections.get_mut(id);
-        if let Some(connection) = connection.filter(|_| !is_on(Mutant::ForgetPacketSizeMax)) {
-            connection.packet_size_max = max;
         }
     }
 
@@ -115,14 +92,10 @@ impl Shard {
         now: Time,
     ) {
         if let Some((version, reason)) = reply {
-            if let Some(connection) = self.clients.connections.get_mut(id) {
-                connection.end_reason = Some(reason);
-            }
+            self.clients.connection_mut(id).end_reason = Some(reason);
             // [MQTT-3.2.2-6] of 3.1.1: where no return code fits, close without a CONNACK.
             if version.is_v5() || reason.connect_return_code() != 0 {
-                if let Some(connection) = self.clients.connections.get_mut(id) {
-                    connection.version = version;
-                }
+                self.clients.connection_mut(id).version = version;
                 let mut connack = ConnAck {
                     session_present: false,
                     reason,
@@ -131,19 +104,44 @@ impl Shard {
                         ..Default::default()
                     },
                 };
-                if !self.connack_fits(id, version, &connack) {
+                if !self.clients.connack_fits(id, version, &connack) {
                     connack.properties.reason_string = None; // [MQTT-3.2.2-19]
                 }
-                if self.connack_fits(id, version, &connack) {
-                    self.reply(id, |out, version| encode::connack(out, version, &connack));
+                if self.clients.connack_fits(id, version, &connack) {
+                    self.clients
+                        .reply(id, |out, version| encode::connack(out, version, &connack));
                 }
             }
         }
-        let connection = self.clients.connections.get(id);
-        let peer = connection.map(|connection| connection.origin.peer);
-        self.trace_end(id, text);
-        let about = About::refusal(text, client_id, peer);
+        let peer = self.clients.connection(id).origin.peer;
+        self.clients.trace_end(id, text);
+        let about = About::refusal(text, client_id, Some(peer));
         self.notice(&about, now, || format!("connection refused: {text}"));
         self.start_closing(id, now);
+    }
+}
+
+impl Clients {
+    /// True when the client takes a packet of this size [MQTT-3.1.2-24].
+    pub(in crate::shard) fn connack_fits(
+        &self,
+        id: ConnectionId,
+        version: Version,
+        connack: &ConnAck<'_>,
+    ) -> bool {
+        let max = self.connection(id).packet_size_max;
+        if max == u32::MAX {
+            return true;
+        }
+        let mut bytes = Vec::new();
+        encode::connack(&mut bytes, version, connack);
+        bytes.len() <= max as usize
+    }
+
+    /// Maximum Packet Size of a CONNECT.
+    pub(in crate::shard) fn limit_packets_to(&mut self, id: ConnectionId, max: u32) {
+        if !is_on(Mutant::ForgetPacketSizeMax) {
+            self.connection_mut(id).packet_size_max = max;
+        }
     }
 }

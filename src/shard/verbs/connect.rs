@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::auth::Identity;
 use crate::ids::{ConnectionId, SessionId};
+use crate::limits::Limits;
 use crate::mqtt::{encode, Connect, ReasonCode, Version, Violation};
 use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasBounds, AliasesOut, Session};
@@ -17,7 +18,7 @@ use crate::shard::clients::teardown::WillFate;
 use crate::shard::notices::{About, Class};
 use crate::shard::turn::budget::CONNECT;
 use crate::shard::turn::timer_key::TimerKey;
-use crate::shard::{share_of, Shard};
+use crate::shard::Shard;
 use crate::time::{Span, Time};
 
 /// Random part of an assigned client id, in hex digits.
@@ -31,7 +32,7 @@ impl Shard {
         now: Time,
     ) -> Result<Flow, Violation> {
         if let Some(max) = connect.properties.maximum_packet_size {
-            self.limit_packets_to(id, max);
+            self.clients.limit_packets_to(id, max);
         }
         let checked = self
             .check_policy(id, connect)
@@ -46,8 +47,13 @@ impl Shard {
                 return Ok(Flow::HandOff(home));
             }
         }
-        match self.admission(id, connect) {
-            Admission::Known(who) if self.must_ask_will(connect, &who) => {
+        let origin = &self.clients.connection(id).origin;
+        let (policy, certified) = (
+            self.config.policy(origin.listener),
+            origin.identity.as_deref(),
+        );
+        match self.access.admission(policy, certified, connect) {
+            Admission::Known(who) if self.access.must_ask_will(connect, &who) => {
                 Ok(self.await_will(id, connect, who))
             }
             Admission::Known(who) => Ok(self.enter(id, connect, &who, &[], now)),
@@ -79,31 +85,25 @@ impl Shard {
             self.refuse_with(id, connect, violation, now);
             return Flow::Stop;
         }
-        let granted = self.grant(connect);
+        let granted = Granted::new(connect, self.limits());
         let mut connack = self.connack(id, connect, assigned.as_deref(), &granted);
         let method = connect.properties.authentication_method;
         connack.properties.authentication_method = method; // [MQTT-4.12.0-5]
         connack.properties.authentication_data = Some(data).filter(|data| !data.is_empty());
-        if !self.connack_fits(id, connect.version, &connack) {
-            let max = self
-                .clients
-                .connections
-                .get(id)
-                .map_or(0, |c| c.packet_size_max);
+        if !self.clients.connack_fits(id, connect.version, &connack) {
+            let max = self.clients.connection(id).packet_size_max;
             let violation = Violation::ConnAckTooLarge { max };
             self.refuse_named(id, &client_id, connect.version, violation, now);
             return Flow::Stop;
         }
         let taken = self.take_session(id, &client_id, connect, now);
         let Some((session, session_present)) = taken else {
-            let max = self.own_sessions_max();
+            let max = self.config.own_sessions_max();
             let violation = Violation::SessionsMax { max };
             self.refuse_named(id, &client_id, connect.version, violation, now);
             return Flow::Stop;
         };
-        if let Some(entry) = self.clients.sessions.get_mut(session) {
-            entry.rights.set(who);
-        }
+        self.clients.session_mut(session).rights.set(who);
         if session_present && self.access.has_acl {
             // Made under other rules, or with a token that allowed more.
             self.end_refused(session, now);
@@ -113,7 +113,8 @@ impl Shard {
         self.attach(id, session, connect, &granted, now);
         self.trace_connect(id, (&client_id, connect, who), session_present);
         connack.session_present = session_present;
-        self.reply(id, |out, version| encode::connack(out, version, &connack));
+        self.clients
+            .reply(id, |out, version| encode::connack(out, version, &connack));
         self.announce_connected(session, true);
         self.pump(session, now);
         Flow::Continue
@@ -126,11 +127,11 @@ impl Shard {
         connect: &Connect<'_>,
         who: &Identity,
     ) -> Result<(), Violation> {
-        if self.is_of_another(client_id, who) {
+        if self.clients.is_of_another(client_id, who) {
             return Err(Violation::SessionOfAnother);
         }
         match &connect.will {
-            Some(will) if !self.may_leave_will(client_id, who, will.topic) => {
+            Some(will) if !self.access.may_leave_will(client_id, who, will.topic) => {
                 Err(Violation::WillNotAuthorized)
             }
             _ => Ok(()),
@@ -139,10 +140,8 @@ impl Shard {
 
     /// What the connection's listener allows.
     fn check_policy(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Violation> {
-        let Some(connection) = self.clients.connections.get(id) else {
-            return Ok(());
-        };
-        let policy = self.policy(connection.origin.listener);
+        let connection = self.clients.connection(id);
+        let policy = self.config.policy(connection.origin.listener);
         if !policy.versions.contains(connect.version) {
             return Err(Violation::VersionNotTaken);
         }
@@ -157,7 +156,7 @@ impl Shard {
 
     /// Checks that need no session: client id, will, pressure and shutdown.
     fn check_connect(&mut self, connect: &Connect<'_>) -> Result<(), Violation> {
-        let limits = self.limits();
+        let limits = &self.config.limits;
         if connect.client_id.is_empty() {
             match connect.version {
                 Version::V31 => return Err(Violation::ClientIdEmptyV31),
@@ -188,7 +187,8 @@ impl Shard {
                 });
             }
         }
-        self.refuse_under_pressure()?;
+        self.admission
+            .refuse_under_pressure(&mut self.outbox.stats)?;
         if self.admission.shutdown.is_some() {
             return Err(Violation::Stopping);
         }
@@ -200,7 +200,7 @@ impl Shard {
         loop {
             let name = format!(
                 "auto-{:0width$x}",
-                self.next_random(),
+                self.random.draw(),
                 width = ASSIGNED_DIGITS
             );
             if self.routes.placement.home(&name) == self.id
@@ -209,15 +209,6 @@ impl Shard {
                 return name.into();
             }
         }
-    }
-
-    /// splitmix64: every seed gives a full period.
-    fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
     }
 
     /// The client's session, found or new, and whether it was found. Takes it over from a live
@@ -240,7 +231,7 @@ impl Shard {
             }
             self.end_session(existing, now); // [MQTT-3.1.2-4]
         }
-        if self.clients.sessions.len() >= self.own_sessions_max() as usize {
+        if self.clients.sessions.len() >= self.config.own_sessions_max() as usize {
             return None;
         }
         let session = Session::new(Rc::clone(client_id), self.config.hash_seed);
@@ -251,16 +242,9 @@ impl Shard {
         Some((session, false))
     }
 
-    /// What this shard may have of `sessions-max`.
-    fn own_sessions_max(&self) -> u32 {
-        share_of(self.limits().sessions_max, u32::from(self.config.shards))
-    }
-
     /// Ends the live connection of a session, if there is one [MQTT-3.1.4-3].
     fn take_over(&mut self, session: SessionId, by: ConnectionId, clean_start: bool, now: Time) {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
+        let entry = self.clients.session_mut(session);
         let Some(old) = entry.session.connection else {
             return;
         };
@@ -290,18 +274,15 @@ impl Shard {
         by: ConnectionId,
         now: Time,
     ) {
-        let Some((client_id, _)) = self.client_of(session) else {
-            return;
-        };
-        let peer_of = |id| self.clients.connections.get(id).map(|c| c.origin.peer);
+        let client_id = Rc::clone(&self.clients.session(session).session.client_id);
+        let peer_of = |id| self.clients.connection(id).origin.peer;
         let (old, by) = (peer_of(old), peer_of(by));
         let about = About {
             class: Class::Takeover,
-            peer: by,
+            peer: Some(by),
             ..About::loss("", Some(&client_id), 1)
         };
         self.notice(&about, now, || {
-            let old = old.map_or_else(|| "-".into(), |peer| peer.to_string());
             format!(
                 "session taken over: the connection from {old} ends because a client with the same \
                  id has connected"
@@ -324,9 +305,7 @@ impl Shard {
         let limits = self.config.limits.clone();
         let hash_seed = self.config.hash_seed;
         let properties = &connect.properties;
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
+        let entry = self.clients.session_mut(session);
         for timer in [entry.expiry_timer.take(), entry.will_timer.take()]
             .into_iter()
             .flatten()
@@ -343,9 +322,7 @@ impl Shard {
             .window
             .start(receive_maximum.min(limits.outgoing_window_max).max(1));
 
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         let before = std::mem::replace(&mut connection.phase, Phase::Live(session));
         if before.is_half_open() {
             self.admission.half_open.leave(connection.origin.listener);
@@ -372,10 +349,18 @@ impl Shard {
             connection.timer = Some(self.turn.timers.insert(due, TimerKey::Connection(id)));
         }
     }
+}
 
+/// What the broker grants of what a CONNECT asks.
+pub(in crate::shard) struct Granted {
+    pub(in crate::shard) asked_s: u32,
+    pub(in crate::shard) session_expiry_s: u32,
+    pub(in crate::shard) keep_alive_s: u16,
+}
+
+impl Granted {
     /// v3 without Clean Session asks for a session that never expires; `session_expiry_max_s` caps it.
-    fn grant(&self, connect: &Connect<'_>) -> Granted {
-        let limits = self.limits();
+    fn new(connect: &Connect<'_>, limits: &Limits) -> Self {
         let asked_s = match connect.version {
             Version::V5 => connect.properties.session_expiry_interval_s.unwrap_or(0),
             _ if connect.clean_start => 0,
@@ -386,17 +371,10 @@ impl Shard {
             Some(max) if connect.keep_alive_s == 0 || connect.keep_alive_s > max => max,
             _ => connect.keep_alive_s,
         };
-        Granted {
+        Self {
             asked_s,
             session_expiry_s,
             keep_alive_s,
         }
     }
-}
-
-/// What the broker grants of what a CONNECT asks.
-pub(in crate::shard) struct Granted {
-    pub(in crate::shard) asked_s: u32,
-    pub(in crate::shard) session_expiry_s: u32,
-    pub(in crate::shard) keep_alive_s: u16,
 }

@@ -17,9 +17,7 @@ impl Shard {
         now: Time,
     ) -> Result<Flow, Violation> {
         let expiry_max_s = self.limits().session_expiry_max_s;
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return Ok(Flow::Stop);
-        };
+        let entry = self.clients.session_mut(session);
         if let Some(expiry_s) = disconnect.session_expiry_interval_s {
             // Section 3.14.2.2.2: an expiry of zero at CONNECT cannot be raised here.
             if entry.session.expiry_interval_s == 0 && expiry_s > 0 {
@@ -32,7 +30,7 @@ impl Shard {
             ReasonCode::Success if !is_on(Mutant::WillAfterDisconnect) => WillFate::Discard,
             _ => WillFate::Publish,
         };
-        self.trace_end(id, "DISCONNECT of the client");
+        self.clients.trace_end(id, "DISCONNECT of the client");
         self.start_closing(id, now);
         self.detach(session, fate, now);
         Ok(Flow::Stop)

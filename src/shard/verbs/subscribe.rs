@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::auth::Access;
+use crate::auth;
 use crate::ids::{ConnectionId, MemberId, SessionId};
 use crate::mqtt::topic::{self, Share};
 use crate::mqtt::{
@@ -13,6 +13,7 @@ use crate::mutant::{is_on, Mutant};
 use crate::routing::Subscription;
 use crate::session::{subscription_cost, SessionSubscription};
 use crate::shard::access::decisions::Authorization;
+use crate::shard::clients::connection::Connection;
 use crate::shard::clients::flow::Flow;
 use crate::shard::mesh::block::Control;
 use crate::shard::notices::About;
@@ -29,15 +30,16 @@ impl Shard {
         subscribe: &Subscribe<'_>,
         now: Time,
     ) -> Result<Flow, Violation> {
-        let Some(connection) = self.clients.connections.get(id) else {
-            return Ok(Flow::Continue);
-        };
-        let version = connection.version;
-        let qos_max = self.policy(connection.origin.listener).qos_max;
-        let is_bridge = connection.is_bridge;
-        self.check_answer_fits(id, || subscribe.filters.len())?;
-        if let Some(filters) = self.filters_to_ask(session, subscribe, now) {
-            return Ok(self.ask_decisions(id, session, Access::Subscribe, filters));
+        let client = self.clients.client(id, session);
+        let version = client.connection.version;
+        let qos_max = self
+            .config
+            .policy(client.connection.origin.listener)
+            .qos_max;
+        let is_bridge = client.connection.is_bridge;
+        check_answer_fits(client.connection, || subscribe.filters.len())?;
+        if let Some(filters) = self.access.filters_to_ask(client.entry, subscribe, now) {
+            return Ok(self.ask_decisions(id, session, auth::Access::Subscribe, filters));
         }
         self.check_authorized(id, session, subscribe, now)?;
         let identifier = subscribe.subscription_identifier;
@@ -84,7 +86,8 @@ impl Shard {
                 codes: &codes,
             },
         );
-        self.forget_latest_decisions(session);
+        let rights = &mut self.clients.session_mut(session).rights;
+        rights.forget_latest_decisions();
         self.suback_after_barrier(id, session, suback);
         Ok(Flow::Continue)
     }
@@ -105,7 +108,8 @@ impl Shard {
             if topic::check_filter(filter).is_err() {
                 continue;
             }
-            let right = self.right_to_subscribe(session, filter, now);
+            let entry = self.clients.session(session);
+            let right = self.access.right_to_subscribe(entry, filter, now);
             if right == Authorization::Allowed {
                 continue;
             }
@@ -114,24 +118,6 @@ impl Shard {
             if right == Authorization::Denied && self.access.rules.acl_disconnect {
                 return Err(Violation::NotAuthorized);
             }
-        }
-        Ok(())
-    }
-
-    /// Refuses a request whose answer would be larger than the client takes, before anything of it
-    /// is done [MQTT-3.1.2-24].
-    fn check_answer_fits(
-        &self,
-        id: ConnectionId,
-        filters: impl FnOnce() -> usize,
-    ) -> Result<(), Violation> {
-        let max = self.clients.connections.get(id).map(|c| c.packet_size_max);
-        let Some(max) = max.filter(|max| *max < u32::MAX) else {
-            return Ok(());
-        };
-        let size = u32::try_from(encode::suback_size(filters())).unwrap_or(u32::MAX);
-        if size > max {
-            return Err(Violation::AnswerTooLarge { size, max });
         }
         Ok(())
     }
@@ -155,16 +141,15 @@ impl Shard {
             });
         }
         let subscriptions_max = limits.subscriptions_max as usize;
-        match self.right_to_subscribe(session, filter, now) {
+        let entry = self.clients.session(session);
+        match self.access.right_to_subscribe(entry, filter, now) {
             Authorization::Allowed => {}
             _ if is_on(Mutant::SubscribeForbidden) => {}
             Authorization::Denied => return Err(Violation::NotAuthorized),
             Authorization::Unavailable | Authorization::Pending => return Err(Violation::HookDown),
         }
-        let known = self.clients.sessions.get(session).and_then(|entry| {
-            let known = entry.session.subscriptions.get_key_value(filter);
-            known.map(|(key, _)| Rc::clone(key))
-        });
+        let known = entry.session.subscriptions.get_key_value(filter);
+        let known = known.map(|(key, _)| Rc::clone(key));
         let (key, is_new) = match known {
             Some(key) => (key, false),
             None => {
@@ -172,9 +157,7 @@ impl Shard {
                 (Rc::from(filter), true)
             }
         };
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return Err(Violation::NotAuthorized); // the session has ended
-        };
+        let entry = self.clients.session_mut(session);
         if entry
             .walks
             .as_ref()
@@ -200,15 +183,12 @@ impl Shard {
     /// SUBACK has a reason code for each filter and no room for a sentence.
     #[cold]
     fn note_subscription(&mut self, session: SessionId, (filter, why): (&str, &str), now: Time) {
-        if let Some((client_id, peer)) = self.client_of(session) {
-            let about = About::refusal(why, Some(&client_id), peer);
-            self.notice(&about, now, || {
-                format!(
-                    "subscription to \"{}\" refused: {why}",
-                    filter.escape_debug()
-                )
-            });
-        }
+        let (client_id, peer) = self.clients.name_of(session);
+        let about = About::refusal(why, Some(&client_id), peer);
+        self.notice(&about, now, || {
+            let filter = filter.escape_debug();
+            format!("subscription to \"{filter}\" refused: {why}")
+        });
     }
 
     /// Whether a session may have one more filter.
@@ -218,9 +198,7 @@ impl Shard {
             return Err(Violation::MemoryShort);
         }
         let limits = &self.config.limits;
-        let Some(entry) = self.clients.sessions.get(session) else {
-            return Err(Violation::NotAuthorized); // the session has ended
-        };
+        let entry = self.clients.session(session);
         let held = &entry.session.subscriptions;
         if held.len() >= limits.subscriptions_max as usize {
             return Err(Violation::SubscriptionsMax {
@@ -262,11 +240,7 @@ impl Shard {
     }
 
     fn join_group(&mut self, session: SessionId, share: &Share<'_>) {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
-        let members = &mut self.clients.members;
-        let id = *entry.member.get_or_insert_with(|| members.admit(session));
+        let id = self.clients.member_of(session);
         let member = crate::routing::Member {
             shard: self.id,
             id,
@@ -289,13 +263,14 @@ impl Shard {
         unsubscribe: &Unsubscribe<'_>,
         now: Time,
     ) -> Result<(), Violation> {
-        self.check_answer_fits(id, || unsubscribe.filters.len())?;
+        let connection = self.clients.connection(id);
+        check_answer_fits(connection, || unsubscribe.filters.len())?;
         let mut codes = Vec::new();
         for filter in unsubscribe.filters.iter() {
             self.turn.budget.add(UNLINK);
             codes.push(self.unsubscribe(session, filter, now) as u8);
         }
-        self.reply(id, |out, version| {
+        self.clients.reply(id, |out, version| {
             let codes = if version == Version::V5 {
                 codes.as_slice()
             } else {
@@ -324,14 +299,13 @@ impl Shard {
         if is_on(Mutant::UnsubackWithoutEffect) {
             return ReasonCode::Success;
         }
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return ReasonCode::NoSubscriptionExisted;
-        };
+        let entry = self.clients.session_mut(session);
         if entry.session.subscriptions.remove(filter).is_none() {
             return ReasonCode::NoSubscriptionExisted;
         }
         let member = entry.member;
-        self.stop_walks(session);
+        // Its walks end when they advance next (see `Walk::is_wanted`).
+        self.replay.wake_walk(&mut self.clients, session);
         self.drop_subscription(session, member, filter);
         if topic::is_shared(filter) {
             // Not before the group forgets this member: another would send it back.
@@ -339,6 +313,23 @@ impl Shard {
         }
         ReasonCode::Success
     }
+}
+
+/// Refuses a request whose answer would be larger than the client takes, before anything of it
+/// is done [MQTT-3.1.2-24].
+fn check_answer_fits(
+    connection: &Connection,
+    filters: impl FnOnce() -> usize,
+) -> Result<(), Violation> {
+    let max = connection.packet_size_max;
+    if max == u32::MAX {
+        return Ok(());
+    }
+    let size = u32::try_from(encode::suback_size(filters())).unwrap_or(u32::MAX);
+    if size > max {
+        return Err(Violation::AnswerTooLarge { size, max });
+    }
+    Ok(())
 }
 
 /// v3 has one failure code, 0x80.
