@@ -19,7 +19,7 @@ impl Shard {
         }
         self.audit_sessions()?;
         self.audit_connections()?;
-        let (remembered, max) = self.outbox.notices_remembered();
+        let (remembered, max) = self.outbox.notices.remembered();
         if remembered > max {
             return Err(format!("{remembered} things are remembered for the log"));
         }

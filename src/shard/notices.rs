@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
-use super::action::Outbox;
 use super::{Action, RemoteEnd, Shard};
 use crate::shard::turn::timer_key::TimerKey;
 use crate::time::{Span, Time};
@@ -154,6 +153,22 @@ impl Class {
 }
 
 impl Notices {
+    /// All that has been counted and not shown.
+    pub(super) fn take_counts(&mut self) -> Vec<Notice> {
+        let known = self.remembered.values_mut();
+        let counts = known.filter(|known| known.uncounted > 0);
+        let mut counts: Vec<Notice> = counts.filter_map(|known| known.count()).collect();
+        counts.sort_by(|a, b| a.client_id.cmp(&b.client_id).then(a.text.cmp(&b.text)));
+        self.remembered.clear();
+        counts
+    }
+
+    /// Events that may repeat and are remembered, and how many may be.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn remembered(&self) -> (usize, usize) {
+        (self.remembered.len(), REMEMBERED_MAX)
+    }
+
     pub(super) fn new(seed: u64) -> Self {
         Self {
             budgets: Default::default(),
@@ -336,24 +351,6 @@ impl Shard {
             .actions
             .extend(counts.into_iter().map(Action::Notice));
         self.time_counts();
-    }
-}
-
-impl Outbox {
-    /// The broker stops: what has been counted is shown now.
-    pub(super) fn show_all_counts(&mut self) {
-        let known = self.notices.remembered.values_mut();
-        let counts = known.filter(|known| known.uncounted > 0);
-        let mut counts: Vec<Notice> = counts.filter_map(|known| known.count()).collect();
-        counts.sort_by(|a, b| a.client_id.cmp(&b.client_id).then(a.text.cmp(&b.text)));
-        self.notices.remembered.clear();
-        self.actions.extend(counts.into_iter().map(Action::Notice));
-    }
-
-    /// Events that may repeat and are remembered, and how many may be.
-    #[cfg(any(test, feature = "testing"))]
-    pub(super) fn notices_remembered(&self) -> (usize, usize) {
-        (self.notices.remembered.len(), REMEMBERED_MAX)
     }
 }
 

@@ -1,17 +1,19 @@
 //! Access control: authentication of a client, and what its session may publish and subscribe to.
 
+mod acl;
 pub(in crate::shard) mod decisions;
 #[cfg(test)]
 mod decisions_tests;
 pub(in crate::shard) mod login;
 pub(in crate::shard) mod login_state;
 pub(in crate::shard) mod pending_connect;
+mod recheck;
 pub(in crate::shard) mod rights;
 
 use std::sync::Arc;
 
 use crate::auth::Rules;
-use rights::Recheck;
+use recheck::Recheck;
 
 /// The rules in force. Lives on: the shard, which gets new ones on reload.
 #[derive(Default)]

@@ -231,7 +231,10 @@ impl Shard {
         for session in self.clients.sessions.ids() {
             self.publish_will(session, now);
         }
-        self.outbox.show_all_counts();
+        // What has been counted is shown now.
+        let counts = self.outbox.notices.take_counts();
+        let counts = counts.into_iter().map(Action::Notice);
+        self.outbox.actions.extend(counts);
         self.admission.shutdown = Some(now + SHUTDOWN_GRACE);
         self.turn
             .timers

@@ -303,12 +303,16 @@ impl Shard {
                 identifiers,
                 ..plain_delivery(&mut message, qos, true)
             };
-            let metering = self.admission.metering.as_deref_mut();
-            let client = self.clients.connected(session);
-            let stats = &mut self.outbox.stats;
-            if client.is_some_and(|mut client| !client.send(delivery, metering, stats, now)) {
-                self.drop_too_large(session, 1, now);
-            }
+            self.send_retained(session, delivery, now);
+        }
+    }
+
+    fn send_retained(&mut self, session: SessionId, delivery: Delivery, now: Time) {
+        let client = self.clients.connected(session);
+        let mut client = client.expect("a message was taken for a client that is connected");
+        let metering = self.admission.metering.as_deref_mut();
+        if !client.send(delivery, metering, &mut self.outbox.stats, now) {
+            self.drop_too_large(session, 1, now);
         }
     }
 

@@ -125,7 +125,7 @@ fn check_qos(qos: Qos, max: Qos) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Why a topic name is refused, whoever publishes to it.
+/// Why a topic name is refused to every publisher.
 pub(in crate::shard) fn too_deep(name: &str, limits: &Limits) -> Option<Violation> {
     // Levels are one more than separators, so a short name cannot have too many.
     let max = usize::from(limits.topic_levels_max);
@@ -149,17 +149,11 @@ impl Shard {
     ) -> Result<Flow, Violation> {
         let limits = &self.config.limits;
         let mut client = self.clients.client(id, session);
-        let aliased;
-        let topic = match publish.properties.topic_alias {
-            None => publish.topic,
-            Some(alias) => match client.resolve_alias(alias, publish.topic, limits)? {
-                None => publish.topic,
-                Some(topic) => {
-                    aliased = topic;
-                    &aliased
-                }
-            },
+        let aliased = match publish.properties.topic_alias {
+            None => None,
+            Some(alias) => client.resolve_alias(alias, publish.topic, limits)?,
         };
+        let topic = aliased.as_deref().unwrap_or(publish.topic);
         client.check_publish(publish, &self.config)?;
         let mut refusal = too_deep(topic, limits);
         if let (Some(error), Qos::AtMostOnce) = (refusal, publish.qos) {
@@ -169,7 +163,6 @@ impl Shard {
             refusal = self.admission.refuse_to_retain(&client, publish);
             self.outbox.stats.refused_memory += u64::from(refusal.is_some());
         }
-        let packet_id = publish.packet_id;
         let right = match refusal {
             Some(_) => Authorization::Allowed, // it is not asked for
             None => self
@@ -193,34 +186,28 @@ impl Shard {
                 refusal = Some(Violation::HookDown);
             }
         }
-        match (publish.qos, packet_id) {
+        let is_first = match (publish.qos, publish.packet_id, refusal) {
+            // Delivered the first time its identifier is seen [MQTT-4.3.3-10].
+            (Qos::ExactlyOnce, Some(packet_id), None) => {
+                client.entry.session.received.insert(packet_id) || is_on(Mutant::DeliverQos2Repeats)
+            }
+            _ => true,
+        };
+        let reason = match refusal {
+            Some(error) => self.refused_publish(id, session, error, now)?,
+            None if is_first => self.accept_publish(session, topic, publish, now),
+            None => ReasonCode::Success,
+        };
+        match (publish.qos, publish.packet_id) {
             (Qos::AtLeastOnce, Some(packet_id)) => {
-                let reason = match refusal {
-                    Some(error) => self.refused_publish(id, session, error, now)?,
-                    None => self.accept_publish(session, topic, publish, now),
-                };
-                self.clients
-                    .reply_last_ack(id, AckKind::PubAck, packet_id, reason);
+                let kind = AckKind::PubAck;
+                self.clients.reply_last_ack(id, kind, packet_id, reason);
             }
             (Qos::ExactlyOnce, Some(packet_id)) => {
-                let reason = match refusal {
-                    Some(error) => self.refused_publish(id, session, error, now)?,
-                    None => {
-                        // Delivered the first time its identifier is seen [MQTT-4.3.3-10].
-                        let is_first = client.entry.session.received.insert(packet_id);
-                        if is_first || is_on(Mutant::DeliverQos2Repeats) {
-                            self.accept_publish(session, topic, publish, now)
-                        } else {
-                            ReasonCode::Success
-                        }
-                    }
-                };
-                self.clients
-                    .reply_ack(id, AckKind::PubRec, packet_id, reason);
+                let kind = AckKind::PubRec;
+                self.clients.reply_ack(id, kind, packet_id, reason);
             }
-            _ => {
-                self.accept_publish(session, topic, publish, now);
-            }
+            _ => {}
         }
         Ok(Flow::Continue)
     }
