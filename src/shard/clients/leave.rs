@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::ids::{MemberId, SessionId};
-use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::turn::budget::{ANNOUNCE, COPIED_BYTES, UNLINK};
 use crate::shard::Shard;
 
@@ -154,7 +153,7 @@ impl Shard {
         let entry = self.clients.session(session);
         let Some(member) = entry.member else {
             return;
-        }
+        };
         self.turn
             .budget
             .add(entry.session.subscriptions.len() * ANNOUNCE);

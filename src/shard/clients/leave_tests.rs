@@ -349,5 +349,5 @@ fn a_single_shard_keeps_no_barriers() {
     for _ in 0..10 {
         broker.give_here(id, &subscribe(V311, ["t".into()]));
     }
-    assert_eq!(broker.shards[0].barriers_open(), 0);
+    assert_eq!(broker.shards[0].mesh.barriers_open(), 0);
 }
