@@ -124,6 +124,7 @@ impl TurnHost for Driver {
                 self.shard.end_turn(now);
                 false
             }
+            TurnStep::Commit => false,
             TurnStep::SendBlocks => self.send_blocks(),
             TurnStep::WriteUnblocked => {
                 self.write_unblocked(now);

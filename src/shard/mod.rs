@@ -16,6 +16,7 @@ mod arena;
 mod audit;
 mod clients;
 mod delivery;
+mod durable;
 mod gate;
 #[cfg(test)]
 mod log_tests;
@@ -48,6 +49,7 @@ use clients::teardown::WillFate;
 use clients::{Admission, Clients};
 use delivery::fan_out::EncodedPublishes;
 use delivery::Routes;
+use durable::Durable;
 use mesh::Mesh;
 use notices::About;
 use retained::Replay;
@@ -58,7 +60,6 @@ pub use crate::ids::ListenerId;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::{share_of, Limits};
 pub use crate::listener::ListenerPolicy;
-use crate::prng::Prng;
 use crate::time::{Clocks, Span, Time};
 
 /// Configuration of every shard at start.
@@ -95,8 +96,6 @@ const SHUTDOWN_STEP: Span = Span::from_millis(50);
 pub struct Shard {
     id: ShardId,
     config: Arc<ShardConfig>,
-    /// Feeds assigned client ids.
-    random: Prng,
     clients: Clients,
     access: Access,
     admission: Admission,
@@ -105,6 +104,7 @@ pub struct Shard {
     replay: Replay,
     turn: Turn,
     encoded: EncodedPublishes,
+    durable: Option<Box<Durable>>,
     outbox: Outbox,
 }
 
@@ -115,8 +115,7 @@ impl Shard {
         let hash_seed = config.hash_seed ^ 0x9E37_79B9_7F4A_7C15;
         Self {
             id,
-            random: Prng::new(seed | 1),
-            clients: Clients::new(hash_seed),
+            clients: Clients::new(hash_seed, seed),
             access: Access::default(),
             admission: Admission::new(config),
             routes: Routes::new(id, config, hash_seed),
@@ -124,6 +123,7 @@ impl Shard {
             replay: Replay::new(hash_seed),
             turn: Turn::new(config.shards, now),
             encoded: EncodedPublishes::default(),
+            durable: None,
             outbox: Outbox::new(seed),
             config: Arc::clone(config),
         }

@@ -117,8 +117,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "src/shard",
         &[
-            "auth", "ids", "limits", "listener", "mqtt", "mutant", "prng", "routing", "session",
-            "time",
+            "auth", "ids", "image", "journal", "limits", "listener", "mqtt", "mutant", "prng",
+            "routing", "session", "time",
         ],
     ),
     (
@@ -139,6 +139,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "auth",
             "ids",
+            "journal",
             "limits",
             "listener",
             "mqtt",

@@ -32,6 +32,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::ids::{ConnectionId, SessionId};
+use crate::prng::Prng;
 use crate::shard::arena::Arena;
 use crate::shard::ShardConfig;
 use crate::time::Time;
@@ -62,10 +63,12 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) heard: Heard,
     /// Filters of sessions that have ended, to be taken out of the index.
     pub(in crate::shard) leaving: Leaving,
+    /// Feeds assigned client ids.
+    pub(in crate::shard) random: Prng,
 }
 
 impl Clients {
-    pub(in crate::shard) fn new(hash_seed: u64) -> Self {
+    pub(in crate::shard) fn new(hash_seed: u64, seed: u64) -> Self {
         Self {
             connections: Arena::default(),
             sessions: Arena::default(),
@@ -77,6 +80,7 @@ impl Clients {
             gathered: None,
             heard: Heard::default(),
             leaving: Leaving::default(),
+            random: Prng::new(seed | 1),
         }
     }
 }

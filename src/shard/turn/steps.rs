@@ -23,6 +23,9 @@ pub enum TurnStep {
     Timeouts,
     /// [`Shard::end_turn`](crate::shard::Shard::end_turn).
     EndTurn,
+    /// [`Shard::poll_journal`](crate::shard::Shard::poll_journal): the frame of earlier turns may be on the
+    /// disk, and the next one is handed to it.
+    Commit,
     /// Blocks for peers, as far as their rings have room.
     SendBlocks,
     /// Connections that waited for room in their sockets and have some.
@@ -62,7 +65,7 @@ macro_rules! turn {
 // then loses its core. Sending to clients frees room, which may let the shard do and send more; twice is
 // enough, what is left belongs to the next turn.
 turn! {
-    Reap Inbox ReadEstablished ReadOthers PeerBlocks Timeouts EndTurn
+    Reap Inbox ReadEstablished ReadOthers PeerBlocks Timeouts EndTurn Commit
     SendBlocks WriteUnblocked
     Actions Transmit
     Actions Transmit

@@ -200,7 +200,7 @@ impl Shard {
         loop {
             let name = format!(
                 "auto-{:0width$x}",
-                self.random.draw(),
+                self.clients.random.draw(),
                 width = ASSIGNED_DIGITS
             );
             if self.routes.placement.home(&name) == self.id
