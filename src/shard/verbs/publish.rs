@@ -46,10 +46,12 @@ impl Client<'_> {
             return Ok(());
         }
         let received = &self.entry.session.received;
-        let repeats = publish.qos == Qos::ExactlyOnce
-            && publish.packet_id.is_some_and(|id| received.is_open(id));
         let open = received.open() + usize::from(self.connection.acks_unsent);
-        if !repeats && open >= usize::from(max) {
+        let repeats = || {
+            publish.qos == Qos::ExactlyOnce
+                && publish.packet_id.is_some_and(|id| received.is_open(id))
+        };
+        if open >= usize::from(max) && !repeats() {
             return Err(Violation::ReceiveMaximumExceeded {
                 open: open as u32, // of at most 65,535 identifiers, and a u16
                 max: max.into(),
@@ -159,7 +161,7 @@ impl Shard {
         if let (Some(error), Qos::AtMostOnce) = (refusal, publish.qos) {
             return Err(error);
         }
-        if refusal.is_none() {
+        if publish.retain && refusal.is_none() {
             refusal = self.admission.refuse_to_retain(&client, publish);
             self.outbox.stats.refused_memory += u64::from(refusal.is_some());
         }
