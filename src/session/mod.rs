@@ -39,6 +39,7 @@ impl Delivery {
     /// Bytes it takes while it waits or is in flight. What it shares with others is counted for each:
     /// the others may be removed before it.
     #[must_use]
+    #[inline]
     pub fn cost_bytes(&self) -> usize {
         let shared = self.shared.as_ref().map_or(0, |name| name.len());
         self.publication.cost_bytes() + size_of_val(self.identifiers()) + shared

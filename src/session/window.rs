@@ -149,24 +149,21 @@ impl Window {
 
     /// PUBACK: the QoS 1 message is done.
     pub fn puback(&mut self, id: PacketId) -> Result<(), AckError> {
-        let index = self.index_of(id)?;
-        match &self.entries[index] {
-            Entry::Publish(delivery) if delivery.qos == Qos::AtLeastOnce => {
-                self.finish(index);
-                Ok(())
-            }
-            _ => Err(AckError),
-        }
+        self.finish(
+            id,
+            |entry| matches!(entry, Entry::Publish(delivery) if delivery.qos == Qos::AtLeastOnce),
+        )
     }
 
     /// PUBREC below 0x80: the message is with the client; PUBREL is to be sent. A repeated PUBREC is
     /// answered by PUBREL again.
     pub fn pubrec(&mut self, id: PacketId) -> Result<(), AckError> {
         let index = self.index_of(id)?;
-        match &self.entries[index] {
+        let entry = &mut self.entries[index];
+        match entry {
             Entry::Publish(delivery) if delivery.qos == Qos::ExactlyOnce => {
                 self.bytes -= delivery.cost_bytes();
-                self.entries[index] = Entry::Release(index < self.resent);
+                *entry = Entry::Release(index < self.resent);
                 Ok(())
             }
             Entry::Release(_) => Ok(()),
@@ -176,32 +173,20 @@ impl Window {
 
     /// PUBREC of 0x80 or above: the client refused, the message is done [MQTT-4.4.0-2].
     pub fn pubrec_refused(&mut self, id: PacketId) -> Result<(), AckError> {
-        let index = self.index_of(id)?;
-        match &self.entries[index] {
-            Entry::Publish(delivery) if delivery.qos == Qos::ExactlyOnce => {
-                self.finish(index);
-                Ok(())
-            }
-            _ => Err(AckError),
-        }
+        self.finish(
+            id,
+            |entry| matches!(entry, Entry::Publish(delivery) if delivery.qos == Qos::ExactlyOnce),
+        )
     }
 
     /// PUBCOMP: the QoS 2 exchange is complete.
     pub fn pubcomp(&mut self, id: PacketId) -> Result<(), AckError> {
-        let index = self.index_of(id)?;
-        if matches!(self.entries[index], Entry::Release(_)) {
-            self.finish(index);
-            Ok(())
-        } else {
-            Err(AckError)
-        }
+        self.finish(id, |entry| matches!(entry, Entry::Release(_)))
     }
 
     /// A publication that cannot be sent again: done, as if acknowledged.
     pub fn discard(&mut self, id: PacketId) {
-        if let Ok(index) = self.index_of(id) {
-            self.finish(index);
-        }
+        let _ = self.finish(id, |_| true);
     }
 
     /// Publications not yet acknowledged, in order.
@@ -237,8 +222,19 @@ impl Window {
         taken
     }
 
-    fn finish(&mut self, index: usize) {
-        let took_quota = match &self.entries[index] {
+    /// Ends the exchange of an identifier whose entry is the `expected` one. Its place is looked up once.
+    #[inline]
+    fn finish(
+        &mut self,
+        id: PacketId,
+        expected: impl FnOnce(&Entry) -> bool,
+    ) -> Result<(), AckError> {
+        let index = self.index_of(id)?;
+        let entry = &mut self.entries[index];
+        if !expected(entry) {
+            return Err(AckError);
+        }
+        let took_quota = match entry {
             Entry::Publish(delivery) => {
                 self.bytes -= delivery.cost_bytes();
                 index < self.resent
@@ -246,19 +242,21 @@ impl Window {
             Entry::Release(took_quota) => *took_quota,
             Entry::Done => false,
         };
-        self.entries[index] = Entry::Done;
+        *entry = Entry::Done;
         // What was not sent on this connection gives nothing back, or more than Receive Maximum
         // messages would be open [MQTT-3.3.4-9].
         if took_quota && self.quota < self.quota_max {
             self.quota += 1;
         }
         self.drop_done();
+        Ok(())
     }
 
+    #[inline]
     fn drop_done(&mut self) {
         while let Some(Entry::Done) = self.entries.front() {
             self.entries.pop_front();
-            self.first = (self.first + 1) % IDS;
+            self.first = wrapped(self.first + 1);
             self.resent = self.resent.saturating_sub(1);
         }
         if self.entries.is_empty() && self.entries.capacity() > 64 {
@@ -266,19 +264,32 @@ impl Window {
         }
     }
 
+    #[inline]
     fn id_at(&self, index: usize) -> PacketId {
-        let zero_based = (self.first as usize + index) % IDS as usize;
+        let zero_based = wrapped(self.first + index as u32); // at most IDS entries
         PacketId::new(zero_based as u16 + 1).expect("one-based identifiers are not zero")
     }
 
+    #[inline]
     fn index_of(&self, id: PacketId) -> Result<usize, AckError> {
         let zero_based = u32::from(id.get()) - 1;
-        let index = ((zero_based + IDS - self.first) % IDS) as usize;
+        let index = wrapped(zero_based + IDS - self.first) as usize;
         if index < self.entries.len() {
             Ok(index)
         } else {
             Err(AckError)
         }
+    }
+}
+
+/// The remainder by [`IDS`] of less than twice as much, without a multiplication.
+#[inline]
+fn wrapped(value: u32) -> u32 {
+    debug_assert!(value < 2 * IDS);
+    if value < IDS {
+        value
+    } else {
+        value - IDS
     }
 }
 
