@@ -1,11 +1,9 @@
 //! Frames: the records of one commit, with what proves that they are whole and where they belong.
 
 use super::position::{Lsn, SegmentNumber};
-use super::segment::SegmentHeader;
+use super::segment::{SegmentHeader, BLOCK_BYTES};
 use crate::time::WallTime;
 
-/// Frames begin and end at multiples of this: what a device writes at once without reading before.
-pub const BLOCK_BYTES: usize = 4096;
 pub(super) const FRAME_HEADER_BYTES: usize = 64;
 const MAGIC: u32 = 0x524d_5146; // "FQMR" in the file
 

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::frame::{padded_bytes, FrameHeader, FrameWrite, BLOCK_BYTES, FRAME_HEADER_BYTES};
+use super::frame::{padded_bytes, FrameHeader, FrameWrite, FRAME_HEADER_BYTES};
 use super::position::{Lsn, Position, SegmentNumber};
 use super::record::Record;
 use super::recovery::Recovered;
-use super::segment::{DataId, SegmentHeader};
+use super::segment::{DataId, SegmentHeader, BLOCK_BYTES};
 use crate::time::WallTime;
 
 /// A frame with so many bytes of records takes no more. Beyond 64 KiB a commit costs what its bytes cost.

@@ -21,9 +21,9 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{FrameWrite, BLOCK_BYTES};
+pub use frame::FrameWrite;
 pub use log::{Log, Space};
 pub use position::{Lsn, Position, SegmentNumber};
 pub use record::Record;
 pub use recovery::{Corrupt, Recovered, Recovery};
-pub use segment::DataId;
+pub use segment::{DataId, BLOCK_BYTES};

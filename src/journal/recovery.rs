@@ -5,10 +5,10 @@
 //! on the disk, so when a later frame or segment of the log is there, the broken one was whole once and what
 //! it holds may have been acknowledged. Then the log is *damaged*, and is refused rather than cut short.
 
-use super::frame::{FrameHeader, BLOCK_BYTES, FRAME_HEADER_BYTES};
+use super::frame::{FrameHeader, FRAME_HEADER_BYTES};
 use super::position::{Lsn, Position, SegmentNumber};
 use super::record::Record;
-use super::segment::{DataId, Found, SegmentHeader, FORMAT};
+use super::segment::{DataId, Found, SegmentHeader, BLOCK_BYTES, FORMAT};
 
 /// Why a log is not read to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,9 @@
 //! Segments: files of one size that hold frames one after another and are used again.
 
-use super::frame::BLOCK_BYTES;
 use super::position::{Lsn, SegmentNumber};
 
+/// Frames begin and end at multiples of this: what a device writes at once without reading before.
+pub const BLOCK_BYTES: usize = 4096;
 const MAGIC: u32 = 0x524d_5153; // "SQMR" in the file
 /// Of segments, frames and records. A broker reads its own format only.
 pub(super) const FORMAT: u32 = 1;
