@@ -33,6 +33,7 @@ fn subscription() -> Subscription {
     Subscription {
         options: SubscriptionOptions::default(),
         identifier: None,
+        durable: false,
     }
 }
 

@@ -24,6 +24,7 @@ fn at_qos(qos: Qos) -> Subscription {
             ..SubscriptionOptions::default()
         },
         identifier: None,
+        durable: false,
     }
 }
 
@@ -155,6 +156,7 @@ fn change(c: &mut Criterion) {
                 shard: ShardId(0),
                 id: MemberId(NonZeroU64::MIN.saturating_add(u64::from(n))),
                 connected: n == members - 1,
+                durable: false,
             };
             index.join("g", "jobs", member);
         }

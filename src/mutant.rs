@@ -80,6 +80,8 @@ pub enum Mutant {
     SessionNeverExpires,
     /// A session ends with its connection.
     SessionEndsEarly,
+    /// A session that is resumed to end with its connection is taken for one that outlives it.
+    KeepDurable,
     /// Clean Start finds the old session.
     CleanStartResumes,
     /// Queued messages are sent after their expiry.
@@ -103,7 +105,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -141,6 +143,7 @@ impl Mutant {
         Self::ForgetWill,
         Self::SessionNeverExpires,
         Self::SessionEndsEarly,
+        Self::KeepDurable,
         Self::CleanStartResumes,
         Self::SendExpired,
         Self::ForgetNoLocal,

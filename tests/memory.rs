@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use ringmq::ids::{SessionId, ShardId};
 use ringmq::mqtt::SubscriptionOptions;
-use ringmq::routing::{Subscription, TopicIndex};
+use ringmq::routing::{Interest, Subscription, TopicIndex};
 use ringmq::session::{Session, SessionSubscription};
 
 struct Counting;
@@ -69,6 +69,7 @@ fn subscription() -> Subscription {
     Subscription {
         options: SubscriptionOptions::default(),
         identifier: None,
+        durable: false,
     }
 }
 
@@ -102,7 +103,7 @@ fn a_subscription_takes_at_most_50_bytes_in_another_shard() {
     let each = bytes_each(COUNT, || {
         let mut index = TopicIndex::new(ShardId(0), 1);
         for n in 0..COUNT {
-            index.add_remote(&filter(n), ShardId(1).into());
+            index.set_remote(&filter(n), ShardId(1).into(), Interest::Transient);
         }
         index
     });

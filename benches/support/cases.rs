@@ -176,6 +176,7 @@ fn subscription() -> Subscription {
             ..SubscriptionOptions::default()
         },
         identifier: None,
+        durable: false,
     }
 }
 

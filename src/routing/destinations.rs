@@ -1,8 +1,8 @@
-//! Destinations: where a publication goes besides the sessions of its shard.
+//! Destinations: where a publication goes besides the sessions of its shard, and how lasting interest is.
 
 use crate::ids::{ShardId, SHARDS_MAX};
 
-/// One place that has subscribers of its own. Whoever sends to one matches on it, so that another kind does
+/// One place that has subscribers of its own. Code that sends to one matches on it, so that another kind does
 /// not compile before its way there exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination {
@@ -30,7 +30,7 @@ impl From<ShardId> for Destination {
     }
 }
 
-/// A set of destinations. How it is kept concerns nobody else: two machine words now, copied in routes.
+/// A set of destinations. Its form is private to this file: two machine words now, copied in routes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Destinations(u128);
 
@@ -78,5 +78,65 @@ impl Destinations {
                 Destination::of_number(lowest as u16)
             })
         })
+    }
+}
+
+/// What the sessions of one place want of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Interest {
+    /// Nothing: no ordinary subscription.
+    Absent,
+    /// Only of sessions that end with their connection.
+    Transient,
+    /// Also of a session that outlives its connection: it must not miss what was acknowledged.
+    Durable,
+}
+
+impl Interest {
+    /// Of a place that has subscribers.
+    #[must_use]
+    pub fn of_some(durable: bool) -> Self {
+        match durable {
+            true => Self::Durable,
+            false => Self::Transient,
+        }
+    }
+}
+
+/// Where there are subscribers, and where there are durable ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Interested {
+    pub(super) all: Destinations,
+    pub(super) durable: Destinations,
+}
+
+impl Interested {
+    #[inline]
+    pub(super) fn insert(&mut self, destination: Destination, durable: bool) {
+        self.all.insert(destination);
+        if durable {
+            self.durable.insert(destination);
+        }
+    }
+
+    #[inline]
+    pub(super) fn add_all(&mut self, other: Self) {
+        self.all = self.all.union(other.all);
+        self.durable = self.durable.union(other.durable);
+    }
+
+    pub(super) fn of(&self, destination: Destination) -> Interest {
+        match self.all.contains(destination) {
+            true => Interest::of_some(self.durable.contains(destination)),
+            false => Interest::Absent,
+        }
+    }
+
+    pub(super) fn set(&mut self, destination: Destination, interest: Interest) {
+        self.all.remove(destination);
+        self.durable.remove(destination);
+        if interest > Interest::Absent {
+            self.insert(destination, interest == Interest::Durable);
+        }
     }
 }

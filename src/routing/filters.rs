@@ -6,7 +6,7 @@
 use std::hint::black_box;
 
 use super::ahead::{Ahead, EXACT};
-use super::destinations::{Destination, Destinations};
+use super::destinations::{Destination, Interest, Interested};
 use super::groups::GroupKey;
 use super::interests::Interests;
 use super::shapes::{Shape, Shapes};
@@ -38,12 +38,12 @@ impl FilterEntry {
 struct TreeEntry {
     local: FilterEntry,
     /// Where else it has subscribers.
-    remote: Destinations,
+    remote: Interested,
 }
 
 impl TreeEntry {
     fn is_empty(&self) -> bool {
-        self.local.is_empty() && self.remote.is_empty()
+        self.local.is_empty() && self.remote.all.is_empty()
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Found<'a> {
     pub(super) first: Option<&'a FilterEntry>,
     /// Allocates when filters overlap.
     pub(super) more: Vec<&'a FilterEntry>,
-    pub(super) remote: Destinations,
+    pub(super) remote: Interested,
     pub(super) groups: Vec<GroupKey>,
 }
 
@@ -147,27 +147,33 @@ impl Filters {
         }
     }
 
-    /// A destination has its first subscriber of a filter; false when that was known.
-    pub(super) fn add_remote(&mut self, filter: &str, destination: Destination) -> bool {
+    /// What a destination wants of a filter now; false when that was known.
+    pub(super) fn set_remote(
+        &mut self,
+        filter: &str,
+        destination: Destination,
+        interest: Interest,
+    ) -> bool {
         self.changes += 1;
         let hash = self.hash(filter.as_bytes());
-        let bytes = filter.as_bytes();
-        if (self.interests.destinations(hash, bytes)).contains(destination) {
-            return false;
+        let durable = match interest {
+            Interest::Absent => return self.remove_remote(hash, filter, destination),
+            _ => interest == Interest::Durable,
+        };
+        if let Some(is_new) = (self.interests).update(hash, filter, destination, durable) {
+            return is_new;
         }
         if self.gets_a_shape(filter) {
-            return self.interests.insert(hash, filter, destination);
+            self.interests.insert(hash, filter, destination, durable);
+            return true;
         }
         let remote = &mut self.tree.entry(filter).remote;
-        let is_new = !remote.contains(destination);
-        remote.insert(destination);
-        is_new
+        let before = remote.of(destination);
+        remote.set(destination, interest);
+        before != interest
     }
 
-    /// A destination has lost its last subscriber of a filter; false when it was known to have none.
-    pub(super) fn remove_remote(&mut self, filter: &str, destination: Destination) -> bool {
-        self.changes += 1;
-        let hash = self.hash(filter.as_bytes());
+    fn remove_remote(&mut self, hash: u64, filter: &str, destination: Destination) -> bool {
         if self.interests.remove(hash, filter, destination) {
             self.gives_back_its_shape(filter);
             return true;
@@ -175,10 +181,30 @@ impl Filters {
         let Some(entry) = self.tree.get_mut(filter) else {
             return false;
         };
-        let was_known = entry.remote.contains(destination);
-        entry.remote.remove(destination);
+        let before = entry.remote.of(destination);
+        entry.remote.set(destination, Interest::Absent);
         self.prune_tree(filter);
-        was_known
+        before != Interest::Absent
+    }
+
+    /// What this shard wants of a filter.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn local(&self, filter: &str) -> Interest {
+        let hash = self.hash(filter.as_bytes());
+        let in_tree = || self.tree.get(filter).map(|entry| &entry.local);
+        let entry = self.table.get(hash, filter.as_bytes()).or_else(in_tree);
+        entry.map_or(Interest::Absent, |entry| entry.subscribers.interest())
+    }
+
+    /// What a destination is known to want of a filter.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn remote(&self, filter: &str, destination: Destination) -> Interest {
+        let hash = self.hash(filter.as_bytes());
+        let mut interested = self.interests.interested(hash, filter.as_bytes());
+        if let Some(entry) = self.tree.get(filter) {
+            interested.add_all(entry.remote);
+        }
+        interested.of(destination)
     }
 
     fn prune_tree(&mut self, filter: &str) {
@@ -226,7 +252,7 @@ impl Filters {
         }
         if !self.tree.is_empty() {
             *visited += self.tree.matching(topic, tree, |entry| {
-                found.remote = found.remote.union(entry.remote);
+                found.remote.add_all(entry.remote);
                 found.add(&entry.local);
             });
         }
@@ -285,9 +311,9 @@ impl Filters {
             found.add(entry);
         }
         if !self.interests.is_empty() {
-            found.remote = found
+            found
                 .remote
-                .union(self.interests.destinations(hash, filter));
+                .add_all(self.interests.interested(hash, filter));
         }
     }
 

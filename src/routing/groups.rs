@@ -30,6 +30,8 @@ pub struct Member {
     pub shard: ShardId,
     pub id: MemberId,
     pub connected: bool,
+    /// Its session outlives its connection.
+    pub durable: bool,
 }
 
 type Identity = (ShardId, MemberId);
@@ -37,14 +39,39 @@ type Identity = (ShardId, MemberId);
 /// Place of a member in the round, kept while it is away; later members get higher ones.
 type Seat = u64;
 
+/// Who has a seat.
+#[derive(Clone, Copy, Debug)]
+struct Seated {
+    shard: ShardId,
+    durable: bool,
+    id: MemberId,
+}
+
+const _: () = assert!(size_of::<Seated>() == size_of::<Identity>());
+
+impl Seated {
+    fn identity(&self) -> Identity {
+        (self.shard, self.id)
+    }
+
+    fn member(self, connected: bool) -> Member {
+        Member {
+            shard: self.shard,
+            id: self.id,
+            connected,
+            durable: self.durable,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Group {
     share: Rc<str>,
     filter: Rc<str>,
     hash: u64,
     /// Connected members and the others, so that choosing does not skip members one by one.
-    connected: BTreeMap<Seat, Identity>,
-    away: BTreeMap<Seat, Identity>,
+    connected: BTreeMap<Seat, Seated>,
+    away: BTreeMap<Seat, Seated>,
     next_seat: Seat,
     /// The turn is this seat's or the next one's; `None` before the first turn.
     turn: Option<Seat>,
@@ -108,9 +135,11 @@ impl Groups {
         let group = group.expect("found or created just now");
         let known = self.seats.get(&(id, key)).copied();
         match known {
-            Some(seat) => group.set_connected(seat, id, member.connected),
+            Some(seat) => group.seat(seat, member),
             None => {
-                let seat = group.take_seat(id, member.connected);
+                let seat = group.next_seat;
+                group.next_seat += 1;
+                group.seat(seat, member);
                 self.seats.insert((id, key), seat);
             }
         }
@@ -154,7 +183,7 @@ impl Groups {
                 break;
             }
             if let Some(group) = &mut self.groups[key.index as usize].1 {
-                group.set_connected(*seat, id, connected);
+                group.set_connected(*seat, connected);
             }
         }
     }
@@ -172,6 +201,15 @@ impl Groups {
     pub(super) fn peek(&self, key: GroupKey, skip: Identity) -> Option<Member> {
         let picked = self.group(key)?.pick(self.local, Some(skip));
         picked.map(|(_, member)| member)
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn member(&self, share: &str, filter: &str, id: Identity) -> Option<Member> {
+        let key = self.key(share, filter)?;
+        let seat = self.seats.get(&(id, key))?;
+        let group = self.group(key)?;
+        let connected = group.connected.get(seat).map(|seated| seated.member(true));
+        connected.or_else(|| group.away.get(seat).map(|seated| seated.member(false)))
     }
 
     pub(super) fn name(&self, key: GroupKey) -> Option<(&str, &str)> {
@@ -247,32 +285,36 @@ impl Groups {
 }
 
 impl Group {
-    fn take_seat(&mut self, id: Identity, connected: bool) -> Seat {
-        let seat = self.next_seat;
-        self.next_seat += 1;
-        let members = if connected {
-            &mut self.connected
+    /// Gives a member this seat, or says how it is now.
+    fn seat(&mut self, seat: Seat, member: Member) {
+        let (to, other) = if member.connected {
+            (&mut self.connected, &mut self.away)
         } else {
-            &mut self.away
+            (&mut self.away, &mut self.connected)
         };
-        members.insert(seat, id);
-        seat
+        other.remove(&seat);
+        let seated = Seated {
+            shard: member.shard,
+            durable: member.durable,
+            id: member.id,
+        };
+        to.insert(seat, seated);
     }
 
-    fn set_connected(&mut self, seat: Seat, id: Identity, connected: bool) {
+    fn set_connected(&mut self, seat: Seat, connected: bool) {
         let (from, to) = if connected {
             (&mut self.away, &mut self.connected)
         } else {
             (&mut self.connected, &mut self.away)
         };
-        if from.remove(&seat).is_some() {
-            to.insert(seat, id);
+        if let Some(seated) = from.remove(&seat) {
+            to.insert(seat, seated);
         }
     }
 
     /// The first member from the turn on, connected ones first, without `skip`; the turn does not move.
     fn pick(&self, local: ShardId, skip: Option<Identity>) -> Option<(Seat, Member)> {
-        let pick_from = |members: &BTreeMap<Seat, Identity>, connected| {
+        let pick_from = |members: &BTreeMap<Seat, Seated>, connected| {
             // Every shard takes its own turns. They start at different members, lest a single
             // publication on each shard all go to the first.
             let turn = self.turn.unwrap_or_else(|| {
@@ -282,16 +324,9 @@ impl Group {
             let from_turn = members.range((Bound::Included(turn), Bound::Unbounded));
             let in_turn = from_turn.chain(members.range(..turn));
             in_turn
-                .map(|(seat, id)| (*seat, *id))
-                .find(|(_, id)| Some(*id) != skip)
-                .map(|(seat, (shard, id))| {
-                    let member = Member {
-                        shard,
-                        id,
-                        connected,
-                    };
-                    (seat, member)
-                })
+                .map(|(seat, seated)| (*seat, *seated))
+                .find(|(_, seated)| Some(seated.identity()) != skip)
+                .map(|(seat, seated)| (seat, seated.member(connected)))
         };
         pick_from(&self.connected, true).or_else(|| pick_from(&self.away, false))
     }

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::cache::RouteCache;
-use super::destinations::Destination;
-use super::filters::{Filters, Found, Scratch};
+use super::destinations::{Destination, Interest};
+use super::filters::{FilterEntry, Filters, Found, Scratch};
 use super::groups::{GroupKey, Groups, Left, Member};
 use super::merge;
 use super::route::{plain_grants, Grant, Route, Targets, TargetsBuilder};
@@ -16,16 +16,16 @@ use crate::ids::{MemberId, SessionId, ShardId};
 pub struct Added {
     /// The session had this filter already.
     pub replaced: bool,
-    /// No session of this shard had it: peers must be notified.
-    pub first_on_shard: bool,
+    /// What this shard wants of the filter now, if that has changed: peers must be notified.
+    pub interest: Option<Interest>,
 }
 
 /// Result of [`TopicIndex::unsubscribe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removed {
     pub existed: bool,
-    /// No session of this shard has it any more: peers must be notified.
-    pub last_on_shard: bool,
+    /// What this shard wants of the filter now, if that has changed: peers must be notified.
+    pub interest: Option<Interest>,
 }
 
 /// Replica of one shard. Lives on: each shard its own. Written by: that shard only, from its own
@@ -77,15 +77,16 @@ impl TopicIndex {
         subscription: Subscription,
     ) -> Added {
         let entry = self.filters.entry(filter);
-        let first_on_shard = entry.subscribers.is_empty();
+        let interest = entry.subscribers.interest();
         let before = entry.subscribers.insert(session, subscription);
+        let now = entry.subscribers.interest();
         // Clients that reconnect subscribe again to what they have: no route changes.
         if before != Some(subscription) {
             self.cache.forget(filter);
         }
         Added {
             replaced: before.is_some(),
-            first_on_shard,
+            interest: (now != interest).then_some(now),
         }
     }
 
@@ -93,36 +94,54 @@ impl TopicIndex {
     pub fn unsubscribe(&mut self, filter: &str, session: SessionId) -> Removed {
         let mut removed = Removed {
             existed: false,
-            last_on_shard: false,
+            interest: None,
         };
         let Some(entry) = self.filters.get_mut(filter) else {
             return removed;
         };
+        let before = entry.subscribers.interest();
         if entry.subscribers.remove(session).is_some() {
+            let now = entry.subscribers.interest();
             removed.existed = true;
-            removed.last_on_shard = entry.subscribers.is_empty();
+            removed.interest = (now != before).then_some(now);
             self.shrunk(filter);
         }
         removed
     }
 
-    /// A destination has its first subscriber of a filter.
-    pub fn add_remote(&mut self, filter: &str, destination: Destination) {
+    /// What a destination wants of a filter now.
+    pub fn set_remote(&mut self, filter: &str, destination: Destination, interest: Interest) {
         debug_assert_ne!(
             destination,
             self.local.into(),
             "local subscribers are subscriptions"
         );
-        if self.filters.add_remote(filter, destination) {
+        if self.filters.set_remote(filter, destination, interest) {
             self.cache.forget(filter);
         }
     }
 
-    /// A destination has lost its last subscriber of a filter.
-    pub fn remove_remote(&mut self, filter: &str, destination: Destination) {
-        if self.filters.remove_remote(filter, destination) {
-            self.cache.forget(filter);
+    /// What a destination, which may be this shard, is known to want of a filter.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn interest(&self, filter: &str, destination: Destination) -> Interest {
+        match destination == self.local.into() {
+            true => self.filters.local(filter),
+            false => self.filters.remote(filter, destination),
         }
+    }
+
+    /// A member of a group.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn member(
+        &self,
+        share: &str,
+        filter: &str,
+        shard: ShardId,
+        id: MemberId,
+    ) -> Option<Member> {
+        self.groups.member(share, filter, (shard, id))
     }
 
     /// Adds or updates a member of a shared group; true when it was a member already. `filter` is
@@ -275,13 +294,22 @@ impl TopicIndex {
                 merge::of_several(&self.plain, first, &more)
             }
         };
+        let mut durable = remote.durable;
+        if first.into_iter().chain(more).any(is_durable) {
+            durable.insert(self.local.into());
+        }
         Route {
             topic: topic.into(),
             targets,
-            remote,
+            remote: remote.all,
+            durable,
             groups: groups.into(),
         }
     }
+}
+
+fn is_durable(entry: &FilterEntry) -> bool {
+    entry.subscribers.interest() == Interest::Durable
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ fn plain(qos: Qos) -> Subscription {
             ..Default::default()
         },
         identifier: None,
+        durable: false,
     }
 }
 
@@ -73,6 +74,7 @@ fn overlapping_subscriptions_are_one_copy_with_highest_qos_and_all_identifiers()
             let subscription = Subscription {
                 options,
                 identifier,
+                durable: false,
             };
             index.subscribe(filter, session(1), subscription);
             // Another session, which must not get mixed up with it.
@@ -105,31 +107,49 @@ fn first_and_last_subscriber_of_a_shard_are_told_apart() {
         add(&mut index, 1),
         Added {
             replaced: false,
-            first_on_shard: true
+            interest: Some(Interest::Transient)
         }
     );
     assert_eq!(
         add(&mut index, 2),
         Added {
             replaced: false,
-            first_on_shard: false
+            interest: None
         }
     );
     assert_eq!(
         add(&mut index, 2),
         Added {
             replaced: true,
-            first_on_shard: false
+            interest: None
         }
     );
-    let gone = |existed, last_on_shard| Removed {
-        existed,
-        last_on_shard,
-    };
-    assert_eq!(index.unsubscribe("a/+", session(1)), gone(true, false));
-    assert_eq!(index.unsubscribe("a/+", session(1)), gone(false, false));
-    assert_eq!(index.unsubscribe("a/+", session(2)), gone(true, true));
+    let gone = |existed, interest| Removed { existed, interest };
+    assert_eq!(index.unsubscribe("a/+", session(1)), gone(true, None));
+    assert_eq!(index.unsubscribe("a/+", session(1)), gone(false, None));
+    let last = Some(Interest::Absent);
+    assert_eq!(index.unsubscribe("a/+", session(2)), gone(true, last));
     assert!(index.filters.is_empty(), "nothing is left");
+}
+
+#[test]
+fn what_others_must_know_is_told_when_it_changes() {
+    let mut index = index();
+    let durable = |durable| Subscription {
+        durable,
+        ..plain(Qos::AtMostOnce)
+    };
+    let mut add = |n, is| index.subscribe("a/+", session(n), durable(is)).interest;
+    let here = Destination::Shard(ShardId(0));
+    assert_eq!(add(1, false), Some(Interest::Transient));
+    assert_eq!(add(2, true), Some(Interest::Durable));
+    assert_eq!((add(3, true), add(2, false)), (None, None));
+    assert_eq!(add(3, false), Some(Interest::Transient));
+    assert_eq!(add(1, true), Some(Interest::Durable));
+    assert!(index.route("a/b").durable.contains(here));
+    let left = index.unsubscribe("a/+", session(1)).interest;
+    assert_eq!(left, Some(Interest::Transient));
+    assert!(index.route("a/b").durable.is_empty());
 }
 
 #[test]
@@ -164,13 +184,13 @@ fn matching_follows_section_4_7() {
 fn what_changes_nothing_leaves_the_cache_alone() {
     let mut index = index();
     index.subscribe("a/+", session(1), plain(Qos::AtLeastOnce));
-    index.add_remote("a/#", ShardId(3).into());
+    index.set_remote("a/#", ShardId(3).into(), Interest::Transient);
     let generation = index.generation();
     index.subscribe("a/+", session(1), plain(Qos::AtLeastOnce));
     index.unsubscribe("a/+", session(2));
     index.unsubscribe("#", session(1));
-    index.add_remote("a/#", ShardId(3).into());
-    index.remove_remote("a/#", ShardId(4).into());
+    index.set_remote("a/#", ShardId(3).into(), Interest::Transient);
+    index.set_remote("a/#", ShardId(4).into(), Interest::Absent);
     index.set_connected(ShardId(3), member(1), true);
     assert_eq!(index.generation(), generation);
     index.subscribe("a/+", session(1), plain(Qos::AtMostOnce));
@@ -191,8 +211,8 @@ fn what_was_noted_ahead_is_not_relied_on_after_a_change() {
     index.prefetch(topics.into_iter());
     assert_eq!(reaches(&mut index, "c"), (0, 0));
     assert_eq!(reaches(&mut index, "a/b"), (1, 0));
-    index.add_remote("c", ShardId(3).into());
-    index.add_remote("d/#", ShardId(3).into());
+    index.set_remote("c", ShardId(3).into(), Interest::Transient);
+    index.set_remote("d/#", ShardId(3).into(), Interest::Transient);
     assert_eq!(reaches(&mut index, "c"), (0, 1));
     assert_eq!(reaches(&mut index, "d/e"), (0, 1));
     index.prefetch(topics.into_iter());
@@ -202,7 +222,7 @@ fn what_was_noted_ahead_is_not_relied_on_after_a_change() {
         assert_eq!(reaches(&mut index, topic), expected, "{topic}");
     }
     index.prefetch(topics.into_iter());
-    index.remove_remote("c", ShardId(3).into());
+    index.set_remote("c", ShardId(3).into(), Interest::Absent);
     for (topic, expected) in topics.into_iter().zip([(0, 0), (1, 0), (0, 0), (0, 1)]) {
         assert_eq!(reaches(&mut index, topic), expected, "{topic}");
     }
@@ -224,7 +244,7 @@ fn a_change_forgets_only_the_routes_it_may_concern() {
     ] {
         let mut index = index();
         let before = topics.map(|topic| index.route(topic));
-        index.add_remote(filter, ShardId(1).into());
+        index.set_remote(filter, ShardId(1).into(), Interest::Transient);
         let after = topics.map(|topic| index.route(topic));
         let count =
             (before.iter().zip(&after)).filter(|(before, after)| !Rc::ptr_eq(before, after));
@@ -307,7 +327,7 @@ fn a_topic_of_65535_levels_matches_without_recursion() {
     assert_eq!(index.route(&deep).targets.len(), 2);
     assert_eq!(index.route(&deep[1..]).targets.len(), 2);
     for (filter, n) in [(&*deep, 1), (&*plus, 2), ("#", 3)] {
-        assert!(index.unsubscribe(filter, session(n)).last_on_shard);
+        assert!(index.unsubscribe(filter, session(n)).interest.is_some());
     }
     assert!(index.filters.is_empty());
 }
@@ -330,7 +350,7 @@ fn all_mixes_of_plus_match_once_each() {
 enum Operation {
     Subscribe(String, u32, Subscription),
     Unsubscribe(String, u32),
-    AddRemote(String, u16),
+    AddRemote(String, u16, bool),
     RemoveRemote(String, u16),
     Join(String, u32),
     Leave(String, u32),
@@ -349,8 +369,9 @@ fn filter() -> impl Strategy<Value = String> {
 
 fn subscription() -> impl Strategy<Value = Subscription> {
     let identifier = prop::option::of(1..4_u32);
-    (0..3_usize, any::<bool>(), any::<bool>(), identifier).prop_map(
-        |(qos, no_local, retain_as_published, identifier)| Subscription {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (0..3_usize, flags, identifier).prop_map(
+        |(qos, (no_local, retain_as_published, durable), identifier)| Subscription {
             options: SubscriptionOptions {
                 qos: QOS[qos],
                 no_local,
@@ -358,6 +379,7 @@ fn subscription() -> impl Strategy<Value = Subscription> {
                 ..Default::default()
             },
             identifier,
+            durable,
         },
     )
 }
@@ -367,7 +389,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (filter(), 0..12_u32, subscription())
             .prop_map(|(f, s, o)| Operation::Subscribe(f, s, o)),
         3 => (filter(), 0..12_u32).prop_map(|(f, s)| Operation::Unsubscribe(f, s)),
-        1 => (filter(), 1..4_u16).prop_map(|(f, s)| Operation::AddRemote(f, s)),
+        1 => (filter(), 1..4_u16, any::<bool>())
+            .prop_map(|(f, s, durable)| Operation::AddRemote(f, s, durable)),
         1 => (filter(), 1..4_u16).prop_map(|(f, s)| Operation::RemoveRemote(f, s)),
         1 => (filter(), 0..3_u32).prop_map(|(f, s)| Operation::Join(f, s)),
         1 => (filter(), 0..3_u32).prop_map(|(f, s)| Operation::Leave(f, s)),
@@ -397,45 +420,44 @@ const TOPICS: &[&str] = &[
 #[derive(Default)]
 struct Model {
     local: BTreeMap<(String, u32), Subscription>,
-    remote: BTreeSet<(String, u16)>,
+    /// And whether it is durable.
+    remote: BTreeMap<(String, u16), bool>,
     groups: BTreeSet<(String, u32)>,
 }
 
 impl Model {
     /// Does the same to both; false when they disagree about what was there.
     fn apply(&mut self, index: &mut TopicIndex, operation: Operation) -> bool {
-        let local = |model: &Self, filter: &str| {
-            let of_filter = model.local.keys().filter(|(known, _)| known == filter);
-            of_filter.count()
-        };
         match operation {
             Operation::Subscribe(filter, s, subscription) => {
-                let first_on_shard = local(self, &filter) == 0;
+                let before = self.interest(&filter);
                 let added = index.subscribe(&filter, session(s), subscription);
-                let replaced = self.local.insert((filter, s), subscription).is_some();
+                let replaced = self.local.insert((filter.clone(), s), subscription);
+                let now = self.interest(&filter);
                 added
                     == Added {
-                        replaced,
-                        first_on_shard,
+                        replaced: replaced.is_some(),
+                        interest: (now != before).then_some(now),
                     }
             }
             Operation::Unsubscribe(filter, s) => {
+                let before = self.interest(&filter);
                 let removed = index.unsubscribe(&filter, session(s));
                 let existed = self.local.remove(&(filter.clone(), s)).is_some();
-                let last_on_shard = existed && local(self, &filter) == 0;
+                let now = self.interest(&filter);
                 removed
                     == Removed {
                         existed,
-                        last_on_shard,
+                        interest: (now != before).then_some(now),
                     }
             }
-            Operation::AddRemote(filter, s) => {
-                index.add_remote(&filter, ShardId(s).into());
-                self.remote.insert((filter, s));
+            Operation::AddRemote(filter, s, durable) => {
+                index.set_remote(&filter, ShardId(s).into(), Interest::of_some(durable));
+                self.remote.insert((filter, s), durable);
                 true
             }
             Operation::RemoveRemote(filter, s) => {
-                index.remove_remote(&filter, ShardId(s).into());
+                index.set_remote(&filter, ShardId(s).into(), Interest::Absent);
                 self.remote.remove(&(filter, s));
                 true
             }
@@ -444,6 +466,7 @@ impl Model {
                     shard: ShardId(0),
                     id: member(s),
                     connected: true,
+                    durable: true,
                 };
                 let replaced = index.join("g", &filter, member);
                 replaced != self.groups.insert((filter, s))
@@ -453,6 +476,25 @@ impl Model {
                 left == self.groups.remove(&(filter, s))
             }
         }
+    }
+
+    /// What this shard wants of a filter.
+    fn interest(&self, filter: &str) -> Interest {
+        let of_filter = self.local.iter().filter(|((known, _), _)| known == filter);
+        let interest = of_filter.map(|(_, one)| Interest::of_some(one.durable));
+        interest.max().unwrap_or(Interest::Absent)
+    }
+
+    /// Where a topic has durable subscribers.
+    fn durable(&self, topic: &str) -> BTreeSet<u16> {
+        let remote = self.remote.iter().filter(|(_, durable)| **durable);
+        let remote = remote
+            .filter(|((f, _), _)| matches(f, topic))
+            .map(|((_, s), _)| *s);
+        let mut here = self.local.iter().filter(|((f, _), _)| matches(f, topic));
+        remote
+            .chain(here.any(|(_, one)| one.durable).then_some(0))
+            .collect()
     }
 
     /// Session to what it is granted: (QoS, Retain As Published, sorted identifiers).
@@ -516,9 +558,12 @@ proptest! {
                 let sessions: Vec<SessionId> = route.targets.iter().map(|t| t.session).collect();
                 prop_assert!(sessions.is_sorted_by(|one, next| one < next), "{}", topic);
                 let got: BTreeSet<u16> = route.remote.iter().map(|Destination::Shard(shard)| shard.0).collect();
-                let expected: BTreeSet<u16> = (model.remote.iter())
+                let expected: BTreeSet<u16> = (model.remote.keys())
                     .filter(|(f, _)| matches(f, topic)).map(|(_, s)| *s).collect();
                 prop_assert_eq!(got, expected, "{}", topic);
+                let got: BTreeSet<u16> = (route.durable.iter())
+                    .map(|Destination::Shard(shard)| shard.0).collect();
+                prop_assert_eq!(got, model.durable(topic), "durable for {}", topic);
                 let got: Vec<&str> = (route.groups.iter())
                     .map(|group| index.group_name(*group).unwrap().1).collect();
                 let expected: BTreeSet<&str> = (model.groups.iter())
@@ -531,8 +576,8 @@ proptest! {
         for (filter, s) in local.into_keys() {
             index.unsubscribe(&filter, session(s));
         }
-        for (filter, s) in remote {
-            index.remove_remote(&filter, ShardId(s).into());
+        for (filter, s) in remote.into_keys() {
+            index.set_remote(&filter, ShardId(s).into(), Interest::Absent);
         }
         for (filter, s) in groups {
             index.leave("g", &filter, ShardId(0), member(s));

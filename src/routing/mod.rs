@@ -19,7 +19,7 @@ mod subscribers;
 mod table;
 mod tree;
 
-pub use destinations::{Destination, Destinations};
+pub use destinations::{Destination, Destinations, Interest};
 pub use groups::{GroupKey, Member};
 pub use index::{Added, Removed, TopicIndex};
 pub use retained::{Full, Piece, RetainedStore, WalkBudget};

@@ -19,6 +19,9 @@ pub struct Route {
     pub targets: Rc<Targets>,
     /// Elsewhere: where there is at least one ordinary subscriber.
     pub remote: Destinations,
+    /// Of those, and this shard: where a session that outlives its connection is a subscriber. Of groups
+    /// it is the member chosen that counts ([`Member::durable`](super::Member)).
+    pub durable: Destinations,
     /// Shared groups, members anywhere.
     pub groups: Box<[GroupKey]>,
 }

@@ -7,6 +7,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::destinations::Interest;
 use super::route::Targets;
 use crate::ids::SessionId;
 use crate::mqtt::SubscriptionOptions;
@@ -16,6 +17,8 @@ use crate::mqtt::SubscriptionOptions;
 pub struct Subscription {
     pub options: SubscriptionOptions,
     pub identifier: Option<u32>,
+    /// Its session outlives its connection.
+    pub durable: bool,
 }
 
 /// Up to this many are a plain list: a map takes 236 bytes for one. Beyond it inserting into a list would
@@ -38,6 +41,8 @@ const _: () = assert!(size_of::<Subscribers>() == 24);
 #[derive(Debug)]
 pub(super) struct Several {
     list: List,
+    /// How many of them are durable.
+    durable: usize,
     /// The subscribers as targets, once asked for.
     targets: OnceCell<Rc<Targets>>,
 }
@@ -63,6 +68,16 @@ impl Subscribers {
         matches!(self, Self::None)
     }
 
+    /// What this shard wants of the filter.
+    #[inline]
+    pub(super) fn interest(&self) -> Interest {
+        match self {
+            Self::None => Interest::Absent,
+            Self::One((_, one)) => Interest::of_some(one.durable),
+            Self::Several(several) => Interest::of_some(several.durable > 0),
+        }
+    }
+
     /// Adds or replaces; returns what was there before.
     pub(super) fn insert(
         &mut self,
@@ -79,6 +94,7 @@ impl Subscribers {
                 let mut list = vec![*one, (session, subscription)];
                 list.sort_unstable_by_key(|(id, _)| *id);
                 *self = Self::Several(Box::new(Several {
+                    durable: list.iter().filter(|(_, one)| one.durable).count(),
                     list: List::Few(list),
                     targets: OnceCell::new(),
                 }));
@@ -86,6 +102,8 @@ impl Subscribers {
             }
             Self::Several(several) => {
                 let before = several.list.insert(session, subscription);
+                several.durable += usize::from(subscription.durable);
+                several.durable -= usize::from(before.is_some_and(|before| before.durable));
                 if before != Some(subscription) {
                     several.targets.take();
                 }
@@ -104,6 +122,7 @@ impl Subscribers {
             Self::None | Self::One(_) => None,
             Self::Several(several) => {
                 let removed = several.list.remove(session)?;
+                several.durable -= usize::from(removed.durable);
                 several.targets.take();
                 if let Some(last) = several.list.only() {
                     *self = Self::One(last);
@@ -203,6 +222,7 @@ mod tests {
         Subscription {
             options: SubscriptionOptions::default(),
             identifier: Some(identifier),
+            durable: identifier % 3 == 0,
         }
     }
 
@@ -222,6 +242,8 @@ mod tests {
                     prop_assert_eq!(subscribers.remove(session), model.remove(&session));
                 }
                 prop_assert_eq!(subscribers.len(), model.len());
+                let most = model.values().map(|one| Interest::of_some(one.durable)).max();
+                prop_assert_eq!(subscribers.interest(), most.unwrap_or(Interest::Absent));
                 let mut all = Vec::new();
                 subscribers.for_each(|id, one| all.push((id, one)));
                 prop_assert!(all.into_iter().eq(model.iter().map(|(id, one)| (*id, *one))));

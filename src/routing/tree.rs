@@ -87,6 +87,11 @@ impl<V> Tree<V> {
         !self.nodes[ROOT as usize].is_needed()
     }
 
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn get(&self, filter: &str) -> Option<&V> {
+        self.nodes[self.find(filter)? as usize].value.as_deref()
+    }
+
     pub(super) fn get_mut(&mut self, filter: &str) -> Option<&mut V> {
         let node = self.find(filter)?;
         self.nodes[node as usize].value.as_deref_mut()

@@ -49,6 +49,12 @@ impl Session {
         }
     }
 
+    /// It outlives its connection: what is acknowledged to publishers must reach it later, too.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.expiry_interval_s > 0
+    }
+
     /// The shared subscriptions, held or given up, of which something is in flight or waits.
     #[must_use]
     pub fn shared_in_hand(&self) -> Vec<Rc<str>> {

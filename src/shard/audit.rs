@@ -1,8 +1,12 @@
 //! Invariants of a shard between turns, for the simulator and the fuzzers.
 
+use std::collections::BTreeMap;
+
 use super::{Shard, ANSWER_BYTES};
 use crate::ids::ConnectionId;
 use crate::limits::{CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER, TURN_BYTES};
+use crate::mqtt::topic;
+use crate::routing::{Interest, Member};
 use crate::session::subscription_cost;
 use crate::shard::clients::hold::Hold;
 use crate::shard::clients::phase::Phase;
@@ -130,6 +134,62 @@ impl Shard {
 }
 
 impl Shard {
+    /// The replicas of the index agree with the sessions of each home, when nothing is on its way between
+    /// shards: each filter's interest, and each member of each group and its state.
+    ///
+    /// # Errors
+    /// A sentence about the first subscription that a replica has otherwise than its home.
+    pub fn audit_replicas(shards: &[Self]) -> Result<(), String> {
+        for home in shards {
+            let mut interests = BTreeMap::new();
+            for id in home.clients.sessions.ids() {
+                let Some(entry) = home.clients.sessions.get(id) else {
+                    continue;
+                };
+                let durable = entry.session.is_durable();
+                for filter in entry.session.subscriptions.keys() {
+                    let Ok(Some(share)) = topic::share(filter) else {
+                        let interest: &mut Interest =
+                            interests.entry(filter).or_insert(Interest::Absent);
+                        *interest = (*interest).max(Interest::of_some(durable));
+                        continue;
+                    };
+                    let Some(member_id) = entry.member else {
+                        return Err(format!("{filter}: its session is no member"));
+                    };
+                    let member = Member {
+                        shard: home.id,
+                        id: member_id,
+                        connected: entry.session.connection.is_some(),
+                        durable,
+                    };
+                    for shard in shards {
+                        let index = &shard.routes.index;
+                        let known = index.member(share.name, share.filter, home.id, member_id);
+                        if known != Some(member) {
+                            let shard = shard.id.0;
+                            return Err(format!(
+                                "{filter}: {member:?}, shard {shard} knows {known:?}"
+                            ));
+                        }
+                    }
+                }
+            }
+            for (filter, interest) in interests {
+                for shard in shards {
+                    let known = shard.routes.index.interest(filter, home.id.into());
+                    if known != interest {
+                        let (home, shard) = (home.id.0, shard.id.0);
+                        return Err(format!(
+                            "{filter}: {interest:?} on shard {home}, {known:?} as shard {shard} knows it"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// True while packets of a connection that were read wait for the next turn.
     #[must_use]
     pub fn is_paused(&self, connection: ConnectionId) -> bool {

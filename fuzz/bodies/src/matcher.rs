@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 
 use ringmq::ids::{MemberId, SessionId, ShardId};
 use ringmq::mqtt::{topic, SubscriptionOptions};
-use ringmq::routing::{Destinations, GroupKey, Member, Subscription, TopicIndex};
+use ringmq::routing::{Destinations, GroupKey, Interest, Member, Subscription, TopicIndex};
 
 use crate::choices::Choices;
 use crate::features::note;
@@ -55,9 +55,10 @@ type Identity = (ShardId, MemberId);
 struct Pair {
     index: TopicIndex,
     subscriptions: BTreeMap<String, BTreeMap<SessionId, Subscription>>,
-    remote: BTreeSet<(String, ShardId)>,
-    /// Share name and filter to members, and whether each is connected.
-    groups: BTreeMap<(String, String), BTreeMap<Identity, bool>>,
+    /// Whether each is durable.
+    remote: BTreeMap<(String, ShardId), bool>,
+    /// Share name and filter to members, and whether each is connected, and durable.
+    groups: BTreeMap<(String, String), BTreeMap<Identity, (bool, bool)>>,
 }
 
 impl Pair {
@@ -65,7 +66,7 @@ impl Pair {
         Self {
             index: TopicIndex::new(LOCAL, 42),
             subscriptions: BTreeMap::new(),
-            remote: BTreeSet::new(),
+            remote: BTreeMap::new(),
             groups: BTreeMap::new(),
         }
     }
@@ -96,10 +97,12 @@ impl Pair {
         let sessions = self.subscriptions.entry(filter.clone()).or_default();
         for number in first..first + count {
             let session = session(number);
+            let before = interest(sessions);
             let added = self.index.subscribe(&filter, session, subscription);
-            assert_eq!(added.first_on_shard, sessions.is_empty(), "{filter}");
             let replaced = sessions.insert(session, subscription).is_some();
             assert_eq!(added.replaced, replaced, "{filter}");
+            let now = interest(sessions);
+            assert_eq!(added.interest, (now != before).then_some(now), "{filter}");
         }
     }
 
@@ -114,26 +117,32 @@ impl Pair {
         let filter = filter.unwrap_or_else(|| self::filter(choices));
         let session = session(u32::from(choices.byte() % 6));
         let removed = self.index.unsubscribe(&filter, session);
-        let (mut existed, mut is_last) = (false, false);
+        let (mut existed, mut changed) = (false, None);
         if let Some(sessions) = self.subscriptions.get_mut(&filter) {
+            let before = interest(sessions);
             existed = sessions.remove(&session).is_some();
-            is_last = sessions.is_empty();
-            if is_last {
+            let now = interest(sessions);
+            changed = (now != before).then_some(now);
+            if sessions.is_empty() {
                 self.subscriptions.remove(&filter);
             }
         }
         assert_eq!(removed.existed, existed, "{filter}");
-        assert_eq!(removed.last_on_shard, existed && is_last, "{filter}");
+        assert_eq!(removed.interest, changed, "{filter}");
     }
 
     fn come_or_go_remote(&mut self, choices: &mut Choices<'_>) {
         let filter = filter(choices);
         let shard = choices.one_of(&[ShardId(0), ShardId(2), ShardId(127)]);
-        if choices.byte() < 160 {
-            self.index.add_remote(&filter, shard.into());
-            self.remote.insert((filter, shard));
+        let choice = choices.byte();
+        if choice < 160 {
+            let durable = choice % 2 == 1;
+            let interest = Interest::of_some(durable);
+            self.index.set_remote(&filter, shard.into(), interest);
+            self.remote.insert((filter, shard), durable);
         } else {
-            self.index.remove_remote(&filter, shard.into());
+            self.index
+                .set_remote(&filter, shard.into(), Interest::Absent);
             self.remote.remove(&(filter, shard));
         }
     }
@@ -141,15 +150,17 @@ impl Pair {
     fn join(&mut self, choices: &mut Choices<'_>) {
         let name = group_name(choices);
         let (shard, id) = member(choices);
-        let connected = choices.byte() < 180;
+        let choice = choices.byte();
+        let (connected, durable) = (choice < 180, choice % 2 == 1);
         let member = Member {
             shard,
             id,
             connected,
+            durable,
         };
         let replaced = self.index.join(&name.0, &name.1, member);
         let members = self.groups.entry(name).or_default();
-        let before = members.insert((shard, id), connected);
+        let before = members.insert((shard, id), (connected, durable));
         assert_eq!(replaced, before.is_some(), "join");
     }
 
@@ -179,7 +190,7 @@ impl Pair {
         self.index.set_connected(shard, id, connected);
         for members in self.groups.values_mut() {
             if let Some(known) = members.get_mut(&(shard, id)) {
-                *known = connected;
+                known.0 = connected;
             }
         }
     }
@@ -193,7 +204,8 @@ impl Pair {
         let group = self.group(name);
         let skip = choices.flag().then(|| member(choices));
         let candidates = |connected: bool| -> BTreeSet<Identity> {
-            let is_one = |(id, is): &(&Identity, &bool)| **is == connected && Some(**id) != skip;
+            let is_one =
+                |(id, is): &(&Identity, &(bool, bool))| is.0 == connected && Some(**id) != skip;
             members.iter().filter(is_one).map(|(id, _)| *id).collect()
         };
         let mut expected = candidates(true);
@@ -210,7 +222,8 @@ impl Pair {
             let member = self.index.choose(group, skip).expect("there are members");
             assert!(skip.is_none() || peeked == Some(member), "peek");
             let id = (member.shard, member.id);
-            assert_eq!(members.get(&id), Some(&member.connected), "choose");
+            let expected = Some(&(member.connected, member.durable));
+            assert_eq!(members.get(&id), expected, "choose");
             chosen.insert(id);
         }
         assert_eq!(chosen, expected, "everybody has a turn");
@@ -229,13 +242,22 @@ impl Pair {
         assert_eq!(self.index.route(topic), route, "asked twice");
         assert_eq!(self.index.generation(), generation);
 
-        let mut remote = Destinations::EMPTY;
-        for (filter, shard) in &self.remote {
+        let (mut remote, mut durable) = (Destinations::EMPTY, Destinations::EMPTY);
+        for ((filter, shard), is_durable) in &self.remote {
             if matches(filter, topic) {
                 remote.insert((*shard).into());
+                if *is_durable {
+                    durable.insert((*shard).into());
+                }
+            }
+        }
+        for (filter, sessions) in &self.subscriptions {
+            if matches(filter, topic) && interest(sessions) == Interest::Durable {
+                durable.insert(LOCAL.into());
             }
         }
         assert_eq!(route.remote, remote, "other shards for {topic}");
+        assert_eq!(route.durable, durable, "durable subscribers of {topic}");
 
         let mut groups: Vec<GroupKey> = self
             .groups
@@ -288,6 +310,12 @@ impl Pair {
     }
 }
 
+/// What these want of their filter.
+fn interest(sessions: &BTreeMap<SessionId, Subscription>) -> Interest {
+    let each = sessions.values().map(|one| Interest::of_some(one.durable));
+    each.max().unwrap_or(Interest::Absent)
+}
+
 fn session(number: u32) -> SessionId {
     SessionId {
         index: number,
@@ -316,6 +344,7 @@ fn subscription(choices: &mut Choices<'_>) -> Subscription {
             ..SubscriptionOptions::default()
         },
         identifier: (flags & 4 == 4).then(|| u32::from(flags >> 4) + 1),
+        durable: flags & 8 == 8,
     }
 }
 

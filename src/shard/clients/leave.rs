@@ -1,10 +1,12 @@
-//! Removal of the filters of ended sessions from the index, in pieces.
+//! Removal of the filters of ended sessions from the index, in pieces; and what else concerns all filters of a
+//! session.
 //!
 //! A session may have ten thousand filters, and very many sessions may end at once: when a network
 //! fails, or because an attacker wants the shard to stall. A session's end itself is done at once:
 //! no lookup finds it any more, and what its filters still match finds no subscriber. Its filters are
 //! taken out of the index, and out of those of the other shards, within the next turns. The
-//! shared groups of disconnected sessions are notified in the same way.
+//! shared groups of disconnected sessions are notified in the same way, and the filters of a session that is
+//! not durable any more are announced again.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -19,11 +21,13 @@ const AT_ONCE: usize = 32;
 /// turn's budget.
 const TURNS: usize = 128;
 
-/// A session that has ended, and its filters that are still in the index, the last one first.
+/// A session that has ended, or is not durable any more, and its filters that are still in the index as they
+/// were, the last one first.
 #[derive(Debug)]
 struct Leaver {
     session: SessionId,
     member: Option<MemberId>,
+    has_ended: bool,
     filters: Vec<Rc<str>>,
     is_sorted: bool,
 }
@@ -68,10 +72,31 @@ impl Shard {
             }
             return;
         }
+        self.later(session, member, true, filters);
+    }
+
+    /// A session that was durable is to end with its connection from now on: others learn of it within the
+    /// next turns.
+    pub(in crate::shard) fn leave_durable(&mut self, session: SessionId) {
+        let entry = self.clients.session(session);
+        let filters: Vec<_> = entry.session.subscriptions.keys().cloned().collect();
+        if !filters.is_empty() {
+            self.later(session, None, false, filters);
+        }
+    }
+
+    fn later(
+        &mut self,
+        session: SessionId,
+        member: Option<MemberId>,
+        has_ended: bool,
+        filters: Vec<Rc<str>>,
+    ) {
         self.clients.leaving.filters += filters.len();
         self.clients.leaving.sessions.push_back(Leaver {
             session,
             member,
+            has_ended,
             filters,
             is_sorted: false,
         });
@@ -124,14 +149,17 @@ impl Shard {
             leaver.is_sorted = true;
             self.turn.budget.add(leaver.filters.len());
         }
-        let (session, member) = (leaver.session, leaver.member);
+        let (session, member, has_ended) = (leaver.session, leaver.member, leaver.has_ended);
         let Some(filter) = leaver.filters.pop() else {
             self.clients.leaving.sessions.pop_front();
             return true;
         };
         self.clients.leaving.filters -= 1;
         self.turn.budget.add(unlink_work(&filter));
-        self.drop_subscription(session, member, &filter);
+        match has_ended {
+            true => self.drop_subscription(session, member, &filter),
+            false => self.reindex_subscription(session, &filter),
+        }
         true
     }
 

@@ -8,6 +8,7 @@ pub(in crate::shard) mod half_open;
 pub(in crate::shard) mod heard;
 pub(in crate::shard) mod hold;
 pub(in crate::shard) mod input;
+mod interest;
 pub(in crate::shard) mod leave;
 pub(in crate::shard) mod members;
 pub(in crate::shard) mod meters;

@@ -131,7 +131,7 @@ impl Shard {
         if fate == WillFate::Discard || is_on(Mutant::ForgetWill) {
             entry.session.will = None;
         }
-        if entry.session.expiry_interval_s == 0 || is_on(Mutant::SessionEndsEarly) {
+        if !entry.session.is_durable() || is_on(Mutant::SessionEndsEarly) {
             self.end_session(session, now);
             return;
         }

@@ -113,15 +113,15 @@ impl Shard {
 
     fn on_control(&mut self, from: ShardId, control: Control, now: Time) {
         match control {
-            Control::FilterAdded { filter } => self.routes.index.add_remote(&filter, from.into()),
-            Control::FilterRemoved { filter } => {
-                self.routes.index.remove_remote(&filter, from.into())
+            Control::FilterInterest { filter, interest } => {
+                self.routes.index.set_remote(&filter, from.into(), interest);
             }
             Control::MemberJoined {
                 share,
                 filter,
                 member,
                 connected,
+                durable,
             } => {
                 self.routes.index.join(
                     &share,
@@ -130,6 +130,7 @@ impl Shard {
                         shard: from,
                         id: member,
                         connected,
+                        durable,
                     },
                 );
             }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::ids::MemberId;
 use crate::mqtt::{Qos, Version};
+use crate::routing::Interest;
 use crate::shard::delivery::message::Message;
 use crate::time::Time;
 
@@ -34,19 +35,18 @@ pub(in crate::shard) enum Content {
 /// session to all others unless noted otherwise; applied in order.
 #[derive(Debug)]
 pub(in crate::shard) enum Control {
-    /// The sender has its first ordinary subscription with this filter.
-    FilterAdded {
+    /// What the sender's ordinary subscriptions want of a filter has changed.
+    FilterInterest {
         filter: Box<str>,
+        interest: Interest,
     },
-    FilterRemoved {
-        filter: Box<str>,
-    },
-    /// A session of the sender joined or left a shared group.
+    /// A session of the sender joined a shared group, or is a member in another way.
     MemberJoined {
         share: Box<str>,
         filter: Box<str>,
         member: MemberId,
         connected: bool,
+        durable: bool,
     },
     MemberLeft {
         share: Box<str>,
@@ -78,7 +78,7 @@ impl Control {
     /// Bytes of the filters and names it carries.
     pub(in crate::shard) fn bytes(&self) -> usize {
         match self {
-            Self::FilterAdded { filter } | Self::FilterRemoved { filter } => filter.len(),
+            Self::FilterInterest { filter, .. } => filter.len(),
             Self::MemberJoined { share, filter, .. } | Self::MemberLeft { share, filter, .. } => {
                 share.len() + filter.len()
             }

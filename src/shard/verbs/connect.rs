@@ -255,7 +255,7 @@ impl Shard {
             .will
             .as_ref()
             .is_some_and(|will| will.delay_interval_s > 0);
-        let has_more = !clean_start && entry.session.expiry_interval_s > 0;
+        let has_more = !clean_start && entry.session.is_durable();
         let fate = if delayed && has_more {
             WillFate::Discard
         } else {
@@ -314,13 +314,18 @@ impl Shard {
         }
         entry.session.connection = Some(id);
         entry.session.received.start();
+        let was_durable = entry.session.is_durable();
         entry.session.expiry_interval_s = granted.session_expiry_s;
+        let is_less_durable = was_durable && !entry.session.is_durable();
         entry.session.will = connect.will.as_ref().map(|will| Box::new(store_will(will)));
         let receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
         entry
             .session
             .window
             .start(receive_maximum.min(limits.outgoing_window_max).max(1));
+        if is_less_durable {
+            self.leave_durable(session);
+        }
 
         let connection = self.clients.connection_mut(id);
         let before = std::mem::replace(&mut connection.phase, Phase::Live(session));

@@ -20,7 +20,7 @@ impl Shard {
         let entry = self.clients.session_mut(session);
         if let Some(expiry_s) = disconnect.session_expiry_interval_s {
             // Section 3.14.2.2.2: an expiry of zero at CONNECT cannot be raised here.
-            if entry.session.expiry_interval_s == 0 && expiry_s > 0 {
+            if !entry.session.is_durable() && expiry_s > 0 {
                 return Err(Violation::ExpiryRaised);
             }
             entry.session.expiry_interval_s = expiry_s.min(expiry_max_s);

@@ -3,19 +3,17 @@
 use std::rc::Rc;
 
 use crate::auth;
-use crate::ids::{ConnectionId, MemberId, SessionId};
-use crate::mqtt::topic::{self, Share};
+use crate::ids::{ConnectionId, SessionId};
+use crate::mqtt::topic;
 use crate::mqtt::{
     encode, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions, Unsubscribe,
     UserProperties, Version, Violation,
 };
 use crate::mutant::{is_on, Mutant};
-use crate::routing::Subscription;
 use crate::session::{subscription_cost, SessionSubscription};
 use crate::shard::access::decisions::Authorization;
 use crate::shard::clients::connection::Connection;
 use crate::shard::clients::flow::Flow;
-use crate::shard::mesh::block::Control;
 use crate::shard::notices::About;
 use crate::shard::turn::budget::UNLINK;
 use crate::shard::Shard;
@@ -168,10 +166,11 @@ impl Shard {
             });
         }
         entry.session.subscriptions.insert(Rc::clone(&key), record); // [MQTT-3.8.4-3] replaces
+        let durable = entry.session.is_durable();
         match share {
-            Some(share) => self.join_group(session, &share),
+            Some(share) => self.join_group(session, &share, durable),
             None => {
-                self.subscribe_ordinary(session, filter, record);
+                self.index_subscription(session, filter, record, durable);
                 if wants_retained(record.options, is_new) {
                     self.start_walk(session, key);
                 }
@@ -211,48 +210,6 @@ impl Shard {
             return Err(Violation::SubscriptionBytesMax { bytes, max });
         }
         Ok(())
-    }
-
-    /// Peers are notified only of the shard's first subscription with this filter.
-    fn subscribe_ordinary(
-        &mut self,
-        session: SessionId,
-        filter: &str,
-        record: SessionSubscription,
-    ) {
-        let SessionSubscription {
-            options,
-            identifier,
-        } = record;
-        let added = self.routes.index.subscribe(
-            filter,
-            session,
-            Subscription {
-                options,
-                identifier,
-            },
-        );
-        if added.first_on_shard {
-            self.mesh.peers.broadcast(|| Control::FilterAdded {
-                filter: filter.into(),
-            });
-        }
-    }
-
-    fn join_group(&mut self, session: SessionId, share: &Share<'_>) {
-        let id = self.clients.member_of(session);
-        let member = crate::routing::Member {
-            shard: self.id,
-            id,
-            connected: true,
-        };
-        self.routes.index.join(share.name, share.filter, member);
-        self.mesh.peers.broadcast(|| Control::MemberJoined {
-            share: share.name.into(),
-            filter: share.filter.into(),
-            member: id,
-            connected: true,
-        });
     }
 
     /// Removes each filter and answers at once: what a peer still sends finds no subscriber here.
@@ -346,31 +303,5 @@ fn wants_retained(options: SubscriptionOptions, is_new: bool) -> bool {
         RetainHandling::Send => true,
         RetainHandling::SendIfNew => is_new,
         RetainHandling::DoNotSend => false,
-    }
-}
-
-impl Shard {
-    /// Takes a subscription out of the index; the session's own record is left to the caller.
-    /// `member`: what the session was to shared groups; it may have ended.
-    pub(in crate::shard) fn drop_subscription(
-        &mut self,
-        session: SessionId,
-        member: Option<MemberId>,
-        filter: &str,
-    ) {
-        if let (Ok(Some(share)), Some(member)) = (topic::share(filter), member) {
-            self.routes
-                .index
-                .leave(share.name, share.filter, self.id, member);
-            self.mesh.peers.broadcast(|| Control::MemberLeft {
-                share: share.name.into(),
-                filter: share.filter.into(),
-                member,
-            });
-        } else if self.routes.index.unsubscribe(filter, session).last_on_shard {
-            self.mesh.peers.broadcast(|| Control::FilterRemoved {
-                filter: filter.into(),
-            });
-        }
     }
 }

@@ -15,6 +15,8 @@ use crate::time::{Span, Time};
 const TIMER_SLACK: Span = Span::from_secs(1);
 /// A client types its password wrong once in so many times.
 const WRONG_ONCE_IN: usize = 12;
+/// A client that does so gives up its session with one connection of so many.
+const GIVES_UP_EVERY: usize = 3;
 /// Sessions with a shorter expiry interval may have ended when the client reconnects.
 const SHORT_LIFETIME_S: u32 = 1_000;
 
@@ -50,6 +52,11 @@ impl Client {
         self.is_clean_start |= wants_clean && is_sure;
         let at = world.tick();
         self.end_connection(at, self.will_since(world, at));
+        let gives_up = self.profile.gives_up_sessions && is_sure;
+        self.lifetime_s = match gives_up && self.connects % GIVES_UP_EVERY == 1 {
+            true => 0,
+            false => self.profile.lifetime_s,
+        };
         self.is_impostor =
             has_account && user_name(user).is_some() && random.once_in(WRONG_ONCE_IN);
         let socket = world.open();
@@ -119,7 +126,7 @@ impl Client {
                 properties: PublishProperties::default(),
             });
         let properties = ConnectProperties {
-            session_expiry_interval_s: is_v5.then_some(profile.lifetime_s),
+            session_expiry_interval_s: is_v5.then_some(self.lifetime_s),
             receive_maximum: std::num::NonZeroU16::new(profile.receive_maximum).filter(|_| is_v5),
             maximum_packet_size: profile.packet_size_max,
             topic_alias_maximum: (profile.aliases > 0).then_some(profile.aliases),
@@ -195,8 +202,9 @@ impl Client {
                 will_since: will_since.unwrap_or(self.connect_sent),
                 connects: self.connects,
                 was_alone: will_since.is_some() && is_alone,
+                lifetime_s: self.lifetime_s,
             });
-        } else if self.profile.lifetime_s < SHORT_LIFETIME_S {
+        } else if self.lifetime_s.min(self.lifetime_before()) < SHORT_LIFETIME_S {
             // It may have begun a new session that the next CONNACK would call present.
             self.is_clean_start |= self.profile.version.is_v5();
         }
@@ -208,6 +216,13 @@ impl Client {
         self.aliases_in.clear();
         self.aliases_out.clear();
         self.request_again();
+    }
+
+    /// How long the session was to outlive the last connection that had its CONNACK.
+    fn lifetime_before(&self) -> u32 {
+        self.ended
+            .as_ref()
+            .map_or(u32::MAX, |ended| ended.lifetime_s)
     }
 
     /// CONNACK has come.
@@ -254,12 +269,11 @@ impl Client {
         let were_gone = earlier.count() == 0;
         let expired =
             were_gone && self.ghosts_gone_at + lifetime + TIMER_SLACK <= self.connect_timed_until;
-        let since = self
-            .ended
-            .as_ref()
-            .map(|ended| self.earliest_end(world, ended));
-        let must =
-            self.has_session && !must_not && since.is_some_and(|since| at.now < since + lifetime);
+        let lasted = self.ended.as_ref().is_some_and(|ended| {
+            let lifetime = Span::from_secs(u64::from(ended.lifetime_s));
+            at.now < self.earliest_end(world, ended) + lifetime
+        });
+        let must = self.has_session && !must_not && lasted;
         if present && (must_not || expired) {
             self.fail("session present, but it must be gone");
         } else if !present && must {
@@ -279,7 +293,7 @@ impl Client {
             return;
         };
         let Some(will) = ended.will else { return };
-        let delay_s = self.profile.will_delay_s.min(self.profile.lifetime_s);
+        let delay_s = self.profile.will_delay_s.min(ended.lifetime_s);
         let delay = Span::from_secs(u64::from(delay_s));
         plan[will].sent = Some(ended.will_since);
         plan[will].decided = Some(at.tick);

@@ -24,6 +24,8 @@ pub(super) struct Profile {
     receive_maximum: u16,
     /// Seconds a session is kept after its connection; 0: a clean session.
     pub(super) lifetime_s: u32,
+    /// Now and then it asks for a session that ends with its connection.
+    gives_up_sessions: bool,
     /// Sometimes starts clean (v5).
     starts_clean: bool,
     keep_alive_s: u16,
@@ -75,6 +77,8 @@ struct Ended {
     connects: usize,
     /// The client itself ended it, and no older connection can have taken over.
     was_alone: bool,
+    /// How long the session was to outlive it.
+    lifetime_s: u32,
 }
 
 pub(super) struct Client {
@@ -92,6 +96,8 @@ pub(super) struct Client {
     /// DISCONNECT was sent; the broker is to close.
     is_leaving: bool,
     is_clean_start: bool,
+    /// How long the session is to outlive this connection.
+    lifetime_s: u32,
     /// It came with a wrong password.
     is_impostor: bool,
     /// Which rules did not allow its will, counted from 1.
@@ -160,6 +166,7 @@ impl Profile {
             version,
             receive_maximum: 1 + random.below(12) as u16,
             lifetime_s: asked_s.min(drawn.session_expiry_max_s),
+            gives_up_sessions: is_v5 && loses_sessions && asked_s > 0,
             starts_clean: is_v5 && loses_sessions && random.once_in(2),
             keep_alive_s: if drawn.has_keep_alives && random.once_in(2) {
                 1
@@ -211,6 +218,7 @@ impl Client {
             is_connected: false,
             is_leaving: false,
             is_clean_start: false,
+            lifetime_s: 0,
             is_impostor: false,
             will_refused_by: None,
             may_be_dropped: false,

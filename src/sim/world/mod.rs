@@ -168,6 +168,9 @@ impl World {
                 self.step();
             }
             if self.is_quiet() && !self.all_turn() {
+                if let Err(broken) = Shard::audit_replicas(&self.core.shards) {
+                    self.core.environment.record.fail(broken);
+                }
                 return true;
             }
         }
