@@ -222,7 +222,7 @@ mod tests {
         Subscription {
             options: SubscriptionOptions::default(),
             identifier: Some(identifier),
-            durable: identifier % 3 == 0,
+            durable: identifier & 1 == 1,
         }
     }
 
