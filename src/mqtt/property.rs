@@ -177,11 +177,17 @@ impl<'a> Section<'a> {
     pub(crate) fn new(reader: &mut Reader<'a>, place: Place) -> Result<Self, Violation> {
         let length = reader.variable()?;
         let bytes = reader.take(length as usize)?;
-        Ok(Self {
+        Ok(Self::of(bytes, place))
+    }
+
+    /// A section without its length.
+    #[inline]
+    pub(crate) fn of(bytes: &'a [u8], place: Place) -> Self {
+        Self {
             reader: Reader::new(bytes),
             place,
             seen: 0,
-        })
+        }
     }
 
     /// What has not been read yet; at first the whole section.

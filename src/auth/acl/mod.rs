@@ -56,6 +56,19 @@ impl Acl {
         Ok(acl)
     }
 
+    /// The filters of [`Acl::of_filters`], sorted: what it may publish, and receive.
+    #[must_use]
+    pub fn filters(&self) -> (Vec<Box<str>>, Vec<Box<str>>) {
+        let of = |access| {
+            let mut found = Vec::new();
+            self.patterns
+                .filters(&mut String::new(), access, &mut found);
+            found.sort_unstable();
+            found
+        };
+        (of(Access::WRITE), of(Access::READ))
+    }
+
     /// May it publish to this topic name?
     #[must_use]
     pub fn may_publish(&self, names: Names<'_>, topic: &str) -> bool {

@@ -48,6 +48,16 @@ impl Template {
         Some(Self(pieces.into()))
     }
 
+    /// The level as it was parsed.
+    pub(super) fn text(&self) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => String::from(&**text),
+            Piece::Client => "%c".into(),
+            Piece::User => "%u".into(),
+        };
+        self.0.iter().map(piece).collect()
+    }
+
     /// The level for these names; `None` when one of them is missing or cannot be part of a level.
     /// `first`: it is the first level, which a name must not make begin with `$`.
     fn parts<'a>(&'a self, names: Names<'a>, first: bool) -> Option<impl Iterator<Item = &'a str>> {

@@ -82,6 +82,28 @@ impl Node {
         }
     }
 
+    /// Adds the filters that have `access`; `above`: the levels above this node, each with its `/`.
+    pub(super) fn filters(&self, above: &mut String, access: Access, found: &mut Vec<Box<str>>) {
+        if self.all.has(access) {
+            found.push(format!("{above}#").into());
+        }
+        let levels = self.levels.iter();
+        let levels = levels.map(|(level, node)| (String::from(&**level), node));
+        let any = self.any.iter().map(|node| (String::from("+"), &**node));
+        let templates = self.templates.iter();
+        let templates = templates.map(|(template, node)| (template.text(), node));
+        for (level, node) in levels.chain(any).chain(templates) {
+            let length = above.len();
+            above.push_str(&level);
+            if node.here.has(access) {
+                found.push(above.as_str().into());
+            }
+            above.push('/');
+            node.filters(above, access, found);
+            above.truncate(length);
+        }
+    }
+
     /// Adds what every filter that matches a topic name grants.
     pub(super) fn collect(&self, topic: &str, names: Names<'_>, found: &mut Access) {
         if !topic.starts_with('$') {

@@ -18,7 +18,7 @@ pub use ack::ack;
 pub use auth::auth;
 pub use connect::{connect, connect_maximum_packet_size};
 pub use disconnect::disconnect;
-pub use publish::{publish, publish_from, topic_of_publish};
+pub use publish::{forwardable_properties, publish, publish_from, topic_of_publish};
 pub use subscribe::{subscribe, unsubscribe};
 
 use super::frame::Frame;

@@ -106,6 +106,18 @@ fn publish_properties<'a>(reader: &mut Reader<'a>) -> Result<PublishProperties<'
     application_properties(section)
 }
 
+/// Checks properties that were kept without their length: all of them may stand in a PUBLISH, and a server
+/// passes all of them on.
+pub fn forwardable_properties(raw: &[u8]) -> Result<(), Violation> {
+    let mut section = Section::of(raw, Place::Packet(PacketType::Publish));
+    while let Some(property) = section.next_property()? {
+        if !property.is_forwardable() {
+            return Err(Violation::PropertyMisplaced);
+        }
+    }
+    Ok(())
+}
+
 fn application_properties(mut section: Section<'_>) -> Result<PublishProperties<'_>, Violation> {
     let mut properties = PublishProperties {
         raw: section.rest(),
