@@ -13,6 +13,7 @@
 pub mod auth;
 pub mod config;
 pub mod ids;
+pub mod image;
 pub mod io;
 pub mod journal;
 pub mod limits;

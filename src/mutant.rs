@@ -102,10 +102,20 @@ pub enum Mutant {
     UncountedDrop,
     /// A stopping shard keeps a connection open.
     ForgetShutdown,
+    /// A session that is continued from its image has received no QoS 2 message yet.
+    ImageLosesReceived,
+    /// A session that is continued from its image has its queue in another order.
+    ImageReversesQueue,
+    /// The expiry interval of a session that is continued from its image starts again.
+    ImageRestartsExpiry,
+    /// Of a connection that is continued what was read and not handled is lost.
+    ImageLosesUnhandled,
+    /// Of a connection that is continued the replies held at gates are lost.
+    ImageLosesHeld,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 53] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -154,6 +164,11 @@ impl Mutant {
         Self::UnboundedQueue,
         Self::UncountedDrop,
         Self::ForgetShutdown,
+        Self::ImageLosesReceived,
+        Self::ImageReversesQueue,
+        Self::ImageRestartsExpiry,
+        Self::ImageLosesUnhandled,
+        Self::ImageLosesHeld,
     ];
 }
 

@@ -65,6 +65,12 @@ impl AliasesIn {
         self.bytes
     }
 
+    /// Those that are set, rising.
+    pub fn iter(&self) -> impl Iterator<Item = (NonZeroU16, &str)> {
+        let numbered = (1..=u16::MAX).filter_map(NonZeroU16::new).zip(&self.topics);
+        numbered.filter_map(|(alias, topic)| Some((alias, topic.as_deref()?)))
+    }
+
     /// The topic an alias stands for.
     pub fn get(&self, alias: NonZeroU16, maximum: u16) -> Result<Rc<str>, AliasInError> {
         if alias.get() > maximum {
@@ -112,6 +118,32 @@ impl AliasesOut {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many there may be.
+    #[must_use]
+    pub fn maximum(&self) -> u16 {
+        self.bounds.maximum
+    }
+
+    /// Topics of aliases 1, 2, and so on.
+    #[must_use]
+    pub fn topics(&self) -> Vec<Box<str>> {
+        let mut given: Vec<_> = self.aliases.iter().collect();
+        given.sort_unstable_by_key(|(_, alias)| **alias);
+        given.into_iter().map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// With aliases 1, 2, and so on, which the client knows; those beyond the bounds are given to other topics.
+    #[must_use]
+    pub fn restore(bounds: AliasBounds, hash_seed: u64, topics: &[Box<str>]) -> Self {
+        let mut aliases = Self::new(bounds, hash_seed);
+        for topic in topics {
+            if aliases.assign(topic) == OutgoingTopic::Full {
+                break;
+            }
+        }
+        aliases
     }
 
     /// Call only for a packet that is certainly sent: the client learns the alias from it.

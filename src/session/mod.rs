@@ -3,6 +3,7 @@
 //! Lives on: the home shard of its client id. Written by: that shard only.
 
 mod alias;
+mod image;
 mod queue;
 mod received;
 mod state;
@@ -10,6 +11,7 @@ mod subscriptions;
 mod window;
 
 pub use alias::{AliasBounds, AliasInError, AliasesIn, AliasesOut, OutgoingTopic};
+pub use image::{DeliveryImage, EntryImage, ReceivedImage, RulesImage, SessionImage, WindowImage};
 pub use queue::{Queue, QueueBounds, QueueOffer};
 pub use received::{Received, Released};
 pub use state::{Session, StoredWill};

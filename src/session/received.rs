@@ -23,6 +23,24 @@ impl Received {
         self.earlier.extend(std::mem::take(&mut self.ids).0);
     }
 
+    /// A list of the present connection and of earlier ones, each rising.
+    pub(super) fn lists(
+        &self,
+    ) -> (
+        impl Iterator<Item = u16> + '_,
+        impl Iterator<Item = u16> + '_,
+    ) {
+        (self.ids.0.iter().copied(), self.earlier.iter().copied())
+    }
+
+    /// Of rising lists, as [`Received::lists`] gives them.
+    pub(super) fn of_lists(open: Vec<u16>, earlier: Vec<u16>) -> Self {
+        Self {
+            ids: RisingIds(open.into()),
+            earlier: earlier.into_iter().collect(),
+        }
+    }
+
     /// True when the identifier is new; a repeat is acknowledged but not delivered
     /// [MQTT-4.3.3-10].
     pub fn insert(&mut self, id: PacketId) -> bool {

@@ -12,10 +12,10 @@ use crate::mqtt::{PacketId, Qos};
 use crate::mutant::{is_on, Mutant};
 
 /// Identifiers are 1..=65,535.
-const IDS: u32 = 65_535;
+pub(super) const IDS: u32 = 65_535;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Entry {
+pub(super) enum Entry {
     /// PUBLISH sent: waits for PUBACK (QoS 1) or PUBREC (QoS 2).
     Publish(Delivery),
     /// PUBREL sent: waits for PUBCOMP. The message itself is no longer needed [MQTT-4.3.3-6]. The flag
@@ -38,15 +38,15 @@ pub enum Resend<'a> {
 /// In-flight window of a session; the send quota in it belongs to the connection.
 #[derive(Debug, Default)]
 pub struct Window {
-    entries: VecDeque<Entry>,
+    pub(super) entries: VecDeque<Entry>,
     /// Identifier of `entries[0]`, zero-based.
-    first: u32,
+    pub(super) first: u32,
     /// Entries before this index need no resending on this connection.
-    resent: usize,
+    pub(super) resent: usize,
     /// PUBLISH packets that may still be sent on this connection [MQTT-4.9.0-2].
-    quota: u16,
-    quota_max: u16,
-    bytes: usize,
+    pub(super) quota: u16,
+    pub(super) quota_max: u16,
+    pub(super) bytes: usize,
 }
 
 impl Window {

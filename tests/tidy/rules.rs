@@ -101,6 +101,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/ids", &[]),
     ("src/time", &[]),
     ("src/limits", &["ids", "time"]),
+    ("src/image", &["time"]),
     ("src/mutant", &[]),
     ("src/prng", &[]),
     ("src/mqtt", &["ids", "limits", "time"]),
@@ -111,7 +112,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/run_options", &["auth", "time"]),
     ("src/transport", &[]),
     ("src/journal", &["time"]),
-    ("src/session", &["ids", "limits", "mqtt", "mutant", "time"]),
+    (
+        "src/session",
+        &["ids", "image", "limits", "mqtt", "mutant", "time"],
+    ),
     ("src/routing", &["ids", "limits", "mqtt", "time"]),
     ("src/auth", &["ids", "limits", "mqtt", "time"]),
     (
