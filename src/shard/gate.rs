@@ -40,6 +40,13 @@ impl Gate {
         self.held.push_back((until, reply));
     }
 
+    /// What is held for a connection, in order.
+    pub(in crate::shard) fn held_for(&self, id: ConnectionId) -> impl Iterator<Item = &[u8]> {
+        let held = self.held.iter();
+        let held = held.filter(move |(_, reply)| reply.connection == id);
+        held.map(|(_, reply)| &*reply.bytes)
+    }
+
     /// The next reply that a reached position releases.
     pub(in crate::shard) fn pop_reached(&mut self, reached: u64) -> Option<HeldReply> {
         let is_due = self

@@ -32,6 +32,9 @@ use std::sync::Arc;
 
 pub use action::{Action, CloseCause};
 pub use clients::heard::Heard;
+pub use clients::image::{
+    ConnectionImage, LoginImage, MetersImage, NotRestored, NotSaved, SilenceImage,
+};
 pub use clients::origin::{Origin, RemoteEnd};
 pub use clients::pressure::Pressure;
 pub use mesh::block::{Block, Lane};
@@ -147,14 +150,8 @@ impl Shard {
             return None;
         }
         self.outbox.stats.connections_opened += 1;
-        let ListenerPolicy {
-            packet_size_max,
-            layered,
-            ..
-        } = *self.config.policy(origin.listener);
-        let packet_size_max = packet_size_max.map_or(limits.packet_size_max, |own| {
-            own.min(limits.packet_size_max)
-        });
+        let layered = self.config.policy(origin.listener).layered;
+        let packet_size_max = self.receive_size_max(origin.listener);
         let connect_by = now + Span::from_secs(u64::from(limits.connect_timeout_s));
         let id = self
             .clients
@@ -340,5 +337,12 @@ impl Shard {
 
     fn limits(&self) -> &Limits {
         &self.config.limits
+    }
+
+    /// Largest packet that a listener takes.
+    fn receive_size_max(&self, listener: ListenerId) -> u32 {
+        let max = self.limits().packet_size_max;
+        let own = self.config.policy(listener).packet_size_max;
+        own.map_or(max, |own| own.min(max))
     }
 }

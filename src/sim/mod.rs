@@ -40,6 +40,8 @@ pub struct Outcome {
     /// What the seed decided.
     pub parameters: String,
     pub deliveries: usize,
+    /// Sessions that were continued from their images.
+    pub handed_over: usize,
     pub failures: Vec<String>,
     /// The last events, when they were asked for.
     pub trace: Vec<String>,
@@ -93,6 +95,7 @@ impl Run {
                 self.disturb();
             }
             self.world.step();
+            self.world.hand_over_some();
             self.heed_rules();
             if self.drawn.shutdown_at == Some(step) {
                 return self.shut_down();
@@ -334,6 +337,7 @@ impl Run {
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
         let seen: Vec<_> = self.clients.iter().map(|client| &client.arrivals).collect();
         Outcome {
+            handed_over: self.world.handed_over(),
             deliveries: seen.iter().map(|arrivals| arrivals.len()).sum(),
             hash: hasher.hash_one((self.world.hash(), &seen)),
             parameters: format!("{:?}", self.drawn),

@@ -24,6 +24,8 @@ pub enum Purpose {
     Logins,
     /// When the wall clock is set, and to what.
     Clocks,
+    /// When a session is handed over, and which.
+    HandOvers,
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +76,7 @@ mod tests {
             Purpose::Faults,
             Purpose::Logins,
             Purpose::Clocks,
+            Purpose::HandOvers,
         ];
         let mut drawn = std::collections::BTreeSet::new();
         for seed in 0..100 {

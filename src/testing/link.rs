@@ -159,6 +159,15 @@ impl<E: Environment> World<E> {
         }
     }
 
+    /// The connection of a link goes on under another id of the same shard.
+    pub fn renamed(&mut self, link: usize, id: ConnectionId) {
+        let is_blocked = self.links[link].is_blocked;
+        if let Some((shard, _)) = self.detach(link) {
+            self.attach(link, shard, Some(id));
+            self.links[link].is_blocked = is_blocked;
+        }
+    }
+
     /// A shard does not have this link any more.
     pub(super) fn detach(&mut self, link: usize) -> Option<At> {
         let (shard, id) = self.links[link].at.take()?;

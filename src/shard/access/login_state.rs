@@ -43,6 +43,20 @@ impl Login {
         }
     }
 
+    /// Of a client that was authenticated before its connection was handed over.
+    pub(in crate::shard) fn resumed(method: Option<Box<str>>, timer: Option<TimerId>) -> Self {
+        Self {
+            method,
+            timer,
+            ..Self::default()
+        }
+    }
+
+    /// No exchange is open and no CONNECT waits.
+    pub(in crate::shard) fn is_idle(&self) -> bool {
+        matches!(self.stage, Stage::Idle) && self.connect.is_none() && self.proof.is_none()
+    }
+
     /// The CONNECT that waits for its answer.
     pub(in crate::shard) fn pending(&self) -> Option<Connect<'_>> {
         let connect = self.connect.as_ref()?;

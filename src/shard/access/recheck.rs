@@ -79,7 +79,7 @@ impl Shard {
     /// A connected client is disconnected with 0x98: MQTT has no way to notify it that a subscription
     /// has ended, and one that was silently removed would look like one without messages. It resumes its
     /// session, and gets 0x87 when it subscribes again.
-    fn recheck_session(&mut self, session: SessionId, now: Time) {
+    pub(in crate::shard) fn recheck_session(&mut self, session: SessionId, now: Time) {
         if is_on(Mutant::KeepForbidden) || !self.end_refused(session, now) {
             return;
         }

@@ -37,6 +37,11 @@ impl Rights {
         };
     }
 
+    /// The ACL that came with the login.
+    pub(in crate::shard) fn brought(&self) -> Option<&Acl> {
+        self.acl.as_deref()
+    }
+
     /// An ACL came with the login.
     pub(in crate::shard) fn brought_rules(&self) -> bool {
         self.acl.is_some()

@@ -41,10 +41,11 @@ impl Shard {
         durable: bool,
     ) {
         let id = self.clients.member_of(session);
+        let connected = self.clients.session(session).session.connection.is_some();
         let member = Member {
             shard: self.id,
             id,
-            connected: true,
+            connected,
             durable,
         };
         self.routes.index.join(share.name, share.filter, member);
@@ -52,7 +53,7 @@ impl Shard {
             share: share.name.into(),
             filter: share.filter.into(),
             member: id,
-            connected: true,
+            connected,
             durable,
         });
     }

@@ -171,6 +171,32 @@ impl ListenerMeters {
 }
 
 impl ClientMeters {
+    /// When its messages and bytes would be over, incoming and outgoing.
+    pub(in crate::shard) fn times(&self) -> [Time; 4] {
+        let BothWays { incoming, outgoing } = self.own;
+        [
+            incoming.messages,
+            incoming.bytes,
+            outgoing.messages,
+            outgoing.bytes,
+        ]
+    }
+
+    /// Of [`ClientMeters::times`].
+    pub(in crate::shard) fn of_times(
+        [messages, bytes, out_messages, out_bytes]: [Time; 4],
+    ) -> Self {
+        let incoming = Meters { messages, bytes };
+        let outgoing = Meters {
+            messages: out_messages,
+            bytes: out_bytes,
+        };
+        Self {
+            own: BothWays { incoming, outgoing },
+            ..Self::default()
+        }
+    }
+
     /// The connection ends, or is about to.
     pub(in crate::shard) fn release(meters: Option<Box<Self>>, timers: &mut TimerWheel<TimerKey>) {
         let Some(meters) = meters else { return };

@@ -7,6 +7,7 @@ mod gathered_tests;
 pub(in crate::shard) mod half_open;
 pub(in crate::shard) mod heard;
 pub(in crate::shard) mod hold;
+pub(in crate::shard) mod image;
 pub(in crate::shard) mod input;
 mod interest;
 pub(in crate::shard) mod leave;

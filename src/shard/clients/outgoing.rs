@@ -101,6 +101,24 @@ impl Outgoing {
         count
     }
 
+    /// Everything that waits, in order.
+    pub(in crate::shard) fn to_bytes(&self) -> Bytes {
+        let closed = self.closed.iter().flat_map(|closed| closed.iter());
+        let parts = closed.map(Segment::bytes).chain([&*self.tail]);
+        let mut all = Vec::with_capacity(self.sent + self.len);
+        parts.for_each(|part| all.extend_from_slice(part));
+        Bytes::from(all).split_off(self.sent)
+    }
+
+    /// Takes up what waited elsewhere; only when nothing waits.
+    pub(in crate::shard) fn restore(&mut self, bytes: Bytes) {
+        if bytes.len() < LARGE_PAYLOAD {
+            self.extend(&bytes);
+        } else {
+            self.extend_shared(bytes);
+        }
+    }
+
     /// `count` bytes went out. A buffer no longer needed is returned for the shard's pool.
     pub(in crate::shard) fn advance(&mut self, count: usize) -> Option<Vec<u8>> {
         assert!(count <= self.len, "more was sent than was waiting");

@@ -28,7 +28,7 @@ impl Shard {
     }
 
     /// Stops or resumes reading a client, by its meters.
-    fn pause_input(&mut self, id: ConnectionId, now: Time) {
+    pub(in crate::shard) fn pause_input(&mut self, id: ConnectionId, now: Time) {
         let connection = self.clients.connection_mut(id);
         let Connection {
             meters,

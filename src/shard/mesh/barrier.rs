@@ -153,6 +153,16 @@ impl Shard {
 }
 
 impl Barriers {
+    /// Something of this turn waits for its barrier.
+    pub(in crate::shard) fn want(&mut self) {
+        self.is_wanted = true;
+    }
+
+    /// A barrier is not reached, or will be raised at the end of this turn.
+    pub(in crate::shard) fn is_open(&self) -> bool {
+        self.is_wanted || !self.raised.is_empty()
+    }
+
     fn pop_reached(&mut self, reached: u64) -> Option<Raised> {
         let is_reached = self.raised.front()?.number <= reached;
         is_reached.then(|| self.raised.pop_front())?

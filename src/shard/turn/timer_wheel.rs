@@ -111,6 +111,13 @@ impl<K: Copy> TimerWheel<K> {
         entry.filter(|entry| entry.generation == id.generation)?.key
     }
 
+    /// The deadline of a pending timer, or up to a tick later.
+    pub(in crate::shard) fn deadline(&self, id: TimerId) -> Option<Time> {
+        let entry = self.entries.get(id.index as usize)?;
+        let is_pending = entry.generation == id.generation && entry.key.is_some();
+        is_pending.then_some(Time(entry.tick.saturating_mul(TICK_NS)))
+    }
+
     /// True when the timer is pending and its time has come: those before it have not all been handled.
     pub(in crate::shard) fn is_due(&self, id: TimerId, now: Time) -> bool {
         self.entries.get(id.index as usize).is_some_and(|entry| {

@@ -3,12 +3,14 @@
 
 mod accounts;
 mod faults;
+mod hand_over;
 mod record;
 mod sockets;
 
 pub(in crate::sim) use accounts::PASSWORD;
 
 use faults::Faults;
+use hand_over::HandOvers;
 
 use std::collections::VecDeque;
 
@@ -26,6 +28,7 @@ pub struct World {
     schedule: Random,
     logins: Random,
     clocks: Random,
+    hand_overs: HandOvers,
     /// By shard: the step of its turn that comes next, as a place in [`TURN`].
     next: Vec<usize>,
     /// By shard: it has done something since its actions were last carried out.
@@ -76,6 +79,7 @@ impl World {
             schedule: Random::of(seed, Purpose::Schedule),
             logins: Random::of(seed, Purpose::Logins),
             clocks: Random::of(seed, Purpose::Clocks),
+            hand_overs: HandOvers::new(Random::of(seed, Purpose::HandOvers)),
             next: vec![0; count],
             may_ask: vec![false; count],
             step_max_ns: parameters.step_max_ns,

@@ -1,0 +1,224 @@
+//! Connections that leave a shard with their sessions and are continued, by this shard or another.
+
+use bytes::Bytes;
+
+use super::connection::{ConnectionImage, LoginImage, MetersImage, SilenceImage};
+use super::NotSaved;
+use crate::ids::{ConnectionId, SessionId};
+use crate::mutant::{is_on, Mutant};
+use crate::session::{AliasBounds, AliasesOut, SessionImage};
+use crate::shard::access::login::Login;
+use crate::shard::clients::connection::Connection;
+use crate::shard::clients::hold::Hold;
+use crate::shard::clients::phase::Phase;
+use crate::shard::clients::rates::ClientMeters;
+use crate::shard::gate::HeldReply;
+use crate::shard::turn::timer_key::TimerKey;
+use crate::shard::Shard;
+use crate::time::{Span, Time};
+
+impl Shard {
+    /// Takes a connection out of this shard, whose driver does not use its id again: the images of its session
+    /// and of itself. The session stays, without deadlines and with what comes for it, until it is restored.
+    ///
+    /// # Errors
+    /// See [`NotSaved`]; nothing has changed then.
+    pub fn take_connection(
+        &mut self,
+        id: ConnectionId,
+    ) -> Result<(SessionImage, ConnectionImage), NotSaved> {
+        let connection = self.clients.connections.get(id);
+        let connection = connection.ok_or(NotSaved::Unknown)?;
+        let Phase::Live(session) = connection.phase else {
+            return Err(NotSaved::Busy);
+        };
+        let is_exchanging = connection.login.as_ref().is_some_and(|l| !l.is_idle());
+        if connection.holds.awaits_auth() || connection.gone.is_some() || is_exchanging {
+            return Err(NotSaved::Busy);
+        }
+        let entry = self.clients.sessions.get(session);
+        let client_id = &entry.ok_or(NotSaved::Unknown)?.session.client_id;
+        let session_image = self.save_session(client_id)?;
+        let image = self.image_of(id, connection);
+        if let Some(state) = self.clients.connections.remove(id) {
+            let proof = state.login.as_ref().and_then(|login| login.timer);
+            for timer in [state.timer, proof].into_iter().flatten() {
+                self.turn.timers.cancel(timer);
+            }
+            ClientMeters::release(state.meters, &mut self.turn.timers);
+        }
+        if let Some(entry) = self.clients.sessions.get_mut(session) {
+            entry.session.connection = None;
+        }
+        Ok((session_image, image))
+    }
+
+    fn image_of(&self, id: ConnectionId, connection: &Connection) -> ConnectionImage {
+        let clocks = self.clocks();
+        let silence_over_at = connection.last_packet + connection.silence_max;
+        let checked_at = connection.timer.and_then(|timer| self.deadline_of(timer));
+        let silence = checked_at.map(|checked_at| SilenceImage {
+            max_ms: u32::try_from(connection.silence_max.as_millis()).unwrap_or(u32::MAX),
+            over_at: clocks.to_wall(silence_over_at),
+            checked_at: clocks.to_wall(checked_at),
+        });
+        let login = connection.login.as_deref();
+        let proof_timer = login.and_then(|login| login.timer);
+        let proof_expires_at = proof_timer.and_then(|timer| self.deadline_of(timer));
+        let meters = connection.meters.as_deref();
+        let aliases_out = connection.aliases_out.as_deref();
+        let aliases_in = connection.aliases_in.as_deref();
+        ConnectionImage {
+            version: connection.version,
+            is_bridge: connection.is_bridge,
+            publishes: connection.publishes,
+            named_reserved: connection.named_reserved,
+            problem_information: connection.problem_information,
+            waits_for_turn: connection.holds.contains(Hold::NextTurn),
+            packet_size_max: connection.packet_size_max,
+            acks_unsent: connection.acks_unsent,
+            origin: connection.origin.clone(),
+            silence,
+            login: LoginImage {
+                method: login.and_then(|login| login.method().map(Box::from)),
+                proof_expires_at: proof_expires_at.map(|at| clocks.to_wall(at)),
+            },
+            meters: meters.map(|meters| MetersImage(meters.times().map(|at| clocks.to_wall(at)))),
+            aliases_out: aliases_out.map(|aliases| (aliases.maximum(), aliases.topics())),
+            aliases_in: aliases_in.map_or_else(Vec::new, |aliases| {
+                let set = aliases.iter();
+                set.map(|(alias, topic)| (alias, topic.into())).collect()
+            }),
+            unhandled: Bytes::copy_from_slice(&connection.partial),
+            unsent: connection.outgoing.to_bytes(),
+            held: self
+                .mesh
+                .gate
+                .held_for(id)
+                .map(Bytes::copy_from_slice)
+                .collect(),
+        }
+    }
+
+    /// Continues a connection with its session, which was restored and has none.
+    pub(super) fn attach_restored(
+        &mut self,
+        session: SessionId,
+        image: ConnectionImage,
+        now: Time,
+    ) -> ConnectionId {
+        let mut connection = self.connection_of(session, &image, now);
+        connection.trace = self.begin_trace(now);
+        let id = self.clients.connections.insert(connection);
+        if let Some(entry) = self.clients.sessions.get_mut(session) {
+            entry.session.connection = Some(id);
+        }
+        self.set_timers(id, &image, now);
+        for reply in image.held {
+            self.hold_again(id, session, reply.into());
+        }
+        if image.waits_for_turn {
+            self.pause(id);
+        }
+        self.pause_input(id, now);
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            if !connection.outgoing.is_empty() {
+                Self::mark_dirty(connection, id, &mut self.clients.dirty);
+            }
+        }
+        self.pump(session, now);
+        id
+    }
+
+    /// What needs no id.
+    fn connection_of(&self, session: SessionId, image: &ConnectionImage, now: Time) -> Connection {
+        let (clocks, limits) = (self.clocks(), self.limits());
+        let listener = image.origin.listener;
+        let receive_size_max = self.receive_size_max(listener);
+        let mut connection = Connection::new(image.origin.clone(), receive_size_max, now);
+        connection.phase = Phase::Live(session);
+        connection.version = image.version;
+        connection.is_bridge = image.is_bridge;
+        connection.publishes = image.publishes;
+        connection.named_reserved = image.named_reserved;
+        connection.problem_information = image.problem_information;
+        connection.packet_size_max = image.packet_size_max;
+        connection.acks_unsent = image.acks_unsent;
+        if let Some(silence) = image.silence {
+            connection.silence_max = Span::from_millis(silence.max_ms.into());
+            let over_at = clocks.to_time(silence.over_at).0;
+            connection.last_packet = Time(over_at.saturating_sub(connection.silence_max.0));
+        }
+        let metering = self.admission.metering.as_ref();
+        if metering.is_some_and(|metering| metering.limits(listener)) {
+            let times = image
+                .meters
+                .map(|meters| meters.0.map(|at| clocks.to_time(at)));
+            let meters = times.map_or_else(ClientMeters::default, ClientMeters::of_times);
+            connection.meters = Some(Box::new(meters));
+        }
+        if let Some((maximum, topics)) = &image.aliases_out {
+            let bounds = AliasBounds {
+                maximum: *maximum,
+                bytes_max: limits.topic_alias_bytes_max,
+            };
+            let seed = self.config.placement_seed;
+            let aliases = AliasesOut::restore(bounds, seed, topics);
+            connection.aliases_out = Some(Box::new(aliases));
+        }
+        for (alias, topic) in &image.aliases_in {
+            let bounds = AliasBounds {
+                maximum: u16::MAX,
+                bytes_max: limits.topic_alias_bytes_max,
+            };
+            // What does not fit a smaller limit is unknown when the client names it.
+            let _ = connection.set_alias_in(*alias, topic, bounds);
+        }
+        if !is_on(Mutant::ImageLosesUnhandled) {
+            connection.partial = image.unhandled.to_vec();
+        }
+        connection.outgoing.restore(image.unsent.clone());
+        connection
+    }
+
+    fn set_timers(&mut self, id: ConnectionId, image: &ConnectionImage, now: Time) {
+        let clocks = self.clocks();
+        let Some(connection) = self.clients.connections.get_mut(id) else {
+            return;
+        };
+        let timers = &mut self.turn.timers;
+        connection.timer = image.silence.map(|silence| {
+            let at = clocks.to_time(silence.checked_at).max(now);
+            timers.insert(at, TimerKey::Connection(id))
+        });
+        let LoginImage {
+            method,
+            proof_expires_at,
+        } = &image.login;
+        let proof = proof_expires_at.map(|at| {
+            let at = clocks.to_time(at).max(now);
+            timers.insert(at, TimerKey::Proof(id))
+        });
+        if method.is_some() || proof.is_some() {
+            connection.login = Some(Box::new(Login::resumed(method.clone(), proof)));
+        }
+    }
+
+    /// A reply that waited for a position here or on another shard: the next barrier covers it, since the
+    /// filters of its session enter the index before.
+    fn hold_again(&mut self, id: ConnectionId, session: SessionId, bytes: Vec<u8>) {
+        if is_on(Mutant::ImageLosesHeld) {
+            return;
+        }
+        if self.mesh.peers.is_alone() {
+            self.reply(id, |out, _| out.extend_from_slice(&bytes));
+            return;
+        }
+        self.mesh.barriers.want();
+        self.hold_until_barrier(HeldReply {
+            connection: id,
+            session,
+            bytes,
+        });
+    }
+}
