@@ -1,4 +1,4 @@
-//! What is fuzzed: eight bodies, each a function of bytes that panics when something does not hold.
+//! What is fuzzed: nine bodies, each a function of bytes that panics when something does not hold.
 //!
 //! The same bodies run under the runner of this package (stable toolchain, `src/main.rs`) and under
 //! cargo-fuzz (`fuzz/fuzz_targets`).
@@ -8,11 +8,13 @@ mod choices;
 pub mod chunks;
 pub mod decode;
 pub mod features;
+pub mod image;
 pub mod layers;
 pub mod matcher;
 mod packets;
 pub mod round_trip;
 pub mod session;
+mod session_image;
 pub mod steps;
 pub mod tls;
 mod values;
@@ -57,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     target("round_trip", Input::Choices, round_trip::body),
     target("matcher", Input::Choices, matcher::body),
     target("session", Input::Choices, session::body),
+    target("image", Input::Choices, image::body),
     target("layers", Input::Choices, layers::body),
     Target {
         cost: 20, // a handshake is arithmetic with large numbers
