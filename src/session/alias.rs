@@ -134,7 +134,7 @@ impl AliasesOut {
         given.into_iter().map(|(topic, _)| topic.clone()).collect()
     }
 
-    /// With aliases 1, 2, and so on, which the client knows; those beyond the bounds are given to other topics.
+    /// With aliases 1, 2, and so on, which the client has learnt; those beyond the bounds are given to other topics.
     #[must_use]
     pub fn restore(bounds: AliasBounds, hash_seed: u64, topics: &[Box<str>]) -> Self {
         let mut aliases = Self::new(bounds, hash_seed);

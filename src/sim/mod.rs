@@ -178,7 +178,7 @@ impl Run {
         let in_time: Vec<bool> = clients
             .map(|client| client.has_sent_in_time(&self.world))
             .collect();
-        self.world.jump(span);
+        self.world.jump_and_hand_over(span);
         for (client, in_time) in self.clients.iter_mut().zip(in_time) {
             if in_time && !client.is_shutdown && client.is_given_up(&self.world) {
                 let text = format!("{}: given up although it had sent in time", client.name);

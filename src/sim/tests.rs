@@ -9,8 +9,10 @@ const FOUND: [u64; 3] = [
 
 #[test]
 fn seeds_pass_and_replay() {
+    let mut handed_over = 0;
     for seed in (0..300).chain(FOUND) {
         let outcome = run(seed, 0);
+        handed_over += outcome.handed_over;
         let is_good = outcome.failures.is_empty();
         assert!(is_good, "seed {seed}: {:#?}", run(seed, 80));
         assert_eq!(
@@ -19,4 +21,5 @@ fn seeds_pass_and_replay() {
             "seed {seed} does not replay"
         );
     }
+    assert!(handed_over > 5_000, "only {handed_over} hand-overs");
 }

@@ -159,7 +159,7 @@ impl<E: Environment> World<E> {
         }
     }
 
-    /// The connection of a link goes on under another id of the same shard.
+    /// The connection of a link continues under another id of the same shard.
     pub fn renamed(&mut self, link: usize, id: ConnectionId) {
         let is_blocked = self.links[link].is_blocked;
         if let Some((shard, _)) = self.detach(link) {

@@ -54,7 +54,7 @@ fn list<T>(choices: &mut Choices<'_>, mut make: impl FnMut(&mut Choices<'_>) -> 
     (0..count).map(|_| make(choices)).collect()
 }
 
-fn time(choices: &mut Choices<'_>) -> WallTime {
+pub(crate) fn time(choices: &mut Choices<'_>) -> WallTime {
     WallTime(u64::from(choices.number()) << (choices.byte() % 33))
 }
 

@@ -9,7 +9,7 @@ use crate::session::{Delivery, Queue, QueueBounds, QueueOffer, Received, Session
 use crate::time::Clocks;
 
 impl Session {
-    /// Its image, without what its shard knows of it: owner, rules, deadlines.
+    /// Its image, without what its shard keeps beside it: owner, rules, deadlines.
     #[must_use]
     pub fn image(&self, clocks: Clocks) -> SessionImage {
         let filters = self.subscriptions.keys();

@@ -1,5 +1,5 @@
-//! Shards that hand sessions over to themselves: through the bytes of an image, at any step. Nobody may see a
-//! difference.
+//! Shards that hand sessions over to themselves: with their connections, through the bytes of images,
+//! at any step. No client may see a difference.
 
 use std::rc::Rc;
 
@@ -7,6 +7,7 @@ use super::World;
 use crate::session::SessionImage;
 use crate::shard::ConnectionImage;
 use crate::sim::random::Random;
+use crate::time::Span;
 
 /// When it happens.
 pub(super) struct HandOvers {
@@ -43,13 +44,43 @@ impl World {
             return;
         }
         let shard = random.below(self.core.shards.len());
-        let mut names: Vec<Rc<str>> = self.core.shards[shard].client_ids().cloned().collect();
-        names.sort_unstable();
+        let drawn = random.draw() as usize;
+        let names = self.names(shard);
         if names.is_empty() {
             return;
         }
-        let name = Rc::clone(&names[random.below(names.len())]);
+        let name = Rc::clone(&names[drawn % names.len()]);
         self.hand_over(shard, &name);
+    }
+
+    /// Time jumps, and in the middle of it every session that is away is handed over: its time passes as before.
+    pub(in crate::sim) fn jump_and_hand_over(&mut self, span: Span) {
+        let HandOvers {
+            random, once_in, ..
+        } = &mut self.hand_overs;
+        if *once_in == 0 {
+            return self.jump(span);
+        }
+        let before = Span(random.draw() % span.0.max(1));
+        self.jump(before);
+        for shard in 0..self.core.shards.len() {
+            for name in self.names(shard) {
+                if self.core.shards[shard]
+                    .connection_of_client(&name)
+                    .is_none()
+                {
+                    self.hand_over(shard, &name);
+                }
+            }
+        }
+        self.jump(Span(span.0 - before.0));
+    }
+
+    /// The client ids of a shard's sessions.
+    fn names(&self, shard: usize) -> Vec<Rc<str>> {
+        let mut names: Vec<_> = self.core.shards[shard].client_ids().cloned().collect();
+        names.sort_unstable();
+        names
     }
 
     /// A session that is away, or a connection with its session.

@@ -219,6 +219,7 @@ impl World {
     fn is_quiet(&self) -> bool {
         let links = &self.core.links;
         self.core.are_rings_empty()
+            && !self.core.shards.iter().any(Shard::awaits_peers)
             && self.core.environment.accounts.is_at_rest()
             && !links.iter().any(sockets::can_go_on)
             && links

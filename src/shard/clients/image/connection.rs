@@ -1,4 +1,4 @@
-//! Image of a connection: what its client and its shard have agreed on and said to each other so far.
+//! Image of a connection: what its client and its shard have agreed on, and what is on its way between them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::num::NonZeroU16;
@@ -50,7 +50,7 @@ pub struct ConnectionImage {
 pub struct SilenceImage {
     /// One and a half keep alive periods, in ms.
     pub max_ms: u32,
-    /// When it will have been silent so long, if it goes on.
+    /// When it will have been silent so long, if it remains silent.
     pub over_at: WallTime,
     /// When that is checked next.
     pub checked_at: WallTime,

@@ -1,7 +1,7 @@
 //! Images of sessions and connections: doors through which they leave a shard and are continued, by this shard or
 //! another.
 //!
-//! A checkpoint saves and goes on; a hand-over saves, and another process restores; a migration restores
+//! A checkpoint saves, and the session stays; a hand-over saves, and another process restores; a migration restores
 //! elsewhere. A session that is restored where its client id is known takes the place of the one that is there:
 //! its filters enter the index before the others leave it, so no publication misses both.
 
@@ -72,7 +72,7 @@ impl Shard {
         self.clients.sessions.get(*id)?.session.connection
     }
 
-    /// The image of a session, which goes on here.
+    /// The image of a session, which stays here.
     ///
     /// # Errors
     /// See [`NotSaved`].
@@ -100,7 +100,7 @@ impl Shard {
     /// Continues a session from its image, with its connection if that is there, too; without, a client that
     /// was connected is away from now on. A session of the same client id that is here is replaced.
     ///
-    /// Peers know its filters once no barrier is open (see [`Shard::is_known_to_peers`]): where that matters,
+    /// Peers know its filters once no barrier is open (see [`Shard::awaits_peers`]): where that matters,
     /// nothing is published before.
     ///
     /// # Errors
@@ -131,7 +131,10 @@ impl Shard {
         let seed = self.config.placement_seed;
         let (session, dropped) = Session::restore(image, seed, bounds, clocks);
         let client_id = Rc::clone(&session.client_id);
+        // Also of groups that it has left, while something of them is in hand.
+        let in_groups = !session.shared_in_hand().is_empty();
         let mut entry = SessionEntry::new(session);
+        entry.in_groups = in_groups;
         entry.rights.set(&Identity {
             user: owner,
             acl: rules,
@@ -161,10 +164,10 @@ impl Shard {
         Ok(connection)
     }
 
-    /// Every shard has applied what sessions restored here have subscribed to.
+    /// A barrier is not reached: a peer may not have applied what was subscribed or restored here.
     #[must_use]
-    pub fn is_known_to_peers(&self) -> bool {
-        !self.mesh.barriers.is_open()
+    pub fn awaits_peers(&self) -> bool {
+        self.mesh.barriers.is_open()
     }
 
     /// The session that it replaces, if it may be restored here.

@@ -53,7 +53,7 @@ fn session_bytes(image: &SessionImage) -> Vec<u8> {
     out
 }
 
-/// A process hands its sessions to another, in which nobody is connected yet.
+/// A process hands its sessions to another, in which no client is connected yet.
 #[test]
 fn a_session_is_continued_by_other_shards() {
     let mut before = World::calm(setup(3));
@@ -79,9 +79,9 @@ fn a_session_is_continued_by_other_shards() {
     assert_eq!(refused, Err(NotRestored::Elsewhere(shard)));
     let it = &mut after.shards[home_before];
     assert_eq!(it.restore_session(image, None, now), Ok(None));
-    assert!(!it.is_known_to_peers());
+    assert!(it.awaits_peers());
     after.settle();
-    assert!(after.shards[home_before].is_known_to_peers());
+    assert!(!after.shards[home_before].awaits_peers());
     // What any shard accepts now reaches it.
     let publisher = after.open(elsewhere);
     after.send(publisher, &connect(b'q'));
@@ -100,7 +100,7 @@ fn a_session_is_continued_by_other_shards() {
     after.audit();
 }
 
-/// What was read, sent, agreed and waited for before goes on after.
+/// What was read, sent, agreed and waited for before continues after.
 #[test]
 fn a_connection_is_continued_in_the_middle_of_a_packet() {
     let mut world = World::calm(setup(1));
