@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::World;
 use crate::session::SessionImage;
-use crate::shard::ConnectionImage;
+use crate::shard::{ConnectionImage, Shard};
 use crate::sim::random::Random;
 use crate::time::Span;
 
@@ -115,6 +115,11 @@ impl World {
         let Ok(Ok(new_id)) = restored else {
             return self.fail(format!("{name} cannot be handed over: {restored:?}"));
         };
+        if !keeps_deadlines(it, &image) {
+            self.fail(format!(
+                "{name}: it ends, or its will is due, at another time"
+            ));
+        }
         self.hand_overs.count += 1;
         let link = id.and_then(|id| self.core.link_at((shard, id)));
         if let (Some(link), Some(new_id)) = (link, new_id) {
@@ -129,4 +134,20 @@ impl World {
     fn fail(&mut self, text: String) {
         self.core.environment.record.fail(text);
     }
+}
+
+/// A session that is away and was restored is due when it was, unless that has passed.
+fn keeps_deadlines(shard: &Shard, before: &SessionImage) -> bool {
+    let Ok(after) = shard.save_session(&before.client_id) else {
+        return true;
+    };
+    let now = shard.clocks().wall;
+    let deadlines = [
+        (before.expires_at, after.expires_at),
+        (before.will_due, after.will_due),
+    ];
+    deadlines.into_iter().all(|(before, after)| {
+        let is_to_come = before.is_some_and(|due| due > now);
+        !is_to_come || before == after
+    })
 }

@@ -7,11 +7,11 @@ use super::NotSaved;
 use crate::ids::{ConnectionId, SessionId};
 use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasBounds, AliasesOut, SessionImage};
-use crate::shard::access::login::Login;
+use crate::shard::access::login_state::Login;
 use crate::shard::clients::connection::Connection;
 use crate::shard::clients::hold::Hold;
+use crate::shard::clients::meters::ClientMeters;
 use crate::shard::clients::phase::Phase;
-use crate::shard::clients::rates::ClientMeters;
 use crate::shard::gate::HeldReply;
 use crate::shard::turn::timer_key::TimerKey;
 use crate::shard::Shard;
@@ -162,7 +162,7 @@ impl Shard {
                 maximum: *maximum,
                 bytes_max: limits.topic_alias_bytes_max,
             };
-            let seed = self.config.placement_seed;
+            let seed = self.config.hash_seed;
             let aliases = AliasesOut::restore(bounds, seed, topics);
             connection.aliases_out = Some(Box::new(aliases));
         }

@@ -128,13 +128,12 @@ impl Shard {
             bytes_max: limits.queue_bytes_max as usize,
             policy: limits.queue_policy,
         };
-        let seed = self.config.placement_seed;
+        let seed = self.config.hash_seed;
         let (session, dropped) = Session::restore(image, seed, bounds, clocks);
         let client_id = Rc::clone(&session.client_id);
         // Also of groups that it has left, while something of them is in hand.
-        let in_groups = !session.shared_in_hand().is_empty();
+        let is_member = !session.shared_in_hand().is_empty();
         let mut entry = SessionEntry::new(session);
-        entry.in_groups = in_groups;
         entry.rights.set(&Identity {
             user: owner,
             acl: rules,
@@ -142,6 +141,9 @@ impl Shard {
         });
         let id = self.clients.sessions.insert(entry);
         self.clients.by_client_id.insert(client_id, id);
+        if let Some(entry) = self.clients.sessions.get_mut(id).filter(|_| is_member) {
+            entry.member = Some(self.clients.members.admit(id));
+        }
         self.enter_index(id, connection.is_some());
         let connection = connection.map(|image| self.attach_restored(id, image, now));
         match expires_at {
@@ -276,7 +278,10 @@ impl Shard {
             self.turn.timers.cancel(timer);
         }
         let filters = entry.session.subscriptions.take_filters();
-        self.leave(session, filters);
+        self.leave(session, entry.member, filters);
+        if let Some(member) = entry.member {
+            self.clients.members.remove(member);
+        }
     }
 
     /// When a pending timer is due.
