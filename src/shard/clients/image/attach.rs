@@ -108,7 +108,7 @@ impl Shard {
         now: Time,
     ) -> ConnectionId {
         let mut connection = self.connection_of(session, &image, now);
-        connection.trace = self.begin_trace(now);
+        connection.trace = self.outbox.begin_trace(now);
         let id = self.clients.connections.insert(connection);
         if let Some(entry) = self.clients.sessions.get_mut(session) {
             entry.session.connection = Some(id);
@@ -118,12 +118,12 @@ impl Shard {
             self.hold_again(id, session, reply.into());
         }
         if image.waits_for_turn {
-            self.pause(id);
+            self.clients.pause(id, &mut self.turn.budget);
         }
         self.pause_input(id, now);
         if let Some(connection) = self.clients.connections.get_mut(id) {
             if !connection.outgoing.is_empty() {
-                Self::mark_dirty(connection, id, &mut self.clients.dirty);
+                connection.mark_dirty(id, &mut self.clients.dirty);
             }
         }
         self.pump(session, now);
@@ -172,7 +172,8 @@ impl Shard {
                 bytes_max: limits.topic_alias_bytes_max,
             };
             // What does not fit a smaller limit is unknown when the client names it.
-            let _ = connection.set_alias_in(*alias, topic, bounds);
+            let aliases = connection.aliases_in.get_or_insert_default();
+            let _ = aliases.set(*alias, topic, bounds);
         }
         if !is_on(Mutant::ImageLosesUnhandled) {
             connection.partial = image.unhandled.to_vec();
@@ -211,7 +212,7 @@ impl Shard {
             return;
         }
         if self.mesh.peers.is_alone() {
-            self.reply(id, |out, _| out.extend_from_slice(&bytes));
+            self.clients.reply(id, |out, _| out.extend_from_slice(&bytes));
             return;
         }
         self.mesh.barriers.want();

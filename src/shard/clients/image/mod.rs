@@ -183,7 +183,7 @@ impl Shard {
         if entry.is_some_and(|entry| entry.session.connection.is_some()) {
             return Err(NotRestored::Connected);
         }
-        let sessions_max = self.own_sessions_max() as usize;
+        let sessions_max = self.config.own_sessions_max() as usize;
         if before.is_none() && self.clients.sessions.len() >= sessions_max {
             return Err(NotRestored::SessionsMax);
         }
