@@ -38,10 +38,9 @@ impl Shard {
         &mut self,
         session: SessionId,
         share: &Share<'_>,
-        durable: bool,
+        (connected, durable): (bool, bool),
     ) {
         let id = self.clients.member_of(session);
-        let connected = self.clients.session(session).session.connection.is_some();
         let member = Member {
             shard: self.id,
             id,
@@ -92,7 +91,7 @@ impl Shard {
         let durable = entry.session.is_durable() || is_on(Mutant::KeepDurable);
         debug_assert!(entry.session.connection.is_some(), "or it would have ended");
         match topic::share(filter) {
-            Ok(Some(share)) => self.join_group(session, &share, durable),
+            Ok(Some(share)) => self.join_group(session, &share, (true, durable)),
             _ => self.index_subscription(session, filter, record, durable),
         }
     }

@@ -168,7 +168,7 @@ impl Shard {
         entry.session.subscriptions.insert(Rc::clone(&key), record); // [MQTT-3.8.4-3] replaces
         let durable = entry.session.is_durable();
         match share {
-            Some(share) => self.join_group(session, &share, durable),
+            Some(share) => self.join_group(session, &share, (true, durable)),
             None => {
                 self.index_subscription(session, filter, record, durable);
                 if wants_retained(record.options, is_new) {

@@ -212,7 +212,8 @@ impl Shard {
             return;
         }
         if self.mesh.peers.is_alone() {
-            self.clients.reply(id, |out, _| out.extend_from_slice(&bytes));
+            self.clients
+                .reply(id, |out, _| out.extend_from_slice(&bytes));
             return;
         }
         self.mesh.barriers.want();

@@ -145,6 +145,9 @@ impl Shard {
             entry.member = Some(self.clients.members.admit(id));
         }
         self.enter_index(id, connection.is_some());
+        if dropped > 0 {
+            self.drop_queue_full(id, dropped, now);
+        }
         let connection = connection.map(|image| self.attach_restored(id, image, now));
         match expires_at {
             _ if connection.is_some() => {}
@@ -157,10 +160,8 @@ impl Shard {
         if let Some(before) = before {
             self.forget_session(before);
         }
-        if dropped > 0 {
-            self.drop_queue_full(id, dropped, now);
-        }
-        if self.access.has_acl {
+        // Without a connection and with expiry 0 it has ended.
+        if self.access.has_acl && self.clients.sessions.get(id).is_some() {
             self.recheck_session(id, now); // it was made under other rules
         }
         Ok(connection)
@@ -218,10 +219,9 @@ impl Shard {
 
     /// Its filters come to be known here and, after a barrier, everywhere.
     fn enter_index(&mut self, session: SessionId, connected: bool) {
-        let Some(entry) = self.clients.sessions.get(session) else {
-            return;
-        };
-        let held = &entry.session.subscriptions;
+        let session_state = &self.clients.session(session).session;
+        let durable = session_state.is_durable();
+        let held = &session_state.subscriptions;
         let mut filters: Vec<_> = held.keys().cloned().collect();
         filters.sort_unstable(); // the same order in every run of a seed
         let records: Vec<_> = filters
@@ -230,8 +230,8 @@ impl Shard {
             .collect();
         for (filter, record) in filters.iter().zip(records) {
             match topic::share(filter) {
-                Ok(Some(share)) => self.join_group(session, &share, connected),
-                _ => self.subscribe_ordinary(session, filter, record),
+                Ok(Some(share)) => self.join_group(session, &share, (connected, durable)),
+                _ => self.index_subscription(session, filter, record, durable),
             }
         }
         if !filters.is_empty() && !self.mesh.peers.is_alone() {
