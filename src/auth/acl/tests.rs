@@ -153,6 +153,33 @@ pattern deny q/%u
     }
 }
 
+/// MQTT 5.0, 4.7.1: `+/#` and `#` match the same topic names, and `$` begins none of them; one level
+/// further down, `#` matches the level above, too.
+#[test]
+fn one_level_and_the_rest_is_everything() {
+    let rows = [
+        ("+/#", "#", true),
+        ("#", "+/#", true),
+        ("+/#", "a/#", true),
+        ("+/#", "$SYS/#", false),
+        ("+/+", "#", false),
+        ("+", "#", false),
+        ("+/+/#", "#", false),
+        ("+/+/#", "+/#", false),
+        ("a/+/#", "a/#", false),
+        ("a/+/#", "#", false),
+    ];
+    for (rule, filter, covers) in rows {
+        let acl = Acl::parse("acl", &format!("topic read {rule}\n")).unwrap();
+        let found = acl.may_subscribe(names("c", ""), filter);
+        assert_eq!(found, covers, "{filter} with a right to read {rule}");
+        let text = format!("topic read #\ntopic read $SYS/#\ntopic deny {rule}\n");
+        let acl = Acl::parse("acl", &text).unwrap();
+        let found = acl.may_receive_some(names("c", ""), filter);
+        assert_eq!(found, !covers, "{filter} with a denial of {rule}");
+    }
+}
+
 #[test]
 fn all_problems_at_once() {
     let text =

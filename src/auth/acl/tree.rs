@@ -174,8 +174,9 @@ impl Node {
                 }
         };
         match level {
-            // Only a `#` has a `#` within it, and that was seen one level up.
-            "#" => false,
+            // Only a `#` has a `#` within it, and that was seen one level up. But no topic name is
+            // above the first level, so that there `+/#` matches all that `#` does (`a/+/#` lacks `a`).
+            "#" => first && self.any.as_deref().is_some_and(|any| any.all.has(wanted)),
             "+" => self.any.as_deref().is_some_and(visit),
             _ => self.each_equal(level, names, first, &mut visit),
         }
