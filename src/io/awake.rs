@@ -1,6 +1,6 @@
-//! Time that the process was running: threads other than shards judge deadlines by it.
+//! Time that the process was running: the clock for deadlines of threads other than shards.
 //!
-//! While a process is stopped or its machine paused, nobody is answered and no answer is read. A thread that
+//! While a process is stopped or its machine paused, no request is answered and no answer is read. A thread that
 //! ticks advances this time, by little at a tick however late that is.
 
 use std::sync::atomic::{AtomicU64, Ordering};

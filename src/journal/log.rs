@@ -69,7 +69,7 @@ impl Draft {
 }
 
 impl Log {
-    /// A log that goes on where a recovery has found its end, in a segment of its own.
+    /// A log that begins at the end that a recovery has found, in a segment of its own.
     #[must_use]
     pub fn new(data: DataId, shard: u16, segment_bytes: u32, recovered: &Recovered) -> Self {
         Self {

@@ -2,8 +2,8 @@
 //!
 //! [`Log`] gives each record its place and seals the records of some turns into one *frame*, which is
 //! written and flushed at once (group commit): a turn never waits for the disk. [`Recovery`] is the fold
-//! that reads frames back, finds the end of the log and tells a torn end, which nobody was promised, from
-//! a damaged log, which is refused. What records mean is the shard's.
+//! that reads frames back, finds the end of the log and distinguishes a torn end, which was never
+//! acknowledged, from a damaged log, which is refused. What records mean is the shard's.
 //!
 //! ```text
 //! K.seg:   header block | frame | frame | ... | zeros       a segment, named by its number

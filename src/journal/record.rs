@@ -1,4 +1,4 @@
-//! A record: one change of state, as bytes whose meaning the shard knows.
+//! A record: one change of state, as bytes that only the shard decodes.
 
 /// Bytes of a record before its body.
 pub(super) const RECORD_HEADER_BYTES: usize = 8;

@@ -1,7 +1,7 @@
 //! The reading end: a fold over segments that finds the end of the log.
 //!
-//! The log ends before the first frame that is not whole. Nobody was promised what was being written when
-//! the process ended: such a *torn* end is forgotten. But a frame is only written when those before it are
+//! The log ends before the first frame that is not whole. What was being written when the process ended
+//! was never acknowledged: such a *torn* end is forgotten. But a frame is only written when those before it are
 //! on the disk, so when a later frame or segment of the log is there, the broken one was whole once and what
 //! it holds may have been acknowledged. Then the log is *damaged*, and is refused rather than cut short.
 
@@ -35,7 +35,7 @@ pub enum Corrupt {
     Format { segment: SegmentNumber, found: u32 },
 }
 
-/// The end of a log: where a new [`Log`](super::Log) goes on.
+/// The end of a log: where a new [`Log`](super::Log) begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Of the last frame's writer.
@@ -44,8 +44,8 @@ pub struct Recovered {
     pub chain: u64,
     /// The highest number that a segment's file has, used or prepared.
     pub last_segment: SegmentNumber,
-    /// Segments of the log. Files with other numbers hold nothing, and must be gone before the log goes on:
-    /// see [`Corrupt::Beginning`].
+    /// Segments of the log. Files with other numbers hold nothing, and must be removed before frames are
+    /// appended: see [`Corrupt::Beginning`].
     pub used: Vec<SegmentNumber>,
     pub frames: u64,
     pub records: u64,

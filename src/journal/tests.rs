@@ -26,7 +26,7 @@ impl Life {
         Self::on(Disk::default(), Vec::new())
     }
 
-    /// Recovers from a disk, and goes on.
+    /// Recovers from a disk, to append behind the end that it has.
     fn on(mut disk: Disk, appended: Vec<(Lsn, Written)>) -> Self {
         let (recovered, _) = recover(&disk).expect("the log is not damaged");
         disk.retain(&recovered.used);
@@ -128,7 +128,7 @@ fn what_is_committed_is_read_back_at_its_position() {
     assert!(recovered.used.len() > 20, "many segments were filled");
 }
 
-/// A record beyond the size of a segment has one of its own, and the log goes on behind it.
+/// A record beyond the size of a segment has one of its own, and the next record is in a new one.
 #[test]
 fn a_record_larger_than_a_segment() {
     let mut life = Life::new();

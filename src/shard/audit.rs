@@ -143,9 +143,7 @@ impl Shard {
         for home in shards {
             let mut interests = BTreeMap::new();
             for id in home.clients.sessions.ids() {
-                let Some(entry) = home.clients.sessions.get(id) else {
-                    continue;
-                };
+                let entry = home.clients.session(id);
                 let durable = entry.session.is_durable();
                 for filter in entry.session.subscriptions.keys() {
                     let Ok(Some(share)) = topic::share(filter) else {

@@ -1,9 +1,9 @@
-//! What outlives the process: a shard's log, and what waits for it.
+//! Durable state: a shard's log, and what waits for it.
 //!
 //! Changes of sessions that outlive their connections, and of retained messages, are records of one turn;
 //! [`Shard::end_turn`] appends them, [`Shard::poll_journal`] gives the frame that is to be written, and
-//! [`Shard::handle_committed`] says that it is on the disk. A turn never waits. What a client may not be
-//! told before is encoded and held back in its connection's outgoing bytes.
+//! [`Shard::handle_committed`] says that it is on the disk. A turn never waits. An acknowledgement
+//! that depends on it is encoded at once and held back in its connection's outgoing bytes.
 //!
 //! Without a journal (no data directory) nothing here costs more than a look at an `Option`.
 
