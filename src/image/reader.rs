@@ -26,6 +26,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Fields without a beginning: what they are part of says what they are.
+    #[must_use]
+    pub fn fields(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// What has not been read.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The image ends here.
     ///
     /// # Errors
@@ -74,8 +86,14 @@ impl<'a> Reader<'a> {
 
     /// # Errors
     /// The bytes end here.
+    pub fn long(&mut self) -> Result<u64, ImageError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// # Errors
+    /// The bytes end here.
     pub fn time(&mut self) -> Result<WallTime, ImageError> {
-        Ok(WallTime(u64::from_le_bytes(self.array()?)))
+        self.long().map(WallTime)
     }
 
     /// A count of things that take at least `least` bytes each: no more than there can be.

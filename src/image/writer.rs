@@ -16,6 +16,16 @@ impl<'a> Writer<'a> {
         Self { out }
     }
 
+    /// Fields without a beginning: what they are part of says what they are.
+    pub fn fields(out: &'a mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
+    /// Something that writes itself, to the end.
+    pub fn rest(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        put(self.out);
+    }
+
     pub fn byte(&mut self, value: u8) {
         self.out.push(value);
     }
@@ -32,8 +42,12 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(&value.to_le_bytes());
     }
 
+    pub fn long(&mut self, value: u64) {
+        self.out.extend_from_slice(&value.to_le_bytes());
+    }
+
     pub fn time(&mut self, value: WallTime) {
-        self.out.extend_from_slice(&value.0.to_le_bytes());
+        self.long(value.0);
     }
 
     /// A length or count: seven bits in each byte, the lowest first.

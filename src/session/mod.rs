@@ -3,17 +3,27 @@
 //! Lives on: the home shard of its client id. Written by: that shard only.
 
 mod alias;
+mod changes;
+#[cfg(test)]
+mod changes_tests;
 mod image;
 mod queue;
 mod received;
+mod replay;
 mod state;
 mod subscriptions;
 mod window;
 
 pub use alias::{AliasBounds, AliasInError, AliasesIn, AliasesOut, OutgoingTopic};
-pub use image::{DeliveryImage, EntryImage, ReceivedImage, RulesImage, SessionImage, WindowImage};
+pub use changes::{Change, Changes, Recorder, SessionKey};
+pub use image::{put_change, put_publication, take_change, take_publication};
+pub use image::{
+    AttributesImage, DeliveryImage, EntryImage, ReceivedImage, RulesImage, SessionImage,
+    WindowImage,
+};
 pub use queue::{Queue, QueueBounds, QueueOffer};
 pub use received::{Received, Released};
+pub use replay::ApplyError;
 pub use state::{Session, StoredWill};
 pub use subscriptions::{subscription_cost, SessionSubscription, Subscriptions};
 pub use window::{AckError, Resend, Window};

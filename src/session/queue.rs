@@ -2,7 +2,9 @@
 //! by bytes.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
+use super::changes::{record, Change, Recorder};
 use super::Delivery;
 use crate::limits::QueuePolicy;
 use crate::mqtt::Qos;
@@ -34,6 +36,7 @@ pub struct Queue {
     bytes: usize,
     /// It has held a QoS 0 message since it was last empty.
     holds_qos0: bool,
+    pub(super) recorder: Option<Rc<Recorder>>,
 }
 
 impl Queue {
@@ -75,10 +78,8 @@ impl Queue {
                 QueuePolicy::Disconnect => return QueueOffer::Overflow,
             }
         }
-        self.bytes += cost;
-        let is_qos0 = delivery.qos == Qos::AtMostOnce;
-        self.holds_qos0 = is_qos0 || self.may_hold_qos0();
-        self.waiting.push_back(delivery);
+        record(&self.recorder, || Change::Queued(delivery.clone()));
+        self.put(delivery);
         if dropped == 0 {
             QueueOffer::Queued
         } else {
@@ -86,10 +87,21 @@ impl Queue {
         }
     }
 
+    /// Adds a publication whatever the bounds are.
+    pub(super) fn put(&mut self, delivery: Delivery) {
+        self.bytes += delivery.cost_bytes();
+        let is_qos0 = delivery.qos == Qos::AtMostOnce;
+        self.holds_qos0 = is_qos0 || self.may_hold_qos0();
+        self.waiting.push_back(delivery);
+    }
+
     /// Takes the oldest.
     pub fn pop(&mut self) -> Option<Delivery> {
         let delivery = self.waiting.pop_front()?;
         self.bytes -= delivery.cost_bytes();
+        if let Some(recorder) = &self.recorder {
+            recorder.record_unqueued(&delivery);
+        }
         if self.waiting.is_empty() {
             self.waiting = VecDeque::new(); // a quiet session holds no buffer
         }
@@ -113,6 +125,14 @@ impl Queue {
             .partition(|delivery| delivery.shared.as_deref().is_some_and(&mut wanted));
         self.waiting = kept;
         self.bytes -= taken.iter().map(|d| d.cost_bytes()).sum::<usize>();
+        if let Some(recorder) = &self.recorder {
+            let mut names: Vec<_> = taken.iter().filter_map(|d| d.shared.clone()).collect();
+            names.sort_unstable();
+            names.dedup();
+            for name in names {
+                recorder.record(Change::HandedOn(name));
+            }
+        }
         taken.into()
     }
 }

@@ -2,7 +2,9 @@
 //! once.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 
+use super::changes::{record, Change, Recorder};
 use crate::mqtt::PacketId;
 
 /// Entries up to which an empty list keeps its memory.
@@ -15,6 +17,7 @@ pub struct Received {
     ids: RisingIds,
     /// Of earlier connections: they take none of the client's present send quota [MQTT-4.9.0-1].
     earlier: BTreeSet<u16>,
+    pub(super) recorder: Option<Rc<Recorder>>,
 }
 
 impl Received {
@@ -38,6 +41,7 @@ impl Received {
         Self {
             ids: RisingIds(open.into()),
             earlier: earlier.into_iter().collect(),
+            recorder: None,
         }
     }
 
@@ -45,7 +49,11 @@ impl Received {
     /// [MQTT-4.3.3-10].
     pub fn insert(&mut self, id: PacketId) -> bool {
         let is_repeat = !self.earlier.is_empty() && self.earlier.remove(&id.get());
-        self.ids.insert(id.get()) && !is_repeat
+        let is_new = self.ids.insert(id.get()) && !is_repeat;
+        if is_new {
+            record(&self.recorder, || Change::Received(id));
+        }
+        is_new
     }
 
     #[must_use]
@@ -67,12 +75,16 @@ impl Received {
 
     /// PUBREL: after PUBCOMP the identifier is a new message [MQTT-4.3.3-12]. `None`: it was unknown.
     pub fn release(&mut self, id: PacketId) -> Option<Released> {
-        if self.ids.remove(id.get()) {
+        let released = if self.ids.remove(id.get()) {
             Some(Released::Open)
         } else {
             let is_earlier = self.earlier.remove(&id.get());
             is_earlier.then_some(Released::Earlier)
+        };
+        if released.is_some() {
+            record(&self.recorder, || Change::ReceivedReleased(id));
         }
+        released
     }
 
     #[must_use]

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::changes::{record, Change, Recorder};
 use crate::limits::{LEVEL_BYTES, SUBSCRIPTION_BYTES};
 use crate::mqtt::{topic, SubscriptionOptions};
 
@@ -43,6 +44,7 @@ pub struct Subscriptions {
     hash_seed: u64,
     kind: Kind,
     bytes: usize,
+    pub(super) recorder: Option<Rc<Recorder>>,
 }
 
 impl Subscriptions {
@@ -51,6 +53,7 @@ impl Subscriptions {
             hash_seed,
             kind: Kind::Few(Vec::new()),
             bytes: 0,
+            recorder: None,
         }
     }
 
@@ -60,7 +63,7 @@ impl Subscriptions {
         self.bytes
     }
 
-    /// Takes all of them out: the filters, in no order that anything may depend on.
+    /// Takes all of them out, as the session ends: the filters, in no order that anything may depend on.
     pub fn take_filters(&mut self) -> Vec<Rc<str>> {
         self.bytes = 0;
         match std::mem::replace(&mut self.kind, Kind::Few(Vec::new())) {
@@ -111,6 +114,9 @@ impl Subscriptions {
         subscription: SessionSubscription,
     ) -> Option<SessionSubscription> {
         let cost = subscription_cost(&filter);
+        record(&self.recorder, || {
+            Change::Subscribed(Rc::clone(&filter), subscription)
+        });
         let before = self.put(filter, subscription);
         if before.is_none() {
             self.bytes += cost;
@@ -147,6 +153,7 @@ impl Subscriptions {
     pub fn remove(&mut self, filter: &str) -> Option<SessionSubscription> {
         let removed = self.take(filter)?;
         self.bytes -= subscription_cost(filter);
+        record(&self.recorder, || Change::Unsubscribed(filter.into()));
         Some(removed)
     }
 

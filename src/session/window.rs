@@ -6,7 +6,9 @@
 //! [MQTT-2.2.1-4].
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
+use super::changes::{record, Change, Recorder};
 use super::Delivery;
 use crate::mqtt::{PacketId, Qos};
 use crate::mutant::{is_on, Mutant};
@@ -47,6 +49,7 @@ pub struct Window {
     pub(super) quota: u16,
     pub(super) quota_max: u16,
     pub(super) bytes: usize,
+    pub(super) recorder: Option<Rc<Recorder>>,
 }
 
 impl Window {
@@ -115,12 +118,24 @@ impl Window {
     /// Takes a publication that is being sent; call only when [`Window::has_room`].
     pub fn push(&mut self, delivery: Delivery) -> PacketId {
         assert!(self.has_room(), "the window has no room");
+        record(&self.recorder, || Change::Sent(delivery.clone()));
+        self.resent += 1;
+        self.quota -= 1;
+        self.put(delivery)
+    }
+
+    /// Takes a publication that was sent once, on whichever connection. An identifier must be free.
+    #[inline]
+    pub(super) fn put(&mut self, delivery: Delivery) -> PacketId {
         let id = self.id_at(self.entries.len());
         self.bytes += delivery.cost_bytes();
         self.entries.push_back(Entry::Publish(delivery));
-        self.resent += 1;
-        self.quota -= 1;
         id
+    }
+
+    /// An identifier is free.
+    pub(super) fn has_identifier(&self) -> bool {
+        self.entries.len() < IDS as usize
     }
 
     /// The next thing to send again, or `None` when all is sent or the quota is used up.
@@ -164,6 +179,7 @@ impl Window {
             Entry::Publish(delivery) if delivery.qos == Qos::ExactlyOnce => {
                 self.bytes -= delivery.cost_bytes();
                 *entry = Entry::Release(index < self.resent);
+                record(&self.recorder, || Change::Released(id));
                 Ok(())
             }
             Entry::Release(_) => Ok(()),
@@ -185,8 +201,8 @@ impl Window {
     }
 
     /// A publication that cannot be sent again: done, as if acknowledged.
-    pub fn discard(&mut self, id: PacketId) {
-        let _ = self.finish(id, |_| true);
+    pub fn discard(&mut self, id: PacketId) -> Result<(), AckError> {
+        self.finish(id, |_| true)
     }
 
     /// Publications not yet acknowledged, in order.
@@ -214,6 +230,7 @@ impl Window {
                     std::mem::replace(&mut self.entries[index], Entry::Done)
                 {
                     self.bytes -= delivery.cost_bytes();
+                    record(&self.recorder, || Change::Finished(self.id_at(index)));
                     taken.push(delivery);
                 }
             }
@@ -243,6 +260,7 @@ impl Window {
             Entry::Done => false,
         };
         *entry = Entry::Done;
+        record(&self.recorder, || Change::Finished(id));
         // What was not sent on this connection gives nothing back, or more than Receive Maximum
         // messages would be open [MQTT-3.3.4-9].
         if took_quota && self.quota < self.quota_max {

@@ -4,25 +4,30 @@
 //! connection, which has an image of its own, decisions that were cached, and the ids that a shard gives. Each
 //! image stands alone, so a publication in several queues is in several images.
 
+mod attributes;
+mod change;
 mod delivery;
 mod parts;
+mod publication;
 mod restore;
 #[cfg(test)]
 mod tests;
 
+pub use attributes::AttributesImage;
+pub use change::{put_change, take_change};
 pub use delivery::DeliveryImage;
 pub use parts::{EntryImage, ReceivedImage, WindowImage};
+pub use publication::{put_publication, take_publication};
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{SessionSubscription, StoredWill};
+use super::{Session, SessionSubscription, StoredWill};
 use crate::image::{ImageError, Kind, Reader, Writer};
 use crate::mqtt::{topic, RetainHandling, SubscriptionOptions};
-use crate::time::WallTime;
-use delivery::{
-    check_identifier, decode_payload, decode_properties, decode_topic, put_qos, take_qos,
-};
+use crate::time::{Clocks, WallTime};
+use attributes::AttributesRef;
+use delivery::check_identifier;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,19 +60,47 @@ pub struct RulesImage {
 }
 
 impl SessionImage {
+    /// Of a new session without anything.
+    #[must_use]
+    pub fn empty(client_id: Rc<str>) -> Self {
+        Session::new(client_id, 0).image(Clocks::default())
+    }
+
+    /// With what its shard keeps beside it.
+    #[must_use]
+    pub fn with(self, attributes: AttributesImage) -> Self {
+        let AttributesImage {
+            owner,
+            rules,
+            expiry_interval_s,
+            expires_at,
+            will,
+            will_due,
+        } = attributes;
+        Self {
+            owner,
+            rules,
+            expiry_interval_s,
+            expires_at,
+            will,
+            will_due,
+            ..self
+        }
+    }
+
     /// Appends the serial form.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let out = &mut Writer::begin(out, Kind::Session);
         out.text(&self.client_id);
-        out.option(self.owner.as_deref(), Writer::text);
-        out.option(self.rules.as_ref(), |out, rules| {
-            out.list(rules.publish.iter(), |out, filter| out.text(filter));
-            out.list(rules.receive.iter(), |out, filter| out.text(filter));
-        });
-        out.number(self.expiry_interval_s);
-        out.option(self.expires_at, Writer::time);
-        out.option(self.will.as_ref(), put_will);
-        out.option(self.will_due, Writer::time);
+        AttributesRef {
+            owner: self.owner.as_deref(),
+            rules: self.rules.as_ref(),
+            expiry_interval_s: self.expiry_interval_s,
+            expires_at: self.expires_at,
+            will: self.will.as_ref(),
+            will_due: self.will_due,
+        }
+        .put(out);
         out.list(self.subscriptions.iter(), put_subscription);
         self.window.put(out);
         out.list(self.queue.iter(), |out, delivery| delivery.put(out));
@@ -84,14 +117,22 @@ impl SessionImage {
         if client_id.is_empty() {
             return Err(ImageError::invalid("a client id"));
         }
+        let AttributesImage {
+            owner,
+            rules,
+            expiry_interval_s,
+            expires_at,
+            will,
+            will_due,
+        } = AttributesImage::take(&mut it)?;
         let image = Self {
             client_id: client_id.into(),
-            owner: it.option(|it| it.text("a user name"))?.map(Arc::from),
-            rules: it.option(take_rules)?,
-            expiry_interval_s: it.number()?,
-            expires_at: it.option(Reader::time)?,
-            will: it.option(take_will)?,
-            will_due: it.option(Reader::time)?,
+            owner,
+            rules,
+            expiry_interval_s,
+            expires_at,
+            will,
+            will_due,
             subscriptions: it.list(SUBSCRIPTION_LEAST, take_subscription)?,
             window: WindowImage::take(&mut it)?,
             queue: it.list(DeliveryImage::LEAST, DeliveryImage::take)?,
@@ -109,44 +150,11 @@ impl SessionImage {
             return Err(ImageError::invalid("the order of subscriptions"));
         }
         let is_away = self.expires_at.is_some();
-        if self.will_due.is_some() && (self.will.is_none() || !is_away) {
-            return Err(ImageError::invalid("a will that is due"));
-        }
         if is_away && self.window.quota_max > 0 {
             return Err(ImageError::invalid("a send quota without a connection"));
         }
         Ok(())
     }
-}
-
-fn take_rules(it: &mut Reader<'_>) -> Result<RulesImage, ImageError> {
-    let filter = |it: &mut Reader<'_>| it.text("a rule").map(Box::from);
-    Ok(RulesImage {
-        publish: it.list(1, filter)?,
-        receive: it.list(1, filter)?,
-    })
-}
-
-fn put_will(out: &mut Writer<'_>, will: &StoredWill) {
-    out.text(&will.topic);
-    out.bytes(&will.payload);
-    out.bytes(&will.properties);
-    put_qos(out, will.qos);
-    out.flag(will.retain);
-    out.number(will.delay_interval_s);
-    out.option(will.message_expiry_interval_s, Writer::number);
-}
-
-fn take_will(it: &mut Reader<'_>) -> Result<StoredWill, ImageError> {
-    Ok(StoredWill {
-        topic: decode_topic(it)?,
-        payload: decode_payload(it)?,
-        properties: decode_properties(it)?,
-        qos: take_qos(it)?,
-        retain: it.flag()?,
-        delay_interval_s: it.number()?,
-        message_expiry_interval_s: it.option(Reader::number)?,
-    })
 }
 
 /// A filter of one byte, its options, no identifier.

@@ -114,6 +114,7 @@ impl Window {
             quota: image.quota,
             quota_max: image.quota_max,
             bytes,
+            recorder: None,
         }
     }
 }

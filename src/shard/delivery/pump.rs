@@ -75,7 +75,7 @@ impl Shard {
             if let Some(packet_id) = too_large.take() {
                 // The client came back with a smaller limit: as if it had been sent and
                 // acknowledged [MQTT-3.1.2-25].
-                entry.session.window.discard(packet_id);
+                let _ = entry.session.window.discard(packet_id);
                 dropped += 1;
             }
         }

@@ -1,0 +1,132 @@
+//! What changes in a session that outlives its connection, one by one: recorded by the methods that change it, and
+//! done again by [`Session::apply`].
+//!
+//! [`Window`], [`Queue`], [`Received`] and [`Subscriptions`] record what they do themselves, and a change is
+//! done again by the same methods, so none can be forgotten and none means something else when it is read back.
+//! What belongs to the connection (send quota, what was sent again) is not recorded: it ends with it.
+//!
+//! [`Session::apply`]: super::Session::apply
+//! [`Window`]: super::Window
+//! [`Queue`]: super::Queue
+//! [`Received`]: super::Received
+//! [`Subscriptions`]: super::Subscriptions
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::{Delivery, SessionSubscription};
+use crate::mqtt::PacketId;
+
+/// Names a session in what is recorded. Counted, and never used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey(pub u64);
+
+/// One change of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The last of the queue now.
+    Queued(Delivery),
+    /// The oldest of the queue is gone: sent at QoS 0, expired, too large, or dropped for a newer one.
+    Unqueued,
+    /// The oldest of the queue is in flight.
+    SentOldest,
+    /// In flight, without having been in the queue.
+    Sent(Delivery),
+    /// The exchange of an identifier is over: acknowledged, discarded, or given to another member of its group.
+    Finished(PacketId),
+    /// PUBREC came: PUBREL is owed in place of PUBLISH.
+    Released(PacketId),
+    /// What waits for this shared subscription is with another member of its group.
+    HandedOn(Rc<str>),
+    /// A QoS 2 publication was received.
+    Received(PacketId),
+    /// Its PUBREL was.
+    ReceivedReleased(PacketId),
+    Subscribed(Rc<str>, SessionSubscription),
+    Unsubscribed(Rc<str>),
+}
+
+/// The changes of a shard's sessions, in their order, until they are written. Bounded by what a turn does.
+#[derive(Debug, Default)]
+pub struct Changes {
+    list: Vec<(SessionKey, Change)>,
+    /// What left the queue with the last of them, if that is [`Change::Unqueued`].
+    unqueued: Option<Delivery>,
+}
+
+/// Changes up to which an emptied list keeps its memory.
+const KEPT_MAX: usize = 4_096;
+
+impl Changes {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Takes all of them out, into an empty list.
+    pub fn take_into(&mut self, out: &mut Vec<(SessionKey, Change)>) {
+        self.unqueued = None;
+        if out.capacity() > KEPT_MAX {
+            *out = Vec::new();
+        }
+        std::mem::swap(&mut self.list, out);
+    }
+
+    fn push(&mut self, key: SessionKey, change: Change) {
+        let unqueued = self.unqueued.take();
+        if let (Change::Sent(sent), Some(unqueued)) = (&change, &unqueued) {
+            let last = self.list.last_mut();
+            if let Some((_, last)) = last.filter(|(of, _)| *of == key && is_same(sent, unqueued)) {
+                *last = Change::SentOldest; // written without its payload
+                return;
+            }
+        }
+        self.list.push((key, change));
+    }
+}
+
+fn is_same(one: &Delivery, other: &Delivery) -> bool {
+    Rc::ptr_eq(&one.publication, &other.publication)
+        && (one.qos, one.retain) == (other.qos, other.retain)
+        && one.identifiers == other.identifiers
+        && one.shared == other.shared
+}
+
+/// Records the changes of one session. Lives on: the session whose changes are written.
+#[derive(Debug)]
+pub struct Recorder {
+    key: SessionKey,
+    changes: Rc<RefCell<Changes>>,
+}
+
+impl Recorder {
+    #[must_use]
+    pub fn new(key: SessionKey, changes: &Rc<RefCell<Changes>>) -> Rc<Self> {
+        let changes = Rc::clone(changes);
+        Rc::new(Self { key, changes })
+    }
+
+    pub(super) fn record(&self, change: Change) {
+        self.changes.borrow_mut().push(self.key, change);
+    }
+
+    pub(super) fn record_unqueued(&self, delivery: &Delivery) {
+        let mut changes = self.changes.borrow_mut();
+        changes.push(self.key, Change::Unqueued);
+        changes.unqueued = Some(delivery.clone());
+    }
+}
+
+/// Records what `change` gives, if there is a recorder.
+#[inline(always)]
+pub(super) fn record(recorder: &Option<Rc<Recorder>>, change: impl FnOnce() -> Change) {
+    if let Some(recorder) = recorder {
+        record_now(recorder, change);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn record_now(recorder: &Recorder, change: impl FnOnce() -> Change) {
+    recorder.record(change());
+}

@@ -1,0 +1,76 @@
+//! Doing again what was recorded of a session.
+
+use std::rc::Rc;
+
+use super::changes::{Change, Recorder};
+use super::Session;
+
+/// A change that cannot have been one of this session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it fits nothing in the session: {0}")]
+pub struct ApplyError(pub &'static str);
+
+impl Session {
+    /// From here on its changes are recorded, or, without a recorder, no longer.
+    pub fn record_by(&mut self, recorder: Option<Rc<Recorder>>) {
+        self.window.recorder = recorder.clone();
+        self.queue.recorder = recorder.clone();
+        self.received.recorder = recorder.clone();
+        self.subscriptions.recorder = recorder;
+    }
+
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.window.recorder.is_some()
+    }
+
+    /// It has no connection, and nothing is left of its last one.
+    pub fn forget_connection(&mut self) {
+        self.window.start(0);
+        self.window.stop();
+        self.received.start();
+        self.connection = None;
+    }
+
+    /// Does a recorded change again.
+    ///
+    /// # Errors
+    /// The session does not have what the change is about; nothing has changed then.
+    pub fn apply(&mut self, change: Change) -> Result<(), ApplyError> {
+        let of = |is_known: bool, what| is_known.then_some(()).ok_or(ApplyError(what));
+        match change {
+            Change::Queued(delivery) => self.queue.put(delivery),
+            Change::Unqueued => return of(self.queue.pop().is_some(), "a message queued"),
+            Change::SentOldest => {
+                of(self.window.has_identifier(), "an identifier")?;
+                let oldest = self.queue.pop().ok_or(ApplyError("a message queued"))?;
+                self.window.put(oldest);
+            }
+            Change::Sent(delivery) => {
+                of(self.window.has_identifier(), "an identifier")?;
+                self.window.put(delivery);
+            }
+            Change::Finished(id) => return of(self.window.discard(id).is_ok(), "a message sent"),
+            Change::Released(id) => return of(self.window.pubrec(id).is_ok(), "a message sent"),
+            Change::HandedOn(name) => {
+                self.queue.take_shared(|shared| *shared == *name);
+            }
+            Change::Received(id) => {
+                self.received.insert(id);
+            }
+            Change::ReceivedReleased(id) => {
+                return of(self.received.release(id).is_some(), "a message received");
+            }
+            Change::Subscribed(filter, record) => {
+                self.subscriptions.insert(filter, record);
+            }
+            Change::Unsubscribed(filter) => {
+                return of(
+                    self.subscriptions.remove(&filter).is_some(),
+                    "a subscription",
+                );
+            }
+        }
+        Ok(())
+    }
+}
