@@ -216,6 +216,12 @@ impl Log {
         }
     }
 
+    /// Of each segment, but for one of a frame that is larger.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u32 {
+        self.segment_bytes
+    }
+
     /// The segment that frames are placed in.
     #[must_use]
     pub fn segment(&self) -> SegmentNumber {

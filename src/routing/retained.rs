@@ -78,6 +78,8 @@ pub struct RetainedStore {
     bytes: u64,
     messages_max: usize,
     bytes_max: u64,
+    /// Topics whose message was set or removed, when that is noted.
+    changed: Option<Vec<Rc<str>>>,
 }
 
 impl RetainedStore {
@@ -89,6 +91,32 @@ impl RetainedStore {
             bytes: 0,
             messages_max,
             bytes_max,
+            changed: None,
+        }
+    }
+
+    /// From here on it is noted which topics' messages change.
+    pub fn note_changes(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        self.changed.as_ref().is_some_and(|list| !list.is_empty())
+    }
+
+    /// Topics whose messages have changed since this was last asked; some twice.
+    pub fn take_changed(&mut self) -> Vec<Rc<str>> {
+        self.changed
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// Takes one for changed.
+    pub fn note_changed(&mut self, topic: &Rc<str>) {
+        if let Some(changed) = &mut self.changed {
+            changed.push(Rc::clone(topic));
         }
     }
 
@@ -120,6 +148,7 @@ impl RetainedStore {
         if let Some(at) = publication.expires_at {
             self.expiring.insert((at, Rc::clone(&publication.topic)));
         }
+        self.note_changed(&publication.topic);
         self.messages.insert(key, publication);
         Ok(())
     }
@@ -219,6 +248,7 @@ impl RetainedStore {
         match self.messages.remove(key) {
             Some(old) => {
                 self.bytes -= cost(&old);
+                self.note_changed(&old.topic);
                 if let Some(at) = old.expires_at {
                     self.expiring.remove(&(at, Rc::clone(&old.topic)));
                 }

@@ -53,6 +53,7 @@ use clients::{Admission, Clients};
 use delivery::fan_out::EncodedPublishes;
 use delivery::Routes;
 use durable::Durable;
+pub use durable::{KeptSession, KeptState, Problem, RecordError, StateFold};
 use mesh::Mesh;
 use notices::About;
 use retained::Replay;
@@ -260,6 +261,7 @@ impl Shard {
         }
         self.raise_barrier();
         self.advance_walks(now);
+        self.seal_turn();
         if self.mesh.peers.data_is_full() || self.mesh.peers.control_is_full() {
             self.mesh.peers_full_at = Some(now);
         }
@@ -305,7 +307,7 @@ impl Shard {
     pub fn poll_timeout(&self) -> Option<Time> {
         let has_more =
             self.replay.walks.has_ready() || self.turn.budget.is_left() || self.has_leaving();
-        if has_more || self.access.has_rechecks() {
+        if has_more || self.access.has_rechecks() || self.has_unsealed() {
             return Some(Time::ZERO);
         }
         self.turn.timers.next_deadline()

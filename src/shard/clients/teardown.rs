@@ -155,6 +155,7 @@ impl Shard {
                 entry.will_timer = Some(self.turn.timers.insert(due, TimerKey::Will(session)));
             }
         }
+        self.journal_session(session);
         self.go_away(session);
         self.redispatch_shared(session, false, now);
     }
@@ -174,6 +175,7 @@ impl Shard {
         let member = entry.member;
         self.leave(session, member, filters);
         self.redispatch_shared(session, true, now);
+        self.journal_end(session);
         let entry = self.clients.sessions.remove(session);
         let entry = entry.expect("nothing of its end removes a session");
         self.clients.by_client_id.remove(&entry.session.client_id);
@@ -191,6 +193,8 @@ impl Shard {
         let Some(will) = entry.session.will.take() else {
             return;
         };
+        self.journal_session(session);
+        let entry = self.clients.session_mut(session);
         if !self.access.may_publish(entry, &will.topic) && !is_on(Mutant::WillUnchecked) {
             self.outbox.stats.publications_refused += 1; // the rules have changed since CONNECT
             return;

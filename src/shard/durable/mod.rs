@@ -7,9 +7,24 @@
 //!
 //! Without a journal (no data directory) nothing here costs more than a look at an `Option`.
 
+mod fold;
+mod ledger;
+mod places;
+mod record;
+mod restore;
+mod seal;
+mod turn_records;
+
+use std::collections::VecDeque;
+
+pub use fold::{KeptSession, KeptState, StateFold};
+pub use record::{Problem, RecordError};
+
+use crate::ids::SessionId;
 use crate::journal::{FrameWrite, Log, Lsn, SegmentNumber};
 use crate::shard::Shard;
 use crate::time::Time;
+use ledger::Ledger;
 
 /// Segments that are prepared ahead of the one that is written.
 const SEGMENTS_AHEAD: u32 = 2;
@@ -18,12 +33,67 @@ const SEGMENTS_AHEAD: u32 = 2;
 #[derive(Debug)]
 pub(in crate::shard) struct Durable {
     pub(in crate::shard) log: Log,
+    pub(in crate::shard) ledger: Ledger,
+    /// When a frame is on the disk, segments before this one are not needed. Both rise.
+    retiring: VecDeque<(Lsn, SegmentNumber)>,
+    /// The last of them.
+    oldest: SegmentNumber,
+}
+
+impl Durable {
+    /// Notes from which segment on the log is needed once its last frame is on the disk.
+    fn note_oldest(&mut self) {
+        let oldest = self.ledger.places.oldest_needed(self.log.segment());
+        if oldest > self.oldest {
+            self.oldest = oldest;
+            self.retiring.push_back((self.log.last(), oldest));
+        }
+    }
 }
 
 impl Shard {
-    /// From here on changes are written to `log`. What a recovery found has been restored before.
+    /// From here on changes are written to `log`, before there is anything here. What it holds is
+    /// [restored](Self::restore) next.
     pub fn begin_journal(&mut self, log: Log) {
-        self.durable = Some(Box::new(Durable { log }));
+        self.routes.retained.note_changes();
+        self.durable = Some(Box::new(Durable {
+            log,
+            ledger: Ledger::new(self.config.hash_seed),
+            retiring: VecDeque::new(),
+            oldest: SegmentNumber(0),
+        }));
+    }
+
+    /// A session was made, or something beside its state has changed: its connection, its expiry, its will.
+    pub(in crate::shard) fn journal_session(&mut self, session: SessionId) {
+        let Some(durable) = self.durable.as_deref_mut() else {
+            return;
+        };
+        if let Some(entry) = self.clients.sessions.get_mut(session) {
+            let lane = self.routes.placement.lane_number(&entry.session.client_id);
+            durable.ledger.session_changed(session, entry, lane);
+        }
+    }
+
+    /// A session has ended.
+    pub(in crate::shard) fn journal_end(&mut self, session: SessionId) {
+        if let Some(durable) = self.durable.as_deref_mut() {
+            durable.ledger.session_ended(session);
+        }
+    }
+
+    /// The log is needed from this segment on, those before it are not. `None`: as before.
+    pub fn poll_retired(&mut self) -> Option<SegmentNumber> {
+        let durable = self.durable.as_deref_mut()?;
+        let mut needed = None;
+        while let Some((lsn, segment)) = durable.retiring.front().copied() {
+            if lsn > durable.log.durable() {
+                break;
+            }
+            durable.retiring.pop_front();
+            needed = Some(segment);
+        }
+        needed
     }
 
     /// The frame to be written and flushed next, after each [`end_turn`](Self::end_turn). `None`: nothing to

@@ -61,6 +61,16 @@ impl Placement {
         HomeLane((hash % u64::from(HOME_LANES)) as u16)
     }
 
+    /// The lane of a name, to be written down.
+    pub(in crate::shard) fn lane_number(&self, name: &str) -> u16 {
+        self.lane(name).0
+    }
+
+    /// By lane: whether a shard has it.
+    pub(in crate::shard) fn lanes_of(&self, shard: ShardId) -> Box<[bool]> {
+        self.shards.iter().map(|of| *of == shard).collect()
+    }
+
     /// A 64-bit name for a topic, of this process only: cheaper than what is stable.
     pub(in crate::shard) fn hash(&self, name: &str) -> u64 {
         self.names.hash_one(name.as_bytes())

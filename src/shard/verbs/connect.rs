@@ -111,6 +111,7 @@ impl Shard {
         self.outbox.stats.connects_accepted += 1;
         self.turn.budget.add(CONNECT);
         self.attach(id, session, connect, &granted, now);
+        self.journal_session(session);
         self.trace_connect(id, (&client_id, connect, who), session_present);
         connack.session_present = session_present;
         self.clients

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::attributes::deadline_of;
 use super::connection::{ConnectionImage, LoginImage, MetersImage, SilenceImage};
 use super::NotSaved;
 use crate::ids::{ConnectionId, SessionId};
@@ -56,7 +57,9 @@ impl Shard {
     fn image_of(&self, id: ConnectionId, connection: &Connection) -> ConnectionImage {
         let clocks = self.clocks();
         let silence_over_at = connection.last_packet + connection.silence_max;
-        let checked_at = connection.timer.and_then(|timer| self.deadline_of(timer));
+        let checked_at = connection
+            .timer
+            .and_then(|timer| deadline_of(&self.turn.timers, timer));
         let silence = checked_at.map(|checked_at| SilenceImage {
             max_ms: u32::try_from(connection.silence_max.as_millis()).unwrap_or(u32::MAX),
             over_at: clocks.to_wall(silence_over_at),
@@ -64,7 +67,7 @@ impl Shard {
         });
         let login = connection.login.as_deref();
         let proof_timer = login.and_then(|login| login.timer);
-        let proof_expires_at = proof_timer.and_then(|timer| self.deadline_of(timer));
+        let proof_expires_at = proof_timer.and_then(|timer| deadline_of(&self.turn.timers, timer));
         let meters = connection.meters.as_deref();
         let aliases_out = connection.aliases_out.as_deref();
         let aliases_in = connection.aliases_in.as_deref();

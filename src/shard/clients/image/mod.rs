@@ -6,6 +6,7 @@
 //! its filters enter the index before the others leave it, so no publication misses both.
 
 mod attach;
+mod attributes;
 mod connection;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,6 @@ use crate::shard::clients::heard::Deadline;
 use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::clients::teardown::WillFate;
 use crate::shard::turn::timer_key::TimerKey;
-use crate::shard::turn::timer_wheel::TimerId;
 use crate::shard::Shard;
 use crate::time::{Span, Time};
 
@@ -84,17 +84,8 @@ impl Shard {
         if entry.walks.is_some() || entry.is_overflowed {
             return Err(NotSaved::Busy);
         }
-        let written = |timer: Option<TimerId>| Some(clocks.to_wall(self.deadline_of(timer?)?));
-        Ok(SessionImage {
-            owner: entry.rights.user.clone(),
-            rules: entry.rights.brought().map(|acl| {
-                let (publish, receive) = acl.filters();
-                RulesImage { publish, receive }
-            }),
-            expires_at: written(entry.expiry_timer),
-            will_due: written(entry.will_timer),
-            ..entry.session.image(clocks)
-        })
+        let attributes = entry.attributes(&self.turn.timers, clocks);
+        Ok(entry.session.image(clocks).with(attributes))
     }
 
     /// Continues a session from its image, with its connection if that is there, too; without, a client that
@@ -106,6 +97,21 @@ impl Shard {
     /// # Errors
     /// See [`NotRestored`]; nothing has changed then.
     pub fn restore_session(
+        &mut self,
+        image: SessionImage,
+        connection: Option<ConnectionImage>,
+        now: Time,
+    ) -> Result<Option<ConnectionId>, NotRestored> {
+        let client_id = Rc::clone(&image.client_id);
+        let connection = self.restore_here(image, connection, now)?;
+        if let Some(id) = self.clients.by_client_id.get(&client_id) {
+            self.journal_session(*id);
+        }
+        Ok(connection)
+    }
+
+    /// The same, and the journal is told nothing of what is restored.
+    pub(in crate::shard) fn restore_here(
         &mut self,
         image: SessionImage,
         connection: Option<ConnectionImage>,
@@ -274,6 +280,7 @@ impl Shard {
         let Some(mut entry) = self.clients.sessions.remove(session) else {
             return;
         };
+        self.journal_end(session);
         for timer in [entry.expiry_timer, entry.will_timer].into_iter().flatten() {
             self.turn.timers.cancel(timer);
         }
@@ -282,18 +289,6 @@ impl Shard {
         if let Some(member) = entry.member {
             self.clients.members.remove(member);
         }
-    }
-
-    /// When a pending timer is due.
-    fn deadline_of(&self, timer: TimerId) -> Option<Time> {
-        let rounded = match self.turn.timers.key(timer)? {
-            TimerKey::OverdueExpiry(_, deadline) | TimerKey::OverdueWill(_, deadline) => {
-                deadline.time()
-            }
-            _ => self.turn.timers.deadline(timer)?,
-        };
-        // Wall time rounds up again, and must not reach the next tick each time it is written down.
-        Some(Time(rounded.0.saturating_sub(Span::from_millis(1).0)))
     }
 }
 

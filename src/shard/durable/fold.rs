@@ -1,0 +1,235 @@
+//! What a log says, read back: a fold over its records that ends with the state of its sessions and retained
+//! messages.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use super::record::{decode, Entry, Problem, RecordError, FIRST, LAST, READ_BACK};
+use crate::journal::{Position, Record, SegmentNumber};
+use crate::limits::QueuePolicy;
+use crate::mqtt::Publication;
+use crate::session::{AttributesImage, QueueBounds, Session, SessionImage, SessionKey};
+
+/// Everything fits that was once there.
+const NO_BOUNDS: QueueBounds = QueueBounds {
+    messages_max: usize::MAX,
+    bytes_max: usize::MAX,
+    policy: QueuePolicy::DropNewest,
+};
+
+/// The state at the end of a log, in wall time, as far as one shard owns it.
+#[derive(Debug, Default)]
+pub struct KeptState {
+    pub sessions: Vec<KeptSession>,
+    /// With the segment of each one's record. Their times are of [`READ_BACK`].
+    pub(super) retained: Vec<(Rc<Publication>, SegmentNumber)>,
+    pub(super) next_key: SessionKey,
+    /// The log goes on, and what it holds need not be written anew.
+    pub(super) goes_on: bool,
+}
+
+/// A session at the end of a log.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KeptSession {
+    pub key: SessionKey,
+    /// Of its last image.
+    pub segment: SegmentNumber,
+    pub image: SessionImage,
+}
+
+impl KeptState {
+    /// The state of several logs of a time when there was another number of shards; all of it is written anew.
+    #[must_use]
+    pub fn of_several(states: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self::default();
+        for state in states {
+            all.sessions.extend(state.sessions);
+            all.retained.extend(state.retained);
+        }
+        all
+    }
+
+    #[must_use]
+    pub fn retained(&self) -> usize {
+        self.retained.len()
+    }
+}
+
+/// See the module. Made by [`Shard::begin_fold`](crate::shard::Shard::begin_fold).
+#[derive(Debug)]
+pub struct StateFold {
+    /// By lane: the shard owns it.
+    is_own: Box<[bool]>,
+    hash_seed: u64,
+    sessions: BTreeMap<SessionKey, State>,
+    retained: BTreeMap<Rc<str>, (Rc<Publication>, SegmentNumber)>,
+    last_key: SessionKey,
+    turn: Turn,
+}
+
+/// A session while it is read back.
+#[derive(Debug)]
+struct State {
+    session: Session,
+    /// Those that the session does not hold itself.
+    attributes: AttributesImage,
+    segment: SegmentNumber,
+}
+
+/// The turn whose records are being read: none of them counts before the last one is there.
+#[derive(Debug, Default)]
+struct Turn {
+    /// Where it begins; `None`: between two turns.
+    begun: Option<Position>,
+    publications: HashMap<u32, Rc<Publication>, ahash::RandomState>,
+    entries: Vec<(Position, Entry)>,
+}
+
+impl StateFold {
+    pub(super) fn new(is_own: Box<[bool]>, hash_seed: u64) -> Self {
+        let state = ahash::RandomState::with_seeds(hash_seed, 31, 32, 33);
+        Self {
+            is_own,
+            hash_seed,
+            sessions: BTreeMap::new(),
+            retained: BTreeMap::new(),
+            last_key: SessionKey(0),
+            turn: Turn {
+                publications: HashMap::with_hasher(state),
+                ..Turn::default()
+            },
+        }
+    }
+
+    /// Takes the next record of the log.
+    ///
+    /// # Errors
+    /// No shard has written it, or it does not fit what came before.
+    pub fn record(&mut self, at: Position, record: Record<'_>) -> Result<(), RecordError> {
+        let error = |problem| RecordError { at, problem };
+        if record.flags & FIRST != 0 {
+            // The process may have ended in the middle of the turn before, which then does not count.
+            self.turn.begun = Some(at);
+            self.turn.publications.clear();
+            self.turn.entries.clear();
+        }
+        if self.turn.begun.is_none() {
+            let is_beginning = self.last_key == SessionKey(0) && self.retained.is_empty();
+            // The rest of a turn whose beginning was of a segment that is gone.
+            return is_beginning.then_some(()).ok_or(error(Problem::NoTurn));
+        }
+        let is_own = self.is_own.get(usize::from(record.lane)) == Some(&true);
+        if is_own || record.kind == super::record::kind::PUBLICATION {
+            let publications = &self.turn.publications;
+            let find = |number| publications.get(&number).cloned();
+            match decode(record.kind, record.body, &find).map_err(error)? {
+                Entry::Publication(number, publication) => {
+                    self.turn.publications.insert(number, publication);
+                }
+                entry => self.turn.entries.push((at, entry)),
+            }
+        }
+        if record.flags & LAST != 0 {
+            self.end_turn()?;
+        }
+        Ok(())
+    }
+
+    fn end_turn(&mut self) -> Result<(), RecordError> {
+        let Some(begun) = self.turn.begun.take() else {
+            return Ok(());
+        };
+        let mut entries = std::mem::take(&mut self.turn.entries);
+        for (at, entry) in entries.drain(..) {
+            let problem = |problem| RecordError { at, problem };
+            self.entry(entry, begun.segment).map_err(problem)?;
+        }
+        self.turn.entries = entries;
+        self.turn.publications.clear();
+        Ok(())
+    }
+
+    /// What is said of a session that is not known is passed over: its image comes later, or it has ended.
+    fn entry(&mut self, entry: Entry, segment: SegmentNumber) -> Result<(), Problem> {
+        match entry {
+            Entry::Publication(..) => {}
+            Entry::Image(key, image) => {
+                self.last_key = self.last_key.max(key);
+                self.sessions
+                    .insert(key, State::of(*image, segment, self.hash_seed));
+            }
+            Entry::Attributes(key, attributes) => {
+                if let Some(state) = self.sessions.get_mut(&key) {
+                    state.set(*attributes);
+                }
+            }
+            Entry::Changes(key, changes) => {
+                if let Some(state) = self.sessions.get_mut(&key) {
+                    for change in changes {
+                        state.session.apply(change)?;
+                    }
+                }
+            }
+            Entry::Ended(key) => {
+                self.last_key = self.last_key.max(key);
+                self.sessions.remove(&key);
+            }
+            Entry::Retained(topic, Some(publication)) => {
+                self.retained.insert(topic, (publication, segment));
+            }
+            Entry::Retained(topic, None) => {
+                self.retained.remove(&topic);
+            }
+        }
+        Ok(())
+    }
+
+    /// The state at the end of the log.
+    #[must_use]
+    pub fn finish(self) -> KeptState {
+        let sessions = self.sessions.into_iter();
+        KeptState {
+            sessions: sessions.map(|(key, state)| state.finish(key)).collect(),
+            retained: self.retained.into_values().collect(),
+            next_key: SessionKey(self.last_key.0.saturating_add(1)),
+            goes_on: true,
+        }
+    }
+}
+
+impl State {
+    fn of(image: SessionImage, segment: SegmentNumber, hash_seed: u64) -> Self {
+        let attributes = AttributesImage {
+            owner: image.owner.clone(),
+            rules: image.rules.clone(),
+            expires_at: image.expires_at,
+            will_due: image.will_due,
+            ..AttributesImage::default()
+        };
+        let (mut session, _) = Session::restore(image, hash_seed, NO_BOUNDS, READ_BACK);
+        session.forget_connection();
+        Self {
+            session,
+            attributes,
+            segment,
+        }
+    }
+
+    fn set(&mut self, mut attributes: AttributesImage) {
+        self.session.expiry_interval_s = attributes.expiry_interval_s;
+        self.session.will = attributes.will.take().map(Box::new);
+        self.attributes = attributes;
+    }
+
+    fn finish(self, key: SessionKey) -> KeptSession {
+        let mut attributes = self.attributes;
+        let image = self.session.image(READ_BACK);
+        attributes.expiry_interval_s = image.expiry_interval_s;
+        attributes.will.clone_from(&image.will);
+        KeptSession {
+            key,
+            segment: self.segment,
+            image: image.with(attributes),
+        }
+    }
+}

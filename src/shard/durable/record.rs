@@ -1,0 +1,117 @@
+//! Records: what they say, and their serial form.
+//!
+//! All records of one turn count or none does, so that what was received and what became of it are never
+//! parted: the first one and the last one are flagged. Publications are numbered within their turn and are
+//! written once, however many sessions take them.
+
+use std::rc::Rc;
+
+use crate::image::{ImageError, Reader, Writer};
+use crate::journal::Position;
+use crate::mqtt::Publication;
+use crate::session::{
+    take_change, take_publication, ApplyError, AttributesImage, Change, SessionImage, SessionKey,
+};
+use crate::time::{Clocks, Time, WallTime};
+
+/// Flag of the first record of a turn.
+pub(super) const FIRST: u8 = 1;
+/// Flag of the last record of a turn.
+pub(super) const LAST: u8 = 2;
+
+/// Kinds, for good: they are written down.
+pub(super) mod kind {
+    pub(in crate::shard) const PUBLICATION: u8 = 1;
+    pub(in crate::shard) const IMAGE: u8 = 2;
+    pub(in crate::shard) const ATTRIBUTES: u8 = 3;
+    pub(in crate::shard) const CHANGES: u8 = 4;
+    pub(in crate::shard) const ENDED: u8 = 5;
+    pub(in crate::shard) const RETAINED: u8 = 6;
+}
+
+/// Time that is read back before there is a process it could belong to: nanoseconds since the Unix epoch.
+pub(super) const READ_BACK: Clocks = Clocks {
+    monotonic: Time::ZERO,
+    wall: WallTime(0),
+};
+
+/// A record, read back.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Publication(u32, Rc<Publication>),
+    /// The whole state of a session.
+    Image(SessionKey, Box<SessionImage>),
+    Attributes(SessionKey, Box<AttributesImage>),
+    Changes(SessionKey, Vec<Change>),
+    Ended(SessionKey),
+    /// The retained message of a topic, or that it has none.
+    Retained(Rc<str>, Option<Rc<Publication>>),
+}
+
+/// Why a record cannot be what a shard has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record at {at}: {problem}")]
+pub struct RecordError {
+    pub at: Position,
+    pub problem: Problem,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("kind {0} is not known")]
+    Kind(u8),
+    #[error("{0}")]
+    Body(#[from] ImageError),
+    #[error("{0}")]
+    Change(#[from] ApplyError),
+    #[error("it is of no turn")]
+    NoTurn,
+}
+
+/// Reads the body of a record. `publication` finds one of its turn by its number.
+pub(super) fn decode(
+    kind: u8,
+    body: &[u8],
+    publication: &dyn Fn(u32) -> Option<Rc<Publication>>,
+) -> Result<Entry, Problem> {
+    let it = &mut Reader::fields(body);
+    let entry = match kind {
+        kind::PUBLICATION => Entry::Publication(it.number()?, take_publication(it, READ_BACK)?),
+        kind::IMAGE => {
+            let key = take_key(it)?;
+            let image = SessionImage::decode(it.rest())?;
+            return Ok(Entry::Image(key, Box::new(image)));
+        }
+        kind::ATTRIBUTES => Entry::Attributes(take_key(it)?, Box::new(AttributesImage::take(it)?)),
+        kind::CHANGES => {
+            let key = take_key(it)?;
+            let mut changes = Vec::new();
+            while !it.rest().is_empty() {
+                changes.push(take_change(it, publication)?);
+            }
+            Entry::Changes(key, changes)
+        }
+        kind::ENDED => Entry::Ended(take_key(it)?),
+        kind::RETAINED => {
+            let unknown = ImageError::invalid("the number of a message");
+            match it.option(Reader::number)? {
+                Some(number) => {
+                    let publication = publication(number).ok_or(unknown)?;
+                    Entry::Retained(Rc::clone(&publication.topic), Some(publication))
+                }
+                None => Entry::Retained(it.text("a topic")?.into(), None),
+            }
+        }
+        other => return Err(Problem::Kind(other)),
+    };
+    it.clone().end()?;
+    Ok(entry)
+}
+
+pub(super) fn put_key(out: &mut Writer<'_>, key: SessionKey) {
+    out.long(key.0);
+}
+
+fn take_key(it: &mut Reader<'_>) -> Result<SessionKey, ImageError> {
+    it.long().map(SessionKey)
+}

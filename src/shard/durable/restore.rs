@@ -1,0 +1,129 @@
+//! A shard continues from the state that its log has kept.
+//!
+//! A client that was connected when the process ended has lost its connection at the start of this one: the delay
+//! of its will and the expiry of its session begin then.
+
+use std::rc::Rc;
+
+use super::fold::{KeptSession, KeptState, StateFold};
+use super::record::READ_BACK;
+use crate::journal::SegmentNumber;
+use crate::mqtt::Publication;
+use crate::session::SessionImage;
+use crate::shard::durable::ledger::Mark;
+use crate::shard::notices::About;
+use crate::shard::Shard;
+use crate::time::{Span, Time};
+
+impl Shard {
+    /// Begins to read back a log, as far as this shard owns what it says. The state is for
+    /// [`restore`](Self::restore).
+    #[must_use]
+    pub fn begin_fold(&self) -> StateFold {
+        let lanes = self.routes.placement.lanes_of(self.id);
+        StateFold::new(lanes, self.config.hash_seed)
+    }
+
+    /// Continues from what was kept. The journal has begun, the clocks are set and the rules are known before,
+    /// and there is no client yet.
+    ///
+    /// # Panics
+    /// There is no journal.
+    pub fn restore(&mut self, state: KeptState, now: Time) {
+        let goes_on = state.goes_on;
+        let ledger = &mut self.durable.as_deref_mut().expect("a journal").ledger;
+        ledger.next_key = ledger.next_key.max(state.next_key);
+        self.restore_retained(state.retained, goes_on, now);
+        for kept in state.sessions {
+            self.restore_kept(kept, goes_on, now);
+        }
+    }
+
+    /// What has expired, or does not fit, is gone in the journal, too.
+    fn restore_retained(
+        &mut self,
+        kept: Vec<(Rc<Publication>, SegmentNumber)>,
+        goes_on: bool,
+        now: Time,
+    ) {
+        let clocks = self.turn.clocks;
+        let retained = &mut self.routes.retained;
+        let mut gone = Vec::new();
+        for (publication, segment) in kept {
+            let expires_at = publication.expires_at;
+            let expires_at = expires_at.map(|at| clocks.to_time(READ_BACK.to_wall(at)));
+            let publication = Rc::new(Publication {
+                expires_at,
+                ..Rc::unwrap_or_clone(publication)
+            });
+            let topic = Rc::clone(&publication.topic);
+            let has_expired = expires_at.is_some_and(|at| at <= now);
+            if has_expired || retained.set(publication).is_err() {
+                gone.push(Rc::clone(&topic));
+            }
+            if let Some(durable) = self.durable.as_deref_mut().filter(|_| goes_on) {
+                durable.ledger.retained_is_in(&topic, segment);
+            }
+        }
+        if goes_on {
+            retained.take_changed(); // the log has them
+            for topic in &gone {
+                retained.note_changed(topic);
+            }
+        }
+    }
+
+    fn restore_kept(&mut self, kept: KeptSession, goes_on: bool, now: Time) {
+        let KeptSession {
+            key,
+            segment,
+            image,
+        } = kept;
+        let client_id = Rc::clone(&image.client_id);
+        let (subscriptions, queued) = (image.subscriptions.len(), image.queue.len());
+        let was_connected = image.expires_at.is_none();
+        let image = match was_connected {
+            true => self.away_from(image, now),
+            false => image,
+        };
+        let lane = self.routes.placement.lane_number(&client_id);
+        let restored = self.restore_here(image, None, now);
+        let Some(durable) = self.durable.as_deref_mut() else {
+            return;
+        };
+        if let Err(error) = restored {
+            if goes_on {
+                durable.ledger.forget_kept(key, lane);
+            }
+            let about = About::loss("session not restored", Some(&client_id), 1);
+            self.notice(&about, now, || format!("its session is lost: {error}"));
+            return;
+        }
+        let id = self.clients.by_client_id[&client_id];
+        let entry = self.clients.session_mut(id);
+        if !goes_on {
+            durable.ledger.session_changed(id, entry, lane);
+            return;
+        }
+        let session = &mut entry.session;
+        durable.ledger.keep(id, session, key, (lane, Some(segment)));
+        let is_same = session.subscriptions.len() == subscriptions && session.queue.len() == queued;
+        if !is_same {
+            durable.ledger.mark(key, Mark::Image); // limits and rules are others than they were
+        } else if was_connected {
+            durable.ledger.mark(key, Mark::Attributes);
+        }
+    }
+
+    /// A client that was connected is away from now on.
+    fn away_from(&self, image: SessionImage, now: Time) -> SessionImage {
+        let clocks = self.turn.clocks;
+        let after = |seconds: u32| clocks.to_wall(now + Span::from_secs(u64::from(seconds)));
+        let delay_s = image.will.as_ref().map(|will| will.delay_interval_s);
+        SessionImage {
+            expires_at: Some(after(image.expiry_interval_s)),
+            will_due: delay_s.map(after),
+            ..image
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The end of a turn: what has changed becomes records of the log, in one piece.
+
+use std::rc::Rc;
+
+use super::ledger::Mark;
+use super::places::Item;
+use super::record::{kind, put_key};
+use super::Durable;
+use crate::image::Writer;
+use crate::journal::SegmentNumber;
+use crate::session::{put_change, SessionImage, SessionKey};
+use crate::shard::clients::Clients;
+use crate::shard::delivery::Routes;
+use crate::shard::turn::Turn;
+use crate::shard::Shard;
+use crate::time::Clocks;
+
+/// What is written down whole in this turn, and therefore lies where it begins.
+#[derive(Default)]
+struct Written(Vec<Item>);
+
+/// What the records are made of.
+struct Source<'a> {
+    clients: &'a Clients,
+    routes: &'a mut Routes,
+    turn: &'a Turn,
+}
+
+impl Shard {
+    /// Appends what has changed since the last time.
+    pub(in crate::shard) fn seal_turn(&mut self) {
+        let Self {
+            durable,
+            clients,
+            routes,
+            turn,
+            ..
+        } = self;
+        if let Some(durable) = durable.as_deref_mut() {
+            let mut source = Source {
+                clients,
+                routes,
+                turn,
+            };
+            durable.seal(&mut source);
+        }
+    }
+
+    /// Something has changed since the turn's end, so that there must be another one.
+    pub(in crate::shard) fn has_unsealed(&self) -> bool {
+        let durable = self.durable.as_deref();
+        durable.is_some_and(|durable| {
+            !durable.ledger.is_settled() || self.routes.retained.has_changed()
+        })
+    }
+}
+
+impl Durable {
+    fn seal(&mut self, source: &mut Source<'_>) {
+        if self.ledger.is_settled() && !source.routes.retained.has_changed() {
+            return;
+        }
+        let mut written = Written::default();
+        self.seal_ended();
+        self.seal_marked(source, &mut written);
+        self.seal_changes(source);
+        self.seal_retained(source, &mut written);
+        self.clean(source, &mut written);
+        let ledger = &mut self.ledger;
+        if let Some(segment) = ledger.records.append_to(&mut self.log) {
+            for item in written.0 {
+                match item {
+                    Item::Session(key) => ledger.image_is_in(key, segment),
+                    Item::Retained(topic) => ledger.retained_is_in(&topic, segment),
+                }
+            }
+            self.note_oldest();
+        }
+        self.ledger.drained.clear();
+    }
+
+    fn seal_ended(&mut self) {
+        let ledger = &mut self.ledger;
+        for (key, lane) in ledger.ended.drain(..) {
+            let clocks = Clocks::default(); // it holds no publication
+            let records = &mut ledger.records;
+            records.add(kind::ENDED, lane, clocks, |out, _| put_key(out, key));
+        }
+    }
+
+    fn seal_marked(&mut self, source: &Source<'_>, written: &mut Written) {
+        let marked = std::mem::take(&mut self.ledger.marked);
+        for key in marked {
+            let Some(kept) = self.ledger.sessions.get_mut(&key) else {
+                continue; // ended since
+            };
+            match kept.mark {
+                // It stays marked until its changes have been passed over.
+                Mark::Image => self.put_image(key, source, written),
+                Mark::Attributes => {
+                    kept.mark = Mark::Nothing;
+                    let entry = source.clients.session(kept.session);
+                    let attributes = entry.attributes(&source.turn.timers, source.turn.clocks);
+                    let (lane, clocks) = (kept.lane, source.turn.clocks);
+                    let records = &mut self.ledger.records;
+                    records.add(kind::ATTRIBUTES, lane, clocks, |out, _| {
+                        put_key(out, key);
+                        attributes.put(out);
+                    });
+                }
+                Mark::Nothing => {}
+            }
+        }
+    }
+
+    /// The whole state of a session, as it is now.
+    fn put_image(&mut self, key: SessionKey, source: &Source<'_>, written: &mut Written) {
+        let Some(kept) = self.ledger.sessions.get(&key) else {
+            return;
+        };
+        let (lane, clocks) = (kept.lane, source.turn.clocks);
+        let entry = source.clients.session(kept.session);
+        let attributes = entry.attributes(&source.turn.timers, clocks);
+        let image = match entry.session.is_recorded() {
+            true => entry.session.image(clocks),
+            false => only_will(&entry.session.client_id),
+        };
+        let image = image.with(attributes);
+        let ledger = &mut self.ledger;
+        ledger.records.add(kind::IMAGE, lane, clocks, |out, _| {
+            put_key(out, key);
+            out.rest(|bytes| image.encode(bytes));
+        });
+        ledger.count_cost(key, &entry.session);
+        written.0.push(Item::Session(key));
+    }
+
+    /// Changes of one session are one record, whatever came between them: all of the turn counts or nothing.
+    fn seal_changes(&mut self, source: &Source<'_>) {
+        let ledger = &mut self.ledger;
+        let mut drained = std::mem::take(&mut ledger.drained);
+        ledger.changes.borrow_mut().take_into(&mut drained);
+        drained.sort_by_key(|(key, _)| *key);
+        for changes in drained.chunk_by(|(one, _), (other, _)| one == other) {
+            let key = changes[0].0;
+            let Some(kept) = ledger.sessions.get_mut(&key) else {
+                continue; // it has ended
+            };
+            if kept.mark == Mark::Image {
+                continue; // in its image
+            }
+            let (lane, session) = (kept.lane, kept.session);
+            let clocks = source.turn.clocks;
+            ledger
+                .records
+                .add(kind::CHANGES, lane, clocks, |out, number_of| {
+                    put_key(out, key);
+                    for (_, change) in changes {
+                        put_change(out, change, number_of);
+                    }
+                });
+            ledger.count_cost(key, &source.clients.session(session).session);
+        }
+        ledger.drained = drained; // publications are known by their addresses until all are written
+    }
+
+    fn seal_retained(&mut self, source: &mut Source<'_>, written: &mut Written) {
+        let mut topics = source.routes.retained.take_changed();
+        topics.sort_unstable();
+        topics.dedup();
+        for topic in topics {
+            self.put_retained(Item::Retained(topic), source, written);
+        }
+    }
+
+    /// The retained message of a topic as it is now, or that it has none.
+    fn put_retained(&mut self, item: Item, source: &Source<'_>, written: &mut Written) {
+        let Item::Retained(topic) = &item else {
+            return;
+        };
+        let lane = source.routes.placement.lane_number(topic);
+        let clocks = source.turn.clocks;
+        let ledger = &mut self.ledger;
+        match source.routes.retained.get(topic) {
+            Some(publication) => {
+                ledger
+                    .records
+                    .add(kind::RETAINED, lane, clocks, |out, number_of| {
+                        out.option(Some(number_of(publication)), Writer::number);
+                    });
+                written.0.push(item);
+            }
+            None => {
+                let Some(segment) = ledger.retained.remove(topic) else {
+                    return; // the log has never known it
+                };
+                ledger.places.left(Some(segment));
+                ledger.records.add(kind::RETAINED, lane, clocks, |out, _| {
+                    out.option(None, Writer::number);
+                    out.text(topic);
+                });
+            }
+        }
+    }
+
+    /// Writes anew some of what keeps the oldest segment, when the log is much larger than what is alive.
+    fn clean(&mut self, source: &Source<'_>, written: &mut Written) {
+        for item in &written.0 {
+            if let Item::Session(key) = item {
+                if let Some(kept) = self.ledger.sessions.get_mut(key) {
+                    kept.mark = Mark::Nothing;
+                }
+            }
+        }
+        let current = self.log.segment();
+        let oldest = self.ledger.places.oldest_needed(current);
+        let segments = u64::from(current.0 - oldest.0 + 1);
+        let alive = self.ledger.sessions_cost + source.routes.retained.bytes();
+        let bounds = self.ledger.cleaning;
+        let is_large =
+            segments * u64::from(self.log.segment_bytes()) > 2 * alive + bounds.slack_bytes;
+        if !is_large || oldest == current {
+            return;
+        }
+        // What a turn writes is at most as much as what it frees, as at least half of the log is not alive.
+        let bytes_max = 2 * self.ledger.records.bytes();
+        let bytes_max = bytes_max.max(self.ledger.records.bytes() + bounds.turn_bytes);
+        while self.ledger.records.bytes() < bytes_max {
+            let Some(item) = self.ledger.places.take_from(oldest) else {
+                break;
+            };
+            if !self.is_in(&item, oldest) {
+                continue;
+            }
+            match item {
+                Item::Session(key) => self.put_image(key, source, written),
+                Item::Retained(_) => self.put_retained(item, source, written),
+            }
+        }
+    }
+
+    fn is_in(&self, item: &Item, segment: SegmentNumber) -> bool {
+        match item {
+            Item::Session(key) => {
+                let kept = self.ledger.sessions.get(key);
+                kept.is_some_and(|kept| kept.segment == Some(segment))
+            }
+            Item::Retained(topic) => self.ledger.retained.get(topic) == Some(&segment),
+        }
+    }
+}
+
+/// A session that ends with its connection: nothing of it is kept but its will.
+fn only_will(client_id: &Rc<str>) -> SessionImage {
+    SessionImage::empty(Rc::clone(client_id))
+}
