@@ -15,10 +15,12 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{opcode, squeue, IoUring};
+use ringmq::ids::ShardId;
 use ringmq::io::aligned_buffer::AlignedBuffer;
 use ringmq::io::operations::{Carrier, Completion};
 use ringmq::io::poller::Poller;
 use ringmq::io::segment_files::{Request, SegmentFiles};
+use ringmq::journal::SegmentNumber;
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::fs::OFlags;
 
@@ -281,6 +283,8 @@ fn ways() -> [(&'static str, Make); 2] {
     let by_executor = move |path: &Path| {
         let path = path.to_path_buf();
         assert!(files.prepare(Request {
+            shard: ShardId(0),
+            number: SegmentNumber(1),
             path,
             bytes: FILE,
             recycled: None

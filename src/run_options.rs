@@ -16,6 +16,20 @@ pub struct RunOptions {
     pub watch_files: bool,
     /// From the first signal to the end of the process: what is left then is cut.
     pub shutdown_timeout: Span,
+    /// Folder of the journal; `None`: nothing outlives the process.
+    pub data_dir: Option<String>,
+    pub durability: Durability,
+    /// Bytes of a file of the journal.
+    pub journal_segment_bytes: u32,
+}
+
+/// When what is to outlive the process is brought to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// At once, and before it is acknowledged.
+    Commit,
+    /// So often. Acknowledgements do not wait for it.
+    Interval(Span),
 }
 
 impl Default for RunOptions {
@@ -31,6 +45,9 @@ impl Default for RunOptions {
             login_queue_max: 1_000,
             watch_files: false,
             shutdown_timeout: Span::from_secs(5),
+            data_dir: None,
+            durability: Durability::Commit,
+            journal_segment_bytes: 64 << 20,
         }
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn check(
     relations.anonymous_listeners(problems);
     relations.hook_urls(problems);
     relations.user_claim(problems);
+    relations.journal(problems);
     relations.somewhere_to_listen(tables, problems);
     if !tables.is_empty() && !winners.contains_key("listen") {
         checked.listen.clear(); // the default is for those who name none
@@ -191,6 +192,22 @@ impl Relations<'_> {
             let text =
                 "is empty, and no token has a claim without a name: \"sub\" is the usual one";
             self.report(&["jwt-user-claim"], text.into(), problems);
+        }
+    }
+
+    /// What describes the journal needs a place for one.
+    fn journal(&self, problems: &mut Vec<Problem>) {
+        if self.checked.run.data_dir.is_some() {
+            return;
+        }
+        let default = Checked::default();
+        for name in ["durability", "journal-segment-bytes"] {
+            let value = |checked| options::find(name).map(|option| (option.get)(checked));
+            if value(self.checked) == value(&default) {
+                continue; // as in the example file
+            }
+            let text = "means something only with data-dir, without which all is kept in memory";
+            self.report(&[name], text.into(), problems);
         }
     }
 

@@ -9,6 +9,8 @@ use crate::listener::Address;
 
 /// What the address of a Unix socket begins with.
 const UNIX: &str = "unix:";
+/// What the span of an interval begins with.
+const INTERVAL: &str = "interval:";
 /// Longest path of a Unix socket that the kernel takes, in bytes.
 const UNIX_PATH_MAX: usize = 107;
 
@@ -37,6 +39,11 @@ pub(super) enum Kind {
         min: u64,
         max: u64,
         word: Option<&'static str>,
+    },
+    /// A word, or every so many whole seconds (`interval:1s`).
+    Interval {
+        max: u64,
+        word: &'static str,
     },
     Boolean,
     /// One of these words.
@@ -92,6 +99,14 @@ impl Kind {
             Self::Seconds { min, max, word } => {
                 self.read_number(typed, min..=max, word, &SPAN_UNITS)
             }
+            Self::Interval { max, word } => match typed {
+                Typed::Word(text) | Typed::Text(text) if text == word => Ok(Value::Word),
+                Typed::Word(text) | Typed::Text(text) if text.starts_with(INTERVAL) => {
+                    let span = Typed::Word(text[INTERVAL.len()..].into());
+                    self.read_number(&span, 1..=max, None, &SPAN_UNITS)
+                }
+                _ => Err(self.not_this(typed)),
+            },
             Self::Boolean => match typed {
                 Typed::Boolean(on) => Ok(Value::Boolean(*on)),
                 Typed::Word(text) if text == "true" => Ok(Value::Boolean(true)),
@@ -236,6 +251,7 @@ impl Kind {
             Self::Number { .. } => "a whole number",
             Self::Bytes { .. } | Self::BytesOr { .. } => "a number of bytes",
             Self::Seconds { .. } => "a span of time",
+            Self::Interval { .. } => "a way to commit",
             Self::Boolean => "true or false",
             Self::Choice(_) => "one of the words",
             Self::Addresses | Self::Place => "an IP address with a port",
@@ -265,6 +281,9 @@ impl Kind {
                 "{min} to {max} seconds{}; s, m, h and d are understood",
                 or_word(word)
             ),
+            Self::Interval { max, word } => format!(
+                "\"{word}\", or \"{INTERVAL}\" and 1 to {max} seconds; s, m, h and d are understood"
+            ),
             Self::Boolean => "true or false".into(),
             Self::Choice(words) => quoted(words),
             Self::Text(what) => format!("{what}, or \"\" for none"),
@@ -290,6 +309,7 @@ impl Kind {
             Self::Number { .. } => "NUMBER",
             Self::Bytes { .. } | Self::BytesOr { .. } => "BYTES",
             Self::Seconds { .. } => "SPAN",
+            Self::Interval { .. } => "WORD",
             Self::Boolean => "true|false",
             Self::Choice(_) => "WORD",
             Self::Addresses | Self::Place => "ADDRESS:PORT",
@@ -309,6 +329,11 @@ impl Kind {
             }
             (Self::BytesOr { word, .. }, Value::Word) => format!("\"{word}\""),
             (Self::Seconds { .. }, Value::Number(number)) => write_amount(*number, &SPAN_UNITS),
+            (Self::Interval { .. }, Value::Number(seconds)) => {
+                let span = write_amount(*seconds, &SPAN_UNITS);
+                format!("\"{INTERVAL}{}\"", span.trim_matches('"'))
+            }
+            (Self::Interval { word, .. }, Value::Word) => format!("\"{word}\""),
             (Self::Mode, Value::Number(mode)) => format!("\"{mode:04o}\""),
             (_, Value::Number(number)) => number.to_string(),
             (Self::Number { word, .. } | Self::Seconds { word, .. }, Value::Word) => {

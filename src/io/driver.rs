@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::clock::{Clock, WallReadings};
+use super::commits::Commits;
 use super::counters::{DriverStats, AT_STOP};
 use super::gate::REFUSALS;
 use super::inbox::{ShardCommand, TURN_COMMANDS};
@@ -43,6 +44,8 @@ const PAUSE_MAX: u64 = 8 * SPIN.0;
 /// What a driver is given at start.
 pub(super) struct Setup {
     pub(super) shard: Shard,
+    /// If the shard has a journal.
+    pub(super) commits: Option<Commits>,
     pub(super) id: ShardId,
     pub(super) listeners: Vec<Listening>,
     pub(super) mesh: Mesh<Block>,
@@ -55,6 +58,7 @@ pub(super) struct Setup {
 /// Lives on: the executor of its shard, as its one task.
 pub(super) struct Driver {
     pub(super) shard: Shard,
+    commits: Option<Commits>,
     pub(super) id: ShardId,
     pub(super) mesh: Mesh<Block>,
     pub(super) logins: Arc<Logins>,
@@ -106,6 +110,9 @@ impl TurnHost for Driver {
         match step {
             TurnStep::Reap => {
                 let is_busy = self.reap();
+                if let Some(commits) = &mut self.commits {
+                    commits.complete(&mut self.shard, &mut self.poller, now);
+                }
                 self.begin_rounds(now);
                 is_busy
             }
@@ -124,7 +131,12 @@ impl TurnHost for Driver {
                 self.shard.end_turn(now);
                 false
             }
-            TurnStep::Commit => false,
+            TurnStep::Commit => {
+                if let Some(commits) = &mut self.commits {
+                    commits.commit(&mut self.shard, &mut self.poller, now);
+                }
+                false // its completion ends a sleep
+            }
             TurnStep::SendBlocks => self.send_blocks(),
             TurnStep::WriteUnblocked => {
                 self.write_unblocked(now);
@@ -146,6 +158,7 @@ impl Driver {
     pub(super) fn new(setup: Setup) -> std::io::Result<Self> {
         let Setup {
             mut shard,
+            commits,
             id,
             listeners,
             mesh,
@@ -161,6 +174,7 @@ impl Driver {
         }
         Ok(Self {
             shard,
+            commits,
             id,
             mesh,
             logins,
@@ -352,6 +366,11 @@ impl Driver {
                     listening.factory = factory;
                 }
             }
+            ShardCommand::Segment(number, made) => {
+                if let Some(commits) = &mut self.commits {
+                    commits.segment_made(&mut self.shard, (number, made), now);
+                }
+            }
             ShardCommand::MemoryShort(is_short) => self.memory_short = is_short,
             ShardCommand::GiveBack => {
                 let held = self.shard.connections() + self.shard.sessions();
@@ -387,17 +406,21 @@ impl Driver {
         }
         self.listeners.clear();
         self.acceptable.clear();
+        if let Some(commits) = &mut self.commits {
+            commits.begin_stop();
+        }
         self.shard.handle_shutdown(now);
     }
 
     /// A stopped shard continues to serve its peers until all have stopped.
     fn is_finished(&mut self) -> bool {
-        if !self.counted && self.stopping && self.shard.is_stopped() {
+        let is_stopped = self.stopping && self.shard.is_stopped() && self.shard.is_committed();
+        if !self.counted && is_stopped {
             self.counted = true;
             self.report_counters(AT_STOP);
             self.mesh.shared().count_stopped();
         }
-        self.counted && self.mesh.shared().all_stopped()
+        self.counted && self.shard.is_committed() && self.mesh.shared().all_stopped()
     }
 
     /// Spinning pays while pauses are usually shorter than it takes to be woken, and only on a core
@@ -426,7 +449,9 @@ impl Driver {
         // Whatever came before the announcement is seen here; what comes later wakes the shard.
         let may_sleep = self.mesh.may_park() && self.mesh.shared().inbox(self.id).is_empty();
         if may_sleep {
-            let deadlines = [self.shard.poll_timeout(), self.accept_after];
+            let commits = self.commits.as_ref();
+            let commit = commits.and_then(|commits| commits.poll_timeout(&self.shard));
+            let deadlines = [self.shard.poll_timeout(), self.accept_after, commit];
             let deadline = deadlines.into_iter().flatten().min();
             if self.gives_back.take() {
                 give_back();

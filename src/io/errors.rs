@@ -3,6 +3,7 @@
 use glommio::{BuilderErrorKind, GlommioError, ReactorErrorKind};
 use rustix::io::Errno;
 
+use super::data_dir::DataError;
 use crate::auth::FileProblem;
 use crate::listener::Address;
 use crate::transport::tls::Problem;
@@ -29,6 +30,8 @@ pub enum StartError {
     Descriptors(String),
     #[error("{0}")]
     Files(String),
+    #[error(transparent)]
+    Data(#[from] DataError),
     #[error("cannot start shard {0}: {1}")]
     Shard(u16, String),
     #[error("cannot prepare to start: {0}")]

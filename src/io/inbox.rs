@@ -4,12 +4,15 @@
 //! the start of a turn. A sender that finds the queue full waits for room, which costs its own service
 //! and no shard; a shard itself never sends to an inbox and waits.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crossbeam::channel::{bounded, Receiver, Sender, TrySendError};
 
 use crate::auth::{AuthzDecisions, Rules, Verdict};
 use crate::ids::{ConnectionId, ListenerId};
+use crate::journal::SegmentNumber;
 use crate::transport::LayerFactory;
 
 /// Commands that wait for one shard, at most. A turn takes them before anything else, so more wait only
@@ -28,6 +31,8 @@ pub(super) enum ShardCommand {
     Rules(Arc<Rules>),
     /// The files of a listener were read again: for its connections from now on.
     Layers(ListenerId, Arc<LayerFactory>),
+    /// A segment that the shard has asked for, open to be written.
+    Segment(SegmentNumber, io::Result<OwnedFd>),
     /// The process has begun or ceased to be near the memory it may use.
     MemoryShort(bool),
     /// Return to the kernel what the shard's heap does not need, once there is nothing else to do.

@@ -9,11 +9,13 @@ use glommio::{CpuSet, ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 use super::clock::Clock;
+use super::commits::Commits;
 use super::driver::{Driver, Setup};
 use super::errors::StartError;
 use super::gate::Gate;
 use super::listener::Listening;
 use super::logins::{LoginSetup, Logins};
+use super::recovery::Journal;
 use super::shared::SharedState;
 use super::{file_watch, listener, logging, mesh, pressure, reload, signals, unix};
 use crate::auth;
@@ -23,6 +25,7 @@ use crate::listener::{Address, Listener};
 use crate::run_options::RunOptions;
 use crate::shard::{PlacementSeed, Shard, ShardConfig};
 use crate::time::Span;
+use crate::transport::LayerFactory;
 
 /// Memory glommio registers per executor for file I/O, of which a broker does almost none; the
 /// default of 10 MiB would not fit the usual locked-memory limit.
@@ -52,25 +55,16 @@ pub struct Startup {
 pub fn run(startup: &Startup) -> Result<(), StartError> {
     raise_descriptor_limit(startup)?;
     probe_io_uring()?;
-    let listeners = open_listeners(&startup.listeners)?;
-    let socket_files = startup
-        .listeners
-        .iter()
-        .filter_map(|own| match &own.address {
-            Address::Unix(path) => unix::SocketFile::of(path),
-            Address::Ip(_) => None,
-        });
-    let socket_files: Vec<_> = socket_files.collect();
+    // Files are read first: a mistake in them is reported before anything listens.
+    let factories = reload::factories(&startup.listeners)?;
     describe_shards(startup);
     let shared =
         SharedState::new(startup.shards)?.with_connections_max(startup.limits.connections_max);
     let options = &startup.run;
     let turn_max = options.turn_max_ms.map(|ms| Span::from_millis(ms.into()));
     let shared = shared.with_turn_max(turn_max);
-    shared
-        .counters()
-        .set_gates(listeners.iter().map(|own| Arc::clone(&own.gate)).collect());
     let shared = Arc::new(shared);
+    let journal = Journal::open(options, startup.shards, &shared)?.map(Arc::new);
     pressure::watch_memory(options.memory_max, Arc::clone(&shared))?;
     let (ask, asked) = mpsc::channel();
     if options.watch_files {
@@ -80,15 +74,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let shutdown_timeout = Duration::from_secs(options.shutdown_timeout.as_secs());
     signals::watch(Arc::clone(&shared), shutdown_timeout, ask)?;
     let seeds = ahash::RandomState::new();
-    let mut placement_seed = [0; 16];
-    getrandom::fill(&mut placement_seed).map_err(std::io::Error::from)?;
-    let config = Arc::new(ShardConfig {
-        shards: startup.shards,
-        limits: startup.limits.clone(),
-        listeners: startup.listeners.iter().map(|l| l.policy).collect(),
-        placement_seed: PlacementSeed(placement_seed),
-        hash_seed: seeds.hash_one("maps"),
-    });
+    let config = shard_config(startup, journal.as_deref(), seeds.hash_one("maps"))?;
     let clock = Clock::start();
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(std::io::Error::from)?;
@@ -100,14 +86,29 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let tables = startup.listeners.clone();
     reload::watch(asked, tables, Arc::clone(&shared), reload_rules)?;
     let traces = logging::tells_connections();
+    let own_journal = journal.clone();
     let make = move |id: ShardId| {
         let mut shard = Shard::new(id, &config, seeds.hash_one(id), clock.now());
         if traces {
             shard.trace_connections();
         }
-        shard
+        let commits = own_journal
+            .as_ref()
+            .map(|journal| journal.begin(id, &mut shard));
+        Ok((shard, commits.transpose()?))
     };
-    let threads = start_shards(&startup.cores, listeners, &shared, &logins, clock, make)?;
+    let mut socket_files = Vec::new();
+    let open = || {
+        if let Some(journal) = &journal {
+            journal.describe();
+        }
+        let listeners = open_listeners(&startup.listeners, factories)?;
+        socket_files = socket_files_of(&startup.listeners);
+        let gates = listeners.iter().map(|own| Arc::clone(&own.gate));
+        shared.counters().set_gates(gates.collect());
+        Ok(listeners)
+    };
+    let threads = start_shards(&startup.cores, &shared, &logins, clock, make, open)?;
     tracing::info!("ready");
     for (index, thread) in (0..).zip(threads) {
         thread
@@ -118,6 +119,37 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
         file.remove();
     }
     Ok(())
+}
+
+fn shard_config(
+    startup: &Startup,
+    journal: Option<&Journal>,
+    hash_seed: u64,
+) -> std::io::Result<Arc<ShardConfig>> {
+    let placement_seed = match journal {
+        Some(journal) => journal.placement_seed(),
+        None => {
+            let mut seed = [0; 16];
+            getrandom::fill(&mut seed)?;
+            PlacementSeed(seed)
+        }
+    };
+    Ok(Arc::new(ShardConfig {
+        shards: startup.shards,
+        limits: startup.limits.clone(),
+        listeners: startup.listeners.iter().map(|l| l.policy).collect(),
+        placement_seed,
+        hash_seed,
+    }))
+}
+
+/// Files of Unix sockets that are listened on: they go with the process.
+fn socket_files_of(listeners: &[Listener]) -> Vec<unix::SocketFile> {
+    let files = listeners.iter().filter_map(|own| match &own.address {
+        Address::Unix(path) => unix::SocketFile::of(path),
+        Address::Ip(_) => None,
+    });
+    files.collect()
 }
 
 /// Reads the rules, starts the authentication threads, and sends the rules to every shard's inbox.
@@ -157,28 +189,31 @@ fn reload_rules(logins: &Logins, files: &auth::Files, secret: [u8; 32]) {
     }
 }
 
+/// What a shard's thread begins with.
+type Made = (Shard, Option<Commits>);
+
 /// Starts one thread per shard and returns when all of them run. `make` builds a shard on its own
-/// thread.
+/// thread; when it has built all of them, `open` opens the listeners.
 pub(super) fn start_shards(
     cores: &[usize],
-    listeners: Vec<Listening>,
     shared: &Arc<SharedState>,
     logins: &Arc<Logins>,
     clock: Clock,
-    make: impl Fn(ShardId) -> Shard + Clone + Send + 'static,
+    make: impl Fn(ShardId) -> Result<Made, StartError> + Clone + Send + 'static,
+    open: impl FnOnce() -> Result<Vec<Listening>, StartError>,
 ) -> Result<Vec<ExecutorJoinHandle<()>>, StartError> {
     let pinnable = CpuSet::online().is_ok(); // needs /sys, which a container may hide
+    let (made_report, made_reports) = mpsc::channel();
     let (report, reports) = mpsc::channel();
     let mut threads = Vec::new();
+    let mut give_listeners = Vec::new();
     for (index, mesh) in (0..).zip(mesh::connect(shared)) {
-        let listeners = listeners
-            .iter()
-            .map(Listening::try_clone)
-            .collect::<Result<Vec<_>, _>>()?;
         let core = cores.get(usize::from(index)).copied().filter(|_| pinnable);
         let make = make.clone();
         let logins = Arc::clone(logins);
-        let report = report.clone();
+        let (made_report, report) = (made_report.clone(), report.clone());
+        let (give, listeners) = mpsc::channel();
+        give_listeners.push(give);
         let id = ShardId(index);
         let thread = LocalExecutorBuilder::new(core.map_or(Placement::Unbound, Placement::Fixed))
             .name(&format!("shard-{index}"))
@@ -186,8 +221,14 @@ pub(super) fn start_shards(
             .ring_depth(EXECUTOR_RING)
             .spawn(move || async move {
                 let _guard = AbortOnPanic;
+                let made = report_result(made_report, index, make(id));
+                // Without listeners the start has failed elsewhere.
+                let (Some((shard, commits)), Ok(listeners)) = (made, listeners.recv()) else {
+                    return;
+                };
                 let setup = Setup {
-                    shard: make(id),
+                    shard,
+                    commits,
                     id,
                     listeners,
                     mesh,
@@ -195,18 +236,47 @@ pub(super) fn start_shards(
                     clock,
                     pinned: core.is_some(),
                 };
-                let driver = Driver::new(setup);
-                let failed = driver.as_ref().err().map(StartError::of_ring);
-                let _ = report.send((index, failed));
-                drop(report);
-                if let Ok(driver) = driver {
+                let driver = Driver::new(setup).map_err(|error| StartError::of_ring(&error));
+                if let Some(driver) = report_result(report, index, driver) {
                     driver.run();
                 }
             })
             .map_err(|error| StartError::of_executor(index, error))?;
         threads.push(Some(thread));
     }
-    drop(report);
+    drop((made_report, report));
+    wait_for_all(&mut threads, made_reports)?;
+    let listeners = open()?;
+    for give in give_listeners {
+        let own = listeners.iter().map(Listening::try_clone);
+        let _ = give.send(own.collect::<Result<_, _>>()?); // a shard that has ended does not report
+    }
+    wait_for_all(&mut threads, reports)?;
+    Ok(threads.into_iter().flatten().collect())
+}
+
+/// What a shard's thread has come to.
+type Report = (u16, Option<StartError>);
+
+/// Reports whether there is a result, and returns it.
+fn report_result<T>(
+    report: mpsc::Sender<Report>,
+    index: u16,
+    result: Result<T, StartError>,
+) -> Option<T> {
+    let (result, failed) = match result {
+        Ok(result) => (Some(result), None),
+        Err(error) => (None, Some(error)),
+    };
+    let _ = report.send((index, failed)); // fails when another shard has ended the start
+    result
+}
+
+/// Waits until every shard has reported, and for the first that has failed at most.
+fn wait_for_all(
+    threads: &mut [Option<ExecutorJoinHandle<()>>],
+    reports: mpsc::Receiver<Report>,
+) -> Result<(), StartError> {
     let mut running = vec![false; threads.len()];
     for (index, failed) in reports {
         match failed {
@@ -215,14 +285,14 @@ pub(super) fn start_shards(
         }
     }
     // An executor that could not be made has dropped its end of the channel without a report.
-    if let Some(index) = running.iter().position(|runs| !runs) {
-        let failed = threads[index].take().map(ExecutorJoinHandle::join);
-        return Err(match failed {
-            Some(Err(error)) => StartError::of_executor(index as u16, error),
-            _ => StartError::Shard(index as u16, "it ended at once".into()),
-        });
-    }
-    Ok(threads.into_iter().flatten().collect())
+    let Some(index) = running.iter().position(|runs| !runs) else {
+        return Ok(());
+    };
+    let failed = threads[index].take().map(ExecutorJoinHandle::join);
+    Err(match failed {
+        Some(Err(error)) => StartError::of_executor(index as u16, error),
+        _ => StartError::Shard(index as u16, "it ended at once".into()),
+    })
 }
 
 /// The start-up line about shards.
@@ -261,10 +331,11 @@ fn probe_io_uring() -> Result<(), StartError> {
         .map_err(|error| StartError::of_ring(&error))
 }
 
-/// Opens the listeners and makes what their connections need. Files are read first: a mistake in
-/// them is reported before anything listens.
-fn open_listeners(configured: &[Listener]) -> Result<Vec<Listening>, StartError> {
-    let factories = reload::factories(configured)?;
+/// Opens the listeners; `factories` make what their connections need.
+fn open_listeners(
+    configured: &[Listener],
+    factories: Vec<Arc<LayerFactory>>,
+) -> Result<Vec<Listening>, StartError> {
     let addresses: Vec<SocketAddr> = configured
         .iter()
         .filter_map(|listener| match listener.address {

@@ -8,17 +8,18 @@
 //! A file has its final name only once it is whole: what a crash has left under the other name is
 //! overwritten.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crossbeam::channel::{bounded, Receiver, Sender};
 use glommio::io::{Directory, DmaFile};
 use glommio::{spawn_local, LocalExecutorBuilder, Placement};
-use rustix::fs::OFlags;
+
+use super::data_dir::open_segment;
+use crate::ids::ShardId;
+use crate::journal::SegmentNumber;
 
 /// Requests that wait, at most: each shard has a few files ahead.
 const REQUESTS_MAX: usize = 1_024;
@@ -31,6 +32,9 @@ const EXECUTOR_IO_MEMORY: usize = 64 << 10;
 /// A file to be made.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Whose it is to be, and as which segment.
+    pub shard: ShardId,
+    pub number: SegmentNumber,
     pub path: PathBuf,
     /// A multiple of 4 KiB.
     pub bytes: u64,
@@ -82,7 +86,11 @@ async fn make(request: &Request) -> io::Result<OwnedFd> {
         Some(recycled) => std::fs::rename(recycled, path)?,
         None => {
             let unfinished = path.with_extension("new");
-            write_zeros(&unfinished, request.bytes).await?;
+            if let Err(error) = write_zeros(&unfinished, request.bytes).await {
+                // On a full disk the others need what it took.
+                let _ = std::fs::remove_file(&unfinished);
+                return Err(error);
+            }
             std::fs::rename(&unfinished, path)?;
         }
     }
@@ -90,7 +98,7 @@ async fn make(request: &Request) -> io::Result<OwnedFd> {
     let folder = Directory::open(path.parent().unwrap_or(Path::new("."))).await?;
     folder.sync().await?;
     folder.close().await?;
-    open(path)
+    open_segment(path)
 }
 
 async fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
@@ -125,19 +133,6 @@ async fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Some file systems in memory do not have `O_DIRECT`.
-fn open(path: &Path) -> io::Result<OwnedFd> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    let mut direct = options.clone();
-    let direct = direct.custom_flags(OFlags::DIRECT.bits() as i32).open(path);
-    let file = match direct {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => options.open(path),
-        opened => opened,
-    }?;
-    Ok(file.into())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -168,6 +163,8 @@ mod tests {
         let files = files.unwrap();
         let made = || ready.recv_timeout(Duration::from_secs(30)).unwrap();
         let request = |name: &str, bytes, recycled: Option<&PathBuf>| Request {
+            shard: ShardId(0),
+            number: SegmentNumber(1),
             path: folder.0.join(name),
             bytes,
             recycled: recycled.cloned(),

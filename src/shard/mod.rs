@@ -38,7 +38,7 @@ pub use clients::image::{
 pub use clients::origin::{Origin, RemoteEnd};
 pub use clients::pressure::Pressure;
 pub use mesh::block::{Block, Lane};
-pub use mesh::placement::PlacementSeed;
+pub use mesh::placement::{PlacementSeed, HOME_LANES};
 pub use notices::{Notice, Severity};
 pub use stats::Stats;
 pub use turn::steps::{run_turn, TurnHost, TurnStep, TURN};

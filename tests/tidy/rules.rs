@@ -157,6 +157,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "auth",
             "ids",
+            "journal",
             "limits",
             "listener",
             "mqtt",

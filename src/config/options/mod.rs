@@ -26,6 +26,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Opt> {
         accounts::OPTIONS,
         shards::OPTIONS,
         sessions::OPTIONS,
+        journal::OPTIONS,
         limits::OPTIONS,
         quotas::OPTIONS,
         logging::OPTIONS,
@@ -166,6 +167,7 @@ const MEMORY_LARGEST: u64 = 1 << 50;
 
 // Behind the macros, which they use.
 mod accounts;
+mod journal;
 mod limits;
 mod listeners;
 mod logging;

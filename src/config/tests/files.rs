@@ -103,6 +103,18 @@ fn bad_files_name_line_key_fault_and_remedy() {
             "retained-bytes-max = 1000",
             &["f:1: retained-bytes-max: retained-bytes-max (1000) is less than packet-size-max (\"1MiB\" by default): raise retained-bytes-max or lower packet-size-max"],
         ),
+        (
+            "durability = \"interval:5s\"",
+            &["f:1: durability: means something only with data-dir, without which all is kept in memory"],
+        ),
+        (
+            "data-dir = \"d\"\ndurability = \"5s\"",
+            &["f:2: durability: \"5s\" is not a way to commit; allowed: \"commit\", or \"interval:\" and 1 to 60 seconds; s, m, h and d are understood"],
+        ),
+        (
+            "data-dir = \"d\"\ndurability = \"interval:2m\"",
+            &["f:2: durability: \"2m\" is too large; allowed: \"commit\", or \"interval:\" and 1 to 60 seconds; s, m, h and d are understood"],
+        ),
         // A relation with a wrong value is not checked.
         (
             "packet-size-max = \"2MiB\"\nqueue-bytes-max = 1\noutgoing-bytes-max = \"2MiB\"",

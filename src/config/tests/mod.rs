@@ -90,6 +90,7 @@ fn ends(kind: Kind) -> Vec<Value> {
         Kind::BytesOr { min, max, .. } => {
             vec![Value::Number(min), Value::Number(max), Value::Word]
         }
+        Kind::Interval { max, .. } => vec![Value::Word, Value::Number(1), Value::Number(max)],
         Kind::Bytes { min, max } => vec![Value::Number(min), Value::Number(max)],
         Kind::Boolean => vec![Value::Boolean(true), Value::Boolean(false)],
         Kind::Choice(words) => words.iter().map(|word| Value::Choice(word)).collect(),

@@ -4,6 +4,7 @@
 //! it has what must come, and a read that waits for half a minute is a failure.
 
 mod client;
+mod frames;
 mod layered;
 mod operations;
 mod toy;
@@ -71,9 +72,10 @@ impl Broker {
             hash_seed: 7,
         });
         let clock = Clock::start();
-        let make = move |id| Shard::new(id, &config, 7, clock.now());
+        let make = move |id| Ok((Shard::new(id, &config, 7, clock.now()), None));
         let logins = Logins::start(Arc::default(), &LoginSetup::default(), &shared, clock).unwrap();
-        let threads = start_shards(&[], vec![listening], &shared, &logins, clock, make).unwrap();
+        let threads =
+            start_shards(&[], &shared, &logins, clock, make, || Ok(vec![listening])).unwrap();
         Self {
             address,
             shared,

@@ -18,13 +18,13 @@ use crate::io::operations::{Carrier, Completion};
 use crate::io::poller::Poller;
 use crate::time::Span;
 
-struct Ring {
-    poller: Poller,
+pub(super) struct Ring {
+    pub(super) poller: Poller,
     _wake: OwnedFd,
 }
 
 impl Ring {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
         Self {
             poller: Poller::new(wake.as_fd()).unwrap(),
@@ -33,7 +33,7 @@ impl Ring {
     }
 
     /// Sleeps as a shard does, with nothing but operations to wake it.
-    fn completion(&mut self) -> Completion {
+    pub(super) fn completion(&mut self) -> Completion {
         loop {
             if let Some(completion) = self.poller.take_completion() {
                 return completion;

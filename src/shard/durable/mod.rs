@@ -109,6 +109,13 @@ impl Shard {
         durable.expect("there is a journal").log.handle_written()
     }
 
+    /// All records are on the disk.
+    #[must_use]
+    pub fn is_committed(&self) -> bool {
+        let log = self.durable.as_deref().map(|durable| &durable.log);
+        log.is_none_or(|log| log.durable() == log.last())
+    }
+
     /// Segments up to this one exist and are empty.
     pub fn handle_segment_ready(&mut self, through: SegmentNumber) {
         if let Some(durable) = self.durable.as_deref_mut() {

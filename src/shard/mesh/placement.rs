@@ -15,7 +15,7 @@ use crate::ids::ShardId;
 /// of two with which no number of shards up to [`SHARDS_MAX`](crate::ids::SHARDS_MAX) gives one of them more
 /// than an eighth above the mean, which is what limits of the broker leave each shard for uneven hashes
 /// (`share_of`).
-const HOME_LANES: u16 = 1_024;
+pub const HOME_LANES: u16 = 1_024;
 
 /// Key of the placement: with another one every name is placed elsewhere. Secret, and drawn at the start as
 /// long as nothing that is written down depends on it.

@@ -1,0 +1,59 @@
+//! Options of the journal: where it is, when it is written, how large its files are.
+
+use super::{opt, Access, Opt};
+use crate::config::kind::{Kind, Value};
+use crate::run_options::Durability;
+use crate::time::Span;
+
+const GROUP: &str = "Durability";
+
+pub(super) static OPTIONS: &[Opt] = &[
+    opt(
+        (GROUP, "data-dir"),
+        Kind::Text("the name of a folder"),
+        text!(run.data_dir),
+        (
+            "Folder of what outlives the process: sessions, queues, retained",
+            "\"\" keeps all in memory: it ends with the process. The folder is made if its parent is there; it \
+             belongs to one broker, and the number of shards stays the one it was made with.",
+        ),
+    ),
+    opt(
+        (GROUP, "durability"),
+        Kind::Interval {
+            max: 60,
+            word: "commit",
+        },
+        Access(
+            |checked| match checked.run.durability {
+                Durability::Commit => Value::Word,
+                Durability::Interval(span) => Value::Number(span.as_secs()),
+            },
+            |checked, value| {
+                checked.run.durability = match value {
+                    Value::Word => Durability::Commit,
+                    seconds => Durability::Interval(Span::from_secs(seconds.number())),
+                }
+            },
+        ),
+        (
+            "When changes are brought to the disk of data-dir",
+            "\"commit\": at once, and acknowledgements wait for it, so that what a client was told survives a \
+             loss of power. \"interval:1s\" acknowledges at once and writes each second: a crash loses up to so \
+             much of what was acknowledged.",
+        ),
+    ),
+    opt(
+        (GROUP, "journal-segment-bytes"),
+        Kind::Bytes {
+            min: 1 << 20,
+            max: 1 << 30,
+        },
+        number!(run.journal_segment_bytes),
+        (
+            "Bytes of one file of the journal; each shard keeps at least three",
+            "Written full of zeros once and used again, so a commit is one write. Less suits a small disk, and \
+             shorter files are given back sooner.",
+        ),
+    ),
+];

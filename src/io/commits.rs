@@ -1,0 +1,185 @@
+//! The driver's part in the journal: frames of the shard to the disk, segments ahead of need, and the end of the
+//! process when a write fails.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+
+use super::data_dir::{path_of, Ready};
+use super::frame_writer::FrameWriter;
+use super::logging;
+use super::poller::Poller;
+use super::segment_files::{Request, SegmentFiles};
+use crate::ids::ShardId;
+use crate::journal::SegmentNumber;
+use crate::run_options::Durability;
+use crate::shard::Shard;
+use crate::time::{Span, Time};
+
+/// Exit code when the journal cannot be written. A new process finds out what is on the disk.
+const EXIT_JOURNAL: i32 = 3;
+/// A file that could not be made is asked for again after so long: room may have been made.
+const RETRY_AFTER: Span = Span::from_secs(1);
+
+/// Lives on: the shard's driver, if there is a data directory.
+pub(super) struct Commits {
+    shard: ShardId,
+    folder: PathBuf,
+    segment_bytes: u64,
+    writer: FrameWriter,
+    files: Arc<SegmentFiles>,
+    /// The last segment that is ready.
+    ready: SegmentNumber,
+    /// The one behind it is being made.
+    is_asked: bool,
+    /// There was no room for a file or a frame, and the log says so.
+    is_short: bool,
+    /// The next attempt then.
+    retry_at: Option<Time>,
+    /// From one commit to the next; none: at once.
+    interval: Option<Span>,
+    due: Time,
+}
+
+impl Commits {
+    /// `ready`: the segments behind `last` that exist and hold nothing.
+    pub(super) fn new(
+        (shard, folder): (ShardId, PathBuf),
+        (last, ready): (SegmentNumber, Vec<Ready>),
+        (files, segment_bytes): (Arc<SegmentFiles>, u32),
+        durability: Durability,
+    ) -> Self {
+        Self {
+            shard,
+            folder,
+            segment_bytes: segment_bytes.into(),
+            ready: ready.last().map_or(last, |ready| ready.number),
+            writer: FrameWriter::new(ready, segment_bytes.into()),
+            files,
+            is_asked: false,
+            is_short: false,
+            retry_at: None,
+            interval: match durability {
+                Durability::Commit => None,
+                Durability::Interval(span) => Some(span),
+            },
+            due: Time::ZERO,
+        }
+    }
+
+    /// Reports to the shard what is on the disk.
+    pub(super) fn complete(&mut self, shard: &mut Shard, poller: &mut Poller, now: Time) {
+        while let Some(completion) = poller.take_completion() {
+            if let Err(error) = self.writer.complete(completion) {
+                self.fail(&error);
+            }
+            shard.handle_committed(now);
+        }
+    }
+
+    /// Gives the next frame to the kernel, when there is one and none is on its way.
+    pub(super) fn commit(&mut self, shard: &mut Shard, poller: &mut Poller, now: Time) {
+        self.ask_ahead(shard, now);
+        let is_waiting = self.writer.is_waiting();
+        if self.writer.is_idle() && self.due <= now {
+            if let Some(frame) = shard.poll_journal() {
+                self.writer.take(&frame);
+                self.due = self.interval.map_or(Time::ZERO, |interval| now + interval);
+            }
+        }
+        if is_waiting && self.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        match self.writer.submit(poller) {
+            Err(error) => self.no_room(&error, now),
+            Ok(()) if is_waiting => self.has_room(),
+            Ok(()) => {}
+        }
+    }
+
+    /// What is not on the disk is brought there without waiting for the interval.
+    pub(super) fn begin_stop(&mut self) {
+        self.interval = None;
+        self.due = Time::ZERO;
+    }
+
+    /// One segment after the other, so that they are ready in order.
+    fn ask_ahead(&mut self, shard: &Shard, now: Time) {
+        let is_wanted = shard.segment_wanted() > Some(self.ready);
+        if self.is_asked || !is_wanted || self.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        let number = self.ready.next();
+        self.is_asked = self.files.prepare(Request {
+            shard: self.shard,
+            number,
+            path: path_of(&self.folder, number),
+            bytes: self.segment_bytes,
+            recycled: None,
+        });
+        if self.is_asked {
+            self.retry_at = None;
+        }
+    }
+
+    /// A segment that was asked for exists, or could not be made.
+    pub(super) fn segment_made(
+        &mut self,
+        shard: &mut Shard,
+        (number, made): (SegmentNumber, io::Result<OwnedFd>),
+        now: Time,
+    ) {
+        self.is_asked = false;
+        match made {
+            Err(error) => self.no_room(&error, now),
+            Ok(file) => {
+                self.has_room();
+                let file = Arc::new(file);
+                self.ready = number;
+                self.writer.add(Ready { number, file });
+                shard.handle_segment_ready(number);
+            }
+        }
+    }
+
+    /// Nothing has been written, so nothing is lost: what is durable waits, the rest is served.
+    fn no_room(&mut self, error: &io::Error, now: Time) {
+        if !std::mem::replace(&mut self.is_short, true) {
+            tracing::error!(
+                "{}: no further file can be made ({error}): what has to outlive the process will wait until \
+                 there is room, the rest is served",
+                self.folder.display()
+            );
+        }
+        self.retry_at = Some(now + RETRY_AFTER);
+    }
+
+    fn has_room(&mut self) {
+        self.retry_at = None;
+        if std::mem::take(&mut self.is_short) {
+            tracing::info!("{}: files can be made again", self.folder.display());
+        }
+    }
+
+    /// When [`commit`](Self::commit) has to be called though nothing else happens.
+    pub(super) fn poll_timeout(&self, shard: &Shard) -> Option<Time> {
+        let commits_later = self.writer.is_idle() && self.due > Time::ZERO && !shard.is_committed();
+        [self.retry_at, commits_later.then_some(self.due)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Nothing else than the end is right: what the disk holds is not known, and what was acknowledged is there.
+    fn fail(&self, error: &io::Error) -> ! {
+        tracing::error!(
+            "the journal in {} cannot be written: {error}; the process ends, so that nothing is acknowledged \
+             that is not there",
+            self.folder.display()
+        );
+        logging::flush();
+        process::exit(EXIT_JOURNAL)
+    }
+}

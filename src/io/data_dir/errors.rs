@@ -1,0 +1,69 @@
+//! Why a data directory is not used, each in a sentence with what to change.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::journal::Corrupt;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    #[error("the data directory {0} is not a folder: give another one with --data-dir")]
+    NotFolder(PathBuf),
+    #[error("the data directory {0} cannot be made, there is no folder for it: make it, or give another one with --data-dir")]
+    NoParent(PathBuf),
+    #[error("ringmq may not write to {0}: change its owner or its permissions, or give another folder with --data-dir")]
+    Forbidden(PathBuf),
+    #[error("the file system of {0} is read-only: give a folder elsewhere with --data-dir")]
+    ReadOnly(PathBuf),
+    #[error("the data directory {path} is in use by {by}: stop it, or give this one another folder with --data-dir")]
+    InUse { path: PathBuf, by: String },
+    #[error("the data directory {path} has no manifest, but other files ({found}): give an empty folder with --data-dir, or bring its manifest back from a backup")]
+    Foreign { path: PathBuf, found: String },
+    #[error("{0} is damaged: bring it back from a backup, or move the whole data directory away to begin without what it holds")]
+    Manifest(PathBuf),
+    #[error("{path} has format {found:?}, which this version does not read: start the version of ringmq that wrote it, or give another folder with --data-dir")]
+    Format { path: PathBuf, found: String },
+    #[error("the data directory {path} was written by {written} shards, and now there are {now}: start with --shards {written}")]
+    Shards {
+        path: PathBuf,
+        written: u16,
+        now: u16,
+    },
+    #[error("the journal needs {needed} MiB to begin with in {path}, where {free} MiB are free: make room, or lower journal-segment-bytes or shards")]
+    NoSpace {
+        path: PathBuf,
+        needed: u64,
+        free: u64,
+    },
+    #[error("the journal is damaged at {path}: {corrupt}. What was acknowledged may be lost, so ringmq does not start with the rest: bring the data directory back from a backup, or move it away to begin without what it holds")]
+    Corrupt { path: PathBuf, corrupt: Corrupt },
+    #[error("{0} is still being written for a process that has ended: its disk does not answer; start again when it does")]
+    StillWritten(PathBuf),
+    #[error("{action} {path}: {error}")]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        error: io::Error,
+    },
+}
+
+impl DataError {
+    /// For `map_err`: what could not be done with which file.
+    pub(in crate::io) fn of<'a>(
+        action: &'static str,
+        path: &'a std::path::Path,
+    ) -> impl Fn(io::Error) -> Self + 'a {
+        move |error| {
+            let path = path.to_owned();
+            match error.kind() {
+                io::ErrorKind::PermissionDenied => Self::Forbidden(path),
+                io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(path),
+                _ => Self::Io {
+                    action,
+                    path,
+                    error,
+                },
+            }
+        }
+    }
+}

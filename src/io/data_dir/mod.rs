@@ -1,0 +1,248 @@
+//! The data directory: what outlives the process. One broker has it at a time.
+//!
+//! ```text
+//! manifest              what the directory is (`manifest.rs`), written by rename
+//! lock                  held by the process that uses the directory, with its number
+//! shard-02-of-04/7.seg  segment 7 of the log of the third of four shards (`segments.rs`)
+//! ```
+//! What cannot be used is refused before anything is changed.
+
+mod errors;
+mod manifest;
+mod segments;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{flock, statfs, statvfs, FlockOperation};
+
+pub(super) use self::errors::DataError;
+use self::manifest::{Manifest, Unreadable};
+pub(super) use self::segments::{open as open_segment, path_of, Ready};
+use crate::ids::ShardId;
+use crate::journal::{DataId, Position, Record, Recovered};
+use crate::shard::{PlacementSeed, HOME_LANES};
+
+/// Segments of a shard that exist at least: the one that is written, and those ahead of it.
+const SEGMENTS_MIN: u64 = 3;
+/// Of `statfs`: a file system in memory.
+const TMPFS: i64 = 0x0102_1994;
+/// What may be in a folder that becomes a data directory: of a start that was cut short, and of the file system.
+const MAY_BE_THERE: [&str; 3] = ["lock", "manifest.new", "lost+found"];
+
+/// An open data directory. Lives on: the start of the process, until its end.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    path: PathBuf,
+    manifest: Manifest,
+    segment_bytes: u32,
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Opens it for so many shards, or makes it.
+    pub(super) fn open(path: &Path, shards: u16, segment_bytes: u32) -> Result<Self, DataError> {
+        make_folder(path)?;
+        let lock = lock(path)?;
+        let manifest = match read_manifest(path)? {
+            Some(manifest) => check(path, manifest, shards)?,
+            None => {
+                check_new(path, shards, segment_bytes)?;
+                write_manifest(path, shards)?
+            }
+        };
+        warn_of_memory(path);
+        Ok(Self {
+            path: path.to_owned(),
+            manifest,
+            segment_bytes,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn id(&self) -> DataId {
+        self.manifest.id
+    }
+
+    pub(super) fn placement_seed(&self) -> PlacementSeed {
+        self.manifest.placement_seed
+    }
+
+    pub(super) fn segment_bytes(&self) -> u32 {
+        self.segment_bytes
+    }
+
+    /// Folder of a shard's segments.
+    pub(super) fn folder(&self, shard: ShardId) -> PathBuf {
+        let shards = self.manifest.shards;
+        self.path
+            .join(format!("shard-{:02}-of-{shards:02}", shard.0))
+    }
+
+    /// Reads a shard's log, hands on its records, and makes the folder ready for what is written next.
+    pub(super) fn recover(
+        &self,
+        shard: ShardId,
+        visit: &mut dyn FnMut(Position, Record<'_>),
+    ) -> Result<(Recovered, Vec<Ready>), DataError> {
+        let folder = self.folder(shard);
+        make_folder(&folder)?;
+        let recovered = segments::read(&folder, self.id(), shard, visit)?;
+        let ready = segments::make_ready(&folder, &recovered, self.segment_bytes.into())?;
+        Ok((recovered, ready))
+    }
+}
+
+/// Makes the folder itself, not those above it: with a mistyped name, or a disk that is not mounted, nothing
+/// is begun anew in silence.
+fn make_folder(path: &Path) -> Result<(), DataError> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => return Err(DataError::NotFolder(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(DataError::of("cannot look at", path)(error)),
+    }
+    // Messages and the seed of the placement are secret.
+    let made = DirBuilder::new().mode(0o700).create(path);
+    made.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => DataError::NoParent(path.to_owned()),
+        _ => DataError::of("cannot make", path)(error),
+    })?;
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    flush_folder(above.unwrap_or(Path::new(".")))
+}
+
+/// Names in a folder are durable only after this.
+fn flush_folder(path: &Path) -> Result<(), DataError> {
+    let folder = File::open(path);
+    let flushed = folder.and_then(|folder| folder.sync_all());
+    flushed.map_err(DataError::of("cannot flush", path))
+}
+
+/// Keeps other processes away until the file is closed.
+fn lock(path: &Path) -> Result<File, DataError> {
+    let name = path.join("lock");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = options
+        .open(&name)
+        .map_err(DataError::of("cannot open", &name))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut number = String::new();
+        let _ = file.read_to_string(&mut number); // only for the sentence
+        return Err(DataError::InUse {
+            path: path.to_owned(),
+            by: match number.trim() {
+                "" => "another process".into(),
+                number => format!("process {number}"),
+            },
+        });
+    }
+    let written = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    written.map_err(DataError::of("cannot write", &name))?;
+    Ok(file)
+}
+
+fn read_manifest(path: &Path) -> Result<Option<Manifest>, DataError> {
+    let name = path.join("manifest");
+    let bytes = match fs::read(&name) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(DataError::of("cannot read", &name)(error)),
+    };
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    match Manifest::decode(text) {
+        Ok(manifest) => Ok(Some(manifest)),
+        Err(Unreadable::Damaged) => Err(DataError::Manifest(name)),
+        Err(Unreadable::Format(found)) => Err(DataError::Format { path: name, found }),
+    }
+}
+
+fn check(path: &Path, manifest: Manifest, shards: u16) -> Result<Manifest, DataError> {
+    if manifest.lanes != HOME_LANES {
+        return Err(DataError::Format {
+            path: path.join("manifest"),
+            found: format!("{} lanes", manifest.lanes),
+        });
+    }
+    if manifest.shards != shards {
+        return Err(DataError::Shards {
+            path: path.to_owned(),
+            written: manifest.shards,
+            now: shards,
+        });
+    }
+    Ok(manifest)
+}
+
+/// Whether a folder may become a data directory.
+fn check_new(path: &Path, shards: u16, segment_bytes: u32) -> Result<(), DataError> {
+    let entries = fs::read_dir(path).map_err(DataError::of("cannot list", path))?;
+    for entry in entries {
+        let entry = entry.map_err(DataError::of("cannot list", path))?;
+        let found = entry.file_name().to_string_lossy().into_owned();
+        if !MAY_BE_THERE.contains(&found.as_str()) {
+            let path = path.to_owned();
+            return Err(DataError::Foreign { path, found });
+        }
+    }
+    let space =
+        statvfs(path).map_err(|errno| DataError::of("cannot look at", path)(errno.into()))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let needed = u64::from(shards) * SEGMENTS_MIN * u64::from(segment_bytes);
+    if free < needed {
+        return Err(DataError::NoSpace {
+            path: path.to_owned(),
+            needed: needed >> 20,
+            free: free >> 20,
+        });
+    }
+    Ok(())
+}
+
+fn write_manifest(path: &Path, shards: u16) -> Result<Manifest, DataError> {
+    let drawn = || {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map(|()| bytes)
+    };
+    let name = path.join("manifest");
+    let draw = || drawn().map_err(|error| DataError::of("cannot draw", &name)(error.into()));
+    let manifest = Manifest {
+        id: DataId(draw()?),
+        placement_seed: PlacementSeed(draw()?),
+        lanes: HOME_LANES,
+        shards,
+    };
+    let unfinished = path.join("manifest.new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(&unfinished).and_then(|mut file| {
+        file.write_all(manifest.encode().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &name)
+    });
+    written.map_err(DataError::of("cannot write", &name))?;
+    flush_folder(path)?;
+    Ok(manifest)
+}
+
+fn warn_of_memory(path: &Path) {
+    if statfs(path).is_ok_and(|found| found.f_type as i64 == TMPFS) {
+        tracing::warn!(
+            "the data directory {} is on a file system in memory (tmpfs): it outlives the process, but not \
+             the machine",
+            path.display()
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! The journal at the start: the data directory is opened, and each shard gets its log back on its own thread.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::commits::Commits;
+use super::data_dir::{DataDir, DataError};
+use super::inbox::ShardCommand;
+use super::segment_files::SegmentFiles;
+use super::shared::SharedState;
+use crate::ids::ShardId;
+use crate::journal::Log;
+use crate::run_options::{Durability, RunOptions};
+use crate::shard::{PlacementSeed, Shard};
+
+/// Lives on: the start of the process, shared with the threads of the shards.
+pub(super) struct Journal {
+    data: DataDir,
+    files: Arc<SegmentFiles>,
+    durability: Durability,
+    begun: Instant,
+    /// Of all shards, for the log.
+    records: AtomicU64,
+    sessions: AtomicU64,
+}
+
+impl Journal {
+    /// `None`: there is no data directory.
+    pub(super) fn open(
+        options: &RunOptions,
+        shards: u16,
+        shared: &Arc<SharedState>,
+    ) -> Result<Option<Self>, DataError> {
+        let Some(path) = options.data_dir.as_deref().map(Path::new) else {
+            tracing::info!(
+                "no data-dir: sessions, queues and retained messages are in memory and end with the process"
+            );
+            return Ok(None);
+        };
+        let data = DataDir::open(path, shards, options.journal_segment_bytes)?;
+        let shared = Arc::clone(shared);
+        let files = SegmentFiles::start(move |request, made| {
+            let command = ShardCommand::Segment(request.number, made);
+            shared.send(request.shard, command);
+        });
+        let files = files.map_err(DataError::of("cannot make files in", path))?;
+        Ok(Some(Self {
+            data,
+            files: Arc::new(files),
+            durability: options.durability,
+            begun: Instant::now(),
+            records: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
+        }))
+    }
+
+    pub(super) fn placement_seed(&self) -> PlacementSeed {
+        self.data.placement_seed()
+    }
+
+    /// Reads a shard's log, and has the shard go on with it.
+    pub(super) fn begin(&self, id: ShardId, shard: &mut Shard) -> Result<Commits, DataError> {
+        let (recovered, ready) = self.data.recover(id, &mut |_, _| {})?;
+        self.records.fetch_add(recovered.records, Ordering::Relaxed);
+        let sessions = shard.sessions() as u64;
+        self.sessions.fetch_add(sessions, Ordering::Relaxed);
+        let segment_bytes = self.data.segment_bytes();
+        shard.begin_journal(Log::new(self.data.id(), id.0, segment_bytes, &recovered));
+        if let Some(ready) = ready.last() {
+            shard.handle_segment_ready(ready.number);
+        }
+        Ok(Commits::new(
+            (id, self.data.folder(id)),
+            (recovered.last_segment, ready),
+            (Arc::clone(&self.files), segment_bytes),
+            self.durability,
+        ))
+    }
+
+    /// The line about what was found, when all shards have begun.
+    pub(super) fn describe(&self) {
+        tracing::info!(
+            "data directory {}: {} records were read in {} ms, {} sessions are there",
+            self.data.path().display(),
+            self.records.load(Ordering::Relaxed),
+            self.begun.elapsed().as_millis(),
+            self.sessions.load(Ordering::Relaxed),
+        );
+    }
+}
