@@ -295,9 +295,12 @@ impl Driver {
                 let more = count == size || socket.hangup;
                 socket.listed = more;
                 if socket.ending == Ending::Open {
-                    self.feed(id, count, now);
+                    let is_layered = socket.layers.is_some();
+                    self.take_in(id, count, is_layered, now);
                     self.act(now);
-                    self.settle_layers(id, now);
+                    if is_layered {
+                        self.settle_layers(id, now);
+                    }
                 } else {
                     socket.discarded = socket.discarded.saturating_add(count as u32);
                     if socket.discarded > DISCARD_MAX {
@@ -314,6 +317,15 @@ impl Driver {
             Err(_) => self.gone(id, CloseCause::Failed, now),
         }
         0
+    }
+
+    /// Gives the first `count` bytes of the buffer to the shard, through the layers if there are any.
+    fn take_in(&mut self, id: ConnectionId, count: usize, is_layered: bool, now: Time) {
+        if is_layered {
+            self.receive_layered(id, count, now);
+        } else {
+            self.shard.handle_bytes(id, &self.buffer[..count], now);
+        }
     }
 
     /// The client has closed its side. It may still read, so the outgoing bytes of a closing connection
@@ -340,7 +352,10 @@ impl Driver {
                 &mut self.buffer[..],
                 RecvFlags::DONTWAIT,
             ) {
-                Ok((count, _)) if count > 0 => self.feed(id, count, now),
+                Ok((count, _)) if count > 0 => {
+                    let is_layered = socket.layers.is_some();
+                    self.take_in(id, count, is_layered, now);
+                }
                 _ => break,
             }
         }

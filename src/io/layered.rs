@@ -1,7 +1,6 @@
 //! Data path of connections with transport layers: the driver's part.
 //!
-//! A plain connection passes through after one check; its data path is in [`super::input`] and
-//! [`super::output`].
+//! The data path of a plain connection is in [`super::input`] and [`super::output`].
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,8 +22,8 @@ const WRAP_BYTES: usize = 64 << 10;
 const JOINED_MAX: usize = 4 << 10;
 
 impl Driver {
-    /// Gives the first `count` bytes of the buffer to the shard, through the layers if there are any.
-    pub(super) fn feed(&mut self, id: ConnectionId, count: usize, now: Time) {
+    /// Gives the first `count` bytes of the buffer to the layers, and what they make of them to the shard.
+    pub(super) fn receive_layered(&mut self, id: ConnectionId, count: usize, now: Time) {
         let Self {
             shard,
             sockets,
@@ -40,7 +39,6 @@ impl Driver {
             return;
         };
         let Some(layers) = &mut socket.layers else {
-            shard.handle_bytes(id, bytes, now);
             return;
         };
         match layers.stack.receive(bytes, scratch) {
