@@ -9,6 +9,7 @@ pub mod client;
 pub mod engine;
 pub mod flows;
 mod histogram;
+pub mod liar;
 pub mod live;
 pub mod meter;
 pub mod options;

@@ -181,6 +181,7 @@ fn every_scenario_has_help_and_is_in_the_readme() {
             "publish",
             "listen",
             "sink",
+            "liar",
             "report",
             "agent",
             "run",

@@ -5,12 +5,12 @@ mod agreement;
 mod broker;
 mod brokers;
 mod failures;
+mod lies;
 mod output;
 mod page;
 mod reconnect;
 mod reload;
 mod scenario_files;
-mod stub;
 mod transports;
 
 /// Runs mqload; its standard output, and whether it succeeded.

@@ -73,6 +73,8 @@ enum Command {
     Check(scenario_files::Check),
     /// A null broker to measure mqload alone
     Sink(crate::sink::Sink),
+    /// A broker that lies on request, to try what notices
+    Liar(crate::liar::Liar),
     /// Results side by side
     Report(report::Report),
     /// Waits for runs of a coordinator on another host
@@ -103,9 +105,12 @@ impl Command {
             Self::Churn(scenario) => scenario,
             Self::TakeoverStorm(scenario) => scenario,
             Self::WildcardMix(scenario) => scenario,
-            Self::Run(_) | Self::Check(_) | Self::Sink(_) | Self::Report(_) | Self::Agent(_) => {
-                return None
-            }
+            Self::Run(_)
+            | Self::Check(_)
+            | Self::Sink(_)
+            | Self::Liar(_)
+            | Self::Report(_)
+            | Self::Agent(_) => return None,
         })
     }
 }
@@ -115,6 +120,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match (&cli.command, cli.command.scenario()) {
         (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
+        (Command::Liar(liar), _) => crate::liar::run(liar).map(|()| None),
         (Command::Report(report), _) => report.write().map(|()| None),
         (Command::Agent(agent), _) => crate::agents::listen(agent, plan_of).map(|()| None),
         (Command::Run(run), _) => run_file(run).map(Some),
