@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use ringmq::mqtt::{topic, Qos};
 
-use crate::engine::Report;
+use crate::breaches;
+use crate::engine::{Remark, Report};
 use crate::flows::Flow;
 use crate::plan::{Group, Plan, Share, Template};
 use crate::results::DeliveryAudit;
@@ -89,8 +90,8 @@ impl<'a> Audience<'a> {
         Self { plan, by_topic }
     }
 
-    /// Publishers whose every topic one of the filters matches.
-    fn publishers(&self, group: usize, index: u32) -> Vec<(u32, usize, Qos)> {
+    /// Publishers of which a filter matches some topic; true when it matches all of them.
+    fn matching(&self, group: usize, index: u32) -> Vec<(u32, usize, Qos, bool)> {
         let mut matched: HashMap<u32, (usize, Qos, u32)> = HashMap::new();
         for subscription in &self.plan.groups[group].subscriptions {
             let whole = subscription.filter.fill(index, 0, self.plan.seed);
@@ -115,12 +116,24 @@ impl<'a> Audience<'a> {
                 add(publishers);
             }
         }
-        let whole = matched.into_iter().filter(|(_, (group, _, topics))| {
-            let source = Source::of(&self.plan.groups[*group]);
-            source.is_some_and(|source| *topics >= source.distinct_topics())
-        });
+        let is_whole = |group: usize, topics: u32| {
+            let source = Source::of(&self.plan.groups[group]);
+            source.is_some_and(|source| topics >= source.distinct_topics())
+        };
+        matched
+            .into_iter()
+            .map(|(publisher, (group, qos, topics))| {
+                (publisher, group, qos, is_whole(group, topics))
+            })
+            .collect()
+    }
+
+    /// Publishers whose every topic one of the filters matches.
+    fn publishers(&self, group: usize, index: u32) -> Vec<(u32, usize, Qos)> {
+        let matching = self.matching(group, index).into_iter();
+        let whole = matching.filter(|(.., is_whole)| *is_whole);
         whole
-            .map(|(publisher, (group, qos, _))| (publisher, group, qos))
+            .map(|(publisher, group, qos, _)| (publisher, group, qos))
             .collect()
     }
 }
@@ -166,8 +179,17 @@ fn is_missing(missing: &[Share], client: u32) -> bool {
 
 /// Losses, duplicates and overtaking over all flows, but for those that begin or end at a client of the
 /// shares in `missing`, of which there is no report.
-pub(crate) fn delivery(plan: &Plan, reports: &[Report], missing: &[Share]) -> DeliveryAudit {
+///
+/// When the run was cut off while messages were on their way, those that may yet have come are not lost.
+pub(crate) fn delivery(
+    plan: &Plan,
+    reports: &[Report],
+    missing: &[Share],
+    is_cut_off: bool,
+) -> DeliveryAudit {
     let mut audit = Audit::new(plan, reports, missing);
+    audit.is_cut_off = is_cut_off;
+    breaches::add(plan, reports, &mut audit.result);
     for (group, described) in plan.groups.iter().enumerate() {
         let first = plan.first_client(group);
         let mut members = first..first + described.clients;
@@ -204,6 +226,8 @@ struct Audit<'a> {
     flows: HashMap<u32, &'a [Flow]>,
     /// Clients that were not subscribed for a time.
     missed: HashSet<u32>,
+    remarks: HashMap<u32, Remark>,
+    is_cut_off: bool,
     result: DeliveryAudit,
     /// Of the lost ones, by QoS: the broker may never have had them.
     uncertain: [u64; 3],
@@ -212,6 +236,39 @@ struct Audit<'a> {
     wills_doubled: u64,
     /// Received beyond what was published.
     unasked: u64,
+    /// Came to clients that had not subscribed to their topics.
+    misdirected: u64,
+    /// Came to more than one member of a shared subscription.
+    shared_doubled: u64,
+}
+
+/// Counts of a flow.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    distinct: u64,
+    duplicates: u64,
+    reordered: u64,
+    holes: u64,
+}
+
+impl Counts {
+    fn of(flow: Option<&Flow>) -> Self {
+        flow.map_or_else(Self::default, |flow| Self {
+            distinct: flow.distinct(),
+            duplicates: flow.duplicates,
+            reordered: flow.reordered,
+            holes: flow.holes(),
+        })
+    }
+}
+
+/// Messages that did not come, by reason.
+#[derive(Clone, Copy, Default)]
+struct Missing {
+    lost: u64,
+    cut_off: u64,
+    refused: u64,
+    never_subscribed: u64,
 }
 
 impl<'a> Audit<'a> {
@@ -219,6 +276,7 @@ impl<'a> Audit<'a> {
         let published = reports.iter().flat_map(|report| &report.published);
         let flows = reports.iter().flat_map(|report| &report.flows);
         let missed = reports.iter().flat_map(|report| &report.missed);
+        let remarks = reports.iter().flat_map(|report| &report.remarks);
         Self {
             plan,
             audience: Audience::new(plan, missing),
@@ -227,28 +285,68 @@ impl<'a> Audit<'a> {
                 .collect(),
             flows: flows.map(|(number, flows)| (*number, &flows[..])).collect(),
             missed: missed.copied().collect(),
+            remarks: remarks.copied().collect(),
+            is_cut_off: false,
             result: DeliveryAudit::default(),
             uncertain: [0; 3],
             overtaken: [0; 3],
             wills_doubled: 0,
             unasked: 0,
+            misdirected: 0,
+            shared_doubled: 0,
         }
+    }
+
+    /// A publisher of this run, and not one of a generator that was lost.
+    fn is_known(&self, publisher: u32) -> bool {
+        self.published.contains_key(&publisher)
+    }
+
+    fn remark(&self, client: u32) -> Remark {
+        self.remarks.get(&client).copied().unwrap_or_default()
     }
 
     /// One receiver's flows from all publishers that match its subscriptions.
     fn add_receiver(&mut self, group: usize, index: u32, receiver: u32) {
         let own = self.flows.get(&receiver).copied().unwrap_or_default();
         let arrived: HashMap<u32, &Flow> = own.iter().map(|flow| (flow.publisher, flow)).collect();
-        for (publisher, from, subscribed) in self.audience.publishers(group, index) {
+        let (mut remark, mut last) = (self.remark(receiver), None);
+        let matching = self.audience.matching(group, index);
+        self.misdirected += own
+            .iter()
+            .filter(|flow| {
+                matching
+                    .iter()
+                    .all(|(publisher, ..)| *publisher != flow.publisher)
+            })
+            .filter(|flow| self.is_known(flow.publisher))
+            .map(|flow| flow.received)
+            .sum::<u64>();
+        let whole = matching.into_iter().filter(|(.., is_whole)| *is_whole);
+        for (publisher, from, subscribed, _) in whole {
             let Some(source) = Source::of(&self.plan.groups[from]) else {
                 continue;
             };
-            if source.payload_bytes_min < crate::payload::HEADER_BYTES {
-                continue; // counted in total
-            }
-            let qos = granted(self.plan, from, subscribed) as usize;
+            let granted = granted(self.plan, from, subscribed) as usize;
+            let qos = remark
+                .granted_below
+                .map_or(granted, |most| granted.min(most.into()));
             let flow = arrived.get(&publisher).copied();
-            self.add_flow(qos, &source, receiver, publisher, flow);
+            let (sent, _) = self.published.get(&publisher).copied().unwrap_or_default();
+            let mut counts = Counts::of(flow);
+            if source.payload_bytes_min < crate::payload::HEADER_BYTES {
+                // Which they are is not known: so many have come.
+                let more = remark.unproven.min(sent.saturating_sub(counts.distinct));
+                remark.unproven -= more;
+                counts.distinct += more;
+                counts.holes = 0;
+            }
+            self.add_flow(qos, &source, receiver, publisher, counts, &mut remark);
+            last = Some(qos);
+        }
+        if let Some(qos) = last {
+            // More than were published.
+            self.result.duplicates[qos] += remark.unproven;
         }
     }
 
@@ -258,69 +356,136 @@ impl<'a> Audit<'a> {
         source: &Source<'_>,
         receiver: u32,
         publisher: u32,
-        flow: Option<&Flow>,
+        counts: Counts,
+        remark: &mut Remark,
     ) {
         let (sent, open) = self.published.get(&publisher).copied().unwrap_or_default();
-        let distinct = flow.map_or(0, Flow::distinct);
-        let duplicates = flow.map_or(0, |flow| flow.duplicates);
-        let reordered = flow.map_or(0, |flow| flow.reordered);
-        let lost = sent.saturating_sub(distinct);
+        let missing = sent.saturating_sub(counts.distinct);
         self.result.expected[qos] += sent;
-        self.result.received[qos] += distinct;
-        self.result.lost[qos] += lost;
-        self.result.duplicates[qos] += duplicates;
-        self.result.reordered[qos] += reordered;
+        self.result.received[qos] += counts.distinct;
+        self.result.duplicates[qos] += counts.duplicates;
+        self.result.reordered[qos] += counts.reordered;
+        let refused = self.remark(publisher).refused;
+        let mut why = self.why_missing(missing, refused, counts.holes, remark);
+        // Those that came with a header that was altered have come.
+        let altered = remark.altered.min(why.lost);
+        remark.altered -= altered;
+        why.lost -= altered;
+        self.result.received[qos] += altered;
+        self.result.lost[qos] += why.lost;
+        self.result.cut_off[qos] += why.cut_off;
+        self.result.refused[qos] += why.refused;
+        self.result.never_subscribed[qos] += why.never_subscribed;
         let has_missed = self.missed.contains(&receiver);
-        self.uncertain[qos] += if has_missed { lost } else { open.min(lost) };
+        self.uncertain[qos] += if has_missed {
+            why.lost
+        } else {
+            open.min(why.lost)
+        };
         if source.is_will {
-            self.wills_doubled += duplicates;
+            self.wills_doubled += counts.duplicates;
         }
-        self.unasked += distinct.saturating_sub(sent);
-        // Order is promised by topic.
-        if source.distinct_topics() == 1 {
-            self.overtaken[qos] += reordered;
+        self.unasked += counts.distinct.saturating_sub(sent);
+        // Order is promised by topic, and so is it counted.
+        self.overtaken[qos] += counts.reordered;
+    }
+
+    /// Why messages are missing. `holes` are those after which others of the same topic came.
+    fn why_missing(&self, missing: u64, refused: u64, holes: u64, receiver: &Remark) -> Missing {
+        if receiver.lacks_subscriptions {
+            return Missing {
+                never_subscribed: missing,
+                ..Missing::default()
+            };
+        }
+        let refused = refused.min(missing);
+        let missing = missing - refused;
+        let may_come = self.is_cut_off || receiver.is_mute;
+        let lost = if may_come {
+            holes.min(missing)
+        } else {
+            missing
+        };
+        Missing {
+            refused,
+            lost,
+            cut_off: missing - lost,
+            never_subscribed: 0,
         }
     }
 
     /// A shared subscription's members are counted together: each message goes to one of them.
     fn add_shared(&mut self, group: usize) {
-        let mut arrived: HashMap<u32, u64> = HashMap::new();
+        let (mut arrived, mut again): (HashMap<u32, u64>, u64) = Default::default();
         let first = self.plan.first_client(group);
         let members = first..first + self.plan.groups[group].clients;
+        let mut together = Remark {
+            lacks_subscriptions: true,
+            ..Remark::default()
+        };
         for member in members.clone() {
+            let own = self.remark(member);
+            together.altered += own.altered;
+            together.unproven += own.unproven;
+            together.is_mute |= own.is_mute;
+            together.lacks_subscriptions &= own.lacks_subscriptions;
             for flow in self.flows.get(&member).copied().unwrap_or_default() {
                 *arrived.entry(flow.publisher).or_default() += flow.received;
+                again += flow.duplicates;
             }
         }
-        let (mut lost, mut open) = ([0; 3], [0; 3]);
+        let has_missed = members.clone().any(|member| self.missed.contains(&member));
+        let mut doubled = 0;
         for (publisher, from, subscribed) in self.audience.publishers(group, 0) {
             let qos = granted(self.plan, from, subscribed) as usize;
             let (sent, unknown) = self.published.get(&publisher).copied().unwrap_or_default();
             let received = arrived.get(&publisher).copied().unwrap_or_default();
+            let more = together.unproven.min(sent.saturating_sub(received));
+            together.unproven -= more;
+            let received = received + more;
+            let refused = self.remark(publisher).refused;
+            let missing = sent.saturating_sub(received);
+            let why = self.why_missing(missing, refused, 0, &together);
             self.result.expected[qos] += sent;
             self.result.received[qos] += received.min(sent);
-            self.result.lost[qos] += sent.saturating_sub(received);
+            self.result.lost[qos] += why.lost;
+            self.result.cut_off[qos] += why.cut_off;
+            self.result.refused[qos] += why.refused;
+            self.result.never_subscribed[qos] += why.never_subscribed;
             self.result.duplicates[qos] += received.saturating_sub(sent);
-            lost[qos] += sent.saturating_sub(received);
-            open[qos] += unknown;
-        }
-        let has_missed = members.clone().any(|member| self.missed.contains(&member));
-        for (qos, lost) in lost.into_iter().enumerate() {
+            doubled += received.saturating_sub(sent);
             self.uncertain[qos] += if has_missed {
-                lost
+                why.lost
             } else {
-                open[qos].min(lost)
+                unknown.min(why.lost)
             };
+        }
+        // To another member after a connection was lost is no harm, nor is the same one again at QoS 1.
+        if !has_missed {
+            self.shared_doubled += doubled.saturating_sub(again);
         }
     }
 
     fn into_result(self) -> DeliveryAudit {
         let mut result = self.result;
-        result.broken_promises = broken(&result, self.uncertain, self.overtaken);
+        let broken = broken(&result, self.uncertain, self.overtaken);
+        result.broken_promises.splice(0..0, broken);
         if self.wills_doubled > 0 {
             result.broken_promises.push(format!(
                 "{} wills came more than once [MQTT-3.1.2-10]",
                 self.wills_doubled
+            ));
+        }
+        if self.misdirected > 0 {
+            result.broken_promises.push(format!(
+                "{} messages came to clients that had not subscribed to their topics",
+                self.misdirected
+            ));
+        }
+        if self.shared_doubled > 0 {
+            result.broken_promises.push(format!(
+                "{} messages came to more than one member of a shared subscription (MQTT 5, 4.8.2)",
+                self.shared_doubled
             ));
         }
         if self.unasked > 0 {
@@ -343,11 +508,11 @@ fn broken(audit: &DeliveryAudit, uncertain: [u64; 3], overtaken: [u64; 3]) -> Ve
             sentences.push(format!("QoS {qos}: {lost} acknowledged messages were lost"));
         }
     }
-    if audit.duplicates[2] > 0 {
-        sentences.push(format!(
-            "QoS 2: {} messages came more than once",
-            audit.duplicates[2]
-        ));
+    for qos in [0, 2] {
+        let doubled = audit.duplicates[qos];
+        if doubled > 0 {
+            sentences.push(format!("QoS {qos}: {doubled} messages came more than once"));
+        }
     }
     for (qos, reordered) in overtaken
         .iter()
@@ -403,14 +568,14 @@ mod tests {
         };
         let mut flows = crate::flows::Flows::default();
         for (publisher, sequence) in arrived {
-            flows.record(*publisher, *sequence);
+            flows.of(*publisher, Default::default).record(*sequence);
         }
         let report = Report {
             flows: vec![(0, flows.into_flows())],
             published: vec![(1, 1, 0), (2, 1, 0)],
             ..Report::default()
         };
-        delivery(&plan, &[report], missing)
+        delivery(&plan, &[report], missing, false)
     }
 
     #[test]

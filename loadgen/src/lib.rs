@@ -4,6 +4,7 @@ pub mod agents;
 pub mod assertions;
 pub mod audit;
 pub mod bottleneck;
+mod breaches;
 pub mod cli;
 pub mod client;
 pub mod engine;

@@ -20,8 +20,17 @@ pub enum Timing {
     Handshake,
     /// The same, when TLS resumed a session.
     HandshakeResumed,
-    /// From SUBSCRIBE to SUBACK, UNSUBSCRIBE to UNSUBACK.
+    /// From SUBSCRIBE to SUBACK.
     Subscribe,
+    /// From UNSUBSCRIBE to UNSUBACK.
+    Unsubscribe,
+    /// From PINGREQ to PINGRESP at the end of a drain.
+    Ping,
+    /// From CONNECT of the new connection to the end of the old one of the same identifier.
+    Takeover,
+    /// From SUBSCRIBE to the first and to the last retained message.
+    FirstRetained,
+    LastRetained,
     /// From the intended send time of a request to its answer.
     RoundTrip,
     /// From the intended send time to the moment the generator got to it.
@@ -29,13 +38,18 @@ pub enum Timing {
 }
 
 impl Timing {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::EndToEnd,
         Self::PublishAck,
         Self::Connect,
         Self::Handshake,
         Self::HandshakeResumed,
         Self::Subscribe,
+        Self::Unsubscribe,
+        Self::Ping,
+        Self::Takeover,
+        Self::FirstRetained,
+        Self::LastRetained,
         Self::RoundTrip,
         Self::ScheduleLag,
     ];
@@ -49,6 +63,11 @@ impl Timing {
             Self::Handshake => "handshake",
             Self::HandshakeResumed => "handshake_resumed",
             Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Ping => "ping",
+            Self::Takeover => "takeover",
+            Self::FirstRetained => "first_retained",
+            Self::LastRetained => "last_retained",
             Self::RoundTrip => "round_trip",
             Self::ScheduleLag => "schedule_lag",
         }
@@ -133,7 +152,40 @@ pub enum Count {
     HeldBack,
     /// Messages given up because too many were held back.
     NotSent,
+    /// Messages of a schedule that mqload was too slow to send.
+    Overrun,
     SendQueueMax,
+    /// Round trips of PINGREQ at the end of a drain.
+    Pinged,
+    /// Old connections that ended when their identifiers were taken over.
+    TakenOver,
+    /// Answers that did not come in time.
+    LateConnAck,
+    LateSubAck,
+    LateUnsubAck,
+    LatePingResp,
+    LatePubAck,
+    LatePubRec,
+    LatePubComp,
+    /// PUBLISH packets without an answer when the run was over, of connections that were open.
+    Unacknowledged,
+    /// Values of `PublishAck` and of the delivery that are ages of what had not ended.
+    CensoredAcks,
+    CensoredDeliveries,
+    /// Payloads that were not published like this.
+    Altered,
+    /// Payloads without the tag of mqload.
+    Foreign,
+    /// Deliveries with another topic, QoS, flag or property than they must have.
+    WrongTopic,
+    RaisedQos,
+    LoweredQos,
+    WrongRetain,
+    WrongDup,
+    WrongProperties,
+    WrongIdentifier,
+    /// CONNACK with a session present where none was asked for.
+    WrongSession,
     /// Steps the worker has left behind.
     StepsEnded,
     InFlight,
@@ -142,8 +194,14 @@ pub enum Count {
 pub const COUNTS: usize = Count::InFlight as usize + 1;
 
 /// Counters of one worker.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Counts(pub [u64; COUNTS]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; COUNTS])
+    }
+}
 
 impl Counts {
     #[must_use]
@@ -210,6 +268,14 @@ impl Timings {
             .map_err(|error| format!("a histogram that does not fit: {error}"))
     }
 
+    /// Adds the same value several times.
+    pub fn add_same(&mut self, timing: Timing, value_ns: u64, number: u64) {
+        if number > 0 {
+            let own = &mut self.0[timing as usize];
+            own.histogram.saturating_record_n(value_ns, number);
+        }
+    }
+
     pub fn clear(&mut self) {
         for recorder in &mut self.0 {
             recorder.flush();
@@ -250,20 +316,28 @@ impl Meter {
 
     pub fn error(&mut self, sentence: String) {
         self.counts.add(Count::Errors, 1);
-        note(&mut self.errors, sentence);
+        note(&mut self.errors, sentence, 1);
+    }
+
+    /// The same error, several times.
+    pub fn errors(&mut self, sentence: String, number: u64) {
+        if number > 0 {
+            self.counts.add(Count::Errors, number);
+            note(&mut self.errors, sentence, number);
+        }
     }
 
     pub fn interruption(&mut self, sentence: String) {
-        note(&mut self.interruptions, sentence);
+        note(&mut self.interruptions, sentence, 1);
     }
 }
 
-fn note(sentences: &mut BTreeMap<String, u64>, sentence: String) {
+fn note(sentences: &mut BTreeMap<String, u64>, sentence: String, number: u64) {
     let known = sentences.contains_key(&sentence) || sentences.len() < SENTENCES_MAX;
     let sentence = if known {
         sentence
     } else {
         "other errors".to_string()
     };
-    *sentences.entry(sentence).or_default() += 1;
+    *sentences.entry(sentence).or_default() += number;
 }

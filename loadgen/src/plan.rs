@@ -67,6 +67,20 @@ impl Plan {
         self.groups.iter().map(|group| group.clients).sum()
     }
 
+    /// Group and number in it of a client; `None` when there are not so many.
+    #[must_use]
+    #[inline]
+    pub fn place_of(&self, client: u32) -> Option<(usize, u32)> {
+        let mut left = client;
+        for (at, group) in self.groups.iter().enumerate() {
+            if left < group.clients {
+                return Some((at, left));
+            }
+            left -= group.clients;
+        }
+        None
+    }
+
     /// Number of the first client of a group, counted over all groups.
     #[must_use]
     pub fn first_client(&self, group: usize) -> u32 {
@@ -128,6 +142,8 @@ pub struct Group {
     pub untimed: bool,
     /// Loses its connections to others of the same name, which is no error.
     pub is_taken_over: bool,
+    /// Subscribes when the messages have been retained.
+    pub gets_retained: bool,
     /// Its clients come and go while messages are published: what they miss is not lost.
     pub comes_and_goes: bool,
 }
@@ -147,6 +163,7 @@ impl Group {
             read_bytes_per_s: None,
             untimed: false,
             is_taken_over: false,
+            gets_retained: false,
             comes_and_goes: false,
         }
     }
@@ -266,6 +283,8 @@ pub enum Step {
     Drain {
         quiet: Duration,
     },
+    /// Each connection sends PINGREQ and awaits the answer: the broker has read all before it.
+    Ping,
     /// Sends DISCONNECT and closes.
     Disconnect {
         group: usize,

@@ -14,11 +14,11 @@ pub(crate) fn liar(lies: &str) -> Running {
 }
 
 /// Runs a scenario against a broker that tells these lies.
-pub(crate) fn against(lies: &str, scenario: &str) -> (String, bool) {
+fn against(lies: &str, scenario: &str) -> (String, bool) {
     run(&liar(lies), scenario)
 }
 
-fn run(liar: &Running, scenario: &str) -> (String, bool) {
+pub(crate) fn run(liar: &Running, scenario: &str) -> (String, bool) {
     let words = format!("{scenario} --target {}", liar.address);
     mqload(&words.split_whitespace().collect::<Vec<_>>())
 }

@@ -5,6 +5,7 @@ mod agreement;
 mod broker;
 mod brokers;
 mod failures;
+mod lie_table;
 mod lies;
 mod output;
 mod page;

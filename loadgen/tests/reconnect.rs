@@ -108,7 +108,7 @@ fn what_qos_0_loses_is_counted_and_no_broken_promise() {
     assert_eq!(figure(&text, "QoS 0:", "expected"), 2_000, "{text}");
     let [lost, received] = ["lost", "received"].map(|word| figure(&text, "QoS 0:", word));
     assert_eq!(lost + received, 2_000, "{text}");
-    assert!(text.contains("opened again after:"), "{text}");
+    assert!(text.contains("tried again after:"), "{text}");
 }
 
 /// A broker that comes back without its sessions is distinguished from one that keeps them.

@@ -6,12 +6,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::engine::Remark;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Raised when frames change; both sides must have the same, and the same mqload, since the command line
 /// is read anew by each agent.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 /// Bytes of a frame at most, before the token has been checked and after.
 pub(super) const HELLO_MAX: usize = 4 << 10;
 pub(super) const FRAME_MAX: usize = 8 << 20;
@@ -46,6 +47,10 @@ pub(super) enum ToAgent {
     },
     /// Ends the step before; what is on its way may come.
     Drain,
+    /// Each connection sends PINGREQ and awaits the answer.
+    RoundTrip,
+    /// Wants counters and timings of one moment.
+    Cut,
     Finish,
     Bye,
 }
@@ -70,13 +75,15 @@ pub(super) enum FromAgent {
     /// All counters, in the order of `meter::Count`.
     Counts(Vec<u64>),
     /// By place in `meter::Timing::ALL`: a histogram, V2 deflated, base64.
-    Timings(Vec<(usize, String)>),
+    /// With the counters of the same moment.
+    Timings(Vec<(usize, String)>, Vec<u64>),
     /// A worker's report begins; its parts follow.
     Report(Box<Head>),
     /// (client, messages sent, of those not acknowledged)
     Published(Vec<(u32, u64, u64)>),
-    /// (receiver, publisher, received, duplicates, reordered)
-    Flows(Vec<(u32, u32, u64, u64, u64)>),
+    /// (receiver, publisher, [received, duplicates, reordered, holes])
+    Flows(Vec<(u32, u32, [u64; 4])>),
+    Remarks(Vec<(u32, Remark)>),
     Missed(Vec<u32>),
     /// All reports have been sent.
     Done,

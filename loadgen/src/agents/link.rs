@@ -227,7 +227,7 @@ impl Running {
             }
             let mut sent = Ok(());
             while sent.is_ok() && self.control.posted() > taken {
-                sent = self.send(&order_frame(self.control.order(taken), taken));
+                sent = self.send(&order_frame(self.control.order(taken)));
                 taken += 1;
             }
             if sent.is_ok() && pinged.elapsed() > PING_EVERY {
@@ -299,9 +299,13 @@ impl Running {
                 }
                 board.publish(&known);
             }
-            FromAgent::Timings(kinds) => {
-                let timings = report::timings(&kinds).map_err(mad)?;
-                let _ = channels.intervals.send(Interval { worker, timings }); // as above
+            FromAgent::Timings(kinds, counts) => {
+                let interval = Interval {
+                    worker,
+                    timings: report::timings(&kinds).map_err(mad)?,
+                    counts: report::counts(&counts).map_err(mad)?,
+                };
+                let _ = channels.intervals.send(interval); // as above
             }
             FromAgent::Pong { .. } => {}
             FromAgent::Done => return Ok(false),
@@ -335,16 +339,19 @@ impl Running {
     }
 }
 
-fn order_frame(order: Option<Order>, place: usize) -> ToAgent {
+fn order_frame(order: Option<Order>) -> ToAgent {
     match order {
-        Some(Order::Do { step, start_ns }) => match &*step {
+        Some(Order::Do {
+            step,
+            place,
+            start_ns,
+        }) => match (&*step, place) {
             // The coordinator drains after the loss of an agent, too, when it is not in the plan.
-            Step::Drain { .. } => ToAgent::Drain,
-            _ => ToAgent::Do {
-                step: place,
-                start_ns,
-            },
+            (Step::Drain { .. }, _) => ToAgent::Drain,
+            (_, Some(step)) => ToAgent::Do { step, start_ns },
+            (_, None) => ToAgent::RoundTrip,
         },
+        Some(Order::Cut) => ToAgent::Cut,
         Some(Order::Finish) | None => ToAgent::Finish,
     }
 }

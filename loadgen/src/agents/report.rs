@@ -16,8 +16,8 @@ const ROWS_MAX: usize = 64 << 20;
 /// Workers of one agent.
 const WORKERS_MAX: usize = 4_096;
 
-/// Histograms that hold anything, as a frame; `None` when none does.
-pub(super) fn timings_frame(timings: &mut Timings) -> Option<FromAgent> {
+/// Histograms that hold anything, and the counters of the same moment, as a frame.
+pub(super) fn timings_frame(timings: &mut Timings, counts: &Counts) -> FromAgent {
     let mut kinds = Vec::new();
     for timing in Timing::ALL {
         let histogram = timings.of(timing);
@@ -25,7 +25,7 @@ pub(super) fn timings_frame(timings: &mut Timings) -> Option<FromAgent> {
             kinds.push((timing as usize, BASE64_STANDARD.encode(encode(histogram))));
         }
     }
-    (!kinds.is_empty()).then_some(FromAgent::Timings(kinds))
+    FromAgent::Timings(kinds, counts.0.to_vec())
 }
 
 /// The histograms of a frame.
@@ -69,11 +69,13 @@ pub(super) fn send<E>(
     for rows in report.missed.chunks(ROWS) {
         send(&FromAgent::Missed(rows.to_vec()))?;
     }
+    for rows in report.remarks.chunks(ROWS) {
+        send(&FromAgent::Remarks(rows.to_vec()))?;
+    }
     let mut rows = Vec::new();
     for (receiver, flows) in &report.flows {
         for flow in flows {
-            let counts = (flow.received, flow.duplicates, flow.reordered);
-            rows.push((*receiver, flow.publisher, counts.0, counts.1, counts.2));
+            rows.push((*receiver, flow.publisher, flow.counts()));
             if rows.len() == ROWS {
                 send(&FromAgent::Flows(std::mem::take(&mut rows)))?;
             }
@@ -108,10 +110,13 @@ impl Reports {
                 report.missed.extend(&rows);
                 rows.len()
             }
+            FromAgent::Remarks(rows) => {
+                report.remarks.extend(&rows);
+                rows.len()
+            }
             FromAgent::Flows(rows) => {
-                for (receiver, publisher, received, duplicates, reordered) in &rows {
-                    let duplicates = *duplicates.min(received); // or `distinct` would be below 0
-                    let flow = Flow::of_counts(*publisher, *received, duplicates, *reordered);
+                for (receiver, publisher, counts) in &rows {
+                    let flow = Flow::of_counts(*publisher, *counts);
                     match report.flows.last_mut() {
                         Some((last, flows)) if last == receiver => flows.push(flow),
                         _ => report.flows.push((*receiver, vec![flow])),
@@ -188,9 +193,9 @@ mod tests {
         all.time(Timing::Connect, 77);
         let mut merged = Timings::default();
         for part in [&mut one.timings, &mut other.timings] {
-            let frame = timings_frame(part).unwrap();
+            let frame = timings_frame(part, &Counts::default());
             let frame = serde_json::to_vec(&frame).unwrap();
-            let FromAgent::Timings(kinds) = serde_json::from_slice(&frame).unwrap() else {
+            let FromAgent::Timings(kinds, _) = serde_json::from_slice(&frame).unwrap() else {
                 panic!("another frame");
             };
             merged.merge(&mut timings(&kinds).unwrap());
@@ -198,7 +203,6 @@ mod tests {
         for timing in Timing::ALL {
             assert_eq!(merged.of(timing), all.timings.of(timing), "{timing:?}");
         }
-        assert!(timings_frame(&mut Timings::default()).is_none());
     }
 
     #[test]
@@ -222,7 +226,12 @@ mod tests {
         report.meter.errors.insert("trouble".into(), 2);
         report.published = (0..50_000).map(|client| (client, 3, 1)).collect();
         report.missed = vec![4, 5];
-        let flow = |publisher| Flow::of_counts(publisher, 7, 2, 1);
+        let remark = crate::engine::Remark {
+            altered: 3,
+            ..Default::default()
+        };
+        report.remarks = vec![(4, remark)];
+        let flow = |publisher| Flow::of_counts(publisher, [7, 2, 1, 3]);
         let many = |receiver| (receiver, (0..30_000).map(flow).collect());
         report.flows = vec![many(1), (2, vec![flow(8)])];
         report.load_cpu_ns = 6;
@@ -238,6 +247,7 @@ mod tests {
         assert_eq!(back.meter.errors, report.meter.errors);
         assert_eq!(back.published, report.published);
         assert_eq!(back.missed, report.missed);
+        assert_eq!(back.remarks, report.remarks);
         assert_eq!(back.flows, report.flows);
         assert_eq!(back.load_cpu_ns, 6);
     }

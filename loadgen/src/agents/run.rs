@@ -120,6 +120,8 @@ impl<'a> Session<'a> {
                     let quiet = Duration::ZERO; // how long it lasts is the coordinator's to know
                     post(control, Step::Drain { quiet }, now_ns());
                 }
+                ToAgent::RoundTrip => post(control, Step::Ping, now_ns()),
+                ToAgent::Cut => drop(control.post(Order::Cut)),
                 ToAgent::Finish => {
                     control.post(Order::Finish);
                     finish.store(true, Ordering::Release);
@@ -142,6 +144,7 @@ impl<'a> Session<'a> {
         let mut sent = SentFigures {
             counts: Counts::default(),
             timings: Timings::default(),
+            cuts: vec![Counts::default(); control.workers()],
             second_ends_ns: control.second_ends_ns(now_ns()),
             is_sent: false,
         };
@@ -164,10 +167,9 @@ impl<'a> Session<'a> {
         };
         for mut interval in joined.intervals {
             sent.timings.merge(&mut interval.timings);
+            sent.cuts[interval.worker] = interval.counts;
         }
-        if let Some(frame) = report::timings_frame(&mut sent.timings) {
-            self.send(&frame)?;
-        }
+        self.send(&sent.frame())?;
         for report in &joined.reports {
             report::send(report, |frame| self.send(frame))?;
         }
@@ -183,6 +185,7 @@ impl<'a> Session<'a> {
         let counts = counts(control); // before the timings: what these count has been timed
         while let Ok(mut interval) = workers.intervals.try_recv() {
             sent.timings.merge(&mut interval.timings);
+            sent.cuts[interval.worker] = interval.counts;
             interval.timings.clear();
             // A worker that has ended needs none.
             let _ = workers.empties[interval.worker].send(interval.timings);
@@ -195,9 +198,7 @@ impl<'a> Session<'a> {
         }
         // Those of a step come before the word that it has ended.
         if ends_second || ends_step {
-            if let Some(frame) = report::timings_frame(&mut sent.timings) {
-                self.send(&frame)?;
-            }
+            self.send(&sent.frame())?;
             sent.timings.clear();
         }
         // At least once a second, as a sign of life.
@@ -213,6 +214,7 @@ impl<'a> Session<'a> {
 fn post(control: &Control, step: Step, start_ns: u64) {
     control.post(Order::Do {
         step: Arc::new(step),
+        place: None,
         start_ns,
     });
 }
@@ -222,8 +224,18 @@ struct SentFigures {
     counts: Counts,
     /// Of the current second, not sent yet.
     timings: Timings,
+    /// Counters of each worker when it handed over its last timings.
+    cuts: Vec<Counts>,
     second_ends_ns: u64,
     is_sent: bool,
+}
+
+impl SentFigures {
+    fn frame(&mut self) -> FromAgent {
+        let mut counts = Counts::default();
+        self.cuts.iter().for_each(|own| counts.merge(own));
+        report::timings_frame(&mut self.timings, &counts)
+    }
 }
 
 /// Counters of all workers; a step has ended when the last has left it.

@@ -117,13 +117,17 @@ fn print_totals(totals: &Totals) {
 fn print_latencies(result: &RunResult) {
     for (name, latency) in &result.latencies {
         print_line!(
-            "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values)",
+            "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values{})",
             duration(latency.p50_us),
             duration(latency.p90_us),
             duration(latency.p99_us),
             duration(latency.p999_us),
             duration(latency.max_us),
-            latency.count
+            latency.count,
+            match latency.censored {
+                0 => String::new(),
+                open => format!(", {open} of them not ended: at least that"),
+            }
         );
     }
 }
@@ -138,6 +142,18 @@ fn print_deliveries(audit: &DeliveryAudit) {
             audit.duplicates[qos],
             audit.reordered[qos]
         );
+        let others = [
+            ("cut off", audit.cut_off[qos]),
+            ("refused by the broker", audit.refused[qos]),
+            ("never subscribed to", audit.never_subscribed[qos]),
+        ];
+        let others = others.iter().filter(|(_, count)| *count > 0);
+        let others: Vec<String> = others
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        if !others.is_empty() {
+            print_line!("         not arrived, and not lost: {}", others.join(", "));
+        }
     }
 }
 

@@ -3,32 +3,38 @@
 mod agreement;
 mod exchange;
 mod in_flight;
+mod inspect;
+mod promises;
 pub mod publisher;
 mod receive;
 
 use ringmq::mqtt::encode::{self, SubscribeOut, UnsubscribeOut};
 use ringmq::mqtt::{
-    Connect, ConnectProperties, Disconnect, PacketId, PublishProperties, RetainHandling,
+    Connect, ConnectProperties, Disconnect, PacketId, PublishProperties, Qos, RetainHandling,
     SubscriptionOptions, Version, Will,
 };
 
 use crate::flows::Flows;
 use crate::meter::{Count, Meter, Timing};
-use crate::payload::Header;
+use crate::payload::{Header, Pattern, HEADER_BYTES};
 use crate::plan::{Group, Plan};
+pub use inspect::Published;
+pub use promises::Promise;
 use publisher::Publisher;
+pub use publisher::OUT_FULL;
 use receive::Pending;
-
-/// Bytes waiting to be sent above which no more messages are added; they are held back instead.
-pub const OUT_FULL: usize = 256 << 10;
 
 /// What clients share on a worker.
 pub struct Context<'a> {
     pub plan: &'a Plan,
     pub meter: &'a mut Meter,
     /// Bytes of payloads behind the header.
-    pub filler: &'a [u8],
+    pub pattern: &'a Pattern,
+    /// MQTT 5 properties of messages, by group.
+    pub properties: &'a [Published],
     pub now_ns: u64,
+    /// An answer that is due from now on.
+    pub asked: Option<Promise>,
 }
 
 /// Where a connection is.
@@ -63,8 +69,20 @@ pub struct Client {
     pub has_session: bool,
     /// It is to have its subscriptions.
     pub subscribes: bool,
-    /// SUBACK has come for them, in this session.
+    /// SUBACK has come and granted them all, in this session.
     pub is_subscribed: bool,
+    /// Highest QoS granted.
+    granted: Option<Qos>,
+    /// SUBACK, UNSUBACK or the PINGRESP of a round trip is due.
+    awaits_suback: bool,
+    awaits_unsuback: bool,
+    awaits_pingresp: bool,
+    /// The PINGRESP of a round trip has not come in time.
+    pub is_mute: bool,
+    /// PINGREQ packets without an answer.
+    pings: u8,
+    /// When the first of these was sent, at the latest.
+    pinged_ns: u64,
     /// Wills that the broker has to have published: connections that ended without DISCONNECT.
     pub wills_due: u64,
     /// Of these: the broker ended the connection, or itself.
@@ -77,6 +95,10 @@ pub struct Client {
     pub limit: u64,
     pub out: Vec<u8>,
     pub flows: Flows,
+    /// Messages received without a header.
+    pub unproven: u64,
+    /// Received with a header that does not tell any more whose they are.
+    pub altered: u64,
     publisher: Option<Box<Publisher>>,
     /// When CONNECT, SUBSCRIBE or UNSUBSCRIBE was sent.
     asked_ns: u64,
@@ -104,6 +126,13 @@ impl Client {
             has_session: false,
             subscribes: false,
             is_subscribed: false,
+            granted: None,
+            awaits_suback: false,
+            awaits_unsuback: false,
+            awaits_pingresp: false,
+            is_mute: false,
+            pings: 0,
+            pinged_ns: 0,
             wills_due: 0,
             wills_uncertain: 0,
             settled: true,
@@ -111,6 +140,8 @@ impl Client {
             limit: 0,
             out: Vec::new(),
             flows: Flows::default(),
+            unproven: 0,
+            altered: 0,
             publisher: None,
             asked_ns: 0,
             receive_maximum: u16::MAX,
@@ -138,7 +169,8 @@ impl Client {
         let client_id = own.client_id.fill(self.index, 0, plan.seed);
         let will = own.will.as_ref().map(|will| {
             let topic = will.topic.fill(self.index, 0, plan.seed);
-            let payload = Header::new(self.number, self.wills_due, 0).to_bytes();
+            let header = Header::new(self.number, self.wills_due, 0);
+            let (payload, _) = header.to_bytes(HEADER_BYTES);
             (topic, payload, will.qos)
         });
         let connect = Connect {
@@ -186,10 +218,14 @@ impl Client {
         self.state = State::Idle;
         self.out.clear();
         self.pending = None;
+        self.pings = 0;
+        (self.awaits_suback, self.awaits_unsuback) = (false, false);
+        self.awaits_pingresp = false;
     }
 
     /// Appends SUBSCRIBE for all of the group's filters; false when there are none.
-    pub fn subscribe(&mut self, plan: &Plan, now_ns: u64) -> bool {
+    pub fn subscribe(&mut self, cx: &mut Context<'_>) -> bool {
+        let plan = cx.plan;
         let own = self.own(plan);
         let filters = self.filters(plan);
         let filters: Vec<_> = filters.iter().zip(&own.subscriptions).collect();
@@ -216,12 +252,14 @@ impl Client {
             filters: &filters,
         };
         encode::subscribe(&mut self.out, plan.connection.version, &subscribe);
-        self.asked_ns = now_ns;
+        self.awaits_suback = true;
+        self.ask(Promise::SubAck, cx);
         true
     }
 
     /// Appends UNSUBSCRIBE for all of the group's filters; false when there are none.
-    pub fn unsubscribe(&mut self, plan: &Plan, now_ns: u64) -> bool {
+    pub fn unsubscribe(&mut self, cx: &mut Context<'_>) -> bool {
+        let plan = cx.plan;
         let filters = self.filters(plan);
         let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
         if filters.is_empty() {
@@ -229,13 +267,15 @@ impl Client {
         }
         self.subscribes = false;
         self.is_subscribed = false;
+        self.granted = None;
         let unsubscribe = UnsubscribeOut {
             packet_id: CONTROL_ID,
             user_properties: ringmq::mqtt::UserProperties::default(),
             filters: &filters,
         };
         encode::unsubscribe(&mut self.out, plan.connection.version, &unsubscribe);
-        self.asked_ns = now_ns;
+        self.awaits_unsuback = true;
+        self.ask(Promise::UnsubAck, cx);
         true
     }
 
@@ -254,8 +294,26 @@ impl Client {
         encode::disconnect(&mut self.out, version, &Disconnect::default());
     }
 
-    pub fn ping(&mut self) {
+    /// Appends PINGREQ.
+    pub fn ping(&mut self, cx: &mut Context<'_>) {
         encode::pingreq(&mut self.out);
+        if self.pings == 0 {
+            self.pinged_ns = cx.now_ns;
+        }
+        self.pings = self.pings.saturating_add(1);
+        cx.asked = Some(Promise::PingResp);
+    }
+
+    /// Appends PINGREQ and waits for its answer, which comes when the broker has read all before it.
+    pub fn round_trip(&mut self, cx: &mut Context<'_>) {
+        self.ping(cx);
+        self.awaits_pingresp = true;
+        self.asked_ns = cx.now_ns;
+    }
+
+    fn ask(&mut self, promise: Promise, cx: &mut Context<'_>) {
+        cx.asked = Some(promise);
+        self.asked_ns = cx.now_ns;
     }
 
     /// Encodes what this client publishes; call before the first message.
@@ -304,7 +362,7 @@ impl Client {
         let header = Header::new(self.number, publisher.sequence, intended_ns);
         if can && publisher.held_back.is_empty() {
             publisher.sequence += 1;
-            publisher.put(&mut self.out, header, intended_ns, cx.filler);
+            publisher.put(&mut self.out, header, (intended_ns, cx.now_ns), cx.pattern);
             cx.meter.count(Count::Published);
         } else {
             cx.meter.count(Count::HeldBack);
@@ -320,7 +378,7 @@ impl Client {
     pub fn publish_held_back(&mut self, cx: &mut Context<'_>) {
         if self.state == State::Ready {
             if let Some(publisher) = &mut self.publisher {
-                publisher.put_again(&mut self.out, cx.filler, self.receive_maximum, OUT_FULL);
+                publisher.put_again(&mut self.out, cx.pattern, self.receive_maximum, cx.now_ns);
             }
         }
         while self.can_publish() {
@@ -331,7 +389,7 @@ impl Client {
                 return;
             };
             let intended_ns = cx.now_ns.saturating_sub(header.latency_ns(cx.now_ns));
-            publisher.put(&mut self.out, header, intended_ns, cx.filler);
+            publisher.put(&mut self.out, header, (intended_ns, cx.now_ns), cx.pattern);
             cx.meter.count(Count::Published);
         }
     }
@@ -379,15 +437,12 @@ impl Client {
             })
     }
 
-    /// Messages held back are given up: the load is over.
-    pub fn drop_held_back(&mut self) -> u64 {
-        let Some(publisher) = &mut self.publisher else {
-            return 0;
-        };
-        let held_back = publisher.held_back.len() as u64;
-        publisher.held_back.clear();
-        publisher.sequence -= held_back;
-        held_back
+    /// Messages that the broker has refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.publisher
+            .as_ref()
+            .map_or(0, |publisher| publisher.refused)
     }
 
     /// The CONNACK, SUBACK or UNSUBACK that was waited for.

@@ -7,9 +7,11 @@ use ringmq::mqtt::encode::{self, AckKind, PublishOut};
 use ringmq::mqtt::{Ack, PacketId, Qos, ReasonCode, UserProperties, Version};
 
 use super::in_flight::{Again, InFlight, Message};
-use crate::payload::{Header, HEADER_BYTES};
+use crate::payload::{Header, Pattern};
 use crate::plan::{PayloadSize, Publishing};
 
+/// Bytes waiting to be sent above which no more messages are added; they are held back instead.
+pub const OUT_FULL: usize = 256 << 10;
 /// Messages that may wait for room or for acknowledgements, per client.
 const HELD_BACK_MAX: usize = 1 << 20;
 
@@ -40,7 +42,6 @@ pub struct Publisher {
     /// Other MQTT 5 properties, encoded.
     properties: Box<[u8]>,
     topics: Box<[Topic]>,
-    next_topic: usize,
     /// Topics that still have to be sent with their name.
     unaliased: usize,
     alias: bool,
@@ -49,6 +50,8 @@ pub struct Publisher {
     pub held_back: VecDeque<Header>,
     /// In flight when sessions were lost.
     pub abandoned: u64,
+    /// Refused by the broker in their acknowledgements.
+    pub refused: u64,
     pub in_flight: InFlight,
 }
 
@@ -69,12 +72,12 @@ impl Publisher {
             message_expiry_interval_s: publishing.properties.message_expiry_interval_s,
             properties: properties.into(),
             topics: Box::default(),
-            next_topic: 0,
             unaliased: if alias { names.len() } else { 0 },
             alias,
             sequence: 0,
             held_back: VecDeque::new(),
             abandoned: 0,
+            refused: 0,
             in_flight: InFlight::default(),
         };
         let naming = publisher.first_naming();
@@ -138,7 +141,6 @@ impl Publisher {
             return;
         }
         self.unaliased = self.topics.len();
-        self.next_topic = 0;
         for at in 0..self.topics.len() {
             let name = std::mem::take(&mut self.topics[at].name);
             self.topics[at] = self.topic(name, at, Naming::Introduces);
@@ -152,6 +154,17 @@ impl Publisher {
         } else {
             self.abandoned += self.in_flight.abandon();
         }
+    }
+
+    /// Its messages are acknowledged.
+    #[must_use]
+    pub fn is_acknowledged(&self) -> bool {
+        self.qos != Qos::AtMostOnce
+    }
+
+    #[must_use]
+    pub fn is_exactly_once(&self) -> bool {
+        self.qos == Qos::ExactlyOnce
     }
 
     /// True when one more PUBLISH may be sent.
@@ -171,48 +184,54 @@ impl Publisher {
         room
     }
 
-    /// Appends what must be sent again while `out` is shorter than `full` bytes and the broker's
+    /// Appends what must be sent again while `out` is not full and the broker's
     /// receive maximum allows.
-    pub fn put_again(&mut self, out: &mut Vec<u8>, filler: &[u8], window: u16, full: usize) {
+    pub fn put_again(&mut self, out: &mut Vec<u8>, pattern: &Pattern, window: u16, now_ns: u64) {
         let waiting = self.in_flight.again_count();
         let mut on_the_way = usize::from(self.in_flight.count()).saturating_sub(waiting);
-        while out.len() < full && on_the_way < usize::from(window) {
-            let Some((id, again)) = self.in_flight.next_again() else {
+        while out.len() < OUT_FULL && on_the_way < usize::from(window) {
+            let Some((id, again)) = self.in_flight.next_again(now_ns) else {
                 return;
             };
             on_the_way += 1;
             match again {
-                Again::Publish(message) => self.put_dup(out, id, &message, filler),
+                Again::Publish(message) => self.put_dup(out, id, &message, pattern),
                 Again::PubRel => put_pubrel(out, self.version, id),
             }
         }
     }
 
     /// The same message again, with DUP [MQTT-3.3.1-1] and, since aliases are void, its topic's name.
-    fn put_dup(&self, out: &mut Vec<u8>, id: u16, message: &Message, filler: &[u8]) {
+    fn put_dup(&self, out: &mut Vec<u8>, id: u16, message: &Message, pattern: &Pattern) {
         let at = message.topic as usize;
         let size = message.payload_bytes as usize;
         let mut publish = self.out(&self.topics[at].name, at, Naming::Plain, size);
         publish.dup = true;
         publish.packet_id = PacketId::new(id);
         encode::publish_header(out, self.version, &publish);
-        put_payload(out, message.header, size, filler);
+        pattern.put(out, message.header, size);
     }
 
     /// Appends the next PUBLISH. The caller has asked [`Publisher::has_credit`].
     #[inline]
-    pub fn put(&mut self, out: &mut Vec<u8>, header: Header, intended_ns: u64, filler: &[u8]) {
-        let at = self.next_topic;
-        self.next_topic = if at + 1 == self.topics.len() {
-            0
-        } else {
-            at + 1
+    pub fn put(
+        &mut self,
+        out: &mut Vec<u8>,
+        header: Header,
+        (intended_ns, now_ns): (u64, u64),
+        pattern: &Pattern,
+    ) {
+        // In turn, so that receivers find a message's topic by its sequence.
+        let at = match self.topics.len() as u64 {
+            1 => 0,
+            topics => (header.sequence % topics) as usize,
         };
         let size = self.payload.pick();
         let id = (self.qos != Qos::AtMostOnce).then(|| {
             self.in_flight.begin(Message {
                 header,
                 intended_ns,
+                sent_ns: now_ns,
                 topic: at as u32,
                 payload_bytes: size as u32,
             })
@@ -226,7 +245,7 @@ impl Publisher {
         } else {
             self.put_head(out, at, id, size);
         }
-        put_payload(out, header, size, filler);
+        pattern.put(out, header, size);
         if self.unaliased > 0 {
             self.unaliased -= 1;
             let name = std::mem::take(&mut self.topics[at].name);
@@ -244,16 +263,6 @@ impl Publisher {
         let mut publish = self.out(&self.topics[at].name, at, naming, size);
         publish.packet_id = id.and_then(PacketId::new);
         encode::publish_header(out, self.version, &publish);
-    }
-}
-
-#[inline]
-fn put_payload(out: &mut Vec<u8>, header: Header, size: usize, filler: &[u8]) {
-    if size >= HEADER_BYTES {
-        out.extend_from_slice(&header.to_bytes());
-        out.extend_from_slice(&filler[..size - HEADER_BYTES]);
-    } else {
-        out.extend_from_slice(&filler[..size]);
     }
 }
 

@@ -10,9 +10,10 @@ use ringmq::mqtt::{
     UserProperties, Version,
 };
 
+use super::inspect::{self, skim, Delivery, Promised, Skimmed};
 use super::{agreement, exchange, Client, ConnectionError, Context, State};
 use crate::meter::{Count, Timing};
-use crate::payload::{Header, HEADER_BYTES};
+use crate::payload::{Header, Reading, HEADER_BYTES};
 
 /// Packets longer than this are skimmed as they come.
 const LARGE: usize = 32 << 10;
@@ -20,45 +21,9 @@ const LARGE: usize = 32 << 10;
 /// A large PUBLISH whose end has not come.
 pub(super) struct Pending {
     left: usize,
-    first: u8,
-    skimmed: Skimmed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Skimmed {
-    packet_id: u16,
-    header: Option<Header>,
-}
-
-/// Finds packet identifier and payload header of a PUBLISH of which `body` is the beginning and
-/// `length` the whole. `None`: the beginning is too short.
-#[inline]
-fn skim(version: Version, first: u8, body: &[u8], length: usize) -> Option<Skimmed> {
-    let topic = usize::from(u16::from_be_bytes([*body.first()?, *body.get(1)?]));
-    let mut at = 2 + topic;
-    let mut packet_id = 0;
-    if first & 0b110 != 0 {
-        packet_id = u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?]);
-        at += 2;
-    }
-    if version.is_v5() {
-        let mut properties = 0;
-        for shift in [0, 7, 14, 21] {
-            let byte = *body.get(at)?;
-            at += 1;
-            properties |= usize::from(byte & 0x7F) << shift;
-            if byte < 0x80 {
-                break;
-            }
-        }
-        at += properties;
-    }
-    let whole = length.min(at + HEADER_BYTES);
-    let payload = body.get(at.min(length)..whole)?;
-    Some(Skimmed {
-        packet_id,
-        header: Header::read(payload),
-    })
+    /// Bytes behind the header that have come.
+    body_bytes: usize,
+    delivery: Delivery,
 }
 
 impl Client {
@@ -77,7 +42,7 @@ impl Client {
                 ConnectionError(format!("the broker sent bytes that are not MQTT: {error}"))
             })?;
             let Some(frame) = frame else {
-                return Ok(used + self.begin_large(rest, version));
+                return Ok(used + self.begin_large(rest, cx));
             };
             used += frame.length;
             if frame.first >> 4 == PacketType::Publish as u8 {
@@ -87,7 +52,8 @@ impl Client {
                 if self.exchanges {
                     self.check_exchange(&frame, cx)?;
                 }
-                self.handle_publish(frame.first, skimmed, cx);
+                let delivery = self.inspect(frame.first, &skimmed, cx);
+                self.handle_publish(&delivery, cx);
                 continue;
             }
             let packet = decode::packet(version, Sender::Server, &frame)
@@ -114,43 +80,63 @@ impl Client {
         Ok(())
     }
 
-    /// Skips the rest of a large PUBLISH.
+    /// Takes the rest of a large PUBLISH.
     fn skip(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> usize {
         let Some(pending) = &mut self.pending else {
             return 0;
         };
         let used = pending.left.min(bytes.len());
+        if let Reading::Sound(_, place) = pending.delivery.reading {
+            let sound = cx
+                .pattern
+                .matches(place, pending.body_bytes, &bytes[..used]);
+            pending.delivery.is_altered |= !sound;
+        }
+        pending.body_bytes += used;
         pending.left -= used;
         if pending.left == 0 {
-            let (first, skimmed) = (pending.first, pending.skimmed);
+            let delivery = pending.delivery;
             self.pending = None;
-            self.handle_publish(first, skimmed, cx);
+            self.handle_publish(&delivery, cx);
         }
         used
     }
 
     /// Takes the beginning of a large PUBLISH; the bytes used, all or none.
-    fn begin_large(&mut self, rest: &[u8], version: Version) -> usize {
+    fn begin_large(&mut self, rest: &[u8], cx: &Context<'_>) -> usize {
         let length = match needed(rest) {
             Some(length) if length > LARGE && rest[0] >> 4 == PacketType::Publish as u8 => length,
             _ => return 0,
         };
+        let version = cx.plan.connection.version;
         let fixed = 1 + rest[1..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
         let Some(skimmed) = skim(version, rest[0], &rest[fixed..], length - fixed) else {
             return 0;
         };
         self.pending = Some(Box::new(Pending {
             left: length - rest.len(),
-            first: rest[0],
-            skimmed,
+            body_bytes: skimmed.payload.len().saturating_sub(HEADER_BYTES),
+            delivery: self.inspect(rest[0], &skimmed, cx),
         }));
         rest.len()
     }
 
+    /// Looks at a PUBLISH as far as it has come.
     #[inline]
-    fn handle_publish(&mut self, first: u8, skimmed: Skimmed, cx: &mut Context<'_>) {
-        let id = skimmed.packet_id;
-        match Qos::from_bits(first >> 1 & 0b11) {
+    fn inspect(&self, first: u8, skimmed: &Skimmed<'_>, cx: &Context<'_>) -> Delivery {
+        let mut delivery = Delivery::of(first, skimmed, cx.pattern);
+        if cx.plan.connection.version.is_v5() && !self.exchanges {
+            if let Reading::Sound(header, _) = delivery.reading {
+                delivery.breach = property_breach(skimmed.properties, header.publisher, cx);
+            }
+        }
+        delivery
+    }
+
+    #[inline]
+    fn handle_publish(&mut self, delivery: &Delivery, cx: &mut Context<'_>) {
+        let id = delivery.packet_id;
+        match delivery.qos() {
             Some(Qos::AtLeastOnce) => self.acknowledge(AckKind::PubAck, id, cx),
             Some(Qos::ExactlyOnce) => {
                 self.acknowledge(AckKind::PubRec, id, cx);
@@ -163,23 +149,49 @@ impl Client {
             _ => {}
         }
         cx.meter.count(Count::Received);
-        let Some(header) = skimmed.header else {
-            return;
+        if delivery.is_altered {
+            cx.meter.count(Count::Altered);
+        }
+        match delivery.reading {
+            Reading::Short => self.unproven += 1,
+            Reading::Altered => self.altered += 1,
+            Reading::Foreign => cx.meter.count(Count::Foreign),
+            Reading::Sound(header, _) => self.handle_message(header, delivery, cx),
+        }
+    }
+
+    /// A message whose header is sound has come.
+    #[inline]
+    fn handle_message(&mut self, header: Header, delivery: &Delivery, cx: &mut Context<'_>) {
+        let (plan, number) = (cx.plan, self.number);
+        let own = self.own(plan);
+        let promised = Promised {
+            granted: self.granted,
+            is_only: own.subscriptions.len() == 1,
+            gets_retained: own.gets_retained,
+            may_repeat: self.has_session || self.was_lost,
         };
-        if self.own(cx.plan).answers_to.is_some() {
-            self.flows.record(header.publisher, header.sequence);
+        let publisher = header.publisher;
+        let flow = self
+            .flows
+            .of(publisher, || inspect::expected(plan, number, publisher));
+        let topic = flow.topic_of(header.sequence);
+        let arrival = flow.record(header.sequence);
+        for count in inspect::breaches(delivery, &flow.expected, topic, promised, arrival) {
+            cx.meter.count(count);
+        }
+        if own.answers_to.is_some() {
             self.answer(header, cx);
             return;
         }
-        let timing = if header.publisher == self.number {
+        let timing = if publisher == number {
             Timing::RoundTrip
         } else {
             Timing::EndToEnd
         };
-        if header.is_timed() && !self.own(cx.plan).untimed {
+        if header.is_timed() && !own.untimed {
             cx.meter.time(timing, header.latency_ns(cx.now_ns));
         }
-        self.flows.record(header.publisher, header.sequence);
     }
 
     fn acknowledge(&mut self, kind: AckKind, id: u16, cx: &mut Context<'_>) {
@@ -209,7 +221,7 @@ impl Client {
             Packet::PubRec(ack) => {
                 let id = ack.packet_id.get();
                 if let Some(publisher) = &mut self.publisher {
-                    publisher.in_flight.received(id);
+                    publisher.in_flight.received(id, cx.now_ns);
                 }
                 self.acknowledge(AckKind::PubRel, id, cx);
             }
@@ -219,16 +231,13 @@ impl Client {
                 self.acknowledge(AckKind::PubComp, id, cx);
             }
             Packet::SubAck(suback) => {
-                for code in suback.codes.iter().filter(|code| **code >= 0x80) {
-                    cx.meter.count(Count::SubscribeRefused);
-                    cx.meter
-                        .error(format!("a subscription was refused with code {code:#04x}"));
-                }
-                self.is_subscribed = true;
-                self.settle(Count::Subscribed, Timing::Subscribe, cx);
+                self.handle_suback(suback.codes, cx);
             }
-            Packet::UnsubAck(_) => self.settle(Count::Unsubscribed, Timing::Subscribe, cx),
-            Packet::PingResp => {}
+            Packet::UnsubAck(_) => {
+                self.awaits_unsuback = false;
+                self.settle(Count::Unsubscribed, Timing::Unsubscribe, cx);
+            }
+            Packet::PingResp => self.handle_pingresp(cx),
             Packet::Disconnect(Disconnect { reason, .. }) => {
                 return Err(ConnectionError(format!(
                     "the broker disconnected a client: {}",
@@ -242,6 +251,29 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    fn handle_suback(&mut self, codes: &[u8], cx: &mut Context<'_>) {
+        for code in codes.iter().filter(|code| **code >= 0x80) {
+            cx.meter.count(Count::SubscribeRefused);
+            cx.meter
+                .error(format!("a subscription was refused with code {code:#04x}"));
+        }
+        let granted = codes.iter().filter_map(|code| Qos::from_bits(*code));
+        self.granted = granted.max();
+        self.awaits_suback = false;
+        self.is_subscribed = codes.iter().all(|code| *code < 0x80);
+        self.settle(Count::Subscribed, Timing::Subscribe, cx);
+    }
+
+    /// The round trip is over when all PINGREQ are answered: keep alive may have sent one before.
+    fn handle_pingresp(&mut self, cx: &mut Context<'_>) {
+        self.pings = self.pings.saturating_sub(1);
+        self.pinged_ns = cx.now_ns;
+        if self.pings == 0 && self.awaits_pingresp {
+            self.awaits_pingresp = false;
+            self.settle(Count::Pinged, Timing::Ping, cx);
+        }
     }
 
     fn handle_connack(
@@ -266,12 +298,16 @@ impl Client {
         }
         self.state = State::Ready;
         let own = self.own(plan);
+        if connack.session_present && own.session.clean_start {
+            cx.meter.count(Count::WrongSession); // [MQTT-3.2.2-2]
+        }
         // MQTT 3.1 does not tell: the session is there unless it was not wanted.
         self.has_session = connack.session_present
             || plan.connection.version == Version::V31 && !own.session.clean_start;
         if !self.has_session {
             self.unreleased = Vec::new();
             self.is_subscribed = false;
+            self.granted = None;
         }
         if let Some(publisher) = &mut self.publisher {
             publisher.connected(self.has_session);
@@ -289,10 +325,12 @@ impl Client {
 
     /// A PUBLISH of QoS 1 or 2 is done with.
     fn handle_end(&mut self, ack: &Ack<'_>, cx: &mut Context<'_>) {
-        let ended = self
-            .publisher
-            .as_mut()
-            .and_then(|publisher| publisher.in_flight.end(ack.packet_id.get()));
+        let publisher = self.publisher.as_mut();
+        let ended = publisher.and_then(|publisher| {
+            let intended_ns = publisher.in_flight.end(ack.packet_id.get())?;
+            publisher.refused += u64::from(ack.reason.is_error());
+            Some(intended_ns)
+        });
         let Some(intended_ns) = ended else {
             return cx
                 .meter
@@ -312,29 +350,9 @@ impl Client {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn skims_without_the_whole_payload() {
-        let header = Header::new(7, 8, 9);
-        let mut body = vec![0, 1, b't', 0, 5, 2, 1, 1];
-        body.extend(header.to_bytes());
-        let skimmed = skim(Version::V5, 0x32, &body, 100_000);
-        assert_eq!(
-            skimmed,
-            Some(Skimmed {
-                packet_id: 5,
-                header: Some(header)
-            })
-        );
-        for short in 0..body.len() {
-            assert_eq!(skim(Version::V5, 0x32, &body[..short], 100_000), None);
-        }
-        assert_eq!(
-            skim(Version::V311, 0x30, &[0, 1, b't'], 3).unwrap().header,
-            None
-        );
-    }
+/// What is wrong with the properties of a publisher's message.
+fn property_breach(found: &[u8], publisher: u32, cx: &Context<'_>) -> Option<Count> {
+    let (group, _) = cx.plan.place_of(publisher)?;
+    let own = cx.properties.get(group)?;
+    inspect::damage(found, &own.encoded, own.expire)
 }

@@ -16,8 +16,12 @@ pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 pub(crate) enum Order {
     Do {
         step: Arc<Step>,
+        /// Its place in the plan; `None` when it is not in it.
+        place: Option<usize>,
         start_ns: u64,
     },
+    /// Hands counters and timings over, both of the same moment; the step before goes on.
+    Cut,
     /// Ends the step before, wherever it is.
     Finish,
 }
@@ -106,8 +110,9 @@ impl Control {
     }
 }
 
-/// One second's timings of one worker.
+/// Timings of one worker since it handed over the last, and its counters at that moment.
 pub(crate) struct Interval {
     pub(crate) worker: usize,
     pub(crate) timings: Timings,
+    pub(crate) counts: Counts,
 }

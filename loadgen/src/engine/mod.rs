@@ -3,6 +3,7 @@
 mod backoff;
 pub mod clock;
 pub(crate) mod control;
+mod deadlines;
 pub(crate) mod executor;
 mod moves;
 mod reconnect;
@@ -23,8 +24,8 @@ use crate::plan::Share;
 use control::{Control, Interval, Order};
 pub(crate) use executor::cores_for;
 use executor::{ring_sentence, Executor};
-pub(crate) use worker::Report;
 use worker::{Exchange, Worker};
+pub(crate) use worker::{Remark, Report};
 
 /// Waits for the end of workers that have the order to finish.
 pub(crate) type End = Box<dyn FnOnce() -> Result<Vec<Report>, String>>;

@@ -71,7 +71,7 @@ impl Worker {
     /// A client has come while messages are published: it takes part.
     pub(super) fn joined(&mut self, slot: usize, now: u64) {
         self.with(slot, now, |client, cx| {
-            client.subscribe(cx.plan, cx.now_ns);
+            client.subscribe(cx);
         });
         self.mark_ready(slot);
     }

@@ -59,7 +59,7 @@ impl Worker {
         self.count(Count::Reconnected);
         self.with(slot, now, |client, cx| {
             if subscribes {
-                client.subscribe(cx.plan, cx.now_ns);
+                client.subscribe(cx);
             }
             client.publish_held_back(cx);
         });

@@ -56,6 +56,15 @@ impl Schedule {
         self.due_ns = self.time_of(self.position);
     }
 
+    /// Messages that were to come, about.
+    pub(crate) fn left(&self) -> u64 {
+        if self.due_ns == u64::MAX {
+            return 0;
+        }
+        let all = (self.from_per_s + self.to_per_s) / 2.0 * self.seconds;
+        (all - self.position).max(1.0).ceil() as u64
+    }
+
     /// No more messages.
     pub(crate) fn end(&mut self) {
         self.due_ns = u64::MAX;
@@ -94,6 +103,12 @@ mod tests {
     #[test]
     fn constant_is_even() {
         let times = all(Schedule::new((4.0, 4.0), 1.0, 100, Arrivals::Constant, 0.0));
+        let mut schedule = Schedule::new((4.0, 4.0), 1.0, 100, Arrivals::Constant, 0.0);
+        assert_eq!(schedule.left(), 4);
+        schedule.step();
+        assert_eq!(schedule.left(), 3);
+        (0..3).for_each(|_| schedule.step());
+        assert_eq!(schedule.left(), 0);
         assert_eq!(times, [100, 250_000_100, 500_000_100, 750_000_100]);
     }
 

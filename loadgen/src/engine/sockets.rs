@@ -11,7 +11,7 @@ use super::clock::now_ns;
 use super::control::SECOND_NS;
 use super::slot::{connect_sentence, open, Slot};
 use super::worker::{Worker, READ_BUFFER};
-use crate::client::{Client, State};
+use crate::client::{Client, Promise, State};
 use crate::meter::Count;
 use crate::sources::source_of;
 
@@ -45,6 +45,7 @@ impl Worker {
                 let id = place.id(slot);
                 self.poller.watch_writable(socket.as_fd(), id);
                 place.socket = Some(socket);
+                self.deadlines.add(id, Promise::ConnAck, now);
             }
             Err(sentence) => self.lost(slot, sentence),
         }
@@ -374,7 +375,7 @@ impl Worker {
                 continue;
             }
             if place.last_sent_ns + silence_ns(&place.client) <= now {
-                self.with(slot, now, |client, _| client.ping());
+                self.with(slot, now, |client, cx| client.ping(cx));
             }
             self.look_for_silence(slot, now);
             busy = true;

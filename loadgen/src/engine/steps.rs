@@ -16,22 +16,30 @@ const TURN_MESSAGES: usize = 16_384;
 /// costs a fraction of the CPU time and delays each by less than the time of a wake-up.
 const PACE_NS: u64 = 50_000;
 
+/// Messages that were due before the end of a load are sent for so long after it.
+const LATE_MAX_NS: u64 = 1_000_000_000;
+
 impl Worker {
     /// Takes the next order when there is one; true when it does.
     pub(super) fn take_order(&mut self, now: u64) -> bool {
         if self.control.posted() <= self.work.orders_taken {
             return false;
         }
+        let order = self.control.order(self.work.orders_taken);
+        if let Some(Order::Cut) = order {
+            self.work.orders_taken += 1;
+            self.hand_over_timings();
+            return true;
+        }
         self.end_load();
         self.work.opening.clear();
         self.work.leaving = Leaving::default();
         self.work.unsettled = 0;
         self.work.ends_ns = None;
-        let order = self.control.order(self.work.orders_taken);
         self.work.orders_taken += 1;
         match order {
-            Some(Order::Do { step, start_ns }) => self.begin(&step, start_ns, now),
-            Some(Order::Finish) | None => self.give_up(),
+            Some(Order::Do { step, start_ns, .. }) => self.begin(&step, start_ns, now),
+            Some(Order::Finish | Order::Cut) | None => self.give_up(now),
         }
         true
     }
@@ -40,15 +48,21 @@ impl Worker {
         match step {
             Step::Connect { group, per_s } => self.begin_connect(*group, *per_s, start_ns),
             Step::Subscribe { group } => self.ask_all(*group, |worker, slot| {
-                worker.with(slot, now, |client, cx| client.subscribe(cx.plan, cx.now_ns))
+                worker.with(slot, now, |client, cx| client.subscribe(cx))
             }),
             Step::Unsubscribe { group } => self.ask_all(*group, |worker, slot| {
-                worker.with(slot, now, |client, cx| {
-                    client.unsubscribe(cx.plan, cx.now_ns)
-                })
+                worker.with(slot, now, |client, cx| client.unsubscribe(cx))
             }),
             Step::Load(load) => self.begin_load(load, start_ns),
             Step::Drain { .. } => {}
+            Step::Ping => {
+                for group in 0..self.firsts.len() - 1 {
+                    self.ask_all(group, |worker, slot| {
+                        worker.with(slot, now, |client, cx| client.round_trip(cx));
+                        true
+                    });
+                }
+            }
             Step::Hold { time } => self.work.ends_ns = Some(start_ns + time.as_nanos() as u64),
             Step::Disconnect { group } => {
                 self.forget_reconnects(*group);
@@ -166,8 +180,8 @@ impl Worker {
         if let Some(mut load) = self.work.load.take() {
             load.thinkers.end(&mut self.slots);
             self.count_cpu(false);
-            // What comes from here on is of the next step.
-            self.hand_over_timings();
+            let left = load.open_loops.iter().map(|own| own.schedule.left()).sum();
+            self.meter.counts.add(Count::Overrun, left);
         }
     }
 
@@ -227,7 +241,12 @@ impl Worker {
             busy |= self.wake_thinkers(now);
         }
         let sending = self.work.load.as_ref().map_or(0, |load| load.sending);
-        if now >= ends_ns || sending == 0 {
+        // What was due before the end is sent, by a generator that is late, too.
+        let is_behind = self.work.load.as_ref().is_some_and(|load| {
+            let mut open_loops = load.open_loops.iter();
+            now < ends_ns + LATE_MAX_NS && open_loops.any(|own| own.schedule.due_ns() != u64::MAX)
+        });
+        if now >= ends_ns && !is_behind || sending == 0 {
             self.end_load();
             busy = true;
         }
@@ -330,10 +349,9 @@ impl Worker {
     }
 
     /// The run is over: what has not been sent never will be.
-    fn give_up(&mut self) {
+    fn give_up(&mut self, now: u64) {
         for slot in 0..self.slots.len() {
-            let given_up = self.slots[slot].client.drop_held_back();
-            self.meter.counts.add(Count::NotSent, given_up);
+            self.with(slot, now, |client, cx| client.give_up(cx));
         }
         self.work.finished = true;
     }

@@ -13,12 +13,16 @@ use super::slot::Slot;
 use super::work::Work;
 use ringmq::ids::ConnectionId;
 use ringmq::io::poller::{Event, Poller};
+use ringmq::mqtt::Qos;
 use ringmq::time::Span;
 use ringmq::transport::Scratch;
 
-use crate::client::{Client, Context};
+use super::deadlines::Deadlines;
+use crate::client::{Client, Context, Published};
 use crate::flows::Flow;
 use crate::meter::{Count, Meter, Timings};
+use crate::payload::Pattern;
+use crate::plan::Plan;
 use crate::transport::Connector;
 
 /// One buffer per worker; the beginning of a packet is kept by its client.
@@ -34,6 +38,8 @@ pub(crate) struct Report {
     pub(crate) published: Vec<(u32, u64, u64)>,
     /// Clients, by number, that were not subscribed for a time through no fault of the broker's.
     pub(crate) missed: Vec<u32>,
+    /// What else is to be known of clients, by number.
+    pub(crate) remarks: Vec<(u32, Remark)>,
     /// Clients whose lost connections were not opened again.
     pub(crate) away: u64,
     /// CPU and wall time spent in load steps.
@@ -41,6 +47,44 @@ pub(crate) struct Report {
     pub(crate) load_wall_ns: u64,
     /// Of the wall time: asleep, with nothing to do.
     pub(crate) load_asleep_ns: u64,
+}
+
+/// What the audit must know of one client beside flows and messages published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Remark {
+    /// Messages received without a header, and with one that was altered.
+    pub(crate) unproven: u64,
+    pub(crate) altered: u64,
+    /// Messages published that the broker refused.
+    pub(crate) refused: u64,
+    /// Not all subscriptions were granted.
+    pub(crate) lacks_subscriptions: bool,
+    /// Highest QoS granted, when it is below that asked for.
+    pub(crate) granted_below: Option<u8>,
+    /// The connection was there, and PINGREQ was not answered.
+    pub(crate) is_mute: bool,
+}
+
+impl Remark {
+    fn of(client: &Client, plan: &Plan) -> Self {
+        let subscriptions = &plan.groups[usize::from(client.group)].subscriptions;
+        let asked = subscriptions.iter().map(|subscription| subscription.qos);
+        let granted = client
+            .granted()
+            .filter(|granted| Some(*granted) < asked.max());
+        Self {
+            granted_below: granted.map(|granted| granted as u8),
+            unproven: client.unproven,
+            altered: client.altered,
+            refused: client.refused(),
+            lacks_subscriptions: client.lacks_subscriptions(),
+            is_mute: client.is_mute,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 /// Channels for the timings of each second: full ones out, empty ones back.
@@ -71,7 +115,9 @@ pub(crate) struct Worker {
     /// Makes links; `None` when the transport is plain TCP.
     pub(super) connector: Option<Connector>,
     pub(super) scratch: Scratch,
-    pub(super) filler: Box<[u8]>,
+    pattern: Pattern,
+    properties: Box<[Published]>,
+    pub(super) deadlines: Deadlines,
     pub(super) meter: Meter,
     pub(super) work: Work,
     exchange: Exchange,
@@ -108,7 +154,9 @@ impl Worker {
             .groups
             .iter()
             .filter_map(|group| group.publishing.as_ref());
-        let filler = publishing.map(|publishing| publishing.payload.max()).max();
+        let mut qos = publishing.clone().map(|publishing| publishing.qos);
+        let promises_acks = qos.any(|qos| qos != Qos::AtMostOnce);
+        let payload_max = publishing.map(|publishing| publishing.payload.max()).max();
         Ok(Self {
             id,
             poller,
@@ -124,7 +172,9 @@ impl Worker {
             buffer: vec![0; READ_BUFFER].into(),
             connector: Connector::new(&control.plan.connection.transport, own),
             scratch: Scratch::default(),
-            filler: vec![b'.'; filler.unwrap_or(0)].into(),
+            pattern: Pattern::new(payload_max.unwrap_or(0)),
+            properties: Published::of(plan),
+            deadlines: Deadlines::new(plan.connection.timeout, promises_acks),
             meter: Meter::default(),
             work: Work::default(),
             exchange,
@@ -157,6 +207,7 @@ impl Worker {
         busy |= self.read();
         busy |= self.ping(now);
         busy |= self.reconnect(now);
+        busy |= self.look_at_deadlines(now);
         for slot in std::mem::take(&mut self.writable) {
             self.handle_writable(slot as usize, now);
         }
@@ -226,6 +277,7 @@ impl Worker {
         let _ = self.exchange.full.send(Interval {
             worker: self.id,
             timings,
+            counts: self.meter.counts,
         });
     }
 
@@ -244,10 +296,15 @@ impl Worker {
         let mut cx = Context {
             plan: &self.control.plan,
             meter: &mut self.meter,
-            filler: &self.filler,
+            pattern: &self.pattern,
+            properties: &self.properties,
             now_ns,
+            asked: None,
         };
         let result = act(&mut place.client, &mut cx);
+        if let Some(promise) = cx.asked {
+            self.deadlines.add(place.id(slot), promise, now_ns);
+        }
         if place.client.settled && !was_settled {
             self.work.unsettled -= 1;
         }
@@ -265,6 +322,10 @@ impl Worker {
         let mut report = self.report;
         for slot in &mut self.slots {
             let client = &mut slot.client;
+            let remark = Remark::of(client, &self.control.plan);
+            if remark.is_due() {
+                report.remarks.push((client.number, remark));
+            }
             let unacknowledged = client.uncertain();
             let group = &self.control.plan.groups[usize::from(client.group)];
             // Without a session, a lost connection ends the subscription.
@@ -296,6 +357,7 @@ impl Worker {
             resting,
             self.reconnects.due_ns(),
             self.work.due_ns(),
+            self.deadlines.due_ns(),
             Some(self.second_ends_ns),
         ];
         let deadline = due.into_iter().flatten().min().unwrap_or(u64::MAX);

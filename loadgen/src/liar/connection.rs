@@ -4,7 +4,7 @@ use std::io::{Read, Write as _};
 use std::net::TcpStream;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringmq::mqtt::encode::{self, AckKind};
 use ringmq::mqtt::frame::next_frame;
@@ -226,6 +226,7 @@ impl Peer {
             ..Message::default()
         };
         let mut world = lock(&self.world);
+        world.began.get_or_insert_with(Instant::now);
         world.ledger.published += 1;
         let (count, per_s) = (world.ledger.published, world.lies.value("capacity"));
         if world.lies.value("die").is_some_and(|at| count == at as u64) {

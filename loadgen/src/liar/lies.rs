@@ -10,7 +10,7 @@ use crate::options::parse_duration;
 pub enum Value {
     /// Tells every Nth time; 1 unless given.
     Every,
-    /// Begins after this time.
+    /// Begins so long after the first PUBLISH; without a value at once.
     After,
     /// A number that has to be given.
     Number,

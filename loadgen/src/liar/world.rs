@@ -90,11 +90,12 @@ pub struct Ledger {
 pub(super) struct World {
     pub(super) lies: Lies,
     pub(super) ledger: Ledger,
-    pub(super) began: Instant,
+    /// When the first PUBLISH came.
+    pub(super) began: Option<Instant>,
     pub(super) sessions: HashMap<String, Session>,
     retained: BTreeMap<String, Message>,
-    /// A message held until the next one has been delivered.
-    held: Option<Message>,
+    /// A client's message held until its next one has been delivered.
+    held: Option<(String, Message)>,
     before: Vec<u8>,
     turn: usize,
     /// When the next message may be taken, at a limited rate.
@@ -106,7 +107,7 @@ impl World {
         Self {
             lies,
             ledger: Ledger::default(),
-            began: Instant::now(),
+            began: None,
             sessions: HashMap::new(),
             retained: BTreeMap::new(),
             held: None,
@@ -125,8 +126,10 @@ impl World {
         is_due
     }
 
+    /// Times count from the first PUBLISH on.
     pub(super) fn has_begun(&self, name: &str) -> bool {
-        self.lies.has_begun(name, self.began.elapsed())
+        let since = self.began.map_or(Duration::ZERO, |began| began.elapsed());
+        self.lies.has_begun(name, since)
     }
 
     /// How long a message must wait at a rate of so many per second.
@@ -277,14 +280,15 @@ impl World {
             return;
         }
         if self.held.is_none() && self.lies("swap") {
-            self.held = Some(message);
+            self.held = Some((id.to_string(), message));
             return;
         }
         let copy = self.lies("duplicate").then(|| message.clone());
         let invented = self.lies("invent").then(|| message.clone());
         let altered = self.altered(message);
         self.deliver(id, altered);
-        let later = [copy, self.held.take()];
+        let held = self.held.take_if(|held| held.0 == id);
+        let later = [copy, held.map(|held| held.1)];
         for message in later.into_iter().flatten() {
             self.deliver(id, message);
         }

@@ -119,6 +119,12 @@ pub struct Totals {
     pub published: u64,
     pub published_per_s: f64,
     pub acknowledged: u64,
+    /// Answers that did not come in time, by packet.
+    #[serde(default)]
+    pub unanswered: BTreeMap<String, u64>,
+    /// Messages of the schedule that were not sent.
+    #[serde(default)]
+    pub not_sent: u64,
     pub received: u64,
     pub received_per_s: f64,
     pub bytes_sent: u64,
@@ -129,6 +135,9 @@ pub struct Totals {
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Latency {
     pub count: u64,
+    /// Of these: had not ended with the run, and stand with the age that they had reached.
+    #[serde(default)]
+    pub censored: u64,
     pub min_us: f64,
     pub mean_us: f64,
     pub p50_us: f64,
@@ -147,9 +156,22 @@ pub struct Latency {
 pub struct DeliveryAudit {
     pub expected: [u64; 3],
     pub received: [u64; 3],
+    /// Acknowledged or of QoS 0, and did not come although there was time.
     pub lost: [u64; 3],
+    /// Had not come when the run was cut off, or its connection did not answer any more.
+    #[serde(default)]
+    pub cut_off: [u64; 3],
+    /// Refused by the broker in an acknowledgement.
+    #[serde(default)]
+    pub refused: [u64; 3],
+    /// For clients whose subscriptions the broker did not grant.
+    #[serde(default)]
+    pub never_subscribed: [u64; 3],
     pub duplicates: [u64; 3],
     pub reordered: [u64; 3],
+    /// Deliveries that were not what had been published, by kind.
+    #[serde(default)]
+    pub breaches: BTreeMap<String, u64>,
     /// QoS promises that were broken, as sentences.
     pub broken_promises: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! A run: workers go through the steps of a plan, and their figures become one result.
 
+mod drain;
 mod idle;
 mod step;
 mod summary;
@@ -34,11 +35,16 @@ struct Run {
     second_ends_ns: u64,
     second_counts: Counts,
     second_timings: Timings,
+    /// Counters of each generator when it handed over its last timings: the one cut that seconds and
+    /// stages are made of.
+    cuts: Vec<Counts>,
     /// Timings of the current stage.
     stage: Option<Timings>,
     /// Least time of the steps after the current one, in seconds.
     later_s: f64,
     receivers: Option<u64>,
+    /// When the current drain ends at the latest.
+    drain_ends_ns: u64,
     signals: Signals,
 }
 
@@ -113,8 +119,10 @@ pub(crate) fn carry_out(
         second_ns: control.began_ns,
         second_counts: Counts::default(),
         second_timings: Timings::default(),
+        cuts: vec![Counts::default(); control.workers()],
         stage: None,
         later_s: 0.0,
+        drain_ends_ns: u64::MAX,
         signals: Signals::watch()?,
         control,
     };
@@ -132,7 +140,10 @@ impl Run {
         for (at, step) in steps.iter().enumerate() {
             let later = steps[at + 1..].iter().filter_map(step::planned_time);
             self.later_s = later.sum::<Duration>().as_secs_f64();
-            self.step(step.clone());
+            match step {
+                Step::Drain { quiet } => self.drain(at, *quiet),
+                _ => self.step(Some(at), step.clone()),
+            }
             if self.totals.stopped.is_some() {
                 break;
             }
@@ -140,7 +151,8 @@ impl Run {
         if !self.totals.missing.is_empty() {
             // What is on its way to the remaining generators still counts.
             let quiet = DRAIN_QUIET;
-            self.step(Step::Drain { quiet });
+            self.drain_ends_ns = now_ns() + 5 * quiet.as_nanos() as u64;
+            self.step(None, Step::Drain { quiet });
         }
     }
 
@@ -152,10 +164,18 @@ impl Run {
         counts
     }
 
+    /// Counters of the moments at which the timings taken so far were handed over.
+    fn cut_counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        self.cuts.iter().for_each(|own| counts.merge(own));
+        counts
+    }
+
     /// Takes the timings that workers have handed over.
     fn take_intervals(&mut self) {
         while let Ok(mut interval) = self.workers.intervals.try_recv() {
             self.second_timings.merge(&mut interval.timings);
+            self.cuts[interval.worker] = interval.counts;
             if let Some(stage) = &mut self.stage {
                 stage.merge(&mut interval.timings);
             }
@@ -165,18 +185,19 @@ impl Run {
         }
     }
 
-    fn tick(&mut self, name: &str, now: u64, left_s: Option<f64>, counts: &Counts) {
+    fn tick(&mut self, name: &str, now: u64, left_s: Option<f64>) {
         if now < self.second_ends_ns + self.workers.delays.second_ns {
             return;
         }
         self.second_ends_ns = self.control.second_ends_ns(now);
+        let counts = self.cut_counts();
         let seconds = (now - self.second_ns) as f64 / 1e9;
         let at_s = (now - self.began_ns) as f64 / 1e9;
         let second = live::second(
             at_s,
             seconds,
             &self.second_counts,
-            counts,
+            &counts,
             &mut self.second_timings,
         );
         if !self.quiet {
@@ -188,7 +209,7 @@ impl Run {
             .end_interval(&mut self.second_timings, start, end);
         self.second_timings.clear();
         self.second_ns = now;
-        self.second_counts = *counts;
+        self.second_counts = counts;
         self.watch_broker();
     }
 
@@ -222,7 +243,8 @@ impl Run {
         for mut interval in outcome.intervals {
             second_timings.merge(&mut interval.timings);
         }
-        let (start, end) = (second_ns - began_ns, now_ns() - began_ns);
+        totals.ended_ns = now_ns();
+        let (start, end) = (second_ns - began_ns, totals.ended_ns - began_ns);
         totals.end_interval(&mut second_timings, start, end);
         Ok((control, outcome.reports, totals))
     }

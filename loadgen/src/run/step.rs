@@ -12,44 +12,49 @@ use crate::meter::{Count, Counts, Timings};
 use crate::plan::{Group, Step};
 use crate::results::IdleCost;
 
-/// A drain ends after this many times its quiet time, even while messages still come: a broker that
-/// was flooded may deliver for minutes.
-const DRAIN_FACTOR: u32 = 5;
-
 /// How often the coordinator looks.
 const TICK: Duration = Duration::from_millis(20);
+/// What workers find late by themselves comes before the coordinator's own verdict.
+const GRACE: Duration = Duration::from_secs(2);
+/// A stage that ends by messages waits for what belongs to it until nothing comes for so long.
+const SETTLED: Duration = Duration::from_millis(500);
+/// How long a cut may take.
+const CUT_MAX: Duration = Duration::from_secs(5);
 
 /// The step that the workers are at.
-struct Current {
+pub(super) struct Current {
     step: Arc<Step>,
     name: String,
     /// Number of its order.
     order: usize,
-    start_ns: u64,
+    pub(super) start_ns: u64,
     /// Silence allowed by plan, beside the time that a broker may take to answer.
     planned_silence: Duration,
     before: Counts,
 }
 
 /// Counters as the coordinator last read them.
-struct Reading {
-    now_ns: u64,
-    counts: Counts,
+pub(super) struct Reading {
+    pub(super) now_ns: u64,
+    pub(super) counts: Counts,
     /// Since the last progress.
-    silence: Duration,
+    pub(super) silence: Duration,
 }
 
 impl Run {
     /// Takes the workers through a step.
-    pub(super) fn step(&mut self, step: Step) {
-        let current = self.begin_step(step);
+    pub(super) fn step(&mut self, place: Option<usize>, step: Step) {
+        let current = self.begin_step(place, step);
         self.await_end(&current);
         self.end_step(&current);
     }
 
-    fn begin_step(&mut self, step: Step) -> Current {
+    fn begin_step(&mut self, place: Option<usize>, step: Step) -> Current {
+        let before = match step {
+            Step::Load(_) => self.cut(),
+            _ => self.counts(),
+        };
         let start_ns = now_ns() + self.workers.delays.start_ns;
-        let before = self.counts();
         if matches!(step, Step::Load(_)) && self.totals.load_s == 0.0 {
             self.totals.load_counts.0 = before;
         }
@@ -64,6 +69,7 @@ impl Run {
         let step = Arc::new(step);
         let order = self.control.post(Order::Do {
             step: Arc::clone(&step),
+            place,
             start_ns,
         });
         Current {
@@ -87,12 +93,7 @@ impl Run {
             let counts = self.counts();
             let left_s = ends_ns.saturating_sub(now_ns) as f64 / 1e9 + self.later_s;
             self.take_intervals();
-            self.tick(
-                &current.name,
-                now_ns,
-                (left_s > 0.0).then_some(left_s),
-                &counts,
-            );
+            self.tick(&current.name, now_ns, (left_s > 0.0).then_some(left_s));
             if self.signals.has_interrupted() {
                 self.totals.stop("interrupted".into());
                 return;
@@ -110,42 +111,13 @@ impl Run {
                 silence: Duration::from_nanos(now_ns - progress.0),
             };
             let is_over = match &*current.step {
-                Step::Drain { quiet } => self.is_drain_over(current, *quiet, &reading),
+                Step::Drain { quiet } => self.is_drain_over(*quiet, &reading),
                 _ => self.is_step_over(current, &reading),
             };
             if is_over {
                 return;
             }
         }
-    }
-
-    /// Everything has arrived, nothing has come for the quiet time, or the drain has taken too long.
-    fn is_drain_over(&mut self, current: &Current, quiet: Duration, reading: &Reading) -> bool {
-        let Reading {
-            now_ns,
-            counts,
-            silence,
-        } = reading;
-        // A client that is away may come back, and has something to send or to get.
-        let waits = self.may_reconnect()
-            && counts.get(Count::Disconnected) > counts.get(Count::Reconnected);
-        let is_still = silence.as_nanos() >= u128::from(self.workers.delays.settle_ns);
-        // Without the counters of lost generators, sums do not show that everything has arrived.
-        let are_whole = self.totals.missing.is_empty();
-        let is_drained = is_still && are_whole && self.is_drained(counts);
-        if !waits && (is_drained || *silence > quiet) {
-            return true;
-        }
-        let most = quiet * DRAIN_FACTOR;
-        let is_too_long = now_ns.saturating_sub(current.start_ns) > most.as_nanos() as u64;
-        if is_too_long {
-            self.totals.stop(format!(
-                "the broker was still delivering {:.0} s after the load had ended; what \
-                 had not arrived by then counts as lost",
-                most.as_secs_f64()
-            ));
-        }
-        is_too_long
     }
 
     /// All workers have ended the step, all connections are lost, or the broker does not answer.
@@ -163,7 +135,7 @@ impl Run {
             return true;
         }
         let timeout = self.control.plan.connection.timeout;
-        let is_silent = *silence > timeout + current.planned_silence;
+        let is_silent = *silence > timeout + GRACE + current.planned_silence;
         if is_silent {
             self.totals.stopped = Some(format!(
                 "the broker did not answer for {:.0} s ({})",
@@ -176,15 +148,23 @@ impl Run {
 
     /// Adds the figures of a step that is over to the totals.
     fn end_step(&mut self, current: &Current) {
-        let (before, after) = (current.before, self.counts());
-        match &*current.step {
+        let before = current.before;
+        let after = match &*current.step {
             Step::Load(load) => {
-                let took = Duration::from_nanos(now_ns().saturating_sub(current.start_ns));
+                let ended_ns = self.await_settled(load.messages.is_some(), current);
+                let after = self.cut();
+                let took = Duration::from_nanos(ended_ns.saturating_sub(current.start_ns));
                 // Ends by time are seen a little late.
                 self.totals.load_s += took.min(load.time).as_secs_f64();
                 self.totals.load_counts.1 = after;
-                self.end_stage(load.name.as_deref(), current.start_ns, (&before, &after));
+                self.totals.load_ended_ns = ended_ns;
+                let times = (current.start_ns, ended_ns);
+                self.end_stage(load.name.as_deref(), times, (&before, &after));
+                after
             }
+            _ => self.counts(),
+        };
+        match &*current.step {
             Step::Connect { .. } => {
                 if self.only_fetched_tickets(&before, &after) {
                     self.totals.broker.iter_mut().for_each(BrokerSamples::begin);
@@ -201,16 +181,56 @@ impl Run {
         }
     }
 
-    fn may_reconnect(&self) -> bool {
+    pub(super) fn may_reconnect(&self) -> bool {
         self.control.plan.connection.reconnect_per_s.is_some()
     }
 
-    /// Keeps the figures of a stage under its name.
-    fn end_stage(&mut self, name: Option<&str>, start_ns: u64, counts: (&Counts, &Counts)) {
+    /// Counters of now with all timings up to now: workers hand both over.
+    fn cut(&mut self) -> Counts {
+        let order = self.control.post(Order::Cut) as u64;
+        let began = now_ns();
+        let has_cut = |board: &Board| board.read().get(Count::StepsEnded) >= order;
+        while !self.control.boards.iter().all(has_cut)
+            && now_ns() - began < CUT_MAX.as_nanos() as u64
+            && self.totals.missing.is_empty()
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.take_intervals();
+        self.cut_counts()
+    }
+
+    /// Waits for acknowledgements and deliveries of a load that ends by its messages; the time of the last.
+    fn await_settled(&mut self, ends_by_messages: bool, current: &Current) -> u64 {
+        let planned = planned_time(&current.step).unwrap_or_default();
+        let ends_ns = current.start_ns + planned.as_nanos() as u64;
+        let mut progress = (now_ns(), self.counts());
+        while ends_by_messages && self.totals.stopped.is_none() {
+            let (now, counts) = (now_ns(), self.counts());
+            if has_progressed(&progress.1, &counts) {
+                progress = (now, counts);
+            }
+            let silence = now - progress.0;
+            if self.is_drained(&counts) || now >= ends_ns || silence > SETTLED.as_nanos() as u64 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            self.take_intervals();
+            self.tick(&current.name, now, None);
+        }
+        progress.0
+    }
+
+    /// Keeps the figures of a stage under its name.
+    fn end_stage(
+        &mut self,
+        name: Option<&str>,
+        (start_ns, end_ns): (u64, u64),
+        counts: (&Counts, &Counts),
+    ) {
         if let (Some(name), Some(mut timings)) = (name, self.stage.take()) {
             let start_s = start_ns.saturating_sub(self.began_ns) as f64 / 1e9;
-            let end_s = (now_ns() - self.began_ns) as f64 / 1e9;
+            let end_s = end_ns.saturating_sub(self.began_ns) as f64 / 1e9;
             let stage = live::stage(name, (start_s, end_s), counts, &mut timings);
             self.totals.stages.push(stage);
         }
@@ -238,9 +258,10 @@ impl Run {
     }
 
     /// Everything expected has come.
-    fn is_drained(&self, counts: &Counts) -> bool {
+    pub(super) fn is_drained(&self, counts: &Counts) -> bool {
         let is_received = self.receivers.is_some_and(|receivers| {
-            counts.get(Count::Received) >= counts.get(Count::Published) * receivers
+            let received = counts.get(Count::Received) - counts.get(Count::Foreign);
+            received >= counts.get(Count::Published) * receivers
         });
         let promises = |group: &Group| {
             group
@@ -258,12 +279,12 @@ impl Run {
 fn has_progressed(before: &Counts, now: &Counts) -> bool {
     [
         Count::Connected,
-        Count::ConnectFailed,
         Count::Subscribed,
         Count::Unsubscribed,
         Count::Acknowledged,
         Count::Received,
         Count::Closed,
+        Count::Pinged,
     ]
     .into_iter()
     .any(|count| before.get(count) != now.get(count))
@@ -277,6 +298,7 @@ fn step_name(step: &Step) -> String {
         Step::Unsubscribe { .. } => "unsubscribe",
         Step::Load(_) => stage_name(step).unwrap_or("load"),
         Step::Drain { .. } => "drain",
+        Step::Ping => "ping",
         Step::Disconnect { .. } => "disconnect",
         Step::Abort { .. } => "abort",
         Step::Hold { .. } => "hold",

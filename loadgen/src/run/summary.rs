@@ -11,7 +11,9 @@ use crate::engine::Report;
 use crate::histogram::encode;
 use crate::meter::{Count, Counts, Timing};
 use crate::plan::{Options, Plan};
-use crate::results::{BrokerProcess, Generator, Latency, RunResult, Totals, SCHEMA_VERSION};
+use crate::results::{
+    BrokerProcess, DeliveryAudit, Generator, Latency, RunResult, Totals, SCHEMA_VERSION,
+};
 use crate::{audit, system};
 
 /// Ticks of /proc per second.
@@ -30,7 +32,14 @@ pub(crate) fn result(
         counts.merge(&report.meter.counts);
     }
     let interrupted = run.stopped.take();
-    let latencies = latencies(&mut run);
+    let truth = audit::delivery(plan, reports, &run.missing, interrupted.is_some());
+    let censored = censor(&truth, &counts, &mut run);
+    let mut errors = errors(plan, reports, &counts, interrupted.as_ref());
+    let (expected, received) = (sum(truth.expected), sum(truth.received));
+    if expected > 0 && received == 0 {
+        errors.insert("nothing of what was published arrived".into(), expected);
+    }
+    let latencies = latencies(&mut run, censored);
     let targets: Vec<String> = plan
         .connection
         .targets
@@ -51,11 +60,11 @@ pub(crate) fn result(
         threads: options.threads,
         started_unix_ms,
         duration_s: run.load_s,
-        errors: errors(plan, reports, &counts, interrupted.as_ref()),
+        errors,
         interrupted,
         clients: u64::from(plan.clients()),
         totals: totals(&counts, &run),
-        truth: audit::delivery(plan, reports, &run.missing),
+        truth,
         generator: generator(reports, &counts, &mut run, main_p99_us(&latencies)),
         latencies,
         broker: run.broker.map(broker),
@@ -68,6 +77,25 @@ pub(crate) fn result(
         notes: notes(&counts, reports),
         intervals: run.intervals,
     }
+}
+
+fn sum(by_qos: [u64; 3]) -> u64 {
+    by_qos.iter().sum()
+}
+
+/// Ages of what had not ended, among the timings: of acknowledgements and of deliveries.
+fn censor(truth: &DeliveryAudit, counts: &Counts, run: &mut RunTotals) -> (u64, u64) {
+    let cut_off = sum(truth.cut_off);
+    // All were published before the end of the load: they are at least as old as that.
+    let age_ns = run.ended_ns.saturating_sub(run.load_ended_ns).max(1);
+    let timing = if run.timings.of(Timing::RoundTrip).is_empty() {
+        Timing::EndToEnd
+    } else {
+        Timing::RoundTrip
+    };
+    run.timings.add_same(timing, age_ns, cut_off);
+    let deliveries = counts.get(Count::CensoredDeliveries) + cut_off;
+    (counts.get(Count::CensoredAcks), deliveries)
 }
 
 /// Errors by sentence, with counts: those of the workers, and those that only the whole run shows.
@@ -93,6 +121,24 @@ fn errors(
             "no session was resumed: the broker gives no tickets, or does not take them back";
         errors.insert(sentence.into(), 1);
     }
+    for (count, sentence) in [
+        (
+            Count::Unacknowledged,
+            "a PUBLISH had no answer when the run was over (QoS 1 and 2 promise one)",
+        ),
+        (
+            Count::NotSent,
+            "a message of the schedule was not sent: its connection was not there, or did not take it",
+        ),
+        (
+            Count::Overrun,
+            "a message of the schedule was not sent: mqload was too slow for this rate",
+        ),
+    ] {
+        if counts.get(count) > 0 {
+            errors.insert(sentence.into(), counts.get(count));
+        }
+    }
     if let Some(sentence) = interrupted {
         *errors.entry(sentence.clone()).or_default() += 1;
     }
@@ -100,12 +146,18 @@ fn errors(
 }
 
 /// Latencies by name, of what was timed.
-fn latencies(run: &mut RunTotals) -> BTreeMap<String, Latency> {
+fn latencies(run: &mut RunTotals, censored: (u64, u64)) -> BTreeMap<String, Latency> {
     let mut latencies = BTreeMap::new();
     for timing in Timing::ALL {
         let histogram = run.timings.of(timing);
         if timing != Timing::ScheduleLag && !histogram.is_empty() {
-            latencies.insert(timing.name().to_string(), latency(histogram));
+            let mut own = latency(histogram);
+            own.censored = match timing {
+                Timing::PublishAck => censored.0,
+                Timing::EndToEnd | Timing::RoundTrip => censored.1.min(own.count),
+                _ => 0,
+            };
+            latencies.insert(timing.name().to_string(), own);
         }
     }
     latencies
@@ -136,11 +188,29 @@ fn totals(counts: &Counts, run: &RunTotals) -> Totals {
         published: counts.get(Count::Published),
         published_per_s: per_s(Count::Published),
         acknowledged: counts.get(Count::Acknowledged),
+        unanswered: unanswered(counts),
+        not_sent: counts.get(Count::NotSent) + counts.get(Count::Overrun),
         received: counts.get(Count::Received),
         received_per_s: per_s(Count::Received),
         bytes_sent: counts.get(Count::BytesSent),
         bytes_received: counts.get(Count::BytesReceived),
     }
+}
+
+/// Answers that did not come in time, by packet.
+fn unanswered(counts: &Counts) -> BTreeMap<String, u64> {
+    let rows = [
+        ("connack", Count::LateConnAck),
+        ("suback", Count::LateSubAck),
+        ("unsuback", Count::LateUnsubAck),
+        ("pingresp", Count::LatePingResp),
+        ("puback", Count::LatePubAck),
+        ("pubrec", Count::LatePubRec),
+        ("pubcomp", Count::LatePubComp),
+        ("publish_at_end", Count::Unacknowledged),
+    ];
+    let rows = rows.map(|(name, count)| (name.to_string(), counts.get(count)));
+    rows.into_iter().filter(|(_, number)| *number > 0).collect()
 }
 
 fn latency(histogram: &Histogram<u64>) -> Latency {
@@ -155,6 +225,7 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
     }
     Latency {
         count: histogram.len(),
+        censored: 0,
         min_us: histogram.min() as f64 / 1e3,
         mean_us: histogram.mean() / 1e3,
         p50_us: us(0.5),
@@ -227,7 +298,7 @@ fn notes(counts: &Counts, reports: &[Report]) -> Vec<String> {
         *interruptions.entry(sentence).or_default() += count;
     }
     for (sentence, count) in interruptions {
-        notes.push(format!("opened again after: {sentence} ({count})"));
+        notes.push(format!("tried again after: {sentence} ({count})"));
     }
     let sessions_lost = counts.get(Count::SessionLost);
     if sessions_lost > 0 {
@@ -239,12 +310,6 @@ fn notes(counts: &Counts, reports: &[Report]) -> Vec<String> {
     if held_back > 0 {
         notes.push(format!(
             "{held_back} messages waited for room in a connection or for acknowledgements; their latency counts from the intended time"
-        ));
-    }
-    let not_sent = counts.get(Count::NotSent);
-    if not_sent > 0 {
-        notes.push(format!(
-            "{not_sent} messages of the schedule could not be sent"
         ));
     }
     notes

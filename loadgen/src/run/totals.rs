@@ -19,6 +19,9 @@ pub(crate) struct RunTotals {
     pub(crate) load_s: f64,
     /// Counters when the first load began and when the last ended.
     pub(crate) load_counts: (Counts, Counts),
+    /// When the last load ended, and when the run did.
+    pub(crate) load_ended_ns: u64,
+    pub(crate) ended_ns: u64,
     pub(crate) stages: Vec<StageResult>,
     /// Connections opened in connect steps, and the wall time of those.
     pub(crate) connected: u64,

@@ -127,6 +127,7 @@ fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), S
     poller.watch_acceptable(listener.as_fd(), 0);
     let mut peers: Vec<Option<Peer>> = Vec::new();
     let mut buffer = vec![0; READ_BUFFER];
+    let pattern = crate::payload::Pattern::new(feed.unwrap_or(0));
     loop {
         let (mut readable, mut writable, mut accepts) = (Vec::new(), Vec::new(), false);
         let count = poller.reap(|event| match event {
@@ -166,7 +167,7 @@ fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), S
         for (slot, place) in peers.iter_mut().enumerate() {
             if let Some(peer) = place {
                 if let Some(size) = feed {
-                    refill(peer, size, tally);
+                    refill(peer, size, &pattern, tally);
                 }
                 let id = ConnectionId {
                     index: slot as u32,

@@ -16,7 +16,7 @@ use rustix::net::{recv, send, RecvFlags, SendFlags};
 
 use super::{Tally, READ_BUFFER};
 use crate::engine::clock::now_ns;
-use crate::payload::Header;
+use crate::payload::{Header, Pattern};
 
 /// Largest packet taken.
 const PACKET_MAX: u32 = 16 << 20;
@@ -168,7 +168,7 @@ fn covered(filter: &str) -> String {
 }
 
 /// Puts a feed's next messages together when the last are sent.
-pub(super) fn refill(peer: &mut Peer, size: usize, tally: &Tally) {
+pub(super) fn refill(peer: &mut Peer, size: usize, pattern: &Pattern, tally: &Tally) {
     let Some(feed) = &mut peer.fed else {
         return;
     };
@@ -176,13 +176,11 @@ pub(super) fn refill(peer: &mut Peer, size: usize, tally: &Tally) {
         return;
     }
     let now = now_ns();
-    let filler = vec![b'.'; size - crate::payload::HEADER_BYTES];
     let first = feed.sequence;
     while peer.out.len() < FEED_BYTES {
         peer.out.extend_from_slice(&feed.head);
-        peer.out
-            .extend_from_slice(&Header::new(0, feed.sequence, now).to_bytes());
-        peer.out.extend_from_slice(&filler);
+        let header = Header::new(0, feed.sequence, now);
+        pattern.put(&mut peer.out, header, size);
         feed.sequence += 1;
     }
     tally
