@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::payload::HEADER_BYTES;
+use crate::plan::Plan;
 use crate::results::{Assertion, RunResult};
 
 /// Bounds; those not given are not checked.
@@ -25,6 +27,23 @@ pub struct Assertions {
 }
 
 impl Assertions {
+    /// # Errors
+    /// A sentence when the payloads of the plan do not show what is asked for.
+    pub fn fit(&self, plan: &Plan) -> Result<(), String> {
+        let mut publishing = plan
+            .groups
+            .iter()
+            .filter_map(|group| group.publishing.as_ref());
+        let is_short = publishing.any(|own| own.payload.min() < HEADER_BYTES);
+        if is_short && (self.duplicates.is_some() || self.reordered.is_some()) {
+            return Err(format!(
+                "--assert-duplicates and --assert-reordered need payloads of {HEADER_BYTES} bytes or more: \
+                 smaller ones do not tell which message they are"
+            ));
+        }
+        Ok(())
+    }
+
     /// Checks a result; adds one line per bound to it.
     pub fn check(&self, result: &mut RunResult) {
         let mut add = |text: String, passed: bool, measured: String| {
@@ -35,7 +54,13 @@ impl Assertions {
             });
         };
         if let Some(bound) = self.p99_ms {
-            let latency = ["round_trip", "end_to_end", "publish_ack", "connect"];
+            let latency = [
+                "round_trip",
+                "end_to_end",
+                "last_stored",
+                "publish_ack",
+                "connect",
+            ];
             let latency = latency.iter().find_map(|name| result.latencies.get(*name));
             let measured = latency.map(|latency| latency.p99_us / 1e3);
             let text = measured.map_or("nothing was timed".into(), |ms| format!("{ms:.3}"));

@@ -12,6 +12,9 @@ const LAG_SHARE_MAX: f64 = 0.5;
 /// Without a latency to compare with, the load was not the one described when more are late.
 const LATE_SHARE_MAX: f64 = 0.1;
 
+/// Beginning of the reason that concerns latencies and no rate.
+pub const MOSTLY_OWN: &str = "the latency is mostly this machine's scheduling";
+
 /// What the generator says of itself.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
@@ -62,8 +65,7 @@ impl Evidence {
         match self.latency_p99_us {
             Some(latency) => (self.lag_p99_us > latency * LAG_SHARE_MAX).then(|| {
                 format!(
-                    "1 % of the messages were handled {lag} or more after their time, which is over \
-                     half of the p99 measured ({}): the generator was late",
+                    "{MOSTLY_OWN}: mqload itself was {lag} late, of the {} measured (p99 of both)",
                     duration(latency)
                 )
             }),

@@ -26,11 +26,12 @@ pub enum Timing {
     Unsubscribe,
     /// From PINGREQ to PINGRESP at the end of a drain.
     Ping,
-    /// From CONNECT of the new connection to the end of the old one of the same identifier.
+    /// From connect(2) of the new connection to the end of the old one of the same identifier.
     Takeover,
-    /// From SUBSCRIBE to the first and to the last retained message.
-    FirstRetained,
-    LastRetained,
+    /// From SUBSCRIBE (retained messages) or connect(2) (those of a session) to the first stored message and
+    /// to the last.
+    FirstStored,
+    LastStored,
     /// From the intended send time of a request to its answer.
     RoundTrip,
     /// From the intended send time to the moment the generator got to it.
@@ -48,8 +49,8 @@ impl Timing {
         Self::Unsubscribe,
         Self::Ping,
         Self::Takeover,
-        Self::FirstRetained,
-        Self::LastRetained,
+        Self::FirstStored,
+        Self::LastStored,
         Self::RoundTrip,
         Self::ScheduleLag,
     ];
@@ -66,8 +67,8 @@ impl Timing {
             Self::Unsubscribe => "unsubscribe",
             Self::Ping => "ping",
             Self::Takeover => "takeover",
-            Self::FirstRetained => "first_retained",
-            Self::LastRetained => "last_retained",
+            Self::FirstStored => "first_stored",
+            Self::LastStored => "last_stored",
             Self::RoundTrip => "round_trip",
             Self::ScheduleLag => "schedule_lag",
         }
@@ -159,6 +160,8 @@ pub enum Count {
     Pinged,
     /// Old connections that ended when their identifiers were taken over.
     TakenOver,
+    /// Those that did not.
+    NotTakenOver,
     /// Answers that did not come in time.
     LateConnAck,
     LateSubAck,

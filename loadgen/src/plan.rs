@@ -81,6 +81,23 @@ impl Plan {
         None
     }
 
+    /// Messages are published, other than wills.
+    #[must_use]
+    pub fn has_load(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Load(_)))
+    }
+
+    /// Some of its load waits for acknowledgements or room before it sends more.
+    #[must_use]
+    pub fn has_closed_loop(&self) -> bool {
+        let loads = self.steps.iter().filter_map(|step| match step {
+            Step::Load(load) => Some(&load.groups),
+            _ => None,
+        });
+        let is_closed = |load: &Load| !matches!(load, Load::Open { .. });
+        loads.flatten().any(|(_, load)| is_closed(load))
+    }
+
     /// Number of the first client of a group, counted over all groups.
     #[must_use]
     pub fn first_client(&self, group: usize) -> u32 {
@@ -144,6 +161,8 @@ pub struct Group {
     pub is_taken_over: bool,
     /// Subscribes when the messages have been retained.
     pub gets_retained: bool,
+    /// Its messages wait for it in the broker: they are timed from its asking for them.
+    pub gets_stored: bool,
     /// Its clients come and go while messages are published: what they miss is not lost.
     pub comes_and_goes: bool,
 }
@@ -164,6 +183,7 @@ impl Group {
             untimed: false,
             is_taken_over: false,
             gets_retained: false,
+            gets_stored: false,
             comes_and_goes: false,
         }
     }
@@ -285,6 +305,10 @@ pub enum Step {
     },
     /// Each connection sends PINGREQ and awaits the answer: the broker has read all before it.
     Ping,
+    /// Waits until the broker has ended a group's connections.
+    AwaitTakeover {
+        group: usize,
+    },
     /// Sends DISCONNECT and closes.
     Disconnect {
         group: usize,

@@ -88,6 +88,7 @@ const ROWS: &[Row] = &[
     row("set-dup=100", QOS_1, &["5 messages came with DUP the first time", WHOLE], &[]),
     row("strip-properties=100", V5, &["5 messages came without the properties", WHOLE], &[]),
     row("add-identifier=100", V5, &["5 messages came with a subscription identifier", WHOLE], &[]),
+    row("no-takeover", "takeover-storm --clients 20 --timeout 1s", &["20 of 20 old connections were not closed"], &[]),
     row("die=250", QOS_1, &["all connections were lost"], &[LOSS]),
 ];
 

@@ -112,3 +112,115 @@ fn a_dying_broker_leaves_partial_results() {
     assert!(text.contains("all connections were lost"), "{text}");
     assert!(figure(&text, "QoS 0:", "received") >= 400, "{text}");
 }
+
+/// A broker of known capacity: the answer is right on a quiet machine, and never below half on a busy one.
+#[test]
+fn the_highest_rate_is_that_of_a_token_bucket() {
+    let liar = liar("capacity=1500");
+    let search = "pairs --clients 4 --rate 300 --duration 1s --drain 1s --find-max --p99 200ms";
+    let (text, _) = run(&liar, search);
+    let found = figure(&text, "highest rate found with p99 below", "200.00 ms:");
+    assert!((750..=1_600).contains(&found), "{found}: {text}");
+    assert!(
+        !text.contains("per second: the latency is mostly"),
+        "{text}"
+    );
+}
+
+/// The cut of a stage is one for counters and histograms: what is counted is timed.
+#[test]
+fn a_stage_of_messages_ends_when_they_are_settled() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("burst.toml");
+    let text = "
+        [groups.meters]
+        clients = 20
+        publish = { topic = \"burst/{r}/{i}\", qos = 1 }
+        [groups.backend]
+        clients = 2
+        subscribe = { filter = \"burst/{r}/+\", qos = 1 }
+        [[stages]]
+        name = \"burst\"
+        time = \"20s\"
+        messages = 4
+        load.meters = { max = true }
+        assert = { p99_ms = 10000 }
+        [[stages]]
+        name = \"after\"
+        time = \"300ms\"
+        load.meters = { rate = 100 }
+        ";
+    std::fs::write(&file, text).unwrap();
+    let json = directory.path().join("result.json");
+    let scenario = format!("run {} --json {}", file.display(), json.display());
+    let (text, success) = run(&liar("capacity=400"), &scenario);
+    assert!(success, "{text}");
+    let json = std::fs::read_to_string(json).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let burst = &json["stages"][0];
+    assert_eq!(burst["published"], 80, "{text}");
+    assert_eq!(burst["received"], 160, "{text}");
+    assert_eq!(burst["timed"], "end_to_end", "{text}");
+    assert!(burst["p50_us"].as_f64().unwrap() > 50_000.0, "{burst}");
+    assert_eq!(json["stages"][1]["received"], 60, "{text}");
+    assert_eq!(json["closed_loop"], true);
+}
+
+#[test]
+fn a_closed_loop_says_that_it_is_one() {
+    let (text, success) = against(
+        "",
+        "pairs --clients 2 --max --window 1 --qos 1 --duration 300ms",
+    );
+    assert!(
+        success && text.contains("closed loop: what a stall"),
+        "{text}"
+    );
+}
+
+#[test]
+fn old_connections_end_and_it_is_timed() {
+    let (text, success) = against("", "takeover-storm --clients 20 --timeout 3s");
+    assert!(success, "{text}");
+    let timed = text.lines().find(|line| line.contains("  takeover "));
+    assert!(timed.unwrap().contains("(20 values)"), "{text}");
+    assert!(!text.contains("published"), "nothing was: {text}");
+}
+
+#[test]
+fn stored_messages_are_timed_from_asking_for_them() {
+    for scenario in [
+        "retained-storm --clients 4 --retained 100 --assert-reordered 0 --drain 500ms",
+        "backlog-drain --clients 4 --rate 200 --duration 2s --qos 1 --drain 500ms",
+    ] {
+        let (text, success) = against("", scenario);
+        assert!(success, "{text}");
+        for name in ["first_stored", "last_stored"] {
+            let timed = text.lines().find(|line| line.contains(name)).unwrap();
+            assert!(timed.contains("(4 values)"), "{text}");
+            assert!(
+                !timed.contains(" s "),
+                "waiting before is not in it: {timed}"
+            );
+        }
+        assert!(text.contains("stored messages: 400 within"), "{text}");
+        assert!(!text.contains("end_to_end"), "{text}");
+    }
+}
+
+#[test]
+fn a_broker_that_falls_behind_is_saturated() {
+    let load = "pairs --clients 2 --rate 1000 --duration 2s --drain 3s";
+    let (text, _) = against("capacity=500", load);
+    assert!(text.contains("saturated: when the load ended"), "{text}");
+}
+
+#[test]
+fn payloads_too_small_for_a_bound_are_refused() {
+    let load = "pairs --clients 2 --payload-size 8 --assert-reordered 0";
+    let (text, success) = against("", load);
+    assert!(
+        !success && text.contains("need payloads of 16 bytes"),
+        "{text}"
+    );
+}

@@ -17,6 +17,9 @@ use crate::run::run;
 use crate::scenarios::{self, Scenario};
 use print::print;
 
+/// Exit status of a run that shows nothing about the broker.
+const INCONCLUSIVE: u8 = 3;
+
 /// Load for MQTT brokers: open-loop schedules, latency from the intended send time, verified losses.
 #[derive(Parser, Debug)]
 #[command(name = "mqload", version, about)]
@@ -130,6 +133,9 @@ pub fn main() -> ExitCode {
     };
     match outcome {
         Ok(Some(result)) => {
+            if result.inconclusive {
+                return ExitCode::from(INCONCLUSIVE);
+            }
             if is_failure(&result) {
                 return ExitCode::FAILURE;
             }
@@ -168,6 +174,7 @@ fn prepare(scenario: &dyn Scenario) -> Result<(Plan, Options), String> {
         plan.scenario.clone_from(name);
     }
     common.check(&plan)?;
+    common.assertions.fit(&plan)?;
     common.set_sessions(&mut plan);
     Ok((plan, options))
 }

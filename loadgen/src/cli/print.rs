@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use crate::bottleneck::MOSTLY_OWN;
 use crate::live::duration;
 use crate::output;
 use crate::results::{AgentResult, DeliveryAudit, Generator, IdleCost, RunResult, Totals};
@@ -40,11 +41,14 @@ pub(super) fn print(result: &RunResult) {
             "  PARTIAL: the run ended early ({sentence}); these are the figures up to then"
         );
     }
-    print_totals(&result.totals);
+    print_totals(&result.totals, result.truth.expected.iter().sum());
     if let Some(idle) = &result.idle {
         print_idle(idle);
     }
     print_latencies(result);
+    if result.closed_loop {
+        print_line!("  {CLOSED_LOOP}");
+    }
     print_deliveries(&result.truth);
     if !result.steps.is_empty() {
         print_line!("{}", output::steps(result));
@@ -82,17 +86,19 @@ pub(super) fn print(result: &RunResult) {
     }
 }
 
-fn print_totals(totals: &Totals) {
-    print_line!(
-        "  published {:>12}  {:>12.0} per second",
-        totals.published,
-        totals.published_per_s
-    );
-    print_line!(
-        "  received  {:>12}  {:>12.0} per second",
-        totals.received,
-        totals.received_per_s
-    );
+fn print_totals(totals: &Totals, expected: u64) {
+    if totals.published + totals.received + expected > 0 {
+        print_line!(
+            "  published {:>12}  {:>12.0} per second",
+            totals.published,
+            totals.published_per_s
+        );
+        print_line!(
+            "  received  {:>12}  {:>12.0} per second",
+            totals.received,
+            totals.received_per_s
+        );
+    }
     print_line!(
         "  acknowledged {}, connected {}, failed {}, lost connections {}{}",
         totals.acknowledged,
@@ -132,6 +138,11 @@ fn print_latencies(result: &RunResult) {
     }
 }
 
+/// What percentiles of a closed loop leave out.
+const CLOSED_LOOP: &str =
+    "closed loop: what a stall of the broker keeps from being sent is not in these \
+                           percentiles; an open loop (--rate) shows it";
+
 fn print_deliveries(audit: &DeliveryAudit) {
     for qos in (0..3).filter(|qos| audit.expected[*qos] > 0) {
         print_line!(
@@ -157,6 +168,15 @@ fn print_deliveries(audit: &DeliveryAudit) {
     }
 }
 
+/// What a reason is about: the rate, or only the latency.
+fn heading(reason: &str) -> &'static str {
+    if reason.starts_with(MOSTLY_OWN) {
+        "NOT THE BROKER'S LATENCY"
+    } else {
+        "NOT THE BROKER'S LIMIT"
+    }
+}
+
 fn print_generator(generator: &Generator) {
     let cpu: Vec<String> = generator
         .worker_cpu
@@ -171,7 +191,7 @@ fn print_generator(generator: &Generator) {
         generator.send_queue_bytes_max
     );
     for reason in &generator.reasons {
-        print_line!("  NOT THE BROKER'S LIMIT: {reason}");
+        print_line!("  {}: {reason}", heading(reason));
     }
 }
 

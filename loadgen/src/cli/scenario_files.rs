@@ -34,6 +34,7 @@ impl RunFile {
         let file = file.map_err(|mistakes| list(&mistakes))?;
         let connection = file.connection.connection(&self.setup)?;
         let plan = file.plan(connection, self.setup.seed());
+        file.assertions.fit(&plan)?;
         let mut options = self.setup.options()?;
         options.file_text = Some(file.text.clone());
         Ok((file, plan, options))

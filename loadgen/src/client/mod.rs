@@ -52,6 +52,12 @@ pub enum State {
 #[derive(Debug)]
 pub struct ConnectionError(pub String);
 
+/// When stored messages were asked for, and when the last came.
+struct Stored {
+    asked_ns: u64,
+    last_ns: u64,
+}
+
 pub struct Client {
     pub group: u16,
     /// Number in its group.
@@ -100,6 +106,7 @@ pub struct Client {
     /// Received with a header that does not tell any more whose they are.
     pub altered: u64,
     publisher: Option<Box<Publisher>>,
+    stored: Option<Box<Stored>>,
     /// When CONNECT, SUBSCRIBE or UNSUBSCRIBE was sent.
     asked_ns: u64,
     /// Least that the window, the broker's receive maximum and the plan allow.
@@ -143,6 +150,7 @@ impl Client {
             unproven: 0,
             altered: 0,
             publisher: None,
+            stored: None,
             asked_ns: 0,
             receive_maximum: u16::MAX,
             window: plan.connection.in_flight_max,

@@ -93,6 +93,13 @@ impl Client {
     /// sent is given up.
     pub fn give_up(&mut self, cx: &mut Context<'_>) {
         let group = self.own(cx.plan);
+        if let Some(stored) = &self.stored {
+            let took = stored.last_ns.saturating_sub(stored.asked_ns);
+            cx.meter.time(Timing::LastStored, took);
+        }
+        if group.is_taken_over && self.state == State::Ready {
+            cx.meter.count(Count::NotTakenOver);
+        }
         let timing = if group.answers_to.is_some() {
             None
         } else {
@@ -133,7 +140,9 @@ fn delivery_timing(plan: &Plan, group: usize) -> Option<Timing> {
     if has_answers {
         return Some(Timing::RoundTrip);
     }
-    let listens = |own: &crate::plan::Group| !own.subscriptions.is_empty() && !own.untimed;
+    let listens = |own: &crate::plan::Group| {
+        !own.subscriptions.is_empty() && !own.untimed && !own.gets_stored
+    };
     plan.groups[group].publishing.as_ref()?;
     plan.groups.iter().any(listens).then_some(Timing::EndToEnd)
 }

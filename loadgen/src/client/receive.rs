@@ -11,7 +11,7 @@ use ringmq::mqtt::{
 };
 
 use super::inspect::{self, skim, Delivery, Promised, Skimmed};
-use super::{agreement, exchange, Client, ConnectionError, Context, State};
+use super::{agreement, exchange, Client, ConnectionError, Context, State, Stored};
 use crate::meter::{Count, Timing};
 use crate::payload::{Header, Reading, HEADER_BYTES};
 
@@ -189,9 +189,23 @@ impl Client {
         } else {
             Timing::EndToEnd
         };
+        if own.gets_stored {
+            return self.time_stored(cx);
+        }
         if header.is_timed() && !own.untimed {
             cx.meter.time(timing, header.latency_ns(cx.now_ns));
         }
+    }
+
+    /// A message that has waited in the broker has come.
+    fn time_stored(&mut self, cx: &mut Context<'_>) {
+        let (asked_ns, last_ns) = (self.asked_ns, cx.now_ns);
+        let stored = self.stored.get_or_insert_with(|| {
+            cx.meter
+                .time(Timing::FirstStored, last_ns.saturating_sub(asked_ns));
+            Box::new(Stored { asked_ns, last_ns })
+        });
+        stored.last_ns = last_ns;
     }
 
     fn acknowledge(&mut self, kind: AckKind, id: u16, cx: &mut Context<'_>) {

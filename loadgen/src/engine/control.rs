@@ -54,6 +54,8 @@ pub(crate) struct Control {
     posted: AtomicUsize,
     pub(crate) boards: Vec<Board>,
     wakes: Vec<OwnedFd>,
+    /// When clients that take identifiers over began to connect, by number in their group.
+    pub(crate) takeovers: Vec<AtomicU64>,
 }
 
 impl Control {
@@ -61,7 +63,12 @@ impl Control {
         let wakes = (0..workers)
             .map(|_| eventfd(0, EventfdFlags::CLOEXEC))
             .collect::<Result<Vec<_>, _>>()?;
+        let taken_over = plan.groups.iter().filter(|group| group.is_taken_over);
+        let taken_over = taken_over.map(|group| group.clients).max();
         Ok(Self {
+            takeovers: (0..taken_over.unwrap_or(0))
+                .map(|_| AtomicU64::new(0))
+                .collect(),
             plan,
             began_ns: super::clock::now_ns(),
             orders: Mutex::default(),

@@ -38,7 +38,7 @@ impl Worker {
             busy = true;
             let place = &self.slots[slot as usize];
             if place.client.state == State::Idle && place.socket.is_none() {
-                self.open(slot as usize, now);
+                self.open(slot as usize, now, now);
             }
         }
         busy

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 use rustix::net::{recv, send, shutdown, sockopt, RecvFlags, SendFlags, Shutdown};
@@ -12,7 +13,7 @@ use super::control::SECOND_NS;
 use super::slot::{connect_sentence, open, Slot};
 use super::worker::{Worker, READ_BUFFER};
 use crate::client::{Client, Promise, State};
-use crate::meter::Count;
+use crate::meter::{Count, Timing};
 use crate::sources::source_of;
 
 /// Bytes read in one turn, so that messages due are not kept waiting.
@@ -24,8 +25,8 @@ const POOLED_BYTES_MAX: usize = 1 << 20;
 const RESTS_PER_S: u64 = 20;
 
 impl Worker {
-    /// Begins to connect a client.
-    pub(super) fn open(&mut self, slot: usize, now: u64) {
+    /// Begins to connect a client, which was to be done at `asked_ns`.
+    pub(super) fn open(&mut self, slot: usize, asked_ns: u64, now: u64) {
         let client = &self.slots[slot].client;
         let common = &self.control.plan.connection;
         let target = target_of(client, &common.targets);
@@ -33,7 +34,12 @@ impl Worker {
         let own_number = self.control.plan.share.place(client.number);
         let source = source_of(&common.sources, u64::from(own_number));
         let place = &mut self.slots[slot];
-        place.client.open(now);
+        place.client.open(asked_ns);
+        let group = usize::from(place.client.group);
+        if !self.control.plan.groups[group].is_taken_over {
+            let began = self.control.takeovers.get(place.client.index as usize);
+            began.inspect(|began| began.store(now, Ordering::Release));
+        }
         match open(target, source) {
             Ok(socket) => {
                 place.generation = (place.generation + 1) & ((1 << 30) - 1);
@@ -89,6 +95,9 @@ impl Worker {
         let state = self.slots[slot].client.state;
         let group = usize::from(self.slots[slot].client.group);
         let is_taken_over = self.control.plan.groups[group].is_taken_over && state == State::Ready;
+        if is_taken_over && !self.slots[slot].ending {
+            self.taken_over(slot);
+        }
         if self.slots[slot].ending || is_taken_over {
             self.count(Count::Closed);
             self.close(slot);
@@ -109,6 +118,18 @@ impl Worker {
             self.count(Count::ConnectFailed);
         }
         self.error(sentence);
+    }
+
+    /// A new connection with the same identifier has made the broker end this one.
+    fn taken_over(&mut self, slot: usize) {
+        self.count(Count::TakenOver);
+        let index = self.slots[slot].client.index as usize;
+        let began = self.control.takeovers.get(index);
+        let began_ns = began.map_or(0, |began| began.load(Ordering::Acquire));
+        if began_ns > 0 {
+            let took = now_ns().saturating_sub(began_ns);
+            self.meter.time(Timing::Takeover, took);
+        }
     }
 
     /// Closes a connection as it is.

@@ -32,6 +32,7 @@ impl Worker {
             return true;
         }
         self.end_load();
+        self.count_cpu(false);
         self.work.opening.clear();
         self.work.leaving = Leaving::default();
         self.work.unsettled = 0;
@@ -46,7 +47,12 @@ impl Worker {
 
     fn begin(&mut self, step: &Step, start_ns: u64, now: u64) {
         match step {
-            Step::Connect { group, per_s } => self.begin_connect(*group, *per_s, start_ns),
+            Step::Connect { group, per_s } => {
+                if !self.control.plan.has_load() {
+                    self.count_cpu(true);
+                }
+                self.begin_connect(*group, *per_s, start_ns);
+            }
             Step::Subscribe { group } => self.ask_all(*group, |worker, slot| {
                 worker.with(slot, now, |client, cx| client.subscribe(cx))
             }),
@@ -54,7 +60,7 @@ impl Worker {
                 worker.with(slot, now, |client, cx| client.unsubscribe(cx))
             }),
             Step::Load(load) => self.begin_load(load, start_ns),
-            Step::Drain { .. } => {}
+            Step::Drain { .. } | Step::AwaitTakeover { .. } => {}
             Step::Ping => {
                 for group in 0..self.firsts.len() - 1 {
                     self.ask_all(group, |worker, slot| {
@@ -81,6 +87,7 @@ impl Worker {
     }
 
     pub(super) fn begin_connect(&mut self, group: usize, per_s: Option<f64>, start_ns: u64) {
+        self.work.is_paced = per_s.is_some();
         for slot in self.group(group) {
             let place = &mut self.slots[slot];
             if place.socket.is_some() {
@@ -211,7 +218,12 @@ impl Worker {
                 break;
             }
             self.work.opening.pop_front();
-            self.open(slot as usize, now);
+            if self.work.is_paced {
+                self.meter.time(Timing::ScheduleLag, now - due);
+            }
+            // At a rate, the time from connect(2) on counts from the time it was due.
+            let asked_ns = if self.work.is_paced { due } else { now };
+            self.open(slot as usize, asked_ns, now);
             busy = true;
         }
         busy

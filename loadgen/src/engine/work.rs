@@ -17,6 +17,8 @@ pub(super) struct Work {
     pub(super) unsettled: usize,
     /// Clients to connect, with their times.
     pub(super) opening: VecDeque<(u64, u32)>,
+    /// They are connected at a rate.
+    pub(super) is_paced: bool,
     pub(super) leaving: Leaving,
     /// CPU and wall time when the load began.
     pub(super) load_began: Option<(u64, u64)>,

@@ -29,6 +29,15 @@ pub struct RunResult {
     #[serde(default)]
     pub interrupted: Option<String>,
     pub clients: u64,
+    /// Some of the load waited for the broker: its stalls are not in the latencies.
+    #[serde(default)]
+    pub closed_loop: bool,
+    /// Nothing is known about the broker: the generator was not able to find out.
+    #[serde(default)]
+    pub inconclusive: bool,
+    /// Of `--find-max`.
+    #[serde(default)]
+    pub found: Option<FoundRate>,
     pub totals: Totals,
     /// By name: "end_to_end", "publish_ack", "connect", "subscribe", "round_trip" ...
     pub latencies: BTreeMap<String, Latency>,
@@ -223,6 +232,24 @@ pub struct Assertion {
     pub measured: String,
 }
 
+/// The highest rate that met an objective.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct FoundRate {
+    pub found_rate_per_s: f64,
+    pub objective_p99_us: f64,
+    /// Why the next rate did not meet it.
+    pub limit: Option<String>,
+    pub tries: Vec<RateTry>,
+}
+
+/// One rate that was tried.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RateTry {
+    pub rate_per_s: f64,
+    pub met: bool,
+    pub verdict: String,
+}
+
 /// One rate of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SweepStep {
@@ -299,6 +326,10 @@ mod tests {
         let mut full = RunResult {
             broker: Some(BrokerProcess::default()),
             idle: Some(IdleCost::default()),
+            found: Some(FoundRate {
+                tries: vec![RateTry::default()],
+                ..FoundRate::default()
+            }),
             assertions: vec![Assertion::default()],
             steps: vec![SweepStep::default()],
             stages: vec![StageResult::default()],

@@ -111,6 +111,7 @@ impl Run {
                 silence: Duration::from_nanos(now_ns - progress.0),
             };
             let is_over = match &*current.step {
+                Step::AwaitTakeover { group } => self.is_taken_over(*group, &reading),
                 Step::Drain { quiet } => self.is_drain_over(*quiet, &reading),
                 _ => self.is_step_over(current, &reading),
             };
@@ -118,6 +119,13 @@ impl Run {
                 return;
             }
         }
+    }
+
+    /// All old connections have ended, or the broker had its time.
+    fn is_taken_over(&self, group: usize, reading: &Reading) -> bool {
+        let clients = u64::from(self.control.plan.groups[group].clients);
+        reading.counts.get(Count::TakenOver) >= clients
+            || reading.silence > self.control.plan.connection.timeout
     }
 
     /// All workers have ended the step, all connections are lost, or the broker does not answer.
@@ -299,6 +307,7 @@ fn step_name(step: &Step) -> String {
         Step::Load(_) => stage_name(step).unwrap_or("load"),
         Step::Drain { .. } => "drain",
         Step::Ping => "ping",
+        Step::AwaitTakeover { .. } => "takeover",
         Step::Disconnect { .. } => "disconnect",
         Step::Abort { .. } => "abort",
         Step::Hold { .. } => "hold",

@@ -9,6 +9,7 @@ use super::totals::{BrokerSamples, RunTotals};
 use crate::bottleneck::{Evidence, LATE_NS};
 use crate::engine::Report;
 use crate::histogram::encode;
+use crate::live::duration;
 use crate::meter::{Count, Counts, Timing};
 use crate::plan::{Options, Plan};
 use crate::results::{
@@ -35,10 +36,13 @@ pub(crate) fn result(
     let truth = audit::delivery(plan, reports, &run.missing, interrupted.is_some());
     let censored = censor(&truth, &counts, &mut run);
     let mut errors = errors(plan, reports, &counts, interrupted.as_ref());
+    let truth = with_takeovers(truth, &counts, interrupted.is_some());
     let (expected, received) = (sum(truth.expected), sum(truth.received));
     if expected > 0 && received == 0 {
         errors.insert("nothing of what was published arrived".into(), expected);
     }
+    let mut notes = notes(&counts, reports);
+    notes.extend(verdicts(plan, &counts, &mut run));
     let latencies = latencies(&mut run, censored);
     let targets: Vec<String> = plan
         .connection
@@ -61,6 +65,9 @@ pub(crate) fn result(
         started_unix_ms,
         duration_s: run.load_s,
         errors,
+        closed_loop: plan.has_closed_loop(),
+        inconclusive: false,
+        found: None,
         interrupted,
         clients: u64::from(plan.clients()),
         totals: totals(&counts, &run),
@@ -74,13 +81,46 @@ pub(crate) fn result(
         stages: run.stages,
         series: run.seconds,
         agents: Vec::new(),
-        notes: notes(&counts, reports),
+        notes,
         intervals: run.intervals,
     }
 }
 
 fn sum(by_qos: [u64; 3]) -> u64 {
     by_qos.iter().sum()
+}
+
+/// Old connections that the broker left open.
+fn with_takeovers(mut truth: DeliveryAudit, counts: &Counts, is_cut_off: bool) -> DeliveryAudit {
+    let open = counts.get(Count::NotTakenOver);
+    if open > 0 && !is_cut_off {
+        let all = open + counts.get(Count::TakenOver);
+        truth.broken_promises.push(format!(
+            "{open} of {all} old connections were not closed when their client identifiers connected again \
+             [MQTT-3.1.4-3]"
+        ));
+    }
+    truth
+}
+
+/// The storm of stored messages, and a broker that falls behind, in sentences.
+fn verdicts(plan: &Plan, counts: &Counts, run: &mut RunTotals) -> Vec<String> {
+    let mut notes = Vec::new();
+    let stored = run.timings.of(Timing::LastStored).max();
+    if stored > 0 {
+        let received = counts.get(Count::Received);
+        notes.push(format!(
+            "stored messages: {received} within {} of asking, {:.0} per second",
+            duration(stored as f64 / 1e3),
+            received as f64 * 1e9 / stored as f64
+        ));
+    }
+    let receivers = audit::receivers_per_message(plan).unwrap_or(0);
+    let is_stored = plan.groups.iter().any(|group| group.gets_stored);
+    if let (false, Some(backlog)) = (is_stored, run.backlog(receivers)) {
+        notes.push(backlog);
+    }
+    notes
 }
 
 /// Ages of what had not ended, among the timings: of acknowledgements and of deliveries.
@@ -165,7 +205,13 @@ fn latencies(run: &mut RunTotals, censored: (u64, u64)) -> BTreeMap<String, Late
 
 /// 99th percentile of the latency that the run is about.
 fn main_p99_us(latencies: &BTreeMap<String, Latency>) -> Option<f64> {
-    let names = ["round_trip", "end_to_end", "publish_ack"];
+    let names = [
+        "round_trip",
+        "end_to_end",
+        "publish_ack",
+        "last_stored",
+        "connect",
+    ];
     let main = names.iter().find_map(|name| latencies.get(*name));
     main.map(|latency| latency.p99_us)
 }

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use crate::engine::LostGenerator;
 use crate::histogram::encode;
-use crate::meter::{Counts, Timing, Timings};
+use crate::meter::{Count, Counts, Timing, Timings};
 use crate::plan::Share;
 use crate::results::{IdleCost, Interval, Second, StageResult};
 use crate::system;
+
+/// A broker is behind when what it takes so long for has not arrived.
+const BEHIND_S: f64 = 0.5;
 
 /// Figures of a run up to now.
 #[derive(Default)]
@@ -47,6 +50,23 @@ impl RunTotals {
             Some(earlier) => format!("{earlier}; {sentence}"),
             None => sentence,
         });
+    }
+
+    /// A sentence when the broker was behind by half a second or more at the end of the load.
+    pub(crate) fn backlog(&self, receivers: u64) -> Option<String> {
+        let (before, after) = &self.load_counts;
+        let during = |count: Count| after.get(count) - before.get(count);
+        let (sent, received) = (during(Count::Published), during(Count::Received));
+        let backlog = (sent * receivers).saturating_sub(received);
+        let per_s = received as f64 / self.load_s.max(1e-9);
+        let is_behind = backlog as f64 > per_s * BEHIND_S && backlog * 50 > sent * receivers;
+        is_behind.then(|| {
+            format!(
+                "saturated: when the load ended {backlog} of {} messages had not arrived; {per_s:.0} per \
+                 second did. Latencies are those of a queue that grows",
+                sent * receivers
+            )
+        })
     }
 
     /// Keeps a second's timings, by themselves and with all others.

@@ -1,7 +1,5 @@
 //! Subscriptions of other kinds: shared, retained, wildcards, slow readers, coming and going.
 
-use std::time::Duration;
-
 use clap::Args;
 use ringmq::mqtt::Qos;
 
@@ -67,7 +65,8 @@ impl Scenario for RetainedStorm {
         let (common, mut traffic) = (&self.common, self.traffic.clone());
         traffic.topics = self.retained;
         traffic.retain = true;
-        let groups = all_to_each(common, &traffic, self.clients, 1, "retained/{r}");
+        let mut groups = all_to_each(common, &traffic, self.clients, 1, "retained/{r}");
+        (groups[0].gets_retained, groups[0].gets_stored) = (true, true);
         let (per_s, quiet) = (common.connect_rate, traffic.drain);
         let steps = vec![
             Step::Connect { group: 1, per_s },
@@ -190,9 +189,7 @@ impl Scenario for TakeoverStorm {
                 group: 1,
                 per_s: None,
             },
-            Step::Hold {
-                time: Duration::from_millis(500),
-            },
+            Step::AwaitTakeover { group: 0 },
             Step::Disconnect { group: 1 },
         ];
         plan("takeover-storm", &self.common, vec![first, second], steps)

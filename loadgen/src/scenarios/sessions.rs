@@ -109,6 +109,7 @@ impl Scenario for BacklogDrain {
         let topic = topic_of(traffic, "backlog/{r}/{i}");
         let mut away = Group::new("subscribers", self.clients, common.client_ids("s"));
         subscribe(&mut away, topic, traffic.subscribe_qos());
+        away.gets_stored = true;
         away.session.clean_start = false;
         away.session.expiry_interval_s = Some(3_600);
         let from = publishers(common, traffic, self.clients, "backlog/{r}/{i}");

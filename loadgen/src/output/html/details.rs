@@ -33,6 +33,10 @@ pub(super) fn details(html: &mut String, result: &RunResult) {
     for (sentence, times) in &result.errors {
         bad("", &format!("{sentence} ({times} times)"));
     }
+    if result.closed_loop {
+        let sentence = "Closed loop: what a stall of the broker keeps from being sent is not in the latencies.";
+        let _ = writeln!(html, "<p>{sentence}</p>");
+    }
     for note in &result.notes {
         let _ = writeln!(html, "<p>{}</p>", escape(note));
     }
