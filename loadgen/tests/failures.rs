@@ -245,7 +245,10 @@ fn options_that_contradict_each_other() {
             &["fan-in", "--window", "5"][..],
             "--window needs --qos 1 or 2",
         ),
-        (&["fan-in", "--target", "nowhere"], "give HOST:PORT"),
+        (
+            &["fan-in", "--target", "http://h"],
+            "none of mqtt, mqtts, ws",
+        ),
         (&["pairs", "--client-id", "c{i}"], "put {g} in it"),
         (&["connect-ramp", "--client-id", "c"], "put {i} in it"),
         (&["fan-in", "--session-expiry-s", "5"], "needs --protocol 5"),

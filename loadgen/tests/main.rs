@@ -12,6 +12,7 @@ mod page;
 mod reconnect;
 mod reload;
 mod scenario_files;
+mod tools;
 mod transports;
 
 /// Runs mqload; its standard output, and whether it succeeded.

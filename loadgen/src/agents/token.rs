@@ -43,16 +43,20 @@ impl Token {
     }
 }
 
-/// A command line without the token, for results.
+/// Options whose values are not shown.
+const SECRET: [&str; 2] = ["--token", "--password"];
+
+/// A command line without token and password, for results.
 pub(crate) fn redacted(arguments: impl Iterator<Item = String>) -> String {
     let mut is_token = false;
     let shown = arguments.map(|argument| {
-        if std::mem::replace(&mut is_token, argument == "--token") {
+        if std::mem::replace(&mut is_token, SECRET.contains(&&argument[..])) {
             is_token = false;
             return "***".to_string();
         }
-        if argument.starts_with("--token=") {
-            return "--token=***".to_string();
+        let secret = argument.split_once('=').map(|(name, _)| name);
+        if let Some(name) = secret.filter(|name| SECRET.contains(name)) {
+            return format!("{name}=***");
         }
         argument
     });
@@ -82,6 +86,9 @@ mod tests {
             ("pairs --token=abc --qos 1", "pairs --token=*** --qos 1"),
             ("pairs --token --token", "pairs --token ***"),
             ("pairs --qos 1", "pairs --qos 1"),
+            ("pairs --password p --x", "pairs --password *** --x"),
+            ("pairs --password=p", "pairs --password=***"),
+            ("pairs --user-property a=b", "pairs --user-property a=b"),
         ] {
             let words = given.split(' ').map(str::to_string);
             assert_eq!(redacted(words), shown);

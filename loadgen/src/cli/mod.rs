@@ -182,6 +182,7 @@ fn prepare(scenario: &dyn Scenario) -> Result<(Plan, Options), String> {
 fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
     let common = scenario.common();
     let (plan, options) = prepare(scenario)?;
+    common.setup.output.check()?;
     let has_agents = !common.setup.agents.agents.is_empty();
     if has_agents && (common.find_max || common.sweep.is_some()) {
         let sentence =
@@ -196,21 +197,29 @@ fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
         run_here_or_on_agents(plan, &options, &common.setup)?
     };
     common.assertions.check(&mut result);
-    let written = common.setup.output.write(&result);
-    print(&result);
-    written.map(|()| result)
+    finish(result, &common.setup)
 }
 
 /// Runs a scenario file.
 fn run_file(run: &scenario_files::RunFile) -> Result<RunResult, String> {
     let (file, plan, options) = run.prepare()?;
+    run.setup.output.check()?;
     let mut result = run_here_or_on_agents(plan, &options, &run.setup)?;
     file.assertions.check(&mut result);
     for stage in &file.stage_assertions {
         stage.check(&mut result);
     }
-    let written = run.setup.output.write(&result);
-    print(&result);
+    finish(result, &run.setup)
+}
+
+/// Writes and prints a result.
+fn finish(result: RunResult, setup: &Setup) -> Result<RunResult, String> {
+    let written = setup.output.write(&result);
+    if setup.output.has_stdout() {
+        print(&mut std::io::stderr(), &result);
+    } else {
+        print(&mut std::io::stdout(), &result);
+    }
     written.map(|()| result)
 }
 

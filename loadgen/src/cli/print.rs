@@ -1,6 +1,6 @@
 //! A result as text, after the run.
 
-use std::io::Write as _;
+use std::io::Write;
 
 use crate::bottleneck::MOSTLY_OWN;
 use crate::live::duration;
@@ -9,17 +9,18 @@ use crate::results::{AgentResult, DeliveryAudit, Generator, IdleCost, RunResult,
 
 /// Writes a line; a reader that takes only the first ones, like head(1), does no harm.
 macro_rules! print_line {
-    ($($text:tt)*) => {{
-        let _ = writeln!(std::io::stdout(), $($text)*);
+    ($out:expr, $($text:tt)*) => {{
+        let _ = writeln!($out, $($text)*);
     }};
 }
 
-fn print_idle(idle: &IdleCost) {
+fn print_idle(out: &mut dyn Write, idle: &IdleCost) {
     let broker = match (idle.broker_kb_each, idle.broker_sockets) {
         (Some(kb), Some(sockets)) => format!("{kb:.2} KB each in the broker ({sockets} sockets)"),
         _ => "give --broker-pid for the broker's".to_string(),
     };
     print_line!(
+        out,
         "  {} connections idle: {:.2} KB each in mqload ({} sockets), {broker}",
         idle.connections,
         idle.generator_kb_each,
@@ -28,8 +29,9 @@ fn print_idle(idle: &IdleCost) {
 }
 
 /// Prints a result: totals first, then latencies, deliveries and the circumstances.
-pub(super) fn print(result: &RunResult) {
+pub(super) fn print(out: &mut dyn Write, result: &RunResult) {
     print_line!(
+        out,
         "{} against {}, {:.1} s, {} clients",
         result.scenario,
         result.label,
@@ -38,30 +40,32 @@ pub(super) fn print(result: &RunResult) {
     );
     if let Some(sentence) = &result.interrupted {
         print_line!(
+            out,
             "  PARTIAL: the run ended early ({sentence}); these are the figures up to then"
         );
     }
-    print_totals(&result.totals, result.truth.expected.iter().sum());
+    print_totals(out, &result.totals, result.truth.expected.iter().sum());
     if let Some(idle) = &result.idle {
-        print_idle(idle);
+        print_idle(out, idle);
     }
-    print_latencies(result);
+    print_latencies(out, result);
     if result.closed_loop {
-        print_line!("  {CLOSED_LOOP}");
+        print_line!(out, "  {CLOSED_LOOP}");
     }
-    print_deliveries(&result.truth);
+    print_deliveries(out, &result.truth);
     if !result.steps.is_empty() {
-        print_line!("{}", output::steps(result));
+        print_line!(out, "{}", output::steps(result));
     }
     if !result.stages.is_empty() {
-        print_line!("{}", output::stages(result));
+        print_line!(out, "{}", output::stages(result));
     }
     for sentence in &result.truth.broken_promises {
-        print_line!("  BROKEN PROMISE: {sentence}");
+        print_line!(out, "  BROKEN PROMISE: {sentence}");
     }
-    print_generator(&result.generator);
+    print_generator(out, &result.generator);
     if let Some(broker) = &result.broker {
         print_line!(
+            out,
             "  broker: {:.2} s CPU, {} KB before, {} KB after, {} sockets",
             broker.cpu_s,
             broker.rss_kb_start,
@@ -70,36 +74,42 @@ pub(super) fn print(result: &RunResult) {
         );
     }
     for (sentence, count) in &result.errors {
-        print_line!("  error ({count}): {sentence}");
+        print_line!(out, "  error ({count}): {sentence}");
     }
     for assertion in &result.assertions {
         let verdict = if assertion.passed { "passed" } else { "FAILED" };
         print_line!(
+            out,
             "  assertion {verdict}: {} (measured {})",
             assertion.text,
             assertion.measured
         );
     }
-    result.agents.iter().for_each(print_agent);
+    for agent in &result.agents {
+        print_agent(out, agent);
+    }
     for note in &result.notes {
-        print_line!("  note: {note}");
+        print_line!(out, "  note: {note}");
     }
 }
 
-fn print_totals(totals: &Totals, expected: u64) {
+fn print_totals(out: &mut dyn Write, totals: &Totals, expected: u64) {
     if totals.published + totals.received + expected > 0 {
         print_line!(
+            out,
             "  published {:>12}  {:>12.0} per second",
             totals.published,
             totals.published_per_s
         );
         print_line!(
+            out,
             "  received  {:>12}  {:>12.0} per second",
             totals.received,
             totals.received_per_s
         );
     }
     print_line!(
+        out,
         "  acknowledged {}, connected {}, failed {}, lost connections {}{}",
         totals.acknowledged,
         totals.connected,
@@ -113,16 +123,17 @@ fn print_totals(totals: &Totals, expected: u64) {
     );
     let (full, resumed) = (totals.handshakes_full, totals.handshakes_resumed);
     if full + resumed > 0 {
-        print_line!("  TLS handshakes {full} in full, {resumed} resumed");
+        print_line!(out, "  TLS handshakes {full} in full, {resumed} resumed");
     }
     if totals.published == 0 && totals.connected_per_s > 0.0 {
-        print_line!("  connected {:.0} per second", totals.connected_per_s);
+        print_line!(out, "  connected {:.0} per second", totals.connected_per_s);
     }
 }
 
-fn print_latencies(result: &RunResult) {
+fn print_latencies(out: &mut dyn Write, result: &RunResult) {
     for (name, latency) in &result.latencies {
         print_line!(
+            out,
             "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values{})",
             duration(latency.p50_us),
             duration(latency.p90_us),
@@ -143,9 +154,10 @@ const CLOSED_LOOP: &str =
     "closed loop: what a stall of the broker keeps from being sent is not in these \
                            percentiles; an open loop (--rate) shows it";
 
-fn print_deliveries(audit: &DeliveryAudit) {
+fn print_deliveries(out: &mut dyn Write, audit: &DeliveryAudit) {
     for qos in (0..3).filter(|qos| audit.expected[*qos] > 0) {
         print_line!(
+            out,
             "  QoS {qos}: expected {}, received {}, lost {}, duplicates {}, reordered {}",
             audit.expected[qos],
             audit.received[qos],
@@ -163,7 +175,11 @@ fn print_deliveries(audit: &DeliveryAudit) {
             .map(|(name, count)| format!("{name} {count}"))
             .collect();
         if !others.is_empty() {
-            print_line!("         not arrived, and not lost: {}", others.join(", "));
+            print_line!(
+                out,
+                "         not arrived, and not lost: {}",
+                others.join(", ")
+            );
         }
     }
 }
@@ -177,27 +193,27 @@ fn heading(reason: &str) -> &'static str {
     }
 }
 
-fn print_generator(generator: &Generator) {
+fn print_generator(out: &mut dyn Write, generator: &Generator) {
     let cpu: Vec<String> = generator
         .worker_cpu
         .iter()
         .map(|share| format!("{:.0} %", share * 100.0))
         .collect();
     print_line!(
-        "  generator: workers busy {}, schedule lag p99 {}, over 1 ms late {:.1} %, send queue up to {} bytes",
+        out, "  generator: workers busy {}, schedule lag p99 {}, over 1 ms late {:.1} %, send queue up to {} bytes",
         cpu.join(", "),
         duration(generator.schedule_lag_p99_us),
         generator.late_share * 100.0,
         generator.send_queue_bytes_max
     );
     for reason in &generator.reasons {
-        print_line!("  {}: {reason}", heading(reason));
+        print_line!(out, "  {}: {reason}", heading(reason));
     }
 }
 
-fn print_agent(agent: &AgentResult) {
+fn print_agent(out: &mut dyn Write, agent: &AgentResult) {
     print_line!(
-            "  agent {}: {} clients, published {}, received {}, clock offset {} ns (+- {} ns), drift {} ns",
+            out, "  agent {}: {} clients, published {}, received {}, clock offset {} ns (+- {} ns), drift {} ns",
             agent.address,
             agent.clients,
             agent.published,

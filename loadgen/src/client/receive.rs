@@ -15,6 +15,8 @@ use super::{agreement, exchange, Client, ConnectionError, Context, State, Stored
 use crate::meter::{Count, Timing};
 use crate::payload::{Header, Reading, HEADER_BYTES};
 
+const NO_V5: &str =
+    "the broker does not speak MQTT 5: give --protocol 3.1.1 (in a file, connection.protocol)";
 /// Packets longer than this are skimmed as they come.
 const LARGE: usize = 32 << 10;
 
@@ -56,11 +58,23 @@ impl Client {
                 self.handle_publish(&delivery, cx);
                 continue;
             }
+            if self.is_refusal_of_version(version, &frame) {
+                return Err(ConnectionError(NO_V5.into()));
+            }
             let packet = decode::packet(version, Sender::Server, &frame)
                 .map_err(|error| ConnectionError(format!("the broker sent a {error}")))?;
             self.handle_packet(&packet, cx)?;
         }
         Ok(used)
+    }
+
+    /// A broker without MQTT 5 answers in its own version: CONNACK with return code 1, of two bytes.
+    fn is_refusal_of_version(&self, version: Version, frame: &Frame<'_>) -> bool {
+        let is_connack = frame.first >> 4 == PacketType::ConnAck as u8;
+        version.is_v5()
+            && self.state == State::AwaitsConnAck
+            && is_connack
+            && matches!(frame.body, [_, 1])
     }
 
     /// Looks whether the broker has handed on what belongs to a request or an answer.
@@ -297,6 +311,11 @@ impl Client {
     ) -> Result<(), ConnectionError> {
         if self.state != State::AwaitsConnAck {
             return Err(ConnectionError("the broker sent a second CONNACK".into()));
+        }
+        if connack.reason == ReasonCode::UnsupportedProtocolVersion
+            && cx.plan.connection.version.is_v5()
+        {
+            return Err(ConnectionError(NO_V5.into()));
         }
         if connack.reason != ReasonCode::Success {
             return Err(ConnectionError(format!(

@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use ringmq::mqtt::Version;
 
-use super::setup::{resolve, Setup};
+use super::setup::Setup;
 use super::sweep::Sweep;
+use super::target::resolve;
 use super::values::{duration, rate, version, IN_FLIGHT};
 use crate::assertions::Assertions;
 use crate::plan::{Connection, Template};
@@ -69,15 +70,16 @@ impl Common {
     /// A sentence when a target's name is not known.
     pub fn connection(&self) -> Result<Connection, String> {
         let setup = &self.setup;
-        let targets = setup.targets(&[]);
+        let endpoint = setup.endpoint(&[], &setup.transport)?;
+        let targets = &endpoint.targets;
         Ok(Connection {
-            targets: resolve(&targets)?,
-            transport: setup.transport.transport(&targets, self.mqtt, true)?,
+            targets: resolve(targets)?,
+            transport: endpoint.transport.transport(targets, self.mqtt, true)?,
             sources: setup.source.clone(),
             version: self.mqtt,
             keep_alive_s: self.keep_alive_s,
-            user: setup.user.clone(),
-            password: setup.password.clone(),
+            user: endpoint.user.clone(),
+            password: endpoint.password.clone(),
             timeout: self.timeout,
             reconnect_per_s: self.reconnect,
             in_flight_max: IN_FLIGHT,

@@ -1,9 +1,10 @@
 //! Options that every run has, whatever its scenario: where it runs, against whom, what it writes.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 
 use clap::Args;
 
+use super::target::{without_password, Endpoint};
 use crate::agents::AgentOptions;
 use crate::output::Output;
 use crate::plan::Options;
@@ -12,13 +13,14 @@ use crate::system;
 use crate::transport::TransportOptions;
 
 /// Broker of a run that names none.
-const TARGET: &str = "127.0.0.1:1883";
+const TARGET: &str = "127.0.0.1";
 
 /// Against whom, from where, and what is written.
 #[derive(Args, Clone, Debug)]
 pub struct Setup {
-    /// Broker's HOST:PORT, may be repeated: each group's clients take them in turn [default: 127.0.0.1:1883]
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Broker's HOST, HOST:PORT or mqtt://USER@HOST:PORT (mqtts, ws, wss), may be repeated: each group's clients
+    /// take them in turn [default: 127.0.0.1:1883]
+    #[arg(long, value_name = "TARGET")]
     pub target: Vec<String>,
     /// Workers, one per core
     #[arg(long, default_value_t = 1)]
@@ -33,8 +35,12 @@ pub struct Setup {
     pub transport: TransportOptions,
     #[arg(long)]
     pub user: Option<String>,
-    #[arg(long)]
+    /// Better in the environment or a file: what is on the command line all users of the machine can see
+    #[arg(long, env = "MQLOAD_PASSWORD", hide_env_values = true)]
     pub password: Option<String>,
+    /// File whose first line is the password
+    #[arg(long, value_name = "FILE", conflicts_with = "password")]
+    pub password_file: Option<PathBuf>,
     /// Local addresses to connect from, in turn; ranges like 127.0.0.0/8 too
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     pub source: Vec<Source>,
@@ -64,6 +70,31 @@ impl Setup {
         let chosen = [&self.target[..], others, &usual];
         let chosen = chosen.into_iter().find(|targets| !targets.is_empty());
         chosen.unwrap_or_default().to_vec()
+    }
+
+    /// Where to connect: the targets given here, else `others`, over `transport` unless they are URLs; the
+    /// user and password of these come after the options.
+    ///
+    /// # Errors
+    /// A sentence when a target is none, or the file of the password cannot be read.
+    pub(crate) fn endpoint(
+        &self,
+        others: &[String],
+        transport: &TransportOptions,
+    ) -> Result<Endpoint, String> {
+        let mut endpoint = Endpoint::of(&self.targets(others), transport)?;
+        if self.user.is_some() {
+            endpoint.user.clone_from(&self.user);
+        }
+        if self.password.is_some() {
+            endpoint.password.clone_from(&self.password);
+        }
+        if let Some(path) = &self.password_file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("--password-file {}: {error}", path.display()))?;
+            endpoint.password = Some(text.lines().next().unwrap_or_default().to_string());
+        }
+        Ok(endpoint)
     }
 
     /// Seed given, or a random one.
@@ -107,25 +138,9 @@ impl Setup {
             },
             quiet: self.quiet,
             label: self.label.clone(),
-            command: crate::agents::redacted(std::env::args()),
+            command: crate::agents::redacted(std::env::args().map(|word| without_password(&word))),
             broker_pid: self.broker_pid,
             file_text: None,
         })
     }
-}
-
-/// Addresses of targets, each HOST:PORT.
-///
-/// # Errors
-/// A sentence when a target's name is not known.
-pub(crate) fn resolve(targets: &[String]) -> Result<Vec<SocketAddr>, String> {
-    let resolve = |target: &String| {
-        let mut found = target
-            .to_socket_addrs()
-            .map_err(|error| format!("--target {target}: {error}; give HOST:PORT"))?;
-        found
-            .next()
-            .ok_or_else(|| format!("--target {target}: no address"))
-    };
-    targets.iter().map(resolve).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use super::values::number;
+
 /// Steps of a sweep.
 const STEPS_MAX: usize = 1_000;
 
@@ -17,7 +19,7 @@ impl FromStr for Sweep {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts: Option<Vec<f64>> = text.split(':').map(|part| part.parse().ok()).collect();
+        let parts: Option<Vec<f64>> = text.split(':').map(|part| number(part).ok()).collect();
         let Some([from_per_s, to_per_s, step_per_s]) = parts.as_deref() else {
             return Err("give FROM:TO:STEP in messages per second".into());
         };

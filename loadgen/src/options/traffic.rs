@@ -5,20 +5,20 @@ use std::time::Duration;
 use clap::Args;
 use ringmq::mqtt::Qos;
 
-use super::values::{duration, pair, qos, CLOSED_WINDOW, WINDOW_MAX};
+use super::values::{duration, number, pair, qos, CLOSED_WINDOW, WINDOW_MAX};
 use crate::plan::{Arrivals, Load, MessageProperties, PayloadSize, Template};
 
 /// What is published.
 #[derive(Args, Clone, Debug)]
 pub struct Traffic {
     /// Messages per second of all publishers together; 0 is as fast as possible
-    #[arg(long, default_value_t = 1_000.0, value_name = "PER_S")]
+    #[arg(long, default_value = "1000", value_name = "PER_S", value_parser = number)]
     pub rate: f64,
     /// As fast as possible, the same as --rate 0
     #[arg(long)]
     pub max: bool,
     /// Rate at the end of the run, when it is to rise or fall evenly from --rate
-    #[arg(long, value_name = "PER_S")]
+    #[arg(long, value_name = "PER_S", value_parser = number)]
     pub rate_to: Option<f64>,
     /// Independent arrivals instead of evenly spaced ones
     #[arg(long)]

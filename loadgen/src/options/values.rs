@@ -29,8 +29,19 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_string(), value.to_string()))
 }
 
+/// A number, maybe in thousands or millions: 500, 1k, 2.5M.
+pub(super) fn number(text: &str) -> Result<f64, String> {
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1e3),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1e6),
+        _ => (text, 1.0),
+    };
+    let value = digits.parse::<f64>().map(|value| value * factor);
+    value.map_err(|_| format!("{text:?} is no number: give something like 500, 1k or 2.5M"))
+}
+
 pub(super) fn rate(text: &str) -> Result<f64, String> {
-    let value = text.parse().ok();
+    let value = number(text).ok();
     value
         .filter(|value: &f64| *value > 0.0 && value.is_finite())
         .ok_or_else(|| "give a number above 0 per second".into())
@@ -42,19 +53,63 @@ pub(super) fn qos(text: &str) -> Result<Qos, String> {
         .ok_or_else(|| "give 0, 1 or 2".into())
 }
 
-/// 10s, 500ms, 2m, 1h, or plain seconds.
+/// 10s, 500ms, 2m, 1h, several of these (1m30s), or plain seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let factor = match &text[digits.len()..] {
-        "" | "s" => 1.0,
-        "ms" => 1e-3,
-        "us" => 1e-6,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        unit => return Err(format!("unknown unit {unit:?}: give ms, s, m or h")),
-    };
-    let value: f64 = digits
-        .parse()
-        .map_err(|_| format!("{text:?} is no duration: give something like 10s"))?;
-    Duration::try_from_secs_f64(value * factor).map_err(|_| format!("{text:?} is out of range"))
+    let mut seconds = 0.0;
+    let mut rest = text;
+    loop {
+        let digits =
+            rest.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+        let number = &rest[..rest.len() - digits.len()];
+        let after = digits.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+        let factor = match &digits[..digits.len() - after.len()] {
+            "" | "s" => 1.0,
+            "ms" => 1e-3,
+            "us" => 1e-6,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            unit => return Err(format!("unknown unit {unit:?}: give ms, s, m or h")),
+        };
+        let value: f64 = number
+            .parse()
+            .map_err(|_| format!("{text:?} is no duration: give something like 10s or 1m30s"))?;
+        seconds += value * factor;
+        rest = after;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text:?} is out of range"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_add_up() {
+        for (text, seconds) in [
+            ("10s", 10.0),
+            ("1m30s", 90.0),
+            ("1h2m3s", 3_723.0),
+            ("500ms", 0.5),
+            ("2", 2.0),
+            ("1.5m", 90.0),
+        ] {
+            assert_eq!(duration(text).unwrap().as_secs_f64(), seconds, "{text}");
+        }
+        for wrong in ["", "s", "1x", "1m30x", "-1s", "1m s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_may_be_in_thousands() {
+        for (text, value) in [("500", 500.0), ("1k", 1e3), ("2.5M", 2.5e6), ("0.5", 0.5)] {
+            assert_eq!(number(text), Ok(value));
+        }
+        for wrong in ["", "k", "1x", "one"] {
+            assert!(number(wrong).is_err(), "{wrong}");
+        }
+    }
 }

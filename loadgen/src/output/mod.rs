@@ -8,6 +8,7 @@ mod rounds;
 mod text;
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -23,7 +24,7 @@ pub use text::{comparison, csv, reservations, stages, steps};
 /// Where results go, besides the terminal.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Output {
-    /// Writes the whole result as JSON
+    /// Writes the whole result as JSON; - is standard output, here as below
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Writes one line of figures per second; of a sweep, one per rate
@@ -38,6 +39,32 @@ pub struct Output {
 }
 
 impl Output {
+    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let all = [&self.json, &self.csv, &self.hdr, &self.html];
+        all.into_iter().flatten()
+    }
+
+    /// Something goes to standard output, which it has to itself then.
+    #[must_use]
+    pub fn has_stdout(&self) -> bool {
+        self.paths().any(|path| is_stdout(path))
+    }
+
+    /// Looks whether all files can be written, before there is something to lose.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub fn check(&self) -> Result<(), String> {
+        if self.paths().filter(|path| is_stdout(path)).count() > 1 {
+            return Err("only one result can go to standard output (-)".into());
+        }
+        for path in self.paths().filter(|path| !is_stdout(path)) {
+            let opened = fs::OpenOptions::new().create(true).append(true).open(path);
+            opened.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// Writes the files that were asked for.
     ///
     /// # Errors
@@ -61,11 +88,19 @@ impl Output {
     }
 }
 
-/// Writes `text` to `path`.
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Writes `text` to `path`, `-` being standard output.
 ///
 /// # Errors
 /// A sentence that names the file.
 pub fn write(path: &Path, text: &str) -> Result<(), String> {
+    if is_stdout(path) {
+        let _ = std::io::stdout().write_all(text.as_bytes()); // a reader that has ended does no harm
+        return Ok(());
+    }
     fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 

@@ -88,7 +88,6 @@ impl ConnectionPart {
         } else {
             &setup.source
         };
-        let targets = setup.targets(&self.targets);
         // The whole of one or the other: a certificate of the file is of no use to a transport of the
         // command line.
         let transport = if setup.transport.tls || setup.transport.ws {
@@ -96,14 +95,16 @@ impl ConnectionPart {
         } else {
             &self.transport
         };
+        let endpoint = setup.endpoint(&self.targets, transport)?;
+        let targets = &endpoint.targets;
         Ok(Connection {
-            targets: resolve(&targets)?,
-            transport: transport.transport(&targets, self.version, true)?,
+            targets: resolve(targets)?,
+            transport: endpoint.transport.transport(targets, self.version, true)?,
             sources: sources.clone(),
             version: self.version,
             keep_alive_s: self.keep_alive_s,
-            user: setup.user.clone().or_else(|| self.user.clone()),
-            password: setup.password.clone().or_else(|| self.password.clone()),
+            user: endpoint.user.clone().or_else(|| self.user.clone()),
+            password: endpoint.password.clone().or_else(|| self.password.clone()),
             timeout: self.timeout,
             reconnect_per_s: self.reconnect_per_s,
             in_flight_max: IN_FLIGHT,

@@ -66,6 +66,7 @@ impl Scenario for Listen {
             Step::Connect { group: 0, per_s },
             Step::Subscribe { group: 0 },
             Step::Load(listen),
+            Step::Ping,
         ];
         plan("listen", &self.common, vec![group], steps)
     }

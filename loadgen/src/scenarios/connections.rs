@@ -36,10 +36,11 @@ impl Scenario for ConnectRamp {
         let mut steps = vec![
             Step::Connect { group: 0, per_s },
             Step::Hold { time: self.hold },
+            Step::Ping,
         ];
         for _ in 0..self.reconnects {
             steps.extend(all_break());
-            steps.push(Step::Hold { time: self.hold });
+            steps.extend([Step::Hold { time: self.hold }, Step::Ping]);
         }
         idle("connect-ramp", &self.common, self.clients, None, steps)
     }

@@ -10,7 +10,7 @@ use crate::plan::{Plan, Template};
 #[derive(Args, Debug)]
 pub struct FanIn {
     /// Publishers
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, alias = "publishers", default_value_t = 10)]
     clients: u32,
     /// Subscribers; each gets every message
     #[arg(long, default_value_t = 1)]
@@ -38,7 +38,7 @@ impl Scenario for FanIn {
 #[derive(Args, Debug)]
 pub struct FanOut {
     /// Subscribers
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, alias = "subscribers", default_value_t = 100)]
     clients: u32,
     /// Publishers, all on one topic
     #[arg(long, default_value_t = 1)]

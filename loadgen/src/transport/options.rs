@@ -19,31 +19,31 @@ pub struct TransportOptions {
     #[arg(long)]
     pub tls: bool,
     /// Who may have signed the broker's certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls")]
+    #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// The clients' certificate, with its chain (PEM)
-    #[arg(long, value_name = "FILE", requires_all = ["tls", "key"])]
+    #[arg(long, value_name = "FILE", requires = "key")]
     pub cert: Option<PathBuf>,
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
     /// Accepts any certificate as the broker's
-    #[arg(long, requires = "tls", conflicts_with = "ca")]
+    #[arg(long, conflicts_with = "ca")]
     pub insecure: bool,
     /// Name that is asked for and that the broker's certificate must have; without it that of --target
-    #[arg(long, value_name = "HOST", requires = "tls")]
+    #[arg(long, value_name = "HOST")]
     pub sni: Option<String>,
     /// The one version of TLS to speak, instead of both
-    #[arg(long, value_name = "1.2|1.3", requires = "tls", value_parser = ["1.2", "1.3"])]
+    #[arg(long, value_name = "1.2|1.3", value_parser = ["1.2", "1.3"])]
     pub tls_version: Option<String>,
     /// Whether connections resume the sessions of earlier ones
-    #[arg(long, value_name = "on|off", requires = "tls")]
+    #[arg(long, value_name = "on|off")]
     pub tls_resumption: Option<Switch>,
     /// Speaks WebSocket, with --tls over that
     #[arg(long)]
     pub ws: bool,
     /// Path of the broker's WebSocket
-    #[arg(long, value_name = "PATH", default_value = WS_PATH, requires = "ws")]
+    #[arg(long, value_name = "PATH", default_value = WS_PATH)]
     pub ws_path: String,
     #[arg(skip)]
     pub(crate) naming: Naming,
@@ -73,6 +73,9 @@ impl TransportOptions {
             Version::V31 => "mqttv3.1",
             _ => "mqtt",
         };
+        if !self.ws && !matches!(&self.ws_path[..], "" | WS_PATH) {
+            return Err("--ws-path is of WebSocket: give --ws, or a target ws://HOST".into());
+        }
         if self.ws && !is_path(&self.ws_path) {
             return Err("--ws-path must begin with / and have no spaces".into());
         }
@@ -91,7 +94,21 @@ impl TransportOptions {
 
     fn tls(&self, targets: &[String], resumes: bool) -> Result<Option<TlsSetup>, String> {
         if !self.tls {
-            return Ok(None);
+            let given = [
+                ("ca", self.ca.is_some()),
+                ("cert", self.cert.is_some()),
+                ("insecure", self.insecure),
+                ("sni", self.sni.is_some()),
+                ("tls-version", self.tls_version.is_some()),
+                ("tls-resumption", self.tls_resumption.is_some()),
+            ];
+            let lonely = given.iter().find(|(_, is_given)| *is_given);
+            return lonely.map_or(Ok(None), |(name, _)| {
+                let name = self.naming.of(name);
+                Err(format!(
+                    "{name} is of TLS: give --tls, or a target mqtts://HOST"
+                ))
+            });
         }
         if self.ca.is_none() && !self.insecure {
             return Err(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ringmq::transport::{ConnectionInfo, Layer, LayerError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{ring, CryptoProvider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -56,7 +56,12 @@ impl TlsSetup {
             .with_protocol_versions(parts.versions)
             .map_err(|error| format!("{}: {error}", named("tls-version")))?;
         let builder = match parts.ca {
-            Some(path) => builder.with_root_certificates(roots(path, &named("ca"))?),
+            Some(path) => {
+                let trusted = Trusted::new(path, &named("ca"), provider)?;
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(trusted))
+            }
             None => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
@@ -121,16 +126,6 @@ impl TlsSetup {
             is_ended: false,
         }
     }
-}
-
-fn roots(path: &Path, option: &str) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path, option)? {
-        roots
-            .add(certificate)
-            .map_err(|error| format!("{option} {}: {error}", path.display()))?;
-    }
-    Ok(roots)
 }
 
 fn certificates(path: &Path, option: &str) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -304,5 +299,81 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// `--ca`: certificates signed by those of the file, and those of the file themselves. What OpenSSL calls
+/// self-signed is a CA's, which webpki does not take for a server's, and may be of version 1.
+#[derive(Debug)]
+struct Trusted {
+    issuers: Option<Arc<WebPkiServerVerifier>>,
+    pinned: Vec<CertificateDer<'static>>,
+    signatures: AnyCertificate,
+}
+
+impl Trusted {
+    fn new(path: &Path, option: &str, provider: Arc<CryptoProvider>) -> Result<Self, String> {
+        let pinned = certificates(path, option)?;
+        let mut roots = RootCertStore::empty();
+        // One of version 1 can be pinned, and sign nothing.
+        roots.add_parsable_certificates(pinned.iter().cloned());
+        let issuers = (!roots.is_empty()).then(|| {
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+        });
+        Ok(Self {
+            issuers: issuers
+                .transpose()
+                .map_err(|error| format!("{option} {}: {error}", path.display()))?,
+            pinned,
+            signatures: AnyCertificate(provider),
+        })
+    }
+}
+
+impl ServerCertVerifier for Trusted {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.pinned.iter().any(|pinned| pinned == certificate) {
+            return Ok(ServerCertVerified::assertion()); // the very one: its names add nothing
+        }
+        let unknown = || Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let issuers = self.issuers.as_ref().ok_or_else(unknown)?;
+        let verified = issuers.verify_server_cert(certificate, chain, name, ocsp, now);
+        verified.map_err(|error| match error {
+            // No server's certificate to webpki, and not one of the file's either.
+            Error::InvalidCertificate(CertificateError::Other(_)) => unknown(),
+            other => other,
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signatures.supported_verify_schemes()
     }
 }
