@@ -130,3 +130,6 @@ impl Shard {
         Some(SegmentNumber(current.0 + SEGMENTS_AHEAD))
     }
 }
+
+#[cfg(test)]
+mod tests;
