@@ -18,6 +18,8 @@
 //! | identifiers of received QoS 2 messages | 65,535 | 8 each |
 //! | retained messages | `retained_messages_max` (of all clients) | `retained_bytes_max` (of all clients) |
 //! | rights decided lately | 32 | 320 each |
+//! | records on their way to the disk | | [`LOG_HIGH_WATER`] (of all clients) and one turn |
+//! | turns whose replies wait for the disk | [`TICKETS_MAX`] (of all clients) | |
 //! | changes on their way to another shard | [`CONTROL_HIGH_WATER`] (of all clients) | [`CONTROL_BYTES_HIGH_WATER`] (of all clients) |
 
 /// What happens to a QoS 1 or 2 message when a session's queue is full.
@@ -216,6 +218,12 @@ pub const DATA_HIGH_WATER: usize = 4 << 20;
 pub const CONTROL_HIGH_WATER: usize = 100_000;
 /// The same for the bytes of their filters.
 pub const CONTROL_BYTES_HIGH_WATER: usize = 16 << 20;
+
+/// Bytes of records that are not on the disk above which those whose requests need the log are not read: at
+/// 100 MB/s some 80 ms of writing.
+pub const LOG_HIGH_WATER: usize = 8 << 20;
+/// Turns whose replies wait for commits each on its own; on a disk so slow that there are more, turns share.
+pub const TICKETS_MAX: usize = 1024;
 
 const _: () = assert!(READ_BUFFER <= TURN_BYTES, "a turn reads at least once");
 const _: () = assert!(

@@ -100,6 +100,10 @@ pub enum Mutant {
     UnboundedQueue,
     /// A message dropped from a full queue is not counted.
     UncountedDrop,
+    /// Replies are sent before what they promise is committed.
+    AckBeforeCommit,
+    /// An acknowledgement waits for its own shard's log alone.
+    ForgetPeersCommit,
     /// A stopping shard keeps a connection open.
     ForgetShutdown,
     /// A session that is continued from its image has received no QoS 2 message yet.
@@ -115,7 +119,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 55] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -163,6 +167,8 @@ impl Mutant {
         Self::JudgeUnheard,
         Self::UnboundedQueue,
         Self::UncountedDrop,
+        Self::AckBeforeCommit,
+        Self::ForgetPeersCommit,
         Self::ForgetShutdown,
         Self::ImageLosesReceived,
         Self::ImageReversesQueue,

@@ -67,7 +67,8 @@ impl Journal {
         let sessions = shard.sessions() as u64;
         self.sessions.fetch_add(sessions, Ordering::Relaxed);
         let segment_bytes = self.data.segment_bytes();
-        shard.begin_journal(Log::new(self.data.id(), id.0, segment_bytes, &recovered));
+        let log = Log::new(self.data.id(), id.0, segment_bytes, &recovered);
+        shard.begin_journal(log, self.acknowledged());
         if let Some(ready) = ready.last() {
             shard.handle_segment_ready(ready.number);
         }
@@ -77,6 +78,13 @@ impl Journal {
             (Arc::clone(&self.files), segment_bytes),
             self.durability,
         ))
+    }
+
+    fn acknowledged(&self) -> crate::shard::Durability {
+        match self.durability {
+            Durability::Commit => crate::shard::Durability::Commit,
+            Durability::Interval(_) => crate::shard::Durability::Interval,
+        }
     }
 
     /// The line about what was found, when all shards have begun.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Shard, ANSWER_BYTES};
 use crate::ids::ConnectionId;
-use crate::limits::{CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER, TURN_BYTES};
+use crate::limits::{
+    CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER, TICKETS_MAX, TURN_BYTES,
+};
 use crate::mqtt::topic;
 use crate::routing::{Interest, Member};
 use crate::session::subscription_cost;
@@ -28,6 +30,7 @@ impl Shard {
             return Err(format!("{remembered} things are remembered for the log"));
         }
         self.audit_peers()?;
+        self.audit_commits()?;
         self.replay.races.audit()
     }
 
@@ -106,6 +109,17 @@ impl Shard {
             return Err(format!(
                 "{half_open} connections are half open, {counted:?} are counted"
             ));
+        }
+        Ok(())
+    }
+
+    fn audit_commits(&self) -> Result<(), String> {
+        let Some(durable) = self.durable.as_deref() else {
+            return Ok(());
+        };
+        let tickets = durable.commits.in_flight();
+        if tickets > TICKETS_MAX + 1 {
+            return Err(format!("{tickets} turns wait for commits"));
         }
         Ok(())
     }

@@ -107,6 +107,7 @@ impl Shard {
             }
             connection.held.remove(bytes.len());
             if connection.phase == Phase::Live(session) {
+                self.hold_answer_if_durable(id, session);
                 self.clients
                     .reply(id, |out, _| out.extend_from_slice(&bytes));
             }

@@ -37,6 +37,7 @@ pub use clients::image::{
 };
 pub use clients::origin::{Origin, RemoteEnd};
 pub use clients::pressure::Pressure;
+pub use durable::Durability;
 pub use mesh::block::{Block, Lane};
 pub use mesh::placement::{PlacementSeed, HOME_LANES};
 pub use notices::{Notice, Severity};
@@ -187,6 +188,7 @@ impl Shard {
             && connection.outgoing.len() <= outgoing_max
             && !connection.held.is_full()
             && !self.mesh.holds_back(connection)
+            && !self.log_holds_back(connection)
     }
 
     /// The clocks were read, which happens at the start and again at least every few seconds: the wall clock
@@ -265,6 +267,7 @@ impl Shard {
         if self.mesh.peers.data_is_full() || self.mesh.peers.control_is_full() {
             self.mesh.peers_full_at = Some(now);
         }
+        self.end_turn_of_commits(now);
     }
 
     /// Next action to carry out besides sending.
@@ -279,7 +282,7 @@ impl Shard {
         while let Some(id) = self.clients.dirty.pop() {
             if let Some(connection) = self.clients.connections.get_mut(id) {
                 connection.dirty = false;
-                if !connection.outgoing.is_empty() {
+                if connection.outgoing.is_ready() {
                     return Some(id);
                 }
             }
@@ -287,7 +290,8 @@ impl Shard {
         None
     }
 
-    /// Fills `slices` with what waits to be sent on a connection, in order; returns how many.
+    /// Fills `slices` with what may be sent on a connection, in order; returns how many. What waits for a
+    /// commit is not shown.
     #[must_use]
     pub fn outgoing<'a>(&'a self, connection: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
         self.clients
@@ -307,7 +311,10 @@ impl Shard {
     pub fn poll_timeout(&self) -> Option<Time> {
         let has_more =
             self.replay.walks.has_ready() || self.turn.budget.is_left() || self.has_leaving();
-        if has_more || self.access.has_rechecks() || self.has_unsealed() {
+        let durable = self.durable.as_deref();
+        let has_promised = durable.is_some_and(|durable| durable.commits.wants_turn());
+        let has_more = has_more || has_promised || self.has_unsealed();
+        if has_more || self.access.has_rechecks() {
             return Some(Time::ZERO);
         }
         self.turn.timers.next_deadline()

@@ -98,6 +98,14 @@ pub enum Event<'a> {
     Stop {
         shard: usize,
     },
+    /// A frame is on its way to the shard's disk.
+    Writes {
+        shard: usize,
+    },
+    /// It is durable, and the shard was told.
+    Committed {
+        shard: usize,
+    },
 }
 
 /// Everything here has a calm default: bytes and blocks cross at once and whole, no service is asked.
@@ -167,6 +175,13 @@ pub trait Environment {
     fn command(&mut self, shard: usize) -> Option<Command> {
         let _ = shard;
         None
+    }
+
+    /// How many turns a write takes that begins now on a shard's disk, at least one. `None`: it takes until
+    /// [`World::complete_write`](super::World::complete_write).
+    fn commit_turns(&mut self, shard: usize) -> Option<u32> {
+        let _ = shard;
+        Some(1)
     }
 
     #[inline]

@@ -4,12 +4,13 @@
 //! A [`World`] owns the shards, the rings between them and the clients' ends of their connections ("links"),
 //! and drives each shard with the steps of a production turn ([`run_turn`](crate::shard::run_turn)). What its
 //! users decide differently (how much is read at once, when a ring has room, how logins are authenticated)
-//! is an [`Environment`].
+//! is an [`Environment`]. Shards have no journals unless a user begins them.
 
 mod actions;
 mod clock;
 mod disk;
 mod environment;
+mod journals;
 mod link;
 mod one_shard;
 mod rings;
@@ -22,6 +23,7 @@ pub use environment::{Calm, Command, Environment, Event};
 pub use link::{At, Link};
 pub use one_shard::{connect_packet, V311, V5};
 
+use journals::Journal;
 use rings::Rings;
 
 use crate::ids::{ListenerId, ShardId};
@@ -77,6 +79,8 @@ pub struct World<E = Calm> {
     /// By shard and index of the connection there: its link.
     attached: Vec<Vec<Option<usize>>>,
     rings: Rings,
+    /// By shard; empty without journals.
+    journals: Vec<Option<Journal>>,
     /// Bytes on their way into a shard.
     buffer: Vec<u8>,
     /// Turns of each shard after which [`World::settle`] gives up.
@@ -122,6 +126,7 @@ impl<E: Environment> World<E> {
             links: Vec::new(),
             attached: vec![Vec::new(); usize::from(shards)],
             rings: Rings::new(shards),
+            journals: Vec::new(),
             buffer: Vec::new(),
             turns_max: TURNS_MAX,
         }

@@ -43,7 +43,7 @@ impl<E: Environment> World<E> {
             TurnStep::WriteUnblocked => self.write_unblocked(shard),
             TurnStep::Actions => self.act(shard),
             TurnStep::Transmit => self.transmit(shard),
-            TurnStep::Commit => false,
+            TurnStep::Commit => self.commit(shard),
             // There is no kernel, and a client is accepted when it connects.
             TurnStep::Reap | TurnStep::Submit => false,
         }

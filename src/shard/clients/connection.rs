@@ -29,6 +29,8 @@ pub(in crate::shard) struct Connection {
     pub(in crate::shard) dirty: bool,
     /// Has published: it is not read while a peer's outbox is full.
     pub(in crate::shard) publishes: bool,
+    /// Its requests are recorded: it is not read while too much waits for the disk.
+    pub(in crate::shard) fills_log: bool,
     /// Why it is not read.
     pub(in crate::shard) holds: HoldSet,
     /// Its socket is closed, and what it sent before waits for the next turn.
@@ -74,6 +76,7 @@ impl Connection {
             named_reserved: false,
             dirty: false,
             publishes: false,
+            fills_log: false,
             holds: HoldSet::default(),
             gone: None,
             end_reason: None,

@@ -10,6 +10,7 @@ use crate::shard::clients::hold::Hold;
 use crate::shard::clients::meters::ClientMeters;
 use crate::shard::clients::phase::Phase;
 use crate::shard::delivery::message::Message;
+use crate::shard::durable::ticket::Waiter;
 use crate::shard::notices::About;
 use crate::shard::turn::budget::END;
 use crate::shard::turn::timer_key::TimerKey;
@@ -64,6 +65,7 @@ impl Shard {
     ) {
         self.clients.trace_end(id, text);
         let connection = self.clients.connection_mut(id);
+        connection.outgoing.drop_held();
         connection.end_reason = reason;
         let told = matches!(connection.phase, Phase::Live(_)) && connection.version.is_v5();
         // [MQTT-3.14.2-3]: no reason string if the packet then grows too large for the client.
@@ -97,7 +99,8 @@ impl Shard {
         self.turn.budget.add(END);
         let before = std::mem::replace(&mut connection.phase, Phase::Closing);
         connection.partial = Vec::new();
-        // The driver reports a close only once; a late authorization decision is ignored.
+        connection.outgoing.drop_held(); // it was not promised, and the end waits for no disk
+                                         // The driver reports a close only once; a late authorization decision is ignored.
         let waits_for_end = connection.holds.remove(Hold::Decision) && connection.gone.is_some();
         connection.aliases_in = None;
         connection.aliases_out = None;
@@ -222,6 +225,8 @@ impl Shard {
             expires_at,
             owned: None,
             serial: 0,
+            waiter: Waiter::Nobody,
+            needs_commit: false,
         };
         self.accept(&mut message, Some(session), now);
     }

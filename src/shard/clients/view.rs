@@ -14,6 +14,7 @@ use crate::shard::clients::connection::Connection;
 use crate::shard::clients::pool::Pool;
 use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::clients::Clients;
+use crate::shard::durable::Durable;
 use crate::shard::RemoteEnd;
 
 /// Why a connection's row is there.
@@ -43,6 +44,14 @@ impl Client<'_> {
     #[inline]
     pub(in crate::shard) fn is_v5(&self) -> bool {
         self.connection.version.is_v5()
+    }
+
+    /// What is sent to the client of a durable session from here on waits until this turn is committed.
+    #[inline]
+    pub(in crate::shard) fn hold_if_durable(&mut self, durable: Option<&mut Durable>) {
+        if let Some(durable) = durable.filter(|_| self.entry.session.is_durable()) {
+            durable.hold(self.id, self.connection);
+        }
     }
 
     #[inline]

@@ -92,6 +92,7 @@ impl Shard {
                 .route_again(message.topic, &mut self.turn.budget),
         };
         message.share_topic(&route);
+        message.needs_commit = message.retain || !route.durable.is_empty();
         let mut retain_at = None;
         if message.retain {
             let home = self.routes.placement.home(message.topic);
@@ -124,11 +125,12 @@ impl Shard {
                 } else {
                     BlockOp::FanOut
                 };
-                self.publish_to(destination, message, &op);
+                let is_kept = also_retain || route.durable.contains(destination);
+                self.publish_to(destination, message, &op, is_kept);
             }
         }
         if let Some(home) = retain_at.filter(|home| !route.remote.contains(*home)) {
-            self.publish_to(home, message, &BlockOp::Retain);
+            self.publish_to(home, message, &BlockOp::Retain, true);
         }
         self.turn.budget.add(DISPATCH * route.groups.len());
         for group in &route.groups {
@@ -136,16 +138,23 @@ impl Shard {
         }
     }
 
-    /// Appends a publication to what is on its way to a destination.
+    /// Appends a publication to what is on its way to a destination. `is_kept`: there it is to outlive the
+    /// process.
     pub(in crate::shard) fn publish_to(
         &mut self,
         to: Destination,
         message: &mut Message<'_>,
         op: &BlockOp<'_>,
+        is_kept: bool,
     ) {
         let Destination::Shard(to) = to;
         self.turn.budget.add(DELIVERY);
-        if self.mesh.peers.publish(to, message, op) {
+        let awaited = if is_kept {
+            self.await_peer(message)
+        } else {
+            None
+        };
+        if self.mesh.peers.publish(to, message, op, awaited) {
             self.turn.budget.stop();
         }
     }

@@ -45,6 +45,7 @@ impl Shard {
             return false;
         };
         let name = format!("$share/{share}/{filter}");
+        message.needs_commit |= member.durable;
         if member.shard == self.id {
             self.deliver_to_member(message, member.id, &name, hops, now);
         } else {
@@ -53,9 +54,10 @@ impl Shard {
                 member: member.id,
                 hops,
             };
-            self.publish_to(member.shard.into(), message, &op);
+            let is_kept = member.durable || message.is_awaited_by_peer();
+            self.publish_to(member.shard.into(), message, &op, is_kept);
             if is_on(Mutant::GroupDeliversTwice) {
-                self.publish_to(member.shard.into(), message, &op);
+                self.publish_to(member.shard.into(), message, &op, is_kept);
             }
         }
         true

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::mqtt::{Publication, Publish, Qos};
 use crate::routing::Route;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
+use crate::shard::durable::ticket::Waiter;
 use crate::time::{Span, Time};
 
 /// Borrowed view of a publication.
@@ -28,6 +29,10 @@ pub(in crate::shard) struct Message<'a> {
     pub(in crate::shard) owned: Option<Rc<Publication>>,
     /// Which publication it is among those handed to peers; 0: not handed to one yet.
     pub(in crate::shard) serial: u64,
+    /// Who waits for its commit.
+    pub(in crate::shard) waiter: Waiter,
+    /// It is retained, or goes to a session that outlives its connection.
+    pub(in crate::shard) needs_commit: bool,
 }
 
 impl<'a> Message<'a> {
@@ -43,6 +48,8 @@ impl<'a> Message<'a> {
             expires_at: publication.expires_at,
             owned: Some(Rc::clone(publication)),
             serial: 0,
+            waiter: Waiter::Nobody,
+            needs_commit: false,
         }
     }
 
@@ -82,6 +89,11 @@ impl<'a> Message<'a> {
         });
         self.owned = Some(Rc::clone(&owned));
         owned
+    }
+
+    /// It came from a peer, which is to learn when it is committed.
+    pub(in crate::shard) fn is_awaited_by_peer(&self) -> bool {
+        matches!(self.waiter, Waiter::Peer(_))
     }
 
     pub(in crate::shard) fn is_expired(&self, now: Time) -> bool {
@@ -133,6 +145,8 @@ impl<'a> Message<'a> {
             expires_at,
             owned: None,
             serial: 0,
+            waiter: Waiter::Nobody,
+            needs_commit: false,
         }
     }
 }

@@ -120,7 +120,8 @@ impl Shard {
                 self.outbox.stats.dropped_expired += 1; // [MQTT-3.3.2-5]
                 continue;
             }
-            if !client.send(delivery, metering, &mut self.outbox.stats, now) {
+            let durable = self.durable.as_deref_mut();
+            if !client.send(delivery, durable, metering, &mut self.outbox.stats, now) {
                 self.drop_too_large(session, 1, now);
             }
         }

@@ -11,6 +11,7 @@ use crate::shard::clients::meters::Metering;
 use crate::shard::clients::outgoing::{Outgoing, LARGE_PAYLOAD};
 use crate::shard::clients::view::{Client, Presence};
 use crate::shard::delivery::message::{expiry_left_s, Message};
+use crate::shard::durable::Durable;
 use crate::shard::{Shard, Stats};
 use crate::time::Time;
 
@@ -70,15 +71,19 @@ impl Client<'_> {
     pub(in crate::shard) fn send(
         &mut self,
         delivery: Delivery,
+        durable: Option<&mut Durable>,
         metering: Option<&mut Metering>,
         stats: &mut Stats,
         now: Time,
     ) -> bool {
-        let connection = &mut *self.connection;
-        let version = connection.version;
-        let Some(fit) = fit(&delivery, version, connection.packet_size_max, now) else {
+        let (version, size_max) = (self.connection.version, self.connection.packet_size_max);
+        let Some(fit) = fit(&delivery, version, size_max, now) else {
             return false;
         };
+        if delivery.qos == Qos::ExactlyOnce {
+            self.hold_if_durable(durable); // after a restart its identifier is the same [MQTT-4.4.0-1]
+        }
+        let connection = &mut *self.connection;
         let acked = delivery.qos > Qos::AtMostOnce;
         let packet_id = acked.then(|| self.entry.session.window.next_id());
         self.pool.lend_to(&mut connection.outgoing);
@@ -128,7 +133,8 @@ impl Shard {
         let limits = &self.config.limits;
         match client.course(&delivery, limits, metering.as_deref(), now) {
             Course::Send => {
-                if !client.send(delivery, metering, &mut self.outbox.stats, now) {
+                let durable = self.durable.as_deref_mut();
+                if !client.send(delivery, durable, metering, &mut self.outbox.stats, now) {
                     self.drop_too_large(session, 1, now);
                 }
             }

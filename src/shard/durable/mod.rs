@@ -7,12 +7,18 @@
 //!
 //! Without a journal (no data directory) nothing here costs more than a look at an `Option`.
 
+pub(in crate::shard) mod commits;
+#[cfg(test)]
+mod commits_tests;
 mod fold;
 mod ledger;
 mod places;
+mod pressure;
 mod record;
+mod replies;
 mod restore;
 mod seal;
+pub(in crate::shard) mod ticket;
 mod turn_records;
 
 use std::collections::VecDeque;
@@ -24,7 +30,9 @@ use crate::ids::SessionId;
 use crate::journal::{FrameWrite, Log, Lsn, SegmentNumber};
 use crate::shard::Shard;
 use crate::time::Time;
+use commits::Commits;
 use ledger::Ledger;
+use pressure::LogPressure;
 
 /// Segments that are prepared ahead of the one that is written.
 const SEGMENTS_AHEAD: u32 = 2;
@@ -38,6 +46,18 @@ pub(in crate::shard) struct Durable {
     retiring: VecDeque<(Lsn, SegmentNumber)>,
     /// The last of them.
     oldest: SegmentNumber,
+    pub(in crate::shard) commits: Commits,
+    pub(in crate::shard) pressure: LogPressure,
+    durability: Durability,
+}
+
+/// What an acknowledgement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It is sent when what it promises is on the disk.
+    Commit,
+    /// It is sent at once; what it promises is on the disk some time later.
+    Interval,
 }
 
 impl Durable {
@@ -54,13 +74,16 @@ impl Durable {
 impl Shard {
     /// From here on changes are written to `log`, before there is anything here. What it holds is
     /// [restored](Self::restore) next.
-    pub fn begin_journal(&mut self, log: Log) {
+    pub fn begin_journal(&mut self, log: Log, durability: Durability) {
         self.routes.retained.note_changes();
         self.durable = Some(Box::new(Durable {
             log,
             ledger: Ledger::new(self.config.hash_seed),
             retiring: VecDeque::new(),
             oldest: SegmentNumber(0),
+            commits: Commits::new(self.id),
+            pressure: LogPressure::default(),
+            durability,
         }));
     }
 
@@ -103,10 +126,14 @@ impl Shard {
         self.durable.as_deref_mut()?.log.next_write(wall)
     }
 
-    /// The frame of [`poll_journal`](Self::poll_journal) is on the disk.
-    pub fn handle_committed(&mut self, _now: Time) -> Lsn {
+    /// The frame of [`poll_journal`](Self::poll_journal) is on the disk: what waited for it may be sent, and
+    /// peers are told what of theirs it has. Call it before blocks and bytes are sent.
+    pub fn handle_committed(&mut self, now: Time) -> Lsn {
         let durable = self.durable.as_deref_mut();
-        durable.expect("there is a journal").log.handle_written()
+        let lsn = durable.expect("there is a journal").log.handle_written();
+        self.open_commits();
+        self.announce_log_pressure(now);
+        lsn
     }
 
     /// All records are on the disk.

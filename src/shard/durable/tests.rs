@@ -57,7 +57,8 @@ impl Life {
                     Disk::default(),
                 )
             };
-            it.begin_journal(Log::new(DATA, shard as u16, segment_bytes, &recovered));
+            let log = Log::new(DATA, shard as u16, segment_bytes, &recovered);
+            it.begin_journal(log, Durability::Commit);
             it.restore(state, now);
             disks.push(disk);
         }

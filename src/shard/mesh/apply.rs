@@ -99,6 +99,7 @@ impl Shard {
                 self.deliver_to_member(message, *member, group, *hops, now);
             }
         }
+        self.applied_for(message.waiter);
     }
 
     /// The publisher's shard matched for itself; this one matches for its own subscribers. Shared
@@ -154,6 +155,8 @@ impl Shard {
                 self.on_barrier_applied(from, number, data_sent, now);
             }
             Control::RetainedWalk(walk) => self.on_retained_walk(from, walk, now),
+            Control::Committed { ticket, count } => self.on_committed(ticket, count),
+            Control::LogPressure { is_high } => self.on_log_pressure(from, is_high),
             Control::RetainedPiece(mut piece) => self.on_retained_piece(&mut piece),
         }
     }

@@ -69,6 +69,7 @@ impl Shard {
         suback: Vec<u8>,
     ) {
         if self.mesh.peers.is_alone() || is_on(Mutant::SubackAtOnce) {
+            self.hold_answer_if_durable(id, session);
             self.clients
                 .reply(id, |out, _| out.extend_from_slice(&suback));
             self.replay.release_walks(&mut self.clients, session, None);

@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::ids::MemberId;
+use crate::ids::{MemberId, ShardId};
 use crate::mqtt::{Qos, Version};
 use crate::routing::Interest;
 use crate::shard::delivery::message::Message;
+use crate::shard::durable::ticket::{Awaited, Ticket, Waiter};
 use crate::time::Time;
 
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
@@ -72,6 +73,15 @@ pub(in crate::shard) enum Control {
     /// only when `data_needed[p]` publications of each shard `p` have been applied.
     RetainedWalk(Box<RetainedWalk>),
     RetainedPiece(Box<RetainedPiece>),
+    /// So many publications that a turn of the receiver waits for are in the sender's log, on its disk.
+    Committed {
+        ticket: Ticket,
+        count: u32,
+    },
+    /// Too much waits for the sender's disk, or no longer.
+    LogPressure {
+        is_high: bool,
+    },
 }
 
 impl Control {
@@ -85,11 +95,13 @@ impl Control {
             Self::RetainedWalk(walk) => {
                 walk.filter.len() + walk.after.as_ref().map_or(0, |topic| topic.len())
             }
-            // Bounded by number: members, barriers and requests.
+            // Bounded by number: members, barriers, requests, and publications sent.
             Self::MemberConnected { .. }
             | Self::Barrier { .. }
             | Self::BarrierApplied { .. }
-            | Self::RetainedPiece(_) => 0,
+            | Self::RetainedPiece(_)
+            | Self::Committed { .. }
+            | Self::LogPressure { .. } => 0,
         }
     }
 }
@@ -177,6 +189,8 @@ const TASK_MASK: u8 = 0b11;
 const AGAIN: u8 = 1 << 7;
 /// Not a publication but a run of packets: no QoS has these bits.
 const RUN: u8 = QOS_MASK;
+/// Not a publication but, before it, the turn that waits for its commit.
+const AWAITED: u8 = QOS_MASK | RETAIN;
 
 /// Publications encoded one after the other; large payloads beside them by reference.
 #[derive(Debug, Default)]
@@ -248,6 +262,17 @@ impl Publications {
         self.put_u32(run.count as usize);
         self.put_u32(run.largest);
         self.bytes.extend_from_slice(run.packets);
+        self.bytes.len() - before
+    }
+
+    /// Appends which turn waits for the commit of the publication that is appended next; returns the bytes
+    /// charged.
+    pub(in crate::shard) fn push_awaited(&mut self, awaited: Awaited) -> usize {
+        let before = self.bytes.len();
+        self.bytes.push(AWAITED);
+        self.bytes.extend_from_slice(&awaited.by.0.to_le_bytes());
+        self.bytes
+            .extend_from_slice(&awaited.ticket.0.to_le_bytes());
         self.bytes.len() - before
     }
 
@@ -387,6 +412,7 @@ impl<'a> Reader<'a> {
             self.take(1);
             return Some(BlockItem::PublishRun(self.take_run()));
         }
+        let (flags, waiter) = self.take_waiter(flags);
         let op = if flags & AGAIN != 0 {
             self.take(1);
             self.take_task(flags)
@@ -406,8 +432,25 @@ impl<'a> Reader<'a> {
             expires_at: last.expires_at,
             owned: None,
             serial: 0,
+            waiter,
+            needs_commit: false,
         };
         Some(BlockItem::Message(message, op))
+    }
+
+    /// Who waits for the publication that begins with `flags`, if that is said before it; and its own flags.
+    #[inline]
+    fn take_waiter(&mut self, flags: u8) -> (u8, Waiter) {
+        if flags != AWAITED {
+            return (flags, Waiter::Nobody);
+        }
+        self.take(1);
+        let by = self.take(2).try_into().expect("two bytes");
+        let awaited = Awaited {
+            by: ShardId(u16::from_le_bytes(by)),
+            ticket: Ticket(self.take_u64()),
+        };
+        (self.bytes[0], Waiter::Peer(awaited))
     }
 
     fn take_whole(&mut self, flags: u8) -> BlockOp<'a> {
@@ -480,6 +523,8 @@ mod tests {
             expires_at: Some(Time(77)),
             owned: None,
             serial: 0,
+            waiter: Waiter::Nobody,
+            needs_commit: false,
         }
     }
 
@@ -537,6 +582,11 @@ mod tests {
             hops: 0,
         };
         assert!(publications.push_again(&member(1)) < 64);
+        let awaited = |ticket| Awaited {
+            by: ShardId(3),
+            ticket: Ticket(ticket),
+        };
+        publications.push_awaited(awaited(7));
         publications.push_again(&member(2));
         publications.push_run(&PublishRun {
             version: Version::V311,
@@ -546,11 +596,14 @@ mod tests {
             largest: 5,
             has_more: false,
         });
+        publications.push_awaited(awaited(u64::MAX));
         publications.push(&mut message("c", b"x"), &BlockOp::FanOut);
         let all = |mut reader: Reader<'_>| {
             let read = std::iter::from_fn(|| reader.next());
             let told = |carried| match carried {
-                BlockItem::Message(m, op) => format!("{} {} {op:?}", m.topic, m.payload.len()),
+                BlockItem::Message(m, op) => {
+                    format!("{} {} {op:?} {:?}", m.topic, m.payload.len(), m.waiter)
+                }
                 BlockItem::PublishRun(run) => format!("{run:?}"),
             };
             read.map(told).collect::<Vec<_>>()
@@ -558,6 +611,9 @@ mod tests {
         let expected = all(publications.reader(Position::default()));
         assert_eq!(expected.len(), 6);
         assert!(expected[3].starts_with(&format!("b {}", LARGE_PAYLOAD - 1)));
+        let is_awaited = |item: &String| item.contains("Peer(Awaited { by: ShardId(3)");
+        let awaited: Vec<usize> = (0..6).filter(|n| is_awaited(&expected[*n])).collect();
+        assert_eq!(awaited, [3, 5]);
         let mut reader = publications.reader(Position::default());
         for done in 0..=6 {
             let from_here = all(publications.reader(reader.position()));

@@ -9,6 +9,7 @@ use crate::ids::ShardId;
 use crate::limits::{BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER};
 use crate::mutant::{is_on, Mutant};
 use crate::shard::delivery::message::Message;
+use crate::shard::durable::ticket::Awaited;
 use crate::shard::mesh::block::{Block, BlockOp, Content, Control, Lane, Publications, PublishRun};
 use crate::shard::retained::live_topics::PublicationSource;
 
@@ -83,12 +84,14 @@ impl Peers {
     }
 
     /// Appends a publication to the block for a peer; true when too much waits for it now. One
-    /// publication for many members of groups is written once; later ops are back-references.
+    /// publication for many members of groups is written once; later ops are back-references. `awaited`: the
+    /// turn that waits for its commit there.
     pub(in crate::shard) fn publish(
         &mut self,
         to: ShardId,
         message: &mut Message<'_>,
         op: &BlockOp<'_>,
+        awaited: Option<Awaited>,
     ) -> bool {
         if message.serial == 0 {
             self.serial += 1;
@@ -96,7 +99,8 @@ impl Peers {
         }
         let serial = message.serial;
         self.append(to, serial, |block, is_again| {
-            if is_again {
+            let name = awaited.map_or(0, |awaited| block.push_awaited(awaited));
+            name + if is_again {
                 block.push_again(op)
             } else {
                 block.push(message, op)

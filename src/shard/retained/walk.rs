@@ -311,7 +311,8 @@ impl Shard {
         let client = self.clients.connected(session);
         let mut client = client.expect("a message was taken for a client that is connected");
         let metering = self.admission.metering.as_deref_mut();
-        if !client.send(delivery, metering, &mut self.outbox.stats, now) {
+        let durable = self.durable.as_deref_mut();
+        if !client.send(delivery, durable, metering, &mut self.outbox.stats, now) {
             self.drop_too_large(session, 1, now);
         }
     }

@@ -131,6 +131,7 @@ impl Shard {
         let mut due = connection.last_packet + connection.silence_max;
         let waits = !connection.holds.is_empty()
             || connection.held.is_full()
+            || connection.outgoing.is_held()
             || self.mesh.peers_full_at.is_some_and(|at| at >= heard);
         if due <= heard && (waits || self.mesh.holds_back(connection)) {
             // Its packets may be waiting unread because of us.

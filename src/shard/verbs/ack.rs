@@ -31,6 +31,7 @@ impl Shard {
                     Ok(()) => ReasonCode::Success, // [MQTT-4.3.3-4]
                     Err(_) => ReasonCode::PacketIdentifierNotFound,
                 };
+                client.hold_if_durable(self.durable.as_deref_mut());
                 client.reply_ack(AckKind::PubRel, packet_id, reason);
                 return;
             }
@@ -45,6 +46,7 @@ impl Shard {
                     Some(_) => ReasonCode::Success, // [MQTT-4.3.3-11]
                     None => ReasonCode::PacketIdentifierNotFound,
                 };
+                client.hold_if_durable(self.durable.as_deref_mut());
                 if released == Some(Released::Open) {
                     client.reply_last_ack(AckKind::PubComp, packet_id, reason);
                 } else {

@@ -96,6 +96,7 @@ impl Shard {
             self.refuse_named(id, &client_id, connect.version, violation, now);
             return Flow::Stop;
         }
+        let must_commit = granted.session_expiry_s > 0 || self.has_durable_session(&client_id);
         let taken = self.take_session(id, &client_id, connect, now);
         let Some((session, session_present)) = taken else {
             let max = self.config.own_sessions_max();
@@ -114,11 +115,20 @@ impl Shard {
         self.journal_session(session);
         self.trace_connect(id, (&client_id, connect, who), session_present);
         connack.session_present = session_present;
+        if must_commit {
+            self.hold_connack(id);
+        }
         self.clients
             .reply(id, |out, version| encode::connack(out, version, &connack));
         self.announce_connected(session, true);
         self.pump(session, now);
         Flow::Continue
+    }
+
+    /// There is a session of this client that outlives its connection. The end of it is recorded, too.
+    fn has_durable_session(&self, client_id: &str) -> bool {
+        let existing = self.clients.by_client_id.get(client_id);
+        existing.is_some_and(|id| self.clients.session(*id).session.is_durable())
     }
 
     /// What an authenticated client is not authorized to do at all.

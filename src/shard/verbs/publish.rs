@@ -197,7 +197,7 @@ impl Shard {
         };
         let reason = match refusal {
             Some(error) => self.refused_publish(id, session, error, now)?,
-            None if is_first => self.accept_publish(session, topic, publish, now),
+            None if is_first => self.accept_publish((id, session), topic, publish, now),
             None => ReasonCode::Success,
         };
         match (publish.qos, publish.packet_id) {
@@ -262,7 +262,7 @@ impl Shard {
             ReasonCode::Success
         };
         if is_on(Mutant::DeliverForbidden) {
-            self.accept_publish(session, topic, publish, now);
+            self.accept_publish((id, session), topic, publish, now);
         }
         let Some(packet_id) = publish.packet_id else {
             return Ok(Flow::Continue);
@@ -315,11 +315,12 @@ impl Shard {
         !is_named
     }
 
-    /// Hands a publication to all its subscribers; the acknowledgement may follow.
+    /// Hands a publication to all its subscribers; the acknowledgement may follow. It is held if it promises
+    /// what must be committed.
     #[inline]
     fn accept_publish(
         &mut self,
-        session: SessionId,
+        (id, session): (ConnectionId, SessionId),
         topic: &str,
         publish: &Publish<'_>,
         now: Time,
@@ -327,7 +328,12 @@ impl Shard {
         let mut stripped = Vec::new();
         let mut message = Message::of_publish(topic, publish, &mut stripped, now);
         message.shared = self.clients.part_of_gathered(publish.payload);
-        if self.accept(&mut message, Some(session), now) {
+        message.waiter = self.waiter_for(publish.qos);
+        let has_subscribers = self.accept(&mut message, Some(session), now);
+        if self.durable.is_some() {
+            self.hold_ack(id, session, &message);
+        }
+        if has_subscribers {
             ReasonCode::Success
         } else {
             ReasonCode::NoMatchingSubscribers

@@ -227,6 +227,7 @@ impl Shard {
             self.turn.budget.add(UNLINK);
             codes.push(self.unsubscribe(session, filter, now) as u8);
         }
+        self.hold_answer_if_durable(id, session);
         self.clients.reply(id, |out, version| {
             let codes = if version == Version::V5 {
                 codes.as_slice()

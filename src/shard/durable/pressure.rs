@@ -1,0 +1,64 @@
+//! Back-pressure of logs: while too much waits for a disk, those whose requests fill the log are not read.
+
+use crate::ids::ShardId;
+use crate::limits::LOG_HIGH_WATER;
+use crate::routing::Destinations;
+use crate::shard::clients::connection::Connection;
+use crate::shard::mesh::block::Control;
+use crate::shard::Shard;
+use crate::time::Time;
+
+/// Logs with too much that is not on the disk. Lives on: the shard.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct LogPressure {
+    /// This shard's own, as its peers know.
+    own: bool,
+    peers: Destinations,
+}
+
+impl LogPressure {
+    #[inline]
+    pub(in crate::shard) fn is_high(&self) -> bool {
+        self.own || !self.peers.is_empty()
+    }
+
+    /// High above the mark, and until half of it is written.
+    fn judge(&self, unwritten_bytes: usize) -> bool {
+        unwritten_bytes > LOG_HIGH_WATER || (self.own && unwritten_bytes > LOG_HIGH_WATER / 2)
+    }
+}
+
+impl Shard {
+    /// True while this connection must wait for disks.
+    #[inline]
+    pub(in crate::shard) fn log_holds_back(&self, connection: &Connection) -> bool {
+        let durable = self.durable.as_deref();
+        durable.is_some_and(|durable| connection.fills_log && durable.pressure.is_high())
+    }
+
+    /// Peers learn when the pressure of this shard's log rises or falls: their publishers fill it, too.
+    pub(in crate::shard) fn announce_log_pressure(&mut self, now: Time) {
+        let Some(durable) = self.durable.as_deref_mut() else {
+            return;
+        };
+        let is_high = durable.pressure.judge(durable.log.unwritten_bytes());
+        if is_high != durable.pressure.own {
+            durable.pressure.own = is_high;
+            (self.mesh.peers).broadcast(|| Control::LogPressure { is_high });
+        }
+        if durable.pressure.is_high() {
+            self.mesh.peers_full_at = Some(now);
+        }
+    }
+
+    /// The log of a peer has too much that is not on its disk, or no longer.
+    pub(in crate::shard) fn on_log_pressure(&mut self, of: ShardId, is_high: bool) {
+        let Some(durable) = self.durable.as_deref_mut() else {
+            return;
+        };
+        match is_high {
+            true => durable.pressure.peers.insert(of.into()),
+            false => durable.pressure.peers.remove(of.into()),
+        }
+    }
+}

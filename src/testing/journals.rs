@@ -1,0 +1,115 @@
+//! Journals of the shards, each on a disk in memory.
+
+use super::{Disk, Environment, Event, World};
+use crate::journal::{DataId, Log, Recovered, SegmentNumber};
+use crate::shard::Durability;
+
+/// A frame that is larger gets a larger segment.
+const SEGMENT_BYTES: usize = 256 << 10;
+const DATA: DataId = DataId(*b"data of a world.");
+
+/// What a shard's journal is written to.
+#[derive(Debug)]
+pub(super) struct Journal {
+    disk: Disk,
+    /// Segments up to this one are there.
+    prepared: SegmentNumber,
+    /// Turns until the write under way is durable; `None`: it is when the test says so.
+    turns_left: Option<u32>,
+}
+
+impl<E: Environment> World<E> {
+    /// Identity of the data directory.
+    #[must_use]
+    pub fn data_id() -> DataId {
+        DATA
+    }
+
+    /// Every shard has a journal from here on, on an empty disk.
+    pub fn begin_journals(&mut self, durability: Durability) {
+        for shard in 0..self.shards.len() {
+            self.begin_journal(shard, Disk::default(), &Recovered::default(), durability);
+        }
+    }
+
+    /// A shard goes on where a recovery of its disk has ended.
+    pub fn begin_journal(
+        &mut self,
+        shard: usize,
+        disk: Disk,
+        recovered: &Recovered,
+        durability: Durability,
+    ) {
+        let log = Log::new(DATA, shard as u16, SEGMENT_BYTES as u32, recovered);
+        self.shards[shard].begin_journal(log, durability);
+        self.journals.resize_with(self.shards.len(), || None);
+        self.journals[shard] = Some(Journal {
+            disk,
+            prepared: recovered.last_segment,
+            turns_left: None,
+        });
+    }
+
+    /// The disk of a shard that has a journal: to look at, to crash, to take away.
+    pub fn disk_mut(&mut self, shard: usize) -> Option<&mut Disk> {
+        let journal = self.journals.get_mut(shard)?.as_mut()?;
+        Some(&mut journal.disk)
+    }
+
+    /// The write under way on a shard's disk is durable, and the shard is told; false when there is none.
+    pub fn complete_write(&mut self, shard: usize) -> bool {
+        let disk = self.disk_mut(shard).filter(|disk| disk.is_writing());
+        let Some(disk) = disk else {
+            return false;
+        };
+        disk.complete();
+        self.shards[shard].handle_committed(self.now);
+        self.happened(Event::Committed { shard });
+        true
+    }
+
+    /// The disk goes on, and takes the next frame if there is one.
+    pub(super) fn commit(&mut self, shard: usize) -> bool {
+        let Some(Some(journal)) = self.journals.get_mut(shard) else {
+            return false;
+        };
+        let mut moved = false;
+        if let (true, Some(left)) = (journal.disk.is_writing(), &mut journal.turns_left) {
+            *left = left.saturating_sub(1);
+            moved = true;
+            if *left == 0 {
+                self.complete_write(shard);
+            }
+        }
+        self.prepare_segments(shard);
+        moved | self.begin_write(shard)
+    }
+
+    fn prepare_segments(&mut self, shard: usize) {
+        let Some(Some(journal)) = self.journals.get_mut(shard) else {
+            return;
+        };
+        let it = &mut self.shards[shard];
+        while it
+            .segment_wanted()
+            .is_some_and(|wanted| journal.prepared < wanted)
+        {
+            journal.prepared = journal.prepared.next();
+            journal.disk.prepare(journal.prepared, SEGMENT_BYTES, None);
+            it.handle_segment_ready(journal.prepared);
+        }
+    }
+
+    fn begin_write(&mut self, shard: usize) -> bool {
+        let Some(Some(journal)) = self.journals.get_mut(shard) else {
+            return false;
+        };
+        let Some(write) = self.shards[shard].poll_journal() else {
+            return false;
+        };
+        journal.disk.write(&write);
+        journal.turns_left = self.environment.commit_turns(shard);
+        self.happened(Event::Writes { shard });
+        true
+    }
+}
