@@ -7,7 +7,7 @@ use super::World;
 use crate::session::SessionImage;
 use crate::shard::{ConnectionImage, Shard};
 use crate::sim::random::Random;
-use crate::time::Span;
+use crate::time::{Span, Time};
 
 /// When it happens.
 pub(super) struct HandOvers {
@@ -115,7 +115,7 @@ impl World {
         let Ok(Ok(new_id)) = restored else {
             return self.fail(format!("{name} cannot be handed over: {restored:?}"));
         };
-        if !keeps_deadlines(it, &image) {
+        if !keeps_deadlines(it, &image, now) {
             self.fail(format!(
                 "{name}: it ends, or its will is due, at another time"
             ));
@@ -137,11 +137,11 @@ impl World {
 }
 
 /// A session that is away and was restored is due when it was, unless that has passed.
-fn keeps_deadlines(shard: &Shard, before: &SessionImage) -> bool {
+fn keeps_deadlines(shard: &Shard, before: &SessionImage, now: Time) -> bool {
     let Ok(after) = shard.save_session(&before.client_id) else {
         return true;
     };
-    let now = shard.clocks().wall;
+    let now = shard.clocks().to_wall(now); // they were read up to seconds ago
     let deadlines = [
         (before.expires_at, after.expires_at),
         (before.will_due, after.will_due),
