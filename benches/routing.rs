@@ -149,7 +149,7 @@ fn change(c: &mut Criterion) {
             index.unsubscribe(black_box("s42/x/m17/speed"), session(1))
         });
     });
-    for members in [10, 10_000] {
+    for members in [10, 10_000_u32] {
         let mut index = new_index();
         for n in 0..members {
             let member = Member {
