@@ -37,8 +37,7 @@ impl Shard {
         if connection.holds.awaits_auth() || connection.gone.is_some() || is_exchanging {
             return Err(NotSaved::Busy);
         }
-        let entry = self.clients.sessions.get(session);
-        let client_id = &entry.ok_or(NotSaved::Unknown)?.session.client_id;
+        let client_id = &self.clients.session(session).session.client_id;
         let session_image = self.save_session(client_id)?;
         let image = self.image_of(id, connection);
         if let Some(state) = self.clients.connections.remove(id) {
@@ -48,9 +47,7 @@ impl Shard {
             }
             ClientMeters::release(state.meters, &mut self.turn.timers);
         }
-        if let Some(entry) = self.clients.sessions.get_mut(session) {
-            entry.session.connection = None;
-        }
+        self.clients.session_mut(session).session.connection = None;
         Ok((session_image, image))
     }
 
@@ -113,9 +110,7 @@ impl Shard {
         let mut connection = self.connection_of(session, &image, now);
         connection.trace = self.outbox.begin_trace(now);
         let id = self.clients.connections.insert(connection);
-        if let Some(entry) = self.clients.sessions.get_mut(session) {
-            entry.session.connection = Some(id);
-        }
+        self.clients.session_mut(session).session.connection = Some(id);
         self.set_timers(id, &image, now);
         for reply in image.held {
             self.hold_again(id, session, reply.into());
@@ -124,10 +119,9 @@ impl Shard {
             self.clients.pause(id, &mut self.turn.budget);
         }
         self.pause_input(id, now);
-        if let Some(connection) = self.clients.connections.get_mut(id) {
-            if !connection.outgoing.is_empty() {
-                connection.mark_dirty(id, &mut self.clients.dirty);
-            }
+        let connection = self.clients.connections.get_mut(id);
+        if let Some(connection) = connection.filter(|connection| !connection.outgoing.is_empty()) {
+            connection.mark_dirty(id, &mut self.clients.dirty);
         }
         self.pump(session, now);
         id
@@ -187,9 +181,7 @@ impl Shard {
 
     fn set_timers(&mut self, id: ConnectionId, image: &ConnectionImage, now: Time) {
         let clocks = self.clocks();
-        let Some(connection) = self.clients.connections.get_mut(id) else {
-            return;
-        };
+        let connection = self.clients.connection_mut(id);
         let timers = &mut self.turn.timers;
         connection.timer = image.silence.map(|silence| {
             let at = clocks.to_time(silence.checked_at).max(now);

@@ -147,8 +147,8 @@ impl Shard {
         });
         let id = self.clients.sessions.insert(entry);
         self.clients.by_client_id.insert(client_id, id);
-        if let Some(entry) = self.clients.sessions.get_mut(id).filter(|_| is_member) {
-            entry.member = Some(self.clients.members.admit(id));
+        if is_member {
+            self.clients.member_of(id);
         }
         self.enter_index(id, connection.is_some());
         if dropped > 0 {
@@ -166,9 +166,9 @@ impl Shard {
         if let Some(before) = before {
             self.forget_session(before);
         }
-        // Without a connection and with expiry 0 it has ended.
+        // It was made under other rules; without an expiry and its client it has ended.
         if self.access.has_acl && self.clients.sessions.get(id).is_some() {
-            self.recheck_session(id, now); // it was made under other rules
+            self.recheck_session(id, now);
         }
         Ok(connection)
     }
@@ -225,9 +225,9 @@ impl Shard {
 
     /// Its filters come to be known here and, after a barrier, everywhere.
     fn enter_index(&mut self, session: SessionId, connected: bool) {
-        let session_state = &self.clients.session(session).session;
-        let durable = session_state.is_durable();
-        let held = &session_state.subscriptions;
+        let entry = self.clients.session(session);
+        let durable = entry.session.is_durable();
+        let held = &entry.session.subscriptions;
         let mut filters: Vec<_> = held.keys().cloned().collect();
         filters.sort_unstable(); // the same order in every run of a seed
         let records: Vec<_> = filters
@@ -253,9 +253,7 @@ impl Shard {
         will_due: Option<Time>,
         now: Time,
     ) {
-        let Some(entry) = self.clients.sessions.get_mut(session) else {
-            return;
-        };
+        let entry = self.clients.session_mut(session);
         let timers = &mut self.turn.timers;
         let expires_at = match is_on(Mutant::ImageRestartsExpiry) {
             true => now + Span::from_secs(u64::from(entry.session.expiry_interval_s)),
@@ -277,9 +275,8 @@ impl Shard {
 
     /// A session that another has replaced ends without a word.
     fn forget_session(&mut self, session: SessionId) {
-        let Some(mut entry) = self.clients.sessions.remove(session) else {
-            return;
-        };
+        let entry = self.clients.sessions.remove(session);
+        let mut entry = entry.expect("nothing has removed the session that is replaced");
         self.journal_end(session);
         for timer in [entry.expiry_timer, entry.will_timer].into_iter().flatten() {
             self.turn.timers.cancel(timer);
