@@ -167,7 +167,7 @@ impl Driver {
             pinned,
         } = setup;
         shard.handle_heard(NOTHING_HEARD);
-        let turn_max = mesh.shared().turn_max();
+        let turn_max_ms = mesh.shared().options().turn_max_ms;
         let mut poller = Poller::new(mesh.shared().eventfd(id))?;
         for (index, listener) in listeners.iter().enumerate() {
             poller.watch_acceptable(listener.socket.as_fd(), index as u32);
@@ -200,7 +200,7 @@ impl Driver {
             refusals: Default::default(),
             buffer: vec![0; READ_BUFFER].into(),
             scratch: Scratch::default(),
-            turns: TurnLength::new(turn_max),
+            turns: TurnLength::new(turn_max_ms.map(|ms| Span::from_millis(ms.into()))),
             driver_stats: DriverStats::default(),
             memory_short: false,
             gives_back: GivesBack::default(),

@@ -20,9 +20,7 @@ use super::hook::{Down, Hook};
 use super::inbox::ShardCommand;
 use super::logging::Repeated;
 use super::shared::SharedState;
-use crate::auth::{
-    Answer, BanTable, BanTerms, Facts, Inquiry, Question, Refusal, Request, Rules, Verdict,
-};
+use crate::auth::{Answer, BanTable, Facts, Inquiry, Question, Refusal, Request, Rules, Verdict};
 use crate::ids::{ConnectionId, ShardId};
 use crate::time::{Span, Time};
 
@@ -59,10 +57,7 @@ enum Asked<A> {
 /// What to start.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LoginSetup {
-    pub(super) bans: BanTerms,
-    /// Logins that may wait.
-    pub(super) queue_max: usize,
-    /// How long one may.
+    /// How long a login may wait.
     pub(super) login_timeout: Span,
     /// Cores there are.
     pub(super) available: usize,
@@ -99,8 +94,10 @@ impl Logins {
         shared: &Arc<SharedState>,
         clock: Clock,
     ) -> std::io::Result<Arc<Self>> {
-        let (jobs, asked) = bounded(setup.queue_max);
-        let (hook_jobs, hook_asked) = bounded(setup.queue_max);
+        let options = shared.options();
+        let queue_max = options.login_queue_max as usize;
+        let (jobs, asked) = bounded(queue_max);
+        let (hook_jobs, hook_asked) = bounded(queue_max);
         let has_logins = rules.has_logins();
         let hook = rules.hook.as_ref();
         let hook = hook.map(|terms| Hook::<Question>::new(terms, setup.secret));
@@ -117,7 +114,7 @@ impl Logins {
             clock,
             awake,
             rules: Mutex::new(rules),
-            bans: Mutex::new(BanTable::new(setup.bans, seed)),
+            bans: Mutex::new(BanTable::new(options.bans, seed)),
             has_banned: AtomicBool::new(false),
             jobs,
             hook_jobs,

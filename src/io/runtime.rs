@@ -58,11 +58,10 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     // Files are read first: a mistake in them is reported before anything listens.
     let factories = reload::factories(&startup.listeners)?;
     describe_shards(startup);
-    let shared =
-        SharedState::new(startup.shards)?.with_connections_max(startup.limits.connections_max);
     let options = &startup.run;
-    let turn_max = options.turn_max_ms.map(|ms| Span::from_millis(ms.into()));
-    let shared = shared.with_turn_max(turn_max);
+    let shared = SharedState::new(startup.shards)?
+        .with_connections_max(startup.limits.connections_max)
+        .with_options(options.clone());
     let shared = Arc::new(shared);
     let journal = Journal::open(options, startup.shards, &shared)?.map(Arc::new);
     pressure::watch_memory(options.memory_max, Arc::clone(&shared))?;
@@ -162,8 +161,6 @@ fn start_logins(
     let rules = auth::load(&startup.auth, secret).map_err(StartError::of_files)?;
     let rules = Arc::new(rules);
     let setup = LoginSetup {
-        bans: startup.run.bans,
-        queue_max: startup.run.login_queue_max as usize,
         login_timeout: Span::from_secs(u64::from(startup.limits.connect_timeout_s)),
         available: startup.available,
         secret,

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::counters::Counters;
 use super::inbox::{Inbox, ShardCommand};
 use crate::ids::ShardId;
-use crate::time::Span;
+use crate::run_options::RunOptions;
 
 struct Parker {
     parked: AtomicBool,
@@ -32,8 +32,7 @@ pub(super) struct SharedState {
     /// a connection opens or closes, never for a message.
     connections: CachePadded<AtomicUsize>,
     connections_max: usize,
-    /// How long a turn may take.
-    turn_max: Option<Span>,
+    options: RunOptions,
     counters: Counters,
     /// How often counters were asked for.
     counter_requests: AtomicU64,
@@ -52,12 +51,12 @@ impl SharedState {
         }
     }
 
-    pub(super) fn with_turn_max(self, turn_max: Option<Span>) -> Self {
-        Self { turn_max, ..self }
+    pub(super) fn with_options(self, options: RunOptions) -> Self {
+        Self { options, ..self }
     }
 
-    pub(super) fn turn_max(&self) -> Option<Span> {
-        self.turn_max
+    pub(super) fn options(&self) -> &RunOptions {
+        &self.options
     }
 
     /// Counts a connection that opens; false when there are as many as there may be.
@@ -89,7 +88,7 @@ impl SharedState {
             stopped: AtomicUsize::new(0),
             connections: CachePadded::new(AtomicUsize::new(0)),
             connections_max: usize::MAX,
-            turn_max: None,
+            options: RunOptions::default(),
             counters: Counters::default(),
             counter_requests: AtomicU64::new(0),
         })
