@@ -238,7 +238,7 @@ fn write_manifest(path: &Path, shards: u16) -> Result<Manifest, DataError> {
 }
 
 fn warn_of_memory(path: &Path) {
-    if statfs(path).is_ok_and(|found| found.f_type as i64 == TMPFS) {
+    if statfs(path).is_ok_and(|found| found.f_type == TMPFS) {
         tracing::warn!(
             "the data directory {} is on a file system in memory (tmpfs): it outlives the process, but not \
              the machine",

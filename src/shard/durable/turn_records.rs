@@ -97,7 +97,7 @@ impl TurnRecords {
                 index += 1;
                 let (_, position) = log.append(&Record {
                     kind: *kind,
-                    flags: u8::from(index == 1) * FIRST | u8::from(index == count) * LAST,
+                    flags: (u8::from(index == 1) * FIRST) | (u8::from(index == count) * LAST),
                     lane: *lane,
                     body: &records.bytes[range.clone()],
                 });
