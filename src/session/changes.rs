@@ -1,4 +1,4 @@
-//! What changes in a session that outlives its connection, one by one: recorded by the methods that change it, and
+//! Changes of a session that outlives its connection, one by one: recorded by the methods that make them, and
 //! done again by [`Session::apply`].
 //!
 //! [`Window`], [`Queue`], [`Received`] and [`Subscriptions`] record what they do themselves, and a change is
@@ -26,7 +26,7 @@ pub struct SessionKey(pub u64);
 pub enum Change {
     /// The last of the queue now.
     Queued(Delivery),
-    /// The oldest of the queue is gone: sent at QoS 0, expired, too large, or dropped for a newer one.
+    /// The oldest of the queue has left it: sent at QoS 0, expired, too large, or dropped for a newer one.
     Unqueued,
     /// The oldest of the queue is in flight.
     SentOldest,

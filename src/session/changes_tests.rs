@@ -1,4 +1,4 @@
-//! What is recorded of a session and done again gives the same session.
+//! Changes of a session, recorded and done again, give the same session.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -76,6 +76,20 @@ fn delivery(qos: u8, name: u8, number: usize) -> Delivery {
     }
 }
 
+/// Acknowledges the identifier that is so many before the next one.
+fn acknowledge(window: &mut Window, kind: u8, index: u16) {
+    let back = u32::from(index) % (window.len() as u32 + 1);
+    let zero_based = u32::from(window.next_id().get()) + 65_534 - back;
+    let id = PacketId::new((zero_based % 65_535) as u16 + 1).unwrap();
+    let _ = match kind {
+        0 => window.puback(id),
+        1 => window.pubrec(id),
+        2 => window.pubrec_refused(id),
+        3 => window.pubcomp(id),
+        _ => window.discard(id),
+    };
+}
+
 fn run(session: &mut Session, step: Step, number: usize) {
     let bounds = QueueBounds {
         messages_max: 6,
@@ -109,16 +123,7 @@ fn run(session: &mut Session, step: Step, number: usize) {
             queue.pop();
         }
         Step::Acknowledge(kind, index) => {
-            let back = u32::from(index) % (window.len() as u32 + 1);
-            let zero_based = u32::from(window.next_id().get()) + 65_534 - back;
-            let id = PacketId::new((zero_based % 65_535) as u16 + 1).unwrap();
-            let _ = match kind {
-                0 => window.puback(id),
-                1 => window.pubrec(id),
-                2 => window.pubrec_refused(id),
-                3 => window.pubcomp(id),
-                _ => window.discard(id),
-            };
+            acknowledge(window, kind, index);
         }
         Step::HandOn(name) => {
             let names = [shared(name), shared(2)];

@@ -1,4 +1,4 @@
-//! What a log says, read back: a fold over its records that ends with the state of its sessions and retained
+//! The state that a log holds, read back: a fold over its records that ends with the state of its sessions and retained
 //! messages.
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,7 +24,7 @@ pub struct KeptState {
     /// With the segment of each one's record. Their times are of [`READ_BACK`].
     pub(super) retained: Vec<(Rc<Publication>, SegmentNumber)>,
     pub(super) next_key: SessionKey,
-    /// The log goes on, and what it holds need not be written anew.
+    /// The log is continued, and what it holds need not be written anew.
     pub(super) goes_on: bool,
 }
 
@@ -115,7 +115,7 @@ impl StateFold {
         }
         if self.turn.begun.is_none() {
             let is_beginning = self.last_key == SessionKey(0) && self.retained.is_empty();
-            // The rest of a turn whose beginning was of a segment that is gone.
+            // The rest of a turn whose beginning was in a segment that has been removed.
             return is_beginning.then_some(()).ok_or(error(Problem::NoTurn));
         }
         let is_own = self.is_own.get(usize::from(record.lane)) == Some(&true);
@@ -149,7 +149,7 @@ impl StateFold {
         Ok(())
     }
 
-    /// What is said of a session that is not known is passed over: its image comes later, or it has ended.
+    /// A record of a session that is not known is passed over: its image comes later, or it has ended.
     fn entry(&mut self, entry: Entry, segment: SegmentNumber) -> Result<(), Problem> {
         match entry {
             Entry::Publication(..) => {}

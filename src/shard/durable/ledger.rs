@@ -1,4 +1,4 @@
-//! The ledger: what the journal knows of each session and retained message, and what it is to be told at the end of
+//! The ledger: what the journal holds of each session and retained message, and what is to be recorded at the end of
 //! the turn.
 
 use std::cell::RefCell;
@@ -167,7 +167,7 @@ impl Ledger {
         }
     }
 
-    /// A session that the log knows is not continued.
+    /// A session that the log holds is not continued.
     pub(super) fn forget_kept(&mut self, key: SessionKey, lane: u16) {
         self.ended.push((key, lane));
     }

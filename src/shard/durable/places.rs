@@ -1,4 +1,4 @@
-//! Which segments are needed still, and by what.
+//! Places of the state in the log: the segments that are needed still, and by what.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

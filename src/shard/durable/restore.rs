@@ -39,7 +39,7 @@ impl Shard {
         }
     }
 
-    /// What has expired, or does not fit, is gone in the journal, too.
+    /// What has expired, or does not fit, is removed from the journal, too.
     fn restore_retained(
         &mut self,
         kept: Vec<(Rc<Publication>, SegmentNumber)>,

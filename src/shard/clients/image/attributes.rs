@@ -1,4 +1,4 @@
-//! What a shard keeps beside the state of a session, as an image.
+//! Attributes of a session that a shard keeps beside its state, as an image.
 
 use crate::session::{AttributesImage, RulesImage};
 use crate::shard::clients::session_entry::SessionEntry;

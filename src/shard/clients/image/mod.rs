@@ -110,7 +110,7 @@ impl Shard {
         Ok(connection)
     }
 
-    /// The same, and the journal is told nothing of what is restored.
+    /// The same, and nothing of what is restored is recorded in the journal.
     pub(in crate::shard) fn restore_here(
         &mut self,
         image: SessionImage,
