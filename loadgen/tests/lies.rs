@@ -4,7 +4,7 @@ use mqload::liar::{self, Running};
 
 use crate::{figure, mqload};
 
-/// A broker that tells these lies, separated by blanks.
+/// A broker with these lies, separated by blanks.
 pub(crate) fn liar(lies: &str) -> Running {
     let lies: Vec<_> = lies
         .split_whitespace()
@@ -13,7 +13,7 @@ pub(crate) fn liar(lies: &str) -> Running {
     liar::start("127.0.0.1:0".parse().unwrap(), &lies).unwrap()
 }
 
-/// Runs a scenario against a broker that tells these lies.
+/// Runs a scenario against a broker with these lies.
 fn against(lies: &str, scenario: &str) -> (String, bool) {
     run(&liar(lies), scenario)
 }

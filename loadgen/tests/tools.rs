@@ -1,4 +1,4 @@
-//! What people give and take: targets, passwords, files, signals.
+//! Interfaces to people: targets, passwords, files, signals.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -102,7 +102,7 @@ pub enum Event<'a> {
     Writes {
         shard: usize,
     },
-    /// It is durable, and the shard was told.
+    /// It is durable, and the shard was notified.
     Committed {
         shard: usize,
     },

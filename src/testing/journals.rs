@@ -32,7 +32,7 @@ impl<E: Environment> World<E> {
         }
     }
 
-    /// A shard goes on where a recovery of its disk has ended.
+    /// A shard continues where a recovery of its disk has ended.
     pub fn begin_journal(
         &mut self,
         shard: usize,
@@ -56,7 +56,7 @@ impl<E: Environment> World<E> {
         Some(&mut journal.disk)
     }
 
-    /// The write under way on a shard's disk is durable, and the shard is told; false when there is none.
+    /// The write under way on a shard's disk is durable, and the shard is notified; false when there is none.
     pub fn complete_write(&mut self, shard: usize) -> bool {
         let disk = self.disk_mut(shard).filter(|disk| disk.is_writing());
         let Some(disk) = disk else {
@@ -68,7 +68,7 @@ impl<E: Environment> World<E> {
         true
     }
 
-    /// The disk goes on, and takes the next frame if there is one.
+    /// The disk continues, and takes the next frame if there is one.
     pub(super) fn commit(&mut self, shard: usize) -> bool {
         let Some(Some(journal)) = self.journals.get_mut(shard) else {
             return false;

@@ -20,7 +20,7 @@ pub(crate) enum Order {
         place: Option<usize>,
         start_ns: u64,
     },
-    /// Hands counters and timings over, both of the same moment; the step before goes on.
+    /// Hands counters and timings over, both of the same moment; the step before is continued.
     Cut,
     /// Ends the step before, wherever it is.
     Finish,

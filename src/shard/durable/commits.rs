@@ -3,7 +3,7 @@
 //! A turn that holds replies back has a ticket. It is reached when the shard's own log is durable up to the
 //! last record of that turn, and each publication that the turn gave to peers with durable receivers is
 //! confirmed. A publication is confirmed by the shard where it came to rest: a member of a shared group may
-//! be gone, and its shard then hands it on together with the name of the turn that waits. A shard confirms by
+//! have left, and its shard then hands it on together with the name of the turn that waits. A shard confirms by
 //! its own log alone, never by its tickets, so no two shards wait for each other.
 
 use std::collections::VecDeque;

@@ -186,7 +186,7 @@ fn each_step_of_qos_2_waits_where_its_session_is_durable() {
         client(&mut world, &durable(b'p')),
         client(&mut world, &durable(b's')),
     );
-    // Nobody is subscribed: the identifier is what is promised.
+    // There is no subscriber: the identifier is what is promised.
     world.send(from, &publish(2, b't', 9));
     comes_after_commit(&mut world, from, &ack(0x50, 9));
     world.send(from, &ack(0x62, 9));
@@ -214,7 +214,7 @@ fn each_step_of_qos_2_waits_where_its_session_is_durable() {
     comes_after_commit(&mut world, to, UNSUBACK);
 }
 
-/// A retained message is kept whoever is subscribed.
+/// A retained message is kept with and without subscribers.
 #[test]
 fn puback_of_a_retained_message_waits_for_its_home() {
     for shards in [1, 2] {
@@ -307,7 +307,7 @@ fn the_faults_of_the_simulator_show() {
     assert_eq!(take(&mut world, publisher), ack(0x40, 3));
 }
 
-/// The member that was chosen is gone when the publication arrives, and another shard's gets it.
+/// The member that was chosen has left when the publication arrives, and another shard's gets it.
 #[test]
 fn a_publication_that_is_handed_on_is_confirmed_by_whom_it_came_to() {
     const SUBSCRIBE: &[u8] = b"\x82\x0f\0\x01\0\x0a$share/g/t\x01";

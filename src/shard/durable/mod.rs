@@ -127,7 +127,7 @@ impl Shard {
     }
 
     /// The frame of [`poll_journal`](Self::poll_journal) is on the disk: what waited for it may be sent, and
-    /// peers are told what of theirs it has. Call it before blocks and bytes are sent.
+    /// peers are notified of what it has of theirs. Call it before blocks and bytes are sent.
     pub fn handle_committed(&mut self, now: Time) -> Lsn {
         let durable = self.durable.as_deref_mut();
         let lsn = durable.expect("there is a journal").log.handle_written();

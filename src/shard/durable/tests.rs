@@ -190,7 +190,7 @@ fn read(shard: &Shard, disk: &Disk, number: usize) -> (Recovered, KeptState) {
     (recovery.finish(), fold.finish())
 }
 
-/// What is left when the connection is gone, without the times.
+/// What is left after the end of the connection, without the times.
 fn at_rest(mut image: SessionImage) -> SessionImage {
     image.expires_at = None;
     image.will_due = None;

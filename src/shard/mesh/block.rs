@@ -438,7 +438,7 @@ impl<'a> Reader<'a> {
         Some(BlockItem::Message(message, op))
     }
 
-    /// Who waits for the publication that begins with `flags`, if that is said before it; and its own flags.
+    /// Who waits for the publication that begins with `flags`, if that is stated before it; and its own flags.
     #[inline]
     fn take_waiter(&mut self, flags: u8) -> (u8, Waiter) {
         if flags != AWAITED {
