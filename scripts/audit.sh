@@ -29,8 +29,16 @@ if ! command -v cargo-audit >/dev/null; then
 fi
 
 # An advisory that is known and cannot be mended here is named in .cargo/audit.toml, with the reason.
-if cargo audit --db "$database" --no-fetch --stale --file Cargo.lock --deny warnings; then
+errors=$(mktemp)
+trap 'rm -f "$errors"' EXIT
+status=0
+cargo audit --db "$database" --no-fetch --stale --file Cargo.lock --deny warnings 2>"$errors" || status=$?
+cat "$errors" >&2
+if [ "$status" -eq 0 ]; then
     say "nothing was found in Cargo.lock by $database"
+elif grep -q 'error loading advisory database' "$errors"; then
+    say "the database in $database cannot be read, so nothing was looked up"
+    exit 2
 else
     say "see above: update the dependency, or name the advisory in .cargo/audit.toml with the reason why it does no harm here"
     exit 1

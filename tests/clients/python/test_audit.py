@@ -92,6 +92,13 @@ def test_what_audit_toml_lists_is_known(tmp_path):
     assert known and status == 0, output
 
 
+@needs_cargo_audit
+def test_a_database_that_cannot_be_read_is_no_finding(tmp_path):
+    advise(tmp_path, "RUSTSEC-2020-9002", CRATE, "no version")
+    status, output = audit(tmp_path)
+    assert status == 2 and "nothing was looked up" in output, output
+
+
 def test_without_a_database_it_says_so(tmp_path):
     status, output = audit(tmp_path, CARGO_HOME=str(tmp_path))
     assert status == 2 and "nothing was looked up" in output and "ADVISORY_DB" in output, output
