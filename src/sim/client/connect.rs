@@ -69,6 +69,9 @@ impl Client {
         });
         self.socket = Some(socket);
         self.ghosts.push(socket);
+        if self.lifetime_s == 0 && self.profile.lifetime_s > 0 {
+            self.gave_up_by = Some(socket);
+        }
         self.connect_sent = at;
         self.connect_timed_until = world.timed_until();
         self.connects += 1;
@@ -273,7 +276,12 @@ impl Client {
             let lifetime = Span::from_secs(u64::from(ended.lifetime_s));
             at.now < self.earliest_end(world, ended) + lifetime
         });
-        let must = self.has_session && !must_not && lasted;
+        // Its CONNECT may have come without its CONNACK being read, and late.
+        let gave_up = self.gave_up_by.filter(|by| Some(*by) != self.socket);
+        if gave_up.is_some_and(|by| !self.ghosts.contains(&by)) {
+            self.gave_up_by = None;
+        }
+        let must = self.has_session && !must_not && lasted && gave_up.is_none();
         if present && (must_not || expired) {
             self.fail("session present, but it must be gone");
         } else if !present && must {

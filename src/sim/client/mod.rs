@@ -98,6 +98,8 @@ pub(super) struct Client {
     is_clean_start: bool,
     /// How long the session is to outlive this connection.
     lifetime_s: u32,
+    /// The last connection whose session was to end with it.
+    gave_up_by: Option<usize>,
     /// It came with a wrong password.
     is_impostor: bool,
     /// Which rules did not allow its will, counted from 1.
@@ -219,6 +221,7 @@ impl Client {
             is_leaving: false,
             is_clean_start: false,
             lifetime_s: 0,
+            gave_up_by: None,
             is_impostor: false,
             will_refused_by: None,
             may_be_dropped: false,
