@@ -114,10 +114,8 @@ impl Shard {
     }
 
     fn audit_commits(&self) -> Result<(), String> {
-        let Some(durable) = self.durable.as_deref() else {
-            return Ok(());
-        };
-        let tickets = durable.commits.in_flight();
+        let durable = self.durable.as_deref();
+        let tickets = durable.map_or(0, |durable| durable.commits.in_flight());
         if tickets > TICKETS_MAX + 1 {
             return Err(format!("{tickets} turns wait for commits"));
         }

@@ -311,10 +311,7 @@ impl Shard {
     pub fn poll_timeout(&self) -> Option<Time> {
         let has_more =
             self.replay.walks.has_ready() || self.turn.budget.is_left() || self.has_leaving();
-        let durable = self.durable.as_deref();
-        let has_promised = durable.is_some_and(|durable| durable.commits.wants_turn());
-        let has_more = has_more || has_promised || self.has_unsealed();
-        if has_more || self.access.has_rechecks() {
+        if has_more || self.access.has_rechecks() || self.has_unsealed() {
             return Some(Time::ZERO);
         }
         self.turn.timers.next_deadline()

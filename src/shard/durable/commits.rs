@@ -2,8 +2,8 @@
 //!
 //! A turn that holds replies back has a ticket. It is reached when the shard's own log is durable up to the
 //! last record of that turn, and each publication that the turn gave to peers with durable receivers is
-//! confirmed. A publication is confirmed by the shard where it came to rest: a member of a shared group may
-//! have left, and its shard then hands it on together with the name of the turn that waits. A shard confirms by
+//! confirmed. A publication is confirmed by the shard that delivers it: a member of a shared group may have left
+//! meanwhile, and its shard then hands it on together with the name of the turn that waits. A shard confirms by
 //! its own log alone, never by its tickets, so no two shards wait for each other.
 
 use std::collections::VecDeque;
@@ -81,7 +81,7 @@ impl Commits {
         }
     }
 
-    /// A publication that a turn waits for came to rest here; its records are appended until the end of
+    /// A publication that a turn waits for was delivered here; its records are appended until the end of
     /// this turn.
     pub(in crate::shard) fn applied(&mut self, awaited: Awaited) {
         match self.applied.last_mut() {

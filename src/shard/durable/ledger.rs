@@ -196,7 +196,7 @@ impl Ledger {
 }
 
 /// One that ends with its connection does not, except that its will is published.
-fn outlives_crash(session: &Session) -> bool {
+pub(in crate::shard) fn outlives_crash(session: &Session) -> bool {
     session.expiry_interval_s > 0 || session.will.is_some()
 }
 

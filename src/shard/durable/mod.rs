@@ -11,7 +11,7 @@ pub(in crate::shard) mod commits;
 #[cfg(test)]
 mod commits_tests;
 mod fold;
-mod ledger;
+pub(in crate::shard) mod ledger;
 mod places;
 mod pressure;
 mod record;

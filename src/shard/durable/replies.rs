@@ -24,7 +24,7 @@ impl Durable {
 
 impl Shard {
     /// What is appended for a connection from here on waits until this turn is committed: CONNACK of a session
-    /// that is durable, or ends one that was.
+    /// that is recorded, or takes the place of one.
     pub(in crate::shard) fn hold_connack(&mut self, id: ConnectionId) {
         if let Some(durable) = self.durable.as_deref_mut() {
             durable.hold(id, self.clients.connection_mut(id));

@@ -50,7 +50,9 @@ impl Shard {
     pub(in crate::shard) fn has_unsealed(&self) -> bool {
         let durable = self.durable.as_deref();
         durable.is_some_and(|durable| {
-            !durable.ledger.is_settled() || self.routes.retained.has_changed()
+            !durable.ledger.is_settled()
+                || durable.commits.wants_turn()
+                || self.routes.retained.has_changed()
         })
     }
 }

@@ -6,7 +6,7 @@ use crate::ids::ShardId;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::shard) struct Ticket(pub(in crate::shard) u64);
 
-/// The turn that waits until a publication is committed at its destination.
+/// The turn that waits until a publication is committed by another shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) struct Awaited {
     /// Where the publisher is.

@@ -1,7 +1,6 @@
 //! Blocks: publications and control messages from one shard to another.
 
 use std::num::NonZeroU64;
-use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -10,6 +9,7 @@ use crate::mqtt::{Qos, Version};
 use crate::routing::Interest;
 use crate::shard::delivery::message::Message;
 use crate::shard::durable::ticket::{Awaited, Ticket, Waiter};
+use crate::shard::mesh::publish_run::PublishRun;
 use crate::time::Time;
 
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
@@ -147,27 +147,6 @@ impl BlockOp<'_> {
             Self::FanOutAndRetain => 2,
             Self::Member { .. } => 3,
         }
-    }
-}
-
-/// Plain QoS 0 packets of one topic as their publisher sent them, to be delivered by the receiving shard
-/// to its own subscribers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::shard) struct PublishRun<'a> {
-    pub(in crate::shard) version: Version,
-    pub(in crate::shard) packets: &'a [u8],
-    /// Where the topic of the first packet is.
-    pub(in crate::shard) topic: Range<usize>,
-    pub(in crate::shard) count: u64,
-    /// Bytes of the largest packet.
-    pub(in crate::shard) largest: usize,
-    /// A piece of a longer one, and not the last.
-    pub(in crate::shard) has_more: bool,
-}
-
-impl<'a> PublishRun<'a> {
-    pub(in crate::shard) fn topic(&self) -> &'a str {
-        text(&self.packets[self.topic.clone()])
     }
 }
 

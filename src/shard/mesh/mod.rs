@@ -5,6 +5,7 @@ pub(in crate::shard) mod barrier;
 pub(in crate::shard) mod block;
 pub(in crate::shard) mod peers;
 pub(in crate::shard) mod placement;
+pub(in crate::shard) mod publish_run;
 
 use crate::ids::ShardId;
 use crate::shard::clients::connection::Connection;

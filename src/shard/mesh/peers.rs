@@ -10,7 +10,8 @@ use crate::limits::{BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, D
 use crate::mutant::{is_on, Mutant};
 use crate::shard::delivery::message::Message;
 use crate::shard::durable::ticket::Awaited;
-use crate::shard::mesh::block::{Block, BlockOp, Content, Control, Lane, Publications, PublishRun};
+use crate::shard::mesh::block::{Block, BlockOp, Content, Control, Lane, Publications};
+use crate::shard::mesh::publish_run::PublishRun;
 use crate::shard::retained::live_topics::PublicationSource;
 
 #[derive(Debug, Default)]

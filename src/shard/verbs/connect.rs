@@ -15,6 +15,7 @@ use crate::shard::clients::flow::Flow;
 use crate::shard::clients::phase::Phase;
 use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::clients::teardown::WillFate;
+use crate::shard::durable::ledger::outlives_crash;
 use crate::shard::notices::{About, Class};
 use crate::shard::turn::budget::CONNECT;
 use crate::shard::turn::timer_key::TimerKey;
@@ -96,7 +97,7 @@ impl Shard {
             self.refuse_named(id, &client_id, connect.version, violation, now);
             return Flow::Stop;
         }
-        let must_commit = granted.session_expiry_s > 0 || self.has_durable_session(&client_id);
+        let was_recorded = self.durable.is_some() && self.has_recorded_session(&client_id);
         let taken = self.take_session(id, &client_id, connect, now);
         let Some((session, session_present)) = taken else {
             let max = self.config.own_sessions_max();
@@ -115,7 +116,7 @@ impl Shard {
         self.journal_session(session);
         self.trace_connect(id, (&client_id, connect, who), session_present);
         connack.session_present = session_present;
-        if must_commit {
+        if was_recorded || outlives_crash(&self.clients.session(session).session) {
             self.hold_connack(id);
         }
         self.clients
@@ -125,10 +126,10 @@ impl Shard {
         Flow::Continue
     }
 
-    /// There is a session of this client that outlives its connection. The end of it is recorded, too.
-    fn has_durable_session(&self, client_id: &str) -> bool {
+    /// There is a session of this client that is recorded, and so would its end be.
+    fn has_recorded_session(&self, client_id: &str) -> bool {
         let existing = self.clients.by_client_id.get(client_id);
-        existing.is_some_and(|id| self.clients.session(*id).session.is_durable())
+        existing.is_some_and(|id| outlives_crash(&self.clients.session(*id).session))
     }
 
     /// What an authenticated client is not authorized to do at all.

@@ -34,7 +34,9 @@ impl Shard {
             return Err(NotSaved::Busy);
         };
         let is_exchanging = connection.login.as_ref().is_some_and(|l| !l.is_idle());
-        if connection.holds.awaits_auth() || connection.gone.is_some() || is_exchanging {
+        let awaits_commit = connection.outgoing.is_held();
+        let awaits_auth = connection.holds.awaits_auth() || is_exchanging;
+        if awaits_auth || awaits_commit || connection.gone.is_some() {
             return Err(NotSaved::Busy);
         }
         let client_id = &self.clients.session(session).session.client_id;

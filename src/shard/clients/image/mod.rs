@@ -34,7 +34,7 @@ pub enum NotSaved {
     #[error("there is no such session or connection")]
     Unknown,
     /// Ask again in a later turn.
-    #[error("retained messages are on their way to it, its client is authenticated, or its connection ends")]
+    #[error("retained messages are on their way to it, its client is authenticated, replies wait for a commit, or its connection ends")]
     Busy,
 }
 
