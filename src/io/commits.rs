@@ -1,6 +1,7 @@
 //! The driver's part in the journal: frames of the shard to the disk, segments ahead of need, and the end of the
 //! process when a write fails.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use super::logging;
 use super::poller::Poller;
 use super::segment_files::{Request, SegmentFiles};
 use crate::ids::ShardId;
-use crate::journal::SegmentNumber;
+use crate::journal::{Recovered, SegmentNumber};
 use crate::run_options::Durability;
 use crate::shard::Shard;
 use crate::time::{Span, Time};
@@ -22,6 +23,8 @@ use crate::time::{Span, Time};
 const EXIT_JOURNAL: i32 = 3;
 /// A file that could not be made is asked for again after so long: room may have been made.
 const RETRY_AFTER: Span = Span::from_secs(1);
+/// Files that are not needed and kept to be used again.
+const SPARES: usize = 2;
 
 /// Lives on: the shard's driver, if there is a data directory.
 pub(super) struct Commits {
@@ -30,10 +33,16 @@ pub(super) struct Commits {
     segment_bytes: u64,
     writer: FrameWriter,
     files: Arc<SegmentFiles>,
+    /// Files there are, in order.
+    segments: VecDeque<SegmentNumber>,
+    /// The log is not needed before this one.
+    needed: SegmentNumber,
     /// The last segment that is ready.
     ready: SegmentNumber,
     /// The one behind it is being made.
     is_asked: bool,
+    /// From this file.
+    recycled: Option<SegmentNumber>,
     /// There was no room for a file or a frame, and the log says so.
     is_short: bool,
     /// The next attempt then.
@@ -44,14 +53,19 @@ pub(super) struct Commits {
 }
 
 impl Commits {
-    /// `ready`: the segments behind `last` that exist and hold nothing.
+    /// `ready`: the segments behind the recovered log that exist and hold nothing.
     pub(super) fn new(
         (shard, folder): (ShardId, PathBuf),
-        (last, ready): (SegmentNumber, Vec<Ready>),
+        (recovered, ready): (&Recovered, Vec<Ready>),
         (files, segment_bytes): (Arc<SegmentFiles>, u32),
         durability: Durability,
     ) -> Self {
+        let last = recovered.last_segment;
+        let unwritten = ready.iter().map(|ready| ready.number);
+        let segments = recovered.used.iter().copied().chain(unwritten);
         Self {
+            segments: segments.collect(),
+            needed: SegmentNumber(0),
             shard,
             folder,
             segment_bytes: segment_bytes.into(),
@@ -59,6 +73,7 @@ impl Commits {
             writer: FrameWriter::new(ready, segment_bytes.into()),
             files,
             is_asked: false,
+            recycled: None,
             is_short: false,
             retry_at: None,
             interval: match durability {
@@ -82,6 +97,7 @@ impl Commits {
     /// Gives the next frame to the kernel, when there is one and none is on its way.
     pub(super) fn commit(&mut self, shard: &mut Shard, poller: &mut Poller, now: Time) {
         self.ask_ahead(shard, now);
+        self.retire(shard);
         let is_waiting = self.writer.is_waiting();
         if self.writer.is_idle() && self.due <= now {
             if let Some(frame) = shard.poll_journal() {
@@ -112,15 +128,41 @@ impl Commits {
             return;
         }
         let number = self.ready.next();
+        let recycled = self
+            .segments
+            .front()
+            .filter(|oldest| **oldest < self.needed);
+        let recycled = recycled.copied();
         self.is_asked = self.files.prepare(Request {
             shard: self.shard,
             number,
             path: path_of(&self.folder, number),
             bytes: self.segment_bytes,
-            recycled: None,
+            recycled: recycled.map(|oldest| path_of(&self.folder, oldest)),
         });
         if self.is_asked {
             self.retry_at = None;
+            self.recycled = recycled;
+            if recycled.is_some() {
+                self.segments.pop_front();
+            }
+        }
+    }
+
+    /// Removes segments that are not needed, oldest first, and keeps some to be used again.
+    fn retire(&mut self, shard: &mut Shard) {
+        if let Some(needed) = shard.poll_retired() {
+            self.needed = self.needed.max(needed);
+        }
+        while let Some(oldest) = self.segments.front().copied() {
+            let is_spare = self
+                .segments
+                .get(SPARES)
+                .is_none_or(|kept| *kept >= self.needed);
+            if is_spare || !self.files.remove(path_of(&self.folder, oldest)) {
+                return;
+            }
+            self.segments.pop_front();
         }
     }
 
@@ -132,12 +174,19 @@ impl Commits {
         now: Time,
     ) {
         self.is_asked = false;
+        let recycled = self.recycled.take();
         match made {
-            Err(error) => self.no_room(&error, now),
+            Err(error) => {
+                if let Some(oldest) = recycled {
+                    self.segments.push_front(oldest);
+                }
+                self.no_room(&error, now);
+            }
             Ok(file) => {
                 self.has_room();
                 let file = Arc::new(file);
                 self.ready = number;
+                self.segments.push_back(number);
                 self.writer.add(Ready { number, file });
                 shard.handle_segment_ready(number);
             }

@@ -47,7 +47,6 @@ pub(super) struct Setup {
     /// If the shard has a journal.
     pub(super) commits: Option<Commits>,
     pub(super) id: ShardId,
-    pub(super) listeners: Vec<Listening>,
     pub(super) mesh: Mesh<Block>,
     pub(super) logins: Arc<Logins>,
     pub(super) clock: Clock,
@@ -160,7 +159,6 @@ impl Driver {
             mut shard,
             commits,
             id,
-            listeners,
             mesh,
             logins,
             clock,
@@ -168,10 +166,7 @@ impl Driver {
         } = setup;
         shard.handle_heard(NOTHING_HEARD);
         let turn_max_ms = mesh.shared().options().turn_max_ms;
-        let mut poller = Poller::new(mesh.shared().eventfd(id))?;
-        for (index, listener) in listeners.iter().enumerate() {
-            poller.watch_acceptable(listener.socket.as_fd(), index as u32);
-        }
+        let poller = Poller::new(mesh.shared().eventfd(id))?;
         Ok(Self {
             shard,
             commits,
@@ -193,8 +188,8 @@ impl Driver {
             writable: Vec::new(),
             sends: Sends::new(),
             batch: Vec::with_capacity(SENDS),
-            acceptable: vec![false; listeners.len()],
-            listeners,
+            acceptable: Vec::new(),
+            listeners: Vec::new(),
             accept_after: None,
             accept_errors: Repeated::default(),
             refusals: Default::default(),
@@ -214,7 +209,11 @@ impl Driver {
 
     /// Runs until all shards have stopped, without yielding to the executor in between: it has nothing
     /// else to run, and under load it now and then never woke a task that had yielded.
-    pub(super) fn run(mut self) {
+    ///
+    /// `started` is called when clients may be let in as far as this shard is concerned; the listeners come
+    /// by the inbox when that is so on all.
+    pub(super) fn run(mut self, started: impl FnOnce()) {
+        let mut started = Some(started);
         loop {
             let now = self.clock.now();
             self.turns.begins(now);
@@ -225,7 +224,11 @@ impl Driver {
                 self.shard.handle_clocks(self.clock.both());
             }
             let busy = self.turn(now);
-            if self.is_finished() {
+            let is_finished = self.is_finished();
+            if let Some(started) = started.take_if(|_| is_finished || self.shard.is_announced()) {
+                started();
+            }
+            if is_finished {
                 self.poller.finish();
                 return;
             }
@@ -382,9 +385,22 @@ impl Driver {
                     self.report_counters(request);
                 }
             }
+            ShardCommand::Listen(listeners) => self.listen(listeners),
             ShardCommand::Stop => self.begin_stop(now),
             ShardCommand::AllStopped => {} // it has woken the shard, which looks by itself
         }
+    }
+
+    fn listen(&mut self, listeners: Vec<Listening>) {
+        if self.stopping {
+            return;
+        }
+        for (index, listener) in listeners.iter().enumerate() {
+            let socket = listener.socket.as_fd();
+            self.poller.watch_acceptable(socket, index as u32);
+        }
+        self.acceptable = vec![false; listeners.len()];
+        self.listeners = listeners;
     }
 
     fn report_counters(&self, request: u64) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crossbeam::channel::{bounded, Receiver, Sender, TrySendError};
 
+use super::listener::Listening;
 use crate::auth::{AuthzDecisions, Rules, Verdict};
 use crate::ids::{ConnectionId, ListenerId};
 use crate::journal::SegmentNumber;
@@ -39,6 +40,8 @@ pub(super) enum ShardCommand {
     GiveBack,
     /// Hand over what was counted, for the request of this number.
     ReportCounters(u64),
+    /// Let clients in.
+    Listen(Vec<Listening>),
     /// Stop in order.
     Stop,
     /// Every shard has stopped serving clients.

@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::clock::Clock;
 use super::commits::Commits;
 use super::data_dir::{DataDir, DataError};
 use super::inbox::ShardCommand;
 use super::segment_files::SegmentFiles;
 use super::shared::SharedState;
+use crate::auth::Rules;
 use crate::ids::ShardId;
-use crate::journal::Log;
+use crate::journal::{Log, Record};
 use crate::run_options::{Durability, RunOptions};
-use crate::shard::{PlacementSeed, Shard};
+use crate::shard::{self, PlacementSeed, Shard};
 
 /// Lives on: the start of the process, shared with the threads of the shards.
 pub(super) struct Journal {
@@ -61,29 +63,40 @@ impl Journal {
     }
 
     /// Reads a shard's log, and has the shard go on with it.
-    pub(super) fn begin(&self, id: ShardId, shard: &mut Shard) -> Result<Commits, DataError> {
-        let (recovered, ready) = self.data.recover(id, &mut |_, _| {})?;
-        self.records.fetch_add(recovered.records, Ordering::Relaxed);
-        let sessions = shard.sessions() as u64;
-        self.sessions.fetch_add(sessions, Ordering::Relaxed);
+    pub(super) fn begin(
+        &self,
+        id: ShardId,
+        shard: &mut Shard,
+        rules: &Arc<Rules>,
+        clock: Clock,
+    ) -> Result<Commits, DataError> {
+        let mut fold = shard.begin_fold();
+        let mut take = |position, record: Record<'_>| fold.record(position, record);
+        let (recovered, ready) = self.data.recover(id, &mut take)?;
         let segment_bytes = self.data.segment_bytes();
         let log = Log::new(self.data.id(), id.0, segment_bytes, &recovered);
         shard.begin_journal(log, self.acknowledged());
         if let Some(ready) = ready.last() {
             shard.handle_segment_ready(ready.number);
         }
+        shard.handle_clocks(clock.both());
+        shard.handle_rules(Arc::clone(rules));
+        shard.restore(fold.finish(), clock.now());
+        self.records.fetch_add(recovered.records, Ordering::Relaxed);
+        let sessions = shard.sessions() as u64;
+        self.sessions.fetch_add(sessions, Ordering::Relaxed);
         Ok(Commits::new(
             (id, self.data.folder(id)),
-            (recovered.last_segment, ready),
+            (&recovered, ready),
             (Arc::clone(&self.files), segment_bytes),
             self.durability,
         ))
     }
 
-    fn acknowledged(&self) -> crate::shard::Durability {
+    fn acknowledged(&self) -> shard::Durability {
         match self.durability {
-            Durability::Commit => crate::shard::Durability::Commit,
-            Durability::Interval(_) => crate::shard::Durability::Interval,
+            Durability::Commit => shard::Durability::Commit,
+            Durability::Interval(_) => shard::Durability::Interval,
         }
     }
 

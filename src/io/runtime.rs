@@ -13,12 +13,13 @@ use super::commits::Commits;
 use super::driver::{Driver, Setup};
 use super::errors::StartError;
 use super::gate::Gate;
+use super::inbox::ShardCommand;
 use super::listener::Listening;
 use super::logins::{LoginSetup, Logins};
 use super::recovery::Journal;
 use super::shared::SharedState;
 use super::{file_watch, listener, logging, mesh, pressure, reload, signals, unix};
-use crate::auth;
+use crate::auth::{self, Rules};
 use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::listener::{Address, Listener};
@@ -77,7 +78,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let clock = Clock::start();
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(std::io::Error::from)?;
-    let logins = start_logins(startup, secret, &shared, clock)?;
+    let (logins, rules) = start_logins(startup, secret, &shared, clock)?;
     let reload_rules = {
         let (logins, files) = (Arc::clone(&logins), startup.auth.clone());
         move || reload_rules(&logins, &files, secret)
@@ -93,7 +94,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
         }
         let commits = own_journal
             .as_ref()
-            .map(|journal| journal.begin(id, &mut shard));
+            .map(|journal| journal.begin(id, &mut shard, &rules, clock));
         Ok((shard, commits.transpose()?))
     };
     let mut socket_files = Vec::new();
@@ -157,7 +158,7 @@ fn start_logins(
     secret: [u8; 32],
     shared: &Arc<SharedState>,
     clock: Clock,
-) -> Result<Arc<Logins>, StartError> {
+) -> Result<(Arc<Logins>, Arc<Rules>), StartError> {
     let rules = auth::load(&startup.auth, secret).map_err(StartError::of_files)?;
     let rules = Arc::new(rules);
     let setup = LoginSetup {
@@ -167,7 +168,7 @@ fn start_logins(
     };
     let logins = Logins::start(Arc::clone(&rules), &setup, shared, clock)?;
     logins.publish(&rules);
-    Ok(logins)
+    Ok((logins, rules))
 }
 
 /// Reads the files again; what does not load leaves the old rules.
@@ -189,8 +190,8 @@ fn reload_rules(logins: &Logins, files: &auth::Files, secret: [u8; 32]) {
 /// What a shard's thread begins with.
 type Made = (Shard, Option<Commits>);
 
-/// Starts one thread per shard and returns when all of them run. `make` builds a shard on its own
-/// thread; when it has built all of them, `open` opens the listeners.
+/// Starts one thread per shard and returns when all of them run and listen. `make` builds a shard on its own
+/// thread; when all of them may let clients in, `open` opens the listeners.
 pub(super) fn start_shards(
     cores: &[usize],
     shared: &Arc<SharedState>,
@@ -200,17 +201,13 @@ pub(super) fn start_shards(
     open: impl FnOnce() -> Result<Vec<Listening>, StartError>,
 ) -> Result<Vec<ExecutorJoinHandle<()>>, StartError> {
     let pinnable = CpuSet::online().is_ok(); // needs /sys, which a container may hide
-    let (made_report, made_reports) = mpsc::channel();
     let (report, reports) = mpsc::channel();
     let mut threads = Vec::new();
-    let mut give_listeners = Vec::new();
     for (index, mesh) in (0..).zip(mesh::connect(shared)) {
         let core = cores.get(usize::from(index)).copied().filter(|_| pinnable);
         let make = make.clone();
         let logins = Arc::clone(logins);
-        let (made_report, report) = (made_report.clone(), report.clone());
-        let (give, listeners) = mpsc::channel();
-        give_listeners.push(give);
+        let report = report.clone();
         let id = ShardId(index);
         let thread = LocalExecutorBuilder::new(core.map_or(Placement::Unbound, Placement::Fixed))
             .name(&format!("shard-{index}"))
@@ -218,56 +215,39 @@ pub(super) fn start_shards(
             .ring_depth(EXECUTOR_RING)
             .spawn(move || async move {
                 let _guard = AbortOnPanic;
-                let made = report_result(made_report, index, make(id));
-                // Without listeners the start has failed elsewhere.
-                let (Some((shard, commits)), Ok(listeners)) = (made, listeners.recv()) else {
-                    return;
-                };
-                let setup = Setup {
-                    shard,
-                    commits,
-                    id,
-                    listeners,
-                    mesh,
-                    logins,
-                    clock,
-                    pinned: core.is_some(),
-                };
-                let driver = Driver::new(setup).map_err(|error| StartError::of_ring(&error));
-                if let Some(driver) = report_result(report, index, driver) {
-                    driver.run();
+                let driver = make(id).and_then(|(shard, commits)| {
+                    let setup = Setup {
+                        shard,
+                        commits,
+                        id,
+                        mesh,
+                        logins,
+                        clock,
+                        pinned: core.is_some(),
+                    };
+                    Driver::new(setup).map_err(|error| StartError::of_ring(&error))
+                });
+                // Sending fails when another shard has ended the start.
+                match driver {
+                    Ok(driver) => driver.run(move || drop(report.send((index, None)))),
+                    Err(error) => drop(report.send((index, Some(error)))),
                 }
             })
             .map_err(|error| StartError::of_executor(index, error))?;
         threads.push(Some(thread));
     }
-    drop((made_report, report));
-    wait_for_all(&mut threads, made_reports)?;
-    let listeners = open()?;
-    for give in give_listeners {
-        let own = listeners.iter().map(Listening::try_clone);
-        let _ = give.send(own.collect::<Result<_, _>>()?); // a shard that has ended does not report
-    }
+    drop(report);
     wait_for_all(&mut threads, reports)?;
+    let listeners = open()?;
+    for id in (0..shared.shards()).map(ShardId) {
+        let own = listeners.iter().map(Listening::try_clone);
+        shared.send(id, ShardCommand::Listen(own.collect::<Result<_, _>>()?));
+    }
     Ok(threads.into_iter().flatten().collect())
 }
 
 /// What a shard's thread has come to.
 type Report = (u16, Option<StartError>);
-
-/// Reports whether there is a result, and returns it.
-fn report_result<T>(
-    report: mpsc::Sender<Report>,
-    index: u16,
-    result: Result<T, StartError>,
-) -> Option<T> {
-    let (result, failed) = match result {
-        Ok(result) => (Some(result), None),
-        Err(error) => (None, Some(error)),
-    };
-    let _ = report.send((index, failed)); // fails when another shard has ended the start
-    result
-}
 
 /// Waits until every shard has reported, and for the first that has failed at most.
 fn wait_for_all(

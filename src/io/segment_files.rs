@@ -38,13 +38,18 @@ pub struct Request {
     pub path: PathBuf,
     /// A multiple of 4 KiB.
     pub bytes: u64,
-    /// A file of this size that is no longer needed: it is renamed instead of writing a new one.
+    /// A file that is no longer needed: it is renamed instead of writing a new one, unless it is shorter.
     pub recycled: Option<PathBuf>,
+}
+
+enum Job {
+    Make(Request),
+    Remove(PathBuf),
 }
 
 /// Sender's half of the service.
 pub struct SegmentFiles {
-    requests: Sender<Request>,
+    jobs: Sender<Job>,
 }
 
 impl SegmentFiles {
@@ -56,49 +61,97 @@ impl SegmentFiles {
     pub fn start(
         ready: impl Fn(Request, io::Result<OwnedFd>) + Send + 'static,
     ) -> io::Result<Self> {
-        let (requests, taken) = bounded(REQUESTS_MAX);
+        let (jobs, taken) = bounded(REQUESTS_MAX);
         LocalExecutorBuilder::new(Placement::Unbound)
             .name("segments")
             .io_memory(EXECUTOR_IO_MEMORY)
             .spawn(move || serve(taken, ready))
             .map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(Self { requests })
+        Ok(Self { jobs })
     }
 
     /// Without waiting; false when too many wait already.
     #[must_use]
     pub fn prepare(&self, request: Request) -> bool {
-        self.requests.try_send(request).is_ok()
+        self.jobs.try_send(Job::Make(request)).is_ok()
+    }
+
+    /// Removes a file, behind what was asked for before. Without waiting; false when too many wait already.
+    #[must_use]
+    pub fn remove(&self, path: PathBuf) -> bool {
+        self.jobs.try_send(Job::Remove(path)).is_ok()
     }
 }
 
 /// Its executor has no other task, so it may block for the next request.
-async fn serve(requests: Receiver<Request>, ready: impl Fn(Request, io::Result<OwnedFd>)) {
-    while let Ok(request) = requests.recv() {
-        let made = make(&request).await;
-        ready(request, made);
+async fn serve(jobs: Receiver<Job>, ready: impl Fn(Request, io::Result<OwnedFd>)) {
+    while let Ok(job) = jobs.recv() {
+        match job {
+            Job::Make(request) => {
+                let made = make(&request).await;
+                ready(request, made);
+            }
+            Job::Remove(path) => {
+                if let Err(error) = remove(&path).await {
+                    tracing::warn!("{} cannot be removed: {error}", path.display());
+                }
+            }
+        }
     }
+}
+
+/// Files are removed for good in the order in which they were asked to be: a log whose oldest segments are missing
+/// is whole, one with a gap is not.
+async fn remove(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)?;
+    flush_folder_of(path).await
+}
+
+async fn flush_folder_of(path: &Path) -> io::Result<()> {
+    let folder = Directory::open(path.parent().unwrap_or(Path::new("."))).await?;
+    folder.sync().await?;
+    folder.close().await?;
+    Ok(())
 }
 
 async fn make(request: &Request) -> io::Result<OwnedFd> {
     let path = &request.path;
-    match &request.recycled {
-        Some(recycled) => std::fs::rename(recycled, path)?,
-        None => {
-            let unfinished = path.with_extension("new");
-            if let Err(error) = write_zeros(&unfinished, request.bytes).await {
-                // On a full disk the others need what it took.
-                let _ = std::fs::remove_file(&unfinished);
-                return Err(error);
-            }
-            std::fs::rename(&unfinished, path)?;
+    let recycled = match &request.recycled {
+        Some(recycled) => recycle(recycled, request).await?,
+        None => false,
+    };
+    if !recycled {
+        let unfinished = path.with_extension("new");
+        if let Err(error) = write_zeros(&unfinished, request.bytes).await {
+            // On a full disk the others need what it took.
+            let _ = std::fs::remove_file(&unfinished);
+            return Err(error);
         }
+        std::fs::rename(&unfinished, path)?;
     }
     // The name is durable before anything is written under it.
-    let folder = Directory::open(path.parent().unwrap_or(Path::new("."))).await?;
-    folder.sync().await?;
-    folder.close().await?;
+    flush_folder_of(path).await?;
     open_segment(path)
+}
+
+/// True when the file has been renamed; one that is too short is removed.
+async fn recycle(recycled: &Path, request: &Request) -> io::Result<bool> {
+    let length = match std::fs::metadata(recycled) {
+        Ok(found) => found.len(),
+        // An attempt before this one has failed behind the rename.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if length < request.bytes {
+        remove(recycled).await?;
+        return Ok(false);
+    }
+    if length > request.bytes {
+        let file = std::fs::OpenOptions::new().write(true).open(recycled)?;
+        file.set_len(request.bytes)?; // it had a record larger than a segment
+    }
+    std::fs::rename(recycled, &request.path)?;
+    Ok(true)
 }
 
 async fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
@@ -186,6 +239,18 @@ mod tests {
         let (recycled, file) = made();
         file.unwrap();
         assert_eq!(fs::read(recycled.path).unwrap(), [7; 4_096]);
+        // What was longer is cut, what is too short is made anew.
+        fs::write(folder.0.join("long"), [8; 9_000]).unwrap();
+        fs::write(folder.0.join("short"), [9; 40]).unwrap();
+        for (old, expected) in [("long", 8), ("short", 0)] {
+            let old = folder.0.join(old);
+            assert!(files.prepare(request("r", 4_096, Some(&old))));
+            let (recycled, file) = made();
+            file.unwrap();
+            assert_eq!(fs::read(&recycled.path).unwrap(), [expected; 4_096]);
+            assert!(!old.exists());
+            assert!(files.remove(recycled.path));
+        }
         // A file that cannot be made is an error of its own request only.
         assert!(files.prepare(request("no/such/folder", 4_096, None)));
         assert!(made().1.is_err());

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::journal::Corrupt;
+use crate::shard::RecordError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -37,6 +38,8 @@ pub enum DataError {
     },
     #[error("the journal is damaged at {path}: {corrupt}. What was acknowledged may be lost, so ringmq does not start with the rest: bring the data directory back from a backup, or move it away to begin without what it holds")]
     Corrupt { path: PathBuf, corrupt: Corrupt },
+    #[error("the journal is damaged at {path}: {error}. What was acknowledged may be lost, so ringmq does not start with the rest: bring the data directory back from a backup, or move it away to begin without what it holds")]
+    Record { path: PathBuf, error: RecordError },
     #[error("{0} is still being written for a process that has ended: its disk does not answer; start again when it does")]
     StillWritten(PathBuf),
     #[error("{action} {path}: {error}")]

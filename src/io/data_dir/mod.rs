@@ -22,9 +22,9 @@ use rustix::fs::{flock, statfs, statvfs, FlockOperation};
 
 pub(super) use self::errors::DataError;
 use self::manifest::{Manifest, Unreadable};
-pub(super) use self::segments::{open as open_segment, path_of, Ready};
+pub(super) use self::segments::{open as open_segment, path_of, Ready, Visit};
 use crate::ids::ShardId;
-use crate::journal::{DataId, Position, Record, Recovered};
+use crate::journal::{DataId, Recovered};
 use crate::shard::{PlacementSeed, HOME_LANES};
 
 /// Segments of a shard that exist at least: the one that is written, and those ahead of it.
@@ -92,7 +92,7 @@ impl DataDir {
     pub(super) fn recover(
         &self,
         shard: ShardId,
-        visit: &mut dyn FnMut(Position, Record<'_>),
+        visit: Visit<'_>,
     ) -> Result<(Recovered, Vec<Ready>), DataError> {
         let folder = self.folder(shard);
         make_folder(&folder)?;

@@ -17,12 +17,17 @@ use super::errors::DataError;
 use super::flush_folder;
 use crate::ids::ShardId;
 use crate::journal::{Corrupt, DataId, Position, Record, Recovered, Recovery, SegmentNumber};
+use crate::shard::RecordError;
 
 /// How long a write of the process before may take to end.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 const WRITE_LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Files that are kept to be written next; the others are removed.
 const READY_MAX: usize = 2;
+
+/// Takes the records of a log in order, until one is wrong.
+pub(in crate::io) type Visit<'a> =
+    &'a mut dyn FnMut(Position, Record<'_>) -> Result<(), RecordError>;
 
 /// A segment's file that is whole and holds nothing of the log.
 #[derive(Debug)]
@@ -58,14 +63,22 @@ pub(super) fn read(
     folder: &Path,
     id: DataId,
     shard: ShardId,
-    visit: &mut dyn FnMut(Position, Record<'_>),
+    visit: Visit<'_>,
 ) -> Result<Recovered, DataError> {
     let mut recovery = Recovery::new(id, shard.0);
     let mut bytes = Vec::new();
     for number in list(folder)? {
         let path = path_of(folder, number);
         read_whole(&path, &mut bytes)?;
-        let read = recovery.segment(number, &bytes, visit);
+        let mut wrong = None;
+        let read = recovery.segment(number, &bytes, &mut |position, record| {
+            if wrong.is_none() {
+                wrong = visit(position, record).err();
+            }
+        });
+        if let Some(error) = wrong {
+            return Err(DataError::Record { path, error });
+        }
         read.map_err(|corrupt| DataError::Corrupt {
             path: match corrupt {
                 Corrupt::Beginning { before, .. } => path_of(folder, before),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
-use crate::journal::{Log, SegmentNumber, BLOCK_BYTES};
+use crate::journal::{Log, Record, SegmentNumber, BLOCK_BYTES};
 use crate::time::WallTime;
 
 const SEGMENT_BYTES: u32 = 1 << 20;
@@ -127,6 +127,7 @@ fn recover(data: &DataDir) -> Result<(Recovered, Vec<Ready>, Vec<Vec<u8>>), Data
     let mut bodies = Vec::new();
     let (recovered, ready) = data.recover(SHARD, &mut |_, record| {
         bodies.push(record.body.to_vec());
+        Ok(())
     })?;
     Ok((recovered, ready, bodies))
 }

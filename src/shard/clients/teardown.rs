@@ -238,7 +238,11 @@ impl Shard {
             return;
         }
         for session in self.clients.sessions.ids() {
-            self.publish_will(session, now);
+            // A session that outlives the process keeps its will and its delay.
+            let expiry_s = self.clients.session(session).session.expiry_interval_s;
+            if self.durable.is_none() || expiry_s == 0 {
+                self.publish_will(session, now);
+            }
         }
         // What has been counted is shown now.
         let counts = self.outbox.notices.take_counts();

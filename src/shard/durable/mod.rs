@@ -49,6 +49,8 @@ pub(in crate::shard) struct Durable {
     pub(in crate::shard) commits: Commits,
     pub(in crate::shard) pressure: LogPressure,
     durability: Durability,
+    /// Barrier behind the subscriptions that were restored; 0: there is no peer.
+    announced_by: u64,
 }
 
 /// What an acknowledgement means.
@@ -84,6 +86,7 @@ impl Shard {
             commits: Commits::new(self.id),
             pressure: LogPressure::default(),
             durability,
+            announced_by: 0,
         }));
     }
 

@@ -37,6 +37,20 @@ impl Shard {
         for kept in state.sessions {
             self.restore_kept(kept, goes_on, now);
         }
+        if !self.mesh.peers.is_alone() {
+            let barrier = self.mesh.want_barrier();
+            if let Some(durable) = self.durable.as_deref_mut() {
+                durable.announced_by = barrier;
+            }
+        }
+    }
+
+    /// Every other shard has the subscriptions that were restored here: clients may be let in when that is
+    /// so on all shards.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        let durable = self.durable.as_deref();
+        durable.is_none_or(|durable| self.mesh.peers.barrier_reached() >= durable.announced_by)
     }
 
     /// What has expired, or does not fit, is removed from the journal, too.

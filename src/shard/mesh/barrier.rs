@@ -48,6 +48,12 @@ impl Mesh {
         self.next_barrier()
     }
 
+    /// A barrier at the end of this turn, for those who ask whether it is reached; its number.
+    pub(in crate::shard) fn want_barrier(&mut self) -> u64 {
+        self.barriers.is_wanted = true;
+        self.next_barrier()
+    }
+
     /// Barriers that have not been reached.
     #[cfg(any(test, feature = "testing"))]
     pub(in crate::shard) fn barriers_open(&self) -> usize {
