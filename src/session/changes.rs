@@ -11,7 +11,7 @@
 //! [`Received`]: super::Received
 //! [`Subscriptions`]: super::Subscriptions
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::{Delivery, SessionSubscription};
@@ -46,9 +46,13 @@ pub enum Change {
     Unsubscribed(Rc<str>),
 }
 
-/// The changes of a shard's sessions, in their order, until they are written. Bounded by what a turn does.
+/// The changes of a shard's sessions, in their order, until they are written: its recorders write into one list.
+/// Bounded by what a turn does.
+#[derive(Clone, Default)]
+pub struct SharedChanges(Rc<Cell<Changes>>);
+
 #[derive(Debug, Default)]
-pub struct Changes {
+struct Changes {
     list: Vec<(SessionKey, Change)>,
     /// What left the queue with the last of them, if that is [`Change::Unqueued`].
     unqueued: Option<Delivery>,
@@ -57,21 +61,39 @@ pub struct Changes {
 /// Changes up to which an emptied list keeps its memory.
 const KEPT_MAX: usize = 4_096;
 
-impl Changes {
+impl SharedChanges {
+    /// The list is taken out while something is done with it, so no one else finds it borrowed.
+    fn with<T>(&self, act: impl FnOnce(&mut Changes) -> T) -> T {
+        let mut changes = self.0.take();
+        let result = act(&mut changes);
+        self.0.set(changes);
+        result
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.with(|changes| changes.list.is_empty())
     }
 
     /// Takes all of them out, into an empty list.
-    pub fn take_into(&mut self, out: &mut Vec<(SessionKey, Change)>) {
-        self.unqueued = None;
+    pub fn take_into(&self, out: &mut Vec<(SessionKey, Change)>) {
         if out.capacity() > KEPT_MAX {
             *out = Vec::new();
         }
-        std::mem::swap(&mut self.list, out);
+        self.with(|changes| {
+            changes.unqueued = None;
+            std::mem::swap(&mut changes.list, out);
+        });
     }
+}
 
+impl std::fmt::Debug for SharedChanges {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.with(|changes| changes.fmt(out))
+    }
+}
+
+impl Changes {
     fn push(&mut self, key: SessionKey, change: Change) {
         let unqueued = self.unqueued.take();
         if let (Change::Sent(sent), Some(unqueued)) = (&change, &unqueued) {
@@ -96,24 +118,25 @@ fn is_same(one: &Delivery, other: &Delivery) -> bool {
 #[derive(Debug)]
 pub struct Recorder {
     key: SessionKey,
-    changes: Rc<RefCell<Changes>>,
+    changes: SharedChanges,
 }
 
 impl Recorder {
     #[must_use]
-    pub fn new(key: SessionKey, changes: &Rc<RefCell<Changes>>) -> Rc<Self> {
-        let changes = Rc::clone(changes);
+    pub fn new(key: SessionKey, changes: &SharedChanges) -> Rc<Self> {
+        let changes = changes.clone();
         Rc::new(Self { key, changes })
     }
 
     pub(super) fn record(&self, change: Change) {
-        self.changes.borrow_mut().push(self.key, change);
+        self.changes.with(|changes| changes.push(self.key, change));
     }
 
     pub(super) fn record_unqueued(&self, delivery: &Delivery) {
-        let mut changes = self.changes.borrow_mut();
-        changes.push(self.key, Change::Unqueued);
-        changes.unqueued = Some(delivery.clone());
+        self.changes.with(|changes| {
+            changes.push(self.key, Change::Unqueued);
+            changes.unqueued = Some(delivery.clone());
+        });
     }
 }
 

@@ -1,6 +1,5 @@
 //! Changes of a session, recorded and done again, give the same session.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -213,13 +212,13 @@ proptest! {
         };
         let (mut copy, _) =
             Session::restore(without_connection(&session, clocks), 1, bounds, clocks);
-        let changes = Rc::new(RefCell::new(Changes::default()));
+        let changes = SharedChanges::default();
         session.record_by(Some(Recorder::new(SessionKey(3), &changes)));
         for (number, step) in (begin..).zip(&steps[begin..]) {
             run(&mut session, *step, number);
         }
         let mut recorded = Vec::new();
-        changes.borrow_mut().take_into(&mut recorded);
+        changes.take_into(&mut recorded);
         for change in through_bytes(&recorded) {
             prop_assert!(!copy.is_recorded());
             copy.apply(change).unwrap();
@@ -240,7 +239,7 @@ fn what_goes_from_the_queue_into_the_window_is_one_change() {
     };
     let mut session = Session::new("c".into(), 1);
     session.window.start(5);
-    let changes = Rc::new(RefCell::new(Changes::default()));
+    let changes = SharedChanges::default();
     session.record_by(Some(Recorder::new(SessionKey(3), &changes)));
     let (first, second) = (delivery(1, 0, 1), delivery(2, 2, 2));
     session.queue.offer(first.clone(), &bounds);
@@ -250,7 +249,7 @@ fn what_goes_from_the_queue_into_the_window_is_one_change() {
     session.queue.pop(); // sent at QoS 0
     session.window.push(second.clone());
     let mut recorded = Vec::new();
-    changes.borrow_mut().take_into(&mut recorded);
+    changes.take_into(&mut recorded);
     let recorded: Vec<Change> = recorded.into_iter().map(|(_, change)| change).collect();
     let third = delivery(0, 0, 3);
     let expected = [

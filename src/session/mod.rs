@@ -15,7 +15,7 @@ mod subscriptions;
 mod window;
 
 pub use alias::{AliasBounds, AliasInError, AliasesIn, AliasesOut, OutgoingTopic};
-pub use changes::{Change, Changes, Recorder, SessionKey};
+pub use changes::{Change, Recorder, SessionKey, SharedChanges};
 pub use image::{put_change, put_publication, take_change, take_publication};
 pub use image::{
     AttributesImage, DeliveryImage, EntryImage, ReceivedImage, RulesImage, SessionImage,

@@ -1,7 +1,6 @@
 //! The ledger: what the journal holds of each session and retained message, and what is to be recorded at the end of
 //! the turn.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -9,13 +8,16 @@ use super::places::{Item, Places};
 use super::turn_records::TurnRecords;
 use crate::ids::SessionId;
 use crate::journal::SegmentNumber;
-use crate::session::{Change, Changes, Recorder, Session, SessionKey};
+use crate::session::{Change, Recorder, Session, SessionKey, SharedChanges};
 use crate::shard::clients::session_entry::SessionEntry;
 
 /// The log may be so much larger than twice what is alive before it is cleaned.
 const SLACK_BYTES: u64 = 256 << 20;
 /// Bytes that one turn writes anew, unless it has more of its own.
 const TURN_BYTES: usize = 256 << 10;
+
+/// Of keys that are asked for.
+const KEPT: &str = "the key is of a session that is kept";
 
 /// When and how fast the log is cleaned.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +51,7 @@ pub(super) struct Kept {
 /// See the module. Lives on: the shard, when it has a journal. Bounded by sessions and retained messages.
 #[derive(Debug)]
 pub(in crate::shard) struct Ledger {
-    pub(super) changes: Rc<RefCell<Changes>>,
+    pub(super) changes: SharedChanges,
     /// Changes being written, empty between turns.
     pub(super) drained: Vec<(SessionKey, Change)>,
     pub(super) sessions: HashMap<SessionKey, Kept, ahash::RandomState>,
@@ -71,7 +73,7 @@ impl Ledger {
     pub(super) fn new(hash_seed: u64) -> Self {
         let state = |n| ahash::RandomState::with_seeds(hash_seed, 24, 25, n);
         Self {
-            changes: Rc::default(),
+            changes: SharedChanges::default(),
             drained: Vec::new(),
             sessions: HashMap::with_hasher(state(1)),
             keys: HashMap::with_hasher(state(2)),
@@ -91,7 +93,7 @@ impl Ledger {
 
     /// Nothing is left to be written.
     pub(super) fn is_settled(&self) -> bool {
-        self.marked.is_empty() && self.ended.is_empty() && self.changes.borrow().is_empty()
+        self.marked.is_empty() && self.ended.is_empty() && self.changes.is_empty()
     }
 
     /// A session was made, or something beside its state has changed: its connection, its expiry, its will.
@@ -144,13 +146,15 @@ impl Ledger {
     }
 
     pub(super) fn mark(&mut self, key: SessionKey, mark: Mark) {
-        let Some(kept) = self.sessions.get_mut(&key) else {
-            return;
-        };
+        let kept = self.sessions.get_mut(&key).expect(KEPT);
         if kept.mark == Mark::Nothing {
             self.marked.push(key);
         }
         kept.mark = kept.mark.max(mark);
+    }
+
+    pub(super) fn mark_written(&mut self, key: SessionKey) {
+        self.sessions.get_mut(&key).expect(KEPT).mark = Mark::Nothing;
     }
 
     /// A session has ended, or need not outlive the process any more.
@@ -159,7 +163,7 @@ impl Ledger {
             return;
         };
         let kept = self.sessions.remove(&key);
-        let kept = kept.expect("a key is of a session that is kept");
+        let kept = kept.expect(KEPT);
         self.sessions_cost -= kept.cost;
         if kept.segment.is_some() {
             self.places.left(kept.segment);
@@ -174,18 +178,16 @@ impl Ledger {
 
     /// A record of a session is written: it may take more or less than before.
     pub(super) fn count_cost(&mut self, key: SessionKey, session: &Session) {
-        if let Some(kept) = self.sessions.get_mut(&key) {
-            let cost = cost(session);
-            self.sessions_cost = self.sessions_cost - kept.cost + cost;
-            kept.cost = cost;
-        }
+        let kept = self.sessions.get_mut(&key).expect(KEPT);
+        let cost = cost(session);
+        self.sessions_cost = self.sessions_cost - kept.cost + cost;
+        kept.cost = cost;
     }
 
     pub(super) fn image_is_in(&mut self, key: SessionKey, segment: SegmentNumber) {
-        if let Some(kept) = self.sessions.get_mut(&key) {
-            let from = kept.segment.replace(segment);
-            self.places.moved(Item::Session(key), from, segment);
-        }
+        let kept = self.sessions.get_mut(&key).expect(KEPT);
+        let from = kept.segment.replace(segment);
+        self.places.moved(Item::Session(key), from, segment);
     }
 
     pub(super) fn retained_is_in(&mut self, topic: &Rc<str>, segment: SegmentNumber) {

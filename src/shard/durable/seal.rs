@@ -66,6 +66,7 @@ impl Durable {
         self.seal_ended();
         self.seal_marked(source, &mut written);
         self.seal_changes(source);
+        self.unmark(&written);
         self.seal_retained(source, &mut written);
         self.clean(source, &mut written);
         let ledger = &mut self.ledger;
@@ -117,9 +118,7 @@ impl Durable {
 
     /// The whole state of a session, as it is now.
     fn put_image(&mut self, key: SessionKey, source: &Source<'_>, written: &mut Written) {
-        let Some(kept) = self.ledger.sessions.get(&key) else {
-            return;
-        };
+        let kept = &self.ledger.sessions[&key];
         let (lane, clocks) = (kept.lane, source.turn.clocks);
         let entry = source.clients.session(kept.session);
         let attributes = entry.attributes(&source.turn.timers, clocks);
@@ -141,7 +140,7 @@ impl Durable {
     fn seal_changes(&mut self, source: &Source<'_>) {
         let ledger = &mut self.ledger;
         let mut drained = std::mem::take(&mut ledger.drained);
-        ledger.changes.borrow_mut().take_into(&mut drained);
+        ledger.changes.take_into(&mut drained);
         drained.sort_by_key(|(key, _)| *key);
         for changes in drained.chunk_by(|(one, _), (other, _)| one == other) {
             let key = changes[0].0;
@@ -164,6 +163,15 @@ impl Durable {
             ledger.count_cost(key, &source.clients.session(session).session);
         }
         ledger.drained = drained; // publications are known by their addresses until all are written
+    }
+
+    /// What is written whole needs no mark.
+    fn unmark(&mut self, written: &Written) {
+        for item in &written.0 {
+            if let Item::Session(key) = item {
+                self.ledger.mark_written(*key);
+            }
+        }
     }
 
     fn seal_retained(&mut self, source: &mut Source<'_>, written: &mut Written) {
@@ -194,7 +202,7 @@ impl Durable {
             }
             None => {
                 let Some(segment) = ledger.retained.remove(topic) else {
-                    return; // the log has never known it
+                    return; // it was never in the log
                 };
                 ledger.places.left(Some(segment));
                 ledger.records.add(kind::RETAINED, lane, clocks, |out, _| {
@@ -207,13 +215,6 @@ impl Durable {
 
     /// Writes anew some of what keeps the oldest segment, when the log is much larger than what is alive.
     fn clean(&mut self, source: &Source<'_>, written: &mut Written) {
-        for item in &written.0 {
-            if let Item::Session(key) = item {
-                if let Some(kept) = self.ledger.sessions.get_mut(key) {
-                    kept.mark = Mark::Nothing;
-                }
-            }
-        }
         let current = self.log.segment();
         let oldest = self.ledger.places.oldest_needed(current);
         let segments = u64::from(current.0 - oldest.0 + 1);

@@ -298,7 +298,7 @@ fn retained_messages_are_set_replaced_and_cleared_for_good() {
         }
         let kept = |shard: &Shard| shard.retained_messages();
         let kept: usize = life.world.shards.iter().map(kept).sum();
-        assert_eq!(kept, 2, "what has expired is gone");
+        assert_eq!(kept, 2, "what has expired was removed");
     }
 }
 
@@ -343,7 +343,7 @@ fn wills_are_published_once_at_their_time() {
     // Connected when it ends: one of a session without expiry, one with a delay.
     life.connect(b'b', 0, WILL, AT_ONCE);
     life.connect(b'c', 100, WILL, DELAYED);
-    // Left in order: no will.
+    // It left by DISCONNECT: no will.
     let left = life.connect(b'd', 100, WILL, AT_ONCE);
     life.send(left, &[0xE0, 0]);
     life.world.wait(Span::from_millis(2_000));
