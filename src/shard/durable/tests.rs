@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::journal::{DataId, Recovered, Recovery};
+use crate::journal::{DataId, Position, Record, Recovered, Recovery};
 use crate::session::SessionImage;
 use crate::testing::{Disk, Setup, World};
 use crate::time::{Span, WallTime};
@@ -180,7 +180,7 @@ fn read(shard: &Shard, disk: &Disk, number: usize) -> (Recovered, KeptState) {
     let mut recovery = Recovery::new(DATA, number as u16);
     let mut fold = shard.begin_fold();
     for (segment, bytes) in disk.segments() {
-        let visit = &mut |at, record: crate::journal::Record<'_>| {
+        let visit = &mut |at, record: Record<'_>| {
             fold.record(at, record).expect("the shard has written it");
         };
         recovery
@@ -299,6 +299,9 @@ fn retained_messages_are_set_replaced_and_cleared_for_good() {
         let kept = |shard: &Shard| shard.retained_messages();
         let kept: usize = life.world.shards.iter().map(kept).sum();
         assert_eq!(kept, 2, "what has expired was removed");
+        let disks = life.disks.iter().enumerate();
+        let in_log = disks.map(|(n, disk)| read(&life.world.shards[n], disk, n).1.retained());
+        assert_eq!(in_log.sum::<usize>(), 2, "from the log, too");
     }
 }
 
@@ -405,6 +408,43 @@ fn a_turn_counts_whole_or_not_at_all() {
     life.publish(publisher, 2, b't', 1, 9);
     let life = life.killed(0, 1);
     assert_eq!(life.sessions()["s"].queue.len(), 1);
+}
+
+/// What a process had not finished is not taken for a part of what the next one writes.
+#[test]
+fn the_next_turn_is_not_joined_with_one_that_was_cut() {
+    let mut life = Life::first(1);
+    life.resume(b's', false);
+    let it = &life.world.shards[0];
+    let mut fold = it.begin_fold();
+    let mut recovery = Recovery::new(DATA, 0);
+    let mut last = Position::default();
+    for (segment, bytes) in life.disks[0].segments() {
+        let visit = &mut |at, record: Record<'_>| {
+            last = at;
+            fold.record(at, record).unwrap();
+        };
+        recovery.segment(segment, bytes, visit).unwrap();
+    }
+    let mut ended = |key: u64, flags| {
+        let record = Record {
+            kind: record::kind::ENDED,
+            flags,
+            lane: it.routes.placement.lane_number("s"),
+            body: &key.to_le_bytes(),
+        };
+        fold.record(last, record)
+    };
+    ended(1, record::FIRST).unwrap();
+    ended(99, record::FIRST | record::LAST).unwrap();
+    let no_turn = RecordError {
+        at: last,
+        problem: Problem::NoTurn,
+    };
+    assert_eq!(ended(1, record::LAST), Err(no_turn));
+    let state = fold.finish();
+    assert_eq!(state.sessions.len(), 1);
+    assert_eq!(state.sessions[0].key, crate::session::SessionKey(1));
 }
 
 #[test]
