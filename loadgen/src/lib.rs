@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod assertions;
+pub mod audience;
 pub mod audit;
 pub mod bottleneck;
 mod breaches;

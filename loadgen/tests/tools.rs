@@ -1,4 +1,4 @@
-//! Interfaces to people: targets, passwords, files, signals.
+//! Targets, passwords, files and signals, as people give them.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::audit;
+use crate::audience;
 use crate::live::duration;
 use crate::plan::{Load, Options, Plan, Step};
 use crate::results::{FoundRate, RateTry, RunResult};
@@ -50,7 +50,7 @@ struct Found<T> {
 /// A sentence when the plan has no rate, or no rate meets the objective.
 pub(super) fn find_max(plan: &Plan, options: &Options, p99: Duration) -> Result<RunResult, String> {
     let rate = first_rate(plan).ok_or("--find-max needs an open loop: give --rate above 0")?;
-    let receivers = audit::receivers_per_message(plan).unwrap_or(0);
+    let receivers = audience::receivers_per_message(plan).unwrap_or(0);
     let mut best_so_far: Option<(f64, RunResult)> = None;
     let mut last: Option<(RunResult, Option<Miss>)> = None;
     let mut tries = Vec::new();

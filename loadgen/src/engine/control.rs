@@ -20,7 +20,7 @@ pub(crate) enum Order {
         place: Option<usize>,
         start_ns: u64,
     },
-    /// Hands counters and timings over, both of the same moment; the step before is continued.
+    /// Hands counters and timings over, both of the same moment; the step before continues.
     Cut,
     /// Ends the step before, wherever it is.
     Finish,

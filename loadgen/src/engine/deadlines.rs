@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ringmq::ids::ConnectionId;
 
-use super::worker::Worker;
 use crate::client::Promise;
 
 /// Unanswered PUBLISH packets are looked for all over the clients so often per timeout.
@@ -16,7 +15,7 @@ const PART_NS: u64 = 5_000_000;
 
 /// Answers that are due, in the order of their times.
 pub(super) struct Deadlines {
-    timeout_ns: u64,
+    pub(super) timeout_ns: u64,
     due: VecDeque<(u64, ConnectionId, Promise)>,
     /// Next part of the clients to be looked at for PUBLISH packets, and when; `None`: none is promised
     /// an acknowledgement.
@@ -45,7 +44,7 @@ impl Deadlines {
         [due, self.part_at_ns].into_iter().flatten().min()
     }
 
-    fn take(&mut self, now: u64) -> Option<(ConnectionId, Promise)> {
+    pub(super) fn take(&mut self, now: u64) -> Option<(ConnectionId, Promise)> {
         if self.due.front()?.0 > now {
             return None;
         }
@@ -53,7 +52,7 @@ impl Deadlines {
     }
 
     /// The slots, of so many, to be looked at now.
-    fn next_part(&mut self, slots: usize, now: u64) -> Option<std::ops::Range<usize>> {
+    pub(super) fn next_part(&mut self, slots: usize, now: u64) -> Option<std::ops::Range<usize>> {
         if now < self.part_at_ns? {
             return None;
         }
@@ -69,43 +68,6 @@ impl Deadlines {
         }
         self.part_at_ns = Some(now + PART_NS.max(round_ns / PARTS));
         Some(range)
-    }
-}
-
-impl Worker {
-    /// Counts what has not been answered in time; true when there was something.
-    pub(super) fn look_at_deadlines(&mut self, now: u64) -> bool {
-        let mut busy = false;
-        let timeout_ns = self.deadlines.timeout_ns;
-        while let Some((id, promise)) = self.deadlines.take(now) {
-            busy = true;
-            let slot = id.index as usize;
-            let place = &mut self.slots[slot];
-            let is_same = place.generation == id.generation && place.socket.is_some();
-            if is_same && place.client.misses(promise, now, timeout_ns) {
-                self.missed(slot, promise);
-            }
-        }
-        if let Some(part) = self.deadlines.next_part(self.slots.len(), now) {
-            for slot in part {
-                self.with(slot, now, |client, cx| {
-                    client.look_for_late_acks(timeout_ns, cx);
-                });
-            }
-        }
-        busy
-    }
-
-    fn missed(&mut self, slot: usize, promise: Promise) {
-        let (name, count) = promise.describe();
-        self.count(count);
-        let seconds = self.deadlines.timeout_ns as f64 / 1e9;
-        let sentence = format!("{name} did not come within {seconds:.1} s");
-        if promise == Promise::ConnAck {
-            return self.lost(slot, sentence);
-        }
-        self.error(sentence);
-        self.settle(slot);
     }
 }
 

@@ -5,6 +5,7 @@ pub mod clock;
 pub(crate) mod control;
 mod deadlines;
 pub(crate) mod executor;
+mod late;
 mod moves;
 mod reconnect;
 mod schedule;

@@ -8,7 +8,7 @@ use crate::options::parse_duration;
 /// What a lie's value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Lies every Nth time; 1 unless given.
+    /// Every Nth time; 1 unless given.
     Every,
     /// Begins so long after the first PUBLISH; without a value at once.
     After,

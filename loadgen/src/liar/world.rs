@@ -82,7 +82,7 @@ pub struct Ledger {
     pub connected: u64,
     pub published: u64,
     pub delivered: u64,
-    /// How often each lie was used.
+    /// Times of each lie.
     pub lied: BTreeMap<&'static str, u64>,
 }
 
@@ -117,7 +117,7 @@ impl World {
         }
     }
 
-    /// An occasion for a lie; true when it is used now.
+    /// An occasion for a lie; true when it is due now.
     pub(super) fn lies(&mut self, name: &'static str) -> bool {
         let is_due = self.lies.is_due(name);
         if is_due {

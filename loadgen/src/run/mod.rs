@@ -16,7 +16,7 @@ use crate::engine::{Report, Workers};
 use crate::meter::{Counts, Timings};
 use crate::plan::{Options, Plan, Step};
 use crate::results::RunResult;
-use crate::{audit, live, system};
+use crate::{audience, live, system};
 use idle::Baseline;
 use totals::{BrokerSamples, RunTotals};
 
@@ -107,7 +107,7 @@ pub(crate) fn carry_out(
         .unwrap_or_default();
     let mut run = Run {
         baseline,
-        receivers: audit::receivers_per_message(&control.plan),
+        receivers: audience::receivers_per_message(&control.plan),
         workers,
         totals: RunTotals {
             broker: options.broker_pid.and_then(BrokerSamples::take),

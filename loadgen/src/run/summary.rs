@@ -15,7 +15,7 @@ use crate::plan::{Options, Plan};
 use crate::results::{
     BrokerProcess, DeliveryAudit, Generator, Latency, RunResult, Totals, SCHEMA_VERSION,
 };
-use crate::{audit, system};
+use crate::{audience, audit, system};
 
 /// Ticks of /proc per second.
 const TICKS_PER_S: f64 = 100.0;
@@ -115,7 +115,7 @@ fn verdicts(plan: &Plan, counts: &Counts, run: &mut RunTotals) -> Vec<String> {
             received as f64 * 1e9 / stored as f64
         ));
     }
-    let receivers = audit::receivers_per_message(plan).unwrap_or(0);
+    let receivers = audience::receivers_per_message(plan).unwrap_or(0);
     let is_stored = plan.groups.iter().any(|group| group.gets_stored);
     if let (false, Some(backlog)) = (is_stored, run.backlog(receivers)) {
         notes.push(backlog);
