@@ -114,6 +114,8 @@ pub struct Options {
     /// Without a live line.
     pub quiet: bool,
     pub label: Option<String>,
+    /// The broker's name and version, for results.
+    pub broker_name: Option<String>,
     pub command: String,
     pub broker_pid: Option<u32>,
     /// Of a scenario file, for agents.

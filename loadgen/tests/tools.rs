@@ -185,3 +185,23 @@ fn options_of_tls_want_tls() {
         "{text}"
     );
 }
+
+/// The result can be told from others without its command line.
+#[test]
+fn a_result_has_its_plan_and_broker() {
+    let words = format!(
+        "pairs --clients 2 --rate 1k --duration 200ms --qos 1 --payload-size 16-64 --protocol 5 \
+         --broker-name liar/1 --json - --target {}",
+        liar("").address
+    );
+    let output = start(&words).stderr(Stdio::null()).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["broker_name"], "liar/1");
+    let plan = &json["plan"];
+    assert_eq!(plan["protocol"], "5");
+    assert_eq!(plan["groups"][1]["qos"], 1);
+    assert_eq!(plan["groups"][1]["payload_bytes_max"], 64);
+    assert_eq!(plan["groups"][0]["subscribe_qos"], 1);
+    assert_eq!(plan["loads"][0]["kind"], "open");
+    assert_eq!(plan["loads"][0]["rate_per_s"], 1_000.0);
+}

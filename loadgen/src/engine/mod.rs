@@ -20,6 +20,8 @@ mod wrapped;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 
+use ringmq::io::poller::Poller;
+
 use crate::meter::Timings;
 use crate::plan::Share;
 use control::{Control, Interval, Order};
@@ -78,6 +80,8 @@ impl Workers {
     /// Starts one worker per place of `control` and returns when all of them run; without cores they
     /// are not pinned.
     pub(crate) fn start(control: &Arc<Control>, cores: &[usize]) -> Result<Self, String> {
+        let first = Poller::new(control.wake_descriptor(0)); // where it is denied, executors panic
+        drop(first.map_err(|error| ring_sentence(&error))?);
         let (full, intervals) = channel();
         let (started, starts) = channel();
         let (mut executors, mut empties) = (Vec::new(), Vec::new());

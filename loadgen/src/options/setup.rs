@@ -53,6 +53,9 @@ pub struct Setup {
     /// Name of this run in reports
     #[arg(long)]
     pub label: Option<String>,
+    /// The broker's name and version, for results
+    #[arg(long, value_name = "TEXT")]
+    pub broker_name: Option<String>,
     /// No line each second
     #[arg(long)]
     pub quiet: bool,
@@ -138,6 +141,7 @@ impl Setup {
             },
             quiet: self.quiet,
             label: self.label.clone(),
+            broker_name: self.broker_name.clone(),
             command: crate::agents::redacted(std::env::args().map(|word| without_password(&word))),
             broker_pid: self.broker_pid,
             file_text: None,

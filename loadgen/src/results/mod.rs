@@ -1,7 +1,11 @@
 //! Results of a run as data: written as JSON, CSV, HDR log, table and HTML.
 
+mod described;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub use described::{DescribedGroup, DescribedLoad, DescribedPlan};
 
 /// Version of the JSON schema; raised when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -29,6 +33,11 @@ pub struct RunResult {
     #[serde(default)]
     pub interrupted: Option<String>,
     pub clients: u64,
+    #[serde(default)]
+    pub plan: DescribedPlan,
+    /// The broker's name and version, as `--broker-name` has it.
+    #[serde(default)]
+    pub broker_name: Option<String>,
     /// Some of the load waited for the broker: its stalls are not in the latencies.
     #[serde(default)]
     pub closed_loop: bool,
@@ -326,6 +335,11 @@ mod tests {
         let mut full = RunResult {
             broker: Some(BrokerProcess::default()),
             idle: Some(IdleCost::default()),
+            plan: DescribedPlan {
+                groups: vec![DescribedGroup::default()],
+                loads: vec![DescribedLoad::default()],
+                ..DescribedPlan::default()
+            },
             found: Some(FoundRate {
                 tries: vec![RateTry::default()],
                 ..FoundRate::default()

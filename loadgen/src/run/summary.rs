@@ -13,7 +13,8 @@ use crate::live::duration;
 use crate::meter::{Count, Counts, Timing};
 use crate::plan::{Options, Plan};
 use crate::results::{
-    BrokerProcess, DeliveryAudit, Generator, Latency, RunResult, Totals, SCHEMA_VERSION,
+    BrokerProcess, DeliveryAudit, DescribedPlan, Generator, Latency, RunResult, Totals,
+    SCHEMA_VERSION,
 };
 use crate::{audience, audit, system};
 
@@ -65,6 +66,8 @@ pub(crate) fn result(
         started_unix_ms,
         duration_s: run.load_s,
         errors,
+        plan: DescribedPlan::of(plan),
+        broker_name: options.broker_name.clone(),
         closed_loop: plan.has_closed_loop(),
         inconclusive: false,
         found: None,
