@@ -123,7 +123,9 @@ fn segment(data: &DataDir, recovered: &Recovered, bodies: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-fn recover(data: &DataDir) -> Result<(Recovered, Vec<Ready>, Vec<Vec<u8>>), DataError> {
+type Found = (Recovered, Vec<Ready>, Vec<Vec<u8>>);
+
+fn recover(data: &DataDir) -> Result<Found, DataError> {
     let mut bodies = Vec::new();
     let (recovered, ready) = data.recover(SHARD, &mut |_, record| {
         bodies.push(record.body.to_vec());
