@@ -186,7 +186,7 @@ fn options_of_tls_want_tls() {
     );
 }
 
-/// The result can be told from others without its command line.
+/// The result can be distinguished from others without its command line.
 #[test]
 fn a_result_has_its_plan_and_broker() {
     let words = format!(

@@ -17,6 +17,7 @@ use super::listener::Listening;
 use super::logging::Repeated;
 use super::logins::Logins;
 use super::mesh::Mesh;
+use super::pauses::Pauses;
 use super::poller::{Event, Poller};
 use super::pressure::{give_back, GivesBack, TurnLength};
 use super::queues::Queue;
@@ -29,17 +30,12 @@ use crate::shard::{run_turn, Block, Heard, Pressure, Shard, TurnHost, TurnStep};
 use crate::time::{Span, Time};
 use crate::transport::Scratch;
 
-/// A pinned shard spins this long before it parks: a wake-up costs about as much.
-const SPIN: Span = Span(30_000);
 /// At the start.
 const NOTHING_HEARD: Heard = Heard {
     established: Time::ZERO,
     others: Time::ZERO,
     excused_until: Time::ZERO,
 };
-/// A pause counts as at most this long when the usual pause is estimated, so that a quiet night is
-/// forgotten after a few short ones.
-const PAUSE_MAX: u64 = 8 * SPIN.0;
 
 /// What a driver is given at start.
 pub(super) struct Setup {
@@ -63,7 +59,6 @@ pub(super) struct Driver {
     pub(super) logins: Arc<Logins>,
     pub(super) clock: Clock,
     wall_readings: WallReadings,
-    pinned: bool,
     pub(super) poller: Poller,
     pub(super) sockets: Sockets,
     /// Sockets that may have bytes: of established connections, of those of them whose client has closed,
@@ -98,9 +93,7 @@ pub(super) struct Driver {
     stopping: bool,
     /// Among those that have stopped.
     counted: bool,
-    quiet_since: Option<Time>,
-    /// Estimate of how long the shard usually has nothing to do.
-    pause_ns: u64,
+    pauses: Pauses,
 }
 
 impl TurnHost for Driver {
@@ -175,7 +168,6 @@ impl Driver {
             logins,
             clock,
             wall_readings: WallReadings::default(),
-            pinned,
             poller,
             sockets: Sockets::default(),
             established: Queue::default(),
@@ -202,8 +194,7 @@ impl Driver {
             pressure: Pressure::default(),
             stopping: false,
             counted: false,
-            quiet_since: None,
-            pause_ns: 0,
+            pauses: Pauses::new(pinned),
         })
     }
 
@@ -233,8 +224,8 @@ impl Driver {
                 return;
             }
             if busy {
-                self.end_pause(now);
-            } else if self.may_spin(now) {
+                self.pauses.end(now);
+            } else if self.pauses.may_spin(now) {
                 std::hint::spin_loop();
             } else {
                 self.park(now);
@@ -437,21 +428,6 @@ impl Driver {
             self.mesh.shared().count_stopped();
         }
         self.counted && self.shard.is_committed() && self.mesh.shared().all_stopped()
-    }
-
-    /// Spinning pays while pauses are usually shorter than it takes to be woken, and only on a core
-    /// that is the shard's own.
-    fn may_spin(&mut self, now: Time) -> bool {
-        let since = *self.quiet_since.get_or_insert(now);
-        self.pinned && self.pause_ns <= SPIN.0 && now.since(since) < SPIN
-    }
-
-    /// Takes a pause that has ended into the estimate.
-    fn end_pause(&mut self, now: Time) {
-        if let Some(since) = self.quiet_since.take() {
-            let pause = now.since(since).0.min(PAUSE_MAX);
-            self.pause_ns = (3 * self.pause_ns + pause) / 4;
-        }
     }
 
     /// Sleeps until a completion, a peer or a deadline wakes the shard.

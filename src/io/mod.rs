@@ -39,6 +39,7 @@ mod logins;
 mod mesh;
 pub mod operations;
 mod output;
+mod pauses;
 pub mod poller;
 mod pressure;
 mod queues;

@@ -1,4 +1,4 @@
-//! The plan of a run in its result: so that it can be told from others without reading a command line.
+//! The plan of a run in its result: so that it can be distinguished from others without reading a command line.
 
 use serde::{Deserialize, Serialize};
 
