@@ -54,10 +54,9 @@ impl Shard {
                 member: member.id,
                 hops,
             };
-            let is_kept = member.durable || message.is_awaited_by_peer();
-            self.publish_to(member.shard.into(), message, &op, is_kept);
+            self.publish_to(member.shard.into(), message, &op, member.durable);
             if is_on(Mutant::GroupDeliversTwice) {
-                self.publish_to(member.shard.into(), message, &op, is_kept);
+                self.publish_to(member.shard.into(), message, &op, member.durable);
             }
         }
         true

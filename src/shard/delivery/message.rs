@@ -91,11 +91,6 @@ impl<'a> Message<'a> {
         owned
     }
 
-    /// It came from a peer, which is to learn when it is committed.
-    pub(in crate::shard) fn is_awaited_by_peer(&self) -> bool {
-        matches!(self.waiter, Waiter::Peer(_))
-    }
-
     pub(in crate::shard) fn is_expired(&self, now: Time) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }

@@ -3,8 +3,8 @@
 use crate::journal::Record;
 use crate::limits::{LOG_HIGH_WATER, TICKETS_MAX};
 use crate::mutant::{switch, Mutant};
-use crate::shard::{Durability, TurnStep};
-use crate::testing::{connect_packet, Environment, Setup, World, V311};
+use crate::shard::{Durability, NotSaved, TurnStep};
+use crate::testing::{connect_packet, Environment, Setup, World, V311, V5};
 
 const CONNACK: &[u8] = &[0x20, 2, 0, 0];
 const SUBSCRIBE_QOS2: &[u8] = &[0x82, 6, 0, 1, 0, 1, b't', 2];
@@ -131,9 +131,13 @@ fn comes_after_commit(world: &mut World<ByHand>, link: usize, expected: &[u8]) {
 }
 
 #[test]
-fn connack_waits_for_a_session_that_is_durable_or_ends_one() {
+fn connack_waits_for_a_session_that_is_recorded_or_ends_one() {
     let mut world = broker(1, Durability::Commit);
-    for connect in [durable(b'a'), clean(b'a')] {
+    let mut with_will = clean(b'a');
+    with_will[1] += 6;
+    with_will[9] |= 1 << 2;
+    with_will.extend_from_slice(&[0, 1, b't', 0, 1, b'w']);
+    for connect in [with_will, durable(b'a'), clean(b'a')] {
         let link = world.open(0);
         world.send(link, &connect);
         comes_after_commit(&mut world, link, CONNACK);
@@ -229,6 +233,10 @@ fn puback_of_a_retained_message_waits_for_its_home() {
 
 #[test]
 fn suback_waits_for_barrier_and_commit() {
+    let mut world = broker(1, Durability::Commit);
+    let link = client(&mut world, &durable(b'a'));
+    world.send(link, SUBSCRIBE_QOS2);
+    comes_after_commit(&mut world, link, SUBACK_QOS2);
     for is_barrier_first in [true, false] {
         let mut world = broker(2, Durability::Commit);
         let link = client_at(&mut world, 0, durable);
@@ -361,12 +369,48 @@ fn a_connection_that_ends_takes_what_is_held_with_it() {
     }
     settle(&mut world);
     world.close(links[0]);
-    world.send(links[1], &[0xE0, 0]); // DISCONNECT
+    let (_, id) = world.links[links[1]].at.unwrap();
+    world.give(links[1], &[0xE0, 0]); // DISCONNECT
+    let connection = world.shards[0].clients.connection(id);
+    assert!(connection.outgoing.is_empty() && !connection.outgoing.is_held());
     settle(&mut world);
     assert!(!world.links[links[1]].is_open(), "it waits for no disk");
     write_all(&mut world);
     let received = links.map(|link| take(&mut world, link));
     assert_eq!(received, [vec![], vec![], ack(0x40, 1).to_vec()]);
+}
+
+/// It learns why, ahead of what was not promised.
+#[test]
+fn a_connection_that_is_ended_gets_disconnect_in_place_of_what_is_held() {
+    let mut world = broker(1, Durability::Commit);
+    let subscriber = client(&mut world, &durable(b's'));
+    subscribed(&mut world, subscriber);
+    let links = [0; 2].map(|shard| world.open(shard));
+    world.send(links[0], &connect_packet(V5, b'a'));
+    write_all(&mut world);
+    take(&mut world, links[0]);
+    world.send(links[0], &[0x32, 7, 0, 1, b't', 0, 1, 0, b'x']);
+    settle(&mut world);
+    world.send(links[1], &connect_packet(V5, b'a'));
+    settle(&mut world);
+    let received = take(&mut world, links[0]);
+    assert_eq!((received[0], received[2]), (0xE0, 0x8E), "{received:?}");
+    assert!(!world.links[links[0]].is_open());
+}
+
+/// What is held waits for this shard's disk, so it stays here.
+#[test]
+fn a_connection_with_held_replies_is_not_handed_over() {
+    let mut world = broker(1, Durability::Commit);
+    let link = client(&mut world, &durable(b's'));
+    world.send(link, SUBSCRIBE_QOS2);
+    settle(&mut world);
+    let (_, id) = world.links[link].at.unwrap();
+    let taken = world.shards[0].take_connection(id);
+    assert_eq!(taken.err(), Some(NotSaved::Busy));
+    write_all(&mut world);
+    assert!(world.shards[0].take_connection(id).is_ok());
 }
 
 #[test]
