@@ -61,6 +61,7 @@ fn sweep(options: &Options, threads: usize) -> bool {
     let (from, count) = (options.from, options.seeds);
     let (next, failed) = (AtomicU64::new(from), AtomicU64::new(0));
     let (deliveries, handed_over) = (AtomicU64::new(0), AtomicU64::new(0));
+    let crashes = AtomicU64::new(0);
     let work = || loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= from.saturating_add(count) {
@@ -69,6 +70,7 @@ fn sweep(options: &Options, threads: usize) -> bool {
         let outcome = sim::run(seed, 0);
         deliveries.fetch_add(outcome.deliveries as u64, Ordering::Relaxed);
         handed_over.fetch_add(outcome.handed_over as u64, Ordering::Relaxed);
+        crashes.fetch_add(outcome.crashes as u64, Ordering::Relaxed);
         let replays = sim::run(seed, 0).hash == outcome.hash;
         if !outcome.failures.is_empty() || !replays {
             failed.fetch_add(1, Ordering::Relaxed);
@@ -82,7 +84,10 @@ fn sweep(options: &Options, threads: usize) -> bool {
     });
     let (failed, deliveries) = (failed.into_inner(), deliveries.into_inner());
     let handed_over = handed_over.into_inner();
-    println!("{count} seeds, {deliveries} deliveries, {handed_over} hand-overs, {failed} failed");
+    let crashes = crashes.into_inner();
+    println!(
+        "{count} seeds, {deliveries} deliveries, {handed_over} hand-overs, {crashes} crashes, {failed} failed"
+    );
     failed == 0
 }
 

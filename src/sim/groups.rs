@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::history::{Planned, Subscribed};
-use super::oracle::{deliveries_max, may_be_left_out, Missing};
+use super::oracle::{deliveries_max, may_be_left_out, History, Missing};
 use crate::mqtt::Qos;
 
 /// The members of one shared group.
@@ -39,20 +39,23 @@ impl<'a> Members<'a> {
     }
 
     /// Every publication reaches a member that is there to stay.
-    pub(super) fn missing(&self, plan: &[Planned]) -> Vec<Missing> {
+    pub(super) fn missing(&self, history: &History<'_>) -> Vec<Missing> {
         let acknowledge = self
             .subscribed
             .iter()
             .all(|(_, s)| s.options.qos > Qos::AtMostOnce);
         // Begun at QoS 2 with a member whose session ended, it goes to no other member [MQTT-4.8.2-5].
         let lost = |client: &Client| client.subscribed.iter().any(|s| s.lost.is_some());
+        let is_lost = history.crashes.count > 0 && self.subscribed.iter().any(|(c, _)| lost(c));
         let may_end = |planned: &Planned| {
             let mut members = self.subscribed.iter();
-            planned.qos == Qos::ExactlyOnce
-                && members.any(|(client, s)| s.options.qos == Qos::ExactlyOnce && lost(client))
+            // It may have been with one that did not outlive the process.
+            is_lost
+                || planned.qos == Qos::ExactlyOnce
+                    && members.any(|(client, s)| s.options.qos == Qos::ExactlyOnce && lost(client))
         };
         let mut missing = Vec::new();
-        for (index, planned) in self.matching(plan) {
+        for (index, planned) in self.matching(history.plan) {
             let may_be_left_out = self
                 .subscribed
                 .iter()
@@ -79,24 +82,25 @@ impl<'a> Members<'a> {
 
     /// QoS 2 to members that all stay goes to one of them; else only a member that lost a connection or
     /// its session may have passed a message on. A broker that stops ends every connection.
-    pub(super) fn too_many(&self, plan: &[Planned], is_complete: bool) -> Vec<String> {
+    pub(super) fn too_many(&self, history: &History<'_>) -> Vec<String> {
         let exact = |s: &Subscribed| s.options.qos == Qos::ExactlyOnce && s.is_steady();
         let is_exact = self.subscribed.iter().all(|(_, s)| exact(s));
         let mut names: Vec<&str> = self.subscribed.iter().map(|(c, _)| &*c.name).collect();
         names.dedup();
         let members = self.clients.iter().filter(|c| names.contains(&&*c.name));
         let endings: usize = members
-            .map(|client| client.cuts + client.connects - usize::from(is_complete))
+            .map(|client| client.cuts + client.connects - usize::from(history.is_complete))
             .sum();
         let unsubscribed = self.subscribed.iter().filter(|(_, s)| !s.is_had()).count();
         let mut failures = Vec::new();
-        for (index, planned) in self.matching(plan) {
+        for (index, planned) in self.matching(history.plan) {
+            let repeats = history.crashes.count * self.clients.len();
             let passed_on = if is_exact && planned.qos == Qos::ExactlyOnce {
                 0
             } else {
                 endings + unsubscribed
             };
-            let most = deliveries_max(planned) as usize + passed_on;
+            let most = deliveries_max(planned) as usize + passed_on + repeats;
             let count = self.count(index);
             if count > most {
                 failures.push(format!("{index} reached {count} members of the group"));

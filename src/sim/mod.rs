@@ -7,6 +7,7 @@ mod client;
 mod groups;
 mod history;
 mod oracle;
+mod over_crash;
 mod parameters;
 mod plan;
 mod random;
@@ -20,6 +21,7 @@ pub use world::World;
 use client::Client;
 use history::Planned;
 use oracle::History;
+use over_crash::Crashes;
 use parameters::RunParameters;
 use rules::RuleSet;
 
@@ -42,6 +44,8 @@ pub struct Outcome {
     pub deliveries: usize,
     /// Sessions that were continued from their images.
     pub handed_over: usize,
+    /// How often the process ended and another one continued.
+    pub crashes: usize,
     pub failures: Vec<String>,
     /// The last events, when they were asked for.
     pub trace: Vec<String>,
@@ -60,6 +64,7 @@ struct Run {
     /// What clients do.
     random: Random,
     rules: Random,
+    crashes: Crashes,
     clients: Vec<Client>,
     plan: Vec<Planned>,
 }
@@ -74,6 +79,11 @@ pub fn run(seed: u64, events: usize) -> Outcome {
     if drawn.has_accounts {
         world.start_rules(RuleSet::draw(&mut rules));
     }
+    let crashes = Crashes {
+        count: 0,
+        last_tick: 0,
+        shards: usize::from(drawn.world.shards),
+    };
     let (clients, plan) = plan::draw(&drawn, &mut Random::of(seed, Purpose::Plan));
     let mut run = Run {
         drawn,
@@ -81,6 +91,7 @@ pub fn run(seed: u64, events: usize) -> Outcome {
         disturbances: Random::of(seed, Purpose::Disturbances),
         random: Random::of(seed, Purpose::Clients),
         rules,
+        crashes,
         clients,
         plan,
     };
@@ -97,6 +108,7 @@ impl Run {
             self.world.step();
             self.world.hand_over_some();
             self.heed_rules();
+            self.crash_at(step);
             if self.drawn.shutdown_at == Some(step) {
                 return self.shut_down();
             }
@@ -109,6 +121,19 @@ impl Run {
             failures = self.meet_newcomer();
         }
         failures
+    }
+
+    /// The process of the broker may end here.
+    fn crash_at(&mut self, step: usize) {
+        if self.drawn.has_accounts || !self.world.crash_at(step) {
+            return;
+        }
+        let at = self.world.tick();
+        self.crashes.count += 1;
+        self.crashes.last_tick = at.tick;
+        for client in &mut self.clients {
+            client.crashed(at.now);
+        }
     }
 
     /// Something happens to one client, or to time.
@@ -285,6 +310,7 @@ impl Run {
             timeline: self.world.timeline(),
             is_complete,
             dropped: world.counted(|stats| stats.dropped_queue_full),
+            crashes: self.crashes,
         }));
         failures
     }
@@ -314,6 +340,11 @@ impl Run {
             }
         }
         let mut failures = oracle::judge_newcomer(&newcomer, plan);
+        if self.crashes.count > 0 {
+            // One that was sent and not acknowledged may be forgotten, with its publisher.
+            failures.append(&mut newcomer.failures);
+            return failures;
+        }
         failures.extend(oracle::judge_contested(
             &newcomer,
             clients,
@@ -323,6 +354,7 @@ impl Run {
                 timeline: world.timeline(),
                 is_complete: true,
                 dropped: 0,
+                crashes: self.crashes,
             },
         ));
         failures.append(&mut newcomer.failures);
@@ -338,6 +370,7 @@ impl Run {
         let seen: Vec<_> = self.clients.iter().map(|client| &client.arrivals).collect();
         Outcome {
             handed_over: self.world.handed_over(),
+            crashes: self.crashes.count,
             deliveries: seen.iter().map(|arrivals| arrivals.len()).sum(),
             hash: hasher.hash_one((self.world.hash(), &seen)),
             parameters: format!("{:?}", self.drawn),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::client::Client;
 use super::groups::Members;
 use super::history::{Arrival, Fate, Planned, Subscribed};
+use super::over_crash::Crashes;
 use super::plan::CONTESTED;
 use super::rules::{Answer, Timeline};
 use crate::mqtt::{topic, Qos};
@@ -18,6 +19,7 @@ pub(super) struct History<'a> {
     pub(super) is_complete: bool,
     /// Messages dropped, as counted by the broker.
     pub(super) dropped: u64,
+    pub(super) crashes: Crashes,
 }
 
 impl History<'_> {
@@ -55,7 +57,7 @@ pub(super) fn judge(history: &History<'_>) -> Vec<String> {
     let mut missing = Vec::new();
     for client in history.clients {
         check_arrivals(client, history, &mut failures);
-        check_counts(client, history.plan, &mut failures);
+        check_counts(client, history, &mut failures);
         check_order(client, history.plan, history.dropped, &mut failures);
         if history.is_complete {
             missing.extend(missing_live(client, history));
@@ -64,9 +66,9 @@ pub(super) fn judge(history: &History<'_>) -> Vec<String> {
     }
     for group in ["$share/g/s/+", "$share/h/u/#"] {
         let members = Members::of(group, history.clients);
-        failures.extend(members.too_many(history.plan, history.is_complete));
+        failures.extend(members.too_many(history));
         if history.is_complete {
-            missing.extend(members.missing(history.plan));
+            missing.extend(members.missing(history));
         }
     }
     // Each message dropped is missed by one client.
@@ -149,10 +151,10 @@ fn check_identifiers(
 }
 
 /// No delivery twice: a repeat has DUP, and QoS 2 never repeats.
-fn check_counts(client: &Client, plan: &[Planned], failures: &mut Vec<String>) {
+fn check_counts(client: &Client, history: &History<'_>, failures: &mut Vec<String>) {
     let mut counts: BTreeMap<usize, u32> = BTreeMap::new();
     for arrival in client.arrivals.iter().filter(|a| !a.retain) {
-        let planned = &plan[arrival.publication];
+        let planned = &history.plan[arrival.publication];
         let is_grouped = planned.topic.starts_with(['s', 'u']);
         // The winner of a race is sent again.
         let is_contested = planned.topic == CONTESTED;
@@ -161,7 +163,8 @@ fn check_counts(client: &Client, plan: &[Planned], failures: &mut Vec<String>) {
         }
         let count = counts.entry(arrival.publication).or_default();
         *count += 1;
-        if *count > deliveries_max(planned) {
+        let repeats = history.crashes.repeats(client, planned, arrival);
+        if *count > deliveries_max(planned) + repeats {
             failures.push(format!(
                 "{}: {} arrived {count} times at QoS {}",
                 client.name, arrival.publication, arrival.qos
@@ -263,6 +266,7 @@ fn missing_retained(client: &Client, history: &History<'_>) -> Vec<Missing> {
         for s in client.subscribed.iter().filter(|s| {
             s.is_steady()
                 && s.walks()
+                && !history.crashes.cuts_walk_of(s)
                 && s.matches(&name)
                 && s.options.qos > Qos::AtMostOnce
                 && !(s.options.no_local && planned.publisher == client.index)

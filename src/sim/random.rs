@@ -26,6 +26,8 @@ pub enum Purpose {
     Clocks,
     /// When a session is handed over, and which.
     HandOvers,
+    /// Which runs have journals, how long commits take, and when the process ends.
+    Crashes,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +79,7 @@ mod tests {
             Purpose::Logins,
             Purpose::Clocks,
             Purpose::HandOvers,
+            Purpose::Crashes,
         ];
         let mut drawn = std::collections::BTreeSet::new();
         for seed in 0..100 {

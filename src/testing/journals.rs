@@ -6,12 +6,12 @@ use crate::shard::Durability;
 
 /// A frame that is larger gets a larger segment.
 const SEGMENT_BYTES: usize = 256 << 10;
-const DATA: DataId = DataId(*b"data of a world.");
+pub(super) const DATA: DataId = DataId(*b"data of a world.");
 
 /// What a shard's journal is written to.
 #[derive(Debug)]
 pub(super) struct Journal {
-    disk: Disk,
+    pub(super) disk: Disk,
     /// Segments up to this one are there.
     prepared: SegmentNumber,
     /// Turns until the write under way is durable; `None`: it is when the test says so.

@@ -13,6 +13,7 @@ mod environment;
 mod journals;
 mod link;
 mod one_shard;
+mod restart;
 mod rings;
 mod turn;
 
@@ -98,30 +99,15 @@ impl World<Calm> {
 impl<E: Environment> World<E> {
     #[must_use]
     pub fn new(setup: Setup, environment: E) -> Self {
-        let Setup {
-            shards,
-            limits,
-            policy,
-            placement_seed,
-            seed,
-            now,
-            wall,
-        } = setup;
-        let config = Arc::new(ShardConfig {
-            shards,
-            limits,
-            listeners: [policy].into(),
-            placement_seed: PlacementSeed((u128::from(placement_seed) << 64 | 1).to_le_bytes()),
-            hash_seed: placement_seed,
-        });
-        let shard = |id| Shard::new(ShardId(id), &config, seed ^ u64::from(id) << 32, now);
+        let (now, wall) = (setup.now, setup.wall);
+        let shards = setup.shards;
         Self {
             now,
             set: Clocks {
                 monotonic: now,
                 wall,
             },
-            shards: (0..shards).map(shard).collect(),
+            shards: shards_of(&setup),
             environment,
             links: Vec::new(),
             attached: vec![Vec::new(); usize::from(shards)],
@@ -143,6 +129,25 @@ impl<E: Environment> World<E> {
             }
         }
     }
+}
+
+fn shards_of(setup: &Setup) -> Vec<Shard> {
+    let Setup {
+        shards,
+        placement_seed,
+        seed,
+        now,
+        ..
+    } = *setup;
+    let config = Arc::new(ShardConfig {
+        shards,
+        limits: setup.limits.clone(),
+        listeners: [setup.policy.clone()].into(),
+        placement_seed: PlacementSeed((u128::from(placement_seed) << 64 | 1).to_le_bytes()),
+        hash_seed: placement_seed,
+    });
+    let shard = |id| Shard::new(ShardId(id), &config, seed ^ u64::from(id) << 32, now);
+    (0..shards).map(shard).collect()
 }
 
 /// The only listener.

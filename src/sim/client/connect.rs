@@ -206,6 +206,7 @@ impl Client {
                 connects: self.connects,
                 was_alone: will_since.is_some() && is_alone,
                 lifetime_s: self.lifetime_s,
+                is_doubted: false,
             });
         } else if self.lifetime_s.min(self.lifetime_before()) < SHORT_LIFETIME_S {
             // It may have begun a new session that the next CONNACK would call present.
@@ -308,8 +309,12 @@ impl Client {
         // No other connection can have taken the session over in between, and so cancelled the will.
         let is_direct = ended.was_alone && self.connects == ended.connects + 1;
         let gone = world.gone_at(ended.socket);
-        let fired = gone.is_some_and(|at| at + delay + TIMER_SLACK <= self.connect_timed_until);
-        let fate = if ended.was_told {
+        let fired = gone.is_some_and(|at| {
+            at.max(self.crashed_at) + delay + TIMER_SLACK <= self.connect_timed_until
+        });
+        let fate = if ended.is_doubted {
+            Fate::Indeterminate
+        } else if ended.was_told {
             Fate::MustNot
         } else if delay == Span::ZERO || (is_direct && (self.is_clean_start || fired)) {
             Fate::Must

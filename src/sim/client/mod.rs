@@ -2,6 +2,7 @@
 //! reading, loses its connection at any time and reconnects.
 
 mod connect;
+mod crash;
 mod policy;
 mod receive;
 mod send;
@@ -79,6 +80,8 @@ struct Ended {
     was_alone: bool,
     /// How long the session was to outlive it.
     lifetime_s: u32,
+    /// Whether the broker knows of its end is open.
+    is_doubted: bool,
 }
 
 pub(super) struct Client {
@@ -91,6 +94,8 @@ pub(super) struct Client {
     ghosts: Vec<usize>,
     /// When the last of the ghosts that have ended did.
     ghosts_gone_at: Time,
+    /// When the broker's process last ended.
+    crashed_at: Time,
     inbox: Vec<u8>,
     pub(super) is_connected: bool,
     /// DISCONNECT was sent; the broker is to close.
@@ -216,6 +221,7 @@ impl Client {
             socket: None,
             ghosts: Vec::new(),
             ghosts_gone_at: Time::ZERO,
+            crashed_at: Time::ZERO,
             inbox: Vec::new(),
             is_connected: false,
             is_leaving: false,

@@ -49,6 +49,8 @@ pub(super) struct Faults {
     /// Most that is read of one client.
     bytes_per_s: Option<u32>,
     outgoing_bytes_max: usize,
+    /// When a commit takes more than a turn, and the most turns that it takes.
+    pub(super) commits: Option<(Random, usize)>,
     pub(super) accounts: Accounts,
     pub(super) record: Record,
     /// By link.
@@ -73,6 +75,7 @@ impl Faults {
             parameters: parameters.clone(),
             bytes_per_s: limits.client_rates.incoming.bytes_per_s,
             outgoing_bytes_max: limits.outgoing_bytes_max as usize,
+            commits: None,
             accounts: Accounts::default(),
             record: Record::new(),
             seen: Vec::new(),
@@ -258,6 +261,13 @@ impl Environment for Faults {
 
     fn command(&mut self, shard: usize) -> Option<Command> {
         self.accounts.take_command(shard)
+    }
+
+    fn commit_turns(&mut self, _shard: usize) -> Option<u32> {
+        let Some((random, most)) = &mut self.commits else {
+            return Some(1);
+        };
+        Some(1 + random.below(*most) as u32)
     }
 
     fn happened(&mut self, now: Time, event: Event<'_>) {

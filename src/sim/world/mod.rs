@@ -2,6 +2,7 @@
 //! of production, in an order among the shards and with faults that are drawn from the seed.
 
 mod accounts;
+mod crash;
 mod faults;
 mod hand_over;
 mod record;
@@ -9,6 +10,7 @@ mod sockets;
 
 pub(in crate::sim) use accounts::PASSWORD;
 
+use crash::Crashes;
 use faults::Faults;
 use hand_over::HandOvers;
 
@@ -17,8 +19,9 @@ use std::collections::VecDeque;
 use super::history::At;
 use super::parameters::Parameters;
 use super::random::{Purpose, Random};
+use super::STEPS;
 use crate::limits::Limits;
-use crate::shard::{Heard, Shard, Stats, TurnStep, TURN};
+use crate::shard::{Durability, Heard, Shard, Stats, TurnStep, TURN};
 use crate::testing::{self, Setup};
 use crate::time::{Span, Time, WallTime};
 
@@ -29,6 +32,7 @@ pub struct World {
     logins: Random,
     clocks: Random,
     hand_overs: HandOvers,
+    crashes: Crashes,
     /// By shard: the step of its turn that comes next, as a place in [`TURN`].
     next: Vec<usize>,
     /// By shard: it has done something since its actions were last carried out.
@@ -62,14 +66,19 @@ const STEPS_AT_ONCE: usize = 8;
 impl World {
     #[must_use]
     pub fn new(parameters: &Parameters, limits: Limits, seed: u64) -> Self {
-        let faults = Faults::new(parameters, &limits, Random::of(seed, Purpose::Faults));
+        let mut faults = Faults::new(parameters, &limits, Random::of(seed, Purpose::Faults));
         let setup = Setup {
             limits,
             placement_seed: seed,
             seed,
             ..Setup::new(parameters.shards)
         };
+        let mut crashes = Crashes::new(Random::of(seed, Purpose::Crashes), setup.clone(), STEPS);
+        faults.commits = crashes.has_journals.then(|| crashes.commits());
         let mut core = testing::World::new(setup, faults);
+        if crashes.has_journals {
+            core.begin_journals(Durability::Commit);
+        }
         for shard in &mut core.shards {
             shard.set_turn_work(parameters.turn_work);
         }
@@ -80,6 +89,7 @@ impl World {
             logins: Random::of(seed, Purpose::Logins),
             clocks: Random::of(seed, Purpose::Clocks),
             hand_overs: HandOvers::new(Random::of(seed, Purpose::HandOvers)),
+            crashes,
             next: vec![0; count],
             may_ask: vec![false; count],
             step_max_ns: parameters.step_max_ns,
@@ -136,8 +146,8 @@ impl World {
 
     /// Sum of a counter over the shards.
     pub(super) fn counted(&self, counter: impl Fn(&Stats) -> u64) -> u64 {
-        let shards = self.core.shards.iter();
-        shards.map(|shard| counter(shard.stats())).sum()
+        let shards = self.core.shards.iter().map(Shard::stats);
+        shards.chain(&self.crashes.ended).map(counter).sum()
     }
 
     /// Time passes, or one shard continues its turn for a few steps.
@@ -156,7 +166,8 @@ impl World {
 
     /// The wall clock is set now and then, forward or back: nothing that clients see may follow it.
     fn set_wall(&mut self) {
-        if self.clocks.once_in(WALL_IS_SET_ONCE_IN) {
+        // With journals, time that a process does not see passes by the wall clock.
+        if self.clocks.once_in(WALL_IS_SET_ONCE_IN) && !self.crashes.has_journals {
             let wall = WallTime(self.clocks.draw() >> self.clocks.below(64));
             self.core.set_wall(wall);
             self.note(|| format!("the wall clock is set to {} ms", wall.0));
@@ -220,6 +231,7 @@ impl World {
         let links = &self.core.links;
         self.core.are_rings_empty()
             && !self.core.shards.iter().any(Shard::awaits_peers)
+            && self.core.shards.iter().all(Shard::is_committed)
             && self.core.environment.accounts.is_at_rest()
             && !links.iter().any(sockets::can_go_on)
             && links

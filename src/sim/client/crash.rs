@@ -1,0 +1,26 @@
+//! What a client may rely on when the process of the broker has ended, and what it may not.
+
+use super::Client;
+use crate::time::Time;
+
+impl Client {
+    /// Its sessions are durable, each of them.
+    pub(in super::super) fn outlives_crashes(&self) -> bool {
+        self.profile.lifetime_s > 0 && !self.profile.gives_up_sessions
+    }
+
+    /// Every connection is cut. What has ended shortly before may be as it was before it ended.
+    pub(in super::super) fn crashed(&mut self, now: Time) {
+        // Its DISCONNECT may not have been read, or forgotten.
+        self.may_be_dropped = true;
+        if let Some(ended) = &mut self.ended {
+            ended.was_alone = false;
+            ended.is_doubted |= ended.was_told;
+        }
+        // Time begins anew for whom the log has not seen leaving.
+        self.ghosts_gone_at = now;
+        self.crashed_at = now;
+        // What no acknowledgement has promised may be as it was before.
+        self.newest.clear();
+    }
+}

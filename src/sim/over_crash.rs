@@ -1,0 +1,35 @@
+//! What a crash of the process excuses, and nothing else: the one place that says so.
+
+use super::client::Client;
+use super::history::{Arrival, Planned, Subscribed};
+use crate::mqtt::Qos;
+
+/// The crashes of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crashes {
+    pub(super) count: usize,
+    /// When the last one was.
+    pub(super) last_tick: u64,
+    /// How many shards there are.
+    pub(super) shards: usize,
+}
+
+impl Crashes {
+    /// A retained walk that a crash has cut short is not taken up again: only its SUBACK was promised.
+    pub(super) fn cuts_walk_of(&self, s: &Subscribed) -> bool {
+        self.count > 0 && s.asked.tick < self.last_tick
+    }
+
+    /// How many times more than once a publication may arrive without DUP. What was sent before the crash and
+    /// is not on the disk is sent again by its publisher, or as what was never sent.
+    pub(super) fn repeats(&self, client: &Client, planned: &Planned, arrival: &Arrival) -> u32 {
+        let is_exact = planned.qos == Qos::ExactlyOnce && arrival.qos == Qos::ExactlyOnce as u8;
+        // A publication that another shard has taken over is given to it again by its publisher's repeat.
+        let is_across = self.shards > 1;
+        if is_exact && planned.will.is_none() && client.outlives_crashes() && !is_across {
+            0
+        } else {
+            self.count as u32
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Journals whose commits take their time, and processes that end at any step: writes under way are torn, every
+//! connection is cut, and shards made anew continue from their disks.
+
+use std::collections::VecDeque;
+
+use super::World;
+use crate::shard::{Durability, Stats};
+use crate::sim::random::Random;
+use crate::testing::{Sector, Setup};
+use crate::time::{Span, WallTime};
+
+/// One of so many runs has journals.
+const JOURNALS_ONCE_IN: usize = 4;
+/// Longest time between two processes, in milliseconds.
+const DOWN_MAX_MS: usize = 2_000;
+
+/// When it happens.
+pub(super) struct Crashes {
+    random: Random,
+    /// The shards have journals.
+    pub(super) has_journals: bool,
+    /// The steps at which the process ends, the last one first.
+    at: Vec<usize>,
+    /// What all shards are made of.
+    setup: Setup,
+    /// Of the shards of earlier processes.
+    pub(super) ended: Vec<Stats>,
+}
+
+impl Crashes {
+    pub(super) fn new(mut random: Random, setup: Setup, steps: usize) -> Self {
+        let has_journals = random.once_in(JOURNALS_ONCE_IN);
+        let count = if has_journals { random.below(4) } else { 0 };
+        let mut at: Vec<usize> = (0..count).map(|_| random.below(steps)).collect();
+        at.sort_unstable_by(|one, other| other.cmp(one));
+        Self {
+            random,
+            has_journals,
+            at,
+            setup,
+            ended: Vec::new(),
+        }
+    }
+
+    /// How many turns a write takes, and the chance that decides it.
+    pub(super) fn commits(&mut self) -> (Random, usize) {
+        let most = [1, 4, 40][self.random.below(3)];
+        (Random::new(self.random.draw()), most)
+    }
+}
+
+impl World {
+    /// The process ends now, if it is to end at this step; true when it did.
+    pub(in crate::sim) fn crash_at(&mut self, step: usize) -> bool {
+        let is_due = self.crashes.at.last() == Some(&step);
+        if is_due {
+            self.crashes.at.pop();
+            self.crash();
+        }
+        is_due
+    }
+
+    fn crash(&mut self) {
+        self.core.environment.record.add("crashes");
+        self.note(|| "the process ends".into());
+        let random = &mut self.crashes.random;
+        for shard in 0..self.core.shards.len() {
+            // All of a write may be on the disk although nobody was told, or none of it.
+            let kept = random.below(4);
+            if let Some(disk) = self.core.disk_mut(shard) {
+                disk.crash(|_| match kept {
+                    0 => Sector::Kept,
+                    1 => Sector::Lost,
+                    _ => [Sector::Kept, Sector::Lost, Sector::Torn][random.below(3)],
+                });
+            }
+        }
+        let down = Span::from_millis(random.below(DOWN_MAX_MS) as u64);
+        let setup = Setup {
+            seed: random.draw(),
+            now: self.core.now + down,
+            wall: self.wall_after(down),
+            ..self.crashes.setup.clone()
+        };
+        let stats = self.core.shards.iter().map(|shard| *shard.stats());
+        self.crashes.ended.extend(stats);
+        self.forget_process(setup.now);
+        for shard in 0..self.core.shards.len() {
+            self.core.environment.acted_at[shard] = setup.now;
+        }
+        if let Err(error) = self.core.restart(&setup, Durability::Commit) {
+            self.core.environment.record.fail(error);
+        }
+        for shard in &mut self.core.shards {
+            shard.set_turn_work(self.parameters.turn_work);
+        }
+        self.note(|| "another process continues".into());
+    }
+
+    fn wall_after(&self, down: Span) -> WallTime {
+        WallTime(self.core.clocks().wall.0 + down.as_millis())
+    }
+
+    /// Connections and everything that the world knew of the shards' turns is gone.
+    fn forget_process(&mut self, now: crate::time::Time) {
+        let faults = &mut self.core.environment;
+        faults.ending.clear();
+        for link in 0..faults.seen.len() {
+            if faults.seen[link].gone_at.is_none() {
+                faults.note_gone(link, now);
+            }
+        }
+        let count = self.core.shards.len();
+        self.next = vec![0; count];
+        self.may_ask = vec![true; count];
+        self.looked_at = vec![VecDeque::new(); count];
+    }
+}

@@ -1,0 +1,101 @@
+//! A process that ends without a word, and another that continues from its disks.
+
+use super::rings::Rings;
+use super::{shards_of, Disk, Environment, Setup, World};
+use crate::journal::{Recovered, Recovery};
+use crate::shard::{Durability, KeptState, Shard, TurnStep, TURN};
+use crate::time::Clocks;
+
+/// Turns in which the filters of all sessions must have reached every shard.
+const TURNS_MAX: usize = 100_000;
+
+impl<E: Environment> World<E> {
+    /// Every connection is cut, and whatever is not on a disk is gone: what a crash leaves of the writes under way
+    /// was decided before ([`Disk::crash`]). Shards made anew continue from the disks. Links stay, with the bytes
+    /// that had arrived at their clients.
+    ///
+    /// # Errors
+    /// What is on a disk cannot be what a shard has written there.
+    pub fn restart(&mut self, setup: &Setup, durability: Durability) -> Result<(), String> {
+        let before: Vec<Disk> = self
+            .journals
+            .drain(..)
+            .flatten()
+            .map(|it| it.disk)
+            .collect();
+        self.end_process(setup);
+        let goes_on = before.len() == self.shards.len();
+        for shard in 0..self.shards.len() {
+            let it = &self.shards[shard];
+            let (recovered, state, disk) = if goes_on {
+                let (recovered, state) = read(it, &before[shard], shard)?;
+                let mut disk = before[shard].clone();
+                disk.retain(&recovered.used);
+                (recovered, state, disk)
+            } else {
+                let states = before.iter().enumerate();
+                let states = states.map(|(of, disk)| Ok(read(it, disk, of)?.1));
+                let states: Result<Vec<_>, String> = states.collect();
+                let state = KeptState::of_several(states?);
+                (Recovered::default(), state, Disk::default())
+            };
+            self.begin_journal(shard, disk, &recovered, durability);
+            self.shards[shard].restore(state, self.now);
+        }
+        self.announce_restored()
+    }
+
+    fn end_process(&mut self, setup: &Setup) {
+        for link in &mut self.links {
+            link.at = None;
+            link.is_moving = false;
+            link.is_blocked = false;
+            link.is_closed_by_broker = true;
+        }
+        self.now = setup.now;
+        self.set = Clocks {
+            monotonic: setup.now,
+            wall: setup.wall,
+        };
+        self.shards = shards_of(setup);
+        self.attached = vec![Vec::new(); self.shards.len()];
+        self.rings = Rings::new(setup.shards);
+        for shard in &mut self.shards {
+            shard.handle_clocks(self.set);
+        }
+    }
+
+    /// Nothing is published before all shards know the filters of what was restored.
+    fn announce_restored(&mut self) -> Result<(), String> {
+        for _ in 0..TURNS_MAX {
+            if !self.shards.iter().any(Shard::awaits_peers) {
+                return Ok(());
+            }
+            for shard in 0..self.shards.len() {
+                for step in TURN.iter().filter(|step| **step != TurnStep::Timeouts) {
+                    self.step(shard, *step);
+                }
+            }
+        }
+        Err("what was restored does not become known".into())
+    }
+}
+
+fn read(shard: &Shard, disk: &Disk, number: usize) -> Result<(Recovered, KeptState), String> {
+    let mut recovery = Recovery::new(super::journals::DATA, number as u16);
+    let mut fold = shard.begin_fold();
+    let mut wrong = None;
+    for (segment, bytes) in disk.segments() {
+        let visit = &mut |at, record: crate::journal::Record<'_>| {
+            if let Err(error) = fold.record(at, record) {
+                wrong.get_or_insert(error.to_string());
+            }
+        };
+        let read = recovery.segment(segment, bytes, visit);
+        read.map_err(|error| format!("the log of shard {number}: {error}"))?;
+    }
+    match wrong {
+        Some(error) => Err(format!("the log of shard {number}: {error}")),
+        None => Ok((recovery.finish(), fold.finish())),
+    }
+}
