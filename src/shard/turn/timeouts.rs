@@ -74,6 +74,17 @@ impl Shard {
         }
     }
 
+    /// Publishes a will without a delay although its timer has not been handled yet: the process ended, and the
+    /// client comes back in the first turn of this one [MQTT-3.1.2-8].
+    pub(in crate::shard) fn publish_undelayed_will(&mut self, session: SessionId, now: Time) {
+        let entry = self.clients.session(session);
+        let will = entry.session.will.as_ref();
+        let is_undelayed = will.is_some_and(|will| will.delay_interval_s == 0);
+        if is_undelayed && entry.will_timer.is_some() {
+            self.publish_will(session, now);
+        }
+    }
+
     fn expire_session(&mut self, session: SessionId, now: Time) {
         if is_on(Mutant::SessionNeverExpires) {
             return;

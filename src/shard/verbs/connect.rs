@@ -239,6 +239,7 @@ impl Shard {
         // Looked up again: a takeover ends a session that was not to outlive its connection.
         if let Some(existing) = self.clients.by_client_id.get(client_id).copied() {
             if !connect.clean_start || is_on(Mutant::CleanStartResumes) {
+                self.publish_undelayed_will(existing, now);
                 return Some((existing, true)); // [MQTT-3.1.2-5]
             }
             self.end_session(existing, now); // [MQTT-3.1.2-4]
