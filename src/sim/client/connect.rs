@@ -60,13 +60,14 @@ impl Client {
         self.is_impostor =
             has_account && user_name(user).is_some() && random.once_in(WRONG_ONCE_IN);
         let socket = world.open();
-        world.note(|| format!("{} connects ({socket})", self.name));
+
         // Under the same rules it would be refused again.
         let may_leave_will = self.will_refused_by != Some(world.timeline().len());
         self.will = (self.profile.has_will && may_leave_will).then(|| {
             plan.push(self.will_plan(at, random));
             plan.len() - 1
         });
+        world.note(|| format!("{} connects ({socket}), will {:?}", self.name, self.will));
         self.socket = Some(socket);
         self.ghosts.push(socket);
         if self.lifetime_s == 0 && self.profile.lifetime_s > 0 {
@@ -364,7 +365,10 @@ impl Client {
         let Some(socket) = self.socket.filter(|_| self.is_connected) else {
             return false;
         };
-        let is_silent = |read_at| read_at + silence_max + TIMER_SLACK <= world.timed_until();
+        // One to whom something is held back until it is committed is not silent.
+        let is_silent = |read_at| {
+            !world.has_journals() && read_at + silence_max + TIMER_SLACK <= world.timed_until()
+        };
         silence_max > Span::ZERO && world.read_at(socket).is_some_and(is_silent)
     }
 

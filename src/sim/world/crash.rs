@@ -50,6 +50,10 @@ impl Crashes {
 }
 
 impl World {
+    pub(in crate::sim) fn has_journals(&self) -> bool {
+        self.crashes.has_journals
+    }
+
     /// The process ends now, if it is to end at this step; true when it did.
     pub(in crate::sim) fn crash_at(&mut self, step: usize) -> bool {
         let is_due = self.crashes.at.last() == Some(&step);
