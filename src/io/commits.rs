@@ -28,6 +28,7 @@ const SPARES: usize = 2;
 
 /// Lives on: the shard's driver, if there is a data directory.
 pub(super) struct Commits {
+    takes_over: bool,
     shard: ShardId,
     folder: PathBuf,
     segment_bytes: u64,
@@ -53,12 +54,13 @@ pub(super) struct Commits {
 }
 
 impl Commits {
-    /// `ready`: the segments behind the recovered log that exist and hold nothing.
+    /// `takes_over`: what the shard has restored is in the logs of others, which are removed when all of it is
+    /// committed. `ready`: the segments behind the recovered log that exist and hold nothing.
     pub(super) fn new(
         (shard, folder): (ShardId, PathBuf),
         (recovered, ready): (&Recovered, Vec<Ready>),
         (files, segment_bytes): (Arc<SegmentFiles>, u32),
-        durability: Durability,
+        (durability, takes_over): (Durability, bool),
     ) -> Self {
         let last = recovered.last_segment;
         let unwritten = ready.iter().map(|ready| ready.number);
@@ -66,6 +68,7 @@ impl Commits {
         Self {
             segments: segments.collect(),
             needed: SegmentNumber(0),
+            takes_over,
             shard,
             folder,
             segment_bytes: segment_bytes.into(),
@@ -113,6 +116,11 @@ impl Commits {
             Ok(()) if is_waiting => self.has_room(),
             Ok(()) => {}
         }
+    }
+
+    /// What the shard begins with does not depend on other logs.
+    pub(super) fn has_begun(&self, shard: &Shard) -> bool {
+        !self.takes_over || shard.is_committed()
     }
 
     /// What is not on the disk is brought there without waiting for the interval.

@@ -216,7 +216,7 @@ impl Driver {
             }
             let busy = self.turn(now);
             let is_finished = self.is_finished();
-            if let Some(started) = started.take_if(|_| is_finished || self.shard.is_announced()) {
+            if let Some(started) = started.take_if(|_| is_finished || self.may_let_in()) {
                 started();
             }
             if is_finished {
@@ -380,6 +380,12 @@ impl Driver {
             ShardCommand::Stop => self.begin_stop(now),
             ShardCommand::AllStopped => {} // it has woken the shard, which looks by itself
         }
+    }
+
+    /// Nothing that was restored is missing elsewhere.
+    fn may_let_in(&self) -> bool {
+        let commits = self.commits.as_ref();
+        self.shard.is_announced() && commits.is_none_or(|commits| commits.has_begun(&self.shard))
     }
 
     fn listen(&mut self, listeners: Vec<Listening>) {

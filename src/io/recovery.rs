@@ -7,15 +7,15 @@ use std::time::Instant;
 
 use super::clock::Clock;
 use super::commits::Commits;
-use super::data_dir::{DataDir, DataError};
+use super::data_dir::{DataDir, DataError, Ready};
 use super::inbox::ShardCommand;
 use super::segment_files::SegmentFiles;
 use super::shared::SharedState;
 use crate::auth::Rules;
 use crate::ids::ShardId;
-use crate::journal::{Log, Record};
+use crate::journal::{Log, Record, Recovered};
 use crate::run_options::{Durability, RunOptions};
-use crate::shard::{self, PlacementSeed, Shard};
+use crate::shard::{self, KeptState, PlacementSeed, Shard};
 
 /// Lives on: the start of the process, shared with the threads of the shards.
 pub(super) struct Journal {
@@ -70,9 +70,7 @@ impl Journal {
         rules: &Arc<Rules>,
         clock: Clock,
     ) -> Result<Commits, DataError> {
-        let mut fold = shard.begin_fold();
-        let mut take = |position, record: Record<'_>| fold.record(position, record);
-        let (recovered, ready) = self.data.recover(id, &mut take)?;
+        let (recovered, ready, state) = self.read(id, shard)?;
         let segment_bytes = self.data.segment_bytes();
         let log = Log::new(self.data.id(), id.0, segment_bytes, &recovered);
         shard.begin_journal(log, self.acknowledged());
@@ -81,16 +79,55 @@ impl Journal {
         }
         shard.handle_clocks(clock.both());
         shard.handle_rules(Arc::clone(rules));
-        shard.restore(fold.finish(), clock.now());
-        self.records.fetch_add(recovered.records, Ordering::Relaxed);
+        shard.restore(state, clock.now());
         let sessions = shard.sessions() as u64;
         self.sessions.fetch_add(sessions, Ordering::Relaxed);
         Ok(Commits::new(
             (id, self.data.folder(id)),
             (&recovered, ready),
             (Arc::clone(&self.files), segment_bytes),
-            self.durability,
+            (self.durability, self.data.others().is_some()),
         ))
+    }
+
+    /// What the shard owns of the log there is, or of the logs of another number of shards.
+    fn read(
+        &self,
+        id: ShardId,
+        shard: &Shard,
+    ) -> Result<(Recovered, Vec<Ready>, KeptState), DataError> {
+        let count = |recovered: &Recovered| {
+            self.records.fetch_add(recovered.records, Ordering::Relaxed);
+        };
+        let Some(others) = self.data.others() else {
+            let mut fold = shard.begin_fold();
+            let mut take = |position, record: Record<'_>| fold.record(position, record);
+            let (recovered, ready) = self.data.recover(id, &mut take)?;
+            count(&recovered);
+            return Ok((recovered, ready, fold.finish()));
+        };
+        let mut states = Vec::new();
+        for other in (0..others).map(ShardId) {
+            let mut fold = shard.begin_fold();
+            let mut take = |position, record: Record<'_>| fold.record(position, record);
+            let recovered = self.data.read_other(other, &mut take)?;
+            if id == ShardId(0) {
+                count(&recovered); // every shard reads all of them
+            }
+            states.push(fold.finish());
+        }
+        let (recovered, ready) = self.data.recover(id, &mut |_, _| Ok(()))?; // an empty folder
+        Ok((recovered, ready, KeptState::of_several(states)))
+    }
+
+    /// Every shard has begun, and committed what it has taken over from others.
+    pub(super) fn all_have_begun(&self) -> Result<(), DataError> {
+        if let Some(others) = self.data.others() {
+            self.data.adopt()?;
+            tracing::info!("the logs of {others} shards are now the logs of this number of shards");
+        }
+        self.describe();
+        Ok(())
     }
 
     fn acknowledged(&self) -> shard::Durability {
@@ -101,7 +138,7 @@ impl Journal {
     }
 
     /// The line about what was found, when all shards have begun.
-    pub(super) fn describe(&self) {
+    fn describe(&self) {
         tracing::info!(
             "data directory {}: {} records were read in {} ms, {} sessions are there",
             self.data.path().display(),

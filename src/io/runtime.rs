@@ -100,7 +100,7 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let mut socket_files = Vec::new();
     let open = || {
         if let Some(journal) = &journal {
-            journal.describe();
+            journal.all_have_begun()?;
         }
         let listeners = open_listeners(&startup.listeners, factories)?;
         socket_files = socket_files_of(&startup.listeners);

@@ -15,7 +15,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         (
             "Folder of what outlives the process: sessions, queues, retained",
             "\"\" keeps all in memory: it ends with the process. The folder is made if its parent is there; it \
-             belongs to one broker, and the number of shards stays the one it was made with.",
+             belongs to one broker.",
         ),
     ),
     opt(

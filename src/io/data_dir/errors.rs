@@ -24,12 +24,6 @@ pub enum DataError {
     Manifest(PathBuf),
     #[error("{path} has format {found:?}, which this version does not read: start the version of ringmq that wrote it, or give another folder with --data-dir")]
     Format { path: PathBuf, found: String },
-    #[error("the data directory {path} was written by {written} shards, and now there are {now}: start with --shards {written}")]
-    Shards {
-        path: PathBuf,
-        written: u16,
-        now: u16,
-    },
     #[error("the journal needs {needed} MiB to begin with in {path}, where {free} MiB are free: make room, or lower journal-segment-bytes or shards")]
     NoSpace {
         path: PathBuf,

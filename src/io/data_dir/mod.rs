@@ -38,7 +38,10 @@ const MAY_BE_THERE: [&str; 3] = ["lock", "manifest.new", "lost+found"];
 #[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
+    /// As it was found.
     manifest: Manifest,
+    /// There are now.
+    shards: u16,
     segment_bytes: u32,
     /// Locked as long as it is open.
     _lock: File,
@@ -50,16 +53,20 @@ impl DataDir {
         make_folder(path)?;
         let lock = lock(path)?;
         let manifest = match read_manifest(path)? {
-            Some(manifest) => check(path, manifest, shards)?,
+            Some(manifest) => check(path, manifest)?,
             None => {
                 check_new(path, shards, segment_bytes)?;
-                write_manifest(path, shards)?
+                let manifest = new_manifest(path, shards)?;
+                write_manifest(path, &manifest)?;
+                manifest
             }
         };
+        remove_others(path, manifest.shards)?;
         warn_of_memory(path);
         Ok(Self {
             path: path.to_owned(),
             manifest,
+            shards,
             segment_bytes,
             _lock: lock,
         })
@@ -81,11 +88,14 @@ impl DataDir {
         self.segment_bytes
     }
 
+    /// Logs there are, when they are of another number of shards than there is now.
+    pub(super) fn others(&self) -> Option<u16> {
+        (self.manifest.shards != self.shards).then_some(self.manifest.shards)
+    }
+
     /// Folder of a shard's segments.
     pub(super) fn folder(&self, shard: ShardId) -> PathBuf {
-        let shards = self.manifest.shards;
-        self.path
-            .join(format!("shard-{:02}-of-{shards:02}", shard.0))
+        folder_of(&self.path, shard, self.shards)
     }
 
     /// Reads a shard's log, hands on its records, and makes the folder ready for what is written next.
@@ -100,6 +110,47 @@ impl DataDir {
         let ready = segments::make_ready(&folder, &recovered, self.segment_bytes.into())?;
         Ok((recovered, ready))
     }
+
+    /// Reads one of the [others](Self::others); nothing is changed.
+    pub(super) fn read_other(
+        &self,
+        shard: ShardId,
+        visit: Visit<'_>,
+    ) -> Result<Recovered, DataError> {
+        let folder = folder_of(&self.path, shard, self.manifest.shards);
+        segments::read(&folder, self.id(), shard, visit)
+    }
+
+    /// The logs of the shards that there are now hold everything: from here on they count, the others are removed.
+    pub(super) fn adopt(&self) -> Result<(), DataError> {
+        let shards = self.shards;
+        let manifest = Manifest {
+            shards,
+            ..self.manifest
+        };
+        write_manifest(&self.path, &manifest)?;
+        remove_others(&self.path, shards)
+    }
+}
+
+fn folder_of(path: &Path, shard: ShardId, shards: u16) -> PathBuf {
+    path.join(format!("shard-{:02}-of-{shards:02}", shard.0))
+}
+
+/// Removes logs of another number of shards: of a change of that number that was cut short, before its manifest
+/// was written or after.
+fn remove_others(path: &Path, shards: u16) -> Result<(), DataError> {
+    for entry in fs::read_dir(path).map_err(DataError::of("cannot list", path))? {
+        let entry = entry.map_err(DataError::of("cannot list", path))?;
+        let name = entry.file_name();
+        let name = name.to_str().and_then(|name| name.strip_prefix("shard-"));
+        let of = name.and_then(|name| name.split_once("-of-")?.1.parse().ok());
+        if of.is_some_and(|of: u16| of != shards) {
+            let other = entry.path();
+            fs::remove_dir_all(&other).map_err(DataError::of("cannot remove", &other))?;
+        }
+    }
+    flush_folder(path)
 }
 
 /// Makes the folder itself, not those above it: with a mistyped name, or a disk that is not mounted, nothing
@@ -169,18 +220,11 @@ fn read_manifest(path: &Path) -> Result<Option<Manifest>, DataError> {
     }
 }
 
-fn check(path: &Path, manifest: Manifest, shards: u16) -> Result<Manifest, DataError> {
-    if manifest.lanes != HOME_LANES {
+fn check(path: &Path, manifest: Manifest) -> Result<Manifest, DataError> {
+    if manifest.lanes != HOME_LANES || manifest.shards == 0 {
         return Err(DataError::Format {
             path: path.join("manifest"),
             found: format!("{} lanes", manifest.lanes),
-        });
-    }
-    if manifest.shards != shards {
-        return Err(DataError::Shards {
-            path: path.to_owned(),
-            written: manifest.shards,
-            now: shards,
         });
     }
     Ok(manifest)
@@ -211,19 +255,24 @@ fn check_new(path: &Path, shards: u16, segment_bytes: u32) -> Result<(), DataErr
     Ok(())
 }
 
-fn write_manifest(path: &Path, shards: u16) -> Result<Manifest, DataError> {
+fn new_manifest(path: &Path, shards: u16) -> Result<Manifest, DataError> {
     let drawn = || {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map(|()| bytes)
     };
-    let name = path.join("manifest");
-    let draw = || drawn().map_err(|error| DataError::of("cannot draw", &name)(error.into()));
-    let manifest = Manifest {
+    let draw = || {
+        drawn().map_err(|error| DataError::of("cannot draw an identity for", path)(error.into()))
+    };
+    Ok(Manifest {
         id: DataId(draw()?),
         placement_seed: PlacementSeed(draw()?),
         lanes: HOME_LANES,
         shards,
-    };
+    })
+}
+
+fn write_manifest(path: &Path, manifest: &Manifest) -> Result<(), DataError> {
+    let name = path.join("manifest");
     let unfinished = path.join("manifest.new");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
@@ -233,8 +282,7 @@ fn write_manifest(path: &Path, shards: u16) -> Result<Manifest, DataError> {
         fs::rename(&unfinished, &name)
     });
     written.map_err(DataError::of("cannot write", &name))?;
-    flush_folder(path)?;
-    Ok(manifest)
+    flush_folder(path)
 }
 
 fn warn_of_memory(path: &Path) {

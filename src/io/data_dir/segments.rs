@@ -126,7 +126,7 @@ fn read_whole(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
     let mut file = File::open(path).map_err(DataError::of("cannot read", path))?;
     let give_up_at = Instant::now() + WRITE_PATIENCE;
     loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => break,
             Err(Errno::WOULDBLOCK) if Instant::now() < give_up_at => {
                 thread::sleep(WRITE_LOOK_EVERY);
