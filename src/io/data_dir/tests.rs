@@ -181,7 +181,7 @@ fn a_log_is_read_back_and_files_that_hold_nothing_are_next() {
     for number in 2..6 {
         fs::write(file(number), &unused).unwrap();
     }
-    fs::write(file(3), &unused[1..]).unwrap(); // of another size
+    fs::write(file(2), &unused[1..]).unwrap(); // of another size
     fs::write(folder.join("6.new"), "half").unwrap();
     fs::write(folder.join("notes.txt"), "not ours").unwrap();
 
@@ -190,6 +190,8 @@ fn a_log_is_read_back_and_files_that_hold_nothing_are_next() {
     assert_eq!(recovered.used, [SegmentNumber(1)]);
     let numbers: Vec<_> = ready.iter().map(|ready| ready.number.0).collect();
     assert_eq!(numbers, [6, 7]);
+    let length = |number| fs::metadata(file(number)).unwrap().len();
+    assert_eq!([length(6), length(7)], [u64::from(SEGMENT_BYTES); 2]);
     let mut names: Vec<_> = fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
