@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::changes::{Change, Recorder};
-use super::Session;
+use super::{Delivery, Session};
+use crate::mqtt::Qos;
 
 /// A change that cannot have been one of this session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +44,12 @@ impl Session {
             Change::Unqueued => return of(self.queue.pop().is_some(), "a message queued"),
             Change::SentOldest => {
                 of(self.window.has_identifier(), "an identifier")?;
-                let oldest = self.queue.pop().ok_or(ApplyError("a message queued"))?;
-                self.window.put(oldest);
+                let is_acknowledged = |oldest: &Delivery| oldest.qos > Qos::AtMostOnce;
+                let is_there = self.queue.front().is_some_and(is_acknowledged);
+                of(is_there, "a message queued")?;
+                if let Some(oldest) = self.queue.pop() {
+                    self.window.put(oldest);
+                }
             }
             Change::Sent(delivery) => {
                 of(self.window.has_identifier(), "an identifier")?;

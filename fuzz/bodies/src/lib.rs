@@ -1,4 +1,4 @@
-//! What is fuzzed: nine bodies, each a function of bytes that panics when something does not hold.
+//! What is fuzzed: ten bodies, each a function of bytes that panics when something does not hold.
 //!
 //! The same bodies run under the runner of this package (stable toolchain, `src/main.rs`) and under
 //! cargo-fuzz (`fuzz/fuzz_targets`).
@@ -8,6 +8,7 @@ mod choices;
 pub mod chunks;
 pub mod decode;
 pub mod features;
+pub mod fold;
 pub mod image;
 pub mod layers;
 pub mod matcher;
@@ -60,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     target("matcher", Input::Choices, matcher::body),
     target("session", Input::Choices, session::body),
     target("image", Input::Choices, image::body),
+    target("fold", Input::Choices, fold::body),
     target("layers", Input::Choices, layers::body),
     Target {
         cost: 20, // a handshake is arithmetic with large numbers

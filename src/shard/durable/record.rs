@@ -35,6 +35,9 @@ pub(super) const READ_BACK: Clocks = Clocks {
     wall: WallTime(0),
 };
 
+/// No shard counts so far.
+const KEYS_END: u64 = 1 << 63;
+
 /// A record, read back.
 #[derive(Debug)]
 pub(super) enum Entry {
@@ -113,5 +116,7 @@ pub(super) fn put_key(out: &mut Writer<'_>, key: SessionKey) {
 }
 
 fn take_key(it: &mut Reader<'_>) -> Result<SessionKey, ImageError> {
-    it.long().map(SessionKey)
+    let key = it.long()?;
+    let invalid = ImageError::invalid("the key of a session");
+    (key < KEYS_END).then_some(SessionKey(key)).ok_or(invalid)
 }
