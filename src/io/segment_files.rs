@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use crossbeam::channel::{bounded, Receiver, Sender};
 use glommio::io::{Directory, DmaFile};
-use glommio::{spawn_local, LocalExecutorBuilder, Placement};
+use glommio::{spawn_local, GlommioError, LocalExecutorBuilder, Placement};
 
 use super::data_dir::open_segment;
 use crate::ids::ShardId;
@@ -108,9 +108,11 @@ async fn remove(path: &Path) -> io::Result<()> {
 }
 
 async fn flush_folder_of(path: &Path) -> io::Result<()> {
-    let folder = Directory::open(path.parent().unwrap_or(Path::new("."))).await?;
-    folder.sync().await?;
-    folder.close().await?;
+    let folder = Directory::open(path.parent().unwrap_or(Path::new(".")))
+        .await
+        .map_err(plain)?;
+    folder.sync().await.map_err(plain)?;
+    folder.close().await.map_err(plain)?;
     Ok(())
 }
 
@@ -155,7 +157,7 @@ async fn recycle(recycled: &Path, request: &Request) -> io::Result<bool> {
 }
 
 async fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
-    let file = Rc::new(DmaFile::create(path).await?);
+    let file = Rc::new(DmaFile::create(path).await.map_err(plain)?);
     let mut zeros = file.alloc_dma_buffer(PIECE.min(bytes) as usize);
     zeros.as_bytes_mut().fill(0);
     let zeros = Rc::new(zeros);
@@ -165,7 +167,10 @@ async fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
             spawn_local(async move {
                 let offsets = (writer * PIECE..bytes).step_by((WRITERS * PIECE) as usize);
                 for offset in offsets {
-                    let written = file.write_rc_at(Rc::clone(&zeros), offset).await?;
+                    let written = file
+                        .write_rc_at(Rc::clone(&zeros), offset)
+                        .await
+                        .map_err(plain)?;
                     if written < zeros.as_bytes().len() {
                         return Err(io::ErrorKind::WriteZero.into());
                     }
@@ -180,10 +185,18 @@ async fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     }
     result?;
     // The last piece may reach beyond the end.
-    file.truncate(bytes).await?;
-    file.fdatasync().await?;
-    file.close_rc().await?;
+    file.truncate(bytes).await.map_err(plain)?;
+    file.fdatasync().await.map_err(plain)?;
+    file.close_rc().await.map_err(plain)?;
     Ok(())
+}
+
+/// Without the library's words about descriptors and operations.
+fn plain<T>(error: GlommioError<T>) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::ErrorKind::Other.into(),
+    }
 }
 
 #[cfg(test)]

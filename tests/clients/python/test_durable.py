@@ -468,6 +468,7 @@ def test_the_start_says_what_it_keeps(start, lives):
 def test_a_write_that_fails_ends_the_process(lives):
     all_of = lives(1)
     publisher = all_of.client("p")
+    publisher.publish_and_wait("r/0", b"first", 1, True)  # acknowledged: the first file is there
     # Beyond this offset every write to a file fails.
     resource.prlimit(all_of.broker.pid, resource.RLIMIT_FSIZE, (400_000, 400_000))
     for n in range(200):
