@@ -104,6 +104,16 @@ pub enum Mutant {
     AckBeforeCommit,
     /// An acknowledgement waits for its own shard's log alone.
     ForgetPeersCommit,
+    /// Subscriptions are not written to the log.
+    ForgetSubscriptionRecords,
+    /// Retained messages are not written to the log.
+    ForgetRetainedRecords,
+    /// A session that is read back from the log has received no QoS 2 message yet.
+    FoldForgetsReceived,
+    /// A session that is read back from the log has its queue in another order.
+    FoldReversesQueue,
+    /// A turn whose last records are not on the disk counts all the same.
+    ReplayTornTurn,
     /// A stopping shard keeps a connection open.
     ForgetShutdown,
     /// A session that is continued from its image has received no QoS 2 message yet.
@@ -119,7 +129,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 60] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -169,6 +179,11 @@ impl Mutant {
         Self::UncountedDrop,
         Self::AckBeforeCommit,
         Self::ForgetPeersCommit,
+        Self::ForgetSubscriptionRecords,
+        Self::ForgetRetainedRecords,
+        Self::FoldForgetsReceived,
+        Self::FoldReversesQueue,
+        Self::ReplayTornTurn,
         Self::ForgetShutdown,
         Self::ImageLosesReceived,
         Self::ImageReversesQueue,

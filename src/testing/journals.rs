@@ -5,7 +5,7 @@ use crate::journal::{DataId, Log, Recovered, SegmentNumber};
 use crate::shard::Durability;
 
 /// A frame that is larger gets a larger segment.
-const SEGMENT_BYTES: usize = 256 << 10;
+pub(super) const SEGMENT_BYTES: usize = 256 << 10;
 pub(super) const DATA: DataId = DataId(*b"data of a world.");
 
 /// What a shard's journal is written to.
@@ -40,7 +40,7 @@ impl<E: Environment> World<E> {
         recovered: &Recovered,
         durability: Durability,
     ) {
-        let log = Log::new(DATA, shard as u16, SEGMENT_BYTES as u32, recovered);
+        let log = Log::new(DATA, shard as u16, self.segment_bytes as u32, recovered);
         self.shards[shard].begin_journal(log, durability);
         self.journals.resize_with(self.shards.len(), || None);
         self.journals[shard] = Some(Journal {
@@ -95,7 +95,9 @@ impl<E: Environment> World<E> {
             .is_some_and(|wanted| journal.prepared < wanted)
         {
             journal.prepared = journal.prepared.next();
-            journal.disk.prepare(journal.prepared, SEGMENT_BYTES, None);
+            journal
+                .disk
+                .prepare(journal.prepared, self.segment_bytes, None);
             it.handle_segment_ready(journal.prepared);
         }
     }

@@ -82,6 +82,8 @@ pub struct World<E = Calm> {
     rings: Rings,
     /// By shard; empty without journals.
     journals: Vec<Option<Journal>>,
+    /// Of segments of journals that begin from now on.
+    pub segment_bytes: usize,
     /// Bytes on their way into a shard.
     buffer: Vec<u8>,
     /// Turns of each shard after which [`World::settle`] gives up.
@@ -113,6 +115,7 @@ impl<E: Environment> World<E> {
             attached: vec![Vec::new(); usize::from(shards)],
             rings: Rings::new(shards),
             journals: Vec::new(),
+            segment_bytes: journals::SEGMENT_BYTES,
             buffer: Vec::new(),
             turns_max: TURNS_MAX,
         }

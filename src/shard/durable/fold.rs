@@ -8,6 +8,7 @@ use super::record::{decode, Entry, Problem, RecordError, FIRST, LAST, READ_BACK}
 use crate::journal::{Position, Record, SegmentNumber};
 use crate::limits::QueuePolicy;
 use crate::mqtt::Publication;
+use crate::mutant::{is_on, Mutant};
 use crate::session::{AttributesImage, QueueBounds, Session, SessionImage, SessionKey};
 
 /// Everything fits that was once there.
@@ -108,6 +109,9 @@ impl StateFold {
     pub fn record(&mut self, at: Position, record: Record<'_>) -> Result<(), RecordError> {
         let error = |problem| RecordError { at, problem };
         if record.flags & FIRST != 0 {
+            if is_on(Mutant::ReplayTornTurn) {
+                self.end_turn()?;
+            }
             // The process may have ended in the middle of the turn before, which then does not count.
             self.turn.begun = Some(at);
             self.turn.publications.clear();
@@ -223,7 +227,13 @@ impl State {
 
     fn finish(self, key: SessionKey) -> KeptSession {
         let mut attributes = self.attributes;
-        let image = self.session.image(READ_BACK);
+        let mut image = self.session.image(READ_BACK);
+        if is_on(Mutant::FoldForgetsReceived) {
+            image.received = crate::session::ReceivedImage::default();
+        }
+        if is_on(Mutant::FoldReversesQueue) {
+            image.queue.reverse();
+        }
         attributes.expiry_interval_s = image.expiry_interval_s;
         attributes.will.clone_from(&image.will);
         KeptSession {

@@ -8,7 +8,8 @@ use super::record::{kind, put_key};
 use super::Durable;
 use crate::image::Writer;
 use crate::journal::SegmentNumber;
-use crate::session::{put_change, SessionImage, SessionKey};
+use crate::mutant::{is_on, Mutant};
+use crate::session::{put_change, Change, SessionImage, SessionKey};
 use crate::shard::clients::Clients;
 use crate::shard::delivery::Routes;
 use crate::shard::turn::Turn;
@@ -141,6 +142,9 @@ impl Durable {
         let ledger = &mut self.ledger;
         let mut drained = std::mem::take(&mut ledger.drained);
         ledger.changes.take_into(&mut drained);
+        if is_on(Mutant::ForgetSubscriptionRecords) {
+            drained.retain(|(_, change)| !matches!(change, Change::Subscribed(..)));
+        }
         drained.sort_by_key(|(key, _)| *key);
         for changes in drained.chunk_by(|(one, _), (other, _)| one == other) {
             let key = changes[0].0;
@@ -176,6 +180,9 @@ impl Durable {
 
     fn seal_retained(&mut self, source: &mut Source<'_>, written: &mut Written) {
         let mut topics = source.routes.retained.take_changed();
+        if is_on(Mutant::ForgetRetainedRecords) {
+            return;
+        }
         topics.sort_unstable();
         topics.dedup();
         for topic in topics {

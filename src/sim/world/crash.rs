@@ -42,6 +42,11 @@ impl Crashes {
         }
     }
 
+    /// Small segments, so that turns are parted among them.
+    pub(super) fn segment_bytes(&mut self) -> usize {
+        [8 << 10, 8 << 10, 64 << 10][self.random.below(3)]
+    }
+
     /// How many turns a write takes, and the chance that decides it.
     pub(super) fn commits(&mut self) -> (Random, usize) {
         let most = [1, 4, 40][self.random.below(3)];

@@ -77,6 +77,7 @@ impl World {
         faults.commits = crashes.has_journals.then(|| crashes.commits());
         let mut core = testing::World::new(setup, faults);
         if crashes.has_journals {
+            core.segment_bytes = crashes.segment_bytes();
             core.begin_journals(Durability::Commit);
         }
         for shard in &mut core.shards {
