@@ -1,7 +1,7 @@
 //! A deterministic world that drives the very shards that run in production: virtual time, tiny
 //! rings, partial reads and writes, readers that stop, connections cut at any byte, takeovers and
-//! hand-offs in any order, time that jumps, shutdown at any step. Everything is drawn from one seed;
-//! a model without shards decides what must and may arrive.
+//! hand-offs in any order, time that jumps, shutdown at any step, crashes at any step and restarts from
+//! torn disks. Everything is drawn from one seed; a model without shards decides what must and may arrive.
 
 mod client;
 mod groups;

@@ -1,4 +1,4 @@
-//! What a crash of the process excuses, and nothing else: the one place that says so.
+//! Exceptions that a crash of the process allows, and reasons for each of them.
 
 use super::client::Client;
 use super::history::{Arrival, Planned, Subscribed};

@@ -9,10 +9,11 @@ const FOUND: [u64; 3] = [
 
 #[test]
 fn seeds_pass_and_replay() {
-    let mut handed_over = 0;
+    let (mut handed_over, mut crashes) = (0, 0);
     for seed in (0..300).chain(FOUND) {
         let outcome = run(seed, 0);
         handed_over += outcome.handed_over;
+        crashes += outcome.crashes;
         let is_good = outcome.failures.is_empty();
         assert!(is_good, "seed {seed}: {:#?}", run(seed, 80));
         assert_eq!(
@@ -22,4 +23,5 @@ fn seeds_pass_and_replay() {
         );
     }
     assert!(handed_over > 5_000, "only {handed_over} hand-overs");
+    assert!(crashes > 50, "only {crashes} crashes");
 }

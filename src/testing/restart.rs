@@ -10,7 +10,7 @@ use crate::time::Clocks;
 const TURNS_MAX: usize = 100_000;
 
 impl<E: Environment> World<E> {
-    /// Every connection is cut, and whatever is not on a disk is gone: what a crash leaves of the writes under way
+    /// Every connection is cut, and whatever is not on a disk is lost: what a crash leaves of the writes under way
     /// was decided before ([`Disk::crash`]). Shards made anew continue from the disks. Links stay, with the bytes
     /// that had arrived at their clients.
     ///

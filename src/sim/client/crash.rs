@@ -1,4 +1,4 @@
-//! What a client may rely on when the process of the broker has ended, and what it may not.
+//! Crashes of the broker, as the model of a client sees them.
 
 use super::Client;
 use crate::time::Time;

@@ -80,7 +80,7 @@ struct Ended {
     was_alone: bool,
     /// How long the session was to outlive it.
     lifetime_s: u32,
-    /// Whether the broker knows of its end is open.
+    /// The broker crashed since, and may have forgotten its end.
     is_doubted: bool,
 }
 

@@ -74,7 +74,7 @@ impl World {
         self.note(|| "the process ends".into());
         let random = &mut self.crashes.random;
         for shard in 0..self.core.shards.len() {
-            // All of a write may be on the disk although nobody was told, or none of it.
+            // All of a write may be on the disk although its completion was not reported, or none of it.
             let kept = random.below(4);
             if let Some(disk) = self.core.disk_mut(shard) {
                 disk.crash(|_| match kept {
@@ -110,7 +110,7 @@ impl World {
         WallTime(self.core.clocks().wall.0 + down.as_millis())
     }
 
-    /// Connections and everything that the world knew of the shards' turns is gone.
+    /// Forgets connections and the state of the shards' turns.
     fn forget_process(&mut self, now: crate::time::Time) {
         let faults = &mut self.core.environment;
         faults.ending.clear();
