@@ -339,7 +339,7 @@ impl Run {
                 newcomer.finish(world, random, plan);
             }
         }
-        let mut failures = oracle::judge_newcomer(&newcomer, plan, self.crashes);
+        let mut failures = oracle::judge_newcomer(&newcomer, plan);
         if self.crashes.count > 0 {
             // One that was sent and not acknowledged may be forgotten, with its publisher.
             failures.append(&mut newcomer.failures);

@@ -240,7 +240,6 @@ fn missing_live(client: &Client, history: &History<'_>) -> Vec<Missing> {
         let is_owed = planned.is_certain()
             && planned.qos > Qos::AtMostOnce
             && !planned.is_clear
-            && !history.crashes.may_lose(planned)
             && history.is_for(client, planned)
             && !may_be_left_out(client, planned)
             && promised(planned);
@@ -259,7 +258,7 @@ fn missing_live(client: &Client, history: &History<'_>) -> Vec<Missing> {
 /// A steady subscription has seen the last retained message of each topic since it began.
 fn missing_retained(client: &Client, history: &History<'_>) -> Vec<Missing> {
     let mut missing = Vec::new();
-    for (name, index) in last_retained(history.plan, history.crashes) {
+    for (name, index) in last_retained(history.plan) {
         let planned = &history.plan[index];
         if !history.is_for(client, planned) {
             continue;
@@ -288,14 +287,12 @@ fn missing_retained(client: &Client, history: &History<'_>) -> Vec<Missing> {
 }
 
 /// The retained message of each topic at the end, where that is certain. Cleared topics are left out.
-pub(super) fn last_retained(plan: &[Planned], crashes: Crashes) -> BTreeMap<String, usize> {
+pub(super) fn last_retained(plan: &[Planned]) -> BTreeMap<String, usize> {
     let mut last: BTreeMap<String, Option<usize>> = BTreeMap::new();
     let is_retained = |p: &Planned| p.retain && p.permission != Answer::No && p.topic != CONTESTED;
     for (index, planned) in plan.iter().enumerate().filter(|(_, p)| is_retained(p)) {
         let entry = last.entry(planned.topic.clone()).or_insert(Some(index));
-        *entry = entry
-            .filter(|_| planned.is_certain() && !crashes.may_lose(planned))
-            .map(|_| index);
+        *entry = entry.filter(|_| planned.is_certain()).map(|_| index);
     }
     last.into_iter()
         .filter_map(|(topic, index)| Some((topic, index?)))
@@ -304,9 +301,9 @@ pub(super) fn last_retained(plan: &[Planned], crashes: Crashes) -> BTreeMap<Stri
 }
 
 /// Newcomers find exactly the retained messages that are there.
-pub(super) fn judge_newcomer(newcomer: &Client, plan: &[Planned], crashes: Crashes) -> Vec<String> {
+pub(super) fn judge_newcomer(newcomer: &Client, plan: &[Planned]) -> Vec<String> {
     let mut failures = Vec::new();
-    let certain = last_retained(plan, crashes);
+    let certain = last_retained(plan);
     for (name, index) in &certain {
         if !newcomer.arrivals.iter().any(|a| a.publication == *index) {
             failures.push(format!(
@@ -319,9 +316,7 @@ pub(super) fn judge_newcomer(newcomer: &Client, plan: &[Planned], crashes: Crash
         let mut later = plan[arrival.publication + 1..]
             .iter()
             .filter(|_| planned.topic != CONTESTED);
-        let later = later.any(|p| {
-            p.retain && p.topic == planned.topic && p.is_certain() && !crashes.may_lose(p)
-        });
+        let later = later.any(|p| p.retain && p.topic == planned.topic && p.is_certain());
         if later || !topic::matches("r/+", &planned.topic) {
             let index = arrival.publication;
             failures.push(format!(

@@ -20,14 +20,6 @@ impl Crashes {
         self.count > 0 && s.asked.tick < self.last_tick
     }
 
-    /// The broker answers its publisher's repeat of a QoS 2 publication, and may not have it. The identifier is on
-    /// the disk of the publisher's shard before the publication is on those of its subscribers: a crash in between
-    /// loses it for them, and the repeat is taken for one. Ends with a cursor between shards.
-    pub(super) fn may_lose(&self, planned: &Planned) -> bool {
-        let is_repeated = planned.qos == Qos::ExactlyOnce && planned.sends > 1;
-        self.count > 0 && self.shards > 1 && is_repeated && planned.will.is_none()
-    }
-
     /// How many times more than once a publication may arrive without DUP. What was sent before the crash and
     /// is not on the disk is sent again by its publisher, or as what was never sent.
     pub(super) fn repeats(&self, client: &Client, planned: &Planned, arrival: &Arrival) -> u32 {

@@ -2,7 +2,7 @@
 //! for.
 
 use crate::ids::{ConnectionId, SessionId};
-use crate::mqtt::Qos;
+use crate::mqtt::{PacketId, Qos};
 use crate::shard::clients::connection::Connection;
 use crate::shard::delivery::message::Message;
 use crate::shard::durable::commits::Confirmed;
@@ -54,6 +54,7 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         session: SessionId,
+        packet_id: Option<PacketId>,
         message: &Message<'_>,
     ) {
         let Some(durable) = self.durable.as_deref_mut() else {
@@ -62,6 +63,11 @@ impl Shard {
         let client = self.clients.client(id, session);
         // The identifier of QoS 2 is recorded with the session it came from.
         let is_received = message.qos == Qos::ExactlyOnce && client.entry.session.is_durable();
+        let was_handed_to_peer = message.serial != 0;
+        if let Some(packet_id) = packet_id.filter(|_| is_received && was_handed_to_peer) {
+            // The peer's disk may not have it when ours has the identifier, and the process ends.
+            client.entry.session.received.forget_in_log(packet_id);
+        }
         if message.needs_commit || is_received {
             client.connection.fills_log = true;
             if message.qos > Qos::AtMostOnce {

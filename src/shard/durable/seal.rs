@@ -124,7 +124,7 @@ impl Durable {
         let entry = source.clients.session(kept.session);
         let attributes = entry.attributes(&source.turn.timers, clocks);
         let image = match entry.session.is_recorded() {
-            true => entry.session.image(clocks),
+            true => entry.session.image_for_log(clocks),
             false => only_will(&entry.session.client_id),
         };
         let image = image.with(attributes);

@@ -331,7 +331,7 @@ impl Shard {
         message.waiter = self.waiter_for(publish.qos);
         let has_subscribers = self.accept(&mut message, Some(session), now);
         if self.durable.is_some() {
-            self.hold_ack(id, session, &message);
+            self.hold_ack(id, session, publish.packet_id, &message);
         }
         if has_subscribers {
             ReasonCode::Success
