@@ -112,8 +112,6 @@ pub enum Mutant {
     FoldForgetsReceived,
     /// A session that is read back from the log has its queue in another order.
     FoldReversesQueue,
-    /// A turn whose last records are not on the disk counts all the same.
-    ReplayTornTurn,
     /// A stopping shard keeps a connection open.
     ForgetShutdown,
     /// A session that is continued from its image has received no QoS 2 message yet.
@@ -129,7 +127,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 59] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -183,7 +181,6 @@ impl Mutant {
         Self::ForgetRetainedRecords,
         Self::FoldForgetsReceived,
         Self::FoldReversesQueue,
-        Self::ReplayTornTurn,
         Self::ForgetShutdown,
         Self::ImageLosesReceived,
         Self::ImageReversesQueue,

@@ -109,9 +109,6 @@ impl StateFold {
     pub fn record(&mut self, at: Position, record: Record<'_>) -> Result<(), RecordError> {
         let error = |problem| RecordError { at, problem };
         if record.flags & FIRST != 0 {
-            if is_on(Mutant::ReplayTornTurn) {
-                self.end_turn()?;
-            }
             // The process may have ended in the middle of the turn before, which then does not count.
             self.turn.begun = Some(at);
             self.turn.publications.clear();

@@ -20,7 +20,5 @@ impl Client {
         // Time begins anew for whom the log has not seen leaving.
         self.ghosts_gone_at = now;
         self.crashed_at = now;
-        // What no acknowledgement has promised may be as it was before.
-        self.newest.clear();
     }
 }
