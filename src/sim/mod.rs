@@ -310,6 +310,7 @@ impl Run {
             timeline: self.world.timeline(),
             is_complete,
             dropped: world.counted(|stats| stats.dropped_queue_full),
+            races: world.counted(|stats| stats.retained_races),
             crashes: self.crashes,
         }));
         failures
@@ -354,6 +355,7 @@ impl Run {
                 timeline: world.timeline(),
                 is_complete: true,
                 dropped: 0,
+                races: 0,
                 crashes: self.crashes,
             },
         ));
