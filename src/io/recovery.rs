@@ -16,6 +16,7 @@ use crate::ids::ShardId;
 use crate::journal::{Log, Record, Recovered};
 use crate::run_options::{Durability, RunOptions};
 use crate::shard::{self, KeptState, PlacementSeed, Shard};
+use crate::time::WallTime;
 
 /// Lives on: the start of the process, shared with the threads of the shards.
 pub(super) struct Journal {
@@ -77,7 +78,8 @@ impl Journal {
         if let Some(ready) = ready.last() {
             shard.handle_segment_ready(ready.number);
         }
-        shard.handle_clocks(clock.both());
+        // A wall clock that was set back meanwhile prolongs nothing.
+        shard.handle_clocks(clock.both().reading_since(recovered.wall));
         shard.handle_rules(Arc::clone(rules));
         shard.restore(state, clock.now());
         let sessions = shard.sessions() as u64;
@@ -106,17 +108,19 @@ impl Journal {
             count(&recovered);
             return Ok((recovered, ready, fold.finish()));
         };
-        let mut states = Vec::new();
+        let (mut states, mut wall) = (Vec::new(), WallTime::default());
         for other in (0..others).map(ShardId) {
             let mut fold = shard.begin_fold();
             let mut take = |position, record: Record<'_>| fold.record(position, record);
             let recovered = self.data.read_other(other, &mut take)?;
+            wall = wall.max(recovered.wall);
             if id == ShardId(0) {
                 count(&recovered); // every shard reads all of them
             }
             states.push(fold.finish());
         }
-        let (recovered, ready) = self.data.recover(id, &mut |_, _| Ok(()))?; // an empty folder
+        let (mut recovered, ready) = self.data.recover(id, &mut |_, _| Ok(()))?; // an empty folder
+        recovered.wall = recovered.wall.max(wall);
         Ok((recovered, ready, KeptState::of_several(states)))
     }
 

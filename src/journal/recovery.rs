@@ -9,6 +9,7 @@ use super::frame::{FrameHeader, FRAME_HEADER_BYTES};
 use super::position::{Lsn, Position, SegmentNumber};
 use super::record::Record;
 use super::segment::{DataId, Found, SegmentHeader, BLOCK_BYTES, FORMAT};
+use crate::time::WallTime;
 
 /// Why a log is not read to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +50,8 @@ pub struct Recovered {
     pub used: Vec<SegmentNumber>,
     pub frames: u64,
     pub records: u64,
+    /// The latest wall-clock time that a frame was sealed at: no time before it has passed since.
+    pub wall: WallTime,
 }
 
 /// Reads one shard's segments in the order of their numbers.
@@ -166,6 +169,7 @@ impl Recovery {
             self.end.last = frame.lsn;
             self.end.chain = frame.chain_after();
             self.end.frames += 1;
+            self.end.wall = self.end.wall.max(frame.wall);
             self.end.records += u64::from(count);
             offset += frame.padded_bytes();
             if offset >= bytes.len() {

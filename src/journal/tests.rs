@@ -9,6 +9,8 @@ use crate::time::WallTime;
 const SEGMENT_BYTES: usize = 64 << 10;
 const DATA: DataId = DataId([7; 16]);
 
+const SEALED_AT: WallTime = WallTime(1_800_000_000_000);
+
 /// A record as a test remembers it.
 type Written = (u8, u16, Vec<u8>);
 
@@ -60,7 +62,7 @@ impl Life {
                 .prepare(SegmentNumber(number), SEGMENT_BYTES, None);
         }
         self.log.handle_prepared(next);
-        let write = self.log.next_write(WallTime(1));
+        let write = self.log.next_write(SEALED_AT);
         if let Some(write) = &write {
             self.disk.write(write);
         }
@@ -122,6 +124,7 @@ fn what_is_committed_is_read_back_at_its_position() {
     let (recovered, records) = recover(&life.disk).unwrap();
     assert_eq!(recovered.last, life.log.durable());
     assert_eq!(recovered.records, 2_000);
+    assert_eq!(recovered.wall, SEALED_AT);
     let written = life.appended.iter().map(|(_, record)| record.clone());
     let expected: Vec<_> = life.positions.iter().copied().zip(written).collect();
     assert!(records == expected, "another record, or another place");
