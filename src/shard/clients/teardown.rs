@@ -227,6 +227,7 @@ impl Shard {
             serial: 0,
             waiter: Waiter::Nobody,
             needs_commit: false,
+            kept_by_peer: false,
         };
         self.accept(&mut message, Some(session), now);
     }

@@ -33,6 +33,8 @@ pub(in crate::shard) struct Message<'a> {
     pub(in crate::shard) waiter: Waiter,
     /// It is retained, or goes to a session that outlives its connection.
     pub(in crate::shard) needs_commit: bool,
+    /// A peer has it to keep, and confirms its commit.
+    pub(in crate::shard) kept_by_peer: bool,
 }
 
 impl<'a> Message<'a> {
@@ -50,6 +52,7 @@ impl<'a> Message<'a> {
             serial: 0,
             waiter: Waiter::Nobody,
             needs_commit: false,
+            kept_by_peer: false,
         }
     }
 
@@ -142,6 +145,7 @@ impl<'a> Message<'a> {
             serial: 0,
             waiter: Waiter::Nobody,
             needs_commit: false,
+            kept_by_peer: false,
         }
     }
 }

@@ -63,8 +63,7 @@ impl Shard {
         let client = self.clients.client(id, session);
         // The identifier of QoS 2 is recorded with the session it came from.
         let is_received = message.qos == Qos::ExactlyOnce && client.entry.session.is_durable();
-        let was_handed_to_peer = message.serial != 0;
-        if let Some(packet_id) = packet_id.filter(|_| is_received && was_handed_to_peer) {
+        if let Some(packet_id) = packet_id.filter(|_| is_received && message.kept_by_peer) {
             // The peer's disk may not have it when ours has the identifier, and the process ends.
             client.entry.session.received.forget_in_log(packet_id);
         }
@@ -94,6 +93,7 @@ impl Shard {
         match message.waiter {
             Waiter::Nobody => None,
             Waiter::Reply => {
+                message.kept_by_peer = true;
                 let durable = self.durable.as_deref_mut();
                 Some(durable.expect("a reply waits").commits.expect_one())
             }

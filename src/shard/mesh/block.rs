@@ -413,6 +413,7 @@ impl<'a> Reader<'a> {
             serial: 0,
             waiter,
             needs_commit: false,
+            kept_by_peer: false,
         };
         Some(BlockItem::Message(message, op))
     }
@@ -504,6 +505,7 @@ mod tests {
             serial: 0,
             waiter: Waiter::Nobody,
             needs_commit: false,
+            kept_by_peer: false,
         }
     }
 
