@@ -57,7 +57,7 @@ const ROWS: &[Row] = &[
     row("withhold-unsuback=2", "churn --clients 2 --rounds 1 --timeout 1s", &["UNSUBACK did not come within 1.0 s"], &[]),
     row("withhold-pingresp=2", QOS_1, &["connections got no answer to PINGREQ"], &[LOSS]),
     row("withhold-puback=100", QOS_1, &["error (5): a PUBLISH had no answer when the run was over", "acknowledged 495", WHOLE], &[LOSS]),
-    row("withhold-puback=100", "pairs --clients 2 --rate 500 --duration 2s --drain 500ms --timeout 500ms --qos 1", &["error (10): PUBACK did not come within 0.5 s"], &[LOSS]),
+    row("withhold-puback=100", "pairs --clients 2 --rate 500 --duration 2s --drain 2s --timeout 500ms --qos 1", &["error (10): PUBACK did not come within 0.5 s"], &[LOSS]),
     row("withhold-pubrec=100", QOS_2, &["error (5): a PUBLISH had no answer when the run was over"], &[LOSS]),
     row("withhold-pubcomp=100", QOS_2, &["error (5): a PUBLISH had no answer when the run was over"], &[LOSS]),
     row("refuse-connect", PAIRS, &["the broker refused CONNECT"], &[]),
