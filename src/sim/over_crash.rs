@@ -20,6 +20,12 @@ impl Crashes {
         self.count > 0 && s.asked.tick < self.last_tick
     }
 
+    /// A message of a shared group on its way from one member's shard to another's is on neither's disk: see
+    /// "Not promised yet" in docs/durability.md. Ends with a confirmed hand-over between shards.
+    pub(super) fn may_lose_of_group(&self) -> bool {
+        self.count > 0 && self.shards > 1
+    }
+
     /// How many times more than once a publication may arrive without DUP. What was sent before the crash and
     /// is not on the disk is sent again by its publisher, or as what was never sent.
     pub(super) fn repeats(&self, client: &Client, planned: &Planned, arrival: &Arrival) -> u32 {

@@ -238,7 +238,10 @@ impl Shard {
         }
         // Looked up again: a takeover ends a session that was not to outlive its connection.
         if let Some(existing) = self.clients.by_client_id.get(client_id).copied() {
-            if !connect.clean_start || is_on(Mutant::CleanStartResumes) {
+            // One that was to end with its connection ended with the process, if its will is still to come.
+            let has_ended = !self.clients.session(existing).session.is_durable();
+            let resumes = !connect.clean_start || is_on(Mutant::CleanStartResumes);
+            if resumes && !has_ended {
                 self.publish_undelayed_will(existing, now);
                 return Some((existing, true)); // [MQTT-3.1.2-5]
             }
