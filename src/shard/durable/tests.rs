@@ -390,26 +390,29 @@ fn wills_are_published_once_at_their_time() {
 
 #[test]
 fn a_will_without_a_delay_is_published_although_its_client_is_back_first() {
-    let mut world = World::calm(setup(1));
-    world.begin_journals(Durability::Commit);
-    let mut life = Life {
-        world,
-        disks: Vec::new(),
-        segment_bytes: SEGMENT_BYTES,
-    };
-    let link = life.resume(b's', false);
-    life.subscribe(link, b'w', 1);
-    life.connect(b'b', 100, WILL, AT_ONCE);
-    let next = Setup {
-        now: life.world.now,
-        wall: life.world.clocks().wall,
-        ..setup(1)
-    };
-    life.world.restart(&next, Durability::Commit).unwrap();
-    // Its CONNECT is read in the first turn, before any timer.
-    life.resume(b'b', true);
-    let link = life.resume(b's', true);
-    assert_eq!(life.received(link), [0x32, 7, 0, 1, b'w', 0, 1, 0, b'y']);
+    // The session of the one outlives its connection, that of the other does not.
+    for (expiry, is_present) in [(100, true), (0, false)] {
+        let mut world = World::calm(setup(1));
+        world.begin_journals(Durability::Commit);
+        let mut life = Life {
+            world,
+            disks: Vec::new(),
+            segment_bytes: SEGMENT_BYTES,
+        };
+        let link = life.resume(b's', false);
+        life.subscribe(link, b'w', 1);
+        life.connect(b'b', expiry, WILL, AT_ONCE);
+        let next = Setup {
+            now: life.world.now,
+            wall: life.world.clocks().wall,
+            ..setup(1)
+        };
+        life.world.restart(&next, Durability::Commit).unwrap();
+        // Its CONNECT is read in the first turn, before any timer.
+        life.resume(b'b', is_present);
+        let link = life.resume(b's', true);
+        assert_eq!(life.received(link), [0x32, 7, 0, 1, b'w', 0, 1, 0, b'y']);
+    }
 }
 
 /// A turn with more than a frame, of which only the first is on the disk: nothing of it counts.
