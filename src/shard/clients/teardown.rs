@@ -10,7 +10,7 @@ use crate::shard::clients::hold::Hold;
 use crate::shard::clients::meters::ClientMeters;
 use crate::shard::clients::phase::Phase;
 use crate::shard::delivery::message::Message;
-use crate::shard::durable::ticket::Waiter;
+use crate::shard::durable::ticket::{CommitNeeds, Waiter};
 use crate::shard::notices::About;
 use crate::shard::turn::budget::END;
 use crate::shard::turn::timer_key::TimerKey;
@@ -226,8 +226,7 @@ impl Shard {
             owned: None,
             serial: 0,
             waiter: Waiter::Nobody,
-            needs_commit: false,
-            kept_by_peer: false,
+            commit: CommitNeeds::default(),
         };
         self.accept(&mut message, Some(session), now);
     }

@@ -92,7 +92,7 @@ impl Shard {
                 .route_again(message.topic, &mut self.turn.budget),
         };
         message.share_topic(&route);
-        message.needs_commit = message.retain || !route.durable.is_empty();
+        message.commit.needed = message.retain || !route.durable.is_empty();
         let mut retain_at = None;
         if message.retain {
             let home = self.routes.placement.home(message.topic);

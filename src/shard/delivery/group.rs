@@ -45,7 +45,7 @@ impl Shard {
             return false;
         };
         let name = format!("$share/{share}/{filter}");
-        message.needs_commit |= member.durable;
+        message.commit.needed |= member.durable;
         if member.shard == self.id {
             self.deliver_to_member(message, member.id, &name, hops, now);
         } else {

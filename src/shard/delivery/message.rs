@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::mqtt::{Publication, Publish, Qos};
 use crate::routing::Route;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
-use crate::shard::durable::ticket::Waiter;
+use crate::shard::durable::ticket::{CommitNeeds, Waiter};
 use crate::time::{Span, Time};
 
 /// Borrowed view of a publication.
@@ -31,10 +31,7 @@ pub(in crate::shard) struct Message<'a> {
     pub(in crate::shard) serial: u64,
     /// Who waits for its commit.
     pub(in crate::shard) waiter: Waiter,
-    /// It is retained, or goes to a session that outlives its connection.
-    pub(in crate::shard) needs_commit: bool,
-    /// A peer has it to keep, and confirms its commit.
-    pub(in crate::shard) kept_by_peer: bool,
+    pub(in crate::shard) commit: CommitNeeds,
 }
 
 impl<'a> Message<'a> {
@@ -51,8 +48,7 @@ impl<'a> Message<'a> {
             owned: Some(Rc::clone(publication)),
             serial: 0,
             waiter: Waiter::Nobody,
-            needs_commit: false,
-            kept_by_peer: false,
+            commit: CommitNeeds::default(),
         }
     }
 
@@ -144,8 +140,7 @@ impl<'a> Message<'a> {
             owned: None,
             serial: 0,
             waiter: Waiter::Nobody,
-            needs_commit: false,
-            kept_by_peer: false,
+            commit: CommitNeeds::default(),
         }
     }
 }

@@ -63,11 +63,11 @@ impl Shard {
         let client = self.clients.client(id, session);
         // The identifier of QoS 2 is recorded with the session it came from.
         let is_received = message.qos == Qos::ExactlyOnce && client.entry.session.is_durable();
-        if let Some(packet_id) = packet_id.filter(|_| is_received && message.kept_by_peer) {
+        if let Some(packet_id) = packet_id.filter(|_| is_received && message.commit.by_peer) {
             // The peer's disk may not have it when ours has the identifier, and the process ends.
             client.entry.session.received.forget_in_log(packet_id);
         }
-        if message.needs_commit || is_received {
+        if message.commit.needed || is_received {
             client.connection.fills_log = true;
             if message.qos > Qos::AtMostOnce {
                 durable.hold(id, client.connection);
@@ -93,7 +93,7 @@ impl Shard {
         match message.waiter {
             Waiter::Nobody => None,
             Waiter::Reply => {
-                message.kept_by_peer = true;
+                message.commit.by_peer = true;
                 let durable = self.durable.as_deref_mut();
                 Some(durable.expect("a reply waits").commits.expect_one())
             }

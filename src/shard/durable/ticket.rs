@@ -25,3 +25,12 @@ pub(in crate::shard) enum Waiter {
     /// A turn of the shard where its publisher is.
     Peer(Awaited),
 }
+
+/// What of a publication is to be committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::shard) struct CommitNeeds {
+    /// It is retained, or goes to a session that outlives its connection.
+    pub(in crate::shard) needed: bool,
+    /// A peer has it to keep, and confirms its commit.
+    pub(in crate::shard) by_peer: bool,
+}

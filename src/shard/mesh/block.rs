@@ -8,7 +8,7 @@ use crate::ids::{MemberId, ShardId};
 use crate::mqtt::{Qos, Version};
 use crate::routing::Interest;
 use crate::shard::delivery::message::Message;
-use crate::shard::durable::ticket::{Awaited, Ticket, Waiter};
+use crate::shard::durable::ticket::{Awaited, CommitNeeds, Ticket, Waiter};
 use crate::shard::mesh::publish_run::PublishRun;
 use crate::time::Time;
 
@@ -412,8 +412,7 @@ impl<'a> Reader<'a> {
             owned: None,
             serial: 0,
             waiter,
-            needs_commit: false,
-            kept_by_peer: false,
+            commit: CommitNeeds::default(),
         };
         Some(BlockItem::Message(message, op))
     }
@@ -504,8 +503,7 @@ mod tests {
             owned: None,
             serial: 0,
             waiter: Waiter::Nobody,
-            needs_commit: false,
-            kept_by_peer: false,
+            commit: CommitNeeds::default(),
         }
     }
 
