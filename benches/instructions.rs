@@ -6,6 +6,10 @@
 
 mod support;
 
+/// The broker's own allocator: another one consolidates when it likes, which is no path of the broker.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Calls before counting begins: caches and buffers are as in a broker that has run for a while.
 const WARM_UP: usize = 20;
 const MEASURED: u64 = 20;

@@ -16,14 +16,15 @@ use super::lateness::Lateness;
 use super::listener::Listening;
 use super::logging::Repeated;
 use super::logins::Logins;
+use super::memory_watch::{give_back, GivesBack, Growth};
 use super::mesh::Mesh;
 use super::pauses::Pauses;
 use super::poller::{Event, Poller};
-use super::pressure::{give_back, GivesBack, TurnLength};
 use super::queues::Queue;
 use super::sends::{Sends, SENDS};
 use super::shares::Shares;
 use super::sockets::Sockets;
+use super::turn_length::TurnLength;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::READ_BUFFER;
 use crate::shard::{run_turn, Block, Heard, Pressure, Shard, TurnHost, TurnStep};
@@ -86,6 +87,7 @@ pub(super) struct Driver {
     pub(super) scratch: Scratch,
     pub(super) turns: TurnLength,
     pub(super) driver_stats: DriverStats,
+    pub(super) growth: Growth,
     memory_short: bool,
     gives_back: GivesBack,
     /// As last reported to the shard.
@@ -159,6 +161,7 @@ impl Driver {
         } = setup;
         shard.handle_heard(NOTHING_HEARD);
         let turn_max_ms = mesh.shared().options().turn_max_ms;
+        let growth = Growth::new(mesh.shared().memory().cloned(), mesh.shared().shards());
         let poller = Poller::new(mesh.shared().eventfd(id))?;
         Ok(Self {
             shard,
@@ -189,6 +192,7 @@ impl Driver {
             scratch: Scratch::default(),
             turns: TurnLength::new(turn_max_ms.map(|ms| Span::from_millis(ms.into()))),
             driver_stats: DriverStats::default(),
+            growth,
             memory_short: false,
             gives_back: GivesBack::default(),
             pressure: Pressure::default(),
@@ -237,7 +241,7 @@ impl Driver {
     /// Reports a change of pressure to the shard.
     fn look_at_pressure(&mut self, now: Time) {
         let pressure = Pressure {
-            memory: self.memory_short,
+            memory: self.growth.is_short(now) || self.memory_short,
             turns: self.turns.is_too_long(now),
         };
         if pressure != self.pressure {

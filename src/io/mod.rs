@@ -36,12 +36,13 @@ mod layers;
 mod listener;
 mod logging;
 mod logins;
+mod memory;
+mod memory_watch;
 mod mesh;
 pub mod operations;
 mod output;
 mod pauses;
 pub mod poller;
-mod pressure;
 mod queues;
 mod recovery;
 mod reload;
@@ -55,10 +56,11 @@ mod signals;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod turn_length;
 mod unix;
 
 pub use cores::{available_cores, Cores};
 pub use errors::StartError;
 pub use logging::{flush as flush_log, start as start_logging};
-pub use pressure::memory_there_is;
+pub use memory::memory_there_is;
 pub use runtime::{connections_allowed, run, Startup};

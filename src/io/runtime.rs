@@ -1,6 +1,7 @@
 //! Starts one executor per shard and waits for them.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::mpsc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +17,10 @@ use super::gate::Gate;
 use super::inbox::ShardCommand;
 use super::listener::Listening;
 use super::logins::{LoginSetup, Logins};
+use super::memory::Memory;
 use super::recovery::Journal;
 use super::shared::SharedState;
-use super::{file_watch, listener, logging, mesh, pressure, reload, signals, unix};
+use super::{file_watch, listener, logging, memory_watch, mesh, reload, signals, unix};
 use crate::auth::{self, Rules};
 use crate::ids::ShardId;
 use crate::limits::Limits;
@@ -62,10 +64,11 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let options = &startup.run;
     let shared = SharedState::new(startup.shards)?
         .with_connections_max(startup.limits.connections_max)
+        .with_memory(Memory::new(options.memory_max, Path::new("/")))
         .with_options(options.clone());
     let shared = Arc::new(shared);
     let journal = Journal::open(options, startup.shards, &shared)?.map(Arc::new);
-    pressure::watch_memory(options.memory_max, Arc::clone(&shared))?;
+    memory_watch::watch_memory(Arc::clone(&shared))?;
     let (ask, asked) = mpsc::channel();
     if options.watch_files {
         let files = file_watch::files_of(&startup.listeners, &startup.auth);

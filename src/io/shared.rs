@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::counters::Counters;
 use super::inbox::{Inbox, ShardCommand};
+use super::memory::Memory;
 use crate::ids::ShardId;
 use crate::run_options::RunOptions;
 
@@ -32,6 +33,8 @@ pub(super) struct SharedState {
     /// a connection opens or closes, never for a message.
     connections: CachePadded<AtomicUsize>,
     connections_max: usize,
+    /// `None`: there is no limit that is known.
+    memory: Option<Memory>,
     options: RunOptions,
     counters: Counters,
     /// How often counters were asked for.
@@ -49,6 +52,14 @@ impl SharedState {
             connections_max: max as usize,
             ..self
         }
+    }
+
+    pub(super) fn with_memory(self, memory: Option<Memory>) -> Self {
+        Self { memory, ..self }
+    }
+
+    pub(super) fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref()
     }
 
     pub(super) fn with_options(self, options: RunOptions) -> Self {
@@ -88,6 +99,7 @@ impl SharedState {
             stopped: AtomicUsize::new(0),
             connections: CachePadded::new(AtomicUsize::new(0)),
             connections_max: usize::MAX,
+            memory: None,
             options: RunOptions::default(),
             counters: Counters::default(),
             counter_requests: AtomicU64::new(0),

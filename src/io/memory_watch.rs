@@ -1,0 +1,224 @@
+//! Looks at memory: a thread for all shards, and each shard for itself when it has taken in much.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use libmimalloc_sys as _; // to be linked, also where another allocator is in use
+
+use super::inbox::ShardCommand;
+use super::memory::Memory;
+use super::shared::SharedState;
+use crate::limits::READ_BUFFER;
+use crate::time::{Span, Time};
+
+/// Between two looks at memory: in that time a machine can take in some ten thousand clients.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The same when three quarters of the limit are used: a shard may take in a megabyte in that time.
+const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(5);
+/// So long after it found memory short a shard looks again.
+const LOOK_AGAIN_AFTER: Span = Span::from_millis(200);
+/// What was freed is given back to the kernel so often. It takes this thread some milliseconds, and the
+/// shards none.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(10);
+/// Below so much there is little to give back.
+const GIVE_BACK_FROM: u64 = 64 << 20;
+
+/// Bytes that a byte that was read may become: a small message that is kept, with its topic and its place.
+const GROWTH: u64 = 4;
+
+/// Watches memory on a thread of its own and notifies the shards by their inboxes.
+pub(super) fn watch_memory(shared: Arc<SharedState>) -> std::io::Result<()> {
+    let Some(memory) = shared.memory().cloned() else {
+        return Ok(());
+    };
+    tracing::info!("clients are refused from {memory} on");
+    let look = move || {
+        let mut is_short = false;
+        let mut given_back = Instant::now();
+        loop {
+            let is_due = given_back.elapsed() >= GIVE_BACK_EVERY;
+            if is_short || (is_due && memory.used().is_some_and(|used| used > GIVE_BACK_FROM)) {
+                give_back();
+                if is_due {
+                    shared.broadcast(|| ShardCommand::GiveBack);
+                    given_back = Instant::now();
+                }
+            }
+            let used = memory.used();
+            let now_short = used.is_some_and(|used| memory.is_short(used, is_short));
+            if now_short != is_short {
+                is_short = now_short;
+                shared.broadcast(|| ShardCommand::MemoryShort(is_short));
+                let mib = used.unwrap_or_default() >> 20;
+                if is_short {
+                    tracing::warn!("{mib} MiB of memory are used: clients, subscriptions and messages to be retained are refused");
+                } else {
+                    tracing::info!("{mib} MiB of memory are used: new clients are let in again");
+                }
+            }
+            let is_near = used.is_some_and(|used| memory.left(used) < memory.max / 4);
+            thread::sleep(if is_near && !is_short {
+                LOOK_CLOSELY_EVERY
+            } else {
+                LOOK_EVERY
+            });
+        }
+    };
+    thread::Builder::new().name("memory".into()).spawn(look)?;
+    Ok(())
+}
+
+extern "C" {
+    /// The allocator gives what is free back to the kernel.
+    fn mi_collect(force: bool);
+}
+
+/// Freed memory counts as used until the kernel has it, and the allocator keeps it for a while, which
+/// on a broker that admits no client, or that is idle after a storm, can be without end.
+///
+/// Each thread has a heap of its own, so each shard is asked, too.
+pub(super) fn give_back() {
+    // SAFETY: it takes no pointers, and any thread may call it at any time: it collects the caller's heap.
+    unsafe { mi_collect(true) }
+}
+
+/// What a shard has read since memory was looked at.
+///
+/// The thread that watches may be late, since it shares the cores with the shards, and meanwhile shards
+/// could take in more than there is. So a shard that has read its part of what was left looks for itself:
+/// some microseconds, seldom where there is much memory.
+#[derive(Debug)]
+pub(super) struct Growth {
+    memory: Option<Memory>,
+    shards: u64,
+    /// Bytes read since the last look, and how many may be.
+    read: u64,
+    may_read: u64,
+    looked: Time,
+    is_short: bool,
+}
+
+impl Growth {
+    pub(super) fn new(memory: Option<Memory>, shards: u16) -> Self {
+        Self {
+            memory,
+            shards: u64::from(shards),
+            read: 0,
+            may_read: 0, // to begin with a look
+            looked: Time::ZERO,
+            is_short: false,
+        }
+    }
+
+    /// Bytes were read of sockets.
+    #[inline]
+    pub(super) fn has_read(&mut self, count: usize) {
+        self.read += count as u64;
+    }
+
+    /// Whether memory is short, as far as this shard has seen.
+    #[inline]
+    pub(super) fn is_short(&mut self, now: Time) -> bool {
+        let is_late = self.is_short && now.since(self.looked) >= LOOK_AGAIN_AFTER;
+        if self.read > self.may_read || is_late {
+            self.look(now);
+        }
+        self.is_short
+    }
+
+    #[cold]
+    fn look(&mut self, now: Time) {
+        let memory = self.memory.as_ref();
+        let Some((memory, used)) = memory.and_then(|memory| Some((memory, memory.used()?))) else {
+            self.may_read = u64::MAX; // not known: nothing is looked at again
+            return;
+        };
+        self.is_short = memory.is_short(used, self.is_short);
+        self.may_read = (memory.left(used) / GROWTH / self.shards).max(READ_BUFFER as u64);
+        self.read = 0;
+        self.looked = now;
+    }
+}
+
+/// Whether a shard returns memory when it next has nothing to do. Walking a heap takes milliseconds, so it is
+/// done when much less is held than was.
+#[derive(Debug, Default)]
+pub(super) struct GivesBack {
+    /// Most connections and sessions since memory was last returned.
+    most_held: usize,
+    is_wanted: bool,
+}
+
+impl GivesBack {
+    /// `held`: connections and sessions now.
+    pub(super) fn asked(&mut self, held: usize, is_short: bool) {
+        self.most_held = self.most_held.max(held);
+        if is_short || 4 * held < 3 * self.most_held {
+            self.most_held = held;
+            self.is_wanted = true;
+        }
+    }
+
+    pub(super) fn take(&mut self) -> bool {
+        std::mem::take(&mut self.is_wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_has_read_its_part_looks_for_itself() {
+        let folder = std::env::temp_dir().join(format!("ringmq-growth-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let uses = |mib: u64| {
+            std::fs::write(folder.join("memory.current"), (mib << 20).to_string()).unwrap();
+        };
+        let memory = Memory::of_group(100 << 20, folder.clone());
+        let mut growth = Growth::new(Some(memory), 2);
+        let now = Time(1);
+        uses(20);
+        growth.has_read(1);
+        assert!(
+            !growth.is_short(now),
+            "80 MiB are left, 10 of them for what is read here"
+        );
+        uses(100);
+        growth.has_read(10 << 20);
+        assert!(!growth.is_short(now), "not more than its part");
+        growth.has_read(1);
+        assert!(growth.is_short(now));
+        uses(50);
+        assert!(growth.is_short(now), "it does not look all the time");
+        assert!(!growth.is_short(now + LOOK_AGAIN_AFTER));
+        uses(99);
+        growth.has_read(7 << 20);
+        assert!(!growth.is_short(now));
+        uses(101);
+        growth.has_read((128 << 10) + 1);
+        assert!(growth.is_short(now), "near the limit it looks often");
+        std::fs::remove_dir_all(&folder).unwrap();
+        let mut unknown = Growth::new(None, 1);
+        unknown.has_read(usize::MAX);
+        assert!(!unknown.is_short(now));
+    }
+
+    #[test]
+    fn a_shard_returns_memory_when_much_less_is_held_than_was() {
+        let mut gives_back = GivesBack::default();
+        for (held, is_short, expected) in [
+            (100, false, false),
+            (80, false, false),
+            (74, false, true),
+            (74, false, false),
+            (60, false, false),
+            (60, true, true),
+            (0, false, true),
+        ] {
+            gives_back.asked(held, is_short);
+            assert_eq!(gives_back.take(), expected, "{held} {is_short}");
+        }
+    }
+}
