@@ -16,7 +16,7 @@ use super::lateness::Lateness;
 use super::listener::Listening;
 use super::logging::Repeated;
 use super::logins::Logins;
-use super::memory_watch::{give_back, GivesBack, Growth};
+use super::memory_watch::ShardMemory;
 use super::mesh::Mesh;
 use super::pauses::Pauses;
 use super::poller::{Event, Poller};
@@ -87,9 +87,7 @@ pub(super) struct Driver {
     pub(super) scratch: Scratch,
     pub(super) turns: TurnLength,
     pub(super) driver_stats: DriverStats,
-    pub(super) growth: Growth,
-    memory_short: bool,
-    gives_back: GivesBack,
+    pub(super) memory: ShardMemory,
     /// As last reported to the shard.
     pressure: Pressure,
     stopping: bool,
@@ -161,7 +159,7 @@ impl Driver {
         } = setup;
         shard.handle_heard(NOTHING_HEARD);
         let turn_max_ms = mesh.shared().options().turn_max_ms;
-        let growth = Growth::new(mesh.shared().memory().cloned(), mesh.shared().shards());
+        let memory = ShardMemory::new(mesh.shared().memory().cloned(), mesh.shared().shards());
         let poller = Poller::new(mesh.shared().eventfd(id))?;
         Ok(Self {
             shard,
@@ -192,9 +190,7 @@ impl Driver {
             scratch: Scratch::default(),
             turns: TurnLength::new(turn_max_ms.map(|ms| Span::from_millis(ms.into()))),
             driver_stats: DriverStats::default(),
-            growth,
-            memory_short: false,
-            gives_back: GivesBack::default(),
+            memory,
             pressure: Pressure::default(),
             stopping: false,
             counted: false,
@@ -241,7 +237,7 @@ impl Driver {
     /// Reports a change of pressure to the shard.
     fn look_at_pressure(&mut self, now: Time) {
         let pressure = Pressure {
-            memory: self.growth.is_short(now) || self.memory_short,
+            memory: self.memory.is_short(now),
             turns: self.turns.is_too_long(now),
         };
         if pressure != self.pressure {
@@ -369,10 +365,10 @@ impl Driver {
                     commits.segment_made(&mut self.shard, (number, made), now);
                 }
             }
-            ShardCommand::MemoryShort(is_short) => self.memory_short = is_short,
+            ShardCommand::MemoryShort(is_short) => self.memory.told(is_short),
             ShardCommand::GiveBack => {
                 let held = self.shard.connections() + self.shard.sessions();
-                self.gives_back.asked(held, self.memory_short);
+                self.memory.asked_back(held);
             }
             ShardCommand::ReportCounters(request) => {
                 // What a stopped shard has counted was handed over when it stopped.
@@ -455,9 +451,7 @@ impl Driver {
             let commit = commits.and_then(|commits| commits.poll_timeout(&self.shard));
             let deadlines = [self.shard.poll_timeout(), self.accept_after, commit];
             let deadline = deadlines.into_iter().flatten().min();
-            if self.gives_back.take() {
-                give_back();
-            }
+            self.memory.rests();
             self.lateness.sleeps(deadline);
             self.poller
                 .wait(deadline.map(|deadline| deadline.since(now)));

@@ -292,7 +292,7 @@ impl Driver {
                 self.stream_ended(id, now);
             }
             Ok((count, _)) => {
-                self.growth.has_read(count);
+                self.memory.has_read(count);
                 let more = count == size || socket.hangup;
                 socket.listed = more;
                 if socket.ending == Ending::Open {

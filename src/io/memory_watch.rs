@@ -78,28 +78,31 @@ extern "C" {
 /// on a broker that admits no client, or that is idle after a storm, can be without end.
 ///
 /// Each thread has a heap of its own, so each shard is asked, too.
-pub(super) fn give_back() {
+fn give_back() {
     // SAFETY: it takes no pointers, and any thread may call it at any time: it collects the caller's heap.
     unsafe { mi_collect(true) }
 }
 
-/// What a shard has read since memory was looked at.
+/// Memory as one shard sees it: what it has read since it was looked at, and what it returns.
 ///
 /// The thread that watches may be late, since it shares the cores with the shards, and meanwhile shards
 /// could take in more than there is. So a shard that has read its part of what was left looks for itself:
 /// some microseconds, seldom where there is much memory.
 #[derive(Debug)]
-pub(super) struct Growth {
+pub(super) struct ShardMemory {
     memory: Option<Memory>,
     shards: u64,
     /// Bytes read since the last look, and how many may be.
     read: u64,
     may_read: u64,
     looked: Time,
-    is_short: bool,
+    /// As far as this shard has seen, and as the thread that watches says.
+    seen_short: bool,
+    told_short: bool,
+    gives_back: GivesBack,
 }
 
-impl Growth {
+impl ShardMemory {
     pub(super) fn new(memory: Option<Memory>, shards: u16) -> Self {
         Self {
             memory,
@@ -107,7 +110,26 @@ impl Growth {
             read: 0,
             may_read: 0, // to begin with a look
             looked: Time::ZERO,
-            is_short: false,
+            seen_short: false,
+            told_short: false,
+            gives_back: GivesBack::default(),
+        }
+    }
+
+    /// What the thread that watches says.
+    pub(super) fn told(&mut self, is_short: bool) {
+        self.told_short = is_short;
+    }
+
+    /// Free memory is to be returned. `held`: connections and sessions now.
+    pub(super) fn asked_back(&mut self, held: usize) {
+        self.gives_back.asked(held, self.told_short);
+    }
+
+    /// The shard has nothing to do.
+    pub(super) fn rests(&mut self) {
+        if self.gives_back.take() {
+            give_back();
         }
     }
 
@@ -117,14 +139,14 @@ impl Growth {
         self.read += count as u64;
     }
 
-    /// Whether memory is short, as far as this shard has seen.
+    /// Clients and what they add are refused.
     #[inline]
     pub(super) fn is_short(&mut self, now: Time) -> bool {
-        let is_late = self.is_short && now.since(self.looked) >= LOOK_AGAIN_AFTER;
+        let is_late = self.seen_short && now.since(self.looked) >= LOOK_AGAIN_AFTER;
         if self.read > self.may_read || is_late {
             self.look(now);
         }
-        self.is_short
+        self.seen_short || self.told_short
     }
 
     #[cold]
@@ -134,7 +156,7 @@ impl Growth {
             self.may_read = u64::MAX; // not known: nothing is looked at again
             return;
         };
-        self.is_short = memory.is_short(used, self.is_short);
+        self.seen_short = memory.is_short(used, self.seen_short);
         self.may_read = (memory.left(used) / GROWTH / self.shards).max(READ_BUFFER as u64);
         self.read = 0;
         self.looked = now;
@@ -144,7 +166,7 @@ impl Growth {
 /// Whether a shard returns memory when it next has nothing to do. Walking a heap takes milliseconds, so it is
 /// done when much less is held than was.
 #[derive(Debug, Default)]
-pub(super) struct GivesBack {
+struct GivesBack {
     /// Most connections and sessions since memory was last returned.
     most_held: usize,
     is_wanted: bool,
@@ -152,7 +174,7 @@ pub(super) struct GivesBack {
 
 impl GivesBack {
     /// `held`: connections and sessions now.
-    pub(super) fn asked(&mut self, held: usize, is_short: bool) {
+    fn asked(&mut self, held: usize, is_short: bool) {
         self.most_held = self.most_held.max(held);
         if is_short || 4 * held < 3 * self.most_held {
             self.most_held = held;
@@ -160,7 +182,7 @@ impl GivesBack {
         }
     }
 
-    pub(super) fn take(&mut self) -> bool {
+    fn take(&mut self) -> bool {
         std::mem::take(&mut self.is_wanted)
     }
 }
@@ -177,7 +199,7 @@ mod tests {
             std::fs::write(folder.join("memory.current"), (mib << 20).to_string()).unwrap();
         };
         let memory = Memory::of_group(100 << 20, folder.clone());
-        let mut growth = Growth::new(Some(memory), 2);
+        let mut growth = ShardMemory::new(Some(memory), 2);
         let now = Time(1);
         uses(20);
         growth.has_read(1);
@@ -200,7 +222,7 @@ mod tests {
         growth.has_read((128 << 10) + 1);
         assert!(growth.is_short(now), "near the limit it looks often");
         std::fs::remove_dir_all(&folder).unwrap();
-        let mut unknown = Growth::new(None, 1);
+        let mut unknown = ShardMemory::new(None, 1);
         unknown.has_read(usize::MAX);
         assert!(!unknown.is_short(now));
     }

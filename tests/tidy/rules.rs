@@ -263,7 +263,7 @@ const UNSAFE_IN: &[&str] = &[
     "src/mqtt/primitives.rs",   // one scan of a string instead of two (measured)
     "benches/journal_write.rs", // submission queue entries
     "src/io/poller.rs",         // submission queue entries
-    "src/io/pressure.rs",       // a function of the allocator
+    "src/io/memory_watch.rs",   // a function of the allocator
     "src/io/ring.rs",           // slots shared by two threads
     "src/io/sends.rs",          // submission queue entries
     "loadgen/src/engine/slot.rs", // a socket option that rustix does not have

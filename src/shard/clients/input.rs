@@ -175,11 +175,8 @@ impl Shard {
             if connection.holds.awaits_auth() {
                 return (at, Ok(Flow::Wait));
             }
-            if self
-                .turn
-                .budget
-                .postpones(phase, bytes[at] >> 4 == SUBSCRIBE)
-            {
+            let is_subscribe = bytes[at] >> 4 == SUBSCRIBE;
+            if self.turn.budget.postpones(phase, is_subscribe) {
                 return (at, Ok(Flow::Pause));
             }
             if matches!(phase, Phase::AwaitLayers | Phase::AwaitConnect) {

@@ -108,6 +108,11 @@ impl TurnBudget {
     /// The next packet of a connection waits for the next turn.
     #[inline]
     pub(in crate::shard) fn postpones(&self, phase: Phase, is_subscribe: bool) -> bool {
+        (self.is_exhausted() || is_subscribe) && self.may_not_handle(phase, is_subscribe)
+    }
+
+    #[cold]
+    fn may_not_handle(&self, phase: Phase, is_subscribe: bool) -> bool {
         let is_live = matches!(phase, Phase::Live(_));
         (self.is_exhausted() && phase != Phase::Closing)
             || (is_subscribe && is_live && self.has_subscribed_enough())
