@@ -1,0 +1,172 @@
+//! Any steps of clients, and a kill after any of them: a model is what was there before.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Connect(u8, u8, bool),
+    Close(u8),
+    Disconnect(u8, u8),
+    Subscribe(u8, u8, u8),
+    Unsubscribe(u8, u8),
+    Publish(u8, u8, u8, bool),
+    Acknowledge(u8, u8, u8),
+    Release(u8, u8),
+    Wait,
+    Kill(u16),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (client, topic, qos) = (0..4_u8, 0..4_u8, 0..3_u8);
+    prop_oneof![
+        3 => (client.clone(), 0..3_u8, prop::bool::weighted(0.2))
+            .prop_map(|(client, expiry, clean)| Step::Connect(client, expiry, clean)),
+        2 => client.clone().prop_map(Step::Close),
+        1 => (client.clone(), 0..3_u8).prop_map(|(client, expiry)| Step::Disconnect(client, expiry)),
+        3 => (client.clone(), topic.clone(), qos.clone())
+            .prop_map(|(client, topic, qos)| Step::Subscribe(client, topic, qos)),
+        1 => (client.clone(), topic.clone())
+            .prop_map(|(client, topic)| Step::Unsubscribe(client, topic)),
+        8 => (client.clone(), topic, qos, any::<bool>())
+            .prop_map(|(client, topic, qos, retain)| Step::Publish(client, topic, qos, retain)),
+        4 => (client.clone(), 4..8_u8, 1..6_u8)
+            .prop_map(|(client, kind, id)| Step::Acknowledge(client, kind, id)),
+        2 => (client, 1..4_u8).prop_map(|(client, id)| Step::Release(client, id)),
+        1 => Just(Step::Wait),
+        1 => (1..4_u16).prop_map(Step::Kill),
+    ]
+}
+
+/// Filter of a topic of the steps: two of them are shared.
+fn filter(topic: u8) -> Vec<u8> {
+    match topic {
+        0 | 1 => vec![b't' + topic],
+        _ => [b"$share/g/".as_slice(), &[b't' + topic - 2]].concat(),
+    }
+}
+
+fn run(life: &mut Life, links: &mut [Option<usize>; 4], step: Step) {
+    let link_of = |links: &[Option<usize>; 4], client: u8| links[usize::from(client)];
+    match step {
+        Step::Connect(client, expiry, is_clean) => {
+            let will: (u8, &[u8]) = match expiry {
+                1 => (WILL, DELAYED),
+                _ => (0, &[]),
+            };
+            let flags = will.0 | u8::from(is_clean) << 1;
+            let link = life.connect(b'a' + client, expiry * 50, flags, will.1);
+            links[usize::from(client)] = Some(link);
+        }
+        Step::Close(client) => {
+            if let Some(link) = links[usize::from(client)].take() {
+                life.close(link);
+            }
+        }
+        Step::Disconnect(client, expiry) => {
+            if let Some(link) = links[usize::from(client)].take() {
+                life.send(link, &[0xE0, 7, 0, 5, 0x11, 0, 0, 0, expiry * 50]);
+            }
+        }
+        Step::Subscribe(client, topic, qos) => {
+            if let Some(link) = link_of(links, client) {
+                let filter = filter(topic);
+                let mut packet = vec![0x82, 6 + filter.len() as u8, 0, 1, 0, 0];
+                packet.push(filter.len() as u8);
+                packet.extend_from_slice(&filter);
+                packet.push(qos);
+                life.send(link, &packet);
+            }
+        }
+        Step::Unsubscribe(client, topic) => {
+            if let Some(link) = link_of(links, client) {
+                let filter = filter(topic);
+                let mut packet = vec![0xA2, 5 + filter.len() as u8, 0, 1, 0, 0];
+                packet.push(filter.len() as u8);
+                packet.extend_from_slice(&filter);
+                life.send(link, &packet);
+            }
+        }
+        Step::Publish(client, topic, qos, is_retained) => {
+            if let Some(link) = link_of(links, client) {
+                let topic = b't' + topic % 2;
+                let flags = qos << 1 | u8::from(is_retained);
+                life.publish(link, flags, topic, 1 + client, qos);
+            }
+        }
+        Step::Acknowledge(client, kind, id) => {
+            if let Some(link) = link_of(links, client) {
+                let flags = if kind == 6 { 2 } else { 0 };
+                life.send(link, &[kind << 4 | flags, 2, 0, id]);
+            }
+        }
+        Step::Release(client, id) => {
+            if let Some(link) = link_of(links, client) {
+                life.send(link, &[0x62, 2, 0, id]);
+            }
+        }
+        Step::Wait => {
+            life.world.wait(Span::from_millis(2_000));
+            life.settle();
+        }
+        Step::Kill(_) => {}
+    }
+}
+
+/// All of it is there after the process has ended, but what ends with a connection.
+fn kill_and_compare(life: Life, shards: u16) -> Life {
+    let before = life.sessions();
+    let kept = |life: &Life| {
+        let shards = life.world.shards.iter();
+        shards.map(Shard::retained_messages).sum::<usize>()
+    };
+    let retained = kept(&life);
+    // The fold is compared before anything ends, in an empty shard each.
+    let mut world = World::calm(setup(1));
+    let clocks = world.clocks();
+    world.shards[0].handle_clocks(clocks);
+    let mut found = BTreeMap::new();
+    for (number, disk) in life.disks.iter().enumerate() {
+        for kept in read(&world.shards[0], disk, number).1.sessions {
+            assert_eq!(
+                found.insert(Rc::clone(&kept.image.client_id), kept.image),
+                None
+            );
+        }
+    }
+    for (name, image) in before {
+        if image.expiry_interval_s > 0 {
+            let kept = found.remove(&name).expect("it is in the log");
+            assert_eq!(kept.expires_at.is_some(), image.expires_at.is_some());
+            assert_eq!(at_rest(kept), at_rest(image));
+        } else if image.will.is_some() {
+            assert_eq!(found.remove(&name).map(|kept| kept.will), Some(image.will));
+        }
+    }
+    assert_eq!(found, BTreeMap::new(), "nothing else is in it");
+    let life = life.killed(10, shards);
+    assert_eq!(kept(&life), retained);
+    life
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn shards_continue_where_they_were_killed(
+        shards in 1..4_u16,
+        steps in vec(step(), 0..60),
+    ) {
+        let mut life = Life::first(shards);
+        let mut links = [None; 4];
+        for step in steps {
+            if let Step::Kill(shards) = step {
+                life = kill_and_compare(life, shards);
+                links = [None; 4];
+            }
+            run(&mut life, &mut links, step);
+        }
+        kill_and_compare(life, 1);
+    }
+}
