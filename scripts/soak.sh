@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The longer mode of the tests that draw from seeds: rounds of the simulator and the fuzz bodies on one
-# core and chaos against the real process on the other, with fresh seeds each round, until the hours
-# are over. Stops at the first failure and says which command repeats it.
+# The longer mode of the tests that draw from seeds: rounds of the simulator and the fuzz bodies on one core,
+# and on the other chaos against the real process and kills of one with a data directory, with fresh seeds
+# each round, until the hours are over. Stops at the first failure and says which command repeats it.
 #
 #   scripts/soak.sh HOURS             fractions allowed: 0.05 is three minutes
 #   SOAK_SEED=N scripts/soak.sh ...   first seed; without it, the seconds since 1970
@@ -15,6 +15,8 @@ readonly CHAOS_SECONDS_MIN=20
 # Of one batch; batches follow each other until the round is over.
 readonly SIM_SEEDS=1000
 readonly FUZZ_ITERATIONS=100000
+# Of a round, behind its storms: about a second each.
+readonly KILLS=60
 # Between the first seeds of two rounds: more than a round uses.
 readonly SEEDS_PER_ROUND=1000000
 
@@ -95,7 +97,9 @@ chaos() {
     RINGMQ_BIN=$programs/$broker RINGMQ_CHAOS_SEED=$from RINGMQ_CHAOS_SECONDS=$chaos_seconds \
         part chaos \
         "RINGMQ_CHAOS_SEED=$from RINGMQ_CHAOS_SECONDS=$chaos_seconds cargo test --test all chaos" \
-        "$programs/tests" chaos::every_promise --nocapture
+        "$programs/tests" chaos::every_promise --nocapture || return 1
+    RINGMQ_BIN=$programs/$broker part kills "scripts/durable.sh $KILLS $from" \
+        python3 tests/clients/python/kills.py --kills "$KILLS" --seed "$from"
 }
 
 # Starts both and waits until both are done or one has failed.
@@ -118,6 +122,7 @@ describe() {
         parts+=("fuzz: $(tail --lines=1 "$logs/$round-fuzz.log")")
     fi
     parts+=("chaos: $(grep '^resident' "$logs/$round-chaos.log")")
+    parts+=("kills: $(grep --count 'none lost' "$logs/$round-kills.log") x $((KILLS / 3))")
     local IFS=';'
     printf '%s\n' "${parts[*]}"
 }

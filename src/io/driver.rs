@@ -90,6 +90,8 @@ pub(super) struct Driver {
     pub(super) memory: ShardMemory,
     /// As last reported to the shard.
     pressure: Pressure,
+    /// Clients may be let in: what all shards have restored is known to all of them.
+    is_open: bool,
     stopping: bool,
     /// Among those that have stopped.
     counted: bool,
@@ -113,7 +115,7 @@ impl TurnHost for Driver {
             TurnStep::ReadOthers => self.read_others(now),
             TurnStep::PeerBlocks => self.take_blocks(now),
             TurnStep::Timeouts => {
-                let is_due = self.shard.poll_timeout().is_some_and(|due| due <= now);
+                let is_due = self.shard_timeout().is_some_and(|due| due <= now);
                 if is_due {
                     self.shard.handle_timeout(now);
                 }
@@ -192,6 +194,7 @@ impl Driver {
             driver_stats: DriverStats::default(),
             memory,
             pressure: Pressure::default(),
+            is_open: false,
             stopping: false,
             counted: false,
             pauses: Pauses::new(pinned),
@@ -388,7 +391,15 @@ impl Driver {
         self.shard.is_announced() && commits.is_none_or(|commits| commits.has_begun(&self.shard))
     }
 
+    /// Until clients are let in nothing is due: a will would be published to those only whose subscriptions the
+    /// other shards have announced so far.
+    fn shard_timeout(&self) -> Option<Time> {
+        let may_fire = self.is_open || self.stopping;
+        may_fire.then(|| self.shard.poll_timeout()).flatten()
+    }
+
     fn listen(&mut self, listeners: Vec<Listening>) {
+        self.is_open = true;
         if self.stopping {
             return;
         }
@@ -449,7 +460,7 @@ impl Driver {
         if may_sleep {
             let commits = self.commits.as_ref();
             let commit = commits.and_then(|commits| commits.poll_timeout(&self.shard));
-            let deadlines = [self.shard.poll_timeout(), self.accept_after, commit];
+            let deadlines = [self.shard_timeout(), self.accept_after, commit];
             let deadline = deadlines.into_iter().flatten().min();
             self.memory.rests();
             self.lateness.sleeps(deadline);

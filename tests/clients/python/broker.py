@@ -38,9 +38,10 @@ def prepare(cgroup):
 
 
 class Broker:
-    """A running broker process; `cgroup` is the folder of the group that it starts in."""
+    """A running broker process; `cgroup` is the folder of the group that it starts in. Without `wait` it may not be
+    there yet."""
 
-    def __init__(self, shards=1, port=None, cgroup=None, **options):
+    def __init__(self, shards=1, port=None, cgroup=None, wait=True, **options):
         self.shards = shards
         self.port = port or free_port()
         self.folder = tempfile.mkdtemp(prefix="ringmq-test-")
@@ -52,6 +53,8 @@ class Broker:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 preexec_fn=lambda: prepare(cgroup),
             )
+        if not wait:
+            return
         self._wait_until_it_accepts()
         if not IS_MOSQUITTO:
             self.wait_log("ready")  # of several listeners the others may be open later
