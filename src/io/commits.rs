@@ -20,7 +20,7 @@ use crate::shard::Shard;
 use crate::time::{Span, Time};
 
 /// Exit code when the journal cannot be written. A new process finds out what is on the disk.
-const EXIT_JOURNAL: i32 = 3;
+pub(super) const EXIT_JOURNAL: i32 = 3;
 /// A file that could not be made is asked for again after so long: room may have been made.
 const RETRY_AFTER: Span = Span::from_secs(1);
 /// Files that are not needed and kept to be used again.

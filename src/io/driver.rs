@@ -438,13 +438,18 @@ impl Driver {
 
     /// A stopped shard continues to serve its peers until all have stopped.
     fn is_finished(&mut self) -> bool {
-        let is_stopped = self.stopping && self.shard.is_stopped() && self.shard.is_committed();
+        if !self.stopping {
+            return false;
+        }
+        let is_committed = self.shard.is_committed();
+        self.mesh.shared().note_written(self.id, is_committed);
+        let is_stopped = self.shard.is_stopped() && is_committed;
         if !self.counted && is_stopped {
             self.counted = true;
             self.report_counters(AT_STOP);
             self.mesh.shared().count_stopped();
         }
-        self.counted && self.shard.is_committed() && self.mesh.shared().all_stopped()
+        self.counted && is_committed && self.mesh.shared().all_stopped()
     }
 
     /// Sleeps until a completion, a peer or a deadline wakes the shard.

@@ -19,6 +19,8 @@ struct Parker {
     eventfd: OwnedFd,
     /// Commands of services for the shard.
     inbox: Inbox,
+    /// Of a shard that stops: its journal is not on the disk yet.
+    is_unwritten: AtomicBool,
 }
 
 /// Shared by all shards and the signal thread.
@@ -90,6 +92,7 @@ impl SharedState {
                 parked: AtomicBool::new(false),
                 eventfd,
                 inbox: Inbox::default(),
+                is_unwritten: AtomicBool::new(false),
             }))
         };
         Ok(Self {
@@ -169,6 +172,18 @@ impl SharedState {
     /// Asks all shards to stop.
     pub(super) fn stop(&self) {
         self.broadcast(|| ShardCommand::Stop);
+    }
+
+    /// While a shard stops: whether all it has to write is on the disk.
+    pub(super) fn note_written(&self, shard: ShardId, is_written: bool) {
+        let is_unwritten = &self.parkers[shard.index()].is_unwritten;
+        is_unwritten.store(!is_written, Ordering::Relaxed);
+    }
+
+    /// The journals of all shards that stop are on the disk.
+    pub(super) fn all_written(&self) -> bool {
+        let mut parkers = self.parkers.iter();
+        parkers.all(|parker| !parker.is_unwritten.load(Ordering::Relaxed))
     }
 
     /// A shard has stopped; it continues to serve its peers until all have.

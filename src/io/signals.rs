@@ -9,14 +9,16 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use super::commits::EXIT_JOURNAL;
 use super::logging;
 use super::shared::SharedState;
+use crate::run_options::Durability;
 
 /// Exit code of a process ended by a signal is 128 and the signal.
 const SIGNAL_EXIT: i32 = 128;
 
-/// Watches for signals on a thread of its own. The process ends with code 0 within `deadline` of the
-/// first one, whatever the clients do.
+/// Watches for signals on a thread of its own. The process ends within `deadline` of the first one,
+/// whatever the clients do: with code 0, unless the journal cannot be written meanwhile.
 pub(super) fn watch(
     shared: Arc<SharedState>,
     deadline: Duration,
@@ -40,13 +42,13 @@ pub(super) fn watch(
                 return;
             }
             tracing::info!("stopping: clients are told and closed; signal again to exit at once");
-            let watchdog = thread::Builder::new()
-                .name("watchdog".into())
-                .spawn(move || {
+            let watchdog = thread::Builder::new().name("watchdog".into()).spawn({
+                let shared = Arc::clone(&shared);
+                move || {
                     thread::sleep(deadline);
-                    tracing::warn!("some clients did not close in time; exiting");
-                    exit(0);
-                });
+                    exit_late(&shared)
+                }
+            });
             if watchdog.is_err() {
                 exit(0);
             }
@@ -56,6 +58,20 @@ pub(super) fn watch(
             }
         })?;
     Ok(())
+}
+
+/// What is left after the deadline is cut.
+fn exit_late(shared: &SharedState) -> ! {
+    if shared.all_written() {
+        tracing::warn!("some clients did not close in time; exiting");
+        exit(0);
+    }
+    let lost = match shared.options().durability {
+        Durability::Commit => "what is not on the disk was never acknowledged",
+        Durability::Interval(_) => "of what was acknowledged, the last is lost",
+    };
+    tracing::error!("the journal could not be written to its end in time: {lost}; exiting");
+    exit(EXIT_JOURNAL)
 }
 
 fn exit(code: i32) -> ! {
