@@ -3,13 +3,15 @@
 //! See `ARCHITECTURE.md` for the bird's-eye view. Dependency direction, checked by `tests/tidy.rs`:
 //!
 //! ```text
-//! main -> io -> shard -> session -> mqtt -> {time, limits, ids}
+//! main -> admin -> io -> shard -> session -> mqtt -> {time, limits, ids}
 //!                     -> routing -> mqtt
 //!                     -> auth    -> mqtt
 //! ```
 //!
 //! Nothing below `io` reads a clock, a socket, the environment or a global.
 
+pub mod admin;
+pub mod admin_options;
 pub mod auth;
 pub mod config;
 pub mod ids;

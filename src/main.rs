@@ -1,10 +1,12 @@
 //! The `ringmq` program: options, start, wait.
 
 mod passwd;
+mod token;
 
 use std::io::Write;
 use std::process::ExitCode;
 
+use ringmq::admin;
 use ringmq::config::{self, Checked, Command, Machine};
 use ringmq::ids::SHARDS_MAX;
 use ringmq::io::{
@@ -19,8 +21,10 @@ const EXIT_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
-    if args.nth(1).is_some_and(|word| word == "passwd") {
-        return passwd::run(args);
+    match args.nth(1) {
+        Some(word) if word == "passwd" => return passwd::run(args),
+        Some(word) if word == "token" => return token::run(args),
+        _ => {}
     }
     match config::load(std::env::args_os()) {
         Ok(Command::Run(checked)) => start(*checked),
@@ -79,7 +83,8 @@ fn start(mut checked: Checked) -> ExitCode {
         limits: checked.limits,
         run: checked.run,
     };
-    let outcome = run(&startup);
+    let admin = checked.admin;
+    let outcome = run(&startup, |broker| admin::start(&admin, broker));
     flush_log();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

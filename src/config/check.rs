@@ -49,6 +49,7 @@ pub(super) fn check(
     relations.hook_urls(problems);
     relations.user_claim(problems);
     relations.journal(problems);
+    relations.admin(problems);
     relations.somewhere_to_listen(tables, problems);
     if !tables.is_empty() && !winners.contains_key("listen") {
         checked.listen.clear(); // the default is for those who name none
@@ -208,6 +209,41 @@ impl Relations<'_> {
             }
             let text = "means something only with data-dir, without which all is kept in memory";
             self.report(&[name], text.into(), problems);
+        }
+    }
+
+    /// Who reaches the admin listener from another machine must be able to log in.
+    fn admin(&self, problems: &mut Vec<Problem>) {
+        let admin = &self.checked.admin;
+        let beyond = admin.listen.iter().find(|address| !address.is_local());
+        if let Some(address) = beyond.filter(|_| !admin.has_logins()) {
+            let text = format!(
+                "{address} can be reached from other machines and nobody could log in: set admin-users or \
+                 admin-viewers (accounts of password-file) or admin-token-file (see `ringmq token --help`), or \
+                 listen on a loopback address or a Unix socket"
+            );
+            self.report(&["admin-listen"], text, problems);
+        }
+        if admin.has_accounts() && self.checked.auth.password_file.is_none() {
+            let text = "the accounts are those of password-file, which is not set";
+            let name = if admin.admins.is_empty() {
+                "admin-viewers"
+            } else {
+                "admin-users"
+            };
+            self.report(&[name], text.into(), problems);
+        }
+        if admin.certificate.is_some() != admin.key.is_some() {
+            let text = "admin-tls-certificate and admin-tls-key go together";
+            self.report(
+                &["admin-tls-certificate", "admin-tls-key"],
+                text.into(),
+                problems,
+            );
+        }
+        if admin.client_ca.is_some() && admin.certificate.is_none() {
+            let text = "means something only with admin-tls-certificate";
+            self.report(&["admin-tls-client-ca"], text.into(), problems);
         }
     }
 

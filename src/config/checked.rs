@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::{Machine, MemoryBound};
+use crate::admin_options::AdminOptions;
 use crate::auth::{Files, HookTerms};
 use crate::limits::Limits;
 use crate::listener::Listener;
@@ -38,6 +39,7 @@ pub struct Checked {
     /// Of the service that rules what clients may do; empty: there is none. The rest is as for `hook`.
     pub acl_hook_url: String,
     pub log_level: tracing::Level,
+    pub admin: AdminOptions,
 }
 
 impl Default for Checked {
@@ -55,6 +57,7 @@ impl Default for Checked {
             hook: HookTerms::default(),
             acl_hook_url: String::new(),
             log_level: tracing::Level::INFO,
+            admin: AdminOptions::default(),
         }
     }
 }

@@ -36,6 +36,7 @@ const CONFIG: &str = "config";
 const CHECK_CONFIG: &str = "check-config";
 const EXAMPLE: &str = "print-config-example";
 const PORT: &str = "port";
+const LISTEN: &str = "listen";
 
 /// Reads the arguments, the program's name first. A mistake is noted, its argument left out, and
 /// the rest read again: the operator sees all mistakes at once.
@@ -157,13 +158,9 @@ fn collect(mut matches: ArgMatches, problems: &mut Vec<Problem>) -> CommandLine 
         single(PORT, values_of(PORT), problems).and_then(|port| listen_port(&port, problems));
     for option in options::all() {
         let values = values_of(option.name);
-        let value = if let Kind::Addresses = option.kind {
-            let items: Vec<Item> = values
-                .iter()
-                .map(word)
-                .chain(port.clone())
-                .map(item)
-                .collect();
+        let value = if option.kind.is_list() {
+            let port = port.clone().filter(|_| option.name == LISTEN);
+            let items: Vec<Item> = values.iter().map(word).chain(port).map(item).collect();
             (!items.is_empty()).then_some(Typed::List(items))
         } else {
             single(option.name, values, problems).as_ref().map(word)

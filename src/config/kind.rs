@@ -52,6 +52,10 @@ pub(super) enum Kind {
     Addresses,
     /// Where one listener is: an IP address with a port, or the path of a Unix socket.
     Place,
+    /// Where several listeners are, maybe none.
+    Places,
+    /// Any texts, maybe none; what one of them is.
+    Names(&'static str),
     /// Some of these words.
     Words(&'static [&'static str]),
     /// Names of files.
@@ -78,6 +82,7 @@ pub(super) enum Value {
     Addresses(Vec<SocketAddr>),
     Text(String),
     Place(Address),
+    Places(Vec<Address>),
     Words(Vec<&'static str>),
     Texts(Vec<String>),
 }
@@ -135,24 +140,16 @@ impl Kind {
                     .read_address(one)
                     .map(|address| Value::Addresses(vec![address])),
             },
-            Self::Place => match typed {
-                Typed::Word(text) | Typed::Text(text) if text.starts_with(UNIX) => {
-                    let path = &text[UNIX.len()..];
-                    let is_sound = path.starts_with('/') && path.len() <= UNIX_PATH_MAX;
-                    is_sound
-                        .then(|| Value::Place(Address::Unix(path.into())))
-                        .ok_or_else(|| {
-                            format!(
-                                "{} is not \"unix:\" and an absolute path of at most \
-                                 {UNIX_PATH_MAX} bytes",
-                                typed.shown()
-                            )
-                        })
-                }
-                one => self
-                    .read_address(one)
-                    .map(|address| Value::Place(Address::Ip(address))),
-            },
+            Self::Place => self.read_place(typed).map(Value::Place),
+            Self::Places => self
+                .read_list(typed, |one| self.read_place(one))
+                .map(Value::Places),
+            Self::Names(_) => self
+                .read_list(typed, |one| match one {
+                    Typed::Word(text) | Typed::Text(text) if !text.is_empty() => Ok(text.clone()),
+                    _ => Err(self.not_this(one)),
+                })
+                .map(Value::Texts),
             Self::Words(words) => self
                 .read_each(typed, |text| {
                     words.iter().copied().find(|word| *word == text)
@@ -170,6 +167,48 @@ impl Kind {
                 _ => Err(self.not_this(typed)),
             },
         }
+    }
+
+    /// The command line gives it once for each item of a list.
+    pub(super) fn is_list(self) -> bool {
+        matches!(self, Self::Addresses | Self::Places | Self::Names(_))
+    }
+
+    fn read_place(self, typed: &Typed) -> Result<Address, String> {
+        let path = match typed {
+            Typed::Word(text) | Typed::Text(text) => text.strip_prefix(UNIX),
+            _ => None,
+        };
+        let Some(path) = path else {
+            return self.read_address(typed).map(Address::Ip);
+        };
+        if path.starts_with('/') && path.len() <= UNIX_PATH_MAX {
+            return Ok(Address::Unix(path.into()));
+        }
+        Err(format!(
+            "{} is not \"unix:\" and an absolute path of at most {UNIX_PATH_MAX} bytes",
+            typed.shown()
+        ))
+    }
+
+    /// One item or a list of them, maybe empty, none twice.
+    fn read_list<T: PartialEq>(
+        self,
+        typed: &Typed,
+        read: impl Fn(&Typed) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
+        let Typed::List(items) = typed else {
+            return read(typed).map(|item| vec![item]);
+        };
+        let mut values = Vec::new();
+        for item in items {
+            let value = read(&item.value)?;
+            if values.contains(&value) {
+                return Err(format!("{} is given twice", item.value.shown()));
+            }
+            values.push(value);
+        }
+        Ok(values)
     }
 
     /// One text or a list of them, none twice.
@@ -254,11 +293,11 @@ impl Kind {
             Self::Interval { .. } => "a way to commit",
             Self::Boolean => "true or false",
             Self::Choice(_) => "one of the words",
-            Self::Addresses | Self::Place => "an IP address with a port",
+            Self::Addresses | Self::Place | Self::Places => "an IP address with a port",
             Self::Words(_) => "one of the words",
             Self::Files => "the name of a file",
             Self::Mode => "permission bits in octal, quoted",
-            Self::Text(what) | Self::Whole(what) | Self::Texts(what) => what,
+            Self::Text(what) | Self::Whole(what) | Self::Texts(what) | Self::Names(what) => what,
         };
         format!("{} is not {noun}", typed.shown())
     }
@@ -295,6 +334,12 @@ impl Kind {
                             \"unix:\" and an absolute path"
                     .into()
             }
+            Self::Places => {
+                "a list of IP addresses with a port and of \"unix:\" with an absolute path, \
+                             or [] for none"
+                    .into()
+            }
+            Self::Names(what) => format!("a list, each {what}, or [] for none"),
             Self::Words(words) => format!("some of {}", quoted(words)),
             Self::Files => "the name of a file, or a list of names".into(),
             Self::Mode => "\"0000\" to \"0777\"".into(),
@@ -312,11 +357,11 @@ impl Kind {
             Self::Interval { .. } => "WORD",
             Self::Boolean => "true|false",
             Self::Choice(_) => "WORD",
-            Self::Addresses | Self::Place => "ADDRESS:PORT",
+            Self::Addresses | Self::Place | Self::Places => "ADDRESS:PORT",
             Self::Words(_) => "WORDS",
             Self::Files => "FILES",
             Self::Mode => "MODE",
-            Self::Text(_) | Self::Whole(_) => "TEXT",
+            Self::Text(_) | Self::Whole(_) | Self::Names(_) => "TEXT",
             Self::Texts(_) => "TEXTS",
         }
     }
@@ -349,6 +394,8 @@ impl Kind {
             }
             (_, Value::Place(address)) => format!("\"{address}\""),
             (_, Value::Words(words)) => format!("[{}]", quoted(words)),
+            (_, Value::Places(places)) => format!("[{}]", quoted(places)),
+            (Self::Names(_), Value::Texts(texts)) => format!("{texts:?}"),
             (_, Value::Texts(texts)) => match &texts[..] {
                 [one] => format!("\"{one}\""),
                 several => format!("[{}]", quoted(several)),

@@ -379,6 +379,7 @@ impl Driver {
                     self.report_counters(request);
                 }
             }
+            ShardCommand::Query(query, reply) => reply(self.shard.handle_query(query)),
             ShardCommand::Listen(listeners) => self.listen(listeners),
             ShardCommand::Stop => self.begin_stop(now),
             ShardCommand::AllStopped => {} // it has woken the shard, which looks by itself

@@ -14,6 +14,7 @@ use super::listener::Listening;
 use crate::auth::{AuthzDecisions, Rules, Verdict};
 use crate::ids::{ConnectionId, ListenerId};
 use crate::journal::SegmentNumber;
+use crate::shard::{Answer, Query};
 use crate::transport::LayerFactory;
 
 /// Commands that wait for one shard, at most. A turn takes them before anything else, so more wait only
@@ -21,6 +22,9 @@ use crate::transport::LayerFactory;
 const INBOX_MAX: usize = 1_024;
 /// Commands a turn takes.
 pub(super) const TURN_COMMANDS: usize = 64;
+
+/// Takes the answer to a query, within the turn of its shard.
+pub type Reply = Box<dyn FnOnce(Answer) + Send>;
 
 /// A command to a shard.
 pub(super) enum ShardCommand {
@@ -40,6 +44,8 @@ pub(super) enum ShardCommand {
     GiveBack,
     /// Hand over what was counted, for the request of this number.
     ReportCounters(u64),
+    /// A question of a service.
+    Query(Query, Reply),
     /// Let clients in.
     Listen(Vec<Listening>),
     /// Stop in order.

@@ -183,6 +183,19 @@ impl Logins {
         self.has_banned.load(Ordering::Relaxed) && lock(&self.bans).is_banned(address, now)
     }
 
+    /// Rules in force.
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&lock(&self.rules))
+    }
+
+    /// Counts a failed login, which may ban its address.
+    pub(super) fn failed(&self, address: IpAddr, now: Time) {
+        if lock(&self.bans).failed(address, now) {
+            self.has_banned.store(true, Ordering::Relaxed);
+            tracing::warn!("{address} is banned for a while: too many logins failed");
+        }
+    }
+
     /// Rules as they were read again: for logins from now on, and for each shard at its next turn.
     pub(super) fn publish(&self, rules: &Arc<Rules>) {
         *lock(&self.rules) = Arc::clone(rules);
@@ -197,9 +210,7 @@ impl Logins {
 
     /// Main loop of a hashing thread.
     fn hash(&self, asked: &Receiver<LoginJob>) {
-        // Where shards have all cores, logins must not hold them up.
-        let own = rustix::thread::gettid();
-        let _ = rustix::process::setpriority_process(Some(own), NICE);
+        be_nice();
         while let Ok(job) = asked.recv() {
             let now = self.clock.now();
             if self.awake.now() > job.until {
@@ -212,7 +223,7 @@ impl Logins {
                 self.answer(&job, Verdict::Refused(Refusal::Banned, text.into()));
                 continue;
             }
-            let rules = Arc::clone(&lock(&self.rules));
+            let rules = self.rules();
             match rules.answer(&job.question, &facts()) {
                 Answer::Now(verdict) => self.conclude(&job, verdict, now),
                 Answer::AskHook => {
@@ -280,13 +291,16 @@ impl Logins {
     /// Answers, and counts a proof that was wrong.
     fn conclude(&self, job: &LoginJob, verdict: Verdict, now: Time) {
         if let (Verdict::Refused(Refusal::Wrong, _), Some(address)) = (&verdict, job.source) {
-            if lock(&self.bans).failed(address, now) {
-                self.has_banned.store(true, Ordering::Relaxed);
-                tracing::warn!("{address} is banned for a while: too many logins failed");
-            }
+            self.failed(address, now);
         }
         self.answer(job, verdict);
     }
+}
+
+/// Where shards have all cores, services must not hold them up.
+pub(super) fn be_nice() {
+    let own = rustix::thread::gettid();
+    let _ = rustix::process::setpriority_process(Some(own), NICE);
 }
 
 fn spawn(name: &str, life: impl FnOnce() + Send + 'static) -> std::io::Result<()> {

@@ -17,6 +17,7 @@
 
 pub mod aligned_buffer;
 mod awake;
+mod broker;
 mod clock;
 mod commits;
 mod cores;
@@ -59,8 +60,10 @@ mod tests;
 mod turn_length;
 mod unix;
 
+pub use broker::{Broker, Stage};
 pub use cores::{available_cores, Cores};
 pub use errors::StartError;
+pub use inbox::Reply;
 pub use logging::{flush as flush_log, start as start_logging};
 pub use memory::memory_there_is;
 pub use runtime::{connections_allowed, run, Startup};

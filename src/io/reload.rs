@@ -11,6 +11,8 @@ use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 use std::thread;
 
+use rustls::ServerConfig;
+
 use super::clock::wall;
 use super::errors::StartError;
 use super::inbox::ShardCommand;
@@ -114,6 +116,12 @@ fn factory(listener: &Listener) -> Result<LayerFactory, Problem> {
         factory = factory.with_for(move |from| Box::new(Server::new(Arc::clone(&policy), from)));
     }
     Ok(factory)
+}
+
+/// TLS of a service that is no listener of clients.
+pub(super) fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, Problem> {
+    let material = read_material(files)?;
+    Ok(Context::new(&files.settings, &material, &[ALPN_HTTP])?.config())
 }
 
 fn read_material(files: &TlsFiles) -> Result<Material, Problem> {

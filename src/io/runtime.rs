@@ -9,6 +9,7 @@ use std::time::Duration;
 use glommio::{CpuSet, ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
+use super::broker::Broker;
 use super::clock::Clock;
 use super::commits::Commits;
 use super::driver::{Driver, Setup};
@@ -54,8 +55,11 @@ pub struct Startup {
     pub run: RunOptions,
 }
 
-/// Runs the broker until it is asked to stop.
-pub fn run(startup: &Startup) -> Result<(), StartError> {
+/// Runs the broker until it is asked to stop. `serve` starts services beside the shards before these run.
+pub fn run(
+    startup: &Startup,
+    serve: impl FnOnce(&Broker) -> Result<(), StartError>,
+) -> Result<(), StartError> {
     raise_descriptor_limit(startup)?;
     probe_io_uring()?;
     // Files are read first: a mistake in them is reported before anything listens.
@@ -84,10 +88,15 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
     let (logins, rules) = start_logins(startup, secret, &shared, clock)?;
     let reload_rules = {
         let (logins, files) = (Arc::clone(&logins), startup.auth.clone());
-        move || reload_rules(&logins, &files, secret)
+        let services = Arc::clone(&shared);
+        move || {
+            reload_rules(&logins, &files, secret);
+            services.reload_services();
+        }
     };
     let tables = startup.listeners.clone();
     reload::watch(asked, tables, Arc::clone(&shared), reload_rules)?;
+    serve(&Broker::new(&shared, &logins, clock))?;
     let traces = logging::tells_connections();
     let own_journal = journal.clone();
     let make = move |id: ShardId| {
@@ -100,27 +109,25 @@ pub fn run(startup: &Startup) -> Result<(), StartError> {
             .map(|journal| journal.begin(id, &mut shard, &rules, clock));
         Ok((shard, commits.transpose()?))
     };
-    let mut socket_files = Vec::new();
     let open = || {
         if let Some(journal) = &journal {
             journal.all_have_begun()?;
         }
         let listeners = open_listeners(&startup.listeners, factories)?;
-        socket_files = socket_files_of(&startup.listeners);
+        shared.keep_socket_files(socket_files_of(&startup.listeners));
         let gates = listeners.iter().map(|own| Arc::clone(&own.gate));
         shared.counters().set_gates(gates.collect());
         Ok(listeners)
     };
     let threads = start_shards(&startup.cores, &shared, &logins, clock, make, open)?;
+    shared.set_ready();
     tracing::info!("ready");
     for (index, thread) in (0..).zip(threads) {
         thread
             .join()
             .map_err(|error| StartError::of_executor(index, error))?;
     }
-    for file in &socket_files {
-        file.remove();
-    }
+    shared.remove_socket_files();
     Ok(())
 }
 

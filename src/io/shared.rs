@@ -3,14 +3,17 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{fence, AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crossbeam::utils::CachePadded;
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::Errno;
 
+use super::broker::Stage;
 use super::counters::Counters;
 use super::inbox::{Inbox, ShardCommand};
 use super::memory::Memory;
+use super::unix::SocketFile;
 use crate::ids::ShardId;
 use crate::run_options::RunOptions;
 
@@ -41,6 +44,12 @@ pub(super) struct SharedState {
     counters: Counters,
     /// How often counters were asked for.
     counter_requests: AtomicU64,
+    is_ready: AtomicBool,
+    is_stopping: AtomicBool,
+    /// What services do when files are read again.
+    reloads: Mutex<Vec<Box<dyn Fn() + Send>>>,
+    /// They go with the process.
+    socket_files: Mutex<Vec<SocketFile>>,
 }
 
 impl SharedState {
@@ -106,6 +115,10 @@ impl SharedState {
             options: RunOptions::default(),
             counters: Counters::default(),
             counter_requests: AtomicU64::new(0),
+            is_ready: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
+            reloads: Mutex::default(),
+            socket_files: Mutex::default(),
         })
     }
 
@@ -121,6 +134,53 @@ impl SharedState {
     pub(super) fn send(&self, shard: ShardId, command: ShardCommand) {
         self.inbox(shard).send(command);
         self.wake(shard);
+    }
+
+    /// Without waiting; false when the shard's inbox is full.
+    pub(super) fn try_send(&self, shard: ShardId, command: ShardCommand) -> bool {
+        let is_taken = self.inbox(shard).try_send(command);
+        self.wake(shard);
+        is_taken
+    }
+
+    /// Clients are let in.
+    pub(super) fn set_ready(&self) {
+        self.is_ready.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        let is_ready = self.is_ready.load(Ordering::Relaxed);
+        match self.is_stopping.load(Ordering::Relaxed) {
+            true => Stage::Stopping,
+            false if is_ready => Stage::Ready,
+            false => Stage::Starting,
+        }
+    }
+
+    /// Has a service read its files again whenever the others are.
+    pub(super) fn on_reload(&self, reload: Box<dyn Fn() + Send>) {
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        reloads.push(reload);
+    }
+
+    /// Services read their files again, one after the other.
+    pub(super) fn reload_services(&self) {
+        let reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        for reload in &*reloads {
+            reload();
+        }
+    }
+
+    pub(super) fn keep_socket_files(&self, made: impl IntoIterator<Item = SocketFile>) {
+        let files = self.socket_files.lock();
+        files.unwrap_or_else(PoisonError::into_inner).extend(made);
+    }
+
+    pub(super) fn remove_socket_files(&self) {
+        let files = self.socket_files.lock();
+        for file in &*files.unwrap_or_else(PoisonError::into_inner) {
+            file.remove();
+        }
     }
 
     /// Gives every shard a command.
@@ -171,6 +231,7 @@ impl SharedState {
 
     /// Asks all shards to stop.
     pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
         self.broadcast(|| ShardCommand::Stop);
     }
 

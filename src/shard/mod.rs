@@ -22,6 +22,7 @@ mod gate;
 mod log_tests;
 mod mesh;
 mod notices;
+mod queries;
 mod retained;
 mod stats;
 mod turn;
@@ -41,6 +42,7 @@ pub use durable::Durability;
 pub use mesh::block::{Block, Lane};
 pub use mesh::placement::{PlacementSeed, HOME_LANES};
 pub use notices::{Notice, Severity};
+pub use queries::{Answer, Query};
 pub use stats::Stats;
 pub use turn::steps::{run_turn, TurnHost, TurnStep, TURN};
 

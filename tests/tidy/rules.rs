@@ -73,8 +73,10 @@ pub(super) fn pure_core(file: &Source) -> Vec<String> {
     let mut found = Vec::new();
     if file.is_below(&[
         "src/io",
+        "src/admin",
         "src/main.rs",
         "src/passwd",
+        "src/token",
         "src/bin",
         "loadgen",
         "fuzz",
@@ -110,6 +112,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["ids", "limits", "mqtt", "run_options", "transport"],
     ),
     ("src/run_options", &["auth", "time"]),
+    ("src/admin_options", &["listener"]),
     ("src/transport", &[]),
     ("src/journal", &["time"]),
     (
@@ -141,6 +144,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "src/config",
         &[
+            "admin_options",
             "auth",
             "ids",
             "journal",
@@ -164,6 +168,18 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "run_options",
             "shard",
             "time",
+            "transport",
+        ],
+    ),
+    (
+        "src/admin",
+        &[
+            "admin_options",
+            "auth",
+            "ids",
+            "io",
+            "listener",
+            "shard",
             "transport",
         ],
     ),

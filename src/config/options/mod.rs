@@ -23,6 +23,7 @@ pub(super) struct Opt<T: 'static = Checked> {
 pub(super) fn all() -> impl Iterator<Item = &'static Opt> {
     let groups = [
         listeners::OPTIONS,
+        admin::OPTIONS,
         accounts::OPTIONS,
         shards::OPTIONS,
         sessions::OPTIONS,
@@ -167,6 +168,7 @@ const MEMORY_LARGEST: u64 = 1 << 50;
 
 // Behind the macros, which they use.
 mod accounts;
+mod admin;
 mod journal;
 mod limits;
 mod listeners;

@@ -101,6 +101,18 @@ fn ends(kind: Kind) -> Vec<Value> {
             let addresses = ["127.0.0.1:7", "[::1]:8"].map(|text| text.parse().unwrap());
             vec![Value::Addresses(addresses.to_vec())]
         }
+        Kind::Places => {
+            let places = ["127.0.0.1:7", "[::1]:8"].map(|text| Address::Ip(text.parse().unwrap()));
+            let file = Address::Unix("/run/a b".into());
+            vec![
+                Value::Places(Vec::new()),
+                Value::Places(places.into_iter().chain([file]).collect()),
+            ]
+        }
+        Kind::Names(_) => vec![
+            Value::Texts(Vec::new()),
+            Value::Texts(vec!["ann".into(), "b's ü".into()]),
+        ],
         _ => Vec::new(), // only listeners have them
     }
 }

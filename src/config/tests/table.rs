@@ -132,7 +132,7 @@ fn table_is_orderly() {
         assert!(!help.ends_with('.') && help.len() <= 70, "{name}: help");
         assert!(reason.ends_with('.'), "{name}: reason");
         let default = Typed::Word(kind.write(&get(&Checked::default())).replace('"', ""));
-        let list = matches!(kind, Kind::Addresses);
+        let list = kind.is_list();
         assert!(
             list || kind.read(&default).is_ok(),
             "{name}: the default is not allowed"

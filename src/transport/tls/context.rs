@@ -106,6 +106,12 @@ fn problem(file: &Named, text: impl Into<String>) -> Problem {
 }
 
 impl Context {
+    /// For a server that uses the library's own streams.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// `alpn` are the protocols taken where the settings name none.
     ///
     /// Tickets of another context are not taken, so a session made before a reload cannot be resumed with

@@ -1,0 +1,131 @@
+//! The HTTP server: accepts, bounds and serves connections, on one thread of its own.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::dispatch::Connection;
+use super::patient::Patient;
+use super::places::{Place, Places};
+use super::role::Peer;
+use super::Admin;
+
+/// How long a handshake and the head of a request may take; a connection without a request is closed, too.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes that are read ahead of a connection: the head of a request must fit.
+const BUFFER_MAX: usize = 32 << 10;
+const HEADERS_MAX: usize = 64;
+/// After an error of accept: no descriptor is left, most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// A listening socket of the admin listener.
+pub(super) struct Open {
+    pub(super) socket: OwnedFd,
+    pub(super) is_unix: bool,
+    /// Reached by other machines.
+    pub(super) needs_login: bool,
+    /// Replaced when its files are read again.
+    pub(super) tls: Option<Arc<Mutex<Arc<ServerConfig>>>>,
+}
+
+/// Serves until the process ends.
+pub(super) fn run(admin: &Arc<Admin>, listeners: Vec<Open>) -> std::io::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(4).build()?;
+    let places = Arc::new(Places::default());
+    runtime.block_on(async {
+        let mut accepting = Vec::new();
+        for open in listeners {
+            let (admin, places) = (Arc::clone(admin), Arc::clone(&places));
+            accepting.push(tokio::spawn(accept(admin, places, open)));
+        }
+        for one in accepting {
+            match one.await {
+                Ok(Err(error)) => tracing::error!("admin listener: {error}"),
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
+        Ok(())
+    })
+}
+
+async fn accept(admin: Arc<Admin>, places: Arc<Places>, open: Open) -> std::io::Result<()> {
+    let Open {
+        socket,
+        is_unix,
+        needs_login,
+        tls,
+    } = open;
+    let connection = |peer| Connection {
+        admin: Arc::clone(&admin),
+        peer,
+        needs_login,
+    };
+    if is_unix {
+        let listener = UnixListener::from_std(socket.into())?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let user = stream.peer_cred().ok().map(|peer| peer.uid());
+                    if let Some(place) = places.take(None) {
+                        tokio::spawn(serve(connection(Peer::Unix(user)), stream, place));
+                    }
+                }
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+    let listener = TcpListener::from_std(socket.into())?;
+    loop {
+        let Ok((stream, from)) = listener.accept().await else {
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let source: IpAddr = from.ip();
+        let Some(place) = places.take(Some(source)) else {
+            continue;
+        };
+        let connection = connection(Peer::Ip(from));
+        match &tls {
+            None => drop(tokio::spawn(serve(connection, stream, place))),
+            Some(config) => {
+                let config = config.lock().unwrap_or_else(PoisonError::into_inner);
+                let acceptor = TlsAcceptor::from(Arc::clone(&config));
+                tokio::spawn(async move {
+                    let shaken = timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream)).await;
+                    if let Ok(Ok(stream)) = shaken {
+                        serve(connection, stream, place).await;
+                    }
+                });
+            }
+        }
+    }
+}
+
+async fn serve<S>(connection: Connection, stream: S, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| connection.clone().answer(request));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(BUFFER_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(Patient::new(stream)), service)
+        .with_upgrades();
+    let _ = served.await; // a client that broke off, or sent what is no HTTP
+    drop(place);
+}
