@@ -11,11 +11,12 @@ use hyper::{Method, StatusCode};
 use tokio::time::timeout;
 
 use super::login::unauthorized;
+use super::path::Params;
 use super::reply::{strict, Problem, Reply};
 use super::request::Request;
 use super::role::{Needs, Peer, Role, Who};
 use super::route::{self, Found, Route};
-use super::{origin, Admin};
+use super::{origin, path, Admin};
 
 /// Bytes of a request's body.
 const BODY_MAX: usize = 64 << 10;
@@ -52,10 +53,9 @@ impl Connection {
             .await?;
         let checked = origin::check(&head.method, &head.headers, who.is_bearer, self.needs_login);
         checked.map_err(|text| Problem::new(StatusCode::FORBIDDEN, text))?;
-        let path = head.uri.path();
-        let (route, params) = self.find(&head.method, path)?;
+        let (route, params) = self.find(&head.method, head.uri.path())?;
         allow(&who, route)?;
-        let query = route::query(head.uri.query().unwrap_or_default());
+        let query = path::query(head.uri.query().unwrap_or_default());
         let query = query.ok_or_else(|| Problem::bad_request("the query is not UTF-8"))?;
         let collected = timeout(BODY_PATIENCE, Limited::new(body, BODY_MAX).collect()).await;
         let body = match collected {
@@ -91,7 +91,7 @@ impl Connection {
         answered
     }
 
-    fn find(&self, method: &Method, path: &str) -> Result<(&Route, route::Params), Problem> {
+    fn find(&self, method: &Method, path: &str) -> Result<(&Route, Params), Problem> {
         match route::find(&self.admin.routes, method, path) {
             Found::Route(route, params) => Ok((route, params)),
             Found::Nothing => Err(Problem::not_found(format!("there is nothing at {path}"))),

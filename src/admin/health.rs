@@ -1,4 +1,4 @@
-//! Health: whether the process lives, and whether it takes clients. Nobody needs to log in.
+//! Health: whether the process lives, and whether it takes clients. Open without a login.
 
 use hyper::StatusCode;
 use serde_json::json;

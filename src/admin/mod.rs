@@ -17,6 +17,7 @@ mod dispatch;
 mod health;
 mod login;
 mod origin;
+mod path;
 mod patient;
 mod places;
 mod reply;

@@ -8,9 +8,9 @@ use hyper::upgrade::OnUpgrade;
 use hyper::Method;
 use serde_json::Value;
 
+use super::path::Params;
 use super::reply::Problem;
 use super::role::Who;
-use super::route::Params;
 use super::Admin;
 
 pub struct Request {

@@ -68,7 +68,7 @@ impl fmt::Display for Peer {
 /// Whom a request comes from.
 #[derive(Clone, Debug)]
 pub struct Who {
-    /// Account or name of the token; `None`: nobody logged in.
+    /// Account or name of the token; `None`: without a login.
     pub name: Option<Arc<str>>,
     /// `None`: may use only what needs no role.
     pub role: Option<Role>,

@@ -3,13 +3,12 @@
 //! A module adds its rows in a function `routes() -> Vec<Route>`, which `admin/mod.rs` names. A path has
 //! segments; `{name}` takes one, whatever is in it, percent-decoded: `/api/v1/clients/{id}`.
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 
 use hyper::Method;
-use percent_encoding::percent_decode_str;
 
+use super::path::{params, Params};
 use super::reply::{Problem, Reply};
 use super::request::Request;
 use super::role::Needs;
@@ -61,9 +60,6 @@ impl Route {
     }
 }
 
-/// Values of the `{name}` segments of a path.
-pub(super) type Params = Vec<(&'static str, String)>;
-
 /// What a path and a method lead to.
 pub(super) enum Found<'a> {
     Route(&'a Route, Params),
@@ -91,47 +87,6 @@ pub(super) fn find<'a>(routes: &'a [Route], method: &Method, path: &str) -> Foun
         true => Found::Nothing,
         false => Found::OtherMethods(others),
     }
-}
-
-fn params(pattern: &'static str, path: &str) -> Option<Params> {
-    let (mut patterns, mut segments) = (pattern.split('/'), path.split('/'));
-    let mut params = Vec::new();
-    loop {
-        match (patterns.next(), segments.next()) {
-            (None, None) => return Some(params),
-            (Some(pattern), Some(segment)) => {
-                let name = pattern
-                    .strip_prefix('{')
-                    .and_then(|name| name.strip_suffix('}'));
-                match name {
-                    Some(name) if !segment.is_empty() => params.push((name, decoded(segment)?)),
-                    None if pattern == segment => {}
-                    _ => return None,
-                }
-            }
-            _ => return None,
-        }
-    }
-}
-
-fn decoded(segment: &str) -> Option<String> {
-    percent_decode_str(segment)
-        .decode_utf8()
-        .ok()
-        .map(Cow::into_owned)
-}
-
-/// Names and values behind the `?`; `+` is a blank, as forms write it. What is not UTF-8 is `None`.
-#[must_use]
-pub(super) fn query(text: &str) -> Option<Vec<(String, String)>> {
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let plain = |text: &str| decoded(&text.replace('+', " "));
-            Some((plain(name)?, plain(value)?))
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -175,13 +130,5 @@ mod tests {
         ] {
             assert_eq!(shown(Method::GET, path), "nothing", "{path}");
         }
-    }
-
-    #[test]
-    fn a_query_is_pairs() {
-        let pairs = query("a=1&b=x+y%26&c&&=").unwrap();
-        let pairs: Vec<_> = pairs.iter().map(|(a, b)| (&a[..], &b[..])).collect();
-        assert_eq!(pairs, [("a", "1"), ("b", "x y&"), ("c", ""), ("", "")]);
-        assert_eq!(query("a=%FF"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Queries to shards: one at a time for each shard, whoever asks, so that requests cost a turn no more
+//! Queries to shards: one at a time for each shard from all requests together, so that they cost a turn no more
 //! than one bounded answer.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(2);
 
 pub struct Shards {
     broker: Broker,
-    /// A permit goes with the query and comes back with its answer, also when nobody waits any more.
+    /// A permit goes with the query and comes back with its answer, also when no request waits for it any more.
     permits: Vec<Arc<Semaphore>>,
 }
 
@@ -88,7 +88,7 @@ impl Shards {
             let own = permit.take();
             let reply = move |answer| {
                 drop(own);
-                let _ = sender.send(answer); // fails when nobody waits any more
+                let _ = sender.send(answer); // fails when no request waits any more
             };
             if self.broker.ask(ShardId(shard), query(), Box::new(reply)) {
                 return Ok(receiver);

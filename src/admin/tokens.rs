@@ -97,7 +97,7 @@ impl Tokens {
     /// Whose token it is. Takes the same time for each: all are compared.
     ///
     /// # Errors
-    /// It lets nobody in.
+    /// It does not let in.
     pub fn find(&self, token: &[u8], now_s: u64) -> Result<(Arc<str>, Role), Unfit> {
         let hash = hash(token);
         let mut found = None;

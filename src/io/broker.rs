@@ -11,6 +11,7 @@ use super::errors::StartError;
 use super::inbox::{Reply, ShardCommand};
 use super::logins::Logins;
 use super::shared::SharedState;
+use super::stage::Stage;
 use super::{listener, reload, unix};
 use crate::auth::Rules;
 use crate::ids::ShardId;
@@ -26,15 +27,6 @@ pub struct Broker {
     shared: Arc<SharedState>,
     logins: Arc<Logins>,
     clock: Clock,
-}
-
-/// A stage of the process's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// What was kept is read; no client is let in yet.
-    Starting,
-    Ready,
-    Stopping,
 }
 
 impl Broker {
@@ -92,7 +84,7 @@ impl Broker {
         self.shared.on_reload(Box::new(reload));
     }
 
-    /// Opens a listening socket of a service, and tells where it is.
+    /// Opens a listening socket of a service, and returns its address, too.
     ///
     /// # Errors
     /// As for listeners of clients.

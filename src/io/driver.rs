@@ -11,7 +11,6 @@ use super::clock::{Clock, WallReadings};
 use super::commits::Commits;
 use super::counters::{DriverStats, AT_STOP};
 use super::gate::REFUSALS;
-use super::inbox::{ShardCommand, TURN_COMMANDS};
 use super::lateness::Lateness;
 use super::listener::Listening;
 use super::logging::Repeated;
@@ -54,7 +53,7 @@ pub(super) struct Setup {
 /// Lives on: the executor of its shard, as its one task.
 pub(super) struct Driver {
     pub(super) shard: Shard,
-    commits: Option<Commits>,
+    pub(super) commits: Option<Commits>,
     pub(super) id: ShardId,
     pub(super) mesh: Mesh<Block>,
     pub(super) logins: Arc<Logins>,
@@ -91,10 +90,10 @@ pub(super) struct Driver {
     /// As last reported to the shard.
     pressure: Pressure,
     /// Clients may be let in: what all shards have restored is known to all of them.
-    is_open: bool,
-    stopping: bool,
+    pub(super) is_open: bool,
+    pub(super) stopping: bool,
     /// Among those that have stopped.
-    counted: bool,
+    pub(super) counted: bool,
     pauses: Pauses,
 }
 
@@ -337,55 +336,6 @@ impl Driver {
         count > 0
     }
 
-    /// Carries out what services have for this shard; true when there was something.
-    fn drain_inbox(&mut self, now: Time) -> bool {
-        for taken in 0..TURN_COMMANDS {
-            let Some(command) = self.mesh.shared().inbox(self.id).take() else {
-                return taken > 0;
-            };
-            self.carry_out(command, now);
-        }
-        true
-    }
-
-    fn carry_out(&mut self, command: ShardCommand, now: Time) {
-        match command {
-            ShardCommand::Verdict(id, verdict) => {
-                self.shard.handle_authenticated(id, verdict, now);
-            }
-            ShardCommand::Decisions(id, decisions) => {
-                self.shard.handle_authorized(id, decisions, now);
-            }
-            ShardCommand::Rules(rules) => self.shard.handle_rules(rules),
-            // Connections keep what they began with.
-            ShardCommand::Layers(listener, factory) => {
-                if let Some(listening) = self.listeners.get_mut(listener.index()) {
-                    listening.factory = factory;
-                }
-            }
-            ShardCommand::Segment(number, made) => {
-                if let Some(commits) = &mut self.commits {
-                    commits.segment_made(&mut self.shard, (number, made), now);
-                }
-            }
-            ShardCommand::MemoryShort(is_short) => self.memory.told(is_short),
-            ShardCommand::GiveBack => {
-                let held = self.shard.connections() + self.shard.sessions();
-                self.memory.asked_back(held);
-            }
-            ShardCommand::ReportCounters(request) => {
-                // What a stopped shard has counted was handed over when it stopped.
-                if !self.counted {
-                    self.report_counters(request);
-                }
-            }
-            ShardCommand::Query(query, reply) => reply(self.shard.handle_query(query)),
-            ShardCommand::Listen(listeners) => self.listen(listeners),
-            ShardCommand::Stop => self.begin_stop(now),
-            ShardCommand::AllStopped => {} // it has woken the shard, which looks by itself
-        }
-    }
-
     /// Nothing that was restored is missing elsewhere.
     fn may_let_in(&self) -> bool {
         let commits = self.commits.as_ref();
@@ -399,20 +349,7 @@ impl Driver {
         may_fire.then(|| self.shard.poll_timeout()).flatten()
     }
 
-    fn listen(&mut self, listeners: Vec<Listening>) {
-        self.is_open = true;
-        if self.stopping {
-            return;
-        }
-        for (index, listener) in listeners.iter().enumerate() {
-            let socket = listener.socket.as_fd();
-            self.poller.watch_acceptable(socket, index as u32);
-        }
-        self.acceptable = vec![false; listeners.len()];
-        self.listeners = listeners;
-    }
-
-    fn report_counters(&self, request: u64) {
+    pub(super) fn report_counters(&self, request: u64) {
         let shared = self.mesh.shared();
         let stats = self.shard.stats();
         shared
@@ -421,7 +358,7 @@ impl Driver {
     }
 
     /// Closes the listeners and starts the shutdown of the shard, once.
-    fn begin_stop(&mut self, now: Time) {
+    pub(super) fn begin_stop(&mut self, now: Time) {
         if self.stopping {
             return;
         }

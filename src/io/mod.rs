@@ -19,6 +19,7 @@ pub mod aligned_buffer;
 mod awake;
 mod broker;
 mod clock;
+mod commands;
 mod commits;
 mod cores;
 mod counters;
@@ -55,15 +56,17 @@ mod shared;
 mod shares;
 mod signals;
 mod sockets;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod turn_length;
 mod unix;
 
-pub use broker::{Broker, Stage};
+pub use broker::Broker;
 pub use cores::{available_cores, Cores};
 pub use errors::StartError;
 pub use inbox::Reply;
 pub use logging::{flush as flush_log, start as start_logging};
 pub use memory::memory_there_is;
 pub use runtime::{connections_allowed, run, Startup};
+pub use stage::Stage;

@@ -86,14 +86,11 @@ pub fn run(
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(std::io::Error::from)?;
     let (logins, rules) = start_logins(startup, secret, &shared, clock)?;
-    let reload_rules = {
-        let (logins, files) = (Arc::clone(&logins), startup.auth.clone());
-        let services = Arc::clone(&shared);
-        move || {
-            reload_rules(&logins, &files, secret);
-            services.reload_services();
-        }
-    };
+    let (files, services) = (
+        startup.auth.clone(),
+        (Arc::clone(&logins), Arc::clone(&shared)),
+    );
+    let reload_rules = move || reload_rules(&services, &files, secret);
     let tables = startup.listeners.clone();
     reload::watch(asked, tables, Arc::clone(&shared), reload_rules)?;
     serve(&Broker::new(&shared, &logins, clock))?;
@@ -182,7 +179,11 @@ fn start_logins(
 }
 
 /// Reads the files again; what does not load leaves the old rules.
-fn reload_rules(logins: &Logins, files: &auth::Files, secret: [u8; 32]) {
+fn reload_rules(
+    (logins, shared): &(Arc<Logins>, Arc<SharedState>),
+    files: &auth::Files,
+    secret: [u8; 32],
+) {
     match auth::load(files, secret) {
         Ok(rules) => {
             logins.publish(&Arc::new(rules));
@@ -195,6 +196,7 @@ fn reload_rules(logins: &Logins, files: &auth::Files, secret: [u8; 32]) {
             tracing::error!("the old accounts and rules stay in force");
         }
     }
+    shared.reload_services();
 }
 
 /// What a shard's thread begins with.

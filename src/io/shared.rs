@@ -9,10 +9,10 @@ use crossbeam::utils::CachePadded;
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::Errno;
 
-use super::broker::Stage;
 use super::counters::Counters;
 use super::inbox::{Inbox, ShardCommand};
 use super::memory::Memory;
+use super::stage::Stage;
 use super::unix::SocketFile;
 use crate::ids::ShardId;
 use crate::run_options::RunOptions;

@@ -1,0 +1,72 @@
+//! Commands of services, carried out by the driver of their shard.
+
+use std::os::fd::AsFd;
+
+use super::driver::Driver;
+use super::inbox::{ShardCommand, TURN_COMMANDS};
+use super::listener::Listening;
+use crate::time::Time;
+
+impl Driver {
+    /// Carries out what services have for this shard; true when there was something.
+    pub(super) fn drain_inbox(&mut self, now: Time) -> bool {
+        for taken in 0..TURN_COMMANDS {
+            let Some(command) = self.mesh.shared().inbox(self.id).take() else {
+                return taken > 0;
+            };
+            self.carry_out(command, now);
+        }
+        true
+    }
+
+    fn carry_out(&mut self, command: ShardCommand, now: Time) {
+        match command {
+            ShardCommand::Verdict(id, verdict) => {
+                self.shard.handle_authenticated(id, verdict, now);
+            }
+            ShardCommand::Decisions(id, decisions) => {
+                self.shard.handle_authorized(id, decisions, now);
+            }
+            ShardCommand::Rules(rules) => self.shard.handle_rules(rules),
+            // Connections keep what they began with.
+            ShardCommand::Layers(listener, factory) => {
+                if let Some(listening) = self.listeners.get_mut(listener.index()) {
+                    listening.factory = factory;
+                }
+            }
+            ShardCommand::Segment(number, made) => {
+                if let Some(commits) = &mut self.commits {
+                    commits.segment_made(&mut self.shard, (number, made), now);
+                }
+            }
+            ShardCommand::MemoryShort(is_short) => self.memory.told(is_short),
+            ShardCommand::GiveBack => {
+                let held = self.shard.connections() + self.shard.sessions();
+                self.memory.asked_back(held);
+            }
+            ShardCommand::ReportCounters(request) => {
+                // What a stopped shard has counted was handed over when it stopped.
+                if !self.counted {
+                    self.report_counters(request);
+                }
+            }
+            ShardCommand::Query(query, reply) => reply(self.shard.handle_query(query)),
+            ShardCommand::Listen(listeners) => self.listen(listeners),
+            ShardCommand::Stop => self.begin_stop(now),
+            ShardCommand::AllStopped => {} // it has woken the shard, which looks by itself
+        }
+    }
+
+    fn listen(&mut self, listeners: Vec<Listening>) {
+        self.is_open = true;
+        if self.stopping {
+            return;
+        }
+        for (index, listener) in listeners.iter().enumerate() {
+            let socket = listener.socket.as_fd();
+            self.poller.watch_acceptable(socket, index as u32);
+        }
+        self.acceptable = vec![false; listeners.len()];
+        self.listeners = listeners;
+    }
+}
