@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::payload::HEADER_BYTES;
-use crate::plan::Plan;
+use crate::plan::{Plan, Publishing};
 use crate::results::{Assertion, RunResult};
 
 /// Bounds; those not given are not checked.
@@ -34,11 +34,11 @@ impl Assertions {
             .groups
             .iter()
             .filter_map(|group| group.publishing.as_ref());
-        let is_short = publishing.any(|own| own.payload.min() < HEADER_BYTES);
+        let is_short = publishing.any(Publishing::is_unproven);
         if is_short && (self.duplicates.is_some() || self.reordered.is_some()) {
             return Err(format!(
-                "--assert-duplicates and --assert-reordered need payloads of {HEADER_BYTES} bytes or more: \
-                 smaller ones do not tell which message they are"
+                "--assert-duplicates and --assert-reordered need payloads of {HEADER_BYTES} bytes or more, \
+                 or of your own with a proof: others do not tell which message they are"
             ));
         }
         Ok(())

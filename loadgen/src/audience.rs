@@ -8,29 +8,32 @@ use crate::plan::{Group, Plan, Share, Template};
 
 /// Messages of a group's clients, published by themselves or as wills.
 pub(crate) struct Source<'a> {
+    group: &'a Group,
     topic: &'a Template,
     topics: u32,
     qos: Qos,
-    /// Bytes of the shortest payload.
-    pub(crate) payload_bytes_min: usize,
+    /// Its payloads do not tell which message they are.
+    pub(crate) is_unproven: bool,
     pub(crate) is_will: bool,
 }
 
 impl<'a> Source<'a> {
     pub(crate) fn of(group: &'a Group) -> Option<Self> {
         let published = group.publishing.as_ref().map(|publishing| Self {
+            group,
             topic: &publishing.topic,
             topics: publishing.topics.max(1),
             qos: publishing.qos,
-            payload_bytes_min: publishing.payload.min(),
+            is_unproven: publishing.is_unproven(),
             is_will: false,
         });
         published.or_else(|| {
             group.will.as_ref().map(|will| Self {
+                group,
                 topic: &will.topic,
                 topics: 1,
                 qos: will.qos,
-                payload_bytes_min: crate::payload::HEADER_BYTES,
+                is_unproven: false,
                 is_will: true,
             })
         })
@@ -74,7 +77,7 @@ impl<'a> Audience<'a> {
                     continue;
                 }
                 for number in 0..source.topics {
-                    let name = source.topic.fill(index, number, plan.seed);
+                    let name = source.group.fill(source.topic, index, number, plan.seed);
                     let publisher = (plan.first_client(group) + index, group);
                     let publishers = by_topic.entry(name).or_default();
                     if publishers.last() != Some(&publisher) {
@@ -89,8 +92,9 @@ impl<'a> Audience<'a> {
     /// Publishers of which a filter matches some topic; true when it matches all of them.
     pub(crate) fn matching(&self, group: usize, index: u32) -> Vec<(u32, usize, Qos, bool)> {
         let mut matched: HashMap<u32, (usize, Qos, u32)> = HashMap::new();
-        for subscription in &self.plan.groups[group].subscriptions {
-            let whole = subscription.filter.fill(index, 0, self.plan.seed);
+        let own = &self.plan.groups[group];
+        for subscription in &own.subscriptions {
+            let whole = own.fill(&subscription.filter, index, 0, self.plan.seed);
             let share = topic::share(&whole).ok().flatten();
             let filter = share.map_or(&whole[..], |share| share.filter);
             let mut add = |publishers: &[(u32, usize)]| {

@@ -161,7 +161,7 @@ impl<'a> Audit<'a> {
             let flow = arrived.get(&publisher).copied();
             let (sent, _) = self.published.get(&publisher).copied().unwrap_or_default();
             let mut counts = Counts::of(flow);
-            if source.payload_bytes_min < crate::payload::HEADER_BYTES {
+            if source.is_unproven {
                 // Which they are is not known: so many have come.
                 let more = remark.unproven.min(sent.saturating_sub(counts.distinct));
                 remark.unproven -= more;
@@ -393,6 +393,7 @@ mod tests {
                 in_flight_max: 1,
             },
             seed: 0,
+            unix_ahead_ns: 0,
             share: Share::WHOLE,
         };
         let mut flows = crate::flows::Flows::default();

@@ -2,12 +2,15 @@
 //! carry them out.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringmq::mqtt::property::Property;
 use ringmq::mqtt::{Qos, Version};
 
+use crate::feed::Feed;
 pub use crate::payload_size::PayloadSize;
+use crate::payload_template::PayloadTemplate;
 
 /// Everything a worker must know; the same for all workers.
 #[derive(Clone, Debug)]
@@ -17,6 +20,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     pub connection: Connection,
     pub seed: u64,
+    /// From the run's clock to the time since 1970.
+    pub unix_ahead_ns: u64,
     /// The clients that this process carries.
     pub share: Share,
 }
@@ -61,6 +66,12 @@ impl Share {
 }
 
 impl Plan {
+    /// All clients speak this version.
+    #[must_use]
+    pub fn is_all(&self, version: Version) -> bool {
+        self.connection.version == version
+    }
+
     /// Clients of all groups.
     #[must_use]
     pub fn clients(&self) -> u32 {
@@ -149,6 +160,10 @@ pub struct Group {
     pub name: String,
     pub clients: u32,
     pub client_id: Template,
+    /// The table of its clients, for `{csv:NAME}`.
+    pub feed: Option<Arc<Feed>>,
+    /// User names, passwords and certificates are those of the table.
+    pub is_fed: bool,
     pub session: Session,
     pub subscriptions: Vec<Subscription>,
     pub publishing: Option<Publishing>,
@@ -176,6 +191,8 @@ impl Group {
             name: name.to_string(),
             clients,
             client_id,
+            feed: None,
+            is_fed: false,
             session: Session::default(),
             subscriptions: Vec::new(),
             publishing: None,
@@ -189,6 +206,48 @@ impl Group {
             comes_and_goes: false,
         }
     }
+
+    /// A template of the group for one of its clients.
+    #[must_use]
+    pub fn fill(&self, template: &Template, index: u32, topic: u32, run: u64) -> String {
+        let filled = template.fill(index, topic, run);
+        match &self.feed {
+            Some(feed) if filled.contains(FED) => fed(&filled, feed, index),
+            _ => filled,
+        }
+    }
+
+    /// Bytes of the property that proves each of its messages.
+    #[must_use]
+    pub fn proof_bytes(&self) -> usize {
+        let own = self.publishing.as_ref().and_then(|own| own.own_payload.as_ref());
+        match own.filter(|own| own.wants_proof_beside()) {
+            Some(_) => crate::proof::PROPERTY_BYTES,
+            None => 0,
+        }
+    }
+
+    /// A value of a client's own, when its group has it from a table.
+    #[must_use]
+    pub fn own_value(&self, column: &str, index: u32) -> Option<&str> {
+        let feed = self.feed.as_ref().filter(|_| self.is_fed);
+        feed.and_then(|feed| feed.value(column, index))
+    }
+}
+
+/// Begins a place that a table fills.
+pub const FED: &str = "{csv:";
+
+/// With the places of a table filled.
+fn fed(text: &str, feed: &Feed, index: u32) -> String {
+    let mut parts = text.split(FED);
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let (name, rest) = part.split_once('}').unwrap_or((part, ""));
+        out.push_str(feed.value(name, index).unwrap_or_default());
+        out.push_str(rest);
+    }
+    out
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,6 +286,8 @@ pub struct Publishing {
     pub qos: Qos,
     pub retain: bool,
     pub payload: PayloadSize,
+    /// The user's own payload, instead.
+    pub own_payload: Option<Arc<PayloadTemplate>>,
     /// MQTT 5: each topic is sent once and then named by its alias.
     pub topic_alias: bool,
     pub properties: MessageProperties,
@@ -234,6 +295,33 @@ pub struct Publishing {
     pub response_topic: Option<Template>,
     /// PUBLISH packets of QoS 1 and 2 unacknowledged at most; the connection's maximum unless given.
     pub window: Option<u16>,
+}
+
+impl Publishing {
+    /// Bytes of the longest payload of the group that publishes it.
+    #[must_use]
+    pub fn payload_max(&self, group: &Group) -> usize {
+        match &self.own_payload {
+            Some(own) => own.bytes_max(group.feed.as_deref()),
+            None => self.payload.max(),
+        }
+    }
+
+    /// Bytes that each payload has at least.
+    #[must_use]
+    pub fn payload_min(&self) -> usize {
+        let own = self.own_payload.as_ref();
+        own.map_or_else(|| self.payload.min(), |own| own.bytes_min())
+    }
+
+    /// Its payloads do not tell which message they are.
+    #[must_use]
+    pub fn is_unproven(&self) -> bool {
+        match &self.own_payload {
+            Some(own) => own.is_unverified,
+            None => self.payload.min() < crate::payload::HEADER_BYTES,
+        }
+    }
 }
 
 /// MQTT 5 properties of messages; other versions send none.

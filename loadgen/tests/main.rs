@@ -8,6 +8,7 @@ mod failures;
 mod lie_table;
 mod lies;
 mod output;
+mod own_data;
 mod page;
 mod reconnect;
 mod reload;

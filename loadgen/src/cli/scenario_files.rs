@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::options::Setup;
+use crate::options::{check_own_data, give, Setup};
 use crate::plan::{Options, Plan};
 use crate::scenario_file::{parse, read, Mistake, ScenarioFile};
 
@@ -33,7 +33,12 @@ impl RunFile {
         };
         let file = file.map_err(|mistakes| list(&mistakes))?;
         let connection = file.connection.connection(&self.setup)?;
-        let plan = file.plan(connection, self.setup.seed());
+        let mut plan = file.plan(connection, self.setup.seed());
+        for group in 0..plan.groups.len() {
+            let feed = plan.groups[group].feed.clone();
+            feed.map_or(Ok(()), |feed| give(&mut plan, group, &feed))?;
+        }
+        check_own_data(&plan)?;
         file.assertions.fit(&plan)?;
         let mut options = self.setup.options()?;
         options.file_text = Some(file.text.clone());

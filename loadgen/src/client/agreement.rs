@@ -16,15 +16,15 @@ pub(super) fn refusal(
 ) -> Option<String> {
     let publishing = group.publishing.as_ref();
     publishing
-        .and_then(|publishing| cannot_publish(publishing, index, run, more, properties))
+        .and_then(|publishing| cannot_publish(group, publishing, index, (run, more), properties))
         .or_else(|| cannot_subscribe(group, properties))
 }
 
 fn cannot_publish(
+    group: &Group,
     publishing: &Publishing,
     index: u32,
-    run: u64,
-    more: usize,
+    (run, more): (u64, usize),
     properties: &ConnAckProperties<'_>,
 ) -> Option<String> {
     let most = properties.maximum_qos.unwrap_or(Qos::ExactlyOnce);
@@ -52,7 +52,7 @@ fn cannot_publish(
             publishing.topics.max(1)
         ));
     }
-    let largest = packet_size(publishing, index, run, more);
+    let largest = packet_size(group, publishing, index, (run, more));
     let room = properties.maximum_packet_size? as usize;
     // [MQTT-3.2.2-15]
     (largest > room).then(|| {
@@ -90,16 +90,21 @@ fn cannot_subscribe(group: &Group, properties: &ConnAckProperties<'_>) -> Option
 }
 
 /// Bytes of the largest PUBLISH that a client sends.
-fn packet_size(publishing: &Publishing, index: u32, run: u64, more: usize) -> usize {
+fn packet_size(
+    group: &Group,
+    publishing: &Publishing,
+    index: u32,
+    (run, more): (u64, usize),
+) -> usize {
     let last_topic = publishing.topics.max(1) - 1;
-    let name = publishing.topic.fill(index, last_topic, run).len();
+    let name = group.fill(&publishing.topic, index, last_topic, run).len();
     let packet_id = if publishing.qos == Qos::AtMostOnce {
         0
     } else {
         2
     };
     let properties = properties_size(publishing, more);
-    let rest = 2 + name + packet_id + properties + publishing.payload.max();
+    let rest = 2 + name + packet_id + properties + publishing.payload_max(group);
     let length_bytes = match rest {
         0..=127 => 1,
         128..=16_383 => 2,
@@ -132,6 +137,7 @@ mod tests {
             qos: Qos::AtLeastOnce,
             retain: true,
             payload: PayloadSize::Fixed(100),
+            own_payload: None,
             topic_alias: true,
             properties: MessageProperties::default(),
             response_topic: None,

@@ -35,7 +35,7 @@ pub(super) fn properties(plan: &Plan, group: usize, index: u32) -> Vec<u8> {
     }
     let publishing = own.publishing.as_ref();
     if let Some(topic) = publishing.and_then(|publishing| publishing.response_topic.as_ref()) {
-        Property::ResponseTopic(&topic.fill(index, 0, plan.seed)).put(&mut bytes);
+        Property::ResponseTopic(&own.fill(topic, index, 0, plan.seed)).put(&mut bytes);
     }
     let number = asker(plan, group, index).to_be_bytes();
     Property::CorrelationData(&number).put(&mut bytes);
@@ -57,7 +57,7 @@ pub(super) fn damage(
             "an answer came without the correlation data of its request [MQTT-3.3.2-16]",
         );
     };
-    let topic = template.fill(index, 0, plan.seed);
+    let topic = plan.groups[group].fill(template, index, 0, plan.seed);
     let has_topic = properties().any(|own| own == Property::ResponseTopic(&topic));
     (!is_whose || !has_topic).then_some(
         "a request came without its response topic or correlation data [MQTT-3.3.2-15], \

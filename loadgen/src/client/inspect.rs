@@ -3,10 +3,12 @@
 use ringmq::mqtt::property::{Properties, Property};
 use ringmq::mqtt::{Qos, Version};
 
+use super::OwnPayloads;
 use crate::flows::{Arrival, Expected};
 use crate::meter::Count;
 use crate::payload::{topic_hash, Header, Pattern, Reading, HEADER_BYTES};
 use crate::plan::{Group, Plan, Template};
+use crate::proof::{ContentHash, Proof, MARK};
 
 /// The parts of a PUBLISH whose payload may not be whole yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +93,19 @@ pub(super) struct Delivery {
     pub(super) is_altered: bool,
     /// Against the properties: `Count` of the breach.
     pub(super) breach: Option<Count>,
+    /// Of a payload of the user's own whose end has not come: its proof, and the hash so far.
+    pub(super) proof: Option<(Proof, ContentHash)>,
 }
 
 impl Delivery {
     /// Looks at everything that has come of a PUBLISH but its properties.
     #[inline]
-    pub(super) fn of(first: u8, skimmed: &Skimmed<'_>, pattern: &Pattern) -> Self {
+    pub(super) fn of(
+        first: u8,
+        skimmed: &Skimmed<'_>,
+        pattern: &Pattern,
+        own: OwnPayloads,
+    ) -> Self {
         let mut reading = Header::read(skimmed.payload, skimmed.payload_bytes);
         let mut is_altered = reading == Reading::Altered;
         match reading {
@@ -109,14 +118,43 @@ impl Delivery {
             }
             _ => {}
         }
-        Self {
+        let mut delivery = Self {
             first,
             packet_id: skimmed.packet_id,
             topic: topic_hash(skimmed.topic),
             reading,
             is_altered,
             breach: None,
+            proof: None,
+        };
+        if own != OwnPayloads::default() && !matches!(reading, Reading::Sound(..)) {
+            delivery.look_for_proof(skimmed, own);
         }
+        delivery
+    }
+
+    /// A payload without a header may be one of the user's own.
+    #[cold]
+    fn look_for_proof(&mut self, skimmed: &Skimmed<'_>, own: OwnPayloads) {
+        let payload = skimmed.payload;
+        let beside = Proof::beside(skimmed.properties);
+        let Some(proof) = beside.or_else(|| Proof::within(payload)) else {
+            if own.have_none && self.reading == Reading::Foreign {
+                self.reading = Reading::Short;
+            }
+            return;
+        };
+        self.reading = proof.reading(skimmed.payload_bytes);
+        self.is_altered = match self.reading {
+            Reading::Sound(..) if payload.len() < skimmed.payload_bytes => {
+                let mut hash = ContentHash::default();
+                hash.add(payload);
+                self.proof = Some((proof, hash));
+                false
+            }
+            Reading::Sound(..) => !proof.holds(payload),
+            _ => true,
+        };
     }
 
     pub(super) fn qos(&self) -> Option<Qos> {
@@ -202,8 +240,9 @@ pub(super) fn expected(plan: &Plan, receiver: u32, publisher: u32) -> Expected {
 
 fn of_group(plan: &Plan, at: usize, index: u32) -> Option<Expected> {
     let group: &Group = &plan.groups[at];
-    let hash =
-        |topic: &Template, number: u32| topic_hash(topic.fill(index, number, plan.seed).as_bytes());
+    let hash = |topic: &Template, number: u32| {
+        topic_hash(group.fill(topic, index, number, plan.seed).as_bytes())
+    };
     if let Some(publishing) = &group.publishing {
         let topics = if publishing.topic.0.contains("{t}") {
             publishing.topics.max(1)
@@ -245,7 +284,7 @@ pub(super) fn damage(found: &[u8], published: &[u8], may_expire: bool) -> Option
             match property {
                 Property::SubscriptionIdentifier(_) => has_identifier = true,
                 Property::MessageExpiryInterval(_) => expires = true,
-                Property::TopicAlias(_) => {}
+                Property::TopicAlias(_) | Property::UserProperty(MARK, _) => {}
                 Property::UserProperty(name, value) => {
                     user.push((name.to_string(), value.to_string()));
                 }

@@ -8,6 +8,8 @@ mod promises;
 pub mod publisher;
 mod receive;
 
+use std::sync::Arc;
+
 use ringmq::mqtt::encode::{self, SubscribeOut, UnsubscribeOut};
 use ringmq::mqtt::{
     Connect, ConnectProperties, Disconnect, PacketId, PublishProperties, Qos, RetainHandling,
@@ -20,7 +22,7 @@ use crate::payload::{Header, Pattern, HEADER_BYTES};
 use crate::plan::{Group, Plan};
 pub use inspect::Published;
 pub use promises::Promise;
-use publisher::Publisher;
+use publisher::{OwnPayload, Publisher};
 pub use publisher::OUT_FULL;
 use receive::Pending;
 
@@ -30,11 +32,35 @@ pub struct Context<'a> {
     pub meter: &'a mut Meter,
     /// Bytes of payloads behind the header.
     pub pattern: &'a Pattern,
+    /// What payloads besides those with a header may be.
+    pub own_payloads: OwnPayloads,
     /// MQTT 5 properties of messages, by group.
     pub properties: &'a [Published],
     pub now_ns: u64,
     /// An answer that is due from now on.
     pub asked: Option<Promise>,
+}
+
+/// What payloads of a plan without a header may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnPayloads {
+    /// Some have a proof within or beside.
+    pub have_proofs: bool,
+    /// Some have none: nothing tells them from those of other programs.
+    pub have_none: bool,
+}
+
+impl OwnPayloads {
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let mut own = Self::default();
+        let publishing = plan.groups.iter().filter_map(|group| group.publishing.as_ref());
+        for template in publishing.filter_map(|publishing| publishing.own_payload.as_ref()) {
+            own.have_proofs |= !template.is_unverified;
+            own.have_none |= template.is_unverified;
+        }
+        own
+    }
 }
 
 /// Where a connection is.
@@ -174,9 +200,9 @@ impl Client {
     pub fn connect(&mut self, plan: &Plan) {
         let own = self.own(plan);
         let common = &plan.connection;
-        let client_id = own.client_id.fill(self.index, 0, plan.seed);
+        let client_id = own.fill(&own.client_id, self.index, 0, plan.seed);
         let will = own.will.as_ref().map(|will| {
-            let topic = will.topic.fill(self.index, 0, plan.seed);
+            let topic = own.fill(&will.topic, self.index, 0, plan.seed);
             let header = Header::new(self.number, self.wills_due, 0);
             let (payload, _) = header.to_bytes(HEADER_BYTES);
             (topic, payload, will.qos)
@@ -195,8 +221,13 @@ impl Client {
                 delay_interval_s: 0,
                 properties: PublishProperties::default(),
             }),
-            user_name: common.user.as_deref(),
-            password: common.password.as_deref().map(str::as_bytes),
+            user_name: own
+                .own_value("user", self.index)
+                .or(common.user.as_deref()),
+            password: own
+                .own_value("password", self.index)
+                .or(common.password.as_deref())
+                .map(str::as_bytes),
             properties: ConnectProperties {
                 session_expiry_interval_s: own.session.expiry_interval_s,
                 ..ConnectProperties::default()
@@ -290,11 +321,11 @@ impl Client {
     /// Filters of this client, with its number filled in.
     #[must_use]
     pub fn filters(&self, plan: &Plan) -> Vec<String> {
-        let subscriptions = &self.own(plan).subscriptions;
+        let own = self.own(plan);
         let fill = |subscription: &crate::plan::Subscription| {
-            subscription.filter.fill(self.index, 0, plan.seed)
+            own.fill(&subscription.filter, self.index, 0, plan.seed)
         };
-        subscriptions.iter().map(fill).collect()
+        own.subscriptions.iter().map(fill).collect()
     }
 
     /// Appends DISCONNECT.
@@ -329,16 +360,25 @@ impl Client {
         if self.publisher.is_some() {
             return;
         }
-        let Some(publishing) = &self.own(plan).publishing else {
+        let own = self.own(plan);
+        let Some(publishing) = &own.publishing else {
             return;
         };
         self.window = publishing.window.unwrap_or(plan.connection.in_flight_max);
-        let name = |topic| publishing.topic.fill(self.index, topic, plan.seed);
+        let name = |topic| own.fill(&publishing.topic, self.index, topic, plan.seed);
         let names = (0..publishing.topics.max(1)).map(name).collect();
         let version = plan.connection.version;
         let mut properties = publishing.properties.encoded();
         properties.extend(exchange::properties(plan, self.group.into(), self.index));
-        let publisher = Publisher::new(version, publishing, names, properties);
+        let own_payload = publishing.own_payload.as_ref().map(|template| OwnPayload {
+            template: Arc::clone(template),
+            feed: own.feed.clone(),
+            index: self.index,
+            seed: plan.seed,
+            unix_ahead_ns: plan.unix_ahead_ns,
+            has_proof_beside: version.is_v5() && template.wants_proof_beside(),
+        });
+        let publisher = Publisher::new(version, publishing, names, properties, own_payload);
         self.publisher = Some(Box::new(publisher));
     }
 

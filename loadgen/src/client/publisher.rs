@@ -2,13 +2,17 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use ringmq::mqtt::encode::{self, AckKind, PublishOut};
 use ringmq::mqtt::{Ack, PacketId, Qos, ReasonCode, UserProperties, Version};
 
 use super::in_flight::{Again, InFlight, Message};
+use crate::feed::Feed;
 use crate::payload::{Header, Pattern};
+use crate::payload_template::{Occasion, PayloadTemplate};
 use crate::plan::{PayloadSize, Publishing};
+use crate::proof::{self, ContentHash};
 
 /// Bytes waiting to be sent above which no more messages are added; they are held back instead.
 pub const OUT_FULL: usize = 256 << 10;
@@ -32,12 +36,48 @@ enum Naming {
     Alias,
 }
 
+/// The user's own payload, and what is filled in for this client.
+pub struct OwnPayload {
+    pub template: Arc<PayloadTemplate>,
+    pub feed: Option<Arc<Feed>>,
+    /// The client's number in its group.
+    pub index: u32,
+    pub seed: u64,
+    pub unix_ahead_ns: u64,
+    /// Its proof is a user property of MQTT 5.
+    pub has_proof_beside: bool,
+}
+
+impl OwnPayload {
+    /// A message's payload, the same whenever it is sent; with it the value of the property that proves it.
+    fn payload(&self, header: Header, topic: u32, intended_ns: u64) -> (Vec<u8>, Option<Vec<u8>>) {
+        let of = Occasion {
+            header,
+            index: self.index,
+            topic,
+            seed: self.seed,
+            // A header's time is a multiple of 8 ns, and may be all that is left of it.
+            unix_ns: (intended_ns & !7).wrapping_add(self.unix_ahead_ns),
+            feed: self.feed.as_deref(),
+        };
+        let mut payload = Vec::new();
+        self.template.put(&mut payload, &of);
+        let property = self.has_proof_beside.then(|| {
+            let mut hash = ContentHash::default();
+            hash.add(&payload);
+            proof::property(header, payload.len(), hash)
+        });
+        (payload, property)
+    }
+}
+
 /// A message that waits, or nothing more than its header.
 pub struct Publisher {
     version: Version,
     qos: Qos,
     retain: bool,
     payload: PayloadSize,
+    own_payload: Option<Box<OwnPayload>>,
     message_expiry_interval_s: Option<u32>,
     /// Other MQTT 5 properties, encoded.
     properties: Box<[u8]>,
@@ -62,6 +102,7 @@ impl Publisher {
         publishing: &Publishing,
         names: Vec<String>,
         properties: Vec<u8>,
+        own_payload: Option<OwnPayload>,
     ) -> Self {
         let alias = publishing.topic_alias && version.is_v5();
         let mut publisher = Self {
@@ -69,6 +110,7 @@ impl Publisher {
             qos: publishing.qos,
             retain: publishing.retain,
             payload: publishing.payload.clone(),
+            own_payload: own_payload.map(Box::new),
             message_expiry_interval_s: publishing.properties.message_expiry_interval_s,
             properties: properties.into(),
             topics: Box::default(),
@@ -204,6 +246,10 @@ impl Publisher {
     /// The same message again, with DUP [MQTT-3.3.1-1] and, since aliases are void, its topic's name.
     fn put_dup(&self, out: &mut Vec<u8>, id: u16, message: &Message, pattern: &Pattern) {
         let at = message.topic as usize;
+        if let Some(own) = &self.own_payload {
+            let content = own.payload(message.header, message.topic, message.intended_ns);
+            return self.put_own(out, (at, Naming::Plain), (Some(id), true), content);
+        }
         let size = message.payload_bytes as usize;
         let mut publish = self.out(&self.topics[at].name, at, Naming::Plain, size);
         publish.dup = true;
@@ -226,7 +272,14 @@ impl Publisher {
             1 => 0,
             topics => (header.sequence % topics) as usize,
         };
-        let size = self.payload.pick();
+        let content = self
+            .own_payload
+            .as_ref()
+            .map(|own| own.payload(header, at as u32, intended_ns));
+        let size = match &content {
+            Some((payload, _)) => payload.len(),
+            None => self.payload.pick(),
+        };
         let id = (self.qos != Qos::AtMostOnce).then(|| {
             self.in_flight.begin(Message {
                 header,
@@ -236,16 +289,19 @@ impl Publisher {
                 payload_bytes: size as u32,
             })
         });
-        if let PayloadSize::Fixed(_) = self.payload {
+        if let Some(content) = content {
+            self.put_own(out, (at, self.naming()), (id, false), content);
+        } else if let PayloadSize::Fixed(_) = self.payload {
             let (start, topic) = (out.len(), &self.topics[at]);
             out.extend_from_slice(&topic.head);
             if let Some(id) = id {
                 out[start + topic.id_at..][..2].copy_from_slice(&id.to_be_bytes());
             }
+            pattern.put(out, header, size);
         } else {
             self.put_head(out, at, id, size);
+            pattern.put(out, header, size);
         }
-        pattern.put(out, header, size);
         if self.unaliased > 0 {
             self.unaliased -= 1;
             let name = std::mem::take(&mut self.topics[at].name);
@@ -253,14 +309,37 @@ impl Publisher {
         }
     }
 
-    /// A head that was not made beforehand, since its payload's size differs.
-    fn put_head(&self, out: &mut Vec<u8>, at: usize, id: Option<u16>, size: usize) {
-        let naming = if self.alias && self.unaliased == 0 {
+    /// How the next message names its topic.
+    fn naming(&self) -> Naming {
+        if self.alias && self.unaliased == 0 {
             Naming::Alias
         } else {
             self.first_naming()
-        };
-        let mut publish = self.out(&self.topics[at].name, at, naming, size);
+        }
+    }
+
+    /// A message whose payload is the user's own, the first time or with DUP.
+    fn put_own(
+        &self,
+        out: &mut Vec<u8>,
+        (at, naming): (usize, Naming),
+        (id, dup): (Option<u16>, bool),
+        (payload, property): (Vec<u8>, Option<Vec<u8>>),
+    ) {
+        let properties = property.map(|property| [&self.properties[..], &property].concat());
+        let mut publish = self.out(&self.topics[at].name, at, naming, payload.len());
+        publish.dup = dup;
+        publish.packet_id = id.and_then(PacketId::new);
+        if let Some(properties) = &properties {
+            publish.properties = properties;
+        }
+        encode::publish_header(out, self.version, &publish);
+        out.extend_from_slice(&payload);
+    }
+
+    /// A head that was not made beforehand, since its payload's size differs.
+    fn put_head(&self, out: &mut Vec<u8>, at: usize, id: Option<u16>, size: usize) {
+        let mut publish = self.out(&self.topics[at].name, at, self.naming(), size);
         publish.packet_id = id.and_then(PacketId::new);
         encode::publish_header(out, self.version, &publish);
     }
@@ -277,4 +356,54 @@ fn put_pubrel(out: &mut Vec<u8>, version: Version, id: u16) {
         user_properties: UserProperties::default(),
     };
     encode::ack(out, version, AckKind::PubRel, &ack);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{MessageProperties, Template};
+
+    /// What is sent again is the same message, but for DUP.
+    #[test]
+    fn own_payloads_are_the_same_again() {
+        let template = "{rand:0-999999999}{choice:a,b,c}{now:us} {seq}";
+        let template = Arc::new(PayloadTemplate::parse(template).unwrap());
+        let publishing = Publishing {
+            topic: Template("t".into()),
+            topics: 1,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            payload: PayloadSize::Fixed(0),
+            own_payload: Some(Arc::clone(&template)),
+            topic_alias: false,
+            properties: MessageProperties::default(),
+            response_topic: None,
+            window: None,
+        };
+        let own = OwnPayload {
+            template,
+            feed: None,
+            index: 0,
+            seed: 5,
+            unix_ahead_ns: 7,
+            has_proof_beside: true,
+        };
+        let names = vec!["t".to_string()];
+        let mut publisher = Publisher::new(Version::V5, &publishing, names, Vec::new(), Some(own));
+        let (mut first, mut again, pattern) = (Vec::new(), Vec::new(), Pattern::default());
+        for sequence in 0..3 {
+            let intended_ns = 1_001 + sequence;
+            let header = Header::new(1, sequence, intended_ns);
+            publisher.put(&mut first, header, (intended_ns, 2_000), &pattern);
+        }
+        publisher.connected(true);
+        publisher.put_again(&mut again, &pattern, 10, 3_000);
+        assert_ne!(first, again);
+        let mut at = 0;
+        while at < again.len() {
+            again[at] &= !0b1000; // DUP
+            at += 2 + usize::from(again[at + 1]);
+        }
+        assert_eq!(first, again);
+    }
 }

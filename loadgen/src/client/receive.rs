@@ -14,11 +14,14 @@ use super::inspect::{self, skim, Delivery, Promised, Skimmed};
 use super::{agreement, exchange, Client, ConnectionError, Context, State, Stored};
 use crate::meter::{Count, Timing};
 use crate::payload::{Header, Reading, HEADER_BYTES};
+use crate::proof::Proof;
 
 const NO_V5: &str =
     "the broker does not speak MQTT 5: give --protocol 3.1.1 (in a file, connection.protocol)";
 /// Packets longer than this are skimmed as they come.
 const LARGE: usize = 32 << 10;
+/// Packets whose payload may have its proof within are shorter: 128 KB, topic and properties.
+const PROVED_PACKET_MAX: usize = 200 << 10;
 
 /// A large PUBLISH whose end has not come.
 pub(super) struct Pending {
@@ -100,7 +103,10 @@ impl Client {
             return 0;
         };
         let used = pending.left.min(bytes.len());
-        if let Reading::Sound(_, place) = pending.delivery.reading {
+        if let Some((proof, hash)) = &mut pending.delivery.proof {
+            hash.add(&bytes[..used]);
+            pending.delivery.is_altered = used == pending.left && !proof.is_of(*hash);
+        } else if let Reading::Sound(_, place) = pending.delivery.reading {
             let sound = cx
                 .pattern
                 .matches(place, pending.body_bytes, &bytes[..used]);
@@ -127,6 +133,11 @@ impl Client {
         let Some(skimmed) = skim(version, rest[0], &rest[fixed..], length - fixed) else {
             return 0;
         };
+        // A proof within may be anywhere: all of the payload is needed.
+        let may_have_proof = cx.own_payloads.have_proofs && length < PROVED_PACKET_MAX;
+        if may_have_proof && Proof::beside(skimmed.properties).is_none() {
+            return 0;
+        }
         self.pending = Some(Box::new(Pending {
             left: length - rest.len(),
             body_bytes: skimmed.payload.len().saturating_sub(HEADER_BYTES),
@@ -138,7 +149,7 @@ impl Client {
     /// Looks at a PUBLISH as far as it has come.
     #[inline]
     fn inspect(&self, first: u8, skimmed: &Skimmed<'_>, cx: &Context<'_>) -> Delivery {
-        let mut delivery = Delivery::of(first, skimmed, cx.pattern);
+        let mut delivery = Delivery::of(first, skimmed, cx.pattern, cx.own_payloads);
         if cx.plan.connection.version.is_v5() && !self.exchanges {
             if let Reading::Sound(header, _) = delivery.reading {
                 delivery.breach = property_breach(skimmed.properties, header.publisher, cx);
@@ -324,7 +335,8 @@ impl Client {
             )));
         }
         let (plan, properties) = (cx.plan, &connack.properties);
-        let more = exchange::properties(plan, self.group.into(), self.index).len();
+        let more = exchange::properties(plan, self.group.into(), self.index).len()
+            + self.own(plan).proof_bytes();
         let refusal = agreement::refusal(self.own(plan), self.index, plan.seed, more, properties);
         if let Some(sentence) = refusal {
             return Err(ConnectionError(sentence));

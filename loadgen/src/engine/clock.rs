@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use rustix::time::{clock_gettime, ClockId, Timespec};
 
 fn nanoseconds(time: Timespec) -> u64 {
-    // Both clocks begin at zero and count up.
+    // All clocks begin at zero and count up.
     (time.tv_sec as u64).wrapping_mul(1_000_000_000) + time.tv_nsec as u64
 }
 
@@ -23,6 +23,11 @@ pub fn local_ns() -> u64 {
 #[must_use]
 pub fn now_ns() -> u64 {
     local_ns().wrapping_add_signed(AHEAD_NS.load(Ordering::Relaxed))
+}
+
+/// From the run's clock to nanoseconds since 1970.
+pub(crate) fn unix_ahead_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Realtime)).wrapping_sub(now_ns())
 }
 
 /// Sets the run's clock; before its workers start.

@@ -59,7 +59,8 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(plan: Plan, workers: usize) -> std::io::Result<Self> {
+    pub(crate) fn new(mut plan: Plan, workers: usize) -> std::io::Result<Self> {
+        plan.unix_ahead_ns = super::clock::unix_ahead_ns();
         let wakes = (0..workers)
             .map(|_| eventfd(0, EventfdFlags::CLOEXEC))
             .collect::<Result<Vec<_>, _>>()?;

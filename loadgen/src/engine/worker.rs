@@ -18,7 +18,7 @@ use ringmq::time::Span;
 use ringmq::transport::Scratch;
 
 use super::deadlines::Deadlines;
-use crate::client::{Client, Context, Published};
+use crate::client::{Client, Context, OwnPayloads, Published};
 use crate::flows::Flow;
 use crate::meter::{Count, Meter, Timings};
 use crate::payload::Pattern;
@@ -117,6 +117,7 @@ pub(crate) struct Worker {
     pub(super) scratch: Scratch,
     pattern: Pattern,
     properties: Box<[Published]>,
+    own_payloads: OwnPayloads,
     pub(super) deadlines: Deadlines,
     pub(super) meter: Meter,
     pub(super) work: Work,
@@ -174,6 +175,7 @@ impl Worker {
             scratch: Scratch::default(),
             pattern: Pattern::new(payload_max.unwrap_or(0)),
             properties: Published::of(plan),
+            own_payloads: OwnPayloads::of(plan),
             deadlines: Deadlines::new(plan.connection.timeout, promises_acks),
             meter: Meter::default(),
             work: Work::default(),
@@ -297,6 +299,7 @@ impl Worker {
             plan: &self.control.plan,
             meter: &mut self.meter,
             pattern: &self.pattern,
+            own_payloads: self.own_payloads,
             properties: &self.properties,
             now_ns,
             asked: None,

@@ -16,7 +16,8 @@ impl Worker {
         };
         let place = &mut self.slots[slot];
         let targets = self.control.plan.connection.targets.len();
-        let mut link = Box::new(connector.link(place.client.index as usize % targets));
+        let own = (usize::from(place.client.group), place.client.index);
+        let mut link = Box::new(connector.link(place.client.index as usize % targets, own));
         let begun = link.begin(now, &mut self.scratch);
         place.link = Some(link);
         match begun {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use ringmq::mqtt::Version;
 
+use super::own_data::ClientsFrom;
 use super::setup::Setup;
 use super::sweep::Sweep;
 use super::target::resolve;
@@ -29,6 +30,10 @@ pub struct Common {
     /// Client identifiers; {g} is the client's group, {i} its number there, {r} the run's number
     #[arg(long, value_name = "TEMPLATE")]
     pub client_id: Option<Template>,
+    /// Table of clients (CSV), a line for each: client_id, user, password, cert, key and topic are used, any
+    /// column in templates as {csv:NAME}. Of the clients that --clients counts, unless a group is named
+    #[arg(long, value_name = "[GROUP=]FILE")]
+    pub clients_from: Vec<ClientsFrom>,
     /// Keep alive in seconds; 0 turns it off
     #[arg(long, alias = "keep-alive", default_value_t = 60)]
     pub keep_alive_s: u16,

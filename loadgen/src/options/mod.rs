@@ -3,6 +3,7 @@
 
 mod common;
 mod fit;
+mod own_data;
 mod setup;
 mod sweep;
 mod target;
@@ -10,6 +11,8 @@ mod traffic;
 mod values;
 
 pub use common::Common;
+pub use own_data::ClientsFrom;
+pub(crate) use own_data::{check_own_data, check_rows, give, ALL_TOPICS};
 pub use setup::Setup;
 pub(crate) use sweep::Sweep;
 pub(crate) use target::resolve;

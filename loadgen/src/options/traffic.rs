@@ -1,11 +1,14 @@
 //! Options of what is published: rate, QoS, payloads, topics and properties.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use ringmq::mqtt::Qos;
 
+use super::own_data::{payload, payload_file};
 use super::values::{duration, number, pair, qos, CLOSED_WINDOW, WINDOW_MAX};
+use crate::payload_template::PayloadTemplate;
 use crate::plan::{Arrivals, Load, MessageProperties, PayloadSize, Template};
 
 /// What is published.
@@ -39,6 +42,16 @@ pub struct Traffic {
     /// is verified
     #[arg(long, default_value = "64")]
     pub payload_size: PayloadSize,
+    /// Payload of your own, with places for {i}, {t}, {r}, {seq}, {now}, {rand:a-b}, {choice:a,b}, {csv:COLUMN} and
+    /// {proof}
+    #[arg(long, value_name = "TEMPLATE", value_parser = payload, conflicts_with = "payload_size")]
+    pub payload: Option<Arc<PayloadTemplate>>,
+    /// Payload from a file: text with the same places, or bytes as they are
+    #[arg(long, value_name = "FILE", value_parser = payload_file, conflicts_with_all = ["payload", "payload_size"])]
+    pub payload_file: Option<Arc<PayloadTemplate>>,
+    /// Payloads of your own may go without a proof: messages are counted and not told apart
+    #[arg(long)]
+    pub unverified: bool,
     /// Unacknowledged messages per publisher; with --max a closed loop of this size
     #[arg(long)]
     pub window: Option<u16>,
@@ -109,6 +122,18 @@ impl Traffic {
             to_per_s: self.rate_to.unwrap_or(self.rate).max(0.0),
             arrivals,
         })
+    }
+
+    /// The user's own payload, when there is one.
+    #[must_use]
+    pub fn own_payload(&self) -> Option<Arc<PayloadTemplate>> {
+        let own = self.payload.as_ref().or(self.payload_file.as_ref())?;
+        if !self.unverified || own.has_proof() {
+            return Some(Arc::clone(own));
+        }
+        let mut own = (**own).clone();
+        own.is_unverified = true;
+        Some(Arc::new(own))
     }
 
     #[must_use]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Group, Load, LoadStep, Plan, Step};
+use crate::plan::{Group, Load, LoadStep, Plan, Publishing, Step};
 
 /// What was run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -89,8 +89,8 @@ fn group(own: &Group) -> DescribedGroup {
         topics: publishing.map_or(0, |own| own.topics.max(1)),
         qos: publishing.map(|own| own.qos as u8),
         retain: publishing.is_some_and(|own| own.retain),
-        payload_bytes_min: bytes(publishing.map(|own| own.payload.min())),
-        payload_bytes_max: bytes(publishing.map(|own| own.payload.max())),
+        payload_bytes_min: bytes(publishing.map(Publishing::payload_min)),
+        payload_bytes_max: bytes(publishing.map(|publishing| publishing.payload_max(own))),
         filters: filters.clone().map(|own| own.filter.0.clone()).collect(),
         subscribe_qos: filters.map(|own| own.qos as u8).max(),
     }

@@ -4,11 +4,12 @@ use ringmq::mqtt::Qos;
 
 use super::connection::ConnectionPart;
 use super::section::{At, Section};
-use super::templates;
+use super::{own_data, templates};
+use crate::feed::Feed;
 use crate::options::WINDOW_MAX;
 use crate::payload::PUBLISHERS_MAX;
 use crate::plan::{
-    Group, MessageProperties, PayloadSize, Publishing, Subscription, Template, Will,
+    Group, MessageProperties, PayloadSize, Publishing, Subscription, Template, Will, FED,
 };
 
 /// Bytes of a payload, unless the file says.
@@ -56,21 +57,24 @@ pub(super) fn read(top: &mut Section<'_>, connection: &ConnectionPart) -> Vec<Fi
 }
 
 fn group(name: &str, mut section: Section<'_>, connection: &ConnectionPart) -> FileGroup {
-    let clients = section.count("clients", 1, u64::from(PUBLISHERS_MAX));
-    if clients.is_none() && !section.has("clients") {
-        section.lacks("clients", "how many clients? give clients = 10");
-    }
-    let clients = clients.map_or(1, |clients| clients.value as u32);
-    let usual = Template(format!("mqload-{{r}}-{name}-{{i}}"));
+    let (clients, feed) = own_data::clients(&mut section, PUBLISHERS_MAX);
+    let has_ids = feed.as_ref().is_some_and(|feed| feed.value.has("client_id"));
+    let usual = Template(if has_ids {
+        "{csv:client_id}".into()
+    } else {
+        format!("mqload-{{r}}-{name}-{{i}}")
+    });
     let client_id = templates::client_id(&mut section, name);
     let client_ids_line = client_id.as_ref().map_or(section.line, |at| at.line);
     if let Some(At { value, line }) = &client_id {
-        if clients > 1 && !value.0.contains("{i}") {
+        if clients > 1 && !value.0.contains("{i}") && !value.0.contains(FED) {
             let text = "all clients would have the same identifier: put {i} in it";
             section.mistake(*line, "client_id", text);
         }
     }
     let mut group = Group::new(name, clients, client_id.map_or(usual, |at| at.value));
+    group.is_fed = feed.is_some();
+    group.feed = feed.map(|feed| feed.value);
     if let Some(clean_start) = section.flag("clean_start") {
         group.session.clean_start = clean_start.value;
     }
@@ -85,7 +89,7 @@ fn group(name: &str, mut section: Section<'_>, connection: &ConnectionPart) -> F
     group.untimed = group.read_bytes_per_s.is_some();
     group.publishing = section
         .section("publish")
-        .map(|section| publishing(section, connection));
+        .map(|section| publishing(section, connection, group.feed.as_deref()));
     group.subscriptions = subscriptions(&mut section);
     let will_line = section.section("will").map(|own| {
         let line = own.line;
@@ -103,9 +107,14 @@ fn group(name: &str, mut section: Section<'_>, connection: &ConnectionPart) -> F
     }
 }
 
-fn publishing(mut section: Section<'_>, connection: &ConnectionPart) -> Publishing {
+fn publishing(
+    mut section: Section<'_>,
+    connection: &ConnectionPart,
+    feed: Option<&Feed>,
+) -> Publishing {
     let topic = templates::topic(&mut section);
-    if topic.is_none() && !section.has("topic") {
+    let has_topics = feed.is_some_and(|feed| feed.has("topic"));
+    if topic.is_none() && !section.has("topic") && !has_topics {
         section.lacks("topic", "publish to which topic? give topic = \"a/{i}\"");
     }
     let topics = section.count("topics", 1, 1 << 20);
@@ -128,13 +137,14 @@ fn publishing(mut section: Section<'_>, connection: &ConnectionPart) -> Publishi
         }
     }
     let publishing = Publishing {
-        topic: topic.map_or(Template("x".into()), |topic| topic.value),
+        topic: topic.map_or(Template("{csv:topic}".into()), |topic| topic.value),
         topics: topics.map_or(1, |topics| topics.value as u32),
         qos,
         retain: section.flag("retain").is_some_and(|retain| retain.value),
         payload: section
             .parsed("payload_size", str::parse)
             .map_or(PayloadSize::Fixed(PAYLOAD), |size| size.value),
+        own_payload: own_data::payload(&mut section),
         topic_alias: alias.is_some_and(|alias| alias.value),
         properties: properties(&mut section, connection),
         response_topic: None,

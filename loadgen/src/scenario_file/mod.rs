@@ -5,6 +5,7 @@
 
 mod connection;
 mod groups;
+mod own_data;
 mod section;
 mod source;
 mod stages;
@@ -99,6 +100,7 @@ impl ScenarioFile {
             steps: self.steps.clone(),
             connection,
             seed,
+            unix_ahead_ns: 0,
             share: Share::WHOLE,
         }
     }

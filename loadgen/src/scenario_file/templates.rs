@@ -3,7 +3,7 @@
 use ringmq::mqtt::topic;
 
 use super::section::{At, Section};
-use crate::plan::Template;
+use crate::plan::{Template, FED};
 
 /// Bytes of MQTT text.
 const TEXT_MAX: usize = u16::MAX as usize;
@@ -14,9 +14,23 @@ const PLACES: [&str; 3] = ["{i}", "{t}", "{r}"];
 /// Text with places filled in, so that it can be looked at.
 fn sample(text: &str) -> String {
     let number = "4294967295"; // the longest
-    PLACES
+    let filled = PLACES
         .iter()
-        .fold(text.to_string(), |text, place| text.replace(place, number))
+        .fold(text.to_string(), |text, place| text.replace(place, number));
+    without_columns(&filled, "x")
+}
+
+/// With `value` for each `{csv:NAME}`; what they stand for is looked at with the table.
+fn without_columns(text: &str, value: &str) -> String {
+    let mut parts = text.split(FED);
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        match part.split_once('}') {
+            Some((_, rest)) => out.extend([value, rest]),
+            None => out.extend([FED, part]),
+        }
+    }
+    out
 }
 
 /// Client identifiers of the group `group`.
@@ -65,10 +79,11 @@ fn check_places(text: &str) -> Result<(), String> {
     let rest = PLACES
         .iter()
         .fold(text.to_string(), |text, place| text.replace(place, ""));
+    let rest = without_columns(&rest, "");
     if rest.contains(['{', '}']) {
         return Err(
             "only {i} (the client's number), {t} (the topic's) and {r} (the run's) are filled in, \
-             and {g} (the group) in client identifiers"
+             {csv:NAME} (the client's value in its table), and {g} (the group) in client identifiers"
                 .into(),
         );
     }

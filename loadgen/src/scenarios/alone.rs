@@ -54,6 +54,10 @@ impl Scenario for Listen {
         &self.common
     }
 
+    fn counted(&self) -> &'static str {
+        "subscribers"
+    }
+
     fn plan(&self) -> Result<Plan, String> {
         let mut group = Group::new("subscribers", self.clients, self.common.client_ids("s"));
         subscribe(&mut group, self.filter.clone(), Qos::AtMostOnce);
@@ -95,7 +99,7 @@ impl Scenario for RoundTrip {
         if traffic.topics > 1 {
             return Err("round-trip has one topic per client: leave --topics out".into());
         }
-        let request = topic_of(traffic, "round-trip/{r}/{i}/request");
+        let request = topic_of(common, traffic, "round-trip/{r}/{i}/request");
         let reply = Template(format!("{}/reply", request.0));
         let qos = traffic.subscribe_qos();
         let mut answering = publishers(common, traffic, self.clients, "");

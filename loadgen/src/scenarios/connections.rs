@@ -31,6 +31,10 @@ impl Scenario for ConnectRamp {
         &self.common
     }
 
+    fn counted(&self) -> &'static str {
+        "idle"
+    }
+
     fn plan(&self) -> Result<Plan, String> {
         let per_s = self.common.connect_rate;
         let mut steps = vec![
@@ -64,6 +68,10 @@ impl Scenario for ConnectStorm {
         &self.common
     }
 
+    fn counted(&self) -> &'static str {
+        "idle"
+    }
+
     fn plan(&self) -> Result<Plan, String> {
         let per_s = self.common.connect_rate;
         let round = [
@@ -95,6 +103,10 @@ pub struct ReconnectStorm {
 impl Scenario for ReconnectStorm {
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn counted(&self) -> &'static str {
+        "idle"
     }
 
     fn plan(&self) -> Result<Plan, String> {
@@ -147,6 +159,10 @@ impl Scenario for HandshakeStorm {
         &self.common
     }
 
+    fn counted(&self) -> &'static str {
+        "idle"
+    }
+
     fn plan(&self) -> Result<Plan, String> {
         let name = "handshake-storm";
         shake_hands(name, &self.common, self.clients, self.rounds, false)
@@ -156,6 +172,10 @@ impl Scenario for HandshakeStorm {
 impl Scenario for ResumptionStorm {
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn counted(&self) -> &'static str {
+        "idle"
     }
 
     fn plan(&self) -> Result<Plan, String> {

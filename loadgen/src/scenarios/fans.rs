@@ -54,6 +54,10 @@ impl Scenario for FanOut {
         &self.common
     }
 
+    fn counted(&self) -> &'static str {
+        "subscribers"
+    }
+
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
         let (to, from) = (self.clients, self.publishers);
@@ -112,7 +116,7 @@ impl Scenario for LargePayloads {
 
 fn pairs(name: &str, clients: u32, common: &Common, traffic: &Traffic) -> Result<Plan, String> {
     let default = format!("{name}/{{r}}/{{i}}");
-    let topic = topic_of(traffic, &default);
+    let topic = topic_of(common, traffic, &default);
     // The number stays: a subscriber's is its publisher's.
     let levels = topic
         .0

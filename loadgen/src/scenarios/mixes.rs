@@ -32,7 +32,7 @@ impl Scenario for SharedGroup {
 
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
-        let topic = topic_of(traffic, "shared/{r}/{i}");
+        let topic = topic_of(common, traffic, "shared/{r}/{i}");
         let filter = Template(format!("$share/mqload/{}", filter_of(&topic).0));
         let to = subscribers(common, traffic, self.subscribers, filter);
         let from = publishers(common, traffic, self.clients, "shared/{r}/{i}");
@@ -59,6 +59,10 @@ pub struct RetainedStorm {
 impl Scenario for RetainedStorm {
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn counted(&self) -> &'static str {
+        "subscribers"
     }
 
     fn plan(&self) -> Result<Plan, String> {
@@ -105,6 +109,10 @@ impl Scenario for SlowConsumer {
         &self.common
     }
 
+    fn counted(&self) -> &'static str {
+        "subscribers"
+    }
+
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
         let groups = all_to_each(common, traffic, self.clients, 1, "slow/{r}");
@@ -148,6 +156,10 @@ impl Scenario for Churn {
         &self.common
     }
 
+    fn counted(&self) -> &'static str {
+        "churning"
+    }
+
     fn plan(&self) -> Result<Plan, String> {
         let mut group = Group::new("churning", self.clients, self.common.client_ids("c"));
         subscribe(&mut group, self.filter.clone(), Qos::AtLeastOnce);
@@ -176,6 +188,10 @@ pub struct TakeoverStorm {
 impl Scenario for TakeoverStorm {
     fn common(&self) -> &Common {
         &self.common
+    }
+
+    fn counted(&self) -> &'static str {
+        "first"
     }
 
     fn plan(&self) -> Result<Plan, String> {

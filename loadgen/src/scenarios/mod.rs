@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use ringmq::mqtt::Qos;
 
-use crate::options::{Common, Traffic};
-use crate::plan::{Group, LoadStep, Plan, Publishing, Share, Step, Subscription, Template};
+use crate::options::{Common, Traffic, ALL_TOPICS};
+use crate::plan::{Group, LoadStep, Plan, Publishing, Share, Step, Subscription, Template, FED};
 
 pub use alone::{Listen, Publish, RoundTrip};
 pub use connections::{ConnectRamp, ConnectStorm, HandshakeStorm, ReconnectStorm, ResumptionStorm};
@@ -26,6 +26,11 @@ const STORED: Duration = Duration::from_millis(500);
 pub trait Scenario {
     fn common(&self) -> &Common;
 
+    /// The group that its --clients counts.
+    fn counted(&self) -> &'static str {
+        "publishers"
+    }
+
     /// # Errors
     /// A sentence when the options do not fit together.
     fn plan(&self) -> Result<Plan, String>;
@@ -35,11 +40,12 @@ pub trait Scenario {
 fn publishers(common: &Common, traffic: &Traffic, clients: u32, topic: &str) -> Group {
     let mut group = Group::new("publishers", clients, common.client_ids("p"));
     group.publishing = Some(Publishing {
-        topic: topic_of(traffic, topic),
+        topic: topic_of(common, traffic, topic),
         topics: traffic.topics,
         qos: traffic.qos,
         retain: traffic.retain,
         payload: traffic.payload_size.clone(),
+        own_payload: traffic.own_payload(),
         topic_alias: traffic.topic_alias,
         properties: traffic.properties(),
         response_topic: None,
@@ -67,16 +73,17 @@ fn all_to_each(
     publishing: u32,
     topic: &str,
 ) -> [Group; 2] {
-    let filter = filter_of(&topic_of(traffic, topic));
+    let filter = filter_of(&topic_of(common, traffic, topic));
     [
         subscribers(common, traffic, subscribing, filter),
         publishers(common, traffic, publishing, topic),
     ]
 }
 
-fn topic_of(traffic: &Traffic, default: &str) -> Template {
-    match &traffic.topic {
-        Some(template) => template.clone(),
+fn topic_of(common: &Common, traffic: &Traffic, default: &str) -> Template {
+    let given = traffic.topic.clone();
+    match given.or_else(|| common.topic_of_table(traffic.topics)) {
+        Some(template) => template,
         None if traffic.topics > 1 => Template(format!("{default}/{{t}}")),
         None => Template(default.to_string()),
     }
@@ -84,8 +91,11 @@ fn topic_of(traffic: &Traffic, default: &str) -> Template {
 
 /// The filter that matches all of a template's topics: levels with places become `+`.
 fn filter_of(topic: &Template) -> Template {
+    if topic.0.starts_with("{csv:topic}") {
+        return Template(ALL_TOPICS.into());
+    }
     let level = |level: &str| {
-        if level.contains("{i}") || level.contains("{t}") {
+        if level.contains("{i}") || level.contains("{t}") || level.contains(FED) {
             "+".to_string()
         } else {
             level.to_string()
@@ -133,6 +143,7 @@ fn plan(name: &str, common: &Common, groups: Vec<Group>, steps: Vec<Step>) -> Re
         steps,
         connection: common.connection()?,
         seed: common.seed(),
+        unix_ahead_ns: 0,
         share: Share::WHOLE,
     })
 }

@@ -34,6 +34,10 @@ impl Scenario for WillStorm {
         &self.common
     }
 
+    fn counted(&self) -> &'static str {
+        "breaking"
+    }
+
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
         let watching = |name: &str, clients: u32, filter: &str| {
@@ -101,12 +105,16 @@ impl Scenario for BacklogDrain {
         &self.common
     }
 
+    fn counted(&self) -> &'static str {
+        "subscribers"
+    }
+
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
         if traffic.qos == ringmq::mqtt::Qos::AtMostOnce {
             return Err("backlog-drain needs --qos 1 or 2: messages of QoS 0 are not kept".into());
         }
-        let topic = topic_of(traffic, "backlog/{r}/{i}");
+        let topic = topic_of(common, traffic, "backlog/{r}/{i}");
         let mut away = Group::new("subscribers", self.clients, common.client_ids("s"));
         subscribe(&mut away, topic, traffic.subscribe_qos());
         away.gets_stored = true;

@@ -47,11 +47,11 @@ impl Connector {
         })
     }
 
-    /// Layers for a new connection to a target, by its place.
-    pub(crate) fn link(&self, target: usize) -> Link {
+    /// Layers for a new connection to a target, by its place, of a client, by its group and number in it.
+    pub(crate) fn link(&self, target: usize, client: (usize, u32)) -> Link {
         let mut layers: Vec<Box<dyn Layer>> = Vec::new();
         if let Some(tls) = &self.tls {
-            layers.push(Box::new(tls.connect(target)));
+            layers.push(Box::new(tls.connect(target, client)));
         }
         if let Some(targets) = &self.websocket {
             let target = Arc::clone(&targets[target % targets.len()]);

@@ -1,5 +1,6 @@
 //! TLS as a client speaks it: rustls as a layer.
 
+use std::collections::BTreeMap;
 use std::io::{IoSlice, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{ring, CryptoProvider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
     Error, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion,
@@ -17,11 +19,14 @@ use rustls::{
 
 use super::naming::Naming;
 use super::tickets::Tickets;
+use crate::feed::Feed;
 
 /// Trusted issuers, and the clients' own certificate.
 #[derive(Clone, Debug)]
 pub struct TlsSetup {
     config: Arc<ClientConfig>,
+    /// By group: of clients that have certificates of their own.
+    own: BTreeMap<usize, Arc<[Option<Arc<ClientConfig>>]>>,
     /// By target: the name that the broker's certificate must have.
     names: Vec<ServerName<'static>>,
     resumes: bool,
@@ -88,10 +93,47 @@ impl TlsSetup {
         config.resumption = Resumption::disabled();
         Ok(Self {
             config: Arc::new(config),
+            own: BTreeMap::new(),
             names: parts.names,
             resumes: parts.resumes,
             must_resume: false,
         })
+    }
+
+    /// Gives clients of a group the certificates of their table. They resume no sessions: a ticket is that of
+    /// one certificate.
+    ///
+    /// # Errors
+    /// A sentence that names the file.
+    pub(crate) fn give_certificates(
+        &mut self,
+        group: usize,
+        feed: &Feed,
+        clients: u32,
+    ) -> Result<(), String> {
+        let name = &feed.name;
+        let own = (0..clients).map(|client| {
+            let Some((certificate, key)) = feed.certificate(client) else {
+                return Ok(None);
+            };
+            let chain = certificates(&certificate, name)?;
+            let private = PrivateKeyDer::from_pem_file(&key)
+                .map_err(|error| format!("{name}: {}: {error}", key.display()))?;
+            let pair = CertifiedKey::from_der(chain, private, self.config.crypto_provider())
+                .map_err(|error| {
+                    format!(
+                        "{name}: {} and {} do not go together: {error}",
+                        certificate.display(),
+                        key.display()
+                    )
+                })?;
+            let mut config = (*self.config).clone();
+            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(pair));
+            Ok(Some(Arc::new(config)))
+        });
+        let own = own.collect::<Result<Vec<_>, String>>()?;
+        self.own.insert(group, own.into());
+        Ok(())
     }
 
     /// The run is about resumed sessions, and means nothing without any; or about full handshakes.
@@ -116,9 +158,12 @@ impl TlsSetup {
         own
     }
 
-    pub(super) fn connect(&self, target: usize) -> TlsClient {
+    /// Towards a target, for the client with this number in its group.
+    pub(super) fn connect(&self, target: usize, (group, index): (usize, u32)) -> TlsClient {
         let name = self.names[target % self.names.len()].clone();
-        let mut connection = ClientConnection::new(Arc::clone(&self.config), name)
+        let own = self.own.get(&group).and_then(|all| all.get(index as usize));
+        let config = own.and_then(Option::as_ref).unwrap_or(&self.config);
+        let mut connection = ClientConnection::new(Arc::clone(config), name)
             .expect("depends on the configuration alone, which was checked");
         connection.set_buffer_limit(None); // the client bounds what it puts in
         TlsClient {
