@@ -21,6 +21,7 @@ pub mod payload;
 pub mod payload_size;
 pub mod payload_template;
 pub mod plan;
+pub mod poller;
 pub mod proof;
 pub mod results;
 pub mod run;

@@ -122,6 +122,7 @@ pub struct Options {
     pub threads: usize,
     /// Cores to pin to; empty: not pinned.
     pub cores: Vec<usize>,
+    pub backend: crate::poller::Backend,
     /// Without a live line.
     pub quiet: bool,
     pub label: Option<String>,

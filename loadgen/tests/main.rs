@@ -2,9 +2,12 @@
 
 mod agents;
 mod agreement;
+mod backend;
 mod broker;
 mod brokers;
+mod comings;
 mod failures;
+mod how_to;
 mod lie_table;
 mod lies;
 mod output;

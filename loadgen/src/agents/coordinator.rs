@@ -84,6 +84,7 @@ pub(crate) fn run(
         ends,
         lost,
         intervals,
+        remark: None,
     };
     let mut result = carry_out(control, workers, options, None)?;
     result.agents = std::mem::take(&mut *results.lock().unwrap_or_else(PoisonError::into_inner));

@@ -271,6 +271,6 @@ fn begin(
         Control::new(plan, options.threads).map_err(|error| format!("cannot begin: {error}"))?;
     control.began_ns = began_ns.min(now); // seconds are counted forwards
     let control = Arc::new(control);
-    let workers = Workers::start(&control, &options.cores)?;
+    let workers = Workers::start(&control, options)?;
     Ok((control, workers))
 }

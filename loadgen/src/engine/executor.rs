@@ -1,12 +1,16 @@
 //! Executor of a worker: glommio's, one each, pinned to a core when one is given. Its one
-//! task drives the worker, which sleeps in a ring of its own, so the executor is there for placement.
+//! task drives the worker, which sleeps in a ring of its own, so the executor is there for placement. Where
+//! io_uring is denied a thread does as well.
 
-use std::io;
+use std::thread::JoinHandle;
 
+use core_affinity::CoreId;
 use glommio::{
     CpuSet, ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement, ReactorErrorKind,
 };
 use rustix::io::Errno;
+
+use crate::poller::{locked_memory, ring_sentence, Backend};
 
 /// Memory glommio registers for file I/O, of which a worker does none; the default of 10 MiB would
 /// not fit the usual locked-memory limit.
@@ -15,28 +19,49 @@ const IO_MEMORY: usize = 64 << 10;
 const RING: usize = 64;
 
 /// A body that runs on an executor of its own.
-pub(crate) struct Executor<T: Send + 'static>(ExecutorJoinHandle<T>);
+pub(crate) enum Executor<T: Send + 'static> {
+    Glommio(ExecutorJoinHandle<T>),
+    Thread(JoinHandle<T>),
+}
 
 impl<T: Send + 'static> Executor<T> {
     /// Starts `body`, pinned to `core` when there is one and the system shows its cores.
     pub(crate) fn start(
         name: &str,
         core: Option<usize>,
+        backend: Backend,
         body: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Self, String> {
+        if backend == Backend::Epoll {
+            let body = move || {
+                if let Some(id) = core {
+                    core_affinity::set_for_current(CoreId { id });
+                }
+                body()
+            };
+            let thread = std::thread::Builder::new()
+                .name(name.to_string())
+                .spawn(body);
+            return thread
+                .map(Self::Thread)
+                .map_err(|error| format!("cannot start a worker: {error}"));
+        }
         let core = core.filter(|_| CpuSet::online().is_ok()); // /sys may be hidden in a container
         LocalExecutorBuilder::new(core.map_or(Placement::Unbound, Placement::Fixed))
             .name(name)
             .io_memory(IO_MEMORY)
             .ring_depth(RING)
             .spawn(move || async move { body() })
-            .map(Self)
+            .map(Self::Glommio)
             .map_err(|error| sentence(&error))
     }
 
     /// Waits for the end of the body; a sentence when the executor could not be made or failed.
     pub(crate) fn join(self) -> Result<T, String> {
-        self.0.join().map_err(|error| sentence(&error))
+        match self {
+            Self::Glommio(own) => own.join().map_err(|error| sentence(&error)),
+            Self::Thread(own) => own.join().map_err(|_| "a worker failed".to_string()),
+        }
     }
 }
 
@@ -67,28 +92,6 @@ fn sentence(error: &GlommioError<()>) -> String {
     }
 }
 
-/// Why io_uring is not there, and what to change.
-pub(crate) fn ring_sentence(error: &io::Error) -> String {
-    match Errno::from_io_error(error) {
-        Some(Errno::NOMEM) => locked_memory(&error.to_string()),
-        Some(Errno::MFILE | Errno::NFILE) => format!(
-            "no file descriptor is left for io_uring ({error}); raise the limit with: ulimit -n 65536"
-        ),
-        _ => format!(
-            "io_uring is not available ({error}); mqload needs Linux 5.13 or later with \
-             kernel.io_uring_disabled = 0 (sysctl), and a container's seccomp profile must allow \
-             io_uring_setup, io_uring_enter and io_uring_register"
-        ),
-    }
-}
-
-fn locked_memory(error: &str) -> String {
-    format!(
-        "io_uring cannot lock its memory ({error}); raise the limit with: ulimit -l 65536, or give \
-         fewer --threads"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,15 +100,11 @@ mod tests {
     fn a_body_runs_where_it_is_told() {
         let core = crate::system::cores()[0];
         let body = || crate::system::cores();
-        assert_eq!(
-            Executor::start("pinned", Some(core), body)
-                .unwrap()
-                .join()
-                .unwrap(),
-            [core]
-        );
-        let free = Executor::start("free", None, body).unwrap().join().unwrap();
-        assert_eq!(free, crate::system::cores());
+        for backend in [Backend::IoUring, Backend::Epoll] {
+            let start = |core| Executor::start("own", core, backend, body).unwrap();
+            assert_eq!(start(Some(core)).join().unwrap(), [core]);
+            assert_eq!(start(None).join().unwrap(), crate::system::cores());
+        }
     }
 
     #[test]
@@ -117,21 +116,16 @@ mod tests {
 
     #[test]
     fn every_failure_says_what_to_change() {
-        let rows = [
+        for (errno, advice) in [
             (Errno::PERM, "kernel.io_uring_disabled"),
-            (Errno::NOSYS, "Linux 5.13"),
             (Errno::NOMEM, "ulimit -l"),
-            (Errno::MFILE, "ulimit -n"),
-        ];
-        for (errno, advice) in rows {
-            let text = ring_sentence(&errno.into());
-            assert!(text.contains(advice), "{errno:?}: {text}");
+        ] {
             let text = sentence(&GlommioError::IoError(errno.into()));
             assert!(text.contains(advice), "{errno:?}: {text}");
         }
         let limit = ReactorErrorKind::MemLockLimit(65_536, 524_288);
         assert!(sentence(&GlommioError::ReactorError(limit)).contains("ulimit -l"));
-        let wrapped = GlommioError::IoError(io::Error::other("MemLockLimit(65536/524288)"));
+        let wrapped = GlommioError::IoError(std::io::Error::other("MemLockLimit(65536/524288)"));
         assert!(sentence(&wrapped).contains("ulimit -l"));
     }
 }

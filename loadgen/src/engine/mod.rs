@@ -20,13 +20,12 @@ mod wrapped;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 
-use ringmq::io::poller::Poller;
-
 use crate::meter::Timings;
-use crate::plan::Share;
+use crate::plan::{Options, Share};
+use crate::poller::ring_sentence;
 use control::{Control, Interval, Order};
 pub(crate) use executor::cores_for;
-use executor::{ring_sentence, Executor};
+use executor::Executor;
 use worker::{Exchange, Worker};
 pub(crate) use worker::{Remark, Report};
 
@@ -74,14 +73,16 @@ pub(crate) struct Workers {
     pub(crate) intervals: Receiver<Interval>,
     /// Ways back for empty timings.
     pub(crate) empties: Vec<Sender<Timings>>,
+    /// What is to be known about how they run.
+    pub(crate) remark: Option<String>,
 }
 
 impl Workers {
     /// Starts one worker per place of `control` and returns when all of them run; without cores they
     /// are not pinned.
-    pub(crate) fn start(control: &Arc<Control>, cores: &[usize]) -> Result<Self, String> {
-        let first = Poller::new(control.wake_descriptor(0)); // where it is denied, executors panic
-        drop(first.map_err(|error| ring_sentence(&error))?);
+    pub(crate) fn start(control: &Arc<Control>, options: &Options) -> Result<Self, String> {
+        // Where io_uring is denied, its executors panic.
+        let (backend, remark) = options.backend.choose(control.wake_descriptor(0))?;
         let (full, intervals) = channel();
         let (started, starts) = channel();
         let (mut executors, mut empties) = (Vec::new(), Vec::new());
@@ -90,9 +91,10 @@ impl Workers {
             empties.push(back);
             let (full, started) = (full.clone(), started.clone());
             let control = Arc::clone(control);
-            let core = cores.get(id).copied();
-            executors.push(Executor::start(&format!("worker-{id}"), core, move || {
-                let worker = Worker::new(control, id, Exchange { full, empty });
+            let core = options.cores.get(id).copied();
+            let name = format!("worker-{id}");
+            executors.push(Executor::start(&name, core, backend, move || {
+                let worker = Worker::new(control, id, backend, Exchange { full, empty });
                 let failed = worker.as_ref().err().map(ring_sentence);
                 let _ = started.send(failed); // read until all have started or one has failed
                 drop(started);
@@ -125,6 +127,7 @@ impl Workers {
             lost: channel().1,
             intervals,
             empties,
+            remark,
         })
     }
 

@@ -12,7 +12,7 @@ use super::control::{Control, Interval};
 use super::slot::Slot;
 use super::work::Work;
 use ringmq::ids::ConnectionId;
-use ringmq::io::poller::{Event, Poller};
+use ringmq::io::poller::Event;
 use ringmq::mqtt::Qos;
 use ringmq::time::Span;
 use ringmq::transport::Scratch;
@@ -23,6 +23,7 @@ use crate::flows::Flow;
 use crate::meter::{Count, Meter, Timings};
 use crate::payload::Pattern;
 use crate::plan::Plan;
+use crate::poller::{Backend, Poller};
 use crate::transport::Connector;
 
 /// One buffer per worker; the beginning of a packet is kept by its client.
@@ -131,9 +132,10 @@ impl Worker {
     pub(crate) fn new(
         control: Arc<Control>,
         id: usize,
+        backend: Backend,
         exchange: Exchange,
     ) -> std::io::Result<Self> {
-        let poller = Poller::new(control.wake_descriptor(id))?;
+        let poller = Poller::new(backend, control.wake_descriptor(id))?;
         let plan = &control.plan;
         let (turn, workers) = plan.share.worker(id, control.workers());
         fastrand::seed(plan.seed.wrapping_add(turn as u64));

@@ -8,6 +8,7 @@ use super::target::{without_password, Endpoint};
 use crate::agents::AgentOptions;
 use crate::output::Output;
 use crate::plan::Options;
+use crate::poller::Backend;
 use crate::sources::Source;
 use crate::system;
 use crate::transport::TransportOptions;
@@ -31,6 +32,9 @@ pub struct Setup {
     /// Leaves the choice of cores to the system
     #[arg(long, conflicts_with = "cores")]
     pub unpinned: bool,
+    /// What watches sockets
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: Backend,
     #[command(flatten)]
     pub transport: TransportOptions,
     #[arg(long)]
@@ -139,6 +143,7 @@ impl Setup {
                 [] => crate::engine::cores_for(self.threads, &allowed),
                 cores => cores.to_vec(),
             },
+            backend: self.backend,
             quiet: self.quiet,
             label: self.label.clone(),
             broker_name: self.broker_name.clone(),

@@ -90,7 +90,7 @@ pub fn run(plan: Plan, options: &Options) -> Result<RunResult, String> {
     let control =
         Control::new(plan, options.threads).map_err(|error| format!("cannot begin: {error}"))?;
     let control = Arc::new(control);
-    let workers = Workers::start(&control, &options.cores)?;
+    let workers = Workers::start(&control, options)?;
     carry_out(control, workers, options, Some(baseline))
 }
 
@@ -108,11 +108,12 @@ pub(crate) fn carry_out(
     let mut run = Run {
         baseline,
         receivers: audience::receivers_per_message(&control.plan),
-        workers,
         totals: RunTotals {
+            remark: workers.remark.clone(),
             broker: options.broker_pid.and_then(BrokerSamples::take),
             ..RunTotals::default()
         },
+        workers,
         quiet: options.quiet,
         second_ends_ns: control.second_ends_ns(control.began_ns),
         began_ns: control.began_ns,

@@ -44,6 +44,7 @@ pub(crate) fn result(
     }
     let mut notes = notes(&counts, reports);
     notes.extend(verdicts(plan, &counts, &mut run));
+    notes.extend(run.remark.take());
     let latencies = latencies(&mut run, censored);
     let targets: Vec<String> = plan
         .connection

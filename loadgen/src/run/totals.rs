@@ -31,6 +31,8 @@ pub(crate) struct RunTotals {
     pub(crate) connect_s: f64,
     pub(crate) idle: Option<IdleCost>,
     pub(crate) broker: Option<BrokerSamples>,
+    /// How workers run, when that is worth a note.
+    pub(crate) remark: Option<String>,
     /// Why the run ended early.
     pub(crate) stopped: Option<String>,
     /// Clients without a report, since their generator was lost.

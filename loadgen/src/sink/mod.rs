@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use ringmq::ids::ConnectionId;
-use ringmq::io::poller::{Event, Poller};
+use ringmq::io::poller::Event;
 use ringmq::mqtt::Version;
 use ringmq::time::Span;
 use rustix::io::Errno;
@@ -21,7 +21,8 @@ use rustix::net::{
     accept_with, bind, listen, socket_with, sockopt, AddressFamily, SocketFlags, SocketType,
 };
 
-use crate::engine::executor::{ring_sentence, Executor};
+use crate::engine::executor::Executor;
+use crate::poller::{ring_sentence, Backend, Poller};
 use peer::{read, refill, write, Peer};
 
 const READ_BUFFER: usize = 256 << 10;
@@ -35,6 +36,9 @@ pub struct Sink {
     /// Core to pin to
     #[arg(long)]
     core: Option<usize>,
+    /// What watches sockets
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
     /// Sends each subscriber QoS 0 messages of the subscribed topic, as fast as they are taken
     #[arg(long, alias = "feed")]
     fan_back: bool,
@@ -66,14 +70,20 @@ pub fn run(options: &Sink) -> Result<(), String> {
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(|error| format!("cannot watch for signals: {error}"))?;
     }
+    let wake = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)
+        .map_err(|error| error.to_string())?;
+    let (backend, remark) = options.backend.choose(wake.as_fd())?;
+    if let Some(remark) = remark {
+        eprintln!("{remark}");
+    }
     let tally = Arc::new(Tally::default());
     let (counting, feed) = (
         Arc::clone(&tally),
         options.fan_back.then_some(options.payload_size),
     );
     let (ended, end) = std::sync::mpsc::channel();
-    let worker = Executor::start("sink", options.core, move || {
-        let result = serve(&listener, feed, &counting);
+    let worker = Executor::start("sink", options.core, backend, move || {
+        let result = serve((backend, &wake), &listener, feed, &counting);
         let _ = ended.send(()); // without a receiver after an interruption
         result
     })?;
@@ -120,10 +130,13 @@ fn open(address: SocketAddr) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-fn serve(listener: &OwnedFd, feed: Option<usize>, tally: &Tally) -> Result<(), String> {
-    let wake = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)
-        .map_err(|error| error.to_string())?;
-    let mut poller = Poller::new(wake.as_fd()).map_err(|error| ring_sentence(&error))?;
+fn serve(
+    (backend, wake): (Backend, &OwnedFd),
+    listener: &OwnedFd,
+    feed: Option<usize>,
+    tally: &Tally,
+) -> Result<(), String> {
+    let mut poller = Poller::new(backend, wake.as_fd()).map_err(|error| ring_sentence(&error))?;
     poller.watch_acceptable(listener.as_fd(), 0);
     let mut peers: Vec<Option<Peer>> = Vec::new();
     let mut buffer = vec![0; READ_BUFFER];

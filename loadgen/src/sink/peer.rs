@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use ringmq::ids::ConnectionId;
-use ringmq::io::poller::Poller;
 use ringmq::mqtt::encode::{self, AckKind, PublishOut};
 use ringmq::mqtt::frame::{needed, next_frame};
 use ringmq::mqtt::{
@@ -17,6 +16,7 @@ use rustix::net::{recv, send, RecvFlags, SendFlags};
 use super::{Tally, READ_BUFFER};
 use crate::engine::clock::now_ns;
 use crate::payload::{Header, Pattern};
+use crate::poller::Poller;
 
 /// Largest packet taken.
 const PACKET_MAX: u32 = 16 << 20;
