@@ -382,6 +382,7 @@ mod tests {
             steps: Vec::new(),
             connection: Connection {
                 targets: Vec::new(),
+                fails_over: false,
                 transport: Default::default(),
                 sources: Vec::new(),
                 version: ringmq::mqtt::Version::V311,

@@ -138,6 +138,10 @@ pub enum Count {
     ReconnectFailed,
     /// Clients that came back for a session that the broker did not have.
     SessionLost,
+    /// Connections that went to the next target, since one failed.
+    FailedOver,
+    /// Clients that were still on their way when it was their turn to leave again.
+    ChurnMissed,
     /// Ended as asked.
     Closed,
     Subscribed,

@@ -69,7 +69,30 @@ impl Plan {
     /// All clients speak this version.
     #[must_use]
     pub fn is_all(&self, version: Version) -> bool {
-        self.connection.version == version
+        self.versions().iter().all(|own| *own == version)
+    }
+
+    /// What one of a group's clients speaks. Neighbouring groups begin with different versions, so that both
+    /// ends of a flow differ.
+    #[must_use]
+    pub fn version(&self, group: usize, index: u32) -> Version {
+        match &self.groups[group].versions[..] {
+            [] => self.connection.version,
+            versions => versions[(group + index as usize) % versions.len()],
+        }
+    }
+
+    /// Each version that is spoken.
+    #[must_use]
+    pub fn versions(&self) -> Vec<Version> {
+        let mut all = Vec::new();
+        for (at, group) in self.groups.iter().enumerate() {
+            let count = group.clients.min(group.versions.len().max(1) as u32);
+            all.extend((0..count).map(|index| self.version(at, index)));
+        }
+        all.sort_by_key(|version| *version as u8);
+        all.dedup();
+        all
     }
 
     /// Clients of all groups.
@@ -137,8 +160,11 @@ pub struct Options {
 /// What all clients share.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// Each group's clients take these in turn, so that pairs meet at the same one.
-    pub targets: Vec<SocketAddr>,
+    /// Each group's clients take these in turn, so that pairs meet at the same one. Of one with several addresses
+    /// the next is tried when one fails.
+    pub targets: Vec<Vec<SocketAddr>>,
+    /// After those of its own target a client tries the next targets'.
+    pub fails_over: bool,
     pub transport: crate::transport::Transport,
     /// Clients take these addresses in turn; empty: the system's choice.
     pub sources: Vec<crate::sources::Source>,
@@ -161,6 +187,8 @@ pub struct Group {
     pub name: String,
     pub clients: u32,
     pub client_id: Template,
+    /// Its clients take these in turn; empty: they speak the connection's.
+    pub versions: Vec<Version>,
     /// The table of its clients, for `{csv:NAME}`.
     pub feed: Option<Arc<Feed>>,
     /// User names, passwords and certificates are those of the table.
@@ -192,6 +220,7 @@ impl Group {
             name: name.to_string(),
             clients,
             client_id,
+            versions: Vec::new(),
             feed: None,
             is_fed: false,
             session: Session::default(),
@@ -221,7 +250,10 @@ impl Group {
     /// Bytes of the property that proves each of its messages.
     #[must_use]
     pub fn proof_bytes(&self) -> usize {
-        let own = self.publishing.as_ref().and_then(|own| own.own_payload.as_ref());
+        let own = self
+            .publishing
+            .as_ref()
+            .and_then(|own| own.own_payload.as_ref());
         match own.filter(|own| own.wants_proof_beside()) {
             Some(_) => crate::proof::PROPERTY_BYTES,
             None => 0,
@@ -365,6 +397,13 @@ pub enum Load {
     /// Each client sends a message, awaits its acknowledgement (QoS 1 and 2), and pauses for a time
     /// between these two.
     Think { least: Duration, most: Duration },
+    /// Each client connects, publishes so many messages with a pause before each and one at the end,
+    /// disconnects, sleeps, and begins anew. Times are from the first to the second.
+    Life {
+        messages: u64,
+        pause: (Duration, Duration),
+        sleep: (Duration, Duration),
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -441,6 +480,8 @@ pub enum MoveKind {
     Disconnect,
     /// Close without DISCONNECT.
     Abort,
+    /// Send DISCONNECT and come back at once, client after client, as long as the load lasts.
+    Churn,
 }
 
 /// Text with places: `{i}` the client's number in its group, `{t}` the topic's number, `{r}` the

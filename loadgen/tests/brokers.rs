@@ -47,6 +47,18 @@ const SCENARIOS: &[(&str, &str)] = &[
         "received 50, lost 0",
     ),
     (
+        "fan-out --clients 6 --publishers 3 --rate 300 --duration 500ms --qos 1 --protocol 3.1,3.1.1,5",
+        "expected 900, received 900, lost 0, duplicates 0, reordered 0",
+    ),
+    (
+        "pairs --clients 3 --rate 300 --duration 500ms --qos 2 --protocol 3.1.1,5 --user-property a=b",
+        "expected 150, received 150, lost 0, duplicates 0, reordered 0",
+    ),
+    (
+        "shared-group --clients 3 --rate 300 --duration 500ms --protocol 3.1.1,5",
+        "expected 150, received 150, lost 0",
+    ),
+    (
         "pairs --clients 2 --sweep 100:200:100 --step-duration 300ms --source 127.0.0.0/8",
         "a sweep of 2 rates",
     ),

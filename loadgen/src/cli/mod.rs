@@ -173,6 +173,7 @@ fn prepare(scenario: &dyn Scenario) -> Result<(Plan, Options), String> {
     if let Some(name) = &common.name {
         plan.scenario.clone_from(name);
     }
+    common.set_versions(&mut plan);
     common.feed(&mut plan, scenario.counted())?;
     common.check(&plan)?;
     common.assertions.fit(&plan)?;

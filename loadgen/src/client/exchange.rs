@@ -2,13 +2,13 @@
 //! the broker must hand them on unaltered [MQTT-3.3.2-15], [MQTT-3.3.2-16].
 
 use ringmq::mqtt::property::{Properties, Property};
-use ringmq::mqtt::Publish;
+use ringmq::mqtt::{Publish, Version};
 
 use crate::plan::{Group, Plan};
 
 /// True when messages of the group ask or answer.
 pub(super) fn is_exchange(plan: &Plan, group: &Group) -> bool {
-    plan.connection.version.is_v5() && (asks(group) || group.answers_to.is_some())
+    plan.is_all(Version::V5) && (asks(group) || group.answers_to.is_some())
 }
 
 fn asks(group: &Group) -> bool {

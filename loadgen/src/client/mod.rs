@@ -22,8 +22,8 @@ use crate::payload::{Header, Pattern, HEADER_BYTES};
 use crate::plan::{Group, Plan};
 pub use inspect::Published;
 pub use promises::Promise;
-use publisher::{OwnPayload, Publisher};
 pub use publisher::OUT_FULL;
+use publisher::{OwnPayload, Publisher};
 use receive::Pending;
 
 /// What clients share on a worker.
@@ -54,7 +54,10 @@ impl OwnPayloads {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let mut own = Self::default();
-        let publishing = plan.groups.iter().filter_map(|group| group.publishing.as_ref());
+        let publishing = plan
+            .groups
+            .iter()
+            .filter_map(|group| group.publishing.as_ref());
         for template in publishing.filter_map(|publishing| publishing.own_payload.as_ref()) {
             own.have_proofs |= !template.is_unverified;
             own.have_none |= template.is_unverified;
@@ -90,6 +93,7 @@ pub struct Client {
     pub index: u32,
     /// Number over all groups: its name as a publisher.
     pub number: u32,
+    pub version: Version,
     pub state: State,
     /// Connections in a row that failed or were lost.
     pub failures: u8,
@@ -152,6 +156,7 @@ impl Client {
             group: group as u16,
             index,
             number: plan.first_client(group) + index,
+            version: plan.version(group, index),
             state: State::Idle,
             failures: 0,
             was_lost: false,
@@ -196,6 +201,12 @@ impl Client {
         self.asked_ns = now_ns;
     }
 
+    /// When its connection, or its last answer, was asked for.
+    #[must_use]
+    pub fn asked_ns(&self) -> u64 {
+        self.asked_ns
+    }
+
     /// The transport is open: appends CONNECT.
     pub fn connect(&mut self, plan: &Plan) {
         let own = self.own(plan);
@@ -208,7 +219,7 @@ impl Client {
             (topic, payload, will.qos)
         });
         let connect = Connect {
-            version: common.version,
+            version: self.version,
             is_bridge: false,
             clean_start: own.session.clean_start,
             keep_alive_s: common.keep_alive_s,
@@ -221,9 +232,7 @@ impl Client {
                 delay_interval_s: 0,
                 properties: PublishProperties::default(),
             }),
-            user_name: own
-                .own_value("user", self.index)
-                .or(common.user.as_deref()),
+            user_name: own.own_value("user", self.index).or(common.user.as_deref()),
             password: own
                 .own_value("password", self.index)
                 .or(common.password.as_deref())
@@ -290,7 +299,7 @@ impl Client {
             user_properties: ringmq::mqtt::UserProperties::default(),
             filters: &filters,
         };
-        encode::subscribe(&mut self.out, plan.connection.version, &subscribe);
+        encode::subscribe(&mut self.out, self.version, &subscribe);
         self.awaits_suback = true;
         self.ask(Promise::SubAck, cx);
         true
@@ -312,7 +321,7 @@ impl Client {
             user_properties: ringmq::mqtt::UserProperties::default(),
             filters: &filters,
         };
-        encode::unsubscribe(&mut self.out, plan.connection.version, &unsubscribe);
+        encode::unsubscribe(&mut self.out, self.version, &unsubscribe);
         self.awaits_unsuback = true;
         self.ask(Promise::UnsubAck, cx);
         true
@@ -329,8 +338,8 @@ impl Client {
     }
 
     /// Appends DISCONNECT.
-    pub fn disconnect(&mut self, version: Version) {
-        encode::disconnect(&mut self.out, version, &Disconnect::default());
+    pub fn disconnect(&mut self) {
+        encode::disconnect(&mut self.out, self.version, &Disconnect::default());
     }
 
     /// Appends PINGREQ.
@@ -367,7 +376,7 @@ impl Client {
         self.window = publishing.window.unwrap_or(plan.connection.in_flight_max);
         let name = |topic| own.fill(&publishing.topic, self.index, topic, plan.seed);
         let names = (0..publishing.topics.max(1)).map(name).collect();
-        let version = plan.connection.version;
+        let version = self.version;
         let mut properties = publishing.properties.encoded();
         properties.extend(exchange::properties(plan, self.group.into(), self.index));
         let own_payload = publishing.own_payload.as_ref().map(|template| OwnPayload {

@@ -40,7 +40,7 @@ impl Client {
         cx: &mut Context<'_>,
     ) -> Result<usize, ConnectionError> {
         let mut used = self.skip(bytes, cx);
-        let version = cx.plan.connection.version;
+        let version = self.version;
         while used < bytes.len() {
             let rest = &bytes[used..];
             let frame = next_frame(rest, PACKET_SIZE_MAX).map_err(|error| {
@@ -86,7 +86,7 @@ impl Client {
         frame: &Frame<'_>,
         cx: &mut Context<'_>,
     ) -> Result<(), ConnectionError> {
-        let packet = decode::packet(cx.plan.connection.version, Sender::Server, frame)
+        let packet = decode::packet(self.version, Sender::Server, frame)
             .map_err(|error| ConnectionError(format!("the broker sent a {error}")))?;
         if let Packet::Publish(publish) = &packet {
             let damage = exchange::damage(cx.plan, self.group.into(), self.index, publish);
@@ -128,7 +128,7 @@ impl Client {
             Some(length) if length > LARGE && rest[0] >> 4 == PacketType::Publish as u8 => length,
             _ => return 0,
         };
-        let version = cx.plan.connection.version;
+        let version = self.version;
         let fixed = 1 + rest[1..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
         let Some(skimmed) = skim(version, rest[0], &rest[fixed..], length - fixed) else {
             return 0;
@@ -150,7 +150,7 @@ impl Client {
     #[inline]
     fn inspect(&self, first: u8, skimmed: &Skimmed<'_>, cx: &Context<'_>) -> Delivery {
         let mut delivery = Delivery::of(first, skimmed, cx.pattern, cx.own_payloads);
-        if cx.plan.connection.version.is_v5() && !self.exchanges {
+        if self.version.is_v5() && !self.exchanges {
             if let Reading::Sound(header, _) = delivery.reading {
                 delivery.breach = property_breach(skimmed.properties, header.publisher, cx);
             }
@@ -245,7 +245,7 @@ impl Client {
             reason_string: None,
             user_properties: UserProperties::default(),
         };
-        encode::ack(&mut self.out, cx.plan.connection.version, kind, &ack);
+        encode::ack(&mut self.out, self.version, kind, &ack);
     }
 
     fn handle_packet(
@@ -323,9 +323,7 @@ impl Client {
         if self.state != State::AwaitsConnAck {
             return Err(ConnectionError("the broker sent a second CONNACK".into()));
         }
-        if connack.reason == ReasonCode::UnsupportedProtocolVersion
-            && cx.plan.connection.version.is_v5()
-        {
+        if connack.reason == ReasonCode::UnsupportedProtocolVersion && self.version.is_v5() {
             return Err(ConnectionError(NO_V5.into()));
         }
         if connack.reason != ReasonCode::Success {
@@ -347,8 +345,8 @@ impl Client {
             cx.meter.count(Count::WrongSession); // [MQTT-3.2.2-2]
         }
         // MQTT 3.1 does not tell: the session is there unless it was not wanted.
-        self.has_session = connack.session_present
-            || plan.connection.version == Version::V31 && !own.session.clean_start;
+        self.has_session =
+            connack.session_present || self.version == Version::V31 && !own.session.clean_start;
         if !self.has_session {
             self.unreleased = Vec::new();
             self.is_subscribed = false;
@@ -397,7 +395,10 @@ impl Client {
 
 /// What is wrong with the properties of a publisher's message.
 fn property_breach(found: &[u8], publisher: u32, cx: &Context<'_>) -> Option<Count> {
-    let (group, _) = cx.plan.place_of(publisher)?;
+    let (group, index) = cx.plan.place_of(publisher)?;
+    if !cx.plan.version(group, index).is_v5() {
+        return inspect::damage(found, &[], false); // it cannot give its messages any
+    }
     let own = cx.properties.get(group)?;
     inspect::damage(found, &own.encoded, own.expire)
 }

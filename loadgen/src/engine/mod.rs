@@ -1,17 +1,20 @@
 //! Carries out a plan: one executor per worker, clients spread over them.
 
 mod backoff;
+mod churn;
 pub mod clock;
 pub(crate) mod control;
 mod deadlines;
 pub(crate) mod executor;
 mod late;
+mod life;
 mod moves;
 mod reconnect;
 mod schedule;
 mod slot;
 mod sockets;
 mod steps;
+mod targets;
 mod think;
 mod work;
 mod worker;

@@ -1,5 +1,6 @@
 //! Clients that come and go while messages are published.
 
+use super::churn::Churn;
 use super::control::SECOND_NS;
 use super::worker::Worker;
 use crate::client::State;
@@ -18,6 +19,10 @@ impl Worker {
                 self.begin_connect(own.group, own.per_s, start_ns);
                 continue;
             }
+            if own.kind == MoveKind::Churn {
+                self.begin_churn(own, start_ns);
+                continue;
+            }
             for slot in self.group(own.group) {
                 let index = f64::from(self.slots[slot].client.index);
                 let wait_s = own.per_s.map_or(0.0, |rate| index / rate);
@@ -28,6 +33,22 @@ impl Worker {
         self.work.opening.make_contiguous().sort_unstable();
         let leaving = self.work.leaving.0.make_contiguous();
         leaving.sort_by_key(|(due, slot, _)| (*due, *slot));
+    }
+
+    fn begin_churn(&mut self, own: &Move, start_ns: u64) {
+        let slots = self.group(own.group);
+        let all = self.control.plan.groups[own.group].clients.max(1);
+        let per_s = own.per_s.unwrap_or(1.0) * slots.len() as f64 / f64::from(all);
+        if per_s > 0.0 {
+            let (turn, workers) = self
+                .control
+                .plan
+                .share
+                .worker(self.id, self.control.workers());
+            let phase = turn as f64 / workers as f64;
+            let churn = Churn::new(slots, per_s, start_ns, phase);
+            self.work.churns.push(churn);
+        }
     }
 
     /// Has those leave whose time has come.
@@ -54,9 +75,7 @@ impl Worker {
     /// Sends DISCONNECT; the connection is closed when it is sent.
     pub(super) fn disconnect(&mut self, slot: usize, now: u64) {
         self.slots[slot].ending = true;
-        self.with(slot, now, |client, cx| {
-            client.disconnect(cx.plan.connection.version);
-        });
+        self.with(slot, now, |client, _| client.disconnect());
     }
 
     /// Closes without DISCONNECT.

@@ -1,6 +1,7 @@
 //! LostGenerator connections opened again, when `--reconnect` asks for it: each client waits longer after each
 //! failure, and a worker opens no more than its share of the rate.
 
+use super::churn::Return;
 use super::control::SECOND_NS;
 use super::worker::Worker;
 use crate::client::State;
@@ -22,6 +23,7 @@ impl Worker {
         if state != State::Ready {
             self.count(Count::ReconnectFailed);
         }
+        self.turn_away(slot);
         true
     }
 
@@ -38,7 +40,7 @@ impl Worker {
             busy = true;
             let place = &self.slots[slot as usize];
             if place.client.state == State::Idle && place.socket.is_none() {
-                self.open(slot as usize, now, now);
+                self.connect_anew(slot as usize, now, now);
             }
         }
         busy
@@ -46,10 +48,13 @@ impl Worker {
 
     /// A client is connected: when it was before, it takes up what it did.
     pub(super) fn reconnected(&mut self, slot: usize, now: u64) {
-        let client = &mut self.slots[slot].client;
+        let place = &mut self.slots[slot];
+        place.absent = false;
+        let returns = std::mem::take(&mut place.returns) == Return::OnItsWay;
+        let client = &mut place.client;
         client.failures = 0;
         if !client.is_away {
-            if self.work.load.is_some() {
+            if returns || self.work.load.is_some() {
                 self.joined(slot, now);
             }
             return;

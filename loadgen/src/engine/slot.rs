@@ -9,6 +9,7 @@ use rustix::net::{
     bind, connect, ipproto, socket_with, sockopt, AddressFamily, SocketFlags, SocketType,
 };
 
+use super::churn::Return;
 use crate::client::Client;
 use crate::transport::Link;
 
@@ -18,6 +19,9 @@ pub(super) struct Slot {
     /// TLS and WebSocket, when the transport is not plain TCP.
     pub(super) link: Option<Box<Link>>,
     pub(super) generation: u32,
+    /// Addresses that it has turned away from, and those that it may try before it has failed.
+    pub(super) turns: u16,
+    pub(super) attempts_left: u8,
     /// Bytes of `client.out` already sent.
     pub(super) sent: usize,
     /// The beginning of a packet whose rest has not come.
@@ -34,6 +38,8 @@ pub(super) struct Slot {
     pub(super) ending: bool,
     /// Not there, as the plan has it: it has not come yet, or has left.
     pub(super) absent: bool,
+    /// It has left, to come back.
+    pub(super) returns: Return,
     /// In a pause between two messages.
     pub(super) thinks: bool,
     pub(super) last_sent_ns: u64,
@@ -46,6 +52,8 @@ impl Slot {
             socket: None,
             link: None,
             generation: 0,
+            turns: 0,
+            attempts_left: 0,
             sent: 0,
             partial: Vec::new(),
             blocked: false,
@@ -54,6 +62,7 @@ impl Slot {
             dirty: false,
             ending: false,
             absent: false,
+            returns: Return::No,
             thinks: false,
             last_sent_ns: 0,
         }

@@ -1,7 +1,6 @@
 //! A worker's sockets: open, read, write, close.
 
 use std::cmp::Reverse;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
@@ -27,9 +26,9 @@ const RESTS_PER_S: u64 = 20;
 impl Worker {
     /// Begins to connect a client, which was to be done at `asked_ns`.
     pub(super) fn open(&mut self, slot: usize, asked_ns: u64, now: u64) {
+        let (_, target) = self.target_of(slot);
         let client = &self.slots[slot].client;
         let common = &self.control.plan.connection;
-        let target = target_of(client, &common.targets);
         // Every generator has addresses of its own.
         let own_number = self.control.plan.share.place(client.number);
         let source = source_of(&common.sources, u64::from(own_number));
@@ -46,7 +45,6 @@ impl Worker {
                 place.blocked = true;
                 place.ending = false;
                 place.ended = false;
-                place.absent = false;
                 place.last_sent_ns = now;
                 let id = place.id(slot);
                 self.poller.watch_writable(socket.as_fd(), id);
@@ -77,7 +75,7 @@ impl Worker {
             return;
         };
         if let Ok(Err(error)) | Err(error) = sockopt::socket_error(socket) {
-            let target = target_of(&place.client, &self.control.plan.connection.targets);
+            let (_, target) = self.target_of(slot);
             self.lost(slot, connect_sentence(error, target));
             return;
         }
@@ -92,6 +90,9 @@ impl Worker {
 
     /// A connection has ended without being asked to.
     pub(super) fn lost(&mut self, slot: usize, sentence: String) {
+        if self.try_next(slot, &sentence) {
+            return;
+        }
         let state = self.slots[slot].client.state;
         let group = usize::from(self.slots[slot].client.group);
         let is_taken_over = self.control.plan.groups[group].is_taken_over && state == State::Ready;
@@ -149,6 +150,8 @@ impl Worker {
             self.pool.push(std::mem::take(&mut place.client.out));
         }
         self.settle(slot);
+        self.closed_by_churn(slot);
+        self.sleep_after_life(slot, now_ns());
     }
 
     /// The client's part in the step is over.
@@ -275,6 +278,8 @@ impl Worker {
                 }
             }
             Err(error) => {
+                // An answer, even one that refuses, is no reason to ask elsewhere.
+                place.attempts_left = 0;
                 self.lost(slot, error.0);
             }
         }
@@ -415,11 +420,6 @@ fn ended(what: &str, place: &Slot) -> String {
         _ => "",
     };
     format!("{what}{hint}")
-}
-
-/// By the number in its group, so that a pair meets at one broker.
-pub(super) fn target_of(client: &Client, targets: &[SocketAddr]) -> SocketAddr {
-    targets[client.index as usize % targets.len()]
 }
 
 fn silence_ns(client: &Client) -> u64 {

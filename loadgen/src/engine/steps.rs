@@ -35,6 +35,7 @@ impl Worker {
         self.count_cpu(false);
         self.work.opening.clear();
         self.work.leaving = Leaving::default();
+        self.work.churns.clear();
         self.work.unsettled = 0;
         self.work.ends_ns = None;
         self.work.orders_taken += 1;
@@ -168,6 +169,19 @@ impl Worker {
                     loading.sending += slots.len();
                     loading.ready.extend(slots.map(|slot| slot as u32));
                 }
+                Load::Life {
+                    messages, sleep, ..
+                } => {
+                    loading.by_group[*group] = Some(*load);
+                    loading.sending += slots.len();
+                    for slot in slots {
+                        let place = &mut self.slots[slot];
+                        place.absent |= place.socket.is_none();
+                        place.client.limit = place.client.sequence() + messages;
+                        place.thinks = true;
+                        loading.thinkers.begin(slot, sleep.1, start_ns);
+                    }
+                }
                 Load::Think { most, .. } => {
                     loading.by_group[*group] = Some(*load);
                     loading.sending += slots.len();
@@ -196,11 +210,13 @@ impl Worker {
     pub(super) fn step(&mut self, now: u64) -> bool {
         let mut busy = self.step_connect(now);
         busy |= self.step_leave(now);
+        busy |= self.step_churn(now);
         if self.work.load.is_some() {
             busy |= self.step_load(now);
         }
         let waits = self.work.unsettled > 0
             || self.work.leaving.due_ns().is_some()
+            || !self.work.coming.is_empty()
             || self.work.load.is_some()
             || self.work.ends_ns.is_some_and(|ends| now < ends);
         if !waits {
@@ -223,7 +239,7 @@ impl Worker {
             }
             // At a rate, the time from connect(2) on counts from the time it was due.
             let asked_ns = if self.work.is_paced { due } else { now };
-            self.open(slot as usize, asked_ns, now);
+            self.connect_anew(slot as usize, asked_ns, now);
             busy = true;
         }
         busy
@@ -306,7 +322,7 @@ impl Worker {
         let most = match self.work.own_load(place.client.group) {
             Some(Load::Closed { .. }) => u32::MAX,
             Some(Load::Unlimited { batch }) => batch,
-            Some(Load::Think { .. }) => return self.think(slot, now),
+            Some(Load::Think { .. } | Load::Life { .. }) => return self.think(slot, now),
             _ => return,
         };
         if place.client.sequence() >= place.client.limit {
@@ -332,7 +348,7 @@ impl Worker {
         let client = &self.slots[slot].client;
         if client.held_back() > 0 {
             self.with(slot, now, |client, cx| client.publish_held_back(cx));
-        } else if let Some(Load::Closed { .. } | Load::Think { .. }) =
+        } else if let Some(Load::Closed { .. } | Load::Think { .. } | Load::Life { .. }) =
             self.work.own_load(client.group)
         {
             self.feed(slot, now);

@@ -12,13 +12,16 @@ impl Worker {
     pub(super) fn think(&mut self, slot: usize, now: u64) {
         let place = &mut self.slots[slot];
         let client = &place.client;
-        let Some(Load::Think { least, most }) = self.work.own_load(client.group) else {
-            return;
+        let (least, most, is_life) = match self.work.own_load(client.group) {
+            Some(Load::Think { least, most }) => (least, most, false),
+            Some(Load::Life { pause, .. }) => (pause.0, pause.1, true),
+            _ => return,
         };
         let Some(load) = &mut self.work.load else {
             return;
         };
-        let may = client.state == State::Ready && client.sequence() < client.limit;
+        let has_more = is_life || client.sequence() < client.limit;
+        let may = client.state == State::Ready && has_more && !place.ending;
         if may && !place.thinks && client.is_done() {
             place.thinks = true;
             let pause = fastrand::u64(least.as_nanos() as u64..=most.as_nanos() as u64);
@@ -39,15 +42,25 @@ impl Worker {
             busy = true;
             let place = &mut self.slots[slot];
             place.thinks = false;
-            if place.client.state != State::Ready {
+            if self.begin_life(slot, due, now) {
+                continue;
+            }
+            if self.slots[slot].client.state != State::Ready {
                 continue; // when it comes back it pauses first
+            }
+            if self.end_life(slot, now) {
+                continue;
             }
             self.meter.time(Timing::ScheduleLag, now - due);
             let is_last = self.with(slot, now, |client, cx| {
                 client.publish(due, cx);
                 client.sequence() >= client.limit
             });
-            if is_last {
+            let is_life = matches!(
+                self.work.own_load(self.slots[slot].client.group),
+                Some(Load::Life { .. })
+            );
+            if is_last && !is_life {
                 if let Some(load) = &mut self.work.load {
                     load.sending -= 1;
                 }

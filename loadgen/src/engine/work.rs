@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
+use super::churn::Churn;
 use super::schedule::Schedule;
 use super::slot::Slot;
 use crate::plan::{Load, MoveKind};
@@ -20,6 +21,9 @@ pub(super) struct Work {
     /// They are connected at a rate.
     pub(super) is_paced: bool,
     pub(super) leaving: Leaving,
+    pub(super) churns: Vec<Churn>,
+    /// Clients that have left and come back now.
+    pub(super) coming: Vec<u32>,
     /// CPU and wall time when the load began.
     pub(super) load_began: Option<(u64, u64)>,
     pub(super) load: Option<Loading>,
@@ -67,9 +71,13 @@ impl Work {
         let open_loop = load.and_then(|load| load.open_loops.iter().map(OpenLoop::due_ns).min());
         let thinker = load.and_then(|load| load.thinkers.due_ns());
         let leaving = self.leaving.due_ns();
+        let churn = self.churns.iter().map(Churn::due_ns).min();
+        let coming = (!self.coming.is_empty()).then_some(0);
         [
             opening,
             leaving,
+            churn.filter(|_| self.load.is_some()),
+            coming,
             start,
             load_end,
             open_loop,

@@ -14,10 +14,10 @@ impl Worker {
         let Some(connector) = &self.connector else {
             return;
         };
+        let (target, _) = self.target_of(slot);
         let place = &mut self.slots[slot];
-        let targets = self.control.plan.connection.targets.len();
         let own = (usize::from(place.client.group), place.client.index);
-        let mut link = Box::new(connector.link(place.client.index as usize % targets, own));
+        let mut link = Box::new(connector.link(target, own));
         let begun = link.begin(now, &mut self.scratch);
         place.link = Some(link);
         match begun {

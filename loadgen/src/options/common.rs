@@ -11,16 +11,16 @@ use super::sweep::Sweep;
 use super::target::resolve;
 use super::values::{duration, rate, version, IN_FLIGHT};
 use crate::assertions::Assertions;
-use crate::plan::{Connection, Template};
+use crate::plan::{Connection, Plan, Template};
 
 /// Where to connect and how.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     #[command(flatten)]
     pub setup: Setup,
-    /// MQTT version
-    #[arg(long = "protocol", alias = "mqtt", default_value = "3.1.1", value_parser = version, value_name = "3.1|3.1.1|5")]
-    pub mqtt: Version,
+    /// MQTT version; of several, like 3.1.1,5, clients take one each in turn
+    #[arg(long = "protocol", alias = "mqtt", default_value = "3.1.1", value_parser = version, value_delimiter = ',', value_name = "3.1|3.1.1|5")]
+    pub mqtt: Vec<Version>,
     /// Clean start (MQTT 3: clean session); false asks for the session that the broker has
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
     pub clean_start: bool,
@@ -77,11 +77,15 @@ impl Common {
         let setup = &self.setup;
         let endpoint = setup.endpoint(&[], &setup.transport)?;
         let targets = &endpoint.targets;
+        // Only those of 3.1 have a name of their own in WebSocket.
+        let is_old = self.mqtt.iter().all(|version| *version == Version::V31);
+        let handshake = if is_old { Version::V31 } else { Version::V311 };
         Ok(Connection {
             targets: resolve(targets)?,
-            transport: endpoint.transport.transport(targets, self.mqtt, true)?,
+            fails_over: setup.failover,
+            transport: endpoint.transport.transport(targets, handshake, true)?,
             sources: setup.source.clone(),
-            version: self.mqtt,
+            version: self.mqtt.first().copied().unwrap_or(Version::V311),
             keep_alive_s: self.keep_alive_s,
             user: endpoint.user.clone(),
             password: endpoint.password.clone(),
@@ -89,6 +93,19 @@ impl Common {
             reconnect_per_s: self.reconnect,
             in_flight_max: IN_FLIGHT,
         })
+    }
+
+    /// Has clients speak the versions in turn, when there are several.
+    pub fn set_versions(&self, plan: &mut Plan) {
+        if self.mqtt.len() > 1 {
+            let groups = plan.groups.iter_mut();
+            groups.for_each(|group| group.versions.clone_from(&self.mqtt));
+        }
+    }
+
+    /// Some clients speak MQTT 5.
+    pub(super) fn has_v5(&self) -> bool {
+        self.mqtt.iter().any(|version| version.is_v5())
     }
 
     /// Seed given, or a random one.

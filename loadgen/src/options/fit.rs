@@ -9,7 +9,7 @@ impl Common {
     /// # Errors
     /// A sentence when they do not.
     pub fn check(&self, plan: &Plan) -> Result<(), String> {
-        if self.session_expiry_s.is_some() && !self.mqtt.is_v5() {
+        if self.session_expiry_s.is_some() && !self.has_v5() {
             return Err("--session-expiry-s needs --protocol 5".into());
         }
         let has_properties = |group: &Group| {
@@ -18,7 +18,7 @@ impl Common {
                 publishing.topic_alias || publishing.properties != MessageProperties::default()
             })
         };
-        if plan.groups.iter().any(has_properties) && !self.mqtt.is_v5() {
+        if plan.groups.iter().any(has_properties) && !self.has_v5() {
             return Err(
                 "topic aliases, user properties, content type and message expiry need --protocol 5"
                     .into(),

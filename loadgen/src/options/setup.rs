@@ -23,6 +23,10 @@ pub struct Setup {
     /// take them in turn [default: 127.0.0.1:1883]
     #[arg(long, value_name = "TARGET")]
     pub target: Vec<String>,
+    /// A client whose target fails goes to the next --target, and with --reconnect so do those that lose their
+    /// connections; all addresses of a name are tried in any case
+    #[arg(long)]
+    pub failover: bool,
     /// Workers, one per core
     #[arg(long, default_value_t = 1)]
     pub threads: usize,

@@ -158,26 +158,33 @@ pub(crate) fn without_password(text: &str) -> String {
     hidden().unwrap_or_else(|| text.to_string())
 }
 
-/// Addresses of targets, each HOST:PORT. Of a name with several, the first that takes a connection.
+/// Addresses of targets, each HOST:PORT. Of a name with several, the first that takes a connection comes first.
 ///
 /// # Errors
 /// A sentence when a target's name is not known.
-pub(crate) fn resolve(targets: &[String]) -> Result<Vec<SocketAddr>, String> {
+pub(crate) fn resolve(targets: &[String]) -> Result<Vec<Vec<SocketAddr>>, String> {
     let resolve = |target: &String| {
         let found = target
             .to_socket_addrs()
             .map_err(|error| format!("--target {target}: {error}: is the name right?"))?;
-        let found: Vec<SocketAddr> = found.collect();
+        let mut found: Vec<SocketAddr> = found.collect();
+        let mut seen = Vec::new();
+        found.retain(|address| {
+            !seen.contains(address) && {
+                seen.push(*address);
+                true
+            }
+        });
         let answers =
-            |address: &&SocketAddr| TcpStream::connect_timeout(address, ADDRESS_TIME).is_ok();
-        let first = if found.len() > 1 {
-            found.iter().find(answers).or(found.first())
-        } else {
-            found.first()
-        };
-        first
-            .copied()
-            .ok_or_else(|| format!("--target {target}: no address"))
+            |address: &SocketAddr| TcpStream::connect_timeout(address, ADDRESS_TIME).is_ok();
+        if found.len() > 1 {
+            let first = found.iter().position(answers).unwrap_or(0);
+            found[..=first].rotate_right(1);
+        }
+        if found.is_empty() {
+            return Err(format!("--target {target}: no address"));
+        }
+        Ok(found)
     };
     targets.iter().map(resolve).collect()
 }
@@ -235,12 +242,11 @@ mod tests {
         assert!(!error.contains("secret"), "{error}");
     }
 
-    /// Of the addresses of a name the one that answers is taken.
     #[test]
-    fn the_address_that_answers_is_taken() {
+    fn the_address_that_answers_comes_first() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let target = format!("localhost:{}", address.port());
-        assert_eq!(resolve(&[target]).unwrap(), [address]);
+        assert_eq!(resolve(&[target]).unwrap()[0][0], address);
     }
 }

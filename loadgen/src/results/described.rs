@@ -7,7 +7,7 @@ use crate::plan::{Group, Load, LoadStep, Plan, Publishing, Step};
 /// What was run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DescribedPlan {
-    /// "3.1", "3.1.1" or "5".
+    /// "3.1", "3.1.1" or "5"; of a mix all of these, with commas.
     pub protocol: String,
     pub tls: bool,
     pub websocket: bool,
@@ -41,7 +41,7 @@ pub struct DescribedGroup {
 pub struct DescribedLoad {
     pub stage: Option<String>,
     pub group: String,
-    /// "open", "closed", "unlimited" or "think".
+    /// "open", "closed", "unlimited", "think" or "life".
     pub kind: String,
     pub rate_per_s: Option<f64>,
     pub rate_to_per_s: Option<f64>,
@@ -59,12 +59,15 @@ impl DescribedPlan {
             _ => None,
         });
         Self {
-            protocol: match common.version {
-                ringmq::mqtt::Version::V31 => "3.1",
-                ringmq::mqtt::Version::V311 => "3.1.1",
-                ringmq::mqtt::Version::V5 => "5",
-            }
-            .to_string(),
+            protocol: {
+                let versions = plan.versions();
+                let names = versions.iter().map(|version| match version {
+                    ringmq::mqtt::Version::V31 => "3.1",
+                    ringmq::mqtt::Version::V311 => "3.1.1",
+                    ringmq::mqtt::Version::V5 => "5",
+                });
+                names.collect::<Vec<_>>().join(",")
+            },
             tls: common.transport.tls.is_some(),
             websocket: common.transport.websocket.is_some(),
             keep_alive_s: common.keep_alive_s,
@@ -120,6 +123,7 @@ fn load(plan: &Plan, step: &LoadStep) -> Vec<DescribedLoad> {
             }
             Load::Unlimited { .. } => "unlimited",
             Load::Think { .. } => "think",
+            Load::Life { .. } => "life",
         }
         .to_string();
         own

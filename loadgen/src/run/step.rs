@@ -137,7 +137,9 @@ impl Run {
         if self.control.boards.iter().all(has_ended) {
             return true;
         }
-        let all_lost = counts.get(Count::Connected) > 0 && live::connected(counts) == 0;
+        // Clients may also have left, as the plan has it.
+        let was_lost = counts.get(Count::Disconnected) > 0;
+        let all_lost = was_lost && live::connected(counts) == 0;
         if all_lost && matches!(*current.step, Step::Load(_)) && !self.may_reconnect() {
             self.totals.stopped = Some("all connections were lost".into());
             return true;

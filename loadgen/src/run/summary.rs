@@ -50,6 +50,7 @@ pub(crate) fn result(
         .connection
         .targets
         .iter()
+        .filter_map(|addresses| addresses.first())
         .map(ToString::to_string)
         .collect();
     RunResult {
@@ -173,6 +174,11 @@ fn errors(
         (
             Count::NotSent,
             "a message of the schedule was not sent: its connection was not there, or did not take it",
+        ),
+        (
+            Count::ChurnMissed,
+            "a client had not come back when it was its turn to leave again: the broker does not keep up with \
+             the churn, or the group has too few clients for it",
         ),
         (
             Count::Overrun,
@@ -354,6 +360,12 @@ fn notes(counts: &Counts, reports: &[Report]) -> Vec<String> {
     if sessions_lost > 0 {
         notes.push(format!(
             "{sessions_lost} times the broker did not have the session of a client that came back"
+        ));
+    }
+    let failed_over = counts.get(Count::FailedOver);
+    if failed_over > 0 {
+        notes.push(format!(
+            "{failed_over} times a client went on to the next target, since one had failed"
         ));
     }
     let held_back = counts.get(Count::HeldBack);

@@ -15,6 +15,7 @@ use crate::transport::TransportOptions;
 #[derive(Clone, Debug)]
 pub struct ConnectionPart {
     pub targets: Vec<String>,
+    pub fails_over: bool,
     pub transport: TransportOptions,
     pub version: Version,
     pub keep_alive_s: u16,
@@ -30,6 +31,7 @@ impl Default for ConnectionPart {
     fn default() -> Self {
         Self {
             targets: Vec::new(),
+            fails_over: false,
             transport: TransportOptions::default(),
             version: Version::V311,
             keep_alive_s: 60,
@@ -51,6 +53,7 @@ pub(super) fn read(section: Option<Section<'_>>) -> ConnectionPart {
     if let Some(targets) = section.texts("target") {
         part.targets = targets.value;
     }
+    part.fails_over = section.flag("failover").is_some_and(|flag| flag.value);
     part.transport = transport::read(&mut section);
     if let Some(version) = section.parsed("protocol", parse_version) {
         part.version = version.value;
@@ -99,6 +102,7 @@ impl ConnectionPart {
         let targets = &endpoint.targets;
         Ok(Connection {
             targets: resolve(targets)?,
+            fails_over: setup.failover || self.fails_over,
             transport: endpoint.transport.transport(targets, self.version, true)?,
             sources: sources.clone(),
             version: self.version,

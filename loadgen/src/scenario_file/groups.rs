@@ -1,12 +1,12 @@
 //! `[groups.NAME]`: clients that do the same.
 
-use ringmq::mqtt::Qos;
+use ringmq::mqtt::{Qos, Version};
 
 use super::connection::ConnectionPart;
 use super::section::{At, Section};
 use super::{own_data, templates};
 use crate::feed::Feed;
-use crate::options::WINDOW_MAX;
+use crate::options::{parse_version, WINDOW_MAX};
 use crate::payload::PUBLISHERS_MAX;
 use crate::plan::{
     Group, MessageProperties, PayloadSize, Publishing, Subscription, Template, Will, FED,
@@ -58,7 +58,9 @@ pub(super) fn read(top: &mut Section<'_>, connection: &ConnectionPart) -> Vec<Fi
 
 fn group(name: &str, mut section: Section<'_>, connection: &ConnectionPart) -> FileGroup {
     let (clients, feed) = own_data::clients(&mut section, PUBLISHERS_MAX);
-    let has_ids = feed.as_ref().is_some_and(|feed| feed.value.has("client_id"));
+    let has_ids = feed
+        .as_ref()
+        .is_some_and(|feed| feed.value.has("client_id"));
     let usual = Template(if has_ids {
         "{csv:client_id}".into()
     } else {
@@ -73,13 +75,20 @@ fn group(name: &str, mut section: Section<'_>, connection: &ConnectionPart) -> F
         }
     }
     let mut group = Group::new(name, clients, client_id.map_or(usual, |at| at.value));
+    group.versions = versions(&mut section);
+    let mut spoken = group.versions.iter();
+    let is_v5 = if group.versions.is_empty() {
+        connection.version.is_v5()
+    } else {
+        spoken.any(|version| version.is_v5())
+    };
     group.is_fed = feed.is_some();
     group.feed = feed.map(|feed| feed.value);
     if let Some(clean_start) = section.flag("clean_start") {
         group.session.clean_start = clean_start.value;
     }
     if let Some(expiry) = section.count("session_expiry_s", 0, u64::from(u32::MAX)) {
-        needs_v5(&section, &expiry, "session_expiry_s", connection);
+        needs_v5(&section, &expiry, "session_expiry_s", is_v5);
         group.session.expiry_interval_s = Some(expiry.value as u32);
     }
     // Below 20 nothing would be read for seconds.
@@ -89,7 +98,7 @@ fn group(name: &str, mut section: Section<'_>, connection: &ConnectionPart) -> F
     group.untimed = group.read_bytes_per_s.is_some();
     group.publishing = section
         .section("publish")
-        .map(|section| publishing(section, connection, group.feed.as_deref()));
+        .map(|section| publishing(section, is_v5, group.feed.as_deref()));
     group.subscriptions = subscriptions(&mut section);
     let will_line = section.section("will").map(|own| {
         let line = own.line;
@@ -107,11 +116,22 @@ fn group(name: &str, mut section: Section<'_>, connection: &ConnectionPart) -> F
     }
 }
 
-fn publishing(
-    mut section: Section<'_>,
-    connection: &ConnectionPart,
-    feed: Option<&Feed>,
-) -> Publishing {
+/// `protocol`: one, or several that clients take in turn.
+fn versions(section: &mut Section<'_>) -> Vec<Version> {
+    let Some(At { value, line }) = section.texts("protocol") else {
+        return Vec::new();
+    };
+    let mut versions = Vec::new();
+    for text in value {
+        match parse_version(&text) {
+            Ok(version) => versions.push(version),
+            Err(why) => section.mistake(line, "protocol", format!("{text}: {why}")),
+        }
+    }
+    versions
+}
+
+fn publishing(mut section: Section<'_>, is_v5: bool, feed: Option<&Feed>) -> Publishing {
     let topic = templates::topic(&mut section);
     let has_topics = feed.is_some_and(|feed| feed.has("topic"));
     if topic.is_none() && !section.has("topic") && !has_topics {
@@ -131,7 +151,7 @@ fn publishing(
     }
     let alias = section.flag("topic_alias");
     if let Some(alias) = alias.as_ref().filter(|alias| alias.value) {
-        needs_v5(&section, alias, "topic_alias", connection);
+        needs_v5(&section, alias, "topic_alias", is_v5);
         if topics.as_ref().is_some_and(|topics| topics.value > 65_535) {
             section.mistake(alias.line, "topic_alias", "there are 65535 aliases at most");
         }
@@ -146,7 +166,7 @@ fn publishing(
             .map_or(PayloadSize::Fixed(PAYLOAD), |size| size.value),
         own_payload: own_data::payload(&mut section),
         topic_alias: alias.is_some_and(|alias| alias.value),
-        properties: properties(&mut section, connection),
+        properties: properties(&mut section, is_v5),
         response_topic: None,
         window: window.map(|window| window.value as u16),
     };
@@ -154,18 +174,18 @@ fn publishing(
     publishing
 }
 
-fn properties(section: &mut Section<'_>, connection: &ConnectionPart) -> MessageProperties {
+fn properties(section: &mut Section<'_>, is_v5: bool) -> MessageProperties {
     let expiry = section.count("message_expiry_s", 0, u64::from(u32::MAX));
     let content_type = section.text("content_type");
     let user = section.pairs("user_properties");
     if let Some(at) = &expiry {
-        needs_v5(section, at, "message_expiry_s", connection);
+        needs_v5(section, at, "message_expiry_s", is_v5);
     }
     if let Some(at) = &content_type {
-        needs_v5(section, at, "content_type", connection);
+        needs_v5(section, at, "content_type", is_v5);
     }
     if let Some(at) = &user {
-        needs_v5(section, at, "user_properties", connection);
+        needs_v5(section, at, "user_properties", is_v5);
     }
     MessageProperties {
         message_expiry_interval_s: expiry.map(|expiry| expiry.value as u32),
@@ -214,8 +234,8 @@ fn qos(section: &mut Section<'_>) -> Qos {
         .unwrap_or(Qos::AtMostOnce)
 }
 
-fn needs_v5<T>(section: &Section<'_>, at: &At<T>, key: &str, connection: &ConnectionPart) {
-    if !connection.version.is_v5() {
+fn needs_v5<T>(section: &Section<'_>, at: &At<T>, key: &str, is_v5: bool) {
+    if !is_v5 {
         let text = "needs MQTT 5: give protocol = \"5\" in [connection]";
         section.mistake(at.line, key, text);
     }

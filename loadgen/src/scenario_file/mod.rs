@@ -63,6 +63,8 @@ pub fn parse(file: &str, text: &str) -> Result<ScenarioFile, Vec<Mistake>> {
     let stem = stem.map_or("scenario".into(), |stem| stem.to_string_lossy());
     let name = top.text("name").map(|name| name.value);
     let drain = top.duration("drain").map(|drain| drain.value);
+    let rounds = top.count("repeat", 1, 1_000);
+    let rounds = rounds.map_or(1, |rounds| rounds.value as u32);
     let connection = connection::read(top.section("connection"));
     let mut groups = groups::read(&mut top, &connection);
     let stages = stages::read(&mut top, &groups);
@@ -75,7 +77,12 @@ pub fn parse(file: &str, text: &str) -> Result<ScenarioFile, Vec<Mistake>> {
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
-    let steps = stages::steps(&groups, &connection, &stages, drain.unwrap_or(DRAIN));
+    let steps = stages::steps(
+        &groups,
+        &connection,
+        &stages,
+        (rounds, drain.unwrap_or(DRAIN)),
+    );
     Ok(ScenarioFile {
         text: text.to_string(),
         name: name.unwrap_or_else(|| stem.into_owned()),
@@ -84,8 +91,8 @@ pub fn parse(file: &str, text: &str) -> Result<ScenarioFile, Vec<Mistake>> {
         steps,
         assertions: assertions.unwrap_or_default(),
         stage_assertions: stages
-            .into_iter()
-            .filter_map(|stage| stage.assert)
+            .iter()
+            .flat_map(|stage| stage.asserts(rounds))
             .collect(),
     })
 }

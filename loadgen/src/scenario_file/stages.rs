@@ -47,7 +47,13 @@ pub(super) fn read(top: &mut Section<'_>, groups: &[FileGroup]) -> Vec<Stage> {
         stages.push(stage);
     }
     for (at, stage) in stages.iter().enumerate() {
-        for (group, _) in &stage.step.groups {
+        for (group, load) in &stage.step.groups {
+            let has_life = matches!(load, Load::Life { .. });
+            if lives(&stages, *group) && (!has_life || stage.moves(*group)) {
+                let name = &groups[*group].group.name;
+                let text = format!("clients of {name} have a life: they come and go by themselves, without other load");
+                top.mistake(stage.line, &format!("stages[{at}].load.{name}"), text);
+            }
             let comes = first_connect(&stages, *group);
             if comes.is_some_and(|comes| comes > at) {
                 let name = &groups[*group].group.name;
@@ -57,6 +63,43 @@ pub(super) fn read(top: &mut Section<'_>, groups: &[FileGroup]) -> Vec<Stage> {
         }
     }
     stages
+}
+
+impl Stage {
+    fn moves(&self, group: usize) -> bool {
+        self.step.moves.iter().any(|own| own.group == group)
+    }
+
+    /// The stage as it is named in a round: from the second on with its number.
+    fn in_round(&self, round: u32) -> LoadStep {
+        let mut step = self.step.clone();
+        step.name = step.name.map(|name| named_in(&name, round));
+        step
+    }
+
+    /// What it must reach in each round.
+    pub(super) fn asserts(&self, rounds: u32) -> Vec<StageAssertions> {
+        let own = self.assert.iter();
+        let of_round = |own: &StageAssertions, round| StageAssertions {
+            stage: named_in(&own.stage, round),
+            ..own.clone()
+        };
+        own.flat_map(|own| (1..=rounds).map(move |round| of_round(own, round)))
+            .collect()
+    }
+}
+
+fn named_in(name: &str, round: u32) -> String {
+    match round {
+        1 => name.to_string(),
+        _ => format!("{name} ({round})"),
+    }
+}
+
+/// Clients of the group connect by themselves in some stage.
+fn lives(stages: &[Stage], group: usize) -> bool {
+    let mut loads = stages.iter().flat_map(|stage| &stage.step.groups);
+    loads.any(|(own, load)| *own == group && matches!(load, Load::Life { .. }))
 }
 
 /// The first stage that connects a group's clients; `None`: they are there before all stages.
@@ -92,8 +135,13 @@ fn stage(mut section: Section<'_>, number: usize, groups: &[FileGroup]) -> Stage
         ("connect", MoveKind::Connect),
         ("disconnect", MoveKind::Disconnect),
         ("abort", MoveKind::Abort),
+        ("churn", MoveKind::Churn),
     ] {
         for (group, per_s) in section.rates(key) {
+            if kind == MoveKind::Churn && per_s.is_none() {
+                let text = "how many per second? give churn = { GROUP = 10 }";
+                section.mistake(group.line, key, text);
+            }
             let Some(number) = number_of(&section, key, &group, groups) else {
                 continue;
             };
@@ -102,7 +150,9 @@ fn stage(mut section: Section<'_>, number: usize, groups: &[FileGroup]) -> Stage
                 kind,
                 per_s,
             };
-            check_time(&section, key, &group, &kind_of, &groups[number], &time);
+            if kind != MoveKind::Churn {
+                check_time(&section, key, &group, &kind_of, &groups[number], &time);
+            }
             moves.push(kind_of);
         }
     }
@@ -192,7 +242,9 @@ fn load(mut section: Section<'_>, number: usize, group: &FileGroup) -> Option<(u
     let window = section.count("window", 1, u64::from(WINDOW_MAX));
     let max = section.flag("max").filter(|max| max.value);
     let think = section.parsed("think", think_time);
+    let life = section.section("life").and_then(life);
     let given = [
+        section.has("life"),
         section.has("rate"),
         section.has("window"),
         section.has("max"),
@@ -200,7 +252,8 @@ fn load(mut section: Section<'_>, number: usize, group: &FileGroup) -> Option<(u
     ];
     if given.iter().filter(|given| **given).count() != 1 {
         let text = "give one of rate (messages per second of the group), window (unacknowledged \
-                    messages per client), max = true, and think (pause of each client between messages)";
+                    messages per client), max = true, think (pause of each client between messages), \
+                    and life";
         section.mistake(line, "", text);
     }
     for (key, line) in [
@@ -216,6 +269,7 @@ fn load(mut section: Section<'_>, number: usize, group: &FileGroup) -> Option<(u
         section.mistake(window.line, "window", text);
     }
     let load = match (rate, window, max, think) {
+        _ if life.is_some() => life,
         (Some(rate), ..) => Some(Load::Open {
             from_per_s: rate.value,
             to_per_s: rate_to.map_or(rate.value, |rate| rate.value),
@@ -242,6 +296,27 @@ fn load(mut section: Section<'_>, number: usize, group: &FileGroup) -> Option<(u
     };
     section.end();
     Some((number, load?))
+}
+
+/// `{ messages = 5, pause = "1s-2s", sleep = "10s-20s" }`.
+fn life(mut section: Section<'_>) -> Option<Load> {
+    let messages = section.count("messages", 0, 1 << 32);
+    let pause = section.parsed("pause", think_time);
+    let sleep = section.parsed("sleep", think_time);
+    for (key, what) in [
+        ("pause", "how long before each message, and before leaving"),
+        ("sleep", "how long until it comes back"),
+    ] {
+        if !section.has(key) {
+            section.lacks(key, format!("{what}? give {key} = \"1s-3s\""));
+        }
+    }
+    section.end();
+    Some(Load::Life {
+        messages: messages.map_or(1, |messages| messages.value),
+        pause: pause?.value,
+        sleep: sleep?.value,
+    })
 }
 
 /// "2s", or "1s-3s" for any time in between.
@@ -296,11 +371,11 @@ pub(super) fn steps(
     groups: &[FileGroup],
     connection: &ConnectionPart,
     stages: &[Stage],
-    drain: Duration,
+    (rounds, drain): (u32, Duration),
 ) -> Vec<Step> {
     let per_s = connection.connect_per_s;
     let all = 0..groups.len();
-    let there = |group: &usize| first_connect(stages, *group).is_none();
+    let there = |group: &usize| first_connect(stages, *group).is_none() && !lives(stages, *group);
     let subscribes = |group: &usize| !groups[*group].group.subscriptions.is_empty();
     let mut steps = Vec::new();
     for group in all.clone().filter(there).filter(subscribes) {
@@ -309,8 +384,10 @@ pub(super) fn steps(
     for group in all.clone().filter(there).filter(|group| !subscribes(group)) {
         steps.push(Step::Connect { group, per_s });
     }
-    let loads = stages.iter().map(|stage| Step::Load(stage.step.clone()));
-    steps.extend(loads);
+    for round in 1..=rounds {
+        let loads = stages.iter().map(|stage| stage.in_round(round));
+        steps.extend(loads.map(Step::Load));
+    }
     steps.push(Step::Drain { quiet: drain });
     steps.extend(all.map(|group| Step::Disconnect { group }));
     steps
@@ -319,5 +396,9 @@ pub(super) fn steps(
 /// Groups whose clients come or go in a stage.
 pub(super) fn moving(stages: &[Stage]) -> impl Iterator<Item = usize> + '_ {
     let moves = stages.iter().flat_map(|stage| &stage.step.moves);
-    moves.map(|own| own.group)
+    let loads = stages.iter().flat_map(|stage| &stage.step.groups);
+    let lives = loads.filter(|(_, load)| matches!(load, Load::Life { .. }));
+    moves
+        .map(|own| own.group)
+        .chain(lives.map(|(group, _)| *group))
 }
