@@ -65,10 +65,10 @@ fn churn_is_steady_beside_flows() {
 /// A broker that takes too long for the churn is an error with a count.
 #[test]
 fn churn_that_is_not_held_is_an_error() {
-    let liar = crate::lies::liar("stall=400");
+    let liar = crate::lies::liar("withhold-connack=2");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("day.toml");
-    let text = "[groups.phones]\nclients = 1\n[[stages]]\ntime = \"2s\"\nchurn = { phones = 50 }\n";
+    let text = "[connection]\ntimeout = \"500ms\"\n[groups.phones]\nclients = 1\n[[stages]]\ntime = \"2s\"\nchurn = { phones = 50 }\n";
     std::fs::write(&path, text).unwrap();
     let target = liar.address.to_string();
     let (text, success) = mqload(&["run", path.to_str().unwrap(), "--target", &target]);
@@ -76,6 +76,36 @@ fn churn_that_is_not_held_is_an_error() {
         !success && text.contains("the broker does not keep up with the churn"),
         "{text}"
     );
+}
+
+/// Each group's clients take the versions in turn, and both ends of a flow differ.
+#[test]
+fn versions_are_spoken_side_by_side() {
+    let broker = Broker::mosquitto("log_type all");
+    let load = "fan-out --clients 6 --publishers 3 --rate 300 --duration 500ms --qos 1 \
+                --protocol 3.1,3.1.1,5 --user-property a=b --json -";
+    let mut words: Vec<&str> = load.split_whitespace().collect();
+    words.extend(["--target", &broker.target]);
+    let (text, success) = mqload(&words);
+    assert!(success, "{text}");
+    assert!(text.contains("\"protocol\": \"3.1,3.1.1,5\""), "{text}");
+    for version in ["(p1, ", "(p2, ", "(p5, "] {
+        assert_eq!(
+            broker.log().matches(version).count(),
+            3,
+            "{version}: {}",
+            broker.log()
+        );
+    }
+    let text = FLOW.replacen(
+        "clients = 3",
+        "clients = 3\nprotocol = [\"3.1.1\", \"5\"]",
+        1,
+    );
+    let text = format!("{text}[[stages]]\ntime = \"500ms\"\nload.meters = {{ rate = 100 }}\n");
+    let (text, success) = run_file(&broker, &text);
+    assert!(success && text.contains("lost 0, duplicates 0"), "{text}");
+    assert_eq!(broker.log().matches("(p5, ").count(), 4, "{}", broker.log());
 }
 
 #[test]
