@@ -14,7 +14,11 @@ impl Driver {
             let Some(command) = self.mesh.shared().inbox(self.id).take() else {
                 return taken > 0;
             };
+            let is_query = matches!(command, ShardCommand::Query(..));
             self.carry_out(command, now);
+            if is_query {
+                return true; // one answer costs a turn enough
+            }
         }
         true
     }
@@ -50,7 +54,7 @@ impl Driver {
                     self.report_counters(request);
                 }
             }
-            ShardCommand::Query(query, reply) => reply(self.shard.handle_query(query)),
+            ShardCommand::Query(query, reply) => reply(self.shard.handle_query(&query, now)),
             ShardCommand::Listen(listeners) => self.listen(listeners),
             ShardCommand::Stop => self.begin_stop(now),
             ShardCommand::AllStopped => {} // it has woken the shard, which looks by itself

@@ -1,7 +1,7 @@
 //! The fixed header: where a control packet begins and ends, MQTT 5.0 section 2.1.
 
 use super::packet_type::PacketType;
-use super::primitives::{variable_len, VARIABLE_MAX};
+use super::primitives::{put_variable, variable_len, VARIABLE_MAX};
 use super::violation::Violation;
 
 /// The remaining length is a variable byte integer.
@@ -27,6 +27,15 @@ impl Frame<'_> {
     #[inline]
     pub fn packet_type(&self) -> Option<PacketType> {
         PacketType::from_bits(self.first >> 4)
+    }
+
+    /// The packet as bytes, for a person to look at: its length in as few bytes as it needs.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.first];
+        put_variable(&mut bytes, self.body.len() as u32);
+        bytes.extend_from_slice(self.body);
+        bytes
     }
 
     /// True when the remaining length takes more bytes than needed: malformed in 5.0

@@ -156,9 +156,61 @@ pub fn matches(filter: &str, topic: &str) -> bool {
     names.next().is_none()
 }
 
+/// Whether two valid plain filters have a topic in common.
+#[must_use]
+pub fn overlaps(one: &str, other: &str) -> bool {
+    let hides = |wild: &str, named: &str| wild.starts_with(['+', '#']) && named.starts_with('$');
+    if hides(one, other) || hides(other, one) {
+        return false; // [MQTT-4.7.2-1]
+    }
+    let (mut one, mut other) = (one.split('/'), other.split('/'));
+    loop {
+        match (one.next(), other.next()) {
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some(a), Some(b)) if a == b || a == "+" || b == "+" => {}
+            _ => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Topics of up to four levels, and the empty one: `+` and `/#` have only that in common.
+    fn topics() -> Vec<String> {
+        let levels = ["", "a", "b", "$"];
+        let mut topics: Vec<String> = levels.map(String::from).into();
+        for _ in 0..3 {
+            let longer = topics
+                .iter()
+                .flat_map(|t| levels.map(|l| format!("{t}/{l}")));
+            let longer: Vec<_> = longer.collect();
+            topics.extend(longer);
+        }
+        topics
+    }
+
+    #[test]
+    fn filters_overlap_when_a_topic_matches_both() {
+        let topics = topics();
+        let mut filters: Vec<String> = topics.iter().filter(|t| levels(t) < 3).cloned().collect();
+        let wild: Vec<String> = (filters.iter())
+            .flat_map(|f| [f.replace('a', "+"), f.replace("b", "#"), format!("{f}/#")])
+            .collect();
+        filters.extend(
+            wild.into_iter()
+                .chain(["#".into(), "+".into(), "+/#".into()]),
+        );
+        filters.retain(|filter| check_filter(filter).is_ok());
+        for one in &filters {
+            for other in &filters {
+                let both = |topic: &String| matches(one, topic) && matches(other, topic);
+                let expected = topics.iter().any(both);
+                assert_eq!(overlaps(one, other), expected, "{one:?} {other:?}");
+            }
+        }
+    }
 
     #[test]
     fn names() {

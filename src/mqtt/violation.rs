@@ -184,6 +184,7 @@ violations! {
         "no authentication method is configured";
     CredentialsNeeded, Refused NotAuthorized, ["3.1.4"], "a user name and password are needed";
     CredentialsWrong, Refused BadUserNameOrPassword, ["3.1.4"], "the login is wrong";
+    BannedByOperator, Refused Banned, ["3.1.4"], "an operator has banned it";
     AddressBanned, Refused Banned, ["3.1.4"], "too many logins from its address have failed";
     LoginsBusy, Refused QuotaExceeded, ["4.13.1"], "too many logins are waiting";
     LoginsDown, Refused ServerUnavailable, ["3.1.4"], "logins cannot be judged now";

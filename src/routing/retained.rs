@@ -42,7 +42,7 @@ pub struct Full;
 
 /// A topic ordered by levels: `/` sorts below every other character.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(Box<[u8]>);
+pub(super) struct Key(pub(super) Box<[u8]>);
 
 /// U+0000 is in no topic [MQTT-1.5.4-2], so it can stand for the separator.
 const SEPARATOR: u8 = 0;
@@ -51,7 +51,7 @@ const SEPARATOR: u8 = 0;
 const BEHIND_DOLLAR: &str = "%";
 
 impl Key {
-    fn of(topic: &str) -> Self {
+    pub(super) fn of(topic: &str) -> Self {
         Self(
             topic
                 .bytes()
@@ -61,7 +61,7 @@ impl Key {
     }
 
     /// The first key after everything that starts with `prefix` and a separator.
-    fn after_subtree(prefix: &[u8]) -> Self {
+    pub(super) fn after_subtree(prefix: &[u8]) -> Self {
         let mut key = Vec::with_capacity(prefix.len() + 1);
         key.extend_from_slice(prefix);
         key.push(SEPARATOR + 1);
@@ -160,6 +160,11 @@ impl RetainedStore {
         before.is_none_or(|before| before.cost_bytes() < publication.cost_bytes())
     }
 
+    /// The first message from a key on.
+    pub(super) fn behind(&self, from: Bound<Key>) -> Option<(&Key, &Rc<Publication>)> {
+        self.messages.range((from, Bound::Unbounded)).next()
+    }
+
     /// Removes the message of a topic; false when there was none.
     pub fn clear(&mut self, topic: &str) -> bool {
         self.remove(&Key::of(topic))
@@ -197,6 +202,21 @@ impl RetainedStore {
         budget: WalkBudget,
         now: Time,
     ) -> Piece {
+        let (piece, expired) = self.look(filter, after, budget, now);
+        for key in expired {
+            self.remove(&key);
+        }
+        piece
+    }
+
+    /// As [`RetainedStore::walk`], and nothing is removed: what has expired is named.
+    fn look(
+        &self,
+        filter: &str,
+        after: Option<&str>,
+        budget: WalkBudget,
+        now: Time,
+    ) -> (Piece, Vec<Key>) {
         let mut piece = Piece::default();
         let mut expired = Vec::new();
         let mut bytes = 0;
@@ -238,10 +258,13 @@ impl RetainedStore {
             piece.next = None;
             break;
         }
-        for key in expired {
-            self.remove(&key);
-        }
-        piece
+        (piece, expired)
+    }
+
+    /// As [`RetainedStore::walk`], and nothing changes.
+    #[must_use]
+    pub fn read(&self, filter: &str, after: Option<&str>, budget: WalkBudget, now: Time) -> Piece {
+        self.look(filter, after, budget, now).0
     }
 
     fn remove(&mut self, key: &Key) -> bool {

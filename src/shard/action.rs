@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::notices::Notices;
+use super::queries::capture::Captures;
 use super::{Notice, Origin, Stats};
 use crate::auth::{Question, Request};
 use crate::ids::{ConnectionId, ShardId};
@@ -53,6 +54,8 @@ pub(super) struct Outbox {
     pub(super) stats: Stats,
     /// Connections are reported one by one.
     pub(super) traces: bool,
+    /// `None`: no operator is shown packets.
+    pub(super) captures: Option<Box<Captures>>,
 }
 
 impl Outbox {
@@ -62,6 +65,7 @@ impl Outbox {
             notices: Notices::new(seed),
             stats: Stats::default(),
             traces: false,
+            captures: None,
         }
     }
 }

@@ -133,6 +133,23 @@ impl<I: ArenaId, T> Arena<I, T> {
         ids
     }
 
+    /// Places from one on, in order, whether something is there or not.
+    pub(super) fn places(&self, from: u32) -> impl Iterator<Item = (u32, Option<(I, &T)>)> {
+        let end = u32::try_from(self.places_len()).unwrap_or(u32::MAX);
+        (from..end).map(|index| {
+            let at = index as usize;
+            let entry = &self.chunks[at / CHUNK][at % CHUNK];
+            let id = I::new(index, entry.generation);
+            (index, entry.value.as_ref().map(|value| (id, value)))
+        })
+    }
+
+    /// Places there are: as many as were ever in use at once.
+    pub(super) fn places_len(&self) -> usize {
+        let last = self.chunks.last().map_or(0, |chunk| CHUNK - chunk.len());
+        self.chunks.len() * CHUNK - last
+    }
+
     #[inline]
     fn entry_mut(&mut self, index: u32) -> Option<&mut Entry<T>> {
         let index = index as usize;

@@ -32,6 +32,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 pub use action::{Action, CloseCause};
+pub use clients::activity::{Activity, Ending};
 pub use clients::heard::Heard;
 pub use clients::image::{
     ConnectionImage, LoginImage, MetersImage, NotRestored, NotSaved, SilenceImage,
@@ -42,7 +43,11 @@ pub use durable::Durability;
 pub use mesh::block::{Block, Lane};
 pub use mesh::placement::{PlacementSeed, HOME_LANES};
 pub use notices::{Notice, Severity};
-pub use queries::{Answer, Query};
+pub use queries::{
+    ActivityRow, Answer, CaptureRecord, CaptureTerms, Captured, ClientDetail, ClientFilter,
+    ClientRow, ClientSort, Order, OrderedMessage, Query, RetainedRow, SubscriptionRow,
+    SubscriptionsOf, CAPTURES_MAX, ROWS_MAX,
+};
 pub use stats::Stats;
 pub use turn::steps::{run_turn, TurnHost, TurnStep, TURN};
 
@@ -59,6 +64,7 @@ use durable::Durable;
 pub use durable::{KeptSession, KeptState, Problem, RecordError, StateFold};
 use mesh::Mesh;
 use notices::About;
+use queries::capture::CaptureFlag;
 use retained::Replay;
 use turn::timer_key::TimerKey;
 use turn::Turn;
@@ -165,13 +171,14 @@ impl Shard {
             .turn
             .timers
             .insert(connect_by, TimerKey::Connection(id));
-        let trace = self.outbox.begin_trace(now);
+        let trace = self.outbox.begin_trace();
         let connection = self.clients.connection_mut(id);
         connection.trace = trace;
         connection.timer = Some(timer);
         if layered {
             connection.phase = Phase::AwaitLayers;
         }
+        self.capture_opened(id, now);
         Some(id)
     }
 
@@ -208,11 +215,16 @@ impl Shard {
     /// The socket took `count` bytes of what [`Shard::outgoing`] showed.
     pub fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time) {
         let low_water = self.config.limits.outgoing_bytes_max as usize / 2;
-        let Some(state) = self.clients.connections.get_mut(connection) else {
+        let Some(mut state) = self.clients.connections.get_mut(connection) else {
             return; // handed off, and the driver has not carried that out yet
         };
         state.acks_unsent = 0;
-        state.trace_sent(count);
+        state.count_sent(count);
+        if state.captured != CaptureFlag::No {
+            self.capture_output(connection, count, now);
+            let connections = &mut self.clients.connections;
+            state = connections.get_mut(connection).expect("it was there");
+        }
         if count > 0 && state.outgoing.len() > self.config.limits.outgoing_bytes_max as usize {
             // It reads, and its own packets wait because of us: it is not silent.
             state.last_packet = now;
@@ -233,6 +245,9 @@ impl Shard {
         if self.clients.closes_later(connection, cause) {
             return;
         }
+        if self.is_captured(connection) {
+            self.capture(connection, Captured::Closed(cause), now);
+        }
         let Some(mut state) = self.clients.connections.remove(connection) else {
             return; // handed off, and the driver has not carried that out yet
         };
@@ -251,6 +266,8 @@ impl Shard {
                 CloseCause::Asked,
                 "a live connection was not asked to close"
             );
+            self.clients
+                .note_ending(session, Ending::Closed(cause), now);
             self.detach(session, WillFate::Publish, now);
         }
     }

@@ -67,11 +67,18 @@ struct Run {
     crashes: Crashes,
     clients: Vec<Client>,
     plan: Vec<Planned>,
+    /// `None`: operators ask nothing.
+    queries: Option<Random>,
 }
 
 /// Runs one seed and keeps this many of its last events.
 #[must_use]
 pub fn run(seed: u64, events: usize) -> Outcome {
+    run_asked(seed, events, true)
+}
+
+/// Operators ask, or do not: the same happens.
+fn run_asked(seed: u64, events: usize, asks: bool) -> Outcome {
     let drawn = RunParameters::draw(&mut Random::of(seed, Purpose::Parameters), STEPS);
     let mut rules = Random::of(seed, Purpose::Rules);
     let mut world = World::new(&drawn.world, drawn.limits(), seed);
@@ -94,6 +101,7 @@ pub fn run(seed: u64, events: usize) -> Outcome {
         crashes,
         clients,
         plan,
+        queries: asks.then(|| Random::of(seed, Purpose::Queries)),
     };
     let failures = run.play();
     run.outcome(failures)
@@ -107,6 +115,9 @@ impl Run {
             }
             self.world.step();
             self.world.hand_over_some();
+            if let Some(random) = &mut self.queries {
+                self.world.ask_some(random);
+            }
             self.heed_rules();
             self.crash_at(step);
             if self.drawn.shutdown_at == Some(step) {

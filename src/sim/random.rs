@@ -28,6 +28,8 @@ pub enum Purpose {
     HandOvers,
     /// Which runs have journals, how long commits take, and when the process ends.
     Crashes,
+    /// What operators ask, and when.
+    Queries,
 }
 
 #[derive(Clone, Debug)]

@@ -60,6 +60,20 @@ impl Access {
     }
 }
 
+impl Shard {
+    /// Whether an operator has banned the client of a connection; its user, once it is known.
+    pub(in crate::shard) fn is_banned(
+        &self,
+        id: ConnectionId,
+        client_id: &str,
+        user: Option<&str>,
+    ) -> bool {
+        let address = |id| self.clients.connection(id).origin.peer.ip();
+        let bans = self.access.bans.as_ref();
+        bans.is_some_and(|bans| bans.has(client_id, user, address(id)))
+    }
+}
+
 impl Clients {
     /// Whether the session of this client id is another user's.
     pub(in crate::shard) fn is_of_another(&self, client_id: &str, who: &Identity) -> bool {

@@ -12,7 +12,7 @@ pub(in crate::shard) mod rights;
 
 use std::sync::Arc;
 
-use crate::auth::Rules;
+use crate::auth::{OperatorBans, Rules};
 use recheck::Recheck;
 
 /// The rules in force. Lives on: the shard, which gets new ones on reload.
@@ -24,4 +24,6 @@ pub(in crate::shard) struct Access {
     /// There may be an ACL, of the broker or of a session.
     pub(in crate::shard) has_acl: bool,
     pub(in crate::shard) recheck: Recheck,
+    /// Who is not let in; `None`: everybody may come.
+    pub(in crate::shard) bans: Option<Arc<OperatorBans>>,
 }

@@ -6,6 +6,7 @@ use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasesIn, AliasesOut};
 use crate::shard::access::login_state::Login;
 use crate::shard::action::CloseCause;
+use crate::shard::clients::activity::Activity;
 use crate::shard::clients::hold::HoldSet;
 use crate::shard::clients::meters::{ClientMeters, Metering};
 use crate::shard::clients::origin::Origin;
@@ -13,6 +14,7 @@ use crate::shard::clients::outgoing::Outgoing;
 use crate::shard::clients::phase::Phase;
 use crate::shard::clients::trace::Trace;
 use crate::shard::gate::HeldReplies;
+use crate::shard::queries::capture::CaptureFlag;
 use crate::shard::turn::timer_wheel::TimerId;
 use crate::time::{Span, Time};
 
@@ -59,10 +61,13 @@ pub(in crate::shard) struct Connection {
     /// Connect, keep-alive or linger timer, by phase.
     pub(in crate::shard) timer: Option<TimerId>,
     pub(in crate::shard) origin: Origin,
+    pub(in crate::shard) activity: Activity,
     /// When rates are limited and it is live.
     pub(in crate::shard) meters: Option<Box<ClientMeters>>,
     /// State of its authentication, when it needs or needed one.
     pub(in crate::shard) login: Option<Box<Login>>,
+    /// An operator is shown its packets.
+    pub(in crate::shard) captured: CaptureFlag,
     /// For the log, when connections are traced one by one.
     pub(in crate::shard) trace: Option<Box<Trace>>,
 }
@@ -93,8 +98,13 @@ impl Connection {
             silence_max: Span::ZERO,
             timer: None,
             origin,
+            activity: Activity {
+                opened_at: now,
+                ..Activity::default()
+            },
             meters: None,
             login: None,
+            captured: CaptureFlag::No,
             trace: None,
         }
     }
@@ -122,17 +132,13 @@ impl Connection {
     }
 
     #[inline]
-    pub(in crate::shard) fn trace_received(&mut self, bytes: usize) {
-        if let Some(trace) = &mut self.trace {
-            trace.received += bytes as u64;
-        }
+    pub(in crate::shard) fn count_received(&mut self, bytes: usize) {
+        self.activity.bytes_in += bytes as u64;
     }
 
     #[inline]
-    pub(in crate::shard) fn trace_sent(&mut self, bytes: usize) {
-        if let Some(trace) = &mut self.trace {
-            trace.sent += bytes as u64;
-        }
+    pub(in crate::shard) fn count_sent(&mut self, bytes: usize) {
+        self.activity.bytes_out += bytes as u64;
     }
 
     /// Puts it on the list of those to transmit.

@@ -13,6 +13,7 @@ use crate::shard::clients::hold::Hold;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
 use crate::shard::clients::phase::Phase;
 use crate::shard::delivery::publish_run::{Burst, Joined, Publisher, PLAIN_PUBLISH};
+use crate::shard::queries::capture::CaptureFlag;
 use crate::shard::{Action, Shard};
 use crate::time::Time;
 
@@ -27,7 +28,7 @@ impl Shard {
         let Some(state) = self.clients.connections.get_mut(connection) else {
             return; // handed off, and the driver has not carried that out yet
         };
-        state.trace_received(bytes.len());
+        state.count_received(bytes.len());
         if state.holds.contains(Hold::NextTurn) || state.holds.awaits_auth() {
             state.partial.extend_from_slice(bytes);
             return;
@@ -146,8 +147,11 @@ impl Shard {
         let before = self.outbox.stats.publications_received;
         let (used, end) = self.process_packets(id, bytes, &mut burst, now);
         self.send_burst(&mut burst, bytes, now);
+        let messages = self.outbox.stats.publications_received - before;
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            connection.activity.publications += messages; // else its CONNECT has closed it
+        }
         if self.admission.metering.is_some() {
-            let messages = self.outbox.stats.publications_received - before;
             self.count_input(id, (messages, used as u64), now);
         }
         match end {
@@ -191,6 +195,7 @@ impl Shard {
                 Err(error) => return (at, Err((error, at..at))),
             };
             connection.last_packet = now;
+            let is_captured = connection.captured != CaptureFlag::No;
             let mut end = at + frame.length;
             let mut result = Ok(Joined::No);
             connection.publishes |= frame.first >> 4 == PUBLISH;
@@ -214,6 +219,10 @@ impl Shard {
                 }
                 Err(error) => Err(error),
             };
+            let is_handled = matches!(flow, Ok(Flow::Continue | Flow::Stop) | Err(_));
+            if is_captured && is_handled {
+                self.capture_input(id, &bytes[at..end], now);
+            }
             match flow {
                 Ok(Flow::Continue) => {
                     at = end;
@@ -239,6 +248,7 @@ impl Shard {
             Phase::Live(session) => self.handle_live(id, session, version, frame, now),
             Phase::AwaitLayers | Phase::AwaitConnect => {
                 let connect = decode::connect(frame)?;
+                self.capture_connect(id, (connect.client_id, connect.version), frame, now);
                 self.on_connect(id, &connect, now)
             }
             Phase::Authenticating => self.on_packet_before_connack(id, frame, now),

@@ -1,5 +1,6 @@
 //! Clients: connections, sessions, and the bytes between a socket and a packet.
 
+pub(in crate::shard) mod activity;
 pub(in crate::shard) mod connection;
 pub(in crate::shard) mod flow;
 #[cfg(test)]

@@ -91,6 +91,7 @@ impl Shard {
     #[cold]
     pub(in crate::shard) fn drop_over_rate(&mut self, session: SessionId, now: Time) {
         self.outbox.stats.dropped_over_rate += 1;
+        self.clients.count_dropped(session, 1);
         self.notice_of_loss(session, ("over rate", 1), now, || {
             "QoS 0 messages dropped: more than the rate of the client (client-out-messages-per-s, \
              client-out-bytes-per-s) or of all clients of its listener (listener-out-...)"

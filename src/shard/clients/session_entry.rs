@@ -4,8 +4,10 @@ use crate::ids::MemberId;
 use crate::mqtt::{Publish, Qos};
 use crate::session::Session;
 use crate::shard::access::rights::Rights;
+use crate::shard::clients::activity::Ending;
 use crate::shard::retained::walks::Walks;
 use crate::shard::turn::timer_wheel::TimerId;
+use crate::time::Time;
 
 /// Lives on: the home shard of the client id.
 #[derive(Debug)]
@@ -20,6 +22,10 @@ pub(in crate::shard) struct SessionEntry {
     pub(in crate::shard) member: Option<MemberId>,
     /// Its queue was full: to be disconnected when the turn ends.
     pub(in crate::shard) is_overflowed: bool,
+    /// Messages that it was not sent, for operators.
+    pub(in crate::shard) dropped: u64,
+    /// How its last connection ended, and when.
+    pub(in crate::shard) last_ending: Option<(Ending, Time)>,
 }
 
 impl SessionEntry {
@@ -32,6 +38,8 @@ impl SessionEntry {
             walks: None,
             member: None,
             is_overflowed: false,
+            dropped: 0,
+            last_ending: None,
         }
     }
 

@@ -6,12 +6,14 @@ use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{encode, Disconnect, ReasonCode};
 use crate::mutant::{is_on, Mutant};
 use crate::session::StoredWill;
+use crate::shard::clients::activity::Ending;
 use crate::shard::clients::hold::Hold;
 use crate::shard::clients::meters::ClientMeters;
 use crate::shard::clients::phase::Phase;
 use crate::shard::delivery::message::Message;
 use crate::shard::durable::ticket::{CommitNeeds, Waiter};
 use crate::shard::notices::About;
+use crate::shard::queries::capture::Captured;
 use crate::shard::turn::budget::END;
 use crate::shard::turn::timer_key::TimerKey;
 use crate::shard::{Action, Shard, SHUTDOWN_STEP};
@@ -51,6 +53,8 @@ impl Shard {
         self.notice(&about, now, || format!("disconnected: {text}"));
         self.close_connection(id, reason, text, now);
         if let Some(session) = session {
+            self.clients
+                .note_ending(session, Ending::Broker(reason), now);
             self.detach(session, WillFate::Publish, now);
         }
     }
@@ -64,6 +68,9 @@ impl Shard {
         now: Time,
     ) {
         self.clients.trace_end(id, text);
+        if self.is_captured(id) {
+            self.capture(id, Captured::Ends(text.into()), now);
+        }
         let connection = self.clients.connection_mut(id);
         connection.outgoing.drop_held();
         connection.end_reason = reason;

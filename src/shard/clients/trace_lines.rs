@@ -64,8 +64,8 @@ impl Clients {
 }
 
 impl Outbox {
-    pub(in crate::shard) fn begin_trace(&self, now: Time) -> Option<Box<Trace>> {
-        self.traces.then(|| Box::new(Trace::new(now)))
+    pub(in crate::shard) fn begin_trace(&self) -> Option<Box<Trace>> {
+        self.traces.then(Box::default)
     }
 
     /// A connection was closed.
@@ -78,18 +78,19 @@ impl Outbox {
         let Some(trace) = &connection.trace else {
             return;
         };
+        let activity = &connection.activity;
         let why = trace.why.as_deref().unwrap_or(match cause {
             CloseCause::EndOfStream => "the client closed it without DISCONNECT",
             CloseCause::Failed => "the connection has failed",
             CloseCause::Asked => "it did not end in time",
         });
-        let ms = now.since(trace.opened_at).0 / Span::from_millis(1).0;
+        let ms = now.since(activity.opened_at).0 / Span::from_millis(1).0;
         let text = format!(
             "connection closed: {why}; after {}.{:03} s, {} bytes received, {} bytes sent",
             ms / 1_000,
             ms % 1_000,
-            trace.received,
-            trace.sent,
+            activity.bytes_in,
+            activity.bytes_out,
         );
         let notice = Notice {
             severity: Severity::Debug,

@@ -10,12 +10,14 @@ use std::rc::Rc;
 
 use crate::ids::{ConnectionId, MemberId, SessionId};
 use crate::mqtt::{encode, Ack, AckKind, PacketId, ReasonCode, UserProperties, Version};
+use crate::shard::clients::activity::Ending;
 use crate::shard::clients::connection::Connection;
 use crate::shard::clients::pool::Pool;
 use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::clients::Clients;
 use crate::shard::durable::Durable;
 use crate::shard::RemoteEnd;
+use crate::time::Time;
 
 /// Why a connection's row is there.
 const OPEN: &str = "a connection stays until its socket is closed or handed off";
@@ -107,6 +109,16 @@ impl Clients {
     #[track_caller]
     pub(in crate::shard) fn session_mut(&mut self, id: SessionId) -> &mut SessionEntry {
         self.sessions.get_mut(id).expect(HELD)
+    }
+
+    /// How the connection of a session has ended.
+    pub(in crate::shard) fn note_ending(&mut self, id: SessionId, how: Ending, now: Time) {
+        self.session_mut(id).last_ending = Some((how, now));
+    }
+
+    /// Messages that a session was not sent.
+    pub(in crate::shard) fn count_dropped(&mut self, id: SessionId, count: u64) {
+        self.session_mut(id).dropped += count;
     }
 
     /// What a session is to shared groups: a number that it keeps from its first one on.

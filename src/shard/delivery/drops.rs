@@ -12,6 +12,7 @@ impl Shard {
     #[cold]
     pub(in crate::shard) fn drop_slow_reader(&mut self, session: SessionId, count: u64, now: Time) {
         self.outbox.stats.dropped_slow_reader += count;
+        self.clients.count_dropped(session, count);
         let outgoing_max = self.limits().outgoing_bytes_max;
         self.notice_of_loss(session, ("slow reader", count), now, || {
             format!(
@@ -27,6 +28,7 @@ impl Shard {
         if !is_on(Mutant::UncountedDrop) {
             self.outbox.stats.dropped_queue_full += count;
         }
+        self.clients.count_dropped(session, count);
         let text = self.clients.queue_is_full(session, &self.config.limits);
         self.notice_of_loss(session, ("queue full", count), now, || {
             format!("messages dropped: {text}")
@@ -37,6 +39,7 @@ impl Shard {
     #[cold]
     pub(in crate::shard) fn drop_too_large(&mut self, session: SessionId, count: u64, now: Time) {
         self.outbox.stats.dropped_too_large += count;
+        self.clients.count_dropped(session, count);
         let max = self.clients.packet_size_max_of(session);
         self.notice_of_loss(session, ("too large", count), now, || {
             format!("messages dropped: larger than the client's Maximum Packet Size ({max} bytes)")

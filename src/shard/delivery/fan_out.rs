@@ -92,6 +92,9 @@ impl Shard {
                 .route_again(message.topic, &mut self.turn.budget),
         };
         message.share_topic(&route);
+        if self.outbox.captures.is_some() {
+            self.capture_publication(publisher, message, now);
+        }
         message.commit.needed = message.retain || !route.durable.is_empty();
         let mut retain_at = None;
         if message.retain {
@@ -260,6 +263,7 @@ impl Shard {
             connection.outgoing.extend_shared(message.shared_payload());
         }
         self.outbox.stats.deliveries_sent += 1;
+        connection.activity.deliveries += 1;
         connection.mark_dirty(client.id, client.dirty);
     }
 

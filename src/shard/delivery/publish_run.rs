@@ -125,6 +125,9 @@ impl Shard {
         if publish.properties.topic_alias.is_some() || frame.is_padded() || is_large {
             return Ok(Joined::No);
         }
+        if self.outbox.captures.is_some() {
+            return Ok(Joined::No); // one by one, they are shown
+        }
         let expires = publish.properties.message_expiry_interval_s.is_some();
         if let Some(burst) = burst {
             let is_same = bytes[burst.topic.clone()] == *publish.topic.as_bytes();
@@ -331,6 +334,7 @@ impl Shard {
             }
         }
         self.outbox.stats.deliveries_sent += burst.count;
+        connection.activity.deliveries += burst.count;
         connection.mark_dirty(client.id, client.dirty);
         true
     }

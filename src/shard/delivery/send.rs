@@ -88,6 +88,7 @@ impl Client<'_> {
         let packet_id = acked.then(|| self.entry.session.window.next_id());
         self.pool.lend_to(&mut connection.outgoing);
         stats.deliveries_sent += 1;
+        connection.activity.deliveries += 1;
         let aliases = connection.aliases_out.as_deref_mut();
         let aliases = aliases.filter(|_| fit == Fit::WithAlias);
         let outgoing = &mut connection.outgoing;

@@ -9,6 +9,7 @@ use crate::mqtt::{
 use crate::mutant::{is_on, Mutant};
 use crate::shard::clients::Clients;
 use crate::shard::notices::About;
+use crate::shard::queries::capture::Captured;
 use crate::shard::verbs::connect::Granted;
 use crate::shard::Shard;
 use crate::time::Time;
@@ -115,6 +116,9 @@ impl Shard {
         }
         let peer = self.clients.connection(id).origin.peer;
         self.clients.trace_end(id, text);
+        if self.is_captured(id) {
+            self.capture(id, Captured::Ends(text.into()), now);
+        }
         let about = About::refusal(text, client_id, Some(peer));
         self.notice(&about, now, || format!("connection refused: {text}"));
         self.start_closing(id, now);

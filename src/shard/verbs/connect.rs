@@ -11,6 +11,7 @@ use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasBounds, AliasesOut, Session};
 use crate::shard::access::login::Admission;
 use crate::shard::access::pending_connect::store_will;
+use crate::shard::clients::activity::Ending;
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::phase::Phase;
 use crate::shard::clients::session_entry::SessionEntry;
@@ -48,6 +49,10 @@ impl Shard {
                 return Ok(Flow::HandOff(home));
             }
         }
+        if self.is_banned(id, connect.client_id, None) {
+            self.refuse_with(id, connect, Violation::BannedByOperator, now);
+            return Ok(Flow::Stop);
+        }
         let origin = &self.clients.connection(id).origin;
         let (policy, certified) = (
             self.config.policy(origin.listener),
@@ -82,7 +87,7 @@ impl Shard {
             .is_empty()
             .then(|| self.assign_client_id());
         let client_id: Rc<str> = assigned.clone().unwrap_or_else(|| connect.client_id.into());
-        if let Err(violation) = self.check_rights(&client_id, connect, who) {
+        if let Err(violation) = self.check_rights(id, &client_id, connect, who) {
             self.refuse_with(id, connect, violation, now);
             return Flow::Stop;
         }
@@ -135,10 +140,14 @@ impl Shard {
     /// What an authenticated client is not authorized to do at all.
     fn check_rights(
         &self,
+        id: ConnectionId,
         client_id: &str,
         connect: &Connect<'_>,
         who: &Identity,
     ) -> Result<(), Violation> {
+        if self.is_banned(id, client_id, who.user.as_deref()) {
+            return Err(Violation::BannedByOperator);
+        }
         if self.clients.is_of_another(client_id, who) {
             return Err(Violation::SessionOfAnother);
         }
@@ -278,7 +287,10 @@ impl Shard {
             WillFate::Publish
         };
         self.note_takeover(session, old, by, now);
-        self.close_connection(old, Some(ReasonCode::SessionTakenOver), "taken over", now);
+        let reason = Some(ReasonCode::SessionTakenOver);
+        self.close_connection(old, reason, "taken over", now);
+        self.clients
+            .note_ending(session, Ending::Broker(reason), now);
         self.detach(session, fate, now);
     }
 

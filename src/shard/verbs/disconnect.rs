@@ -3,6 +3,7 @@
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{Disconnect, ReasonCode, Violation};
 use crate::mutant::{is_on, Mutant};
+use crate::shard::clients::activity::Ending;
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::teardown::WillFate;
 use crate::shard::Shard;
@@ -32,6 +33,8 @@ impl Shard {
         };
         self.clients.trace_end(id, "DISCONNECT of the client");
         self.start_closing(id, now);
+        let how = Ending::Disconnect(disconnect.reason);
+        self.clients.note_ending(session, how, now);
         self.detach(session, fate, now);
         Ok(Flow::Stop)
     }

@@ -77,7 +77,7 @@ impl World {
     }
 
     /// The client ids of a shard's sessions.
-    fn names(&self, shard: usize) -> Vec<Rc<str>> {
+    pub(super) fn names(&self, shard: usize) -> Vec<Rc<str>> {
         let mut names: Vec<_> = self.core.shards[shard].client_ids().cloned().collect();
         names.sort_unstable();
         names

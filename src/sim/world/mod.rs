@@ -5,6 +5,7 @@ mod accounts;
 mod crash;
 mod faults;
 mod hand_over;
+mod queries;
 mod record;
 mod sockets;
 

@@ -110,7 +110,7 @@ impl Shard {
         now: Time,
     ) -> ConnectionId {
         let mut connection = self.connection_of(session, &image, now);
-        connection.trace = self.outbox.begin_trace(now);
+        connection.trace = self.outbox.begin_trace();
         let id = self.clients.connections.insert(connection);
         self.clients.session_mut(session).session.connection = Some(id);
         self.set_timers(id, &image, now);
