@@ -17,6 +17,18 @@ pub struct AdminOptions {
     pub key: Option<String>,
     /// Authorities of client certificates; with it clients need one.
     pub client_ca: Option<String>,
+    /// The whole configuration, to be shown.
+    pub in_force: Vec<InForce>,
+}
+
+/// One option of the configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    pub name: String,
+    /// In the syntax of the file.
+    pub value: String,
+    /// Where it was given.
+    pub origin: String,
 }
 
 impl AdminOptions {

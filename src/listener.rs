@@ -129,6 +129,17 @@ impl Transport {
         }
     }
 
+    /// As in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
     #[must_use]
     pub fn has_tls(self) -> bool {
         matches!(self, Self::Tls | Self::Wss)

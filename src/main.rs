@@ -1,5 +1,6 @@
 //! The `ringmq` program: options, start, wait.
 
+mod ctl;
 mod passwd;
 mod token;
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os();
     match args.nth(1) {
         Some(word) if word == "passwd" => return passwd::run(args),
+        Some(word) if word == "ctl" => return ctl::run(args),
         Some(word) if word == "token" => return token::run(args),
         _ => {}
     }

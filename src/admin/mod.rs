@@ -13,6 +13,7 @@
 //! question is a variant of [`crate::shard::Query`], whose answer is bounded (pages) and takes a turn at
 //! most half a millisecond. Handlers never block their thread: files and hashes go to `spawn_blocking`.
 
+mod api;
 mod dispatch;
 mod health;
 mod login;
@@ -36,7 +37,7 @@ pub use role::Role;
 pub use route::Route;
 pub use shards::Shards;
 
-use crate::admin_options::AdminOptions;
+use crate::admin_options::{AdminOptions, InForce};
 use crate::io::{Broker, StartError};
 use crate::listener::{Address, TlsFiles};
 use crate::transport::tls::{ClientCertificate, Settings};
@@ -48,13 +49,20 @@ use tokens::Tokens;
 pub struct Admin {
     pub broker: Broker,
     pub shards: Shards,
+    /// What requests of the API share.
+    api: api::State,
+    /// The configuration in force.
+    in_force: Vec<InForce>,
     logins: Logins,
     routes: Vec<Route>,
 }
 
 /// All routes, in the order in which they are tried.
 fn routes() -> Vec<Route> {
-    health::routes()
+    [health::routes(), api::routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Starts the listener, if the options ask for one. Its thread ends with the process.
@@ -69,6 +77,8 @@ pub fn start(options: &AdminOptions, broker: &Broker) -> Result<(), StartError> 
     let admin = Arc::new(Admin {
         broker: broker.clone(),
         shards: Shards::new(broker),
+        api: api::State::default(),
+        in_force: options.in_force.clone(),
         logins: Logins::new(broker, options, tokens)?,
         routes: routes(),
     });

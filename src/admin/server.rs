@@ -18,7 +18,7 @@ use super::dispatch::Connection;
 use super::patient::Patient;
 use super::places::{Place, Places};
 use super::role::Peer;
-use super::Admin;
+use super::{api, Admin};
 
 /// How long a handshake and the head of a request may take; a connection without a request is closed, too.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +45,7 @@ pub(super) fn run(admin: &Arc<Admin>, listeners: Vec<Open>) -> std::io::Result<(
     let runtime = runtime.enable_all().max_blocking_threads(4).build()?;
     let places = Arc::new(Places::default());
     runtime.block_on(async {
+        tokio::spawn(api::watch(Arc::clone(admin)));
         let mut accepting = Vec::new();
         for open in listeners {
             let (admin, places) = (Arc::clone(admin), Arc::clone(&places));

@@ -10,6 +10,7 @@ use super::options::{self, Opt};
 use super::problem::{Place, Problem};
 use super::raw::{Given, GivenListener, Typed};
 use super::Checked;
+use crate::admin_options::InForce;
 use crate::listener::Listener;
 
 /// The checked configuration and where each of its values was given.
@@ -271,16 +272,29 @@ impl Relations<'_> {
     }
 }
 
+/// Each option of the table with its value and where that was given.
+pub(super) fn in_force(outcome: &Outcome) -> Vec<InForce> {
+    let shown = options::all().map(|option| InForce {
+        name: option.name.into(),
+        value: option.kind.write(&(option.get)(&outcome.checked)),
+        origin: match outcome.origins.get(option.name) {
+            Some(place) => place.describe(),
+            None => "default".into(),
+        },
+    });
+    shown.collect()
+}
+
 /// Names of all options, in the order of the table, with value and origin; then the listeners.
 pub(super) fn effective(outcome: &Outcome) -> String {
     let mut lines = String::new();
-    for option in options::all() {
-        let value = option.kind.write(&(option.get)(&outcome.checked));
-        let origin = match outcome.origins.get(option.name) {
-            Some(place) => place.describe(),
-            None => "default".into(),
-        };
-        lines.push_str(&format!("{} = {value}  # {origin}\n", option.name));
+    for InForce {
+        name,
+        value,
+        origin,
+    } in in_force(outcome)
+    {
+        lines.push_str(&format!("{name} = {value}  # {origin}\n"));
     }
     for listener in &outcome.checked.listeners {
         lines.push_str("\n[[listener]]\n");

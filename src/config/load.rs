@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 
-use super::check::{check, effective};
+use super::check::{check, effective, in_force};
 use super::cli::{self, CommandLine, Parsed};
 use super::problem::{Place, Problem, Problems};
 use super::{file, render, Command};
@@ -53,7 +53,10 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
         let text = format!("configuration ok\n\n{}", effective(&outcome));
         Command::CheckOk(Box::new(outcome.checked), text)
     } else {
-        Command::Run(Box::new(outcome.checked))
+        let in_force = in_force(&outcome);
+        let mut checked = outcome.checked;
+        checked.admin.in_force = in_force;
+        Command::Run(Box::new(checked))
     })
 }
 

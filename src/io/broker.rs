@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use super::clock::{wall, Clock};
+use super::controls::Controls;
 use super::errors::StartError;
 use super::inbox::{Reply, ShardCommand};
 use super::logins::Logins;
@@ -17,6 +18,7 @@ use crate::auth::Rules;
 use crate::ids::ShardId;
 use crate::listener::{Address, TlsFiles};
 use crate::shard::Query;
+use crate::time::Time;
 
 /// Read and write for the owner and the group: who may use a Unix socket of a service.
 const SOCKET_MODE: u16 = 0o660;
@@ -26,16 +28,35 @@ const SOCKET_MODE: u16 = 0o660;
 pub struct Broker {
     shared: Arc<SharedState>,
     logins: Arc<Logins>,
+    controls: Arc<Controls>,
     clock: Clock,
 }
 
 impl Broker {
-    pub(super) fn new(shared: &Arc<SharedState>, logins: &Arc<Logins>, clock: Clock) -> Self {
+    pub(super) fn new(
+        shared: &Arc<SharedState>,
+        logins: &Arc<Logins>,
+        controls: &Arc<Controls>,
+        clock: Clock,
+    ) -> Self {
         Self {
             shared: Arc::clone(shared),
             logins: Arc::clone(logins),
+            controls: Arc::clone(controls),
             clock,
         }
+    }
+
+    pub(super) fn shared(&self) -> &SharedState {
+        &self.shared
+    }
+
+    pub(super) fn controls(&self) -> &Controls {
+        &self.controls
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
     }
 
     #[must_use]

@@ -153,6 +153,11 @@ impl Gate {
     }
 
     /// How often this was the reason.
+    /// Open now.
+    pub(super) fn connections(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
     pub(super) fn refused(&self, reason: Refusal) -> u64 {
         self.refused[reason as usize].load(Ordering::Relaxed)
     }

@@ -1,10 +1,11 @@
 //! Log lines on standard error, written by a thread of their own: a terminal or pipe without a reader
 //! must not stop a shard.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::time::{Span, Time};
 
 /// Lines waiting to be written; more are counted and left out.
 const LINES_MAX: usize = 1_024;
+/// Lines that are kept for operators.
+const KEPT_MAX: usize = 1_000;
 /// How long the end of the process waits for lines to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// From one line about something that keeps happening to the next.
@@ -35,6 +38,11 @@ struct Lines {
 }
 
 static LINES: OnceLock<Lines> = OnceLock::new();
+static SET_LEVEL: OnceLock<Box<dyn Fn(tracing::Level) -> bool + Send + Sync>> = OnceLock::new();
+static KEPT: Mutex<Kept> = Mutex::new(Kept {
+    lines: VecDeque::new(),
+    next: 0,
+});
 
 impl Write for Lines {
     /// Called once per line.
@@ -80,7 +88,6 @@ pub fn start(level: tracing::Level) {
     };
     let thread = thread::Builder::new().name("log".into());
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(level))
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
     if thread
@@ -88,9 +95,66 @@ pub fn start(level: tracing::Level) {
         .is_ok()
     {
         let _ = LINES.set(lines.clone());
-        builder.with_writer(lines).init();
+        let builder = builder.with_writer(lines).with_env_filter(filter(level));
+        let builder = builder.with_filter_reloading();
+        let handle = builder.reload_handle();
+        let _ = SET_LEVEL.set(Box::new(move |level| handle.reload(filter(level)).is_ok()));
+        builder.init();
     } else {
-        builder.with_writer(io::stderr).init();
+        builder
+            .with_writer(io::stderr)
+            .with_env_filter(filter(level))
+            .init();
+    }
+}
+
+/// The level from which lines are shown.
+pub(super) fn level() -> tracing::Level {
+    let levels = [
+        tracing::Level::TRACE,
+        tracing::Level::DEBUG,
+        tracing::Level::INFO,
+        tracing::Level::WARN,
+    ];
+    let shown = levels
+        .into_iter()
+        .find(|level| tracing::level_filters::LevelFilter::current() >= *level);
+    shown.unwrap_or(tracing::Level::ERROR)
+}
+
+/// Shows lines from another level on; false when that cannot be changed.
+pub(super) fn set_level(level: tracing::Level) -> bool {
+    SET_LEVEL.get().is_some_and(|set| set(level))
+}
+
+/// Lines that are kept with a number above `after`, and their numbers.
+pub(super) fn lines_after(after: u64) -> Vec<(u64, String)> {
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = kept.lines.iter().filter(|(number, _)| *number > after);
+    lines.cloned().collect()
+}
+
+/// The last lines, for operators who look from afar.
+struct Kept {
+    lines: VecDeque<(u64, String)>,
+    next: u64,
+}
+
+impl Kept {
+    fn keep(&mut self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        let mut shown = String::new();
+        let mut parts = text.trim_end().split("\u{1b}[");
+        shown.push_str(parts.next().unwrap_or_default());
+        for part in parts {
+            // Colours end with an m.
+            shown.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+        }
+        self.next += 1;
+        self.lines.push_back((self.next, shown));
+        if self.lines.len() > KEPT_MAX {
+            self.lines.pop_front();
+        }
     }
 }
 
@@ -110,6 +174,9 @@ fn write_lines(jobs: &Receiver<Job>, left_out: &AtomicU64) {
         // A failure of standard error cannot be reported.
         match job {
             Job::Line(line) => {
+                KEPT.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .keep(&line);
                 let _ = io::stderr().write_all(&line);
                 let count = left_out.swap(0, Ordering::Relaxed);
                 if count > 0 {
@@ -177,7 +244,7 @@ mod tests {
         use tracing::Level;
         use tracing_subscriber::layer::SubscriberExt;
         #[derive(Clone, Default)]
-        struct Sink(Arc<std::sync::Mutex<Vec<u8>>>);
+        struct Sink(Arc<Mutex<Vec<u8>>>);
         impl Write for Sink {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
                 self.0.lock().unwrap().extend_from_slice(bytes);

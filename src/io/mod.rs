@@ -21,6 +21,7 @@ mod broker;
 mod clock;
 mod commands;
 mod commits;
+mod controls;
 mod cores;
 mod counters;
 mod data_dir;
@@ -63,6 +64,7 @@ mod turn_length;
 mod unix;
 
 pub use broker::Broker;
+pub use controls::{ListenerState, Reloaded};
 pub use cores::{available_cores, Cores};
 pub use errors::StartError;
 pub use inbox::Reply;

@@ -14,6 +14,7 @@ use std::thread;
 use rustls::ServerConfig;
 
 use super::clock::wall;
+use super::controls::{Controls, Reloaded};
 use super::errors::StartError;
 use super::inbox::ShardCommand;
 use super::shared::SharedState;
@@ -21,7 +22,7 @@ use crate::ids::ListenerId;
 use crate::listener::{Listener, TlsFiles};
 use crate::transport::proxy::Proxy;
 use crate::transport::tls::{
-    warnings, Context, Material, Named, Problem, Tls, ALPN_HTTP, ALPN_MQTT,
+    ends_s, warnings, Context, Material, Named, Problem, Tls, ALPN_HTTP, ALPN_MQTT,
 };
 use crate::transport::websocket::{Policy, Server};
 use crate::transport::{LayerFactory, Trusted};
@@ -34,29 +35,39 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 pub(super) fn watch(
     asked: Receiver<()>,
     listeners: Vec<Listener>,
-    shared: Arc<SharedState>,
-    reload_rules: impl Fn() + Send + 'static,
+    (shared, controls): (Arc<SharedState>, Arc<Controls>),
+    reload_rules: impl Fn(&mut Vec<Reloaded>) + Send + 'static,
 ) -> std::io::Result<()> {
     let reload = move || {
         while asked.recv().is_ok() {
             while asked.try_recv().is_ok() {} // several at once are one
-            reload(&listeners, &shared);
-            reload_rules();
+            let waiters = controls.take_waiters();
+            let mut done = reload(&listeners, &shared);
+            reload_rules(&mut done);
+            for waiter in waiters {
+                waiter(&done);
+            }
         }
     };
     thread::Builder::new().name("reload".into()).spawn(reload)?;
     Ok(())
 }
 
-fn reload(listeners: &[Listener], shared: &SharedState) {
+fn reload(listeners: &[Listener], shared: &SharedState) -> Vec<Reloaded> {
+    let mut done = Vec::new();
     let (mut fresh, mut failed) = (0, 0);
     for (index, listener) in (0..).zip(listeners) {
         if !listener.transport.has_tls() {
             continue;
         }
+        let what = format!("TLS of the listener on {}", listener.address);
         match factory(listener) {
             Ok(factory) => {
                 fresh += 1;
+                done.push(Reloaded {
+                    what,
+                    problem: None,
+                });
                 let (listener, factory) = (ListenerId(index), Arc::new(factory));
                 shared.broadcast(|| ShardCommand::Layers(listener, Arc::clone(&factory)));
             }
@@ -66,10 +77,20 @@ fn reload(listeners: &[Listener], shared: &SharedState) {
                     "reload: the listener on {} keeps its certificates: {problem}",
                     listener.address
                 );
+                let problem = Some(problem.to_string());
+                done.push(Reloaded { what, problem });
             }
         }
     }
     tracing::info!("reload: {fresh} TLS listener(s) loaded, {failed} kept as they were");
+    done
+}
+
+/// When the first certificate of a listener ends, by its files as they are now.
+pub(super) fn certificate_until_s(listener: &Listener) -> Option<i64> {
+    let has_tls = listener.transport.has_tls();
+    let material = has_tls.then(|| read_material(&listener.tls).ok())??;
+    ends_s(&material)
 }
 
 /// The layer factory of each listener.

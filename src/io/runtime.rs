@@ -12,6 +12,7 @@ use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use super::broker::Broker;
 use super::clock::Clock;
 use super::commits::Commits;
+use super::controls::{Controls, Reloaded};
 use super::driver::{Driver, Setup};
 use super::errors::StartError;
 use super::gate::Gate;
@@ -78,6 +79,7 @@ pub fn run(
         let files = file_watch::files_of(&startup.listeners, &startup.auth);
         file_watch::watch(files, ask.clone())?;
     }
+    let controls = Arc::new(Controls::new(startup.listeners.clone(), ask.clone()));
     let shutdown_timeout = Duration::from_secs(options.shutdown_timeout.as_secs());
     signals::watch(Arc::clone(&shared), shutdown_timeout, ask)?;
     let seeds = ahash::RandomState::new();
@@ -90,10 +92,12 @@ pub fn run(
         startup.auth.clone(),
         (Arc::clone(&logins), Arc::clone(&shared)),
     );
-    let reload_rules = move || reload_rules(&services, &files, secret);
+    let reload_rules =
+        move |done: &mut Vec<Reloaded>| reload_rules(&services, &files, secret, done);
     let tables = startup.listeners.clone();
-    reload::watch(asked, tables, Arc::clone(&shared), reload_rules)?;
-    serve(&Broker::new(&shared, &logins, clock))?;
+    let own = (Arc::clone(&shared), Arc::clone(&controls));
+    reload::watch(asked, tables, own, reload_rules)?;
+    serve(&Broker::new(&shared, &logins, &controls, clock))?;
     let traces = logging::tells_connections();
     let own_journal = journal.clone();
     let make = move |id: ShardId| {
@@ -183,13 +187,22 @@ fn reload_rules(
     (logins, shared): &(Arc<Logins>, Arc<SharedState>),
     files: &auth::Files,
     secret: [u8; 32],
+    done: &mut Vec<Reloaded>,
 ) {
+    let what = String::from("accounts and rules");
     match auth::load(files, secret) {
         Ok(rules) => {
+            done.push(Reloaded {
+                what,
+                problem: None,
+            });
             logins.publish(&Arc::new(rules));
             tracing::info!("accounts and rules were read again");
         }
         Err(problems) => {
+            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let problem = Some(all.join("; "));
+            done.push(Reloaded { what, problem });
             for problem in problems {
                 tracing::error!("{problem}");
             }

@@ -31,6 +31,8 @@ pub enum Order {
         lasts: Span,
     },
     EndCapture(u64),
+    /// Whether connections that open from now on are reported one by one.
+    TellConnections(bool),
 }
 
 /// A publication of nobody's.
@@ -59,6 +61,10 @@ impl Shard {
             }
             Order::BeginCapture { id, terms, lasts } => {
                 self.begin_capture(*id, terms.clone(), *lasts, now)
+            }
+            Order::TellConnections(tells) => {
+                self.outbox.traces = *tells;
+                true
             }
             Order::EndCapture(id) => self.end_capture(*id),
         }

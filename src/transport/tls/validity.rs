@@ -44,6 +44,20 @@ pub fn warnings(material: &Material, now_s: u64) -> Vec<String> {
     found
 }
 
+/// When the first of the certificates that are shown to clients ends, in seconds since 1970.
+#[must_use]
+pub fn ends_s(material: &Material) -> Option<i64> {
+    let files = material.certificates.iter().map(|(file, _)| file);
+    let ends = files.flat_map(|file| {
+        let all = CertificateDer::pem_slice_iter(&file.bytes).flatten();
+        all.filter_map(|der| {
+            let (_, parsed) = X509Certificate::from_der(&der).ok()?;
+            Some(parsed.validity().not_after.timestamp())
+        })
+    });
+    ends.min()
+}
+
 fn certificates(file: &Named, now_s: i64, soon: &str, now: &str, found: &mut Vec<String>) {
     // What cannot be read was refused, or is served as it is.
     for der in CertificateDer::pem_slice_iter(&file.bytes).flatten() {

@@ -1,0 +1,270 @@
+//! Bans: who is not let in, until when, by whom and why. Kept by this process and told to every shard.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hyper::Method;
+use serde_json::{json, Value};
+
+use super::{done, order_all};
+use crate::admin::role::Needs;
+use crate::admin::{reply, Admin, Problem, Reply, Request, Route};
+use crate::auth::OperatorBans;
+use crate::shard::{Answer, ClientFilter, Order, Query};
+
+/// Bans at once.
+const BANS_MAX: usize = 10_000;
+/// Bytes of a reason.
+const REASON_MAX: usize = 256;
+
+/// Who is banned.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Banned {
+    Client(Box<str>),
+    User(Box<str>),
+    Address(IpAddr),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Ban {
+    pub(super) whom: Banned,
+    /// Seconds since 1970; `None`: until it is lifted.
+    pub(super) until_s: Option<u64>,
+    pub(super) by: String,
+    pub(super) reason: String,
+}
+
+/// Bans in force.
+#[derive(Default)]
+pub(super) struct Bans(Mutex<BTreeMap<Banned, Ban>>);
+
+impl Bans {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Banned, Ban>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, ban: Ban, now_s: u64) -> Result<(), Problem> {
+        let mut bans = self.lock();
+        expire(&mut bans, now_s);
+        if bans.len() >= BANS_MAX && !bans.contains_key(&ban.whom) {
+            let text = format!("there are {BANS_MAX} bans already: lift some");
+            return Err(Problem::busy(text));
+        }
+        bans.insert(ban.whom.clone(), ban);
+        Ok(())
+    }
+
+    fn lift(&self, whom: &Banned) -> bool {
+        self.lock().remove(whom).is_some()
+    }
+
+    /// Those that have not ended; and whether some have ended since this was last asked.
+    fn list(&self, now_s: u64) -> (Vec<Ban>, bool) {
+        let mut bans = self.lock();
+        let has_ended = expire(&mut bans, now_s);
+        (bans.values().cloned().collect(), has_ended)
+    }
+
+    /// Whether some have ended since this was last asked.
+    pub(super) fn expire(&self, now_s: u64) -> bool {
+        expire(&mut self.lock(), now_s)
+    }
+
+    /// As the shards know them.
+    fn told(&self) -> OperatorBans {
+        let mut told = OperatorBans::default();
+        for whom in self.lock().keys() {
+            match whom {
+                Banned::Client(id) => told.clients.insert(id.clone()),
+                Banned::User(user) => told.users.insert(user.clone()),
+                Banned::Address(address) => told.addresses.insert(*address),
+            };
+        }
+        told
+    }
+}
+
+fn expire(bans: &mut BTreeMap<Banned, Ban>, now_s: u64) -> bool {
+    let before = bans.len();
+    bans.retain(|_, ban| ban.until_s.is_none_or(|until| until > now_s));
+    bans.len() < before
+}
+
+pub(super) fn routes() -> Vec<Route> {
+    let path = "/api/v1/bans";
+    vec![
+        Route::get(path, Needs::VIEWER, "Bans in force", |request| {
+            Box::pin(list(request))
+        }),
+        Route::change(
+            Method::POST,
+            path,
+            "Bans a client, a user or an address, and disconnects them",
+            |request| Box::pin(add(request)),
+        ),
+        Route::change(Method::DELETE, path, "Lifts a ban", |request| {
+            Box::pin(lift(request))
+        }),
+    ]
+}
+
+/// Tells the shards who is banned.
+pub(super) async fn publish(admin: &Admin) -> Result<(), Problem> {
+    let told = Arc::new(admin.api.bans.told());
+    order_all(admin, || Order::Bans(Arc::clone(&told))).await?;
+    Ok(())
+}
+
+/// Lifts what has ended, every few seconds.
+pub(super) async fn watch(admin: Arc<Admin>) {
+    loop {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        if admin.api.bans.expire(admin.broker.unix_s()) {
+            // A shard that does not answer now is told with the next change.
+            let _ = publish(&admin).await;
+        }
+    }
+}
+
+async fn list(request: Request) -> Result<Reply, Problem> {
+    let admin = &request.admin;
+    let (bans, has_ended) = admin.api.bans.list(admin.broker.unix_s());
+    if has_ended {
+        publish(admin).await?;
+    }
+    let bans: Vec<Value> = bans.iter().map(ban_json).collect();
+    Ok(reply::json(&json!({ "bans": bans })))
+}
+
+fn ban_json(ban: &Ban) -> Value {
+    let (kind, whom) = match &ban.whom {
+        Banned::Client(id) => ("client", id.to_string()),
+        Banned::User(user) => ("user", user.to_string()),
+        Banned::Address(address) => ("address", address.to_string()),
+    };
+    json!({ kind: whom, "until_s": ban.until_s, "by": ban.by, "reason": ban.reason })
+}
+
+async fn add(request: Request) -> Result<Reply, Problem> {
+    let body = request.json()?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    let whom = whom(&text)?;
+    let minutes =
+        match body.get("minutes") {
+            None | Some(Value::Null) => None,
+            Some(value) => Some(value.as_u64().filter(|minutes| *minutes > 0).ok_or_else(
+                || Problem::bad_request(format!("minutes: {value} is not a whole number above 0")),
+            )?),
+        };
+    let reason = text("reason").unwrap_or_default();
+    if reason.len() > REASON_MAX {
+        return Err(Problem::bad_request(format!(
+            "reason: more than {REASON_MAX} bytes"
+        )));
+    }
+    let now_s = request.admin.broker.unix_s();
+    let ban = Ban {
+        whom: whom.clone(),
+        until_s: minutes.map(|minutes| now_s.saturating_add(minutes.saturating_mul(60))),
+        by: request.who.to_string(),
+        reason: reason.into(),
+    };
+    request.admin.api.bans.add(ban, now_s)?;
+    publish(&request.admin).await?;
+    let disconnected = disconnect(&request.admin, &whom).await?;
+    Ok(reply::json(&json!({ "disconnected": disconnected })))
+}
+
+async fn lift(request: Request) -> Result<Reply, Problem> {
+    let whom = whom(&|name: &str| request.query(name))?;
+    if !request.admin.api.bans.lift(&whom) {
+        return Err(Problem::not_found("there is no such ban"));
+    }
+    publish(&request.admin).await?;
+    Ok(done())
+}
+
+/// Exactly one of client, user and address.
+fn whom<'a>(text: &impl Fn(&str) -> Option<&'a str>) -> Result<Banned, Problem> {
+    let wrong = || Problem::bad_request("one of client, user and address says who is meant");
+    match (text("client"), text("user"), text("address")) {
+        (Some(id), None, None) => Ok(Banned::Client(id.into())),
+        (None, Some(user), None) => Ok(Banned::User(user.into())),
+        (None, None, Some(address)) => {
+            let parsed = address.parse().map(Banned::Address);
+            parsed.map_err(|_| {
+                let text = address.escape_debug();
+                Problem::bad_request(format!("address: \"{text}\" is not an IP address"))
+            })
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// Disconnects those who are banned; how many there were.
+async fn disconnect(admin: &Admin, whom: &Banned) -> Result<usize, Problem> {
+    let mut filter = ClientFilter {
+        connected: Some(true),
+        ..ClientFilter::default()
+    };
+    match whom {
+        Banned::Client(id) => {
+            let order = || Order::Disconnect(id.clone());
+            return Ok(usize::from(order_all(admin, order).await?));
+        }
+        Banned::User(user) => filter.user = Some(user.clone()),
+        Banned::Address(address) => filter.address = Some(*address),
+    }
+    let mut count = 0;
+    for shard in 0..admin.shards.count() {
+        let mut from = Some(0);
+        while let Some(place) = from {
+            let query = || Query::Clients {
+                from: place,
+                filter: filter.clone(),
+                sort: None,
+                max: crate::shard::ROWS_MAX,
+            };
+            let Answer::Clients { rows, next } = admin.shards.ask(shard, query).await? else {
+                break;
+            };
+            for row in rows {
+                let order = || Query::Order(Order::Disconnect(row.client_id.clone()));
+                let answer = admin.shards.ask(shard, order).await?;
+                count += usize::from(answer == Answer::Done(true));
+            }
+            from = next;
+        }
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ban_ends_and_is_lifted_and_there_are_so_many() {
+        let bans = Bans::default();
+        let ban = |name: &str, until_s| Ban {
+            whom: Banned::Client(name.into()),
+            until_s,
+            by: String::new(),
+            reason: String::new(),
+        };
+        bans.add(ban("a", Some(10)), 5).unwrap();
+        bans.add(ban("b", None), 5).unwrap();
+        assert_eq!(bans.told().clients.len(), 2);
+        assert!(!bans.expire(9) && bans.expire(10) && !bans.expire(11));
+        assert!(bans.told().clients.contains("b") && bans.told().clients.len() == 1);
+        let b = Banned::Client("b".into());
+        assert!(bans.lift(&b) && !bans.lift(&b));
+        for nth in 0..BANS_MAX {
+            bans.add(ban(&nth.to_string(), Some(20)), 11).unwrap();
+        }
+        assert!(bans.add(ban("b", None), 11).is_err());
+        assert!(bans.add(ban("0", None), 11).is_ok(), "it replaces one");
+        assert!(bans.add(ban("b", None), 20).is_ok(), "others have ended");
+    }
+}

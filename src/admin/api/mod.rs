@@ -1,0 +1,113 @@
+//! `/api/v1`: what operators and their tools ask and change, as JSON.
+//!
+//! Each module has the routes of one thing. docs/openapi.json describes them, and a test compares it with the routes.
+
+mod bans;
+mod broker;
+mod clients;
+mod openapi;
+mod packets;
+mod page;
+mod publish;
+mod rates;
+mod retained;
+mod subscriptions;
+mod trace;
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use serde_json::{json, Value};
+
+use super::{reply, Admin, Problem, Reply, Route};
+use crate::shard::{Answer, Order, Query};
+use crate::time::Span;
+
+/// What requests of the API share besides the shards.
+#[derive(Default)]
+pub(super) struct State {
+    bans: bans::Bans,
+    readings: rates::Readings,
+    traces: trace::Traces,
+}
+
+pub(super) fn routes() -> Vec<Route> {
+    [
+        broker::routes(),
+        clients::routes(),
+        subscriptions::routes(),
+        retained::routes(),
+        publish::routes(),
+        bans::routes(),
+        trace::routes(),
+        openapi::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What is done besides requests.
+pub(super) async fn watch(admin: Arc<Admin>) {
+    bans::watch(admin).await;
+}
+
+/// Something was changed, and there is nothing to say about it.
+fn done() -> Reply {
+    let mut reply = reply::of("text/plain", "");
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    reply
+}
+
+/// Gives every shard an order; true when one of them had what it names.
+async fn order_all(admin: &Admin, order: impl Fn() -> Order) -> Result<bool, Problem> {
+    let answers = admin.shards.ask_all(|| Query::Order(order())).await?;
+    Ok(answers.contains(&Answer::Done(true)))
+}
+
+fn ms(span: Span) -> u64 {
+    span.as_millis()
+}
+
+/// A payload as text, if it is some, else in base64; and how long it is. More than `shown` bytes are cut.
+fn payload_json(payload: &[u8], shown: usize) -> Value {
+    use base64::prelude::{Engine, BASE64_STANDARD};
+    let cut = &payload[..payload.len().min(shown)];
+    let is_text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(_) => true,
+        // A character that was cut.
+        Err(error) => error.error_len().is_none() && bytes.len() < payload.len(),
+    };
+    let (name, text) = match is_text(cut) {
+        true => (
+            "payload",
+            String::from_utf8_lossy(cut)
+                .trim_end_matches('\u{FFFD}')
+                .to_owned(),
+        ),
+        false => ("payload_base64", BASE64_STANDARD.encode(cut)),
+    };
+    json!({
+        name: text,
+        "payload_bytes": payload.len(),
+        "payload_cut": cut.len() < payload.len(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_text_or_base64() {
+        let shown = |payload: &[u8], shown| payload_json(payload, shown);
+        assert_eq!(
+            shown("grün".as_bytes(), 99),
+            json!({ "payload": "grün", "payload_bytes": 5, "payload_cut": false })
+        );
+        // Cut within a character.
+        assert_eq!(shown("grün".as_bytes(), 3)["payload"], "gr");
+        assert_eq!(shown(&[0xFF, 0], 99)["payload_base64"], "/wA=");
+        assert_eq!(shown(b"", 99)["payload"], "");
+    }
+}

@@ -1,0 +1,109 @@
+//! Pages: how many rows a request wants, and where the next page begins.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::admin::{Problem, Request};
+
+/// Rows of a page when the request does not say, and at most.
+pub(super) const LIMIT: usize = 100;
+const LIMIT_MAX: usize = 1_000;
+/// Questions to shards for one page, at most: a page of few that match among many may be short.
+pub(super) const QUESTIONS_MAX: usize = 256;
+
+/// Where a page begins: a shard, a place there, and a number within that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub(super) shard: u16,
+    pub(super) place: u32,
+    pub(super) nth: u32,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}.{}.{}", self.shard, self.place, self.nth)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split('.');
+        let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
+        let (shard, place, nth) = (
+            number().ok_or(())?,
+            number().ok_or(())?,
+            number().ok_or(())?,
+        );
+        let shard = u16::try_from(shard).map_err(|_| ())?;
+        match parts.next() {
+            None => Ok(Self { shard, place, nth }),
+            Some(_) => Err(()),
+        }
+    }
+}
+
+impl Cursor {
+    /// Of a request; without one the listing begins.
+    pub(super) fn of(request: &Request) -> Result<Self, Problem> {
+        let Some(text) = request.query("cursor") else {
+            return Ok(Self::default());
+        };
+        let wrong = || {
+            let text = text.escape_debug();
+            Problem::bad_request(format!(
+                "cursor: \"{text}\" is not one that a page has given"
+            ))
+        };
+        text.parse().map_err(|()| wrong())
+    }
+
+    /// The beginning of the next shard.
+    pub(super) fn next_shard(self) -> Self {
+        Self {
+            shard: self.shard.saturating_add(1),
+            place: 0,
+            nth: 0,
+        }
+    }
+}
+
+/// Rows that a request wants.
+pub(super) fn limit(request: &Request) -> Result<usize, Problem> {
+    match request.number("limit")? {
+        None => Ok(LIMIT),
+        Some(limit @ 1..=1_000) => Ok(limit as usize),
+        Some(other) => {
+            let text = format!("limit: {other} is not between 1 and {LIMIT_MAX}");
+            Err(Problem::bad_request(text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let cursor = Cursor {
+            shard: 3,
+            place: u32::MAX,
+            nth: 7,
+        };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for wrong in [
+            "",
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "1.2.x",
+            "-1.2.3",
+            "70000.1.1",
+            "1.2.4294967296",
+        ] {
+            assert_eq!(wrong.parse::<Cursor>(), Err(()), "{wrong:?}");
+        }
+    }
+}
