@@ -257,7 +257,7 @@ impl Shard {
     }
 
     /// A packet of a client that is connected, by its type.
-    #[inline]
+    #[inline(always)] // its one call costs a sixth of an acknowledgement (instructions)
     fn handle_live(
         &mut self,
         id: ConnectionId,
