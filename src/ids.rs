@@ -43,5 +43,10 @@ pub struct SessionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(pub NonZeroU64);
 
+impl MemberId {
+    /// No session ever has it.
+    pub const NOBODY: Self = Self(NonZeroU64::MAX);
+}
+
 /// More shards than this cannot be configured: a set of destinations is one machine word pair.
 pub const SHARDS_MAX: usize = 128;

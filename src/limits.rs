@@ -19,6 +19,7 @@
 //! | retained messages | `retained_messages_max` (of all clients) | `retained_bytes_max` (of all clients) |
 //! | rights decided lately | 32 | 320 each |
 //! | records on their way to the disk | | [`LOG_HIGH_WATER`] (of all clients) and one turn |
+//! | publications held for other shards | | [`HELD_HIGH_WATER`] (of all clients), one turn, and what one session hands on |
 //! | turns whose replies wait for the disk | [`TICKETS_MAX`] (of all clients) | |
 //! | changes on their way to another shard | [`CONTROL_HIGH_WATER`] (of all clients) | [`CONTROL_BYTES_HIGH_WATER`] (of all clients) |
 
@@ -222,6 +223,9 @@ pub const CONTROL_BYTES_HIGH_WATER: usize = 16 << 20;
 /// Bytes of records that are not on the disk above which those whose requests need the log are not read: at
 /// 100 MB/s some 80 ms of writing.
 pub const LOG_HIGH_WATER: usize = 8 << 20;
+/// Bytes of publications that are held for other shards above which those whose requests need the log are not read.
+/// A shard confirms what it has with each of its commits, so this is some of their time.
+pub const HELD_HIGH_WATER: usize = 8 << 20;
 /// Turns whose replies wait for commits each on its own; on a disk so slow that there are more, turns share.
 pub const TICKETS_MAX: usize = 1024;
 

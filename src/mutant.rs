@@ -112,6 +112,18 @@ pub enum Mutant {
     FoldForgetsReceived,
     /// A session that is read back from the log has its queue in another order.
     FoldReversesQueue,
+    /// What another shard holds is delivered as often as it comes.
+    NoCursor,
+    /// What is held for other shards is forwarded before it is committed.
+    ForwardBeforeCommit,
+    /// What another shard holds is confirmed before it is committed.
+    ConfirmHeldEarly,
+    /// What was held for other shards is not forwarded by the next process.
+    ForgetHeld,
+    /// What is held for other shards is not written anew when its segment is cleaned.
+    CleaningForgetsHeld,
+    /// What a member of a shared group hands on to another shard is in no log until it is there.
+    HandOnUnheld,
     /// A stopping shard keeps a connection open.
     ForgetShutdown,
     /// A session that is continued from its image has received no QoS 2 message yet.
@@ -127,7 +139,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 65] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -181,6 +193,12 @@ impl Mutant {
         Self::ForgetRetainedRecords,
         Self::FoldForgetsReceived,
         Self::FoldReversesQueue,
+        Self::NoCursor,
+        Self::ForwardBeforeCommit,
+        Self::ConfirmHeldEarly,
+        Self::ForgetHeld,
+        Self::CleaningForgetsHeld,
+        Self::HandOnUnheld,
         Self::ForgetShutdown,
         Self::ImageLosesReceived,
         Self::ImageReversesQueue,

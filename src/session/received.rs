@@ -17,9 +17,6 @@ pub struct Received {
     ids: RisingIds,
     /// Of earlier connections: they take none of the client's present send quota [MQTT-4.9.0-1].
     earlier: BTreeSet<u16>,
-    /// Those that a process which recovers from the log is not to know; none without a log.
-    #[allow(clippy::box_collection)] // 8 bytes in every session
-    not_in_log: Option<Box<BTreeSet<u16>>>,
     pub(super) recorder: Option<Rc<Recorder>>,
 }
 
@@ -44,7 +41,6 @@ impl Received {
         Self {
             ids: RisingIds(open.into()),
             earlier: earlier.into_iter().collect(),
-            not_in_log: None,
             recorder: None,
         }
     }
@@ -58,20 +54,6 @@ impl Received {
             record(&self.recorder, || Change::Received(id));
         }
         is_new
-    }
-
-    /// An identifier that is known until it is released, but not by a process that recovers from the log: its
-    /// publication is not only in that log, and a repeat has to be delivered again rather than not at all.
-    pub fn forget_in_log(&mut self, id: PacketId) {
-        self.not_in_log.get_or_insert_default().insert(id.get());
-        record(&self.recorder, || Change::ReceivedReleased(id));
-    }
-
-    /// Whether an identifier belongs into the log.
-    #[must_use]
-    pub fn is_in_log(&self, id: u16) -> bool {
-        let others = self.not_in_log.as_deref();
-        others.is_none_or(|others| !others.contains(&id))
     }
 
     #[must_use]
@@ -99,12 +81,6 @@ impl Received {
             let is_earlier = self.earlier.remove(&id.get());
             is_earlier.then_some(Released::Earlier)
         };
-        if let Some(others) = &mut self.not_in_log {
-            others.remove(&id.get());
-            if others.is_empty() {
-                self.not_in_log = None;
-            }
-        }
         if released.is_some() {
             record(&self.recorder, || Change::ReceivedReleased(id));
         }

@@ -64,8 +64,7 @@ impl Session {
                 self.received.insert(id);
             }
             Change::ReceivedReleased(id) => {
-                // Also of one that was not to outlive the process (`forget_in_log`), and is released later.
-                self.received.release(id);
+                return of(self.received.release(id).is_some(), "a message received");
             }
             Change::Subscribed(filter, record) => {
                 self.subscriptions.insert(filter, record);

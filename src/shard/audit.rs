@@ -31,6 +31,8 @@ impl Shard {
         }
         self.audit_peers()?;
         self.audit_commits()?;
+        let held = self.durable.as_deref().map(|durable| &durable.held);
+        held.map_or(Ok(()), |held| held.audit())?;
         self.replay.races.audit()
     }
 

@@ -60,10 +60,7 @@ impl<'a> Members<'a> {
                 .subscribed
                 .iter()
                 .any(|(client, _)| may_be_left_out(client, planned));
-            let is_owed = planned.is_certain()
-                && acknowledge
-                && self.covers(planned)
-                && !history.crashes.may_lose_of_group();
+            let is_owed = planned.is_certain() && acknowledge && self.covers(planned);
             let seen = |client: &Client| client.arrivals.iter().any(|a| a.publication == index);
             if is_owed && !may_be_left_out && !may_end(planned) && !self.clients.iter().any(seen) {
                 missing.push(Missing {

@@ -89,7 +89,6 @@ fn run_asked(seed: u64, events: usize, asks: bool) -> Outcome {
     let crashes = Crashes {
         count: 0,
         last_tick: 0,
-        shards: usize::from(drawn.world.shards),
     };
     let (clients, plan) = plan::draw(&drawn, &mut Random::of(seed, Purpose::Plan));
     let mut run = Run {

@@ -10,8 +10,6 @@ pub(super) struct Crashes {
     pub(super) count: usize,
     /// When the last one was.
     pub(super) last_tick: u64,
-    /// How many shards there are.
-    pub(super) shards: usize,
 }
 
 impl Crashes {
@@ -20,19 +18,11 @@ impl Crashes {
         self.count > 0 && s.asked.tick < self.last_tick
     }
 
-    /// A message of a shared group on its way from one member's shard to another's is on neither's disk: see
-    /// "Not promised yet" in docs/durability.md. Ends with a confirmed hand-over between shards.
-    pub(super) fn may_lose_of_group(&self) -> bool {
-        self.count > 0 && self.shards > 1
-    }
-
     /// How many times more than once a publication may arrive without DUP. What was sent before the crash and
     /// is not on the disk is sent again by its publisher, or as what was never sent.
     pub(super) fn repeats(&self, client: &Client, planned: &Planned, arrival: &Arrival) -> u32 {
         let is_exact = planned.qos == Qos::ExactlyOnce && arrival.qos == Qos::ExactlyOnce as u8;
-        // A publication that another shard has taken over is given to it again by its publisher's repeat.
-        let is_across = self.shards > 1;
-        if is_exact && planned.will.is_none() && client.outlives_crashes() && !is_across {
+        if is_exact && planned.will.is_none() && client.outlives_crashes() {
             0
         } else {
             self.count as u32

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{DeliveryImage, ReceivedImage, SessionImage};
+use super::{DeliveryImage, SessionImage};
 use crate::mutant::{is_on, Mutant};
 use crate::session::window::Window;
 use crate::session::{Delivery, Queue, QueueBounds, QueueOffer, Received, Session, Subscriptions};
@@ -32,16 +32,6 @@ impl Session {
             queue: queue.map(|one| DeliveryImage::of(one, clocks)).collect(),
             received: self.received.image(),
         }
-    }
-
-    /// Its image for the log of its shard: without identifiers that a process which recovers is not to know.
-    #[must_use]
-    pub fn image_for_log(&self, clocks: Clocks) -> SessionImage {
-        let mut image = self.image(clocks);
-        let ReceivedImage { open, earlier } = &mut image.received;
-        open.retain(|id| self.received.is_in_log(*id));
-        earlier.retain(|id| self.received.is_in_log(*id));
-        image
     }
 
     /// A session without a connection, and how many queued messages did not fit the bounds.

@@ -11,7 +11,6 @@ use crate::shard::clients::hold::Hold;
 use crate::shard::clients::meters::ClientMeters;
 use crate::shard::clients::phase::Phase;
 use crate::shard::delivery::message::Message;
-use crate::shard::durable::ticket::{CommitNeeds, Waiter};
 use crate::shard::notices::About;
 use crate::shard::queries::capture::Captured;
 use crate::shard::turn::budget::END;
@@ -232,8 +231,8 @@ impl Shard {
             expires_at,
             owned: None,
             serial: 0,
-            waiter: Waiter::Nobody,
-            commit: CommitNeeds::default(),
+            waiter: self.waiter_for_own(qos),
+            needs_commit: false,
         };
         self.accept(&mut message, Some(session), now);
     }

@@ -12,7 +12,8 @@ use crate::shard::clients::outgoing::LARGE_PAYLOAD;
 use crate::shard::clients::view::Presence;
 use crate::shard::delivery::message::{expiry_left_s, Message};
 use crate::shard::delivery::send::plain_delivery;
-use crate::shard::mesh::block::BlockOp;
+use crate::shard::durable::ticket::Waiter;
+use crate::shard::mesh::block_op::BlockOp;
 use crate::shard::turn::budget::{DELIVERY, DISPATCH};
 use crate::shard::Shard;
 use crate::time::Time;
@@ -95,7 +96,7 @@ impl Shard {
         if self.outbox.captures.is_some() {
             self.capture_publication(publisher, message, now);
         }
-        message.commit.needed = message.retain || !route.durable.is_empty();
+        message.needs_commit = message.retain || !route.durable.is_empty();
         let mut retain_at = None;
         if message.retain {
             let home = self.routes.placement.home(message.topic);
@@ -152,12 +153,14 @@ impl Shard {
     ) {
         let Destination::Shard(to) = to;
         self.turn.budget.add(DELIVERY);
-        let awaited = if is_kept {
-            self.await_peer(message)
-        } else {
-            None
+        if self.hold_for(to, message, op, is_kept) {
+            return;
+        }
+        let waiter = match is_kept {
+            true => self.await_peer(message),
+            false => Waiter::Nobody,
         };
-        if self.mesh.peers.publish(to, message, op, awaited) {
+        if self.mesh.peers.publish(to, message, op, waiter) {
             self.turn.budget.stop();
         }
     }

@@ -13,7 +13,8 @@ use crate::session::Delivery;
 use crate::shard::delivery::message::Message;
 use crate::shard::delivery::send::plain_delivery;
 use crate::shard::delivery::Routes;
-use crate::shard::mesh::block::BlockOp;
+use crate::shard::durable::ticket::Waiter;
+use crate::shard::mesh::block_op::BlockOp;
 use crate::shard::notices::About;
 use crate::shard::Shard;
 use crate::time::Time;
@@ -45,7 +46,7 @@ impl Shard {
             return false;
         };
         let name = format!("$share/{share}/{filter}");
-        message.commit.needed |= member.durable;
+        message.needs_commit |= member.durable;
         if member.shard == self.id {
             self.deliver_to_member(message, member.id, &name, hops, now);
         } else {
@@ -86,6 +87,9 @@ impl Shard {
                 let here = (self.id, member);
                 if self.routes.has_better_member(group, here, found.is_some()) {
                     self.outbox.stats.redispatched += 1;
+                    if message.waiter == Waiter::Nobody {
+                        message.waiter = self.waiter_for_own(message.qos); // no publisher waits
+                    }
                     self.dispatch_to_group(group, message, Some(here), hops + 1, now);
                     return;
                 }
@@ -186,6 +190,9 @@ impl Shard {
         now: Time,
     ) {
         let mut message = Message::of(&delivery.publication);
+        if !is_on(Mutant::HandOnUnheld) {
+            message.waiter = self.waiter_for_own(message.qos);
+        }
         if message.is_expired(now) {
             self.outbox.stats.dropped_expired += 1;
             return;

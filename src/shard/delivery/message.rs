@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::mqtt::{Publication, Publish, Qos};
 use crate::routing::Route;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
-use crate::shard::durable::ticket::{CommitNeeds, Waiter};
+use crate::shard::durable::ticket::Waiter;
 use crate::time::{Span, Time};
 
 /// Borrowed view of a publication.
@@ -31,7 +31,8 @@ pub(in crate::shard) struct Message<'a> {
     pub(in crate::shard) serial: u64,
     /// Who waits for its commit.
     pub(in crate::shard) waiter: Waiter,
-    pub(in crate::shard) commit: CommitNeeds,
+    /// It is retained, goes to a session that outlives its connection, or is held for another shard.
+    pub(in crate::shard) needs_commit: bool,
 }
 
 impl<'a> Message<'a> {
@@ -48,7 +49,7 @@ impl<'a> Message<'a> {
             owned: Some(Rc::clone(publication)),
             serial: 0,
             waiter: Waiter::Nobody,
-            commit: CommitNeeds::default(),
+            needs_commit: false,
         }
     }
 
@@ -140,7 +141,7 @@ impl<'a> Message<'a> {
             owned: None,
             serial: 0,
             waiter: Waiter::Nobody,
-            commit: CommitNeeds::default(),
+            needs_commit: false,
         }
     }
 }

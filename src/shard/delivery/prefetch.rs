@@ -7,7 +7,7 @@
 
 use crate::mqtt::{decode, frame};
 use crate::shard::delivery::Routes;
-use crate::shard::mesh::block::{BlockItem, Publications, Reader};
+use crate::shard::mesh::publications::{BlockItem, Publications, Reader};
 
 /// Packets, or publications of a block, that are looked at ahead: as many accesses to memory as a
 /// processor has under way, and more.

@@ -20,7 +20,7 @@ use crate::shard::access::decisions::Authorization;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
 use crate::shard::clients::view::Presence;
 use crate::shard::delivery::message::Message;
-use crate::shard::mesh::block::Publications;
+use crate::shard::mesh::publications::Publications;
 use crate::shard::mesh::publish_run::PublishRun;
 use crate::shard::turn::budget::{COPIED_BYTES, DELIVERY, DISPATCH};
 use crate::shard::verbs::publish::too_deep;
@@ -196,7 +196,8 @@ impl Shard {
         let left_over = self.copy_to_targets(burst, run, now);
         let route = &burst.route;
         // Each message goes to another member of a group, so there they go one by one.
-        let crosses_whole = route.groups.is_empty() && !burst.expires;
+        let crosses_whole =
+            route.groups.is_empty() && !burst.expires && !self.is_topic_held(&route.topic);
         if crosses_whole && !route.remote.is_empty() {
             let crossing = PublishRun {
                 version: burst.version,

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use super::record::{decode, Entry, Problem, RecordError, FIRST, LAST, READ_BACK};
+use super::crossing_records::KeptCrossings;
+use super::record::{decode, kind::is_of_log, Entry, Problem, RecordError, FIRST, LAST, READ_BACK};
 use crate::journal::{Position, Record, SegmentNumber};
 use crate::limits::QueuePolicy;
 use crate::mqtt::Publication;
@@ -24,6 +25,8 @@ pub struct KeptState {
     pub sessions: Vec<KeptSession>,
     /// With the segment of each one's record. Their times are of [`READ_BACK`].
     pub(super) retained: Vec<(Rc<Publication>, SegmentNumber)>,
+    /// By log: what crosses between shards, and how many of the sessions are of it.
+    pub(super) logs: Vec<(KeptCrossings, usize)>,
     pub(super) next_key: SessionKey,
     /// The log is continued, and what it holds need not be written anew.
     pub(super) goes_on: bool,
@@ -46,6 +49,7 @@ impl KeptState {
         for state in states {
             all.sessions.extend(state.sessions);
             all.retained.extend(state.retained);
+            all.logs.extend(state.logs);
         }
         all
     }
@@ -64,6 +68,7 @@ pub struct StateFold {
     hash_seed: u64,
     sessions: BTreeMap<SessionKey, State>,
     retained: BTreeMap<Rc<str>, (Rc<Publication>, SegmentNumber)>,
+    crossings: KeptCrossings,
     last_key: SessionKey,
     turn: Turn,
 }
@@ -94,6 +99,7 @@ impl StateFold {
             hash_seed,
             sessions: BTreeMap::new(),
             retained: BTreeMap::new(),
+            crossings: KeptCrossings::default(),
             last_key: SessionKey(0),
             turn: Turn {
                 publications: HashMap::with_hasher(state),
@@ -120,7 +126,7 @@ impl StateFold {
             return is_beginning.then_some(()).ok_or(error(Problem::NoTurn));
         }
         let is_own = self.is_own.get(usize::from(record.lane)) == Some(&true);
-        if is_own || record.kind == super::record::kind::PUBLICATION {
+        if is_own || is_of_log(record.kind) {
             let publications = &self.turn.publications;
             let find = |number| publications.get(&number).cloned();
             match decode(record.kind, record.body, &find).map_err(error)? {
@@ -181,6 +187,10 @@ impl StateFold {
             Entry::Retained(topic, None) => {
                 self.retained.remove(&topic);
             }
+            Entry::Held(number, it) => {
+                self.crossings.held.insert(number, (it, segment));
+            }
+            Entry::Crossings(numbers) => self.crossings.set_numbers(numbers, segment),
         }
         Ok(())
     }
@@ -189,8 +199,10 @@ impl StateFold {
     #[must_use]
     pub fn finish(self) -> KeptState {
         let sessions = self.sessions.into_iter();
+        let sessions: Vec<_> = sessions.map(|(key, state)| state.finish(key)).collect();
         KeptState {
-            sessions: sessions.map(|(key, state)| state.finish(key)).collect(),
+            logs: vec![(self.crossings, sessions.len())],
+            sessions,
             retained: self.retained.into_values().collect(),
             next_key: SessionKey(self.last_key.0.saturating_add(1)),
             goes_on: true,

@@ -10,13 +10,21 @@
 pub(in crate::shard) mod commits;
 #[cfg(test)]
 mod commits_tests;
+mod crossing_records;
+pub(in crate::shard) mod crossings;
+#[cfg(test)]
+mod crossings_tests;
+mod cursors;
 mod fold;
+pub(in crate::shard) mod held;
+mod kind;
 pub(in crate::shard) mod ledger;
 mod places;
 mod pressure;
 mod record;
 mod replies;
 mod restore;
+mod restore_held;
 mod seal;
 pub(in crate::shard) mod ticket;
 mod turn_records;
@@ -31,6 +39,9 @@ use crate::journal::{FrameWrite, Log, Lsn, SegmentNumber};
 use crate::shard::Shard;
 use crate::time::Time;
 use commits::Commits;
+use crossings::Announcements;
+use cursors::Cursors;
+use held::Held;
 use ledger::Ledger;
 use pressure::LogPressure;
 
@@ -49,8 +60,11 @@ pub(in crate::shard) struct Durable {
     pub(in crate::shard) commits: Commits,
     pub(in crate::shard) pressure: LogPressure,
     durability: Durability,
-    /// Barrier behind the subscriptions that were restored; 0: there is no peer.
-    announced_by: u64,
+    announcements: Announcements,
+    /// For other shards.
+    pub(in crate::shard) held: Held,
+    /// Of what other shards hold for this one.
+    pub(in crate::shard) cursors: Cursors,
 }
 
 /// What an acknowledgement means.
@@ -63,6 +77,11 @@ pub enum Durability {
 }
 
 impl Durable {
+    /// Nothing is left to be written.
+    fn is_settled(&self) -> bool {
+        self.ledger.is_settled() && !self.held.has_unwritten() && !self.cursors.has_taken()
+    }
+
     /// Notes from which segment on the log is needed once its last frame is on the disk.
     fn note_oldest(&mut self) {
         let oldest = self.ledger.places.oldest_needed(self.log.segment());
@@ -86,7 +105,9 @@ impl Shard {
             commits: Commits::new(self.id),
             pressure: LogPressure::default(),
             durability,
-            announced_by: 0,
+            announcements: Announcements::default(),
+            held: Held::new(self.mesh.peers.count(), self.config.hash_seed),
+            cursors: Cursors::new(self.mesh.peers.count()),
         }));
     }
 
@@ -135,6 +156,7 @@ impl Shard {
         let durable = self.durable.as_deref_mut();
         let lsn = durable.expect("there is a journal").log.handle_written();
         self.open_commits();
+        self.forward_held(now);
         self.announce_log_pressure(now);
         lsn
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::ticket::HeldNumber;
 use crate::journal::SegmentNumber;
 use crate::session::SessionKey;
 
@@ -11,6 +12,9 @@ use crate::session::SessionKey;
 pub(super) enum Item {
     Session(SessionKey),
     Retained(Rc<str>),
+    Held(HeldNumber),
+    /// The numbers of what crosses between shards.
+    Crossings,
 }
 
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! Back-pressure of logs: while too much waits for a disk, those whose requests fill the log are not read.
 
 use crate::ids::ShardId;
-use crate::limits::LOG_HIGH_WATER;
+use crate::limits::{HELD_HIGH_WATER, LOG_HIGH_WATER};
 use crate::routing::Destinations;
 use crate::shard::clients::connection::Connection;
 use crate::shard::mesh::block::Control;
@@ -14,18 +14,20 @@ pub(in crate::shard) struct LogPressure {
     /// This shard's own, as its peers know.
     own: bool,
     peers: Destinations,
+    /// Too much is held for other shards.
+    held: bool,
 }
 
 impl LogPressure {
     #[inline]
     pub(in crate::shard) fn is_high(&self) -> bool {
-        self.own || !self.peers.is_empty()
+        self.own || self.held || !self.peers.is_empty()
     }
+}
 
-    /// High above the mark, and until half of it is written.
-    fn judge(&self, unwritten_bytes: usize) -> bool {
-        unwritten_bytes > LOG_HIGH_WATER || (self.own && unwritten_bytes > LOG_HIGH_WATER / 2)
-    }
+/// High above the mark, and until half of it is left.
+fn is_high(was_high: bool, bytes: usize, mark: usize) -> bool {
+    bytes > mark || (was_high && bytes > mark / 2)
 }
 
 impl Shard {
@@ -41,7 +43,10 @@ impl Shard {
         let Some(durable) = self.durable.as_deref_mut() else {
             return;
         };
-        let is_high = durable.pressure.judge(durable.log.unwritten_bytes());
+        let pressure = &mut durable.pressure;
+        pressure.held = is_high(pressure.held, durable.held.bytes(), HELD_HIGH_WATER);
+        let unwritten_bytes = durable.log.unwritten_bytes();
+        let is_high = is_high(pressure.own, unwritten_bytes, LOG_HIGH_WATER);
         if is_high != durable.pressure.own {
             durable.pressure.own = is_high;
             (self.mesh.peers).broadcast(|| Control::LogPressure { is_high });

@@ -6,6 +6,10 @@
 
 use std::rc::Rc;
 
+use super::crossing_records::{take_held, take_number, CrossingNumbers};
+use super::held::HeldPublication;
+pub(super) use super::kind;
+use super::ticket::HeldNumber;
 use crate::image::{ImageError, Reader, Writer};
 use crate::journal::Position;
 use crate::mqtt::Publication;
@@ -18,16 +22,6 @@ use crate::time::{Clocks, Time, WallTime};
 pub(super) const FIRST: u8 = 1;
 /// Flag of the last record of a turn.
 pub(super) const LAST: u8 = 2;
-
-/// Kinds, for good: they are written down.
-pub(super) mod kind {
-    pub(in crate::shard) const PUBLICATION: u8 = 1;
-    pub(in crate::shard) const IMAGE: u8 = 2;
-    pub(in crate::shard) const ATTRIBUTES: u8 = 3;
-    pub(in crate::shard) const CHANGES: u8 = 4;
-    pub(in crate::shard) const ENDED: u8 = 5;
-    pub(in crate::shard) const RETAINED: u8 = 6;
-}
 
 /// Time that is read back before there is a process it could belong to: nanoseconds since the Unix epoch.
 pub(super) const READ_BACK: Clocks = Clocks {
@@ -49,6 +43,9 @@ pub(super) enum Entry {
     Ended(SessionKey),
     /// The retained message of a topic, or that it has none.
     Retained(Rc<str>, Option<Rc<Publication>>),
+    /// A publication that is held for another shard.
+    Held(HeldNumber, HeldPublication),
+    Crossings(CrossingNumbers),
 }
 
 /// Why a record cannot be what a shard has written.
@@ -105,6 +102,8 @@ pub(super) fn decode(
                 None => Entry::Retained(it.text("a topic")?.into(), None),
             }
         }
+        kind::HELD => Entry::Held(take_number(it)?, take_held(it, publication)?),
+        kind::CROSSINGS => Entry::Crossings(CrossingNumbers::take(it)?),
         other => return Err(Problem::Kind(other)),
     };
     it.clone().end()?;

@@ -2,7 +2,7 @@
 //! for.
 
 use crate::ids::{ConnectionId, SessionId};
-use crate::mqtt::{PacketId, Qos};
+use crate::mqtt::Qos;
 use crate::shard::clients::connection::Connection;
 use crate::shard::delivery::message::Message;
 use crate::shard::durable::commits::Confirmed;
@@ -54,7 +54,6 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         session: SessionId,
-        packet_id: Option<PacketId>,
         message: &Message<'_>,
     ) {
         let Some(durable) = self.durable.as_deref_mut() else {
@@ -63,11 +62,7 @@ impl Shard {
         let client = self.clients.client(id, session);
         // The identifier of QoS 2 is recorded with the session it came from.
         let is_received = message.qos == Qos::ExactlyOnce && client.entry.session.is_durable();
-        if let Some(packet_id) = packet_id.filter(|_| is_received && message.commit.by_peer) {
-            // The peer's disk may not have it when ours has the identifier, and the process ends.
-            client.entry.session.received.forget_in_log(packet_id);
-        }
-        if message.commit.needed || is_received {
+        if message.needs_commit || is_received {
             client.connection.fills_log = true;
             if message.qos > Qos::AtMostOnce {
                 durable.hold(id, client.connection);
@@ -77,9 +72,14 @@ impl Shard {
 
     /// Who waits for the commit of a publication of this shard's client.
     #[inline]
-    pub(in crate::shard) fn waiter_for(&self, qos: Qos) -> Waiter {
+    pub(in crate::shard) fn waiter_for(&self, session: SessionId, qos: Qos) -> Waiter {
         match self.durable.as_deref() {
             Some(durable) if qos > Qos::AtMostOnce => match durable.durability {
+                // Who loses its session with the process cannot tell what it has sent before.
+                Durability::Commit if qos == Qos::ExactlyOnce => {
+                    let is_durable = self.clients.session(session).session.is_durable();
+                    [Waiter::Reply, Waiter::Log][usize::from(is_durable)]
+                }
                 Durability::Commit => Waiter::Reply,
                 Durability::Interval => Waiter::Nobody,
             },
@@ -87,20 +87,17 @@ impl Shard {
         }
     }
 
-    /// A publication is given to a peer that keeps it: the turn to which its commit is to be confirmed.
+    /// A publication is given to a peer that keeps it: who is to learn of its commit there.
     #[inline]
-    pub(in crate::shard) fn await_peer(&mut self, message: &mut Message<'_>) -> Option<Awaited> {
+    pub(in crate::shard) fn await_peer(&mut self, message: &mut Message<'_>) -> Waiter {
         match message.waiter {
-            Waiter::Nobody => None,
+            Waiter::Nobody | Waiter::Held(_) | Waiter::Log => Waiter::Nobody,
             Waiter::Reply => {
-                message.commit.by_peer = true;
                 let durable = self.durable.as_deref_mut();
-                Some(durable.expect("a reply waits").commits.expect_one())
+                Waiter::Peer(durable.expect("a reply waits").commits.expect_one())
             }
-            Waiter::Peer(awaited) => {
-                message.waiter = Waiter::Nobody; // from here on the peer confirms it
-                Some(awaited)
-            }
+            // From here on the peer confirms it.
+            Waiter::Peer(_) => std::mem::take(&mut message.waiter),
         }
     }
 
@@ -119,8 +116,13 @@ impl Shard {
         let Some(durable) = self.durable.as_deref_mut() else {
             return;
         };
-        durable.commits.end_turn(durable.log.last());
+        let last = durable.log.last();
+        durable.commits.end_turn(last);
+        durable.held.end_turn(last);
+        durable.cursors.end_turn(last);
+        self.announce_restored();
         self.open_commits();
+        self.forward_held(now);
         self.announce_log_pressure(now);
     }
 
@@ -138,6 +140,10 @@ impl Shard {
                 let control = Control::Committed { ticket, count };
                 self.mesh.peers.send(by, control);
             }
+        }
+        while let Some((holder, through)) = durable.cursors.pop_confirmed(lsn) {
+            let control = Control::HeldCommitted { through };
+            self.mesh.peers.send(holder, control);
         }
         while let Some((ticket, connections)) = durable.commits.pop_reached(lsn) {
             for id in connections {

@@ -5,8 +5,11 @@
 
 use std::rc::Rc;
 
+use super::crossing_records::KeptCrossings;
+use super::crossings::Announcements;
 use super::fold::{KeptSession, KeptState, StateFold};
 use super::record::READ_BACK;
+use super::restore_held::LogsOfClients;
 use crate::journal::SegmentNumber;
 use crate::mqtt::Publication;
 use crate::session::SessionImage;
@@ -33,14 +36,30 @@ impl Shard {
         let goes_on = state.goes_on;
         let ledger = &mut self.durable.as_deref_mut().expect("a journal").ledger;
         ledger.next_key = ledger.next_key.max(state.next_key);
+        let of_clients = match goes_on {
+            true => LogsOfClients::default(),
+            false => logs_of_clients(&state, self.config.hash_seed),
+        };
         self.restore_retained(state.retained, goes_on, now);
         for kept in state.sessions {
             self.restore_kept(kept, goes_on, now);
         }
+        let mut logs: Vec<KeptCrossings> = state.logs.into_iter().map(|(log, _)| log).collect();
+        match logs.pop() {
+            Some(own) if goes_on => self.restore_crossings(own),
+            last => {
+                logs.extend(last);
+                self.deliver_crossings(&logs, &of_clients, now);
+            }
+        }
         if !self.mesh.peers.is_alone() {
             let barrier = self.mesh.want_barrier();
             if let Some(durable) = self.durable.as_deref_mut() {
-                durable.announced_by = barrier;
+                durable.announcements = Announcements {
+                    barrier,
+                    is_to_announce: true,
+                    awaited: self.mesh.peers.count() - 1,
+                };
             }
         }
     }
@@ -50,7 +69,9 @@ impl Shard {
     #[must_use]
     pub fn is_announced(&self) -> bool {
         let durable = self.durable.as_deref();
-        durable.is_none_or(|durable| self.mesh.peers.barrier_reached() >= durable.announced_by)
+        durable.is_none_or(|durable| {
+            self.mesh.peers.barrier_reached() >= durable.announcements.barrier
+        })
     }
 
     /// What has expired, or does not fit, is removed from the journal, too.
@@ -140,4 +161,19 @@ impl Shard {
             ..image
         }
     }
+}
+
+/// Which log each session was in, if anything was on its way between shards.
+fn logs_of_clients(state: &KeptState, hash_seed: u64) -> LogsOfClients {
+    let hasher = ahash::RandomState::with_seeds(hash_seed, 34, 35, 36);
+    let mut of_clients = LogsOfClients::with_hasher(hasher);
+    if state.logs.iter().all(|(log, _)| log.held.is_empty()) {
+        return of_clients;
+    }
+    let mut sessions = state.sessions.iter();
+    for (log, (_, count)) in state.logs.iter().enumerate() {
+        let its = sessions.by_ref().take(*count);
+        of_clients.extend(its.map(|kept| (Rc::clone(&kept.image.client_id), log)));
+    }
+    of_clients
 }

@@ -51,7 +51,7 @@ impl Shard {
     pub(in crate::shard) fn has_unsealed(&self) -> bool {
         let durable = self.durable.as_deref();
         durable.is_some_and(|durable| {
-            !durable.ledger.is_settled()
+            !durable.is_settled()
                 || durable.commits.wants_turn()
                 || self.routes.retained.has_changed()
         })
@@ -60,7 +60,7 @@ impl Shard {
 
 impl Durable {
     fn seal(&mut self, source: &mut Source<'_>) {
-        if self.ledger.is_settled() && !source.routes.retained.has_changed() {
+        if self.is_settled() && !source.routes.retained.has_changed() {
             return;
         }
         let mut written = Written::default();
@@ -70,12 +70,21 @@ impl Durable {
         self.unmark(&written);
         self.seal_retained(source, &mut written);
         self.clean(source, &mut written);
+        self.seal_crossings(source, &mut written);
         let ledger = &mut self.ledger;
         if let Some(segment) = ledger.records.append_to(&mut self.log) {
             for item in written.0 {
                 match item {
                     Item::Session(key) => ledger.image_is_in(key, segment),
                     Item::Retained(topic) => ledger.retained_is_in(&topic, segment),
+                    Item::Held(number) => {
+                        let from = self.held.record_is_in(number, segment);
+                        ledger.places.moved(item, from, segment);
+                    }
+                    Item::Crossings => {
+                        let from = self.cursors.segment.replace(segment);
+                        ledger.places.moved(item, from, segment);
+                    }
                 }
             }
             self.note_oldest();
@@ -124,7 +133,7 @@ impl Durable {
         let entry = source.clients.session(kept.session);
         let attributes = entry.attributes(&source.turn.timers, clocks);
         let image = match entry.session.is_recorded() {
-            true => entry.session.image_for_log(clocks),
+            true => entry.session.image(clocks),
             false => only_will(&entry.session.client_id),
         };
         let image = image.with(attributes);
@@ -220,12 +229,26 @@ impl Durable {
         }
     }
 
+    /// What is held for other shards since this turn, and what has become of the rest.
+    fn seal_crossings(&mut self, source: &Source<'_>, written: &mut Written) {
+        let unwritten: Vec<_> = self.held.unwritten().collect();
+        for number in unwritten {
+            self.put_held(number, source.turn.clocks);
+            written.0.push(Item::Held(number));
+        }
+        if std::mem::take(&mut self.cursors.is_old) | self.cursors.has_taken() {
+            self.put_crossing_numbers();
+            written.0.push(Item::Crossings);
+        }
+    }
+
     /// Writes anew some of what keeps the oldest segment, when the log is much larger than what is alive.
     fn clean(&mut self, source: &Source<'_>, written: &mut Written) {
         let current = self.log.segment();
         let oldest = self.ledger.places.oldest_needed(current);
         let segments = u64::from(current.0 - oldest.0 + 1);
-        let alive = self.ledger.sessions_cost + source.routes.retained.bytes();
+        let alive =
+            self.ledger.sessions_cost + source.routes.retained.bytes() + self.held.bytes() as u64;
         let bounds = self.ledger.cleaning;
         let is_large =
             segments * u64::from(self.log.segment_bytes()) > 2 * alive + bounds.slack_bytes;
@@ -245,6 +268,13 @@ impl Durable {
             match item {
                 Item::Session(key) => self.put_image(key, source, written),
                 Item::Retained(_) => self.put_retained(item, source, written),
+                Item::Held(number) => {
+                    if !is_on(Mutant::CleaningForgetsHeld) {
+                        self.put_held(number, source.turn.clocks);
+                    }
+                    written.0.push(item);
+                }
+                Item::Crossings => self.cursors.is_old = true,
             }
         }
     }
@@ -256,6 +286,8 @@ impl Durable {
                 kept.is_some_and(|kept| kept.segment == Some(segment))
             }
             Item::Retained(topic) => self.ledger.retained.get(topic) == Some(&segment),
+            Item::Held(number) => self.held.is_in(*number, segment),
+            Item::Crossings => self.cursors.segment == Some(segment),
         }
     }
 }

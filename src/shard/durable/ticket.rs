@@ -1,10 +1,14 @@
-//! Tickets: names of turns whose replies wait for a commit.
+//! Names of what waits for a commit: turns with replies, and publications for other shards.
 
 use crate::ids::ShardId;
 
 /// A turn of a shard that has promised something. Counts on, and tickets are reached in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::shard) struct Ticket(pub(in crate::shard) u64);
+
+/// Names one publication for one shard. Rises for each shard; 0 is before all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::shard) struct HeldNumber(pub(in crate::shard) u64);
 
 /// The turn that waits until a publication is committed by another shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +28,8 @@ pub(in crate::shard) enum Waiter {
     Reply,
     /// A turn of the shard where its publisher is.
     Peer(Awaited),
-}
-
-/// What of a publication is to be committed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::shard) struct CommitNeeds {
-    /// It is retained, or goes to a session that outlives its connection.
-    pub(in crate::shard) needed: bool,
-    /// A peer has it to keep, and confirms its commit.
-    pub(in crate::shard) by_peer: bool,
+    /// The shard that it comes from, whose log holds it under this number.
+    Held(HeldNumber),
+    /// This shard's log: no publisher would repeat it, so that it is held there for the shards it goes to.
+    Log,
 }

@@ -4,9 +4,9 @@ use crate::ids::ShardId;
 use crate::mutant::{is_on, Mutant};
 use crate::routing::Member;
 use crate::shard::delivery::message::Message;
-use crate::shard::mesh::block::{
-    Block, BlockItem, BlockOp, Content, Control, Position, Publications,
-};
+use crate::shard::mesh::block::{Block, Content, Control};
+use crate::shard::mesh::block_op::BlockOp;
+use crate::shard::mesh::publications::{BlockItem, Position, Publications};
 use crate::shard::turn::budget::{DELIVERY, DISPATCH};
 use crate::shard::{Lane, Shard};
 use crate::time::Time;
@@ -53,7 +53,9 @@ impl Shard {
                 None => break,
                 Some(BlockItem::Message(mut message, op)) => {
                     self.turn.budget.add(DELIVERY);
-                    self.on_message(&mut message, &op, now);
+                    if self.takes_held(from, &mut message) {
+                        self.on_message(&mut message, &op, now);
+                    }
                 }
                 Some(BlockItem::PublishRun(run)) => {
                     pieces = self.pieces_of(&run);
@@ -82,7 +84,13 @@ impl Shard {
         self.wake_behind(now);
     }
 
-    fn on_message(&mut self, message: &mut Message<'_>, op: &BlockOp<'_>, now: Time) {
+    /// A publication for this shard, of a peer or of this shard's own log.
+    pub(in crate::shard) fn on_message(
+        &mut self,
+        message: &mut Message<'_>,
+        op: &BlockOp<'_>,
+        now: Time,
+    ) {
         if matches!(op, BlockOp::Retain | BlockOp::FanOutAndRetain) {
             self.retain(message, now); // even when expired: it replaces the one before
         }
@@ -146,7 +154,7 @@ impl Shard {
                 self.routes.index.set_connected(from, member, connected);
             }
             Control::Barrier { number } => {
-                let data_sent = self.mesh.peers.data_sent();
+                let data_sent = self.data_sent();
                 self.mesh
                     .peers
                     .send(from, Control::BarrierApplied { number, data_sent });
@@ -156,6 +164,8 @@ impl Shard {
             }
             Control::RetainedWalk(walk) => self.on_retained_walk(from, walk, now),
             Control::Committed { ticket, count } => self.on_committed(ticket, count),
+            Control::HeldCommitted { through } => self.on_held_committed(from, through),
+            Control::Announced => self.on_announced(),
             Control::LogPressure { is_high } => self.on_log_pressure(from, is_high),
             Control::RetainedPiece(mut piece) => self.on_retained_piece(&mut piece),
         }

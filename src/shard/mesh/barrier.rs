@@ -15,7 +15,8 @@ use crate::shard::mesh::Mesh;
 use crate::shard::Shard;
 use crate::time::Time;
 
-/// What each shard had sent to each shard when it applied a barrier: `[from][to]`.
+/// What each shard had for each shard when it applied a barrier: `[from][to]`, and with journals, where publications
+/// may be held, `[from][shards + to]`.
 pub(in crate::shard) type DataSent = Vec<Box<[u64]>>;
 
 #[derive(Debug)]
@@ -106,17 +107,18 @@ impl Shard {
 
     /// At the end of a turn: one barrier for all its SUBSCRIBEs and walks.
     pub(in crate::shard) fn raise_barrier(&mut self) {
+        if !std::mem::take(&mut self.mesh.barriers.is_wanted) {
+            return;
+        }
+        let own_sent = self.data_sent();
         let Mesh {
             peers, barriers, ..
         } = &mut self.mesh;
-        if !std::mem::take(&mut barriers.is_wanted) {
-            return;
-        }
         let walkers = std::mem::take(&mut barriers.walkers);
         let races = std::mem::take(&mut barriers.races);
         let number = peers.raise_barrier();
         let mut data_sent = vec![Box::default(); peers.count()];
-        data_sent[self.id.index()] = peers.data_sent();
+        data_sent[self.id.index()] = own_sent;
         barriers.raised.push_back(Raised {
             number,
             data_sent,
@@ -179,9 +181,11 @@ impl Barriers {
 /// What the home of a topic must have applied of each shard before it may answer.
 pub(in crate::shard) fn data_needed(data_sent: Option<&DataSent>, home: ShardId) -> Box<[u64]> {
     data_sent.map_or_else(Box::default, |data_sent| {
-        data_sent
-            .iter()
-            .map(|to| to.get(home.index()).copied().unwrap_or(0))
-            .collect()
+        let shards = data_sent.len();
+        let of = |at: usize| move |to: &Box<[u64]>| to.get(at).copied().unwrap_or(0);
+        let sent = data_sent.iter().map(of(home.index()));
+        let held = data_sent.iter().map(of(shards + home.index()));
+        let has_held = data_sent.iter().any(|to| to.len() > shards);
+        sent.chain(held.filter(|_| has_held)).collect()
     })
 }

@@ -3,8 +3,10 @@
 mod apply;
 pub(in crate::shard) mod barrier;
 pub(in crate::shard) mod block;
+pub(in crate::shard) mod block_op;
 pub(in crate::shard) mod peers;
 pub(in crate::shard) mod placement;
+pub(in crate::shard) mod publications;
 pub(in crate::shard) mod publish_run;
 
 use crate::ids::ShardId;

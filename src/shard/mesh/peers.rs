@@ -9,8 +9,10 @@ use crate::ids::ShardId;
 use crate::limits::{BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_HIGH_WATER};
 use crate::mutant::{is_on, Mutant};
 use crate::shard::delivery::message::Message;
-use crate::shard::durable::ticket::Awaited;
-use crate::shard::mesh::block::{Block, BlockOp, Content, Control, Lane, Publications};
+use crate::shard::durable::ticket::{HeldNumber, Waiter};
+use crate::shard::mesh::block::{Block, Content, Control, Lane};
+use crate::shard::mesh::block_op::BlockOp;
+use crate::shard::mesh::publications::Publications;
 use crate::shard::mesh::publish_run::PublishRun;
 use crate::shard::retained::live_topics::PublicationSource;
 
@@ -42,6 +44,8 @@ pub(in crate::shard) struct Peers {
     serial: u64,
     /// The peer whose publications are being applied.
     applying: Option<ShardId>,
+    /// The one being applied is held there.
+    applying_held: Option<HeldNumber>,
 }
 
 impl Peers {
@@ -53,7 +57,12 @@ impl Peers {
             barrier: 0,
             serial: 0,
             applying: None,
+            applying_held: None,
         }
+    }
+
+    pub(in crate::shard) fn local(&self) -> ShardId {
+        self.local
     }
 
     pub(in crate::shard) fn count(&self) -> usize {
@@ -85,14 +94,14 @@ impl Peers {
     }
 
     /// Appends a publication to the block for a peer; true when too much waits for it now. One
-    /// publication for many members of groups is written once; later ops are back-references. `awaited`: the
-    /// turn that waits for its commit there.
+    /// publication for many members of groups is written once; later ops are back-references. `waiter` is to learn
+    /// of its commit there.
     pub(in crate::shard) fn publish(
         &mut self,
         to: ShardId,
         message: &mut Message<'_>,
         op: &BlockOp<'_>,
-        awaited: Option<Awaited>,
+        waiter: Waiter,
     ) -> bool {
         if message.serial == 0 {
             self.serial += 1;
@@ -100,7 +109,7 @@ impl Peers {
         }
         let serial = message.serial;
         self.append(to, serial, |block, is_again| {
-            let name = awaited.map_or(0, |awaited| block.push_awaited(awaited));
+            let name = block.push_waiter(waiter);
             name + if is_again {
                 block.push_again(op)
             } else {
@@ -235,20 +244,30 @@ impl Peers {
     /// Publications of a peer are being applied from here on, or, with `None`, no more.
     pub(in crate::shard) fn applying(&mut self, from: Option<ShardId>) {
         self.applying = from;
+        self.applying_held = None;
+    }
+
+    /// The publication at hand is held by the shard it comes from.
+    pub(in crate::shard) fn applying_held(&mut self, number: HeldNumber) {
+        self.applying_held = Some(number);
     }
 
     /// One more publication of this peer is applied.
     pub(in crate::shard) fn applied_one(&mut self, from: ShardId) {
         self.peers[from.index()].data_applied += 1;
+        self.applying_held = None;
     }
 
     /// Where the publication at hand comes from.
     pub(in crate::shard) fn origin(&self) -> PublicationSource {
-        self.applying
-            .map_or(PublicationSource::Local, |shard| PublicationSource::Peer {
+        match (self.applying, self.applying_held) {
+            (None, _) => PublicationSource::Local,
+            (Some(shard), Some(number)) => PublicationSource::Held { shard, number },
+            (Some(shard), None) => PublicationSource::Peer {
                 shard,
                 nth: self.peers[shard.index()].data_applied + 1,
-            })
+            },
+        }
     }
 
     /// True when at least `needed[p]` publications of each shard `p` are applied here.

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use crate::ids::ShardId;
+use crate::shard::durable::ticket::HeldNumber;
 use crate::shard::mesh::barrier::DataSent;
 
 /// Entries per session. Beyond them a walk may repeat an older value.
@@ -19,6 +20,8 @@ pub(in crate::shard) enum PublicationSource {
     Local,
     /// The `nth` publication, from 1, that this shard had sent here.
     Peer { shard: ShardId, nth: u64 },
+    /// The one that this shard holds under this number.
+    Held { shard: ShardId, number: HeldNumber },
 }
 
 /// When a subscription took effect: at once here, at a peer when it applied the barrier.
@@ -32,10 +35,18 @@ pub(in crate::shard) struct Since<'a> {
     pub(in crate::shard) here: ShardId,
 }
 
-/// Topic (hashed) and origin to the newest walk (local) or the place in order (peer).
+/// Of one order: this shard's, another's, or that of what another holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Order {
+    Local,
+    Peer(ShardId),
+    Held(ShardId),
+}
+
+/// Topic (hashed) and order to the newest walk (local) or the place in it.
 #[derive(Debug)]
 pub(in crate::shard) struct LiveTopics {
-    seen: HashMap<(u64, Option<ShardId>), u64, ahash::RandomState>,
+    seen: HashMap<(u64, Order), u64, ahash::RandomState>,
 }
 
 impl LiveTopics {
@@ -55,11 +66,12 @@ impl LiveTopics {
         if self.seen.len() >= LIVE_TOPICS_MAX {
             return;
         }
-        let (shard, at) = match origin {
-            PublicationSource::Local => (None, newest_walk),
-            PublicationSource::Peer { shard, nth } => (Some(shard), nth),
+        let (order, at) = match origin {
+            PublicationSource::Local => (Order::Local, newest_walk),
+            PublicationSource::Peer { shard, nth } => (Order::Peer(shard), nth),
+            PublicationSource::Held { shard, number } => (Order::Held(shard), number.0),
         };
-        self.seen.insert((topic_hash, shard), at);
+        self.seen.insert((topic_hash, order), at);
     }
 
     /// True when the topic was delivered by a publication accepted after the subscription.
@@ -67,15 +79,24 @@ impl LiveTopics {
         if self.seen.is_empty() {
             return false;
         }
-        let local = self.seen.get(&(topic_hash, None));
+        let local = self.seen.get(&(topic_hash, Order::Local));
         if local.is_some_and(|walk| *walk >= since.walk) {
             return true;
         }
-        let peers = since.data_sent.into_iter().flatten().enumerate();
-        peers.into_iter().any(|(shard, sent_to)| {
-            let before = sent_to.get(since.here.index()).copied().unwrap_or(0);
-            let key = (topic_hash, Some(ShardId(shard as u16)));
-            self.seen.get(&key).is_some_and(|nth| *nth > before)
+        let shards = since.data_sent.map_or(0, Vec::len);
+        let peers = since
+            .data_sent
+            .into_iter()
+            .flatten()
+            .zip((0..).map(ShardId));
+        peers.into_iter().any(|(sent_to, shard)| {
+            let came = |order, at: usize| {
+                let before = sent_to.get(at).copied().unwrap_or(0);
+                let seen = self.seen.get(&(topic_hash, order));
+                seen.is_some_and(|nth| *nth > before)
+            };
+            let here = since.here.index();
+            came(Order::Peer(shard), here) || came(Order::Held(shard), shards + here)
         })
     }
 }

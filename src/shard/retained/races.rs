@@ -18,7 +18,8 @@ use crate::mqtt::Publication;
 use crate::mutant::{is_on, Mutant};
 use crate::shard::delivery::message::Message;
 use crate::shard::mesh::barrier::{data_needed, DataSent};
-use crate::shard::mesh::block::{BlockItem, Control, Position, RetainedPiece, RetainedWalk};
+use crate::shard::mesh::block::{Control, RetainedPiece, RetainedWalk};
+use crate::shard::mesh::publications::{BlockItem, Position};
 use crate::shard::retained::live_topics::PublicationSource;
 use crate::shard::turn::budget::DELIVERY;
 use crate::shard::Shard;
@@ -126,7 +127,9 @@ impl Shard {
             .value_hash(message.payload, message.properties);
         let origin = match self.mesh.peers.origin() {
             PublicationSource::Local => 0,
-            PublicationSource::Peer { shard, .. } => u32::from(shard.0) + 1,
+            PublicationSource::Peer { shard, .. } | PublicationSource::Held { shard, .. } => {
+                u32::from(shard.0) + 1
+            }
         };
         if self.replay.races.seen.is_empty() {
             self.replay.races.seen = vec![Seen::default(); SEEN_MAX];
@@ -279,10 +282,9 @@ impl Shard {
             return;
         }
         let is_behind = |race: &Race| match &race.stage {
-            Stage::Behind(data_sent, _) => !self
-                .mesh
-                .peers
-                .has_applied(&data_needed(Some(data_sent), self.id)),
+            Stage::Behind(data_sent, _) => {
+                !self.has_applied(&data_needed(Some(data_sent), self.id))
+            }
             _ => true,
         };
         let open = self.replay.races.open.iter();

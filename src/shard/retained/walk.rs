@@ -22,10 +22,11 @@ use crate::shard::clients::view::Presence;
 use crate::shard::clients::Clients;
 use crate::shard::delivery::message::Message;
 use crate::shard::delivery::send::plain_delivery;
+use crate::shard::durable::crossings::has_applied;
 use crate::shard::mesh::barrier::{data_needed, DataSent};
-use crate::shard::mesh::block::{
-    BlockItem, BlockOp, Control, Position, Publications, RetainedPiece, RetainedWalk,
-};
+use crate::shard::mesh::block::{Control, RetainedPiece, RetainedWalk};
+use crate::shard::mesh::block_op::BlockOp;
+use crate::shard::mesh::publications::{BlockItem, Position, Publications};
 use crate::shard::retained::live_topics::Since;
 use crate::shard::retained::walks::{Walk, WalkStage, Walks};
 use crate::shard::retained::Replay;
@@ -205,7 +206,7 @@ impl Shard {
                 .send(home, Control::RetainedWalk(Box::new(walk)));
             return Progress::Wait;
         }
-        if !self.mesh.peers.has_applied(&needed) {
+        if !has_applied(&self.mesh.peers, self.durable.as_deref(), &needed) {
             return Progress::Behind;
         }
         let piece = self
@@ -232,7 +233,7 @@ impl Shard {
             return Some(Progress::Wait);
         }
         let needed = data_needed(walk.data_sent.as_deref(), self.id);
-        (!self.mesh.peers.has_applied(&needed)).then_some(Progress::Behind)
+        (!self.has_applied(&needed)).then_some(Progress::Behind)
     }
 
     /// Sends the messages of the current piece while there is room; true when none are left.
@@ -324,7 +325,7 @@ impl Shard {
         walk: Box<RetainedWalk>,
         now: Time,
     ) {
-        if !self.mesh.peers.has_applied(&walk.data_needed) {
+        if !self.has_applied(&walk.data_needed) {
             self.replay.walks.asked.push((from, walk));
             return;
         }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::TURN_WORK;
 use crate::shard::clients::phase::Phase;
-use crate::shard::mesh::block::{Position, Publications};
+use crate::shard::mesh::publications::{Position, Publications};
 use crate::shard::Shard;
 use crate::time::Time;
 

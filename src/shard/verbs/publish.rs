@@ -328,10 +328,10 @@ impl Shard {
         let mut stripped = Vec::new();
         let mut message = Message::of_publish(topic, publish, &mut stripped, now);
         message.shared = self.clients.part_of_gathered(publish.payload);
-        message.waiter = self.waiter_for(publish.qos);
+        message.waiter = self.waiter_for(session, publish.qos);
         let has_subscribers = self.accept(&mut message, Some(session), now);
         if self.durable.is_some() {
-            self.hold_ack(id, session, publish.packet_id, &message);
+            self.hold_ack(id, session, &message);
         }
         if has_subscribers {
             ReasonCode::Success

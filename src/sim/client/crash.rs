@@ -20,5 +20,6 @@ impl Client {
         // Time begins anew for whom the log has not seen leaving.
         self.ghosts_gone_at = now;
         self.crashed_at = now;
+        self.newest.clear();
     }
 }

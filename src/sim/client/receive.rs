@@ -8,7 +8,6 @@ use crate::mqtt::{
     decode, frame, Ack, AckKind, Disconnect, Packet, PacketId, PacketType, Publish, Qos,
     ReasonCode, Sender, SubAck,
 };
-use crate::time::Time;
 
 impl Client {
     pub(super) fn read(&mut self, world: &mut World, plan: &mut [Planned]) {
@@ -235,10 +234,11 @@ impl Client {
     /// A retained message is never older than what was seen of its topic at its QoS: one of QoS 0
     /// may overtake others that wait in the queue.
     fn check_age(&mut self, topic: &str, index: usize, publish: &Publish<'_>) {
-        // What a crashed process has sent need not have been committed, and a repeat of QoS 2 that a topic's home
-        // on another shard takes for new sets an older value again.
-        let is_doubted = self.crashed_at > Time::ZERO;
-        if !topic.starts_with("r/") || topic == CONTESTED || is_doubted {
+        if !topic.starts_with("r/") || topic == CONTESTED {
+            return;
+        }
+        // What a process has sent that ended then need not have been committed.
+        if self.connect_sent.now < self.crashed_at {
             return;
         }
         let newest = self.newest.entry((topic.into(), publish.qos as u8));

@@ -50,7 +50,7 @@ fn the_next_turn_is_not_joined_with_one_that_was_cut() {
     }
     let mut ended = |key: u64, flags| {
         let record = Record {
-            kind: record::kind::ENDED,
+            kind: kind::ENDED,
             flags,
             lane: it.routes.placement.lane_number("s"),
             body: &key.to_le_bytes(),
