@@ -1,6 +1,7 @@
 //! The `ringmq` program: options, start, wait.
 
 mod ctl;
+mod journal_command;
 mod passwd;
 mod token;
 
@@ -11,7 +12,8 @@ use ringmq::admin;
 use ringmq::config::{self, Checked, Command, Machine};
 use ringmq::ids::SHARDS_MAX;
 use ringmq::io::{
-    available_cores, connections_allowed, flush_log, memory_there_is, run, start_logging, Startup,
+    available_cores, connections_allowed, flush_log, look_at_data_dir, memory_there_is, run,
+    start_logging, StartError, Startup,
 };
 
 #[global_allocator]
@@ -26,11 +28,18 @@ fn main() -> ExitCode {
         Some(word) if word == "passwd" => return passwd::run(args),
         Some(word) if word == "ctl" => return ctl::run(args),
         Some(word) if word == "token" => return token::run(args),
+        Some(word) if word == "journal" => return journal_command::run(args),
         _ => {}
     }
     match config::load(std::env::args_os()) {
         Ok(Command::Run(checked)) => start(*checked),
-        Ok(Command::CheckOk(checked, text)) => print(&checked_text(*checked, &text)),
+        Ok(Command::CheckOk(checked, text)) => match checked_text(*checked, &text) {
+            Ok(text) => print(&text),
+            Err(error) => {
+                eprintln!("ringmq: {error}");
+                ExitCode::from(EXIT_CONFIGURATION)
+            }
+        },
         Ok(Command::Help(text) | Command::Version(text) | Command::Example(text)) => print(&text),
         Err(problems) => {
             eprintln!("{problems}");
@@ -40,12 +49,16 @@ fn main() -> ExitCode {
 }
 
 /// Output of `--check-config`: the values in use, and what follows from them on this machine.
-fn checked_text(mut checked: Checked, text: &str) -> String {
+fn checked_text(mut checked: Checked, text: &str) -> Result<String, StartError> {
     let machine = machine(&checked, available_cores().count);
+    let data = look_at_data_dir(&checked.run, machine.shards)?;
+    let data = data.map(|found| format!("data directory {found}\n"));
+    let data = data.unwrap_or_default();
     checked.fit_to(machine.memory);
     let bound = checked.memory_bound(machine);
     let warning = bound.warning().map(|text| format!("warning: {text}\n"));
-    format!("{text}\n{bound}{}", warning.unwrap_or_default())
+    let warning = warning.unwrap_or_default();
+    Ok(format!("{text}\n{data}{bound}{warning}"))
 }
 
 fn machine(checked: &Checked, cores: usize) -> Machine {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::clock::Clock;
 use super::commits::Commits;
-use super::data_dir::{DataDir, DataError, Ready};
+use super::data_dir::{look, DataDir, DataError, Ready};
 use super::inbox::ShardCommand;
 use super::segment_files::SegmentFiles;
 use super::shared::SharedState;
@@ -17,6 +17,21 @@ use crate::journal::{Log, Record, Recovered};
 use crate::run_options::{Durability, RunOptions};
 use crate::shard::{self, KeptState, PlacementSeed, Shard};
 use crate::time::WallTime;
+
+/// What a start would find in the data directory, if there is one, for `--check-config`.
+///
+/// # Errors
+/// A start would be refused.
+pub fn look_at_data_dir(
+    options: &RunOptions,
+    shards: u16,
+) -> Result<Option<String>, super::StartError> {
+    let Some(path) = options.data_dir.as_deref() else {
+        return Ok(None);
+    };
+    let found = look(Path::new(path), shards, options.journal_segment_bytes)?;
+    Ok(Some(found))
+}
 
 /// Lives on: the start of the process, shared with the threads of the shards.
 pub(super) struct Journal {

@@ -18,6 +18,7 @@ mod position;
 mod record;
 mod recovery;
 mod segment;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -27,3 +28,4 @@ pub use position::{Lsn, Position, SegmentNumber};
 pub use record::Record;
 pub use recovery::{Corrupt, Recovered, Recovery};
 pub use segment::{DataId, BLOCK_BYTES};
+pub use survey::{survey, SeenFrame};

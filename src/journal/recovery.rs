@@ -52,6 +52,10 @@ pub struct Recovered {
     pub records: u64,
     /// The latest wall-clock time that a frame was sealed at: no time before it has passed since.
     pub wall: WallTime,
+    /// Behind its last frame.
+    pub end: Position,
+    /// There a frame begins that was not written whole.
+    pub is_torn: bool,
 }
 
 /// Reads one shard's segments in the order of their numbers.
@@ -172,10 +176,18 @@ impl Recovery {
             self.end.wall = self.end.wall.max(frame.wall);
             self.end.records += u64::from(count);
             offset += frame.padded_bytes();
+            self.end.end = position(header.segment, offset);
+            self.end.is_torn = false;
             if offset >= bytes.len() {
                 return Ok(());
             }
         }
+        let is_next = |frame: FrameHeader| {
+            frame.segment == header.segment && frame.lsn == self.end.last.next()
+        };
+        let cut = &bytes[offset..];
+        self.end.is_torn =
+            cut.len() % BLOCK_BYTES != 0 || FrameHeader::decode(cut).is_some_and(is_next);
         self.look_behind(header.segment, bytes, offset)
     }
 

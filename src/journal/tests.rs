@@ -203,6 +203,68 @@ fn a_flipped_bit_is_damage_and_not_an_end() {
     assert!(flipped > 1_000);
 }
 
+/// What is behind damage is seen, with the place of the damage, and a torn end is told.
+#[test]
+fn frames_are_seen_behind_damage() {
+    let mut life = Life::new();
+    for index in 0..7 {
+        life.append(index, &[index; 5_000]);
+        life.commit();
+    }
+    let broken = life.positions[3];
+    let segment = life.disk.segment_mut(broken.segment).unwrap();
+    segment[broken.offset as usize + 100] ^= 1;
+    let bytes = segment.clone();
+    let mut seen = Vec::new();
+    for frame in survey(broken.segment, &bytes, 0) {
+        let mut kinds = Vec::new();
+        frame.each_record(&mut |at, record| kinds.push((at, record.kind)));
+        assert_eq!(kinds.is_empty(), !frame.is_whole());
+        seen.push((frame.lsn.0, frame.is_whole(), frame.records, kinds));
+    }
+    let expected = (1..=7).map(|lsn: u64| {
+        let index = lsn as usize - 1;
+        let record = (life.positions[index], index as u8);
+        let is_whole = index != 3;
+        (
+            lsn,
+            is_whole,
+            1,
+            is_whole.then_some(record).into_iter().collect(),
+        )
+    });
+    assert_eq!(seen, expected.collect::<Vec<_>>());
+    let behind = survey(broken.segment, &bytes, broken.offset);
+    assert_eq!(behind.map(|frame| frame.lsn.0).next(), Some(5));
+}
+
+#[test]
+fn a_torn_end_is_told_from_an_end() {
+    let mut life = Life::new();
+    for index in 0..3 {
+        life.append(index, &[index; 5_000]);
+        life.commit();
+    }
+    let whole = recover(&life.disk).unwrap().0;
+    let last = life.positions[2];
+    assert!(!whole.is_torn);
+    assert!(whole.end > last && whole.end.segment == last.segment);
+    let segment = life.disk.segment_mut(last.segment).unwrap();
+    segment[last.offset as usize + 3_000] ^= 1;
+    let torn = recover(&life.disk).unwrap().0;
+    assert!(torn.is_torn);
+    assert_eq!(
+        (torn.end, torn.last),
+        (
+            Position {
+                offset: last.offset - 64,
+                ..last
+            },
+            Lsn(2)
+        )
+    );
+}
+
 #[test]
 fn segments_that_are_missing_exchanged_or_anothers_are_refused() {
     let mut life = Life::new();

@@ -61,6 +61,7 @@ use clients::{Admission, Clients};
 use delivery::fan_out::EncodedPublishes;
 use delivery::Routes;
 use durable::Durable;
+pub use durable::{Described, Field, Fields, KeptSummary, RecordReader};
 pub use durable::{KeptSession, KeptState, Problem, RecordError, StateFold};
 use mesh::Mesh;
 use notices::About;

@@ -1,7 +1,7 @@
 //! Why a data directory is not used, each in a sentence with what to change.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::journal::Corrupt;
 use crate::shard::RecordError;
@@ -12,6 +12,12 @@ pub enum DataError {
     NotFolder(PathBuf),
     #[error("the data directory {0} cannot be made, there is no folder for it: make it, or give another one with --data-dir")]
     NoParent(PathBuf),
+    #[error("there is no folder {0}")]
+    Missing(PathBuf),
+    #[error("{0} is not a data directory of ringmq: it has no manifest")]
+    NoManifest(PathBuf),
+    #[error("{0} is missing, which had the log of one of the shards: bring the data directory back from a backup, or move it away to begin without what it holds")]
+    NoLog(PathBuf),
     #[error("ringmq may not write to {0}: change its owner or its permissions, or give another folder with --data-dir")]
     Forbidden(PathBuf),
     #[error("the file system of {0} is read-only: give a folder elsewhere with --data-dir")]
@@ -30,10 +36,16 @@ pub enum DataError {
         needed: u64,
         free: u64,
     },
-    #[error("the journal is damaged at {path}: {corrupt}. What was acknowledged may be lost, so ringmq does not start with the rest: bring the data directory back from a backup, or move it away to begin without what it holds")]
+    #[error("the journal is damaged at {path}: {corrupt}. What was acknowledged may be lost, so ringmq does not start with the rest: bring the data directory back from a backup, or see what can be kept without it: ringmq journal repair {}", data_dir_of(path).display())]
     Corrupt { path: PathBuf, corrupt: Corrupt },
-    #[error("the journal is damaged at {path}: {error}. What was acknowledged may be lost, so ringmq does not start with the rest: bring the data directory back from a backup, or move it away to begin without what it holds")]
+    #[error("the journal is damaged at {path}: {error}. What was acknowledged may be lost, so ringmq does not start with the rest: bring the data directory back from a backup, or see what can be kept without it: ringmq journal repair {}", data_dir_of(path).display())]
     Record { path: PathBuf, error: RecordError },
+    #[error("the file system of {0} cannot write a block to the disk at once (O_DIRECT, O_DSYNC), which every acknowledgement waits for: give a folder elsewhere with --data-dir")]
+    NoCommit(PathBuf),
+    #[error(
+        "the file system of {0} is full: make room, or give a folder elsewhere with --data-dir"
+    )]
+    Full(PathBuf),
     #[error("{0} is still being written for a process that has ended: its disk does not answer; start again when it does")]
     StillWritten(PathBuf),
     #[error("{action} {path}: {error}")]
@@ -44,11 +56,17 @@ pub enum DataError {
     },
 }
 
+/// Of a segment's path.
+fn data_dir_of(segment: &Path) -> &Path {
+    let shard = segment.parent().unwrap_or(segment);
+    shard.parent().unwrap_or(shard)
+}
+
 impl DataError {
     /// For `map_err`: what could not be done with which file.
     pub(in crate::io) fn of<'a>(
         action: &'static str,
-        path: &'a std::path::Path,
+        path: &'a Path,
     ) -> impl Fn(io::Error) -> Self + 'a {
         move |error| {
             let path = path.to_owned();

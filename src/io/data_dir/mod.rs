@@ -7,8 +7,11 @@
 //! ```
 //! What cannot be used is refused before anything is changed.
 
+mod at_rest;
 mod errors;
+mod look;
 mod manifest;
+mod probe;
 mod segments;
 #[cfg(test)]
 mod tests;
@@ -20,9 +23,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{flock, statfs, statvfs, FlockOperation};
 
+pub(super) use self::at_rest::AtRest;
 pub(super) use self::errors::DataError;
+pub(super) use self::look::look;
 use self::manifest::{Manifest, Unreadable};
-pub(super) use self::segments::{open as open_segment, path_of, Ready, Visit};
+pub(super) use self::segments::{open as open_segment, path_of, read_whole, Part, Ready, Visit};
 use crate::ids::ShardId;
 use crate::journal::{DataId, Recovered};
 use crate::shard::{PlacementSeed, HOME_LANES};
@@ -32,7 +37,7 @@ const SEGMENTS_MIN: u64 = 3;
 /// Of `statfs`: a file system in memory.
 const TMPFS: i64 = 0x0102_1994;
 /// What may be in a folder that becomes a data directory: of a start that was cut short, and of the file system.
-const MAY_BE_THERE: [&str; 3] = ["lock", "manifest.new", "lost+found"];
+const MAY_BE_THERE: [&str; 4] = ["lock", "manifest.new", "lost+found", probe::NAME];
 
 /// An open data directory. Lives on: the start of the process, until its end.
 #[derive(Debug)]
@@ -53,7 +58,11 @@ impl DataDir {
         make_folder(path)?;
         let lock = lock(path)?;
         let manifest = match read_manifest(path)? {
-            Some(manifest) => check(path, manifest)?,
+            Some(manifest) => {
+                let manifest = check(path, manifest)?;
+                all_logs_are_there(path, manifest.shards)?;
+                manifest
+            }
             None => {
                 check_new(path, shards, segment_bytes)?;
                 let manifest = new_manifest(path, shards)?;
@@ -62,6 +71,7 @@ impl DataDir {
             }
         };
         remove_others(path, manifest.shards)?;
+        probe::write_a_block(path)?;
         warn_of_memory(path);
         Ok(Self {
             path: path.to_owned(),
@@ -137,6 +147,12 @@ fn folder_of(path: &Path, shard: ShardId, shards: u16) -> PathBuf {
     path.join(format!("shard-{:02}-of-{shards:02}", shard.0))
 }
 
+fn all_logs_are_there(path: &Path, shards: u16) -> Result<(), DataError> {
+    let folders = (0..shards).map(|shard| folder_of(path, ShardId(shard), shards));
+    let missing = folders.into_iter().find(|folder| !folder.is_dir());
+    missing.map_or(Ok(()), |folder| Err(DataError::NoLog(folder)))
+}
+
 /// Removes logs of another number of shards: of a change of that number that was cut short, before its manifest
 /// was written or after.
 fn remove_others(path: &Path, shards: u16) -> Result<(), DataError> {
@@ -173,7 +189,7 @@ fn make_folder(path: &Path) -> Result<(), DataError> {
 }
 
 /// Names in a folder are durable only after this.
-fn flush_folder(path: &Path) -> Result<(), DataError> {
+pub(super) fn flush_folder(path: &Path) -> Result<(), DataError> {
     let folder = File::open(path);
     let flushed = folder.and_then(|folder| folder.sync_all());
     flushed.map_err(DataError::of("cannot flush", path))
@@ -184,9 +200,18 @@ fn lock(path: &Path) -> Result<File, DataError> {
     let name = path.join("lock");
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    let mut file = options
+    let file = options
         .open(&name)
         .map_err(DataError::of("cannot open", &name))?;
+    let mut file = lock_file(path, file)?;
+    let written = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    written.map_err(DataError::of("cannot write", &name))?;
+    Ok(file)
+}
+
+fn lock_file(path: &Path, mut file: File) -> Result<File, DataError> {
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut number = String::new();
         let _ = file.read_to_string(&mut number); // only for the sentence
@@ -198,10 +223,6 @@ fn lock(path: &Path) -> Result<File, DataError> {
             },
         });
     }
-    let written = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
-    written.map_err(DataError::of("cannot write", &name))?;
     Ok(file)
 }
 
@@ -232,11 +253,24 @@ fn check(path: &Path, manifest: Manifest) -> Result<Manifest, DataError> {
 
 /// Whether a folder may become a data directory.
 fn check_new(path: &Path, shards: u16, segment_bytes: u32) -> Result<(), DataError> {
+    // Of a start that was cut short before there was a manifest. What holds something is not removed.
+    check_new_with(path, (shards, segment_bytes), &|entry| {
+        fs::remove_dir(entry).is_ok()
+    })
+}
+
+/// `remove`: tries to remove an empty folder of a log.
+fn check_new_with(
+    path: &Path,
+    (shards, segment_bytes): (u16, u32),
+    remove: &dyn Fn(&Path) -> bool,
+) -> Result<(), DataError> {
     let entries = fs::read_dir(path).map_err(DataError::of("cannot list", path))?;
     for entry in entries {
         let entry = entry.map_err(DataError::of("cannot list", path))?;
         let found = entry.file_name().to_string_lossy().into_owned();
-        if !MAY_BE_THERE.contains(&found.as_str()) {
+        let is_empty_log = found.starts_with("shard-") && remove(&entry.path());
+        if !MAY_BE_THERE.contains(&found.as_str()) && !is_empty_log {
             let path = path.to_owned();
             return Err(DataError::Foreign { path, found });
         }
@@ -245,7 +279,8 @@ fn check_new(path: &Path, shards: u16, segment_bytes: u32) -> Result<(), DataErr
         statvfs(path).map_err(|errno| DataError::of("cannot look at", path)(errno.into()))?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     let needed = u64::from(shards) * SEGMENTS_MIN * u64::from(segment_bytes);
-    if free < needed {
+    let is_told = space.f_blocks > 0; // ramfs has no size
+    if is_told && free < needed {
         return Err(DataError::NoSpace {
             path: path.to_owned(),
             needed: needed >> 20,
@@ -271,7 +306,11 @@ fn new_manifest(path: &Path, shards: u16) -> Result<Manifest, DataError> {
     })
 }
 
+/// From then on every log that it names has a folder: one that is missing was removed.
 fn write_manifest(path: &Path, manifest: &Manifest) -> Result<(), DataError> {
+    for shard in (0..manifest.shards).map(ShardId) {
+        make_folder(&folder_of(path, shard, manifest.shards))?;
+    }
     let name = path.join("manifest");
     let unfinished = path.join("manifest.new");
     let mut options = OpenOptions::new();

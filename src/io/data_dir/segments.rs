@@ -29,6 +29,14 @@ const READY_MAX: usize = 2;
 pub(in crate::io) type Visit<'a> =
     &'a mut dyn FnMut(Position, Record<'_>) -> Result<(), RecordError>;
 
+/// A segment of a log that is read, or what is left of one without its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::io) struct Part {
+    pub(in crate::io) number: SegmentNumber,
+    /// Bytes that count; `None`: all.
+    pub(in crate::io) cut: Option<u32>,
+}
+
 /// A segment's file that is whole and holds nothing of the log.
 #[derive(Debug)]
 pub(in crate::io) struct Ready {
@@ -65,33 +73,65 @@ pub(super) fn read(
     shard: ShardId,
     visit: Visit<'_>,
 ) -> Result<Recovered, DataError> {
+    let (found, unfinished) = numbers(folder)?;
+    for path in unfinished {
+        fs::remove_file(&path).map_err(DataError::of("cannot remove", &path))?;
+    }
+    let parts = found.into_iter().map(|number| Part { number, cut: None });
+    let parts: Vec<Part> = parts.collect();
+    let recovered = fold(folder, &parts, (id, shard), visit)?;
+    if let Some(last) = recovered.used.last() {
+        flush(&path_of(folder, *last))?;
+    }
+    Ok(recovered)
+}
+
+/// Folds these segments.
+pub(super) fn fold(
+    folder: &Path,
+    parts: &[Part],
+    (id, shard): (DataId, ShardId),
+    visit: Visit<'_>,
+) -> Result<Recovered, DataError> {
     let mut recovery = Recovery::new(id, shard.0);
     let mut bytes = Vec::new();
-    for number in list(folder)? {
+    for Part { number, cut } in parts.iter().copied() {
         let path = path_of(folder, number);
         read_whole(&path, &mut bytes)?;
+        if let Some(cut) = cut {
+            bytes.get_mut(cut as usize..).unwrap_or_default().fill(0);
+        }
         let mut wrong = None;
         let read = recovery.segment(number, &bytes, &mut |position, record| {
             if wrong.is_none() {
                 wrong = visit(position, record).err();
             }
         });
-        if let Some(error) = wrong {
-            return Err(DataError::Record { path, error });
+        match wrong {
+            Some(error) if error.is_of_another_version() => {
+                let found = error.to_string();
+                return Err(DataError::Format { path, found });
+            }
+            Some(error) => return Err(DataError::Record { path, error }),
+            None => {}
         }
-        read.map_err(|corrupt| DataError::Corrupt {
-            path: match corrupt {
-                Corrupt::Beginning { before, .. } => path_of(folder, before),
-                _ => path,
-            },
+        read.map_err(|corrupt| refusal(folder, path, corrupt))?;
+    }
+    Ok(recovery.finish())
+}
+
+fn refusal(folder: &Path, path: PathBuf, corrupt: Corrupt) -> DataError {
+    match corrupt {
+        Corrupt::Format { found, .. } => DataError::Format {
+            path,
+            found: found.to_string(),
+        },
+        Corrupt::Beginning { before, .. } => DataError::Corrupt {
+            path: path_of(folder, before),
             corrupt,
-        })?;
+        },
+        _ => DataError::Corrupt { path, corrupt },
     }
-    let recovered = recovery.finish();
-    if let Some(last) = recovered.used.last() {
-        flush(&path_of(folder, *last))?;
-    }
-    Ok(recovered)
 }
 
 /// The last frame is taken as written, so it must not be lost behind what is written next: its process may have
@@ -102,9 +142,9 @@ fn flush(path: &Path) -> Result<(), DataError> {
     flushed.map_err(DataError::of("cannot flush", path))
 }
 
-/// Numbers of the segments there are, in order. Files that were being made are removed.
-fn list(folder: &Path) -> Result<Vec<SegmentNumber>, DataError> {
-    let mut numbers = Vec::new();
+/// Numbers of the segments there are, in order; and files that were being made.
+pub(super) fn numbers(folder: &Path) -> Result<(Vec<SegmentNumber>, Vec<PathBuf>), DataError> {
+    let (mut numbers, mut unfinished) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(DataError::of("cannot list", folder))? {
         let path = entry.map_err(DataError::of("cannot list", folder))?.path();
         let extension = path.extension().and_then(|extension| extension.to_str());
@@ -112,17 +152,15 @@ fn list(folder: &Path) -> Result<Vec<SegmentNumber>, DataError> {
         let number = stem.and_then(|stem| stem.parse().ok()).map(SegmentNumber);
         match (number, extension) {
             (Some(number), Some("seg")) if path == path_of(folder, number) => numbers.push(number),
-            (Some(_), Some("new")) => {
-                fs::remove_file(&path).map_err(DataError::of("cannot remove", &path))?;
-            }
+            (Some(_), Some("new")) => unfinished.push(path),
             _ => {} // not ours
         }
     }
     numbers.sort_unstable();
-    Ok(numbers)
+    Ok((numbers, unfinished))
 }
 
-fn read_whole(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
+pub(in crate::io) fn read_whole(path: &Path, bytes: &mut Vec<u8>) -> Result<(), DataError> {
     let mut file = File::open(path).map_err(DataError::of("cannot read", path))?;
     let give_up_at = Instant::now() + WRITE_PATIENCE;
     loop {
@@ -149,8 +187,8 @@ pub(super) fn make_ready(
 ) -> Result<Vec<Ready>, DataError> {
     let mut number = recovered.last_segment;
     let mut ready = Vec::new();
-    let unused = list(folder)?;
-    let unused = unused
+    let (found, _) = numbers(folder)?;
+    let unused = found
         .into_iter()
         .filter(|number| !recovered.used.contains(number));
     for old in unused {

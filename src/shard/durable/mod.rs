@@ -15,6 +15,7 @@ pub(in crate::shard) mod crossings;
 #[cfg(test)]
 mod crossings_tests;
 mod cursors;
+mod describe;
 mod fold;
 pub(in crate::shard) mod held;
 mod kind;
@@ -31,6 +32,7 @@ mod turn_records;
 
 use std::collections::VecDeque;
 
+pub use describe::{Described, Field, Fields, KeptSummary, RecordReader};
 pub use fold::{KeptSession, KeptState, StateFold};
 pub use record::{Problem, RecordError};
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::auth::OperatorBans;
 use crate::mqtt::{Qos, ReasonCode};
 use crate::shard::delivery::message::Message;
-use crate::shard::durable::ticket::{CommitNeeds, Waiter};
+use crate::shard::durable::ticket::Waiter;
 use crate::shard::queries::capture::CaptureTerms;
 use crate::shard::Shard;
 use crate::time::{Span, Time};
@@ -109,7 +109,7 @@ impl Shard {
             owned: None,
             serial: 0,
             waiter: Waiter::Nobody,
-            commit: CommitNeeds::default(),
+            needs_commit: false,
         };
         self.accept(&mut message, None, now)
     }
