@@ -187,7 +187,7 @@ impl Recovery {
         };
         let cut = &bytes[offset..];
         self.end.is_torn =
-            cut.len() % BLOCK_BYTES != 0 || FrameHeader::decode(cut).is_some_and(is_next);
+            !cut.len().is_multiple_of(BLOCK_BYTES) || FrameHeader::decode(cut).is_some_and(is_next);
         self.look_behind(header.segment, bytes, offset)
     }
 
