@@ -211,6 +211,8 @@ pub struct Group {
     pub gets_stored: bool,
     /// Its clients come and go while messages are published: what they miss is not lost.
     pub comes_and_goes: bool,
+    /// The wills of its clients are due however their connections are lost.
+    pub wills_are_kept: bool,
 }
 
 impl Group {
@@ -234,6 +236,7 @@ impl Group {
             gets_retained: false,
             gets_stored: false,
             comes_and_goes: false,
+            wills_are_kept: false,
         }
     }
 
@@ -462,6 +465,17 @@ pub struct LoadStep {
     pub messages: Option<u64>,
     /// Clients that come or go meanwhile.
     pub moves: Vec<Move>,
+    /// The broker is killed meanwhile.
+    pub crashes: Option<Crashes>,
+}
+
+/// Kills of the broker's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crashes {
+    /// From the beginning of the step, in order.
+    pub times: Vec<Duration>,
+    /// Starts it again, as one process.
+    pub restart_command: String,
 }
 
 /// A group's clients come or go during a load, evenly spaced at a rate (all at once without).

@@ -63,6 +63,16 @@ pub struct Process {
     pub sockets: u64,
 }
 
+/// Whether a process is there and has not ended: one that its parent has not taken note of has.
+#[must_use]
+pub fn is_running(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
 /// Reads a process's figures; `None` when there is no such process (any more).
 #[must_use]
 pub fn process(pid: u32) -> Option<Process> {

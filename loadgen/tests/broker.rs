@@ -33,11 +33,19 @@ impl Broker {
                 "listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n\
                  max_queued_messages 100000\n{more}\n"
             );
+            let text = text.replace("DIRECTORY", &directory.display().to_string());
             std::fs::write(&file, text).unwrap();
             let mut command = Command::new(program);
             command.arg("-c").arg(file);
             command
         })
+    }
+
+    /// Mosquitto with its persistence, which it writes so often: in between it acknowledges what only its memory has.
+    pub(crate) fn mosquitto_saving(every_s: u32) -> Self {
+        Self::mosquitto(&format!(
+            "persistence true\npersistence_location DIRECTORY/\nautosave_interval {every_s}"
+        ))
     }
 
     /// ringmq of this workspace, built when it is missing or older than its source.
@@ -46,6 +54,23 @@ impl Broker {
             let mut command = Command::new(ringmq_program());
             command.args(["--port", &port.to_string(), "--shards", "1"]);
             command.args(more);
+            command
+        })
+    }
+
+    /// ringmq with a data directory and `shards`.
+    pub(crate) fn ringmq_durable(shards: &str) -> Self {
+        Self::start(|port, directory| {
+            let mut command = Command::new(ringmq_program());
+            command.args(["--port", &port.to_string(), "--shards", shards]);
+            command.arg("--data-dir").arg(directory.join("data"));
+            command.args(["--journal-segment-bytes", "1MiB"]);
+            command.args([
+                "--queue-messages-max",
+                "100000",
+                "--queue-bytes-max",
+                "64MiB",
+            ]);
             command
         })
     }
@@ -96,6 +121,13 @@ impl Broker {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// What a shell starts it with.
+    pub(crate) fn command_line(&self) -> String {
+        let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
     }
 
     /// Ends the broker without warning and starts it again on its port.

@@ -6,6 +6,7 @@ mod backend;
 mod broker;
 mod brokers;
 mod comings;
+mod durable;
 mod failures;
 mod how_to;
 mod lie_table;

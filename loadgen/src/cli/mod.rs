@@ -58,6 +58,12 @@ enum Command {
     WillStorm(scenarios::WillStorm),
     /// Subscribers come back to messages kept for their sessions
     BacklogDrain(scenarios::BacklogDrain),
+    /// Sessions and their messages after the broker was killed
+    DurableSessions(scenarios::DurableSessions),
+    /// Retained messages after the broker was killed
+    DurableRetained(scenarios::DurableRetained),
+    /// Wills of clients that were connected when the broker was killed
+    DurableWills(scenarios::DurableWills),
     /// Subscribers that share a subscription
     SharedGroup(scenarios::SharedGroup),
     /// Retained messages, asked for all at once
@@ -102,6 +108,9 @@ impl Command {
             Self::LargePayloads(scenario) => scenario,
             Self::WillStorm(scenario) => scenario,
             Self::BacklogDrain(scenario) => scenario,
+            Self::DurableSessions(scenario) => scenario,
+            Self::DurableRetained(scenario) => scenario,
+            Self::DurableWills(scenario) => scenario,
             Self::SharedGroup(scenario) => scenario,
             Self::RetainedStorm(scenario) => scenario,
             Self::SlowConsumer(scenario) => scenario,

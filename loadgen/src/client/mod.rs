@@ -256,7 +256,8 @@ impl Client {
     pub fn broken(&mut self, is_asked: bool, cx: &mut Context<'_>) {
         if self.state == State::Ready && self.own(cx.plan).will.is_some() {
             self.wills_due += 1;
-            self.wills_uncertain += u64::from(!is_asked);
+            let is_certain = is_asked || self.own(cx.plan).wills_are_kept;
+            self.wills_uncertain += u64::from(!is_certain);
             cx.meter.count(Count::Published);
         }
     }

@@ -66,6 +66,9 @@ pub struct RunResult {
     /// Of a scenario file: its stages, one after the other.
     #[serde(default)]
     pub stages: Vec<StageResult>,
+    /// Of `durable-*`: the kills of the broker's process.
+    #[serde(default)]
+    pub restarts: Vec<Restart>,
     /// Per second.
     pub series: Vec<Second>,
     pub notes: Vec<String>,
@@ -75,6 +78,15 @@ pub struct RunResult {
     /// Latencies of each second, for the HdrHistogram log; not in the JSON.
     #[serde(skip)]
     pub intervals: Vec<Interval>,
+}
+
+/// The broker's process was killed and started again.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Restart {
+    /// From the beginning of the run.
+    pub at_s: f64,
+    /// Until it accepted connections again.
+    pub down_s: f64,
 }
 
 /// One of several generator hosts. All of them run on the coordinator's clock, as far as it is known.

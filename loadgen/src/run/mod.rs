@@ -1,5 +1,6 @@
 //! A run: workers go through the steps of a plan, and their figures become one result.
 
+mod crash;
 mod drain;
 mod idle;
 mod step;
@@ -17,6 +18,7 @@ use crate::meter::{Counts, Timings};
 use crate::plan::{Options, Plan, Step};
 use crate::results::RunResult;
 use crate::{audience, live, system};
+use crash::Restarts;
 use idle::Baseline;
 use totals::{BrokerSamples, RunTotals};
 
@@ -46,6 +48,7 @@ struct Run {
     /// When the current drain ends at the latest.
     drain_ends_ns: u64,
     signals: Signals,
+    restarts: Restarts,
 }
 
 /// SIGINT and SIGTERM. A second signal ends the process, but not one that comes with the first, as
@@ -125,6 +128,7 @@ pub(crate) fn carry_out(
         later_s: 0.0,
         drain_ends_ns: u64::MAX,
         signals: Signals::watch()?,
+        restarts: Restarts::of(options.broker_pid),
         control,
     };
     run.take_steps();
@@ -231,6 +235,7 @@ impl Run {
         let Self {
             control,
             workers,
+            mut restarts,
             mut totals,
             mut second_timings,
             began_ns,
@@ -245,6 +250,7 @@ impl Run {
             second_timings.merge(&mut interval.timings);
         }
         totals.ended_ns = now_ns();
+        totals.restarts = std::mem::take(&mut restarts.done);
         let (start, end) = (second_ns - began_ns, totals.ended_ns - began_ns);
         totals.end_interval(&mut second_timings, start, end);
         Ok((control, outcome.reports, totals))

@@ -9,7 +9,7 @@ use crate::engine::clock::now_ns;
 use crate::engine::control::{Board, Order};
 use crate::live;
 use crate::meter::{Count, Counts, Timings};
-use crate::plan::{Group, Step};
+use crate::plan::{Group, LoadStep, Step};
 use crate::results::IdleCost;
 
 /// How often the coordinator looks.
@@ -58,6 +58,7 @@ impl Run {
         if matches!(step, Step::Load(_)) && self.totals.load_s == 0.0 {
             self.totals.load_counts.0 = before;
         }
+        self.restarts.done_in_step = 0;
         self.stage = stage_name(&step).map(|_| Timings::default());
         let planned_silence = match &step {
             Step::Connect { group, per_s } => {
@@ -102,7 +103,8 @@ impl Run {
                 self.totals.lose(lost);
                 return;
             }
-            if has_progressed(&progress.1, &counts) {
+            self.crash(current, now_ns);
+            if has_progressed(&progress.1, &counts) || self.restarts.is_down() {
                 progress = (now_ns, counts);
             }
             let reading = Reading {
@@ -121,6 +123,25 @@ impl Run {
         }
     }
 
+    /// Kills the broker when the step says so, and waits for its return.
+    fn crash(&mut self, current: &Current, now_ns: u64) {
+        let Step::Load(LoadStep {
+            crashes: Some(crashes),
+            ..
+        }) = &*current.step
+        else {
+            return;
+        };
+        let since = Duration::from_nanos(now_ns.saturating_sub(current.start_ns));
+        let at_s = now_ns.saturating_sub(self.began_ns) as f64 / 1e9;
+        let target = self.control.plan.connection.targets[0];
+        match self.restarts.watch(crashes, since, at_s, target) {
+            Ok(false) => {}
+            Ok(true) => self.totals.broker = self.restarts.pid.and_then(BrokerSamples::take),
+            Err(sentence) => self.totals.stop(sentence),
+        }
+    }
+
     /// All old connections have ended, or the broker had its time.
     fn is_taken_over(&self, group: usize, reading: &Reading) -> bool {
         let clients = u64::from(self.control.plan.groups[group].clients);
@@ -133,6 +154,12 @@ impl Run {
         let Reading {
             counts, silence, ..
         } = reading;
+        if self.totals.stopped.is_some() {
+            return true;
+        }
+        if self.restarts.is_down() {
+            return false;
+        }
         let has_ended = |board: &Board| board.read().get(Count::StepsEnded) >= current.order as u64;
         if self.control.boards.iter().all(has_ended) {
             return true;

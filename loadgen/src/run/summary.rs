@@ -38,6 +38,7 @@ pub(crate) fn result(
     let censored = censor(&truth, &counts, &mut run);
     let mut errors = errors(plan, reports, &counts, interrupted.as_ref());
     let truth = with_takeovers(truth, &counts, interrupted.is_some());
+    let truth = with_restarts(truth, &counts, &run);
     let (expected, received) = (sum(truth.expected), sum(truth.received));
     if expected > 0 && received == 0 {
         errors.insert("nothing of what was published arrived".into(), expected);
@@ -45,6 +46,7 @@ pub(crate) fn result(
     let mut notes = notes(&counts, reports);
     notes.extend(verdicts(plan, &counts, &mut run));
     notes.extend(run.remark.take());
+    notes.extend(restarts(&run));
     let latencies = latencies(&mut run, censored);
     let targets: Vec<String> = plan
         .connection
@@ -84,6 +86,7 @@ pub(crate) fn result(
         assertions: Vec::new(),
         steps: Vec::new(),
         stages: run.stages,
+        restarts: run.restarts,
         series: run.seconds,
         agents: Vec::new(),
         notes,
@@ -108,6 +111,17 @@ fn with_takeovers(mut truth: DeliveryAudit, counts: &Counts, is_cut_off: bool) -
     truth
 }
 
+/// Sessions that a broker did not have any more after it was killed.
+fn with_restarts(mut truth: DeliveryAudit, counts: &Counts, run: &RunTotals) -> DeliveryAudit {
+    let lost = counts.get(Count::SessionLost);
+    if lost > 0 && !run.restarts.is_empty() {
+        truth.broken_promises.push(format!(
+            "{lost} times the broker did not have the session of a client that came back after it was killed"
+        ));
+    }
+    truth
+}
+
 /// The storm of stored messages, and a broker that falls behind, in sentences.
 fn verdicts(plan: &Plan, counts: &Counts, run: &mut RunTotals) -> Vec<String> {
     let mut notes = Vec::new();
@@ -121,11 +135,24 @@ fn verdicts(plan: &Plan, counts: &Counts, run: &mut RunTotals) -> Vec<String> {
         ));
     }
     let receivers = audience::receivers_per_message(plan).unwrap_or(0);
-    let is_stored = plan.groups.iter().any(|group| group.gets_stored);
+    let is_stored = plan.groups.iter().any(|group| group.gets_stored) || !run.restarts.is_empty();
     if let (false, Some(backlog)) = (is_stored, run.backlog(receivers)) {
         notes.push(backlog);
     }
     notes
+}
+
+/// The kills of the broker's process, in a sentence.
+fn restarts(run: &RunTotals) -> Option<String> {
+    let down = run.restarts.iter().map(|restart| restart.down_s);
+    let longest = down.fold(0.0, f64::max);
+    let count = run.restarts.len();
+    (count > 0).then(|| {
+        format!(
+            "the broker was killed {count} times and accepted connections again within {}",
+            duration(longest * 1e6)
+        )
+    })
 }
 
 /// Ages of what had not ended, among the timings: of acknowledgements and of deliveries.

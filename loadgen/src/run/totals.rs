@@ -6,7 +6,7 @@ use crate::engine::LostGenerator;
 use crate::histogram::encode;
 use crate::meter::{Count, Counts, Timing, Timings};
 use crate::plan::Share;
-use crate::results::{IdleCost, Interval, Second, StageResult};
+use crate::results::{IdleCost, Interval, Restart, Second, StageResult};
 use crate::system;
 
 /// A broker is behind when what it takes so long for has not arrived.
@@ -26,6 +26,7 @@ pub(crate) struct RunTotals {
     pub(crate) load_ended_ns: u64,
     pub(crate) ended_ns: u64,
     pub(crate) stages: Vec<StageResult>,
+    pub(crate) restarts: Vec<Restart>,
     /// Connections opened in connect steps, and the wall time of those.
     pub(crate) connected: u64,
     pub(crate) connect_s: f64,

@@ -162,6 +162,7 @@ fn stage(mut section: Section<'_>, number: usize, groups: &[FileGroup]) -> Stage
         time: time.map_or(Duration::from_secs(1), |time| time.value),
         messages: messages.as_ref().map(|messages| messages.value),
         moves,
+        crashes: None,
     };
     if let Some(loads) = section.section("load") {
         for (name, own) in loads.named() {

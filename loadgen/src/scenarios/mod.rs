@@ -2,6 +2,7 @@
 
 mod alone;
 mod connections;
+mod durable;
 mod fans;
 mod mixes;
 mod sessions;
@@ -15,6 +16,7 @@ use crate::plan::{Group, LoadStep, Plan, Publishing, Share, Step, Subscription, 
 
 pub use alone::{Listen, Publish, RoundTrip};
 pub use connections::{ConnectRamp, ConnectStorm, HandshakeStorm, ReconnectStorm, ResumptionStorm};
+pub use durable::{DurableRetained, DurableSessions, DurableWills};
 pub use fans::{FanIn, FanOut, LargePayloads, Pairs};
 pub use mixes::{Churn, RetainedStorm, SharedGroup, SlowConsumer, TakeoverStorm, WildcardMix};
 pub use sessions::{BacklogDrain, WillStorm};
