@@ -9,7 +9,8 @@
 # broker but the least that one can cost (examples/relay.rs). scripts/compare-tls.sh does the same over
 # TLS. The environment may set:
 #   BROKERS       names, the first is what ratios refer to
-#                 (mosquitto flashmq rumqttd rmqttd ringmq ringmq-2 ringmq-4 relay)
+#                 (mosquitto flashmq rumqttd rmqttd ringmq ringmq-2 ringmq-4 relay; rows "durable-" are also
+#                 of mosquitto-durable and ringmq-durable, which run no others)
 #   SCENARIOS     extended regular expression: only scenarios whose name it matches     (all)
 #   BROKER_CORES  cores of the broker, LOAD_CORES of mqload       (0 and 1)
 #   ROUNDS        times each scenario is run against each broker  (3)
@@ -22,7 +23,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/.."
 
 results=${1:-compare-results}
-read -ra brokers <<<"${BROKERS:-mosquitto flashmq rumqttd rmqttd ringmq ringmq-2 ringmq-4 relay}"
+read -ra brokers <<<"${BROKERS:-mosquitto flashmq rumqttd rmqttd ringmq ringmq-2 ringmq-4 relay mosquitto-durable ringmq-durable}"
 broker_cores=${BROKER_CORES:-0}
 load_cores=${LOAD_CORES:-1}
 rounds=${ROUNDS:-3}
@@ -56,6 +57,9 @@ all_scenarios=(
     'large-1000k-paced|pairs --clients 4 --rate 200 --payload-size 1000k'
     'v5-fan-out-max|fan-out --protocol 5 --clients 100 --max --batch 16 --payload-size 16'
     'v5-pairs-max|pairs --protocol 5 --clients 100 --max --batch 16 --payload-size 16'
+    'durable-qos1-max|pairs --clients 50 --max --qos 1 --window 64 --payload-size 256 --clean-start false'
+    'durable-qos1-paced|pairs --clients 50 --rate 5000 --qos 1 --payload-size 256 --clean-start false'
+    'durable-qos2-max|pairs --clients 50 --max --qos 2 --window 16 --payload-size 256 --clean-start false'
     'connects|connect-storm --clients 2000 --rounds 3'
     'idle|connect-ramp --clients 5000 --hold 2s'
 )
