@@ -65,7 +65,7 @@ impl fmt::Display for TemplateMistake {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PayloadTemplate {
     parts: Vec<Part>,
-    /// Messages may be such that nobody can tell which they are.
+    /// Receivers need not find out which message one is.
     pub is_unverified: bool,
 }
 

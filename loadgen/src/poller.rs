@@ -160,7 +160,7 @@ const LISTENER: u64 = 1 << KIND_SHIFT;
 const OTHER: u64 = 2 << KIND_SHIFT;
 const GENERATION_MASK: u32 = (1 << 30) - 1;
 
-/// What is to be told of a connection.
+/// Events that are asked for, of a connection.
 #[derive(Clone, Copy, Default)]
 struct Asked {
     generation: u32,
@@ -168,7 +168,7 @@ struct Asked {
     room: bool,
 }
 
-/// Sockets are registered once, edge by edge, for everything; what nobody asked for is passed over. Closing a
+/// Sockets are registered once, edge by edge, for everything; what was not asked for is passed over. Closing a
 /// socket ends its registration.
 pub(crate) struct Epoll {
     epoll: OwnedFd,

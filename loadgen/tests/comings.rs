@@ -136,7 +136,7 @@ fn clients_live_their_lives() {
     );
 }
 
-/// Who is refused at one target goes to the next, and nobody else.
+/// Who is refused at one target goes to the next, and no other.
 #[test]
 fn the_next_target_is_tried_when_one_fails() {
     let broker = Broker::mosquitto("");

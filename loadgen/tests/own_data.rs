@@ -99,7 +99,7 @@ fn without_a_proof_messages_are_counted_and_no_more() {
         !success && text.contains("nothing can be verified: put {proof}"),
         "{text}"
     );
-    // Nobody receives them: there is nothing to verify.
+    // Without receivers there is nothing to verify.
     let (text, success) = against("", &format!("publish {LOAD} {own}"));
     assert!(success, "{text}");
     let counted = format!("pairs {LOAD} --qos 1 {own} --unverified");

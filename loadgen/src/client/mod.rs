@@ -7,14 +7,12 @@ mod inspect;
 mod promises;
 pub mod publisher;
 mod receive;
+mod subscriptions;
 
 use std::sync::Arc;
 
-use ringmq::mqtt::encode::{self, SubscribeOut, UnsubscribeOut};
-use ringmq::mqtt::{
-    Connect, ConnectProperties, Disconnect, PacketId, PublishProperties, Qos, RetainHandling,
-    SubscriptionOptions, Version, Will,
-};
+use ringmq::mqtt::encode;
+use ringmq::mqtt::{Connect, ConnectProperties, Disconnect, PublishProperties, Qos, Version, Will};
 
 use crate::flows::Flows;
 use crate::meter::{Count, Meter, Timing};
@@ -46,7 +44,7 @@ pub struct Context<'a> {
 pub struct OwnPayloads {
     /// Some have a proof within or beside.
     pub have_proofs: bool,
-    /// Some have none: nothing tells them from those of other programs.
+    /// Some have none: they look like those of other programs.
     pub have_none: bool,
 }
 
@@ -272,72 +270,6 @@ impl Client {
         self.awaits_pingresp = false;
     }
 
-    /// Appends SUBSCRIBE for all of the group's filters; false when there are none.
-    pub fn subscribe(&mut self, cx: &mut Context<'_>) -> bool {
-        let plan = cx.plan;
-        let own = self.own(plan);
-        let filters = self.filters(plan);
-        let filters: Vec<_> = filters.iter().zip(&own.subscriptions).collect();
-        let filters: Vec<(&str, SubscriptionOptions)> = filters
-            .iter()
-            .map(|(filter, subscription)| {
-                let options = SubscriptionOptions {
-                    qos: subscription.qos,
-                    no_local: false,
-                    retain_as_published: false,
-                    retain_handling: RetainHandling::default(),
-                };
-                (filter.as_str(), options)
-            })
-            .collect();
-        if filters.is_empty() {
-            return false;
-        }
-        self.subscribes = true;
-        let subscribe = SubscribeOut {
-            packet_id: CONTROL_ID,
-            subscription_identifier: None,
-            user_properties: ringmq::mqtt::UserProperties::default(),
-            filters: &filters,
-        };
-        encode::subscribe(&mut self.out, self.version, &subscribe);
-        self.awaits_suback = true;
-        self.ask(Promise::SubAck, cx);
-        true
-    }
-
-    /// Appends UNSUBSCRIBE for all of the group's filters; false when there are none.
-    pub fn unsubscribe(&mut self, cx: &mut Context<'_>) -> bool {
-        let plan = cx.plan;
-        let filters = self.filters(plan);
-        let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
-        if filters.is_empty() {
-            return false;
-        }
-        self.subscribes = false;
-        self.is_subscribed = false;
-        self.granted = None;
-        let unsubscribe = UnsubscribeOut {
-            packet_id: CONTROL_ID,
-            user_properties: ringmq::mqtt::UserProperties::default(),
-            filters: &filters,
-        };
-        encode::unsubscribe(&mut self.out, self.version, &unsubscribe);
-        self.awaits_unsuback = true;
-        self.ask(Promise::UnsubAck, cx);
-        true
-    }
-
-    /// Filters of this client, with its number filled in.
-    #[must_use]
-    pub fn filters(&self, plan: &Plan) -> Vec<String> {
-        let own = self.own(plan);
-        let fill = |subscription: &crate::plan::Subscription| {
-            own.fill(&subscription.filter, self.index, 0, plan.seed)
-        };
-        own.subscriptions.iter().map(fill).collect()
-    }
-
     /// Appends DISCONNECT.
     pub fn disconnect(&mut self) {
         encode::disconnect(&mut self.out, self.version, &Disconnect::default());
@@ -511,6 +443,3 @@ impl Client {
             .time(timing, cx.now_ns.saturating_sub(self.asked_ns));
     }
 }
-
-/// SUBSCRIBE and UNSUBSCRIBE use the highest identifier, one at a time; PUBLISH begins at the lowest.
-const CONTROL_ID: PacketId = PacketId(std::num::NonZeroU16::MAX);

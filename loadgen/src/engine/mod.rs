@@ -16,6 +16,7 @@ mod sockets;
 mod steps;
 mod targets;
 mod think;
+mod turns;
 mod work;
 mod worker;
 mod wrapped;

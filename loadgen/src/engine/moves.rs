@@ -1,7 +1,7 @@
 //! Clients that come and go while messages are published.
 
-use super::churn::Churn;
 use super::control::SECOND_NS;
+use super::turns::Churn;
 use super::worker::Worker;
 use crate::client::State;
 use crate::meter::Count;

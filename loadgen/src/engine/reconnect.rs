@@ -1,8 +1,8 @@
 //! LostGenerator connections opened again, when `--reconnect` asks for it: each client waits longer after each
 //! failure, and a worker opens no more than its share of the rate.
 
-use super::churn::Return;
 use super::control::SECOND_NS;
+use super::slot::Return;
 use super::worker::Worker;
 use crate::client::State;
 use crate::meter::Count;

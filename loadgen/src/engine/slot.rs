@@ -9,9 +9,19 @@ use rustix::net::{
     bind, connect, ipproto, socket_with, sockopt, AddressFamily, SocketFlags, SocketType,
 };
 
-use super::churn::Return;
 use crate::client::Client;
 use crate::transport::Link;
+
+/// What becomes of a client that the churn has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Return {
+    /// It has not.
+    #[default]
+    No,
+    /// It comes back when its connection is closed.
+    WhenClosed,
+    OnItsWay,
+}
 
 pub(super) struct Slot {
     pub(super) client: Client,

@@ -6,7 +6,7 @@ use super::work::{Leaving, Loading, OpenLoop, Thinkers};
 use super::worker::Worker;
 use crate::client::State;
 use crate::meter::{Count, Timing};
-use crate::plan::{Load, LoadStep, Step};
+use crate::plan::{Arrivals, Load, LoadStep, Step};
 
 /// Connections a worker opens at once; more wait, so that the broker's backlog does not overflow.
 const OPENING_MAX: usize = 256;
@@ -126,10 +126,6 @@ impl Worker {
             thinkers: Thinkers::default(),
             sending: usize::from(step.groups.is_empty()), // only listening lasts its time
         };
-        let share_of = |own: usize, all: u32| own as f64 / f64::from(all.max(1));
-        let share = self.control.plan.share;
-        let (turn, workers) = share.worker(self.id, self.control.workers());
-        let phase = turn as f64 / workers as f64;
         for (group, load) in &step.groups {
             let slots = self.group(*group);
             if slots.is_empty() {
@@ -144,36 +140,27 @@ impl Worker {
                     client.set_window(*window);
                 }
             }
+            if !matches!(load, Load::Open { .. }) {
+                loading.by_group[*group] = Some(*load);
+                loading.sending += slots.len();
+            }
             match *load {
                 Load::Open {
                     from_per_s,
                     to_per_s,
                     arrivals,
                 } => {
-                    let share = share_of(slots.len(), self.control.plan.groups[*group].clients);
-                    let rates = (from_per_s * share, to_per_s * share);
-                    let seconds = step.time.as_secs_f64();
-                    loading.open_loops.push(OpenLoop {
-                        schedule: Schedule::new(rates, seconds, start_ns, arrivals, phase),
-                        next: slots.start,
-                        left: step
-                            .messages
-                            .map_or(u64::MAX, |each| each * slots.len() as u64),
-                        not_before_ns: 0,
-                        slots,
-                    });
+                    let rates = (from_per_s, to_per_s);
+                    let open_loop = self.open_loop(*group, step, (rates, arrivals), start_ns);
+                    loading.open_loops.push(open_loop);
                     loading.sending += 1;
                 }
                 Load::Closed { .. } | Load::Unlimited { .. } => {
-                    loading.by_group[*group] = Some(*load);
-                    loading.sending += slots.len();
                     loading.ready.extend(slots.map(|slot| slot as u32));
                 }
                 Load::Life {
                     messages, sleep, ..
                 } => {
-                    loading.by_group[*group] = Some(*load);
-                    loading.sending += slots.len();
                     for slot in slots {
                         let place = &mut self.slots[slot];
                         place.absent |= place.socket.is_none();
@@ -183,8 +170,6 @@ impl Worker {
                     }
                 }
                 Load::Think { most, .. } => {
-                    loading.by_group[*group] = Some(*load);
-                    loading.sending += slots.len();
                     for slot in slots {
                         self.slots[slot].thinks = true;
                         loading.thinkers.begin(slot, most, start_ns);
@@ -195,6 +180,31 @@ impl Worker {
         self.work.load = Some(loading);
         self.begin_moves(&step.moves, start_ns);
         self.count_cpu(true);
+    }
+
+    /// This worker's part of a group's schedule.
+    fn open_loop(
+        &self,
+        group: usize,
+        step: &LoadStep,
+        (rates, arrivals): ((f64, f64), Arrivals),
+        start_ns: u64,
+    ) -> OpenLoop {
+        let (plan, slots) = (&self.control.plan, self.group(group));
+        let (turn, workers) = plan.share.worker(self.id, self.control.workers());
+        let phase = turn as f64 / workers as f64;
+        let share = slots.len() as f64 / f64::from(plan.groups[group].clients.max(1));
+        let rates = (rates.0 * share, rates.1 * share);
+        let seconds = step.time.as_secs_f64();
+        OpenLoop {
+            schedule: Schedule::new(rates, seconds, start_ns, arrivals, phase),
+            next: slots.start,
+            left: step
+                .messages
+                .map_or(u64::MAX, |each| each * slots.len() as u64),
+            not_before_ns: 0,
+            slots,
+        }
     }
 
     fn end_load(&mut self) {

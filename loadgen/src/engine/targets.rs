@@ -1,4 +1,4 @@
-//! Where a client connects: to the addresses of its target in turn and, when the plan has it so, then to those
+//! Fail-over: a client connects to the addresses of its target in turn and, when the plan has it so, then to those
 //! of the next targets.
 
 use std::net::SocketAddr;

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use super::churn::Churn;
 use super::schedule::Schedule;
 use super::slot::Slot;
+use super::turns::Churn;
 use crate::plan::{Load, MoveKind};
 
 /// State of a worker's part in a step.

@@ -125,7 +125,7 @@ pub(crate) fn check_rows(feed: &Feed, clients: u32, group: &str) -> Result<(), S
     Ok(())
 }
 
-/// Topics of the table are those that its clients publish to, or subscribe to when nobody publishes.
+/// Topics of the table are those that its clients publish to, or subscribe to when no client publishes.
 fn give_topics(plan: &mut Plan, at: usize, feed: &Arc<Feed>) -> Result<(), String> {
     if feed.has("topic") && plan.groups[at].publishing.is_none() {
         let publishes = |group: &Group| group.publishing.is_some() && group.clients > 0;

@@ -49,7 +49,7 @@ pub struct Traffic {
     /// Payload from a file: text with the same places, or bytes as they are
     #[arg(long, value_name = "FILE", value_parser = payload_file, conflicts_with_all = ["payload", "payload_size"])]
     pub payload_file: Option<Arc<PayloadTemplate>>,
-    /// Payloads of your own may go without a proof: messages are counted and not told apart
+    /// Payloads of your own may go without a proof: messages are counted, and may be any
     #[arg(long)]
     pub unverified: bool,
     /// Unacknowledged messages per publisher; with --max a closed loop of this size

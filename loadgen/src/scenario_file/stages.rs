@@ -229,7 +229,9 @@ fn check_time(
 fn load(mut section: Section<'_>, number: usize, group: &FileGroup) -> Option<(usize, Load)> {
     let line = section.line;
     let publishing = group.group.publishing.as_ref();
-    if publishing.is_none() {
+    let life = section.section("life").and_then(life);
+    let only_connects = matches!(life, Some(Load::Life { messages: 0, .. }));
+    if publishing.is_none() && !only_connects {
         let text = format!(
             "clients of {} publish nothing: give [groups.{0}.publish]",
             group.group.name
@@ -243,7 +245,6 @@ fn load(mut section: Section<'_>, number: usize, group: &FileGroup) -> Option<(u
     let window = section.count("window", 1, u64::from(WINDOW_MAX));
     let max = section.flag("max").filter(|max| max.value);
     let think = section.parsed("think", think_time);
-    let life = section.section("life").and_then(life);
     let given = [
         section.has("life"),
         section.has("rate"),
@@ -257,14 +258,11 @@ fn load(mut section: Section<'_>, number: usize, group: &FileGroup) -> Option<(u
                     and life";
         section.mistake(line, "", text);
     }
-    for (key, line) in [
+    let lines = [
         ("rate_to", rate_to.as_ref().map(|at| at.line)),
         ("poisson", poisson.as_ref().map(|at| at.line)),
-    ] {
-        if let Some(line) = line.filter(|_| !section.has("rate")) {
-            section.mistake(line, key, "goes with rate");
-        }
-    }
+    ];
+    need_rate(&section, lines);
     if let Some(window) = window.as_ref().filter(|_| !has_acks) {
         let text = "needs messages of QoS 1 or 2: those of QoS 0 are not acknowledged";
         section.mistake(window.line, "window", text);
@@ -297,6 +295,14 @@ fn load(mut section: Section<'_>, number: usize, group: &FileGroup) -> Option<(u
     };
     section.end();
     Some((number, load?))
+}
+
+fn need_rate(section: &Section<'_>, lines: [(&str, Option<usize>); 2]) {
+    for (key, line) in lines {
+        if let Some(line) = line.filter(|_| !section.has("rate")) {
+            section.mistake(line, key, "goes with rate");
+        }
+    }
 }
 
 /// `{ messages = 5, pause = "1s-2s", sleep = "10s-20s" }`.
