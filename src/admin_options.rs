@@ -17,6 +17,8 @@ pub struct AdminOptions {
     pub key: Option<String>,
     /// Authorities of client certificates; with it clients need one.
     pub client_ca: Option<String>,
+    /// /metrics has the names of mosquitto-exporter, too.
+    pub metrics_of_mosquitto: bool,
     /// The whole configuration, to be shown.
     pub in_force: Vec<InForce>,
 }

@@ -3,7 +3,7 @@
 //! See `ARCHITECTURE.md` for the bird's-eye view. Dependency direction, checked by `tests/tidy.rs`:
 //!
 //! ```text
-//! main -> admin -> io -> shard -> session -> mqtt -> {time, limits, ids}
+//! main -> admin -> io -> metrics -> shard -> session -> mqtt -> {time, limits, ids}
 //!                     -> routing -> mqtt
 //!                     -> auth    -> mqtt
 //! ```
@@ -14,12 +14,14 @@ pub mod admin;
 pub mod admin_options;
 pub mod auth;
 pub mod config;
+pub mod histogram;
 pub mod ids;
 pub mod image;
 pub mod io;
 pub mod journal;
 pub mod limits;
 pub mod listener;
+pub mod metrics;
 pub mod mqtt;
 pub mod mutant;
 pub mod prng;

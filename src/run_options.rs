@@ -21,6 +21,8 @@ pub struct RunOptions {
     pub durability: Durability,
     /// Bytes of a file of the journal.
     pub journal_segment_bytes: u32,
+    /// Between publications below `$SYS`; zero: there are none.
+    pub sys_interval: Span,
 }
 
 /// When what is to outlive the process is brought to the disk.
@@ -48,6 +50,7 @@ impl Default for RunOptions {
             data_dir: None,
             durability: Durability::Commit,
             journal_segment_bytes: 64 << 20,
+            sys_interval: Span::from_secs(10),
         }
     }
 }

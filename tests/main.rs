@@ -4,6 +4,7 @@ mod chaos;
 mod cli;
 mod conformance;
 mod delivery;
+mod metrics;
 mod process;
 mod rumqtt;
 mod tidy;

@@ -17,6 +17,7 @@ mod api;
 mod dispatch;
 mod health;
 mod login;
+mod metrics;
 mod origin;
 mod path;
 mod patient;
@@ -31,6 +32,8 @@ pub mod tokens;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
+
 pub use reply::{Problem, Reply};
 pub use request::Request;
 pub use role::Role;
@@ -40,6 +43,7 @@ pub use shards::Shards;
 use crate::admin_options::{AdminOptions, InForce};
 use crate::io::{Broker, StartError};
 use crate::listener::{Address, TlsFiles};
+use crate::metrics::BrokerReport;
 use crate::transport::tls::{ClientCertificate, Settings};
 use login::Logins;
 use server::Open;
@@ -55,11 +59,26 @@ pub struct Admin {
     in_force: Vec<InForce>,
     logins: Logins,
     routes: Vec<Route>,
+    /// /metrics has the names of mosquitto-exporter, too.
+    metrics_of_mosquitto: bool,
+    /// One report is made at a time.
+    reporting: Semaphore,
+}
+
+impl Admin {
+    /// Everything that the broker counts.
+    pub(in crate::admin) async fn report(&self) -> Result<BrokerReport, Problem> {
+        let silent = || Problem::busy("a shard does not answer");
+        let _turn = self.reporting.acquire().await.map_err(|_| silent())?;
+        let broker = self.broker.clone();
+        let gathered = tokio::task::spawn_blocking(move || broker.gather()).await;
+        gathered.ok().flatten().ok_or_else(silent)
+    }
 }
 
 /// All routes, in the order in which they are tried.
 fn routes() -> Vec<Route> {
-    [health::routes(), api::routes()]
+    [health::routes(), metrics::routes(), api::routes()]
         .into_iter()
         .flatten()
         .collect()
@@ -81,6 +100,8 @@ pub fn start(options: &AdminOptions, broker: &Broker) -> Result<(), StartError> 
         in_force: options.in_force.clone(),
         logins: Logins::new(broker, options, tokens)?,
         routes: routes(),
+        metrics_of_mosquitto: options.metrics_of_mosquitto,
+        reporting: Semaphore::new(1),
     });
     let tls = tls_files(options);
     let config = tls.as_ref().map(|files| broker.tls(files)).transpose();

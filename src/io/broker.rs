@@ -2,24 +2,29 @@
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ServerConfig;
 
 use super::clock::{wall, Clock};
 use super::controls::Controls;
 use super::errors::StartError;
-use super::inbox::{Reply, ShardCommand};
+use super::inbox::{Reply, ShardCommand, TakeKept, TakeReport};
 use super::logins::Logins;
 use super::shared::SharedState;
 use super::stage::Stage;
-use super::{listener, reload, unix};
+use super::{listener, process_report, reload, unix};
 use crate::auth::Rules;
 use crate::ids::ShardId;
 use crate::listener::{Address, TlsFiles};
-use crate::shard::Query;
+use crate::metrics::{BrokerReport, ListenerReport, ProcessReport, ShardReport};
+use crate::shard::{Kept, Query};
 use crate::time::Time;
 
+/// A shard that takes longer for an answer is stuck.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Read and write for the owner and the group: who may use a Unix socket of a service.
 const SOCKET_MODE: u16 = 0o660;
 
@@ -75,6 +80,70 @@ impl Broker {
     pub fn ask(&self, shard: ShardId, query: Query, reply: Reply) -> bool {
         self.shared
             .try_send(shard, ShardCommand::Query(query, reply))
+    }
+
+    /// Asks a shard for all that it has counted, in the same way.
+    fn ask_report(&self, shard: ShardId, take: TakeReport) -> bool {
+        self.shared.try_send(shard, ShardCommand::Report(take))
+    }
+
+    /// Asks a shard for what its sessions keep, from where an answer has ended.
+    fn ask_kept(&self, shard: ShardId, from: u32, take: TakeKept) -> bool {
+        self.shared.try_send(shard, ShardCommand::Kept(from, take))
+    }
+
+    /// What is known of the process beside the shards.
+    fn process_report(&self) -> ProcessReport {
+        process_report::process(&self.shared, self.clock.now())
+    }
+
+    fn listener_reports(&self) -> Vec<ListenerReport> {
+        process_report::listeners(&self.shared)
+    }
+
+    /// Everything that the broker counts. Waits for the shards: not for one of them, nor for a thread that
+    /// serves others. `None`: one of them does not answer.
+    #[must_use]
+    pub fn gather(&self) -> Option<BrokerReport> {
+        let ids = || (0..self.shards()).map(ShardId);
+        let (sender, reports) = sync_channel(usize::from(self.shards()));
+        for id in ids() {
+            let sender = sender.clone();
+            // Fails when the report comes too late.
+            let take = move |report| {
+                let _ = sender.try_send((id, report));
+            };
+            self.ask_report(id, Box::new(take)).then_some(())?;
+        }
+        let mut shards = vec![ShardReport::default(); usize::from(self.shards())];
+        for _ in ids() {
+            let (id, report) = reports.recv_timeout(PATIENCE).ok()?;
+            shards[id.index()] = report;
+        }
+        for (id, report) in ids().zip(&mut shards) {
+            while let Some(from) = report.kept.next {
+                report.kept.add(&self.kept(id, from)?);
+            }
+        }
+        Some(BrokerReport {
+            process: self.process_report(),
+            listeners: self.listener_reports(),
+            shards,
+        })
+    }
+
+    fn kept(&self, id: ShardId, from: u32) -> Option<Kept> {
+        let (sender, kept) = sync_channel(1);
+        // Fails when it comes too late.
+        let take = move |part| {
+            let _ = sender.try_send(part);
+        };
+        self.ask_kept(id, from, Box::new(take)).then_some(())?;
+        kept.recv_timeout(PATIENCE).ok()
+    }
+
+    pub(super) fn send(&self, shard: ShardId, command: ShardCommand) {
+        self.shared.send(shard, command);
     }
 
     /// Accounts and rules in force.

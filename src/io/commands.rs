@@ -5,6 +5,8 @@ use std::os::fd::AsFd;
 use super::driver::Driver;
 use super::inbox::{ShardCommand, TURN_COMMANDS};
 use super::listener::Listening;
+use crate::histogram::Histogram;
+use crate::metrics::{DriverReport, ShardReport};
 use crate::time::Time;
 
 impl Driver {
@@ -54,10 +56,32 @@ impl Driver {
                     self.report_counters(request);
                 }
             }
+            ShardCommand::Status(values) => self.shard.handle_status(&values, now),
+            ShardCommand::Report(take) => take(self.report()),
+            ShardCommand::Kept(from, take) => take(self.shard.kept(from)),
             ShardCommand::Query(query, reply) => reply(self.shard.handle_query(&query, now)),
             ShardCommand::Listen(listeners) => self.listen(listeners),
             ShardCommand::Stop => self.begin_stop(now),
             ShardCommand::AllStopped => {} // it has woken the shard, which looks by itself
+        }
+    }
+
+    fn report(&self) -> ShardReport {
+        let measures = &self.measures;
+        let commits = self.commits.as_ref();
+        ShardReport {
+            shard: self.shard.snapshot(),
+            kept: self.shard.kept(0),
+            driver: DriverReport {
+                banned: self.driver_stats.banned,
+                connections_max: self.driver_stats.connections_max,
+                accept_failed: self.driver_stats.accept_failed,
+                sockets: self.shard.connections() as u64,
+                busy: measures.busy,
+                turn_length: measures.turn_length.clone(),
+                ring_depth: measures.ring_depth.clone(),
+                commit: commits.map_or_else(Histogram::default, |own| own.latency.clone()),
+            },
         }
     }
 

@@ -13,6 +13,7 @@ use super::frame_writer::FrameWriter;
 use super::logging;
 use super::poller::Poller;
 use super::segment_files::{Request, SegmentFiles};
+use crate::histogram::Histogram;
 use crate::ids::ShardId;
 use crate::journal::{Recovered, SegmentNumber};
 use crate::run_options::Durability;
@@ -51,6 +52,9 @@ pub(super) struct Commits {
     /// From one commit to the next; none: at once.
     interval: Option<Span>,
     due: Time,
+    /// When the frame on its way was taken, and how long frames take.
+    taken_at: Time,
+    pub(super) latency: Histogram,
 }
 
 impl Commits {
@@ -84,6 +88,8 @@ impl Commits {
                 Durability::Interval(span) => Some(span),
             },
             due: Time::ZERO,
+            taken_at: Time::ZERO,
+            latency: Histogram::default(),
         }
     }
 
@@ -92,6 +98,9 @@ impl Commits {
         while let Some(completion) = poller.take_completion() {
             if let Err(error) = self.writer.complete(completion) {
                 self.fail(&error);
+            }
+            if self.writer.is_idle() {
+                self.latency.record_span(now.since(self.taken_at));
             }
             shard.handle_committed(now);
         }
@@ -105,6 +114,7 @@ impl Commits {
         if self.writer.is_idle() && self.due <= now {
             if let Some(frame) = shard.poll_journal() {
                 self.writer.take(&frame);
+                self.taken_at = now;
                 self.due = self.interval.map_or(Time::ZERO, |interval| now + interval);
             }
         }

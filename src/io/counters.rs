@@ -42,15 +42,15 @@ struct Gathered {
 }
 
 impl Counters {
+    /// The listeners, once they are open.
+    pub(super) fn set_gates(&self, gates: Vec<Arc<Gate>>) {
+        *self.gates.lock().unwrap_or_else(PoisonError::into_inner) = gates;
+    }
+
     /// The listeners' gates, in their order; none before they are open.
     pub(super) fn gates(&self) -> Vec<Arc<Gate>> {
         let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         gates.clone()
-    }
-
-    /// The listeners, once they are open.
-    pub(super) fn set_gates(&self, gates: Vec<Arc<Gate>>) {
-        *self.gates.lock().unwrap_or_else(PoisonError::into_inner) = gates;
     }
 
     /// Takes a shard's answer to a request; the last of `shards` writes all.

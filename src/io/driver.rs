@@ -15,6 +15,7 @@ use super::lateness::Lateness;
 use super::listener::Listening;
 use super::logging::Repeated;
 use super::logins::Logins;
+use super::measures::Measures;
 use super::memory_watch::ShardMemory;
 use super::mesh::Mesh;
 use super::pauses::Pauses;
@@ -86,6 +87,7 @@ pub(super) struct Driver {
     pub(super) scratch: Scratch,
     pub(super) turns: TurnLength,
     pub(super) driver_stats: DriverStats,
+    pub(super) measures: Measures,
     pub(super) memory: ShardMemory,
     /// As last reported to the shard.
     pressure: Pressure,
@@ -191,6 +193,7 @@ impl Driver {
             scratch: Scratch::default(),
             turns: TurnLength::new(turn_max_ms.map(|ms| Span::from_millis(ms.into()))),
             driver_stats: DriverStats::default(),
+            measures: Measures::default(),
             memory,
             pressure: Pressure::default(),
             is_open: false,
@@ -209,6 +212,9 @@ impl Driver {
         let mut started = Some(started);
         loop {
             let now = self.clock.now();
+            if self.measures.turn_over(now) {
+                self.shard.handle_turn_over(now);
+            }
             self.turns.begins(now);
             self.lateness.turn_begins(now);
             self.shares.turn_begins(now);
@@ -217,6 +223,7 @@ impl Driver {
                 self.shard.handle_clocks(self.clock.both());
             }
             let busy = self.turn(now);
+            self.measures.turn_ran(now, busy);
             let is_finished = self.is_finished();
             if let Some(started) = started.take_if(|_| is_finished || self.may_let_in()) {
                 started();

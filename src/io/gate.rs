@@ -129,6 +129,11 @@ impl Gate {
         }
     }
 
+    /// Open now.
+    pub(super) fn connections(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// An admitted connection is closed.
     pub(super) fn leave(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
@@ -153,11 +158,6 @@ impl Gate {
     }
 
     /// How often this was the reason.
-    /// Open now.
-    pub(super) fn connections(&self) -> u32 {
-        self.open.load(Ordering::Relaxed)
-    }
-
     pub(super) fn refused(&self, reason: Refusal) -> u64 {
         self.refused[reason as usize].load(Ordering::Relaxed)
     }

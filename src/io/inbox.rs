@@ -14,7 +14,8 @@ use super::listener::Listening;
 use crate::auth::{AuthzDecisions, Rules, Verdict};
 use crate::ids::{ConnectionId, ListenerId};
 use crate::journal::SegmentNumber;
-use crate::shard::{Answer, Query};
+use crate::metrics::ShardReport;
+use crate::shard::{Answer, Kept, Query};
 use crate::transport::LayerFactory;
 
 /// Commands that wait for one shard, at most. A turn takes them before anything else, so more wait only
@@ -25,6 +26,10 @@ pub(super) const TURN_COMMANDS: usize = 64;
 
 /// Takes the answer to a query, within the turn of its shard.
 pub type Reply = Box<dyn FnOnce(Answer) + Send>;
+
+/// Takes what a shard has counted, or what its sessions keep, in the same way.
+pub(super) type TakeReport = Box<dyn FnOnce(ShardReport) + Send>;
+pub(super) type TakeKept = Box<dyn FnOnce(Kept) + Send>;
 
 /// A command to a shard.
 pub(super) enum ShardCommand {
@@ -44,6 +49,12 @@ pub(super) enum ShardCommand {
     GiveBack,
     /// Hand over what was counted, for the request of this number.
     ReportCounters(u64),
+    /// Publish topics and values below `$SYS`.
+    Status(Vec<(String, String)>),
+    /// Hand over all counters, gauges and histograms.
+    Report(TakeReport),
+    /// Hand over what the sessions from a place on keep.
+    Kept(u32, TakeKept),
     /// A question of a service.
     Query(Query, Reply),
     /// Let clients in.

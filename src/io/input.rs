@@ -386,11 +386,11 @@ impl Driver {
     /// Takes what peers have sent, the same number from each.
     pub(super) fn take_blocks(&mut self, now: Time) -> bool {
         let mut moved = Vec::new();
-        let mut taken = 0;
+        let (mut taken, mut deepest) = (0, 0);
         for position in 0..self.mesh.peers() {
             let shard = &mut self.shard;
             let wants_data = shard.wants_publications(self.mesh.peer(position));
-            taken += self
+            let found = self
                 .mesh
                 .take(position, TURN_BLOCKS, wants_data, |from, arrival| {
                     match arrival {
@@ -399,6 +399,11 @@ impl Driver {
                     }
                     shard.wants_publications(from)
                 });
+            taken += found;
+            deepest = deepest.max(found);
+        }
+        if deepest > 0 {
+            self.measures.ring_depth.record(deepest as u64);
         }
         for socket in moved {
             self.receive_socket(*socket, now);

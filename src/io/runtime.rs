@@ -22,7 +22,7 @@ use super::logins::{LoginSetup, Logins};
 use super::memory::Memory;
 use super::recovery::Journal;
 use super::shared::SharedState;
-use super::{file_watch, listener, logging, memory_watch, mesh, reload, signals, unix};
+use super::{file_watch, listener, logging, memory_watch, mesh, reload, signals, sys, unix};
 use crate::auth::{self, Rules};
 use crate::ids::ShardId;
 use crate::limits::Limits;
@@ -97,7 +97,8 @@ pub fn run(
     let tables = startup.listeners.clone();
     let own = (Arc::clone(&shared), Arc::clone(&controls));
     reload::watch(asked, tables, own, reload_rules)?;
-    serve(&Broker::new(&shared, &logins, &controls, clock))?;
+    let broker = Broker::new(&shared, &logins, &controls, clock);
+    serve(&broker)?;
     let traces = logging::tells_connections();
     let own_journal = journal.clone();
     let make = move |id: ShardId| {
@@ -121,8 +122,7 @@ pub fn run(
         Ok(listeners)
     };
     let threads = start_shards(&startup.cores, &shared, &logins, clock, make, open)?;
-    shared.set_ready();
-    tracing::info!("ready");
+    open_for_clients(&broker, &shared)?;
     for (index, thread) in (0..).zip(threads) {
         thread
             .join()
@@ -152,6 +152,17 @@ fn shard_config(
         placement_seed,
         hash_seed,
     }))
+}
+
+/// The last step of the start.
+fn open_for_clients(broker: &Broker, shared: &SharedState) -> Result<(), StartError> {
+    shared.set_ready();
+    let sys_interval = shared.options().sys_interval;
+    if sys_interval > Span::ZERO {
+        sys::start(broker.clone(), sys_interval)?;
+    }
+    tracing::info!("ready");
+    Ok(())
 }
 
 /// Files of Unix sockets that are listened on: they go with the process.

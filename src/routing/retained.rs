@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::rc::Rc;
 
-use crate::mqtt::topic::matches;
+use crate::mqtt::topic::{is_reserved, matches};
 use crate::mqtt::Publication;
 use crate::time::Time;
 
@@ -33,7 +33,15 @@ const ENTRY_BYTES: usize = 96;
 
 /// What keeping a message takes: it, its topic once more as the key, and its place.
 fn cost(publication: &Publication) -> u64 {
+    if is_status(&publication.topic) {
+        return 0; // bounded by the broker itself
+    }
     (publication.cost_bytes() + publication.topic.len() + ENTRY_BYTES) as u64
+}
+
+/// The broker's own: clients publish nothing there. It counts against no limit and is not noted as changed.
+fn is_status(topic: &str) -> bool {
+    topic.starts_with("$SYS/") && is_reserved(topic)
 }
 
 /// There is no room for another retained message.
@@ -80,6 +88,8 @@ pub struct RetainedStore {
     bytes_max: u64,
     /// Topics whose message was set or removed, when that is noted.
     changed: Option<Vec<Rc<str>>>,
+    /// How many are the broker's own.
+    status: usize,
 }
 
 impl RetainedStore {
@@ -92,6 +102,7 @@ impl RetainedStore {
             messages_max,
             bytes_max,
             changed: None,
+            status: 0,
         }
     }
 
@@ -115,7 +126,7 @@ impl RetainedStore {
 
     /// Takes one for changed.
     pub fn note_changed(&mut self, topic: &Rc<str>) {
-        if let Some(changed) = &mut self.changed {
+        if let Some(changed) = self.changed.as_mut().filter(|_| !is_status(topic)) {
             changed.push(Rc::clone(topic));
         }
     }
@@ -141,9 +152,12 @@ impl RetainedStore {
         let key = Key::of(&publication.topic);
         self.remove(&key);
         let bytes = cost(&publication);
-        if self.messages.len() >= self.messages_max || self.bytes + bytes > self.bytes_max {
+        let own = is_status(&publication.topic);
+        let count = self.messages.len() - self.status;
+        if !own && (count >= self.messages_max || self.bytes + bytes > self.bytes_max) {
             return Err(Full);
         }
+        self.status += usize::from(own);
         self.bytes += bytes;
         if let Some(at) = publication.expires_at {
             self.expiring.insert((at, Rc::clone(&publication.topic)));
@@ -271,6 +285,7 @@ impl RetainedStore {
         match self.messages.remove(key) {
             Some(old) => {
                 self.bytes -= cost(&old);
+                self.status -= usize::from(is_status(&old.topic));
                 self.note_changed(&old.topic);
                 if let Some(at) = old.expires_at {
                     self.expiring.remove(&(at, Rc::clone(&old.topic)));

@@ -306,3 +306,25 @@ proptest! {
         prop_assert!(store.messages.values().all(|one| one.expires_at != Some(Time(4))));
     }
 }
+
+#[test]
+fn the_brokers_own_messages_take_no_room_of_others() {
+    let mut store = RetainedStore::new(1, 1_000);
+    store.note_changes();
+    let message = |topic| publication(topic, None);
+    for round in 0..2 {
+        for topic in ["$SYS/broker/uptime", "$SYS/a", "$SYS/b"] {
+            assert_eq!(store.set(message(topic)), Ok(()), "{topic} {round}");
+        }
+    }
+    assert_eq!((store.len(), store.bytes()), (3, 0));
+    assert!(!store.has_changed());
+    assert_eq!(store.set(message("a")), Ok(()));
+    assert_eq!(store.set(message("b")), Err(Full));
+    assert!(store.clear("$SYS/a") && store.clear("a"));
+    assert_eq!(store.set(message("b")), Ok(()));
+    assert_eq!(store.take_changed().len(), 3, "a, its end, and b");
+    // Clients publish the states of bridges.
+    let state = message("$SYS/broker/connection/b/state");
+    assert_eq!(store.set(state), Err(Full));
+}

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::latency::Latency;
 use super::notices::Notices;
 use super::queries::capture::Captures;
 use super::{Notice, Origin, Stats};
@@ -47,11 +48,12 @@ pub enum Action {
     Notice(Notice),
 }
 
-/// Actions for the driver, counters and notices. Lives on: the shard.
+/// Actions for the driver, counters, times taken and notices. Lives on: the shard.
 pub(super) struct Outbox {
     pub(super) actions: VecDeque<Action>,
     pub(super) notices: Notices,
     pub(super) stats: Stats,
+    pub(super) latency: Latency,
     /// Connections are reported one by one.
     pub(super) traces: bool,
     /// `None`: no operator is shown packets.
@@ -64,6 +66,7 @@ impl Outbox {
             actions: VecDeque::new(),
             notices: Notices::new(seed),
             stats: Stats::default(),
+            latency: Latency::default(),
             traces: false,
             captures: None,
         }

@@ -111,6 +111,19 @@ impl<I: ArenaId, T> Arena<I, T> {
         }
     }
 
+    /// Places there are, used or free.
+    pub(super) fn end(&self) -> u32 {
+        let last = self.chunks.last().map_or(0, Vec::len);
+        (self.chunks.len().saturating_sub(1) * CHUNK + last) as u32
+    }
+
+    /// The value at a place; `None`: the place is free.
+    pub(super) fn at(&self, place: u32) -> Option<&T> {
+        let place = place as usize;
+        let entry = self.chunks.get(place / CHUNK)?.get(place % CHUNK)?;
+        entry.value.as_ref()
+    }
+
     #[inline]
     pub(super) fn get_mut(&mut self, id: I) -> Option<&mut T> {
         let entry = self.entry_mut(id.index())?;
@@ -173,5 +186,10 @@ mod tests {
         assert_eq!(arena.get(ids[300]), None);
         assert_eq!(arena.get_mut(again), Some(&mut 9));
         assert_eq!((arena.len(), arena.ids().len()), (600, 600));
+        arena.remove(ids[599]);
+        assert_eq!(
+            (arena.end(), arena.at(599), arena.at(300)),
+            (600, None, Some(&9))
+        );
     }
 }

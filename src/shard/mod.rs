@@ -18,12 +18,14 @@ mod clients;
 mod delivery;
 mod durable;
 mod gate;
+mod latency;
 #[cfg(test)]
 mod log_tests;
 mod mesh;
 mod notices;
 mod queries;
 mod retained;
+mod snapshot;
 mod stats;
 mod turn;
 mod verbs;
@@ -48,6 +50,7 @@ pub use queries::{
     ClientRow, ClientSort, Order, OrderedMessage, Query, RetainedRow, SubscriptionRow,
     SubscriptionsOf, CAPTURES_MAX, ROWS_MAX,
 };
+pub use snapshot::{Kept, Snapshot};
 pub use stats::Stats;
 pub use turn::steps::{run_turn, TurnHost, TurnStep, TURN};
 
@@ -221,6 +224,10 @@ impl Shard {
         };
         state.acks_unsent = 0;
         state.count_sent(count);
+        self.outbox.stats.bytes_sent += count as u64;
+        if self.outbox.latency.is_watching() {
+            self.outbox.latency.written(connection, count);
+        }
         if state.captured != CaptureFlag::No {
             self.capture_output(connection, count, now);
             let connections = &mut self.clients.connections;
@@ -253,6 +260,7 @@ impl Shard {
             return; // handed off, and the driver has not carried that out yet
         };
         self.outbox.trace_closed(&state, cause, now);
+        self.outbox.latency.forget(connection);
         if state.phase.is_half_open() {
             self.admission.half_open.leave(state.origin.listener);
         }
@@ -288,6 +296,12 @@ impl Shard {
             self.mesh.peers_full_at = Some(now);
         }
         self.end_turn_of_commits(now);
+    }
+
+    /// A turn that had something to do is over, all its bytes handed to the kernel: what it was to measure
+    /// is recorded.
+    pub fn handle_turn_over(&mut self, now: Time) {
+        self.outbox.latency.turn_over(now);
     }
 
     /// Next action to carry out besides sending.

@@ -1,7 +1,10 @@
 //! Plain counters of one shard.
 
 use crate::auth::Refusal;
-use crate::mqtt::Violations;
+use crate::mqtt::{PacketType, Publish, Qos, Violations};
+
+/// Control packets by their type, which is four bits.
+type Packets = [u64; 16];
 
 /// Counters, by name. What is added here is shown to operators without anything else to do.
 macro_rules! counters {
@@ -12,6 +15,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Rules that clients have broken, each by itself.
             pub violations: Violations,
+            /// Control packets received; PUBLISH is counted in `publications_received`.
+            pub packets: Packets,
         }
 
         impl Stats {
@@ -24,6 +29,9 @@ macro_rules! counters {
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
                 self.violations.add(&other.violations);
+                for (sum, count) in self.packets.iter_mut().zip(other.packets) {
+                    *sum += count;
+                }
             }
         }
     };
@@ -60,6 +68,15 @@ counters! {
     /// Connections that a layer below MQTT ended.
     transport_errors,
     publications_received,
+    /// Among them, by QoS; the rest has QoS 0.
+    publications_qos1,
+    publications_qos2,
+    /// Of MQTT, without what lies below it.
+    bytes_received,
+    bytes_sent,
+    /// Of messages.
+    payload_bytes_received,
+    payload_bytes_sent,
     /// The authorization service was down; QoS 0 is dropped.
     authz_unavailable,
     /// Not authorized; wills included.
@@ -69,6 +86,9 @@ counters! {
     /// Subscriptions that changed rules have ended.
     subscriptions_ended,
     deliveries_sent,
+    /// Among them, by QoS; the rest has QoS 0.
+    deliveries_qos1,
+    deliveries_qos2,
     /// Deliveries queued for lack of room in the window or for an absent client.
     deliveries_queued,
     /// QoS 0 for a client whose outgoing bytes are at their limit.
@@ -95,9 +115,84 @@ counters! {
     redispatched,
     wills_published,
     sessions_expired,
+    /// DISCONNECT and AUTH packets; all others answer what is counted.
+    disconnects_sent,
+    auths_sent,
 }
 
 impl Stats {
+    #[inline]
+    pub(super) fn count_publication(&mut self, publish: &Publish<'_>) {
+        self.publications_received += 1;
+        self.payload_bytes_received += publish.payload.len() as u64;
+        self.publications_qos1 += u64::from(publish.qos == Qos::AtLeastOnce);
+        self.publications_qos2 += u64::from(publish.qos == Qos::ExactlyOnce);
+    }
+
+    #[inline]
+    pub(super) fn count_delivery(&mut self, qos: Qos, payload: usize) {
+        self.deliveries_sent += 1;
+        self.payload_bytes_sent += payload as u64;
+        self.deliveries_qos1 += u64::from(qos == Qos::AtLeastOnce);
+        self.deliveries_qos2 += u64::from(qos == Qos::ExactlyOnce);
+    }
+
+    /// Those of QoS 0.
+    #[must_use]
+    pub fn publications_qos0(&self) -> u64 {
+        self.publications_received
+            .saturating_sub(self.publications_qos1 + self.publications_qos2)
+    }
+
+    /// Those of QoS 0.
+    #[must_use]
+    pub fn deliveries_qos0(&self) -> u64 {
+        self.deliveries_sent
+            .saturating_sub(self.deliveries_qos1 + self.deliveries_qos2)
+    }
+
+    /// Control packets of clients, by type.
+    #[must_use]
+    pub fn packets_in(&self) -> [(&'static str, u64); 11] {
+        let of = |packet: PacketType| self.packets[packet as usize];
+        [
+            // One that moves to its home with its connection is read there, too.
+            (
+                "connect",
+                of(PacketType::Connect).saturating_sub(self.handed_off),
+            ),
+            ("publish", self.publications_received),
+            ("puback", of(PacketType::PubAck)),
+            ("pubrec", of(PacketType::PubRec)),
+            ("pubrel", of(PacketType::PubRel)),
+            ("pubcomp", of(PacketType::PubComp)),
+            ("subscribe", of(PacketType::Subscribe)),
+            ("unsubscribe", of(PacketType::Unsubscribe)),
+            ("pingreq", of(PacketType::PingReq)),
+            ("disconnect", of(PacketType::Disconnect)),
+            ("auth", of(PacketType::Auth)),
+        ]
+    }
+
+    /// Control packets to clients, by type: an answer is counted as what it answers.
+    #[must_use]
+    pub fn packets_out(&self) -> [(&'static str, u64); 11] {
+        let of = |packet: PacketType| self.packets[packet as usize];
+        [
+            ("connack", self.connects_accepted + self.connects_refused),
+            ("publish", self.deliveries_sent),
+            ("puback", self.publications_qos1),
+            ("pubrec", self.publications_qos2),
+            ("pubrel", of(PacketType::PubRec)),
+            ("pubcomp", of(PacketType::PubRel)),
+            ("suback", of(PacketType::Subscribe)),
+            ("unsuback", of(PacketType::Unsubscribe)),
+            ("pingresp", of(PacketType::PingReq)),
+            ("disconnect", self.disconnects_sent),
+            ("auth", self.auths_sent),
+        ]
+    }
+
     pub(super) fn count_refused_login(&mut self, why: Refusal) {
         self.logins_refused += 1;
         match why {

@@ -2,6 +2,7 @@
 
 use super::{opt, Access, Opt};
 use crate::config::kind::{Kind, Value};
+use crate::time::Span;
 
 const GROUP: &str = "Admin";
 
@@ -89,6 +90,38 @@ pub(super) static OPTIONS: &[Opt] = &[
         (
             "Authorities that sign certificates of operators (PEM)",
             "With it no connection is taken without such a certificate; who it is for is still asked.",
+        ),
+    ),
+    opt(
+        (GROUP, "metrics-compat"),
+        Kind::Choice(&["none", "mosquitto"]),
+        Access(
+            |checked| {
+                let with = checked.admin.metrics_of_mosquitto;
+                Value::Choice(if with { "mosquitto" } else { "none" })
+            },
+            |checked, value| checked.admin.metrics_of_mosquitto = value.choice() == "mosquitto",
+        ),
+        (
+            "Names in /metrics besides ringmq's own",
+            "\"mosquitto\" adds those of mosquitto-exporter (broker_clients_connected and so on), so that \
+             dashboards made for it need no exporter.",
+        ),
+    ),
+    opt(
+        (GROUP, "sys-interval"),
+        Kind::Seconds {
+            min: 0,
+            max: 86_400,
+            word: None,
+        },
+        Access(
+            |checked| Value::Number(checked.run.sys_interval.as_secs()),
+            |checked, value| checked.run.sys_interval = Span::from_secs(value.number()),
+        ),
+        (
+            "How often the broker publishes its counters below $SYS",
+            "Retained, with Mosquitto's topics; only what has changed. 0 publishes none.",
         ),
     ),
 ];

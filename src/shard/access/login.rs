@@ -307,6 +307,7 @@ impl Shard {
             authentication_data: data,
             ..Auth::default()
         };
+        self.outbox.stats.auths_sent += 1;
         self.clients.reply(id, |out, _| encode::auth(out, &auth));
     }
 

@@ -52,6 +52,10 @@ impl HalfOpen {
         self.count -= 1;
     }
 
+    pub(in crate::shard) fn count(&self) -> u32 {
+        self.count
+    }
+
     /// All of them, counted both ways.
     #[cfg(any(test, feature = "testing"))]
     pub(in crate::shard) fn counts(&self) -> (u32, u32) {

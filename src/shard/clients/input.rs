@@ -29,6 +29,8 @@ impl Shard {
             return; // handed off, and the driver has not carried that out yet
         };
         state.count_received(bytes.len());
+        self.outbox.stats.bytes_received += bytes.len() as u64;
+        self.mesh.peers.read_at = now;
         if state.holds.contains(Hold::NextTurn) || state.holds.awaits_auth() {
             state.partial.extend_from_slice(bytes);
             return;
@@ -126,6 +128,7 @@ impl Shard {
                     self.turn.timers.cancel(timer);
                 }
                 self.outbox.stats.handed_off += 1;
+                self.outbox.stats.bytes_received -= unread.len() as u64; // they are its home's
                 self.outbox.actions.push_back(Action::HandOff {
                     connection,
                     to,
@@ -214,6 +217,7 @@ impl Shard {
                     Ok(Flow::Continue)
                 }
                 Ok(Joined::No) => {
+                    self.outbox.stats.packets[usize::from(frame.first >> 4)] += 1;
                     self.send_burst(burst, bytes, now);
                     self.handle_packet(id, phase, version, &frame, now)
                 }

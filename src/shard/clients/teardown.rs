@@ -83,6 +83,7 @@ impl Shard {
                 reason_string,
                 ..Disconnect::default()
             };
+            self.outbox.stats.disconnects_sent += 1;
             self.clients.reply(id, |out, version| {
                 encode::disconnect(out, version, &disconnect)
             });

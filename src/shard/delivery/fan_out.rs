@@ -265,8 +265,13 @@ impl Shard {
         if large {
             connection.outgoing.extend_shared(message.shared_payload());
         }
-        self.outbox.stats.deliveries_sent += 1;
         connection.activity.deliveries += 1;
+        let stats = &mut self.outbox.stats;
+        stats.count_delivery(Qos::AtMostOnce, message.payload.len());
+        if self.outbox.latency.wants_delivery() {
+            let position = connection.outgoing.len();
+            self.outbox.latency.watch(client.id, position, now);
+        }
         connection.mark_dirty(client.id, client.dirty);
     }
 

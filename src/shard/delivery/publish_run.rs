@@ -53,8 +53,9 @@ pub(in crate::shard) struct Burst {
     count: u64,
     /// Packets after which another begins, so that its cost stays within a turn's budget.
     count_max: u64,
-    /// Bytes of its largest packet.
+    /// Bytes of its largest packet, and of all payloads.
     largest: usize,
+    payloads: usize,
     /// Some of its messages expire: their Message Expiry Interval changes in transit to another shard.
     expires: bool,
 }
@@ -88,9 +89,13 @@ impl Burst {
             };
             let behind_topic = frame.body.strip_prefix(topic);
             let payload = behind_topic.and_then(|behind| behind.strip_prefix(properties));
-            if payload.is_none_or(|payload| payload.len() >= LARGE_PAYLOAD) || frame.is_padded() {
+            let Some(payload) = payload.filter(|_| !frame.is_padded()) else {
+                break;
+            };
+            if payload.len() >= LARGE_PAYLOAD {
                 break;
             }
+            self.payloads += payload.len();
             at += frame.length;
             self.count += 1;
             self.largest = self.largest.max(frame.length);
@@ -134,6 +139,7 @@ impl Shard {
             if is_same && burst.count < burst.count_max {
                 burst.count += 1;
                 burst.largest = burst.largest.max(frame.length);
+                burst.payloads += publish.payload.len();
                 burst.expires |= expires;
                 return Ok(Joined::UpTo(burst.extend(bytes, end, packet_size_max)));
             }
@@ -172,6 +178,7 @@ impl Shard {
             topic: topic_at..topic_at + publish.topic.len(),
             count: 1,
             largest: frame.length,
+            payloads: publish.payload.len(),
             expires,
         });
         Ok(Joined::UpTo(burst.extend(bytes, end, packet_size_max)))
@@ -193,6 +200,7 @@ impl Shard {
     fn deliver_burst(&mut self, burst: &Burst, bytes: &[u8], now: Time) {
         let run = &bytes[burst.range.clone()];
         self.outbox.stats.publications_received += burst.count;
+        self.outbox.stats.payload_bytes_received += burst.payloads as u64;
         let left_over = self.copy_to_targets(burst, run, now);
         let route = &burst.route;
         // Each message goes to another member of a group, so there they go one by one.
@@ -204,6 +212,7 @@ impl Shard {
                 topic: burst.topic.start - burst.range.start..burst.topic.end - burst.range.start,
                 count: burst.count,
                 largest: burst.largest,
+                payloads: burst.payloads,
                 packets: run,
                 has_more: false,
             };
@@ -232,6 +241,7 @@ impl Shard {
             count: run.count,
             count_max: run.count,
             largest: run.largest,
+            payloads: run.payloads,
             expires: false,
         };
         let left_over = self.copy_to_targets(&burst, run.packets, now);
@@ -248,7 +258,7 @@ impl Shard {
             return None;
         }
         let mut pieces = Publications::default();
-        let (mut at, mut left) = (0, run.count);
+        let (mut at, mut left, mut payloads) = (0, run.count, run.payloads);
         while left > 0 {
             let (start, count) = (at, left.min(packets_max));
             let mut topic = 0..0;
@@ -260,11 +270,15 @@ impl Shard {
                 }
                 at += frame.length;
             }
+            // In the mean: packets of a run are of one kind.
+            let own = payloads * count as usize / left as usize;
             left -= count;
+            payloads -= own;
             pieces.push_run(&PublishRun {
                 packets: &run.packets[start..at],
                 topic,
                 count,
+                payloads: own,
                 has_more: left > 0 || run.has_more,
                 ..*run
             });
@@ -336,6 +350,11 @@ impl Shard {
         }
         self.outbox.stats.deliveries_sent += burst.count;
         connection.activity.deliveries += burst.count;
+        self.outbox.stats.payload_bytes_sent += burst.payloads as u64;
+        if self.outbox.latency.wants_delivery() {
+            let position = connection.outgoing.len();
+            self.outbox.latency.watch(client.id, position, now);
+        }
         connection.mark_dirty(client.id, client.dirty);
         true
     }

@@ -87,8 +87,8 @@ impl Client<'_> {
         let acked = delivery.qos > Qos::AtMostOnce;
         let packet_id = acked.then(|| self.entry.session.window.next_id());
         self.pool.lend_to(&mut connection.outgoing);
-        stats.deliveries_sent += 1;
         connection.activity.deliveries += 1;
+        stats.count_delivery(delivery.qos, delivery.publication.payload.len());
         let aliases = connection.aliases_out.as_deref_mut();
         let aliases = aliases.filter(|_| fit == Fit::WithAlias);
         let outgoing = &mut connection.outgoing;
@@ -137,6 +137,9 @@ impl Shard {
                 let durable = self.durable.as_deref_mut();
                 if !client.send(delivery, durable, metering, &mut self.outbox.stats, now) {
                     self.drop_too_large(session, 1, now);
+                } else if self.outbox.latency.wants_delivery() {
+                    let position = client.connection.outgoing.len();
+                    self.outbox.latency.watch(client.id, position, now);
                 }
             }
             Course::Queue => self.enqueue(session, delivery, now),
@@ -169,6 +172,10 @@ impl Shard {
             .admission
             .bounds_under_pressure(&entry.session.queue, bounds);
         let entry = self.clients.session_mut(session);
+        if self.outbox.latency.wants_depth() {
+            let depth = entry.session.queue.len();
+            self.outbox.latency.saw_queue(depth);
+        }
         match entry.session.queue.offer(delivery, &bounds) {
             QueueOffer::Queued => self.outbox.stats.deliveries_queued += 1,
             QueueOffer::DroppedOldest(count) => {

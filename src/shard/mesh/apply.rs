@@ -41,6 +41,7 @@ impl Shard {
         now: Time,
     ) {
         self.mesh.peers.applying(Some(from));
+        self.outbox.latency.applies(Some(publications.read_at));
         let mut reader = publications.reader(at);
         let (mut left, mut pieces) = (None, None);
         let mut ahead = self.routes.prefetcher();
@@ -75,6 +76,7 @@ impl Shard {
                 .prefetch_block(&mut ahead, &publications, &reader);
         }
         self.mesh.peers.applying(None);
+        self.outbox.latency.applies(None);
         if let Some(at) = left.filter(|_| !is_on(Mutant::ForgetPausedBlock)) {
             self.turn.budget.put_back(from, publications, at);
         }

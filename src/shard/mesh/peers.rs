@@ -15,6 +15,7 @@ use crate::shard::mesh::block_op::BlockOp;
 use crate::shard::mesh::publications::Publications;
 use crate::shard::mesh::publish_run::PublishRun;
 use crate::shard::retained::live_topics::PublicationSource;
+use crate::time::Time;
 
 #[derive(Debug, Default)]
 struct Peer {
@@ -46,6 +47,8 @@ pub(in crate::shard) struct Peers {
     applying: Option<ShardId>,
     /// The one being applied is held there.
     applying_held: Option<HeldNumber>,
+    /// When the bytes were read that are being handled.
+    pub(in crate::shard) read_at: Time,
 }
 
 impl Peers {
@@ -58,6 +61,7 @@ impl Peers {
             serial: 0,
             applying: None,
             applying_held: None,
+            read_at: Time::ZERO,
         }
     }
 
@@ -140,8 +144,9 @@ impl Peers {
             .is_none_or(|(_, bytes)| *bytes >= BLOCK_BYTES)
         {
             // Small first: most turns forward a few publications, a flood grows the block once.
-            peer.data
-                .push_back((Publications::with_capacity(2 << 10), 0));
+            let mut block = Publications::with_capacity(2 << 10);
+            block.read_at = self.read_at;
+            peer.data.push_back((block, 0));
             peer.last = 0;
         }
         let is_wrong = is_on(Mutant::NameAgainWrongly);
@@ -209,6 +214,11 @@ impl Peers {
         let data = self.peers.iter().map(|peer| peer.data_bytes).max();
         let control = self.peers.iter().map(|peer| peer.control.len()).max();
         (data.unwrap_or(0), control.unwrap_or(0))
+    }
+
+    /// Bytes of publications that wait for all peers.
+    pub(in crate::shard) fn data_bytes(&self) -> usize {
+        self.peers.iter().map(|peer| peer.data_bytes).sum()
     }
 
     /// A new barrier, sent to all.

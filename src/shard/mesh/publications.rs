@@ -42,6 +42,8 @@ const HELD: u8 = QOS_MASK | EXPIRES;
 pub(in crate::shard) struct Publications {
     bytes: Vec<u8>,
     large: Vec<Bytes>,
+    /// When its first publication was read.
+    pub(in crate::shard) read_at: Time,
 }
 
 impl Publications {
@@ -49,7 +51,7 @@ impl Publications {
     pub(in crate::shard) fn with_capacity(bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
-            large: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -98,14 +100,13 @@ impl Publications {
     /// Appends a run; returns the bytes it is charged with.
     pub(in crate::shard) fn push_run(&mut self, run: &PublishRun<'_>) -> usize {
         let before = self.bytes.len();
-        self.bytes.push(RUN);
-        self.bytes.push(u8::from(run.version.is_v5()));
-        self.bytes.push(u8::from(run.has_more));
-        self.put_u32(run.packets.len());
-        self.put_u32(run.topic.start);
-        self.put_u32(run.topic.len());
-        self.put_u32(run.count as usize);
-        self.put_u32(run.largest);
+        let (is_v5, has_more) = (run.version.is_v5(), run.has_more);
+        self.bytes.extend([RUN, is_v5.into(), has_more.into()]);
+        let places = [run.packets.len(), run.topic.start, run.topic.len()];
+        let counts = [run.count as usize, run.largest, run.payloads];
+        for number in places.into_iter().chain(counts) {
+            self.put_u32(number);
+        }
         self.bytes.extend_from_slice(run.packets);
         self.bytes.len() - before
     }
@@ -242,18 +243,18 @@ impl<'a> Reader<'a> {
     }
 
     fn take_run(&mut self) -> PublishRun<'a> {
-        let version = match self.take(1)[0] {
-            0 => Version::V311, // of 3.1 the packets are the same
-            _ => Version::V5,
-        };
+        let is_v5 = self.take(1)[0] != 0;
+        let version = [Version::V311, Version::V5][usize::from(is_v5)]; // 3.1 has the packets of 3.1.1
         let has_more = self.take(1)[0] != 0;
-        let [length, start, topic_len, count, largest] = [(); 5].map(|()| self.take_u32() as usize);
+        let [length, start, topic_len, count, largest, payloads] =
+            [(); 6].map(|()| self.take_u32() as usize);
         PublishRun {
             version,
             packets: self.take(length),
             topic: start..start + topic_len,
             count: count as u64,
             largest,
+            payloads,
             has_more,
         }
     }

@@ -35,6 +35,7 @@ fn what_is_written_is_read() {
         topic: 4..5,
         count: 1,
         largest: 6,
+        payloads: 1,
         has_more: true,
     };
     publications.push_run(&run);
@@ -83,6 +84,7 @@ fn a_publication_named_again_is_read_in_full_from_any_position() {
         topic: 4..5,
         count: 1,
         largest: 5,
+        payloads: 0,
         has_more: false,
     });
     publications.push_waiter(Waiter::Peer(awaited(u64::MAX)));

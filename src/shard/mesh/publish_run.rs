@@ -15,6 +15,8 @@ pub(in crate::shard) struct PublishRun<'a> {
     pub(in crate::shard) count: u64,
     /// Bytes of the largest packet.
     pub(in crate::shard) largest: usize,
+    /// Bytes of all payloads.
+    pub(in crate::shard) payloads: usize,
     /// A piece of a longer one, and not the last.
     pub(in crate::shard) has_more: bool,
 }

@@ -116,6 +116,8 @@ impl Shard {
             self.end_refused(session, now);
         }
         self.outbox.stats.connects_accepted += 1;
+        let came_at = self.clients.connection(id).last_packet;
+        self.outbox.latency.connected(came_at);
         self.turn.budget.add(CONNECT);
         self.attach(id, session, connect, &granted, now);
         self.journal_session(session);

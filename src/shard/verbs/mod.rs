@@ -8,6 +8,7 @@ mod ping;
 pub(in crate::shard) mod publish;
 #[cfg(test)]
 mod reserved_tests;
+mod status;
 pub(in crate::shard) mod subscribe;
 #[cfg(test)]
 mod violation_tests;

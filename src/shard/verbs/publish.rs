@@ -175,7 +175,7 @@ impl Shard {
             let topics = vec![topic.into()];
             return Ok(self.ask_decisions(id, session, auth::Access::Publish, topics));
         }
-        self.outbox.stats.publications_received += 1;
+        self.outbox.stats.count_publication(publish);
         match right {
             Authorization::Allowed | Authorization::Pending => {}
             Authorization::Denied => return self.on_unauthorized(id, session, topic, publish, now),

@@ -1,0 +1,50 @@
+//! `$SYS`: a thread that asks the shards for their counters and has one of them publish what has changed.
+
+use std::thread;
+use std::time::Duration;
+
+use super::broker::Broker;
+use super::clock::wall;
+use super::inbox::ShardCommand;
+use super::stage::Stage;
+use crate::ids::ShardId;
+use crate::metrics::sys::SysTree;
+use crate::time::{Span, Time};
+
+/// Messages of one command: a shard publishes them in some ten microseconds.
+const MESSAGES_EACH: usize = 32;
+
+/// Publishes at once, and then at each multiple of `interval` of the wall clock, until the broker stops.
+pub(super) fn start(broker: Broker, interval: Span) -> std::io::Result<()> {
+    let publish = move || {
+        broker.yield_to_shards();
+        let mut tree = SysTree::default();
+        let mut before: Option<Time> = None;
+        while broker.stage() == Stage::Ready {
+            if let Some(report) = broker.gather() {
+                let now = Time::ZERO + report.process.up;
+                let since = before.map_or(Span::ZERO, |before| now.since(before));
+                before = Some(now);
+                publish(&broker, tree.update(&report, since));
+            }
+            thread::sleep(until_next(interval));
+        }
+    };
+    thread::Builder::new().name("sys".into()).spawn(publish)?;
+    Ok(())
+}
+
+/// All by one shard, so that they keep their order; each is kept where its topic belongs.
+fn publish(broker: &Broker, mut values: Vec<(String, String)>) {
+    while !values.is_empty() {
+        let rest = values.split_off(values.len().min(MESSAGES_EACH));
+        broker.send(ShardId(0), ShardCommand::Status(values));
+        values = rest;
+    }
+}
+
+fn until_next(interval: Span) -> Duration {
+    let now = wall().0;
+    let interval = interval.as_millis();
+    Duration::from_millis(interval - now % interval)
+}

@@ -1,0 +1,65 @@
+//! Reports: what shards, listeners and the process have counted, as values of one moment.
+
+use crate::histogram::Histogram;
+use crate::shard::{Kept, Snapshot};
+use crate::time::Span;
+
+/// One shard, with the driver around it.
+#[derive(Clone, Debug, Default)]
+pub struct ShardReport {
+    pub shard: Snapshot,
+    pub kept: Kept,
+    pub driver: DriverReport,
+}
+
+/// The driver of a shard.
+#[derive(Clone, Debug, Default)]
+pub struct DriverReport {
+    /// Connections closed before they reach the shard: their address is banned.
+    pub banned: u64,
+    /// At connections-max of the broker.
+    pub connections_max: u64,
+    /// Accepting failed, for lack of descriptors or memory.
+    pub accept_failed: u64,
+    pub sockets: u64,
+    /// Turns that had something to do, and how long they took.
+    pub busy: Span,
+    pub turn_length: Histogram,
+    /// Blocks found waiting in a ring of a peer.
+    pub ring_depth: Histogram,
+    /// From a frame's submission until it is on the disk.
+    pub commit: Histogram,
+}
+
+/// One listener of clients.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerReport {
+    pub name: String,
+    pub open: u64,
+    /// By option.
+    pub refused: Vec<(&'static str, u64)>,
+}
+
+/// The process and the broker as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessReport {
+    /// Seconds since 1970.
+    pub started_s: u64,
+    pub up: Span,
+    pub cpu: Span,
+    pub resident_bytes: u64,
+    pub open_files: u64,
+    pub open_files_max: u64,
+    /// From which on clients are refused; 0: not limited.
+    pub memory_limit_bytes: u64,
+    pub connections_max: u64,
+    pub is_ready: bool,
+}
+
+/// Everything at once.
+#[derive(Clone, Debug, Default)]
+pub struct BrokerReport {
+    pub process: ProcessReport,
+    pub listeners: Vec<ListenerReport>,
+    pub shards: Vec<ShardReport>,
+}
