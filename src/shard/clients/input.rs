@@ -217,7 +217,6 @@ impl Shard {
                     Ok(Flow::Continue)
                 }
                 Ok(Joined::No) => {
-                    self.outbox.stats.packets[usize::from(frame.first >> 4)] += 1;
                     self.send_burst(burst, bytes, now);
                     self.handle_packet(id, phase, version, &frame, now)
                 }
@@ -248,6 +247,7 @@ impl Shard {
         frame: &Frame<'_>,
         now: Time,
     ) -> Result<Flow, Violation> {
+        self.outbox.stats.packets[usize::from(frame.first >> 4)] += 1;
         match phase {
             Phase::Live(session) => self.handle_live(id, session, version, frame, now),
             Phase::AwaitLayers | Phase::AwaitConnect => {

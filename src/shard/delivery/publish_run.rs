@@ -76,6 +76,15 @@ enum Piece<'a> {
 }
 
 impl Burst {
+    /// One more packet of these sizes.
+    #[inline]
+    fn join(&mut self, length: usize, payload: usize, expires: bool) {
+        self.count += 1;
+        self.largest = self.largest.max(length);
+        self.payloads += payload;
+        self.expires |= expires;
+    }
+
     /// Takes the packets at `at` that continue the burst: of the same topic, without properties, not
     /// large. Of these nothing is left to check. Returns where the first other one starts, if only because
     /// it has not come whole.
@@ -95,10 +104,8 @@ impl Burst {
             if payload.len() >= LARGE_PAYLOAD {
                 break;
             }
-            self.payloads += payload.len();
             at += frame.length;
-            self.count += 1;
-            self.largest = self.largest.max(frame.length);
+            self.join(frame.length, payload.len(), false);
         }
         self.range.end = at;
         at
@@ -137,10 +144,7 @@ impl Shard {
         if let Some(burst) = burst {
             let is_same = bytes[burst.topic.clone()] == *publish.topic.as_bytes();
             if is_same && burst.count < burst.count_max {
-                burst.count += 1;
-                burst.largest = burst.largest.max(frame.length);
-                burst.payloads += publish.payload.len();
-                burst.expires |= expires;
+                burst.join(frame.length, publish.payload.len(), expires);
                 return Ok(Joined::UpTo(burst.extend(bytes, end, packet_size_max)));
             }
         }
