@@ -83,11 +83,13 @@ def wait_for(client, topic, seen):
 @pytest.mark.parametrize("shards", SHARDS)
 def test_only_changes_are_published_and_only_by_the_broker(start, shards, name):
     broker = start(shards, sys_interval="1s")
-    watcher, everything, publisher = (Client(broker, f"{name}-{n}", VERSIONS["5"]).connect() for n in "wep")
+    watcher, everything, publisher, late = (Client(broker, f"{name}-{n}", VERSIONS["5"]).connect() for n in "wepl")
     watcher.subscribe("$SYS/broker/#", 0)
     everything.subscribe("#", 0)
     everything.subscribe("+/broker/uptime", 0)
-    assert wait_for(watcher, ROOT + "uptime", {}).retain
+    wait_for(watcher, ROOT + "uptime", {})
+    late.subscribe(ROOT + "version", 0)
+    assert late.next().retain
     refused = publisher.publish_and_wait("$SYS/broker/uptime", "never", qos=1, retain=True)
     assert refused == 0x87
     publisher.publish_and_wait(f"{name}/a", "one", qos=1)
