@@ -52,7 +52,7 @@ impl Restarts {
         crashes: &Crashes,
         since: Duration,
         at_s: f64,
-        target: SocketAddr,
+        target: &[SocketAddr],
     ) -> Result<bool, String> {
         if self.down.is_some() {
             return self.look(target);
@@ -103,7 +103,7 @@ impl Restarts {
     }
 
     /// Whether it accepts connections.
-    fn look(&mut self, target: SocketAddr) -> Result<bool, String> {
+    fn look(&mut self, target: &[SocketAddr]) -> Result<bool, String> {
         let Some(since) = self.down else {
             return Ok(false);
         };
@@ -114,7 +114,8 @@ impl Restarts {
                 ));
             }
         }
-        if TcpStream::connect_timeout(&target, ATTEMPT).is_ok() {
+        let accepts = |address| TcpStream::connect_timeout(address, ATTEMPT).is_ok();
+        if target.iter().any(accepts) {
             self.down = None;
             if let Some(restart) = self.done.last_mut() {
                 restart.down_s = since.elapsed().as_secs_f64();

@@ -134,7 +134,7 @@ impl Run {
         };
         let since = Duration::from_nanos(now_ns.saturating_sub(current.start_ns));
         let at_s = now_ns.saturating_sub(self.began_ns) as f64 / 1e9;
-        let target = self.control.plan.connection.targets[0];
+        let target = &self.control.plan.connection.targets[0];
         match self.restarts.watch(crashes, since, at_s, target) {
             Ok(false) => {}
             Ok(true) => self.totals.broker = self.restarts.pid.and_then(BrokerSamples::take),

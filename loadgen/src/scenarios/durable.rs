@@ -87,7 +87,7 @@ impl Scenario for DurableSessions {
     fn plan(&self) -> Result<Plan, String> {
         let (common, traffic) = (&self.common, &self.traffic);
         needs_qos("durable-sessions", traffic)?;
-        let topic = topic_of(traffic, "durable/{r}/{i}");
+        let topic = topic_of(common, traffic, "durable/{r}/{i}");
         let mut groups = Vec::new();
         for name in ["there", "away"] {
             let mut group = Group::new(name, self.clients, common.client_ids(name));
