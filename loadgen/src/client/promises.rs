@@ -90,8 +90,8 @@ impl Client {
     }
 
     /// The run is over: what has had no answer enters the percentiles with its age, and what was not
-    /// sent is given up.
-    pub fn give_up(&mut self, cx: &mut Context<'_>) {
+    /// sent is given up. One that has left, as the plan has it, is owed no more answers.
+    pub fn give_up(&mut self, has_left: bool, cx: &mut Context<'_>) {
         let group = self.own(cx.plan);
         if let Some(stored) = &self.stored {
             let took = stored.last_ns.saturating_sub(stored.asked_ns);
@@ -108,7 +108,8 @@ impl Client {
         let Some(publisher) = &mut self.publisher else {
             return;
         };
-        for intended_ns in publisher.in_flight.intended() {
+        let owed = publisher.in_flight.intended();
+        for intended_ns in owed.filter(|_| !has_left) {
             let age = cx.now_ns.saturating_sub(intended_ns);
             cx.meter.time(Timing::PublishAck, age);
             cx.meter.count(Count::CensoredAcks);

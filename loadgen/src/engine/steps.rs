@@ -389,7 +389,8 @@ impl Worker {
     /// The run is over: what has not been sent never will be.
     fn give_up(&mut self, now: u64) {
         for slot in 0..self.slots.len() {
-            self.with(slot, now, |client, cx| client.give_up(cx));
+            let has_left = self.slots[slot].absent;
+            self.with(slot, now, |client, cx| client.give_up(has_left, cx));
         }
         self.work.finished = true;
     }
