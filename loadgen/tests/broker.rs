@@ -75,6 +75,38 @@ impl Broker {
         })
     }
 
+    /// aedes, which speaks no MQTT 5, of the clients' node_modules.
+    pub(crate) fn aedes() -> Self {
+        let modules = tree().join("tests/clients/js/node_modules");
+        let told = "aedes is missing: npm ci --prefix tests/clients/js";
+        assert!(modules.join("aedes").exists(), "{told}");
+        Self::start(|port, _| {
+            let mut command = Command::new("node");
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/aedes.js");
+            command.arg(script).arg(port.to_string());
+            command.env("NODE_PATH", &modules);
+            command
+        })
+    }
+
+    /// amqtt, which speaks no MQTT 5, of the virtual environment of the Python tests.
+    pub(crate) fn amqtt() -> Self {
+        let program = tree().join(".venv/bin/amqtt");
+        let told = "amqtt is missing: scripts/test.sh makes .venv with it";
+        assert!(program.exists(), "{told}");
+        Self::start(|port, directory| {
+            let file = directory.join("amqtt.yaml");
+            let text = format!(
+                "listeners:\n  default: {{type: tcp, bind: \"127.0.0.1:{port}\"}}\nplugins:\n  \
+                 amqtt.plugins.authentication.AnonymousAuthPlugin: {{allow_anonymous: true}}\n"
+            );
+            std::fs::write(&file, text).unwrap();
+            let mut command = Command::new(&program);
+            command.arg("-c").arg(file);
+            command
+        })
+    }
+
     /// The same with a configuration file, in which PORT stands for the port.
     pub(crate) fn ringmq_with(config: &str) -> Self {
         Self::start(|port, directory| {
@@ -162,6 +194,10 @@ impl Broker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn tree() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 /// The broker's program, beside mqload's; `RINGMQ` names another.

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use ringmq::mqtt::Version;
 
-use crate::options::{check_own_data, give, Setup};
+use crate::options::{check_own_data, give, parse_rate, parse_version, Setup};
 use crate::plan::{Options, Plan};
 use crate::scenario_file::{parse, read, Mistake, ScenarioFile};
 
@@ -17,6 +18,12 @@ pub(super) struct RunFile {
     /// Its text, for agents, which do not have the file
     #[arg(long, hide = true)]
     text: Option<String>,
+    /// MQTT version instead of the file's; what only MQTT 5 has is left out of another, and named
+    #[arg(long, value_name = "3.1|3.1.1|5", value_parser = parse_version)]
+    protocol: Option<Version>,
+    /// Rates of schedules times this, like 0.1; pauses and the rates of assertions follow
+    #[arg(long, value_name = "FACTOR", value_parser = parse_rate)]
+    scale: Option<f64>,
     #[command(flatten)]
     pub(super) setup: Setup,
 }
@@ -31,7 +38,16 @@ impl RunFile {
             Some(text) => parse(&self.file.display().to_string(), text),
             None => read(&self.file),
         };
-        let file = file.map_err(|mistakes| list(&mistakes))?;
+        let mut file = file.map_err(|mistakes| list(&mistakes))?;
+        if let Some(version) = self.protocol {
+            let left_out = file.speak(version);
+            if !left_out.is_empty() {
+                eprintln!("only MQTT 5 has and left out: {}", left_out.join(", "));
+            }
+        }
+        if let Some(factor) = self.scale {
+            file.scale(factor);
+        }
         let connection = file.connection.connection(&self.setup)?;
         let mut plan = file.plan(connection, self.setup.seed());
         for group in 0..plan.groups.len() {

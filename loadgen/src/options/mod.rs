@@ -18,4 +18,6 @@ pub(crate) use sweep::Sweep;
 pub(crate) use target::resolve;
 pub use traffic::Traffic;
 pub use values::duration as parse_duration;
-pub(crate) use values::{version as parse_version, CLOSED_WINDOW, IN_FLIGHT, WINDOW_MAX};
+pub(crate) use values::{
+    rate as parse_rate, version as parse_version, CLOSED_WINDOW, IN_FLIGHT, WINDOW_MAX,
+};

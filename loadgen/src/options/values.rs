@@ -40,7 +40,7 @@ pub(super) fn number(text: &str) -> Result<f64, String> {
     value.map_err(|_| format!("{text:?} is no number: give something like 500, 1k or 2.5M"))
 }
 
-pub(super) fn rate(text: &str) -> Result<f64, String> {
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let value = number(text).ok();
     value
         .filter(|value: &f64| *value > 0.0 && value.is_finite())

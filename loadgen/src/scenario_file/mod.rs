@@ -3,6 +3,7 @@
 //! A file is read to its end whatever is wrong with it: every mistake is reported at once, with file, line
 //! and key.
 
+mod adapt;
 mod connection;
 mod groups;
 mod own_data;
