@@ -366,3 +366,42 @@ fn an_interrupted_coordinator_stops_its_agents() {
     let (text, success, _) = run(next, &broker, &agents);
     assert!(success, "{text}");
 }
+
+/// Agents get the password with the run: it is in no command line and in no result.
+#[test]
+fn agents_get_the_password_of_the_environment() {
+    let (_folder, broker) = crate::own_data::with_passwords();
+    let agents = [Agent::start(), Agent::start()];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "apple\n").unwrap();
+    let json = folder.path().join("result.json");
+    for is_in_file in [false, true] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mqload"));
+        let load = "pairs --clients 2 --rate 200 --duration 1s --qos 1 --user alice --quiet";
+        command
+            .args(load.split(' '))
+            .args(["--target", &broker.target]);
+        let addresses = format!("{},{}", agents[0].address, agents[1].address);
+        command.args(["--agents", &addresses, "--json"]).arg(&json);
+        command.env("MQLOAD_TOKEN", TOKEN).stdout(Stdio::null());
+        if is_in_file {
+            command.arg("--password-file").arg(&file);
+        } else {
+            command.env("MQLOAD_PASSWORD", "apple");
+        }
+        let mut run = command.spawn().unwrap();
+        let mut ids = vec![run.id()];
+        ids.extend(agents.iter().map(|agent| agent.child.id()));
+        for id in ids {
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            assert!(line.contains("mqload") && !line.contains("apple"), "{line}");
+        }
+        assert!(run.wait().unwrap().success());
+        let result = std::fs::read_to_string(&json).unwrap();
+        assert!(!result.contains("apple"), "{result}");
+        let result: RunResult = serde_json::from_str(&result).unwrap();
+        assert_eq!((result.truth.received[1], result.agents.len()), (200, 2));
+    }
+}

@@ -117,7 +117,7 @@ fn without_a_proof_messages_are_counted_and_no_more() {
     );
 }
 
-fn with_passwords() -> (tempfile::TempDir, Broker) {
+pub(crate) fn with_passwords() -> (tempfile::TempDir, Broker) {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("passwords");

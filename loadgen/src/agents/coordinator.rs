@@ -17,7 +17,7 @@ const START_NS: u64 = 100_000_000;
 /// An agent sends its counters every 20 ms and its timings 10 ms after a second: twice that, and the way.
 const FIGURES_NS: u64 = 50_000_000;
 /// Options that are the coordinator's; each has a value.
-const OWN_OPTIONS: [&str; 9] = [
+const OWN_OPTIONS: [&str; 11] = [
     "--agents",
     "--token",
     "--json",
@@ -25,6 +25,8 @@ const OWN_OPTIONS: [&str; 9] = [
     "--hdr",
     "--html",
     "--label",
+    "--password",
+    "--password-file",
     "--broker-pid",
     "--seed",
 ];
@@ -51,6 +53,9 @@ pub(crate) fn run(
     let mut arguments = arguments_of_agents(std::env::args().skip(1), plan.seed);
     let text = options.file_text.as_ref();
     arguments.extend(text.map(|text| format!("--text={text}")));
+    // From wherever it came: agents have neither this environment nor these files.
+    let password = plan.connection.password.as_ref();
+    arguments.extend(password.map(|password| format!("--password={password}")));
     let control =
         Control::new(plan, links.len()).map_err(|error| format!("cannot begin: {error}"))?;
     let control = Arc::new(control);
@@ -139,7 +144,7 @@ mod tests {
 
     #[test]
     fn agents_get_the_scenario_and_the_seed() {
-        let given = "pairs --agents a:1,b:2 --qos 1 --token=x --seed 3 --json out.json --max";
+        let given = "pairs --agents a:1,b:2 --qos 1 --token=x --password-file p --seed 3 --json out.json --max";
         let words = given.split(' ').map(str::to_string);
         let arguments = arguments_of_agents(words, 9);
         assert_eq!(arguments.join(" "), "pairs --qos 1 --max --seed=9");

@@ -158,6 +158,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The command line as a value, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// What a command line asks for; how an agent reads that of its coordinator.
 ///
 /// # Errors
