@@ -261,7 +261,7 @@ impl Shard {
     }
 
     /// A packet of a client that is connected, by its type.
-    #[inline(always)] // its one call costs a sixth of an acknowledgement (instructions)
+    #[inline]
     fn handle_live(
         &mut self,
         id: ConnectionId,
