@@ -124,6 +124,8 @@ pub enum Mutant {
     CleaningForgetsHeld,
     /// What a member of a shared group hands on to another shard is in no log until it is there.
     HandOnUnheld,
+    /// Retained messages that were on their way to a subscription are not sent by the next process.
+    ForgetWalks,
     /// A stopping shard keeps a connection open.
     ForgetShutdown,
     /// A session that is continued from its image has received no QoS 2 message yet.
@@ -139,7 +141,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 66] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -199,6 +201,7 @@ impl Mutant {
         Self::ForgetHeld,
         Self::CleaningForgetsHeld,
         Self::HandOnUnheld,
+        Self::ForgetWalks,
         Self::ForgetShutdown,
         Self::ImageLosesReceived,
         Self::ImageReversesQueue,

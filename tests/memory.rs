@@ -129,6 +129,7 @@ fn bytes_in_session(each: usize) -> f64 {
     let record = SessionSubscription {
         options: SubscriptionOptions::default(),
         identifier: None,
+        owes_retained: false,
     };
     let new_session = || Session::new("device".into(), 1);
     let empty = bytes_each(1, new_session);

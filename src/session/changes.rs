@@ -44,6 +44,8 @@ pub enum Change {
     ReceivedReleased(PacketId),
     Subscribed(Rc<str>, SessionSubscription),
     Unsubscribed(Rc<str>),
+    /// The retained messages of a subscription are sent.
+    SentRetained(Rc<str>),
 }
 
 /// The changes of a shard's sessions, in their order, until they are written: its recorders write into one list.

@@ -26,6 +26,7 @@ enum Step {
     Release(u16),
     Subscribe(u8),
     Unsubscribe(u8),
+    SendRetained(u8),
     Connect(u16),
     Disconnect,
 }
@@ -42,7 +43,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..6_u16).prop_map(Step::Receive),
         2 => (1..6_u16).prop_map(Step::Release),
         1 => name.clone().prop_map(Step::Subscribe),
-        1 => name.prop_map(Step::Unsubscribe),
+        1 => name.clone().prop_map(Step::Unsubscribe),
+        1 => name.prop_map(Step::SendRetained),
         1 => (1..8_u16).prop_map(Step::Connect),
         1 => Just(Step::Disconnect),
     ]
@@ -140,8 +142,12 @@ fn run(session: &mut Session, step: Step, number: usize) {
             let record = SessionSubscription {
                 options: SubscriptionOptions::default(),
                 identifier: Some(number as u32 + 1),
+                owes_retained: number % 2 == 0,
             };
             subscriptions.insert(format!("f/{name}").into(), record);
+        }
+        Step::SendRetained(name) => {
+            subscriptions.sent_retained(&format!("f/{name}").into());
         }
         Step::Unsubscribe(name) => {
             subscriptions.remove(&format!("f/{name}"));

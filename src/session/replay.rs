@@ -69,6 +69,7 @@ impl Session {
             Change::Subscribed(filter, record) => {
                 self.subscriptions.insert(filter, record);
             }
+            Change::SentRetained(filter) => self.subscriptions.sent_retained(&filter),
             Change::Unsubscribed(filter) => {
                 return of(
                     self.subscriptions.remove(&filter).is_some(),

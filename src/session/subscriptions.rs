@@ -24,6 +24,8 @@ pub fn subscription_cost(filter: &str) -> usize {
 pub struct SessionSubscription {
     pub options: SubscriptionOptions,
     pub identifier: Option<u32>,
+    /// Retained messages are still to be sent for it. Known where there is a log: the next process sends them.
+    pub owes_retained: bool,
 }
 
 type Entry = (Rc<str>, SessionSubscription);
@@ -124,6 +126,19 @@ impl Subscriptions {
         before
     }
 
+    /// All retained messages that a subscription asked for are sent.
+    pub fn sent_retained(&mut self, filter: &Rc<str>) {
+        let subscription = match &mut self.kind {
+            Kind::Few(list) => find(list, filter).ok().map(|at| &mut list[at].1),
+            Kind::Many(table) => table.get_mut(filter),
+        };
+        let owing = subscription.filter(|subscription| subscription.owes_retained);
+        if let Some(subscription) = owing {
+            subscription.owes_retained = false;
+            record(&self.recorder, || Change::SentRetained(Rc::clone(filter)));
+        }
+    }
+
     fn put(
         &mut self,
         filter: Rc<str>,
@@ -203,6 +218,7 @@ mod tests {
         SessionSubscription {
             options: SubscriptionOptions::default(),
             identifier: Some(identifier),
+            owes_retained: false,
         }
     }
 

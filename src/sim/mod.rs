@@ -86,10 +86,7 @@ fn run_asked(seed: u64, events: usize, asks: bool) -> Outcome {
     if drawn.has_accounts {
         world.start_rules(RuleSet::draw(&mut rules));
     }
-    let crashes = Crashes {
-        count: 0,
-        last_tick: 0,
-    };
+    let crashes = Crashes { count: 0 };
     let (clients, plan) = plan::draw(&drawn, &mut Random::of(seed, Purpose::Plan));
     let mut run = Run {
         drawn,
@@ -140,7 +137,6 @@ impl Run {
         }
         let at = self.world.tick();
         self.crashes.count += 1;
-        self.crashes.last_tick = at.tick;
         for client in &mut self.clients {
             client.crashed(at.now);
         }

@@ -270,7 +270,6 @@ fn missing_retained(client: &Client, history: &History<'_>) -> Vec<Missing> {
         for s in client.subscribed.iter().filter(|s| {
             s.is_steady()
                 && s.walks()
-                && !history.crashes.cuts_walk_of(s)
                 && s.matches(&name)
                 && s.options.qos > Qos::AtMostOnce
                 && !(s.options.no_local && planned.publisher == client.index)

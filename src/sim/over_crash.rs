@@ -1,23 +1,16 @@
 //! Exceptions that a crash of the process allows, and reasons for each of them.
 
 use super::client::Client;
-use super::history::{Arrival, Planned, Subscribed};
+use super::history::{Arrival, Planned};
 use crate::mqtt::Qos;
 
 /// The crashes of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crashes {
     pub(super) count: usize,
-    /// When the last one was.
-    pub(super) last_tick: u64,
 }
 
 impl Crashes {
-    /// A retained walk that a crash has cut short is not taken up again: only its SUBACK was promised.
-    pub(super) fn cuts_walk_of(&self, s: &Subscribed) -> bool {
-        self.count > 0 && s.asked.tick < self.last_tick
-    }
-
     /// How many times more than once a publication may arrive without DUP. What was sent before the crash and
     /// is not on the disk is sent again by its publisher, or as what was never sent.
     pub(super) fn repeats(&self, client: &Client, planned: &Planned, arrival: &Arrival) -> u32 {

@@ -120,6 +120,7 @@ fn subscriptions(choices: &mut Choices<'_>) -> Vec<(Rc<str>, SessionSubscription
             ]),
         },
         identifier: choices.maybe(|choices| 1 + u32::from(choices.short())),
+        owes_retained: choices.flag(),
     };
     filters
         .map(|filter| (Rc::from(*filter), record(choices)))

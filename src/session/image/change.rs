@@ -41,6 +41,10 @@ pub fn put_change(
             out.byte(10);
             out.text(filter);
         }
+        Change::SentRetained(filter) => {
+            out.byte(11);
+            out.text(filter);
+        }
     }
 }
 
@@ -73,6 +77,7 @@ pub fn take_change(
             Change::Subscribed(filter, record)
         }
         10 => Change::Unsubscribed(take_filter(it)?),
+        11 => Change::SentRetained(take_filter(it)?),
         _ => return Err(ImageError::invalid("a change")),
     })
 }

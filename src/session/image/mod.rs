@@ -163,12 +163,13 @@ const SUBSCRIPTION_LEAST: usize = 4;
 fn put_subscription(out: &mut Writer<'_>, (filter, record): &(Rc<str>, SessionSubscription)) {
     let options = record.options;
     out.text(filter);
-    // As in a SUBSCRIBE, section 3.8.3.1.
+    // As in a SUBSCRIBE, section 3.8.3.1, and a bit that is reserved there.
     out.byte(
         options.qos as u8
             | u8::from(options.no_local) << 2
             | u8::from(options.retain_as_published) << 3
-            | (options.retain_handling as u8) << 4,
+            | (options.retain_handling as u8) << 4
+            | u8::from(record.owes_retained) << 6,
     );
     out.option(record.identifier, Writer::number);
 }
@@ -181,7 +182,7 @@ fn take_subscription(it: &mut Reader<'_>) -> Result<(Rc<str>, SessionSubscriptio
         qos: delivery::qos_of(byte & 3).ok_or(invalid)?,
         no_local: byte & 1 << 2 != 0,
         retain_as_published: byte & 1 << 3 != 0,
-        retain_handling: match byte >> 4 {
+        retain_handling: match byte >> 4 & 0b1011 {
             0 => RetainHandling::Send,
             1 => RetainHandling::SendIfNew,
             2 => RetainHandling::DoNotSend,
@@ -194,6 +195,7 @@ fn take_subscription(it: &mut Reader<'_>) -> Result<(Rc<str>, SessionSubscriptio
         SessionSubscription {
             options,
             identifier,
+            owes_retained: byte & 1 << 6 != 0,
         },
     ))
 }

@@ -116,6 +116,7 @@ fn subscriptions() -> impl Strategy<Value = Vec<(Rc<str>, SessionSubscription)>>
             SessionSubscription {
                 options,
                 identifier,
+                owes_retained: no_local,
             }
         },
     );

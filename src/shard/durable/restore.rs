@@ -10,8 +10,10 @@ use super::crossings::Announcements;
 use super::fold::{KeptSession, KeptState, StateFold};
 use super::record::READ_BACK;
 use super::restore_held::LogsOfClients;
+use crate::ids::SessionId;
 use crate::journal::SegmentNumber;
 use crate::mqtt::Publication;
+use crate::mutant::{is_on, Mutant};
 use crate::session::SessionImage;
 use crate::shard::durable::ledger::Mark;
 use crate::shard::notices::About;
@@ -138,6 +140,7 @@ impl Shard {
         let entry = self.clients.session_mut(id);
         if !goes_on {
             durable.ledger.session_changed(id, entry, lane);
+            self.resume_walks(id);
             return;
         }
         let session = &mut entry.session;
@@ -147,6 +150,26 @@ impl Shard {
             durable.ledger.mark(key, Mark::Image); // limits and rules are others than they were
         } else if was_connected {
             durable.ledger.mark(key, Mark::Attributes);
+        }
+        self.resume_walks(id);
+    }
+
+    /// Retained messages that were on their way to a subscription are sent from the first one on: those that were
+    /// sent before come again.
+    fn resume_walks(&mut self, id: SessionId) {
+        let subscriptions = &self.clients.session(id).session.subscriptions;
+        let keys = subscriptions.keys();
+        let is_owing = |key: &&Rc<str>| subscriptions.get(key).is_some_and(|it| it.owes_retained);
+        let mut owing: Vec<Rc<str>> = keys.filter(is_owing).map(Rc::clone).collect();
+        if owing.is_empty() || is_on(Mutant::ForgetWalks) {
+            return;
+        }
+        owing.sort_unstable();
+        for filter in owing {
+            self.start_walk(id, filter);
+        }
+        if self.mesh.peers.is_alone() {
+            self.replay.release_walks(&mut self.clients, id, None);
         }
     }
 

@@ -62,6 +62,7 @@ impl Shard {
             let record = SessionSubscription {
                 options,
                 identifier,
+                owes_retained: false,
             };
             self.turn.budget.add_subscribed();
             codes.push(match self.subscribe(session, filter, record, now) {
@@ -125,7 +126,7 @@ impl Shard {
         &mut self,
         session: SessionId,
         filter: &str,
-        record: SessionSubscription,
+        mut record: SessionSubscription,
         now: Time,
     ) -> Result<(), Violation> {
         let limits = &self.config.limits;
@@ -147,9 +148,12 @@ impl Shard {
             Authorization::Unavailable | Authorization::Pending => return Err(Violation::HookDown),
         }
         let known = entry.session.subscriptions.get_key_value(filter);
-        let known = known.map(|(key, _)| Rc::clone(key));
+        let known = known.map(|(key, known)| (Rc::clone(key), known.owes_retained));
         let (key, is_new) = match known {
-            Some(key) => (key, false),
+            Some((key, owes)) => {
+                record.owes_retained = owes; // it is on its way
+                (key, false)
+            }
             None => {
                 self.check_room_for(session, filter)?;
                 (Rc::from(filter), true)
@@ -165,13 +169,15 @@ impl Shard {
                 max: subscriptions_max as u32,
             });
         }
+        let walks = share.is_none() && wants_retained(record.options, is_new);
+        record.owes_retained |= walks && self.durable.is_some();
         entry.session.subscriptions.insert(Rc::clone(&key), record); // [MQTT-3.8.4-3] replaces
         let durable = entry.session.is_durable();
         match share {
             Some(share) => self.join_group(session, &share, (true, durable)),
             None => {
                 self.index_subscription(session, filter, record, durable);
-                if wants_retained(record.options, is_new) {
+                if walks {
                     self.start_walk(session, key);
                 }
             }

@@ -107,3 +107,36 @@ fn a_will_without_a_delay_is_published_although_its_client_is_back_first() {
         assert_eq!(life.received(link), [0x32, 7, 0, 1, b'w', 0, 1, 0, b'y']);
     }
 }
+
+/// A client takes the first of the retained messages that it has subscribed to, and the process ends.
+#[test]
+fn retained_messages_on_their_way_to_a_subscription_are_sent_by_the_next_process() {
+    const PACKET_BYTES: usize = 9;
+    for (shards, next) in [(1, 1), (2, 2), (3, 3), (1, 2), (3, 2)] {
+        let mut setup = setup(shards);
+        setup.limits.outgoing_window_max = 1;
+        let mut life = Life::of(setup, Vec::new(), SEGMENT_BYTES);
+        let publisher = life.resume(b'p', false);
+        for (id, topic) in (1..).zip(b"abcdef") {
+            life.publish(publisher, 3, *topic, id, *topic);
+        }
+        let link = life.resume(b's', false);
+        life.subscribe(link, b'#', 1);
+        assert_eq!(life.received(link).len(), PACKET_BYTES, "one of them");
+        life = life.killed(10, next);
+        let link = life.resume(b's', true);
+        let received = life.received(link);
+        let packets = received.chunks(PACKET_BYTES);
+        let topics: std::collections::BTreeSet<u8> = packets.clone().map(|it| it[4]).collect();
+        assert_eq!(
+            topics,
+            (b'a'..=b'f').collect(),
+            "{shards} shards, then {next}"
+        );
+        let acks: Vec<u8> = packets.flat_map(|it| [0x40, 2, 0, it[6]]).collect();
+        life.send(link, &acks);
+        life = life.killed(10, next);
+        let link = life.resume(b's', true);
+        assert_eq!(life.received(link), b"", "they are sent");
+    }
+}
