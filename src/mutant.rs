@@ -114,8 +114,6 @@ pub enum Mutant {
     FoldReversesQueue,
     /// What another shard holds is delivered as often as it comes.
     NoCursor,
-    /// What is held for other shards is forwarded before it is committed.
-    ForwardBeforeCommit,
     /// What another shard holds is confirmed before it is committed.
     ConfirmHeldEarly,
     /// What was held for other shards is not forwarded by the next process.
@@ -141,7 +139,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 66] = [
+    pub const ALL: [Self; 65] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -196,7 +194,6 @@ impl Mutant {
         Self::FoldForgetsReceived,
         Self::FoldReversesQueue,
         Self::NoCursor,
-        Self::ForwardBeforeCommit,
         Self::ConfirmHeldEarly,
         Self::ForgetHeld,
         Self::CleaningForgetsHeld,

@@ -228,8 +228,7 @@ impl Run {
             client.is_shutdown = true;
             client.awake();
         }
-        let shards = usize::from(self.drawn.world.shards);
-        for shard in 0..shards {
+        for shard in 0..self.world.shards() {
             self.world.shut_down(shard);
             for _ in 0..self.disturbances.below(40) {
                 self.disturb();

@@ -10,6 +10,7 @@ mod actions;
 mod clock;
 mod disk;
 mod environment;
+mod examine;
 mod journals;
 mod link;
 mod one_shard;

@@ -81,7 +81,11 @@ impl<E: Environment> World<E> {
     }
 }
 
-fn read(shard: &Shard, disk: &Disk, number: usize) -> Result<(Recovered, KeptState), String> {
+pub(super) fn read(
+    shard: &Shard,
+    disk: &Disk,
+    number: usize,
+) -> Result<(Recovered, KeptState), String> {
     let mut recovery = Recovery::new(super::journals::DATA, number as u16);
     let mut fold = shard.begin_fold();
     let mut wrong = None;

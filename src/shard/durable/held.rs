@@ -12,7 +12,6 @@ use super::ticket::HeldNumber;
 use crate::ids::{MemberId, ShardId};
 use crate::journal::{Lsn, SegmentNumber};
 use crate::mqtt::Publication;
-use crate::mutant::{is_on, Mutant};
 use crate::shard::mesh::block_op::BlockOp;
 
 /// [`BlockOp`] as it is kept.
@@ -232,7 +231,7 @@ impl Held {
         durable: Lsn,
     ) -> Option<(HeldNumber, &HeldPublication)> {
         let (lsn, number) = *self.waiting.front()?;
-        if lsn > durable && !is_on(Mutant::ForwardBeforeCommit) {
+        if lsn > durable {
             return None;
         }
         self.waiting.pop_front();

@@ -5,13 +5,23 @@ use std::collections::VecDeque;
 
 use super::World;
 use crate::limits::QueuePolicy;
-use crate::shard::{Durability, Stats};
+use crate::shard::{Durability, Shard, Stats, TurnStep, TURN};
 use crate::sim::random::Random;
 use crate::testing::{Sector, Setup};
 use crate::time::{Span, WallTime};
 
 /// One of so many runs has journals.
 const JOURNALS_ONCE_IN: usize = 4;
+/// One of so many crashes is followed by another one, soon.
+const AGAIN_ONCE_IN: usize = 3;
+/// Steps until then, at most.
+const AGAIN_STEPS: usize = 60;
+/// One of so many processes has another number of shards than the one before.
+const SHARDS_CHANGE_ONCE_IN: usize = 4;
+/// Bits that are flipped in each log at each crash.
+const FLIPS: usize = 4;
+/// Turns in which what other logs held must be on the new disks.
+const COMMITTED_TURNS_MAX: usize = 10_000;
 /// Longest time between two processes, in milliseconds.
 const DOWN_MAX_MS: usize = 2_000;
 
@@ -74,6 +84,12 @@ impl World {
         if is_due {
             self.crashes.at.pop();
             self.crash();
+            let Crashes { random, at, .. } = &mut self.crashes;
+            if random.once_in(AGAIN_ONCE_IN) {
+                at.push(step + 1 + random.below(AGAIN_STEPS));
+                at.sort_unstable_by(|one, other| other.cmp(one));
+                at.dedup();
+            }
         }
         is_due
     }
@@ -92,6 +108,14 @@ impl World {
                     _ => [Sector::Kept, Sector::Lost, Sector::Torn][random.below(3)],
                 });
             }
+            let draw = |below| random.below(below);
+            if let Err(error) = self.core.examine(shard, FLIPS, draw) {
+                self.core.environment.record.fail(error);
+            }
+        }
+        let before = self.core.shards.len();
+        if random.once_in(SHARDS_CHANGE_ONCE_IN) {
+            self.crashes.setup.shards = 1 + random.below(5) as u16;
         }
         let down = Span::from_millis(random.below(DOWN_MAX_MS) as u64);
         let setup = Setup {
@@ -102,17 +126,35 @@ impl World {
         };
         let stats = self.core.shards.iter().map(|shard| *shard.stats());
         self.crashes.ended.extend(stats);
-        self.forget_process(setup.now);
-        for shard in 0..self.core.shards.len() {
-            self.core.environment.acted_at[shard] = setup.now;
-        }
-        if let Err(error) = self.core.restart(&setup, Durability::Commit) {
+        self.forget_process(&setup);
+        let result = self.core.restart(&setup, Durability::Commit);
+        let result = result.and_then(|()| match before == self.core.shards.len() {
+            true => Ok(()),
+            false => self.commit_all(),
+        });
+        if let Err(error) = result {
             self.core.environment.record.fail(error);
         }
         for shard in &mut self.core.shards {
             shard.set_turn_work(self.parameters.turn_work);
         }
-        self.note(|| "another process continues".into());
+        self.note(|| format!("another process continues, with {} shards", setup.shards));
+    }
+
+    /// The logs of another number of shards are needed until all of it is in the new ones.
+    fn commit_all(&mut self) -> Result<(), String> {
+        for _ in 0..COMMITTED_TURNS_MAX {
+            if self.core.shards.iter().all(Shard::is_committed) {
+                return Ok(());
+            }
+            for shard in 0..self.core.shards.len() {
+                for step in TURN.iter().filter(|step| **step != TurnStep::Timeouts) {
+                    self.core.step(shard, *step);
+                }
+                self.core.complete_write(shard);
+            }
+        }
+        Err("what other logs held is not committed".into())
     }
 
     fn wall_after(&self, down: Span) -> WallTime {
@@ -120,7 +162,9 @@ impl World {
     }
 
     /// Forgets connections and the state of the shards' turns.
-    fn forget_process(&mut self, now: crate::time::Time) {
+    fn forget_process(&mut self, setup: &Setup) {
+        let (now, count) = (setup.now, usize::from(setup.shards));
+        let timed_until = self.timed_until();
         let faults = &mut self.core.environment;
         faults.ending.clear();
         for link in 0..faults.seen.len() {
@@ -128,7 +172,9 @@ impl World {
                 faults.note_gone(link, now);
             }
         }
-        let count = self.core.shards.len();
+        faults.acted_at = vec![now; count];
+        self.heard.resize(count, now);
+        self.timed_until.resize(count, timed_until);
         self.next = vec![0; count];
         self.may_ask = vec![true; count];
         self.looked_at = vec![VecDeque::new(); count];

@@ -107,6 +107,10 @@ impl World {
         self.core.now
     }
 
+    pub(super) fn shards(&self) -> usize {
+        self.core.shards.len()
+    }
+
     /// Keeps this many of the last events.
     pub fn trace(&mut self, events: usize) {
         self.core.environment.record.kept_max = events;

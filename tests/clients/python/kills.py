@@ -203,7 +203,7 @@ class Subscriber(Client):
             self.expected[topic] = expected + 1
             return
         self.repeated[qos] += 1
-        if qos == 2 and self.run.is_exact:
+        if qos == 2:
             raise Broken(f"{self.name}: {topic}: {number} came again, {expected} is next")
 
 
@@ -221,9 +221,8 @@ class Retained(Client):
 class Run:
     """Lives of one broker on one data directory, and its clients."""
 
-    def __init__(self, shards, seed, exact_shards):
+    def __init__(self, shards, seed):
         self.shards, self.draw = shards, random.Random(f"{seed}/{shards}")
-        self.is_exact = shards <= exact_shards
         self.folder = tempfile.mkdtemp(prefix="ringmq-kills-")
         self.port, self.broker = free_port(), None
         self.selector = selectors.DefaultSelector()
@@ -314,7 +313,7 @@ class Run:
         self.until(due, f"wills {self.wills_due}")
         for one in both:
             more = [topic for topic, count in one.wills.items() if count > 1]
-            if more and self.is_exact:
+            if more:
                 raise Broken(f"{one.name}: wills more than once: {more}")
             one.wills.clear()
         self.wills_due.clear()
@@ -408,9 +407,9 @@ class Run:
         return [sum(one.repeated[qos] for one in (self.there, self.away)) for qos in (1, 2)]
 
 
-def run(shards, kills, seed, exact_shards, say=print):
+def run(shards, kills, seed, say=print):
     """Raises Broken with what to repeat it with."""
-    one, begun = Run(shards, seed, exact_shards), time.monotonic()
+    one, begun = Run(shards, seed), time.monotonic()
     try:
         one.begin()
         one.kill([])
@@ -439,8 +438,6 @@ def main():
     parser.add_argument("--kills", type=int, default=1000, help="of all numbers of shards together")
     parser.add_argument("--shards", default="1,2,4")
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--exact-shards", type=int, default=1,
-                        help="up to so many shards a message of QoS 2 comes once (docs/durability.md)")
     given = parser.parse_args()
     allow_many_files()
     numbers = [int(one) for one in given.shards.split(",")]
@@ -448,7 +445,7 @@ def main():
     for index, shards in enumerate(numbers):
         kills = (given.kills * (index + 1)) // len(numbers) - (given.kills * index) // len(numbers)
         try:
-            run(shards, kills, given.seed, given.exact_shards)
+            run(shards, kills, given.seed)
         except Broken as broken:
             sys.exit(f"BROKEN: {broken}")
 

@@ -12,12 +12,10 @@ pytestmark = pytest.mark.ringmq
 
 # 21 together.
 KILLS = 7
-# Up to so many shards a message of QoS 2 comes once (docs/durability.md).
-EXACT_SHARDS = 1
 
 
 @pytest.mark.parametrize("shards", SHARDS)
 def test_every_promise_is_kept_over_kills(shards):
     seed = int(os.environ.get("KILLS_SEED", time.time()))
     print(f"KILLS_SEED={seed}")
-    kills.run(shards, KILLS, seed, EXACT_SHARDS)
+    kills.run(shards, KILLS, seed)
