@@ -29,8 +29,8 @@ def call(*command):
 class Power(kills.Run):
     """A run whose broker loses its disk and is killed."""
 
-    def __init__(self, shards, seed, exact_shards):
-        super().__init__(shards, seed, exact_shards)
+    def __init__(self, shards, seed):
+        super().__init__(shards, seed)
         self.image = self.folder + ".image"
         with open(self.image, "wb") as file:
             file.truncate(IMAGE_MIB << 20)
@@ -71,7 +71,7 @@ def losses():
         seed = int(os.environ.get("KILLS_SEED", time.time()))
         print(f"KILLS_SEED={seed}")
         try:
-            made.append(Power(shards, seed, 1))
+            made.append(Power(shards, seed))
         except (OSError, subprocess.CalledProcessError) as error:
             pytest.skip(f"no file system can be mounted from a loop device: {error}")
         one = made[-1]
