@@ -5,8 +5,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::crossing_records::CrossingNumbers;
 use super::fold::{KeptState, StateFold};
-use super::record::{decode, kind, Entry, Problem, RecordError, FIRST, LAST, READ_BACK};
+use super::kind;
+use super::record::{decode, Entry, Problem, RecordError, FIRST, LAST, READ_BACK};
 use crate::journal::Record;
 use crate::mqtt::{Publication, Qos};
 use crate::session::{AttributesImage, Change, Delivery, SessionImage, SessionKey};
@@ -173,7 +175,14 @@ impl Described {
                 out.session(*key);
                 out.is_end = true;
             }
-            _ => {}
+            Entry::Held(number, held) => {
+                out.fields.push(("number", Field::Number(number.0)));
+                out.fields
+                    .push(("to_shard", Field::Number(held.to.0.into())));
+                out.fields.push(("topic", text(&held.publication.topic)));
+            }
+            Entry::Crossings(numbers) => put_crossings(&mut out.fields, numbers),
+            Entry::Publication(..) => {}
         }
         out
     }
@@ -191,7 +200,22 @@ fn name_of(kind: u8) -> &'static str {
         kind::CHANGES => "changes",
         kind::ENDED => "session_ended",
         kind::RETAINED => "retained",
+        kind::HELD => "held",
+        kind::CROSSINGS => "crossings",
         _ => "other",
+    }
+}
+
+fn put_crossings(out: &mut Fields, numbers: &CrossingNumbers) {
+    out.push(("last_held", Field::Number(numbers.last_held.0)));
+    for (name, list) in [("committed", &numbers.committed), ("taken", &numbers.taken)] {
+        let list = list.iter().map(|(shard, number)| {
+            Field::Fields(vec![
+                ("shard", Field::Number(shard.0.into())),
+                ("number", Field::Number(number.0)),
+            ])
+        });
+        out.push((name, Field::List(list.collect())));
     }
 }
 
