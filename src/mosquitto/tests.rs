@@ -1,0 +1,239 @@
+//! Configurations as people have them, and what becomes of them.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::*;
+use crate::config::{self, Command};
+use crate::listener::{Address, Transport};
+use crate::transport::tls::{ClientCertificate, IdentitySource};
+
+/// Without included files.
+fn imported(text: &str) -> Imported {
+    let none = |_: &str| Ok(Vec::new());
+    import(&("m.conf".into(), text.into()), &none).unwrap()
+}
+
+/// What ringmq makes of the file that was written. Names of files in it begin with `/`.
+fn checked(name: &str, text: &str) -> config::Checked {
+    let folder = std::env::temp_dir().join(format!("ringmq-import-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let within = |file: &str| -> PathBuf { folder.join(file) };
+    std::fs::write(within("passwd"), "ann:$7$101$AAAAAAAAAAAAAAAA$AAAA\n").unwrap_or_default();
+    std::fs::write(within("acl"), "user ann\ntopic readwrite #\n").unwrap();
+    // A hash of the right form is not needed: no account is in it.
+    std::fs::write(within("passwd"), "").unwrap();
+    let text = text.replace("\"/", &format!("\"{}/", folder.display()));
+    let file = within("ringmq.toml");
+    std::fs::write(&file, &text).unwrap();
+    let args = ["ringmq".into(), "--config".into(), file.into_os_string()];
+    let loaded = config::load(args);
+    std::fs::remove_dir_all(&folder).unwrap();
+    match loaded {
+        Ok(Command::Run(checked)) => *checked,
+        other => panic!("{other:?}\n{text}"),
+    }
+}
+
+fn lines_of(imported: &Imported, weight: Weight) -> Vec<String> {
+    let notes = imported.notes.iter().filter(|note| note.weight == weight);
+    notes.map(|note| note.line.clone()).collect()
+}
+
+#[test]
+fn home_automation() {
+    let conf = "# Place your local configuration in /etc/mosquitto/conf.d/\n\
+                pid_file /run/mosquitto/mosquitto.pid\n\npersistence true\n\
+                persistence_location /var/lib/mosquitto/\nlog_dest file /var/log/mosquitto/mosquitto.log\n\
+                include_dir /etc/mosquitto/conf.d\n";
+    let local = "listener 1883\nallow_anonymous false\r\npassword_file /passwd\nacl_file /acl\n\n\
+                 listener 9001\nprotocol websockets\nmax_queued_messages 0\nmax_inflight_messages 20\n";
+    let folder = |name: &str| {
+        assert_eq!(name, "/etc/mosquitto/conf.d");
+        Ok(vec![("local.conf".to_owned(), local.to_owned())])
+    };
+    let imported = import(&("m.conf".into(), conf.into()), &folder).unwrap();
+    assert!(!imported.is_weaker(), "{:?}", imported.notes);
+    assert_eq!(lines_of(&imported, Weight::Lost), [""; 0]);
+    let own = checked("home", &imported.toml);
+    assert_eq!(own.listeners.len(), 2);
+    assert_eq!(
+        own.listeners[0].address,
+        Address::Ip("[::]:1883".parse().unwrap())
+    );
+    assert_eq!(own.listeners[1].transport, Transport::Ws);
+    assert_eq!(own.listeners[1].websocket_path, "*");
+    assert!(!own.allow_anonymous && own.auth.acl_check_delivery);
+    assert!(own.auth.password_file.is_some() && own.run.data_dir.is_some());
+    assert_eq!(own.limits.outgoing_window_max, 20);
+    assert_eq!(own.limits.queue_messages_max, u32::MAX);
+    assert_eq!(own.limits.session_expiry_max_s, u32::MAX, "without an end");
+}
+
+#[test]
+fn without_any_listener_it_is_loopback_and_takes_everybody() {
+    let imported = imported("persistence false\n");
+    let own = checked("none", &imported.toml);
+    let addresses: Vec<String> = own.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["127.0.0.1:1883", "[::1]:1883"]);
+    assert!(own.allow_anonymous && own.run.data_dir.is_none());
+}
+
+#[test]
+fn client_certificates() {
+    let conf = "listener 8883 0.0.0.0\ncafile /ca.crt\ncertfile /server.crt\nkeyfile /server.key\n\
+                require_certificate true\nuse_identity_as_username true\ntls_version tlsv1.2\ncrlfile /crl.pem\n\
+                max_connections 500\nmax_qos 1\nacl_file /acl\nciphers HIGH\n";
+    let first = imported(conf);
+    assert!(!first.is_weaker());
+    assert_eq!(lines_of(&first, Weight::Lost), ["ciphers HIGH"]);
+    let own = checked("certificates", &first.toml);
+    let listener = &own.listeners[0];
+    let settings = &listener.tls.settings;
+    assert_eq!(listener.transport, Transport::Tls);
+    assert_eq!(settings.client_certificate, ClientCertificate::Required);
+    assert_eq!(settings.identity, Some(IdentitySource::CommonName));
+    assert_eq!(listener.connections_max, Some(500));
+    assert_eq!(listener.tls.revocation_lists.len(), 1);
+    // Without the line the name comes from CONNECT, as there.
+    let conf = conf.replace("use_identity_as_username true\n", "allow_anonymous true\n");
+    let own = checked("names", &imported(&conf).toml);
+    assert_eq!(own.listeners[0].tls.settings.identity, None);
+}
+
+#[test]
+fn settings_of_each_listener() {
+    let conf = "per_listener_settings true\n\
+                listener 1883 127.0.0.1\nallow_anonymous true\n\
+                listener 8883\ncertfile /c\nkeyfile /k\npassword_file /passwd\nacl_file /acl\n\
+                listener 1884\npassword_file /other\n\
+                listener 1885\nallow_anonymous false\n";
+    let imported = imported(conf);
+    assert!(imported.is_weaker());
+    let own = checked("each", &imported.toml);
+    let addresses: Vec<String> = own
+        .listeners
+        .iter()
+        .map(|one| one.address.to_string())
+        .collect();
+    assert_eq!(
+        addresses,
+        ["127.0.0.1:1883", "[::]:8883"],
+        "accounts of others let nobody in"
+    );
+    assert_eq!(own.listeners[0].policy.allow_anonymous, Some(true));
+    assert_eq!(own.listeners[1].policy.allow_anonymous, None);
+    let lines = lines_of(&imported, Weight::Security);
+    assert_eq!(lines, ["password_file /other", "listener 1885"]);
+    assert!(
+        imported
+            .toml
+            .contains("#[[listener]]\n#address = \"[::]:1884\""),
+        "{}",
+        imported.toml
+    );
+    assert_eq!(
+        lines_of(&imported, Weight::Lost),
+        ["listener 1883 127.0.0.1", "listener 1884", "listener 1885"]
+    );
+}
+
+#[test]
+fn bridges_to_a_cloud_are_kept_as_comments_without_their_passwords() {
+    let conf = "listener 1883 127.0.0.1\nallow_anonymous true\nconnection aws\n\
+                address a1b2.iot.eu-west-1.amazonaws.com:8883\ntopic sensors/# out 1\n\
+                remote_username u\nremote_password s3cret\nbridge_protocol_version mqttv50\n\
+                bridge_cafile /root-ca.pem\nbridge_insecure false\ncleansession true\nnotifications false\n\
+                bridge_tcp_keepalive 60 10 3\n";
+    let imported = imported(conf);
+    assert!(!imported.is_weaker(), "{:?}", imported.notes);
+    assert_eq!(lines_of(&imported, Weight::Lost), ["connection aws"]);
+    for line in conf.lines().filter(|line| !line.contains("s3cret")) {
+        let shown = line.starts_with("listener") || line.starts_with("allow");
+        assert!(
+            shown || imported.toml.contains(&format!("#   {line}\n")),
+            "{line}"
+        );
+    }
+    assert!(!imported.toml.contains("s3cret"));
+    checked("bridge", &imported.toml);
+}
+
+#[test]
+fn what_keeps_others_out_and_has_no_equal_bars_its_listener() {
+    let begin = "listener 1883\nallow_anonymous true\n";
+    for line in [
+        "mount_point home/",
+        "bind_interface eth0",
+        "psk_hint hint",
+        "enable_proxy_protocol 2",
+        "plugin /usr/lib/mosquitto_dynamic_security.so",
+    ] {
+        let imported = imported(&format!("{begin}{line}\n"));
+        assert_eq!(
+            lines_of(&imported, Weight::Security),
+            vec![line; 1 + usize::from(line.starts_with("plugin"))]
+        );
+        assert!(
+            imported.toml.contains("\n#[[listener]]\n"),
+            "{line}: {}",
+            imported.toml
+        );
+        assert!(!imported.toml.contains("\n[[listener]]\n"), "{line}");
+    }
+    for line in [
+        "clientid_prefixes a-",
+        "something_of_tomorrow 1",
+        "use_subject_as_username true",
+    ] {
+        let imported = imported(&format!("{begin}{line}\n"));
+        assert_eq!(lines_of(&imported, Weight::Security), [line]);
+    }
+    // Here a loopback listener without accounts takes all clients.
+    let imported = imported("listener 1883 localhost\nallow_anonymous false\n");
+    assert!(imported.is_weaker());
+    assert!(!imported.toml.contains("\n[[listener]]\n"));
+}
+
+#[test]
+fn sizes_hang_together() {
+    let conf = "max_packet_size 5000000\nmax_queued_bytes 1000\nmemory_limit 100000000\nmax_keepalive 600\n\
+                persistent_client_expiration 2w\nretain_available false\nlog_type all\nqueue_qos0_messages true\n";
+    let own = checked("sizes", &imported(conf).toml);
+    assert_eq!(own.limits.packet_size_max, 5_000_000);
+    assert_eq!(own.limits.queue_bytes_max, 5_000_000);
+    assert_eq!(own.limits.session_expiry_max_s, 14 * 86_400);
+    assert_eq!(own.limits.keep_alive_max_s, Some(600));
+    assert_eq!(own.limits.retained_messages_max, 0);
+    assert!(own.limits.queue_qos0);
+}
+
+/// A line of Mosquitto's own options is never one that is not known.
+#[test]
+fn every_option_of_mosquitto_is_known() {
+    let page = std::fs::read_to_string(format!(
+        "{}/docs/migrating-from-mosquitto.md",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap();
+    let mut unknown = String::new();
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let names: Vec<&str> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(names.len() > 100, "the page names them");
+    for name in names.iter().filter(|name| **name != "include_dir") {
+        let name = name.replace('*', "x");
+        // Within a bridge, where those of bridges belong, and outside.
+        let [inside, outside] = ["listener 1883\nconnection b\n", "listener 1883\n"].map(|begin| {
+            let imported = imported(&format!("{begin}{name} 1\n"));
+            let is_unknown = |note: &Note| note.text.contains("is not known");
+            imported.notes.iter().any(is_unknown)
+        });
+        if inside && outside {
+            let _ = write!(unknown, "{name} ");
+        }
+    }
+    assert_eq!(unknown, "");
+}

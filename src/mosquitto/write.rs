@@ -1,0 +1,258 @@
+//! The file of ringmq: options, listeners, and as comments what could not be carried.
+
+use super::broker::Broker;
+use super::listener::{quoted, Security, TheirListener};
+use super::notes::{Note, Weight};
+use super::{Imported, Statement};
+
+/// Where the journal of a package is.
+const DATA_DIR: &str = "/var/lib/ringmq";
+
+pub(super) fn write(name: &str, mut broker: Broker) -> Imported {
+    let mut listeners = std::mem::take(&mut broker.listeners);
+    // Without any `listener` or `port` Mosquitto listens on loopback.
+    let local_only = listeners.is_empty() && !broker.has_default;
+    let default = broker.default.take();
+    if let Some(mut own) = default.filter(|own| broker.has_default || own.is_used) {
+        if local_only {
+            own.set_host("localhost");
+        }
+        listeners.insert(0, own);
+    }
+    let mut text = format!(
+        "# Made from {name} by `ringmq import`. Look it over, then: ringmq --config FILE --check-config\n"
+    );
+    let mut rows = accounts(&mut broker, &mut listeners, local_only);
+    rows.extend(options(&mut broker));
+    for row in rows {
+        text.push_str(&row);
+    }
+    if listeners.is_empty() {
+        text.push_str("\n# no listener: Mosquitto listens on loopback only then\nlisten = [\"127.0.0.1:1883\", \"[::1]:1883\"]\n");
+    }
+    let tables = listeners.iter_mut();
+    let tables: Vec<String> = tables
+        .flat_map(|own| own.tables(&mut broker.notes))
+        .collect();
+    for bridge in &broker.bridges {
+        let what = "there are no bridges yet: its lines are kept as comments. The other broker can be the one that \
+                    connects, or a Mosquitto beside this one bridges for it";
+        broker
+            .notes
+            .push(Note::new(Weight::Lost, &bridge.begin, what));
+    }
+    let notes = std::mem::take(&mut broker.notes);
+    text.push_str(&notes_as_comments(&notes));
+    text.extend(tables);
+    text.push_str(&bridges_as_comments(&broker));
+    Imported { toml: text, notes }
+}
+
+fn row(name: &str, value: &str, from: &str) -> String {
+    format!("\n# {from}\n{name} = {value}\n")
+}
+
+/// Accounts and rules: of the broker here, of a listener there if it is asked for.
+fn accounts(broker: &mut Broker, listeners: &mut [TheirListener], local_only: bool) -> Vec<String> {
+    let mut rows = Vec::new();
+    if !broker.per_listener || local_only {
+        let own = std::mem::take(&mut broker.security);
+        rows.extend(files(own.password_file.as_ref(), own.acl_file.as_ref()));
+        // By default it is true while there is no listener, and false as soon as there is one.
+        let anonymous = own.allow_anonymous.unwrap_or(local_only);
+        if anonymous {
+            rows.push(row(
+                "allow-anonymous",
+                "true",
+                "who brings no credentials may come in",
+            ));
+        }
+        let has_accounts = own.password_file.is_some() || own.plugin.is_some();
+        if !anonymous && !has_accounts {
+            nobody_could_come(listeners, &mut broker.notes);
+        }
+        if own.plugin.is_some() {
+            bar_all(listeners, own.plugin.as_ref(), &mut broker.notes);
+        }
+        for listener in listeners.iter_mut() {
+            if let Some(allowed) = listener.security.allow_anonymous {
+                listener.add(&format!("allow-anonymous = {allowed}")); // listener_allow_anonymous of 2.1
+            }
+        }
+        return rows;
+    }
+    // The files of the first listener that has some are the broker's.
+    let password = listeners
+        .iter()
+        .find_map(|own| own.security.password_file.clone());
+    let acl = listeners
+        .iter()
+        .find_map(|own| own.security.acl_file.clone());
+    rows.extend(files(password.as_ref(), acl.as_ref()));
+    for listener in listeners.iter_mut() {
+        let own = listener.security.clone();
+        let places = (password.as_ref(), acl.as_ref());
+        of_one(listener, &own, places, &mut broker.notes);
+    }
+    rows
+}
+
+/// What a listener of its own settings needs beside the files that count for all.
+fn of_one(
+    listener: &mut TheirListener,
+    own: &Security,
+    (password, acl): (Option<&Statement>, Option<&Statement>),
+    notes: &mut Vec<Note>,
+) {
+    let differs = |own: &Option<Statement>, all: Option<&Statement>| {
+        own.as_ref()
+            .is_some_and(|own| all.is_some_and(|all| all.value != own.value))
+    };
+    let anonymous = own.allow_anonymous == Some(true);
+    if differs(&own.password_file, password) {
+        let why = "ringmq has one file of accounts: those of another would come in here. Put all accounts into one file if \
+                   that is right, or run a broker for each";
+        listener.bar_for(
+            own.password_file
+                .as_ref()
+                .unwrap_or(&listener.begin.clone()),
+            why,
+            notes,
+        );
+    }
+    if differs(&own.acl_file, acl) {
+        let why = "ringmq has one file of rules: put all of them into one, which is right as long as no user is in both";
+        listener.bar_for(
+            own.acl_file.as_ref().unwrap_or(&listener.begin.clone()),
+            why,
+            notes,
+        );
+    }
+    if let Some(plugin) = &own.plugin {
+        listener.bar_for(plugin, "its accounts and rules are in a plugin", notes);
+    }
+    if own.acl_file.is_none() && acl.is_some() {
+        let text = "its clients had no rules, and are bound by those of acl-file here: add what they need (a `topic \
+                    readwrite #` before the first `user` is for those without a user name)";
+        notes.push(Note::new(Weight::Lost, &listener.begin.clone(), text));
+    }
+    let is_open = own.password_file.is_none() && own.plugin.is_none();
+    if anonymous {
+        listener.add("allow-anonymous = true");
+    } else if is_open && !listener.names_by_certificate() && password.is_none() {
+        nobody_could_come(std::slice::from_mut(listener), notes);
+    } else if is_open && !listener.names_by_certificate() {
+        let why =
+            "nobody could come in here: anonymous clients may not, and it has no file of accounts";
+        listener.bar_for(&listener.begin.clone(), why, notes);
+    }
+}
+
+fn files(password: Option<&Statement>, acl: Option<&Statement>) -> Vec<String> {
+    let mut rows = Vec::new();
+    if let Some(of) = password {
+        rows.push(row(
+            "password-file",
+            &quoted(&of.value),
+            &format!("{}: the same file", of.place),
+        ));
+    }
+    if let Some(of) = acl {
+        let from = format!(
+            "{}: the same file, and as there each delivery is checked",
+            of.place
+        );
+        rows.push(row("acl-file", &quoted(&of.value), &from));
+        rows.push("acl-check-delivery = true\n".into());
+    }
+    rows
+}
+
+/// Neither accounts nor anonymous clients: loopback would let all in here.
+fn nobody_could_come(listeners: &mut [TheirListener], notes: &mut Vec<Note>) {
+    for listener in listeners
+        .iter_mut()
+        .filter(|own| own.is_local() && !own.names_by_certificate())
+    {
+        let why = "nobody could come in there: allow_anonymous is false and there are no accounts; here a loopback \
+                   listener without accounts takes everybody";
+        listener.bar_for(&listener.begin.clone(), why, notes);
+    }
+}
+
+fn bar_all(listeners: &mut [TheirListener], plugin: Option<&Statement>, notes: &mut Vec<Note>) {
+    for listener in listeners.iter_mut() {
+        let begin = listener.begin.clone();
+        listener.bar_for(
+            plugin.unwrap_or(&begin),
+            "its accounts and rules are in a plugin",
+            notes,
+        );
+    }
+}
+
+fn options(broker: &mut Broker) -> Vec<String> {
+    let mut rows = Vec::new();
+    let mut named: Vec<String> = Vec::new();
+    let given = std::mem::take(&mut broker.options);
+    for (name, value, from) in given.iter().rev() {
+        if !named.contains(name) {
+            named.push(name.clone()); // the last one counts
+            rows.push(row(name, value, from));
+        }
+    }
+    rows.reverse();
+    for (name, value) in broker.size_options() {
+        rows.push(row(
+            name,
+            &value.to_string(),
+            "sizes: a queue and a connection must take the largest packet",
+        ));
+    }
+    if broker.packet_bytes.is_none() {
+        rows.push(
+            "\n# Mosquitto 2.0 takes packets of up to 256 MiB, 2.1 of 2 MB; ringmq of 1 MiB, unless packet-size-max says \
+             more.\n"
+                .into(),
+        );
+    }
+    if !named.iter().any(|name| name == "session-expiry-max") {
+        let from = "no persistent_client_expiration: sessions are kept without an end";
+        rows.push(row("session-expiry-max", "\"none\"", from));
+    }
+    if let Some(of) = &broker.persistence {
+        let from = format!(
+            "{}: {}; ringmq import --db reads Mosquitto's file",
+            of.place,
+            of.shown()
+        );
+        rows.push(row("data-dir", &quoted(DATA_DIR), &from));
+    }
+    rows
+}
+
+fn notes_as_comments(notes: &[Note]) -> String {
+    let mut text = String::new();
+    for note in notes.iter().filter(|note| note.weight != Weight::Fine) {
+        text.push_str(&format!("#\n# {note}\n"));
+    }
+    match text.is_empty() {
+        true => text,
+        false => format!("\n# ---- What could not be carried ----\n{text}"),
+    }
+}
+
+fn bridges_as_comments(broker: &Broker) -> String {
+    let mut text = String::new();
+    for bridge in &broker.bridges {
+        text.push_str(&format!(
+            "\n# Bridge of {}:\n#   {}\n",
+            bridge.begin.place,
+            bridge.begin.shown()
+        ));
+        for line in &bridge.lines {
+            text.push_str(&format!("#   {}\n", line.shown()));
+        }
+    }
+    text
+}

@@ -1,0 +1,126 @@
+"""Over from Mosquitto: one configuration, both brokers, the same answers to the same clients."""
+
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from broker import BINARY, free_port
+from test_accounts import log_in
+from test_reload import At
+from test_service import START_S
+
+pytestmark = pytest.mark.ringmq
+
+MOSQUITTO = shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
+PASSWD = shutil.which("mosquitto_passwd")
+
+ACL = """# who brings no name
+topic read public/#
+
+user ann
+topic readwrite home/#
+topic deny home/secret
+
+user bob
+topic read home/+/state
+topic write bob/%%
+
+pattern readwrite devices/%u/#
+""".replace("topic write bob/%%\n", "topic write bob/#\n")
+
+# Who, with what password, publishes where, and whether a subscriber that may read all sees it.
+PUBLISHED = [
+    ("ann", "o n:e", "home/lamp/state"), ("ann", "o n:e", "home/secret"), ("ann", "o n:e", "bob/x"),
+    ("ann", "wrong", "home/lamp/state"), ("bob", "two", "home/lamp/state"), ("bob", "two", "bob/x"),
+    ("bob", "two", "devices/bob/a"), ("bob", "two", "devices/ann/a"), (None, None, "public/x"),
+    ("eve", "two", "bob/x"),
+]
+
+
+def import_of(folder, conf):
+    made = folder / "ringmq.toml"
+    done = subprocess.run([BINARY, "import", str(conf), "-o", str(made)], capture_output=True, text=True, check=False)
+    return done, made
+
+
+def start(command, port, log):
+    process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    end = time.monotonic() + START_S
+    while True:
+        probe = subprocess.run(["mosquitto_pub", "-p", str(port), "-u", "root", "-P", "all", "-t", "probe", "-m", "x"],
+                               capture_output=True, check=False)
+        if probe.returncode == 0:
+            return process
+        assert process.poll() is None and time.monotonic() < end, "the broker does not come up"
+
+
+def outcomes(port):
+    """What each client is answered, and which of its publications arrive."""
+    watch, code = log_in(At(port), "watch", "root", "all")
+    assert code == 0 and watch.subscribe(("#", 1)) == b"\1"
+    codes = []
+    for index, (user, password, topic) in enumerate([*PUBLISHED, ("root", "all", "end")]):
+        login = ["-u", user, "-P", password] if user else []
+        done = subprocess.run(["mosquitto_pub", "-p", str(port), *login, "-q", "1", "-t", topic, "-m", str(index)],
+                              capture_output=True, check=False)
+        codes.append(done.returncode != 0)
+    arrived = []
+    while not arrived or arrived[-1][0] != "end":
+        received = watch.expect_publish()
+        arrived.append((received.topic, received.payload))
+    watch.close()
+    return codes, arrived
+
+
+@pytest.mark.skipif(not (MOSQUITTO and PASSWD), reason="mosquitto is not installed")
+def test_the_same_passwords_and_rules_count_in_both_brokers(tmp_path):
+    port = free_port()
+    os.chmod(tmp_path, 0o755)
+    accounts = tmp_path / "passwd"
+    for user, password in [("ann", "o n:e"), ("bob", "two"), ("root", "all")]:
+        create = [] if accounts.exists() else ["-c"]
+        subprocess.run([PASSWD, *create, "-b", accounts, user, password], check=True)
+    (tmp_path / "acl").write_text(ACL + "\nuser root\ntopic readwrite #\n", encoding="utf-8")
+    conf = tmp_path / "mosquitto.conf"
+    conf.write_text(f"user root\nper_listener_settings false\nlistener {port} 127.0.0.1\nallow_anonymous false\n"
+                    f"password_file {accounts}\nacl_file {tmp_path}/acl\n", encoding="utf-8")
+    for file in tmp_path.iterdir():
+        os.chmod(file, 0o644)
+    done, made = import_of(tmp_path, conf)
+    assert done.returncode == 0, done.stderr
+    both = []
+    with open(tmp_path / "log", "w", encoding="utf-8") as log:
+        for command in [[MOSQUITTO, "-c", conf], [BINARY, "--config", made, "--shards", "2"]]:
+            process = start(command, port, log)
+            try:
+                both.append(outcomes(port))
+            finally:
+                process.kill()
+                process.wait()
+    assert both[0] == both[1]
+    codes, arrived = both[1]
+    assert codes[3] and codes[8] and codes[9], "a wrong password, nobody, and somebody unknown are refused"
+    assert ("home/lamp/state", b"0") in arrived and ("home/secret", b"1") not in arrived
+
+
+def test_a_line_that_keeps_others_out_is_named_and_the_code_says_so(tmp_path):
+    conf = tmp_path / "mosquitto.conf"
+    conf.write_text("listener 1883\nallow_anonymous true\nmount_point a/\ntomorrow 1\n", encoding="utf-8")
+    done, made = import_of(tmp_path, conf)
+    assert done.returncode == 1
+    assert f"{conf}:3: mount_point a/: NOT CARRIED" in done.stderr
+    assert f"{conf}:4: tomorrow 1: NOT CARRIED" in done.stderr
+    assert "\n[[listener]]" not in made.read_text(encoding="utf-8")
+    # What is there is not written over, and what cannot be read is a sentence.
+    done, _ = import_of(tmp_path, conf)
+    assert done.returncode == 2 and "ringmq.toml: cannot be made" in done.stderr
+    done, _ = import_of(tmp_path, tmp_path / "none.conf")
+    assert done.returncode == 2 and "none.conf: cannot be read" in done.stderr
+    conf.write_text(f"include_dir {tmp_path}/none\n", encoding="utf-8")
+    os.remove(made)
+    done, _ = import_of(tmp_path, conf)
+    assert done.returncode == 2 and f"{conf}:1: include_dir {tmp_path}/none: cannot be read" in done.stderr
+    assert not made.exists()
