@@ -1,0 +1,122 @@
+//! The commands beside the broker, as command lines: what they take and what it is for.
+//!
+//! Completions and manual pages are made from them, too.
+
+use clap::{value_parser, Arg, ArgAction, Command};
+
+/// All of them, by the word that comes first.
+#[must_use]
+pub fn all() -> Vec<Command> {
+    vec![passwd(), doctor(), import()]
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .action(ArgAction::SetTrue)
+        .help(help)
+}
+
+/// `ringmq passwd`.
+#[must_use]
+pub fn passwd() -> Command {
+    Command::new("passwd")
+        .bin_name("ringmq passwd")
+        .about(
+            "Makes, changes, removes and verifies accounts. The files are those of \
+             mosquitto_passwd; a running broker reads them again at SIGHUP.",
+        )
+        .arg(Arg::new("file").required(true).value_name("FILE"))
+        .arg(
+            Arg::new("user")
+                .value_name("USER")
+                .required_unless_present("upgrade"),
+        )
+        .arg(
+            Arg::new("password")
+                .value_name("PASSWORD")
+                .requires("batch")
+                .help("Only with --batch"),
+        )
+        .arg(flag("create", "Begin a new file; one that exists is replaced").short('c'))
+        .arg(flag("delete", "Remove the user").short('D'))
+        .arg(
+            flag("verify", "Only check the password; exit code 1 if it is wrong")
+                .conflicts_with("delete"),
+        )
+        .arg(flag("upgrade", "Hash every password of the file that is not hashed yet").short('U'))
+        .arg(
+            flag("batch", "Take the password from the command line, where others can see it")
+                .short('b'),
+        )
+        .arg(
+            flag(
+                "password-stdin",
+                "Read the password from standard input, up to its end or first line break",
+            )
+            .conflicts_with("batch"),
+        )
+        .arg(flag("scram", "The file holds SCRAM-SHA-256 credentials (scram-file)"))
+        .arg(
+            flag("argon2id", "Hash with Argon2id, which Mosquitto reads since 2.1")
+                .conflicts_with("scram"),
+        )
+        .arg(
+            Arg::new("rounds")
+                .long("rounds")
+                .value_name("NUMBER")
+                .conflicts_with("argon2id")
+                .value_parser(value_parser!(u32).range(1..=4_000_000))
+                .help("Rounds of the hash: more make guessing slower, and logging in [default: 10000, with --scram 15000]"),
+        )
+}
+
+/// `ringmq doctor`.
+#[must_use]
+pub fn doctor() -> Command {
+    Command::new("doctor")
+        .bin_name("ringmq doctor")
+        .about(
+            "Looks at this machine and the configuration, and says what stands in the broker's way: why, what it \
+             costs, and the command that mends it. Exit code 0: nothing; 1: advice; 2: the broker will not work.",
+        )
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .short('c')
+                .value_name("FILE")
+                .help("The configuration to look at; without, the defaults"),
+        )
+        .arg(flag("json", "Write findings as JSON"))
+        .arg(
+            Arg::new("root")
+                .long("root")
+                .value_name("FOLDER")
+                .default_value("/")
+                .help("Where /proc and /sys are: another machine's, as files"),
+        )
+}
+
+/// `ringmq import`.
+#[must_use]
+pub fn import() -> Command {
+    Command::new("import")
+        .bin_name("ringmq import")
+        .about(
+            "Reads a mosquitto.conf, and writes a configuration of ringmq that does the same. Every line that could \
+             not be carried over is named, with what to do instead. Exit code 0: all was; 1: something that keeps \
+             others out has no equal here; 2: the file cannot be read.",
+        )
+        .arg(
+            Arg::new("file")
+                .value_name("MOSQUITTO.CONF")
+                .required(true),
+        )
+        .arg(
+            Arg::new("output")
+                .long("output")
+                .short('o')
+                .value_name("FILE")
+                .help("Write here, which must not exist, instead of to standard output"),
+        )
+}

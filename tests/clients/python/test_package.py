@@ -1,0 +1,135 @@
+"""The package: built from the program under test, installed, started as its unit says, and removed without a trace."""
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from broker import BINARY, ROOT
+from manager import Manager, unit
+
+pytestmark = [
+    pytest.mark.ringmq,
+    pytest.mark.skipif(os.geteuid() != 0, reason="packages are installed by root"),
+]
+
+PAGES = os.environ.get("RINGMQ_PAGES", os.path.join(ROOT, "target", "debug", "ringmq-pages"))
+UNIT = os.path.join(ROOT, "deploy", "ringmq.service")
+TRACES = ["/etc/ringmq", "/var/lib/ringmq", "/usr/bin/ringmq", "/usr/lib/systemd/system/ringmq.service",
+          "/usr/share/doc/ringmq", "/usr/share/man/man1/ringmq.1.gz", "/usr/lib/sysusers.d/ringmq.conf"]
+
+
+def run(*command, **options):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package")
+    run(PAGES, folder / "pages")
+    built = run(os.path.join(ROOT, "deploy", "deb.py"), "--binary", BINARY, "--pages", folder / "pages", "--out", folder)
+    return built.strip()
+
+
+@pytest.fixture(scope="module")
+def installed(package):
+    assert not any(os.path.exists(path) for path in TRACES), "something of ringmq is installed already"
+    accounts = [open(path, encoding="utf-8").read() for path in ("/etc/passwd", "/etc/group")]
+    run("dpkg", "--install", package)
+    yield
+    run("dpkg", "--purge", "ringmq")
+    assert [path for path in TRACES if os.path.exists(path)] == []
+    assert [open(path, encoding="utf-8").read() for path in ("/etc/passwd", "/etc/group")] == accounts
+
+
+def test_the_unit_is_hardened():
+    told = run("systemd-analyze", "security", "--offline=true", UNIT)
+    exposure = float(re.search(r"exposure level for ringmq.service: ([0-9.]+)", told)[1])
+    assert exposure < 2, told
+
+
+def test_the_unit_is_sound(installed):
+    done = subprocess.run(["systemd-analyze", "verify", "/usr/lib/systemd/system/ringmq.service"],
+                          capture_output=True, text=True, check=False)
+    about = [line for line in (done.stdout + done.stderr).splitlines() if "ringmq" in line]
+    assert about == [] and done.returncode == 0, done.stderr
+
+
+def test_the_installed_program_as_its_unit_starts_it(installed, tmp_path):
+    settings = unit("/usr/lib/systemd/system/ringmq.service")
+    user = pwd.getpwnam(settings["User"])
+    os.chmod(tmp_path, 0o755)
+    manager = Manager("/tmp")
+    environment = {"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "2000000", "PATH": "/usr/bin:/bin"}
+    log = open(tmp_path / "log", "w+", encoding="utf-8")
+    process = subprocess.Popen(
+        settings["ExecStart"].split(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment,
+        user=user.pw_uid, group=user.pw_gid, extra_groups=[], umask=0o027,
+    )
+    try:
+        at = manager.wait("READY=1")
+        received = subprocess.Popen(["mosquitto_sub", "-h", "127.0.0.1", "-p", "1883", "-t", "a", "-C", "1", "-q", "1"],
+                                    stdout=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 20
+        while received.poll() is None and time.monotonic() < deadline:
+            run("mosquitto_pub", "-h", "127.0.0.1", "-p", "1883", "-t", "a", "-m", "hello", "-q", "1", "-r")
+        assert received.communicate(timeout=20)[0] == "hello\n"
+        at = manager.wait("WATCHDOG=1", at)
+        reload = settings["ExecReload"].replace("$MAINPID", str(process.pid)).split()
+        run(*reload)
+        at = manager.wait("RELOADING=1", at)
+        at = manager.wait("READY=1", at)
+        assert os.stat("/var/lib/ringmq").st_uid == user.pw_uid and os.listdir("/var/lib/ringmq")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        manager.close()
+        os.unlink(manager.path)
+        log.seek(0)
+        print(log.read())
+
+
+def test_pages_completions_and_the_doctor(installed):
+    assert r"queue\-messages\-max" in run("zcat", "/usr/share/man/man5/ringmq.toml.5.gz")
+    assert "exit code" in run("zcat", "/usr/share/man/man1/ringmq-doctor.1.gz").lower()
+    completed = run("bash", "-c", "source /usr/share/bash-completion/completions/ringmq; COMP_WORDS=(ringmq --queue-m); "
+                    "COMP_CWORD=1; _ringmq ringmq --queue-m ringmq; echo ${COMPREPLY[@]}")
+    assert completed.strip() == "--queue-messages-max"
+    told = run("/usr/bin/ringmq", "--config", "/etc/ringmq/ringmq.toml", "--check-config")
+    assert told.startswith("configuration ok")
+    assert '\ndata-dir = "/var/lib/ringmq"  # in /etc/ringmq/ringmq.toml:' in told
+
+
+def test_every_file_of_the_metadata_is_packed_for_rpm_too():
+    import tomllib
+    with open(os.path.join(ROOT, "Cargo.toml"), "rb") as file:
+        metadata = tomllib.load(file)["package"]["metadata"]
+    of_deb = {source for source, _, _ in metadata["deb"]["assets"]}
+    of_rpm = {asset["source"] for asset in metadata["generate-rpm"]["assets"]}
+    assert of_deb == of_rpm
+    for source in of_deb:
+        assert source.startswith("target/") or os.path.exists(os.path.join(ROOT, source)), source
+
+
+def test_a_profile_of_a_container_permits_io_uring_and_without_it_the_start_says_so(tmp_path):
+    python = shutil.which("python3", path="/usr/bin")
+    if subprocess.run([python, "-c", "import seccomp"], capture_output=True, check=False).returncode:
+        pytest.skip("python3-seccomp is not installed")
+    profile = os.path.join(ROOT, "deploy", "seccomp.json")
+    for without, status, said in [("none", 124, " ready"), ("io_uring_setup", 1, "deploy/seccomp.json")]:
+        done = subprocess.run(
+            ["timeout", "--signal=TERM", "5", python, os.path.join(os.path.dirname(__file__), "under_seccomp.py"),
+             profile, without, BINARY, "--listen", "127.0.0.1:0", "--shards", "1"],
+            capture_output=True, text=True, check=False)
+        assert said in done.stdout + done.stderr, (without, done.stderr)
+        assert done.returncode in (status, 0 if status == 124 else status), (without, done.stderr)
