@@ -66,6 +66,9 @@ install() {
     [[ -x /usr/sbin/mosquitto || -x /usr/local/sbin/mosquitto ]] || missing+=(mosquitto)
     command -v chromium >/dev/null || missing+=(chromium)
     command -v valgrind >/dev/null || missing+=(valgrind)
+    command -v systemd-analyze >/dev/null || missing+=(systemd)
+    command -v strip >/dev/null || missing+=(binutils)
+    /usr/bin/python3 -c 'import seccomp' 2>/dev/null || missing+=(python3-seccomp)
     if ((${#missing[@]})); then
         local as_root=()
         ((EUID == 0)) || as_root=(sudo)
@@ -95,7 +98,7 @@ build_programs() {
     programs=${CARGO_TARGET_DIR:-target}/debug
     # A copy: a later build must not replace a program that is running.
     cp "$programs/ringmq" "$logs/ringmq-debug" || return 1
-    export RINGMQ=$logs/ringmq-debug
+    export RINGMQ=$logs/ringmq-debug RINGMQ_PAGES=$programs/ringmq-pages
 }
 
 rust_tests() {

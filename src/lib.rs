@@ -22,6 +22,7 @@ pub mod journal;
 pub mod limits;
 pub mod listener;
 pub mod metrics;
+pub mod mosquitto;
 pub mod mqtt;
 pub mod mutant;
 pub mod prng;
@@ -31,7 +32,9 @@ pub mod session;
 pub mod shard;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod subcommands;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
 pub mod transport;
+pub mod version;

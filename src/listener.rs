@@ -43,6 +43,8 @@ pub enum Address {
     /// Port 0 asks the kernel for a free one.
     Ip(SocketAddr),
     Unix(PathBuf),
+    /// Open before the process began: a socket of this name, from the service manager.
+    Inherited(String),
 }
 
 /// Transport between socket and MQTT.
@@ -104,6 +106,7 @@ impl Address {
         match self {
             Self::Ip(address) => address.ip().to_canonical().is_loopback(),
             Self::Unix(_) => true,
+            Self::Inherited(_) => false, // not known before the start
         }
     }
 }
@@ -113,6 +116,7 @@ impl fmt::Display for Address {
         match self {
             Self::Ip(address) => address.fmt(out),
             Self::Unix(path) => write!(out, "unix:{}", path.display()),
+            Self::Inherited(name) => write!(out, "fd:{name}"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The `ringmq` program: options, start, wait.
 
 mod ctl;
+mod doctor;
+mod import;
 mod journal_command;
 mod passwd;
 mod token;
@@ -9,11 +11,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use ringmq::admin;
-use ringmq::config::{self, Checked, Command, Machine};
+use ringmq::config::{self, Change, Checked, Command, Machine};
 use ringmq::ids::SHARDS_MAX;
 use ringmq::io::{
     available_cores, connections_allowed, flush_log, look_at_data_dir, memory_there_is, run,
-    start_logging, StartError, Startup,
+    start_logging, Configuration, Renewed, StartError, Startup,
 };
 
 #[global_allocator]
@@ -24,11 +26,13 @@ const EXIT_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
-    match args.nth(1) {
-        Some(word) if word == "passwd" => return passwd::run(args),
-        Some(word) if word == "ctl" => return ctl::run(args),
-        Some(word) if word == "token" => return token::run(args),
-        Some(word) if word == "journal" => return journal_command::run(args),
+    match args.nth(1).as_ref().and_then(|word| word.to_str()) {
+        Some("passwd") => return passwd::run(args),
+        Some("ctl") => return ctl::run(args),
+        Some("journal") => return journal_command::run(args),
+        Some("token") => return token::run(args),
+        Some("doctor") => return doctor::run(args),
+        Some("import") => return import::run(args),
         _ => {}
     }
     match config::load(std::env::args_os()) {
@@ -71,7 +75,7 @@ fn machine(checked: &Checked, cores: usize) -> Machine {
 }
 
 fn start(mut checked: Checked) -> ExitCode {
-    start_logging(checked.log_level);
+    start_logging(checked.log_level, checked.run.log_format);
     let available = available_cores();
     let machine = machine(&checked, available.count);
     let shards = machine.shards;
@@ -95,17 +99,60 @@ fn start(mut checked: Checked) -> ExitCode {
         shards,
         cores,
         available: available.count,
-        limits: checked.limits,
-        run: checked.run,
+        limits: checked.limits.clone(),
+        run: checked.run.clone(),
     };
-    let admin = checked.admin;
-    let outcome = run(&startup, |broker| admin::start(&admin, broker));
+    let admin = checked.admin.clone();
+    let live = Live {
+        in_force: checked,
+        read: None,
+        memory: machine.memory,
+    };
+    let outcome = run(&startup, Box::new(live), |broker| {
+        admin::start(&admin, broker)
+    });
     flush_log();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ringmq: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// The configuration while the broker runs.
+struct Live {
+    in_force: Checked,
+    /// Read and not applied yet.
+    read: Option<Checked>,
+    memory: Option<u64>,
+}
+
+impl Configuration for Live {
+    fn read_again(&mut self) -> Result<Renewed, String> {
+        let mut checked = match config::load(std::env::args_os()) {
+            Ok(Command::Run(checked)) => *checked,
+            Ok(_) => return Err("the command line asks for no broker".into()),
+            Err(problems) => return Err(problems.to_string()),
+        };
+        checked.fit_to(self.memory);
+        let Change { in_force, lines } = Change::between(&self.in_force, &checked);
+        let renewed = Renewed {
+            listeners: in_force.all_listeners(),
+            limits: in_force.limits.clone(),
+            auth: in_force.files(),
+            log_level: (in_force.log_level != self.in_force.log_level)
+                .then_some(in_force.log_level),
+            lines,
+        };
+        self.read = Some(in_force);
+        Ok(renewed)
+    }
+
+    fn is_in_force(&mut self) {
+        if let Some(read) = self.read.take() {
+            self.in_force = read;
         }
     }
 }

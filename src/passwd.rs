@@ -7,8 +7,9 @@ use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::ArgMatches;
 use ringmq::auth::{Credential, Hash, HashKind};
+use ringmq::subcommands;
 
 use file::Entries;
 
@@ -23,10 +24,11 @@ const PASSWORD_BYTES_MAX: usize = 65_535;
 /// `args` without the program's name and `passwd`.
 pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let name = OsString::from("ringmq passwd");
-    let matches = match command().try_get_matches_from(std::iter::once(name).chain(args)) {
-        Ok(matches) => matches,
-        Err(error) => error.exit(),
-    };
+    let matches =
+        match subcommands::passwd().try_get_matches_from(std::iter::once(name).chain(args)) {
+            Ok(matches) => matches,
+            Err(error) => error.exit(),
+        };
     match carry_out(&matches) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
@@ -38,43 +40,6 @@ pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn command() -> Command {
-    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
-    Command::new("ringmq passwd")
-        .about(
-            "Makes, changes, removes and verifies accounts. The files are those of \
-             mosquitto_passwd; a running broker reads them again at SIGHUP.",
-        )
-        .arg(Arg::new("file").required(true).value_name("FILE"))
-        .arg(
-            Arg::new("user")
-                .value_name("USER")
-                .required_unless_present("upgrade"),
-        )
-        .arg(
-            Arg::new("password")
-                .value_name("PASSWORD")
-                .requires("batch")
-                .help("Only with --batch"),
-        )
-        .arg(flag("create").short('c').help("Begin a new file; one that exists is replaced"))
-        .arg(flag("delete").short('D').help("Remove the user"))
-        .arg(flag("verify").conflicts_with("delete").help("Only check the password; exit code 1 if it is wrong"))
-        .arg(flag("upgrade").short('U').help("Hash every password of the file that is not hashed yet"))
-        .arg(flag("batch").short('b').help("Take the password from the command line, where others can see it"))
-        .arg(flag("password-stdin").conflicts_with("batch").help("Read the password from standard input, up to its end or first line break"))
-        .arg(flag("scram").help("The file holds SCRAM-SHA-256 credentials (scram-file)"))
-        .arg(flag("argon2id").conflicts_with("scram").help("Hash with Argon2id, which Mosquitto reads since 2.1"))
-        .arg(
-            Arg::new("rounds")
-                .long("rounds")
-                .value_name("NUMBER")
-                .conflicts_with("argon2id")
-                .value_parser(clap::value_parser!(u32).range(1..=4_000_000))
-                .help("Rounds of the hash: more make guessing slower, and logging in [default: 10000, with --scram 15000]"),
-        )
 }
 
 /// False: verified, and wrong.

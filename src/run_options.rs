@@ -23,6 +23,17 @@ pub struct RunOptions {
     pub journal_segment_bytes: u32,
     /// Between publications below `$SYS`; zero: there are none.
     pub sys_interval: Span,
+    pub log_format: LogFormat,
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people, and for journald with its priorities.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
 }
 
 /// When what is to outlive the process is brought to the disk.
@@ -51,6 +62,7 @@ impl Default for RunOptions {
             durability: Durability::Commit,
             journal_segment_bytes: 64 << 20,
             sys_interval: Span::from_secs(10),
+            log_format: LogFormat::default(),
         }
     }
 }

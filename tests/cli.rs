@@ -36,8 +36,19 @@ fn help_and_version_go_to_stdout() {
         assert!(help.contains(expected), "{expected} is not in:\n{help}");
     }
     assert!(!help.contains("print-config-example"), "{help}");
-    let expected = format!("ringmq {}\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(ringmq(&["--version"]), (Some(0), expected, String::new()));
+    let version = format!("ringmq {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(ringmq(&["-V"]), (Some(0), version.clone(), String::new()));
+    let (code, shown, errors) = ringmq(&["--version"]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert!(shown.starts_with(&version), "{shown}");
+    for expected in [
+        "\ncommit: ",
+        "\nfeatures: ",
+        "\nplatform: ",
+        "\nprotocols: ",
+    ] {
+        assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
+    }
 }
 
 #[test]
@@ -46,11 +57,11 @@ fn good_configuration_is_shown_and_nothing_starts() {
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert!(shown.starts_with("configuration ok\n"), "{shown}");
     assert!(
-        shown.contains("\nshards = 2  # on the command line\n"),
+        shown.contains("\nshards = 2  # on the command line (restart)\n"),
         "{shown}"
     );
     assert!(
-        shown.contains("\nqueue-bytes-max = \"1MiB\"  # default\n"),
+        shown.contains("\nqueue-bytes-max = \"1MiB\"  # default (reload)\n"),
         "{shown}"
     );
 }

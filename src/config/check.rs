@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use super::check_listener;
+use super::classes::Class;
 use super::kind::{Kind, Value};
 use super::listener_options::{self, ListenerOpt};
 use super::options::{self, Opt};
@@ -294,7 +295,8 @@ pub(super) fn effective(outcome: &Outcome) -> String {
         origin,
     } in in_force(outcome)
     {
-        lines.push_str(&format!("{name} = {value}  # {origin}\n"));
+        let class = Class::of(&name).word();
+        lines.push_str(&format!("{name} = {value}  # {origin} ({class})\n"));
     }
     for listener in &outcome.checked.listeners {
         lines.push_str("\n[[listener]]\n");

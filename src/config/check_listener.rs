@@ -120,6 +120,12 @@ impl Table<'_> {
                     self.report("address", format!("{address} is given twice; give it once"));
                 }
             }
+            Address::Inherited(_) => {
+                self.only_with(&["owner", "mode"], "a Unix socket that ringmq opens itself");
+                if !seen.insert(address.clone()) {
+                    self.report("address", format!("{address} is given twice; give it once"));
+                }
+            }
             Address::Unix(_) => {
                 self.only_with(&["connect-rate-source"], "an IP address");
                 if !seen.insert(address.clone()) {

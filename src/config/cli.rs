@@ -11,6 +11,7 @@ use super::options;
 use super::problem::{Place, Problem};
 use super::raw::{Given, Item, Typed};
 use super::render;
+use crate::version;
 
 /// A command line that asks for no text.
 #[derive(Debug, Default)]
@@ -213,13 +214,17 @@ fn item(value: Typed) -> Item {
     }
 }
 
-fn command() -> clap::Command {
+/// The command line of the broker itself.
+pub(super) fn command() -> clap::Command {
     let command = clap::Command::new("ringmq")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(version::VERSION)
+        .long_version(version::described())
         .about("MQTT broker for bare-metal Linux: MQTT 5.0, 3.1.1 and 3.1, one shard per core")
         .after_help(
             "Every option but the first three may stand in the file, too: `name = value`, as in \
-             the ringmq.toml that comes with ringmq.\nThe command line overrides the file.",
+             the ringmq.toml that comes with ringmq.\nThe command line overrides the file.\n\n\
+             Beside the broker: ringmq passwd (accounts), ringmq doctor (what of this machine stands in its way), \
+             ringmq import (over from Mosquitto); each with --help.",
         )
         .arg(
             value_arg(CONFIG, "FILE")

@@ -9,6 +9,8 @@ use crate::listener::Address;
 
 /// What the address of a Unix socket begins with.
 const UNIX: &str = "unix:";
+/// What the address of a socket begins with that the service manager hands over.
+const INHERITED: &str = "fd:";
 /// What the span of an interval begins with.
 const INTERVAL: &str = "interval:";
 /// Longest path of a Unix socket that the kernel takes, in bytes.
@@ -180,7 +182,7 @@ impl Kind {
             _ => None,
         };
         let Some(path) = path else {
-            return self.read_address(typed).map(Address::Ip);
+            return self.read_inherited_or_ip(typed);
         };
         if path.starts_with('/') && path.len() <= UNIX_PATH_MAX {
             return Ok(Address::Unix(path.into()));
@@ -189,6 +191,22 @@ impl Kind {
             "{} is not \"unix:\" and an absolute path of at most {UNIX_PATH_MAX} bytes",
             typed.shown()
         ))
+    }
+
+    fn read_inherited_or_ip(self, typed: &Typed) -> Result<Address, String> {
+        let name = match typed {
+            Typed::Word(text) | Typed::Text(text) => text.strip_prefix(INHERITED),
+            _ => None,
+        };
+        let Some(name) = name else {
+            return self.read_address(typed).map(Address::Ip);
+        };
+        // What systemd allows in FileDescriptorName=.
+        let is_sound = |c: char| c.is_ascii_graphic() && c != ':';
+        match (1..=255).contains(&name.len()) && name.chars().all(is_sound) {
+            true => Ok(Address::Inherited(name.into())),
+            false => Err(format!("{} is not \"fd:\" and a name", typed.shown())),
+        }
     }
 
     /// One item or a list of them, maybe empty, none twice.

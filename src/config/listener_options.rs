@@ -127,7 +127,7 @@ static OPTIONS: [ListenerOpt; 24] = [
         (
             "Where it listens; must be given",
             "Anything but loopback and Unix sockets needs clients to authenticate, or \
-             allow-anonymous.",
+             allow-anonymous. \"fd:NAME\" is a socket that systemd has opened (FileDescriptorName=).",
         ),
     ),
     opt(

@@ -13,6 +13,7 @@
 mod check;
 mod check_listener;
 mod checked;
+mod classes;
 mod cli;
 mod file;
 mod foreign;
@@ -29,9 +30,11 @@ mod render;
 mod tests;
 
 pub use checked::Checked;
+pub use classes::{Change, Class};
 pub use load::load;
 pub use memory::{Machine, MemoryBound, MemoryLine};
 pub use problem::{Place, Problem, Problems};
+pub use render::file_page;
 
 /// What the command line asks for. All but `Run` are texts for stdout and a success.
 #[derive(Debug)]
@@ -44,4 +47,16 @@ pub enum Command {
     Version(String),
     /// The shipped `ringmq.toml`, rendered from the table of options.
     Example(String),
+}
+
+/// Whether there is an option of this name, for the broker as a whole.
+#[must_use]
+pub fn is_option(name: &str) -> bool {
+    options::find(name).is_some()
+}
+
+/// The command line of the broker, for manual pages and completions.
+#[must_use]
+pub fn command_line() -> clap::Command {
+    cli::command()
 }

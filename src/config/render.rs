@@ -1,5 +1,6 @@
 //! The table of options as the example file that ships as `ringmq.toml`.
 
+use super::classes::{self, Class};
 use super::listener_options::{self, ListenerOpt};
 use super::options;
 
@@ -22,7 +23,8 @@ pub(super) fn example() -> String {
         let help = format!("{}.", option.help);
         let allowed = format!("Allowed: {}.", option.kind.allowed());
         text.push('\n');
-        for paragraph in [&help, option.reason, &allowed] {
+        let class = Class::of(option.name).described();
+        for paragraph in [&help, option.reason, &allowed, class] {
             text.push_str(&wrap(paragraph, WIDTH, "# "));
             text.push('\n');
         }
@@ -39,7 +41,8 @@ pub(super) fn example() -> String {
     for ListenerOpt { option, example } in listener_options::all() {
         let help = format!("{}.", option.help);
         let allowed = format!("Allowed: {}.", option.kind.allowed());
-        for paragraph in [&help, option.reason, &allowed] {
+        let class = classes::of_listener(option.name).described();
+        for paragraph in [&help, option.reason, &allowed, class] {
             text.push_str(&wrap(paragraph, WIDTH, "# "));
             text.push('\n');
         }
@@ -67,4 +70,62 @@ pub(super) fn wrap(text: &str, width: usize, prefix: &str) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// The manual page of the file, `ringmq.toml(5)`, in the language of man(7).
+#[must_use]
+pub fn file_page() -> String {
+    let mut page = String::from(
+        ".TH ringmq.toml 5 \"\" ringmq\n.SH NAME\nringmq.toml \\- options of the MQTT broker ringmq\n.SH DESCRIPTION\n",
+    );
+    let mut text = |line: &str| {
+        page.push_str(&roff(line));
+        page.push('\n');
+    };
+    text(
+        "A file in TOML, given with --config: name = value. The command line has the same names and overrides the \
+         file. ringmq --config FILE --check-config names every mistake in it, or shows the values in use.",
+    );
+    let mut group = "";
+    for option in options::all() {
+        if option.group != group {
+            group = option.group;
+            page.push_str(&format!(".SH {}\n", roff(&group.to_uppercase())));
+        }
+        let default = option.default_text();
+        page.push_str(&entry(option.name, &default, [option.help, option.reason]));
+        page.push_str(&format!(
+            "{}\n",
+            roff(&format!("Allowed: {}.", option.kind.allowed()))
+        ));
+    }
+    page.push_str(".SH LISTENERS WITH A TABLE OF THEIR OWN\n");
+    page.push_str(&roff(
+        "A table [[listener]] for each, at the end of the file. Only the address must be given; the values here are examples.",
+    ));
+    page.push('\n');
+    for ListenerOpt { option, example } in listener_options::all() {
+        page.push_str(&entry(option.name, example, [option.help, option.reason]));
+        page.push_str(&format!(
+            "{}\n",
+            roff(&format!("Allowed: {}.", option.kind.allowed()))
+        ));
+    }
+    page.push_str(".SH SEE ALSO\n.BR ringmq (1)\n");
+    page
+}
+
+fn entry(name: &str, value: &str, [help, reason]: [&str; 2]) -> String {
+    let (name, value) = (roff(name), roff(value));
+    let (help, reason) = (roff(help), roff(reason));
+    format!(".TP\n\\fB{name}\\fR = {value}\n{help}.\n{reason}\n")
+}
+
+/// A text as a line of man(7): nothing in it is a command.
+fn roff(text: &str) -> String {
+    let escaped = text.replace('\\', "\\e").replace('-', "\\-");
+    match escaped.starts_with(['.', '\'']) {
+        true => format!("\\&{escaped}"),
+        false => escaped,
+    }
 }

@@ -188,9 +188,13 @@ impl Broker {
             }
             Address::Unix(path) => {
                 let socket = unix::open_patiently(path, None, Some(SOCKET_MODE))
-                    .map_err(|text| StartError::Unix(address.to_string(), text))?;
+                    .map_err(|text| StartError::Unavailable(address.to_string(), text))?;
                 self.shared.keep_socket_files(unix::SocketFile::of(path));
                 Ok((socket, address.to_string()))
+            }
+            Address::Inherited(_) => {
+                let text = "sockets of the service manager are for a [[listener]]";
+                Err(StartError::Unavailable(address.to_string(), text.into()))
             }
         }
     }

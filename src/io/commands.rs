@@ -1,10 +1,8 @@
 //! Commands of services, carried out by the driver of their shard.
 
-use std::os::fd::AsFd;
-
 use super::driver::Driver;
 use super::inbox::{ShardCommand, TURN_COMMANDS};
-use super::listener::Listening;
+use super::logging;
 use crate::histogram::Histogram;
 use crate::metrics::{DriverReport, ShardReport};
 use crate::time::Time;
@@ -34,11 +32,12 @@ impl Driver {
                 self.shard.handle_authorized(id, decisions, now);
             }
             ShardCommand::Rules(rules) => self.shard.handle_rules(rules),
-            // Connections keep what they began with.
-            ShardCommand::Layers(listener, factory) => {
-                if let Some(listening) = self.listeners.get_mut(listener.index()) {
-                    listening.factory = factory;
+            ShardCommand::Config(config, done) => {
+                if logging::tells_connections() {
+                    self.shard.trace_connections();
                 }
+                self.shard.handle_config(config);
+                let _ = done.send(()); // the reload thread waits for it
             }
             ShardCommand::Segment(number, made) => {
                 if let Some(commits) = &mut self.commits {
@@ -60,6 +59,7 @@ impl Driver {
             ShardCommand::Report(take) => take(self.report()),
             ShardCommand::Kept(from, take) => take(self.shard.kept(from)),
             ShardCommand::Query(query, reply) => reply(self.shard.handle_query(&query, now)),
+            ShardCommand::Answer(question) => self.mesh.shared().answer(self.id, question),
             ShardCommand::Listen(listeners) => self.listen(listeners),
             ShardCommand::Stop => self.begin_stop(now),
             ShardCommand::AllStopped => {} // it has woken the shard, which looks by itself
@@ -83,18 +83,5 @@ impl Driver {
                 commit: commits.map_or_else(Histogram::default, |own| own.latency.clone()),
             },
         }
-    }
-
-    fn listen(&mut self, listeners: Vec<Listening>) {
-        self.is_open = true;
-        if self.stopping {
-            return;
-        }
-        for (index, listener) in listeners.iter().enumerate() {
-            let socket = listener.socket.as_fd();
-            self.poller.watch_acceptable(socket, index as u32);
-        }
-        self.acceptable = vec![false; listeners.len()];
-        self.listeners = listeners;
     }
 }

@@ -35,18 +35,40 @@ type Waiter = Box<dyn FnOnce(&[Reloaded]) + Send>;
 /// Listeners as configured, and who waits for the next reload.
 #[derive(Default)]
 pub(super) struct Controls {
-    listeners: Vec<Listener>,
+    /// By number; false: it was closed.
+    listeners: Mutex<Vec<(Listener, bool)>>,
     ask: Option<Sender<()>>,
     waiters: Mutex<Vec<Waiter>>,
 }
 
 impl Controls {
-    pub(super) fn new(listeners: Vec<Listener>, ask: Sender<()>) -> Self {
+    pub(super) fn new(ask: Sender<()>) -> Self {
         Self {
-            listeners,
+            listeners: Mutex::default(),
             ask: Some(ask),
             waiters: Mutex::default(),
         }
+    }
+
+    /// Listeners as they are now, by number, and whether they are open.
+    pub(super) fn set_listeners(&self, listeners: Vec<(Listener, bool)>) {
+        *self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = listeners;
+    }
+
+    fn listeners(&self) -> Vec<(Listener, bool)> {
+        let listeners = self.listeners.lock();
+        listeners.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn listener<T>(&self, id: ListenerId, show: impl FnOnce(&Listener) -> T) -> Option<T> {
+        let listeners = self.listeners.lock();
+        let listeners = listeners.unwrap_or_else(PoisonError::into_inner);
+        listeners
+            .get(id.index())
+            .map(|(listener, _)| show(listener))
     }
 
     /// Those whose request came before a reload begins.
@@ -60,22 +82,23 @@ impl Broker {
     /// The address of a listener, as configured.
     #[must_use]
     pub fn listener_name(&self, id: ListenerId) -> String {
-        let listener = self.controls().listeners.get(id.index());
-        listener.map_or_else(String::new, |listener| listener.address.to_string())
+        let name = |listener: &Listener| listener.address.to_string();
+        self.controls().listener(id, name).unwrap_or_default()
     }
 
     #[must_use]
     pub fn transport_name(&self, id: ListenerId) -> &'static str {
-        let listener = self.controls().listeners.get(id.index());
-        listener.map_or("", |listener| listener.transport.name())
+        let name = |listener: &Listener| listener.transport.name();
+        self.controls().listener(id, name).unwrap_or_default()
     }
 
     /// All listeners. Reads their certificates: it may wait for a disk.
     #[must_use]
     pub fn listener_states(&self) -> Vec<ListenerState> {
         let gates = self.shared().counters().gates();
-        let listeners = self.controls().listeners.iter().zip(gates);
-        let states = listeners.map(|(listener, gate)| ListenerState {
+        let listeners = self.controls().listeners();
+        let open = listeners.iter().filter(|(_, is_open)| *is_open).zip(gates);
+        let states = open.map(|((listener, _), gate)| ListenerState {
             name: gate.name().into(),
             transport: listener.transport.name(),
             connections: gate.connections(),

@@ -53,6 +53,14 @@ impl Counters {
         gates.clone()
     }
 
+    /// How many listeners there are.
+    pub(super) fn listeners(&self) -> usize {
+        self.gates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
     /// Takes a shard's answer to a request; the last of `shards` writes all.
     pub(super) fn take(&self, request: u64, shards: u16, stats: &Stats, driver_stats: DriverStats) {
         let mut both = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);

@@ -370,11 +370,7 @@ impl Driver {
             return;
         }
         self.stopping = true;
-        for index in 0..self.listeners.len() {
-            self.poller.forget_listener(index as u32);
-        }
-        self.listeners.clear();
-        self.acceptable.clear();
+        self.close_listeners();
         if let Some(commits) = &mut self.commits {
             commits.begin_stop();
         }

@@ -19,10 +19,12 @@ pub enum StartError {
     #[error("cannot listen on {0}: {1}")]
     Listen(String, Errno),
     #[error("cannot listen on {0}: {1}")]
-    Unix(String, String),
+    Unavailable(String, String),
+    #[error("socket \"{0}\" of the service manager: {1}")]
+    Inherited(String, String),
     #[error("TLS of the listener on {0}: {1}")]
     Tls(String, Problem),
-    #[error("io_uring is not available ({0}); ringmq needs Linux 5.13 or later with kernel.io_uring_disabled = 0 (sysctl), and a container's seccomp profile must allow io_uring_setup, io_uring_enter and io_uring_register")]
+    #[error("io_uring is not available ({0}); ringmq needs Linux 5.13 or later with kernel.io_uring_disabled = 0 (sysctl), and a container's seccomp profile must allow io_uring_setup, io_uring_enter and io_uring_register: deploy/seccomp.json of ringmq does (docker run --security-opt seccomp=FILE; in Kubernetes a localhostProfile)")]
     NoIoUring(String),
     #[error("io_uring cannot lock its memory ({0}); raise the limit with: ulimit -l 65536 (or LimitMEMLOCK=64M in a systemd unit), or start fewer shards")]
     LockedMemory(String),

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Arc;
 
 use crate::listener::Listener;
 use crate::time::{Span, Time};
@@ -31,7 +32,8 @@ pub(super) const REFUSALS: usize = Refusal::ALL.len();
 pub(super) struct Gate {
     /// The address of the listener.
     name: String,
-    open: AtomicU32,
+    /// Shared with the gate it has replaced, whose connections are still open.
+    open: Arc<AtomicU32>,
     connections_max: u32,
     /// As configured, by reason; for messages.
     limits: [Option<u32>; REFUSALS],
@@ -40,7 +42,7 @@ pub(super) struct Gate {
     /// Trusted proxies: the address they name counts, not theirs.
     proxies: Trusted,
     /// By reason, since the start.
-    refused: [AtomicU64; REFUSALS],
+    refused: Arc<[AtomicU64; REFUSALS]>,
 }
 
 /// A rate, as the time one connection costs, in nanoseconds.
@@ -66,13 +68,22 @@ impl Gate {
                 listener.connect_rate,
                 listener.connect_rate_source,
             ],
-            open: AtomicU32::new(0),
+            open: Arc::default(),
             connections_max: listener.connections_max.unwrap_or(u32::MAX),
             rate: rate(listener.connect_rate).map(|rate| (rate, AtomicU64::new(0))),
             sources: rate(listener.connect_rate_source)
                 .map(|rate| Sources::new(rate, ahash::RandomState::new())),
             proxies: proxies_of(listener),
-            refused: Default::default(),
+            refused: Arc::default(),
+        }
+    }
+
+    /// Other limits, and what was counted.
+    pub(super) fn renewed(&self, listener: &Listener) -> Self {
+        Self {
+            open: Arc::clone(&self.open),
+            refused: Arc::clone(&self.refused),
+            ..Self::new(listener, self.name.clone())
         }
     }
 

@@ -6,17 +6,16 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{mpsc, Arc};
 
 use crossbeam::channel::{bounded, Receiver, Sender, TrySendError};
 
 use super::listener::Listening;
 use crate::auth::{AuthzDecisions, Rules, Verdict};
-use crate::ids::{ConnectionId, ListenerId};
+use crate::ids::ConnectionId;
 use crate::journal::SegmentNumber;
 use crate::metrics::ShardReport;
-use crate::shard::{Answer, Kept, Query};
-use crate::transport::LayerFactory;
+use crate::shard::{Answer, Kept, Query, ShardConfig};
 
 /// Commands that wait for one shard, at most. A turn takes them before anything else, so more wait only
 /// while a turn runs.
@@ -39,8 +38,8 @@ pub(super) enum ShardCommand {
     Decisions(ConnectionId, AuthzDecisions),
     /// Accounts and rules were read again.
     Rules(Arc<Rules>),
-    /// The files of a listener were read again: for its connections from now on.
-    Layers(ListenerId, Arc<LayerFactory>),
+    /// Other limits and policies; the shard answers when it has them. Listeners that they are about come after that.
+    Config(Arc<ShardConfig>, mpsc::Sender<()>),
     /// A segment that the shard has asked for, open to be written.
     Segment(SegmentNumber, io::Result<OwnedFd>),
     /// The process has begun or ceased to be near the memory it may use.
@@ -57,8 +56,10 @@ pub(super) enum ShardCommand {
     Kept(u32, TakeKept),
     /// A question of a service.
     Query(Query, Reply),
-    /// Let clients in.
+    /// Let clients in: all listeners, by number. Connections keep the layers they began with.
     Listen(Vec<Listening>),
+    /// Answer that a turn has begun, to this question.
+    Answer(u64),
     /// Stop in order.
     Stop,
     /// Every shard has stopped serving clients.

@@ -48,7 +48,11 @@ impl Driver {
                 if accepted > 0 && !share.has_accept(self.clock.now()) {
                     break;
                 }
-                match listener::accept(&self.listeners[index].socket) {
+                let Some(listener) = &self.listeners[index].socket else {
+                    self.acceptable[index] = false; // removed with a completion on its way
+                    break;
+                };
+                match listener::accept(listener) {
                     Ok(Some((descriptor, peer))) => {
                         accepted += 1;
                         self.accepted += 1;
@@ -62,7 +66,7 @@ impl Driver {
                     }
                     Ok(None) => {
                         self.acceptable[index] = false;
-                        let listener = self.listeners[index].socket.as_fd();
+                        let listener = listener.as_fd();
                         self.poller.watch_acceptable(listener, index as u32);
                     }
                     Err(error) => {

@@ -34,21 +34,11 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// A listener as one shard has it.
 pub(super) struct Listening {
-    pub(super) socket: OwnedFd,
+    /// `None`: it was removed; its connections are still counted.
+    pub(super) socket: Option<OwnedFd>,
     /// Makes the transport layers of its connections.
     pub(super) factory: Arc<LayerFactory>,
     pub(super) gate: Arc<Gate>,
-}
-
-impl Listening {
-    /// The same listener for another shard.
-    pub(super) fn try_clone(&self) -> std::io::Result<Self> {
-        Ok(Self {
-            socket: self.socket.try_clone()?,
-            factory: Arc::clone(&self.factory),
-            gate: Arc::clone(&self.gate),
-        })
-    }
 }
 
 /// Opens a listening socket, and waits for its port when it is in use: the kernel takes down the ring of
@@ -78,17 +68,21 @@ pub(super) fn open(address: SocketAddr, ipv6_only: bool) -> Result<OwnedFd, Errn
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, ipv6_only)?;
     }
-    // Accepted sockets inherit what follows, which saves four system calls for each. The driver
-    // gathers small packets itself, once per turn.
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_keepalive(&socket, true)?;
-    sockopt::set_tcp_keepidle(&socket, TCP_KEEP_ALIVE)?;
-    sockopt::set_tcp_keepintvl(&socket, TCP_PROBE_INTERVAL)?;
-    sockopt::set_tcp_keepcnt(&socket, TCP_PROBES)?;
-    sockopt::set_tcp_user_timeout(&socket, TCP_USER_TIMEOUT_MS)?;
+    set_options(&socket)?;
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
     Ok(socket)
+}
+
+/// Options that accepted sockets inherit, which saves four system calls for each. The driver gathers small
+/// packets itself, once per turn.
+pub(super) fn set_options(socket: &OwnedFd) -> Result<(), Errno> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, TCP_KEEP_ALIVE)?;
+    sockopt::set_tcp_keepintvl(socket, TCP_PROBE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, TCP_PROBES)?;
+    sockopt::set_tcp_user_timeout(socket, TCP_USER_TIMEOUT_MS)
 }
 
 /// Where a listener is; its port is the kernel's choice if 0 was asked for.

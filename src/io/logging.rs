@@ -9,8 +9,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{reload, EnvFilter, Layer, Registry};
+
+use crate::run_options::LogFormat;
 
 use crate::shard::{Notice, Severity};
 use crate::time::{Span, Time};
@@ -79,7 +85,7 @@ fn filter(level: tracing::Level) -> EnvFilter {
 }
 
 /// Starts logging at a level; call once.
-pub fn start(level: tracing::Level) {
+pub fn start(level: tracing::Level, format: LogFormat) {
     let (jobs, waiting) = sync_channel(LINES_MAX);
     let left_out = Arc::new(AtomicU64::new(0));
     let lines = Lines {
@@ -87,24 +93,70 @@ pub fn start(level: tracing::Level) {
         left_out: Arc::clone(&left_out),
     };
     let thread = thread::Builder::new().name("log".into());
-    let builder = tracing_subscriber::fmt()
+    let started = thread.spawn(move || write_lines(&waiting, &left_out));
+    let shown = if started.is_ok() {
+        let _ = LINES.set(lines.clone());
+        layer(format, lines)
+    } else {
+        layer(format, io::stderr)
+    };
+    let (reloaded, handle) = reload::Layer::new(filter(level));
+    let _ = SET_LEVEL.set(Box::new(move |level| handle.reload(filter(level)).is_ok()));
+    tracing_subscriber::registry()
+        .with(shown.with_filter(reloaded))
+        .init();
+}
+
+/// How lines look, and where they go.
+fn layer<W>(format: LogFormat, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
-    if thread
-        .spawn(move || write_lines(&waiting, &left_out))
-        .is_ok()
-    {
-        let _ = LINES.set(lines.clone());
-        let builder = builder.with_writer(lines).with_env_filter(filter(level));
-        let builder = builder.with_filter_reloading();
-        let handle = builder.reload_handle();
-        let _ = SET_LEVEL.set(Box::new(move |level| handle.reload(filter(level)).is_ok()));
-        builder.init();
-    } else {
-        builder
-            .with_writer(io::stderr)
-            .with_env_filter(filter(level))
-            .init();
+    match format {
+        LogFormat::Json => lines.json().flatten_event(true).with_target(false).boxed(),
+        LogFormat::Text if writes_to_journald() => {
+            let lines = lines.with_ansi(false).without_time().with_level(false);
+            lines.map_event_format(Prioritized).boxed()
+        }
+        LogFormat::Text => lines.boxed(),
+    }
+}
+
+/// Standard error is the stream that journald has opened for this service.
+fn writes_to_journald() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let Ok(own) = rustix::fs::fstat(io::stderr()) else {
+        return false;
+    };
+    stream == format!("{}:{}", own.st_dev, own.st_ino)
+}
+
+/// Lines for journald, which has the time itself: the priority of sd-daemon(3) comes first.
+struct Prioritized<F>(F);
+
+impl<S, N> FormatEvent<S, N> for Prioritized<Format<Full, ()>>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> std::fmt::Result {
+        let priority = match *event.metadata().level() {
+            tracing::Level::ERROR => 3,
+            tracing::Level::WARN => 4,
+            tracing::Level::INFO => 6,
+            _ => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        self.0.format_event(context, writer, event)
     }
 }
 

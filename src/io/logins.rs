@@ -75,6 +75,10 @@ pub(super) struct Logins {
     /// An address was banned at some time: only then accepting looks at the table.
     has_banned: AtomicBool,
     jobs: Sender<LoginJob>,
+    /// The other end, for threads that are started when accounts come later.
+    asked: Receiver<LoginJob>,
+    hashing: usize,
+    is_hashing: AtomicBool,
     hook_jobs: Sender<LoginJob>,
     login_timeout: Span,
     /// As long as there are connections, at most: each asks once at a time.
@@ -117,18 +121,15 @@ impl Logins {
             bans: Mutex::new(BanTable::new(options.bans, seed)),
             has_banned: AtomicBool::new(false),
             jobs,
+            asked,
+            hashing: (setup.available / 2).clamp(1, HASH_THREADS_MAX),
+            is_hashing: AtomicBool::new(false),
             hook_jobs,
             login_timeout: setup.login_timeout,
             ruling_jobs,
         });
-        let hashing = if has_logins {
-            (setup.available / 2).clamp(1, HASH_THREADS_MAX)
-        } else {
-            0
-        };
-        for _ in 0..hashing {
-            let (logins, asked) = (Arc::clone(&logins), asked.clone());
-            spawn("logins", move || logins.hash(&asked))?;
+        if has_logins {
+            logins.start_hashing()?;
         }
         if let Some(hook) = hook.map(Arc::new) {
             for _ in 0..HOOK_THREADS {
@@ -145,6 +146,18 @@ impl Logins {
             }
         }
         Ok(logins)
+    }
+
+    /// Starts the threads that hash passwords, once.
+    fn start_hashing(self: &Arc<Self>) -> std::io::Result<()> {
+        if self.is_hashing.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        for _ in 0..self.hashing {
+            let (logins, asked) = (Arc::clone(self), self.asked.clone());
+            spawn("logins", move || logins.hash(&asked))?;
+        }
+        Ok(())
     }
 
     /// Takes an authorization request of a shard.
@@ -197,10 +210,14 @@ impl Logins {
     }
 
     /// Rules as they were read again: for logins from now on, and for each shard at its next turn.
-    pub(super) fn publish(&self, rules: &Arc<Rules>) {
+    pub(super) fn publish(self: &Arc<Self>, rules: &Arc<Rules>) -> std::io::Result<()> {
+        if rules.has_logins() {
+            self.start_hashing()?;
+        }
         *lock(&self.rules) = Arc::clone(rules);
         self.shared
             .broadcast(|| ShardCommand::Rules(Arc::clone(rules)));
+        Ok(())
     }
 
     fn answer(&self, job: &LoginJob, verdict: Verdict) {

@@ -1,13 +1,12 @@
-//! Files that the configuration names (TLS, accounts, rules): read at start and again at SIGHUP.
+//! The configuration and the files that it names (TLS, accounts, rules): read at start and again at SIGHUP.
 //!
-//! A thread of its own reads; the shards are not held up. What has loaded goes into the inbox of each
-//! shard. What does not load leaves the old in its place, and file and reason are logged. The
-//! configuration itself is not read again.
+//! A thread of its own reads; the shards are not held up. Everything is read and checked, and then everything is
+//! applied or, when something is wrong, nothing: each problem is logged.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread;
 
@@ -17,12 +16,20 @@ use super::clock::wall;
 use super::controls::{Controls, Reloaded};
 use super::errors::StartError;
 use super::inbox::ShardCommand;
+use super::listener_set::ListenerSet;
+use super::logging;
+use super::logins::Logins;
+use super::service_manager;
 use super::shared::SharedState;
-use crate::ids::ListenerId;
+use crate::auth::{self, Rules};
+use crate::ids::ShardId;
+use crate::limits::Limits;
 use crate::listener::{Listener, TlsFiles};
+use crate::shard::ShardConfig;
 use crate::transport::proxy::Proxy;
 use crate::transport::tls::{
-    ends_s, warnings, Context, Material, Named, Problem, Tls, ALPN_HTTP, ALPN_MQTT,
+    ends_s, incomplete_chains, warnings, Context, Material, Named, Problem, Tls, ALPN_HTTP,
+    ALPN_MQTT,
 };
 use crate::transport::websocket::{Policy, Server};
 use crate::transport::{LayerFactory, Trusted};
@@ -30,20 +37,48 @@ use crate::transport::{LayerFactory, Trusted};
 /// A certificate, a key or a revocation list larger than this is some other file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// Reloads at each request in `asked`, until the process ends: certificates here, accounts and rules by
-/// `reload_rules`.
-pub(super) fn watch(
-    asked: Receiver<()>,
-    listeners: Vec<Listener>,
-    (shared, controls): (Arc<SharedState>, Arc<Controls>),
-    reload_rules: impl Fn(&mut Vec<Reloaded>) + Send + 'static,
-) -> std::io::Result<()> {
+/// What the configuration says, of what can change while the broker runs.
+#[derive(Debug)]
+pub struct Renewed {
+    pub listeners: Vec<Listener>,
+    pub limits: Limits,
+    pub auth: auth::Files,
+    /// If it is another one: an operator may have set it meanwhile.
+    pub log_level: Option<tracing::Level>,
+    /// What differs, and what of it needs a restart.
+    pub lines: Vec<String>,
+}
+
+/// The configuration as it can be read again.
+pub trait Configuration: Send {
+    /// # Errors
+    /// Everything that is wrong with it, one line each.
+    fn read_again(&mut self) -> Result<Renewed, String>;
+
+    /// What was read last is in force.
+    fn is_in_force(&mut self);
+}
+
+/// Everything that changes at a reload. Lives on: the reload thread.
+pub(super) struct Reload {
+    pub(super) configuration: Box<dyn Configuration>,
+    pub(super) listeners: ListenerSet,
+    pub(super) shard_config: Arc<ShardConfig>,
+    pub(super) logins: Arc<Logins>,
+    pub(super) secret: [u8; 32],
+    pub(super) shared: Arc<SharedState>,
+    pub(super) controls: Arc<Controls>,
+}
+
+/// Reloads at each request in `asked`, until the process ends.
+pub(super) fn watch(asked: Receiver<()>, mut reload: Reload) -> std::io::Result<()> {
     let reload = move || {
         while asked.recv().is_ok() {
             while asked.try_recv().is_ok() {} // several at once are one
-            let waiters = controls.take_waiters();
-            let mut done = reload(&listeners, &shared);
-            reload_rules(&mut done);
+            let waiters = reload.controls.take_waiters();
+            service_manager::reloading();
+            let done = told(reload.renew());
+            service_manager::reloaded();
             for waiter in waiters {
                 waiter(&done);
             }
@@ -53,37 +88,32 @@ pub(super) fn watch(
     Ok(())
 }
 
-fn reload(listeners: &[Listener], shared: &SharedState) -> Vec<Reloaded> {
-    let mut done = Vec::new();
-    let (mut fresh, mut failed) = (0, 0);
-    for (index, listener) in (0..).zip(listeners) {
-        if !listener.transport.has_tls() {
-            continue;
+/// Tells the log, and gives what operators who wait for it are told.
+fn told(outcome: Result<Vec<String>, Vec<String>>) -> Vec<Reloaded> {
+    let reloaded = |what: String, problem| Reloaded { what, problem };
+    let everything = || String::from("configuration, certificates, accounts and rules");
+    match outcome {
+        Ok(lines) => {
+            for line in &lines {
+                tracing::info!("reload: {line}");
+            }
+            tracing::info!("reload: {} were read again", everything());
+            let lines = lines.into_iter().map(|line| reloaded(line, None));
+            std::iter::once(reloaded(everything(), None))
+                .chain(lines)
+                .collect()
         }
-        let what = format!("TLS of the listener on {}", listener.address);
-        match factory(listener) {
-            Ok(factory) => {
-                fresh += 1;
-                done.push(Reloaded {
-                    what,
-                    problem: None,
-                });
-                let (listener, factory) = (ListenerId(index), Arc::new(factory));
-                shared.broadcast(|| ShardCommand::Layers(listener, Arc::clone(&factory)));
+        Err(problems) => {
+            for problem in &problems {
+                tracing::error!("reload: {problem}");
             }
-            Err(problem) => {
-                failed += 1;
-                tracing::error!(
-                    "reload: the listener on {} keeps its certificates: {problem}",
-                    listener.address
-                );
-                let problem = Some(problem.to_string());
-                done.push(Reloaded { what, problem });
-            }
+            tracing::error!("reload: nothing has changed: the old values stay in force");
+            let problems = problems.into_iter();
+            problems
+                .map(|problem| reloaded(everything(), Some(problem)))
+                .collect()
         }
     }
-    tracing::info!("reload: {fresh} TLS listener(s) loaded, {failed} kept as they were");
-    done
 }
 
 /// When the first certificate of a listener ends, by its files as they are now.
@@ -91,6 +121,91 @@ pub(super) fn certificate_until_s(listener: &Listener) -> Option<i64> {
     let has_tls = listener.transport.has_tls();
     let material = has_tls.then(|| read_material(&listener.tls).ok())??;
     ends_s(&material)
+}
+
+impl Reload {
+    /// Reads and checks everything, then applies everything.
+    ///
+    /// # Errors
+    /// What is wrong; nothing was applied.
+    fn renew(&mut self) -> Result<Vec<String>, Vec<String>> {
+        let renewed = self.configuration.read_again();
+        let renewed =
+            renewed.map_err(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())?;
+        let mut problems = Vec::new();
+        let rules = auth::load(&renewed.auth, self.secret).map_err(|found| {
+            problems.extend(found.iter().map(ToString::to_string));
+        });
+        let made = renewed.listeners.iter().map(|listener| {
+            let factory = factory(listener).map(Arc::new);
+            factory.map_err(|problem| {
+                format!("TLS of the listener on {}: {problem}", listener.address)
+            })
+        });
+        let (made, failed): (Vec<_>, Vec<_>) = made.partition(Result::is_ok);
+        problems.extend(failed.into_iter().filter_map(Result::err));
+        let (Ok(rules), true) = (rules, problems.is_empty()) else {
+            return Err(problems);
+        };
+        let factories = made.into_iter().flatten().collect();
+        self.apply(&renewed, rules, factories)
+            .map_err(|error| vec![error.to_string()])?;
+        self.configuration.is_in_force();
+        self.shared.reload_services();
+        Ok(renewed.lines)
+    }
+
+    /// Opens what must be opened, which is the last that may fail; then the shards take the new in this order: limits
+    /// and policies, on all of them, before any accepts by a listener that they are about.
+    fn apply(
+        &mut self,
+        renewed: &Renewed,
+        rules: Rules,
+        factories: Vec<Arc<LayerFactory>>,
+    ) -> Result<(), StartError> {
+        let next = self.listeners.renewed(&renewed.listeners, factories)?;
+        let shards = (0..self.shared.shards()).map(ShardId);
+        let for_shards = shards.map(|id| Ok((id, next.for_a_shard()?)));
+        let for_shards: Vec<_> = for_shards.collect::<std::io::Result<_>>()?;
+        self.logins.publish(&Arc::new(rules))?;
+        if let Some(level) = renewed.log_level {
+            let _ = logging::set_level(level); // false: it cannot be changed
+        }
+        self.shared
+            .set_connections_max(renewed.limits.connections_max);
+        self.shard_config = Arc::new(ShardConfig {
+            limits: renewed.limits.clone(),
+            listeners: next.policies(),
+            ..ShardConfig::clone(&self.shard_config)
+        });
+        let (done, each) = channel();
+        self.shared
+            .broadcast(|| ShardCommand::Config(Arc::clone(&self.shard_config), done.clone()));
+        drop(done);
+        for _ in &for_shards {
+            let _ = each.recv(); // an error: the process ends
+        }
+        for (id, own) in for_shards {
+            self.shared.send(id, ShardCommand::Listen(own));
+        }
+        next.count_in(&self.shared, &self.controls);
+        next.takes_over_from(&self.listeners);
+        self.listeners = next;
+        Ok(())
+    }
+}
+
+/// What is wrong with the certificates of a listener of TLS, or will be soon.
+///
+/// # Errors
+/// They do not load.
+pub fn look_at_tls(listener: &Listener) -> Result<Vec<String>, String> {
+    let material = read_material(&listener.tls).map_err(|problem| problem.to_string())?;
+    Context::new(&listener.tls.settings, &material, &[ALPN_MQTT])
+        .map_err(|problem| problem.to_string())?;
+    let mut found = warnings(&material, wall().as_secs());
+    found.extend(incomplete_chains(&material));
+    Ok(found)
 }
 
 /// The layer factory of each listener.

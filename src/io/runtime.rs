@@ -1,6 +1,5 @@
 //! Starts one executor per shard and waits for them.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::mpsc;
 use std::sync::Arc;
@@ -12,25 +11,26 @@ use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use super::broker::Broker;
 use super::clock::Clock;
 use super::commits::Commits;
-use super::controls::{Controls, Reloaded};
+use super::controls::Controls;
 use super::driver::{Driver, Setup};
 use super::errors::StartError;
-use super::gate::Gate;
 use super::inbox::ShardCommand;
-use super::listener::Listening;
+use super::inherited::Inherited;
+use super::listener_set::ListenerSet;
 use super::logins::{LoginSetup, Logins};
 use super::memory::Memory;
 use super::recovery::Journal;
+use super::reload::{Configuration, Reload};
+use super::service_manager::ServiceManager;
 use super::shared::SharedState;
-use super::{file_watch, listener, logging, memory_watch, mesh, reload, signals, sys, unix};
+use super::{file_watch, logging, memory_watch, mesh, reload, signals, sys};
 use crate::auth::{self, Rules};
 use crate::ids::ShardId;
 use crate::limits::Limits;
-use crate::listener::{Address, Listener};
+use crate::listener::Listener;
 use crate::run_options::RunOptions;
 use crate::shard::{PlacementSeed, Shard, ShardConfig};
 use crate::time::Span;
-use crate::transport::LayerFactory;
 
 /// Memory glommio registers per executor for file I/O, of which a broker does almost none; the
 /// default of 10 MiB would not fit the usual locked-memory limit.
@@ -56,15 +56,18 @@ pub struct Startup {
     pub run: RunOptions,
 }
 
-/// Runs the broker until it is asked to stop. `serve` starts services beside the shards before these run.
+/// Runs the broker until it is asked to stop. `configuration` is read again at SIGHUP; `serve` starts services beside
+/// the shards before these run.
 pub fn run(
     startup: &Startup,
+    configuration: Box<dyn Configuration>,
     serve: impl FnOnce(&Broker) -> Result<(), StartError>,
 ) -> Result<(), StartError> {
     raise_descriptor_limit(startup)?;
     probe_io_uring()?;
     // Files are read first: a mistake in them is reported before anything listens.
     let factories = reload::factories(&startup.listeners)?;
+    let inherited = Inherited::take(&startup.listeners)?;
     describe_shards(startup);
     let options = &startup.run;
     let shared = SharedState::new(startup.shards)?
@@ -72,37 +75,25 @@ pub fn run(
         .with_memory(Memory::new(options.memory_max, Path::new("/")))
         .with_options(options.clone());
     let shared = Arc::new(shared);
+    let manager = ServiceManager::start(&shared)?;
     let journal = Journal::open(options, startup.shards, &shared)?.map(Arc::new);
     memory_watch::watch_memory(Arc::clone(&shared))?;
     let (ask, asked) = mpsc::channel();
-    if options.watch_files {
-        let files = file_watch::files_of(&startup.listeners, &startup.auth);
-        file_watch::watch(files, ask.clone())?;
-    }
-    let controls = Arc::new(Controls::new(startup.listeners.clone(), ask.clone()));
-    let shutdown_timeout = Duration::from_secs(options.shutdown_timeout.as_secs());
-    signals::watch(Arc::clone(&shared), shutdown_timeout, ask)?;
+    let controls = Arc::new(Controls::new(ask.clone()));
+    watch_for_requests(startup, &shared, ask)?;
     let seeds = ahash::RandomState::new();
     let config = shard_config(startup, journal.as_deref(), seeds.hash_one("maps"))?;
     let clock = Clock::start();
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(std::io::Error::from)?;
     let (logins, rules) = start_logins(startup, secret, &shared, clock)?;
-    let (files, services) = (
-        startup.auth.clone(),
-        (Arc::clone(&logins), Arc::clone(&shared)),
-    );
-    let reload_rules =
-        move |done: &mut Vec<Reloaded>| reload_rules(&services, &files, secret, done);
-    let tables = startup.listeners.clone();
-    let own = (Arc::clone(&shared), Arc::clone(&controls));
-    reload::watch(asked, tables, own, reload_rules)?;
     let broker = Broker::new(&shared, &logins, &controls, clock);
     serve(&broker)?;
     let traces = logging::tells_connections();
     let own_journal = journal.clone();
+    let own_config = Arc::clone(&config);
     let make = move |id: ShardId| {
-        let mut shard = Shard::new(id, &config, seeds.hash_one(id), clock.now());
+        let mut shard = Shard::new(id, &own_config, seeds.hash_one(id), clock.now());
         if traces {
             shard.trace_connections();
         }
@@ -115,20 +106,45 @@ pub fn run(
         if let Some(journal) = &journal {
             journal.all_have_begun()?;
         }
-        let listeners = open_listeners(&startup.listeners, factories)?;
-        shared.keep_socket_files(socket_files_of(&startup.listeners));
-        let gates = listeners.iter().map(|own| Arc::clone(&own.gate));
-        shared.counters().set_gates(gates.collect());
+        let listeners = ListenerSet::open(&startup.listeners, factories, inherited)?;
+        listeners.count_in(&shared, &controls);
         Ok(listeners)
     };
-    let threads = start_shards(&startup.cores, &shared, &logins, clock, make, open)?;
+    let (threads, listeners) = start_shards(&startup.cores, &shared, &logins, clock, make, open)?;
+    let reload = Reload {
+        configuration,
+        listeners,
+        shard_config: config,
+        logins,
+        secret,
+        shared: Arc::clone(&shared),
+        controls: Arc::clone(&controls),
+    };
+    reload::watch(asked, reload)?;
     open_for_clients(&broker, &shared)?;
+    manager.ready();
     for (index, thread) in (0..).zip(threads) {
         thread
             .join()
             .map_err(|error| StartError::of_executor(index, error))?;
     }
     shared.remove_socket_files();
+    Ok(())
+}
+
+/// Signals, and files that have changed: each asks for a reload.
+fn watch_for_requests(
+    startup: &Startup,
+    shared: &Arc<SharedState>,
+    ask: mpsc::Sender<()>,
+) -> Result<(), StartError> {
+    let options = &startup.run;
+    if options.watch_files {
+        let files = file_watch::files_of(&startup.listeners, &startup.auth);
+        file_watch::watch(files, ask.clone())?;
+    }
+    let shutdown_timeout = Duration::from_secs(options.shutdown_timeout.as_secs());
+    signals::watch(Arc::clone(shared), shutdown_timeout, ask)?;
     Ok(())
 }
 
@@ -165,15 +181,6 @@ fn open_for_clients(broker: &Broker, shared: &SharedState) -> Result<(), StartEr
     Ok(())
 }
 
-/// Files of Unix sockets that are listened on: they go with the process.
-fn socket_files_of(listeners: &[Listener]) -> Vec<unix::SocketFile> {
-    let files = listeners.iter().filter_map(|own| match &own.address {
-        Address::Unix(path) => unix::SocketFile::of(path),
-        Address::Ip(_) => None,
-    });
-    files.collect()
-}
-
 /// Reads the rules, starts the authentication threads, and sends the rules to every shard's inbox.
 fn start_logins(
     startup: &Startup,
@@ -189,38 +196,8 @@ fn start_logins(
         secret,
     };
     let logins = Logins::start(Arc::clone(&rules), &setup, shared, clock)?;
-    logins.publish(&rules);
+    logins.publish(&rules)?;
     Ok((logins, rules))
-}
-
-/// Reads the files again; what does not load leaves the old rules.
-fn reload_rules(
-    (logins, shared): &(Arc<Logins>, Arc<SharedState>),
-    files: &auth::Files,
-    secret: [u8; 32],
-    done: &mut Vec<Reloaded>,
-) {
-    let what = String::from("accounts and rules");
-    match auth::load(files, secret) {
-        Ok(rules) => {
-            done.push(Reloaded {
-                what,
-                problem: None,
-            });
-            logins.publish(&Arc::new(rules));
-            tracing::info!("accounts and rules were read again");
-        }
-        Err(problems) => {
-            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let problem = Some(all.join("; "));
-            done.push(Reloaded { what, problem });
-            for problem in problems {
-                tracing::error!("{problem}");
-            }
-            tracing::error!("the old accounts and rules stay in force");
-        }
-    }
-    shared.reload_services();
 }
 
 /// What a shard's thread begins with.
@@ -234,8 +211,8 @@ pub(super) fn start_shards(
     logins: &Arc<Logins>,
     clock: Clock,
     make: impl Fn(ShardId) -> Result<Made, StartError> + Clone + Send + 'static,
-    open: impl FnOnce() -> Result<Vec<Listening>, StartError>,
-) -> Result<Vec<ExecutorJoinHandle<()>>, StartError> {
+    open: impl FnOnce() -> Result<ListenerSet, StartError>,
+) -> Result<(Vec<ExecutorJoinHandle<()>>, ListenerSet), StartError> {
     let pinnable = CpuSet::online().is_ok(); // needs /sys, which a container may hide
     let (report, reports) = mpsc::channel();
     let mut threads = Vec::new();
@@ -276,10 +253,9 @@ pub(super) fn start_shards(
     wait_for_all(&mut threads, reports)?;
     let listeners = open()?;
     for id in (0..shared.shards()).map(ShardId) {
-        let own = listeners.iter().map(Listening::try_clone);
-        shared.send(id, ShardCommand::Listen(own.collect::<Result<_, _>>()?));
+        shared.send(id, ShardCommand::Listen(listeners.for_a_shard()?));
     }
-    Ok(threads.into_iter().flatten().collect())
+    Ok((threads.into_iter().flatten().collect(), listeners))
 }
 
 /// What a shard's thread has come to.
@@ -337,68 +313,19 @@ impl Drop for AbortOnPanic {
     }
 }
 
+/// Whether a ring can be made here; the error is a sentence with what to change.
+///
+/// # Errors
+/// It cannot.
+pub fn io_uring_works() -> Result<(), String> {
+    probe_io_uring().map_err(|error| error.to_string())
+}
+
 /// Tries a ring before anything else starts, so that its absence is reported in one sentence.
 fn probe_io_uring() -> Result<(), StartError> {
     io_uring::IoUring::new(8)
         .map(drop)
         .map_err(|error| StartError::of_ring(&error))
-}
-
-/// Opens the listeners; `factories` make what their connections need.
-fn open_listeners(
-    configured: &[Listener],
-    factories: Vec<Arc<LayerFactory>>,
-) -> Result<Vec<Listening>, StartError> {
-    let addresses: Vec<SocketAddr> = configured
-        .iter()
-        .filter_map(|listener| match listener.address {
-            Address::Ip(address) => Some(address),
-            Address::Unix(_) => None,
-        })
-        .collect();
-    let mut listeners = Vec::new();
-    for (configured, factory) in configured.iter().zip(factories) {
-        let Listener { address, .. } = configured;
-        let with = configured.transport.describe();
-        let (socket, name) = match address {
-            Address::Ip(ip) => {
-                // `[::]` serves IPv4, too, unless a listener of its own does.
-                let has_ipv4 = |other: &SocketAddr| other.is_ipv4() && other.port() == ip.port();
-                let ipv6_only = ip.port() != 0 && addresses.iter().any(has_ipv4);
-                let socket = listener::open_patiently(*ip, ipv6_only)
-                    .map_err(|error| StartError::of_listener(address, error))?;
-                let name = listener::address(&socket)?.to_string();
-                tracing::info!("listening on {name}{with}");
-                (socket, name)
-            }
-            Address::Unix(path) => {
-                let socket =
-                    unix::open_patiently(path, configured.owner.as_deref(), configured.mode)
-                        .map_err(|text| StartError::Unix(address.to_string(), text))?;
-                tracing::info!("listening on {address}{with}");
-                (socket, address.to_string())
-            }
-        };
-        listeners.push(Listening {
-            socket,
-            factory,
-            gate: Arc::new(Gate::new(configured, name)),
-        });
-    }
-    warn_of_short_backlog();
-    Ok(listeners)
-}
-
-fn warn_of_short_backlog() {
-    let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
-    let somaxconn = somaxconn.ok().and_then(|text| text.trim().parse().ok());
-    if let Some(most) = somaxconn.filter(|most: &i32| *most < listener::BACKLOG) {
-        tracing::warn!(
-            "at most {most} connections may wait to be accepted, in a storm of them clients will \
-             wait and retry; to allow {wanted}: sysctl net.core.somaxconn={wanted}",
-            wanted = listener::BACKLOG
-        );
-    }
 }
 
 /// Connections for which the limit of open files leaves room; `None`: it is not limited.

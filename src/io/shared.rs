@@ -24,6 +24,8 @@ struct Parker {
     inbox: Inbox,
     /// Of a shard that stops: its journal is not on the disk yet.
     is_unwritten: AtomicBool,
+    /// The last question that the shard has answered, at the beginning of a turn.
+    answered: AtomicU64,
 }
 
 /// Shared by all shards and the signal thread.
@@ -37,7 +39,7 @@ pub(super) struct SharedState {
     /// Connections of all shards: a limit of the whole broker is counted in one place. Touched when
     /// a connection opens or closes, never for a message.
     connections: CachePadded<AtomicUsize>,
-    connections_max: usize,
+    connections_max: AtomicUsize,
     /// `None`: there is no limit that is known.
     memory: Option<Memory>,
     options: RunOptions,
@@ -54,15 +56,18 @@ pub(super) struct SharedState {
 
 impl SharedState {
     pub(super) fn connections_max(&self) -> usize {
-        self.connections_max
+        self.connections_max.load(Ordering::Relaxed)
+    }
+
+    /// Refuses connections beyond another number from now on.
+    pub(super) fn set_connections_max(&self, max: u32) {
+        self.connections_max.store(max as usize, Ordering::Relaxed);
     }
 
     /// Refuses connections beyond `max`.
     pub(super) fn with_connections_max(self, max: u32) -> Self {
-        Self {
-            connections_max: max as usize,
-            ..self
-        }
+        self.set_connections_max(max);
+        self
     }
 
     pub(super) fn with_memory(self, memory: Option<Memory>) -> Self {
@@ -83,7 +88,7 @@ impl SharedState {
 
     /// Counts a connection that opens; false when there are as many as there may be.
     pub(super) fn count_opened(&self) -> bool {
-        let is_open = self.connections.fetch_add(1, Ordering::Relaxed) < self.connections_max;
+        let is_open = self.connections.fetch_add(1, Ordering::Relaxed) < self.connections_max();
         if !is_open {
             self.count_closed();
         }
@@ -102,6 +107,7 @@ impl SharedState {
                 eventfd,
                 inbox: Inbox::default(),
                 is_unwritten: AtomicBool::new(false),
+                answered: AtomicU64::new(0),
             }))
         };
         Ok(Self {
@@ -110,7 +116,7 @@ impl SharedState {
                 .collect::<Result<_, Errno>>()?,
             stopped: AtomicUsize::new(0),
             connections: CachePadded::new(AtomicUsize::new(0)),
-            connections_max: usize::MAX,
+            connections_max: AtomicUsize::new(usize::MAX),
             memory: None,
             options: RunOptions::default(),
             counters: Counters::default(),
@@ -173,7 +179,12 @@ impl SharedState {
 
     pub(super) fn keep_socket_files(&self, made: impl IntoIterator<Item = SocketFile>) {
         let files = self.socket_files.lock();
-        files.unwrap_or_else(PoisonError::into_inner).extend(made);
+        let mut files = files.unwrap_or_else(PoisonError::into_inner);
+        for file in made {
+            if !files.contains(&file) {
+                files.push(file); // those of a listener that stays come again
+            }
+        }
     }
 
     pub(super) fn remove_socket_files(&self) {
@@ -188,6 +199,31 @@ impl SharedState {
         for shard in (0..self.shards()).map(ShardId) {
             self.send(shard, command());
         }
+    }
+
+    /// Gives every shard a command that has room for it, and waits for none.
+    pub(super) fn offer(&self, command: impl Fn() -> ShardCommand) {
+        for shard in (0..self.shards()).map(ShardId) {
+            self.try_send(shard, command());
+        }
+    }
+
+    /// A shard has begun a turn and found this question.
+    pub(super) fn answer(&self, shard: ShardId, question: u64) {
+        let parker = &self.parkers[shard.index()];
+        parker.answered.store(question, Ordering::Relaxed);
+    }
+
+    /// The last question that all shards have answered.
+    pub(super) fn answered(&self) -> u64 {
+        let answers = self.parkers.iter();
+        let answers = answers.map(|parker| parker.answered.load(Ordering::Relaxed));
+        answers.min().unwrap_or_default()
+    }
+
+    /// Connections open now.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub(super) fn eventfd(&self, shard: ShardId) -> BorrowedFd<'_> {

@@ -11,6 +11,7 @@ use signal_hook::iterator::Signals;
 
 use super::commits::EXIT_JOURNAL;
 use super::logging;
+use super::service_manager;
 use super::shared::SharedState;
 use crate::run_options::Durability;
 
@@ -41,6 +42,7 @@ pub(super) fn watch(
             if !received.by_ref().any(|signal| ends(&signal)) {
                 return;
             }
+            service_manager::stopping();
             tracing::info!("stopping: clients are told and closed; signal again to exit at once");
             let watchdog = thread::Builder::new().name("watchdog".into()).spawn({
                 let shared = Arc::clone(&shared);

@@ -20,6 +20,7 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The file of a socket that this process has made.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct SocketFile {
     path: PathBuf,
     made: Made,

@@ -106,6 +106,11 @@ impl RetainedStore {
         }
     }
 
+    /// Other limits from now on; what is there stays.
+    pub fn set_limits(&mut self, messages_max: usize, bytes_max: u64) {
+        (self.messages_max, self.bytes_max) = (messages_max, bytes_max);
+    }
+
     /// From here on it is noted which topics' messages change.
     pub fn note_changes(&mut self) {
         self.changed.get_or_insert_default();

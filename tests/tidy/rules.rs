@@ -78,6 +78,8 @@ pub(super) fn pure_core(file: &Source) -> Vec<String> {
         "src/passwd",
         "src/token",
         "src/ctl",
+        "src/doctor",
+        "src/import.rs",
         "src/bin",
         "loadgen",
         "fuzz",
@@ -118,6 +120,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/metrics", &["histogram", "shard", "time"]),
     ("src/transport", &[]),
     ("src/journal", &["time"]),
+    ("src/mosquitto", &["config", "listener", "transport"]),
     (
         "src/session",
         &["ids", "image", "limits", "mqtt", "mutant", "time"],

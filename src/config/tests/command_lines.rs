@@ -74,13 +74,13 @@ fn command_line_overrides_file() {
     };
     assert!(text.starts_with("configuration ok\n"), "{text}");
     assert!(
-        text.contains("\nshards = 3  # on the command line\n"),
+        text.contains("\nshards = 3  # on the command line (restart)\n"),
         "{text}"
     );
-    let from_file = format!("\nreceive-maximum = 5  # in {}:2\n", given.path());
+    let from_file = format!("\nreceive-maximum = 5  # in {}:2 (restart)\n", given.path());
     assert!(text.contains(&from_file), "{text}");
     assert!(
-        text.contains("\nqueue-messages-max = 1000  # default\n"),
+        text.contains("\nqueue-messages-max = 1000  # default (reload)\n"),
         "{text}"
     );
 

@@ -141,6 +141,33 @@ fn table_is_orderly() {
 }
 
 #[test]
+fn classes_name_options_only() {
+    assert_eq!(classes::unknown(), [""; 0]);
+}
+
+/// What needs a restart stays as it is, and everything else is taken.
+#[test]
+fn a_change_is_told_by_its_class() {
+    for option in options::all() {
+        let mut read = Checked::default();
+        (option.set)(&mut read, changed(option));
+        let change = Change::between(&Checked::default(), &read);
+        let [line] = &change.lines[..] else {
+            panic!("{}: {:?}", option.name, change.lines);
+        };
+        assert!(line.starts_with(option.name), "{line}");
+        let needs_restart = Class::of(option.name) == Class::Restart;
+        assert_eq!(line.ends_with("needs a restart"), needs_restart, "{line}");
+        assert_eq!(
+            change.in_force == Checked::default(),
+            needs_restart,
+            "{line}"
+        );
+        assert!(Change::between(&read, &read).lines.is_empty());
+    }
+}
+
+#[test]
 fn shipped_file_is_the_rendered_table() {
     let shipped = std::fs::read_to_string(root("ringmq.toml")).unwrap();
     assert!(

@@ -22,8 +22,9 @@ use rustix::net::sockopt::{
 
 use self::client::{connect, connect_plain, publish, retain, subscribe, Client, PINGREQ};
 use super::clock::Clock;
-use super::gate::Gate;
-use super::listener::{self, Listening};
+use super::inherited::Inherited;
+use super::listener;
+use super::listener_set::ListenerSet;
 use super::logins::{LoginSetup, Logins};
 use super::runtime::start_shards;
 use super::shared::SharedState;
@@ -50,15 +51,14 @@ impl Broker {
     }
 
     fn start_with(shards: u16, factory: LayerFactory) -> Self {
-        let listener = listener::open("127.0.0.1:0".parse().unwrap(), false).unwrap();
-        let address = listener::address(&listener).unwrap();
+        let plain = [Listener::plain("127.0.0.1:0".parse().unwrap())];
+        let inherited = Inherited::default();
+        let listeners = ListenerSet::open(&plain, vec![Arc::new(factory)], inherited).unwrap();
+        let listening = listeners.for_a_shard().unwrap().remove(0);
+        let socket = listening.socket.unwrap();
+        let address = listener::address(&socket).unwrap();
         // What is accepted has the same; it does not grow then.
-        set_socket_send_buffer_size(&listener, SEND_BUFFER).unwrap();
-        let listening = Listening {
-            socket: listener,
-            factory: Arc::new(factory),
-            gate: Arc::new(Gate::new(&Listener::default(), "here".into())),
-        };
+        set_socket_send_buffer_size(&socket, SEND_BUFFER).unwrap();
         let shared = Arc::new(SharedState::new(shards).unwrap());
         let limits = Limits {
             packet_size_max: 2 * LARGE as u32,
@@ -74,8 +74,8 @@ impl Broker {
         let clock = Clock::start();
         let make = move |id| Ok((Shard::new(id, &config, 7, clock.now()), None));
         let logins = Logins::start(Arc::default(), &LoginSetup::default(), &shared, clock).unwrap();
-        let threads =
-            start_shards(&[], &shared, &logins, clock, make, || Ok(vec![listening])).unwrap();
+        let (threads, _) =
+            start_shards(&[], &shared, &logins, clock, make, || Ok(listeners)).unwrap();
         Self {
             address,
             shared,

@@ -27,6 +27,19 @@ impl HalfOpen {
         }
     }
 
+    /// Other limits, the same connections. Listeners are added behind those there are.
+    pub(in crate::shard) fn renew(&mut self, config: &ShardConfig) {
+        let limits = Self::new(config);
+        self.max = limits.max;
+        let rows = limits.listeners.into_iter().enumerate();
+        for (index, (none, max)) in rows {
+            match self.listeners.get_mut(index) {
+                Some(row) => row.1 = max,
+                None => self.listeners.push((none, max)),
+            }
+        }
+    }
+
     /// Counts one more half-open connection.
     ///
     /// # Errors

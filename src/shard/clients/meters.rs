@@ -79,6 +79,30 @@ impl Metering {
         listeners: &[ListenerPolicy],
         shards: u16,
     ) -> Option<Box<Self>> {
+        let metering = Self::of(limits, listeners, shards);
+        let limits_any = metering.listeners.iter().any(ListenerMeters::limits);
+        limits_any.then(|| Box::new(metering))
+    }
+
+    /// Other rates, and what was counted. It stays when nothing is limited any more: connections that are paused
+    /// resume by it.
+    pub(in crate::shard) fn renewed(
+        before: Option<Box<Self>>,
+        limits: &Limits,
+        listeners: &[ListenerPolicy],
+        shards: u16,
+    ) -> Option<Box<Self>> {
+        let Some(before) = before else {
+            return Self::new(limits, listeners, shards);
+        };
+        let mut metering = Self::of(limits, listeners, shards);
+        for (row, counted) in metering.listeners.iter_mut().zip(before.listeners) {
+            row.meters = counted.meters;
+        }
+        Some(Box::new(metering))
+    }
+
+    fn of(limits: &Limits, listeners: &[ListenerPolicy], shards: u16) -> Self {
         let part = |per_s: Option<u32>| per_s.map(|per_s| (per_s / u32::from(shards)).max(1));
         let part = |rate: Rate| Rate {
             messages_per_s: part(rate.messages_per_s),
@@ -97,11 +121,9 @@ impl Metering {
                 meters: BothWays::default(),
             }
         });
-        let metering = Self {
+        Self {
             listeners: listeners.collect(),
-        };
-        let limits_any = metering.listeners.iter().any(ListenerMeters::limits);
-        limits_any.then(|| Box::new(metering))
+        }
     }
 
     /// Whether the clients of a listener have a rate.

@@ -23,6 +23,7 @@ pub(in crate::shard) mod pressure;
 #[cfg(test)]
 mod quota_tests;
 mod rates;
+mod renew;
 pub(in crate::shard) mod session_entry;
 pub(in crate::shard) mod teardown;
 pub(in crate::shard) mod trace;

@@ -28,15 +28,20 @@ pub(in crate::shard) struct Routes {
 
 impl Routes {
     pub(in crate::shard) fn new(id: ShardId, config: &ShardConfig, hash_seed: u64) -> Self {
-        let limits = &config.limits;
-        let shards = u32::from(config.shards);
+        let (messages_max, bytes_max) = retained_limits(config);
         Self {
             index: TopicIndex::new(id, hash_seed),
-            retained: RetainedStore::new(
-                share_of(limits.retained_messages_max, shards) as usize,
-                limits.retained_bytes_max / u64::from(shards),
-            ),
+            retained: RetainedStore::new(messages_max, bytes_max),
             placement: Placement::new(config.placement_seed, config.shards, config.hash_seed),
         }
     }
+}
+
+/// Messages and bytes that one shard may retain.
+pub(in crate::shard) fn retained_limits(config: &ShardConfig) -> (usize, u64) {
+    let (limits, shards) = (&config.limits, u32::from(config.shards));
+    (
+        share_of(limits.retained_messages_max, shards) as usize,
+        limits.retained_bytes_max / u64::from(shards),
+    )
 }

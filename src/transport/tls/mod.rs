@@ -17,7 +17,7 @@ mod validity;
 pub use context::{ClientCertificate, Context, Material, Named, Problem, Settings, VersionMin};
 pub use identity::IdentitySource;
 pub use layer::Tls;
-pub use validity::{ends_s, warnings};
+pub use validity::{ends_s, incomplete_chains, warnings};
 
 /// The protocol name of MQTT in ALPN.
 pub const ALPN_MQTT: &[u8] = b"mqtt";

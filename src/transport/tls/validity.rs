@@ -58,6 +58,30 @@ pub fn ends_s(material: &Material) -> Option<i64> {
     ends.min()
 }
 
+/// Sentences about certificates that come alone although their authority is no root: clients that know only the root
+/// cannot follow them.
+#[must_use]
+pub fn incomplete_chains(material: &Material) -> Vec<String> {
+    let alone = material.certificates.iter().filter_map(|(file, _)| {
+        let mut chain = CertificateDer::pem_slice_iter(&file.bytes).flatten();
+        let first = chain.next()?;
+        if chain.next().is_some() {
+            return None;
+        }
+        let (_, parsed) = X509Certificate::from_der(&first).ok()?;
+        let is_root = parsed.issuer() == parsed.subject();
+        (!is_root).then(|| {
+            format!(
+                "{}: comes without the certificate of who signed it ({}): clients that know only the root of that \
+                 authority refuse it; put the chain behind it in the same file, unless it is a root itself",
+                file.name,
+                parsed.issuer()
+            )
+        })
+    });
+    alone.collect()
+}
+
 fn certificates(file: &Named, now_s: i64, soon: &str, now: &str, found: &mut Vec<String>) {
     // What cannot be read was refused, or is served as it is.
     for der in CertificateDer::pem_slice_iter(&file.bytes).flatten() {

@@ -306,7 +306,7 @@ def test_keys_of_tokens_are_not_confused(start, tmp_path):
     # A file that is no public key: named, and the old one stays.
     path.write_bytes(secret_key.read_bytes())
     broker.send_signal(signal.SIGHUP)
-    broker.wait_log("the old accounts and rules stay in force")
+    broker.wait_log("the old values stay in force")
     assert str(path) in broker.log() and "the broker needs the public one only" in broker.log()
     assert log_in(broker, "c", "any", good)[1] == 0
     done = subprocess.run([BINARY, "--jwt-key-file", path], capture_output=True, text=True,

@@ -1,0 +1,83 @@
+//! Listening sockets that were open before the process began: socket activation, `LISTEN_FDS` and `LISTEN_FDNAMES`.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+
+use listenfd::ListenFd;
+use rustix::fs::{fcntl_setfl, OFlags};
+use rustix::net::sockopt;
+
+use super::errors::StartError;
+use crate::listener::{Address, Listener};
+
+/// What a socket without a name is called, as systemd does.
+const UNNAMED: &str = "unknown";
+
+/// Sockets that the service manager has handed over. Lives on: the start.
+#[derive(Debug, Default)]
+pub(super) struct Inherited(Vec<(String, OwnedFd)>);
+
+impl Inherited {
+    /// Takes all of them from the environment, once. Each must be named by one listener, and each listener must find
+    /// its own: clients would wait without an end on a socket that is never accepted from.
+    pub(super) fn take(listeners: &[Listener]) -> Result<Self, StartError> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':').filter(|name| !name.is_empty());
+        let mut handed = ListenFd::from_env();
+        let mut found = Vec::new();
+        for index in 0..handed.len() {
+            let name = names.next().unwrap_or(UNNAMED).to_owned();
+            let socket = listening(&mut handed, index)
+                .map_err(|text| StartError::Inherited(name.clone(), text))?;
+            found.push((name, socket));
+        }
+        let wanted = |name: &str| {
+            listeners
+                .iter()
+                .any(|listener| matches!(&listener.address, Address::Inherited(own) if own == name))
+        };
+        match found.iter().find(|(name, _)| !wanted(name)) {
+            Some((name, _)) => Err(StartError::Inherited(
+                name.clone(),
+                format!("no listener uses it: give one address = \"fd:{name}\", or take it out of the socket unit"),
+            )),
+            None => Ok(Self(found)),
+        }
+    }
+
+    /// The socket of this name.
+    pub(super) fn socket(&mut self, name: &str) -> Result<OwnedFd, String> {
+        let place = self.0.iter().position(|(own, _)| own == name);
+        let place = place.ok_or_else(|| {
+            let names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
+            let there = match names.is_empty() {
+                true => "none was handed over".to_owned(),
+                false => format!("left are: {}", names.join(", ")),
+            };
+            format!(
+                "no socket of the name \"{name}\" was handed over by the service manager ({there}); it needs a socket \
+                 unit with FileDescriptorName={name}"
+            )
+        })?;
+        Ok(self.0.swap_remove(place).1)
+    }
+}
+
+/// A socket that listens, as the driver wants it.
+fn listening(handed: &mut ListenFd, index: usize) -> Result<OwnedFd, String> {
+    let tcp: Result<Option<TcpListener>, _> = handed.take_tcp_listener(index);
+    let socket: Option<OwnedFd> = match tcp {
+        Ok(socket) => socket.map(OwnedFd::from),
+        Err(_) => {
+            let unix = handed.take_unix_listener(index);
+            unix.map_err(|_| "it is no stream socket of TCP or Unix".to_owned())?
+                .map(OwnedFd::from)
+        }
+    };
+    let socket = socket.ok_or("it is not there")?;
+    if !sockopt::socket_acceptconn(&socket).map_err(|error| error.to_string())? {
+        return Err("it does not listen: the socket unit needs ListenStream= and Accept=no".into());
+    }
+    fcntl_setfl(&socket, OFlags::NONBLOCK).map_err(|error| error.to_string())?;
+    Ok(socket)
+}

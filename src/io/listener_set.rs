@@ -1,0 +1,225 @@
+//! The listeners of the broker: opened at the start, and changed while it runs without touching the connections of
+//! others.
+//!
+//! A listener has its number for as long as the process lives: connections and counters name it. One that was removed
+//! leaves its place, with a gate that still counts its connections.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::controls::Controls;
+use super::errors::StartError;
+use super::gate::Gate;
+use super::inherited::Inherited;
+use super::listener::{self, Listening};
+use super::shared::SharedState;
+use super::unix::{self, SocketFile};
+use crate::listener::{Address, Listener, ListenerPolicy};
+use crate::transport::LayerFactory;
+
+/// Lives on: the start, then the reload thread.
+pub(super) struct ListenerSet {
+    /// By listener number.
+    rows: Vec<Row>,
+}
+
+/// One listener, or the place of one that was removed.
+#[derive(Clone)]
+struct Row {
+    configured: Listener,
+    /// `None`: removed.
+    socket: Option<Arc<OwnedFd>>,
+    /// Of a Unix socket: it goes with the listener.
+    file: Option<SocketFile>,
+    factory: Arc<LayerFactory>,
+    gate: Arc<Gate>,
+}
+
+impl ListenerSet {
+    /// Opens the listeners; `factories` make what their connections need.
+    pub(super) fn open(
+        configured: &[Listener],
+        factories: Vec<Arc<LayerFactory>>,
+        mut inherited: Inherited,
+    ) -> Result<Self, StartError> {
+        let mut rows = Vec::new();
+        for (one, factory) in configured.iter().zip(factories) {
+            rows.push(Row::open(one, configured, factory, &mut inherited)?);
+        }
+        warn_of_short_backlog();
+        Ok(Self { rows })
+    }
+
+    /// The set with other listeners: those that stay keep their sockets and numbers, new ones are opened behind them.
+    /// Nothing of this set changes.
+    pub(super) fn renewed(
+        &self,
+        configured: &[Listener],
+        factories: Vec<Arc<LayerFactory>>,
+    ) -> Result<Self, StartError> {
+        let mut rows = self.rows.clone();
+        let mut stays = vec![false; rows.len()];
+        let mut added = Vec::new();
+        for (one, factory) in configured.iter().zip(factories) {
+            let place = (0..stays.len()).find(|index| !stays[*index] && rows[*index].is_at(one));
+            match place {
+                Some(index) => {
+                    stays[index] = true;
+                    rows[index].change(one, factory);
+                }
+                None => added.push((one, factory)),
+            }
+        }
+        for (row, stays) in rows.iter_mut().zip(stays) {
+            if !stays {
+                row.socket = None;
+                row.file = None;
+            }
+        }
+        for (one, factory) in added {
+            if rows.len() > usize::from(u16::MAX) {
+                let text = "65,536 listeners have been opened since the start; restart the broker";
+                return Err(StartError::Unavailable(
+                    one.address.to_string(),
+                    text.into(),
+                ));
+            }
+            let row = Row::open(one, configured, factory, &mut Inherited::default())?;
+            rows.push(row);
+        }
+        Ok(Self { rows })
+    }
+
+    /// What connections of each may do, by number.
+    pub(super) fn policies(&self) -> Arc<[ListenerPolicy]> {
+        self.rows.iter().map(|row| row.configured.policy).collect()
+    }
+
+    /// This set is in force instead of `before`: files of sockets that were closed go.
+    pub(super) fn takes_over_from(&self, before: &Self) {
+        for (old, new) in before.rows.iter().zip(&self.rows) {
+            if old.socket.is_some() && new.socket.is_none() {
+                tracing::info!("no longer listening on {}", old.gate.name());
+                if let Some(file) = &old.file {
+                    file.remove();
+                }
+            }
+        }
+    }
+
+    /// As a shard has them.
+    pub(super) fn for_a_shard(&self) -> std::io::Result<Vec<Listening>> {
+        let listening = self.rows.iter().map(|row| {
+            Ok(Listening {
+                socket: row.socket.as_deref().map(OwnedFd::try_clone).transpose()?,
+                factory: Arc::clone(&row.factory),
+                gate: Arc::clone(&row.gate),
+            })
+        });
+        listening.collect()
+    }
+
+    /// Counts in those there are, and has the files of Unix sockets go with the process.
+    pub(super) fn count_in(&self, shared: &SharedState, controls: &Controls) {
+        let listeners = self.rows.iter();
+        let listeners = listeners.map(|row| (row.configured.clone(), row.socket.is_some()));
+        controls.set_listeners(listeners.collect());
+        let open = self.rows.iter().filter(|row| row.socket.is_some());
+        let gates = open.clone().map(|row| Arc::clone(&row.gate));
+        shared.counters().set_gates(gates.collect());
+        shared.keep_socket_files(open.filter_map(|row| row.file.clone()));
+    }
+}
+
+impl Row {
+    fn open(
+        configured: &Listener,
+        all: &[Listener],
+        factory: Arc<LayerFactory>,
+        inherited: &mut Inherited,
+    ) -> Result<Self, StartError> {
+        let Listener { address, .. } = configured;
+        let failed = |text: String| StartError::Unavailable(address.to_string(), text);
+        let (socket, name) = match address {
+            Address::Ip(ip) => {
+                let socket = listener::open_patiently(*ip, is_ipv6_only(*ip, all))
+                    .map_err(|error| StartError::of_listener(address, error))?;
+                let name = listener::address(&socket)?.to_string();
+                (socket, name)
+            }
+            Address::Unix(path) => {
+                let owner = configured.owner.as_deref();
+                let socket = unix::open_patiently(path, owner, configured.mode).map_err(failed)?;
+                (socket, address.to_string())
+            }
+            Address::Inherited(name) => {
+                let socket = inherited.socket(name).map_err(failed)?;
+                // Of a Unix socket there is none.
+                let at = listener::address(&socket).map(|at| at.to_string());
+                if at.is_ok() {
+                    listener::set_options(&socket)?;
+                }
+                (socket, at.unwrap_or_else(|_| address.to_string()))
+            }
+        };
+        tracing::info!("listening on {name}{}", configured.transport.describe());
+        let file = match address {
+            Address::Unix(path) => SocketFile::of(path),
+            Address::Ip(_) | Address::Inherited(_) => None,
+        };
+        Ok(Self {
+            gate: Arc::new(Gate::new(configured, name)),
+            configured: configured.clone(),
+            socket: Some(Arc::new(socket)),
+            file,
+            factory,
+        })
+    }
+}
+
+impl Row {
+    /// Whether this is where a listener is to be.
+    fn is_at(&self, configured: &Listener) -> bool {
+        let own = &self.configured;
+        self.socket.is_some()
+            && (&own.address, &own.owner, &own.mode)
+                == (&configured.address, &configured.owner, &configured.mode)
+    }
+
+    /// Other settings on the same socket.
+    fn change(&mut self, configured: &Listener, factory: Arc<LayerFactory>) {
+        let limits = |of: &Listener| {
+            (
+                (of.connections_max, of.connect_rate, of.connect_rate_source),
+                (of.proxy_protocol, of.transport, of.trusted_proxies.clone()),
+            )
+        };
+        if limits(&self.configured) != limits(configured) {
+            self.gate = Arc::new(self.gate.renewed(configured));
+        }
+        self.configured = configured.clone();
+        self.factory = factory;
+    }
+}
+
+/// `[::]` serves IPv4, too, unless a listener of its own does.
+fn is_ipv6_only(ip: SocketAddr, all: &[Listener]) -> bool {
+    let has_ipv4 = |other: &Listener| match other.address {
+        Address::Ip(other) => other.is_ipv4() && other.port() == ip.port(),
+        Address::Unix(_) | Address::Inherited(_) => false,
+    };
+    ip.port() != 0 && all.iter().any(has_ipv4)
+}
+
+fn warn_of_short_backlog() {
+    let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    let somaxconn = somaxconn.ok().and_then(|text| text.trim().parse().ok());
+    if let Some(most) = somaxconn.filter(|most: &i32| *most < listener::BACKLOG) {
+        tracing::warn!(
+            "at most {most} connections may wait to be accepted, in a storm of them clients will \
+             wait and retry; to allow {wanted}: sysctl net.core.somaxconn={wanted}",
+            wanted = listener::BACKLOG
+        );
+    }
+}

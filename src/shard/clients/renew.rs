@@ -1,0 +1,31 @@
+//! Another configuration while the shard runs: limits, rates, policies of listeners.
+
+use std::sync::Arc;
+
+use crate::shard::clients::meters::Metering;
+use crate::shard::delivery::retained_limits;
+use crate::shard::{Shard, ShardConfig};
+
+impl Shard {
+    /// Takes other limits. Listeners keep their numbers, and more may come behind them; the number of shards and all
+    /// seeds stay. What is above a limit that was lowered stays; the next one is refused.
+    pub fn handle_config(&mut self, config: Arc<ShardConfig>) {
+        let before = &self.config;
+        assert!(
+            config.shards == before.shards && config.listeners.len() >= before.listeners.len(),
+            "what connections and places of sessions name stays"
+        );
+        self.admission.half_open.renew(&config);
+        let metering = self.admission.metering.take();
+        let ShardConfig {
+            limits,
+            listeners,
+            shards,
+            ..
+        } = &*config;
+        self.admission.metering = Metering::renewed(metering, limits, listeners, *shards);
+        let (messages_max, bytes_max) = retained_limits(&config);
+        self.routes.retained.set_limits(messages_max, bytes_max);
+        self.config = config;
+    }
+}
