@@ -42,7 +42,7 @@ def package(tmp_path_factory):
 def installed(package):
     assert not any(os.path.exists(path) for path in TRACES), "something of ringmq is installed already"
     accounts = [open(path, encoding="utf-8").read() for path in ("/etc/passwd", "/etc/group")]
-    run("dpkg", "--install", package)
+    run("dpkg", "--path-include=/usr/share/*", "--install", package)  # images of containers leave out pages
     yield
     run("dpkg", "--purge", "ringmq")
     assert [path for path in TRACES if os.path.exists(path)] == []
