@@ -5,9 +5,15 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
+use ringmq::config::Checked;
+use ringmq::io::found_data_dir;
+use ringmq::mosquitto::state::State;
 use ringmq::mosquitto::{self, File, Imported, Weight};
+use ringmq::shard::KeptState;
 use ringmq::subcommands;
+use ringmq::time::WallTime;
 
 /// Something that keeps others out was not carried.
 const EXIT_WEAKER: u8 = 1;
@@ -25,6 +31,15 @@ pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+    if let (Some(db), Some(folder)) = (text("db"), text("data-dir")) {
+        return match carry_state(Path::new(db), Path::new(folder)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(text) => {
+                eprintln!("ringmq import: {text}");
+                ExitCode::from(EXIT_FAILED)
+            }
+        };
+    }
     let Some(file) = text("file") else {
         return ExitCode::from(EXIT_FAILED);
     };
@@ -71,6 +86,37 @@ fn carry_over(name: &str, output: Option<&str>) -> Result<Imported, String> {
         }
     }
     Ok(imported)
+}
+
+/// What outlives Mosquitto, as a data directory of ours.
+fn carry_state(db: &Path, folder: &Path) -> Result<(), String> {
+    let bytes =
+        fs::read(db).map_err(|error| format!("{}: cannot be read: {error}", db.display()))?;
+    let database =
+        mosquitto::db::read(&bytes).map_err(|text| format!("{}: {text}", db.display()))?;
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now_ms = since.map_or(0, |since| since.as_millis());
+    let now = WallTime(u64::try_from(now_ms).unwrap_or(u64::MAX));
+    let State {
+        sessions,
+        retained,
+        lost,
+    } = State::of(&database, now);
+    for text in &lost {
+        eprintln!("{}: not carried: {text}", db.display());
+    }
+    let counts = format!(
+        "{} sessions and {} retained messages",
+        sessions.len(),
+        retained.len()
+    );
+    let segment_bytes = Checked::default().run.journal_segment_bytes;
+    found_data_dir(folder, segment_bytes, KeptState::of(sessions, retained))?;
+    eprintln!(
+        "ringmq import: {counts} are in {}; it must belong to the user of the broker",
+        folder.display()
+    );
+    Ok(())
 }
 
 /// Files of an `include_dir`, by name.

@@ -110,7 +110,22 @@ pub fn import() -> Command {
         .arg(
             Arg::new("file")
                 .value_name("MOSQUITTO.CONF")
-                .required(true),
+                .required_unless_present("db"),
+        )
+        .arg(
+            Arg::new("db")
+                .long("db")
+                .value_name("MOSQUITTO.DB")
+                .requires("data-dir")
+                .conflicts_with_all(["file", "output"])
+                .help("Carry retained messages and sessions over from this file, of a Mosquitto that is stopped"),
+        )
+        .arg(
+            Arg::new("data-dir")
+                .long("data-dir")
+                .value_name("FOLDER")
+                .requires("db")
+                .help("The data directory that is made of it: not there yet, or empty"),
         )
         .arg(
             Arg::new("output")

@@ -5,8 +5,10 @@
 
 mod bridges;
 mod broker;
+pub mod db;
 mod listener;
 mod notes;
+pub mod state;
 mod statements;
 #[cfg(test)]
 mod tests;

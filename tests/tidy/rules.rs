@@ -120,7 +120,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/metrics", &["histogram", "shard", "time"]),
     ("src/transport", &[]),
     ("src/journal", &["time"]),
-    ("src/mosquitto", &["config", "listener", "transport"]),
+    (
+        "src/mosquitto",
+        &["config", "listener", "mqtt", "session", "time", "transport"],
+    ),
     (
         "src/session",
         &["ids", "image", "limits", "mqtt", "mutant", "time"],

@@ -11,6 +11,7 @@ use crate::limits::QueuePolicy;
 use crate::mqtt::Publication;
 use crate::mutant::{is_on, Mutant};
 use crate::session::{AttributesImage, QueueBounds, Session, SessionImage, SessionKey};
+use crate::time::WallTime;
 
 /// Everything fits that was once there.
 const NO_BOUNDS: QueueBounds = QueueBounds {
@@ -52,6 +53,30 @@ impl KeptState {
             all.logs.extend(state.logs);
         }
         all
+    }
+
+    /// A state from elsewhere; all of it is written anew. Retained messages come with the time at which each expires.
+    #[must_use]
+    pub fn of(sessions: Vec<SessionImage>, retained: Vec<(Publication, Option<WallTime>)>) -> Self {
+        let sessions = sessions.into_iter().zip(1..);
+        let sessions = sessions.map(|(image, key)| KeptSession {
+            key: SessionKey(key),
+            segment: SegmentNumber(0),
+            image,
+        });
+        let retained = retained.into_iter().map(|(publication, expires_at)| {
+            let expires_at = expires_at.map(|at| READ_BACK.to_time(at));
+            let publication = Publication {
+                expires_at,
+                ..publication
+            };
+            (Rc::new(publication), SegmentNumber(0))
+        });
+        Self {
+            sessions: sessions.collect(),
+            retained: retained.collect(),
+            ..Self::default()
+        }
     }
 
     #[must_use]

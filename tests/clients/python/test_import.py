@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import raw as mqtt
 from broker import BINARY, free_port
 from test_accounts import log_in
 from test_reload import At
@@ -124,3 +125,102 @@ def test_a_line_that_keeps_others_out_is_named_and_the_code_says_so(tmp_path):
     done, _ = import_of(tmp_path, conf)
     assert done.returncode == 2 and f"{conf}:1: include_dir {tmp_path}/none: cannot be read" in done.stderr
     assert not made.exists()
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """A mosquitto.db with a session that waits, and retained messages."""
+    if not MOSQUITTO:
+        pytest.skip("mosquitto is not installed")
+    folder = tmp_path_factory.mktemp("there")
+    port = free_port()
+    conf = folder / "mosquitto.conf"
+    conf.write_text(f"user root\nlistener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+                    f"persistence_location {folder}/\n", encoding="utf-8")
+    with open(folder / "log", "w", encoding="utf-8") as log:
+        process = start([MOSQUITTO, "-c", conf], port, log)
+    away = mqtt.Raw(At(port), 4)
+    away.send(mqtt.connect("away", clean=False))
+    assert away.expect(0x20)[1] == 0
+    assert away.subscribe(("work/#", 1), ("other/+", 2)) == b"\1\2"
+    away.close()
+    expiring = mqtt.Raw(At(port), 5)
+    expiring.send(mqtt.connect("expiring", version=5, clean=False, properties=b"\x11\0\0\x0e\x10"))
+    assert expiring.expect(0x20)[1] == 0
+    assert expiring.subscribe(("none", 0)) == b"\0"
+    expiring.close()
+    publisher = mqtt.Raw(At(port), 5)
+    publisher.connect("publisher")
+    packets = [mqtt.publish(f"work/{n}", b"%d" % n, qos=1, packet_id=n + 1, version=5) for n in range(20)]
+    packets += [mqtt.publish(f"kept/{n}", b"x" * n, qos=1, packet_id=n + 100, version=5, retain=True) for n in range(1, 300)]
+    user_property = b"\x26\0\1k\0\1v"
+    packets.append(mqtt.publish("kept/with", b"property", qos=1, packet_id=500, version=5, retain=True, properties=user_property))
+    packets.append(mqtt.publish("other/a", b"last", qos=2, packet_id=501, version=5))
+    for packet in packets:
+        publisher.send(packet)
+    publisher.send(mqtt.ack(0x62, 501))
+    while publisher.receive()[0] & 0xF0 != 0x70:
+        pass
+    publisher.close()
+    process.terminate()
+    assert process.wait(START_S) == 0
+    return folder / "mosquitto.db"
+
+
+def carried(db, folder):
+    return subprocess.run([BINARY, "import", "--db", str(db), "--data-dir", str(folder)], capture_output=True, text=True,
+                          check=False)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_what_outlives_mosquitto_outlives_the_way_over(database, tmp_path, shards):
+    folder = tmp_path / "data"
+    done = carried(database, folder)
+    assert done.returncode == 0, done.stderr
+    assert "2 sessions and 300 retained messages" in done.stderr
+    port = free_port()
+    with open(tmp_path / "log", "w", encoding="utf-8") as log:
+        process = start([BINARY, "--listen", f"127.0.0.1:{port}", "--data-dir", folder, "--shards", shards], port, log)
+    try:
+        away = mqtt.Raw(At(port), 4)
+        away.send(mqtt.connect("away", clean=False))
+        assert away.expect(0x20) == b"\1\0", "the session is there"
+        received = []
+        for _ in range(21):
+            received.append(away.expect_publish())
+        assert [(one.topic, one.payload) for one in received[:20]] == [(f"work/{n}", b"%d" % n) for n in range(20)]
+        assert (received[20].topic, received[20].payload, received[20].qos) == ("other/a", b"last", 2)
+        expiring = mqtt.Raw(At(port), 5)
+        expiring.send(mqtt.connect("expiring", version=5, clean=False))
+        assert expiring.expect(0x20)[0] == 1
+        watch = mqtt.Raw(At(port), 5)
+        watch.connect("watch")
+        assert watch.subscribe(("kept/#", 0)) == b"\0"
+        kept = {}
+        while len(kept) < 300:
+            one = watch.expect_publish()
+            kept[one.topic] = one
+        assert all(kept[f"kept/{n}"].payload == b"x" * n for n in range(1, 300))
+        assert b"\x26\0\1k\0\1v" in bytes(kept["kept/with"].properties)
+    finally:
+        process.kill()
+        process.wait()
+    # A folder that has something in it is not touched.
+    before = sorted(folder.rglob("*"))
+    done = carried(database, folder)
+    assert done.returncode == 2 and "is not empty" in done.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_file_that_is_cut_or_damaged_yields_a_sentence_and_nothing_else(database, tmp_path):
+    whole = database.read_bytes()
+    folder, cut = tmp_path / "data", tmp_path / "cut.db"
+    damaged = bytearray(whole)
+    damaged[30] ^= 0xFF  # the length of the first chunk
+    for bad in [b"", b"nonsense", whole[:20], whole[:-1], whole[:len(whole) // 2], whole[:19] + b"\0\0\0\x09" + whole[23:],
+                bytes(damaged)]:
+        cut.write_bytes(bad)
+        done = carried(cut, folder)
+        assert done.returncode == 2, (len(bad), done.stderr)
+        assert done.stderr.startswith(f"ringmq import: {cut}: ") and done.stderr.count("\n") == 1, done.stderr
+        assert not folder.exists()
