@@ -15,7 +15,7 @@ use super::inbox::{Reply, ShardCommand, TakeKept, TakeReport};
 use super::logins::Logins;
 use super::shared::SharedState;
 use super::stage::Stage;
-use super::{listener, process_report, reload, unix};
+use super::{listener, process_report, tls_files, unix};
 use crate::auth::Rules;
 use crate::ids::ShardId;
 use crate::listener::{Address, TlsFiles};
@@ -204,7 +204,7 @@ impl Broker {
     /// # Errors
     /// A file cannot be read or does not hold what it should; a sentence.
     pub fn tls(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
-        reload::server_config(files).map_err(|problem| problem.to_string())
+        tls_files::server_config(files).map_err(|problem| problem.to_string())
     }
 
     /// Lets the calling thread have less of a core that a shard wants, too.

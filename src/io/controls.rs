@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::broker::Broker;
 use super::gate::Refusal;
-use super::{logging, reload};
+use super::{logging, tls_files};
 use crate::ids::ListenerId;
 use crate::listener::Listener;
 
@@ -105,7 +105,7 @@ impl Broker {
             refused: Refusal::ALL
                 .map(|reason| (reason.option(), gate.refused(reason)))
                 .into(),
-            certificate_until_s: reload::certificate_until_s(listener),
+            certificate_until_s: tls_files::certificate_until_s(listener),
         });
         states.collect()
     }

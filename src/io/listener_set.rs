@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::controls::Controls;
 use super::errors::StartError;
 use super::gate::Gate;
 use super::inherited::Inherited;
@@ -120,11 +119,15 @@ impl ListenerSet {
         listening.collect()
     }
 
+    /// Listeners by number, and whether they are open.
+    pub(super) fn states(&self) -> Vec<(Listener, bool)> {
+        let rows = self.rows.iter();
+        rows.map(|row| (row.configured.clone(), row.socket.is_some()))
+            .collect()
+    }
+
     /// Counts in those there are, and has the files of Unix sockets go with the process.
-    pub(super) fn count_in(&self, shared: &SharedState, controls: &Controls) {
-        let listeners = self.rows.iter();
-        let listeners = listeners.map(|row| (row.configured.clone(), row.socket.is_some()));
-        controls.set_listeners(listeners.collect());
+    pub(super) fn count_in(&self, shared: &SharedState) {
         let open = self.rows.iter().filter(|row| row.socket.is_some());
         let gates = open.clone().map(|row| Arc::clone(&row.gate));
         shared.counters().set_gates(gates.collect());

@@ -69,6 +69,7 @@ mod stage;
 mod sys;
 #[cfg(test)]
 mod tests;
+mod tls_files;
 mod turn_length;
 mod unix;
 
@@ -81,6 +82,7 @@ pub use inbox::Reply;
 pub use logging::{flush as flush_log, start as start_logging};
 pub use memory::memory_there_is;
 pub use recovery::look_at_data_dir;
-pub use reload::{look_at_tls, Configuration, Renewed};
+pub use reload::{Configuration, Renewed};
 pub use runtime::{connections_allowed, io_uring_works, run, Startup};
 pub use stage::Stage;
+pub use tls_files::look_at_tls;

@@ -1,18 +1,12 @@
-//! The configuration and the files that it names (TLS, accounts, rules): read at start and again at SIGHUP.
+//! The configuration and the files that it names (TLS, accounts, rules): read again at SIGHUP.
 //!
 //! A thread of its own reads; the shards are not held up. Everything is read and checked, and then everything is
 //! applied or, when something is wrong, nothing: each problem is logged.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::thread;
 
-use rustls::ServerConfig;
-
-use super::clock::wall;
 use super::controls::{Controls, Reloaded};
 use super::errors::StartError;
 use super::inbox::ShardCommand;
@@ -21,21 +15,13 @@ use super::logging;
 use super::logins::Logins;
 use super::service_manager;
 use super::shared::SharedState;
+use super::tls_files::factory;
 use crate::auth::{self, Rules};
 use crate::ids::ShardId;
 use crate::limits::Limits;
-use crate::listener::{Listener, TlsFiles};
+use crate::listener::Listener;
 use crate::shard::ShardConfig;
-use crate::transport::proxy::Proxy;
-use crate::transport::tls::{
-    ends_s, incomplete_chains, warnings, Context, Material, Named, Problem, Tls, ALPN_HTTP,
-    ALPN_MQTT,
-};
-use crate::transport::websocket::{Policy, Server};
-use crate::transport::{LayerFactory, Trusted};
-
-/// A certificate, a key or a revocation list larger than this is some other file, in bytes.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+use crate::transport::LayerFactory;
 
 /// What the configuration says, of what can change while the broker runs.
 #[derive(Debug)]
@@ -116,13 +102,6 @@ fn told(outcome: Result<Vec<String>, Vec<String>>) -> Vec<Reloaded> {
     }
 }
 
-/// When the first certificate of a listener ends, by its files as they are now.
-pub(super) fn certificate_until_s(listener: &Listener) -> Option<i64> {
-    let has_tls = listener.transport.has_tls();
-    let material = has_tls.then(|| read_material(&listener.tls).ok())??;
-    ends_s(&material)
-}
-
 impl Reload {
     /// Reads and checks everything, then applies everything.
     ///
@@ -188,109 +167,10 @@ impl Reload {
         for (id, own) in for_shards {
             self.shared.send(id, ShardCommand::Listen(own));
         }
-        next.count_in(&self.shared, &self.controls);
+        next.count_in(&self.shared);
+        self.controls.set_listeners(next.states());
         next.takes_over_from(&self.listeners);
         self.listeners = next;
         Ok(())
     }
-}
-
-/// What is wrong with the certificates of a listener of TLS, or will be soon.
-///
-/// # Errors
-/// They do not load.
-pub fn look_at_tls(listener: &Listener) -> Result<Vec<String>, String> {
-    let material = read_material(&listener.tls).map_err(|problem| problem.to_string())?;
-    Context::new(&listener.tls.settings, &material, &[ALPN_MQTT])
-        .map_err(|problem| problem.to_string())?;
-    let mut found = warnings(&material, wall().as_secs());
-    found.extend(incomplete_chains(&material));
-    Ok(found)
-}
-
-/// The layer factory of each listener.
-pub(super) fn factories(listeners: &[Listener]) -> Result<Vec<Arc<LayerFactory>>, StartError> {
-    let made = listeners.iter().map(|listener| {
-        let factory = factory(listener);
-        factory
-            .map(Arc::new)
-            .map_err(|problem| StartError::Tls(listener.address.to_string(), problem))
-    });
-    made.collect()
-}
-
-fn factory(listener: &Listener) -> Result<LayerFactory, Problem> {
-    let mut factory = LayerFactory::plain();
-    // Checked with the configuration; a list that cannot be read trusts no proxy.
-    let trusted = listener.trusted_proxies.iter().map(String::as_str);
-    let trusted = Trusted::from_list(trusted).unwrap_or_default();
-    if listener.proxy_protocol {
-        let trusted = trusted.clone();
-        factory = factory.with_for(move |from| Box::new(Proxy::new(&trusted, from)));
-    }
-    if listener.transport.has_tls() {
-        let material = read_material(&listener.tls)?;
-        for text in warnings(&material, wall().as_secs()) {
-            tracing::warn!("TLS of the listener on {}: {text}", listener.address);
-        }
-        // What comes first inside TLS; a browser offers HTTP.
-        let inside = if listener.transport.has_websocket() {
-            ALPN_HTTP
-        } else {
-            ALPN_MQTT
-        };
-        let context = Context::new(&listener.tls.settings, &material, &[inside])?;
-        let context = Arc::new(context);
-        factory = factory.with(move || Box::new(Tls::new(&context)));
-    }
-    if listener.transport.has_websocket() {
-        let policy = Arc::new(Policy {
-            path: listener.websocket_path.clone(),
-            origins: listener.websocket_origins.clone(),
-            trusted,
-        });
-        factory = factory.with_for(move |from| Box::new(Server::new(Arc::clone(&policy), from)));
-    }
-    Ok(factory)
-}
-
-/// TLS of a service that is no listener of clients.
-pub(super) fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, Problem> {
-    let material = read_material(files)?;
-    Ok(Context::new(&files.settings, &material, &[ALPN_HTTP])?.config())
-}
-
-fn read_material(files: &TlsFiles) -> Result<Material, Problem> {
-    let all = |paths: &[PathBuf]| -> Result<Vec<Named>, Problem> {
-        paths.iter().map(|path| read(path)).collect()
-    };
-    let certificates = all(&files.certificates)?;
-    let keys = all(&files.keys)?;
-    Ok(Material {
-        certificates: certificates.into_iter().zip(keys).collect(),
-        client_ca: all(&files.client_ca)?,
-        revocation_lists: all(&files.revocation_lists)?,
-    })
-}
-
-fn read(path: &Path) -> Result<Named, Problem> {
-    let problem = |text: String| Problem {
-        file: path.display().to_string(),
-        text,
-    };
-    let file = File::open(path).map_err(|error| {
-        problem(format!(
-            "cannot be read: {error}; the user that runs the broker must be able to"
-        ))
-    })?;
-    let mut bytes = Vec::new();
-    let taken = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
-    let taken = taken.map_err(|error| problem(format!("cannot be read: {error}")))?;
-    if taken as u64 > FILE_BYTES_MAX {
-        return Err(problem(format!("is larger than {FILE_BYTES_MAX} bytes")));
-    }
-    Ok(Named {
-        name: path.display().to_string(),
-        bytes,
-    })
 }

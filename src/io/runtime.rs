@@ -23,7 +23,7 @@ use super::recovery::Journal;
 use super::reload::{Configuration, Reload};
 use super::service_manager::ServiceManager;
 use super::shared::SharedState;
-use super::{file_watch, logging, memory_watch, mesh, reload, signals, sys};
+use super::{file_watch, logging, memory_watch, mesh, reload, signals, sys, tls_files};
 use crate::auth::{self, Rules};
 use crate::ids::ShardId;
 use crate::limits::Limits;
@@ -66,15 +66,11 @@ pub fn run(
     raise_descriptor_limit(startup)?;
     probe_io_uring()?;
     // Files are read first: a mistake in them is reported before anything listens.
-    let factories = reload::factories(&startup.listeners)?;
+    let factories = tls_files::factories(&startup.listeners)?;
     let inherited = Inherited::take(&startup.listeners)?;
     describe_shards(startup);
     let options = &startup.run;
-    let shared = SharedState::new(startup.shards)?
-        .with_connections_max(startup.limits.connections_max)
-        .with_memory(Memory::new(options.memory_max, Path::new("/")))
-        .with_options(options.clone());
-    let shared = Arc::new(shared);
+    let shared = shared_state(startup)?;
     let manager = ServiceManager::start(&shared)?;
     let journal = Journal::open(options, startup.shards, &shared)?.map(Arc::new);
     memory_watch::watch_memory(Arc::clone(&shared))?;
@@ -107,7 +103,8 @@ pub fn run(
             journal.all_have_begun()?;
         }
         let listeners = ListenerSet::open(&startup.listeners, factories, inherited)?;
-        listeners.count_in(&shared, &controls);
+        listeners.count_in(&shared);
+        controls.set_listeners(listeners.states());
         Ok(listeners)
     };
     let (threads, listeners) = start_shards(&startup.cores, &shared, &logins, clock, make, open)?;
@@ -130,6 +127,15 @@ pub fn run(
     }
     shared.remove_socket_files();
     Ok(())
+}
+
+fn shared_state(startup: &Startup) -> Result<Arc<SharedState>, StartError> {
+    let options = &startup.run;
+    let shared = SharedState::new(startup.shards)?
+        .with_connections_max(startup.limits.connections_max)
+        .with_memory(Memory::new(options.memory_max, Path::new("/")))
+        .with_options(options.clone());
+    Ok(Arc::new(shared))
 }
 
 /// Signals, and files that have changed: each asks for a reload.
