@@ -74,7 +74,7 @@ pub(super) fn watch(asked: Receiver<()>, mut reload: Reload) -> std::io::Result<
     Ok(())
 }
 
-/// Tells the log, and gives what operators who wait for it are told.
+/// Logs the outcome, and returns it for operators who wait for it.
 fn told(outcome: Result<Vec<String>, Vec<String>>) -> Vec<Reloaded> {
     let reloaded = |what: String, problem| Reloaded { what, problem };
     let everything = || String::from("configuration, certificates, accounts and rules");

@@ -1,4 +1,4 @@
-//! What a `mosquitto.db` holds, as sessions and retained messages of ours.
+//! Sessions and retained messages of a `mosquitto.db`, as ours.
 
 use std::rc::Rc;
 
@@ -134,7 +134,7 @@ fn delivery(message: &Message, qos: u8, retain: bool) -> Option<DeliveryImage> {
     })
 }
 
-/// As if it had just been published: what no client could have sent is not taken. Its expiry is told apart.
+/// As if it had just been published: what no client could have sent is not taken. Its expiry comes beside it.
 fn publication(message: &Message, retain: bool) -> Option<Publication> {
     let mut body = Vec::with_capacity(message.topic.len() + message.payload.len() + 8);
     body.extend(u16::try_from(message.topic.len()).ok()?.to_be_bytes());
