@@ -76,3 +76,52 @@ impl HalfOpen {
         (self.count, each.sum())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::listener::ListenerPolicy;
+    use crate::shard::PlacementSeed;
+
+    fn config(max: u32, of_listeners: &[Option<u32>]) -> ShardConfig {
+        let policy = |half_open_max: &Option<u32>| ListenerPolicy {
+            half_open_max: *half_open_max,
+            ..ListenerPolicy::default()
+        };
+        ShardConfig {
+            shards: 1,
+            limits: Limits {
+                half_open_max: Some(max),
+                ..Limits::default()
+            },
+            listeners: of_listeners.iter().map(policy).collect(),
+            placement_seed: PlacementSeed([0; 16]),
+            hash_seed: 0,
+        }
+    }
+
+    #[test]
+    fn other_limits_count_those_that_are_there() {
+        let mut half_open = HalfOpen::new(&config(3, &[None]));
+        for _ in 0..3 {
+            assert_eq!(half_open.enter(ListenerId(0)), Ok(()));
+        }
+        assert!(half_open.enter(ListenerId(0)).is_err());
+        half_open.renew(&config(5, &[Some(4), None]));
+        assert_eq!(half_open.enter(ListenerId(0)), Ok(()));
+        assert!(
+            half_open.enter(ListenerId(0)).is_err(),
+            "its own limit is 4"
+        );
+        assert_eq!(half_open.enter(ListenerId(1)), Ok(()));
+        assert!(half_open.enter(ListenerId(1)).is_err(), "the broker's is 5");
+        // A lower limit ends none of them.
+        half_open.renew(&config(1, &[None, None]));
+        for _ in 0..4 {
+            half_open.leave(ListenerId(0));
+            assert!(half_open.enter(ListenerId(1)).is_err() || half_open.counts().0 == 1);
+        }
+        assert_eq!(half_open.counts(), (1, 1));
+    }
+}

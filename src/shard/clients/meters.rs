@@ -314,4 +314,31 @@ mod tests {
         assert!(own.limits() && !free.limits());
         assert!(metering.limits(ListenerId(0)) && !metering.limits(ListenerId(2)));
     }
+
+    /// A connection that is paused resumes by its listener's meters, also when nothing is limited any more.
+    #[test]
+    fn other_rates_keep_what_was_counted() {
+        let limited = |per_s| Limits {
+            listener_rates: Rates {
+                incoming: Rate {
+                    messages_per_s: per_s,
+                    bytes_per_s: None,
+                },
+                outgoing: Rate::default(),
+            },
+            ..Limits::default()
+        };
+        let plain = [ListenerPolicy::default(); 2];
+        let none = Metering::renewed(None, &limited(None), &plain[..1], 1);
+        assert!(none.is_none());
+        let mut metering = Metering::renewed(none, &limited(Some(1)), &plain[..1], 1).unwrap();
+        let mut client = ClientMeters::default();
+        let (listener, now) = (ListenerId(0), Time::ZERO);
+        metering.count_input((listener, &mut client), (10, 0), now);
+        let ready_at = metering.input_ready_at((listener, &client));
+        assert!(ready_at > now);
+        let metering = Metering::renewed(Some(metering), &limited(None), &plain, 1).unwrap();
+        assert!(!metering.limits(listener) && metering.listeners.len() == 2);
+        assert_eq!(metering.input_ready_at((listener, &client)), ready_at);
+    }
 }
