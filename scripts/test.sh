@@ -65,6 +65,7 @@ install() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
     [[ -x /usr/sbin/mosquitto || -x /usr/local/sbin/mosquitto ]] || missing+=(mosquitto)
     command -v chromium >/dev/null || missing+=(chromium)
+    command -v chromedriver >/dev/null || missing+=(chromium-driver)
     command -v valgrind >/dev/null || missing+=(valgrind)
     command -v systemd-analyze >/dev/null || missing+=(systemd)
     command -v strip >/dev/null || missing+=(binutils)

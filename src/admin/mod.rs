@@ -19,6 +19,7 @@ mod health;
 mod login;
 mod metrics;
 mod origin;
+mod page;
 mod path;
 mod patient;
 mod places;
@@ -78,10 +79,15 @@ impl Admin {
 
 /// All routes, in the order in which they are tried.
 fn routes() -> Vec<Route> {
-    [health::routes(), metrics::routes(), api::routes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        health::routes(),
+        metrics::routes(),
+        api::routes(),
+        page::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Starts the listener, if the options ask for one. Its thread ends with the process.

@@ -5,6 +5,7 @@
 mod bans;
 mod broker;
 mod clients;
+mod figures;
 mod openapi;
 mod packets;
 mod page;
@@ -29,11 +30,13 @@ pub(super) struct State {
     bans: bans::Bans,
     readings: rates::Readings,
     traces: trace::Traces,
+    history: figures::History,
 }
 
 pub(super) fn routes() -> Vec<Route> {
     [
         broker::routes(),
+        figures::routes(),
         clients::routes(),
         subscriptions::routes(),
         retained::routes(),
@@ -49,6 +52,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// What is done besides requests.
 pub(super) async fn watch(admin: Arc<Admin>) {
+    tokio::spawn(figures::watch(Arc::clone(&admin)));
     bans::watch(admin).await;
 }
 

@@ -187,6 +187,7 @@ impl Shard {
             bytes: 0,
             left_out: 0,
         });
+        self.find_captured(id);
         true
     }
 

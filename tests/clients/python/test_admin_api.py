@@ -1,0 +1,385 @@
+"""The API of the admin listener: what it tells of real clients and changes of them, and `ringmq ctl` over it."""
+
+import json
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+from openapi_spec_validator import validate
+
+from admin import start_admin, token
+from broker import BINARY, ROOT, free_port
+from client import DEADLINE_S, VERSIONS, Client, properties
+
+pytestmark = pytest.mark.ringmq
+
+
+def api(path):
+    return f"/api/v1/{path}"
+
+
+def change(admin, method, path, body=None):
+    body = None if body is None else json.dumps(body)
+    return admin.request(method, api(path), body, X_Ringmq_Request="1")
+
+
+def pages(admin, path, rows, **query):
+    """All pages of a listing, and how many there were."""
+    found, count, cursor = [], 0, None
+    while True:
+        given = {**query, **({"cursor": cursor} if cursor else {})}
+        text = "&".join(f"{name}={value}" for name, value in given.items())
+        page = admin.get(api(f"{path}?{text}")).json
+        found += page[rows]
+        count += 1
+        cursor = page["next"]
+        if cursor is None:
+            return found, count
+
+
+@pytest.fixture
+def client(name):
+    """Makes connected clients of a broker that the test names."""
+    made = []
+
+    def make(client_id, version="3.1.1", to=None, **options):
+        one = Client(to, f"{name}-{client_id}", VERSIONS[version], **options)
+        made.append(one)
+        return one.connect()
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def until(look, wanted):
+    """Looks until what a shard has handed to another is there."""
+    end = time.monotonic() + DEADLINE_S
+    while (found := look()) != wanted:
+        assert time.monotonic() < end, found
+    return found
+
+
+@pytest.fixture(params=[1, 2, 4], ids=lambda n: f"shards{n}")
+def served(request, start):
+    return start_admin(start, request.param)
+
+
+def test_clients_by_page_and_in_detail(served, client, name):
+    broker, admin = served
+    made = [client(f"c{n}", to=broker) for n in range(12)]
+    listed, count = pages(admin, "clients", "clients", limit=5)
+    assert sorted(row["client_id"] for row in listed) == sorted(f"{name}-c{n}" for n in range(12))
+    assert count >= 3
+    listed, _ = pages(admin, "clients", "clients", prefix=f"{name}-c1")
+    assert len(listed) == 3 and all(row["connected"] for row in listed)
+    assert pages(admin, "clients", "clients", address="192.0.2.1")[0] == []
+    made[0].subscribe("a/+", 1)
+    made[1].publish_and_wait("a/b", b"x", 1)
+    made[0].take(1)
+    one = admin.get(api(f"clients/{name}-c0")).json
+    assert (one["version"], one["transport"], one["keep_alive_s"]) == ("3.1.1", "tcp", 60)
+    assert (one["subscriptions"], one["deliveries"], one["publications"]) == (1, 1, 0)
+    assert one["address"].startswith("127.0.0.1:") and one["listener"] == f"127.0.0.1:{broker.port}"
+    assert admin.get(api(f"clients/{name}-c1")).json["publications"] == 1
+    assert admin.get(api("clients/nobody")).status == 404
+    first = admin.get(api("clients?sort=deliveries")).json["clients"]
+    assert [row["client_id"] for row in first] == [f"{name}-c0"]
+
+
+def test_busiest_clients(served, client, name):
+    broker, admin = served
+    quiet, busy = client("quiet", to=broker), client("busy", to=broker)
+    quiet.subscribe("nothing")
+    stop = threading.Event()
+
+    def publish():
+        while not stop.is_set():
+            busy.publish_and_wait("a", b"x", 1)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        clients = admin.get(api("clients?sort=rate")).json["clients"]
+    finally:
+        stop.set()
+        thread.join()
+    assert clients[0]["client_id"] == f"{name}-busy" and clients[0]["publications_per_s"] > 1
+
+
+def test_disconnect_and_end(served, client, name):
+    broker, admin = served
+    expiry = properties("CONNECT", SessionExpiryInterval=100)
+    kept = client("kept", "5", to=broker, connect_properties=expiry)
+    assert change(admin, "DELETE", f"clients/{name}-kept").status == 204
+    reason = kept.disconnected.get(timeout=DEADLINE_S)
+    assert reason.value == 0x98
+    shown = admin.get(api(f"clients/{name}-kept")).json
+    assert shown["connected"] is False
+    assert "administrator" in shown["last_connection_ended"]["why"]
+    again = change(admin, "DELETE", f"clients/{name}-kept")
+    assert again.status == 404 and "not connected" in again.json["detail"]
+    assert change(admin, "DELETE", f"clients/{name}-kept?session=end").status == 204
+    assert admin.get(api(f"clients/{name}-kept")).status == 404
+    assert change(admin, "DELETE", f"clients/{name}-kept?session=away").status == 400
+
+
+def test_subscriptions_by_topic_and_filter(served, client, name):
+    broker, admin = served
+    one, other = client("one", to=broker), client("other", to=broker)
+    one.subscribe("a/+", 1)
+    one.subscribe("b", 0)
+    other.subscribe("$share/g/a/1", 2)
+
+    def found(query):
+        rows, _ = pages(admin, "subscriptions", "subscriptions", limit=1, **query)
+        return sorted((row["client_id"].rsplit("-", 1)[1], row["filter"], row["qos"]) for row in rows)
+
+    assert found({"topic": "a%2F1"}) == [("one", "a/+", 1), ("other", "$share/g/a/1", 2)]
+    assert found({"topic": "c"}) == []
+    assert found({"filter": "%2B"}) == [("one", "b", 0)]
+    assert len(found({})) == 3
+    rows, _ = pages(admin, f"clients/{name}-one/subscriptions", "subscriptions")
+    assert {row["filter"] for row in rows} == {"a/+", "b"}
+    assert admin.get(api("subscriptions?topic=%2B")).status == 400
+    assert admin.get(api("subscriptions?cursor=x")).status == 400
+    assert admin.get(api("subscriptions?cursor=99.0.0")).json == {"subscriptions": [], "next": None}
+
+
+def test_retained_and_publish(served, client, name):
+    broker, admin = served
+    for n in range(20):
+        body = {"topic": f"r/{n % 4}/{n}", "payload": f"p{n}", "qos": 1, "retain": True}
+        assert change(admin, "POST", "publish", body).json == {"has_subscriber": False}
+    def listed():
+        rows, count = pages(admin, "retained", "messages", limit=6, filter="r%2F%23")
+        return sorted(row["payload"] for row in rows), count >= 4
+
+    until(listed, (sorted(f"p{n}" for n in range(20)), True))
+    levels = admin.get(api("retained/levels?below=r")).json["levels"]
+    assert [level["name"] for level in levels] == ["0", "1", "2", "3"]
+    assert all(level["has_below"] and not level["has_message"] for level in levels)
+    names, after = [], ""
+    while after is not None:
+        page = admin.get(api(f"retained/levels?below=r%2F1&limit=2{after}")).json
+        names += [level["name"] for level in page["levels"]]
+        after = page["next"] and f"&after={page['next']}"
+    assert sorted(names) == sorted(["1", "5", "9", "13", "17"])
+    message = "retained/message?topic=r%2F1%2F5"
+    assert admin.get(api(message)).json["payload"] == "p5"
+    assert change(admin, "DELETE", message).status == 204
+    assert change(admin, "DELETE", message).status == 404 and admin.get(api(message)).status == 404
+    subscriber = client("s", to=broker)
+    subscriber.subscribe("live/#", 1)
+    body = {"topic": "live/x", "payload_base64": "/wA=", "qos": 1}
+    assert change(admin, "POST", "publish", body).json == {"has_subscriber": True}
+    assert subscriber.take(1)[0].payload == b"\xff\0"
+    for wrong in [{}, {"topic": "a/+"}, {"topic": "$SYS/x"}, {"topic": "a", "qos": 9}, []]:
+        assert change(admin, "POST", "publish", wrong).status == 400
+
+
+def test_bans(served, client, name):
+    broker, admin = served
+    victim = client("v", to=broker)
+    body = {"client": f"{name}-v", "minutes": 5, "reason": "loud"}
+    assert change(admin, "POST", "bans", body).json == {"disconnected": 1}
+    victim.disconnected.get(timeout=DEADLINE_S)
+    listed = admin.get(api("bans")).json["bans"]
+    assert [(ban["client"], ban["reason"]) for ban in listed] == [(f"{name}-v", "loud")]
+    assert client("v", "5", to=broker).reason.value == 0x8A
+    client("w", to=broker)
+    assert change(admin, "DELETE", f"bans?client={name}-v").status == 204
+    assert change(admin, "DELETE", f"bans?client={name}-v").status == 404
+    client("v", to=broker)
+    assert change(admin, "POST", "bans", {"address": "127.0.0.1"}).json["disconnected"] == 2
+    assert client("x", "5", to=broker).reason.value == 0x8A
+    assert change(admin, "DELETE", "bans?address=127.0.0.1").status == 204
+    for wrong in [{}, {"client": "a", "user": "b"}, {"address": "here"}, {"client": "a", "minutes": 0}]:
+        assert change(admin, "POST", "bans", wrong).status == 400
+
+
+def lines_of_trace(admin, body, during):
+    """The lines of a trace that lasts while `during` runs."""
+    connection = admin.connection()
+    headers = {"X-Ringmq-Request": "1"}
+    connection.request("POST", api("trace"), json.dumps(body), headers)
+    response = connection.getresponse()
+    assert response.status == 200, response.read()
+    during()
+    lines = [json.loads(line) for line in response]
+    connection.close()
+    return lines
+
+
+def test_a_trace_shows_packets_both_ways(served, client, name):
+    broker, admin = served
+    there = client("t", to=broker)
+    body = {"prefix": f"{name}-t", "seconds": 2, "payload_bytes": 10}
+
+    def act():
+        later = client("t2", "5", to=broker)
+        later.subscribe("x", 1)
+        there.publish_and_wait("x", b"hello", 1)
+        later.take(1)
+        client("other", to=broker)
+
+    lines = lines_of_trace(admin, body, act)
+    assert lines[-1]["event"] == "end" and "time" in lines[-1]["why"]
+    seen = [(line["client_id"].rsplit("-", 1)[1], line["direction"], line["packet"]) for line in lines
+            if "packet" in line]
+    assert {("t2", "in", "CONNECT"), ("t2", "out", "CONNACK"), ("t2", "in", "SUBSCRIBE"),
+            ("t2", "out", "SUBACK"), ("t2", "out", "PUBLISH"), ("t2", "in", "PUBACK"),
+            ("t", "in", "PUBLISH"), ("t", "out", "PUBACK")} <= set(seen)
+    assert all(who != "other" for who, _, _ in seen)
+    published = [line for line in lines if line.get("packet") == "PUBLISH"]
+    assert {line["payload"] for line in published} == {"hello"}
+
+
+def test_a_trace_is_bounded(start, client, name):
+    broker, admin = start_admin(start)
+    body = {"filter": "x/#", "seconds": 60, "bytes": 1000}
+
+    def act():
+        publisher = client("p", to=broker)
+        for _ in range(20):
+            publisher.publish_and_wait("x/1", b"hello", 1)
+
+    lines = lines_of_trace(admin, body, act)
+    assert lines[-1]["why"] == "the size asked for is reached"
+    assert 2 < len(lines) < 12 and all("payload" not in line for line in lines)
+    assert change(admin, "POST", "trace", {}).status == 400
+    # Whoever hangs up ends the trace: there is room for as many others again and again.
+    for _ in range(20):
+        connection = admin.connection()
+        connection.request("POST", api("trace"), json.dumps(body), {"X-Ringmq-Request": "1"})
+        assert connection.getresponse().status in (200, 503)
+        connection.close()
+
+
+def test_the_broker_itself(start, tmp_path):
+    config = tmp_path / "ringmq.toml"
+    port = free_port()
+    config.write_text(f'listen = "127.0.0.1:{port}"\nqueue-messages-max = 77\n', encoding="utf-8")
+    _, admin = start_admin(start, port=port, config=config)
+    shown = admin.get(api("broker")).json
+    assert shown["stage"] == "ready" and shown["shards"] == 2
+    listeners = admin.get(api("listeners")).json["listeners"]
+    assert [(one["transport"], one["certificate_until_s"]) for one in listeners] == [("tcp", None)]
+    options = {one["name"]: one for one in admin.get(api("config")).json["options"]}
+    assert options["queue-messages-max"] == {
+        "name": "queue-messages-max", "value": "77", "origin": f"in {config}:2"}
+    assert options["shards"]["origin"] == "on the command line"
+    reloaded = change(admin, "POST", "reload").json
+    assert reloaded["ok"] and reloaded["reloaded"][0]["what"] == "accounts and rules"
+    assert admin.get(api("log-level")).json == {"level": "info"}
+    assert change(admin, "PUT", "log-level", {"level": "debug"}).json == {"level": "debug"}
+    assert change(admin, "PUT", "log-level", {"level": "loud"}).status == 400
+    lines = admin.get(api("log")).json["lines"]
+    assert any("ready" in line["text"] for line in lines)
+    last = lines[-1]["number"]
+    assert all(line["number"] > last for line in admin.get(api(f"log?after={last}")).json["lines"])
+
+
+def test_shards_and_history(served, client):
+    broker, admin = served
+    client("c", to=broker).publish_and_wait("a", b"x", 1)
+    shards = admin.get(api("shards")).json["shards"]
+    assert [one["shard"] for one in shards] == list(range(broker.shards))
+    assert sum(one["connections"] for one in shards) == 1
+    assert sum(one["counters"]["publications_received"] for one in shards) == 1
+    until(lambda: len(admin.get(api("history")).json["samples"]) > 0, True)
+    history = admin.get(api("history")).json
+    assert history["every_s"] == 5 and "publications_received" in history["counters"]
+    assert len(history["samples"][0]["counts"]) == len(history["counters"])
+
+
+def test_the_page_is_whole_and_strict(start):
+    _, admin = start_admin(start)
+    page = admin.get("/")
+    assert page.status == 200 and page.headers["Content-Type"].startswith("text/html")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "script-src 'self'" in policy
+    assert "http://" not in page.text and "https://" not in page.text
+    for path in ["/app.js", "/plot.js", "/views.js", "/style.css"]:
+        assert admin.get(path).status == 200
+
+
+def test_a_reload_tells_what_is_wrong(start, tmp_path):
+    rules = tmp_path / "acl"
+    rules.write_text("topic read a/#\n", encoding="utf-8")
+    _, admin = start_admin(start, acl_file=rules)
+    rules.write_text("topic reed a/#\n", encoding="utf-8")
+    answer = change(admin, "POST", "reload").json
+    assert not answer["ok"] and "acl" in answer["reloaded"][0]["problem"]
+
+
+def test_a_viewer_changes_nothing(start, tmp_path):
+    file = tmp_path / "tokens"
+    viewer, admin_token = token(file, "v"), token(file, "a", "--role", "admin")
+    broker, admin = start_admin(start, admin_token_file=file)
+    document = json.loads(admin.get(api("openapi.json"), token=viewer).body)
+    for path, methods in document["paths"].items():
+        for method in methods:
+            if method != "get":
+                answer = admin.request(method.upper(), path.replace("{id}", "x"), "{}", token=viewer)
+                assert answer.status == 403, (method, path)
+    done = admin.request("DELETE", api("bans?client=x"), token=admin_token)
+    assert done.status == 404
+    broker.wait_log('admin: "a"')
+
+
+def test_the_description_is_valid(start):
+    with open(os.path.join(ROOT, "docs", "openapi.json"), encoding="utf-8") as file:
+        document = json.load(file)
+    validate(document)
+    _, admin = start_admin(start)
+    assert admin.get(api("openapi.json")).json == document
+
+
+def ctl(admin, *arguments, code=0, as_json=False):
+    environment = {**os.environ, "RINGMQ_ADMIN": f"http://127.0.0.1:{admin.port}"}
+    command = [BINARY, "ctl", *(["--json"] if as_json else []), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, env=environment,
+                          check=False)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return json.loads(done.stdout) if as_json else done.stdout + done.stderr
+
+
+def test_ctl(start, client, name):
+    broker, admin = start_admin(start)
+    client("c", to=broker).subscribe("a/#", 1)
+    assert "ready" in ctl(admin, "status")
+    assert f"{name}-c" in ctl(admin, "clients", "--prefix", name)
+    assert ctl(admin, "clients", as_json=True)["clients"][0]["client_id"] == f"{name}-c"
+    assert "keep_alive_s" in ctl(admin, "client", f"{name}-c")
+    assert "a/#" in ctl(admin, "match", "a/b") and "a/#" in ctl(admin, "subscriptions", "--client", f"{name}-c")
+    ctl(admin, "publish", "r/1", "hello", "--retain")
+    assert "hello" in ctl(admin, "retained") and "hello" in ctl(admin, "retained", "--topic", "r/1")
+    ctl(admin, "retained", "--topic", "r/1", "--delete")
+    assert "no retained message" in ctl(admin, "retained", "--topic", "r/1", code=1)
+    trace = ctl(admin, "trace", "--client", f"{name}-c", "--seconds", "1")
+    assert json.loads(trace.splitlines()[-1])["event"] == "end"
+    ctl(admin, "kick", f"{name}-c", "--ban", "5")
+    assert "no client" in ctl(admin, "client", f"{name}-c", code=1)
+    assert f"{name}-c" in ctl(admin, "bans")
+    ctl(admin, "unban", "--client", f"{name}-c")
+    ctl(admin, "ban", "--user", "eve", "--minutes", "1")
+    ctl(admin, "log-level", "debug")
+    assert "debug" in ctl(admin, "log-level") and "accounts and rules" in ctl(admin, "reload")
+    assert "admin-listen" in ctl(admin, "config", "--changed") and "tcp" in ctl(admin, "listeners")
+    assert "ready" in ctl(admin, "log")
+    ctl(admin, "nothing", code=2)
+    assert "is the broker running" in ctl(type(admin)(free_port()), "status", code=3)
+
+
+def test_ctl_by_socket_and_token(start, tmp_path):
+    path, file = tmp_path / "admin.sock", tmp_path / "tokens"
+    secret = token(file, "v")
+    start(2, admin_listen=f"unix:{path}", admin_token_file=file)
+    environment = {**os.environ, "RINGMQ_TOKEN": secret, "RINGMQ_ADMIN": f"unix:{path}"}
+    command = [BINARY, "ctl", "publish", "a", "b"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1 and "role admin" in done.stderr
+    assert secret not in done.stderr
