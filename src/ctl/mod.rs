@@ -1,5 +1,6 @@
 //! `ringmq ctl`: the verbs of the admin listener's API on the command line, for people and for scripts.
 
+mod arguments;
 mod client;
 mod table;
 mod verbs;
@@ -32,7 +33,7 @@ pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(Failure::Usage(text)) => fail(EXIT_USAGE, &text),
         Err(Failure::Refused(text)) => fail(EXIT_REFUSED, &text),
         Err(Failure::Unreachable(text)) => fail(EXIT_UNREACHABLE, &text),
-        Err(Failure::Output) => ExitCode::SUCCESS, // whoever reads has seen enough
+        Err(Failure::Output) => ExitCode::SUCCESS, // its reader has seen enough
     }
 }
 

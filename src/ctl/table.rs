@@ -74,6 +74,30 @@ fn escaped(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+pub(super) fn nothing(_: &Value) -> String {
+    String::new()
+}
+
+pub(super) fn show_listeners(value: &Value) -> String {
+    let columns = [
+        ("LISTENER", "name"),
+        ("TRANSPORT", "transport"),
+        ("CONNECTIONS", "connections"),
+        ("CERTIFICATE UNTIL", "certificate_until_s"),
+    ];
+    table(&value["listeners"], &columns)
+}
+
+pub(super) fn show_subscriptions(value: &Value) -> String {
+    let columns = [
+        ("CLIENT", "client_id"),
+        ("FILTER", "filter"),
+        ("QOS", "qos"),
+        ("CONNECTED", "connected"),
+    ];
+    table(&value["subscriptions"], &columns)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,14 @@
 //! The verbs: what each is called with, which requests it makes, and how its answer is shown.
 
-use clap::{Arg, ArgAction, ArgMatches};
-use percent_encoding::{utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
+use clap::{Arg, ArgMatches};
 use serde_json::{json, Value};
 
+use super::arguments::{
+    count, encoded, flag, limit, limit_arg, needed, number, option, pages, text, whom_args, with,
+    word,
+};
 use super::client::{Client, Failure};
-use super::table::{fields, table};
+use super::table::{fields, nothing, show_listeners, show_subscriptions, table};
 
 /// Takes each value that a verb gives.
 type Each<'a> = &'a mut dyn FnMut(&Value) -> Result<(), Failure>;
@@ -16,99 +19,6 @@ pub(super) struct Verb {
     pub(super) args: fn() -> Vec<Arg>,
     pub(super) run: fn(&Client, &ArgMatches, Each<'_>) -> Result<(), Failure>,
     pub(super) show: fn(&Value) -> String,
-}
-
-/// Characters that mean nothing else in a path or query.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
-/// Rows of one page.
-const PAGE: usize = 1_000;
-
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, PLAIN).to_string()
-}
-
-fn text<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
-    matches.get_one::<String>(name).map(|text| &text[..])
-}
-
-fn needed<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
-    text(matches, name).unwrap_or_default()
-}
-
-fn number(matches: &ArgMatches, name: &str) -> Option<u64> {
-    matches.get_one::<u64>(name).copied()
-}
-
-fn word(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .required(true)
-        .value_name(name.to_uppercase())
-        .help(help)
-}
-
-fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
-}
-
-fn count(name: &'static str, help: &'static str) -> Arg {
-    option(name, "NUMBER", help).value_parser(clap::value_parser!(u64))
-}
-
-fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .action(ArgAction::SetTrue)
-        .help(help)
-}
-
-/// A target with what is given behind the `?`.
-fn with(path: &str, pairs: &[(&str, Option<String>)]) -> String {
-    let given = pairs
-        .iter()
-        .filter_map(|(name, value)| Some((name, value.as_ref()?)));
-    let given = given.map(|(name, value)| format!("{name}={}", encoded(value)));
-    let query = given.collect::<Vec<_>>().join("&");
-    match query.is_empty() {
-        true => path.into(),
-        false => format!("{path}?{query}"),
-    }
-}
-
-/// All pages of a listing as one, with at most `max` rows.
-fn pages(
-    client: &Client,
-    path: &str,
-    pairs: &[(&str, Option<String>)],
-    (rows_of, max): (&str, u64),
-) -> Result<Value, Failure> {
-    let mut rows: Vec<Value> = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let left = max.saturating_sub(rows.len() as u64);
-        let mut own = pairs.to_vec();
-        own.push(("limit", Some(left.min(PAGE as u64).max(1).to_string())));
-        own.push(("cursor", cursor.take()));
-        let mut answer = client.get(&with(path, &own))?;
-        if let Some(page) = answer[rows_of].as_array_mut() {
-            rows.append(page);
-        }
-        cursor = answer["next"].as_str().map(Into::into);
-        if cursor.is_none() || rows.len() as u64 >= max {
-            return Ok(json!({ rows_of: rows, "next": cursor }));
-        }
-    }
-}
-
-fn limit_arg() -> Arg {
-    count("limit", "At most so many rows; all unless given")
-}
-
-fn limit(matches: &ArgMatches) -> u64 {
-    number(matches, "limit").unwrap_or(u64::MAX)
 }
 
 pub(super) const VERBS: &[Verb] = &[
@@ -483,35 +393,3 @@ pub(super) const VERBS: &[Verb] = &[
         show: show_listeners,
     },
 ];
-
-fn whom_args() -> Vec<Arg> {
-    vec![
-        option("client", "ID", "A client id"),
-        option("user", "NAME", "An authenticated user"),
-        option("address", "IP", "An address"),
-    ]
-}
-
-fn nothing(_: &Value) -> String {
-    String::new()
-}
-
-fn show_listeners(value: &Value) -> String {
-    let columns = [
-        ("LISTENER", "name"),
-        ("TRANSPORT", "transport"),
-        ("CONNECTIONS", "connections"),
-        ("CERTIFICATE UNTIL", "certificate_until_s"),
-    ];
-    table(&value["listeners"], &columns)
-}
-
-fn show_subscriptions(value: &Value) -> String {
-    let columns = [
-        ("CLIENT", "client_id"),
-        ("FILTER", "filter"),
-        ("QOS", "qos"),
-        ("CONNECTED", "connected"),
-    ];
-    table(&value["subscriptions"], &columns)
-}

@@ -49,6 +49,7 @@ mod memory;
 mod memory_watch;
 mod mesh;
 pub mod operations;
+mod operators;
 mod output;
 mod pauses;
 pub mod poller;

@@ -120,12 +120,18 @@ pub fn run(
     reload::watch(asked, reload)?;
     open_for_clients(&broker, &shared)?;
     manager.ready();
+    join_all(threads)?;
+    shared.remove_socket_files();
+    Ok(())
+}
+
+/// Waits for the shards' threads.
+fn join_all(threads: Vec<ExecutorJoinHandle<()>>) -> Result<(), StartError> {
     for (index, thread) in (0..).zip(threads) {
         thread
             .join()
             .map_err(|error| StartError::of_executor(index, error))?;
     }
-    shared.remove_socket_files();
     Ok(())
 }
 

@@ -25,7 +25,7 @@ fn end_of(prefix: &str, name: &str) -> Key {
 
 impl RetainedStore {
     /// The next level below a topic (`None`: the first level of all), in order, behind the name `after`; and
-    /// the name behind which it goes on.
+    /// the name behind which the next piece begins.
     #[must_use]
     pub fn levels(
         &self,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::latency::Latency;
 use super::notices::Notices;
-use super::queries::capture::Captures;
+use super::queries::captures::Captures;
 use super::{Notice, Origin, Stats};
 use crate::auth::{Question, Request};
 use crate::ids::{ConnectionId, ShardId};

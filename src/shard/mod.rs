@@ -68,7 +68,7 @@ pub use durable::{Described, Field, Fields, KeptSummary, RecordReader};
 pub use durable::{KeptSession, KeptState, Problem, RecordError, StateFold};
 use mesh::Mesh;
 use notices::About;
-use queries::capture::CaptureFlag;
+use queries::captures::CaptureFlag;
 use retained::Replay;
 use turn::timer_key::TimerKey;
 use turn::Turn;

@@ -1,4 +1,4 @@
-//! Bans: who is not let in, until when, by whom and why. Kept by this process and told to every shard.
+//! Bans: who is not let in, until when, by whom and why. Kept by this process; each shard has a copy.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -109,7 +109,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// Tells the shards who is banned.
+/// Sends the bans to the shards.
 pub(super) async fn publish(admin: &Admin) -> Result<(), Problem> {
     let told = Arc::new(admin.api.bans.told());
     order_all(admin, || Order::Bans(Arc::clone(&told))).await?;
@@ -121,7 +121,7 @@ pub(super) async fn watch(admin: Arc<Admin>) {
     loop {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         if admin.api.bans.expire(admin.broker.unix_s()) {
-            // A shard that does not answer now is told with the next change.
+            // A shard that does not answer now gets them with the next change.
             let _ = publish(&admin).await;
         }
     }

@@ -122,7 +122,7 @@ fn without_login(value: &str) -> String {
 async fn reload(request: Request) -> Result<Reply, Problem> {
     let (done, waiting) = oneshot::channel();
     request.admin.broker.reload(move |reloaded| {
-        let _ = done.send(reloaded.to_vec()); // fails when nobody waits any more
+        let _ = done.send(reloaded.to_vec()); // fails when its request has ended
     });
     let reloaded = waiting
         .await

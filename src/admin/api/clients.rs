@@ -7,10 +7,10 @@ use serde_json::{json, Map, Value};
 
 use super::bans::{Ban, Banned};
 use super::page::{limit, Cursor, QUESTIONS_MAX};
+use super::rows::row_json;
 use super::{done, ms};
 use crate::admin::role::Needs;
 use crate::admin::{reply, Admin, Problem, Reply, Request, Route};
-use crate::mqtt::Version;
 use crate::shard::{
     Answer, ClientDetail, ClientFilter, ClientRow, ClientSort, CloseCause, Ending, Order, Query,
 };
@@ -217,37 +217,6 @@ fn sort_of(word: &str) -> Result<ClientSort, Problem> {
             );
             return Err(Problem::bad_request(text));
         }
-    })
-}
-
-/// The words that a version is known by.
-pub(super) fn version_name(version: Version) -> &'static str {
-    match version {
-        Version::V31 => "3.1",
-        Version::V311 => "3.1.1",
-        Version::V5 => "5.0",
-    }
-}
-
-pub(super) fn row_json(admin: &Admin, shard: u16, row: &ClientRow) -> Value {
-    let activity = row.activity.unwrap_or_default();
-    json!({
-        "client_id": row.client_id,
-        "shard": shard,
-        "connected": row.peer.is_some(),
-        "user": row.user.as_deref(),
-        "address": row.peer.map(|peer| peer.to_string()),
-        "listener": row.listener.map(|id| admin.broker.listener_name(id)),
-        "version": row.version.map(version_name),
-        "subscriptions": row.subscriptions,
-        "queue_messages": row.queue_messages,
-        "queue_bytes": row.queue_bytes,
-        "inflight": row.inflight,
-        "dropped": row.dropped,
-        "publications": activity.publications,
-        "deliveries": activity.deliveries,
-        "bytes_in": activity.bytes_in,
-        "bytes_out": activity.bytes_out,
     })
 }
 

@@ -12,6 +12,7 @@ mod page;
 mod publish;
 mod rates;
 mod retained;
+mod rows;
 mod subscriptions;
 mod trace;
 

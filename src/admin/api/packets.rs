@@ -2,8 +2,8 @@
 
 use serde_json::{json, Value};
 
-use super::clients::version_name;
 use super::payload_json;
+use super::rows::version_name;
 use crate::mqtt::frame::{self, Frame};
 use crate::mqtt::{
     decode, Ack, ConnAck, Connect, Disconnect, Packet, Publish, ReasonCode, Sender, SubAck,

@@ -8,7 +8,7 @@ use serde_json::{json, Value};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use super::clients::row_json;
+use super::rows::row_json;
 use crate::admin::{reply, Admin, Problem, Reply, Request};
 use crate::ids::SessionId;
 use crate::shard::{Activity, Answer, Query};
@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_secs(10);
 /// What had passed on a connection, and when it was opened.
 type Known = HashMap<(u16, SessionId), Activity>;
 
-/// The last reading. Bounded by the connections there are, and forgotten when nobody asks again: the next
+/// The last reading. Bounded by the connections there are, and of no use after a while: the next
 /// request replaces it.
 #[derive(Default)]
 pub(super) struct Readings(Mutex<Option<(Instant, Known)>>);

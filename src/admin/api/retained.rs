@@ -52,7 +52,7 @@ fn topic_of(request: &Request) -> Result<&str, Problem> {
     }
 }
 
-/// A cursor is a shard and a topic behind which it goes on.
+/// A cursor is a shard and a topic behind which the next page begins.
 fn cursor(request: &Request) -> Result<(u16, Option<Box<str>>), Problem> {
     let Some(text) = request.query("cursor") else {
         return Ok((0, None));
@@ -120,7 +120,7 @@ async fn levels(request: Request) -> Result<Reply, Problem> {
         max: limit,
     });
     let mut merged = std::collections::BTreeMap::new();
-    // Up to there every shard has told all it has.
+    // Up to there the answers of all shards are complete.
     let mut complete_until: Option<Box<str>> = None;
     for answer in answers.await? {
         let Answer::RetainedLevels { levels, next } = answer else {

@@ -22,7 +22,7 @@ use tokio::time::{sleep, Instant};
 use super::{order_all, packets, payload_json};
 use crate::admin::{Admin, Problem, Reply, Request, Route};
 use crate::ids::ConnectionId;
-use crate::mqtt::{topic, Sender};
+use crate::mqtt::{topic, Sender, Version};
 use crate::shard::{
     Answer, CaptureRecord, CaptureTerms, Captured, CloseCause, Order, Query, CAPTURES_MAX,
 };
@@ -206,7 +206,7 @@ async fn run(admin: &Admin, id: u64, asked: &Asked, lines: mpsc::Sender<Bytes>) 
         }
         let ended = is_full || (over && is_quiet);
         if !text.is_empty() && lines.send(text.into()).await.is_err() {
-            return; // nobody listens any more
+            return; // the client has closed its connection
         }
         if ended || lines.is_closed() {
             return;
@@ -252,6 +252,35 @@ impl Reader {
         text.push('\n');
     }
 
+    fn with_payload(&self, mut more: Value, payload: &[u8]) -> Value {
+        if let (Some(max), Some(fields)) = (self.payload_max, more.as_object_mut()) {
+            if let Value::Object(payload) = payload_json(payload, max) {
+                fields.extend(payload);
+            }
+        }
+        more
+    }
+
+    /// Packets that are whole with these bytes; the rest of them waits.
+    fn packets_out(
+        &mut self,
+        (shard, connection): (u16, Option<ConnectionId>),
+        version: Version,
+        bytes: &[u8],
+    ) -> Vec<Value> {
+        let Some(key) = connection.map(|id| (shard, id)) else {
+            return Vec::new();
+        };
+        let mut all = self.rests.remove(&key).unwrap_or_default();
+        all.extend_from_slice(bytes);
+        let (shown, used) = packets::all(version, Sender::Server, &all, self.payload_max);
+        all.drain(..used);
+        if !all.is_empty() && all.len() <= REST_MAX {
+            self.rests.insert(key, all);
+        }
+        shown
+    }
+
     fn read(&mut self, shard: u16, record: CaptureRecord, text: &mut String) {
         let CaptureRecord {
             at,
@@ -282,17 +311,7 @@ impl Reader {
                 }
             }
             Captured::Out(version, bytes) => {
-                let Some(key) = connection.map(|id| (shard, id)) else {
-                    return;
-                };
-                let mut all = self.rests.remove(&key).unwrap_or_default();
-                all.extend_from_slice(&bytes);
-                let (shown, used) = packets::all(version, Sender::Server, &all, self.payload_max);
-                all.drain(..used);
-                if !all.is_empty() && all.len() <= REST_MAX {
-                    self.rests.insert(key, all);
-                }
-                for packet in shown {
+                for packet in self.packets_out((shard, connection), version, &bytes) {
                     let mut line = line(packet);
                     line["direction"] = json!("out");
                     self.write(&line, text);
@@ -304,18 +323,14 @@ impl Reader {
                 retain,
                 payload,
             } => {
-                let mut more = json!({
+                let more = json!({
                     "event": "publication",
                     "topic": topic,
                     "qos": qos as u8,
                     "retain": retain,
                     "payload_bytes": payload.len(),
                 });
-                if let (Some(max), Some(fields)) = (self.payload_max, more.as_object_mut()) {
-                    if let Value::Object(payload) = payload_json(&payload, max) {
-                        fields.extend(payload);
-                    }
-                }
+                let more = self.with_payload(more, &payload);
                 self.write(&line(more), text);
             }
             Captured::Opened => self.write(&line(json!({ "event": "opened" })), text),
@@ -340,7 +355,6 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mqtt::Version;
     use crate::time::WallTime;
 
     fn asked(body: &Value) -> Result<Asked, String> {

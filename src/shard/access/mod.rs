@@ -24,6 +24,6 @@ pub(in crate::shard) struct Access {
     /// There may be an ACL, of the broker or of a session.
     pub(in crate::shard) has_acl: bool,
     pub(in crate::shard) recheck: Recheck,
-    /// Who is not let in; `None`: everybody may come.
+    /// Who is not let in; `None`: there are no bans.
     pub(in crate::shard) bans: Option<Arc<OperatorBans>>,
 }

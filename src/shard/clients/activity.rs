@@ -1,10 +1,10 @@
 //! Activity of one connection: what has passed in each direction since it was opened, for operators.
 
 use crate::mqtt::ReasonCode;
-use crate::shard::action::CloseCause;
+use crate::shard::CloseCause;
 use crate::time::Time;
 
-/// Lives on: its connection. Rates are differences of two readings, made by whoever asks.
+/// Lives on: its connection. Rates are differences of two readings, made by the asker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
     pub opened_at: Time,

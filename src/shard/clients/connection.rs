@@ -14,7 +14,7 @@ use crate::shard::clients::outgoing::Outgoing;
 use crate::shard::clients::phase::Phase;
 use crate::shard::clients::trace::Trace;
 use crate::shard::gate::HeldReplies;
-use crate::shard::queries::capture::CaptureFlag;
+use crate::shard::queries::captures::CaptureFlag;
 use crate::shard::turn::timer_wheel::TimerId;
 use crate::time::{Span, Time};
 

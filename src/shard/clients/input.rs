@@ -13,7 +13,7 @@ use crate::shard::clients::hold::Hold;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
 use crate::shard::clients::phase::Phase;
 use crate::shard::delivery::publish_run::{Burst, Joined, Publisher, PLAIN_PUBLISH};
-use crate::shard::queries::capture::CaptureFlag;
+use crate::shard::queries::captures::CaptureFlag;
 use crate::shard::{Action, Shard};
 use crate::time::Time;
 

@@ -12,7 +12,7 @@ use crate::shard::clients::meters::ClientMeters;
 use crate::shard::clients::phase::Phase;
 use crate::shard::delivery::message::Message;
 use crate::shard::notices::About;
-use crate::shard::queries::capture::Captured;
+use crate::shard::queries::captures::Captured;
 use crate::shard::turn::budget::END;
 use crate::shard::turn::timer_key::TimerKey;
 use crate::shard::{Action, Shard, SHUTDOWN_STEP};

@@ -1,4 +1,4 @@
-//! One client, with all that its shard knows of it.
+//! One client, with all that its shard has of it.
 
 use crate::shard::queries::rows::ClientDetail;
 use crate::shard::Shard;

@@ -1,11 +1,12 @@
-//! Queries of operators: what a shard knows, as values, in pieces of bounded work.
+//! Queries of operators: what a shard holds, as values, in pieces of bounded work.
 //!
 //! A shard keeps nothing about who asks: each answer says where the next piece begins, and the asker comes
-//! again with that. So a listing of a million clients costs each turn one piece, and an asker that has gone
+//! again with that. So a listing of a million clients costs each turn one piece, and an asker that has ended
 //! leaves nothing behind. What is there from the first piece to the last is in exactly one of them; counts are of
 //! the moment. An [`Order`] changes something, and is done at once.
 
-pub(in crate::shard) mod capture;
+mod capture;
+pub(in crate::shard) mod captures;
 mod client;
 mod clients;
 mod orders;
@@ -15,7 +16,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
-pub use capture::{CaptureRecord, CaptureTerms, Captured, CAPTURES_MAX};
+pub use captures::{CaptureRecord, CaptureTerms, Captured, CAPTURES_MAX};
 pub use orders::{Order, OrderedMessage};
 pub use rows::{
     ActivityRow, Answer, ClientDetail, ClientFilter, ClientRow, ClientSort, Figures, Query,

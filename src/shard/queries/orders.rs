@@ -8,7 +8,7 @@ use crate::auth::OperatorBans;
 use crate::mqtt::{Qos, ReasonCode};
 use crate::shard::delivery::message::Message;
 use crate::shard::durable::ticket::Waiter;
-use crate::shard::queries::capture::CaptureTerms;
+use crate::shard::queries::captures::CaptureTerms;
 use crate::shard::Shard;
 use crate::time::{Span, Time};
 
@@ -35,7 +35,7 @@ pub enum Order {
     TellConnections(bool),
 }
 
-/// A publication of nobody's.
+/// A publication without a publisher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderedMessage {
     /// A valid topic name.

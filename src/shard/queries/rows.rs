@@ -10,7 +10,7 @@ use crate::mqtt::{Qos, SubscriptionOptions, Version};
 use crate::routing::RetainedLevel;
 use crate::shard::clients::activity::{Activity, Ending};
 use crate::shard::clients::origin::RemoteEnd;
-use crate::shard::queries::capture::CaptureRecord;
+use crate::shard::queries::captures::CaptureRecord;
 use crate::shard::queries::orders::Order;
 use crate::shard::Stats;
 use crate::time::Span;
@@ -18,7 +18,7 @@ use crate::time::Span;
 /// Rows of one piece, at most.
 pub const ROWS_MAX: usize = 256;
 
-/// A question. `from` and `after` are where the last piece said that the next one begins; 0 and `None`: at
+/// A question. `from` and `after` are `next` of the piece before; 0 and `None`: at
 /// the beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
@@ -73,7 +73,7 @@ pub enum SubscriptionsOf {
     Filter(Box<str>),
 }
 
-/// What a client must be to be listed; everything that is not said is as it may.
+/// What a client must be to be listed; `None`: anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientFilter {
     pub prefix: Option<Box<str>>,

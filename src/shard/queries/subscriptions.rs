@@ -1,4 +1,4 @@
-//! Subscriptions: of a client, of everybody, those that receive a topic, those that overlap with a filter.
+//! Subscriptions: of a client, of all, those that receive a topic, those that overlap with a filter.
 
 use std::rc::Rc;
 

@@ -9,7 +9,7 @@ use crate::mqtt::{
 use crate::mutant::{is_on, Mutant};
 use crate::shard::clients::Clients;
 use crate::shard::notices::About;
-use crate::shard::queries::capture::Captured;
+use crate::shard::queries::captures::Captured;
 use crate::shard::verbs::connect::Granted;
 use crate::shard::Shard;
 use crate::time::Time;

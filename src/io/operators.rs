@@ -1,0 +1,79 @@
+//! Operators' side of the process beside its shards: listeners, the log, files that are read again.
+
+use std::sync::PoisonError;
+
+use super::broker::Broker;
+use super::controls::{ListenerState, Reloaded};
+use super::gate::Refusal;
+use super::{logging, tls_files};
+use crate::ids::ListenerId;
+use crate::listener::Listener;
+
+impl Broker {
+    /// The address of a listener, as configured.
+    #[must_use]
+    pub fn listener_name(&self, id: ListenerId) -> String {
+        let name = |listener: &Listener| listener.address.to_string();
+        self.controls().listener(id, name).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn transport_name(&self, id: ListenerId) -> &'static str {
+        let name = |listener: &Listener| listener.transport.name();
+        self.controls().listener(id, name).unwrap_or_default()
+    }
+
+    /// All listeners. Reads their certificates: it may wait for a disk.
+    #[must_use]
+    pub fn listener_states(&self) -> Vec<ListenerState> {
+        let gates = self.shared().counters().gates();
+        let listeners = self.controls().listeners();
+        let open = listeners.iter().filter(|(_, is_open)| *is_open).zip(gates);
+        let states = open.map(|((listener, _), gate)| ListenerState {
+            name: gate.name().into(),
+            transport: listener.transport.name(),
+            connections: gate.connections(),
+            refused: Refusal::ALL
+                .map(|reason| (reason.option(), gate.refused(reason)))
+                .into(),
+            certificate_until_s: tls_files::certificate_until_s(listener),
+        });
+        states.collect()
+    }
+
+    /// Reads files again, as at SIGHUP, and then calls `done` from another thread.
+    pub fn reload(&self, done: impl FnOnce(&[Reloaded]) + Send + 'static) {
+        let controls = self.controls();
+        let waiters = controls.waiters.lock();
+        waiters
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(done));
+        if let Some(ask) = &controls.ask {
+            let _ = ask.send(()); // fails only when there is no reload thread
+        }
+    }
+
+    /// The level from which lines are logged, as a word.
+    #[must_use]
+    pub fn log_level(&self) -> String {
+        logging::level().to_string().to_lowercase()
+    }
+
+    /// Changes it until the process ends; false: logging cannot be changed.
+    #[must_use]
+    pub fn set_log_level(&self, level: tracing::Level) -> bool {
+        logging::set_level(level)
+    }
+
+    /// The last lines of the log with a number above `after`, and their numbers.
+    #[must_use]
+    pub fn log_lines(&self, after: u64) -> Vec<(u64, String)> {
+        logging::lines_after(after)
+    }
+
+    /// Seconds since the start.
+    #[must_use]
+    pub fn uptime_s(&self) -> u64 {
+        self.now().0 / 1_000_000_000
+    }
+}
