@@ -1,4 +1,4 @@
-//! What is fuzzed: ten bodies, each a function of bytes that panics when something does not hold.
+//! What is fuzzed: eleven bodies, each a function of bytes that panics when something does not hold.
 //!
 //! The same bodies run under the runner of this package (stable toolchain, `src/main.rs`) and under
 //! cargo-fuzz (`fuzz/fuzz_targets`).
@@ -13,6 +13,7 @@ pub mod image;
 pub mod layers;
 pub mod matcher;
 mod packets;
+pub mod recovery;
 pub mod round_trip;
 pub mod session;
 mod session_image;
@@ -62,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     target("session", Input::Choices, session::body),
     target("image", Input::Choices, image::body),
     target("fold", Input::Choices, fold::body),
+    target("recovery", Input::Choices, recovery::body),
     target("layers", Input::Choices, layers::body),
     Target {
         cost: 20, // a handshake is arithmetic with large numbers

@@ -14,8 +14,8 @@ pub(super) static OPTIONS: &[Opt] = &[
         text!(run.data_dir),
         (
             "Folder of what outlives the process: sessions, queues, retained",
-            "\"\" keeps all in memory: it ends with the process. The folder is made if its parent is there; it \
-             belongs to one broker.",
+            "\"/var/lib/ringmq\" is a usual place for a service: without one, \"\", all is in memory and ends with \
+             the process. The folder is made if its parent is there; it belongs to one broker.",
         ),
     ),
     opt(
