@@ -203,7 +203,7 @@ fn a_flipped_bit_is_damage_and_not_an_end() {
     assert!(flipped > 1_000);
 }
 
-/// What is behind damage is seen, with the place of the damage, and a torn end is told.
+/// What is behind damage is seen, with the place of the damage, and a torn end is distinguished.
 #[test]
 fn frames_are_seen_behind_damage() {
     let mut life = Life::new();

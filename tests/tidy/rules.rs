@@ -76,6 +76,7 @@ pub(super) fn pure_core(file: &Source) -> Vec<String> {
         "src/admin",
         "src/main.rs",
         "src/passwd",
+        "src/journal_command.rs",
         "src/token",
         "src/ctl",
         "src/doctor",

@@ -10,7 +10,7 @@ use crate::plan::Crashes;
 use crate::results::Restart;
 use crate::system;
 
-/// How long a process that was killed may take to be gone, and one that was asked to end.
+/// How long a process that was killed may take to end, and one that was asked to end.
 const GONE_MAX: Duration = Duration::from_secs(10);
 /// How long a broker may take to accept connections again.
 const BACK_MAX: Duration = Duration::from_secs(120);

@@ -46,7 +46,6 @@ pub(crate) fn result(
     let mut notes = notes(&counts, reports);
     notes.extend(verdicts(plan, &counts, &mut run));
     notes.extend(run.remark.take());
-    notes.extend(restarts(&run));
     let latencies = latencies(&mut run, censored);
     let targets: Vec<String> = plan
         .connection
@@ -124,7 +123,7 @@ fn with_restarts(mut truth: DeliveryAudit, counts: &Counts, run: &RunTotals) -> 
 
 /// The storm of stored messages, and a broker that falls behind, in sentences.
 fn verdicts(plan: &Plan, counts: &Counts, run: &mut RunTotals) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes = Vec::from_iter(restarts(run));
     let stored = run.timings.of(Timing::LastStored).max();
     if stored > 0 {
         let received = counts.get(Count::Received);

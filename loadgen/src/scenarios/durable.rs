@@ -1,4 +1,4 @@
-//! What must be there after the broker's process was killed: sessions with their messages, retained messages, wills.
+//! Durable state, which must be there after the broker's process was killed: sessions with their messages, retained messages, wills.
 
 use std::time::Duration;
 
@@ -176,7 +176,7 @@ impl Scenario for DurableRetained {
     }
 }
 
-/// Nobody publishes while the broker is killed.
+/// No messages are published while the broker is killed.
 fn quiet_with(kills: &Kills, common: &Common, time: Duration) -> Result<Step, String> {
     Ok(Step::Load(LoadStep {
         time,

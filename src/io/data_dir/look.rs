@@ -1,4 +1,4 @@
-//! What a start would find in a data directory, without changing anything: for `--check-config`.
+//! A look at a data directory as a start would find it, without changing anything: for `--check-config`.
 
 use std::fs;
 use std::io;

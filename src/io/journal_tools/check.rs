@@ -1,4 +1,4 @@
-//! What a log holds, in a few lines.
+//! State of a log, in a few lines.
 
 use std::fmt;
 use std::io::Write;

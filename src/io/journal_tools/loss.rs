@@ -1,4 +1,4 @@
-//! What lies in the part of a log that a repair gives up, as far as it can be read.
+//! Losses of a repair: the part of a log that it gives up, as far as it can be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

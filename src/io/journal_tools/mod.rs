@@ -1,7 +1,7 @@
 //! `ringmq journal`: what the logs of a data directory hold, whether they are whole, and their repair, while no broker
 //! uses it.
 //!
-//! [`check`] and [`dump`] change nothing. [`repair`] says what would be lost and does nothing more, unless it is told
+//! [`check`] and [`dump`] change nothing. [`repair`] says what would be lost, and changes nothing without being asked
 //! to; what it takes out of a log stays in a folder of its own.
 
 mod check;

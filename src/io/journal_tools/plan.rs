@@ -1,4 +1,4 @@
-//! What a repair keeps of a log: as much as is whole, from its beginning or, if that is what is damaged, from the
+//! Plan of a repair: of a log is kept as much as is whole, from its beginning or, if that is what is damaged, from the
 //! first segment behind it.
 
 use super::check::LogState;

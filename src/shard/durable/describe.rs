@@ -96,7 +96,7 @@ impl RecordReader {
 }
 
 impl RecordError {
-    /// A version that knows more has written it.
+    /// Another version has written it.
     #[must_use]
     pub fn is_of_another_version(&self) -> bool {
         matches!(self.problem, Problem::Kind(_))
@@ -104,7 +104,7 @@ impl RecordError {
 }
 
 impl StateFold {
-    /// Of a log that no shard goes on with: all that it holds.
+    /// Of a log that no shard continues: all that it holds.
     #[must_use]
     pub fn of_all_lanes(hash_seed: u64) -> Self {
         Self::new(vec![true; usize::from(HOME_LANES)].into(), hash_seed)
