@@ -267,6 +267,28 @@ def test_a_session_that_ended_stays_ended(lives):
     assert all_of.kept("b").session_present
 
 
+@ON_SHARDS
+def test_messages_of_a_group_that_are_handed_on(lives, shards):
+    """The sessions of members end one after the other, and what waited for them goes to those of other shards."""
+    all_of = lives(shards)
+    names = [f"m{n}" for n in range(8)]
+    for name in names:
+        one = all_of.kept(name)
+        one.subscribe(["$share/g/load", f"end/{name}"], 2)
+        one.disconnect()
+    all_of.client("p").publish_all([("load", b"%d" % n, 2) for n in range(200)])
+    for number, name in enumerate(names[:-1]):
+        all_of.client(name)  # clean: its CONNACK says that the old session has ended
+        if number % 2:
+            all_of.restart("kill")
+    all_of.restart("kill")
+    last = all_of.kept(names[-1])
+    assert last.session_present
+    assert sorted(int(m.payload) for m in last.take(200)) == list(range(200))
+    last.publish_and_wait(f"end/{names[-1]}", b"end", 2)
+    assert last.next().payload == b"end"
+
+
 class Publisher(threading.Thread):
     """Publishes to its own topic until its connection ends, and keeps what was acknowledged."""
 
