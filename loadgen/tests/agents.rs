@@ -394,7 +394,10 @@ fn agents_get_the_password_of_the_environment() {
         let mut ids = vec![run.id()];
         ids.extend(agents.iter().map(|agent| agent.child.id()));
         for id in ids {
-            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap();
+            let mut line = Vec::new();
+            while line.is_empty() {
+                line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap(); // empty until it is there
+            }
             let line = String::from_utf8_lossy(&line).into_owned();
             assert!(line.contains("mqload") && !line.contains("apple"), "{line}");
         }

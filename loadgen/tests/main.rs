@@ -5,6 +5,7 @@ mod agreement;
 mod backend;
 mod broker;
 mod brokers;
+mod cases;
 mod comings;
 mod durable;
 mod failures;

@@ -13,7 +13,7 @@ use crate::plan::{Group, LoadStep, Plan, Step, Template};
 #[derive(Args, Debug)]
 pub struct Publish {
     /// Publishers
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, aliases = ["publishers"], default_value_t = 10)]
     clients: u32,
     #[command(flatten)]
     common: Common,
@@ -37,7 +37,7 @@ impl Scenario for Publish {
 #[derive(Args, Debug)]
 pub struct Listen {
     /// Subscribers
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, aliases = ["subscribers"], default_value_t = 1)]
     clients: u32,
     /// Filter; {i} is the subscriber's number
     #[arg(long, default_value = "#")]
@@ -81,7 +81,7 @@ impl Scenario for Listen {
 #[derive(Args, Debug)]
 pub struct RoundTrip {
     /// Requesters, and as many that answer
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 10)]
     clients: u32,
     #[command(flatten)]
     common: Common,

@@ -70,7 +70,7 @@ impl Scenario for FanOut {
 #[derive(Args, Debug)]
 pub struct Pairs {
     /// Pairs
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 100)]
     clients: u32,
     #[command(flatten)]
     common: Common,
@@ -96,7 +96,7 @@ impl Scenario for Pairs {
 )]
 pub struct LargePayloads {
     /// Pairs
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 4)]
     clients: u32,
     #[command(flatten)]
     common: Common,

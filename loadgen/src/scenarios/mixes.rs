@@ -14,7 +14,7 @@ use crate::plan::{Group, Plan, Step, Template};
 #[derive(Args, Debug)]
 pub struct SharedGroup {
     /// Publishers
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, aliases = ["publishers"], default_value_t = 10)]
     clients: u32,
     /// Subscribers sharing
     #[arg(long, default_value_t = 4)]
@@ -45,7 +45,7 @@ impl Scenario for SharedGroup {
 #[derive(Args, Debug)]
 pub struct RetainedStorm {
     /// Subscribers
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, aliases = ["subscribers"], default_value_t = 10)]
     clients: u32,
     /// Retained messages
     #[arg(long, default_value_t = 1_000)]
@@ -90,7 +90,7 @@ impl Scenario for RetainedStorm {
 #[derive(Args, Debug)]
 pub struct SlowConsumer {
     /// Subscribers that read at full speed
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, aliases = ["subscribers"], default_value_t = 10)]
     clients: u32,
     /// Subscribers that do not
     #[arg(long, default_value_t = 1)]
@@ -216,7 +216,7 @@ impl Scenario for TakeoverStorm {
 #[derive(Args, Debug)]
 pub struct WildcardMix {
     /// Publishers; as many subscribers of each kind
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 10)]
     clients: u32,
     #[command(flatten)]
     common: Common,

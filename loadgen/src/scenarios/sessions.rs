@@ -92,7 +92,7 @@ impl Scenario for WillStorm {
 #[derive(Args, Debug)]
 pub struct BacklogDrain {
     /// Subscribers with a session
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 10)]
     clients: u32,
     #[command(flatten)]
     common: Common,
