@@ -2,6 +2,7 @@
 """Builds the .deb from [package.metadata.deb] of Cargo.toml and programs that are built already.
 
     deploy/deb.py --binary target/release/ringmq --pages target/pages --out FOLDER
+    deploy/deb.py --manifest loadgen/Cargo.toml --binary target/release/mqload --pages target/pages --out FOLDER
 
 What cargo-deb makes of the same metadata, in a second instead of the minutes that installing cargo-deb takes: the test
 command builds a package each time. Prints the name of the file.
@@ -24,13 +25,13 @@ ROOT = Path(__file__).resolve().parent.parent
 RELEASE, PAGES = "target/release/", "target/pages/"
 
 
-def sources(pattern: str, binary: Path, pages: Path) -> list[Path]:
+def sources(pattern: str, root: Path, binary: Path, pages: Path) -> list[Path]:
     if pattern.startswith(RELEASE):
         return [binary]
     if pattern.startswith(PAGES):
         pattern = str(pages / pattern.removeprefix(PAGES))
     else:
-        pattern = str(ROOT / pattern)
+        pattern = str(root / pattern)
     found = [Path(name) for name in sorted(glob.glob(pattern))]
     if not found:
         raise SystemExit(f"deb.py: there is no {pattern}")
@@ -57,7 +58,7 @@ def control(package: dict, deb: dict, tree: Path) -> str:
         "Maintainer": deb["maintainer"],
         "Installed-Size": str(-(-size // 1024)),
         "Depends": deb["depends"],
-        "Suggests": deb["suggests"],
+        **({"Suggests": deb["suggests"]} if "suggests" in deb else {}),
         "Section": deb["section"],
         "Priority": deb["priority"],
         "Description": package["description"],
@@ -72,31 +73,32 @@ def changelog(package: dict, deb: dict) -> bytes:
     """Debian's form, with the package's own text beside it."""
     date = subprocess.check_output(["date", "--rfc-email", "--date", "@0"], text=True).strip()
     text = (
-        f"ringmq ({package['version']}-1) unstable; urgency=medium\n\n"
-        f"  * See /usr/share/doc/ringmq/NEWS.md.gz.\n\n -- {deb['maintainer']}  {date}\n"
+        f"{package['name']} ({package['version']}-1) unstable; urgency=medium\n\n"
+        f"  * See /usr/share/doc/{package['name']}/NEWS.md.gz.\n\n -- {deb['maintainer']}  {date}\n"
     )
     return text.encode()
 
 
-def build(binary: Path, pages: Path, out: Path) -> Path:
-    package = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
+def build(manifest: Path, binary: Path, pages: Path, out: Path) -> Path:
+    package = tomllib.loads((ROOT / manifest).read_text())["package"]
+    program, root = package["name"], (ROOT / manifest).parent
     deb = package["metadata"]["deb"]
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         for pattern, dest, mode in deb["assets"]:
-            for source in sources(pattern, binary, pages):
+            for source in sources(pattern, root, binary, pages):
                 to = tree / (dest + source.name if dest.endswith("/") else dest)
                 if pattern.startswith(RELEASE):
                     to = tree / (dest + Path(pattern).name)
                 put(source, to, int(mode, 8))
-        doc = tree / "usr/share/doc/ringmq"
-        put(ROOT / deb["license-file"][0], doc / "copyright", 0o644)
+        doc = tree / "usr/share/doc" / program
+        put(root / deb["license-file"][0], doc / "copyright", 0o644)
         for name, content in [
             ("changelog.Debian.gz", changelog(package, deb)),
-            ("NEWS.md.gz", (ROOT / deb["changelog"]).read_bytes()),
+            ("NEWS.md.gz", (root / deb["changelog"]).read_bytes()),
         ]:
             (doc / name).write_bytes(gzip.compress(content, 9, mtime=0))
-        subprocess.run(["strip", "--strip-unneeded", tree / "usr/bin/ringmq"], check=True)
+        subprocess.run(["strip", "--strip-unneeded", tree / "usr/bin" / program], check=True)
         about = tree / "DEBIAN"
         sums = [
             f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}\n"
@@ -107,14 +109,15 @@ def build(binary: Path, pages: Path, out: Path) -> Path:
         about.mkdir()
         (about / "control").write_text(text)
         (about / "md5sums").write_text("".join(sums))
-        (about / "conffiles").write_text("".join(f"{name}\n" for name in deb["conf-files"]))
-        for script in (ROOT / deb["maintainer-scripts"]).iterdir():
-            put(script, about / script.name, 0o755)
+        (about / "conffiles").write_text("".join(f"{name}\n" for name in deb.get("conf-files", [])))
+        if "maintainer-scripts" in deb:
+            for script in (root / deb["maintainer-scripts"]).iterdir():
+                put(script, about / script.name, 0o755)
         for path in [tree, *tree.rglob("*")]:
             if path.is_dir():
                 path.chmod(0o755)
         architecture = re.search(r"Architecture: (\S+)", text)[1]
-        file = out / f"ringmq_{package['version']}-1_{architecture}.deb"
+        file = out / f"{program}_{package['version']}-1_{architecture}.deb"
         out.mkdir(parents=True, exist_ok=True)
         subprocess.run(
             ["dpkg-deb", "--build", "--root-owner-group", "-Zxz", "-z1", tree, file],
@@ -126,9 +129,10 @@ def build(binary: Path, pages: Path, out: Path) -> Path:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--manifest", type=Path, default=Path("Cargo.toml"))
     parser.add_argument("--binary", type=Path, required=True)
     parser.add_argument("--pages", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     os.umask(0o022)
-    print(build(given.binary, given.pages, given.out))
+    print(build(given.manifest, given.binary, given.pages, given.out))

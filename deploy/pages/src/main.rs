@@ -1,4 +1,4 @@
-//! Writes the manual pages and completions of ringmq from its own command lines and its table of options, for packages.
+//! Writes the manual pages and completions of ringmq and mqload from its own command lines and its table of options, for packages.
 //!
 //! A program of its own, so that the broker carries none of this.
 
@@ -40,6 +40,23 @@ fn write(folder: &Path) -> std::io::Result<()> {
     let mut whole = broker.subcommands(subcommands::all());
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         generate_to(shell, &mut whole, "ringmq", &completions)?;
+    }
+    load_generator(&folder.join("mqload"))
+}
+
+/// The same of mqload, in a folder of its own: it is another package.
+fn load_generator(folder: &Path) -> std::io::Result<()> {
+    let (man, completions) = (folder.join("man"), folder.join("completions"));
+    fs::create_dir_all(&man)?;
+    fs::create_dir_all(&completions)?;
+    let mut whole = mqload::cli::command();
+    page(whole.clone(), "mqload", &man)?;
+    for command in whole.get_subcommands() {
+        let name = format!("mqload-{}", command.get_name());
+        page(command.clone(), &name, &man)?;
+    }
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        generate_to(shell, &mut whole, "mqload", &completions)?;
     }
     Ok(())
 }
