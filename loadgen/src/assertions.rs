@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::payload::HEADER_BYTES;
 use crate::plan::{Plan, Publishing};
-use crate::results::{Assertion, RunResult};
+use crate::results::{Assertion, Latency, RunResult};
 
 /// Bounds; those not given are not checked.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -46,54 +46,54 @@ impl Assertions {
 
     /// Checks a result; adds one line per bound to it.
     pub fn check(&self, result: &mut RunResult) {
-        let mut add = |text: String, passed: bool, measured: String| {
-            result.assertions.push(Assertion {
-                text,
-                passed,
-                measured,
-            });
-        };
-        if let Some(bound) = self.p99_ms {
-            let latency = [
-                "round_trip",
-                "end_to_end",
-                "last_stored",
-                "publish_ack",
-                "connect",
-            ];
-            let latency = latency.iter().find_map(|name| result.latencies.get(*name));
-            let measured = latency.map(|latency| latency.p99_us / 1e3);
-            let text = measured.map_or("nothing was timed".into(), |ms| format!("{ms:.3}"));
-            add(
-                format!("p99_ms <= {bound}"),
-                measured.is_some_and(|ms| ms <= bound),
-                text,
-            );
-        }
         let truth = &result.truth;
-        let counts = [
-            ("loss", self.loss, truth.lost),
-            ("duplicates", self.duplicates, truth.duplicates),
-            ("reordered", self.reordered, truth.reordered),
+        let sum = |by_qos: [u64; 3]| Some(by_qos.iter().sum::<u64>() as f64);
+        let latency = main_latency(result).map(|latency| latency.p99_us / 1e3);
+        let count = |bound: Option<u64>| bound.map(|bound| bound as f64);
+        let rows = [
+            ("p99_ms", self.p99_ms, latency),
+            ("loss", count(self.loss), sum(truth.lost)),
+            ("duplicates", count(self.duplicates), sum(truth.duplicates)),
+            ("reordered", count(self.reordered), sum(truth.reordered)),
+            (
+                "rate_min",
+                self.rate_min,
+                Some(result.totals.received_per_s),
+            ),
         ];
-        for (name, bound, by_qos) in counts {
-            let measured: u64 = by_qos.iter().sum();
-            if let Some(bound) = bound {
-                add(
-                    format!("{name} <= {bound}"),
-                    measured <= bound,
-                    measured.to_string(),
-                );
-            }
-        }
-        if let Some(bound) = self.rate_min {
-            let rate = result.totals.received_per_s;
-            add(
-                format!("rate_min >= {bound}"),
-                rate >= bound,
-                format!("{rate:.0}"),
-            );
-        }
+        let judged =
+            rows.map(|(metric, bound, measured)| Some(judged(None, metric, bound?, measured)));
+        result.assertions.extend(judged.into_iter().flatten());
+    }
+}
+
+/// The latency that a bound is about.
+fn main_latency(result: &RunResult) -> Option<&Latency> {
+    let names = [
+        "round_trip",
+        "end_to_end",
+        "last_stored",
+        "publish_ack",
+        "connect",
+    ];
+    names.iter().find_map(|name| result.latencies.get(*name))
+}
+
+/// A bound beside what was measured; where nothing was, it is not kept.
+fn judged(stage: Option<&str>, metric: &str, bound: f64, measured: Option<f64>) -> Assertion {
+    let (sign, is_kept): (_, fn(f64, f64) -> bool) = if metric == "rate_min" {
+        (">=", |measured, bound| measured >= bound)
+    } else {
+        ("<=", |measured, bound| measured <= bound)
+    };
+    let of = stage.map_or(String::new(), |stage| format!("{stage}: "));
+    Assertion {
+        text: format!("{of}{metric} {sign} {bound}"),
+        stage: stage.map(str::to_string),
+        metric: metric.to_string(),
+        bound,
+        measured,
+        passed: measured.is_some_and(|measured| is_kept(measured, bound)),
     }
 }
 
@@ -109,33 +109,22 @@ impl StageAssertions {
     pub fn check(&self, result: &mut RunResult) {
         let stage = result.stages.iter().find(|stage| stage.name == self.stage);
         let timed = stage.filter(|stage| stage.timed.is_some());
-        let bounds = [
+        let rows = [
             (
-                "p99_ms <= ",
+                "p99_ms",
                 self.bounds.p99_ms,
                 timed.map(|stage| stage.p99_us / 1e3),
             ),
             (
-                "rate_min >= ",
+                "rate_min",
                 self.bounds.rate_min,
                 stage.map(|stage| stage.received_per_s),
             ),
         ];
-        for (name, bound, measured) in bounds {
-            let Some(bound) = bound else { continue };
-            let is_kept = |measured: f64| {
-                if name.contains('<') {
-                    measured <= bound
-                } else {
-                    measured >= bound
-                }
-            };
-            result.assertions.push(Assertion {
-                text: format!("{}: {name}{bound}", self.stage),
-                passed: measured.is_some_and(is_kept),
-                measured: measured.map_or("nothing".into(), |value| format!("{value:.3}")),
-            });
-        }
+        let judged = rows.map(|(metric, bound, measured)| {
+            Some(judged(Some(&self.stage), metric, bound?, measured))
+        });
+        result.assertions.extend(judged.into_iter().flatten());
     }
 }
 
@@ -161,7 +150,11 @@ mod tests {
             .iter()
             .map(|assertion| assertion.passed)
             .collect();
-        assert_eq!(passed, [false, false, true, true]);
+        assert_eq!(
+            passed,
+            [false, false, true, true],
+            "in the order of their options"
+        );
     }
 
     #[test]

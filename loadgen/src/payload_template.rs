@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::feed::Feed;
-use crate::payload::Header;
+use crate::payload::{topic_hash, Header};
 use crate::proof::{self, ContentHash, PROOF_BYTES};
 
 /// Bytes of a payload file; larger ones hardly fit a broker's limits.
@@ -83,6 +83,19 @@ pub struct Occasion<'a> {
 }
 
 impl PayloadTemplate {
+    /// Tells it from others in results.
+    #[must_use]
+    pub fn hash(&self) -> u32 {
+        let mut bytes = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Bytes(own) => bytes.extend_from_slice(own),
+                place => bytes.extend(format!("{place:?}").into_bytes()),
+            }
+        }
+        topic_hash(&bytes)
+    }
+
     /// Takes text apart.
     ///
     /// # Errors

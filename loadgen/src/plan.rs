@@ -155,6 +155,8 @@ pub struct Options {
     pub broker_pid: Option<u32>,
     /// Of a scenario file, for agents.
     pub file_text: Option<String>,
+    /// Who watches the run while it goes on.
+    pub live: Option<Arc<crate::metrics::Live>>,
 }
 
 /// What all clients share.
@@ -453,6 +455,25 @@ pub enum Step {
     Hold {
         time: Duration,
     },
+}
+
+impl Step {
+    /// What it is called in lines and results.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Subscribe { .. } => "subscribe",
+            Self::Unsubscribe { .. } => "unsubscribe",
+            Self::Load(_) => "load",
+            Self::Drain { .. } => "drain",
+            Self::Ping => "ping",
+            Self::AwaitTakeover { .. } => "takeover",
+            Self::Disconnect { .. } => "disconnect",
+            Self::Abort { .. } => "abort",
+            Self::Hold { .. } => "hold",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -76,6 +76,19 @@ pub fn is_running(pid: u32) -> bool {
 /// Reads a process's figures; `None` when there is no such process (any more).
 #[must_use]
 pub fn process(pid: u32) -> Option<Process> {
+    let usage = usage(pid)?;
+    let sockets = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| {
+        let is_socket = |entry: &fs::DirEntry| {
+            fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+        };
+        entries.flatten().filter(is_socket).count() as u64
+    });
+    Some(Process { sockets, ..usage })
+}
+
+/// The same without its sockets, which take long to count.
+#[must_use]
+pub fn usage(pid: u32) -> Option<Process> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let rss = status
         .lines()
@@ -84,15 +97,9 @@ pub fn process(pid: u32) -> Option<Process> {
     // The name, in parentheses, may hold anything; user and system time are fields 14 and 15.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
-    let sockets = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| {
-        let is_socket = |entry: &fs::DirEntry| {
-            fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
-        };
-        entries.flatten().filter(is_socket).count() as u64
-    });
     Some(Process {
         rss_kb: rss.split_whitespace().next()?.parse().ok()?,
         cpu_ticks: ticks(11)? + ticks(12)?,
-        sockets,
+        sockets: 0,
     })
 }

@@ -52,9 +52,9 @@ fn a_stall_shows_in_the_percentiles() {
         .lines()
         .find(|line| line.contains("end_to_end"))
         .unwrap();
-    let milliseconds = |name: &str| {
-        let rest = line.split_once(name).unwrap().1.trim_start();
-        let mut words = rest.split_whitespace();
+    // A name, and then p50, p90, p99, p99.9 and max, each with its unit.
+    let milliseconds = |column: usize| {
+        let mut words = line.split_whitespace().skip(1 + 2 * column);
         let value: f64 = words.next().unwrap().parse().unwrap();
         match words.next().unwrap() {
             "us" => value / 1e3,
@@ -63,9 +63,9 @@ fn a_stall_shows_in_the_percentiles() {
         }
     };
     // 25 % of the messages wait; evenly spread from 0 to 500 ms. The 90th percentile is at 60 % of them.
-    assert!(milliseconds("p90") >= 250.0, "{line}");
-    assert!(milliseconds("p99") >= 450.0, "{line}");
-    assert!(milliseconds("max") >= 495.0, "{line}");
+    assert!(milliseconds(1) >= 250.0, "{line}");
+    assert!(milliseconds(2) >= 450.0, "{line}");
+    assert!(milliseconds(4) >= 495.0, "{line}");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn old_connections_end_and_it_is_timed() {
     let (text, success) = against("", "takeover-storm --clients 20 --timeout 3s");
     assert!(success, "{text}");
     let timed = text.lines().find(|line| line.contains("  takeover "));
-    assert!(timed.unwrap().contains("(20 values)"), "{text}");
+    assert!(timed.unwrap().ends_with(" 20"), "{text}");
     assert!(!text.contains("published"), "nothing was: {text}");
 }
 
@@ -197,7 +197,7 @@ fn stored_messages_are_timed_from_asking_for_them() {
         assert!(success, "{text}");
         for name in ["first_stored", "last_stored"] {
             let timed = text.lines().find(|line| line.contains(name)).unwrap();
-            assert!(timed.contains("(4 values)"), "{text}");
+            assert!(timed.ends_with(" 4"), "{text}");
             assert!(
                 !timed.contains(" s "),
                 "waiting before is not in it: {timed}"
@@ -212,7 +212,10 @@ fn stored_messages_are_timed_from_asking_for_them() {
 fn a_broker_that_falls_behind_is_saturated() {
     let load = "pairs --clients 2 --rate 1000 --duration 2s --drain 3s";
     let (text, _) = against("capacity=500", load);
-    assert!(text.contains("saturated: when the load ended"), "{text}");
+    assert!(
+        text.contains("SATURATED: the broker did not keep up: when the load ended"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -94,9 +94,11 @@ fn a_run_is_written_in_every_form_and_compared() {
         .unwrap();
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).contains("1.00"));
-    for page in [html, both] {
+    // Of both: four plots, and a heat map of each.
+    for (page, plots) in [(html, 4..=5), (both, 6..=6)] {
         let page = std::fs::read_to_string(page).unwrap();
-        assert_eq!(page.matches("<svg").count(), 4);
+        let found = page.matches("<svg").count();
+        assert!(plots.contains(&found), "{found}");
     }
     let (text, passed) = mqload(&[&common[..], &["--assert-rate-min", "1000000"]].concat());
     assert!(!passed && text.contains("assertion FAILED"), "{text}");

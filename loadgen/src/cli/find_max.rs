@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::audience;
 use crate::live::duration;
 use crate::plan::{Load, Options, Plan, Step};
-use crate::results::{FoundRate, RateTry, RunResult};
+use crate::results::{About, FoundRate, RateTry, Reason, RunResult};
 use crate::run::run;
 
 /// Halvings of the gap between the last rate that met the objective and the first that did not: the
@@ -102,9 +102,12 @@ pub(super) fn find_max(plan: &Plan, options: &Options, p99: Duration) -> Result<
         Some(Miss::Generator(sentence)) => {
             best.inconclusive = true;
             best.generator.is_bottleneck = true;
-            best.generator.reasons.push(format!(
-                "above this rate the generator was the limit, not the broker, which may take more: {sentence}"
-            ));
+            best.generator.reasons.push(Reason {
+                about: About::Rate,
+                sentence: format!(
+                    "above this rate the generator was the limit, and the broker may take more: {sentence}"
+                ),
+            });
         }
         Some(Miss::Broker(sentence)) => best.notes.push(format!("above this rate: {sentence}")),
         None => {}
@@ -235,7 +238,9 @@ pub(super) fn at_rate(plan: &Plan, rate: f64) -> Plan {
 fn miss(result: &RunResult, rate: f64, receivers: u64, p99: Duration) -> Option<Miss> {
     let whose = |sentence: String| {
         if result.generator.is_bottleneck {
-            let own = result.generator.reasons.join("; ");
+            let reasons = result.generator.reasons.iter();
+            let own: Vec<&str> = reasons.map(|reason| &reason.sentence[..]).collect();
+            let own = own.join("; ");
             Miss::Generator(format!("{sentence}, but {own}"))
         } else {
             Miss::Broker(sentence)

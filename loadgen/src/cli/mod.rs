@@ -1,5 +1,6 @@
 //! The command line.
 
+mod compare;
 mod find_max;
 mod print;
 mod report;
@@ -10,11 +11,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::broker_name;
 use crate::options::Setup;
 use crate::plan::{Options, Plan};
-use crate::results::RunResult;
+use crate::results::{RunResult, Verdict};
 use crate::run::run;
 use crate::scenarios::{self, Scenario};
+use crate::terminal::Terminal;
 use print::print;
 
 /// Exit status of a run that shows nothing about the broker.
@@ -86,6 +89,8 @@ enum Command {
     Liar(crate::liar::Liar),
     /// Results side by side
     Report(report::Report),
+    /// Two versions compared over several rounds: is the new one worse?
+    Compare(compare::Compare),
     /// Waits for runs of a coordinator on another host
     Agent(crate::agents::Listen),
 }
@@ -122,6 +127,7 @@ impl Command {
             | Self::Sink(_)
             | Self::Liar(_)
             | Self::Report(_)
+            | Self::Compare(_)
             | Self::Agent(_) => return None,
         })
     }
@@ -130,6 +136,12 @@ impl Command {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Compare(compare) = &cli.command {
+        return compare.run().unwrap_or_else(|sentence| {
+            eprintln!("mqload: {sentence}");
+            ExitCode::FAILURE
+        });
+    }
     let outcome = match (&cli.command, cli.command.scenario()) {
         (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
         (Command::Liar(liar), _) => crate::liar::run(liar).map(|()| None),
@@ -141,15 +153,11 @@ pub fn main() -> ExitCode {
         (_, None) => Ok(None),
     };
     match outcome {
-        Ok(Some(result)) => {
-            if result.inconclusive {
-                return ExitCode::from(INCONCLUSIVE);
-            }
-            if is_failure(&result) {
-                return ExitCode::FAILURE;
-            }
-            ExitCode::SUCCESS
-        }
+        Ok(Some(result)) => match result.verdict {
+            Verdict::Passed => ExitCode::SUCCESS,
+            Verdict::Failed => ExitCode::FAILURE,
+            Verdict::Inconclusive => ExitCode::from(INCONCLUSIVE),
+        },
         Ok(None) => ExitCode::SUCCESS,
         Err(sentence) => {
             eprintln!("mqload: {sentence}");
@@ -198,14 +206,16 @@ fn prepare(scenario: &dyn Scenario) -> Result<(Plan, Options), String> {
 
 fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
     let common = scenario.common();
-    let (plan, options) = prepare(scenario)?;
+    let (plan, mut options) = prepare(scenario)?;
     common.setup.output.check()?;
+    options.live = common.setup.watch()?;
     let has_agents = !common.setup.agents.agents.is_empty();
     if has_agents && (common.find_max || common.sweep.is_some()) {
         let sentence =
             "--find-max and --sweep try many rates with one generator: leave --agents out";
         return Err(sentence.into());
     }
+    let asked = plan.clone();
     let mut result = if common.find_max {
         find_max::find_max(&plan, &options, common.p99)?
     } else if let Some(sweep) = common.sweep {
@@ -214,28 +224,39 @@ fn run_scenario(scenario: &dyn Scenario) -> Result<RunResult, String> {
         run_here_or_on_agents(plan, &options, &common.setup)?
     };
     common.assertions.check(&mut result);
-    finish(result, &common.setup)
+    finish(result, &asked, &common.setup)
 }
 
 /// Runs a scenario file.
 fn run_file(run: &scenario_files::RunFile) -> Result<RunResult, String> {
-    let (file, plan, options) = run.prepare()?;
+    let (file, plan, mut options) = run.prepare()?;
     run.setup.output.check()?;
-    let mut result = run_here_or_on_agents(plan, &options, &run.setup)?;
+    options.live = run.setup.watch()?;
+    let mut result = run_here_or_on_agents(plan.clone(), &options, &run.setup)?;
     file.assertions.check(&mut result);
     for stage in &file.stage_assertions {
         stage.check(&mut result);
     }
-    finish(result, &run.setup)
+    finish(result, &plan, &run.setup)
 }
 
-/// Writes and prints a result.
-fn finish(result: RunResult, setup: &Setup) -> Result<RunResult, String> {
+/// Judges, writes and prints a result.
+fn finish(mut result: RunResult, plan: &Plan, setup: &Setup) -> Result<RunResult, String> {
+    result.verdict = verdict(&result);
+    // After the run, which it does not disturb. What agents reach may not be what is reached from here.
+    let may_ask = setup.output.tells_all() && setup.agents.agents.is_empty();
+    if result.broker_name.is_none() && result.interrupted.is_none() && may_ask {
+        result.broker_name = broker_name::ask(plan);
+    }
     let written = setup.output.write(&result);
     if setup.output.has_stdout() {
-        print(&mut std::io::stderr(), &result);
+        let mut out = std::io::stderr();
+        let terminal = Terminal::of(&out);
+        print(&mut out, terminal, &result);
     } else {
-        print(&mut std::io::stdout(), &result);
+        let mut out = std::io::stdout();
+        let terminal = Terminal::of(&out);
+        print(&mut out, terminal, &result);
     }
     written.map(|()| result)
 }
@@ -252,9 +273,16 @@ fn run_here_or_on_agents(
     }
 }
 
-/// Errors, broken promises or failed assertions.
-fn is_failure(result: &RunResult) -> bool {
-    !result.errors.is_empty()
+fn verdict(result: &RunResult) -> Verdict {
+    if result.inconclusive {
+        return Verdict::Inconclusive;
+    }
+    let has_failed = !result.errors.is_empty()
         || !result.truth.broken_promises.is_empty()
-        || result.assertions.iter().any(|assertion| !assertion.passed)
+        || result.assertions.iter().any(|assertion| !assertion.passed);
+    if has_failed {
+        Verdict::Failed
+    } else {
+        Verdict::Passed
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use crate::bottleneck::MOSTLY_OWN;
 use crate::live::duration;
 use crate::output;
 use crate::results::{AgentResult, DeliveryAudit, Generator, IdleCost, RunResult, Totals};
+use crate::terminal::{Lines, Terminal};
 
 /// Writes a line; a reader that takes only the first ones, like head(1), does no harm.
 macro_rules! print_line {
@@ -29,12 +29,17 @@ fn print_idle(out: &mut dyn Write, idle: &IdleCost) {
 }
 
 /// Prints a result: totals first, then latencies, deliveries and the circumstances.
-pub(super) fn print(out: &mut dyn Write, result: &RunResult) {
+pub(super) fn print(out: &mut dyn Write, terminal: Terminal, result: &RunResult) {
+    let out = &mut Lines::new(out, terminal);
     print_line!(
         out,
-        "{} against {}, {:.1} s, {} clients",
+        "{} against {}{}, {:.1} s, {} clients",
         result.scenario,
         result.label,
+        result
+            .broker_name
+            .as_ref()
+            .map_or(String::new(), |name| format!(" ({name})")),
         result.duration_s,
         result.clients
     );
@@ -53,11 +58,14 @@ pub(super) fn print(out: &mut dyn Write, result: &RunResult) {
         print_line!(out, "  {CLOSED_LOOP}");
     }
     print_deliveries(out, &result.truth);
+    if let Some(saturation) = &result.saturated {
+        print_line!(out, "  SATURATED: {}", saturation.sentence());
+    }
     if !result.steps.is_empty() {
-        print_line!(out, "{}", output::steps(result));
+        print_line!(out, "{}", output::steps(result, terminal.width));
     }
     if !result.stages.is_empty() {
-        print_line!(out, "{}", output::stages(result));
+        print_line!(out, "{}", output::stages(result, terminal.width));
     }
     for sentence in &result.truth.broken_promises {
         print_line!(out, "  BROKEN PROMISE: {sentence}");
@@ -82,7 +90,7 @@ pub(super) fn print(out: &mut dyn Write, result: &RunResult) {
             out,
             "  assertion {verdict}: {} (measured {})",
             assertion.text,
-            assertion.measured
+            assertion.measured_text()
         );
     }
     for agent in &result.agents {
@@ -131,21 +139,35 @@ fn print_totals(out: &mut dyn Write, totals: &Totals, expected: u64) {
 }
 
 fn print_latencies(out: &mut dyn Write, result: &RunResult) {
-    for (name, latency) in &result.latencies {
+    if !result.latencies.is_empty() {
+        let heads = ["p50", "p90", "p99", "p99.9", "max"].map(|head| format!("{head:>9}"));
         print_line!(
             out,
-            "  {name:<12} p50 {:>9}  p90 {:>9}  p99 {:>9}  p99.9 {:>9}  max {:>9}  ({} values{})",
-            duration(latency.p50_us),
-            duration(latency.p90_us),
-            duration(latency.p99_us),
-            duration(latency.p999_us),
-            duration(latency.max_us),
-            latency.count,
-            match latency.censored {
-                0 => String::new(),
-                open => format!(", {open} of them not ended: at least that"),
-            }
+            "  {:<17} {} {:>9}",
+            "latency",
+            heads.join(" "),
+            "values"
         );
+    }
+    for (name, latency) in &result.latencies {
+        let times = [
+            latency.p50_us,
+            latency.p90_us,
+            latency.p99_us,
+            latency.p999_us,
+            latency.max_us,
+        ];
+        let times = times.map(|us| format!("{:>9}", duration(us)));
+        print_line!(out, "  {name:<17} {} {:>9}", times.join(" "), latency.count);
+    }
+    for (name, latency) in &result.latencies {
+        if latency.censored > 0 {
+            let (open, all) = (latency.censored, latency.count);
+            print_line!(
+                out,
+                "  {name}: {open} of {all} values had not ended: at least that"
+            );
+        }
     }
 }
 
@@ -184,15 +206,6 @@ fn print_deliveries(out: &mut dyn Write, audit: &DeliveryAudit) {
     }
 }
 
-/// What a reason is about: the rate, or only the latency.
-fn heading(reason: &str) -> &'static str {
-    if reason.starts_with(MOSTLY_OWN) {
-        "NOT THE BROKER'S LATENCY"
-    } else {
-        "NOT THE BROKER'S LIMIT"
-    }
-}
-
 fn print_generator(out: &mut dyn Write, generator: &Generator) {
     let cpu: Vec<String> = generator
         .worker_cpu
@@ -200,14 +213,19 @@ fn print_generator(out: &mut dyn Write, generator: &Generator) {
         .map(|share| format!("{:.0} %", share * 100.0))
         .collect();
     print_line!(
-        out, "  generator: workers busy {}, schedule lag p99 {}, over 1 ms late {:.1} %, send queue up to {} bytes",
+        out,
+        "  generator: workers busy {}, send queue up to {} bytes",
         cpu.join(", "),
-        duration(generator.schedule_lag_p99_us),
-        generator.late_share * 100.0,
         generator.send_queue_bytes_max
     );
+    print_line!(
+        out,
+        "    schedule lag p99 {}, over 1 ms late {:.1} %",
+        duration(generator.schedule_lag_p99_us),
+        generator.late_share * 100.0
+    );
     for reason in &generator.reasons {
-        print_line!(out, "  {}: {reason}", heading(reason));
+        print_line!(out, "  {}: {}", reason.heading(), reason.sentence);
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::output;
+use crate::terminal::Terminal;
 
 /// Results of `--json`, as a table and a page.
 #[derive(Args, Debug)]
@@ -31,7 +32,10 @@ impl Report {
         if self.median {
             results = output::medians(results);
         }
-        println!("{}", output::comparison(&results));
+        println!(
+            "{}",
+            output::comparison(&results, Terminal::of(&std::io::stdout()).width)
+        );
         for sentence in output::reservations(&results) {
             println!("{sentence}");
         }

@@ -55,7 +55,7 @@ impl Live {
         own.before.merge(&now);
         own.scenario.clone_from(&plan.scenario);
         own.label = options.label.clone().unwrap_or_else(|| {
-            let targets = plan.connection.targets.iter();
+            let targets = plan.connection.targets.iter().filter_map(|own| own.first());
             targets
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()

@@ -1,11 +1,14 @@
 //! Options that every run has, whatever its scenario: where it runs, against whom, what it writes.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::target::{without_password, Endpoint};
 use crate::agents::AgentOptions;
+use crate::metrics::{self, Live};
 use crate::output::Output;
 use crate::plan::Options;
 use crate::poller::Backend;
@@ -64,6 +67,9 @@ pub struct Setup {
     /// The broker's name and version, for results
     #[arg(long, value_name = "TEXT")]
     pub broker_name: Option<String>,
+    /// Serves OpenMetrics and a live page on this address (or port of 127.0.0.1) while the run goes on
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics::parse_address)]
+    pub metrics: Option<SocketAddr>,
     /// No line each second
     #[arg(long)]
     pub quiet: bool,
@@ -154,6 +160,23 @@ impl Setup {
             command: crate::agents::redacted(std::env::args().map(|word| without_password(&word))),
             broker_pid: self.broker_pid,
             file_text: None,
+            live: None,
         })
+    }
+
+    /// Serves the run's figures while it goes on, when that is asked for.
+    ///
+    /// # Errors
+    /// A sentence when it cannot listen.
+    pub(crate) fn watch(&self) -> Result<Option<Arc<Live>>, String> {
+        let Some(address) = self.metrics else {
+            return Ok(None);
+        };
+        let live = Arc::new(Live::default());
+        let address = metrics::serve(address, Arc::clone(&live))?;
+        eprintln!(
+            "mqload: live page on http://{address}/, OpenMetrics on http://{address}/metrics"
+        );
+        Ok(Some(live))
     }
 }

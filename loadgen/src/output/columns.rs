@@ -31,7 +31,12 @@ pub(super) struct Column<T> {
     pub(super) heading: &'static str,
     pub(super) figure: fn(&T) -> Figure,
     medium: Medium,
+    /// Only in terminals wider than [`NARROW`].
+    is_wide: bool,
 }
+
+/// Columns of a narrow terminal, in which tables leave out what can be done without.
+const NARROW: usize = 110;
 
 const fn column<T>(heading: &'static str, figure: fn(&T) -> Figure) -> Column<T> {
     only(Medium::Both, heading, figure)
@@ -42,32 +47,46 @@ const fn only<T>(medium: Medium, heading: &'static str, figure: fn(&T) -> Figure
         heading,
         figure,
         medium,
+        is_wide: false,
     }
 }
 
-/// The columns of a table in one medium.
-pub(super) fn of<T>(columns: &[Column<T>], medium: Medium) -> Vec<&Column<T>> {
-    let is_there =
-        |column: &&Column<T>| matches!(column.medium, Medium::Both) || column.medium == medium;
+/// Left out in narrow terminals.
+const fn wide<T>(mut column: Column<T>) -> Column<T> {
+    column.is_wide = true;
+    column
+}
+
+/// The columns of a table in one medium; `width` is that of a terminal.
+pub(super) fn of<T>(
+    columns: &[Column<T>],
+    medium: Medium,
+    width: Option<usize>,
+) -> Vec<&Column<T>> {
+    let is_narrow = width.is_some_and(|width| width < NARROW);
+    let is_there = |column: &&Column<T>| {
+        let is_right = matches!(column.medium, Medium::Both) || column.medium == medium;
+        is_right && !(is_narrow && column.is_wide)
+    };
     columns.iter().filter(is_there).collect()
 }
 
 /// The rates of a sweep, a row each.
 pub(super) const SWEEP: &[Column<SweepStep>] = &[
     column("rate/s", |step| Rate(step.rate_per_s)),
-    column("published/s", |step| Rate(step.published_per_s)),
+    wide(column("published/s", |step| Rate(step.published_per_s))),
     column("received/s", |step| Rate(step.received_per_s)),
     column("p50", |step| Latency(Some(step.p50_us))),
     column("p99", |step| Latency(Some(step.p99_us))),
-    column("p99.9", |step| Latency(Some(step.p999_us))),
+    wide(column("p99.9", |step| Latency(Some(step.p999_us)))),
     column("max", |step| Latency(Some(step.max_us))),
     column("lost", |step| Count(step.lost)),
     only(Medium::Page, "duplicates", |step| Count(step.duplicates)),
     only(Medium::Page, "reordered", |step| Count(step.reordered)),
     column("errors", |step| Count(step.errors)),
-    only(Medium::Terminal, "limit", |step| {
+    wide(only(Medium::Terminal, "limit", |step| {
         Text(limit(step.is_generator_limit))
-    }),
+    })),
     only(Medium::Page, "generator was the limit", |step| {
         Text(if step.is_generator_limit { "yes" } else { "no" })
     }),
@@ -76,13 +95,13 @@ pub(super) const SWEEP: &[Column<SweepStep>] = &[
 /// The stages of a scenario file, a row each.
 pub(super) const STAGES: &[Column<StageResult>] = &[
     column("stage", |stage| Figure::Name(stage.name.clone())),
-    column("from", |stage| Time(stage.start_s)),
-    column("connected", |stage| Count(stage.connected)),
+    wide(column("from", |stage| Time(stage.start_s))),
+    wide(column("connected", |stage| Count(stage.connected))),
     column("published/s", |stage| Rate(stage.published_per_s)),
     column("received/s", |stage| Rate(stage.received_per_s)),
     column("p50", |stage| timed(stage, stage.p50_us)),
     column("p99", |stage| timed(stage, stage.p99_us)),
-    column("p99.9", |stage| timed(stage, stage.p999_us)),
+    wide(column("p99.9", |stage| timed(stage, stage.p999_us))),
     column("max", |stage| timed(stage, stage.max_us)),
     column("errors", |stage| Count(stage.errors)),
 ];
@@ -107,7 +126,9 @@ pub(super) fn comparison<'a>() -> [Column<Compared<'a>>; 11] {
         column("ratio", |run| Ratio(run.ratio())),
         column("p50", |run| run.latency(|latency| latency.p50_us)),
         column("p99", |run| run.latency(|latency| latency.p99_us)),
-        column("p99.9", |run| run.latency(|latency| latency.p999_us)),
+        wide(column("p99.9", |run| {
+            run.latency(|latency| latency.p999_us)
+        })),
         only(Medium::Page, "max", |run| {
             run.latency(|latency| latency.max_us)
         }),
@@ -118,12 +139,12 @@ pub(super) fn comparison<'a>() -> [Column<Compared<'a>>; 11] {
         only(Medium::Page, "CPU/message", |run| {
             Nanoseconds(run.cpu_per_message_ns())
         }),
-        only(Medium::Terminal, "limit", |run| {
+        wide(only(Medium::Terminal, "limit", |run| {
             Text(match run.result.interrupted {
                 Some(_) => "PARTIAL, see below",
                 None => limit(run.result.generator.is_bottleneck),
             })
-        }),
+        })),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Results on disk: JSON, CSV of the seconds, HdrHistogram log, HTML page.
 
 mod columns;
+mod escape;
 mod hdr;
 mod html;
 mod plot;
@@ -42,6 +43,12 @@ impl Output {
     fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         let all = [&self.json, &self.csv, &self.hdr, &self.html];
         all.into_iter().flatten()
+    }
+
+    /// Something is written that tells who the broker was.
+    #[must_use]
+    pub fn tells_all(&self) -> bool {
+        self.json.is_some() || self.html.is_some()
     }
 
     /// Something goes to standard output, which it has to itself then.
@@ -88,7 +95,7 @@ impl Output {
     }
 }
 
-fn is_stdout(path: &Path) -> bool {
+pub(crate) fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
@@ -111,14 +118,14 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
 pub fn read(path: &Path) -> Result<RunResult, String> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let result: RunResult = serde_json::from_str(&text)
-        .map_err(|error| format!("{} is no result of mqload: {error}", path.display()))?;
-    if result.schema_version != SCHEMA_VERSION {
-        return Err(format!(
-            "{} has schema version {}, this mqload reads {SCHEMA_VERSION}",
-            path.display(),
-            result.schema_version
-        ));
+    let none = |error| format!("{} is no result of mqload: {error}", path.display());
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(none)?;
+    // Before the fields, which another version has otherwise.
+    match value.get("schema_version").and_then(serde_json::Value::as_u64) {
+        Some(version) if version != u64::from(SCHEMA_VERSION) => Err(format!(
+            "{} has schema version {version}, this mqload reads {SCHEMA_VERSION}: write it anew with this one",
+            path.display()
+        )),
+        _ => serde_json::from_value(value).map_err(none),
     }
-    Ok(result)
 }

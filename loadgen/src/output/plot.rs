@@ -1,8 +1,12 @@
 //! Line plots as SVG that takes its colours from the page: text and axes follow the light or dark
 //! scheme, lines differ on both.
 
+use std::fmt::Write as _;
+
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
+
+use super::escape::escape;
 
 /// Two of them stand side by side on a wide page.
 const SIZE: (u32, u32) = (660, 320);
@@ -23,6 +27,45 @@ const GRID: RGBColor = RGBColor(0x80, 0x80, 0x80);
 /// Decades a latency plot shows at most.
 const DECADES_MAX: f64 = 6.0;
 
+/// A plot with what is to be drawn in it.
+pub(super) struct Plot {
+    pub(super) caption: String,
+    pub(super) x: Axis,
+    pub(super) y: Axis,
+    pub(super) lines: Vec<Line>,
+    /// Stretches of the x axis with a name, such as stages.
+    pub(super) spans: Vec<Stretch>,
+    /// Instead of lines.
+    pub(super) cells: Vec<Cell>,
+}
+
+/// From where to where on the x axis.
+#[derive(Clone)]
+pub(super) struct Stretch {
+    pub(super) from: f64,
+    pub(super) to: f64,
+    pub(super) name: String,
+}
+
+/// A coloured place of a heat map.
+pub(super) struct Cell {
+    pub(super) x: (f64, f64),
+    pub(super) y: (f64, f64),
+    /// Values in it.
+    pub(super) count: u64,
+    /// Of the deepest colour, from 0 to 1.
+    pub(super) depth: f64,
+}
+
+/// Where a drawing's axes lie, in its own units, and what they span, by their scales.
+pub(super) struct Frame {
+    pub(super) x_px: (i32, i32),
+    /// Bottom and top.
+    pub(super) y_px: (i32, i32),
+    pub(super) x_span: (f64, f64),
+    pub(super) y_span: (f64, f64),
+}
+
 /// A line of a plot.
 pub(super) struct Line {
     pub(super) name: String,
@@ -37,6 +80,8 @@ pub(super) struct Axis {
     pub(super) title: &'static str,
     pub(super) format: fn(f64) -> String,
     pub(super) scale: Scale,
+    /// How values are shown when they are pointed at.
+    pub(super) unit: &'static str,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -50,6 +95,14 @@ pub(super) enum Scale {
 }
 
 impl Scale {
+    /// As the page's script calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Linear | Self::Whole => "linear",
+            Self::Logarithmic => "log",
+        }
+    }
+
     fn place(self, value: f64) -> f64 {
         match self {
             Self::Linear | Self::Whole => value,
@@ -153,35 +206,95 @@ pub(super) fn is_dashed(line: usize) -> bool {
     line >= COLORS.len()
 }
 
-/// Draws the lines.
+/// Draws lines and cells; where the axes lie in the drawing, too.
 ///
 /// # Errors
 /// A sentence of plotters'.
-pub(super) fn plot(x: &Axis, y: &Axis, lines: &[Line]) -> Result<String, String> {
+pub(super) fn draw_plot(plot: &Plot) -> Result<(String, Frame), String> {
     let mut svg = String::new();
-    draw(&mut svg, x, y, lines).map_err(|error| error.to_string())?;
+    let frame = draw(&mut svg, plot).map_err(|error| error.to_string())?;
     let described = format!(
         "<svg role=\"img\" aria-label=\"{} over {}\" ",
-        y.title, x.title
+        plot.y.title, plot.x.title
     );
-    Ok(svg
+    let svg = svg
         .replacen("<svg ", &described, 1)
-        .replace("\"#000000\"", "\"currentColor\""))
+        .replace("\"#000000\"", "\"currentColor\"");
+    let (head, rest) = svg.split_once('>').ok_or("no drawing")?;
+    Ok((format!("{head}>{}{rest}", behind(plot, &frame)), frame))
 }
 
-fn draw(
-    svg: &mut String,
-    x: &Axis,
-    y: &Axis,
-    lines: &[Line],
-) -> Result<(), Box<dyn std::error::Error>> {
-    let points = || lines.iter().flat_map(|line| &line.points);
+impl Frame {
+    fn x(&self, scale: Scale, value: f64) -> f64 {
+        between(self.x_px, self.x_span, scale.place(value))
+    }
+
+    fn y(&self, scale: Scale, value: f64) -> f64 {
+        between(self.y_px, self.y_span, scale.place(value))
+    }
+}
+
+fn between(px: (i32, i32), span: (f64, f64), place: f64) -> f64 {
+    let share = ((place - span.0) / (span.1 - span.0)).clamp(0.0, 1.0);
+    f64::from(px.0) + f64::from(px.1 - px.0) * share
+}
+
+/// What lies behind axes and lines: every other stage shaded, and cells.
+fn behind(plot: &Plot, frame: &Frame) -> String {
+    let mut svg = String::new();
+    let (bottom, top) = frame.y_px;
+    for (at, stage) in plot.spans.iter().enumerate() {
+        let from = frame.x(plot.x.scale, stage.from);
+        let to = frame.x(plot.x.scale, stage.to);
+        let class = if at % 2 == 0 {
+            "stage even"
+        } else {
+            "stage odd"
+        };
+        let _ = write!(
+            svg,
+            "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{top}\" width=\"{:.1}\" height=\"{}\"><title>{}</title></rect>",
+            (to - from).max(0.5),
+            bottom - top,
+            escape(&stage.name)
+        );
+    }
+    for cell in &plot.cells {
+        let (from, to) = (
+            frame.x(plot.x.scale, cell.x.0),
+            frame.x(plot.x.scale, cell.x.1),
+        );
+        let (low, high) = (
+            frame.y(plot.y.scale, cell.y.0),
+            frame.y(plot.y.scale, cell.y.1),
+        );
+        let _ = write!(
+            svg,
+            "<rect class=\"heat\" x=\"{from:.1}\" y=\"{high:.1}\" width=\"{:.1}\" height=\"{:.1}\" \
+             fill-opacity=\"{:.2}\"/>",
+            to - from,
+            low - high,
+            cell.depth
+        );
+    }
+    svg
+}
+
+fn draw(svg: &mut String, plot: &Plot) -> Result<Frame, Box<dyn std::error::Error>> {
+    let Plot { x, y, lines, .. } = plot;
+    let corners: Vec<(f64, f64)> = plot
+        .cells
+        .iter()
+        .flat_map(|cell| [(cell.x.0, cell.y.0), (cell.x.1, cell.y.1)])
+        .collect();
+    let points = || lines.iter().flat_map(|line| &line.points).chain(&corners);
     let drawn = points().filter(|point| y.scale != Scale::Logarithmic || point.1 > 0.0);
     let spans = (
         // Of all, so that plots over the same seconds have the same axis.
         span(x.scale, points().map(|point| point.0)),
         span(y.scale, drawn.map(|point| point.1)),
     );
+    let (x_span, y_span) = ((spans.0.low, spans.0.high), (spans.1.low, spans.1.high));
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&root)
         .margin(8)
@@ -224,10 +337,16 @@ fn draw(
             chart.draw_series([Circle::new(place, 4, style.filled())])?;
         }
     }
+    let (across, down) = chart.plotting_area().get_pixel_range();
     root.present()?;
     drop(chart);
     drop(root);
-    Ok(())
+    Ok(Frame {
+        x_px: (across.start, across.end - 1),
+        y_px: (down.end - 1, down.start),
+        x_span,
+        y_span,
+    })
 }
 
 #[cfg(test)]
@@ -259,12 +378,37 @@ mod tests {
             title: "t",
             format: |value| format!("{value}"),
             scale,
+            unit: "",
         };
         let line = Line {
             name: "l".into(),
             points: vec![(0.0, 1.0), (1.0, 0.0), (2.0, 10.0)],
         };
-        let svg = plot(&axis(Scale::Linear), &axis(Scale::Logarithmic), &[line]).unwrap();
+        let stage = Stretch {
+            from: 0.0,
+            to: 1.0,
+            name: "<b>".into(),
+        };
+        let cell = Cell {
+            x: (0.0, 2.0),
+            y: (1.0, 10.0),
+            count: 1,
+            depth: 1.0,
+        };
+        let plot = Plot {
+            caption: String::new(),
+            x: axis(Scale::Linear),
+            y: axis(Scale::Logarithmic),
+            lines: vec![line],
+            spans: vec![stage],
+            cells: vec![cell],
+        };
+        let (svg, frame) = draw_plot(&plot).unwrap();
+        // The cell covers all of the second axis, from the bottom to the top.
+        let (bottom, top) = frame.y_px;
+        let height = format!("y=\"{top}.0\" width");
+        assert!(bottom > top && svg.contains(&height), "{svg}");
+        assert!(svg.contains("<title>&lt;b&gt;</title>"), "{svg}");
         assert!(
             svg.contains("currentColor") && !svg.contains("#000000"),
             "{svg}"

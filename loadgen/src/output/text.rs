@@ -9,10 +9,10 @@ use super::columns::{self, Column, Compared, Figure, Medium};
 use crate::live::duration;
 use crate::results::RunResult;
 
-/// The rates of a sweep, a row each.
+/// The rates of a sweep, a row each, for a terminal of this width.
 #[must_use]
-pub fn steps(result: &RunResult) -> Table {
-    let columns = columns::of(columns::SWEEP, Medium::Terminal);
+pub fn steps(result: &RunResult, width: Option<usize>) -> Table {
+    let columns = columns::of(columns::SWEEP, Medium::Terminal, width);
     table(
         &[],
         &columns,
@@ -22,8 +22,8 @@ pub fn steps(result: &RunResult) -> Table {
 
 /// The stages of a scenario file, a row each.
 #[must_use]
-pub fn stages(result: &RunResult) -> Table {
-    let columns = columns::of(columns::STAGES, Medium::Terminal);
+pub fn stages(result: &RunResult, width: Option<usize>) -> Table {
+    let columns = columns::of(columns::STAGES, Medium::Terminal, width);
     table(
         &[],
         &columns,
@@ -129,7 +129,7 @@ pub fn reservations(results: &[RunResult]) -> Vec<String> {
             sentences.push(format!("PARTIAL: {run}: {sentence}"));
         }
         for reason in &result.generator.reasons {
-            sentences.push(format!("NOT THE BROKER'S LIMIT: {run}: {reason}"));
+            sentences.push(format!("{}: {run}: {}", reason.heading(), reason.sentence));
         }
     }
     sentences
@@ -137,9 +137,9 @@ pub fn reservations(results: &[RunResult]) -> Vec<String> {
 
 /// Runs side by side; ratios are to the first run of the same scenario.
 #[must_use]
-pub fn comparison(results: &[RunResult]) -> Table {
+pub fn comparison(results: &[RunResult], width: Option<usize>) -> Table {
     let columns = columns::comparison();
-    let columns = columns::of(&columns, Medium::Terminal);
+    let columns = columns::of(&columns, Medium::Terminal, width);
     let rows = results.iter().map(|result| {
         let first = results
             .iter()
@@ -193,7 +193,7 @@ mod tests {
         let mut result = sample();
         result.interrupted = Some("all connections were lost".into());
         let results = [result];
-        let text = comparison(&results).to_string();
+        let text = comparison(&results, None).to_string();
         assert!(text.contains("PARTIAL, see below"), "{text}");
         assert_eq!(
             reservations(&results),
@@ -205,7 +205,7 @@ mod tests {
     fn ratios_are_to_the_first_of_the_scenario() {
         let (first, mut second) = (sample(), sample());
         second.totals.received_per_s = 250.0;
-        let text = comparison(&[first, second]).to_string();
+        let text = comparison(&[first, second], None).to_string();
         assert!(text.contains("1.00") && text.contains("2.50"), "{text}");
     }
 }

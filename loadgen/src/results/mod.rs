@@ -5,13 +5,16 @@ mod described;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use described::{DescribedGroup, DescribedLoad, DescribedPlan};
+pub use described::{
+    DescribedGroup, DescribedLoad, DescribedMove, DescribedPlan, DescribedSize, DescribedStep,
+};
 
-/// Version of the JSON schema; raised when a field changes its meaning.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Version of `schema/result-2.json`; raised when a field changes its meaning.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// One run of one scenario against one target set.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunResult {
     pub schema_version: u32,
     pub mqload_version: String,
@@ -35,7 +38,7 @@ pub struct RunResult {
     pub clients: u64,
     #[serde(default)]
     pub plan: DescribedPlan,
-    /// The broker's name and version, as `--broker-name` has it.
+    /// The broker's name and version: of `--broker-name`, else what it says of itself in `$SYS/broker/version`.
     #[serde(default)]
     pub broker_name: Option<String>,
     /// Some of the load waited for the broker: its stalls are not in the latencies.
@@ -44,6 +47,12 @@ pub struct RunResult {
     /// Nothing is known about the broker: the generator was not able to find out.
     #[serde(default)]
     pub inconclusive: bool,
+    /// In one word; the exit status says the same.
+    #[serde(default)]
+    pub verdict: Verdict,
+    /// The broker did not keep up; `None` when it did.
+    #[serde(default)]
+    pub saturated: Option<Saturation>,
     /// Of `--find-max`.
     #[serde(default)]
     pub found: Option<FoundRate>,
@@ -77,11 +86,13 @@ pub struct RunResult {
     pub agents: Vec<AgentResult>,
     /// Latencies of each second, for the HdrHistogram log; not in the JSON.
     #[serde(skip)]
+    #[cfg_attr(test, schemars(skip))]
     pub intervals: Vec<Interval>,
 }
 
 /// The broker's process was killed and started again.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Restart {
     /// From the beginning of the run.
     pub at_s: f64,
@@ -91,6 +102,7 @@ pub struct Restart {
 
 /// One of several generator hosts. All of them run on the coordinator's clock, as far as it is known.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentResult {
     pub address: String,
     pub kernel: String,
@@ -124,6 +136,7 @@ pub struct Interval {
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Totals {
     pub connected: u64,
     /// While clients were being connected.
@@ -163,6 +176,7 @@ pub struct Totals {
 
 /// Percentiles in microseconds; `histogram` is a base64 V2-deflate HdrHistogram in nanoseconds.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Latency {
     pub count: u64,
     /// Of these: had not ended with the run, and stand with the age that they had reached.
@@ -183,6 +197,7 @@ pub struct Latency {
 
 /// Messages promised against messages received, by QoS (index 0, 1, 2).
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DeliveryAudit {
     pub expected: [u64; 3],
     pub received: [u64; 3],
@@ -206,11 +221,40 @@ pub struct DeliveryAudit {
     pub broken_promises: Vec<String>,
 }
 
+/// A figure that is mostly the generator's, and what that means for it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reason {
+    pub about: About,
+    pub sentence: String,
+}
+
+/// What a reason is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum About {
+    Rate,
+    Latency,
+}
+
+impl Reason {
+    /// What must not be said of the figure.
+    #[must_use]
+    pub fn heading(&self) -> &'static str {
+        match self.about {
+            About::Rate => "NOT THE BROKER'S LIMIT",
+            About::Latency => "NOT THE BROKER'S LATENCY",
+        }
+    }
+}
+
 /// Whether the generator itself was the limit.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Generator {
     pub is_bottleneck: bool,
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Reason>,
     /// Share of the load's time each worker had a core, 0 to 1.
     pub worker_cpu: Vec<f64>,
     /// Share of the load's time each worker had something to do, 0 to 1.
@@ -226,6 +270,7 @@ pub struct Generator {
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BrokerProcess {
     pub pid: u32,
     pub cpu_s: f64,
@@ -237,6 +282,7 @@ pub struct BrokerProcess {
 
 /// At the end of a hold: resident memory above that before the first connection, by connection.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IdleCost {
     pub connections: u64,
     pub generator_kb_each: f64,
@@ -247,14 +293,73 @@ pub struct IdleCost {
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Assertion {
+    /// As a sentence: "p99_ms <= 10".
     pub text: String,
+    /// Which stage it is about; `None`: the whole run.
+    #[serde(default)]
+    pub stage: Option<String>,
+    /// "p99_ms", "loss", "duplicates", "reordered" or "rate_min".
+    pub metric: String,
+    pub bound: f64,
+    /// `None` when there was nothing to measure: then it has failed.
+    pub measured: Option<f64>,
     pub passed: bool,
-    pub measured: String,
+}
+
+impl Assertion {
+    /// What was measured, for people.
+    #[must_use]
+    pub fn measured_text(&self) -> String {
+        match self.measured {
+            None => "nothing".into(),
+            Some(value) if self.metric.ends_with("_ms") => format!("{value:.3}"),
+            Some(value) => format!("{value:.0}"),
+        }
+    }
+}
+
+/// What a run shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything held.
+    #[default]
+    Passed,
+    /// Errors, broken promises or failed assertions.
+    Failed,
+    /// Nothing is known about the broker.
+    Inconclusive,
+}
+
+/// The broker was behind by half a second or more when the load ended.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Saturation {
+    /// Messages that had not arrived.
+    pub backlog: u64,
+    /// Of so many.
+    pub expected: u64,
+    pub received_per_s: f64,
+}
+
+impl Saturation {
+    /// What it means for the figures.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        format!(
+            "the broker did not keep up: when the load ended {} of {} messages had not arrived, and {:.0} per \
+             second did. Latencies are those of a queue that grows",
+            self.backlog, self.expected, self.received_per_s
+        )
+    }
 }
 
 /// The highest rate that met an objective.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FoundRate {
     pub found_rate_per_s: f64,
     pub objective_p99_us: f64,
@@ -265,6 +370,7 @@ pub struct FoundRate {
 
 /// One rate that was tried.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RateTry {
     pub rate_per_s: f64,
     pub met: bool,
@@ -273,6 +379,7 @@ pub struct RateTry {
 
 /// One rate of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SweepStep {
     /// Offered, messages per second.
     pub rate_per_s: f64,
@@ -293,6 +400,7 @@ pub struct SweepStep {
 /// One stage of a scenario file. A message counts where it arrives, so the end of a stage's messages may
 /// be among the next one's.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StageResult {
     pub name: String,
     /// Since the beginning of the run.
@@ -311,18 +419,29 @@ pub struct StageResult {
     pub p99_us: f64,
     pub p999_us: f64,
     pub max_us: f64,
+    /// (percentile, microseconds), for the curve.
+    #[serde(default)]
+    pub curve: Vec<(f64, f64)>,
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Second {
+    /// When it ended.
     pub at_s: f64,
     pub connected: u64,
     pub published: u64,
     pub received: u64,
     pub errors: u64,
+    /// Which of `latencies` the following are; `None` when nothing was timed.
+    #[serde(default)]
+    pub timed: Option<String>,
     pub p50_us: f64,
     pub p99_us: f64,
     pub max_us: f64,
+    /// Pairs of bucket and count: bucket b has the values from 10^(b/10) to 10^((b+1)/10) microseconds.
+    #[serde(default)]
+    pub buckets: Vec<(i32, u64)>,
 }
 
 #[cfg(test)]
@@ -348,7 +467,14 @@ mod tests {
             broker: Some(BrokerProcess::default()),
             idle: Some(IdleCost::default()),
             plan: DescribedPlan {
-                groups: vec![DescribedGroup::default()],
+                groups: vec![DescribedGroup {
+                    payload_sizes: vec![DescribedSize::default()],
+                    ..DescribedGroup::default()
+                }],
+                steps: vec![DescribedStep {
+                    moves: vec![DescribedMove::default()],
+                    ..DescribedStep::default()
+                }],
                 loads: vec![DescribedLoad::default()],
                 ..DescribedPlan::default()
             },
@@ -357,6 +483,14 @@ mod tests {
                 ..FoundRate::default()
             }),
             assertions: vec![Assertion::default()],
+            saturated: Some(Saturation::default()),
+            generator: Generator {
+                reasons: vec![Reason {
+                    about: About::Rate,
+                    sentence: String::new(),
+                }],
+                ..Generator::default()
+            },
             steps: vec![SweepStep::default()],
             stages: vec![StageResult::default()],
             series: vec![Second::default()],
@@ -371,6 +505,29 @@ mod tests {
         for name in found {
             let is_named = description.contains(&format!("`{name}`"));
             assert!(is_named, "RESULTS.md does not name {name}");
+        }
+    }
+
+    /// The schema is what the types say; `BLESS=1` writes it. A result has all fields.
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+        let mut schema = settings
+            .into_generator()
+            .into_root_schema_for::<RunResult>();
+        schema.insert("title".into(), "A result of mqload".into());
+        let id = "urn:mqload:result-2";
+        schema.insert("$id".into(), id.into());
+        let version = serde_json::json!({ "const": SCHEMA_VERSION });
+        let properties = schema.get_mut("properties").unwrap();
+        properties["schema_version"] = version;
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/result-2.json");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(path, text).unwrap();
+        } else {
+            let written = std::fs::read_to_string(path).unwrap();
+            assert_eq!(written, text, "write it with BLESS=1");
         }
     }
 }

@@ -3,6 +3,7 @@
 mod crash;
 mod drain;
 mod idle;
+mod progress;
 mod step;
 mod summary;
 mod totals;
@@ -15,11 +16,13 @@ use crate::engine::clock::now_ns;
 use crate::engine::control::{Control, Order};
 use crate::engine::{Report, Workers};
 use crate::meter::{Counts, Timings};
+use crate::metrics::Live;
 use crate::plan::{Options, Plan, Step};
 use crate::results::RunResult;
 use crate::{audience, live, system};
 use crash::Restarts;
 use idle::Baseline;
+use progress::Progress;
 use totals::{BrokerSamples, RunTotals};
 
 /// A drain that is not in the plan.
@@ -29,7 +32,8 @@ struct Run {
     control: Arc<Control>,
     workers: Workers,
     totals: RunTotals,
-    quiet: bool,
+    progress: Progress,
+    live: Option<Arc<Live>>,
     baseline: Option<Baseline>,
     began_ns: u64,
     /// When the last line was written, and when the next is due.
@@ -117,7 +121,8 @@ pub(crate) fn carry_out(
             ..RunTotals::default()
         },
         workers,
-        quiet: options.quiet,
+        progress: Progress::new(options.quiet),
+        live: options.live.clone(),
         second_ends_ns: control.second_ends_ns(control.began_ns),
         began_ns: control.began_ns,
         second_ns: control.began_ns,
@@ -131,6 +136,9 @@ pub(crate) fn carry_out(
         restarts: Restarts::of(options.broker_pid),
         control,
     };
+    if let Some(live) = &run.live {
+        live.begin(&run.control.plan, options);
+    }
     run.take_steps();
     let (control, reports, totals) = run.finish()?;
     let started_unix_ms = started.as_millis() as u64;
@@ -205,8 +213,11 @@ impl Run {
             &counts,
             &mut self.second_timings,
         );
-        if !self.quiet {
-            eprintln!("{}", live::line(name, &second, left_s));
+        self.progress.show(name, &second, left_s);
+        if let Some(live) = &self.live {
+            let broker = self.totals.broker.map(|broker| broker.last);
+            let timings = &mut self.second_timings;
+            live.second((name, left_s), &second, &counts, timings, broker);
         }
         self.totals.seconds.push(second);
         let (start, end) = (self.second_ns - self.began_ns, now - self.began_ns);
@@ -231,6 +242,7 @@ impl Run {
 
     fn finish(mut self) -> Result<(Arc<Control>, Vec<Report>, RunTotals), String> {
         self.watch_broker();
+        self.progress.end();
         self.control.post(Order::Finish);
         let Self {
             control,

@@ -329,19 +329,7 @@ fn has_progressed(before: &Counts, now: &Counts) -> bool {
 
 /// What a step is called in the line each second.
 fn step_name(step: &Step) -> String {
-    let name = match step {
-        Step::Connect { .. } => "connect",
-        Step::Subscribe { .. } => "subscribe",
-        Step::Unsubscribe { .. } => "unsubscribe",
-        Step::Load(_) => stage_name(step).unwrap_or("load"),
-        Step::Drain { .. } => "drain",
-        Step::Ping => "ping",
-        Step::AwaitTakeover { .. } => "takeover",
-        Step::Disconnect { .. } => "disconnect",
-        Step::Abort { .. } => "abort",
-        Step::Hold { .. } => "hold",
-    };
-    name.to_string()
+    stage_name(step).unwrap_or(step.kind()).to_string()
 }
 
 fn stage_name(step: &Step) -> Option<&str> {

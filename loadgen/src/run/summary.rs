@@ -6,15 +6,15 @@ use base64::prelude::{Engine as _, BASE64_STANDARD};
 use hdrhistogram::Histogram;
 
 use super::totals::{BrokerSamples, RunTotals};
-use crate::bottleneck::{Evidence, LATE_NS};
+use crate::bottleneck::{Evidence, Rate, LATE_NS};
 use crate::engine::Report;
-use crate::histogram::encode;
+use crate::histogram::{curve, encode};
 use crate::live::duration;
 use crate::meter::{Count, Counts, Timing};
 use crate::plan::{Options, Plan};
 use crate::results::{
-    BrokerProcess, DeliveryAudit, DescribedPlan, Generator, Latency, RunResult, Totals,
-    SCHEMA_VERSION,
+    BrokerProcess, DeliveryAudit, DescribedPlan, Generator, Latency, RunResult, Saturation, Totals,
+    Verdict, SCHEMA_VERSION,
 };
 use crate::{audience, audit, system};
 
@@ -44,9 +44,16 @@ pub(crate) fn result(
         errors.insert("nothing of what was published arrived".into(), expected);
     }
     let mut notes = notes(&counts, reports);
-    notes.extend(verdicts(plan, &counts, &mut run));
+    notes.extend(restarts(&run));
+    notes.extend(stored(&counts, &mut run));
+    let saturation = saturation(plan, &run);
     notes.extend(run.remark.take());
     let latencies = latencies(&mut run, censored);
+    let totals = totals(&counts, &run);
+    let measured = (
+        rate(plan, &totals, saturation.is_some()),
+        main_p99_us(&latencies),
+    );
     let targets: Vec<String> = plan
         .connection
         .targets
@@ -73,12 +80,14 @@ pub(crate) fn result(
         broker_name: options.broker_name.clone(),
         closed_loop: plan.has_closed_loop(),
         inconclusive: false,
+        verdict: Verdict::default(), // of the whole command, by whoever knows its assertions
+        saturated: saturation,
         found: None,
         interrupted,
         clients: u64::from(plan.clients()),
-        totals: totals(&counts, &run),
+        totals,
         truth,
-        generator: generator(reports, &counts, &mut run, main_p99_us(&latencies)),
+        generator: generator(reports, &counts, &mut run, measured),
         latencies,
         broker: run.broker.map(broker),
         idle: run.idle,
@@ -121,24 +130,25 @@ fn with_restarts(mut truth: DeliveryAudit, counts: &Counts, run: &RunTotals) -> 
     truth
 }
 
-/// The storm of stored messages, and a broker that falls behind, in sentences.
-fn verdicts(plan: &Plan, counts: &Counts, run: &mut RunTotals) -> Vec<String> {
-    let mut notes = Vec::from_iter(restarts(run));
+/// The storm of stored messages, in a sentence.
+fn stored(counts: &Counts, run: &mut RunTotals) -> Option<String> {
     let stored = run.timings.of(Timing::LastStored).max();
-    if stored > 0 {
-        let received = counts.get(Count::Received);
-        notes.push(format!(
+    let received = counts.get(Count::Received);
+    (stored > 0).then(|| {
+        format!(
             "stored messages: {received} within {} of asking, {:.0} per second",
             duration(stored as f64 / 1e3),
             received as f64 * 1e9 / stored as f64
-        ));
-    }
+        )
+    })
+}
+
+/// A broker that falls behind; what waits in it on purpose is no backlog.
+fn saturation(plan: &Plan, run: &RunTotals) -> Option<Saturation> {
     let receivers = audience::receivers_per_message(plan).unwrap_or(0);
+    // What waits while the broker is away is none of its doing.
     let is_stored = plan.groups.iter().any(|group| group.gets_stored) || !run.restarts.is_empty();
-    if let (false, Some(backlog)) = (is_stored, run.backlog(receivers)) {
-        notes.push(backlog);
-    }
-    notes
+    run.saturation(receivers).filter(|_| !is_stored)
 }
 
 /// The kills of the broker's process, in a sentence.
@@ -297,14 +307,6 @@ fn unanswered(counts: &Counts) -> BTreeMap<String, u64> {
 
 fn latency(histogram: &Histogram<u64>) -> Latency {
     let us = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e3;
-    let mut curve = Vec::new();
-    for value in histogram.iter_quantiles(4) {
-        let point = (
-            value.quantile_iterated_to() * 100.0,
-            value.value_iterated_to() as f64 / 1e3,
-        );
-        curve.push(point);
-    }
     Latency {
         count: histogram.len(),
         censored: 0,
@@ -316,8 +318,24 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
         p999_us: us(0.999),
         p9999_us: us(0.9999),
         max_us: histogram.max() as f64 / 1e3,
-        curve,
+        curve: curve(histogram),
         histogram: BASE64_STANDARD.encode(encode(histogram)),
+    }
+}
+
+/// The rate measured, and whether it is only what was asked for.
+fn rate(plan: &Plan, totals: &Totals, is_saturated: bool) -> Rate {
+    let per_s = if totals.received > 0 {
+        totals.received_per_s
+    } else {
+        totals.published_per_s
+    };
+    if !plan.has_load() || per_s == 0.0 {
+        Rate::None
+    } else if plan.has_closed_loop() || totals.not_sent > 0 || is_saturated {
+        Rate::Most(per_s)
+    } else {
+        Rate::Kept(per_s)
     }
 }
 
@@ -325,7 +343,7 @@ fn generator(
     reports: &[Report],
     counts: &Counts,
     run: &mut RunTotals,
-    latency_p99_us: Option<f64>,
+    (rate, latency_p99_us): (Rate, Option<f64>),
 ) -> Generator {
     let share = |part: u64, report: &Report| part as f64 / report.load_wall_ns.max(1) as f64;
     let cpu = |report: &Report| share(report.load_cpu_ns, report);
@@ -338,6 +356,7 @@ fn generator(
         lag_p99_us: lag.value_at_quantile(0.99) as f64 / 1e3,
         late_share: late as f64 / lag.len().max(1) as f64,
         latency_p99_us,
+        rate,
     };
     if run.load_s == 0.0 {
         // Without a load there was nothing to be late for.

@@ -6,7 +6,7 @@ use crate::engine::LostGenerator;
 use crate::histogram::encode;
 use crate::meter::{Count, Counts, Timing, Timings};
 use crate::plan::Share;
-use crate::results::{IdleCost, Interval, Restart, Second, StageResult};
+use crate::results::{IdleCost, Interval, Restart, Saturation, Second, StageResult};
 use crate::system;
 
 /// A broker is behind when what it takes so long for has not arrived.
@@ -55,20 +55,21 @@ impl RunTotals {
         });
     }
 
-    /// A sentence when the broker was behind by half a second or more at the end of the load.
-    pub(crate) fn backlog(&self, receivers: u64) -> Option<String> {
+    /// How far the broker was behind at the end of the load, when that was half a second or more.
+    pub(crate) fn saturation(&self, receivers: u64) -> Option<Saturation> {
         let (before, after) = &self.load_counts;
         let during = |count: Count| after.get(count) - before.get(count);
-        let (sent, received) = (during(Count::Published), during(Count::Received));
-        let backlog = (sent * receivers).saturating_sub(received);
-        let per_s = received as f64 / self.load_s.max(1e-9);
-        let is_behind = backlog as f64 > per_s * BEHIND_S && backlog * 50 > sent * receivers;
-        is_behind.then(|| {
-            format!(
-                "saturated: when the load ended {backlog} of {} messages had not arrived; {per_s:.0} per \
-                 second did. Latencies are those of a queue that grows",
-                sent * receivers
-            )
+        let (expected, received) = (
+            during(Count::Published) * receivers,
+            during(Count::Received),
+        );
+        let backlog = expected.saturating_sub(received);
+        let received_per_s = received as f64 / self.load_s.max(1e-9);
+        let is_behind = backlog as f64 > received_per_s * BEHIND_S && backlog * 50 > expected;
+        is_behind.then_some(Saturation {
+            backlog,
+            expected,
+            received_per_s,
         })
     }
 

@@ -2,13 +2,18 @@
 
 use std::fmt::Write as _;
 
-use super::badges;
-use super::markup::{count, duration, escape, figures, table};
+use super::figure::figure;
+use super::markup::{count, date, duration, escape, figures, table};
+use super::plots::of_stages;
+use super::{badges, plan};
 use crate::output::columns::{self, Medium};
-use crate::results::{Assertion, Latency, RunResult};
+use crate::results::{About, Assertion, Latency, RunResult};
 
 /// One run: verdicts first, then figures, then how it was made.
-pub(super) fn details(html: &mut String, result: &RunResult) {
+///
+/// # Errors
+/// A sentence when a plot cannot be drawn.
+pub(super) fn details(html: &mut String, result: &RunResult) -> Result<(), String> {
     let _ = writeln!(
         html,
         "<details open><summary>{}{}</summary>",
@@ -27,8 +32,12 @@ pub(super) fn details(html: &mut String, result: &RunResult) {
     for sentence in &result.truth.broken_promises {
         bad("Broken promise: ", sentence);
     }
-    for sentence in &result.generator.reasons {
-        bad("Not the broker's limit: ", sentence);
+    for reason in &result.generator.reasons {
+        let lead = match reason.about {
+            About::Rate => "Not the broker's limit: ",
+            About::Latency => "Not the broker's latency: ",
+        };
+        bad(lead, &reason.sentence);
     }
     for (sentence, times) in &result.errors {
         bad("", &format!("{sentence} ({times} times)"));
@@ -37,24 +46,46 @@ pub(super) fn details(html: &mut String, result: &RunResult) {
         let sentence = "Closed loop: what a stall of the broker keeps from being sent is not in the latencies.";
         let _ = writeln!(html, "<p>{sentence}</p>");
     }
+    if let Some(saturation) = &result.saturated {
+        let sentence = escape(&saturation.sentence());
+        let _ = writeln!(html, "<p class=\"bad\">Saturated: {sentence}</p>");
+    }
     for note in &result.notes {
         let _ = writeln!(html, "<p>{}</p>", escape(note));
     }
     assertions(html, result);
     figures(
         html,
-        &columns::of(columns::SWEEP, Medium::Page),
+        &columns::of(columns::SWEEP, Medium::Page, None),
         result.steps.iter(),
     );
     figures(
         html,
-        &columns::of(columns::STAGES, Medium::Page),
+        &columns::of(columns::STAGES, Medium::Page, None),
         result.stages.iter(),
     );
+    stages(html, result)?;
     latencies(html, result);
     truth(html, result);
     circumstances(html, result);
     html.push_str("</details>\n");
+    Ok(())
+}
+
+/// Plots of each stage alone, to be opened.
+fn stages(html: &mut String, result: &RunResult) -> Result<(), String> {
+    for (name, plots) in of_stages(result) {
+        let name = escape(&name);
+        let _ = writeln!(
+            html,
+            "<details class=\"alone\"><summary>{name} alone</summary><div class=\"plots\">"
+        );
+        for plot in plots {
+            figure(html, &plot)?;
+        }
+        html.push_str("</div></details>\n");
+    }
+    Ok(())
 }
 
 /// Assertions and what was measured.
@@ -65,7 +96,11 @@ fn assertions(html: &mut String, result: &RunResult) {
         } else {
             "<span class=\"bad\">✗ failed</span>"
         };
-        vec![escape(&own.text), escape(&own.measured), verdict.into()]
+        vec![
+            escape(&own.text),
+            escape(&own.measured_text()),
+            verdict.into(),
+        ]
     };
     let rows: Vec<_> = result.assertions.iter().map(row).collect();
     table(html, &["assertion", "measured", "verdict"], &rows);
@@ -133,7 +168,10 @@ fn circumstances(html: &mut String, result: &RunResult) {
     let generator = &result.generator;
     let mut rows = vec![
         vec!["command".into(), format!("<code>{}</code>", escape(&result.command))],
+        vec!["date".into(), date(result.started_unix_ms)],
+        vec!["broker".into(), escape(result.broker_name.as_deref().unwrap_or("it does not say"))],
         vec!["targets".into(), escape(&result.targets.join(", "))],
+        vec!["plan".into(), plan::lines(&result.plan).join("<br>")],
         vec![
             "versions".into(),
             escape(&format!(
@@ -159,7 +197,7 @@ fn circumstances(html: &mut String, result: &RunResult) {
     ];
     if let Some(broker) = &result.broker {
         rows.push(vec![
-            "broker".into(),
+            "broker's process".into(),
             format!(
                 "{:.2} s CPU; memory {} KB before, {} KB at most",
                 broker.cpu_s,

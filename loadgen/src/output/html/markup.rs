@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::live;
 use crate::output::columns::{Column, Figure};
+pub(super) use crate::output::escape::escape;
 
 /// 1.5 M, 20 k, 300.
 pub(super) fn thousands(value: f64) -> String {
@@ -31,6 +32,26 @@ pub(super) fn short_duration(us: f64) -> String {
         _ if us >= 0.999 => format!("{us:.0} µs"),
         _ => format!("{:.0} ns", us * 1e3),
     }
+}
+
+/// Day and time of day, UTC. (The civil calendar by days, H. Hinnant, "chrono-compatible low-level date algorithms".)
+pub(super) fn date(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1_000;
+    let (days, second) = ((seconds / 86_400) as i64 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153; // months from March on
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
 }
 
 /// A count with its thousands apart.
@@ -99,14 +120,6 @@ pub(super) fn table(html: &mut String, heads: &[&str], rows: &[Vec<String>]) {
     html.push_str("</tbody></table></div>\n");
 }
 
-/// Text that cannot become markup.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,5 +131,17 @@ mod tests {
         assert_eq!(short_duration(1_000.0), "1 ms");
         assert_eq!(short_duration(100.0), "100 µs");
         assert_eq!(count(1_234_567.0), "1\u{202F}234\u{202F}567");
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        for (unix_s, day) in [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_400, "2000-02-29 00:00 UTC"),
+            (1_709_251_199, "2024-02-29 23:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00 UTC"),
+        ] {
+            assert_eq!(date(unix_s * 1_000), day);
+        }
     }
 }

@@ -1,19 +1,25 @@
-//! Results as one HTML page that needs nothing else: plots are SVG inside it, and there is no script.
+//! Results as one HTML page that needs nothing else: plots are SVG inside it, which a small script lets one point at.
+//! Its policy forbids it to load anything.
 
 mod details;
+mod figure;
 mod markup;
+mod plan;
 mod plots;
 
 use std::fmt::Write as _;
 
 use super::columns::{self, Compared, Medium};
-use super::plot::plot;
 use crate::results::RunResult;
 use details::details;
-use markup::{cells, escape, table};
-use plots::{legend, plots};
+use figure::figure;
+use markup::{cells, date, escape, table};
+use plots::plots;
 
 const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// Nothing is loaded from anywhere, and no other script runs.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
 /// The page for one result, or for several side by side, scenario by scenario.
 ///
@@ -29,8 +35,10 @@ pub fn page(results: &[RunResult]) -> Result<String, String> {
     let title = escape(&format!("mqload: {}", scenarios.join(", ")));
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
-         <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n{}",
+         <meta name=\"viewport\" content=\"width=device-width\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"><title>{title}</title>\
+         <style>{STYLE}</style></head><body>\n<header><h1>{title}</h1>\
+         <button type=\"button\" id=\"scheme\" hidden>light or dark</button></header>\n{}",
         origin(results)
     );
     for scenario in scenarios {
@@ -40,7 +48,7 @@ pub fn page(results: &[RunResult]) -> Result<String, String> {
             .collect();
         section(&mut html, scenario, &own)?;
     }
-    html.push_str("</body></html>\n");
+    let _ = writeln!(html, "<script>{SCRIPT}</script>\n</body></html>");
     Ok(html)
 }
 
@@ -60,8 +68,10 @@ fn origin(results: &[RunResult]) -> String {
         return String::new();
     }
     format!(
-        "<p class=\"origin\">mqload {} on {}, {} cores, Linux {}. Latency counts from the time a message \
-         was due, not from the time it could be sent.</p>\n",
+        "<p class=\"origin\">{}: mqload {} on {}, {} cores, Linux {}. Latency counts from the time a message \
+         was due, not from the time it could be sent. Point at a plot, or reach it with the tab key and go along it with \
+         the arrow keys.</p>\n",
+        date(first.started_unix_ms),
         escape(&first.mqload_version),
         escape(&first.cpu_model),
         first.cores,
@@ -73,19 +83,12 @@ fn section(html: &mut String, scenario: &str, results: &[&RunResult]) -> Result<
     let _ = writeln!(html, "<section><h2>{}</h2>", escape(scenario));
     summary(html, results);
     html.push_str("<div class=\"plots\">\n");
-    for (caption, x, y, lines) in plots(results) {
-        if lines.iter().all(|line| line.points.is_empty()) {
-            continue;
-        }
-        let drawn =
-            plot(&x, &y, &lines).map_err(|error| format!("cannot draw {caption:?}: {error}"))?;
-        let _ = write!(html, "<figure><figcaption>{caption}</figcaption>");
-        legend(html, &lines);
-        let _ = writeln!(html, "{drawn}</figure>");
+    for plot in plots(results) {
+        figure(html, &plot)?;
     }
     html.push_str("</div>\n");
     for result in results {
-        details(html, result);
+        details(html, result)?;
     }
     html.push_str("</section>\n");
     Ok(())
@@ -94,7 +97,7 @@ fn section(html: &mut String, scenario: &str, results: &[&RunResult]) -> Result<
 /// Runs side by side; ratios are to the first.
 fn summary(html: &mut String, results: &[&RunResult]) {
     let columns = columns::comparison();
-    let columns = columns::of(&columns, Medium::Page);
+    let columns = columns::of(&columns, Medium::Page, None);
     let mut rows = Vec::new();
     for &result in results {
         let first = results.first().copied().unwrap_or(result);
@@ -117,7 +120,16 @@ pub(super) fn badges(result: &RunResult) -> String {
         add("partial");
     }
     if result.generator.is_bottleneck {
-        add("generator was the limit");
+        add("mostly mqload's own figures");
+    }
+    if result.saturated.is_some() {
+        add("saturated");
+    }
+    if result.closed_loop {
+        add("closed loop");
+    }
+    if result.inconclusive {
+        add("inconclusive");
     }
     if result.assertions.iter().any(|assertion| !assertion.passed) {
         add("assertion failed");
@@ -157,11 +169,11 @@ mod tests {
     fn a_page_is_whole_and_names_no_other_place() {
         let html = page(&[sample("pairs"), sample("pairs"), sample("fan-in")]).unwrap();
         assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"));
-        assert_eq!(html.matches("<svg").count(), 8);
-        assert_eq!(html.matches("</svg>").count(), 8);
+        assert_eq!(html.matches("<svg").count(), 4 + 3);
+        assert_eq!(html.matches("</svg>").count(), 4 + 3);
         assert_eq!(html.matches("<section>").count(), 2);
         assert!(!html.contains("<b>"), "text must be escaped");
-        assert!(!html.contains("<script") && !html.contains("src="));
+        assert!(!html.contains("src=") && !html.contains("url(") && !html.contains("href="));
     }
 
     #[test]
@@ -175,10 +187,13 @@ mod tests {
         let mut result = sample("pairs");
         result.interrupted = Some("all connections were lost".into());
         result.generator.is_bottleneck = true;
-        result.generator.reasons.push("worker 0 was busy".into());
+        result.generator.reasons.push(crate::results::Reason {
+            about: crate::results::About::Rate,
+            sentence: "worker 0 was busy".into(),
+        });
         let html = page(&[result]).unwrap();
         assert_eq!(html.matches("class=\"badge\">partial").count(), 2);
         assert!(html.contains("figures up to then: all connections were lost"));
-        assert!(html.contains("Not the broker's limit: worker 0 was busy"));
+        assert!(html.contains("worker 0 was busy"));
     }
 }
