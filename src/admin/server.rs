@@ -52,9 +52,8 @@ pub(super) fn run(admin: &Arc<Admin>, listeners: Vec<Open>) -> std::io::Result<(
             accepting.push(tokio::spawn(accept(admin, places, open)));
         }
         for one in accepting {
-            match one.await {
-                Ok(Err(error)) => tracing::error!("admin listener: {error}"),
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(error)) = one.await {
+                tracing::error!("admin listener: {error}");
             }
         }
         Ok(())
