@@ -118,7 +118,8 @@ pub enum Mutant {
     ConfirmHeldEarly,
     /// What was held for other shards is not forwarded by the next process.
     ForgetHeld,
-    /// What is held for other shards is not written anew when its segment is cleaned.
+    /// What is held for other shards is not written anew when its segment is cleaned. Not in [`ALL`](Self::ALL): logs
+    /// of simulations are too short to be cleaned, and a unit test has it.
     CleaningForgetsHeld,
     /// What a member of a shared group hands on to another shard is in no log until it is there.
     HandOnUnheld,
@@ -139,7 +140,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 64] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -196,7 +197,6 @@ impl Mutant {
         Self::NoCursor,
         Self::ConfirmHeldEarly,
         Self::ForgetHeld,
-        Self::CleaningForgetsHeld,
         Self::HandOnUnheld,
         Self::ForgetWalks,
         Self::ForgetShutdown,

@@ -182,9 +182,11 @@ impl Barriers {
 pub(in crate::shard) fn data_needed(data_sent: Option<&DataSent>, home: ShardId) -> Box<[u64]> {
     data_sent.map_or_else(Box::default, |data_sent| {
         let shards = data_sent.len();
-        let of = |at: usize| move |to: &Box<[u64]>| to.get(at).copied().unwrap_or(0);
-        let sent = data_sent.iter().map(of(home.index()));
-        let held = data_sent.iter().map(of(shards + home.index()));
+        let at = |place: usize| {
+            let of_each = data_sent.iter();
+            of_each.map(move |to| to.get(place).copied().unwrap_or(0))
+        };
+        let (sent, held) = (at(home.index()), at(shards + home.index()));
         let has_held = data_sent.iter().any(|to| to.len() > shards);
         sent.chain(held.filter(|_| has_held)).collect()
     })

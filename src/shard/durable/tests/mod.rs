@@ -27,6 +27,8 @@ struct Life {
     world: World,
     disks: Vec<Disk>,
     segment_bytes: u32,
+    /// This shard's disk takes no writes.
+    stalled: Option<usize>,
 }
 
 fn setup(shards: u16) -> Setup {
@@ -73,6 +75,7 @@ impl Life {
             world,
             disks,
             segment_bytes,
+            stalled: None,
         };
         life.settle();
         life
@@ -81,7 +84,8 @@ impl Life {
     /// Everything that is under way happens, and is on the disk.
     fn settle(&mut self) {
         self.world.settle();
-        for shard in 0..self.disks.len() {
+        let stalled = self.stalled;
+        for shard in (0..self.disks.len()).filter(|shard| stalled != Some(*shard)) {
             while self.write(shard) {}
         }
         self.world.settle();

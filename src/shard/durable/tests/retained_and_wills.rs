@@ -91,6 +91,7 @@ fn a_will_without_a_delay_is_published_although_its_client_is_back_first() {
             world,
             disks: Vec::new(),
             segment_bytes: SEGMENT_BYTES,
+            stalled: None,
         };
         let link = life.resume(b's', false);
         life.subscribe(link, b'w', 1);

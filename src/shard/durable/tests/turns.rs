@@ -129,3 +129,50 @@ fn the_log_is_cleaned_and_loses_nothing() {
     life.subscribe(quiet, b'q', 0);
     assert_eq!(life.received(quiet), [0x31, 5, 0, 1, b'q', 0, 42]);
 }
+
+/// A publication waits for the disk of another shard for so long that the log which holds it is cleaned many times.
+fn held_over_cleaning() -> Vec<u8> {
+    let mut life = Life::of(setup(2), Vec::new(), 16 << 10);
+    let home = |life: &Life, name: u8| {
+        let name = char::from(name).to_string();
+        life.world.shards[0].routes.placement.home(&name).index()
+    };
+    let at = |life: &Life, shard, not| {
+        let mut names = (b'a'..=b'z').filter(|name| *name != not && *name != b't');
+        names
+            .find(|name| home(life, *name) == shard)
+            .expect("a name")
+    };
+    let (near, far) = (at(&life, 0, 0), at(&life, 1, 0));
+    let publisher = at(&life, 0, near);
+    let durable = life.world.shards[0].durable.as_deref_mut().unwrap();
+    durable.ledger.cleaning.slack_bytes = 64 << 10;
+    durable.ledger.cleaning.turn_bytes = 1 << 10;
+    let link = life.resume(far, false);
+    life.subscribe(link, b't', 2);
+    life.close(link);
+    let link = life.resume(near, false);
+    life.subscribe(link, b'u', 1);
+    let publisher = life.resume(publisher, false);
+    life.stalled = Some(1);
+    life.publish(publisher, 4, b't', 1, 42);
+    for round in 0..600_u16 {
+        life.publish(publisher, 2, b'u', 2, 0);
+        let id = (round % 65_535 + 1).to_be_bytes();
+        life.send(link, &[0x40, 2, id[0], id[1]]);
+    }
+    let first = life.disks[0].segments().next().unwrap().0;
+    assert!(first > SegmentNumber(20), "{first:?}");
+    let mut life = life.killed(0, 2);
+    let link = life.resume(far, true);
+    life.received(link)
+}
+
+#[test]
+fn what_is_held_outlives_the_cleaning_of_its_segment() {
+    assert_eq!(held_over_cleaning(), [0x34, 7, 0, 1, b't', 0, 1, 0, 42]);
+    crate::mutant::switch(Some(crate::mutant::Mutant::CleaningForgetsHeld));
+    let forgotten = held_over_cleaning();
+    crate::mutant::switch(None);
+    assert_eq!(forgotten, b"");
+}
