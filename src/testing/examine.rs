@@ -1,4 +1,4 @@
-//! What a shard's disk holds, read without a restart: as it is, and with one bit that has flipped.
+//! Examination of a shard's disk, without a restart: as it is, and with one bit that has flipped.
 
 use super::restart::read;
 use super::{Environment, World};

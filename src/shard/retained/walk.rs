@@ -183,14 +183,7 @@ impl Shard {
             WalkStage::Ready => {}
         }
         let Some(home) = walk.homes.front().copied() else {
-            let filter = Rc::clone(&walk.filter);
-            walks.queue.pop_front();
-            // One that was asked for again meanwhile has another walk.
-            if !walks
-                .queue
-                .iter()
-                .any(|walk| Rc::ptr_eq(&walk.filter, &filter))
-            {
+            if let Some(filter) = walks.end_first() {
                 entry.session.subscriptions.sent_retained(&filter);
             }
             return Progress::Again;

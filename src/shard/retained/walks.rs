@@ -73,6 +73,14 @@ impl Walks {
         self.queue.len()
     }
 
+    /// The first walk is over; its filter, unless that was asked for again meanwhile and has another walk.
+    pub(in crate::shard) fn end_first(&mut self) -> Option<Rc<str>> {
+        let filter = self.queue.pop_front()?.filter;
+        let mut others = self.queue.iter();
+        let has_another = others.any(|walk| Rc::ptr_eq(&walk.filter, &filter));
+        (!has_another).then_some(filter)
+    }
+
     /// Messages of a piece wait for room.
     pub(in crate::shard) fn has_pending(&self) -> bool {
         let walk = self.queue.front();
