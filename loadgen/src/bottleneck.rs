@@ -22,7 +22,7 @@ pub enum Rate {
     /// None was.
     #[default]
     None,
-    /// Of an open loop that was kept: as much as was asked for, whoever might take more.
+    /// Of an open loop that was kept: as much as was asked for, whether more could be taken or not.
     Kept(f64),
     /// As much as went through: more was there to be sent.
     Most(f64),

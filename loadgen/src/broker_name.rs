@@ -1,4 +1,4 @@
-//! What a broker says of itself: one short connection asks for `$SYS/broker/version`.
+//! Name and version of a broker: one short connection asks for `$SYS/broker/version`.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -34,7 +34,7 @@ pub(crate) fn ask(plan: &Plan) -> Option<String> {
     let mut goodbye = Vec::new();
     let disconnect = ringmq::mqtt::Disconnect::default();
     encode::disconnect(&mut goodbye, plan.connection.version, &disconnect);
-    let _ = wire.send(&goodbye); // a connection that is gone is over, too
+    let _ = wire.send(&goodbye); // a connection that has ended is over, too
     name
 }
 
@@ -116,7 +116,7 @@ impl Wire {
     /// Bytes of MQTT that come next, maybe none; `None` at the end of the time or the connection.
     fn read(&mut self) -> Option<Vec<u8>> {
         let left = self.until.checked_duration_since(Instant::now())?;
-        let left = left.max(Duration::from_millis(1)); // 0 would be for ever
+        let left = left.max(Duration::from_millis(1)); // 0 would be without end
         self.stream.set_read_timeout(Some(left)).ok()?;
         let mut buffer = vec![0; 16 << 10];
         let count = self

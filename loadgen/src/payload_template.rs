@@ -83,7 +83,7 @@ pub struct Occasion<'a> {
 }
 
 impl PayloadTemplate {
-    /// Tells it from others in results.
+    /// Its name in results.
     #[must_use]
     pub fn hash(&self) -> u32 {
         let mut bytes = Vec::new();

@@ -155,7 +155,7 @@ pub struct Options {
     pub broker_pid: Option<u32>,
     /// Of a scenario file, for agents.
     pub file_text: Option<String>,
-    /// Who watches the run while it goes on.
+    /// Readers of the run's figures during it.
     pub live: Option<Arc<crate::metrics::Live>>,
 }
 

@@ -1,4 +1,4 @@
-//! What text goes to: how wide it is, and whether it has colours.
+//! The terminal that text goes to: its width and colours.
 
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;

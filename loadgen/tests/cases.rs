@@ -22,7 +22,7 @@ fn retained_messages_of_many_topics_have_no_order() {
     );
 }
 
-/// A broker that has died is not said to be delivering, nor its clients to be back.
+/// A broker that has died is not reported as delivering, nor its clients to be back.
 #[test]
 fn a_broker_that_dies_for_good_is_called_away() {
     let mut broker = Broker::mosquitto("log_type all");

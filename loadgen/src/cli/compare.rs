@@ -13,10 +13,10 @@ use crate::output;
 const REGRESSION: u8 = 4;
 
 /// Results of two versions, several rounds of each, and whether the new one is worse: exit status 0 when it is
-/// not, 4 when it is, 3 when that cannot be told, 1 when they cannot be compared.
+/// not, 4 when it is, 3 when the rounds are too few for either, 1 when they cannot be compared.
 #[derive(Args, Debug)]
 pub(super) struct Compare {
-    /// Files that --json wrote, or folders of them: one of each side, or all rounds of both, told apart by
+    /// Files that --json wrote, or folders of them: one of each side, or all rounds of both, separated by
     /// their labels, or those of the base alone (with --to)
     #[arg(required = true, value_name = "RESULT")]
     results: Vec<PathBuf>,

@@ -28,21 +28,23 @@ fn print_idle(out: &mut dyn Write, idle: &IdleCost) {
     );
 }
 
-/// Prints a result: totals first, then latencies, deliveries and the circumstances.
-pub(super) fn print(out: &mut dyn Write, terminal: Terminal, result: &RunResult) {
-    let out = &mut Lines::new(out, terminal);
+fn print_heading(out: &mut Lines<'_>, result: &RunResult) {
+    let name = result.broker_name.as_ref();
     print_line!(
         out,
         "{} against {}{}, {:.1} s, {} clients",
         result.scenario,
         result.label,
-        result
-            .broker_name
-            .as_ref()
-            .map_or(String::new(), |name| format!(" ({name})")),
+        name.map_or(String::new(), |name| format!(" ({name})")),
         result.duration_s,
         result.clients
     );
+}
+
+/// Prints a result: totals first, then latencies, deliveries and the circumstances.
+pub(super) fn print(out: &mut dyn Write, terminal: Terminal, result: &RunResult) {
+    let out = &mut Lines::new(out, terminal);
+    print_heading(out, result);
     if let Some(sentence) = &result.interrupted {
         print_line!(
             out,

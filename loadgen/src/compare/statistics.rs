@@ -1,4 +1,4 @@
-//! How much two sides differ, and how sure that is: a bootstrap over rounds.
+//! Difference of two sides and its interval: a bootstrap over rounds.
 //!
 //! Rounds are resampled and not messages: what makes two runs differ (placement, caches, neighbours) differs
 //! between runs, and all messages of a run share it. With few rounds a plain bootstrap is too sure of itself;

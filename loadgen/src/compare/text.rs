@@ -180,7 +180,7 @@ fn escaped(text: &str) -> String {
         match letter {
             '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' => escaped.push('\\'),
             '@' => {
-                escaped.push_str("@\u{200B}"); // a mention would call somebody
+                escaped.push_str("@\u{200B}"); // a mention would notify a user
                 continue;
             }
             _ => {}

@@ -328,7 +328,7 @@ mod tests {
             p99_us: 3_000.0,
             ..Second::default()
         };
-        // Two runs of a search: what is counted goes on.
+        // Two runs of a search: counters continue.
         for _ in 0..2 {
             live.begin(&plan, &Options::default());
             let mut counts = Counts::default();

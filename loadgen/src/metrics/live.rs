@@ -100,7 +100,7 @@ impl Live {
         }
     }
 
-    /// A copy, so that nobody keeps the run waiting.
+    /// A copy, so that no reader keeps the run waiting.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.lock().clone()

@@ -1,4 +1,4 @@
-//! A run while it goes on, for those who watch: OpenMetrics and a page, over HTTP.
+//! Figures of a run that is under way: OpenMetrics and a page, over HTTP.
 //!
 //! The run hands over a few numbers each second and never waits for who reads them: [`Live`] holds them,
 //! and a thread of its own serves a bounded number of clients (`server.rs`).

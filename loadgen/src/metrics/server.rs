@@ -1,5 +1,5 @@
 //! HTTP for those who watch: one thread, a bounded number of clients, each with a bounded time. Who hangs keeps
-//! nobody waiting, least of all the run.
+//! no client waiting, least of all the run.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -230,7 +230,7 @@ mod tests {
         }
         assert!(ask(address, "HEAD / HTTP/1.1\r\n\r\n").ends_with("\r\n\r\n"));
         let mut stream = TcpStream::connect(address).unwrap();
-        let _ = stream.write_all(&vec![b'x'; 2 * REQUEST_MAX]); // the other end may have gone
+        let _ = stream.write_all(&vec![b'x'; 2 * REQUEST_MAX]); // the other end may have closed
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
         assert!(rest.is_empty(), "too long a request is no request");

@@ -67,7 +67,7 @@ pub struct Setup {
     /// The broker's name and version, for results
     #[arg(long, value_name = "TEXT")]
     pub broker_name: Option<String>,
-    /// Serves OpenMetrics and a live page on this address (or port of 127.0.0.1) while the run goes on
+    /// Serves OpenMetrics and a live page on this address (or port of 127.0.0.1) during the run
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics::parse_address)]
     pub metrics: Option<SocketAddr>,
     /// No line each second
@@ -164,7 +164,7 @@ impl Setup {
         })
     }
 
-    /// Serves the run's figures while it goes on, when that is asked for.
+    /// Serves the run's figures during it, when that is asked for.
     ///
     /// # Errors
     /// A sentence when it cannot listen.

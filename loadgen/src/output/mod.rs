@@ -45,7 +45,7 @@ impl Output {
         all.into_iter().flatten()
     }
 
-    /// Something is written that tells who the broker was.
+    /// Something is written that names the broker.
     #[must_use]
     pub fn tells_all(&self) -> bool {
         self.json.is_some() || self.html.is_some()

@@ -239,7 +239,7 @@ pub enum About {
 }
 
 impl Reason {
-    /// What must not be said of the figure.
+    /// What the figure does not show.
     #[must_use]
     pub fn heading(&self) -> &'static str {
         match self.about {

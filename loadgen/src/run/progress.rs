@@ -1,4 +1,4 @@
-//! How far a run has come: a bar where there is a terminal, a line each second where there is none.
+//! Progress of a run: a bar where there is a terminal, a line each second where there is none.
 
 use std::io::Write;
 
@@ -51,7 +51,7 @@ impl Progress {
         }
         self.lines += 1;
         let mut out = std::io::stderr();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush()); // nobody looks any more
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush()); // the terminal has closed
     }
 
     /// Leaves an empty line to what comes next.
@@ -63,7 +63,7 @@ impl Progress {
     }
 }
 
-/// One line of at most `width` columns: the more of them, the more it tells.
+/// One line of at most `width` columns: with more of them it has more figures.
 fn bar(step: &str, second: &Second, left_s: Option<f64>, width: usize) -> String {
     let share = left_s.map(|left| second.at_s / (second.at_s + left).max(1e-9));
     let percent = share.map_or("    ".into(), |share| format!("{:>3.0}%", share * 100.0));

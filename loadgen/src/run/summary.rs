@@ -39,10 +39,7 @@ pub(crate) fn result(
     let mut errors = errors(plan, reports, &counts, interrupted.as_ref());
     let truth = with_takeovers(truth, &counts, interrupted.is_some());
     let truth = with_restarts(truth, &counts, &run);
-    let (expected, received) = (sum(truth.expected), sum(truth.received));
-    if expected > 0 && received == 0 {
-        errors.insert("nothing of what was published arrived".into(), expected);
-    }
+    add_silence(&mut errors, &truth);
     let mut notes = notes(&counts, reports);
     notes.extend(restarts(&run));
     notes.extend(stored(&counts, &mut run));
@@ -54,13 +51,7 @@ pub(crate) fn result(
         rate(plan, &totals, saturation.is_some()),
         main_p99_us(&latencies),
     );
-    let targets: Vec<String> = plan
-        .connection
-        .targets
-        .iter()
-        .filter_map(|addresses| addresses.first())
-        .map(ToString::to_string)
-        .collect();
+    let targets = targets(plan);
     RunResult {
         schema_version: SCHEMA_VERSION,
         mqload_version: env!("CARGO_PKG_VERSION").to_string(),
@@ -80,7 +71,7 @@ pub(crate) fn result(
         broker_name: options.broker_name.clone(),
         closed_loop: plan.has_closed_loop(),
         inconclusive: false,
-        verdict: Verdict::default(), // of the whole command, by whoever knows its assertions
+        verdict: Verdict::default(), // of the whole command: set where its assertions are judged
         saturated: saturation,
         found: None,
         interrupted,
@@ -100,6 +91,20 @@ pub(crate) fn result(
         notes,
         intervals: run.intervals,
     }
+}
+
+/// A broker that delivered nothing at all.
+fn add_silence(errors: &mut BTreeMap<String, u64>, truth: &DeliveryAudit) {
+    let (expected, received) = (sum(truth.expected), sum(truth.received));
+    if expected > 0 && received == 0 {
+        errors.insert("nothing of what was published arrived".into(), expected);
+    }
+}
+
+/// The first address of each.
+fn targets(plan: &Plan) -> Vec<String> {
+    let first = plan.connection.targets.iter().filter_map(|own| own.first());
+    first.map(ToString::to_string).collect()
 }
 
 fn sum(by_qos: [u64; 3]) -> u64 {
