@@ -142,7 +142,7 @@ fn run(session: &mut Session, step: Step, number: usize) {
             let record = SessionSubscription {
                 options: SubscriptionOptions::default(),
                 identifier: Some(number as u32 + 1),
-                owes_retained: number % 2 == 0,
+                owes_retained: number.is_multiple_of(2),
             };
             subscriptions.insert(format!("f/{name}").into(), record);
         }

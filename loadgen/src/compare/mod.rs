@@ -314,7 +314,8 @@ fn notes(pairs: &[Pair]) -> Vec<String> {
             .find(|other| *other != of(first))?;
         Some((of(first), other))
     };
-    let rows: [(&str, fn(&RunResult) -> String); 3] = [
+    type Circumstance = fn(&RunResult) -> String;
+    let rows: [(&str, Circumstance); 3] = [
         ("mqload", |run| run.mqload_version.clone()),
         ("machines", |run| {
             format!(

@@ -71,10 +71,10 @@ fn turn(listener: &TcpListener, clients: &mut Vec<Client>, live: &Live) {
         at += 1;
         (!ready[at] || client.go_on(live)) && now < client.until
     });
-    while ready[0] {
-        let Ok((stream, _)) = listener.accept() else {
-            break; // all have been accepted
-        };
+    if !ready[0] {
+        return;
+    }
+    while let Ok((stream, _)) = listener.accept() {
         if stream.set_nonblocking(true).is_err() {
             continue;
         }

@@ -41,7 +41,7 @@ impl Progress {
                 text += "\x1b[K"; // what an earlier one has left behind it
             }
             None => {
-                if self.lines % HEADED == 0 {
+                if self.lines.is_multiple_of(HEADED) {
                     text += &live::heading();
                     text += "\n";
                 }

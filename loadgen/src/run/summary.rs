@@ -71,7 +71,7 @@ pub(crate) fn result(
         broker_name: options.broker_name.clone(),
         closed_loop: plan.has_closed_loop(),
         inconclusive: false,
-        verdict: Verdict::default(), // of the whole command: set where its assertions are judged
+        verdict: Verdict::default(), // of the whole command: set where its assertions are
         saturated: saturation,
         found: None,
         interrupted,
