@@ -312,9 +312,13 @@ fn start_long(
     while loads < 2 {
         line.clear();
         assert!(lines.read_line(&mut line).unwrap() > 0, "the run ended");
-        loads += u32::from(line.contains("s  load"));
+        loads += u32::from(line.contains(" s load "));
     }
-    assert!(line.contains("connected      14"), "{line}");
+    assert_eq!(
+        line.split_whitespace().nth(3),
+        Some("14"),
+        "clients: {line}"
+    );
     (child, lines)
 }
 

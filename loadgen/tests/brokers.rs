@@ -188,7 +188,7 @@ fn every_scenario_has_help_and_is_in_the_readme() {
         let is_tested = SCENARIOS
             .iter()
             .any(|(scenario, _)| scenario.starts_with(name));
-        // Of these, TLS storms are in transports.rs, files in scenario_files.rs.
+        // Of these, TLS storms are in transports.rs, files in scenario_files.rs, kills in durable.rs.
         let elsewhere = [
             "publish",
             "listen",
@@ -200,6 +200,10 @@ fn every_scenario_has_help_and_is_in_the_readme() {
             "check",
             "handshake-storm",
             "resumption-storm",
+            "compare",
+            "durable-sessions",
+            "durable-retained",
+            "durable-wills",
         ];
         let has_test = is_tested || elsewhere.contains(&name);
         assert!(has_test, "{name} meets no broker in a test");

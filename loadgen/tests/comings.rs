@@ -83,7 +83,7 @@ fn churn_that_is_not_held_is_an_error() {
 fn versions_are_spoken_side_by_side() {
     let broker = Broker::mosquitto("log_type all");
     let load = "fan-out --clients 6 --publishers 3 --rate 300 --duration 500ms --qos 1 \
-                --protocol 3.1,3.1.1,5 --user-property a=b --json -";
+                --protocol 3.1,3.1.1,5 --user-property a=b --broker-name x --json -";
     let mut words: Vec<&str> = load.split_whitespace().collect();
     words.extend(["--target", &broker.target]);
     let (text, success) = mqload(&words);
