@@ -44,7 +44,7 @@ figure() { # FILE EXPRESSION
 }
 
 measure() { # NAME BROKER OPTIONS...: leaves rate, p50, cpu_us and the broker's data directory in data
-    local name=$1 broker=$2 port program directory=$DATA/work
+    local name=$1 broker=$2 port program directory=$DATA/load
     shift 2
     port=$(free_port)
     rm --recursive --force "$directory"
@@ -93,7 +93,7 @@ for round in $(seq "$rounds"); do
         durable=$rate
         read -r frames records < <(blocks)
         # A message is a record of itself and one of the session's changes; the ideal log writes it as one.
-        messages=$(figure "$DATA/work/result.json" 'run["totals"]["published"]')
+        messages=$(figure "$DATA/load/result.json" 'run["totals"]["published"]')
         each=$(((messages + frames - 1) / frames))
         ideal=$(taskset --cpu-list "$cores" "$target/examples/ideal_log" "$DATA" $((payload + 24)) "$each" 4000)
         echo "$load ideal              $ideal"
