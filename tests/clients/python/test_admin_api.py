@@ -272,7 +272,8 @@ def test_the_broker_itself(start, tmp_path):
         "name": "queue-messages-max", "value": "77", "origin": f"in {config}:2"}
     assert options["shards"]["origin"] == "on the command line"
     reloaded = change(admin, "POST", "reload").json
-    assert reloaded["ok"] and reloaded["reloaded"][0]["what"] == "accounts and rules"
+    everything = "configuration, certificates, accounts and rules"
+    assert reloaded["ok"] and reloaded["reloaded"][0]["what"] == everything
     assert admin.get(api("log-level")).json == {"level": "info"}
     assert change(admin, "PUT", "log-level", {"level": "debug"}).json == {"level": "debug"}
     assert change(admin, "PUT", "log-level", {"level": "loud"}).status == 400
