@@ -120,6 +120,17 @@ impl Recorder {
     }
 }
 
+/// Answers that did not come in time, by packet.
+pub const UNANSWERED: [(&str, Count); 7] = [
+    ("connack", Count::LateConnAck),
+    ("suback", Count::LateSubAck),
+    ("unsuback", Count::LateUnsubAck),
+    ("pingresp", Count::LatePingResp),
+    ("puback", Count::LatePubAck),
+    ("pubrec", Count::LatePubRec),
+    ("pubcomp", Count::LatePubComp),
+];
+
 /// Everything that is summed over workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(usize)]

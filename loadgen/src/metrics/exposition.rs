@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::live::{Buckets, Snapshot, BOUNDS_S};
-use crate::meter::{Count, Counts};
+use crate::meter::{Count, Counts, UNANSWERED};
 
 /// Which of the two texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,17 +115,6 @@ const COUNTERS: &[Counter] = &[
         "Bytes received on the sockets.",
         &[Count::BytesReceived],
     ),
-];
-
-/// Answers that did not come in time, by packet.
-const UNANSWERED: &[(&str, Count)] = &[
-    ("connack", Count::LateConnAck),
-    ("suback", Count::LateSubAck),
-    ("unsuback", Count::LateUnsubAck),
-    ("pingresp", Count::LatePingResp),
-    ("puback", Count::LatePubAck),
-    ("pubrec", Count::LatePubRec),
-    ("pubcomp", Count::LatePubComp),
 ];
 
 /// Ticks of /proc per second.
@@ -240,7 +229,7 @@ impl Text {
         );
         for (packet, count) in UNANSWERED {
             let labels = format!("packet=\"{packet}\"");
-            self.sample(&total, &labels, counts.get(*count) as f64);
+            self.sample(&total, &labels, counts.get(count) as f64);
         }
     }
 

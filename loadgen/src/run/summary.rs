@@ -10,7 +10,7 @@ use crate::bottleneck::{Evidence, Rate, LATE_NS};
 use crate::engine::Report;
 use crate::histogram::{curve, encode};
 use crate::live::duration;
-use crate::meter::{Count, Counts, Timing};
+use crate::meter::{Count, Counts, Timing, UNANSWERED};
 use crate::plan::{Options, Plan};
 use crate::results::{
     BrokerProcess, DeliveryAudit, DescribedPlan, Generator, Latency, RunResult, Saturation, Totals,
@@ -296,18 +296,10 @@ fn totals(counts: &Counts, run: &RunTotals) -> Totals {
 
 /// Answers that did not come in time, by packet.
 fn unanswered(counts: &Counts) -> BTreeMap<String, u64> {
-    let rows = [
-        ("connack", Count::LateConnAck),
-        ("suback", Count::LateSubAck),
-        ("unsuback", Count::LateUnsubAck),
-        ("pingresp", Count::LatePingResp),
-        ("puback", Count::LatePubAck),
-        ("pubrec", Count::LatePubRec),
-        ("pubcomp", Count::LatePubComp),
-        ("publish_at_end", Count::Unacknowledged),
-    ];
+    let at_end = ("publish_at_end", Count::Unacknowledged);
+    let rows = UNANSWERED.into_iter().chain([at_end]);
     let rows = rows.map(|(name, count)| (name.to_string(), counts.get(count)));
-    rows.into_iter().filter(|(_, number)| *number > 0).collect()
+    rows.filter(|(_, number)| *number > 0).collect()
 }
 
 fn latency(histogram: &Histogram<u64>) -> Latency {
