@@ -27,17 +27,9 @@ for needed in ringmq mqload examples/ideal_log; do
     }
 done
 
-broker_pid=
-end_broker() {
-    if [[ -n $broker_pid ]]; then
-        kill "$broker_pid" 2>/dev/null || true
-        wait "$broker_pid" 2>/dev/null || true
-        broker_pid=
-    fi
-}
+# shellcheck source=scripts/broker-process.sh
+source "$here/broker-process.sh"
 trap 'end_broker; rm --recursive --force "$DATA"' EXIT
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 figure() { # FILE EXPRESSION
     python3 -c 'import json, sys; run = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"
@@ -57,10 +49,10 @@ measure() { # NAME BROKER OPTIONS...: leaves rate, p50, cpu_us and the broker's 
         broker_start "$program" "$port" "$directory" "$cores"
     ) >"$directory/log" 2>&1 &
     broker_pid=$!
-    for _ in $(seq 400); do
-        if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then break; fi
-        sleep 0.02
-    done
+    if ! await_port "$port"; then
+        cat "$directory/log" >&2
+        exit 1
+    fi
     "$target/mqload" "$@" --target "127.0.0.1:$port" --duration "$duration" --drain 1s --quiet \
         --threads "$threads" --cores "$load_cores" --broker-pid "$broker_pid" \
         --json "$directory/result.json" >"$directory/text" 2>&1 || cat "$directory/text" >&2
