@@ -116,7 +116,7 @@ pub(super) async fn publish(admin: &Admin) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Lifts what has ended, every few seconds.
+/// Lifts what has ended, each second.
 pub(super) async fn watch(admin: Arc<Admin>) {
     loop {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
