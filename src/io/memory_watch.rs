@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The same when three quarters of the limit are used: a shard may take in a megabyte in that time.
 const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(5);
 /// So long after it found memory short a shard looks again.
-const LOOK_AGAIN_AFTER: Span = Span::from_millis(200);
+const LOOK_AGAIN_AFTER: Span = Span::from_millis(LOOK_EVERY.as_millis() as u64);
 /// What was freed is given back to the kernel so often. It takes this thread some milliseconds, and the
 /// shards none.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(10);
@@ -142,8 +142,12 @@ impl ShardMemory {
     /// Clients and what they add are refused.
     #[inline]
     pub(super) fn is_short(&mut self, now: Time) -> bool {
-        let is_late = self.seen_short && now.since(self.looked) >= LOOK_AGAIN_AFTER;
-        if self.read > self.may_read || is_late {
+        let is_due = match self.seen_short {
+            // What grows memory is refused until the next look.
+            true => now.since(self.looked) >= LOOK_AGAIN_AFTER,
+            false => self.read > self.may_read,
+        };
+        if is_due {
             self.look(now);
         }
         self.seen_short || self.told_short
@@ -213,6 +217,7 @@ mod tests {
         growth.has_read(1);
         assert!(growth.is_short(now));
         uses(50);
+        growth.has_read(20 << 20);
         assert!(growth.is_short(now), "it does not look all the time");
         assert!(!growth.is_short(now + LOOK_AGAIN_AFTER));
         uses(99);
