@@ -96,7 +96,8 @@ readonly workspace=(--workspace --features ringmq/sim)
 build_programs() {
     heading 'The programs'
     cargo build --quiet "${workspace[@]}" --bins --tests || return 1
-    programs=${CARGO_TARGET_DIR:-target}/debug
+    # From the root: some tests run in a folder of their own.
+    programs=$(realpath "${CARGO_TARGET_DIR:-target}")/debug
     # A copy: a later build must not replace a program that is running.
     cp "$programs/ringmq" "$logs/ringmq-debug" || return 1
     export RINGMQ=$logs/ringmq-debug RINGMQ_PAGES=$programs/ringmq-pages

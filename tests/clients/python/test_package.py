@@ -18,7 +18,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="packages are installed by root"),
 ]
 
-PAGES = os.environ.get("RINGMQ_PAGES", os.path.join(ROOT, "target", "debug", "ringmq-pages"))
+# The program that writes pages, if it is built already; otherwise cargo builds it.
+PAGES = os.environ.get("RINGMQ_PAGES")
 UNIT = os.path.join(ROOT, "deploy", "ringmq.service")
 TRACES = ["/etc/ringmq", "/var/lib/ringmq", "/usr/bin/ringmq", "/usr/lib/systemd/system/ringmq.service",
           "/usr/share/doc/ringmq", "/usr/share/man/man1/ringmq.1.gz", "/usr/lib/sysusers.d/ringmq.conf"]
@@ -33,7 +34,8 @@ def run(*command, **options):
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     folder = tmp_path_factory.mktemp("package")
-    run(PAGES, folder / "pages")
+    pages = [os.path.join(ROOT, PAGES)] if PAGES else ["cargo", "run", "--quiet", "--package", "ringmq-pages", "--"]
+    run(*pages, folder / "pages", cwd=ROOT)
     built = run(os.path.join(ROOT, "deploy", "deb.py"), "--binary", BINARY, "--pages", folder / "pages", "--out", folder)
     return built.strip()
 
