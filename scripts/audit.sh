@@ -23,8 +23,12 @@ if [ -z "$database" ]; then
     say "https://github.com/rustsec/advisory-db and give its folder as ADVISORY_DB"
     exit 2
 fi
-if ! command -v cargo-audit >/dev/null; then
-    say "cargo-audit is not installed, so nothing was looked up: cargo install cargo-audit --locked"
+if command -v cargo-audit >/dev/null; then
+    look_up() { cargo audit --db "$database" --no-fetch --stale --file Cargo.lock --deny warnings; }
+elif python3 -c 'import tomllib' 2>/dev/null; then
+    look_up() { scripts/audit.py "$database"; }
+else
+    say "neither cargo-audit nor Python 3.11 is installed, so nothing was looked up: cargo install cargo-audit --locked"
     exit 2
 fi
 
@@ -32,7 +36,7 @@ fi
 errors=$(mktemp)
 trap 'rm -f "$errors"' EXIT
 status=0
-cargo audit --db "$database" --no-fetch --stale --file Cargo.lock --deny warnings 2>"$errors" || status=$?
+look_up 2>"$errors" || status=$?
 cat "$errors" >&2
 if [ "$status" -eq 0 ]; then
     say "nothing was found in Cargo.lock by $database"
