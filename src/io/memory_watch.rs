@@ -119,6 +119,9 @@ impl ShardMemory {
     /// What the thread that watches says.
     pub(super) fn told(&mut self, is_short: bool) {
         self.told_short = is_short;
+        if !is_short {
+            self.seen_short = false; // it has just looked
+        }
     }
 
     /// Free memory is to be returned. `held`: connections and sessions now.
@@ -226,6 +229,9 @@ mod tests {
         uses(101);
         growth.has_read((128 << 10) + 1);
         assert!(growth.is_short(now), "near the limit it looks often");
+        growth.told(false);
+        uses(96); // above where it would relax by itself
+        assert!(!growth.is_short(now), "the thread has looked later");
         std::fs::remove_dir_all(&folder).unwrap();
         let mut unknown = ShardMemory::new(None, 1);
         unknown.has_read(usize::MAX);

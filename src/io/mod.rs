@@ -32,6 +32,7 @@ mod foundation;
 mod frame_writer;
 mod gate;
 mod hook;
+mod huge_pages;
 mod inbox;
 mod inherited;
 mod input;

@@ -23,7 +23,7 @@ use super::recovery::Journal;
 use super::reload::{Configuration, Reload};
 use super::service_manager::ServiceManager;
 use super::shared::SharedState;
-use super::{file_watch, logging, memory_watch, mesh, reload, signals, sys, tls_files};
+use super::{file_watch, huge_pages, logging, memory_watch, mesh, reload, signals, sys, tls_files};
 use crate::auth::{self, Rules};
 use crate::ids::ShardId;
 use crate::limits::Limits;
@@ -71,6 +71,7 @@ pub fn run(
     describe_shards(startup);
     let options = &startup.run;
     let shared = shared_state(startup)?;
+    huge_pages::refuse_where_small(shared.memory(), startup.shards);
     let manager = ServiceManager::start(&shared)?;
     let journal = Journal::open(options, startup.shards, &shared)?.map(Arc::new);
     memory_watch::watch_memory(Arc::clone(&shared))?;

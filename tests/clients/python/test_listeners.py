@@ -239,7 +239,7 @@ def test_a_full_login_queue_by_version(start, tmp_path):
 
 def test_memory_max(start):
     """Near its memory the broker lets nobody in, serves who is there, and recovers."""
-    probe = start(1)
+    probe = start(1, memory_max=100 << 20)  # small as well: without huge pages
     base = probe.resident_kib() << 10
     broker = start(1, memory_max=base + (48 << 20))
     old, five = Raw(broker), Raw(broker, 5)
