@@ -104,11 +104,31 @@ impl Burst {
             if payload.len() >= LARGE_PAYLOAD {
                 break;
             }
-            at += frame.length;
             self.join(frame.length, payload.len(), false);
+            let before = at;
+            at += frame.length;
+            at = self.extend_alike(bytes, before..at, payload.len());
         }
         self.range.end = at;
         at
+    }
+
+    /// Takes the packets behind `packet` that begin with the same bytes up to the payload: with the same length,
+    /// so of these not even that is looked at.
+    #[inline]
+    fn extend_alike(&mut self, bytes: &[u8], packet: Range<usize>, payload: usize) -> usize {
+        let (head, behind) = (
+            &bytes[packet.start..packet.end - payload],
+            &bytes[packet.end..],
+        );
+        let count_max = (self.count_max - self.count) as usize;
+        let packets = behind.chunks_exact(packet.len()).take(count_max);
+        let alike = packets
+            .take_while(|packet| packet.starts_with(head))
+            .count();
+        self.count += alike as u64;
+        self.payloads += alike * payload;
+        packet.end + alike * packet.len()
     }
 }
 
@@ -196,11 +216,18 @@ impl Shard {
         bytes: &[u8],
         now: Time,
     ) {
+        if burst.is_some() {
+            self.take_burst(burst, bytes, now);
+        }
+    }
+
+    fn take_burst(&mut self, burst: &mut Option<Burst>, bytes: &[u8], now: Time) {
         if let Some(burst) = burst.take() {
             self.deliver_burst(&burst, bytes, now);
         }
     }
 
+    #[inline]
     fn deliver_burst(&mut self, burst: &Burst, bytes: &[u8], now: Time) {
         let run = &bytes[burst.range.clone()];
         self.outbox.stats.publications_received += burst.count;
