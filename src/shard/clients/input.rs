@@ -201,7 +201,8 @@ impl Shard {
             let is_captured = connection.captured != CaptureFlag::No;
             let mut end = at + frame.length;
             let mut result = Ok(Joined::No);
-            connection.publishes |= frame.first >> 4 == PUBLISH;
+            let is_publish = frame.first >> 4 == PUBLISH;
+            connection.publishes |= is_publish;
             if let (Phase::Live(session), PLAIN_PUBLISH) = (phase, frame.first) {
                 let publisher = Publisher {
                     connection: id,
@@ -217,7 +218,9 @@ impl Shard {
                     Ok(Flow::Continue)
                 }
                 Ok(Joined::No) => {
-                    self.send_burst(burst, bytes, now);
+                    if burst.is_some() {
+                        self.send_burst(burst, bytes, now); // no call for each acknowledgement
+                    }
                     self.handle_packet(id, phase, version, &frame, now)
                 }
                 Err(error) => Err(error),
@@ -229,7 +232,9 @@ impl Shard {
             match flow {
                 Ok(Flow::Continue) => {
                     at = end;
-                    self.routes.prefetch_following(&mut ahead, &bytes[at..]);
+                    if is_publish {
+                        self.routes.prefetch_following(&mut ahead, &bytes[at..]);
+                    }
                 }
                 Ok(flow) => return (at, Ok(flow)),
                 Err(error) => return (at, Err((error, end - frame.body.len()..end))),

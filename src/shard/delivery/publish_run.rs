@@ -216,18 +216,11 @@ impl Shard {
         bytes: &[u8],
         now: Time,
     ) {
-        if burst.is_some() {
-            self.take_burst(burst, bytes, now);
-        }
-    }
-
-    fn take_burst(&mut self, burst: &mut Option<Burst>, bytes: &[u8], now: Time) {
         if let Some(burst) = burst.take() {
             self.deliver_burst(&burst, bytes, now);
         }
     }
 
-    #[inline]
     fn deliver_burst(&mut self, burst: &Burst, bytes: &[u8], now: Time) {
         let run = &bytes[burst.range.clone()];
         self.outbox.stats.publications_received += burst.count;
