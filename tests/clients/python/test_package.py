@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+import tomllib
 
 import pytest
 
@@ -113,14 +114,23 @@ def test_pages_completions_and_the_doctor(installed):
 
 
 def test_every_file_of_the_metadata_is_packed_for_rpm_too():
-    import tomllib
+    """In the same place and with the same mode, but for the folder that each family of systems has for zsh."""
     with open(os.path.join(ROOT, "Cargo.toml"), "rb") as file:
         metadata = tomllib.load(file)["package"]["metadata"]
-    of_deb = {source for source, _, _ in metadata["deb"]["assets"]}
-    of_rpm = {asset["source"] for asset in metadata["generate-rpm"]["assets"]}
+    of_deb = {source: (os.path.join("/", place, os.path.basename(source)) if place.endswith("/") else f"/{place}", mode)
+              for source, place, mode in metadata["deb"]["assets"]}
+    own = metadata["generate-rpm"]
+    of_rpm = {asset["source"]: (asset["dest"], asset["mode"]) for asset in own["assets"]}
+    for source, (place, mode) in of_rpm.items():
+        place = os.path.join(place, os.path.basename(source)) if place.endswith("/") else place
+        of_rpm[source] = place.replace("/zsh/site-functions/", "/zsh/vendor-completions/"), mode
     assert of_deb == of_rpm
     for source in of_deb:
         assert source.startswith("target/") or os.path.exists(os.path.join(ROOT, source)), source
+    kept = {asset["dest"] for asset in own["assets"] if asset.get("config") == "noreplace"}
+    assert kept == set(metadata["deb"]["conf-files"])
+    for script in ("post_install_script", "pre_uninstall_script", "post_uninstall_script"):
+        run("sh", "-n", os.path.join(ROOT, own[script]))
 
 
 def test_a_profile_of_a_container_permits_io_uring_and_without_it_the_start_says_so(tmp_path):
