@@ -1,13 +1,16 @@
 """A client of the admin listener, by the standard library."""
 
 import base64
+import functools
 import http.client
 import json
+import os
+import re
 import socket
 import ssl
 import subprocess
 
-from broker import BINARY, free_port
+from broker import BINARY, ROOT, free_port
 from client import DEADLINE_S
 
 
@@ -41,6 +44,55 @@ class Answer:
         return json.loads(self.body)
 
 
+def closed(schema):
+    """A schema that takes no property but those that it names."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: closed(one) for name, one in schema.items()}
+    if "properties" in schema and isinstance(schema.get("type"), str):
+        made.setdefault("unevaluatedProperties", False)
+    return made
+
+
+@functools.cache
+def described():
+    """docs/openapi.json: its paths as patterns, and what is wrong with an answer by one of its schemas."""
+    from jsonschema import Draft202012Validator, exceptions  # OpenAPI 3.1 has its schemas
+    with open(os.path.join(ROOT, "docs", "openapi.json"), encoding="utf-8") as file:
+        document = json.load(file)
+    patterns = [(re.compile(re.sub(r"{\w+}", "[^/]+", path)), path, methods) for path, methods in document["paths"].items()]
+    components = closed(document["components"])
+
+    def problem(schema, value):
+        validator = Draft202012Validator({"components": components, **closed(schema)})
+        found = exceptions.best_match(validator.iter_errors(value))
+        return found and f"{found.json_path}: {found.message}"
+
+    return patterns, problem
+
+
+def check_description(method, target, answer):
+    """Every answer of the API that a test gets is as its description says."""
+    patterns, problem = described()
+    asked = target.split("?", 1)[0]
+    found = [methods for pattern, path, methods in patterns if asked == path or pattern.fullmatch(asked)]
+    if not found or method.lower() not in found[0]:
+        assert answer.status >= 400, (method, target, answer.status)
+        return
+    responses = found[0][method.lower()]["responses"]
+    response = responses.get(str(answer.status)) or (responses["default"] if answer.status >= 400 else None)
+    assert response, f"{method} {target} is not described to answer {answer.status}"
+    kind = answer.headers["Content-Type"]
+    content = response.get("content", {"text/plain": {}})
+    assert kind in content, f"{method} {target} is not described to answer with {kind}"
+    documents = {"application/x-ndjson": answer.body.splitlines, "text/plain": list}.get(kind, lambda: [answer.body])
+    for document in documents():
+        wrong = problem(content[kind].get("schema", {}), json.loads(document))
+        assert not wrong, f"{method} {target}: {wrong}"
+
+
 class Admin:
     """Requests to one admin listener; each on a connection of its own."""
 
@@ -67,7 +119,10 @@ class Admin:
         connection = self.connection()
         try:
             connection.request(method, target, body, headers)
-            return Answer(connection.getresponse())
+            answer = Answer(connection.getresponse())
+            if target.startswith("/api/"):
+                check_description(method, target, answer)
+            return answer
         finally:
             connection.close()
 
