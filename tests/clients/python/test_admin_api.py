@@ -89,6 +89,48 @@ def test_clients_by_page_and_in_detail(served, client, name):
     assert [row["client_id"] for row in first] == [f"{name}-c0"]
 
 
+def test_clients_by_what_they_are(start, name, tmp_path):
+    """Each filter leaves out somebody else, and each order has another client first."""
+    accounts = tmp_path / "accounts"
+    subprocess.run([BINARY, "passwd", "-c", "-b", "--rounds", "10", accounts, "ann", "one"], check=True)
+    broker, admin = start_admin(start, 2, password_file=accounts, allow_anonymous="true", queue_messages_max=3)
+    made = []
+
+    def join(client_id, user=None, **options):
+        made.append(Client(broker, f"{name}-{client_id}", VERSIONS["3.1.1"], **options))
+        if user:
+            made[-1].paho.username_pw_set(user, "one")
+        return made[-1].connect()
+
+    def found(query):
+        return [row["client_id"].rsplit("-", 1)[1] for row in admin.get(api(f"clients?{query}")).json["clients"]]
+
+    kept = join("kept", clean=False)
+    kept.subscribe("q/#", 1)
+    kept.disconnect()
+    until(lambda: found("connected=false"), ["kept"])
+    ann, receiver, loud = join("ann", "ann"), join("receiver"), join("loud")
+    receiver.subscribe("big", 1)
+    for n in range(5):
+        ann.publish_and_wait(f"q/{n}", b"x", 1)
+    ann.publish_and_wait("big", bytes(10_000), 1)
+    receiver.take(1)
+    loud.publish_and_wait("nobody", bytes(30_000), 1)
+    until(lambda: admin.get(api(f"clients/{name}-kept")).json["dropped"], 2)
+    connected = ["ann", "loud", "receiver"]
+    assert sorted(found("connected=true")) == connected
+    assert sorted(found("address=127.0.0.1")) == connected and found("address=127.0.0.2") == []
+    assert found("user=ann") == ["ann"] and found("user=bob") == []
+    assert found("min_queue=3") == ["kept"] and found("min_queue=4") == []
+    assert found("sort=queue") == found("sort=dropped") == ["kept"]
+    assert found("sort=publications") == ["ann", "loud"] and found("sort=deliveries") == ["receiver"]
+    assert found("sort=bytes&limit=1") == ["loud"]
+    for wrong in ["connected=maybe", "address=x", "min_queue=x", "sort=size", "limit=0", "limit=1001", "cursor=1.2"]:
+        assert admin.get(api(f"clients?{wrong}")).status == 400, wrong
+    for one in made:
+        one.close()
+
+
 def test_busiest_clients(served, client, name):
     broker, admin = served
     quiet, busy = client("quiet", to=broker), client("busy", to=broker)
