@@ -46,7 +46,7 @@ impl Awake {
         Self { clock, ran_ns }
     }
 
-    fn ticked(&self, after: Span) {
+    pub(super) fn ticked(&self, after: Span) {
         let ran = after.min(TICK_MAX);
         self.ran_ns.fetch_add(ran.0, Ordering::Relaxed);
     }

@@ -71,19 +71,22 @@ impl<Q: Inquiry> Hook<Q> {
         Ok((response.status().as_u16(), text))
     }
 
-    /// The request counts its time-out while the process is stopped, too: then it is made once more, as the
-    /// answer may have come in time.
+    /// A request counts its time-out while the process is stopped, too, and its answer may have come in time:
+    /// so it is made anew until the hook had its time-out while the process was running.
     fn post_awake(&self, body: &str, awake: &Awake) -> Result<(u16, String), String> {
-        let late = awake.late();
-        let answer = self.post(body);
-        if answer.is_err() && awake.was_late_since(late) {
-            return self.post(body);
+        let began = awake.now();
+        loop {
+            let late = awake.late();
+            let answer = self.post(body);
+            let had_its_time = awake.now().since(began) >= self.terms.timeout;
+            if answer.is_ok() || had_its_time || !awake.was_late_since(late) {
+                return answer;
+            }
         }
-        answer
     }
 
     /// Asks and waits, at most as long as the time-out while the process runs, or twice as long when it was
-    /// stopped meanwhile.
+    /// stopped meanwhile, however often.
     ///
     /// # Errors
     /// The hook is down.
@@ -119,6 +122,7 @@ impl<Q: Inquiry> Hook<Q> {
 mod tests {
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
     use std::thread;
 
     use super::*;
@@ -133,18 +137,22 @@ mod tests {
         }
     }
 
-    /// A service that answers its second request only.
-    fn answers_the_second() -> String {
+    /// A service that answers this request only. `asked` is called for each.
+    fn answers_the(nth: usize, asked: impl Fn() + Send + 'static) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         thread::spawn(move || {
-            let (mut first, _) = listener.accept().unwrap();
-            receive(&mut first);
-            let (mut second, _) = listener.accept().unwrap();
-            receive(&mut second);
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-            second.write_all(answer).unwrap();
-            receive(&mut second); // until it is closed
+            let mut open = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().unwrap();
+                receive(&mut stream);
+                asked();
+                if open.len() + 1 == nth {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+                    stream.write_all(answer).unwrap();
+                }
+                open.push(stream);
+            }
         });
         url
     }
@@ -160,16 +168,31 @@ mod tests {
     }
 
     #[test]
-    fn it_is_asked_again_when_the_process_was_stopped_meanwhile() {
+    fn it_is_asked_again_as_often_as_the_process_was_stopped() {
         let stopped = Awake::without_ticks(Clock::start());
-        let hook = hook(answers_the_second(), 600);
+        let hook = hook(answers_the(3, || ()), 600);
         assert_eq!(hook.post_awake("{}", &stopped), Ok((200, "{}".into())));
     }
 
+    /// A hook that never answers within 600 ms, of which the process runs so many in each request. Returns how
+    /// often it was asked.
+    fn asked_when_running(parts: &'static [u64]) -> u64 {
+        let awake = Arc::new(Awake::without_ticks(Clock::start()));
+        let asked = Arc::new(AtomicU64::new(0));
+        let (ticks, counts) = (Arc::clone(&awake), Arc::clone(&asked));
+        let service = answers_the(9, move || {
+            counts.fetch_add(1, Ordering::Relaxed);
+            for ms in parts {
+                ticks.ticked(Span::from_millis(*ms));
+            }
+        });
+        assert!(hook(service, 600).post_awake("{}", &awake).is_err());
+        asked.load(Ordering::Relaxed)
+    }
+
     #[test]
-    fn it_is_not_asked_again_when_the_process_was_running() {
-        let running = Awake::start(Clock::start()).unwrap();
-        let hook = hook(answers_the_second(), 100);
-        assert!(hook.post_awake("{}", &running).is_err());
+    fn it_is_not_asked_again_when_it_had_its_time() {
+        assert_eq!(asked_when_running(&[200, 100]), 2);
+        assert_eq!(asked_when_running(&[250, 250, 90]), 1, "it was not late");
     }
 }

@@ -135,7 +135,7 @@ def stop_while_it_answers(broker, service):  # noqa: F811
 
 @pytest.mark.parametrize("shards", SHARDS)
 def test_logins_that_a_service_answered_meanwhile_succeed(start, service, shards):  # noqa: F811
-    broker = start(shards, http_hook_url=service.login, http_hook_timeout=2, connect_timeout=4)
+    broker = start(shards, http_hook_url=service.login, http_hook_timeout=4, connect_timeout=5)
     service.may_answer.clear()
     clients = [Raw(broker, 5) for _ in range(ASKING)]
     for n, one in enumerate(clients):
@@ -151,12 +151,13 @@ def test_logins_that_a_service_answered_meanwhile_succeed(start, service, shards
 
 @pytest.mark.parametrize("shards", SHARDS)
 def test_publications_that_a_service_allowed_meanwhile_are_taken(start, service, shards):  # noqa: F811
-    broker = start(shards, http_hook_acl_url=service.rules, http_hook_timeout=2, connect_timeout=4)
+    broker = start(shards, http_hook_acl_url=service.rules, http_hook_timeout=4, connect_timeout=5)
     service.may_answer.clear()
-    clients = [Raw(broker, 5) for _ in range(ASKING)]
-    for n, one in enumerate(clients):
-        one.connect(f"c{n}")
-        one.send(mqtt.publish(f"t/{n}", b"x", 1, 1, version=5))
+    clients = []
+    for n in range(ASKING):
+        clients.append(Raw(broker, 5))
+        clients[n].connect(f"c{n}")
+        clients[n].send(mqtt.publish(f"t/{n}", b"x", 1, 1, version=5))
     stop_while_it_answers(broker, service)
     no_subscriber = 0x10
     assert [one.expect(0x40)[2] for one in clients] == [no_subscriber] * ASKING
