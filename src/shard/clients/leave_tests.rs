@@ -133,6 +133,7 @@ fn members_of_many_groups_go_away_in_pieces() {
         broker.give_here(id, &persistent(name));
         broker.give_here(id, &subscribe(V311, filters("$share/g/")));
         close(&mut broker, id);
+        assert!(!broker.shards[0].clients.leaving.is_empty(), "it waits");
     }
     let id = broker.open_here().unwrap();
     broker.give_here(id, &persistent(b'b'));

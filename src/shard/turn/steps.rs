@@ -95,14 +95,35 @@ mod tests {
     /// The order that others rely on.
     #[test]
     fn peers_are_served_before_answers() {
+        use TurnStep::{
+            Actions, Commit, EndTurn, Inbox, PeerBlocks, ReadEstablished, ReadOthers, Reap,
+            SendBlocks, Submit, Timeouts, Transmit, WriteUnblocked,
+        };
         let first = |step| TURN.iter().position(|one| *one == step).unwrap();
         let last = |step| TURN.iter().rposition(|one| *one == step).unwrap();
-        assert!(first(TurnStep::ReadEstablished) < first(TurnStep::ReadOthers));
-        assert!(first(TurnStep::EndTurn) > last(TurnStep::ReadOthers));
-        assert!(first(TurnStep::EndTurn) > last(TurnStep::PeerBlocks));
-        assert!(first(TurnStep::EndTurn) < first(TurnStep::SendBlocks));
-        assert!(first(TurnStep::SendBlocks) < first(TurnStep::WriteUnblocked));
-        assert!(first(TurnStep::SendBlocks) < first(TurnStep::Transmit));
-        assert!(last(TurnStep::SendBlocks) > last(TurnStep::Transmit));
+        // Each is over before the other begins.
+        for (one, other) in [
+            (Reap, Inbox),
+            (Reap, ReadEstablished),
+            (Inbox, EndTurn), // the request to stop, and verdicts
+            (ReadEstablished, ReadOthers),
+            (ReadOthers, Timeouts), // whose packet lies in the socket is not silent
+            (ReadOthers, EndTurn),
+            (PeerBlocks, EndTurn),
+            (Timeouts, EndTurn), // what they change is in the turn's records
+            (EndTurn, Commit),
+            (EndTurn, Actions),
+        ] {
+            assert!(last(one) < first(other), "{one:?} before {other:?}");
+        }
+        for answer in [WriteUnblocked, Actions, Transmit] {
+            assert!(
+                first(SendBlocks) < first(answer),
+                "blocks before {answer:?}"
+            );
+        }
+        assert!(first(Actions) < first(Transmit) && last(Actions) < last(Transmit));
+        assert!(last(SendBlocks) > last(Transmit));
+        assert_eq!(last(Submit), TURN.len() - 1);
     }
 }
