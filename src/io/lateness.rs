@@ -69,8 +69,10 @@ mod tests {
         lateness.sleeps(None);
         lateness.turn_begins(at(900_000));
         assert_eq!(lateness.excused_until(), Time::ZERO);
-        lateness.sleeps(Some(at(901_000)));
+        lateness.turn_begins(at(902_000)); // without a sleep
+        assert_eq!(lateness.excused_until(), at(904_000));
+        lateness.sleeps(Some(at(903_000)));
         lateness.turn_begins(at(907_000));
-        assert_eq!(lateness.excused_until(), at(913_000));
+        assert_eq!(lateness.excused_until(), at(911_000));
     }
 }

@@ -165,6 +165,36 @@ mod tests {
         }
     }
 
+    /// What others do not use is saved for a few turns only.
+    #[test]
+    fn little_is_saved() {
+        let mut shares = Shares::default();
+        let mut now = Time(MS);
+        let mut run = |turns: u64, use_it: bool| {
+            let mut taken = 0;
+            for _ in 0..turns {
+                shares.turn_begins(now);
+                now = now + Span(MS);
+                let Some(share) = shares.others_begin(true, now) else {
+                    continue;
+                };
+                let begins = now;
+                while use_it && share.has_read(now) {
+                    now = now + Span(MS / 10);
+                }
+                shares.others_end(share, now);
+                taken += now.since(begins).0;
+            }
+            taken
+        };
+        assert_eq!(run(1_000, false), 0);
+        let taken = run(100, true);
+        assert!(
+            taken < BALANCE_MAX as u64 + 100 * MS / PARTS + MS,
+            "{taken}"
+        );
+    }
+
     #[test]
     fn established_connections_leave_a_turn_in_time() {
         let (theirs, others, _) = run(10, Span(1_000 * MS), true, Span(MS));
