@@ -287,6 +287,7 @@ fn ways() -> [(&'static str, Make); 2] {
             number: SegmentNumber(1),
             path,
             bytes: FILE,
+            free_min: 0,
             recycled: None
         }));
         ready.recv().unwrap().unwrap();

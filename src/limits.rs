@@ -145,6 +145,8 @@ pub struct Limits {
     pub listener_rates: Rates,
     /// So many seconds' worth of a rate may come at once.
     pub rate_burst_s: u16,
+    /// A client of 3.1.1 whose publication has waited so long for room on the disk is disconnected.
+    pub disk_full_timeout_s: u16,
     /// Connections of the whole broker that have not sent their CONNECT.
     pub half_open_max: Option<u32>,
 }
@@ -185,6 +187,7 @@ impl Default for Limits {
             client_rates: Rates::default(),
             listener_rates: Rates::default(),
             rate_burst_s: 1,
+            disk_full_timeout_s: 30,
             half_open_max: None,
         }
     }

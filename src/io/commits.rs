@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::data_dir::{path_of, Ready};
 use super::frame_writer::FrameWriter;
 use super::logging;
@@ -24,6 +26,9 @@ use crate::time::{Span, Time};
 pub(super) const EXIT_JOURNAL: i32 = 3;
 /// A file that could not be made is asked for again after so long: room may have been made.
 const RETRY_AFTER: Span = Span::from_secs(1);
+/// From one commit to the next while no further file can be made: each takes a block at least, and what is left
+/// has to last.
+const SHORT_INTERVAL: Span = Span::from_millis(50);
 /// Files that are not needed and kept to be used again.
 const SPARES: usize = 2;
 
@@ -45,13 +50,14 @@ pub(super) struct Commits {
     is_asked: bool,
     /// From this file.
     recycled: Option<SegmentNumber>,
-    /// There was no room for a file or a frame, and the log says so.
-    is_short: bool,
+    /// There was no room for a file or a frame, and the log says so; since when.
+    short_since: Option<Time>,
     /// The next attempt then.
     retry_at: Option<Time>,
     /// From one commit to the next; none: at once.
     interval: Option<Span>,
     due: Time,
+    is_stopping: bool,
     /// When the frame on its way was taken, and how long frames take.
     taken_at: Time,
     pub(super) latency: Histogram,
@@ -81,7 +87,8 @@ impl Commits {
             files,
             is_asked: false,
             recycled: None,
-            is_short: false,
+            short_since: None,
+            is_stopping: false,
             retry_at: None,
             interval: match durability {
                 Durability::Commit => None,
@@ -112,18 +119,20 @@ impl Commits {
         self.retire(shard);
         let is_waiting = self.writer.is_waiting();
         if self.writer.is_idle() && self.due <= now {
+            self.due = Time::ZERO; // a frame that waits for its file is not due
             if let Some(frame) = shard.poll_journal() {
                 self.writer.take(&frame);
                 self.taken_at = now;
-                self.due = self.interval.map_or(Time::ZERO, |interval| now + interval);
+                let interval = self.commit_interval();
+                self.due = interval.map_or(Time::ZERO, |interval| now + interval);
             }
         }
         if is_waiting && self.retry_at.is_some_and(|at| at > now) {
             return;
         }
         match self.writer.submit(poller) {
-            Err(error) => self.no_room(&error, now),
-            Ok(()) if is_waiting => self.has_room(),
+            Err(error) => self.no_room(shard, &error, now),
+            Ok(()) if is_waiting => self.has_room(shard, now),
             Ok(()) => {}
         }
     }
@@ -135,13 +144,28 @@ impl Commits {
 
     /// What is not on the disk is brought there without waiting for the interval.
     pub(super) fn begin_stop(&mut self) {
-        self.interval = None;
+        self.is_stopping = true;
         self.due = Time::ZERO;
+    }
+
+    fn commit_interval(&self) -> Option<Span> {
+        let short = self.short_since.map(|_| SHORT_INTERVAL);
+        self.interval.max(short).filter(|_| !self.is_stopping)
+    }
+
+    /// The last segment that should be ready. When there was none to be had, one more has to be before all is well
+    /// again.
+    fn wanted(&self, shard: &Shard) -> Option<SegmentNumber> {
+        let wanted = shard.segment_wanted()?;
+        Some(match self.short_since {
+            None => wanted,
+            Some(_) => wanted.next(),
+        })
     }
 
     /// One segment after the other, so that they are ready in order.
     fn ask_ahead(&mut self, shard: &Shard, now: Time) {
-        let is_wanted = shard.segment_wanted() > Some(self.ready);
+        let is_wanted = self.wanted(shard) > Some(self.ready);
         if self.is_asked || !is_wanted || self.retry_at.is_some_and(|at| at > now) {
             return;
         }
@@ -156,6 +180,7 @@ impl Commits {
             number,
             path: path_of(&self.folder, number),
             bytes: self.segment_bytes,
+            free_min: self.segment_bytes * [1, 2][usize::from(self.short_since.is_some())],
             recycled: recycled.map(|oldest| path_of(&self.folder, oldest)),
         });
         if self.is_asked {
@@ -198,36 +223,51 @@ impl Commits {
                 if let Some(oldest) = recycled {
                     self.segments.push_front(oldest);
                 }
-                self.no_room(&error, now);
+                self.no_room(shard, &error, now);
             }
             Ok(file) => {
-                self.has_room();
                 let file = Arc::new(file);
                 self.ready = number;
                 self.segments.push_back(number);
                 self.writer.add(Ready { number, file });
                 shard.handle_segment_ready(number);
+                self.has_room(shard, now);
             }
         }
     }
 
-    /// Nothing has been written, so nothing is lost: what is durable waits, the rest is served.
-    fn no_room(&mut self, error: &io::Error, now: Time) {
-        if !std::mem::replace(&mut self.is_short, true) {
-            tracing::error!(
-                "{}: no further file can be made ({error}): what has to outlive the process will wait until \
-                 there is room, the rest is served",
-                self.folder.display()
-            );
+    /// Nothing has been written, so nothing is lost: publications that need the log are refused, the rest is served.
+    fn no_room(&mut self, shard: &mut Shard, error: &io::Error, now: Time) {
+        if is_of_the_disk(error) {
+            self.fail(error);
         }
         self.retry_at = Some(now + RETRY_AFTER);
+        if self.short_since.is_some() {
+            return;
+        }
+        self.short_since = Some(now);
+        shard.handle_disk_full(true, now);
+        tracing::error!(
+            "{}: no further file can be made ({error}): publications, subscriptions and sessions that have to outlive \
+             the process are refused with 0x97 until there is room for two files of {} MiB (journal-segment-bytes), \
+             clients of 3.1.1 wait for disk-full-timeout; the rest is served",
+            self.folder.display(),
+            self.segment_bytes >> 20,
+        );
     }
 
-    fn has_room(&mut self) {
+    fn has_room(&mut self, shard: &mut Shard, now: Time) {
         self.retry_at = None;
-        if std::mem::take(&mut self.is_short) {
-            tracing::info!("{}: files can be made again", self.folder.display());
-        }
+        let is_ready = self.wanted(shard) <= Some(self.ready) && !self.writer.is_waiting();
+        let Some(since) = self.short_since.take_if(|_| is_ready) else {
+            return;
+        };
+        shard.handle_disk_full(false, now);
+        tracing::info!(
+            "{}: files can be made again, after {} s: nothing is refused any more",
+            self.folder.display(),
+            now.since(since).as_secs(),
+        );
     }
 
     /// When [`commit`](Self::commit) has to be called though nothing else happens.
@@ -249,4 +289,17 @@ impl Commits {
         logging::flush();
         process::exit(EXIT_JOURNAL)
     }
+}
+
+/// It will not end by itself, as a full disk may: the file system has gone, or takes nothing any more.
+fn is_of_the_disk(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let lost = [
+        Errno::IO,
+        Errno::ROFS,
+        Errno::NXIO,
+        Errno::NODEV,
+        Errno::SHUTDOWN,
+    ];
+    errno.is_some_and(|errno| lost.contains(&errno))
 }

@@ -16,6 +16,8 @@ use std::rc::Rc;
 use crossbeam::channel::{bounded, Receiver, Sender};
 use glommio::io::{Directory, DmaFile};
 use glommio::{spawn_local, GlommioError, LocalExecutorBuilder, Placement};
+use rustix::fs::statvfs;
+use rustix::io::Errno;
 
 use super::data_dir::open_segment;
 use crate::ids::ShardId;
@@ -38,6 +40,8 @@ pub struct Request {
     pub path: PathBuf,
     /// A multiple of 4 KiB.
     pub bytes: u64,
+    /// Bytes that must be free on the disk before one is written anew.
+    pub free_min: u64,
     /// A file that is no longer needed: it is renamed instead of writing a new one, unless it is shorter.
     pub recycled: Option<PathBuf>,
 }
@@ -123,6 +127,7 @@ async fn make(request: &Request) -> io::Result<OwnedFd> {
         None => false,
     };
     if !recycled {
+        check_free(path, request.free_min)?;
         let unfinished = path.with_extension("new");
         if let Err(error) = write_zeros(&unfinished, request.bytes).await {
             // On a full disk the others need what it took.
@@ -134,6 +139,17 @@ async fn make(request: &Request) -> io::Result<OwnedFd> {
     // The name is durable before anything is written under it.
     flush_folder_of(path).await?;
     open_segment(path)
+}
+
+/// A full disk is not written to again and again, which would take from others what little there is.
+fn check_free(path: &Path, free_min: u64) -> io::Result<()> {
+    let space = statvfs(path.parent().unwrap_or(Path::new(".")))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let has_size = space.f_blocks > 0; // ramfs has none
+    match has_size && free < free_min {
+        true => Err(io::Error::from_raw_os_error(Errno::NOSPC.raw_os_error())),
+        false => Ok(()),
+    }
 }
 
 /// True when the file has been renamed; one that is too short is removed.
@@ -233,6 +249,7 @@ mod tests {
             number: SegmentNumber(1),
             path: folder.0.join(name),
             bytes,
+            free_min: bytes,
             recycled: recycled.cloned(),
         };
         let sizes = [4_096, PIECE, 3 * PIECE + 4_096, 8 * PIECE];

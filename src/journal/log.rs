@@ -216,6 +216,15 @@ impl Log {
         }
     }
 
+    /// Bytes that frames can be placed in before another segment has to be prepared.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        let ahead = u64::from(self.prepared.0.saturating_sub(self.end.segment.0));
+        let here = u64::from(self.segment_bytes.saturating_sub(self.end.offset));
+        let is_prepared = self.end.segment <= self.prepared;
+        ahead * u64::from(self.segment_bytes) + if is_prepared { here } else { 0 }
+    }
+
     /// Of each segment, but for one of a frame that is larger.
     #[must_use]
     pub fn segment_bytes(&self) -> u32 {

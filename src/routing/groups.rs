@@ -203,6 +203,12 @@ impl Groups {
         picked.map(|(_, member)| member)
     }
 
+    /// The member that `choose` would return without one to skip; the turn does not move.
+    pub(super) fn next(&self, key: GroupKey) -> Option<Member> {
+        let picked = self.group(key)?.pick(self.local, None);
+        picked.map(|(_, member)| member)
+    }
+
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn member(&self, share: &str, filter: &str, id: Identity) -> Option<Member> {
         let key = self.key(share, filter)?;

@@ -194,6 +194,12 @@ impl TopicIndex {
         self.groups.peek(group, skip)
     }
 
+    /// The member that is next in turn, which stays so.
+    #[must_use]
+    pub fn next(&self, group: GroupKey) -> Option<Member> {
+        self.groups.next(group)
+    }
+
     /// Share name and filter of a group.
     #[must_use]
     pub fn group_name(&self, group: GroupKey) -> Option<(&str, &str)> {

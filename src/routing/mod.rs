@@ -23,7 +23,7 @@ mod tree;
 pub use destinations::{Destination, Destinations, Interest};
 pub use groups::{GroupKey, Member};
 pub use index::{Added, Removed, TopicIndex};
-pub use retained::{Full, Piece, RetainedStore, WalkBudget};
+pub use retained::{is_status, Full, Piece, RetainedStore, WalkBudget};
 pub use retained_levels::RetainedLevel;
 pub use route::{Grant, Route, Target, Targets};
 pub use subscribers::Subscription;

@@ -40,7 +40,7 @@ fn cost(publication: &Publication) -> u64 {
 }
 
 /// The broker's own: clients publish nothing there. It counts against no limit and is not noted as changed.
-fn is_status(topic: &str) -> bool {
+pub fn is_status(topic: &str) -> bool {
     topic.starts_with("$SYS/") && is_reserved(topic)
 }
 

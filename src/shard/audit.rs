@@ -12,6 +12,7 @@ use crate::routing::{Interest, Member};
 use crate::session::subscription_cost;
 use crate::shard::clients::hold::Hold;
 use crate::shard::clients::phase::Phase;
+use crate::shard::durable::full::WAITING_SLACK;
 use crate::shard::turn::budget::{ANNOUNCE, COPIED_BYTES, UNLINK};
 
 impl Shard {
@@ -120,6 +121,10 @@ impl Shard {
         let tickets = durable.map_or(0, |durable| durable.commits.in_flight());
         if tickets > TICKETS_MAX + 1 {
             return Err(format!("{tickets} turns wait for commits"));
+        }
+        let waiting = durable.map_or(0, |durable| durable.full.waiting());
+        if waiting > 2 * self.clients.connections.len() + WAITING_SLACK + 1 {
+            return Err(format!("{waiting} connections wait for the disk"));
         }
         Ok(())
     }

@@ -250,7 +250,8 @@ impl Shard {
     /// The socket is closed; the driver does not use the id again. What was read of it before is handled
     /// first, in later turns if need be; the shard may still ask for the id, which then means nothing.
     pub fn handle_closed(&mut self, connection: ConnectionId, cause: CloseCause, now: Time) {
-        if self.clients.closes_later(connection, cause) {
+        let budget = &mut self.turn.budget;
+        if self.clients.closes_later(connection, cause, budget) {
             return;
         }
         if self.is_captured(connection) {

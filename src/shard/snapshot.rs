@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub outbox_bytes: u64,
     pub overload_memory: bool,
     pub overload_turns: bool,
+    /// Of its own log.
+    pub overload_disk: bool,
     /// From the read of a PUBLISH to its last byte handed to the kernel: one delivery per turn.
     pub delivery: Histogram,
     /// From a client's last packet before it to its CONNACK.
@@ -74,6 +76,10 @@ impl Shard {
             outbox_bytes: self.mesh.peers.data_bytes() as u64,
             overload_memory: self.admission.pressure.memory,
             overload_turns: self.admission.pressure.turns,
+            overload_disk: self
+                .durable
+                .as_deref()
+                .is_some_and(|durable| durable.full.own),
             delivery: latency.delivery.clone(),
             connack: latency.connack.clone(),
             queue_depth: latency.queue_depth.clone(),

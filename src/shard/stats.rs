@@ -44,6 +44,8 @@ counters! {
     refused_half_open,
     /// At memory-max: CONNECTs, subscriptions, messages to be retained.
     refused_memory,
+    /// On a full disk: publications, subscriptions and sessions that need room on it.
+    refused_disk,
     /// CONNECTs while turns take too long.
     refused_turns,
     /// Pauses in reading a client, and in sending to one, because of a rate.

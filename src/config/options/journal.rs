@@ -1,6 +1,6 @@
 //! Options of the journal: where it is, when it is written, how large its files are.
 
-use super::{opt, Access, Opt};
+use super::{opt, Access, Opt, U16};
 use crate::config::kind::{Kind, Value};
 use crate::run_options::Durability;
 use crate::time::Span;
@@ -41,6 +41,20 @@ pub(super) static OPTIONS: &[Opt] = &[
             "\"commit\": at once, and acknowledgements wait for it, so that what a client was told survives a \
              loss of power. \"interval:1s\" acknowledges at once and writes each second: a crash loses up to so \
              much of what was acknowledged.",
+        ),
+    ),
+    opt(
+        (GROUP, "disk-full-timeout"),
+        Kind::Seconds {
+            min: 1,
+            max: U16,
+            word: None,
+        },
+        number!(limits.disk_full_timeout_s),
+        (
+            "Time that a 3.1.1 client's publication waits for room on a full disk",
+            "While the disk of data-dir is full, publications that have to be written there are refused to 5.0 \
+             clients with 0x97. 3.1.1 has no such answer: they wait, and after this time the connection ends.",
         ),
     ),
     opt(

@@ -108,6 +108,7 @@ fn every_limit_is_an_option() {
         client_rates,
         listener_rates,
         rate_burst_s,
+        disk_full_timeout_s,
         half_open_max
     );
 }

@@ -57,7 +57,9 @@ impl DataDir {
     pub(super) fn open(path: &Path, shards: u16, segment_bytes: u32) -> Result<Self, DataError> {
         make_folder(path)?;
         let lock = lock(path)?;
-        let manifest = match read_manifest(path)? {
+        let found = read_manifest(path)?;
+        let is_new = found.is_none();
+        let manifest = match found {
             Some(manifest) => {
                 let manifest = check(path, manifest)?;
                 all_logs_are_there(path, manifest.shards)?;
@@ -71,7 +73,14 @@ impl DataDir {
             }
         };
         remove_others(path, manifest.shards)?;
-        probe::write_a_block(path)?;
+        match probe::write_a_block(path) {
+            // What was written there before is served, full or not.
+            Err(DataError::Full(_)) if !is_new => tracing::warn!(
+                "the file system of {} is full: what has to be written there may be refused",
+                path.display()
+            ),
+            tried => tried?,
+        }
         warn_of_memory(path);
         Ok(Self {
             path: path.to_owned(),

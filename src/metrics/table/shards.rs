@@ -52,18 +52,20 @@ pub(super) static FAMILIES: &[Family] = &[
     ),
     Family::shard(
         (Kind::Counter, "ringmq_overload_refusals"),
-        "What was refused because memory is short (CONNECTs, subscriptions, messages to be retained) or turns take \
-         too long (CONNECTs).",
+        "What was refused because memory is short (CONNECTs, subscriptions, messages to be retained), the disk of \
+         data-dir is full (what has to be written there) or turns take too long (CONNECTs).",
         &[
             counted!(["reason": "memory"] refused_memory),
+            counted!(["reason": "disk"] refused_disk),
             counted!(["reason": "turns"] refused_turns),
         ],
     ),
     Family::shard(
         (Kind::Gauge, "ringmq_overload"),
-        "1 while clients are refused because memory is short, or turns take too long.",
+        "1 while clients are refused because memory is short, the disk of data-dir is full, or turns take too long.",
         &[
             row!(["reason": "memory"] |report| f64::from(u8::from(report.shard.overload_memory))),
+            row!(["reason": "disk"] |report| f64::from(u8::from(report.shard.overload_disk))),
             row!(["reason": "turns"] |report| f64::from(u8::from(report.shard.overload_turns))),
         ],
     ),

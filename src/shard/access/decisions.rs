@@ -226,7 +226,9 @@ impl Shard {
     pub(in crate::shard) fn resume_if_decided(&mut self, id: ConnectionId) {
         let connection = self.clients.connection(id);
         let holds = connection.holds;
-        if !(connection.partial.is_empty() || holds.contains(Hold::NextTurn) || holds.awaits_auth())
+        if !(connection.partial.is_empty()
+            || holds.contains(Hold::NextTurn)
+            || holds.keeps_packets())
         {
             self.clients.pause(id, &mut self.turn.budget);
         }

@@ -12,6 +12,8 @@ pub(in crate::shard) enum Hold {
     Decision = 1 << 2,
     /// It has sent more than its rate, or its listener's.
     Rate = 1 << 3,
+    /// The publication at the start of `partial` waits for room on the disk.
+    Disk = 1 << 4,
 }
 
 /// The holds of a connection.
@@ -42,6 +44,12 @@ impl HoldSet {
     #[inline]
     pub(in crate::shard) fn awaits_auth(self) -> bool {
         self.0 & (Hold::Authentication as u8 | Hold::Decision as u8) != 0
+    }
+
+    /// What it sends is kept in `partial`, behind a packet that waits.
+    #[inline]
+    pub(in crate::shard) fn keeps_packets(self) -> bool {
+        self.awaits_auth() || self.contains(Hold::Disk)
     }
 }
 

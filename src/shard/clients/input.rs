@@ -31,7 +31,7 @@ impl Shard {
         state.count_received(bytes.len());
         self.outbox.stats.bytes_received += bytes.len() as u64;
         self.mesh.peers.read_at = now;
-        if state.holds.contains(Hold::NextTurn) || state.holds.awaits_auth() {
+        if state.holds.contains(Hold::NextTurn) || state.holds.keeps_packets() {
             state.partial.extend_from_slice(bytes);
             return;
         }
@@ -179,7 +179,7 @@ impl Shard {
         while at < bytes.len() {
             let connection = self.clients.connection_mut(id);
             let (phase, version) = (connection.phase, connection.version);
-            if connection.holds.awaits_auth() {
+            if connection.holds.keeps_packets() {
                 return (at, Ok(Flow::Wait));
             }
             let is_subscribe = bytes[at] >> 4 == SUBSCRIBE;

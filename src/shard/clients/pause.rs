@@ -46,17 +46,26 @@ impl Clients {
 
     /// The socket of a connection that waits is closed: true when what it sent before is to be handled
     /// first.
-    pub(in crate::shard) fn closes_later(&mut self, id: ConnectionId, cause: CloseCause) -> bool {
+    pub(in crate::shard) fn closes_later(
+        &mut self,
+        id: ConnectionId,
+        cause: CloseCause,
+        budget: &mut TurnBudget,
+    ) -> bool {
         // One that was handed off does not wait.
         let connection = self.connections.get_mut(id);
         let is_live = |connection: &Connection| connection.session().is_some();
         let waits = connection.filter(|c| {
             let is_asking = c.holds.contains(Hold::Decision) && is_live(c);
-            c.holds.contains(Hold::NextTurn) || is_asking
+            c.holds.contains(Hold::NextTurn) || c.holds.contains(Hold::Disk) || is_asking
         });
         match waits {
             Some(connection) if cause != CloseCause::Asked => {
                 connection.gone = Some(cause);
+                // The publication that waits was not taken; what is behind it may be a DISCONNECT.
+                if connection.holds.remove(Hold::Disk) {
+                    self.pause(id, budget);
+                }
                 true
             }
             _ => false,

@@ -113,6 +113,7 @@ impl Shard {
         connection.aliases_out = None;
         connection.holds.remove(Hold::Authentication);
         connection.holds.remove(Hold::Rate);
+        connection.holds.remove(Hold::Disk);
         if before.is_half_open() {
             self.admission.half_open.leave(connection.origin.listener);
         }

@@ -284,7 +284,7 @@ impl Shard {
         retain: bool,
         now: Time,
     ) {
-        if self.limits().queue_qos0 {
+        if self.limits().queue_qos0 && !self.is_disk_full() {
             let delivery = plain_delivery(message, Qos::AtMostOnce, retain);
             self.deliver(session, delivery, now);
         } else {

@@ -123,7 +123,8 @@ impl Shard {
             }
         }
         let Presence::Connected(mut client) = presence else {
-            if delivery.qos > Qos::AtMostOnce || self.config.limits.queue_qos0 {
+            let queues_qos0 = self.config.limits.queue_qos0 && !self.is_disk_full();
+            if delivery.qos > Qos::AtMostOnce || queues_qos0 {
                 self.enqueue(session, delivery, now);
             } else {
                 self.outbox.stats.dropped_away += 1;

@@ -17,6 +17,9 @@ mod crossings_tests;
 mod cursors;
 mod describe;
 mod fold;
+pub(in crate::shard) mod full;
+#[cfg(test)]
+mod full_tests;
 pub(in crate::shard) mod held;
 mod kind;
 pub(in crate::shard) mod ledger;
@@ -43,6 +46,7 @@ use crate::time::Time;
 use commits::Commits;
 use crossings::Announcements;
 use cursors::Cursors;
+use full::FullDisk;
 use held::Held;
 use ledger::Ledger;
 use pressure::LogPressure;
@@ -61,6 +65,7 @@ pub(in crate::shard) struct Durable {
     oldest: SegmentNumber,
     pub(in crate::shard) commits: Commits,
     pub(in crate::shard) pressure: LogPressure,
+    pub(in crate::shard) full: FullDisk,
     durability: Durability,
     announcements: Announcements,
     /// For other shards.
@@ -106,6 +111,7 @@ impl Shard {
             oldest: SegmentNumber(0),
             commits: Commits::new(self.id),
             pressure: LogPressure::default(),
+            full: FullDisk::default(),
             durability,
             announcements: Announcements::default(),
             held: Held::new(self.mesh.peers.count(), self.config.hash_seed),

@@ -4,6 +4,7 @@ use crate::ids::ShardId;
 use crate::limits::{HELD_HIGH_WATER, LOG_HIGH_WATER};
 use crate::routing::Destinations;
 use crate::shard::clients::connection::Connection;
+use crate::shard::durable::Durable;
 use crate::shard::mesh::block::Control;
 use crate::shard::Shard;
 use crate::time::Time;
@@ -30,12 +31,21 @@ fn is_high(was_high: bool, bytes: usize, mark: usize) -> bool {
     bytes > mark || (was_high && bytes > mark / 2)
 }
 
+impl Durable {
+    /// A file was not made in time: what is left is not used up before it is known whether the disk is full.
+    fn awaits_segment(&self) -> bool {
+        !self.full.own && self.log.room() < u64::from(self.log.segment_bytes()) / 2
+    }
+}
+
 impl Shard {
     /// True while this connection must wait for disks.
     #[inline]
     pub(in crate::shard) fn log_holds_back(&self, connection: &Connection) -> bool {
         let durable = self.durable.as_deref();
-        durable.is_some_and(|durable| connection.fills_log && durable.pressure.is_high())
+        durable.is_some_and(|durable| {
+            connection.fills_log && (durable.pressure.is_high() || durable.awaits_segment())
+        })
     }
 
     /// Peers learn when the pressure of this shard's log rises or falls: their publishers fill it, too.

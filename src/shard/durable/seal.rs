@@ -52,6 +52,7 @@ impl Shard {
         let durable = self.durable.as_deref();
         durable.is_some_and(|durable| {
             !durable.is_settled()
+                || durable.frees_disk(self.routes.retained.bytes())
                 || durable.commits.wants_turn()
                 || self.routes.retained.has_changed()
         })
@@ -60,7 +61,8 @@ impl Shard {
 
 impl Durable {
     fn seal(&mut self, source: &mut Source<'_>) {
-        if self.is_settled() && !source.routes.retained.has_changed() {
+        let frees_disk = self.frees_disk(source.routes.retained.bytes());
+        if self.is_settled() && !source.routes.retained.has_changed() && !frees_disk {
             return;
         }
         let mut written = Written::default();
@@ -88,6 +90,8 @@ impl Durable {
                 }
             }
             self.note_oldest();
+        } else if frees_disk {
+            self.note_oldest(); // nothing was left of it
         }
         self.ledger.drained.clear();
     }
@@ -242,17 +246,36 @@ impl Durable {
         }
     }
 
+    fn alive(&self, retained_bytes: u64) -> u64 {
+        self.ledger.sessions_cost + retained_bytes + self.held.bytes() as u64
+    }
+
+    /// The log from its oldest segment on is larger than twice what is alive, by so much.
+    fn is_larger(&self, oldest: SegmentNumber, retained_bytes: u64, by: u64) -> bool {
+        let segments = u64::from(self.log.segment().0 - oldest.0 + 1);
+        let bytes = segments * u64::from(self.log.segment_bytes());
+        bytes > 2 * self.alive(retained_bytes) + by
+    }
+
+    /// The disk is full, and cleaning makes room there within the room that is left.
+    fn frees_disk(&self, retained_bytes: u64) -> bool {
+        self.full.own
+            && self.oldest < self.log.segment()
+            && self.alive(retained_bytes) < self.log.room() / 2
+            && self.is_larger(self.oldest, retained_bytes, 0)
+    }
+
     /// Writes anew some of what keeps the oldest segment, when the log is much larger than what is alive.
     fn clean(&mut self, source: &Source<'_>, written: &mut Written) {
         let current = self.log.segment();
         let oldest = self.ledger.places.oldest_needed(current);
-        let segments = u64::from(current.0 - oldest.0 + 1);
-        let alive =
-            self.ledger.sessions_cost + source.routes.retained.bytes() + self.held.bytes() as u64;
+        let retained_bytes = source.routes.retained.bytes();
         let bounds = self.ledger.cleaning;
-        let is_large =
-            segments * u64::from(self.log.segment_bytes()) > 2 * alive + bounds.slack_bytes;
-        if !is_large || oldest == current {
+        let is_wanted = match self.full.own {
+            true => self.frees_disk(retained_bytes),
+            false => self.is_larger(oldest, retained_bytes, bounds.slack_bytes),
+        };
+        if !is_wanted || oldest == current {
             return;
         }
         // What a turn writes is at most as much as what it frees, as at least half of the log is not alive.

@@ -79,6 +79,10 @@ pub(in crate::shard) enum Control {
     LogPressure {
         is_high: bool,
     },
+    /// The sender's log has no further file, or has one again.
+    DiskFull {
+        is_full: bool,
+    },
 }
 
 impl Control {
@@ -100,7 +104,8 @@ impl Control {
             | Self::Committed { .. }
             | Self::HeldCommitted { .. }
             | Self::Announced
-            | Self::LogPressure { .. } => 0,
+            | Self::LogPressure { .. }
+            | Self::DiskFull { .. } => 0,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Keeping and clearing the retained message of a topic, at its home.
 
+use crate::mqtt::Qos;
 use crate::mutant::{is_on, Mutant};
+use crate::routing::is_status;
 use crate::shard::delivery::message::Message;
 use crate::shard::notices::About;
 use crate::shard::Shard;
@@ -19,13 +21,14 @@ impl Shard {
             return;
         }
         self.routes.retained.expire(now, EXPIRED_SWEPT_MAX);
+        // At QoS 0 its publisher cannot be refused. What was accepted at another QoS is kept.
+        let is_recorded = !is_status(message.topic);
+        if message.qos == Qos::AtMostOnce && is_recorded && self.is_disk_full() {
+            self.retain_not(message, "disk", "the disk of data-dir is full", now);
+            return;
+        }
         if self.admission.pressure.memory && self.routes.retained.grows_with(&message.owned()) {
-            self.routes.retained.clear(message.topic); // an older value must not look like the latest
-            self.outbox.stats.retained_refused += 1;
-            self.notice(&About::loss("retained, memory", None, 1), now, || {
-                let topic = message.topic.escape_debug();
-                format!("retained message of \"{topic}\" not kept: memory-max is reached")
-            });
+            self.retain_not(message, "memory", "memory-max is reached", now);
             return;
         }
         if self.routes.retained.set(message.owned()).is_err() {
@@ -46,5 +49,16 @@ impl Shard {
                 )
             });
         }
+    }
+
+    #[cold]
+    fn retain_not(&mut self, message: &Message<'_>, short_of: &str, why: &str, now: Time) {
+        self.routes.retained.clear(message.topic); // an older value must not look like the latest
+        self.outbox.stats.retained_refused += 1;
+        let class = format!("retained, {short_of}");
+        self.notice(&About::loss(&class, None, 1), now, || {
+            let topic = message.topic.escape_debug();
+            format!("retained message of \"{topic}\" not kept: {why}")
+        });
     }
 }

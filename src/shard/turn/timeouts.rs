@@ -50,6 +50,7 @@ impl Shard {
                 TimerKey::SendAgain(id) => self.send_again(id, now),
                 TimerKey::Notices => self.show_counts(now),
                 TimerKey::Shutdown => self.continue_shutdown(now),
+                TimerKey::DiskFull => self.disk_full_timer(now),
                 // What is due has another name.
                 TimerKey::OverdueConnection(..)
                 | TimerKey::OverdueWill(..)

@@ -19,6 +19,8 @@ pub(in crate::shard) enum TimerKey {
     /// Counts of notices that repeat are due.
     Notices,
     Shutdown,
+    /// Publications have waited for room on the disk for too long.
+    DiskFull,
     /// The deadline has passed, and what had arrived by then was not read yet.
     OverdueConnection(ConnectionId, Deadline),
     OverdueWill(SessionId, Deadline),

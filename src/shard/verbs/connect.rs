@@ -102,6 +102,11 @@ impl Shard {
             self.refuse_named(id, &client_id, connect.version, violation, now);
             return Flow::Stop;
         }
+        let needs = (granted.session_expiry_s > 0, connect.will.is_some());
+        if let Err(violation) = self.check_disk(&client_id, needs) {
+            self.refuse_named(id, &client_id, connect.version, violation, now);
+            return Flow::Stop;
+        }
         let was_recorded = self.durable.is_some() && self.has_recorded_session(&client_id);
         let taken = self.take_session(id, &client_id, connect, now);
         let Some((session, session_present)) = taken else {
@@ -134,7 +139,7 @@ impl Shard {
     }
 
     /// There is a session of this client that is recorded, and so would its end be.
-    fn has_recorded_session(&self, client_id: &str) -> bool {
+    pub(in crate::shard) fn has_recorded_session(&self, client_id: &str) -> bool {
         let existing = self.clients.by_client_id.get(client_id);
         existing.is_some_and(|id| outlives_crash(&self.clients.session(*id).session))
     }

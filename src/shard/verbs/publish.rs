@@ -18,6 +18,7 @@ use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::clients::view::Client;
 use crate::shard::clients::Clients;
 use crate::shard::delivery::message::Message;
+use crate::shard::durable::full::NoRoom;
 use crate::shard::notices::About;
 use crate::shard::{Shard, ShardConfig};
 use crate::time::Time;
@@ -188,10 +189,19 @@ impl Shard {
                 refusal = Some(Violation::HookDown);
             }
         }
+        if refusal.is_none() {
+            match self.lacks_room((id, session), topic, publish, now) {
+                None => {}
+                Some(NoRoom::Refused(error)) => refusal = Some(error),
+                Some(NoRoom::Waits(flow)) => return Ok(flow),
+                Some(NoRoom::Dropped) => return Ok(Flow::Continue),
+            }
+        }
         let is_first = match (publish.qos, publish.packet_id, refusal) {
             // Delivered the first time its identifier is seen [MQTT-4.3.3-10].
             (Qos::ExactlyOnce, Some(packet_id), None) => {
-                client.entry.session.received.insert(packet_id) || is_on(Mutant::DeliverQos2Repeats)
+                let received = &mut self.clients.session_mut(session).session.received;
+                received.insert(packet_id) || is_on(Mutant::DeliverQos2Repeats)
             }
             _ => true,
         };

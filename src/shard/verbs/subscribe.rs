@@ -159,6 +159,7 @@ impl Shard {
                 (Rc::from(filter), true)
             }
         };
+        self.check_disk_for_filter(session)?;
         let entry = self.clients.session_mut(session);
         if entry
             .walks

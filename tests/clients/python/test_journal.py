@@ -385,10 +385,11 @@ def test_a_file_system_that_is_too_small_or_read_only_is_refused(mounted):
 @AS_ROOT
 def test_a_stop_whose_journal_cannot_be_written_says_so(mounted):
     path = mounted("tmpfs", "size=5m")
-    broker = Broker(1, data_dir=os.path.join(path, "data"), shutdown_timeout="1s", **SMALL)
+    large = {name: "4MiB" for name in ("packet_size_max", "queue_bytes_max", "outgoing_bytes_max")}
+    broker = Broker(1, data_dir=os.path.join(path, "data"), shutdown_timeout="1s", **SMALL, **large)
     publisher = Client(broker, "p", VERSIONS["5"]).connect()
-    for n in range(80):
-        publisher.publish(f"r/{n}", b"x" * 100_000, 1, True)
+    # Of more than a file, for which there is no room.
+    publisher.publish("r", b"x" * 3_500_000, 1, True)
     broker.wait_log("no further file can be made")
     broker.send_signal(signal.SIGTERM)
     assert broker.process.wait(20) == 3

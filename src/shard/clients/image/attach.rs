@@ -35,8 +35,8 @@ impl Shard {
         };
         let is_exchanging = connection.login.as_ref().is_some_and(|l| !l.is_idle());
         let awaits_commit = connection.outgoing.is_held();
-        let awaits_auth = connection.holds.awaits_auth() || is_exchanging;
-        if awaits_auth || awaits_commit || connection.gone.is_some() {
+        let waits = connection.holds.keeps_packets() || is_exchanging;
+        if waits || awaits_commit || connection.gone.is_some() {
             return Err(NotSaved::Busy);
         }
         let client_id = &self.clients.session(session).session.client_id;
