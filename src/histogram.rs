@@ -43,6 +43,18 @@ impl Histogram {
         }
     }
 
+    /// What was recorded after an earlier copy of this histogram was taken.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut recent = self.clone();
+        recent.sum = recent.sum.wrapping_sub(earlier.sum);
+        if let (Some(counts), Some(before)) = (&mut recent.counts, &earlier.counts) {
+            let taken = counts.subtract(before);
+            taken.expect("counts of one histogram only grow");
+        }
+        recent
+    }
+
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.as_ref().map_or(0, Hdr::len)
@@ -98,5 +110,8 @@ mod tests {
         all.add(&one);
         assert_eq!((all.count(), all.up_to(&[10])), (14, vec![6]));
         assert_eq!(all.quantile(0.5), 90);
+        let recent = all.since(&one);
+        assert_eq!((recent.count(), recent.sum()), (7, one.sum()));
+        assert_eq!(all.since(&all).quantile(0.99), 0);
     }
 }

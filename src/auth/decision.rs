@@ -73,6 +73,7 @@ impl Inquiry for Request {
     type Answer = Vec<AuthzDecision>;
 
     const HOOK: &'static str = "the HTTP hook for rules";
+    const NAME: &'static str = "acl";
     /// Each publication to a new topic would wait for the same time-out.
     const REST: Span = Span::from_secs(1);
     /// Each session remembers its own, see [`KnownDecisions`].

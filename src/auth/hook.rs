@@ -55,6 +55,8 @@ pub trait Inquiry {
 
     /// Name of the hook, for the log.
     const HOOK: &'static str;
+    /// In metrics.
+    const NAME: &'static str;
     /// After a failure the hook is not asked again for so long.
     const REST: Span;
     /// Whether equal questions of all clients share an answer for [`HookTerms::cache`].
@@ -107,6 +109,7 @@ impl Inquiry for Question {
     type Answer = HookAnswer;
 
     const HOOK: &'static str = "the HTTP hook";
+    const NAME: &'static str = "login";
     const REST: Span = Span::ZERO;
     const IS_SHARED: bool = true;
 

@@ -93,7 +93,8 @@ impl Broker {
     }
 
     /// What is known of the process beside the shards.
-    fn process_report(&self) -> ProcessReport {
+    #[must_use]
+    pub fn process_report(&self) -> ProcessReport {
         process_report::process(&self.shared, self.clock.now())
     }
 
@@ -105,6 +106,23 @@ impl Broker {
     /// serves others. `None`: one of them does not answer.
     #[must_use]
     pub fn gather(&self) -> Option<BrokerReport> {
+        let mut shards = self.shard_reports()?;
+        for (id, report) in (0..).map(ShardId).zip(&mut shards) {
+            while let Some(from) = report.kept.next {
+                report.kept.add(&self.kept(id, from)?);
+            }
+        }
+        Some(BrokerReport {
+            process: self.process_report(),
+            listeners: self.listener_reports(),
+            hooks: self.logins.hook_reports(),
+            shards,
+        })
+    }
+
+    /// The same of the shards alone, with only the first part of what sessions keep: one answer of each.
+    #[must_use]
+    pub fn shard_reports(&self) -> Option<Vec<ShardReport>> {
         let ids = || (0..self.shards()).map(ShardId);
         let (sender, reports) = sync_channel(usize::from(self.shards()));
         for id in ids() {
@@ -120,16 +138,7 @@ impl Broker {
             let (id, report) = reports.recv_timeout(PATIENCE).ok()?;
             shards[id.index()] = report;
         }
-        for (id, report) in ids().zip(&mut shards) {
-            while let Some(from) = report.kept.next {
-                report.kept.add(&self.kept(id, from)?);
-            }
-        }
-        Some(BrokerReport {
-            process: self.process_report(),
-            listeners: self.listener_reports(),
-            shards,
-        })
+        Some(shards)
     }
 
     fn kept(&self, id: ShardId, from: u32) -> Option<Kept> {

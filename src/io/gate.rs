@@ -4,7 +4,7 @@
 //! it waits: a rate is one number, the time at which everything admitted so far is paid for.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
 use crate::listener::Listener;
@@ -43,6 +43,16 @@ pub(super) struct Gate {
     proxies: Trusted,
     /// By reason, since the start.
     refused: Arc<[AtomicU64; REFUSALS]>,
+    tls: Option<Arc<TlsCounts>>,
+}
+
+/// Handshakes of a listener with TLS, and when its first certificate in force ends. Shared with the gate it has replaced.
+#[derive(Default)]
+struct TlsCounts {
+    completed: AtomicU64,
+    failed: AtomicU64,
+    /// Seconds since 1970; 0: not known.
+    certificate_until_s: AtomicI64,
 }
 
 /// A rate, as the time one connection costs, in nanoseconds.
@@ -75,16 +85,48 @@ impl Gate {
                 .map(|rate| Sources::new(rate, ahash::RandomState::new())),
             proxies: proxies_of(listener),
             refused: Arc::default(),
+            tls: listener.transport.has_tls().then(Arc::default),
         }
     }
 
     /// Other limits, and what was counted.
     pub(super) fn renewed(&self, listener: &Listener) -> Self {
+        let fresh = Self::new(listener, self.name.clone());
+        let tls = fresh.tls.map(|none| self.tls.clone().unwrap_or(none));
         Self {
             open: Arc::clone(&self.open),
             refused: Arc::clone(&self.refused),
-            ..Self::new(listener, self.name.clone())
+            tls,
+            ..fresh
         }
+    }
+
+    /// The handshakes of a connection are done, or have failed; TLS is not always among them.
+    pub(super) fn shaken(&self, is_open: bool) {
+        if let Some(tls) = &self.tls {
+            let count = if is_open { &tls.completed } else { &tls.failed };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Completed and failed, of a listener with TLS.
+    pub(super) fn handshakes(&self) -> Option<[u64; 2]> {
+        let tls = self.tls.as_ref()?;
+        Some([&tls.completed, &tls.failed].map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Certificates are in force, the first of which ends then.
+    pub(super) fn certified_until(&self, until_s: Option<i64>) {
+        if let Some(tls) = &self.tls {
+            let until_s = until_s.unwrap_or(0);
+            tls.certificate_until_s.store(until_s, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn certificate_until_s(&self) -> Option<i64> {
+        let tls = self.tls.as_ref()?;
+        let until_s = tls.certificate_until_s.load(Ordering::Relaxed);
+        (until_s != 0).then_some(until_s)
     }
 
     /// This is the address of a trusted proxy: nothing that happens on its connections counts against it,

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -10,6 +10,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use super::awake::Awake;
 use super::clock::Clock;
 use crate::auth::{HookCache, HookTerms, Inquiry, HOOK_ANSWER_MAX};
+use crate::metrics::HookReport;
 use crate::time::Span;
 
 /// A service that is asked one kind of question.
@@ -19,6 +20,22 @@ pub(super) struct Hook<Q: Inquiry> {
     cache: Mutex<HookCache<Q::Answer>>,
     /// It is not asked before.
     rests_until: AtomicU64,
+    measures: Arc<HookMeasures>,
+}
+
+/// What a hook was asked. Shared by the threads that ask it and those who report.
+#[derive(Default)]
+pub(super) struct HookMeasures(Mutex<HookReport>);
+
+impl HookMeasures {
+    fn count(&self, count: impl FnOnce(&mut HookReport)) {
+        count(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn report(&self) -> HookReport {
+        let report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        report.clone()
+    }
 }
 
 /// The hook is down: with the error text, if this request has found that out.
@@ -50,7 +67,12 @@ impl<Q: Inquiry> Hook<Q> {
             agent: config.build().into(),
             cache: Mutex::new(HookCache::new(cache, secret)),
             rests_until: AtomicU64::new(0),
+            measures: Arc::new(HookMeasures(Mutex::new(HookReport::new(Q::NAME)))),
         }
+    }
+
+    pub(super) fn measures(&self) -> Arc<HookMeasures> {
+        Arc::clone(&self.measures)
     }
 
     pub(super) fn terms(&self) -> &HookTerms {
@@ -93,16 +115,23 @@ impl<Q: Inquiry> Hook<Q> {
     pub(super) fn ask(&self, question: &Q, clock: Clock, awake: &Awake) -> Result<Q::Answer, Down> {
         let asked_at = clock.now();
         if asked_at.0 < self.rests_until.load(Ordering::Relaxed) {
+            self.measures.count(|report| report.skipped += 1);
             return Err(Down(None));
         }
         let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let body = question.body();
         let body = body.ok_or_else(|| Down(Some("it judges passwords only".into())))?;
         if let Some(answer) = cache().get(&body, asked_at) {
+            self.measures.count(|report| report.cached += 1);
             return Ok(answer);
         }
         let answer = self.post_awake(&body, awake);
-        match answer.and_then(|(status, text)| question.answer(status, &text)) {
+        let answer = answer.and_then(|(status, text)| question.answer(status, &text));
+        self.measures.count(|report| {
+            let took = clock.now().since(asked_at);
+            report.asked(answer.is_ok(), took);
+        });
+        match answer {
             Ok(answer) => {
                 cache().put(&body, &answer, asked_at);
                 Ok(answer)

@@ -41,8 +41,12 @@ impl Driver {
         let Some(layers) = &mut socket.layers else {
             return;
         };
+        let gate = || listeners.get(socket.listener.index()).map(|l| &l.gate);
         match layers.stack.receive(bytes, scratch) {
             Err(error) => {
+                if let Some(gate) = gate().filter(|_| !layers.stack.is_open()) {
+                    gate.shaken(false);
+                }
                 layers.is_broken = true;
                 layers.end = Some(End::Broken(error));
             }
@@ -51,7 +55,7 @@ impl Driver {
         }
         layers.unsent.extend_from_slice(&scratch.down);
         if let Some(client) = layers.stack.take_address() {
-            let gate = listeners.get(socket.listener.index()).map(|l| &l.gate);
+            let gate = gate();
             // It may name itself, as a health check, or another proxy.
             let is_proxy = gate.is_some_and(|gate| gate.is_proxy(client.ip()));
             let is_banned = !is_proxy && logins.is_banned(client.ip(), now);
@@ -68,6 +72,9 @@ impl Driver {
             }
         }
         if let Some(learned) = layers.stack.take_learned() {
+            if let Some(gate) = gate() {
+                gate.shaken(true);
+            }
             shard.handle_origin(id, learned.address.map(RemoteEnd::Ip), learned.identity);
         }
         if layers.stack.is_spent() && layers.unsent.is_empty() {
@@ -108,13 +115,17 @@ impl Driver {
     /// The stream has ended: inside a handshake or a unit of a layer, that is logged.
     pub(super) fn judge_end(&mut self, id: ConnectionId, now: Time) {
         let socket = self.sockets.get_mut(id);
-        let Some(layers) = socket
-            .filter(|socket| socket.ending == Ending::Open)
-            .and_then(|socket| socket.layers.as_ref())
-        else {
+        let Some(socket) = socket.filter(|socket| socket.ending == Ending::Open) else {
+            return;
+        };
+        let Some(layers) = &socket.layers else {
             return;
         };
         if let Err(error) = layers.stack.end_of_stream() {
+            let listener = self.listeners.get(socket.listener.index());
+            if let Some(listener) = listener.filter(|_| !layers.stack.is_open()) {
+                listener.gate.shaken(false);
+            }
             self.shard.handle_broken(id, &error.0, now);
             self.act(now);
         }

@@ -129,7 +129,10 @@ impl ListenerSet {
     /// Counts in those there are, and has the files of Unix sockets go with the process.
     pub(super) fn count_in(&self, shared: &SharedState) {
         let open = self.rows.iter().filter(|row| row.socket.is_some());
-        let gates = open.clone().map(|row| Arc::clone(&row.gate));
+        let gates = open.clone().map(|row| {
+            row.gate.certified_until(row.factory.certificate_until_s());
+            Arc::clone(&row.gate)
+        });
         shared.counters().set_gates(gates.collect());
         shared.keep_socket_files(open.filter_map(|row| row.file.clone()));
     }

@@ -16,12 +16,13 @@ use crossbeam::channel::{bounded, unbounded, Receiver, Sender};
 
 use super::awake::Awake;
 use super::clock::{wall, Clock};
-use super::hook::{Down, Hook};
+use super::hook::{Down, Hook, HookMeasures};
 use super::inbox::ShardCommand;
 use super::logging::Repeated;
 use super::shared::SharedState;
 use crate::auth::{Answer, BanTable, Facts, Inquiry, Question, Refusal, Request, Rules, Verdict};
 use crate::ids::{ConnectionId, ShardId};
+use crate::metrics::HookReport;
 use crate::time::{Span, Time};
 
 /// Threads that hash. They yield to the shards, see [`Logins::hash`].
@@ -83,6 +84,8 @@ pub(super) struct Logins {
     login_timeout: Span,
     /// As long as there are connections, at most: each asks once at a time.
     ruling_jobs: Sender<Job<Request>>,
+    /// Of the hooks there are.
+    hooks: Vec<Arc<HookMeasures>>,
 }
 
 /// A thread that panicked has left a table or a pointer, both of which are whole between two calls.
@@ -107,6 +110,8 @@ impl Logins {
         let hook = hook.map(|terms| Hook::<Question>::new(terms, setup.secret));
         let acl_hook = rules.acl_hook.as_ref();
         let acl_hook = acl_hook.map(|terms| Hook::<Request>::new(terms, setup.secret));
+        let hooks = hook.iter().map(Hook::measures);
+        let hooks = hooks.chain(acl_hook.iter().map(Hook::measures)).collect();
         let (ruling_jobs, ruling_asked) = unbounded();
         let awake = match has_logins || acl_hook.is_some() {
             true => Awake::start(clock)?,
@@ -127,6 +132,7 @@ impl Logins {
             hook_jobs,
             login_timeout: setup.login_timeout,
             ruling_jobs,
+            hooks,
         });
         if has_logins {
             logins.start_hashing()?;
@@ -199,6 +205,10 @@ impl Logins {
     /// Rules in force.
     pub(super) fn rules(&self) -> Arc<Rules> {
         Arc::clone(&lock(&self.rules))
+    }
+
+    pub(super) fn hook_reports(&self) -> Vec<HookReport> {
+        self.hooks.iter().map(|hook| hook.report()).collect()
     }
 
     /// Counts a failed login, which may ban its address.

@@ -40,6 +40,8 @@ pub(super) fn listeners(shared: &SharedState) -> Vec<ListenerReport> {
             .into_iter()
             .map(|reason| (reason.option(), gate.refused(reason)))
             .collect(),
+        handshakes: gate.handshakes(),
+        certificate_until_s: gate.certificate_until_s(),
     });
     reports.collect()
 }

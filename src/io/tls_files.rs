@@ -75,6 +75,7 @@ pub(super) fn factory(listener: &Listener) -> Result<LayerFactory, Problem> {
         let context = Context::new(&listener.tls.settings, &material, &[inside])?;
         let context = Arc::new(context);
         factory = factory.with(move || Box::new(Tls::new(&context)));
+        factory = factory.certified_until(ends_s(&material));
     }
     if listener.transport.has_websocket() {
         let policy = Arc::new(Policy {

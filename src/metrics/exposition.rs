@@ -7,6 +7,7 @@ use super::mosquitto;
 use super::report::{BrokerReport, ShardReport};
 use super::table;
 use crate::histogram::Histogram;
+use crate::version;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -117,13 +118,35 @@ impl Page {
                         self.sample(&samples, &[own, ("reason", reason)], *count as f64);
                     }
                 }
+                Series::Handshakes => {
+                    let counts = listener.handshakes.into_iter().flatten();
+                    for (result, count) in ["completed", "failed"].into_iter().zip(counts) {
+                        self.sample(&samples, &[own, ("result", result)], count as f64);
+                    }
+                }
+                Series::Certificates => {
+                    if let Some(until_s) = listener.certificate_until_s {
+                        self.sample(&samples, &[own], until_s as f64);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for hook in &report.hooks {
+            let own = ("hook", hook.name);
+            match &family.series {
+                Series::Hook(rows) => self.rows(&samples, &[own], rows, hook),
+                Series::HookHistogram(scale) => {
+                    self.histogram(&samples, own, scale, &hook.latency);
+                }
                 _ => {}
             }
         }
         match &family.series {
             Series::Broker(rows) => self.rows(&samples, &[], rows, report),
             Series::Build => {
-                self.sample(&samples, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+                let labels = [("version", version::VERSION), ("commit", version::COMMIT)];
+                self.sample(&samples, &labels, 1.0);
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! A family of metrics: one name with its kind, unit, help and series.
 
-use super::report::{BrokerReport, ListenerReport, ShardReport};
+use super::report::{BrokerReport, HookReport, ListenerReport, ShardReport};
 use crate::histogram::Histogram;
 
 /// One row of the table of metrics.
@@ -52,13 +52,20 @@ pub enum Series {
     Listener(&'static [Row<ListenerReport>]),
     /// For each reason a listener has, with the labels `listener` and `reason`.
     ListenerRefusals,
+    /// Of each listener with TLS, with the labels `listener` and `result`.
+    Handshakes,
+    /// Of each listener with certificates, with the label `listener`.
+    Certificates,
+    /// Of each hook, with the label `hook`.
+    Hook(&'static [Row<HookReport>]),
+    HookHistogram(Scale),
     /// For each rule of the protocol that was broken, with the labels `shard` and `rule`.
     Violations,
     /// For each type of packet, with the labels `shard`, `direction` and `type`.
     Packets,
     /// Once.
     Broker(&'static [Row<BrokerReport>]),
-    /// Once, with the label `version`.
+    /// Once, with the labels `version` and `commit`.
     Build,
 }
 
@@ -131,10 +138,14 @@ impl Family {
             Series::Histogram(..) => vec!["shard"],
             Series::Listener(rows) => of(&["listener"], rows[0].labels),
             Series::ListenerRefusals => vec!["listener", "reason"],
+            Series::Handshakes => vec!["listener", "result"],
+            Series::Certificates => vec!["listener"],
+            Series::Hook(rows) => of(&["hook"], rows[0].labels),
+            Series::HookHistogram(_) => vec!["hook"],
             Series::Violations => vec!["shard", "rule"],
             Series::Packets => vec!["shard", "direction", "type"],
             Series::Broker(rows) => of(&[], rows[0].labels),
-            Series::Build => vec!["version"],
+            Series::Build => vec!["version", "commit"],
         }
     }
 }

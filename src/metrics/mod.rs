@@ -16,5 +16,7 @@ pub mod sys;
 mod table;
 
 pub use family::{Family, Kind, Series};
-pub use report::{BrokerReport, DriverReport, ListenerReport, ProcessReport, ShardReport};
+pub use report::{
+    BrokerReport, DriverReport, HookReport, ListenerReport, ProcessReport, ShardReport,
+};
 pub use table::all;

@@ -38,6 +38,41 @@ pub struct ListenerReport {
     pub open: u64,
     /// By option.
     pub refused: Vec<(&'static str, u64)>,
+    /// Completed and failed; `None`: without TLS.
+    pub handshakes: Option<[u64; 2]>,
+    /// When the first of its certificates in force ends, in seconds since 1970.
+    pub certificate_until_s: Option<i64>,
+}
+
+/// One hook: a service that is asked about logins or authorization.
+#[derive(Clone, Debug, Default)]
+pub struct HookReport {
+    pub name: &'static str,
+    pub answered: u64,
+    pub failed: u64,
+    /// Answered by what it has answered before.
+    pub cached: u64,
+    /// Not asked, as it had failed shortly before.
+    pub skipped: u64,
+    /// From a request to its answer, or its failure.
+    pub latency: Histogram,
+}
+
+impl HookReport {
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
+    /// A request has ended.
+    pub fn asked(&mut self, is_answered: bool, took: Span) {
+        self.answered += u64::from(is_answered);
+        self.failed += u64::from(!is_answered);
+        self.latency.record_span(took);
+    }
 }
 
 /// The process and the broker as a whole.
@@ -61,5 +96,6 @@ pub struct ProcessReport {
 pub struct BrokerReport {
     pub process: ProcessReport,
     pub listeners: Vec<ListenerReport>,
+    pub hooks: Vec<HookReport>,
     pub shards: Vec<ShardReport>,
 }

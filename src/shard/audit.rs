@@ -11,6 +11,7 @@ use crate::mqtt::topic;
 use crate::routing::{Interest, Member};
 use crate::session::subscription_cost;
 use crate::shard::clients::hold::Hold;
+use crate::shard::clients::live::Live;
 use crate::shard::clients::phase::Phase;
 use crate::shard::durable::full::WAITING_SLACK;
 use crate::shard::turn::budget::{ANNOUNCE, COPIED_BYTES, UNLINK};
@@ -87,9 +88,13 @@ impl Shard {
     fn audit_connections(&self) -> Result<(), String> {
         let outgoing_max = self.limits().outgoing_bytes_max as usize + ANSWER_BYTES + TURN_BYTES;
         let mut half_open = 0;
+        let mut live = Live::default();
         for id in self.clients.connections.ids() {
             let connection = self.clients.connection(id);
             half_open += u32::from(connection.phase.is_half_open());
+            if connection.session().is_some() {
+                live.enter(connection.version);
+            }
             if connection.outgoing.len() > outgoing_max {
                 let bytes = connection.outgoing.len();
                 return Err(format!("{bytes} bytes wait for a connection"));
@@ -106,6 +111,10 @@ impl Shard {
             if !tied {
                 return Err("a live connection's session does not know it".into());
             }
+        }
+        if live != self.clients.live {
+            let counted = self.clients.live;
+            return Err(format!("{live:?} are connected, {counted:?} are counted"));
         }
         let counted = self.admission.half_open.counts();
         if (half_open, half_open) != counted {

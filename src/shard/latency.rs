@@ -13,6 +13,9 @@ const WATCHED_MAX: usize = 8;
 /// CONNACKs of one turn that are measured.
 const CONNACKS_MAX: usize = 256;
 
+/// Turns whose acknowledgements leave with one turn, as they were committed together, that are measured.
+const ANSWERED_MAX: usize = 64;
+
 /// A delivery whose last bytes have not been written.
 #[derive(Clone, Copy, Debug)]
 struct Watched {
@@ -35,7 +38,12 @@ pub(super) struct Latency {
     written: Vec<Time>,
     /// When the CONNECTs came that were answered in this turn.
     connects: Vec<Time>,
+    /// QoS 1 and 2 publications counted when the turn began.
+    acknowledged: u64,
+    /// When turns began whose acknowledgements were sent in this turn.
+    answered: Vec<Time>,
     pub(super) delivery: Histogram,
+    pub(super) publish_ack: Histogram,
     pub(super) connack: Histogram,
     pub(super) queue_depth: Histogram,
 }
@@ -107,7 +115,23 @@ impl Latency {
         }
     }
 
+    /// The inputs of a turn are done, and so many QoS 1 and 2 publications were counted: true when some of them
+    /// are of this turn.
+    pub(super) fn acknowledges(&mut self, count: u64) -> bool {
+        std::mem::replace(&mut self.acknowledged, count) != count
+    }
+
+    /// The acknowledgements of a turn that began then leave with this one.
+    pub(super) fn answers(&mut self, read_at: Time) {
+        if self.answered.len() < ANSWERED_MAX {
+            self.answered.push(read_at);
+        }
+    }
+
     pub(super) fn turn_over(&mut self, now: Time) {
+        for read_at in self.answered.drain(..) {
+            self.publish_ack.record_span(now.since(read_at));
+        }
         for read_at in self.written.drain(..) {
             self.delivery.record_span(now.since(read_at));
         }
@@ -161,6 +185,20 @@ mod tests {
         latency.written(connection(3), 1);
         latency.turn_over(at(9));
         assert_eq!(latency.delivery.sum(), 7_000 + 6_000);
+    }
+
+    #[test]
+    fn acknowledgements_are_measured_once_per_turn() {
+        let mut latency = Latency::default();
+        assert!(!latency.acknowledges(0));
+        latency.turn_over(at(1));
+        assert!(latency.acknowledges(3));
+        latency.answers(at(1));
+        latency.turn_over(at(3));
+        assert!(!latency.acknowledges(3));
+        latency.turn_over(at(9));
+        let measured = &latency.publish_ack;
+        assert_eq!((measured.count(), measured.sum()), (1, 2_000));
     }
 
     #[test]

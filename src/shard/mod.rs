@@ -47,7 +47,7 @@ pub use mesh::placement::{PlacementSeed, HOME_LANES};
 pub use notices::{Notice, Severity};
 pub use queries::{
     ActivityRow, Answer, CaptureRecord, CaptureTerms, Captured, ClientDetail, ClientFilter,
-    ClientRow, ClientSort, Figures, Order, OrderedMessage, Query, RetainedRow, SubscriptionRow,
+    ClientRow, ClientSort, Order, OrderedMessage, Query, RetainedRow, SubscriptionRow,
     SubscriptionsOf, CAPTURES_MAX, ROWS_MAX,
 };
 pub use snapshot::{Kept, Snapshot};
@@ -271,6 +271,7 @@ impl Shard {
         }
         ClientMeters::release(state.meters.take(), &mut self.turn.timers);
         if let Some(session) = state.session() {
+            self.clients.live.leave(state.version);
             debug_assert_ne!(
                 cause,
                 CloseCause::Asked,

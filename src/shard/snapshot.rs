@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub sessions: u64,
     /// Whose client is connected.
     pub connected: u64,
+    /// Among them, those who speak 3.1, 3.1.1 and 5.0.
+    pub connected_by_version: [u64; 3],
     pub retained: u64,
     pub retained_bytes: u64,
     pub route_misses: u64,
@@ -29,6 +31,8 @@ pub struct Snapshot {
     pub overload_disk: bool,
     /// From the read of a PUBLISH to its last byte handed to the kernel: one delivery per turn.
     pub delivery: Histogram,
+    /// From the read of a QoS 1 or 2 PUBLISH to its PUBACK or PUBREC handed to the kernel: once per turn.
+    pub publish_ack: Histogram,
     /// From a client's last packet before it to its CONNACK.
     pub connack: Histogram,
     /// Messages that wait for a client when one more is queued: once per turn.
@@ -69,6 +73,7 @@ impl Shard {
             stats: self.outbox.stats,
             half_open,
             connected: connections.saturating_sub(half_open),
+            connected_by_version: self.clients.live.counts(),
             sessions: self.clients.sessions.len() as u64,
             retained: self.routes.retained.len() as u64,
             retained_bytes: self.routes.retained.bytes(),
@@ -81,6 +86,7 @@ impl Shard {
                 .as_deref()
                 .is_some_and(|durable| durable.full.own),
             delivery: latency.delivery.clone(),
+            publish_ack: latency.publish_ack.clone(),
             connack: latency.connack.clone(),
             queue_depth: latency.queue_depth.clone(),
         }

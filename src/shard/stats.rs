@@ -54,6 +54,9 @@ counters! {
     handed_off,
     connects_accepted,
     connects_refused,
+    /// Of CONNECTs accepted: the session is new, or was there.
+    sessions_created,
+    sessions_resumed,
     /// Failed authentications, in all and by reason: wrong credentials, an address with too many failures,
     /// a full queue, a service that is down.
     logins_refused,

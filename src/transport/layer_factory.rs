@@ -11,6 +11,7 @@ type Make = Box<dyn Fn(Option<IpAddr>) -> Box<dyn Layer> + Send + Sync>;
 #[derive(Default)]
 pub struct LayerFactory {
     makers: Vec<Make>,
+    certificate_until_s: Option<i64>,
 }
 
 impl LayerFactory {
@@ -35,6 +36,18 @@ impl LayerFactory {
     ) -> Self {
         self.makers.push(Box::new(make));
         self
+    }
+
+    /// With certificates, the first of which ends then, in seconds since 1970.
+    #[must_use]
+    pub fn certified_until(mut self, until_s: Option<i64>) -> Self {
+        self.certificate_until_s = until_s;
+        self
+    }
+
+    #[must_use]
+    pub fn certificate_until_s(&self) -> Option<i64> {
+        self.certificate_until_s
     }
 
     /// Layers for a new connection from this address; `None`: it needs none.

@@ -26,7 +26,7 @@ pub(super) static FAMILIES: &[Family] = &[
     Family {
         name: "ringmq_build_info",
         kind: Kind::Gauge,
-        help: "Always 1, with the version of the program.",
+        help: "Always 1, with the version of the program and the commit it was built from.",
         series: Series::Build,
     },
     once(

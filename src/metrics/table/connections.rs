@@ -16,6 +16,18 @@ pub(super) static FAMILIES: &[Family] = &[
         help: "Connections that a limit of their listener refused, by its option.",
         series: Series::ListenerRefusals,
     },
+    Family {
+        name: "ringmq_tls_handshakes",
+        kind: Kind::Counter,
+        help: "Handshakes of a listener with TLS, until all of its layers are open, by result.",
+        series: Series::Handshakes,
+    },
+    Family {
+        name: "ringmq_tls_certificate_expiry_timestamp_seconds",
+        kind: Kind::Gauge,
+        help: "When the first certificate that a listener has in force ends, in seconds since 1970.",
+        series: Series::Certificates,
+    },
     Family::shard(
         (Kind::Gauge, "ringmq_half_open"),
         "Connections that have not sent their CONNECT.",
@@ -82,6 +94,24 @@ pub(super) static FAMILIES: &[Family] = &[
             counted!(["reason": "unavailable"] logins_unavailable),
         ],
     ),
+    Family {
+        name: "ringmq_hook_requests",
+        kind: Kind::Counter,
+        help: "Questions for a service (http-hook-url, http-hook-acl-url): answered by it, failed, answered from what it \
+               had answered before, or not asked as it had failed shortly before.",
+        series: Series::Hook(&[
+            row!(["result": "answered"] |hook| hook.answered as f64),
+            row!(["result": "failed"] |hook| hook.failed as f64),
+            row!(["result": "cached"] |hook| hook.cached as f64),
+            row!(["result": "skipped"] |hook| hook.skipped as f64),
+        ]),
+    },
+    Family {
+        name: "ringmq_hook_seconds",
+        kind: Kind::Histogram,
+        help: "From a request to a service to its answer, or its failure.",
+        series: Series::HookHistogram(LATENCY),
+    },
     Family::shard(
         (Kind::Counter, "ringmq_authorization_requests"),
         "Requests to the authorization service (http-hook-acl-url).",
@@ -93,6 +123,23 @@ pub(super) static FAMILIES: &[Family] = &[
         &[
             row!(["state": "connected"] |report| report.shard.connected as f64),
             row!(["state": "disconnected"] |report| report.shard.sessions.saturating_sub(report.shard.connected) as f64),
+        ],
+    ),
+    Family::shard(
+        (Kind::Gauge, "ringmq_clients_connected"),
+        "Connected clients, by protocol version.",
+        &[
+            row!(["version": "3.1"] |report| report.shard.connected_by_version[0] as f64),
+            row!(["version": "3.1.1"] |report| report.shard.connected_by_version[1] as f64),
+            row!(["version": "5.0"] |report| report.shard.connected_by_version[2] as f64),
+        ],
+    ),
+    Family::shard(
+        (Kind::Counter, "ringmq_sessions_begun"),
+        "CONNECTs accepted with a new session, or with the one that was there.",
+        &[
+            counted!(["session": "created"] sessions_created),
+            counted!(["session": "resumed"] sessions_resumed),
         ],
     ),
     Family::shard(

@@ -82,6 +82,12 @@ pub(super) static FAMILIES: &[Family] = &[
         LATENCY,
         |report| &report.shard.delivery,
     ),
+    Family::histogram(
+        "ringmq_publish_ack_seconds",
+        "From the read of a QoS 1 or 2 PUBLISH to its PUBACK or PUBREC handed to the kernel; once for each turn.",
+        LATENCY,
+        |report| &report.shard.publish_ack,
+    ),
     Family::shard(
         (Kind::Gauge, "ringmq_queued_messages"),
         "Messages that wait in sessions' queues.",

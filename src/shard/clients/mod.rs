@@ -12,6 +12,7 @@ pub(in crate::shard) mod image;
 pub(in crate::shard) mod input;
 mod interest;
 pub(in crate::shard) mod leave;
+pub(in crate::shard) mod live;
 pub(in crate::shard) mod members;
 pub(in crate::shard) mod meters;
 pub(in crate::shard) mod origin;
@@ -44,6 +45,7 @@ use connection::Connection;
 use half_open::HalfOpen;
 use heard::Heard;
 use leave::Leaving;
+use live::Live;
 use members::Members;
 use meters::Metering;
 use pool::Pool;
@@ -56,6 +58,8 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) sessions: Arena<SessionId, SessionEntry>,
     pub(in crate::shard) by_client_id: HashMap<Rc<str>, SessionId, ahash::RandomState>,
     pub(in crate::shard) members: Members,
+    /// Connections with a session, by protocol version.
+    pub(in crate::shard) live: Live,
     /// Connections with bytes to transmit; each once.
     pub(in crate::shard) dirty: Vec<ConnectionId>,
     /// Sessions whose queue was full; each once.
@@ -78,6 +82,7 @@ impl Clients {
             sessions: Arena::default(),
             by_client_id: HashMap::with_hasher(ahash::RandomState::with_seeds(hash_seed, 7, 8, 9)),
             members: Members::new(hash_seed),
+            live: Live::default(),
             dirty: Vec::new(),
             overflowed: Vec::new(),
             pool: Pool::default(),

@@ -128,6 +128,10 @@ impl Shard {
                 .timers
                 .insert(now + LINGER, TimerKey::Connection(id)),
         );
+        let version = connection.version;
+        if matches!(before, Phase::Live(_)) {
+            self.clients.live.leave(version);
+        }
         self.outbox.actions.push_back(Action::Close(id));
         if waits_for_end {
             self.clients.pause(id, &mut self.turn.budget);

@@ -14,6 +14,7 @@ use crate::limits::TICKETS_MAX;
 use crate::mutant::{is_on, Mutant};
 use crate::shard::clients::outgoing::Outgoing;
 use crate::shard::durable::ticket::{Awaited, Ticket};
+use crate::time::Time;
 
 /// What one turn waits for, and who waits.
 #[derive(Debug, Default)]
@@ -22,6 +23,16 @@ struct Promises {
     connections: Vec<ConnectionId>,
     /// Publications that peers have not confirmed.
     unconfirmed: u32,
+    /// When the turn began, if it acknowledges publications.
+    read_at: Option<Time>,
+}
+
+/// What waits for a ticket that is reached.
+pub(in crate::shard) struct Reached {
+    pub(in crate::shard) ticket: Ticket,
+    pub(in crate::shard) connections: Vec<ConnectionId>,
+    /// When its turn began, if it acknowledges publications.
+    pub(in crate::shard) read_at: Option<Time>,
 }
 
 impl Promises {
@@ -106,6 +117,16 @@ impl Commits {
         promises.expect("a ticket waits for all").unconfirmed -= count;
     }
 
+    /// Acknowledgements of publications are among what is held in the turn at hand, which began then.
+    /// False: nothing is held.
+    pub(in crate::shard) fn measures(&mut self, read_at: Time) -> bool {
+        let holds = !self.turn.connections.is_empty();
+        if holds {
+            self.turn.read_at.get_or_insert(read_at); // of turns that share a ticket the first
+        }
+        holds
+    }
+
     /// The records of this turn are appended; the last one is in this frame.
     pub(in crate::shard) fn end_turn(&mut self, last: Lsn) {
         let applied = self.applied.drain(..);
@@ -134,15 +155,16 @@ impl Commits {
     }
 
     /// The next ticket that is reached, and the connections with replies held for it.
-    pub(in crate::shard) fn pop_reached(
-        &mut self,
-        durable: Lsn,
-    ) -> Option<(Ticket, Vec<ConnectionId>)> {
+    pub(in crate::shard) fn pop_reached(&mut self, durable: Lsn) -> Option<Reached> {
         let (lsn, promises) = self.issued.front()?;
         let is_reached = *lsn <= durable && promises.unconfirmed == 0;
         let ticket = Ticket(self.ticket.0 - self.issued.len() as u64);
         let (_, promises) = is_reached.then(|| self.issued.pop_front())??;
-        Some((ticket, promises.connections))
+        Some(Reached {
+            ticket,
+            connections: promises.connections,
+            read_at: promises.read_at,
+        })
     }
 
     /// Tickets that are not reached, the turn's at hand included.

@@ -5,7 +5,7 @@ use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::Qos;
 use crate::shard::clients::connection::Connection;
 use crate::shard::delivery::message::Message;
-use crate::shard::durable::commits::Confirmed;
+use crate::shard::durable::commits::{Confirmed, Reached};
 use crate::shard::durable::ticket::{Awaited, Ticket, Waiter};
 use crate::shard::durable::{Durability, Durable};
 use crate::shard::mesh::block::Control;
@@ -113,6 +113,14 @@ impl Shard {
 
     /// The turn is over and its records are appended: what is promised in it waits for them.
     pub(in crate::shard) fn end_turn_of_commits(&mut self, now: Time) {
+        let stats = &self.outbox.stats;
+        let acknowledged = stats.publications_qos1 + stats.publications_qos2;
+        let acknowledges = self.outbox.latency.acknowledges(acknowledged);
+        let durable = self.durable.as_deref_mut();
+        let waits = |durable: &mut Durable| durable.commits.measures(now);
+        if acknowledges && !durable.is_some_and(waits) {
+            self.outbox.latency.answers(now);
+        }
         let Some(durable) = self.durable.as_deref_mut() else {
             return;
         };
@@ -145,7 +153,15 @@ impl Shard {
             let control = Control::HeldCommitted { through };
             self.mesh.peers.send(holder, control);
         }
-        while let Some((ticket, connections)) = durable.commits.pop_reached(lsn) {
+        while let Some(reached) = durable.commits.pop_reached(lsn) {
+            let Reached {
+                ticket,
+                connections,
+                read_at,
+            } = reached;
+            if let Some(read_at) = read_at {
+                self.outbox.latency.answers(read_at);
+            }
             for id in connections {
                 if let Some(connection) = self.clients.connections.get_mut(id) {
                     connection.outgoing.release(ticket);

@@ -19,8 +19,8 @@ mod tests;
 pub use captures::{CaptureRecord, CaptureTerms, Captured, CAPTURES_MAX};
 pub use orders::{Order, OrderedMessage};
 pub use rows::{
-    ActivityRow, Answer, ClientDetail, ClientFilter, ClientRow, ClientSort, Figures, Query,
-    RetainedRow, SubscriptionRow, SubscriptionsOf, ROWS_MAX,
+    ActivityRow, Answer, ClientDetail, ClientFilter, ClientRow, ClientSort, Query, RetainedRow,
+    SubscriptionRow, SubscriptionsOf, ROWS_MAX,
 };
 
 use crate::shard::Shard;
@@ -33,13 +33,6 @@ impl Shard {
         match query {
             Query::Ping => Answer::Pong,
             Query::Order(order) => Answer::Done(self.handle_order(order, now)),
-            Query::Figures => Answer::Figures(Box::new(Figures {
-                stats: *self.stats(),
-                connections: self.connections(),
-                sessions: self.sessions(),
-                retained_messages: self.retained_messages(),
-                retained_bytes: self.routes.retained.bytes(),
-            })),
             Query::Clients {
                 from,
                 filter,

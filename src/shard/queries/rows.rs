@@ -12,7 +12,6 @@ use crate::shard::clients::activity::{Activity, Ending};
 use crate::shard::clients::origin::RemoteEnd;
 use crate::shard::queries::captures::CaptureRecord;
 use crate::shard::queries::orders::Order;
-use crate::shard::Stats;
 use crate::time::Span;
 
 /// Rows of one piece, at most.
@@ -25,8 +24,6 @@ pub enum Query {
     /// Whether its turns go on.
     Ping,
     Order(Order),
-    /// What it has counted and holds.
-    Figures,
     /// With `sort` the first of this piece, which the asker merges.
     Clients {
         from: u32,
@@ -160,23 +157,12 @@ pub struct RetainedRow {
     pub expires_in: Option<Span>,
 }
 
-/// What one shard has counted and holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Figures {
-    pub stats: Stats,
-    pub connections: usize,
-    pub sessions: usize,
-    pub retained_messages: usize,
-    pub retained_bytes: u64,
-}
-
 /// A piece of an answer; `next` is where the following one begins, `None`: it was the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Pong,
     /// Whether what the order names is here.
     Done(bool),
-    Figures(Box<Figures>),
     Clients {
         rows: Vec<ClientRow>,
         next: Option<u32>,

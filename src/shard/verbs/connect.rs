@@ -120,7 +120,10 @@ impl Shard {
             // Made under other rules, or with a token that allowed more.
             self.end_refused(session, now);
         }
-        self.outbox.stats.connects_accepted += 1;
+        let stats = &mut self.outbox.stats;
+        stats.connects_accepted += 1;
+        stats.sessions_created += u64::from(!session_present);
+        stats.sessions_resumed += u64::from(session_present);
         let came_at = self.clients.connection(id).last_packet;
         self.outbox.latency.connected(came_at);
         self.turn.budget.add(CONNECT);
@@ -362,6 +365,7 @@ impl Shard {
             self.leave_durable(session);
         }
 
+        self.clients.live.enter(connect.version);
         let connection = self.clients.connection_mut(id);
         let before = std::mem::replace(&mut connection.phase, Phase::Live(session));
         if before.is_half_open() {

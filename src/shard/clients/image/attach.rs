@@ -43,6 +43,7 @@ impl Shard {
         let session_image = self.save_session(client_id)?;
         let image = self.image_of(id, connection);
         if let Some(state) = self.clients.connections.remove(id) {
+            self.clients.live.leave(state.version);
             let proof = state.login.as_ref().and_then(|login| login.timer);
             for timer in [state.timer, proof].into_iter().flatten() {
                 self.turn.timers.cancel(timer);
@@ -111,6 +112,7 @@ impl Shard {
     ) -> ConnectionId {
         let mut connection = self.connection_of(session, &image, now);
         connection.trace = self.outbox.begin_trace();
+        self.clients.live.enter(connection.version);
         let id = self.clients.connections.insert(connection);
         self.clients.session_mut(session).session.connection = Some(id);
         self.set_timers(id, &image, now);
