@@ -14,6 +14,7 @@ pub mod admin;
 pub mod admin_options;
 pub mod auth;
 pub mod config;
+pub mod ctl;
 pub mod histogram;
 pub mod ids;
 pub mod image;
@@ -36,5 +37,6 @@ pub mod subcommands;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod top;
 pub mod transport;
 pub mod version;

@@ -1,6 +1,5 @@
 //! The `ringmq` program: options, start, wait.
 
-mod ctl;
 mod doctor;
 mod import;
 mod journal_command;
@@ -12,11 +11,13 @@ use std::process::ExitCode;
 
 use ringmq::admin;
 use ringmq::config::{self, Change, Checked, Command, Machine};
+use ringmq::ctl;
 use ringmq::ids::SHARDS_MAX;
 use ringmq::io::{
     available_cores, connections_allowed, flush_log, look_at_data_dir, memory_there_is, run,
     start_logging, Configuration, Renewed, StartError, Startup,
 };
+use ringmq::top;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     match args.nth(1).as_ref().and_then(|word| word.to_str()) {
         Some("passwd") => return passwd::run(args),
         Some("ctl") => return ctl::run(args),
+        Some("top") => return top::run(args),
         Some("journal") => return journal_command::run(args),
         Some("token") => return token::run(args),
         Some("doctor") => return doctor::run(args),

@@ -7,7 +7,15 @@ use clap::{value_parser, Arg, ArgAction, Command};
 /// All of them, by the word that comes first.
 #[must_use]
 pub fn all() -> Vec<Command> {
-    vec![passwd(), doctor(), import()]
+    vec![
+        passwd(),
+        doctor(),
+        import(),
+        token(),
+        journal(),
+        crate::ctl::command(),
+        crate::top::command(),
+    ]
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
@@ -133,5 +141,69 @@ pub fn import() -> Command {
                 .short('o')
                 .value_name("FILE")
                 .help("Write here, which must not exist, instead of to standard output"),
+        )
+}
+
+/// `ringmq token`.
+#[must_use]
+pub fn token() -> Command {
+    Command::new("token")
+        .bin_name("ringmq token")
+        .about(
+            "Makes a bearer token for the admin listener, adds its hash to the file and prints the token, \
+             which is not kept anywhere. A line that is removed ends its token. A running broker reads the \
+             file again at SIGHUP.",
+        )
+        .arg(Arg::new("file").required(true).value_name("FILE").help("As in admin-token-file"))
+        .arg(Arg::new("name").required(true).value_name("NAME").help("Shown in the log for whatever is done with it"))
+        .arg(
+            Arg::new("role")
+                .long("role")
+                .value_name("ROLE")
+                .value_parser(["metrics", "viewer", "admin"])
+                .default_value("viewer")
+                .help("metrics reads /metrics, viewer reads all, admin changes, too"),
+        )
+        .arg(
+            Arg::new("days")
+                .long("days")
+                .value_name("NUMBER")
+                .value_parser(value_parser!(u32).range(1..=36_500))
+                .help("Days until it ends [default: it does not]"),
+        )
+}
+
+/// `ringmq journal`.
+#[must_use]
+pub fn journal() -> Command {
+    let folder = || {
+        Arg::new("folder")
+            .required(true)
+            .value_name("FOLDER")
+            .help("The data directory (data-dir) of a broker that is stopped")
+    };
+    Command::new("journal")
+        .bin_name("ringmq journal")
+        .about("Looks at the logs of a data directory, and repairs them")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .after_help("Exit codes: 0 all logs are whole, 1 it could not be done, 2 wrong arguments, 4 a log is damaged")
+        .subcommand(
+            Command::new("check")
+                .about("Says of each log what it holds and whether it is whole; changes nothing")
+                .arg(folder()),
+        )
+        .subcommand(
+            Command::new("dump")
+                .about("Writes what each record says, a line each; changes nothing")
+                .arg(folder())
+                .arg(flag("json", "Each line is a JSON object"))
+                .arg(flag("payloads", "With the payloads of publications and wills")),
+        )
+        .subcommand(
+            Command::new("repair")
+                .about("Says what would be lost by making damaged logs whole; with --yes does it")
+                .arg(folder())
+                .arg(flag("yes", "Do it; the files as they were are kept in a folder aside-N")),
         )
 }

@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use base64::prelude::{Engine, BASE64_URL_SAFE_NO_PAD};
-use clap::{Arg, ArgMatches, Command};
+use clap::ArgMatches;
 use ringmq::admin::{tokens, Role};
+use ringmq::subcommands;
 
 /// The broker reads it as a member of the file's group.
 const FILE_MODE: u32 = 0o640;
@@ -19,7 +20,8 @@ const DAY_S: u64 = 86_400;
 /// `args` without the program's name and `token`.
 pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let name = OsString::from("ringmq token");
-    let matches = match command().try_get_matches_from(std::iter::once(name).chain(args)) {
+    let matches = match subcommands::token().try_get_matches_from(std::iter::once(name).chain(args))
+    {
         Ok(matches) => matches,
         Err(error) => error.exit(),
     };
@@ -33,32 +35,6 @@ pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn command() -> Command {
-    Command::new("ringmq token")
-        .about(
-            "Makes a bearer token for the admin listener, adds its hash to the file and prints the token, \
-             which is not kept anywhere. A line that is removed ends its token. A running broker reads the \
-             file again at SIGHUP.",
-        )
-        .arg(Arg::new("file").required(true).value_name("FILE").help("As in admin-token-file"))
-        .arg(Arg::new("name").required(true).value_name("NAME").help("Shown in the log for whatever is done with it"))
-        .arg(
-            Arg::new("role")
-                .long("role")
-                .value_name("ROLE")
-                .value_parser(["metrics", "viewer", "admin"])
-                .default_value("viewer")
-                .help("metrics reads /metrics, viewer reads all, admin changes, too"),
-        )
-        .arg(
-            Arg::new("days")
-                .long("days")
-                .value_name("NUMBER")
-                .value_parser(clap::value_parser!(u32).range(1..=36_500))
-                .help("Days until it ends [default: it does not]"),
-        )
 }
 
 fn make(matches: &ArgMatches) -> Result<String, String> {

@@ -44,7 +44,7 @@ pub use shards::Shards;
 use crate::admin_options::{AdminOptions, InForce};
 use crate::io::{Broker, StartError};
 use crate::listener::{Address, TlsFiles};
-use crate::metrics::BrokerReport;
+use crate::metrics::{BrokerReport, ShardReport};
 use crate::transport::tls::{ClientCertificate, Settings};
 use login::Logins;
 use server::Open;
@@ -69,10 +69,22 @@ pub struct Admin {
 impl Admin {
     /// Everything that the broker counts.
     pub(in crate::admin) async fn report(&self) -> Result<BrokerReport, Problem> {
+        self.gathered(Broker::gather).await
+    }
+
+    /// What each shard counts and measures.
+    pub(in crate::admin) async fn shard_reports(&self) -> Result<Vec<ShardReport>, Problem> {
+        self.gathered(Broker::shard_reports).await
+    }
+
+    async fn gathered<T: Send + 'static>(
+        &self,
+        gather: fn(&Broker) -> Option<T>,
+    ) -> Result<T, Problem> {
         let silent = || Problem::busy("a shard does not answer");
         let _turn = self.reporting.acquire().await.map_err(|_| silent())?;
         let broker = self.broker.clone();
-        let gathered = tokio::task::spawn_blocking(move || broker.gather()).await;
+        let gathered = tokio::task::spawn_blocking(move || gather(&broker)).await;
         gathered.ok().flatten().ok_or_else(silent)
     }
 }

@@ -223,7 +223,9 @@ pub(super) fn command() -> clap::Command {
         .after_help(
             "Every option but the first three may stand in the file, too: `name = value`, as in \
              the ringmq.toml that comes with ringmq.\nThe command line overrides the file.\n\n\
-             Beside the broker: ringmq passwd (accounts), ringmq doctor (what of this machine stands in its way), \
+             Beside the broker: ringmq ctl (asks and changes a running broker), ringmq top (shows one), ringmq token \
+             (logins for both), ringmq passwd (accounts), ringmq doctor (what of this machine stands in its way), \
+             ringmq journal (logs of a stopped broker), \
              ringmq import (over from Mosquitto); each with --help.",
         )
         .arg(

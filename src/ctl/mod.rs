@@ -2,7 +2,7 @@
 
 mod arguments;
 mod client;
-mod table;
+pub(crate) mod table;
 mod verbs;
 
 use std::ffi::OsString;
@@ -11,7 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-pub(super) use client::{Address, Client, Failure};
+use client::Address;
+pub(crate) use client::{Client, Failure};
 use verbs::VERBS;
 
 /// The broker says no, or does not know what was named.
@@ -22,28 +23,29 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_UNREACHABLE: u8 = 3;
 
 /// `args` without the program's name and `ctl`.
-pub(super) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let name = OsString::from("ringmq ctl");
     let matches = match command().try_get_matches_from(std::iter::once(name).chain(args)) {
         Ok(matches) => matches,
         Err(error) => error.exit(),
     };
-    match carry_out(&matches) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(text)) => fail(EXIT_USAGE, &text),
-        Err(Failure::Refused(text)) => fail(EXIT_REFUSED, &text),
-        Err(Failure::Unreachable(text)) => fail(EXIT_UNREACHABLE, &text),
-        Err(Failure::Output) => ExitCode::SUCCESS, // its reader has seen enough
-    }
+    ended("ringmq ctl", carry_out(&matches))
 }
 
-fn fail(code: u8, text: &str) -> ExitCode {
-    eprintln!("ringmq ctl: {text}");
+/// The exit code of a program that asks a broker; a failure is written to standard error.
+pub(crate) fn ended(program: &str, outcome: Result<(), Failure>) -> ExitCode {
+    let (code, text) = match outcome {
+        Ok(()) | Err(Failure::Output) => return ExitCode::SUCCESS, // or its reader has seen enough
+        Err(Failure::Usage(text)) => (EXIT_USAGE, text),
+        Err(Failure::Refused(text)) => (EXIT_REFUSED, text),
+        Err(Failure::Unreachable(text)) => (EXIT_UNREACHABLE, text),
+    };
+    eprintln!("{program}: {text}");
     ExitCode::from(code)
 }
 
 /// Options by which a broker is reached, of `ctl` and `top`.
-pub(super) fn connection_args() -> [Arg; 3] {
+pub(crate) fn connection_args() -> [Arg; 3] {
     [
         Arg::new("admin")
             .long("admin")
@@ -67,8 +69,10 @@ pub(super) fn connection_args() -> [Arg; 3] {
 }
 
 /// The command line, for man pages and completions, too.
-pub(super) fn command() -> Command {
-    let mut command = Command::new("ringmq ctl")
+#[must_use]
+pub fn command() -> Command {
+    let mut command = Command::new("ctl")
+        .bin_name("ringmq ctl")
         .about("Asks and changes a running broker by its admin listener")
         .after_help(
             "Exit codes: 0 done; 1 refused, or there is no such thing; 2 wrong command line; 3 the broker \
@@ -94,7 +98,7 @@ pub(super) fn command() -> Command {
 }
 
 /// The broker that the options name.
-pub(super) fn client(matches: &ArgMatches) -> Result<Client, Failure> {
+pub(crate) fn client(matches: &ArgMatches) -> Result<Client, Failure> {
     let address = matches.get_one::<String>("admin").cloned();
     let address = address.or_else(|| std::env::var("RINGMQ_ADMIN").ok());
     let address = address.unwrap_or_else(|| "unix:/run/ringmq/admin.sock".into());

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// Rows of an array as columns: a heading and the field of each. Characters that move the cursor of a
 /// terminal are escaped: names come from clients.
-pub(super) fn table(rows: &Value, columns: &[(&str, &str)]) -> String {
+pub(crate) fn table(rows: &Value, columns: &[(&str, &str)]) -> String {
     let rows = rows.as_array().map_or(&[][..], |rows| rows);
     let mut lines: Vec<Vec<String>> =
         vec![columns.iter().map(|(head, _)| (*head).into()).collect()];
@@ -55,7 +55,7 @@ fn write_fields(value: &Value, depth: usize, text: &mut String) {
     }
 }
 
-pub(super) fn plain(value: &Value) -> String {
+pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) => escaped(text),

@@ -79,6 +79,7 @@ pub(super) fn pure_core(file: &Source) -> Vec<String> {
         "src/journal_command.rs",
         "src/token",
         "src/ctl",
+        "src/top",
         "src/doctor",
         "src/import.rs",
         "src/bin",
@@ -199,6 +200,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "admin_options",
             "auth",
+            "histogram",
             "ids",
             "io",
             "listener",

@@ -33,8 +33,7 @@ fn write(folder: &Path) -> std::io::Result<()> {
     let broker = config::command_line();
     page(broker.clone(), "ringmq", &man)?;
     for command in subcommands::all() {
-        let name = format!("ringmq-{}", command.get_name());
-        page(command, &name, &man)?;
+        pages(command, "ringmq", &man)?;
     }
     fs::write(man.join("ringmq.toml.5"), config::file_page())?;
     let mut whole = broker.subcommands(subcommands::all());
@@ -59,6 +58,15 @@ fn load_generator(folder: &Path) -> std::io::Result<()> {
         generate_to(shell, &mut whole, "mqload", &completions)?;
     }
     Ok(())
+}
+
+/// A page for a command, and one for each verb that it has.
+fn pages(command: Command, above: &str, folder: &Path) -> std::io::Result<()> {
+    let name = format!("{above}-{}", command.get_name());
+    for verb in command.get_subcommands() {
+        pages(verb.clone(), &name, folder)?;
+    }
+    page(command, &name, folder)
 }
 
 fn page(command: Command, name: &str, folder: &Path) -> std::io::Result<()> {

@@ -9,6 +9,7 @@ use crate::admin::role::Needs;
 use crate::admin::{reply, Problem, Reply, Request, Route};
 use crate::io::Stage;
 use crate::shard::Order;
+use crate::version;
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -67,11 +68,17 @@ fn show(request: &Request) -> Reply {
         Stage::Ready => "ready",
         Stage::Stopping => "stopping",
     };
+    let process = broker.process_report();
     reply::json(&json!({
-        "version": env!("CARGO_PKG_VERSION"),
+        "version": version::VERSION,
+        "commit": version::COMMIT,
         "uptime_s": broker.uptime_s(),
         "stage": stage,
         "shards": broker.shards(),
+        "connections_max": process.connections_max,
+        "memory_bytes": process.resident_bytes,
+        "memory_limit_bytes": process.memory_limit_bytes,
+        "cpu_ms": process.cpu.as_millis(),
         "role": request.who.role.map(|role| role.word()),
     }))
 }

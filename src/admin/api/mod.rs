@@ -6,6 +6,8 @@ mod bans;
 mod broker;
 mod clients;
 mod figures;
+mod latency;
+mod live;
 mod openapi;
 mod packets;
 mod page;
@@ -44,6 +46,7 @@ pub(super) fn routes() -> Vec<Route> {
         publish::routes(),
         bans::routes(),
         trace::routes(),
+        live::routes(),
         openapi::routes(),
     ]
     .into_iter()

@@ -102,12 +102,25 @@ def test_the_installed_program_as_its_unit_starts_it(installed, tmp_path):
         print(log.read())
 
 
+def completed(*words):
+    """What bash makes of the last of these words behind `ringmq`."""
+    line = ["ringmq", *words]
+    return run("bash", "-c", "source /usr/share/bash-completion/completions/ringmq; COMP_WORDS=(" + " ".join(line) + "); "
+               f"COMP_CWORD={len(words)}; _ringmq ringmq {line[-1]} {line[-2]}; echo ${{COMPREPLY[@]}}").strip()
+
+
 def test_pages_completions_and_the_doctor(installed):
     assert r"queue\-messages\-max" in run("zcat", "/usr/share/man/man5/ringmq.toml.5.gz")
     assert "exit code" in run("zcat", "/usr/share/man/man1/ringmq-doctor.1.gz").lower()
-    completed = run("bash", "-c", "source /usr/share/bash-completion/completions/ringmq; COMP_WORDS=(ringmq --queue-m); "
-                    "COMP_CWORD=1; _ringmq ringmq --queue-m ringmq; echo ${COMPREPLY[@]}")
-    assert completed.strip() == "--queue-messages-max"
+    for page in ["ctl", "ctl-kick", "top", "token", "journal", "journal-repair", "import", "passwd"]:
+        assert os.path.exists(f"/usr/share/man/man1/ringmq-{page}.1.gz"), page
+    assert completed("--queue-m") == "--queue-messages-max"
+    assert completed("to") == "token top"
+    assert completed("ctl", "ki") == "kick"
+    assert completed("ctl", "kick", "--end") == "--end-session"
+    assert completed("top", "--on") == "--once"
+    assert completed("journal", "rep") == "repair"
+    assert completed("token", "--ro") == "--role"
     told = run("/usr/bin/ringmq", "--config", "/etc/ringmq/ringmq.toml", "--check-config")
     assert told.startswith("configuration ok")
     assert '\ndata-dir = "/var/lib/ringmq"  # in /etc/ringmq/ringmq.toml:' in told
