@@ -56,7 +56,9 @@ impl Cursor {
                 "cursor: \"{text}\" is not one that a page has given"
             ))
         };
-        text.parse().map_err(|()| wrong())
+        let cursor: Self = text.parse().map_err(|()| wrong())?;
+        check_shard(request, text, cursor.shard)?;
+        Ok(cursor)
     }
 
     /// The beginning of the next shard.
@@ -67,6 +69,19 @@ impl Cursor {
             nth: 0,
         }
     }
+}
+
+/// A listing has ended with the last shard.
+pub(super) fn check_shard(request: &Request, cursor: &str, shard: u16) -> Result<(), Problem> {
+    let shards = request.admin.shards.count();
+    if shard < shards {
+        return Ok(());
+    }
+    let cursor = cursor.escape_debug();
+    Err(Problem::bad_request(format!(
+        "cursor: \"{cursor}\" is beyond the end: the last of {shards} shards has the number {}",
+        shards - 1
+    )))
 }
 
 /// Rows that a request wants.

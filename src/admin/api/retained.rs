@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde_json::{json, Value};
 
-use super::page::{limit, QUESTIONS_MAX};
+use super::page::{check_shard, limit, QUESTIONS_MAX};
 use super::{done, ms, payload_json};
 use crate::admin::role::Needs;
 use crate::admin::{reply, Problem, Reply, Request, Route};
@@ -66,10 +66,9 @@ fn cursor(request: &Request) -> Result<(u16, Option<Box<str>>), Problem> {
         ))
     };
     let after = parts.map_or("", |(_, topic)| topic);
-    Ok((
-        shard.ok_or_else(wrong)?,
-        (!after.is_empty()).then(|| after.into()),
-    ))
+    let shard = shard.ok_or_else(wrong)?;
+    check_shard(request, text, shard)?;
+    Ok((shard, (!after.is_empty()).then(|| after.into())))
 }
 
 async fn list(request: Request) -> Result<Reply, Problem> {

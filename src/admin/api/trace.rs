@@ -1,5 +1,5 @@
 //! Traces: packets of chosen clients as JSON lines, for a bounded time and size. A trace lives as long as its
-//! request: who hangs up ends it.
+//! request: who hangs up ends it. ([`super::live`] sends one by WebSocket.)
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -56,7 +56,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// What is asked for.
 #[derive(Debug)]
-struct Asked {
+pub(super) struct Asked {
     terms: CaptureTerms,
     lasts: Span,
     bytes_max: u64,
@@ -64,7 +64,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(body: &Value) -> Result<Self, Problem> {
+    pub(super) fn of(body: &Value) -> Result<Self, Problem> {
         let wrong = |text: String| Err(Problem::bad_request(text));
         let Some(fields) = body.as_object() else {
             return wrong("the body is no object".into());
@@ -133,7 +133,19 @@ impl Asked {
 
 async fn trace(request: Request) -> Result<Reply, Problem> {
     let asked = Asked::of(&request.json()?)?;
-    let admin = Arc::clone(&request.admin);
+    let waiting = begin(&request.admin, asked).await?;
+    let mut reply = Response::new(Lines(waiting).boxed_unsync());
+    let content_type = HeaderValue::from_static("application/x-ndjson");
+    reply.headers_mut().insert(CONTENT_TYPE, content_type);
+    Ok(reply)
+}
+
+/// Begins a trace; its lines come in pieces, each of whole lines, and dropping their receiver ends it.
+pub(super) async fn begin(
+    admin: &Arc<Admin>,
+    asked: Asked,
+) -> Result<mpsc::Receiver<Bytes>, Problem> {
+    let admin = Arc::clone(admin);
     let id = admin.api.traces.0.fetch_add(1, Ordering::Relaxed);
     let begin = || {
         Query::Order(Order::BeginCapture {
@@ -154,10 +166,7 @@ async fn trace(request: Request) -> Result<Reply, Problem> {
         // A shard that does not answer ends it when its time is over.
         let _ = order_all(&admin, || Order::EndCapture(id)).await;
     });
-    let mut reply = Response::new(Lines(waiting).boxed_unsync());
-    let content_type = HeaderValue::from_static("application/x-ndjson");
-    reply.headers_mut().insert(CONTENT_TYPE, content_type);
-    Ok(reply)
+    Ok(waiting)
 }
 
 /// A body of lines as they come.

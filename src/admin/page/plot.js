@@ -16,33 +16,64 @@ export function short(value) {
   return (unit > 0 && value < 100 ? value.toFixed(1) : Math.round(value * 10) / 10) + units[unit];
 }
 
-// A card with the newest value and a line of all: points are [seconds, value].
-export function card(title, points, show = short) {
-  const values = points.map((point) => point[1]);
-  const newest = values.length ? show(values[values.length - 1]) : "–";
-  const most = Math.max(...values, 1e-9);
-  const first = points.length ? points[0][0] : 0;
-  const span = points.length ? Math.max(points[points.length - 1][0] - first, 1) : 1;
-  const label = `${title}: ${newest} now, at most ${show(values.length ? most : 0)} since ${clock(first)}`;
-  const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
+// Microseconds in the unit that fits.
+export function span(us) {
+  if (us < 1000) return `${Math.round(us)} µs`;
+  return us < 1e6 ? `${(us / 1000).toFixed(1)} ms` : `${(us / 1e6).toFixed(2)} s`;
+}
+
+// Runs of points that follow one another: where nothing was measured there is a gap.
+function runs(points) {
+  const all = [[]];
+  for (const point of points) {
+    if (point[1] === null) all.push([]);
+    else all[all.length - 1].push(point);
+  }
+  return all.filter((run) => run.length > 0);
+}
+
+// A card with the newest values and a line of all for each of `lines`: [name or "", points], points are [seconds, value].
+export function card(title, lines, show = short) {
+  const measured = lines.flatMap(([, points]) => points).filter((point) => point[1] !== null);
+  const times = lines.flatMap(([, points]) => points.map((point) => point[0]));
+  const most = Math.max(...measured.map((point) => point[1]), 1e-9);
+  const first = Math.min(...times), last = Math.max(...times);
+  const width = Math.max(last - first, 1);
+  const newest = lines.map(([name, points]) => {
+    const value = points.length ? points[points.length - 1][1] : null;
+    return `${name ? name + " " : ""}${value === null ? "–" : show(value)}`;
+  }).join(", ");
+  const top = measured.length ? show(most) : "–";
+  const since = times.length ? clock(first) : "";
+  const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img",
+    "aria-label": `${title}: ${newest} now, at most ${top} since ${since}` });
   svg.append(shape("line", { class: "axis", x1: 0, y1: HEIGHT - 1, x2: WIDTH, y2: HEIGHT - 1 }));
-  const place = ([time, value]) => `${((time - first) / span * WIDTH).toFixed(1)},${(HEIGHT - 2 - value / most * (HEIGHT - 6)).toFixed(1)}`;
-  svg.append(shape("polyline", { class: "plot", points: points.map(place).join(" ") }));
+  const place = ([time, value]) => `${((time - first) / width * WIDTH).toFixed(1)},${(HEIGHT - 2 - value / most * (HEIGHT - 6)).toFixed(1)}`;
+  lines.forEach(([, points], nth) => {
+    for (const run of runs(points)) {
+      const [[time, value]] = run;
+      const shown = run.length > 1 ? run : [[time - width / WIDTH, value], [time, value]]; // a dot
+      svg.append(shape("polyline", { class: `plot line${nth}`, points: shown.map(place).join(" ") }));
+    }
+  });
   const made = document.createElement("section");
   made.className = "card";
-  const head = document.createElement("h2");
-  head.textContent = title;
-  const now = document.createElement("div");
-  now.className = "now";
-  now.textContent = newest;
+  const part = (name, kind, text) => {
+    const one = document.createElement(name);
+    if (kind) one.className = kind;
+    one.textContent = text;
+    return one;
+  };
+  const now = part("div", "now", "");
+  lines.forEach(([name, points], nth) => {
+    const value = points.length ? points[points.length - 1][1] : null;
+    if (name) now.append(part("span", `name line${nth}`, name));
+    now.append(part("span", "", value === null ? "–" : show(value)));
+  });
   const ends = document.createElement("div");
   ends.className = "ends";
-  for (const text of [points.length ? clock(first) : "", `max ${show(values.length ? most : 0)}`, "now"]) {
-    const end = document.createElement("span");
-    end.textContent = text;
-    ends.append(end);
-  }
-  made.append(head, now, svg, ends);
+  ends.append(part("span", "", since), part("span", "", `max ${top}`), part("span", "", "now"));
+  made.append(part("h2", "", title), now, svg, ends);
   return made;
 }
 

@@ -1,7 +1,7 @@
 // The views, one for each thing of the API.
 
 import { api, attempt, button, confirmed, every, field, make, say, stream, table } from "/app.js";
-import { card, short } from "/plot.js";
+import { card, short, span } from "/plot.js";
 
 const encode = encodeURIComponent;
 const bytes = (count) => short(count) + "B";
@@ -15,13 +15,13 @@ function choice(name, values) {
   return make("select", { name }, values.map(([value, text]) => make("option", { value }, text)));
 }
 
-// A form whose values are given to `act` by name.
-function form(text, act, ...fields) {
+// A form whose values are given to `act` by name; `more` are buttons behind its own.
+function form(text, act, fields, ...more) {
   const submit = (event) => {
     event.preventDefault();
     act(Object.fromEntries(new FormData(event.target)));
   };
-  return make("form", { class: "row", on: { submit } }, fields, make("button", { type: "submit" }, text));
+  return make("form", { class: "row", on: { submit } }, fields, make("button", { type: "submit" }, text), more);
 }
 
 function query(values) {
@@ -67,12 +67,12 @@ async function showClients(main, signal, [id]) {
     return { rows: page.clients, next: page.next };
   }, (rows) => clientTable(rows, (one) => disconnect(one, load)));
   const search = (values) => { wanted = values; attempt("Search", load); };
-  main.append(form("Search", search,
+  main.append(form("Search", search, [
     field("Client id begins with", input("prefix")), field("User", input("user")), field("Address", input("address")),
     field("State", choice("connected", [["", "all"], ["true", "connected"], ["false", "away"]])),
     field("Queue at least", input("min_queue", { type: "number", min: 0 })),
     field("Order", choice("sort", [["", "none"], ["rate", "messages per second"], ["queue", "queue"], ["dropped", "dropped"],
-      ["publications", "messages in"], ["deliveries", "messages out"], ["bytes", "bytes"]]))), list);
+      ["publications", "messages in"], ["deliveries", "messages out"], ["bytes", "bytes"]]))]), list);
   await load();
 }
 
@@ -82,7 +82,7 @@ async function showClient(main, signal, id) {
   await every(2, signal, async () => {
     const one = await api(`clients/${encode(id)}`);
     const rows = Object.entries(one).filter(([, value]) => value !== null).map(([name, value]) =>
-      [make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, typeof value === "object" ? Object.values(value).join(", ") : String(value))]);
+      make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, typeof value === "object" ? Object.values(value).join(", ") : String(value))));
     place.replaceChildren(make("dl", {}, rows));
   });
   const end = async () => {
@@ -94,7 +94,7 @@ async function showClient(main, signal, id) {
   };
   main.insertBefore(make("p", { class: "row" }, button("Disconnect", () => disconnect(id, () => {}), "danger"),
     button("End session", end, "danger"), button("Ban for an hour", ban, "danger"),
-    make("a", { href: `#trace/client/${encode(id)}` }, "Trace its packets")), subscriptions);
+    make("a", { href: `#trace/client/${encode(id)}` }, "Trace its packets")), place);
   await pages(subscriptions, async (cursor) => {
     const page = await api(`clients/${encode(id)}/subscriptions?` + query({ cursor }));
     return { rows: page.subscriptions, next: page.next };
@@ -112,8 +112,8 @@ async function showSubscriptions(main) {
     const page = await api("subscriptions?" + query({ ...wanted, cursor }));
     return { rows: page.subscriptions, next: page.next };
   }, subscriptionTable);
-  main.append(form("Who receives it?", (values) => attempt("Search", () => load(values)), field("Topic", input("topic", { required: true }))),
-    form("Which filters overlap?", (values) => attempt("Search", () => load(values)), field("Filter", input("filter", { required: true }))), list);
+  main.append(form("Who receives it?", (values) => attempt("Search", () => load(values)), [field("Topic", input("topic", { required: true }))]),
+    form("Which filters overlap?", (values) => attempt("Search", () => load(values)), [field("Filter", input("filter", { required: true }))]), list);
   await load({});
 }
 
@@ -129,23 +129,45 @@ const rates = (history, names) => {
 const gauge = (history, name) => history.samples.map((sample) => [sample.time_s, sample[name]]);
 const perSecond = (value) => short(value) + "/s";
 
+// Median and 99th percentile of something that is measured, as two lines.
+const percentiles = (history, name) => {
+  const at = history.latencies.indexOf(name);
+  const line = (which) => history.samples.map((sample) => [sample.time_s, sample.latencies_us[at] === null ? null : sample.latencies_us[at][which]]);
+  return [["p50", line(0)], ["p99", line(1)]];
+};
+const HOUR = 720; // samples
+
+// The history so far: all of it at first, then what is new.
+async function renewed(history) {
+  if (history === null || history.samples.length === 0) return api("history");
+  const last = history.samples[history.samples.length - 1].time_s;
+  const { samples } = await api(`history?after=${last}`);
+  return { ...history, samples: [...history.samples, ...samples].slice(-HOUR) };
+}
+
 async function showOverview(main, signal) {
   const cards = make("div", { class: "cards" }), drops = make("div");
   main.append(cards, make("h2", {}, "Dropped and refused since the start"), drops);
-  const config = await api("config");
-  const memoryMax = config.options.find((option) => option.name === "memory-max");
+  const limit = (await api("broker")).memory_limit_bytes;
+  const one = (points) => [["", points]];
+  let history = null;
   await every(5, signal, async () => {
-    const history = await api("history");
+    history = await renewed(history);
     const dropped = history.counters.filter((name) => name.startsWith("dropped"));
+    const both = (received, sent) => [["in", rates(history, [received])], ["out", rates(history, [sent])]];
     cards.replaceChildren(
-      card("Messages received", rates(history, ["publications_received"]), perSecond),
-      card("Messages sent", rates(history, ["deliveries_sent"]), perSecond),
-      card("Messages dropped", rates(history, dropped), perSecond),
-      card("Connections", gauge(history, "connections")),
-      card("Sessions", gauge(history, "sessions")),
-      card("Connections opened", rates(history, ["connections_opened"]), perSecond),
-      card("Retained messages", gauge(history, "retained_messages")),
-      card(`Memory (memory-max: ${memoryMax ? memoryMax.value : "–"})`, gauge(history, "memory_bytes"), bytes));
+      card("Messages", both("publications_received", "deliveries_sent"), perSecond),
+      card("Bytes", both("bytes_received", "bytes_sent"), (value) => bytes(value) + "/s"),
+      card("Messages dropped", one(rates(history, dropped)), perSecond),
+      card("Delivery: from read to written", percentiles(history, "delivery"), span),
+      card("PUBLISH to PUBACK or PUBREC", percentiles(history, "publish_ack"), span),
+      card("CONNECT to CONNACK", percentiles(history, "connack"), span),
+      card("Turns of the shards", percentiles(history, "turn"), span),
+      card("Connections", one(gauge(history, "connections"))),
+      card("Connections opened", one(rates(history, ["connections_opened"])), perSecond),
+      card("Sessions", one(gauge(history, "sessions"))),
+      card("Retained messages", one(gauge(history, "retained_messages"))),
+      card(limit > 0 ? `Memory, of ${bytes(limit)} (memory-max)` : "Memory", one(gauge(history, "memory_bytes")), bytes));
     const newest = history.samples[history.samples.length - 1];
     const bad = (name) => /dropped|refused|errors|malformed|banned|timeouts|unavailable|wrong|busy/.test(name);
     const rows = history.counters.map((name, at) => ({ name: name.replaceAll("_", " "), count: newest ? newest.counts[at] : 0, bad: bad(name) }));
@@ -225,35 +247,39 @@ async function showTopics(main, signal) {
     const body = { topic: values.topic, payload: values.payload, qos: Number(values.qos), retain: values.retain === "on" };
     if (await attempt("Publish", () => api("publish", "POST", body)) && body.retain) await load();
   };
-  let stop = null;
-  const watch = async (values) => {
-    if (stop) stop.abort();
-    stop = new AbortController();
+  let socket = null;
+  const stop = () => { if (socket) socket.close(1000); socket = null; };
+  signal.addEventListener("abort", stop);
+  const shownLine = (line) => line.event !== "publication" ? JSON.stringify(line)
+    : `${line.topic}  ${line.payload ?? line.payload_base64}  (QoS ${line.qos}${line.retain ? ", retain" : ""}, ${line.client_id ?? "broker"})`;
+  const watch = (values) => {
+    stop();
     live.textContent = "";
-    signal.addEventListener("abort", () => stop.abort());
-    say("Live: what is published is shown for ten minutes, or until Stop.");
-    const body = { filter: values.filter, seconds: 600, payload_bytes: 200 };
-    try {
-      await stream("trace", body, stop.signal, (line) => {
-        const text = line.event === "publication" ? `${line.topic}  ${line.payload ?? line.payload_base64}  (QoS ${line.qos}${line.retain ? ", retain" : ""}, ${line.client_id ?? "broker"})` : JSON.stringify(line);
-        append(live, text);
-      });
-      say("Live: over.");
-    } catch (error) { if (error.name !== "AbortError") say(`Live: ${error.message}`, true); }
+    const path = `live?filter=${encode(values.filter)}`;
+    const own = new WebSocket(`${location.origin.replace("http", "ws")}/api/v1/${path}`);
+    let isOpen = false;
+    own.addEventListener("open", () => { isOpen = true; say("Live: what is published is shown for ten minutes, or until Stop."); });
+    own.addEventListener("message", (event) => append(live, event.data.split("\n").filter((text) => text).map((text) => shownLine(JSON.parse(text)))));
+    own.addEventListener("close", async () => {
+      if (own !== socket) return; // stopped, or another one has begun
+      if (isOpen) say("Live: over.");
+      else await attempt("Live", () => api(path)); // a script is not shown why it was refused; the answer says it
+    });
+    socket = own;
   };
-  main.append(make("h2", {}, "Live"), form("Watch", watch, field("Filter", input("filter", { value: "#", required: true }))),
-    button("Stop", () => { if (stop) stop.abort(); say("Live: stopped."); }), live,
-    make("h2", {}, "Publish"), form("Publish", publish, field("Topic", input("topic", { required: true })), field("Payload", input("payload")),
-      field("QoS", choice("qos", [["0", "0"], ["1", "1"], ["2", "2"]])), make("label", { class: "check" }, input("retain", { type: "checkbox" }), "retain")),
+  main.append(make("h2", {}, "Live"), form("Watch", watch, [field("Filter", input("filter", { value: "#", required: true }))],
+    button("Stop", () => { stop(); say("Live: stopped."); })), live,
+    make("h2", {}, "Publish"), form("Publish", publish, [field("Topic", input("topic", { required: true })), field("Payload", input("payload")),
+      field("QoS", choice("qos", [["0", "0"], ["1", "1"], ["2", "2"]])), make("label", { class: "check" }, input("retain", { type: "checkbox" }), "retain")]),
     make("h2", {}, "Retained messages"), shown, tree);
   await load();
 }
 
-function append(place, text) {
-  const lines = place.textContent.split("\n");
-  lines.push(text);
-  place.textContent = lines.slice(-500).join("\n");
-  place.scrollTop = place.scrollHeight;
+function append(place, texts) {
+  const isAtEnd = place.scrollTop + place.clientHeight >= place.scrollHeight - 4; // who has scrolled back reads
+  const lines = place.textContent ? place.textContent.split("\n") : [];
+  place.textContent = [...lines, ...texts].slice(-500).join("\n");
+  if (isAtEnd) place.scrollTop = place.scrollHeight;
 }
 
 async function showListeners(main, signal) {
@@ -289,9 +315,9 @@ async function showBans(main) {
       if (await attempt("Ban", () => api("bans", "POST", body))) await load();
     }
   };
-  main.append(form("Ban", ban, field("Kind", choice("kind", [["client", "client id"], ["user", "user"], ["address", "address"]])),
+  main.append(form("Ban", ban, [field("Kind", choice("kind", [["client", "client id"], ["user", "user"], ["address", "address"]])),
     field("Whom", input("whom", { required: true })), field("Minutes (none: until lifted)", input("minutes", { type: "number", min: 1 })),
-    field("Reason", input("reason"))), list);
+    field("Reason", input("reason"))]), list);
   await load();
 }
 
@@ -311,8 +337,19 @@ async function showLog(main, signal) {
   let last = 0;
   await every(2, signal, async () => {
     const { lines } = await api("log?after=" + last);
-    for (const line of lines) { append(place, line.text); last = line.number; }
+    if (lines.length === 0) return;
+    append(place, lines.map((line) => line.text));
+    last = lines[lines.length - 1].number;
   });
+}
+
+// The moment, the direction and the packet first, and what is left of a line behind them.
+function traceLine({ time_ms, direction, client_id, packet, event, ...rest }) {
+  const time = time_ms === undefined ? "" : new Date(time_ms).toISOString().slice(11, 23);
+  const arrow = { in: "→ in ", out: "← out" }[direction] ?? "     ";
+  const more = Object.entries(rest).filter(([, value]) => value !== null && value !== false)
+    .map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "object" ? JSON.stringify(value) : value}`);
+  return `${time} ${arrow} ${packet ?? event} ${client_id ?? ""}  ${more.join(", ")}`;
 }
 
 async function showTrace(main, signal, [kind, whom]) {
@@ -327,16 +364,16 @@ async function showTrace(main, signal, [kind, whom]) {
     const body = { [values.kind]: values.whom, seconds: Number(values.seconds) };
     if (values.payloads === "on") body.payload_bytes = 1000;
     try {
-      await stream("trace", body, stop.signal, (line) => append(place, JSON.stringify(line)));
+      await stream("trace", body, stop.signal, (line) => append(place, [traceLine(line)]));
       say("Trace: over.");
     } catch (error) { if (error.name !== "AbortError") say(`Trace: ${error.message}`, true); }
   };
   const kinds = choice("kind", [["client", "client id"], ["prefix", "client ids that begin with"], ["address", "address"], ["filter", "topic filter"]]);
   if (kind) kinds.value = kind;
-  main.append(form("Start", run, field("What", kinds), field("Which", input("whom", { required: true, value: whom ?? "" })),
+  main.append(form("Start", run, [field("What", kinds), field("Which", input("whom", { required: true, value: whom ?? "" })),
     field("Seconds", input("seconds", { type: "number", min: 1, max: 3600, value: 60 })),
-    make("label", { class: "check" }, input("payloads", { type: "checkbox" }), "with payloads")),
-  button("Stop", () => { if (stop) stop.abort(); say("Trace: stopped."); }), place);
+    make("label", { class: "check" }, input("payloads", { type: "checkbox" }), "with payloads")],
+  button("Stop", () => { if (stop) stop.abort(); say("Trace: stopped."); })), place);
 }
 
 async function showConfig(main) {

@@ -19,7 +19,7 @@ const MASKED: u8 = 0x80;
 /// What a frame is, by its opcode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Opcode {
+pub enum Opcode {
     Continuation = 0,
     Text = 1,
     Binary = 2,
@@ -48,9 +48,9 @@ impl Opcode {
 
 /// Violation of the protocol: a close code of section 7.4.1 and a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Violation {
-    pub(super) code: u16,
-    pub(super) text: &'static str,
+pub struct Violation {
+    pub code: u16,
+    pub text: &'static str,
 }
 
 pub(super) const PROTOCOL_ERROR: u16 = 1002;
@@ -65,7 +65,7 @@ pub(super) const fn violation(text: &'static str) -> Violation {
 
 /// A piece of what arrived.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
+pub enum Piece<'a> {
     /// Bytes of a data frame, unmasked.
     Data(&'a [u8]),
     /// A whole control frame.
@@ -74,7 +74,7 @@ pub(super) enum Piece<'a> {
 
 /// Cuts frames out of a stream of bytes.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub struct Decoder {
     /// Frames of a client are masked, those of a server are not [5.1].
     masked: bool,
     header: [u8; HEADER_MAX],
@@ -93,7 +93,8 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// `masked`: the peer is a client.
-    pub(super) fn new(masked: bool) -> Self {
+    #[must_use]
+    pub fn new(masked: bool) -> Self {
         Self {
             masked,
             header: [0; HEADER_MAX],
@@ -112,10 +113,10 @@ impl Decoder {
     }
 
     /// Takes bytes off the front of `bytes` until there is a piece; `None`: more are needed.
-    pub(super) fn next<'a>(
-        &mut self,
-        bytes: &mut &'a mut [u8],
-    ) -> Result<Option<Piece<'a>>, Violation> {
+    ///
+    /// # Errors
+    /// The peer breaks the protocol.
+    pub fn next<'a>(&mut self, bytes: &mut &'a mut [u8]) -> Result<Option<Piece<'a>>, Violation> {
         while !bytes.is_empty() {
             if self.left == 0 {
                 if !self.take_header(bytes)? {
@@ -274,12 +275,7 @@ fn take_front<'a>(bytes: &mut &'a mut [u8], count: usize) -> &'a mut [u8] {
 }
 
 /// Appends one final frame with this payload to `down`, masked if there is a key.
-pub(super) fn encode(
-    opcode: Opcode,
-    payload: &[IoSlice<'_>],
-    key: Option<[u8; 4]>,
-    down: &mut Vec<u8>,
-) {
+pub fn encode(opcode: Opcode, payload: &[IoSlice<'_>], key: Option<[u8; 4]>, down: &mut Vec<u8>) {
     let length: usize = payload.iter().map(|slice| slice.len()).sum();
     down.reserve(HEADER_MAX + length);
     let mask_bit = if key.is_some() { MASKED } else { 0 };

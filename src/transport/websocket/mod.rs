@@ -17,6 +17,7 @@ use base64::Engine;
 use sha1::{Digest, Sha1};
 
 pub use endpoint::{Client, Server};
+pub use frame::{encode, Decoder, Opcode, Piece};
 pub use response::Target;
 
 use super::Trusted;
@@ -52,7 +53,8 @@ impl Policy {
 }
 
 /// Sec-WebSocket-Accept: the proof that an endpoint of WebSocket has read the key [4.2.2].
-fn accept_key(key: &str) -> String {
+#[must_use]
+pub fn accept_key(key: &str) -> String {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");

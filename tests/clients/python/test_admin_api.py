@@ -334,6 +334,13 @@ def test_shards_and_history(served, client):
     assert sum(one["counters"]["publications_received"] for one in shards) == 1
     until(lambda: len(admin.get(api("history")).json["samples"]) > 0, True)
     history = admin.get(api("history")).json
+    assert history["latencies"] == ["delivery", "publish_ack", "connack", "turn", "commit"]
+    assert len(history["samples"][0]["latencies_us"]) == 5
+    last = history["samples"][-1]["time_s"]
+    assert all(one["time_s"] > last for one in admin.get(api(f"history?after={last}")).json["samples"])
+    latency = admin.get(api("latency")).json
+    assert latency["since_start"]["publish_ack"]["count"] >= 1
+    assert [one["shard"] for one in latency["shards"]] == list(range(broker.shards))
     assert history["every_s"] == 5 and "publications_received" in history["counters"]
     assert len(history["samples"][0]["counts"]) == len(history["counters"])
 
@@ -426,3 +433,62 @@ def test_ctl_by_socket_and_token(start, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1 and "role admin" in done.stderr
     assert secret not in done.stderr
+
+
+@pytest.mark.parametrize("method,path,body,status,sentence", [
+    ("GET", "clients?cursor=2.0.0", None, 400,
+     'cursor: "2.0.0" is beyond the end: the last of 2 shards has the number 1'),
+    ("GET", "subscriptions?cursor=9.1.1", None, 400,
+     'cursor: "9.1.1" is beyond the end: the last of 2 shards has the number 1'),
+    ("GET", "retained?cursor=7:a/b", None, 400,
+     'cursor: "7:a/b" is beyond the end: the last of 2 shards has the number 1'),
+    ("GET", "clients?limit=1001", None, 400, "limit: 1001 is not between 1 and 1000"),
+    ("POST", "trace", {"client": "c", "bytes": 1 << 40}, 400,
+     "bytes: 1099511627776 is not a whole number between 1 and 268435456"),
+    ("POST", "trace", {"client": "c", "seconds": 3_601}, 400, "seconds: 3601 is not a whole number between 1 and 3600"),
+    ("POST", "trace", {"client": "c", "payload_bytes": 1 << 20}, 400,
+     "payload_bytes: 1048576 is not a whole number between 1 and 65536"),
+])
+def test_bad_input_is_a_sentence(start, method, path, body, status, sentence):
+    _, admin = start_admin(start, 2)
+    answer = change(admin, method, path, body) if method == "POST" else admin.get(api(path))
+    assert (answer.status, answer.json["detail"]) == (status, sentence)
+
+
+def test_behind_the_last_row_of_the_last_shard_there_is_nothing(start, client):
+    broker, admin = start_admin(start, 2)
+    client("c", to=broker)
+    page = admin.get(api("clients?cursor=1.4294967295.0")).json
+    assert page == {"clients": [], "next": None}
+
+
+def test_a_token_of_no_account_is_a_sentence(start, tmp_path):
+    tokens = tmp_path / "tokens"
+    token(tokens, "viewer")
+    _, admin = start_admin(start, 1, host="0.0.0.0", admin_token_file=tokens)
+    answer = admin.get(api("clients"), token="rmq_" + "A" * 43)
+    assert (answer.status, answer.json["detail"]) == (401, "no account has this token")
+    ctl = subprocess.run([BINARY, "ctl", "--admin", f"http://127.0.0.1:{admin.port}", "clients"], capture_output=True,
+                         text=True, check=False, timeout=DEADLINE_S, env={**os.environ, "RINGMQ_TOKEN": "rmq_x"})
+    assert (ctl.returncode, ctl.stdout, ctl.stderr) == (1, "", "ringmq ctl: no account has this token\n")
+
+
+def test_a_trace_ends_at_its_size(start, client, name):
+    broker, admin = start_admin(start, 2)
+    one = client("c", to=broker)
+    stop = threading.Event()
+
+    def publish():
+        while not stop.is_set():
+            one.publish_and_wait("a", b"x" * 100, 1)
+
+    load = threading.Thread(target=publish)
+    load.start()
+    try:
+        body = {"client": f"{name}-c", "bytes": 2_000, "payload_bytes": 100, "seconds": 60}
+        lines = change(admin, "POST", "trace", body).text.splitlines()
+    finally:
+        stop.set()
+        load.join()
+    assert json.loads(lines[-1]) == {"event": "end", "why": "the size asked for is reached"}
+    assert 1_000 < sum(len(line) + 1 for line in lines[:-1]) < 2_000 + 1_000

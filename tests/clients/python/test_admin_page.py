@@ -110,7 +110,9 @@ def page(start):
 
 
 def test_every_action_once(page):
-    page.sees("Messages received")
+    for card in ["Messages", "Bytes", "Delivery: from read to written", "CONNECT to CONNACK", "Turns of the shards"]:
+        page.sees(card)
+    page.wait(lambda: "B/s" in page.text() and "p99" in page.text() and "µs" in page.text())
     page.open("Shards")
     page.sees("publications received")
     page.wait(lambda: "/s" in page.text())
@@ -166,6 +168,10 @@ def test_topics_live_and_retained(page):
     page.picture("topics")
     page.press("Stop")
     page.says("stopped")
+    page.fill("filter", "a/#/b")
+    page.press("Watch")
+    page.says("Live: filter: ")
+    page.driver.get_log("browser")  # the browser itself writes lines for the answer 400
     page.fill("topic", "from/page")
     page.fill("payload", "<b>hello</b>")
     page.driver.find_element(By.NAME, "retain").click()
