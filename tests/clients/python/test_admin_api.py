@@ -187,7 +187,7 @@ def test_subscriptions_by_topic_and_filter(served, client, name):
     assert {row["filter"] for row in rows} == {"a/+", "b"}
     assert admin.get(api("subscriptions?topic=%2B")).status == 400
     assert admin.get(api("subscriptions?cursor=x")).status == 400
-    assert admin.get(api("subscriptions?cursor=99.0.0")).json == {"subscriptions": [], "next": None}
+    assert admin.get(api("subscriptions?cursor=99.0.0")).status == 400
 
 
 def test_retained_and_publish(served, client, name):
