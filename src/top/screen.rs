@@ -3,7 +3,7 @@
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
+use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 use ratatui::Frame;
 
 use super::figures::Figures;
@@ -13,7 +13,11 @@ use super::text::{clients, headline, latencies, short, totals, CLIENT_HEADS, LAT
 const POINTS_MAX: usize = 512;
 /// Rows of shards beside the latencies, at most; of more the busiest.
 const SHARDS_MAX: usize = 8;
-const BAR_CELLS: usize = 10;
+/// From this width on all columns are shown.
+const WIDE: u16 = 104;
+
+/// The number of a column and how wide it is; 0: as wide as there is room.
+type Column = (usize, u16);
 
 /// What is on the screen. Lives on: the thread that draws.
 #[derive(Default)]
@@ -61,18 +65,31 @@ impl Screen {
         .areas(frame.area());
         draw_head(frame, head, figures);
         self.draw_flows(frame, flows);
+        let is_narrow = frame.area().width < WIDE;
+        let bar = if is_narrow { 4 } else { 10 };
         let [left, right] =
-            Layout::horizontal([Constraint::Percentage(42), Constraint::Percentage(58)])
-                .areas(measures);
-        draw_shards(frame, left, figures);
-        let wide = [Constraint::Length(12), Constraint::Length(7)].into_iter();
-        let widths = wide.chain([Constraint::Length(8); 5]).collect::<Vec<_>>();
-        draw_table(frame, right, (&LATENCY_HEADS, &latencies(figures)), &widths);
+            Layout::horizontal([Constraint::Length(bar + 27), Constraint::Min(20)]).areas(measures);
+        draw_shards(frame, left, figures, bar);
+        let cells: &[Column] = match is_narrow {
+            true => &[(0, 12), (2, 8), (3, 8), (4, 8), (6, 8)],
+            false => &[(0, 12), (1, 7), (2, 8), (3, 8), (4, 8), (5, 8), (6, 8)],
+        };
+        draw_table(frame, right, (&LATENCY_HEADS, &latencies(figures)), cells);
         draw_refused(frame, refused, figures);
-        let widths = [18, 10, 21, 9, 9, 9, 7, 8].map(Constraint::Length);
-        let mut widths = widths.to_vec();
-        widths[0] = Constraint::Min(12);
-        draw_table(frame, rows, (&CLIENT_HEADS, &clients(figures)), &widths);
+        let cells: &[Column] = match is_narrow {
+            true => &[(0, 0), (2, 21), (3, 8), (4, 8), (6, 6), (7, 7)],
+            false => &[
+                (0, 0),
+                (1, 12),
+                (2, 21),
+                (3, 9),
+                (4, 9),
+                (5, 9),
+                (6, 7),
+                (7, 8),
+            ],
+        };
+        draw_table(frame, rows, (&CLIENT_HEADS, &clients(figures)), cells);
         self.draw_foot(frame, foot, figures);
     }
 
@@ -118,7 +135,8 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
 }
 
 /// The busiest of many.
-fn draw_shards(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
+fn draw_shards(frame: &mut Frame<'_>, area: Rect, figures: &Figures, cells: u16) {
+    let cells = usize::from(cells);
     let mut shards: Vec<usize> = (0..figures.shards.len()).collect();
     if shards.len() > SHARDS_MAX {
         let busy = |shard: &usize| std::cmp::Reverse((figures.shards[*shard].busy * 1e6) as u64);
@@ -127,11 +145,11 @@ fn draw_shards(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
     }
     let rows = shards.into_iter().map(|shard| {
         let load = &figures.shards[shard];
-        let full = ((load.busy * BAR_CELLS as f64).round() as usize).min(BAR_CELLS);
+        let full = ((load.busy * cells as f64).round() as usize).min(cells);
         let bar = format!(
             "{}{} {:>3.0}%",
             "█".repeat(full),
-            "░".repeat(BAR_CELLS - full),
+            "░".repeat(cells - full),
             load.busy * 100.0
         );
         [
@@ -142,12 +160,12 @@ fn draw_shards(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
         ]
     });
     let rows: Vec<[String; 4]> = rows.collect();
-    let widths = [5, 15, 6, 6].map(Constraint::Length);
+    let columns = [(0, 5), (1, cells as u16 + 5), (2, 6), (3, 6)];
     draw_table(
         frame,
         area,
         (&["SHARD", "BUSY", "IN/S", "OUT/S"], &rows),
-        &widths,
+        &columns,
     );
 }
 
@@ -164,19 +182,24 @@ fn draw_refused(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
     frame.render_widget(Paragraph::new(line), area);
 }
 
+/// Some columns of a table.
 fn draw_table<const N: usize>(
     frame: &mut Frame<'_>,
     area: Rect,
     (heads, rows): (&[&str; N], &[[String; N]]),
-    widths: &[Constraint],
+    columns: &[Column],
 ) {
     let style = Style::new().add_modifier(Modifier::BOLD);
-    let head = Row::new(heads.map(Cell::from)).style(style);
+    let head = columns.iter().map(|(at, _)| heads[*at]);
+    let head = Row::new(head).style(style);
     let rows = rows
         .iter()
-        .map(|row| Row::new(row.iter().map(String::as_str)));
-    let table = Table::new(rows, widths.iter().copied()).header(head);
-    frame.render_widget(table.block(Block::new().borders(Borders::NONE)), area);
+        .map(|row| Row::new(columns.iter().map(|(at, _)| row[*at].as_str())));
+    let widths = columns.iter().map(|(_, width)| match width {
+        0 => Constraint::Min(10),
+        width => Constraint::Length(*width),
+    });
+    frame.render_widget(Table::new(rows, widths).header(head), area);
 }
 
 #[cfg(test)]
@@ -214,13 +237,17 @@ mod tests {
         for part in [
             "ringmq 1, ready",
             "messages in 500/s",
-            "█████░░░░░  50%",
-            "1.5 ms",
+            "██░░  50%",
+            "400 us   1.5 ms   3.00 s",
             "dropped queue full 60 (+50/s)",
             "a\\u{1b}[2J",
             "q ends  s order: rate",
         ] {
             assert!(text.contains(part), "no {part:?} in\n{text}");
+        }
+        let wide = drawn(&screen(), 120, 30);
+        for part in ["█████░░░░░  50%", "1.5 ms   20.0 ms  3.00 s", "BYTES/S"] {
+            assert!(wide.contains(part), "no {part:?} in\n{wide}");
         }
     }
 
