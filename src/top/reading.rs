@@ -1,4 +1,4 @@
-//! What the API answers at one moment.
+//! Readings: answers of the API at one moment.
 
 use std::time::Instant;
 
