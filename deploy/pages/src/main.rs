@@ -32,8 +32,9 @@ fn write(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(&completions)?;
     let broker = config::command_line();
     page(broker.clone(), "ringmq", &man)?;
-    for command in subcommands::all() {
-        pages(command, "ringmq", &man)?;
+    for mut command in subcommands::all() {
+        command.build(); // verbs take the options of their command, and are called by its name
+        pages(&command, "ringmq", &man)?;
     }
     fs::write(man.join("ringmq.toml.5"), config::file_page())?;
     let mut whole = broker.subcommands(subcommands::all());
@@ -61,12 +62,13 @@ fn load_generator(folder: &Path) -> std::io::Result<()> {
 }
 
 /// A page for a command, and one for each verb that it has.
-fn pages(command: Command, above: &str, folder: &Path) -> std::io::Result<()> {
+fn pages(command: &Command, above: &str, folder: &Path) -> std::io::Result<()> {
     let name = format!("{above}-{}", command.get_name());
-    for verb in command.get_subcommands() {
-        pages(verb.clone(), &name, folder)?;
+    let verbs = command.get_subcommands();
+    for verb in verbs.filter(|verb| verb.get_name() != "help") {
+        pages(verb, &name, folder)?;
     }
-    page(command, &name, folder)
+    page(command.clone(), &name, folder)
 }
 
 fn page(command: Command, name: &str, folder: &Path) -> std::io::Result<()> {

@@ -85,8 +85,8 @@ fn frames(bytes: &[u8], chunk: usize) -> (Server, Seen) {
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let key = [0x37, 0xFA, 0x21, 0x3D];
     let mut down = Vec::new();
-    frame::encode(
-        frame::Opcode::Binary,
+    encode(
+        Opcode::Binary,
         &[IoSlice::new(payload)],
         Some(key),
         &mut down,
