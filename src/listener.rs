@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::limits::OwnQuotas;
 use crate::mqtt::{Qos, Version};
+use crate::mqtt_sn;
 use crate::transport::tls::Settings;
 
 /// A listener as configured.
@@ -13,6 +14,7 @@ use crate::transport::tls::Settings;
 pub struct Listener {
     pub address: Address,
     pub transport: Transport,
+    pub protocol: Protocol,
     /// As configured; what follows from it is in the policy. `None`: by what the listener can ask.
     pub authentication: Option<Authentication>,
     pub policy: ListenerPolicy,
@@ -35,6 +37,8 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// Proxies that may name client addresses, see [`crate::transport::Trusted::from_list`].
     pub trusted_proxies: Vec<String>,
+    /// Of MQTT-SN.
+    pub mqtt_sn: mqtt_sn::Settings,
 }
 
 /// Where a listener is.
@@ -57,6 +61,16 @@ pub enum Transport {
     Ws,
     /// WebSocket over TLS.
     Wss,
+    /// Datagrams, in which MQTT-SN is spoken.
+    Udp,
+}
+
+/// What is spoken on a transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Mqtt,
+    MqttSn,
 }
 
 /// What a TLS listener does and the files it does it with.
@@ -77,6 +91,7 @@ impl Listener {
         Self {
             address: Address::Ip(address),
             transport: Transport::Tcp,
+            protocol: Protocol::Mqtt,
             authentication: None,
             policy: ListenerPolicy::default(),
             connections_max: None,
@@ -89,6 +104,7 @@ impl Listener {
             websocket_origins: Vec::new(),
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
+            mqtt_sn: mqtt_sn::Settings::default(),
         }
     }
 }
@@ -130,6 +146,7 @@ impl Transport {
             Self::Tls => " (TLS)",
             Self::Ws => " (WebSocket)",
             Self::Wss => " (WebSocket over TLS)",
+            Self::Udp => " (MQTT-SN over UDP)",
         }
     }
 
@@ -141,12 +158,18 @@ impl Transport {
             Self::Tls => "tls",
             Self::Ws => "ws",
             Self::Wss => "wss",
+            Self::Udp => "udp",
         }
     }
 
     #[must_use]
     pub fn has_tls(self) -> bool {
         matches!(self, Self::Tls | Self::Wss)
+    }
+
+    #[must_use]
+    pub fn has_datagrams(self) -> bool {
+        self == Self::Udp
     }
 
     #[must_use]

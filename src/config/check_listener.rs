@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use super::check::read;
+use super::listener_mqtt_sn;
 use super::listener_options::ALPN_IGNORE;
 use super::problem::{Place, Problem};
 use super::raw::{Given, GivenListener};
 use super::Checked;
-use crate::listener::{Address, Authentication, Listener};
+use crate::listener::{Address, Authentication, Listener, Protocol, Versions};
 use crate::transport::tls::ClientCertificate;
 use crate::transport::Trusted;
 
@@ -31,11 +32,11 @@ pub(super) fn check(
     problems: &mut Vec<Problem>,
 ) -> Vec<Listener> {
     let listen = broker.listen.iter().copied().map(Address::Ip);
-    let mut seen: HashSet<Address> = HashSet::new();
+    let mut seen: HashSet<(Address, bool)> = HashSet::new();
     if tables.is_empty() {
         return Vec::new();
     }
-    seen.extend(listen);
+    seen.extend(listen.map(|address| (address, false)));
     let mut listeners = Vec::new();
     for given in tables {
         let mut table = Table {
@@ -46,6 +47,7 @@ pub(super) fn check(
         };
         table.take_values();
         table.address(&mut seen);
+        table.mqtt_sn();
         table.tls();
         table.websocket();
         table.proxies();
@@ -102,7 +104,7 @@ impl Table<'_> {
     }
 
     /// A listener needs an address of its own.
-    fn address(&mut self, seen: &mut HashSet<Address>) {
+    fn address(&mut self, seen: &mut HashSet<(Address, bool)>) {
         if self.find("address").is_none() {
             let text = "is missing: a listener needs one, such as address = \"127.0.0.1:1883\"";
             self.report("address", text);
@@ -112,27 +114,74 @@ impl Table<'_> {
             return;
         }
         let address = self.listener.address.clone();
+        // A port of TCP and one of UDP are two.
+        let is_new = seen.insert((address.clone(), self.listener.transport.has_datagrams()));
         match &address {
             Address::Ip(ip) => {
                 self.only_with(&["owner", "mode"], "a Unix socket");
                 // Port 0 is another free port each time.
-                if !seen.insert(address.clone()) && ip.port() != 0 {
+                if !is_new && ip.port() != 0 {
                     self.report("address", format!("{address} is given twice; give it once"));
                 }
             }
             Address::Inherited(_) => {
                 self.only_with(&["owner", "mode"], "a Unix socket that ringmq opens itself");
-                if !seen.insert(address.clone()) {
+                if !is_new {
                     self.report("address", format!("{address} is given twice; give it once"));
                 }
             }
             Address::Unix(_) => {
                 self.only_with(&["connect-rate-source"], "an IP address");
-                if !seen.insert(address.clone()) {
+                if !is_new {
                     self.report("address", format!("{address} is given twice; give it once"));
                 }
             }
         }
+    }
+
+    /// MQTT-SN is spoken over UDP, and nothing else is.
+    fn mqtt_sn(&mut self) {
+        if self.wrong.contains("transport") || self.wrong.contains("protocol") {
+            return;
+        }
+        let has_datagrams = self.listener.transport.has_datagrams();
+        match (has_datagrams, self.listener.protocol) {
+            (false, Protocol::Mqtt) => {
+                let names = listener_mqtt_sn::OPTIONS.iter().map(|row| row.option.name);
+                let names: Vec<_> = names.collect();
+                self.only_with(&names, "protocol = \"mqtt-sn\"");
+                return;
+            }
+            (true, Protocol::MqttSn) => {}
+            (true, Protocol::Mqtt) => {
+                let text = "\"udp\" carries MQTT-SN only: add protocol = \"mqtt-sn\"";
+                self.report("transport", text);
+            }
+            (false, Protocol::MqttSn) => {
+                let text = "\"mqtt-sn\" is spoken over UDP only: add transport = \"udp\"";
+                self.report("protocol", text);
+            }
+        }
+        if !matches!(self.listener.address, Address::Ip(_)) && !self.wrong.contains("address") {
+            self.report("address", "MQTT-SN needs an IP address and a port");
+        }
+        let names = [
+            "versions",
+            "packet-size-max",
+            "proxy-protocol",
+            "trusted-proxies",
+        ];
+        self.only_with(&names, "protocol = \"mqtt\"");
+        if self.listener.authentication == Some(Authentication::Required) {
+            let text = "\"required\" would let nobody in: MQTT-SN has no credentials";
+            self.report("authentication", text);
+        }
+        // What the gateway speaks to the shard.
+        self.listener.policy.versions = Versions {
+            v31: false,
+            v311: false,
+            v5: true,
+        };
     }
 
     /// Options of TLS need TLS; a certificate needs its key, and client certificates an authority.

@@ -173,6 +173,7 @@ pub(super) fn of_listener(name: &str) -> Class {
         | "connect-rate"
         | "connect-rate-source" => Class::Live,
         name if name.starts_with("listener-") || name == "rate-burst" => Class::Live,
+        name if name.starts_with("sn-") => Class::Live,
         _ => Class::NewConnections,
     }
 }

@@ -1,56 +1,29 @@
 //! The table of what can be set for one listener, in a table `[[listener]]` of the file.
 
 use super::kind::{Kind, Value};
-use super::listener_quotas;
+use super::listener_option::{count, opt, Access, ListenerOpt};
 use super::options::Opt;
-use crate::listener::{Authentication, Listener, Transport, Versions};
+use super::{listener_mqtt_sn, listener_quotas};
+use crate::listener::{Authentication, Listener, Protocol, Transport, Versions};
 use crate::mqtt::Qos;
 use crate::transport::tls::{ClientCertificate, IdentitySource, VersionMin};
 
 /// In place of names of protocols.
 pub(super) const ALPN_IGNORE: &str = "ignore";
 
-/// An option of a listener and a value to show what it looks like.
-pub(super) struct ListenerOpt {
-    pub(super) option: Opt<Listener>,
-    pub(super) example: &'static str,
-}
-
 /// All options of a listener, in the order of the example file.
 pub(super) fn all() -> impl Iterator<Item = &'static ListenerOpt> {
-    OPTIONS.iter().chain(&listener_quotas::OPTIONS)
+    let quotas = &listener_quotas::OPTIONS;
+    OPTIONS
+        .iter()
+        .chain(quotas)
+        .chain(&listener_mqtt_sn::OPTIONS)
 }
 
 /// The option of this name.
 pub(super) fn find(name: &str) -> Option<&'static Opt<Listener>> {
     let mut options = all().map(|row| &row.option);
     options.find(|option| option.name == name)
-}
-
-pub(super) struct Access(
-    pub(super) fn(&Listener) -> Value,
-    pub(super) fn(&mut Listener, Value),
-);
-
-pub(super) const fn opt(
-    name: &'static str,
-    example: &'static str,
-    kind: Kind,
-    Access(get, set): Access,
-    (help, reason): (&'static str, &'static str),
-) -> ListenerOpt {
-    ListenerOpt {
-        option: Opt {
-            name,
-            group: "Listener",
-            kind,
-            help,
-            reason,
-            get,
-            set,
-        },
-        example,
-    }
 }
 
 /// A number that may be left out.
@@ -102,16 +75,8 @@ macro_rules! files {
     };
 }
 
-pub(super) const fn count() -> Kind {
-    Kind::Number {
-        min: 1,
-        max: u32::MAX as u64,
-        word: Some("none"),
-    }
-}
-
 /// What there is of a listener only.
-static OPTIONS: [ListenerOpt; 24] = [
+static OPTIONS: [ListenerOpt; 25] = [
     opt(
         "address",
         "\"0.0.0.0:8883\"",
@@ -156,7 +121,7 @@ static OPTIONS: [ListenerOpt; 24] = [
     opt(
         "transport",
         "\"wss\"",
-        Kind::Choice(&["tcp", "tls", "ws", "wss"]),
+        Kind::Choice(&["tcp", "tls", "ws", "wss", "udp"]),
         Access(
             |listener| {
                 Value::Choice(match listener.transport {
@@ -164,6 +129,7 @@ static OPTIONS: [ListenerOpt; 24] = [
                     Transport::Tls => "tls",
                     Transport::Ws => "ws",
                     Transport::Wss => "wss",
+                    Transport::Udp => "udp",
                 })
             },
             |listener, value| {
@@ -171,6 +137,7 @@ static OPTIONS: [ListenerOpt; 24] = [
                     "tls" => Transport::Tls,
                     "ws" => Transport::Ws,
                     "wss" => Transport::Wss,
+                    "udp" => Transport::Udp,
                     _ => Transport::Tcp,
                 }
             },
@@ -178,7 +145,31 @@ static OPTIONS: [ListenerOpt; 24] = [
         (
             "How the bytes travel",
             "\"tcp\" is MQTT straight on the socket, for everybody on the way to read; \"ws\" is \
-             WebSocket, for browsers; \"tls\" and \"wss\" are the same, encrypted.",
+             WebSocket, for browsers; \"tls\" and \"wss\" are the same, encrypted. \"udp\" is datagrams, for \
+             protocol = \"mqtt-sn\".",
+        ),
+    ),
+    opt(
+        "protocol",
+        "\"mqtt\"",
+        Kind::Choice(&["mqtt", "mqtt-sn"]),
+        Access(
+            |listener| {
+                Value::Choice(match listener.protocol {
+                    Protocol::Mqtt => "mqtt",
+                    Protocol::MqttSn => "mqtt-sn",
+                })
+            },
+            |listener, value| {
+                listener.protocol = match value.choice() {
+                    "mqtt-sn" => Protocol::MqttSn,
+                    _ => Protocol::Mqtt,
+                }
+            },
+        ),
+        (
+            "What is spoken",
+            "\"mqtt\", or \"mqtt-sn\" (version 1.2) with transport = \"udp\": its clients have sessions like all others.",
         ),
     ),
     opt(

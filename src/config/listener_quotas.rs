@@ -1,7 +1,7 @@
 //! Options of a listener that stand in place of options of the whole broker, of the same names.
 
 use super::kind::{Kind, Value};
-use super::listener_options::{count, opt, Access, ListenerOpt};
+use super::listener_option::{count, opt, Access, ListenerOpt};
 
 /// What is set back to the broker's by leaving it out. Nothing else is an empty text.
 const BROKERS: Value = Value::Text(String::new());

@@ -10,6 +10,8 @@ use super::cli::{self, CommandLine, Parsed};
 use super::problem::{Place, Problem, Problems};
 use super::{file, render, Command};
 use crate::auth;
+use crate::listener::Listener;
+use crate::mqtt_sn::Predefined;
 
 /// The example file is 10 KB; a thousand times that is some other file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -40,9 +42,10 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
         }
     }
     content.given.extend(from_line);
-    let outcome = check(&content.given, &content.listeners, &mut problems);
+    let mut outcome = check(&content.given, &content.listeners, &mut problems);
     if problems.is_empty() && !example {
         problems.extend(problems_of_files(&outcome.checked.files()));
+        problems.extend(read_predefined(&mut outcome.checked.listeners));
     }
     if !problems.is_empty() {
         return Err(Problems::new(problems));
@@ -58,6 +61,25 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
         checked.admin.in_force = in_force;
         Command::Run(Box::new(checked))
     })
+}
+
+/// Reads the predefined topic ids of listeners of MQTT-SN.
+fn read_predefined(listeners: &mut [Listener]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for listener in listeners {
+        let Some(path) = &listener.mqtt_sn.predefined_file else {
+            continue;
+        };
+        let found = read(path.as_os_str()).and_then(|text| Predefined::parse(&text));
+        match found {
+            Ok(predefined) => listener.mqtt_sn.predefined = Arc::new(predefined),
+            Err(text) => {
+                let file = path.to_string_lossy().into();
+                problems.push(Problem::new(&Place::File(file), "", text));
+            }
+        }
+    }
+    problems
 }
 
 /// Problems of the files of accounts and rules: better found now than at start.
@@ -81,7 +103,7 @@ fn read(path: &OsStr) -> Result<String, String> {
     let taken = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
     if taken.map_err(cannot)? as u64 > FILE_BYTES_MAX {
         return Err(format!(
-            "is larger than {FILE_BYTES_MAX} bytes: not a configuration file"
+            "is larger than {FILE_BYTES_MAX} bytes: not a file of this kind"
         ));
     }
     String::from_utf8(bytes).map_err(|error| {

@@ -18,6 +18,8 @@ mod cli;
 mod file;
 mod foreign;
 mod kind;
+mod listener_mqtt_sn;
+mod listener_option;
 mod listener_options;
 mod listener_quotas;
 mod load;

@@ -1,7 +1,8 @@
 //! The table of options as the example file that ships as `ringmq.toml`.
 
 use super::classes::{self, Class};
-use super::listener_options::{self, ListenerOpt};
+use super::listener_option::ListenerOpt;
+use super::listener_options;
 use super::options;
 
 /// Columns of the example file.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::clock::{Clock, WallReadings};
 use super::commits::Commits;
 use super::counters::{DriverStats, AT_STOP};
+use super::datagrams::Datagrams;
 use super::gate::REFUSALS;
 use super::lateness::Lateness;
 use super::listener::Listening;
@@ -25,6 +26,7 @@ use super::sends::{Sends, SENDS};
 use super::shares::Shares;
 use super::sockets::Sockets;
 use super::turn_length::TurnLength;
+use crate::gateway::Gateway;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::READ_BUFFER;
 use crate::shard::{run_turn, Block, Heard, Pressure, Shard, TurnHost, TurnStep};
@@ -78,6 +80,8 @@ pub(super) struct Driver {
     /// Connections whose bytes are submitted together.
     pub(super) batch: Vec<ConnectionId>,
     pub(super) listeners: Vec<Listening>,
+    pub(super) gateway: Gateway,
+    pub(super) datagrams: Datagrams,
     pub(super) acceptable: Vec<bool>,
     pub(super) accept_after: Option<Time>,
     pub(super) accept_errors: Repeated,
@@ -112,7 +116,7 @@ impl TurnHost for Driver {
                 is_busy
             }
             TurnStep::Inbox => self.drain_inbox(now),
-            TurnStep::ReadEstablished => self.read_established(now),
+            TurnStep::ReadEstablished => self.read_datagrams(now) | self.read_established(now),
             TurnStep::ReadOthers => self.read_others(now),
             TurnStep::PeerBlocks => self.take_blocks(now),
             TurnStep::Timeouts => {
@@ -120,7 +124,7 @@ impl TurnHost for Driver {
                 if is_due {
                     self.shard.handle_timeout(now);
                 }
-                is_due
+                self.turn_of_gateway(now) || is_due
             }
             TurnStep::EndTurn => {
                 self.shard.end_turn(now);
@@ -138,7 +142,7 @@ impl TurnHost for Driver {
                 false // reaped in this turn
             }
             TurnStep::Actions => self.act(now),
-            TurnStep::Transmit => self.transmit(now),
+            TurnStep::Transmit => self.transmit(now) | self.send_datagrams(),
             TurnStep::Submit => {
                 self.poller.submit();
                 self.end_rounds();
@@ -164,6 +168,10 @@ impl Driver {
         let turn_max_ms = mesh.shared().options().turn_max_ms;
         let memory = ShardMemory::new(mesh.shared().memory().cloned(), mesh.shared().shards());
         let poller = Poller::new(mesh.shared().eventfd(id))?;
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed)?;
+        let shards = mesh.shared().shards();
+        let gateway = Gateway::new(id, shards, u64::from_ne_bytes(seed));
         Ok(Self {
             shard,
             commits,
@@ -186,6 +194,8 @@ impl Driver {
             batch: Vec::with_capacity(SENDS),
             acceptable: Vec::new(),
             listeners: Vec::new(),
+            gateway,
+            datagrams: Datagrams::default(),
             accept_after: None,
             accept_errors: Repeated::default(),
             refusals: Default::default(),
@@ -297,6 +307,7 @@ impl Driver {
             others,
             writable,
             acceptable,
+            datagrams,
             ..
         } = self;
         let mut unwatched = Vec::new();
@@ -330,6 +341,9 @@ impl Driver {
                 }
             }
             Event::Acceptable(index) => {
+                if datagrams.are_readable(index) {
+                    return;
+                }
                 if let Some(flag) = acceptable.get_mut(index as usize) {
                     *flag = true;
                 }
@@ -406,7 +420,8 @@ impl Driver {
         if may_sleep {
             let commits = self.commits.as_ref();
             let commit = commits.and_then(|commits| commits.poll_timeout(&self.shard));
-            let deadlines = [self.shard_timeout(), self.accept_after, commit];
+            let gateway = self.gateway.poll_timeout();
+            let deadlines = [self.shard_timeout(), self.accept_after, commit, gateway];
             let deadline = deadlines.into_iter().flatten().min();
             self.memory.rests();
             self.lateness.sleeps(deadline);

@@ -39,6 +39,8 @@ pub(super) struct Gate {
     limits: [Option<u32>; REFUSALS],
     rate: Option<(Rate, AtomicU64)>,
     sources: Option<Sources>,
+    /// Of datagrams.
+    datagrams: Option<Sources>,
     /// Trusted proxies: the address they name counts, not theirs.
     proxies: Trusted,
     /// By reason, since the start.
@@ -82,6 +84,8 @@ impl Gate {
             connections_max: listener.connections_max.unwrap_or(u32::MAX),
             rate: rate(listener.connect_rate).map(|rate| (rate, AtomicU64::new(0))),
             sources: rate(listener.connect_rate_source)
+                .map(|rate| Sources::new(rate, ahash::RandomState::new())),
+            datagrams: rate(listener.mqtt_sn.datagram_rate_source)
                 .map(|rate| Sources::new(rate, ahash::RandomState::new())),
             proxies: proxies_of(listener),
             refused: Arc::default(),
@@ -180,6 +184,12 @@ impl Gate {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A datagram of this source is read; else it is dropped.
+    pub(super) fn takes_datagram(&self, from: IpAddr, now: Time) -> bool {
+        let sources = self.datagrams.as_ref();
+        sources.is_none_or(|sources| sources.admit(from, now))
     }
 
     /// Open now.

@@ -128,7 +128,7 @@ impl Driver {
     }
 
     /// A connection of this listener is closed.
-    fn count_closed(&self, listener: ListenerId) {
+    pub(super) fn count_closed(&self, listener: ListenerId) {
         self.mesh.shared().count_closed();
         // None: the broker stops and has closed its listeners.
         if let Some(listening) = self.listeners.get(listener.index()) {
@@ -390,6 +390,7 @@ impl Driver {
     /// Takes what peers have sent, the same number from each.
     pub(super) fn take_blocks(&mut self, now: Time) -> bool {
         let mut moved = Vec::new();
+        let mut crossed = Vec::new();
         let (mut taken, mut deepest) = (0, 0);
         for position in 0..self.mesh.peers() {
             let shard = &mut self.shard;
@@ -400,6 +401,7 @@ impl Driver {
                     match arrival {
                         Arrival::Block(lane, block) => shard.handle_block(from, lane, block, now),
                         Arrival::Socket(socket) => moved.push(socket),
+                        Arrival::Crossings(crossings) => crossed.push((from, crossings)),
                     }
                     shard.wants_publications(from)
                 });
@@ -411,6 +413,9 @@ impl Driver {
         }
         for socket in moved {
             self.receive_socket(*socket, now);
+        }
+        for (from, crossings) in crossed {
+            self.receive_crossings(from, crossings, now);
         }
         taken > 0
     }

@@ -13,6 +13,7 @@ use rustix::net::{
 };
 
 use super::gate::Gate;
+use crate::mqtt_sn;
 use crate::shard::RemoteEnd;
 use crate::transport::LayerFactory;
 
@@ -39,6 +40,8 @@ pub(super) struct Listening {
     /// Makes the transport layers of its connections.
     pub(super) factory: Arc<LayerFactory>,
     pub(super) gate: Arc<Gate>,
+    /// Its socket takes datagrams of MQTT-SN.
+    pub(super) mqtt_sn: Option<Arc<mqtt_sn::Settings>>,
 }
 
 /// Opens a listening socket, and waits for its port when it is in use: the kernel takes down the ring of

@@ -4,16 +4,17 @@
 //! A listener has its number for as long as the process lives: connections and counters name it. One that was removed
 //! leaves its place, with a gate that still counts its connections.
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::datagrams;
 use super::errors::StartError;
 use super::gate::Gate;
 use super::inherited::Inherited;
 use super::listener::{self, Listening};
 use super::shared::SharedState;
 use super::unix::{self, SocketFile};
+use crate::ids::ShardId;
 use crate::listener::{Address, Listener, ListenerPolicy};
 use crate::transport::LayerFactory;
 
@@ -21,6 +22,7 @@ use crate::transport::LayerFactory;
 pub(super) struct ListenerSet {
     /// By listener number.
     rows: Vec<Row>,
+    shards: u16,
 }
 
 /// One listener, or the place of one that was removed.
@@ -29,6 +31,9 @@ struct Row {
     configured: Listener,
     /// `None`: removed.
     socket: Option<Arc<OwnedFd>>,
+    /// Of datagrams: one for each further shard. The kernel chooses by the addresses, so a peer has the same
+    /// shard to read it as long as the listener is there.
+    further: Vec<Arc<OwnedFd>>,
     /// Of a Unix socket: it goes with the listener.
     file: Option<SocketFile>,
     factory: Arc<LayerFactory>,
@@ -41,13 +46,15 @@ impl ListenerSet {
         configured: &[Listener],
         factories: Vec<Arc<LayerFactory>>,
         mut inherited: Inherited,
+        shards: u16,
     ) -> Result<Self, StartError> {
         let mut rows = Vec::new();
         for (one, factory) in configured.iter().zip(factories) {
-            rows.push(Row::open(one, configured, factory, &mut inherited)?);
+            let all = (configured, shards);
+            rows.push(Row::open(one, all, factory, &mut inherited)?);
         }
         warn_of_short_backlog();
-        Ok(Self { rows })
+        Ok(Self { rows, shards })
     }
 
     /// The set with other listeners: those that stay keep their sockets and numbers, new ones are opened behind them.
@@ -73,6 +80,7 @@ impl ListenerSet {
         for (row, stays) in rows.iter_mut().zip(stays) {
             if !stays {
                 row.socket = None;
+                row.further.clear();
                 row.file = None;
             }
         }
@@ -84,10 +92,14 @@ impl ListenerSet {
                     text.into(),
                 ));
             }
-            let row = Row::open(one, configured, factory, &mut Inherited::default())?;
+            let all = (configured, self.shards);
+            let row = Row::open(one, all, factory, &mut Inherited::default())?;
             rows.push(row);
         }
-        Ok(Self { rows })
+        Ok(Self {
+            rows,
+            shards: self.shards,
+        })
     }
 
     /// What connections of each may do, by number.
@@ -108,12 +120,17 @@ impl ListenerSet {
     }
 
     /// As a shard has them.
-    pub(super) fn for_a_shard(&self) -> std::io::Result<Vec<Listening>> {
+    pub(super) fn for_a_shard(&self, shard: ShardId) -> std::io::Result<Vec<Listening>> {
         let listening = self.rows.iter().map(|row| {
+            let own = shard.index().checked_sub(1);
+            let own = own.and_then(|index| row.further.get(index));
+            let socket = own.or(row.socket.as_ref());
+            let has_datagrams = row.configured.transport.has_datagrams();
             Ok(Listening {
-                socket: row.socket.as_deref().map(OwnedFd::try_clone).transpose()?,
+                socket: socket.map(|socket| socket.try_clone()).transpose()?,
                 factory: Arc::clone(&row.factory),
                 gate: Arc::clone(&row.gate),
+                mqtt_sn: has_datagrams.then(|| Arc::new(row.configured.mqtt_sn.clone())),
             })
         });
         listening.collect()
@@ -141,15 +158,24 @@ impl ListenerSet {
 impl Row {
     fn open(
         configured: &Listener,
-        all: &[Listener],
+        (all, shards): (&[Listener], u16),
         factory: Arc<LayerFactory>,
         inherited: &mut Inherited,
     ) -> Result<Self, StartError> {
         let Listener { address, .. } = configured;
         let failed = |text: String| StartError::Unavailable(address.to_string(), text);
+        let mut further = Vec::new();
         let (socket, name) = match address {
+            Address::Ip(ip) if configured.transport.has_datagrams() => {
+                let opened = datagrams::open(*ip, is_ipv6_only(configured, all), shards)
+                    .map_err(|error| StartError::of_listener(address, error))?;
+                let (first, rest) = opened;
+                further.extend(rest.into_iter().map(Arc::new));
+                let name = listener::address(&first)?.to_string();
+                (first, name)
+            }
             Address::Ip(ip) => {
-                let socket = listener::open_patiently(*ip, is_ipv6_only(*ip, all))
+                let socket = listener::open_patiently(*ip, is_ipv6_only(configured, all))
                     .map_err(|error| StartError::of_listener(address, error))?;
                 let name = listener::address(&socket)?.to_string();
                 (socket, name)
@@ -178,6 +204,7 @@ impl Row {
             gate: Arc::new(Gate::new(configured, name)),
             configured: configured.clone(),
             socket: Some(Arc::new(socket)),
+            further,
             file,
             factory,
         })
@@ -189,6 +216,7 @@ impl Row {
     fn is_at(&self, configured: &Listener) -> bool {
         let own = &self.configured;
         self.socket.is_some()
+            && own.transport.has_datagrams() == configured.transport.has_datagrams()
             && (&own.address, &own.owner, &own.mode)
                 == (&configured.address, &configured.owner, &configured.mode)
     }
@@ -199,6 +227,7 @@ impl Row {
             (
                 (of.connections_max, of.connect_rate, of.connect_rate_source),
                 (of.proxy_protocol, of.transport, of.trusted_proxies.clone()),
+                of.mqtt_sn.datagram_rate_source,
             )
         };
         if limits(&self.configured) != limits(configured) {
@@ -210,12 +239,17 @@ impl Row {
 }
 
 /// `[::]` serves IPv4, too, unless a listener of its own does.
-fn is_ipv6_only(ip: SocketAddr, all: &[Listener]) -> bool {
+fn is_ipv6_only(configured: &Listener, all: &[Listener]) -> bool {
+    let Address::Ip(ip) = configured.address else {
+        return false;
+    };
+    let is_same_kind =
+        |other: &&Listener| other.transport.has_datagrams() == configured.transport.has_datagrams();
     let has_ipv4 = |other: &Listener| match other.address {
         Address::Ip(other) => other.is_ipv4() && other.port() == ip.port(),
         Address::Unix(_) | Address::Inherited(_) => false,
     };
-    ip.port() != 0 && all.iter().any(has_ipv4)
+    ip.port() != 0 && all.iter().filter(is_same_kind).any(has_ipv4)
 }
 
 fn warn_of_short_backlog() {

@@ -23,6 +23,7 @@ impl Driver {
                 _ => {}
             }
         }
+        self.listen_for_datagrams(&listeners);
         self.acceptable.resize(listeners.len(), false);
         self.listeners = listeners;
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::layers::Layers;
 use super::ring::{ring, Consumer, Producer};
 use super::shared::SharedState;
+use crate::gateway::Crossing;
 use crate::ids::ShardId;
 use crate::limits::{CONTROL_ITEMS, DATA_BLOCKS};
 use crate::shard::{Lane, Origin};
@@ -19,12 +20,14 @@ use crate::shard::{Lane, Origin};
 pub(super) enum Arrival<B> {
     Block(Lane, B),
     Socket(Box<MovedSocket>),
+    Crossings(Vec<Crossing>),
 }
 
 /// What crosses in a control ring.
 enum ControlItem<B> {
     Block(B),
     Socket(Box<MovedSocket>),
+    Crossings(Vec<Crossing>),
 }
 
 /// A connection on its way to its home shard. Dropped, it closes.
@@ -122,6 +125,7 @@ impl<B: Send> Mesh<B> {
             let arrival = match item {
                 ControlItem::Block(block) => Arrival::Block(Lane::Control, block),
                 ControlItem::Socket(socket) => Arrival::Socket(socket),
+                ControlItem::Crossings(crossings) => Arrival::Crossings(crossings),
             };
             handle(peer.id, arrival);
         }
@@ -157,11 +161,15 @@ impl<B: Send> Mesh<B> {
     }
 
     /// Sends what there is room for and wakes whom it is for. `poll` gives the next block for a peer
-    /// and lane. True when anything was sent.
-    pub(super) fn send(&mut self, mut poll: impl FnMut(ShardId, Lane) -> Option<B>) -> bool {
+    /// and lane, `poll_crossings` what its gateway is to have. True when anything was sent.
+    pub(super) fn send(
+        &mut self,
+        mut poll: impl FnMut(ShardId, Lane) -> Option<B>,
+        mut poll_crossings: impl FnMut(ShardId) -> Option<Vec<Crossing>>,
+    ) -> bool {
         let mut any = false;
         for peer in &mut self.peers {
-            if peer.send(&mut poll) {
+            if peer.send(&mut poll, &mut poll_crossings) {
                 any = true;
                 self.shared.wake(peer.id);
             }
@@ -201,7 +209,11 @@ impl<B: Send> Peer<B> {
 
     /// A lane is stalled when its loop ended for lack of room, never by a later look: room that appears
     /// in between would leave items behind for which no sender is woken.
-    fn send(&mut self, poll: &mut impl FnMut(ShardId, Lane) -> Option<B>) -> bool {
+    fn send(
+        &mut self,
+        poll: &mut impl FnMut(ShardId, Lane) -> Option<B>,
+        poll_crossings: &mut impl FnMut(ShardId) -> Option<Vec<Crossing>>,
+    ) -> bool {
         let mut sent = false;
         self.control_stalled = loop {
             if !self.control_out.has_room() {
@@ -212,7 +224,10 @@ impl<B: Send> Peer<B> {
                 Some(block) => ControlItem::Block(block),
                 None => match self.moving.pop_front() {
                     Some(socket) => ControlItem::Socket(socket),
-                    None => break false,
+                    None => match poll_crossings(self.id) {
+                        Some(crossings) => ControlItem::Crossings(crossings),
+                        None => break false,
+                    },
                 },
             };
             let refused = self.control_out.push(item).is_err();
@@ -251,11 +266,12 @@ mod tests {
         let mut poller = Poller::new(mesh.shared().eventfd(own)).unwrap();
         let (mut sent, mut seen) = (0, 0);
         while sent < BLOCKS || seen < BLOCKS {
-            let mut busy = mesh.send(|to, lane| {
+            let poll = |to, lane| {
                 let is_sent = to == next && lane == Lane::Data && sent < BLOCKS;
                 sent += u64::from(is_sent);
                 is_sent.then(|| sent - 1)
-            });
+            };
+            let mut busy = mesh.send(poll, |_| None);
             for position in 0..mesh.peers() {
                 let taken = mesh.take(position, 8, true, |_, arrival| {
                     assert!(
@@ -302,16 +318,17 @@ mod tests {
         let mut ends = connect::<u32>(&shared);
         let mut receiver = ends.pop().unwrap();
         let mut sender = ends.pop().unwrap();
-        assert!(sender.send(|_, lane| (lane == Lane::Control).then_some(7)));
-        let sent = sender.send(|_, lane| {
+        assert!(sender.send(|_, lane| (lane == Lane::Control).then_some(7), |_| None));
+        let poll = |_, lane| {
             if lane == Lane::Data {
                 assert_eq!(receiver.take(0, 1, true, |_, _| true), 1);
             }
             None
-        });
+        };
+        let sent = sender.send(poll, |_| None);
         assert!(!sent, "the control ring was full when it was looked at");
         assert!(!sender.may_park());
-        assert!(sender.send(|_, lane| (lane == Lane::Control).then_some(8)));
+        assert!(sender.send(|_, lane| (lane == Lane::Control).then_some(8), |_| None));
         assert!(sender.may_park(), "full again: the peer will tell of room");
     }
 }

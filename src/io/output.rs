@@ -25,6 +25,9 @@ impl Driver {
         while let Some(action) = self.shard.poll_action() {
             busy = true;
             match action {
+                Action::Close(id) | Action::Abort(id) if self.gateway.is_link(id) => {
+                    self.gateway.handle_close(&mut self.shard, id, now);
+                }
                 Action::Close(id) => {
                     if let Some(socket) = self.sockets.get_mut(id) {
                         socket.ending = Ending::Flushing;
@@ -51,8 +54,11 @@ impl Driver {
     /// A failed login counts against the client's source address, unless that is the address of a trusted
     /// proxy which has named no client.
     fn ask_login(&mut self, id: ConnectionId, question: Box<Question>, now: Time) {
-        let socket = self.sockets.get(id);
-        let listening = socket.and_then(|socket| self.listeners.get(socket.listener.index()));
+        let listener = match self.sockets.get(id) {
+            Some(socket) => Some(socket.listener),
+            None => self.gateway.listener_of(id),
+        };
+        let listening = listener.and_then(|listener| self.listeners.get(listener.index()));
         let source = question.address;
         // None: the broker stops and has closed its listeners.
         let source = source.filter(|ip| listening.is_some_and(|own| !own.gate.is_proxy(*ip)));
@@ -98,6 +104,8 @@ impl Driver {
                 busy = true;
                 if self.is_plain(id) {
                     self.batch.push(id);
+                } else if self.gateway.is_link(id) {
+                    self.gateway.handle_transmit(&mut self.shard, id, now);
                 } else {
                     others.push(id);
                 }
@@ -198,8 +206,16 @@ impl Driver {
     }
 
     pub(super) fn send_blocks(&mut self) -> bool {
-        let Self { mesh, shard, .. } = self;
-        mesh.send(|to, lane| shard.poll_block(to, lane))
+        let Self {
+            mesh,
+            shard,
+            gateway,
+            ..
+        } = self;
+        mesh.send(
+            |to, lane| shard.poll_block(to, lane),
+            |to| gateway.poll_crossings(to),
+        )
     }
 }
 

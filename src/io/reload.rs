@@ -144,7 +144,7 @@ impl Reload {
     ) -> Result<(), StartError> {
         let next = self.listeners.renewed(&renewed.listeners, factories)?;
         let shards = (0..self.shared.shards()).map(ShardId);
-        let for_shards = shards.map(|id| Ok((id, next.for_a_shard()?)));
+        let for_shards = shards.map(|id| Ok((id, next.for_a_shard(id)?)));
         let for_shards: Vec<_> = for_shards.collect::<std::io::Result<_>>()?;
         self.logins.publish(&Arc::new(rules))?;
         if let Some(level) = renewed.log_level {

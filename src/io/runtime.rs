@@ -103,7 +103,8 @@ pub fn run(
         if let Some(journal) = &journal {
             journal.all_have_begun()?;
         }
-        let listeners = ListenerSet::open(&startup.listeners, factories, inherited)?;
+        let listeners =
+            ListenerSet::open(&startup.listeners, factories, inherited, startup.shards)?;
         listeners.count_in(&shared);
         controls.set_listeners(listeners.states());
         Ok(listeners)
@@ -266,7 +267,7 @@ pub(super) fn start_shards(
     wait_for_all(&mut threads, reports)?;
     let listeners = open()?;
     for id in (0..shared.shards()).map(ShardId) {
-        shared.send(id, ShardCommand::Listen(listeners.for_a_shard()?));
+        shared.send(id, ShardCommand::Listen(listeners.for_a_shard(id)?));
     }
     Ok((threads.into_iter().flatten().collect(), listeners))
 }

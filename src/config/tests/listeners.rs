@@ -277,7 +277,7 @@ fn the_example_of_a_listener_names_each_option_once_and_is_good() {
     let mut turned_on = String::from("[[listener]]\n");
     for line in section.lines().filter_map(|line| line.strip_prefix("#   ")) {
         let is_of_unix = ["owner", "mode"].iter().any(|name| line.starts_with(name));
-        if !is_of_unix {
+        if !is_of_unix && !line.starts_with("sn-") {
             turned_on += &format!("{line}\n");
         }
     }
@@ -286,6 +286,45 @@ fn the_example_of_a_listener_names_each_option_once_and_is_good() {
     for row in listener_options::all() {
         assert!(section.contains(&format!("#   {} = ", row.option.name)));
         assert!(row.option.reason.ends_with('.') && !row.option.help.ends_with('.'));
+    }
+}
+
+#[test]
+fn mqtt_sn_is_spoken_over_udp_and_nothing_else_is() {
+    let address = "address = \"127.0.0.1:1883\"\n";
+    let of = |more: &str| file(&format!("[[listener]]\n{address}{more}"));
+    let example = render::example();
+    let (_, section) = example.split_once("#[[listener]]").unwrap();
+    let own = section.lines().filter_map(|line| line.strip_prefix("#   "));
+    let own: Vec<_> = own.filter(|line| line.starts_with("sn-")).collect();
+    let good = format!(
+        "transport = \"udp\"\nprotocol = \"mqtt-sn\"\n{}",
+        own.join("\n")
+    );
+    // The port is also that of the plain listener, of TCP.
+    let checked = of(&good).unwrap();
+    assert_eq!(
+        checked.listeners[0].mqtt_sn.datagram_rate_source,
+        Some(1_000)
+    );
+    for (wrong, part) in [
+        ("transport = \"udp\"", "carries MQTT-SN only"),
+        ("protocol = \"mqtt-sn\"", "is spoken over UDP only"),
+        ("sn-retry = \"1s\"", "means something only with protocol"),
+        (
+            "transport = \"udp\"\nprotocol = \"mqtt-sn\"\nauthentication = \"required\"",
+            "would let nobody in",
+        ),
+        (
+            "transport = \"udp\"\nprotocol = \"mqtt-sn\"\nversions = [\"5.0\"]",
+            "means something only with protocol = \"mqtt\"",
+        ),
+    ] {
+        let problems = format!("{:?}", of(wrong).err().expect(wrong));
+        assert!(
+            problems.contains(&part.replace('"', "\\\"")) || problems.contains(part),
+            "{problems}"
+        );
     }
 }
 

@@ -28,6 +28,7 @@ use super::listener_set::ListenerSet;
 use super::logins::{LoginSetup, Logins};
 use super::runtime::start_shards;
 use super::shared::SharedState;
+use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::shard::{ListenerPolicy, PlacementSeed, Shard, ShardConfig};
@@ -53,8 +54,9 @@ impl Broker {
     fn start_with(shards: u16, factory: LayerFactory) -> Self {
         let plain = [Listener::plain("127.0.0.1:0".parse().unwrap())];
         let inherited = Inherited::default();
-        let listeners = ListenerSet::open(&plain, vec![Arc::new(factory)], inherited).unwrap();
-        let listening = listeners.for_a_shard().unwrap().remove(0);
+        let listeners =
+            ListenerSet::open(&plain, vec![Arc::new(factory)], inherited, shards).unwrap();
+        let listening = listeners.for_a_shard(ShardId(0)).unwrap().remove(0);
         let socket = listening.socket.unwrap();
         let address = listener::address(&socket).unwrap();
         // What is accepted has the same; it does not grow then.

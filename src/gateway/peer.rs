@@ -1,0 +1,189 @@
+//! A peer that is a client: its state, its topic ids, and what waits for its answer.
+
+use std::collections::VecDeque;
+
+use super::outbox::PeerKey;
+use super::requests::Requests;
+use super::topics::Topics;
+use crate::ids::{ConnectionId, ShardId};
+use crate::mqtt::{PacketId, PacketType, Qos};
+use crate::mqtt_sn::Settings;
+use crate::time::{Span, Time};
+
+/// Deliveries taken from a link before the first of them is sent: acknowledgements may be behind them.
+pub(super) const DELIVERIES_MAX: usize = 16;
+
+/// State of a client, section 6.14. One that is disconnected or lost has none here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its will topic was asked for.
+    WillTopic,
+    /// Its will message was asked for.
+    WillMessage,
+    /// Its CONNECT is with the shard.
+    Entering,
+    Active,
+    Asleep,
+    /// What was kept for it while it slept is being sent.
+    Awake,
+    /// Its end was answered; its link is about to be closed.
+    Leaving,
+}
+
+/// The will of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Will {
+    pub(super) topic: Box<str>,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    pub(super) payload: Box<[u8]>,
+}
+
+/// A message for a client.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    pub(super) topic: Box<str>,
+    pub(super) payload: Box<[u8]>,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    pub(super) dup: bool,
+    pub(super) packet_id: Option<PacketId>,
+}
+
+/// What was sent to a client and waits for its answer: one at a time.
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    pub(super) what: Awaited,
+    /// How often it was sent.
+    pub(super) sent: u8,
+    pub(super) due: Time,
+}
+
+#[derive(Debug)]
+pub(super) enum Awaited {
+    /// REGACK, before the delivery that needs it.
+    Registration { topic_id: u16, msg_id: u16 },
+    /// PUBACK or PUBREC.
+    Publication {
+        delivery: Delivery,
+        /// Its topic was registered again because the client did not know the id.
+        repaired: bool,
+    },
+    /// PUBCOMP.
+    Release(PacketId),
+}
+
+/// What a session keeps beside the shard's part of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept {
+    pub(super) topics: Topics,
+    pub(super) will: Option<Box<Will>>,
+}
+
+/// The fields of CONNECT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) clean: bool,
+    pub(super) will: bool,
+    pub(super) duration_s: u16,
+}
+
+pub(super) struct Peer {
+    pub(super) key: PeerKey,
+    /// The shard that reads its datagrams, and the number of its entry there.
+    pub(super) reader: ShardId,
+    pub(super) number: u32,
+    pub(super) client_id: Box<str>,
+    pub(super) state: State,
+    pub(super) terms: Terms,
+    /// When its last CONNECT came.
+    pub(super) connected_at: Time,
+    pub(super) link: Option<ConnectionId>,
+    /// Packets for the link that the shard does not want yet.
+    pub(super) waiting: Vec<u8>,
+    pub(super) kept: Kept,
+    /// Will requests sent so far, and when the next one is due.
+    pub(super) asked: (u8, Time),
+    pub(super) outstanding: Option<Box<Outstanding>>,
+    pub(super) deliveries: VecDeque<Delivery>,
+    /// The release that follows a PUBREC.
+    pub(super) release: Option<PacketId>,
+    /// An exchange that ends without its client: the release is answered for it.
+    pub(super) ended: Option<PacketId>,
+    pub(super) requests: Requests,
+    /// 0: it is never taken for lost.
+    pub(super) keep_alive_s: u16,
+    pub(super) sleep_s: u16,
+    /// Last message; asleep: since when.
+    pub(super) heard: Time,
+    /// It was asked whether it is there.
+    pub(super) is_pinged: bool,
+    /// It has sent something since its CONNECT: its address is no forged one.
+    pub(super) is_proven: bool,
+    /// Deliveries that may be sent before that.
+    pub(super) credit: u8,
+    /// Of the shard, in seconds: the link has to show a packet so often; 0: never.
+    pub(super) link_keep_alive_s: u16,
+    pub(super) link_ping_at: Time,
+    /// Highest QoS that the shard takes.
+    pub(super) qos_max: Qos,
+    pub(super) retain_available: bool,
+    /// Of the last REGISTER that was sent.
+    pub(super) last_msg_id: u16,
+    /// For which the timer is set.
+    pub(super) armed: Time,
+}
+
+impl Peer {
+    /// Until when it may be silent, section 7.2.
+    pub(super) fn silence_max(seconds: u16) -> Span {
+        let ms = u64::from(seconds) * 1_000;
+        Span::from_millis(if seconds > 60 {
+            ms + ms / 10
+        } else {
+            ms + ms / 2
+        })
+    }
+
+    /// Messages are taken from its link: while it sleeps they wait there.
+    pub(super) fn takes_messages(&self) -> bool {
+        self.state != State::Asleep && self.deliveries.len() < DELIVERIES_MAX
+    }
+
+    /// A packet of a delivery, which waits until its client is there.
+    pub(super) fn is_message(packet_type: Option<PacketType>) -> bool {
+        matches!(packet_type, Some(PacketType::Publish | PacketType::PubRel))
+    }
+
+    /// When something is to be done for it.
+    pub(super) fn due(&self) -> Option<Time> {
+        let keep_alive = match self.state {
+            State::WillTopic | State::WillMessage => return Some(self.asked.1),
+            State::Active if self.keep_alive_s > 0 => Some(self.silent_until()),
+            State::Asleep => Some(self.heard + Self::silence_max(self.sleep_s)),
+            _ => None,
+        };
+        let answer = self.outstanding.as_ref().map(|one| one.due);
+        let ping = (self.link_keep_alive_s > 0).then_some(self.link_ping_at);
+        [keep_alive, answer, ping].into_iter().flatten().min()
+    }
+
+    /// Of an active client: when it is asked whether it is there, or, once it was asked, lost.
+    pub(super) fn silent_until(&self) -> Time {
+        let span = if self.is_pinged {
+            Self::silence_max(self.keep_alive_s)
+        } else {
+            Span::from_secs(u64::from(self.keep_alive_s))
+        };
+        self.heard + span
+    }
+
+    /// Twice in the keep alive that the shard wants of a link.
+    pub(super) fn link_ping_every(seconds: u16) -> Span {
+        Span::from_millis(u64::from(seconds) * 500)
+    }
+
+    pub(super) fn retry(settings: &Settings) -> Span {
+        Span::from_secs(u64::from(settings.retry_s))
+    }
+}

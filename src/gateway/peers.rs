@@ -1,0 +1,150 @@
+//! The peers of a shard, by index, by address and by link.
+
+use std::collections::HashMap;
+
+use ahash::RandomState;
+
+use super::outbox::PeerKey;
+use super::peer::Peer;
+use crate::ids::ConnectionId;
+
+/// Why a peer is there.
+const PRESENT: &str = "a peer stays while its address, its link or its timer names it";
+
+/// A connection of the shard that a gateway speaks on.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    generation: u32,
+    /// `None`: its client has another one.
+    peer: Option<u32>,
+}
+
+/// A place for a peer.
+#[derive(Default)]
+struct Place {
+    /// How many it has had.
+    generation: u32,
+    peer: Option<Box<Peer>>,
+}
+
+pub(super) struct Peers {
+    places: Vec<Place>,
+    free: Vec<u32>,
+    by_key: HashMap<PeerKey, u32, RandomState>,
+    /// By the index of a connection.
+    links: Vec<Option<Link>>,
+}
+
+impl Peers {
+    pub(super) fn new(state: RandomState) -> Self {
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::with_hasher(state),
+            links: Vec::new(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, peer: Peer) -> u32 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            (self.places.len() - 1) as u32
+        });
+        self.by_key.insert(peer.key.clone(), index);
+        self.places[index as usize].peer = Some(Box::new(peer));
+        index
+    }
+
+    pub(super) fn remove(&mut self, index: u32) -> Peer {
+        let place = &mut self.places[index as usize];
+        place.generation = place.generation.wrapping_add(1);
+        let peer = *place.peer.take().expect(PRESENT);
+        self.free.push(index);
+        if self.by_key.get(&peer.key) == Some(&index) {
+            self.by_key.remove(&peer.key);
+        }
+        peer
+    }
+
+    /// A peer is at another address now.
+    pub(super) fn moved(&mut self, index: u32, key: PeerKey) -> PeerKey {
+        let before = std::mem::replace(&mut self.get_mut(index).key, key.clone());
+        self.by_key.remove(&before);
+        self.by_key.insert(key, index);
+        before
+    }
+
+    #[track_caller]
+    pub(super) fn get(&self, index: u32) -> &Peer {
+        self.places[index as usize].peer.as_ref().expect(PRESENT)
+    }
+
+    #[track_caller]
+    pub(super) fn get_mut(&mut self, index: u32) -> &mut Peer {
+        self.places[index as usize].peer.as_mut().expect(PRESENT)
+    }
+
+    /// The generation of a place, while there is a peer in it.
+    pub(super) fn generation(&self, index: u32) -> Option<u32> {
+        let place = self.places.get(index as usize)?;
+        place.peer.is_some().then_some(place.generation)
+    }
+
+    pub(super) fn of_key(&self, key: &PeerKey) -> Option<u32> {
+        self.by_key.get(key).copied()
+    }
+
+    /// All of them.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        let places = (0..).zip(&self.places);
+        let taken = places.filter(|(_, place)| place.peer.is_some());
+        taken.map(|(index, _)| index).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// A link is a peer's from now on.
+    pub(super) fn join(&mut self, link: ConnectionId, index: u32) {
+        let place = link.index as usize;
+        if self.links.len() <= place {
+            self.links.resize(place + 1, None);
+        }
+        self.links[place] = Some(Link {
+            generation: link.generation,
+            peer: Some(index),
+        });
+    }
+
+    /// A link stays open without a peer until the shard closes it.
+    pub(super) fn part(&mut self, link: ConnectionId) {
+        if let Some(Some(found)) = self.links.get_mut(link.index as usize) {
+            if found.generation == link.generation {
+                found.peer = None;
+            }
+        }
+    }
+
+    pub(super) fn is_link(&self, connection: ConnectionId) -> bool {
+        let link = self.links.get(connection.index as usize).copied().flatten();
+        link.is_some_and(|link| link.generation == connection.generation)
+    }
+
+    /// The peer of a link.
+    pub(super) fn of_link(&self, connection: ConnectionId) -> Option<u32> {
+        let link = self
+            .links
+            .get(connection.index as usize)
+            .copied()
+            .flatten()?;
+        link.peer
+            .filter(|_| link.generation == connection.generation)
+    }
+
+    pub(super) fn close(&mut self, link: ConnectionId) {
+        if self.is_link(link) {
+            self.links[link.index as usize] = None;
+        }
+    }
+}

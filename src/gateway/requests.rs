@@ -1,0 +1,95 @@
+//! Requests of a client that the shard has not answered yet, and the last answer to a SUBSCRIBE or UNSUBSCRIBE.
+
+use std::collections::VecDeque;
+
+use crate::time::Time;
+
+/// Requests of one client under way. The specification allows one of each kind; many clients send more.
+const REQUESTS_MAX: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// PUBLISH at QoS 1 or 2.
+    Publish,
+    Subscribe,
+    Unsubscribe,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    pub(super) msg_id: u16,
+    /// To be repeated in the answer.
+    pub(super) topic_id: u16,
+    /// Of what it says, so that a repeat is recognised.
+    pub(super) hash: u64,
+}
+
+/// What was answered last.
+#[derive(Clone, Debug)]
+struct Answered {
+    request: Request,
+    answer: Box<[u8]>,
+    at: Time,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    open: VecDeque<Request>,
+    last: Option<Box<Answered>>,
+}
+
+impl Requests {
+    /// False: there are too many.
+    pub(super) fn add(&mut self, request: Request) -> bool {
+        let is_same = |one: &&mut Request| (one.kind, one.msg_id) == (request.kind, request.msg_id);
+        if let Some(same) = self.open.iter_mut().find(is_same) {
+            *same = request;
+            return true;
+        }
+        if self.open.len() >= REQUESTS_MAX {
+            return false;
+        }
+        self.open.push_back(request);
+        true
+    }
+
+    pub(super) fn take(&mut self, kind: Kind, msg_id: u16) -> Option<Request> {
+        let mut open = self.open.iter();
+        let at = open.position(|one| (one.kind, one.msg_id) == (kind, msg_id))?;
+        let taken = self.open.remove(at);
+        if self.open.is_empty() {
+            self.open = VecDeque::new();
+        }
+        taken
+    }
+
+    /// The same request is under way.
+    pub(super) fn has(&self, request: &Request) -> bool {
+        let is_same = |one: &Request| {
+            (one.kind, one.msg_id, one.hash) == (request.kind, request.msg_id, request.hash)
+        };
+        self.open.iter().any(is_same)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub(super) fn answered(&mut self, request: Request, answer: &[u8], at: Time) {
+        self.last = Some(Box::new(Answered {
+            request,
+            answer: answer.into(),
+            at,
+        }));
+    }
+
+    /// The answer to a request that is a repeat of one answered since a time.
+    pub(super) fn repeated(&self, request: &Request, since: Time) -> Option<&[u8]> {
+        let last = self.last.as_ref().filter(|last| last.at >= since)?;
+        let one = &last.request;
+        let is_same =
+            (one.kind, one.msg_id, one.hash) == (request.kind, request.msg_id, request.hash);
+        is_same.then_some(&*last.answer)
+    }
+}

@@ -1,0 +1,174 @@
+//! Topic ids of one client, both ways.
+//!
+//! An id follows from its topic's name, and from what had taken its place: a client that comes back after its
+//! table was lost finds most topics under the ids they had, and hardly ever one under that of another.
+
+/// Bytes of names of one client.
+const NAME_BYTES_MAX: usize = 64 << 10;
+/// Ids from 1 on. 0x0000 and 0xFFFF are reserved, section 5.3.11, and there are clients that take a larger one
+/// than these for a negative number.
+const IDS: u32 = 0x7FFF;
+
+#[derive(Clone, Debug)]
+struct Row {
+    id: u16,
+    name: Box<str>,
+    /// Known to the client since it connected.
+    is_known: bool,
+    /// Registered by the client: it may publish with it.
+    is_clients: bool,
+    /// The client refuses it.
+    is_muted: bool,
+    used: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Topics {
+    /// In the order of ids.
+    rows: Vec<Row>,
+    name_bytes: usize,
+    uses: u32,
+    /// Predefined ids that the client has used.
+    predefined: Vec<u16>,
+}
+
+/// What is known of a topic on the way to its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outward {
+    Known(u16),
+    /// To be registered first.
+    New(u16),
+    Muted,
+    /// All ids are the client's own.
+    Full,
+}
+
+impl Topics {
+    /// The topic that a client means.
+    pub(super) fn name(&self, id: u16) -> Option<&str> {
+        let at = self.rows.binary_search_by_key(&id, |row| row.id).ok()?;
+        let row = &self.rows[at];
+        (row.is_known || row.is_clients).then_some(&*row.name)
+    }
+
+    /// The id of a topic that its client has named; `None`: it has as many as it may.
+    pub(super) fn register(&mut self, name: &str, max: u16) -> Option<u16> {
+        let at = self.find_or_add(name, max)?;
+        let row = &mut self.rows[at];
+        (row.is_known, row.is_clients, row.is_muted) = (true, true, false);
+        Some(row.id)
+    }
+
+    /// The id of a topic on the way to its client.
+    pub(super) fn outward(&mut self, name: &str, max: u16) -> Outward {
+        let Some(at) = self.find_or_add(name, max) else {
+            return Outward::Full;
+        };
+        self.uses = self.uses.wrapping_add(1);
+        let uses = self.uses;
+        let row = &mut self.rows[at];
+        row.used = uses;
+        match row {
+            Row { is_muted: true, .. } => Outward::Muted,
+            Row {
+                is_known: true, id, ..
+            } => Outward::Known(*id),
+            Row { id, .. } => Outward::New(*id),
+        }
+    }
+
+    /// The client has answered to a registration.
+    pub(super) fn accepted(&mut self, id: u16) {
+        self.change(id, |row| row.is_known = true);
+    }
+
+    pub(super) fn refused(&mut self, id: u16) {
+        self.change(id, |row| row.is_muted = true);
+    }
+
+    /// The client does not know this id.
+    pub(super) fn unknown(&mut self, id: u16) {
+        self.change(id, |row| row.is_known = false);
+    }
+
+    /// The client has connected again: it may know none, and each is registered before it is used.
+    pub(super) fn all_unknown(&mut self) {
+        for row in &mut self.rows {
+            (row.is_known, row.is_muted) = (false, false);
+        }
+    }
+
+    pub(super) fn uses_predefined(&mut self, id: u16) {
+        if let Err(at) = self.predefined.binary_search(&id) {
+            self.predefined.insert(at, id);
+        }
+    }
+
+    /// Predefined ids that the client has used.
+    pub(super) fn predefined(&self) -> &[u16] {
+        &self.predefined
+    }
+
+    fn change(&mut self, id: u16, change: impl FnOnce(&mut Row)) {
+        if let Ok(at) = self.rows.binary_search_by_key(&id, |row| row.id) {
+            change(&mut self.rows[at]);
+        }
+    }
+
+    /// The row of a name: those of the same first id are behind each other. Where one between them has left,
+    /// a name may get a second id, which stands for the same topic.
+    fn find_or_add(&mut self, name: &str, max: u16) -> Option<usize> {
+        if let Ok(at) = self.find(name) {
+            return Some(at);
+        }
+        while self.rows.len() >= usize::from(max) || self.name_bytes + name.len() > NAME_BYTES_MAX {
+            self.forget_oldest()?;
+        }
+        let (at, id) = self.find(name).err()?;
+        self.name_bytes += name.len();
+        let row = Row {
+            id,
+            name: name.into(),
+            is_known: false,
+            is_clients: false,
+            is_muted: false,
+            used: self.uses,
+        };
+        self.rows.insert(at, row);
+        Some(at)
+    }
+
+    /// The row of a name, or the place and the id of one that is to be.
+    fn find(&self, name: &str) -> Result<usize, (usize, u16)> {
+        let mut id = first_id(name);
+        loop {
+            match self.rows.binary_search_by_key(&id, |row| row.id) {
+                Ok(at) if *self.rows[at].name == *name => return Ok(at),
+                Ok(_) => id = if u32::from(id) == IDS { 1 } else { id + 1 },
+                Err(at) => return Err((at, id)),
+            }
+        }
+    }
+
+    /// Takes the id from the topic that was delivered least recently, of those that the client has not
+    /// registered itself: it learns by a REGISTER when the id is used again.
+    fn forget_oldest(&mut self) -> Option<()> {
+        let of_ours = self
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| !row.is_clients);
+        let (oldest, _) = of_ours.min_by_key(|(_, row)| row.used)?;
+        let row = self.rows.remove(oldest);
+        self.name_bytes -= row.name.len();
+        Some(())
+    }
+}
+
+/// FNV-1a, folded into the range of ids.
+fn first_id(name: &str) -> u16 {
+    let hash = name.bytes().fold(0x811C_9DC5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    (hash % IDS + 1) as u16
+}

@@ -1,0 +1,281 @@
+//! Sockets of datagrams: many are received, and many are sent, with one system call.
+//!
+//! Each shard has a socket of its own for each listener. The kernel chooses among them by the addresses of a
+//! datagram (SO_REUSEPORT), so one shard reads all that a peer sends.
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{bind, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
+
+use super::listener;
+
+/// Datagrams received or sent with one call.
+pub(super) const BATCH: usize = 64;
+/// What the kernel may keep of datagrams until a shard reads them; it gives less without a privilege.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Room for a datagram beyond the largest that is taken: a longer one is seen to be.
+const BEYOND: usize = 16;
+
+const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
+/// Opens one socket for each shard, the first apart. The first is bound without sharing its port: a port in use
+/// is an error.
+pub(super) fn open(
+    address: SocketAddr,
+    ipv6_only: bool,
+    shards: u16,
+) -> Result<(OwnedFd, Vec<OwnedFd>), Errno> {
+    let first = socket(address, ipv6_only)?;
+    bind(&first, &address)?;
+    sockopt::set_socket_reuseport(&first, true)?;
+    let bound = listener::address(&first)?;
+    let further = (1..shards).map(|_| {
+        let socket = socket(address, ipv6_only)?;
+        sockopt::set_socket_reuseport(&socket, true)?;
+        bind(&socket, &bound)?;
+        Ok(socket)
+    });
+    let further = further.collect::<Result<_, Errno>>()?;
+    Ok((first, further))
+}
+
+fn socket(address: SocketAddr, ipv6_only: bool) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let socket = socket_with(family, SocketType::DGRAM, FLAGS, None)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, ipv6_only)?;
+    }
+    // A failure costs datagrams in bursts, and nothing else.
+    let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
+    Ok(socket)
+}
+
+/// The sockets of one shard, and the buffers of its datagrams. Lives on: that shard.
+#[derive(Default)]
+pub(super) struct Datagrams {
+    /// By listener number. They stay open while the broker stops: clients are sent away.
+    pub(super) sockets: Vec<Option<OwnedFd>>,
+    pub(super) readable: Vec<bool>,
+    pub(super) batch: Batch,
+}
+
+impl Datagrams {
+    /// The kernel has something for the listener of this number; false when it is none of these.
+    pub(super) fn are_readable(&mut self, index: u32) -> bool {
+        let index = index as usize;
+        let is_one = self.sockets.get(index).is_some_and(Option::is_some);
+        if is_one {
+            self.readable[index] = true;
+        }
+        is_one
+    }
+
+    pub(super) fn socket(&self, index: usize) -> Option<BorrowedFd<'_>> {
+        self.sockets.get(index)?.as_ref().map(AsFd::as_fd)
+    }
+}
+
+/// Datagrams received with one call.
+#[derive(Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    /// Of each in `bytes`.
+    room: usize,
+    received: Vec<(SocketAddr, usize)>,
+}
+
+impl Batch {
+    /// Makes room for datagrams of this size.
+    pub(super) fn reserve(&mut self, largest: usize) {
+        self.room = self.room.max(largest + BEYOND);
+        self.bytes.resize(BATCH * self.room, 0);
+    }
+
+    /// Receives what waits, up to [`BATCH`] datagrams; returns how many.
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.received.clear();
+        // SAFETY: all of these are plain numbers and pointers, for which zeros are a value.
+        let mut names: [libc::sockaddr_storage; BATCH] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut parts: [libc::iovec; BATCH] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
+        let rooms = self.bytes.chunks_exact_mut(self.room.max(1));
+        let rows = headers.iter_mut().zip(&mut parts).zip(&mut names);
+        for (((header, part), name), room) in rows.zip(rooms) {
+            part.iov_base = room.as_mut_ptr().cast();
+            part.iov_len = room.len();
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = std::ptr::from_mut(name).cast();
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        }
+        // SAFETY: the headers point to names, parts and rooms that outlive the call, each of its own.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for (header, name) in headers.iter().zip(&names).take(count) {
+            // One without an address cannot be answered: there is none on a socket of IP.
+            let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+            let from = address_of(name).unwrap_or(unspecified);
+            self.received.push((from, header.msg_len as usize));
+        }
+        Ok(count)
+    }
+
+    /// The datagrams of the last call.
+    pub(super) fn received(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        let rooms = self.bytes.chunks_exact(self.room.max(1));
+        let rows = self.received.iter().zip(rooms);
+        rows.map(|((from, length), room)| (*from, &room[..(*length).min(room.len())]))
+    }
+}
+
+/// Sends up to [`BATCH`] datagrams; returns how many the kernel took. What it has no room for, or no way to, is
+/// lost, as on the network.
+pub(super) fn send<'a>(
+    socket: BorrowedFd<'_>,
+    datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])>,
+) -> usize {
+    // SAFETY: all of these are plain numbers and pointers, for which zeros are a value.
+    let mut names: [libc::sockaddr_storage; BATCH] = unsafe { zeroed() };
+    // SAFETY: as above.
+    let mut parts: [libc::iovec; BATCH] = unsafe { zeroed() };
+    // SAFETY: as above.
+    let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
+    let rows = headers.iter_mut().zip(&mut parts).zip(&mut names);
+    let mut count = 0;
+    for (((header, part), name), (to, bytes)) in rows.zip(datagrams) {
+        part.iov_base = bytes.as_ptr().cast_mut().cast();
+        part.iov_len = bytes.len();
+        header.msg_hdr.msg_iov = part;
+        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_namelen = write_address(to, name);
+        header.msg_hdr.msg_name = std::ptr::from_mut(name).cast();
+        count += 1;
+    }
+    let mut sent = 0;
+    let mut at = 0;
+    while at < count {
+        let left = &mut headers[at..count];
+        // SAFETY: the headers point to names, parts and bytes that outlive the call; the kernel only reads them.
+        let taken = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                left.as_mut_ptr(),
+                left.len() as libc::c_uint,
+                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+            )
+        };
+        let taken = usize::try_from(taken).unwrap_or(0);
+        sent += taken;
+        at += taken.max(1); // the first of those left was refused: the next may have another way
+    }
+    sent
+}
+
+fn address_of(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that this is what the kernel has written.
+            let v4 = unsafe { &*std::ptr::from_ref(name).cast::<libc::sockaddr_in>() };
+            let ip = u32::from_be(v4.sin_addr.s_addr);
+            Some(SocketAddrV4::new(ip.into(), u16::from_be(v4.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that this is what the kernel has written.
+            let v6 = unsafe { &*std::ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
+            let ip = v6.sin6_addr.s6_addr.into();
+            let (port, scope) = (u16::from_be(v6.sin6_port), v6.sin6_scope_id);
+            Some(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, scope).into())
+        }
+        _ => None,
+    }
+}
+
+/// Writes an address and returns its length.
+fn write_address(address: SocketAddr, name: &mut libc::sockaddr_storage) -> libc::socklen_t {
+    let length = match address {
+        SocketAddr::V4(v4) => {
+            // SAFETY: there is room for every kind of address, and zeros are a value of each.
+            let name = unsafe { &mut *std::ptr::from_mut(name).cast::<libc::sockaddr_in>() };
+            name.sin_family = libc::AF_INET as libc::sa_family_t;
+            name.sin_port = v4.port().to_be();
+            name.sin_addr.s_addr = u32::from(*v4.ip()).to_be();
+            size_of::<libc::sockaddr_in>()
+        }
+        SocketAddr::V6(v6) => {
+            // SAFETY: there is room for every kind of address, and zeros are a value of each.
+            let name = unsafe { &mut *std::ptr::from_mut(name).cast::<libc::sockaddr_in6>() };
+            name.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            name.sin6_port = v6.port().to_be();
+            name.sin6_addr.s6_addr = v6.ip().octets();
+            name.sin6_flowinfo = v6.flowinfo();
+            name.sin6_scope_id = v6.scope_id();
+            size_of::<libc::sockaddr_in6>()
+        }
+    };
+    length as libc::socklen_t
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_read_by_one_of_several_sockets_and_answered_by_all() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (first, further) = open(any, false, 3).unwrap();
+        let at = listener::address(&first).unwrap();
+        let client = std::net::UdpSocket::bind(any).unwrap();
+        let from = client.local_addr().unwrap();
+        for number in 0..10_u8 {
+            client.send_to(&[number; 3], at).unwrap();
+        }
+        let sockets: Vec<_> = std::iter::once(&first).chain(&further).collect();
+        let mut found = Vec::new();
+        for socket in &sockets {
+            let mut batch = Batch::default();
+            batch.reserve(8);
+            if let Ok(count) = batch.receive(socket.as_fd()) {
+                found.push(count);
+                let expected = (0..10).map(|number| (from, vec![number; 3]));
+                let received = batch.received().map(|(from, bytes)| (from, bytes.to_vec()));
+                assert!(received.eq(expected));
+            }
+            let answers = [(from, &b"a"[..]), (from, b"b")].into_iter();
+            assert_eq!(send(socket.as_fd(), answers), 2);
+        }
+        assert_eq!(found, [10], "one socket has them all");
+        let mut answers = 0;
+        let mut room = [0; 8];
+        while answers < 2 * sockets.len() {
+            let (length, sender) = client.recv_from(&mut room).unwrap();
+            assert_eq!((length, sender), (1, at));
+            answers += 1;
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error_even_between_brokers() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (first, _further) = open(any, false, 2).unwrap();
+        let taken = listener::address(&first).unwrap();
+        assert_eq!(open(taken, false, 2).err(), Some(Errno::ADDRINUSE));
+    }
+}
