@@ -135,7 +135,7 @@ impl Gateway {
             return;
         };
         let home = match message {
-            // Whoever is at this address now, it is another client.
+            // The peer at this address is now another client.
             Message::Connect(connect) => shard.home_of(connect.client_id),
             _ => entry.home,
         };

@@ -291,7 +291,7 @@ impl Commits {
     }
 }
 
-/// It will not end by itself, as a full disk may: the file system has gone, or takes nothing any more.
+/// It will not end by itself, as a full disk may: the file system was detached, or takes no writes.
 fn is_of_the_disk(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     let lost = [

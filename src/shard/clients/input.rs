@@ -186,10 +186,8 @@ impl Shard {
             if self.turn.budget.postpones(phase, is_subscribe) {
                 return (at, Ok(Flow::Pause));
             }
-            if matches!(phase, Phase::AwaitLayers | Phase::AwaitConnect) {
-                if let Some(error) = refuses_start(&bytes[at..]) {
-                    return (at, Err((error, at..bytes.len())));
-                }
+            if let Some(error) = refuses_start(phase, &bytes[at..]) {
+                return (at, Err((error, at..bytes.len())));
             }
             let packet_size_max = connection.receive_size_max;
             let frame = match frame::next_frame(&bytes[at..], packet_size_max) {
@@ -204,12 +202,7 @@ impl Shard {
             let is_publish = frame.first >> 4 == PUBLISH;
             connection.publishes |= is_publish;
             if let (Phase::Live(session), PLAIN_PUBLISH) = (phase, frame.first) {
-                let publisher = Publisher {
-                    connection: id,
-                    session,
-                    version,
-                    packet_size_max,
-                };
+                let publisher = Publisher::of((id, connection), session);
                 result = self.on_plain_publish(burst, &publisher, bytes, (at, &frame), now);
             }
             let flow = match result {
@@ -379,7 +372,15 @@ const OTHERS: [(&[u8], Violation); 4] = [
 ];
 
 /// The first packet is CONNECT [MQTT-3.1.0-1]; anything else is refused by its first byte.
-fn refuses_start(bytes: &[u8]) -> Option<Violation> {
+#[inline]
+fn refuses_start(phase: Phase, bytes: &[u8]) -> Option<Violation> {
+    match phase {
+        Phase::AwaitLayers | Phase::AwaitConnect => refuses_first(bytes),
+        _ => None,
+    }
+}
+
+fn refuses_first(bytes: &[u8]) -> Option<Violation> {
     let mut others = OTHERS.iter();
     if let Some((_, violation)) = others.find(|(start, _)| bytes.starts_with(start)) {
         return Some(*violation);

@@ -17,6 +17,7 @@ use crate::mqtt::frame::{self, Frame};
 use crate::mqtt::{decode, Sender, Version, Violation};
 use crate::routing::{Destination, Route};
 use crate::shard::access::decisions::Authorization;
+use crate::shard::clients::connection::Connection;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
 use crate::shard::clients::view::Presence;
 use crate::shard::delivery::message::Message;
@@ -67,6 +68,21 @@ pub(in crate::shard) struct Publisher {
     pub(in crate::shard) version: Version,
     /// In bytes, of the packets it sends.
     pub(in crate::shard) packet_size_max: u32,
+}
+
+impl Publisher {
+    #[inline]
+    pub(in crate::shard) fn of(
+        (id, connection): (ConnectionId, &Connection),
+        session: SessionId,
+    ) -> Self {
+        Self {
+            connection: id,
+            session,
+            version: connection.version,
+            packet_size_max: connection.receive_size_max,
+        }
+    }
 }
 
 /// A run as its receivers get it.

@@ -1,6 +1,6 @@
 //! A full disk: what would need more room in a log is refused or waits, and everything else is served.
 //!
-//! The driver makes files ahead of need, so it knows of a full disk while a log has room left. That room is for
+//! The driver makes files ahead of need, so it notices a full disk while a log has room left. That room is for
 //! what frees some: acknowledgements, ends of sessions and subscriptions, cleaning. All logs are in one folder,
 //! so what one shard is short of is refused on all.
 

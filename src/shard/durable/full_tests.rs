@@ -117,7 +117,7 @@ fn what_needs_room_is_refused_and_the_rest_is_served() {
         }
         assert_eq!(it.taken(kept), b"", "it was refused");
         assert_eq!(it.refused(), 3);
-        // What nobody keeps, and QoS 0.
+        // A message that no session keeps, and QoS 0.
         let transient = publish(V5, 0x32, b'u', 3);
         assert_eq!(it.answer(publisher, &transient), (0x40, 3, SUCCESS));
         assert_eq!(it.taken(brief).len(), transient.len());

@@ -98,6 +98,22 @@ impl Clients {
     }
 }
 
+impl Clients {
+    /// Appends the PUBACK or PUBREC of a publication.
+    #[inline]
+    fn acknowledge(&mut self, id: ConnectionId, publish: &Publish<'_>, reason: ReasonCode) {
+        match (publish.qos, publish.packet_id) {
+            (Qos::AtLeastOnce, Some(packet_id)) => {
+                self.reply_last_ack(id, AckKind::PubAck, packet_id, reason);
+            }
+            (Qos::ExactlyOnce, Some(packet_id)) => {
+                self.reply_ack(id, AckKind::PubRec, packet_id, reason);
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Access {
     /// Authorization to publish; what was accepted before needs none.
     fn right_to_accept(
@@ -210,17 +226,7 @@ impl Shard {
             None if is_first => self.accept_publish((id, session), topic, publish, now),
             None => ReasonCode::Success,
         };
-        match (publish.qos, publish.packet_id) {
-            (Qos::AtLeastOnce, Some(packet_id)) => {
-                let kind = AckKind::PubAck;
-                self.clients.reply_last_ack(id, kind, packet_id, reason);
-            }
-            (Qos::ExactlyOnce, Some(packet_id)) => {
-                let kind = AckKind::PubRec;
-                self.clients.reply_ack(id, kind, packet_id, reason);
-            }
-            _ => {}
-        }
+        self.clients.acknowledge(id, publish, reason);
         Ok(Flow::Continue)
     }
 
