@@ -320,7 +320,7 @@ fn mqtt_sn_is_spoken_over_udp_and_nothing_else_is() {
             "means something only with protocol = \"mqtt\"",
         ),
     ] {
-        let problems = format!("{:?}", of(wrong).err().expect(wrong));
+        let problems = format!("{:?}", of(wrong).expect_err(wrong));
         assert!(
             problems.contains(&part.replace('"', "\\\"")) || problems.contains(part),
             "{problems}"
