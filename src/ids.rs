@@ -18,6 +18,9 @@ impl ShardId {
 pub struct ListenerId(pub u16);
 
 impl ListenerId {
+    /// In place of a listener: connections that bridges have begun.
+    pub const BRIDGES: Self = Self(u16::MAX);
+
     #[must_use]
     pub fn index(self) -> usize {
         usize::from(self.0)

@@ -13,6 +13,7 @@
 pub mod admin;
 pub mod admin_options;
 pub mod auth;
+pub mod bridge;
 pub mod config;
 pub mod ctl;
 pub mod gateway;

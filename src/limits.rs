@@ -76,6 +76,25 @@ pub struct OwnQuotas {
     pub burst_s: Option<u16>,
 }
 
+impl OwnQuotas {
+    /// No rate at all, the broker's neither.
+    pub const UNLIMITED: Self = {
+        let rate = OwnRate {
+            messages_per_s: Some(None),
+            bytes_per_s: Some(None),
+        };
+        let rates = OwnRates {
+            incoming: rate,
+            outgoing: rate,
+        };
+        Self {
+            client: rates,
+            listener: rates,
+            burst_s: None,
+        }
+    };
+}
+
 impl OwnRates {
     /// With the broker's where there is none of its own.
     #[must_use]

@@ -234,6 +234,20 @@ impl Versions {
     }
 }
 
+impl ListenerPolicy {
+    /// Of connections that bridges have begun: layers give them their user names.
+    pub const OF_BRIDGES: Self = Self {
+        versions: Versions::ALL,
+        packet_size_max: None,
+        qos_max: Qos::ExactlyOnce,
+        authentication: Authentication::Anonymous,
+        allow_anonymous: None,
+        quotas: OwnQuotas::UNLIMITED,
+        half_open_max: None,
+        layered: true,
+    };
+}
+
 impl Default for ListenerPolicy {
     /// Everything the broker supports, without restrictions.
     fn default() -> Self {

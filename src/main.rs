@@ -98,6 +98,7 @@ fn start(mut checked: Checked) -> ExitCode {
     let startup = Startup {
         auth: checked.files(),
         listeners: checked.all_listeners(),
+        bridges: checked.bridges.clone(),
         shards,
         cores,
         available: available.count,

@@ -1,5 +1,6 @@
 //! All integration tests in one binary: one link, one start.
 
+mod bridge;
 mod chaos;
 mod cli;
 mod conformance;

@@ -1,18 +1,21 @@
 //! Check of the configuration, from raw to checked: every value by its kind, then relations of values.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 
+use super::bridge_options::{self, BridgeOpt};
+use super::check_bridge;
 use super::check_listener;
 use super::classes::Class;
-use super::kind::{Kind, Value};
+use super::kind::Kind;
 use super::listener_option::ListenerOpt;
 use super::listener_options;
-use super::options::{self, Opt};
+use super::options;
 use super::problem::{Place, Problem};
-use super::raw::{Given, GivenListener, Typed};
+use super::raw::{Given, GivenBridge, GivenListener, Typed};
+use super::reading::read;
 use super::Checked;
 use crate::admin_options::InForce;
+use crate::bridge::Bridge;
 use crate::listener::Listener;
 
 /// The checked configuration and where each of its values was given.
@@ -25,6 +28,7 @@ pub(super) struct Outcome {
 pub(super) fn check(
     given: &[Given],
     tables: &[GivenListener],
+    bridges: &[GivenBridge],
     problems: &mut Vec<Problem>,
 ) -> Outcome {
     let mut checked = Checked::default();
@@ -58,43 +62,12 @@ pub(super) fn check(
         checked.listen.clear(); // the default is for those who name none
     }
     checked.listeners = check_listener::check(&checked, &wrong, tables, problems);
+    checked.bridges = check_bridge::check(bridges, problems);
     let origins = winners
         .iter()
         .map(|(name, given)| (*name, given.place.clone()))
         .collect();
     Outcome { checked, origins }
-}
-
-/// What is wrong with one value by itself.
-pub(super) fn read<T>(given: &Given<T>) -> Vec<Problem> {
-    let Opt { name, kind, .. } = given.option;
-    let judge = |place: &Place, value: &Typed| {
-        let wrong = kind.read(value).err()?;
-        let text = format!("{wrong}; allowed: {}", kind.allowed());
-        Some(Problem::new(place, *name, text))
-    };
-    let Typed::List(items) = &given.value else {
-        return judge(&given.place, &given.value).into_iter().collect();
-    };
-    if !matches!(kind, Kind::Addresses) {
-        return judge(&given.place, &given.value).into_iter().collect();
-    }
-    let mut seen: HashSet<SocketAddr> = HashSet::new();
-    let mut problems = Vec::new();
-    for item in items {
-        problems.extend(judge(&item.place, &item.value));
-        let Ok(Value::Addresses(addresses)) = kind.read(&item.value) else {
-            continue;
-        };
-        for address in addresses {
-            // Port 0 is another free port each time.
-            if !seen.insert(address) && address.port() != 0 {
-                let text = format!("{address} is given twice; give it once");
-                problems.push(Problem::new(&item.place, *name, text));
-            }
-        }
-    }
-    problems
 }
 
 /// Rules over several options. A rule is silent while one of its options has a wrong value.
@@ -311,6 +284,19 @@ pub(super) fn effective(outcome: &Outcome) -> String {
                     option.kind.write(&value)
                 ));
             }
+        }
+    }
+    for bridge in &outcome.checked.bridges {
+        lines.push_str("\n[[bridge]]\n");
+        for BridgeOpt { option, .. } in bridge_options::all() {
+            let value = (option.get)(bridge);
+            if value != (option.get)(&Bridge::default()) {
+                let value = option.kind.write(&value);
+                lines.push_str(&format!("{} = {value}\n", option.name));
+            }
+        }
+        for line in &bridge.lines {
+            lines.push_str(&format!("# {}\n", line.in_words()));
         }
     }
     lines

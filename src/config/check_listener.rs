@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::check::read;
 use super::listener_mqtt_sn;
 use super::listener_options::ALPN_IGNORE;
 use super::problem::{Place, Problem};
 use super::raw::{Given, GivenListener};
+use super::reading::read;
 use super::Checked;
 use crate::listener::{Address, Authentication, Listener, Protocol, Versions};
 use crate::transport::tls::ClientCertificate;

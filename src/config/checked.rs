@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::{Machine, MemoryBound};
 use crate::admin_options::AdminOptions;
 use crate::auth::{Files, HookTerms};
+use crate::bridge::Bridge;
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::run_options::RunOptions;
@@ -20,6 +21,8 @@ pub struct Checked {
     pub listen: Vec<SocketAddr>,
     /// Those with a table of their own.
     pub listeners: Vec<Listener>,
+    /// Tables `[[bridge]]`.
+    pub bridges: Vec<Bridge>,
     /// Clients without credentials may connect through listeners beyond loopback.
     pub allow_anonymous: bool,
     /// 1 to [`crate::ids::SHARDS_MAX`]; `None`: one per core this process may use.
@@ -47,6 +50,7 @@ impl Default for Checked {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))],
             listeners: Vec::new(),
+            bridges: Vec::new(),
             allow_anonymous: false,
             shards: None,
             pin: true,

@@ -137,6 +137,10 @@ impl Change {
         if next.listeners != in_force.listeners {
             lines.push("[[listener]]: tables have changed".into());
         }
+        if next.bridges != in_force.bridges {
+            next.bridges.clone_from(&in_force.bridges);
+            lines.push("[[bridge]]: tables have changed, which needs a restart".into());
+        }
         Self {
             in_force: next,
             lines,

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 use toml::Spanned;
 
+use super::bridge_options;
 use super::cli::{did_you_mean, HELP};
 use super::foreign;
 use super::kind::Kind;
 use super::listener_options;
-use super::options;
+use super::options::{self, Opt};
 use super::problem::{Place, Problem};
-use super::raw::{Given, GivenListener, Item, Typed};
+use super::raw::{Given, GivenBridge, GivenListener, GivenTable, Item, Typed};
+use crate::bridge::Bridge;
+use crate::listener::Listener;
 
 /// A file's text with its name.
 struct Source<'a> {
@@ -26,10 +29,31 @@ struct Source<'a> {
 pub(super) struct Content {
     pub(super) given: Vec<Given>,
     pub(super) listeners: Vec<GivenListener>,
+    pub(super) bridges: Vec<GivenBridge>,
 }
 
-/// The one name that is a table, and may be one several times.
+/// Names that are tables, and may be one several times.
+const TABLES: [&str; 2] = [LISTENER, BRIDGE];
 const LISTENER: &str = "listener";
+const BRIDGE: &str = "bridge";
+
+/// What is in a table of a kind.
+struct TableKind<T: 'static> {
+    name: &'static str,
+    find: fn(&str) -> Option<&'static Opt<T>>,
+    names: fn() -> Vec<&'static str>,
+}
+
+const LISTENERS: TableKind<Listener> = TableKind {
+    name: LISTENER,
+    find: listener_options::find,
+    names: || listener_options::all().map(|row| row.option.name).collect(),
+};
+const BRIDGES: TableKind<Bridge> = TableKind {
+    name: BRIDGE,
+    find: bridge_options::find,
+    names: || bridge_options::all().map(|row| row.option.name).collect(),
+};
 
 /// Reads the text of a file. Lines with a syntax error are reported and otherwise ignored.
 pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) -> Content {
@@ -85,13 +109,18 @@ pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) ->
         match (options::find(name), value.get_ref()) {
             (None, DeValue::Array(tables)) if name == LISTENER => {
                 for table in tables {
-                    content
-                        .listeners
-                        .extend(source.listener(table, &broken, problems));
+                    let listener = source.table(&LISTENERS, table, &broken, problems);
+                    content.listeners.extend(listener);
                 }
             }
-            (None, DeValue::Table(_)) if name == LISTENER => {
-                let text = "a listener is a table of its own: write [[listener]]";
+            (None, DeValue::Array(tables)) if name == BRIDGE => {
+                for table in tables {
+                    let bridge = source.table(&BRIDGES, table, &broken, problems);
+                    content.bridges.extend(bridge);
+                }
+            }
+            (None, DeValue::Table(_)) if TABLES.contains(&name) => {
+                let text = format!("a {name} is a table of its own: write [[{name}]]");
                 problems.push(Problem::new(&place, name, text));
             }
             (Some(option), _) => content.given.push(Given {
@@ -100,7 +129,7 @@ pub(super) fn parse(name: &Arc<str>, text: &str, problems: &mut Vec<Problem>) ->
                 value: source.typed(value),
             }),
             (None, DeValue::Table(_)) => {
-                let text = "no such section: there is only [[listener]], every other option is `name = value`";
+                let text = "no such section: there are only [[listener]] and [[bridge]], every other option is `name = value`";
                 problems.push(Problem::new(&place, name, text));
             }
             (None, _) => {
@@ -126,22 +155,26 @@ impl Source<'_> {
         let text = self.text.lines().nth(line - 1).unwrap_or_default();
         let name = text.split('=').next().unwrap_or_default().trim();
         let of_listener = || listener_options::find(name).map(|option| (option.name, option.kind));
+        let of_bridge = || bridge_options::find(name).map(|option| (option.name, option.kind));
         options::find(name)
             .map(|option| (option.name, option.kind))
             .or_else(of_listener)
+            .or_else(of_bridge)
     }
 
-    /// One `[[listener]]`, without its mistakes.
-    fn listener(
+    /// One table, without its mistakes.
+    fn table<T>(
         &self,
+        kind: &TableKind<T>,
         table: &Spanned<DeValue<'_>>,
         broken: &impl Fn(&Range<usize>) -> bool,
         problems: &mut Vec<Problem>,
-    ) -> Option<GivenListener> {
+    ) -> Option<GivenTable<T>> {
         let place = self.place(&table.span());
         let DeValue::Table(entries) = table.get_ref() else {
-            let text = "a listener is a table of its own: write [[listener]]";
-            problems.push(Problem::new(&place, LISTENER, text));
+            let name = kind.name;
+            let text = format!("a {name} is a table of its own: write [[{name}]]");
+            problems.push(Problem::new(&place, name, text));
             return None;
         };
         let mut given = Vec::new();
@@ -151,21 +184,21 @@ impl Source<'_> {
                 continue;
             }
             let place = self.place(&key.span());
-            match listener_options::find(name) {
+            match (kind.find)(name) {
                 Some(option) => given.push(Given {
                     option,
                     place,
                     value: self.typed(value),
                 }),
                 None => {
-                    let names = listener_options::all().map(|row| row.option.name);
+                    let names = (kind.names)().into_iter();
                     let hint = did_you_mean(("", "ringmq.toml"), name, names);
-                    let text = format!("no such option of a listener{hint}");
+                    let text = format!("no such option of a {}{hint}", kind.name);
                     problems.push(Problem::new(&place, name, text));
                 }
             }
         }
-        Some(GivenListener { place, given })
+        Some(GivenTable { place, given })
     }
 
     fn place(&self, span: &Range<usize>) -> Place {

@@ -128,6 +128,7 @@ mod tests {
         let known = |name: &str| {
             crate::config::options::find(name).is_some()
                 || crate::config::listener_options::find(name).is_some()
+                || crate::config::bridge_options::find(name).is_some()
         };
         for row in page.lines().filter(|line| line.starts_with("| `")) {
             let here = row.split('|').nth(2).unwrap_or_default();

@@ -42,7 +42,12 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
         }
     }
     content.given.extend(from_line);
-    let mut outcome = check(&content.given, &content.listeners, &mut problems);
+    let mut outcome = check(
+        &content.given,
+        &content.listeners,
+        &content.bridges,
+        &mut problems,
+    );
     if problems.is_empty() && !example {
         problems.extend(problems_of_files(&outcome.checked.files()));
         problems.extend(read_predefined(&mut outcome.checked.listeners));

@@ -10,7 +10,9 @@
 //! file ----------> file -+                      (load reads the file: the only I/O here)
 //! ```
 
+mod bridge_options;
 mod check;
+mod check_bridge;
 mod check_listener;
 mod checked;
 mod classes;
@@ -27,6 +29,7 @@ mod memory;
 mod options;
 mod problem;
 mod raw;
+mod reading;
 mod render;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use super::options::Opt;
 use super::problem::Place;
 use super::Checked;
+use crate::bridge::Bridge;
 use crate::listener::Listener;
 
 /// A value as typed.
@@ -47,9 +48,12 @@ impl Typed {
     }
 }
 
-/// A table `[[listener]]`.
+/// A table of the file, such as `[[listener]]`.
 #[derive(Debug)]
-pub(super) struct GivenListener {
+pub(super) struct GivenTable<T: 'static> {
     pub(super) place: Place,
-    pub(super) given: Vec<Given<Listener>>,
+    pub(super) given: Vec<Given<T>>,
 }
+
+pub(super) type GivenListener = GivenTable<Listener>;
+pub(super) type GivenBridge = GivenTable<Bridge>;

@@ -1,5 +1,6 @@
 //! The table of options as the example file that ships as `ringmq.toml`.
 
+use super::bridge_options::{self, BridgeOpt};
 use super::classes::{self, Class};
 use super::listener_option::ListenerOpt;
 use super::listener_options;
@@ -44,6 +45,23 @@ pub(super) fn example() -> String {
         let allowed = format!("Allowed: {}.", option.kind.allowed());
         let class = classes::of_listener(option.name).described();
         for paragraph in [&help, option.reason, &allowed, class] {
+            text.push_str(&wrap(paragraph, WIDTH, "# "));
+            text.push('\n');
+        }
+        text.push_str(&format!("#   {} = {example}\n#\n", option.name));
+    }
+    text.push_str(
+        "\n# ---- One bridge at a time ----\n\
+         #\n\
+         # A client of another broker for topics of both: a table for each, at the end of the file.\n\
+         # Name, addresses and topics must be given; the values are examples. See docs/bridges.md.\n\
+         #\n\
+         #[[bridge]]\n",
+    );
+    for BridgeOpt { option, example } in bridge_options::all() {
+        let help = format!("{}.", option.help);
+        let allowed = format!("Allowed: {}.", option.kind.allowed());
+        for paragraph in [&help, option.reason, &allowed] {
             text.push_str(&wrap(paragraph, WIDTH, "# "));
             text.push('\n');
         }
@@ -106,6 +124,18 @@ pub fn file_page() -> String {
     ));
     page.push('\n');
     for ListenerOpt { option, example } in listener_options::all() {
+        page.push_str(&entry(option.name, example, [option.help, option.reason]));
+        page.push_str(&format!(
+            "{}\n",
+            roff(&format!("Allowed: {}.", option.kind.allowed()))
+        ));
+    }
+    page.push_str(".SH BRIDGES\n");
+    page.push_str(&roff(
+        "A table [[bridge]] for each, at the end of the file. The name, an address and topics must be given; the values here are examples.",
+    ));
+    page.push('\n');
+    for BridgeOpt { option, example } in bridge_options::all() {
         page.push_str(&entry(option.name, example, [option.help, option.reason]));
         page.push_str(&format!(
             "{}\n",

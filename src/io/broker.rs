@@ -116,6 +116,7 @@ impl Broker {
             process: self.process_report(),
             listeners: self.listener_reports(),
             hooks: self.logins.hook_reports(),
+            bridges: process_report::bridges(&self.shared),
             shards,
         })
     }

@@ -60,6 +60,7 @@ impl Driver {
             ShardCommand::Kept(from, take) => take(self.shard.kept(from)),
             ShardCommand::Query(query, reply) => reply(self.shard.handle_query(&query, now)),
             ShardCommand::Answer(question) => self.mesh.shared().answer(self.id, question),
+            ShardCommand::Dialled(dialled) => self.take_dialled(*dialled, now),
             ShardCommand::Listen(listeners) => self.listen(listeners),
             ShardCommand::Stop => self.begin_stop(now),
             ShardCommand::AllStopped => {} // it has woken the shard, which looks by itself

@@ -16,6 +16,7 @@ use super::lateness::Lateness;
 use super::listener::Listening;
 use super::logging::Repeated;
 use super::logins::Logins;
+use super::looks::Looks;
 use super::measures::Measures;
 use super::memory_watch::ShardMemory;
 use super::mesh::Mesh;
@@ -64,6 +65,7 @@ pub(super) struct Driver {
     wall_readings: WallReadings,
     pub(super) poller: Poller,
     pub(super) sockets: Sockets,
+    pub(super) looks: Looks,
     /// Sockets that may have bytes: of established connections, of those of them whose client has closed,
     /// and of all others.
     pub(super) established: Queue,
@@ -120,11 +122,12 @@ impl TurnHost for Driver {
             TurnStep::ReadOthers => self.read_others(now),
             TurnStep::PeerBlocks => self.take_blocks(now),
             TurnStep::Timeouts => {
+                let has_looked = self.look_at_links(now);
                 let is_due = self.shard_timeout().is_some_and(|due| due <= now);
                 if is_due {
                     self.shard.handle_timeout(now);
                 }
-                self.turn_of_gateway(now) || is_due
+                self.turn_of_gateway(now) || is_due || has_looked
             }
             TurnStep::EndTurn => {
                 self.shard.end_turn(now);
@@ -182,6 +185,7 @@ impl Driver {
             wall_readings: WallReadings::default(),
             poller,
             sockets: Sockets::default(),
+            looks: Looks::default(),
             established: Queue::default(),
             leaving: Queue::default(),
             others: Queue::default(),
@@ -421,7 +425,14 @@ impl Driver {
             let commits = self.commits.as_ref();
             let commit = commits.and_then(|commits| commits.poll_timeout(&self.shard));
             let gateway = self.gateway.poll_timeout();
-            let deadlines = [self.shard_timeout(), self.accept_after, commit, gateway];
+            let looks = self.looks.next();
+            let deadlines = [
+                self.shard_timeout(),
+                self.accept_after,
+                commit,
+                gateway,
+                looks,
+            ];
             let deadline = deadlines.into_iter().flatten().min();
             self.memory.rests();
             self.lateness.sleeps(deadline);

@@ -10,6 +10,7 @@ use std::sync::{mpsc, Arc};
 
 use crossbeam::channel::{bounded, Receiver, Sender, TrySendError};
 
+use super::bridges::Dialled;
 use super::listener::Listening;
 use crate::auth::{AuthzDecisions, Rules, Verdict};
 use crate::ids::ConnectionId;
@@ -58,6 +59,8 @@ pub(super) enum ShardCommand {
     Query(Query, Reply),
     /// Let clients in: all listeners, by number. Connections keep the layers they began with.
     Listen(Vec<Listening>),
+    /// Take a connection that a bridge has begun.
+    Dialled(Box<Dialled>),
     /// Answer that a turn has begun, to this question.
     Answer(u64),
     /// Stop in order.

@@ -137,7 +137,7 @@ impl Driver {
     }
 
     /// Takes a socket into the shard; refused, it closes.
-    fn open(
+    pub(super) fn open(
         &mut self,
         descriptor: OwnedFd,
         origin: Origin,
@@ -150,6 +150,7 @@ impl Driver {
             return None;
         };
         self.poller.watch_readable(descriptor.as_fd(), id);
+        self.looks.add(id, layers.as_deref(), now);
         self.sockets
             .insert(Socket::new(descriptor, id, listener, layers));
         Some(id)

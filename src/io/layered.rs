@@ -186,6 +186,7 @@ impl Driver {
                     return;
                 }
             }
+            self.take_owed(id, now);
         }
     }
 

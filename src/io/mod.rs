@@ -17,6 +17,7 @@
 
 pub mod aligned_buffer;
 mod awake;
+mod bridges;
 mod broker;
 mod clock;
 mod commands;
@@ -42,11 +43,13 @@ pub mod journal_tools;
 mod lateness;
 mod layered;
 mod layers;
+mod links;
 mod listener;
 mod listener_set;
 mod listening;
 mod logging;
 mod logins;
+mod looks;
 mod measures;
 mod memory;
 mod memory_watch;

@@ -9,7 +9,7 @@ use super::clock::wall;
 use super::gate::Refusal;
 use super::shared::SharedState;
 use super::stage::Stage;
-use crate::metrics::{ListenerReport, ProcessReport};
+use crate::metrics::{BridgeReport, ListenerReport, ProcessReport};
 use crate::time::{Span, Time};
 
 /// Each number is 0 where it cannot be found out.
@@ -42,6 +42,21 @@ pub(super) fn listeners(shared: &SharedState) -> Vec<ListenerReport> {
             .collect(),
         handshakes: gate.handshakes(),
         certificate_until_s: gate.certificate_until_s(),
+    });
+    reports.collect()
+}
+
+pub(super) fn bridges(shared: &SharedState) -> Vec<BridgeReport> {
+    let all = shared.bridges();
+    let reports = all.iter().map(|bridge| {
+        let (is_up, connects, failures) = bridge.connection();
+        BridgeReport {
+            name: bridge.name.clone(),
+            is_up,
+            connects,
+            failures,
+            counts: bridge.counts(),
+        }
     });
     reports.collect()
 }

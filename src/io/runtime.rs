@@ -23,8 +23,11 @@ use super::recovery::Journal;
 use super::reload::{Configuration, Reload};
 use super::service_manager::ServiceManager;
 use super::shared::SharedState;
-use super::{file_watch, huge_pages, logging, memory_watch, mesh, reload, signals, sys, tls_files};
+use super::{
+    bridges, file_watch, huge_pages, logging, memory_watch, mesh, reload, signals, sys, tls_files,
+};
 use crate::auth::{self, Rules};
+use crate::bridge::{Bridge, LocalLimits};
 use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::listener::Listener;
@@ -46,6 +49,7 @@ const DESCRIPTORS_PER_SHARD: u64 = 16;
 #[derive(Clone, Debug)]
 pub struct Startup {
     pub listeners: Vec<Listener>,
+    pub bridges: Vec<Bridge>,
     pub shards: u16,
     /// Cores to pin to, at least one per shard; empty: shards are not pinned.
     pub cores: Vec<usize>,
@@ -121,6 +125,7 @@ pub fn run(
     };
     reload::watch(asked, reload)?;
     open_for_clients(&broker, &shared)?;
+    start_bridges(startup, &broker)?;
     manager.ready();
     join_all(threads)?;
     shared.remove_socket_files();
@@ -192,6 +197,16 @@ fn open_for_clients(broker: &Broker, shared: &SharedState) -> Result<(), StartEr
         sys::start(broker.clone(), sys_interval)?;
     }
     tracing::info!("ready");
+    Ok(())
+}
+
+fn start_bridges(startup: &Startup, broker: &Broker) -> Result<(), StartError> {
+    let limits = LocalLimits {
+        receive_maximum: startup.limits.receive_maximum,
+        packet_size_max: startup.limits.packet_size_max,
+    };
+    let all = bridges::start(broker, &startup.bridges, limits)?;
+    broker.shared().set_bridges(all);
     Ok(())
 }
 

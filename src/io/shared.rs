@@ -3,12 +3,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{fence, AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::utils::CachePadded;
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::Errno;
 
+use super::bridges::BridgeStatus;
 use super::counters::Counters;
 use super::inbox::{Inbox, ShardCommand};
 use super::memory::Memory;
@@ -52,6 +53,7 @@ pub(super) struct SharedState {
     reloads: Mutex<Vec<Box<dyn Fn() + Send>>>,
     /// They go with the process.
     socket_files: Mutex<Vec<SocketFile>>,
+    bridges: Mutex<Vec<Arc<BridgeStatus>>>,
 }
 
 impl SharedState {
@@ -68,6 +70,16 @@ impl SharedState {
     pub(super) fn with_connections_max(self, max: u32) -> Self {
         self.set_connections_max(max);
         self
+    }
+
+    pub(super) fn set_bridges(&self, all: Vec<Arc<BridgeStatus>>) {
+        *(self.bridges.lock()).unwrap_or_else(PoisonError::into_inner) = all;
+    }
+
+    /// What is seen of each bridge.
+    pub(super) fn bridges(&self) -> Vec<Arc<BridgeStatus>> {
+        let all = self.bridges.lock();
+        all.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn with_memory(self, memory: Option<Memory>) -> Self {
@@ -125,6 +137,7 @@ impl SharedState {
             is_stopping: AtomicBool::new(false),
             reloads: Mutex::default(),
             socket_files: Mutex::default(),
+            bridges: Mutex::default(),
         })
     }
 

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::family::{Family, Kind, Row, Scale, Series};
 use super::mosquitto;
-use super::report::{BrokerReport, ShardReport};
+use super::report::{BridgeReport, BrokerReport, ShardReport};
 use super::table;
+use crate::bridge::Drop;
 use crate::histogram::Histogram;
 use crate::version;
 
@@ -142,11 +143,28 @@ impl Page {
                 _ => {}
             }
         }
+        for bridge in &report.bridges {
+            self.bridge(&samples, &family.series, bridge);
+        }
         match &family.series {
             Series::Broker(rows) => self.rows(&samples, &[], rows, report),
             Series::Build => {
                 let labels = [("version", version::VERSION), ("commit", version::COMMIT)];
                 self.sample(&samples, &labels, 1.0);
+            }
+            _ => {}
+        }
+    }
+
+    fn bridge(&mut self, samples: &str, series: &Series, bridge: &BridgeReport) {
+        let own = ("bridge", &bridge.name[..]);
+        match series {
+            Series::Bridge(rows) => self.rows(samples, &[own], rows, bridge),
+            Series::BridgeDrops => {
+                for why in Drop::ALL {
+                    let count = bridge.counts.dropped[why as usize];
+                    self.sample(samples, &[own, ("reason", why.label())], count as f64);
+                }
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! A family of metrics: one name with its kind, unit, help and series.
 
-use super::report::{BrokerReport, HookReport, ListenerReport, ShardReport};
+use super::report::{BridgeReport, BrokerReport, HookReport, ListenerReport, ShardReport};
 use crate::histogram::Histogram;
 
 /// One row of the table of metrics.
@@ -59,6 +59,10 @@ pub enum Series {
     /// Of each hook, with the label `hook`.
     Hook(&'static [Row<HookReport>]),
     HookHistogram(Scale),
+    /// For each bridge, with the label `bridge`.
+    Bridge(&'static [Row<BridgeReport>]),
+    /// For each reason not to pass a message on, with the labels `bridge` and `reason`.
+    BridgeDrops,
     /// For each rule of the protocol that was broken, with the labels `shard` and `rule`.
     Violations,
     /// For each type of packet, with the labels `shard`, `direction` and `type`.
@@ -142,6 +146,8 @@ impl Family {
             Series::Certificates => vec!["listener"],
             Series::Hook(rows) => of(&["hook"], rows[0].labels),
             Series::HookHistogram(_) => vec!["hook"],
+            Series::Bridge(rows) => of(&["bridge"], rows[0].labels),
+            Series::BridgeDrops => vec!["bridge", "reason"],
             Series::Violations => vec!["shard", "rule"],
             Series::Packets => vec!["shard", "direction", "type"],
             Series::Broker(rows) => of(&[], rows[0].labels),

@@ -17,6 +17,7 @@ mod table;
 
 pub use family::{Family, Kind, Series};
 pub use report::{
-    BrokerReport, DriverReport, HookReport, ListenerReport, ProcessReport, ShardReport,
+    BridgeReport, BrokerReport, DriverReport, HookReport, ListenerReport, ProcessReport,
+    ShardReport,
 };
 pub use table::all;

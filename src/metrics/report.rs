@@ -1,5 +1,6 @@
 //! Reports: what shards, listeners and the process have counted, as values of one moment.
 
+use crate::bridge::Counts;
 use crate::histogram::Histogram;
 use crate::shard::{Kept, Snapshot};
 use crate::time::Span;
@@ -75,6 +76,16 @@ impl HookReport {
     }
 }
 
+/// One bridge.
+#[derive(Clone, Debug, Default)]
+pub struct BridgeReport {
+    pub name: String,
+    pub is_up: bool,
+    pub connects: u64,
+    pub failures: u64,
+    pub counts: Counts,
+}
+
 /// The process and the broker as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessReport {
@@ -97,5 +108,6 @@ pub struct BrokerReport {
     pub process: ProcessReport,
     pub listeners: Vec<ListenerReport>,
     pub hooks: Vec<HookReport>,
+    pub bridges: Vec<BridgeReport>,
     pub shards: Vec<ShardReport>,
 }

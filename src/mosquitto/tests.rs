@@ -139,24 +139,40 @@ fn settings_of_each_listener() {
 }
 
 #[test]
-fn bridges_to_a_cloud_are_kept_as_comments_without_their_passwords() {
+fn bridges_are_carried_without_their_passwords() {
     let conf = "listener 1883 127.0.0.1\nallow_anonymous true\nconnection aws\n\
-                address a1b2.iot.eu-west-1.amazonaws.com:8883\ntopic sensors/# out 1\n\
+                address a1b2.iot.eu-west-1.amazonaws.com:8883 standby\ntopic sensors/# out 1\n\
+                topic commands/# in 2 \"\" site7/\nclientid thing\n\
                 remote_username u\nremote_password s3cret\nbridge_protocol_version mqttv50\n\
                 bridge_cafile /root-ca.pem\nbridge_insecure false\ncleansession true\nnotifications false\n\
-                bridge_tcp_keepalive 60 10 3\n";
+                restart_timeout 10 60\nround_robin true\nbridge_tcp_keepalive 60 10 3\n";
     let imported = imported(conf);
     assert!(!imported.is_weaker(), "{:?}", imported.notes);
-    assert_eq!(lines_of(&imported, Weight::Lost), ["connection aws"]);
-    for line in conf.lines().filter(|line| !line.contains("s3cret")) {
-        let shown = line.starts_with("listener") || line.starts_with("allow");
-        assert!(
-            shown || imported.toml.contains(&format!("#   {line}\n")),
-            "{line}"
-        );
-    }
+    assert_eq!(
+        lines_of(&imported, Weight::Lost),
+        [
+            "remote_password (not shown)",
+            "bridge_tcp_keepalive 60 10 3"
+        ]
+    );
     assert!(!imported.toml.contains("s3cret"));
-    checked("bridge", &imported.toml);
+    let checked = checked("bridge", &imported.toml);
+    let [bridge] = &checked.bridges[..] else {
+        panic!("{}", imported.toml);
+    };
+    assert_eq!(
+        bridge.addresses,
+        ["a1b2.iot.eu-west-1.amazonaws.com:8883", "standby:1883"]
+    );
+    let lines: Vec<_> = bridge.lines.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["sensors/# out 1", "commands/# in 2 \"\" site7/"]);
+    assert_eq!((bridge.clean_start, bridge.local_clean_start), (true, true));
+    assert_eq!(bridge.backoff_s[..2], [10, 60]);
+    assert_eq!(
+        (bridge.remote_id(), bridge.user.as_deref()),
+        ("thing", Some("u"))
+    );
+    assert!(bridge.transport.has_tls() && !bridge.tls.insecure);
 }
 
 #[test]

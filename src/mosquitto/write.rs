@@ -34,17 +34,13 @@ pub(super) fn write(name: &str, mut broker: Broker) -> Imported {
     let tables: Vec<String> = tables
         .flat_map(|own| own.tables(&mut broker.notes))
         .collect();
-    for bridge in &broker.bridges {
-        let what = "there are no bridges yet: its lines are kept as comments. The other broker can be the one that \
-                    connects, or a Mosquitto beside this one bridges for it";
-        broker
-            .notes
-            .push(Note::new(Weight::Lost, &bridge.begin, what));
-    }
+    let bridges: Vec<String> = (broker.bridges.iter())
+        .map(|bridge| bridge.table(&mut broker.notes))
+        .collect();
     let notes = std::mem::take(&mut broker.notes);
     text.push_str(&notes_as_comments(&notes));
     text.extend(tables);
-    text.push_str(&bridges_as_comments(&broker));
+    text.extend(bridges);
     Imported { toml: text, notes }
 }
 
@@ -240,19 +236,4 @@ fn notes_as_comments(notes: &[Note]) -> String {
         true => text,
         false => format!("\n# ---- What could not be carried ----\n{text}"),
     }
-}
-
-fn bridges_as_comments(broker: &Broker) -> String {
-    let mut text = String::new();
-    for bridge in &broker.bridges {
-        text.push_str(&format!(
-            "\n# Bridge of {}:\n#   {}\n",
-            bridge.begin.place,
-            bridge.begin.shown()
-        ));
-        for line in &bridge.lines {
-            text.push_str(&format!("#   {}\n", line.shown()));
-        }
-    }
-    text
 }

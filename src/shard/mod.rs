@@ -99,7 +99,10 @@ impl ShardConfig {
     }
 
     fn policy(&self, listener: ListenerId) -> &ListenerPolicy {
-        &self.listeners[listener.index()]
+        match listener {
+            ListenerId::BRIDGES => &ListenerPolicy::OF_BRIDGES,
+            listener => &self.listeners[listener.index()],
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! hand-offs in any order, time that jumps, shutdown at any step, crashes at any step and restarts from
 //! torn disks. Everything is drawn from one seed; a model without shards decides what must and may arrive.
 
+mod bridge;
 mod client;
 mod groups;
 mod history;
@@ -14,6 +15,7 @@ mod random;
 mod rules;
 mod world;
 
+pub use bridge::{run_bridge, BridgeOutcome};
 pub use parameters::Parameters;
 pub use random::{Purpose, Random};
 pub use world::World;

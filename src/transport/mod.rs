@@ -68,6 +68,22 @@ pub trait Layer: Send {
         Ok(())
     }
 
+    /// Appends bytes for the layer above that have come about while its own were wrapped.
+    fn owed(&mut self, _up: &mut Vec<u8>) {}
+
+    /// How often it looks at the connection, in milliseconds; most layers never do.
+    fn look_every_ms(&self) -> Option<u32> {
+        None
+    }
+
+    /// Looks at the connection, as often as it wants to; appends bytes for the remote end.
+    ///
+    /// # Errors
+    /// The connection is of no use any more.
+    fn look(&mut self, _down: &mut Vec<u8>) -> Result<(), LayerError> {
+        Ok(())
+    }
+
     /// From now on it would only pass bytes on: the stack drops it.
     fn is_spent(&self) -> bool {
         false

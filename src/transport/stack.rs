@@ -116,6 +116,39 @@ impl Stack {
         Ok(())
     }
 
+    /// Puts bytes for MQTT that have come about while others were sent into `up` of `scratch`.
+    pub fn owed(&mut self, scratch: &mut Scratch) {
+        scratch.clear();
+        if let Some(top) = self.layers.last_mut() {
+            top.owed(&mut scratch.up);
+        }
+    }
+
+    /// How often [`Stack::look`] is to be called, in milliseconds.
+    #[must_use]
+    pub fn look_every_ms(&self) -> Option<u32> {
+        let periods = self.layers.iter().filter_map(|l| l.look_every_ms());
+        periods.min()
+    }
+
+    /// Has the layers look at the connection; what they send is in `down` of `scratch`.
+    ///
+    /// # Errors
+    /// One of them has given it up.
+    pub fn look(&mut self, scratch: &mut Scratch) -> Result<(), LayerError> {
+        scratch.clear();
+        for at in 0..self.layers.len() {
+            // One below that is not open has nothing above it that has begun.
+            if self.started.is_some_and(|started| at >= started) {
+                break;
+            }
+            scratch.answer.clear();
+            self.layers[at].look(&mut scratch.answer)?;
+            self.wrap(at, scratch)?;
+        }
+        Ok(())
+    }
+
     /// Passes the close reason to all layers, before [`Stack::close`].
     pub fn explain(&mut self, why: Farewell) {
         self.layers.iter_mut().for_each(|layer| layer.explain(why));

@@ -128,7 +128,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/run_options", &["auth", "time"]),
     ("src/admin_options", &["listener"]),
     ("src/histogram", &["time"]),
-    ("src/metrics", &["histogram", "shard", "time"]),
+    ("src/metrics", &["bridge", "histogram", "shard", "time"]),
+    ("src/bridge", &["listener", "mqtt", "prng", "time"]),
     ("src/transport", &[]),
     ("src/journal", &["time"]),
     (
@@ -168,8 +169,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "src/sim",
         &[
-            "auth", "ids", "limits", "listener", "mqtt", "mutant", "prng", "routing", "session",
-            "shard", "testing", "time",
+            "auth", "bridge", "ids", "limits", "listener", "mqtt", "mutant", "prng", "routing",
+            "session", "shard", "testing", "time",
         ],
     ),
     (
@@ -177,6 +178,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "admin_options",
             "auth",
+            "bridge",
             "ids",
             "journal",
             "limits",
@@ -192,6 +194,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "src/io",
         &[
             "auth",
+            "bridge",
             "gateway",
             "histogram",
             "ids",
@@ -362,6 +365,7 @@ const LINES_MAX: usize = 400;
 /// Longer files, each with its reason.
 pub(super) const LONGER: &[&str] = &[
     "src/config/listener_options.rs", // a table: one row per option of a listener
+    "src/config/bridge_options.rs",   // a table: one row per option of a bridge
 ];
 
 /// One concept per file.

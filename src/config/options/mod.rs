@@ -69,6 +69,13 @@ impl Value {
         }
     }
 
+    pub(super) fn texts(self) -> Vec<String> {
+        match self {
+            Self::Texts(texts) => texts,
+            _ => Vec::new(),
+        }
+    }
+
     pub(super) fn choice(&self) -> &'static str {
         match self {
             Self::Choice(word) => word,

@@ -49,11 +49,11 @@ fn bad_files_name_line_key_fault_and_remedy() {
         ),
         (
             "[limits]\nqueue-messages-max = 1",
-            &["f:1: limits: no such section: there is only [[listener]], every other option is `name = value`"],
+            &["f:1: limits: no such section: there are only [[listener]] and [[bridge]], every other option is `name = value`"],
         ),
         (
             "limits.shards = 1",
-            &["f:1: limits: no such section: there is only [[listener]], every other option is `name = value`"],
+            &["f:1: limits: no such section: there are only [[listener]] and [[bridge]], every other option is `name = value`"],
         ),
         (
             "shards.max = 1",

@@ -106,7 +106,12 @@ fn the_effective_values_are_a_good_file() {
     for text in texts {
         let mut problems = Vec::new();
         let content = file::parse(&"f".into(), text, &mut problems);
-        let outcome = check(&content.given, &content.listeners, &mut problems);
+        let outcome = check(
+            &content.given,
+            &content.listeners,
+            &content.bridges,
+            &mut problems,
+        );
         let shown = check::effective(&outcome);
         assert_eq!(file(&shown).as_ref(), Ok(&outcome.checked), "{shown}");
     }
@@ -274,6 +279,7 @@ fn listeners_of_websocket_and_behind_proxies() {
 fn the_example_of_a_listener_names_each_option_once_and_is_good() {
     let example = render::example();
     let (_, section) = example.split_once("#[[listener]]").unwrap();
+    let (section, _) = section.split_once("#[[bridge]]").unwrap();
     let mut turned_on = String::from("[[listener]]\n");
     for line in section.lines().filter_map(|line| line.strip_prefix("#   ")) {
         let is_of_unix = ["owner", "mode"].iter().any(|name| line.starts_with(name));

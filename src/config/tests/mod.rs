@@ -1,5 +1,6 @@
 //! Tables of good and bad configurations.
 
+mod bridges;
 mod command_lines;
 mod files;
 mod listeners;
@@ -44,7 +45,12 @@ fn file(text: &str) -> Result<Checked, Vec<String>> {
     let name: Arc<str> = "f".into();
     let mut problems = Vec::new();
     let content = file::parse(&name, text, &mut problems);
-    let outcome = check(&content.given, &content.listeners, &mut problems);
+    let outcome = check(
+        &content.given,
+        &content.listeners,
+        &content.bridges,
+        &mut problems,
+    );
     if problems.is_empty() {
         return Ok(outcome.checked);
     }

@@ -51,7 +51,7 @@ fn every_option_can_be_set_from_both_sides() {
             &format!("{} = {text}", option.name),
             &mut problems,
         );
-        let from_file = check(&given.given, &[], &mut Vec::new()).checked;
+        let from_file = check(&given.given, &[], &[], &mut Vec::new()).checked;
         assert_eq!(value(&from_file), changed(option), "{}", option.name);
 
         let words = text.trim_matches(['[', ']']).split(", ");
@@ -63,7 +63,7 @@ fn every_option_can_be_set_from_both_sides() {
             panic!("{}", option.name);
         };
         assert_eq!(problems, [], "{}", option.name);
-        let from_line = check(&from_line.given, &[], &mut Vec::new()).checked;
+        let from_line = check(&from_line.given, &[], &[], &mut Vec::new()).checked;
         assert_eq!(value(&from_line), changed(option), "{}", option.name);
     }
 }

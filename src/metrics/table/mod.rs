@@ -1,6 +1,7 @@
 //! The table of metrics: the one definition of their names, units and meaning. The log, `$SYS`, /metrics and
 //! docs/metrics.md are made from it.
 
+mod bridges;
 mod broker;
 mod connections;
 mod messages;
@@ -13,6 +14,7 @@ pub fn all() -> impl Iterator<Item = &'static Family> {
     let groups = [
         broker::FAMILIES,
         connections::FAMILIES,
+        bridges::FAMILIES,
         messages::FAMILIES,
         shards::FAMILIES,
     ];

@@ -45,7 +45,9 @@ impl HalfOpen {
     /// # Errors
     /// There may be no more: which option says so, and how many.
     pub(in crate::shard) fn enter(&mut self, listener: ListenerId) -> Result<(), String> {
-        let (count, max) = &mut self.listeners[listener.index()];
+        let mut of_bridges = (0, u32::MAX);
+        let of_listener = self.listeners.get_mut(listener.index());
+        let (count, max) = of_listener.unwrap_or(&mut of_bridges);
         let (whose, max) = if *count >= *max {
             (" of its listener", *max)
         } else if self.count >= self.max {
@@ -61,7 +63,9 @@ impl HalfOpen {
     }
 
     pub(in crate::shard) fn leave(&mut self, listener: ListenerId) {
-        self.listeners[listener.index()].0 -= 1;
+        if let Some((count, _)) = self.listeners.get_mut(listener.index()) {
+            *count -= 1;
+        }
         self.count -= 1;
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::auth;
-use crate::ids::{ConnectionId, SessionId};
+use crate::ids::{ConnectionId, ListenerId, SessionId};
 use crate::limits::Limits;
 use crate::mqtt::{topic, AckKind, Publish, Qos, ReasonCode, Violation};
 use crate::mutant::{is_on, Mutant};
@@ -33,7 +33,7 @@ impl Client<'_> {
             return Err(Violation::RetainNotSupported);
         }
         if publish.qos > Qos::AtMostOnce {
-            let policy = &config.listeners[self.connection.origin.listener.index()];
+            let policy = config.policy(self.connection.origin.listener);
             check_qos(publish.qos, policy.qos_max)?;
             self.check_receive_maximum(publish, config.limits.receive_maximum)?;
         }
@@ -41,9 +41,9 @@ impl Client<'_> {
     }
 
     /// [MQTT-3.3.4-7]: counts what the client cannot have seen acknowledged yet. v3 has no such
-    /// limit.
+    /// limit, so neither has a bridge, which passes on what a remote of v3 sends.
     fn check_receive_maximum(&self, publish: &Publish<'_>, max: u16) -> Result<(), Violation> {
-        if !self.is_v5() {
+        if !self.is_v5() || self.connection.origin.listener == ListenerId::BRIDGES {
             return Ok(());
         }
         let received = &self.entry.session.received;

@@ -3,6 +3,7 @@
 //! [`Context`] is what the connections of a listener share: certificates, authorities, keys of
 //! session tickets. A new one replaces it at a reload; connections keep the one they began with.
 
+mod client;
 mod context;
 mod day;
 mod error_text;
@@ -14,6 +15,7 @@ mod resolver;
 mod tests;
 mod validity;
 
+pub use client::{ClientMaterial, TlsClient};
 pub use context::{ClientCertificate, Context, Material, Named, Problem, Settings, VersionMin};
 pub use identity::IdentitySource;
 pub use layer::Tls;

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::auth::{Acl, Identity};
-use crate::ids::{ConnectionId, SessionId, ShardId};
+use crate::ids::{ConnectionId, ListenerId, SessionId, ShardId};
 use crate::mqtt::topic;
 use crate::mutant::{is_on, Mutant};
 use crate::session::{subscription_cost, QueueBounds, RulesImage, Session, SessionImage};
@@ -213,7 +213,8 @@ impl Shard {
         if session.expires_at.is_some() {
             return Err(NotRestored::Away);
         }
-        if connection.origin.listener.index() >= self.config.listeners.len() {
+        let listener = connection.origin.listener;
+        if listener != ListenerId::BRIDGES && listener.index() >= self.config.listeners.len() {
             return Err(NotRestored::Listener);
         }
         let connections_max = self.limits().connections_max as usize;

@@ -1,0 +1,15 @@
+//! Bridges: a thread for each, which resolves names, connects, and gives the socket to the shards.
+//!
+//! From then on the connection is one as any other: its topmost layer ([`layer`]) turns the conversation with the
+//! remote into one of a client of ours. The thread learns of its end by the layer's reports, waits as the backoff
+//! wants it, and begins again. So nothing that may block is done by a shard.
+
+mod dial;
+mod files;
+mod keeper;
+mod layer;
+mod status;
+
+pub(super) use keeper::start;
+pub(super) use layer::Dialled;
+pub(super) use status::BridgeStatus;

@@ -1,0 +1,444 @@
+//! Two brokers with a bridge between them: the link is cut at any byte, either broker crashes at any step, and each
+//! message of QoS 2 must arrive exactly once at the other side, in the order of its publisher.
+
+use std::collections::BTreeSet;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use crate::bridge::{Bridge, Ended, Event, Line, Link, LocalLimits, Relay};
+use crate::limits::Limits;
+use crate::mqtt::frame::{next_frame, PACKET_SIZE_MAX};
+use crate::mqtt::packet::ConnectProperties;
+use crate::mqtt::{decode, encode, Ack, AckKind, Connect, Packet, PacketId, PublishOut, Qos};
+use crate::mqtt::{ReasonCode, Sender, SubscriptionOptions, UserProperties, Version};
+use crate::prng::Prng;
+use crate::shard::Durability;
+use crate::testing::{Calm, Sector, Setup, World};
+
+/// Messages of each publisher.
+const MESSAGES: u32 = 24;
+/// Steps with faults; then the rest must arrive without any.
+const STEPS: usize = 1_200;
+/// Steps in which it must.
+const CALM_STEPS: usize = 4_000;
+
+/// A client with a session that lasts: publishes one message after the other with QoS 2, and takes what its
+/// subscription brings.
+#[derive(Default)]
+struct Person {
+    name: &'static str,
+    publishes: &'static str,
+    subscribes: &'static str,
+    link: Option<usize>,
+    unread: Vec<u8>,
+    /// Messages that are wholly sent.
+    sent: u32,
+    /// PUBREC has come for the next one.
+    is_received: bool,
+    /// Identifiers taken and not yet released.
+    open: BTreeSet<u16>,
+    got: Vec<u32>,
+    has_subscribed: bool,
+    /// Nothing is published before all that it should reach have subscribed.
+    may_send: bool,
+}
+
+/// One broker with its client.
+struct Side {
+    world: World<Calm>,
+    setup: Setup,
+    person: Person,
+}
+
+/// One connection of the bridge.
+struct Joint {
+    relay: Relay,
+    /// Its links at the broker that bridges, and at the remote.
+    links: [usize; 2],
+    /// On their way from the relay to those.
+    on_way: [Vec<u8>; 2],
+}
+
+struct Run {
+    prng: Prng,
+    sides: [Side; 2],
+    bridge: Arc<Bridge>,
+    version: Version,
+    joint: Option<Joint>,
+    was_up: bool,
+    cuts: u32,
+    crashes: u32,
+}
+
+/// What a run was, and why it failed.
+#[derive(Debug)]
+pub struct BridgeOutcome {
+    pub cuts: u32,
+    pub crashes: u32,
+    pub failure: Option<String>,
+}
+
+/// Runs one seed.
+#[must_use]
+pub fn run_bridge(seed: u64) -> BridgeOutcome {
+    let mut run = Run::new(seed);
+    let mut failure = None;
+    for _ in 0..STEPS {
+        failure = run.step(true).err();
+        if failure.is_some() {
+            break;
+        }
+    }
+    for _ in 0..CALM_STEPS {
+        if failure.is_some() || run.is_done() {
+            break;
+        }
+        failure = run.step(false).err();
+    }
+    let failure = failure.or_else(|| run.compare());
+    BridgeOutcome {
+        cuts: run.cuts,
+        crashes: run.crashes,
+        failure: failure.map(|text| format!("seed {seed}: {text}")),
+    }
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut prng = Prng::new(seed);
+        let line = |text| Line::parse(text).expect("it is a line");
+        let bridge = Bridge {
+            name: "b".into(),
+            lines: vec![line("up/# out 2"), line("down/# in 2")],
+            window: 1 + (prng.draw() % 8) as u16,
+            ..Bridge::default()
+        };
+        let version = [Version::V5, Version::V311, Version::V31][(prng.draw() % 3) as usize];
+        let person = |name, publishes, subscribes| Person {
+            name,
+            publishes,
+            subscribes,
+            ..Person::default()
+        };
+        let sides = [
+            person("near", "up/t", "down/#"),
+            person("far", "down/t", "up/#"),
+        ];
+        let sides = sides.map(|person| {
+            let setup = Setup {
+                limits: Limits {
+                    outgoing_window_max: 1 + (prng.draw() % 8) as u16,
+                    ..Limits::default()
+                },
+                ..Setup::new(1 + (prng.draw() % 3) as u16)
+            };
+            let mut world = World::calm(setup.clone());
+            world.begin_journals(Durability::Commit);
+            Side {
+                world,
+                setup,
+                person,
+            }
+        });
+        Self {
+            prng,
+            sides,
+            bridge: Arc::new(bridge),
+            version,
+            joint: None,
+            was_up: false,
+            cuts: 0,
+            crashes: 0,
+        }
+    }
+
+    fn draw(&mut self, below: usize) -> usize {
+        (self.prng.draw() % below as u64) as usize
+    }
+
+    /// One thing happens.
+    fn step(&mut self, with_faults: bool) -> Result<(), String> {
+        let all_have = self.was_up && self.sides.iter().all(|side| side.person.has_subscribed);
+        for side in self
+            .sides
+            .iter_mut()
+            .filter(|side| all_have && !side.person.may_send)
+        {
+            side.begin();
+        }
+        if with_faults && self.draw(40) == 0 {
+            self.cut();
+        }
+        if with_faults && self.draw(150) == 0 {
+            let side = self.draw(2);
+            self.crash(side)?;
+        }
+        if self.joint.is_none() {
+            self.connect();
+        }
+        for side in 0..2 {
+            let shards = self.sides[side].world.shards.len();
+            let shard = self.draw(shards);
+            self.sides[side].world.turn(shard);
+            if self.draw(2) == 0 {
+                self.sides[side].act();
+            }
+        }
+        self.carry()
+    }
+
+    fn cut(&mut self) {
+        if let Some(joint) = self.joint.take() {
+            self.cuts += 1;
+            for (side, link) in self.sides.iter_mut().zip(joint.links) {
+                side.world.close(link);
+            }
+        }
+    }
+
+    /// The process of one broker ends, and another continues from its disk.
+    fn crash(&mut self, side: usize) -> Result<(), String> {
+        self.cut();
+        self.crashes += 1;
+        let Side {
+            world,
+            setup,
+            person,
+        } = &mut self.sides[side];
+        let setup = Setup {
+            now: world.now,
+            ..setup.clone()
+        };
+        person.link = None;
+        person.unread.clear();
+        for shard in 0..world.shards.len() {
+            let is_kept = self.prng.draw() % 2 == 0;
+            if let Some(disk) = world.disk_mut(shard) {
+                disk.crash(|_| if is_kept { Sector::Kept } else { Sector::Lost });
+            }
+        }
+        world.restart(&setup, Durability::Commit)
+    }
+
+    fn connect(&mut self) {
+        let relay = Relay::new(Link {
+            bridge: Arc::clone(&self.bridge),
+            version: self.version,
+            mark: true,
+            password: None,
+            broker: 1,
+            limits: LocalLimits {
+                receive_maximum: self.sides[0].setup.limits.receive_maximum,
+                packet_size_max: 1 << 20,
+            },
+            has_subscribed: false,
+        });
+        let links = [0, 1].map(|side| {
+            let shards = self.sides[side].world.shards.len();
+            let shard = self.draw(shards);
+            self.sides[side].world.open(shard)
+        });
+        let mut joint = Joint {
+            relay,
+            links,
+            on_way: Default::default(),
+        };
+        joint.relay.start(&mut joint.on_way[1]);
+        self.joint = Some(joint);
+    }
+
+    /// Bytes travel, in pieces of any length.
+    fn carry(&mut self) -> Result<(), String> {
+        let lengths = [1 + self.draw(60), 1 + self.draw(60), 1 + self.draw(60)];
+        let Some(joint) = &mut self.joint else {
+            return Ok(());
+        };
+        let [near, far] = &mut self.sides;
+        let [to_near, to_far] = &mut joint.on_way;
+        for (side, link, bytes, most) in [
+            (&mut *near, joint.links[0], &mut *to_near, lengths[0]),
+            (&mut *far, joint.links[1], &mut *to_far, lengths[1]),
+        ] {
+            let count = bytes.len().min(most);
+            let piece: Vec<u8> = bytes.drain(..count).collect();
+            side.world.send(link, &piece);
+        }
+        let received = &mut far.world.links[joint.links[1]].received;
+        let count = received.len().min(lengths[2]);
+        let piece: Vec<u8> = received.drain(..count).collect();
+        let remote = joint.relay.handle_remote(&piece, to_near, to_far);
+        let own = std::mem::take(&mut near.world.links[joint.links[0]].received);
+        let local = joint.relay.handle_local(&[IoSlice::new(&own)], to_far);
+        joint.relay.take_owed(to_near);
+        while let Some(event) = joint.relay.poll_event() {
+            self.was_up |= event == Event::Up;
+        }
+        // An end that a broker has closed is seen as the end of the stream.
+        let is_open = (near.world.links[joint.links[0]].is_open())
+            && far.world.links[joint.links[1]].is_open();
+        let ended = remote.and(local).err();
+        // A CONNECT of the connection before may be read late, and end this one.
+        let is_fault = |ended: &Ended| !ended.text.contains("0x8E");
+        if let Some(ended) = ended.as_ref().filter(|ended| is_fault(ended)) {
+            return Err(format!("the relay has given up: {ended}"));
+        }
+        if !is_open || ended.is_some() {
+            self.cut();
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        let [near, far] = &self.sides;
+        near.person.sent == MESSAGES
+            && far.person.sent == MESSAGES
+            && near.person.got.len() >= MESSAGES as usize
+            && far.person.got.len() >= MESSAGES as usize
+    }
+
+    fn compare(&self) -> Option<String> {
+        let wanted: Vec<u32> = (0..MESSAGES).collect();
+        let wrong = self.sides.iter().find(|side| side.person.got != wanted)?;
+        let Person { name, got, .. } = &wrong.person;
+        Some(format!("{name} has got {got:?} ({} cuts)", self.cuts))
+    }
+}
+
+impl Side {
+    /// The first message; without a connection it comes with the next one.
+    fn begin(&mut self) {
+        self.person.may_send = true;
+        let mut first = Vec::new();
+        if let Some(link) = self.person.link {
+            self.person.send_next(&mut first, false);
+            self.world.send(link, &first);
+        }
+    }
+
+    /// The client reads, answers, and sends its next message when the last one is done.
+    fn act(&mut self) {
+        let Side { world, person, .. } = self;
+        let is_open = person.link.is_some_and(|link| world.links[link].is_open());
+        if !is_open {
+            let link = world.open(0);
+            person.link = Some(link);
+            person.unread.clear();
+            world.send(link, &person.hello());
+            return;
+        }
+        let Some(link) = person.link else {
+            return;
+        };
+        let received = std::mem::take(&mut world.links[link].received);
+        person.unread.extend(received);
+        let answers = person.read();
+        world.send(link, &answers);
+    }
+}
+
+impl Person {
+    /// CONNECT and SUBSCRIBE, and what was not finished on the last connection.
+    fn hello(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let connect = Connect {
+            version: Version::V5,
+            is_bridge: false,
+            clean_start: false,
+            keep_alive_s: 0,
+            client_id: self.name,
+            will: None,
+            user_name: None,
+            password: None,
+            properties: ConnectProperties {
+                session_expiry_interval_s: Some(u32::MAX),
+                ..ConnectProperties::default()
+            },
+        };
+        encode::connect(&mut out, &connect);
+        let options = SubscriptionOptions {
+            qos: Qos::ExactlyOnce,
+            ..SubscriptionOptions::default()
+        };
+        let subscribe = encode::SubscribeOut {
+            packet_id: PacketId::new(60_000).expect("it is not 0"),
+            subscription_identifier: None,
+            user_properties: UserProperties { raw: &[] },
+            filters: &[(self.subscribes, options)],
+        };
+        encode::subscribe(&mut out, Version::V5, &subscribe);
+        out
+    }
+
+    /// Handles what has come; returns what is to be sent.
+    fn read(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let unread = std::mem::take(&mut self.unread);
+        let mut at = 0;
+        while let Ok(Some(frame)) = next_frame(&unread[at..], PACKET_SIZE_MAX) {
+            at += frame.length;
+            match decode::packet(Version::V5, Sender::Server, &frame) {
+                // It resumes, and has subscribed before: messages of others may go.
+                Ok(Packet::SubAck(_)) => {
+                    self.has_subscribed = true;
+                    self.send_next(&mut out, true);
+                }
+                Ok(Packet::Publish(publish)) => {
+                    let id = publish.packet_id.expect("it is of QoS 2");
+                    if self.open.insert(id.get()) {
+                        let text = String::from_utf8_lossy(publish.payload);
+                        self.got.push(text.parse().expect("it is a number"));
+                    }
+                    put(&mut out, AckKind::PubRec, id);
+                }
+                Ok(Packet::PubRel(ack)) => {
+                    self.open.remove(&ack.packet_id.get());
+                    put(&mut out, AckKind::PubComp, ack.packet_id);
+                }
+                Ok(Packet::PubRec(ack)) => {
+                    self.is_received = true;
+                    put(&mut out, AckKind::PubRel, ack.packet_id);
+                }
+                Ok(Packet::PubComp(_)) => {
+                    self.sent += 1;
+                    self.is_received = false;
+                    self.send_next(&mut out, false);
+                }
+                _ => {}
+            }
+        }
+        self.unread = unread[at..].to_vec();
+        out
+    }
+
+    fn send_next(&mut self, out: &mut Vec<u8>, dup: bool) {
+        if self.sent == MESSAGES || !self.may_send {
+            return;
+        }
+        let id = PacketId::new(1 + self.sent as u16).expect("it is not 0");
+        if self.is_received {
+            put(out, AckKind::PubRel, id);
+            return;
+        }
+        let payload = self.sent.to_string();
+        let publish = PublishOut {
+            dup,
+            qos: Qos::ExactlyOnce,
+            topic: self.publishes,
+            packet_id: Some(id),
+            payload_len: payload.len(),
+            payload: payload.as_bytes(),
+            ..PublishOut::default()
+        };
+        encode::publish(out, Version::V5, &publish);
+    }
+}
+
+fn put(out: &mut Vec<u8>, kind: AckKind, packet_id: PacketId) {
+    let ack = Ack {
+        packet_id,
+        reason: ReasonCode::Success,
+        reason_string: None,
+        user_properties: UserProperties { raw: &[] },
+    };
+    encode::ack(out, Version::V5, kind, &ack);
+}
