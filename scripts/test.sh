@@ -69,6 +69,8 @@ install() {
     command -v valgrind >/dev/null || missing+=(valgrind)
     command -v systemd-analyze >/dev/null || missing+=(systemd)
     command -v strip >/dev/null || missing+=(binutils)
+    command -v promtool >/dev/null || missing+=(prometheus)
+    command -v stunnel4 >/dev/null || missing+=(stunnel4)
     /usr/bin/python3 -c 'import seccomp' 2>/dev/null || missing+=(python3-seccomp)
     if ((${#missing[@]})); then
         local as_root=()
@@ -100,7 +102,7 @@ build_programs() {
     programs=$(realpath "${CARGO_TARGET_DIR:-target}")/debug
     # A copy: a later build must not replace a program that is running.
     cp "$programs/ringmq" "$logs/ringmq-debug" || return 1
-    export RINGMQ=$logs/ringmq-debug RINGMQ_PAGES=$programs/ringmq-pages
+    export RINGMQ=$logs/ringmq-debug RINGMQ_PAGES=$programs/ringmq-pages MQLOAD_BIN=$programs/mqload
 }
 
 rust_tests() {

@@ -392,6 +392,7 @@ mod tests {
                 timeout: std::time::Duration::ZERO,
                 reconnect_per_s: None,
                 in_flight_max: 1,
+                sample: crate::payload::Sample::ALL,
             },
             seed: 0,
             unix_ahead_ns: 0,

@@ -81,7 +81,7 @@ impl Wire {
     fn open(common: &Connection, target: SocketAddr) -> Option<Self> {
         let mut wire = Self {
             stream: TcpStream::connect_timeout(&target, TIME).ok()?,
-            link: Connector::new(&common.transport, 1).map(|connector| connector.link(0, (0, 0))),
+            link: Connector::new(&common.transport, 1).link(0, (0, 0)),
             scratch: Scratch::default(),
             until: Instant::now() + TIME,
         };

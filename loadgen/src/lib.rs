@@ -30,6 +30,7 @@ pub mod results;
 pub mod run;
 pub mod scenario_file;
 pub mod scenarios;
+mod secrets;
 pub mod sink;
 pub mod sources;
 pub mod system;

@@ -122,6 +122,37 @@ fn check(value: u128, payload_bytes: usize) -> u16 {
     (folded ^ folded >> 32) as u16 ^ (folded >> 16) as u16
 }
 
+/// Messages whose content is compared: one of so many, spread evenly over each publisher's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub one_of: u32,
+    /// Hashes of 63 bits below this are in it.
+    below: u64,
+}
+
+impl Sample {
+    pub const ALL: Self = Self::one_of(1);
+
+    /// 0: of none.
+    #[must_use]
+    pub const fn one_of(one_of: u32) -> Self {
+        let below = match one_of {
+            0 => 0,
+            one_of => (1 << 63) / one_of as u64,
+        };
+        Self { one_of, below }
+    }
+
+    /// Every receiver says the same of a message.
+    #[must_use]
+    #[inline]
+    pub fn has(self, header: Header) -> bool {
+        // Multiples of the golden ratio are the most evenly spread; a step would meet the same topics each time.
+        let number = u64::from(header.publisher) << 36 | header.sequence;
+        number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 1 < self.below
+    }
+}
+
 /// Bytes that follow headers.
 #[derive(Debug, Default)]
 pub struct Pattern(Box<[u8]>);
@@ -228,6 +259,22 @@ mod tests {
         assert!(!pattern.matches(place.wrapping_add(1), 0, &out[HEADER_BYTES..]));
         out[99_999] ^= 1;
         assert!(!pattern.matches(place, 0, &out[HEADER_BYTES..]));
+    }
+
+    #[test]
+    fn a_sample_is_one_of_so_many_of_each_publisher() {
+        let count = |sample: Sample, publisher| {
+            let headers = (0..10_000).map(|sequence| Header::new(publisher, sequence, 1));
+            headers.filter(|header| sample.has(*header)).count()
+        };
+        for publisher in [0, 1, 77, PUBLISHERS_MAX - 1] {
+            assert_eq!(count(Sample::ALL, publisher), 10_000);
+            assert_eq!(count(Sample::one_of(0), publisher), 0);
+            for (one_of, expected) in [(2, 5_000), (10, 1_000), (100, 100)] {
+                let found = count(Sample::one_of(one_of), publisher);
+                assert!(found.abs_diff(expected) <= 3, "{one_of}: {found}");
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use ringmq::mqtt::property::Property;
 use ringmq::mqtt::{Qos, Version};
 
 use crate::feed::Feed;
+use crate::payload::Sample;
 pub use crate::payload_size::PayloadSize;
 use crate::payload_template::PayloadTemplate;
 
@@ -181,6 +182,8 @@ pub struct Connection {
     pub reconnect_per_s: Option<f64>,
     /// PUBLISH packets of QoS 1 and 2 a client keeps unacknowledged at most, unless its load says.
     pub in_flight_max: u16,
+    /// Messages of which payload, topic name and properties are compared.
+    pub sample: Sample,
 }
 
 /// Clients that do the same.

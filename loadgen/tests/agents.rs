@@ -371,41 +371,58 @@ fn an_interrupted_coordinator_stops_its_agents() {
     assert!(success, "{text}");
 }
 
-/// Agents get the password with the run: it is in no command line and in no result.
+/// As `ps` shows it.
+fn command_line(id: u32) -> String {
+    loop {
+        let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap();
+        if !line.is_empty() {
+            return String::from_utf8_lossy(&line).into_owned(); // it is empty until it is there
+        }
+    }
+}
+
+/// Agents get the password with the run, wherever it came from: it is in no command line of theirs, in that of the
+/// coordinator no longer than until it has been read, and in no result.
 #[test]
-fn agents_get_the_password_of_the_environment() {
+fn agents_get_the_password() {
     let (_folder, broker) = crate::own_data::with_passwords();
     let agents = [Agent::start(), Agent::start()];
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "apple\n").unwrap();
     let json = folder.path().join("result.json");
-    for is_in_file in [false, true] {
+    for way in ["environment", "file", "option", "url"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mqload"));
-        let load = "pairs --clients 2 --rate 200 --duration 1s --qos 1 --user alice --quiet";
-        command
-            .args(load.split(' '))
-            .args(["--target", &broker.target]);
+        let load = "pairs --clients 2 --rate 200 --duration 1s --qos 1 --quiet";
+        let who = match way {
+            "url" => "alice:apple",
+            _ => "alice",
+        };
+        let target = format!("mqtt://{who}@{}", broker.target);
+        command.args(load.split(' ')).args(["--target", &target]);
         let addresses = format!("{},{}", agents[0].address, agents[1].address);
         command.args(["--agents", &addresses, "--json"]).arg(&json);
         command.env("MQLOAD_TOKEN", TOKEN).stdout(Stdio::null());
-        if is_in_file {
-            command.arg("--password-file").arg(&file);
-        } else {
-            command.env("MQLOAD_PASSWORD", "apple");
-        }
+        match way {
+            "file" => command.arg("--password-file").arg(&file),
+            "environment" => command.env("MQLOAD_PASSWORD", "apple"),
+            "option" => command.arg("--password=apple"),
+            _ => &mut command,
+        };
         let mut run = command.spawn().unwrap();
-        let mut ids = vec![run.id()];
-        ids.extend(agents.iter().map(|agent| agent.child.id()));
-        for id in ids {
-            let mut line = Vec::new();
-            while line.is_empty() {
-                line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap(); // empty until it is there
-            }
-            let line = String::from_utf8_lossy(&line).into_owned();
+        let is_given = ["option", "url"].contains(&way);
+        while is_given && command_line(run.id()).contains("apple") {
+            assert!(run.try_wait().unwrap().is_none(), "{way}: all the time");
+        }
+        for id in agents
+            .iter()
+            .map(|agent| agent.child.id())
+            .chain([run.id()])
+        {
+            let line = command_line(id);
             assert!(line.contains("mqload") && !line.contains("apple"), "{line}");
         }
-        assert!(run.wait().unwrap().success());
+        assert!(run.wait().unwrap().success(), "{way}");
         let result = std::fs::read_to_string(&json).unwrap();
         assert!(!result.contains("apple"), "{result}");
         let result: RunResult = serde_json::from_str(&result).unwrap();

@@ -190,6 +190,12 @@ impl Broker {
         self.child.id()
     }
 
+    /// It is there and does nothing.
+    pub(crate) fn stop(&self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::STOP).unwrap();
+    }
+
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -48,6 +48,50 @@ fn a_broker_that_dies_for_good_is_called_away() {
     );
 }
 
+/// As SIGSTOP leaves it: nothing is answered, connections stay open, and buffers take what is sent.
+#[test]
+fn a_broker_that_is_stopped_cannot_pass() {
+    let broker = Broker::mosquitto("log_type all");
+    let load = format!(
+        "pairs --clients 5 --rate 500 --duration 2s --drain 500ms --qos 1 --timeout 1s --assert-p99-ms 50 \
+         --json - --target {}",
+        broker.target
+    );
+    let run = std::thread::spawn(move || mqload(&words(&load)));
+    while !broker.log().contains("Received PUBLISH from") {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    broker.stop();
+    let (text, success) = run.join().unwrap();
+    let (json, text) = crate::json_first(&text);
+    assert!(
+        !success && text.contains("assertion FAILED: p99_ms <= 50"),
+        "{text}"
+    );
+    let truth = &json["truth"];
+    assert_eq!(
+        truth["lost"][1], 0,
+        "it has not said that it is done: {text}"
+    );
+    assert!(truth["cut_off"][1].as_u64().unwrap() > 100, "{text}");
+    for name in ["end_to_end", "publish_ack"] {
+        let latency = &json["latencies"][name];
+        assert!(
+            latency["censored"].as_u64().unwrap() > 100,
+            "{name}: {text}"
+        );
+        // What was sent first has waited for as long as the load lasted.
+        assert!(
+            latency["p99_us"].as_f64().unwrap() > 500_000.0,
+            "{name}: {text}"
+        );
+    }
+    assert!(
+        !text.contains("NOT THE BROKER'S"),
+        "it is the broker's: {text}"
+    );
+}
+
 /// Both words for clients are understood wherever they mean something.
 #[test]
 fn publishers_and_subscribers_are_words_for_clients() {
@@ -69,5 +113,78 @@ fn publishers_and_subscribers_are_words_for_clients() {
         let line = format!("{scenario} {options} --target 127.0.0.1:1 --quiet");
         let (text, _) = mqload_alone(&words(&line));
         assert!(text.contains("refused the connection"), "{line}: {text}");
+    }
+}
+
+/// A null broker, to calibrate with: what it makes up is verified, and comes from somebody else.
+#[test]
+fn what_a_sink_sends_is_received_and_verified() {
+    let mut sink = Sink::start(&["--fan-back", "--payload-size", "100"]);
+    let load = format!(
+        "listen --clients 2 --duration 300ms --target {}",
+        sink.target
+    );
+    let (text, success) = mqload(&words(&load));
+    assert!(success && text.contains("  end_to_end "), "{text}");
+    assert!(!text.contains("round_trip"), "nobody asked for it: {text}");
+    assert!(
+        crate::figure(&text, "  received", "received") > 100,
+        "{text}"
+    );
+    sink.end();
+    let mut sink = Sink::start(&[]);
+    for (load, says) in [
+        (
+            "publish --clients 2 --max --messages 5000",
+            "published        10000",
+        ),
+        (
+            "publish --clients 2 --max --messages 500 --qos 2",
+            "acknowledged 1000",
+        ),
+        (
+            "connect-ramp --clients 300 --hold 100ms",
+            "connected 300, failed 0",
+        ),
+    ] {
+        let load = format!("{load} --target {}", sink.target);
+        let (text, success) = mqload(&words(&load));
+        assert!(success && text.contains(says), "{load}: {text}");
+    }
+    sink.end();
+}
+
+/// `mqload sink`; ends with its test.
+struct Sink {
+    child: std::process::Child,
+    target: String,
+}
+
+impl Sink {
+    fn start(options: &[&str]) -> Self {
+        use std::io::BufRead;
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mqload"))
+            .args(["sink", "--listen", "127.0.0.1:0"])
+            .args(options)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        std::thread::spawn(move || lines.lines().count()); // what else it says must go somewhere
+        let target = line.trim().rsplit(' ').next().unwrap().to_string();
+        Self { child, target }
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.end();
     }
 }

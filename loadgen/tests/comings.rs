@@ -153,7 +153,10 @@ fn the_next_target_is_tried_when_one_fails() {
     let words: Vec<&str> = load.split_whitespace().collect();
     let (text, success) = mqload(&words);
     assert!(!success && text.contains("failed 4"), "{text}");
-    let (text, success) = mqload(&[&words[..], &["--failover"]].concat());
+    let more = ["--failover", "--json", "-", "--broker-name", "x"];
+    let (text, success) = mqload(&[&words[..], &more].concat());
+    let (json, text) = crate::json_first(&text);
+    assert_eq!(json["totals"]["failed_over"], 4, "{text}");
     assert!(
         success && text.contains("expected 100, received 100, lost 0"),
         "{text}"

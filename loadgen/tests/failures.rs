@@ -266,6 +266,28 @@ fn options_that_contradict_each_other() {
             &["fan-in", "--threads", "0"],
             "--threads must be at least 1",
         ),
+        (
+            &["fan-in", "--threads", "100000"],
+            "workers at most make sense",
+        ),
+        (&["pairs", "--clients", "0"], "give a number from 1 to"),
+        (&["fan-in", "--subscribers", "0"], "give a number from 1 to"),
+        (&["pairs", "--topics", "0"], "give a number from 1 to"),
+        (&["pairs", "--messages", "0"], "0 is not in 1.."),
+        (&["pairs", "--duration", "0s"], "give more than 0"),
+        (&["pairs", "--timeout", "0"], "give more than 0"),
+        (&["pairs", "--duration", "5q"], "unknown unit \"q\""),
+        (&["pairs", "--topic", "a/#"], "no wildcards"),
+        (&["pairs", "--broker-pid", "4000000000"], "no such process"),
+        (&["pairs", "--password", "x"], "give --user"),
+        (
+            &["pairs", "--json", "/dev/null", "--csv", "/dev/null"],
+            "given for two results",
+        ),
+        (
+            &["pairs", "--json", "-", "--html", "-"],
+            "only one result can go to",
+        ),
     ] {
         let (text, success) = mqload(arguments);
         assert!(!success);

@@ -66,8 +66,6 @@ fn program(block: &str, port: u16) -> String {
                 &format!("! {command} >failed || exit 9\ngrep 'were lost' failed # {lost}\n");
         } else if let Some(command) = line.strip_suffix(" &") {
             program += &format!("{command} &\nuntil (: </dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.02; done\n");
-        } else if line.starts_with("mqload compare") && !knows_compare() {
-            continue;
         } else if line.contains("--find-max") || line.starts_with("mqload compare") {
             // On a busy machine that may be all that is known.
             program += &format!("{line} || [ $? -ge 3 ]\n");
@@ -77,11 +75,6 @@ fn program(block: &str, port: u16) -> String {
         }
     }
     program
-}
-
-fn knows_compare() -> bool {
-    let (help, _) = crate::mqload_alone(&["--help"]);
-    help.contains("\n  compare")
 }
 
 fn run(folder: &Path, text: &str) -> (String, bool) {

@@ -35,6 +35,10 @@ const QOS_2: &str = "pairs --clients 2 --rate 500 --duration 1s --drain 500ms --
 const V5: &str =
     "pairs --clients 2 --rate 500 --duration 1s --drain 500ms --timeout 2s --qos 1 --protocol 5 \
                   --user-property a=b --content-type text";
+/// A user who wants it so.
+const UNLOOKED: &str =
+    "pairs --clients 2 --rate 500 --duration 1s --drain 500ms --qos 1 --protocol 5 --user-property a=b \
+     --check-content 0";
 const PUBLISH: &str =
     "publish --clients 2 --rate 2000 --duration 1500ms --drain 500ms --timeout 2s";
 const LOSS: &str = "acknowledged messages were lost";
@@ -45,6 +49,7 @@ const WHOLE: &str = "expected 500, received 500, lost 0, duplicates 0, reordered
 
 const ROWS: &[Row] = &[
     row("freeze=500ms", QOS_1, &[MUTE, "lost 0,", "not arrived, and not lost: cut off", "not ended: at least that"], &[LOSS]),
+    row("freeze=500ms", "pairs --clients 2 --rate 500 --duration 1s --drain 500ms --timeout 2s --qos 1 --assert-p99-ms 50", &["assertion FAILED: p99_ms <= 50"], &[LOSS, "assertion passed"]),
     row("freeze=500ms", PAIRS, &[MUTE, "lost 0,", "cut off"], &[LOSS]),
     row("freeze=500ms", PUBLISH, &[MUTE], &[]),
     row("freeze", "connect-ramp --clients 3 --timeout 1s --hold 100ms", &["error (3): CONNACK did not come within 1.0 s"], &[]),
@@ -76,6 +81,8 @@ const ROWS: &[Row] = &[
     row("swap=90", QOS_1, &["QoS 1: 5 messages came after a later one"], &[]),
     row("corrupt=100", QOS_1, &["5 payloads were not those published", WHOLE], &[LOSS]),
     row("corrupt=5", "pairs --clients 2 --rate 20 --duration 1s --drain 500ms --payload-size 200k", &["4 payloads were not those published", "lost 0"], &[]),
+    row("corrupt=1", "pairs --clients 2 --rate 500 --duration 1s --drain 500ms --check-content 10", &["49 payloads were not those published", "compared in one of 10 messages", WHOLE], &[LOSS]),
+    row("corrupt-head=100", "pairs --clients 2 --rate 500 --duration 1s --drain 500ms --qos 1 --check-content 0", &["5 payloads were not those published", WHOLE], &[LOSS]),
     row("corrupt-head=100", QOS_1, &["5 payloads were not those published", WHOLE], &[LOSS]),
     row("truncate=100", QOS_1, &["5 payloads were not those published", WHOLE], &[LOSS]),
     row("extend=100", QOS_1, &["5 payloads were not those published", WHOLE], &[LOSS]),
@@ -135,6 +142,13 @@ fn what_is_no_lie_passes() {
         ("drop=100", PAIRS, "lost 5"),
         ("stall=600", QOS_1, WHOLE),
         (
+            "corrupt=10",
+            UNLOOKED,
+            "were not compared (--check-content 0)",
+        ),
+        ("wrong-topic=10", UNLOOKED, WHOLE),
+        ("strip-properties=10", UNLOOKED, WHOLE),
+        (
             "swap=100",
             "pairs --clients 2 --rate 500 --duration 1s --topics 500 --drain 500ms",
             WHOLE,
@@ -158,7 +172,7 @@ fn the_table_of_lies_is_in_the_readme() {
             let at = words.iter().position(|word| *word == name)?;
             Some(format!(" {name} {}", words[at + 1]))
         };
-        let options: String = ["--qos", "--protocol", "--payload-size"]
+        let options: String = ["--qos", "--protocol", "--payload-size", "--check-content"]
             .iter()
             .filter_map(|name| value(name))
             .collect();

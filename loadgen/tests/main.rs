@@ -21,6 +21,7 @@ mod reconnect;
 mod reload;
 mod scenario_files;
 mod schema;
+mod terminal;
 mod tools;
 mod transports;
 
@@ -39,6 +40,15 @@ fn mqload_alone(arguments: &[&str]) -> (String, bool) {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     (format!("{text}{errors}"), output.status.success())
+}
+
+/// A result that went to standard output, and the text after it.
+fn json_first(text: &str) -> (serde_json::Value, &str) {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    match values.next() {
+        Some(Ok(json)) => (json, &text[values.byte_offset()..]),
+        _ => panic!("no JSON first: {text}"),
+    }
 }
 
 /// The number before `word` or after it, in the line that contains `line`.

@@ -124,6 +124,69 @@ fn flows_are_whole_over_every_transport() {
     }
 }
 
+/// One run over all of them: publisher and subscribers of a flow differ in what they speak.
+#[test]
+fn transports_are_spoken_side_by_side() {
+    let own = Certificates::new();
+    let folder = own.path().display();
+    let free: Vec<_> = (0..3)
+        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let ports: Vec<u16> = free
+        .iter()
+        .map(|free| free.local_addr().unwrap().port())
+        .collect();
+    drop(free);
+    let tls =
+        format!("tls-certificate = \"{folder}/server.pem\"\ntls-key = \"{folder}/server.key\"");
+    let listener = |port: &str, transport: &str, more: &str| {
+        format!(
+            "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntransport = \"{transport}\"\n{more}\n"
+        )
+    };
+    let text = [
+        listener("PORT", "tcp", ""),
+        listener(&ports[0].to_string(), "tls", &tls),
+        listener(&ports[1].to_string(), "ws", ""),
+        listener(&ports[2].to_string(), "wss", &tls),
+    ];
+    let broker = Broker::ringmq_with(&text.concat());
+    let others = ["mqtts", "ws", "wss"].into_iter().zip(&ports);
+    let others: Vec<String> = others
+        .map(|(scheme, port)| format!("--target {scheme}://localhost:{port}"))
+        .collect();
+    // `run` adds the plain one, which is the last.
+    let all = format!("{} --ca DIR/ca.pem", others.join(" "));
+    for (scenario, expected, handshakes) in [
+        (
+            "fan-out --clients 8 --publishers 4 --rate 200 --duration 500ms",
+            800,
+            6,
+        ),
+        (
+            "pairs --clients 4 --rate 200 --duration 500ms --payload-size 100k",
+            100,
+            4,
+        ),
+        ("reconnect-storm --clients 8 --rounds 2", 0, 12),
+    ] {
+        let more = "--protocol 3.1.1,5 --broker-name x --json -";
+        let qos = if expected > 0 { "--qos 1" } else { "" };
+        let (text, success) = own.run(&broker, &format!("{scenario} {qos} {all} {more}"));
+        assert!(success, "{scenario}: {text}");
+        let (json, text) = crate::json_first(&text);
+        let spoken = serde_json::json!(["tls", "ws", "wss", "tcp"]);
+        assert_eq!(json["plan"]["transports"], spoken, "{text}");
+        assert_eq!(json["truth"]["received"][1], expected, "{text}");
+        let totals = &json["totals"];
+        let [full, resumed] =
+            ["handshakes_full", "handshakes_resumed"].map(|name| totals[name].as_u64().unwrap());
+        assert_eq!(full + resumed, handshakes, "{scenario}: {text}");
+    }
+    let (text, success) = own.run(&broker, &format!("{PAIRS} {}", others.join(" ")));
+    assert!(!success && text.contains("--tls needs --ca FILE"), "{text}");
+}
+
 #[test]
 fn storms_say_what_kind_their_handshakes_were() {
     let own = Certificates::new();

@@ -16,7 +16,6 @@ use clap::Args;
 
 pub(crate) use coordinator::run as run_on_agents;
 pub use listener::{listen, Listen};
-pub(crate) use token::redacted;
 use token::Token;
 
 use crate::plan::{Options, Plan};

@@ -43,26 +43,6 @@ impl Token {
     }
 }
 
-/// Options whose values are not shown.
-const SECRET: [&str; 2] = ["--token", "--password"];
-
-/// A command line without token and password, for results.
-pub(crate) fn redacted(arguments: impl Iterator<Item = String>) -> String {
-    let mut is_token = false;
-    let shown = arguments.map(|argument| {
-        if std::mem::replace(&mut is_token, SECRET.contains(&&argument[..])) {
-            is_token = false;
-            return "***".to_string();
-        }
-        let secret = argument.split_once('=').map(|(name, _)| name);
-        if let Some(name) = secret.filter(|name| SECRET.contains(name)) {
-            return format!("{name}=***");
-        }
-        argument
-    });
-    shown.collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,21 +57,5 @@ mod tests {
         assert_eq!(format!("{token:?}"), "***");
         assert!("short".parse::<Token>().is_err());
         assert!("x".repeat(257).parse::<Token>().is_err());
-    }
-
-    #[test]
-    fn command_lines_are_shown_without_it() {
-        for (given, shown) in [
-            ("pairs --token abc --qos 1", "pairs --token *** --qos 1"),
-            ("pairs --token=abc --qos 1", "pairs --token=*** --qos 1"),
-            ("pairs --token --token", "pairs --token ***"),
-            ("pairs --qos 1", "pairs --qos 1"),
-            ("pairs --password p --x", "pairs --password *** --x"),
-            ("pairs --password=p", "pairs --password=***"),
-            ("pairs --user-property a=b", "pairs --user-property a=b"),
-        ] {
-            let words = given.split(' ').map(str::to_string);
-            assert_eq!(redacted(words), shown);
-        }
     }
 }

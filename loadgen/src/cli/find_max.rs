@@ -86,6 +86,11 @@ pub(super) fn find_max(plan: &Plan, options: &Options, p99: Duration) -> Result<
         }
         (Err(sentence), ..) => return Err(sentence),
     };
+    Ok(concluded(found, p99, tries))
+}
+
+/// The result of the best try, with what was found.
+fn concluded(found: Found<RunResult>, p99: Duration, tries: Vec<RateTry>) -> RunResult {
     let mut best = found.best;
     let objective = duration(p99.as_secs_f64() * 1e6);
     best.notes.push(format!(
@@ -112,7 +117,7 @@ pub(super) fn find_max(plan: &Plan, options: &Options, p99: Duration) -> Result<
         Some(Miss::Broker(sentence)) => best.notes.push(format!("above this rate: {sentence}")),
         None => {}
     }
-    Ok(best)
+    best
 }
 
 /// Why a run is no try: it was interrupted, or its broker is away. One that was cut off while the broker
@@ -356,6 +361,33 @@ mod tests {
             (found.unwrap_err(), count),
             ("the broker is gone".into(), 1)
         );
+    }
+
+    #[test]
+    fn what_the_generator_could_not_do_is_no_limit_of_the_broker() {
+        let found = |miss| Found {
+            rate: 1_000.0,
+            best: RunResult::default(),
+            miss,
+        };
+        let concluded = |miss| concluded(found(miss), Duration::from_millis(5), Vec::new());
+        let own = concluded(Some(Miss::Generator("it was late".into())));
+        assert!(own.inconclusive && own.generator.is_bottleneck);
+        assert!(own.generator.reasons[0]
+            .sentence
+            .contains("the broker may take more: it was late"));
+        let brokers = concluded(Some(Miss::Broker("p99 is 6 ms".into())));
+        assert!(!brokers.inconclusive && !brokers.generator.is_bottleneck);
+        assert_eq!(brokers.notes[1], "above this rate: p99 is 6 ms");
+        for result in [own, brokers, concluded(None)] {
+            let found = result.found.unwrap();
+            assert_eq!(
+                (found.found_rate_per_s, found.objective_p99_us),
+                (1_000.0, 5_000.0)
+            );
+            let note = "highest rate found with p99 below 5.00 ms: 1000 messages per second";
+            assert_eq!(result.notes[0], note);
+        }
     }
 
     #[test]

@@ -12,11 +12,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::broker_name;
-use crate::options::Setup;
+use crate::options::{check_password, Setup};
 use crate::plan::{Options, Plan};
 use crate::results::{RunResult, Verdict};
 use crate::run::run;
 use crate::scenarios::{self, Scenario};
+use crate::secrets;
 use crate::terminal::Terminal;
 use print::print;
 
@@ -136,6 +137,7 @@ impl Command {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    secrets::hide();
     if let Command::Compare(compare) = &cli.command {
         return compare.run().unwrap_or_else(|sentence| {
             eprintln!("mqload: {sentence}");
@@ -199,6 +201,7 @@ fn prepare(scenario: &dyn Scenario) -> Result<(Plan, Options), String> {
     common.set_versions(&mut plan);
     common.feed(&mut plan, scenario.counted())?;
     common.check(&plan)?;
+    check_password(&plan)?;
     common.assertions.fit(&plan)?;
     common.set_sessions(&mut plan);
     Ok((plan, options))
@@ -284,5 +287,34 @@ fn verdict(result: &RunResult) -> Verdict {
         Verdict::Failed
     } else {
         Verdict::Passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Assertion;
+
+    #[test]
+    fn one_thing_that_does_not_hold_fails_a_run() {
+        let with = |change: fn(&mut RunResult)| {
+            let mut result = RunResult::default();
+            change(&mut result);
+            verdict(&result)
+        };
+        assert_eq!(with(|_| {}), Verdict::Passed);
+        let failing: [fn(&mut RunResult); 3] = [
+            |result| result.errors = [("x".to_string(), 1)].into(),
+            |result| result.truth.broken_promises.push("x".into()),
+            |result| result.assertions.push(Assertion::default()),
+        ];
+        for change in failing {
+            assert_eq!(with(change), Verdict::Failed);
+        }
+        let unknown = |result: &mut RunResult| {
+            result.inconclusive = true;
+            result.errors.insert("x".into(), 1);
+        };
+        assert_eq!(with(unknown), Verdict::Inconclusive, "nothing is known");
     }
 }

@@ -14,16 +14,24 @@ macro_rules! print_line {
     }};
 }
 
+/// With fewer connections the fixed memory of the workers is most of what each seems to cost.
+const IDLE_MIN: u64 = 1_000;
+
 fn print_idle(out: &mut dyn Write, idle: &IdleCost) {
+    let own = if idle.connections < IDLE_MIN {
+        let all = idle.generator_kb_each * idle.connections as f64;
+        format!("mqload has grown by {all:.0} KB in all, too few to say what each costs")
+    } else {
+        format!("{:.2} KB each in mqload", idle.generator_kb_each)
+    };
     let broker = match (idle.broker_kb_each, idle.broker_sockets) {
         (Some(kb), Some(sockets)) => format!("{kb:.2} KB each in the broker ({sockets} sockets)"),
         _ => "give --broker-pid for the broker's".to_string(),
     };
     print_line!(
         out,
-        "  {} connections idle: {:.2} KB each in mqload ({} sockets), {broker}",
+        "  {} connections idle: {own} ({} sockets), {broker}",
         idle.connections,
-        idle.generator_kb_each,
         idle.generator_sockets
     );
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ringmq::mqtt::Version;
 
-use crate::options::{check_own_data, give, parse_rate, parse_version, Setup};
+use crate::options::{check_own_data, check_password, give, parse_rate, parse_version, Setup};
 use crate::plan::{Options, Plan};
 use crate::scenario_file::{parse, read, Mistake, ScenarioFile};
 
@@ -55,6 +55,7 @@ impl RunFile {
             feed.map_or(Ok(()), |feed| give(&mut plan, group, &feed))?;
         }
         check_own_data(&plan)?;
+        check_password(&plan)?;
         file.assertions.fit(&plan)?;
         let mut options = self.setup.options()?;
         options.file_text = Some(file.text.clone());

@@ -6,7 +6,7 @@ use ringmq::mqtt::{Qos, Version};
 use super::OwnPayloads;
 use crate::flows::{Arrival, Expected};
 use crate::meter::Count;
-use crate::payload::{topic_hash, Header, Pattern, Reading, HEADER_BYTES};
+use crate::payload::{topic_hash, Header, Pattern, Reading, Sample, HEADER_BYTES};
 use crate::plan::{Group, Plan, Template};
 use crate::proof::{ContentHash, Proof, MARK};
 
@@ -87,7 +87,8 @@ impl Published {
 pub(super) struct Delivery {
     pub(super) first: u8,
     pub(super) packet_id: u16,
-    pub(super) topic: u32,
+    /// Of its topic name, when that is compared.
+    pub(super) topic: Option<u32>,
     pub(super) reading: Reading,
     /// Bytes behind the header are not those that follow from it.
     pub(super) is_altered: bool,
@@ -104,12 +105,12 @@ impl Delivery {
         first: u8,
         skimmed: &Skimmed<'_>,
         pattern: &Pattern,
-        own: OwnPayloads,
+        (own, sample): (OwnPayloads, Sample),
     ) -> Self {
         let mut reading = Header::read(skimmed.payload, skimmed.payload_bytes);
         let mut is_altered = reading == Reading::Altered;
         match reading {
-            Reading::Sound(_, place) => {
+            Reading::Sound(header, place) if sample.has(header) => {
                 let body = &skimmed.payload[HEADER_BYTES..];
                 is_altered = !pattern.matches(place, 0, body);
             }
@@ -121,21 +122,33 @@ impl Delivery {
         let mut delivery = Self {
             first,
             packet_id: skimmed.packet_id,
-            topic: topic_hash(skimmed.topic),
+            topic: None,
             reading,
             is_altered,
             breach: None,
             proof: None,
         };
         if own != OwnPayloads::default() && !matches!(reading, Reading::Sound(..)) {
-            delivery.look_for_proof(skimmed, own);
+            delivery.look_for_proof(skimmed, own, sample);
+        }
+        if delivery.compared(sample).is_some() {
+            delivery.topic = Some(topic_hash(skimmed.topic));
         }
         delivery
     }
 
+    /// Its header and the place that its bytes begin at, when its content is to be compared.
+    #[inline]
+    pub(super) fn compared(&self, sample: Sample) -> Option<(Header, u8)> {
+        match self.reading {
+            Reading::Sound(header, place) if sample.has(header) => Some((header, place)),
+            _ => None,
+        }
+    }
+
     /// A payload without a header may be one of the user's own.
     #[cold]
-    fn look_for_proof(&mut self, skimmed: &Skimmed<'_>, own: OwnPayloads) {
+    fn look_for_proof(&mut self, skimmed: &Skimmed<'_>, own: OwnPayloads, sample: Sample) {
         let payload = skimmed.payload;
         let beside = Proof::beside(skimmed.properties);
         let Some(proof) = beside.or_else(|| Proof::within(payload)) else {
@@ -146,6 +159,7 @@ impl Delivery {
         };
         self.reading = proof.reading(skimmed.payload_bytes);
         self.is_altered = match self.reading {
+            Reading::Sound(header, _) if !sample.has(header) => false,
             Reading::Sound(..) if payload.len() < skimmed.payload_bytes => {
                 let mut hash = ContentHash::default();
                 hash.add(payload);
@@ -193,7 +207,9 @@ pub(super) fn breaches(
     arrival: Arrival,
 ) -> impl Iterator<Item = Count> {
     let is_known = topic.is_some();
-    let wrong_topic = topic.is_some_and(|topic| topic != own.topic);
+    let wrong_topic = topic
+        .zip(own.topic)
+        .is_some_and(|(topic, found)| topic != found);
     let (raised, lowered) = match (own.qos(), promised.granted) {
         (Some(qos), Some(granted)) if is_known => {
             let due = expected.qos.min(granted);

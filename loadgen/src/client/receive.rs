@@ -103,10 +103,11 @@ impl Client {
             return 0;
         };
         let used = pending.left.min(bytes.len());
+        let sample = cx.plan.connection.sample;
         if let Some((proof, hash)) = &mut pending.delivery.proof {
             hash.add(&bytes[..used]);
             pending.delivery.is_altered = used == pending.left && !proof.is_of(*hash);
-        } else if let Reading::Sound(_, place) = pending.delivery.reading {
+        } else if let Some((_, place)) = pending.delivery.compared(sample) {
             let sound = cx
                 .pattern
                 .matches(place, pending.body_bytes, &bytes[..used]);
@@ -149,9 +150,10 @@ impl Client {
     /// Looks at a PUBLISH as far as it has come.
     #[inline]
     fn inspect(&self, first: u8, skimmed: &Skimmed<'_>, cx: &Context<'_>) -> Delivery {
-        let mut delivery = Delivery::of(first, skimmed, cx.pattern, cx.own_payloads);
+        let sample = cx.plan.connection.sample;
+        let mut delivery = Delivery::of(first, skimmed, cx.pattern, (cx.own_payloads, sample));
         if self.version.is_v5() && !self.exchanges {
-            if let Reading::Sound(header, _) = delivery.reading {
+            if let Some((header, _)) = delivery.compared(sample) {
                 delivery.breach = property_breach(skimmed.properties, header.publisher, cx);
             }
         }

@@ -81,9 +81,7 @@ impl Worker {
         }
         let id = place.id(slot);
         self.poller.watch_readable(socket.as_fd(), id);
-        if self.connector.is_some() {
-            self.begin_link(slot, now);
-        } else {
+        if !self.begin_link(slot, now) {
             self.with(slot, now, |client, cx| client.connect(cx.plan));
         }
     }

@@ -114,7 +114,7 @@ pub(crate) struct Worker {
     pub(super) pool: Vec<Vec<u8>>,
     pub(super) buffer: Box<[u8]>,
     /// Makes links; `None` when the transport is plain TCP.
-    pub(super) connector: Option<Connector>,
+    pub(super) connector: Connector,
     pub(super) scratch: Scratch,
     pattern: Pattern,
     properties: Box<[Published]>,

@@ -9,21 +9,22 @@ use crate::meter::{Count, Timing};
 use crate::transport::Handshake;
 
 impl Worker {
-    /// The connection is open: handshakes of the layers begin.
-    pub(super) fn begin_link(&mut self, slot: usize, now: u64) {
-        let Some(connector) = &self.connector else {
-            return;
-        };
+    /// The connection is open: handshakes of the layers begin, when there are any; false when there are none.
+    pub(super) fn begin_link(&mut self, slot: usize, now: u64) -> bool {
         let (target, _) = self.target_of(slot);
         let place = &mut self.slots[slot];
         let own = (usize::from(place.client.group), place.client.index);
-        let mut link = Box::new(connector.link(target, own));
+        let Some(link) = self.connector.link(target, own) else {
+            return false;
+        };
+        let mut link = Box::new(link);
         let begun = link.begin(now, &mut self.scratch);
         place.link = Some(link);
         match begun {
             Ok(()) => self.write_wrapped(slot, now),
             Err(error) => self.lost(slot, error.to_string()),
         }
+        true
     }
 
     /// Unwraps `buffer[..count]`.

@@ -9,7 +9,7 @@ use super::own_data::ClientsFrom;
 use super::setup::Setup;
 use super::sweep::Sweep;
 use super::target::resolve;
-use super::values::{duration, rate, version, IN_FLIGHT};
+use super::values::{rate, time, version, IN_FLIGHT};
 use crate::assertions::Assertions;
 use crate::plan::{Connection, Plan, Template};
 
@@ -46,7 +46,7 @@ pub struct Common {
     #[arg(long, value_name = "PER_S", num_args = 0..=1, default_missing_value = "100", value_parser = rate)]
     pub reconnect: Option<f64>,
     /// How long a broker may be silent when an answer is due
-    #[arg(long, default_value = "30s", value_parser = duration)]
+    #[arg(long, default_value = "30s", value_parser = time)]
     pub timeout: Duration,
     /// Name of the scenario in reports: runs of the same name are compared with each other
     #[arg(long)]
@@ -56,13 +56,13 @@ pub struct Common {
     #[arg(long)]
     pub find_max: bool,
     /// 99th percentile that --find-max must meet
-    #[arg(long, default_value = "10ms", value_parser = duration, value_name = "TIME")]
+    #[arg(long, default_value = "10ms", value_parser = time, value_name = "TIME")]
     pub p99: Duration,
     /// Runs at each rate from FROM to TO, messages per second, each measured alone for --step-duration
     #[arg(long, value_name = "FROM:TO:STEP", conflicts_with = "find_max")]
     pub sweep: Option<Sweep>,
     /// How long --sweep stays at each rate
-    #[arg(long, default_value = "5s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, default_value = "5s", value_parser = time, value_name = "TIME")]
     pub step_duration: Duration,
     #[command(flatten)]
     pub assertions: Assertions,
@@ -83,7 +83,7 @@ impl Common {
         Ok(Connection {
             targets: resolve(targets)?,
             fails_over: setup.failover,
-            transport: endpoint.transport.transport(targets, handshake, true)?,
+            transport: setup.transport.transport(targets, handshake, true)?,
             sources: setup.source.clone(),
             version: self.mqtt.first().copied().unwrap_or(Version::V311),
             keep_alive_s: self.keep_alive_s,
@@ -92,6 +92,7 @@ impl Common {
             timeout: self.timeout,
             reconnect_per_s: self.reconnect,
             in_flight_max: IN_FLIGHT,
+            sample: setup.sample(),
         })
     }
 

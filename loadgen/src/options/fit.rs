@@ -3,6 +3,27 @@
 use super::Common;
 use crate::plan::{Group, MessageProperties, Plan, Session};
 
+/// Before MQTT 5 a password without a user name is malformed [MQTT-3.1.2-22].
+///
+/// # Errors
+/// A sentence when clients would send that.
+pub(crate) fn check_password(plan: &Plan) -> Result<(), String> {
+    let common = &plan.connection;
+    let is_lonely = common.password.is_some() && common.user.is_none();
+    let all_have_users = plan.groups.iter().all(|group| {
+        let feed = group.feed.as_ref().filter(|_| group.is_fed);
+        feed.is_some_and(|feed| feed.has("user"))
+    });
+    let has_v3 = plan.versions().iter().any(|version| !version.is_v5());
+    if is_lonely && has_v3 && !all_have_users {
+        return Err(
+            "there is a password and no user name, which MQTT before 5 does not have: give --user"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
 impl Common {
     /// Looks whether the options go together with the plan.
     ///

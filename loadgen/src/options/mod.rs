@@ -11,6 +11,7 @@ mod traffic;
 mod values;
 
 pub use common::Common;
+pub(crate) use fit::check_password;
 pub use own_data::ClientsFrom;
 pub(crate) use own_data::{check_own_data, check_rows, give, ALL_TOPICS};
 pub use setup::Setup;
@@ -19,5 +20,6 @@ pub(crate) use target::resolve;
 pub use traffic::Traffic;
 pub use values::duration as parse_duration;
 pub(crate) use values::{
-    rate as parse_rate, version as parse_version, CLOSED_WINDOW, IN_FLIGHT, WINDOW_MAX,
+    at_least_one, rate as parse_rate, version as parse_version, CLOSED_WINDOW, IN_FLIGHT,
+    WINDOW_MAX,
 };

@@ -6,18 +6,23 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::target::{without_password, Endpoint};
+use super::target::Endpoint;
 use crate::agents::AgentOptions;
 use crate::metrics::{self, Live};
 use crate::output::Output;
+use crate::payload::Sample;
 use crate::plan::Options;
 use crate::poller::Backend;
+use crate::secrets::redacted;
 use crate::sources::Source;
 use crate::system;
 use crate::transport::TransportOptions;
 
 /// Broker of a run that names none.
 const TARGET: &str = "127.0.0.1";
+
+/// So many workers may always be asked for.
+const THREADS_MIN: usize = 16;
 
 /// Against whom, from where, and what is written.
 #[derive(Args, Clone, Debug)]
@@ -46,7 +51,8 @@ pub struct Setup {
     pub transport: TransportOptions,
     #[arg(long)]
     pub user: Option<String>,
-    /// Better in the environment or a file: what is on the command line all users of the machine can see
+    /// Better in the environment or a file: until it is read, all users of the machine can see what is on the
+    /// command line
     #[arg(long, env = "MQLOAD_PASSWORD", hide_env_values = true)]
     pub password: Option<String>,
     /// File whose first line is the password
@@ -70,6 +76,10 @@ pub struct Setup {
     /// Serves OpenMetrics and a live page on this address (or port of 127.0.0.1) during the run
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics::parse_address)]
     pub metrics: Option<SocketAddr>,
+    /// Compares payload, topic name and properties in one of so many messages, 0 in none. Headers and lengths,
+    /// losses, duplicates and order, QoS, RETAIN and DUP are verified of all
+    #[arg(long, default_value_t = 1, value_name = "ONE_OF")]
+    pub check_content: u32,
     /// No line each second
     #[arg(long)]
     pub quiet: bool,
@@ -114,6 +124,11 @@ impl Setup {
         Ok(endpoint)
     }
 
+    /// Messages of which the content is compared.
+    pub(crate) fn sample(&self) -> Sample {
+        Sample::one_of(self.check_content)
+    }
+
     /// Seed given, or a random one.
     #[must_use]
     pub fn seed(&self) -> u64 {
@@ -141,6 +156,19 @@ impl Setup {
             ));
         }
         let allowed = system::cores();
+        let most = THREADS_MIN.max(4 * allowed.len());
+        if self.threads > most && self.agents.agents.is_empty() {
+            return Err(format!(
+                "--threads {}: this process may use {} cores, and {most} workers at most make sense on them",
+                self.threads,
+                allowed.len()
+            ));
+        }
+        if let Some(pid) = self.broker_pid {
+            if system::process(pid).is_none() {
+                return Err(format!("--broker-pid {pid}: there is no such process"));
+            }
+        }
         if let Some(core) = cores_here.iter().find(|core| !allowed.contains(core)) {
             return Err(format!(
                 "--cores: this process may not use core {core}, only {allowed:?}"
@@ -157,7 +185,7 @@ impl Setup {
             quiet: self.quiet,
             label: self.label.clone(),
             broker_name: self.broker_name.clone(),
-            command: crate::agents::redacted(std::env::args().map(|word| without_password(&word))),
+            command: redacted(std::env::args()),
             broker_pid: self.broker_pid,
             file_text: None,
             live: None,

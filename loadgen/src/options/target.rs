@@ -3,7 +3,8 @@
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use crate::transport::{TransportOptions, WS_PATH};
+use crate::secrets::without_password;
+use crate::transport::{Speaks, TransportOptions, WS_PATH};
 
 /// How long an address of a name that has several may take to answer before the next is tried.
 const ADDRESS_TIME: Duration = Duration::from_secs(2);
@@ -11,9 +12,8 @@ const ADDRESS_TIME: Duration = Duration::from_secs(2);
 /// Where to connect, over what, and as whom.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
-    /// Each HOST:PORT.
-    pub(crate) targets: Vec<String>,
-    pub(crate) transport: TransportOptions,
+    /// Each HOST:PORT, and what is spoken there.
+    pub(crate) targets: Vec<(String, Speaks)>,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
 }
@@ -36,51 +36,49 @@ impl Endpoint {
     /// # Errors
     /// A sentence about the target that is none, or that differs from the others.
     pub(crate) fn of(targets: &[String], transport: &TransportOptions) -> Result<Self, String> {
-        let mut own = Self {
-            targets: Vec::new(),
-            transport: transport.clone(),
-            user: None,
-            password: None,
-        };
         let given = targets.iter().map(|target| {
             parse(target).map_err(|why| format!("--target {}: {why}", without_password(target)))
         });
         let given = given.collect::<Result<Vec<_>, _>>()?;
         let first = given.first().ok_or("--target is missing")?;
-        let alike = |other: &Given| {
-            (other.scheme, &other.user, &other.password, &other.path)
-                == (first.scheme, &first.user, &first.password, &first.path)
-        };
+        let alike =
+            |other: &Given| (&other.user, &other.password) == (&first.user, &first.password);
         if !given.iter().all(alike) {
-            return Err("--target: scheme, user and path must be the same for all targets".into());
+            return Err("--target: user and password must be the same for all targets".into());
         }
-        if let Some((tls, ws)) = first.scheme {
-            own.transport.tls |= tls;
-            own.transport.ws |= ws;
-        }
-        if let Some(path) = first.path.clone().filter(|path| path != "/") {
-            own.transport.ws_path = path;
-        }
-        if own.transport.ws && own.transport.ws_path.is_empty() {
-            own.transport.ws_path = WS_PATH.into(); // of a file without the key
-        }
-        (own.user, own.password) = (first.user.clone(), first.password.clone());
-        let port = match (own.transport.tls, own.transport.ws) {
+        Ok(Self {
+            targets: given.iter().map(|own| own.target(transport)).collect(),
+            user: first.user.clone(),
+            password: first.password.clone(),
+        })
+    }
+}
+
+impl Given {
+    /// HOST:PORT and what is spoken there: what its URL says, else what `transport` does.
+    fn target(&self, transport: &TransportOptions) -> (String, Speaks) {
+        let (tls, ws) = self.scheme.unwrap_or_default();
+        let (tls, ws) = (tls || transport.tls, ws || transport.ws);
+        let path = self.path.as_ref().filter(|path| *path != "/");
+        let path = path.unwrap_or(&transport.ws_path);
+        let path = match &path[..] {
+            "" => WS_PATH, // of a file without the key
+            path => path,
+        };
+        let usual = match (tls, ws) {
             (false, false) => 1883,
             (true, false) => 8883,
             (false, true) => 80,
             (true, true) => 443,
         };
-        let address = |given: &Given| {
-            let (host, port) = (&given.host, given.port.unwrap_or(port));
-            if host.contains(':') {
-                format!("[{host}]:{port}")
-            } else {
-                format!("{host}:{port}")
-            }
+        let (host, port) = (&self.host, self.port.unwrap_or(usual));
+        let address = if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
         };
-        own.targets = given.iter().map(address).collect();
-        Ok(own)
+        let path = ws.then(|| path.to_string());
+        (address, Speaks { tls, path })
     }
 }
 
@@ -147,46 +145,38 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A target with its password hidden.
-pub(crate) fn without_password(text: &str) -> String {
-    let hidden = || {
-        let (scheme, rest) = text.split_once("://")?;
-        let (who, host) = rest.rsplit_once('@')?;
-        let (user, _) = who.split_once(':')?;
-        Some(format!("{scheme}://{user}:***@{host}"))
-    };
-    hidden().unwrap_or_else(|| text.to_string())
-}
-
 /// Addresses of targets, each HOST:PORT. Of a name with several, the first that takes a connection comes first.
 ///
 /// # Errors
 /// A sentence when a target's name is not known.
-pub(crate) fn resolve(targets: &[String]) -> Result<Vec<Vec<SocketAddr>>, String> {
-    let resolve = |target: &String| {
+pub(crate) fn resolve(targets: &[(String, Speaks)]) -> Result<Vec<Vec<SocketAddr>>, String> {
+    let resolve = |(target, _): &(String, Speaks)| {
         let found = target
             .to_socket_addrs()
             .map_err(|error| format!("--target {target}: {error}: is the name right?"))?;
-        let mut found: Vec<SocketAddr> = found.collect();
-        let mut seen = Vec::new();
-        found.retain(|address| {
-            !seen.contains(address) && {
-                seen.push(*address);
-                true
-            }
-        });
-        let answers =
-            |address: &SocketAddr| TcpStream::connect_timeout(address, ADDRESS_TIME).is_ok();
-        if found.len() > 1 {
-            let first = found.iter().position(answers).unwrap_or(0);
-            found[..=first].rotate_right(1);
-        }
+        let found = in_order(found);
         if found.is_empty() {
             return Err(format!("--target {target}: no address"));
         }
         Ok(found)
     };
     targets.iter().map(resolve).collect()
+}
+
+/// The addresses of one name, each once: the first that answers, then the others.
+fn in_order(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    let answers = |address: &SocketAddr| TcpStream::connect_timeout(address, ADDRESS_TIME).is_ok();
+    if addresses.len() > 1 {
+        let first = addresses.iter().position(answers).unwrap_or(0);
+        addresses[..=first].rotate_right(1);
+    }
+    addresses
 }
 
 #[cfg(test)]
@@ -211,7 +201,7 @@ mod tests {
             ("[::1]:99", "[::1]:99"),
             ("mqtt://u:p@[::1]", "[::1]:1883"),
         ] {
-            assert_eq!(of(given).unwrap().targets, [address], "{given}");
+            assert_eq!(of(given).unwrap().targets[0].0, address, "{given}");
         }
         for wrong in ["", "h:0", "h:x", "http://h", "mqtt://", "a b"] {
             assert!(of(wrong).is_err(), "{wrong}");
@@ -223,30 +213,52 @@ mod tests {
         let own = of("wss://us%20er:p%40ss@h/path/x").unwrap();
         assert_eq!(own.user.as_deref(), Some("us er"));
         assert_eq!(own.password.as_deref(), Some("p@ss"));
-        assert!(own.transport.tls && own.transport.ws);
-        assert_eq!(own.transport.ws_path, "/path/x");
-        let two = ["mqtt://h".to_string(), "mqtts://h".to_string()];
-        assert!(Endpoint::of(&two, &TransportOptions::default()).is_err());
+        let (tls, path) = (true, Some("/path/x".to_string()));
+        assert_eq!(own.targets[0].1, Speaks { tls, path });
     }
 
     #[test]
-    fn passwords_are_hidden() {
-        for (given, shown) in [
-            ("mqtt://u:p@h:1", "mqtt://u:***@h:1"),
-            ("mqtt://u@h", "mqtt://u@h"),
-            ("h:1", "h:1"),
-        ] {
-            assert_eq!(without_password(given), shown);
-        }
+    fn each_target_has_its_own_transport() {
+        let given = ["h", "mqtt://h:1", "mqtts://h", "ws://h/x", "wss://h/"].map(String::from);
+        let names = |transport: &TransportOptions| {
+            let own = Endpoint::of(&given, transport).unwrap();
+            let name = |(_, speaks): &(String, Speaks)| (speaks.tls, speaks.path.clone());
+            own.targets.iter().map(name).collect::<Vec<_>>()
+        };
+        let path = |path: &str| Some(path.to_string());
+        let mut options = TransportOptions::default();
+        let expected = [
+            (false, None),
+            (false, None),
+            (true, None),
+            (false, path("/x")),
+            (true, path("/mqtt")),
+        ];
+        assert_eq!(names(&options), expected);
+        (options.tls, options.ws, options.ws_path) = (true, true, "/own".into());
+        assert_eq!(names(&options)[0], (true, path("/own")));
+        let two = ["mqtt://a@h".to_string(), "mqtt://b@h".to_string()];
+        assert!(Endpoint::of(&two, &options).is_err());
+    }
+
+    #[test]
+    fn a_sentence_has_no_password() {
         let error = of("mqtt://u:secret@h:x").unwrap_err();
         assert!(!error.contains("secret"), "{error}");
     }
 
     #[test]
     fn the_address_that_answers_comes_first() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let listen = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (open, closed) = (listen(), [listen(), listen()]);
+        let address = open.local_addr().unwrap();
+        let [one, two] = closed.map(|closed| closed.local_addr().unwrap()); // and closes them
+        let order = |own: &[SocketAddr]| in_order(own.iter().copied());
+        assert_eq!(order(&[one, one, two, address]), [address, one, two]);
+        assert_eq!(order(&[one, two]), [one, two], "none answers");
+        assert_eq!(order(&[address]), [address]);
         let target = format!("localhost:{}", address.port());
+        let target = (target, Speaks::default());
         assert_eq!(resolve(&[target]).unwrap()[0][0], address);
     }
 }

@@ -7,7 +7,9 @@ use clap::Args;
 use ringmq::mqtt::Qos;
 
 use super::own_data::{payload, payload_file};
-use super::values::{duration, number, pair, qos, CLOSED_WINDOW, WINDOW_MAX};
+use super::values::{
+    at_least_one, duration, number, pair, qos, time, topic, CLOSED_WINDOW, WINDOW_MAX,
+};
 use crate::payload_template::PayloadTemplate;
 use crate::plan::{Arrivals, Load, MessageProperties, PayloadSize, Template};
 
@@ -27,10 +29,10 @@ pub struct Traffic {
     #[arg(long)]
     pub poisson: bool,
     /// How long messages are published
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "10s", value_parser = time)]
     pub duration: Duration,
     /// Messages per publisher; the run ends early when they are sent
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub messages: Option<u64>,
     /// QoS of publishers and subscribers
     #[arg(long, default_value = "0", value_parser = qos)]
@@ -59,10 +61,10 @@ pub struct Traffic {
     #[arg(long, default_value_t = 256)]
     pub batch: u32,
     /// Topics; {i} is the publisher's number, {t} its topic's, {r} the run's
-    #[arg(long, value_name = "TEMPLATE")]
+    #[arg(long, value_name = "TEMPLATE", value_parser = topic)]
     pub topic: Option<Template>,
     /// Topics each publisher takes in turn
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     pub topics: u32,
     /// Retained messages
     #[arg(long)]

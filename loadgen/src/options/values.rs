@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ringmq::mqtt::{Qos, Version};
 
+use crate::plan::Template;
+
 /// PUBLISH packets unacknowledged per client, unless --window says.
 pub(crate) const IN_FLIGHT: u16 = 1_000;
 
@@ -18,6 +20,30 @@ pub(crate) fn version(text: &str) -> Result<Version, String> {
         "3.1.1" | "3" | "4" => Ok(Version::V311),
         "5" | "5.0" => Ok(Version::V5),
         _ => Err("give 3.1, 3.1.1 or 5".into()),
+    }
+}
+
+pub(crate) fn at_least_one(text: &str) -> Result<u32, String> {
+    let value = text.parse().ok().filter(|value| *value > 0);
+    value.ok_or_else(|| format!("give a number from 1 to {}", u32::MAX))
+}
+
+/// A topic name with places; it has no wildcards [MQTT-3.3.2-2].
+pub(super) fn topic(text: &str) -> Result<Template, String> {
+    if text.is_empty() || text.len() > usize::from(u16::MAX) {
+        return Err("a topic name has 1 to 65535 bytes".into());
+    }
+    if text.contains(['+', '#', '\0']) {
+        return Err("a topic name has no wildcards (+ and #) and no null character".into());
+    }
+    Ok(Template(text.to_string()))
+}
+
+/// A duration that is one.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    match duration(text) {
+        Ok(Duration::ZERO) => Err("give more than 0, like 500ms or 10s".into()),
+        other => other,
     }
 }
 
@@ -101,6 +127,19 @@ mod tests {
         for wrong in ["", "s", "1x", "1m30x", "-1s", "1m s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn values_have_bounds() {
+        assert_eq!(at_least_one("1"), Ok(1));
+        for wrong in ["0", "-1", "x", "4294967296"] {
+            assert!(at_least_one(wrong).is_err(), "{wrong}");
+        }
+        assert!(topic("a/{i}").is_ok());
+        for wrong in ["", "a/#", "+/a", "a\0b"] {
+            assert!(topic(wrong).is_err(), "{wrong}");
+        }
+        assert!(time("0s").is_err() && time("1ms").is_ok());
     }
 
     #[test]

@@ -65,7 +65,16 @@ impl Output {
         if self.paths().filter(|path| is_stdout(path)).count() > 1 {
             return Err("only one result can go to standard output (-)".into());
         }
-        for path in self.paths().filter(|path| !is_stdout(path)) {
+        for (at, path) in self.paths().enumerate() {
+            if is_stdout(path) {
+                continue;
+            }
+            if self.paths().take(at).any(|other| other == path) {
+                let path = path.display();
+                return Err(format!(
+                    "{path} is given for two results: give each a file of its own"
+                ));
+            }
             let opened = fs::OpenOptions::new().create(true).append(true).open(path);
             opened.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         }

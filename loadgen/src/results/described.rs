@@ -16,6 +16,9 @@ pub struct DescribedPlan {
     pub protocol: String,
     pub tls: bool,
     pub websocket: bool,
+    /// What is spoken to the targets: "tcp", "tls", "ws", "wss"; each once.
+    #[serde(default)]
+    pub transports: Vec<String>,
     /// Clients give a user name.
     pub has_user: bool,
     /// Clients whose target fails go to the next one.
@@ -27,6 +30,9 @@ pub struct DescribedPlan {
     pub reconnect_per_s: Option<f64>,
     /// PUBLISH packets unacknowledged per client at most, unless its load says.
     pub in_flight_max: u16,
+    /// Payload, topic name and properties were compared in one of so many messages; 0: in none.
+    #[serde(default = "one")]
+    pub compared_one_of: u32,
     pub groups: Vec<DescribedGroup>,
     pub steps: Vec<DescribedStep>,
     pub loads: Vec<DescribedLoad>,
@@ -155,7 +161,17 @@ impl DescribedPlan {
                 names.collect::<Vec<_>>().join(",")
             },
             tls: common.transport.tls.is_some(),
-            websocket: common.transport.websocket.is_some(),
+            websocket: common
+                .transport
+                .names()
+                .iter()
+                .any(|name| name.starts_with("ws")),
+            transports: common
+                .transport
+                .names()
+                .into_iter()
+                .map(str::to_string)
+                .collect(),
             has_user: common.user.is_some(),
             fails_over: common.fails_over,
             sources: common.sources.len() as u64,
@@ -163,11 +179,16 @@ impl DescribedPlan {
             timeout_s: common.timeout.as_secs_f64(),
             reconnect_per_s: common.reconnect_per_s,
             in_flight_max: common.in_flight_max,
+            compared_one_of: common.sample.one_of,
             groups: plan.groups.iter().map(group).collect(),
             steps: plan.steps.iter().map(|own| step(plan, own)).collect(),
             loads: loads.flat_map(|(at, own)| load(plan, at, own)).collect(),
         }
     }
+}
+
+fn one() -> u32 {
+    1
 }
 
 fn version(own: Version) -> String {
@@ -345,7 +366,7 @@ mod tests {
         let same = of("pairs --qos 1 --seed 1");
         assert_eq!(
             same,
-            of("pairs --seed 2 --qos 1 --label x --password secret")
+            of("pairs --seed 2 --qos 1 --label x --token a-secret")
         );
         let others = [
             "pairs --qos 1 --clients 3",
@@ -362,6 +383,9 @@ mod tests {
             "pairs --qos 1 --connect-rate 7",
             "pairs --qos 1 --user somebody",
             "pairs --qos 1 --drain 7s",
+            "pairs --qos 1 --check-content 7",
+            "pairs --qos 1 --target ws://127.0.0.1:1883",
+            "pairs --qos 1 --target ws://127.0.0.1:1883 --target 127.0.0.1:1883",
             "pairs --qos 1 --duration 7s",
             "pairs --qos 1 --messages 7",
             "pairs --qos 1 --protocol 5 --content-type text",

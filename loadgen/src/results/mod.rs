@@ -156,6 +156,9 @@ pub struct Totals {
     /// Attempts to open a lost connection again that failed.
     #[serde(default)]
     pub reconnect_failed: u64,
+    /// Connections that went to the next target, since one had failed.
+    #[serde(default)]
+    pub failed_over: u64,
     /// Clients that came back for a session that the broker did not have.
     #[serde(default)]
     pub sessions_lost: u64,

@@ -43,6 +43,7 @@ pub(crate) fn result(
     let mut notes = notes(&counts, reports);
     notes.extend(restarts(&run));
     notes.extend(stored(&counts, &mut run));
+    notes.extend(not_compared(plan));
     let saturation = saturation(plan, &run);
     notes.extend(run.remark.take());
     let latencies = latencies(&mut run, censored);
@@ -146,6 +147,18 @@ fn stored(counts: &Counts, run: &mut RunTotals) -> Option<String> {
             received as f64 * 1e9 / stored as f64
         )
     })
+}
+
+/// What a sample leaves open.
+fn not_compared(plan: &Plan) -> Option<String> {
+    match plan.connection.sample.one_of {
+        1 => None,
+        0 => Some("payloads, topic names and properties were not compared (--check-content 0)".into()),
+        one_of => Some(format!(
+            "payload, topic name and properties were compared in one of {one_of} messages: what was altered in \
+             others is not known"
+        )),
+    }
 }
 
 /// A broker that falls behind; what waits in it on purpose is no backlog.
@@ -281,6 +294,7 @@ fn totals(counts: &Counts, run: &RunTotals) -> Totals {
         disconnected: counts.get(Count::Disconnected),
         reconnected: counts.get(Count::Reconnected),
         reconnect_failed: counts.get(Count::ReconnectFailed),
+        failed_over: counts.get(Count::FailedOver),
         sessions_lost: counts.get(Count::SessionLost),
         published: counts.get(Count::Published),
         published_per_s: per_s(Count::Published),

@@ -92,9 +92,12 @@ impl ConnectionPart {
             &setup.source
         };
         // The whole of one or the other: a certificate of the file is of no use to a transport of the
-        // command line.
-        let transport = if setup.transport.tls || setup.transport.ws {
-            &setup.transport
+        // command line, which may be in the URL.
+        let own = &setup.transport;
+        let has_url = setup.target.iter().any(|target| target.contains("://"));
+        let is_trusting = own.ca.is_some() || own.insecure;
+        let transport = if own.tls || own.ws || has_url && is_trusting {
+            own
         } else {
             &self.transport
         };
@@ -103,7 +106,7 @@ impl ConnectionPart {
         Ok(Connection {
             targets: resolve(targets)?,
             fails_over: setup.failover || self.fails_over,
-            transport: endpoint.transport.transport(targets, self.version, true)?,
+            transport: transport.transport(targets, self.version, true)?,
             sources: sources.clone(),
             version: self.version,
             keep_alive_s: self.keep_alive_s,
@@ -112,6 +115,7 @@ impl ConnectionPart {
             timeout: self.timeout,
             reconnect_per_s: self.reconnect_per_s,
             in_flight_max: IN_FLIGHT,
+            sample: setup.sample(),
         })
     }
 }

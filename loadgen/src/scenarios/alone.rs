@@ -6,14 +6,14 @@ use clap::Args;
 use ringmq::mqtt::Qos;
 
 use super::{plan, publishers, standard, subscribe, topic_of, Scenario};
-use crate::options::{Common, Traffic};
+use crate::options::{at_least_one, Common, Traffic};
 use crate::plan::{Group, LoadStep, Plan, Step, Template};
 
 /// Publishers without subscribers: what a broker takes.
 #[derive(Args, Debug)]
 pub struct Publish {
     /// Publishers
-    #[arg(long, aliases = ["publishers"], default_value_t = 10)]
+    #[arg(long, aliases = ["publishers"], default_value_t = 10, value_parser = at_least_one)]
     clients: u32,
     #[command(flatten)]
     common: Common,
@@ -37,7 +37,7 @@ impl Scenario for Publish {
 #[derive(Args, Debug)]
 pub struct Listen {
     /// Subscribers
-    #[arg(long, aliases = ["subscribers"], default_value_t = 1)]
+    #[arg(long, aliases = ["subscribers"], default_value_t = 1, value_parser = at_least_one)]
     clients: u32,
     /// Filter; {i} is the subscriber's number
     #[arg(long, default_value = "#")]
@@ -81,7 +81,7 @@ impl Scenario for Listen {
 #[derive(Args, Debug)]
 pub struct RoundTrip {
     /// Requesters, and as many that answer
-    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 10)]
+    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 10, value_parser = at_least_one)]
     clients: u32,
     #[command(flatten)]
     common: Common,

@@ -6,7 +6,7 @@ use clap::Args;
 use ringmq::mqtt::Qos;
 
 use super::{plan, subscribe, Scenario};
-use crate::options::{parse_duration, Common};
+use crate::options::{at_least_one, parse_duration, Common};
 use crate::plan::{Group, Plan, Step, Template};
 
 /// Connects clients (at --connect-rate, or as fast as they are taken), holds them idle and disconnects.
@@ -14,7 +14,7 @@ use crate::plan::{Group, Plan, Step, Template};
 #[derive(Args, Debug)]
 pub struct ConnectRamp {
     /// Clients
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = at_least_one)]
     clients: u32,
     /// How long they stay idle
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
@@ -54,7 +54,7 @@ impl Scenario for ConnectRamp {
 #[derive(Args, Debug)]
 pub struct ConnectStorm {
     /// Clients
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = at_least_one)]
     clients: u32,
     /// Times that all connect and leave
     #[arg(long, default_value_t = 3)]
@@ -88,7 +88,7 @@ impl Scenario for ConnectStorm {
 #[derive(Args, Debug)]
 pub struct ReconnectStorm {
     /// Clients
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = at_least_one)]
     clients: u32,
     /// Times that all connections break and come back
     #[arg(long, default_value_t = 3)]
@@ -131,7 +131,7 @@ impl Scenario for ReconnectStorm {
 #[derive(Args, Debug)]
 pub struct HandshakeStorm {
     /// Clients
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     clients: u32,
     /// Times that all connect and leave
     #[arg(long, default_value_t = 3)]
@@ -145,7 +145,7 @@ pub struct HandshakeStorm {
 #[derive(Args, Debug)]
 pub struct ResumptionStorm {
     /// Clients
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     clients: u32,
     /// Times that all connect and leave after the first
     #[arg(long, default_value_t = 3)]
@@ -191,11 +191,7 @@ fn shake_hands(
     rounds: u32,
     resumes: bool,
 ) -> Result<Plan, String> {
-    let options = &common.setup.transport;
-    if !options.tls {
-        return Err(format!("{name} needs --tls, and --ca FILE or --insecure"));
-    }
-    if options.tls_resumption.is_some() {
+    if common.setup.transport.tls_resumption.is_some() {
         return Err(format!(
             "{name} says itself whether sessions are resumed: leave --tls-resumption out"
         ));
@@ -207,8 +203,9 @@ fn shake_hands(
     ];
     let steps = (0..rounds).flat_map(|_| round.clone()).collect();
     let mut plan = idle(name, common, clients, None, steps)?;
-    if let Some(tls) = &mut plan.connection.transport.tls {
-        tls.is_about_resumption(resumes);
+    match &mut plan.connection.transport.tls {
+        Some(tls) => tls.is_about_resumption(resumes),
+        None => return Err(format!("{name} needs --tls, and --ca FILE or --insecure")),
     }
     Ok(plan)
 }

@@ -8,7 +8,7 @@ use ringmq::mqtt::Qos;
 use super::{
     all_to_each, load, plan, publishers, subscribe, subscribers, topic_of, Scenario, STORED,
 };
-use crate::options::{Common, Traffic};
+use crate::options::{at_least_one, Common, Traffic};
 use crate::plan::{Connection, Crashes, Group, LoadStep, Plan, Session, Step, Template, Will};
 
 /// Connections opened again per second after a kill, unless --reconnect says.
@@ -69,7 +69,7 @@ fn needs_qos(name: &str, traffic: &Traffic) -> Result<(), String> {
 #[command(mut_arg("qos", |qos| qos.default_value("1")))]
 pub struct DurableSessions {
     /// Publishers; as many subscribers that are there, and as many that are away
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = at_least_one)]
     clients: u32,
     #[command(flatten)]
     kills: Kills,
@@ -133,7 +133,7 @@ impl Scenario for DurableSessions {
 #[command(mut_arg("qos", |qos| qos.default_value("1")))]
 pub struct DurableRetained {
     /// Subscribers
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = at_least_one)]
     clients: u32,
     /// Retained messages
     #[arg(long, default_value_t = 1_000)]
@@ -191,7 +191,7 @@ fn quiet_with(kills: &Kills, common: &Common, time: Duration) -> Result<Step, St
 #[command(mut_arg("qos", |qos| qos.default_value("1")))]
 pub struct DurableWills {
     /// Clients with a will; as many watchers, one of each
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     clients: u32,
     #[command(flatten)]
     kills: Kills,

@@ -3,17 +3,17 @@
 use clap::Args;
 
 use super::{all_to_each, publishers, standard, subscribers, topic_of, Scenario};
-use crate::options::{Common, Traffic};
+use crate::options::{at_least_one, Common, Traffic};
 use crate::plan::{Plan, Template};
 
 /// Many publishers on topics of their own, few subscribers that get everything.
 #[derive(Args, Debug)]
 pub struct FanIn {
     /// Publishers
-    #[arg(long, alias = "publishers", default_value_t = 10)]
+    #[arg(long, alias = "publishers", default_value_t = 10, value_parser = at_least_one)]
     clients: u32,
     /// Subscribers; each gets every message
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     subscribers: u32,
     #[command(flatten)]
     common: Common,
@@ -38,10 +38,10 @@ impl Scenario for FanIn {
 #[derive(Args, Debug)]
 pub struct FanOut {
     /// Subscribers
-    #[arg(long, alias = "subscribers", default_value_t = 100)]
+    #[arg(long, alias = "subscribers", default_value_t = 100, value_parser = at_least_one)]
     clients: u32,
     /// Publishers, all on one topic
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     publishers: u32,
     #[command(flatten)]
     common: Common,
@@ -70,7 +70,7 @@ impl Scenario for FanOut {
 #[derive(Args, Debug)]
 pub struct Pairs {
     /// Pairs
-    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 100)]
+    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 100, value_parser = at_least_one)]
     clients: u32,
     #[command(flatten)]
     common: Common,
@@ -96,7 +96,7 @@ impl Scenario for Pairs {
 )]
 pub struct LargePayloads {
     /// Pairs
-    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 4)]
+    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 4, value_parser = at_least_one)]
     clients: u32,
     #[command(flatten)]
     common: Common,

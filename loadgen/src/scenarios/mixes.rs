@@ -7,17 +7,17 @@ use super::{
     all_to_each, filter_of, load, plan, publishers, standard, subscribe, subscribers, topic_of,
     Scenario, STORED,
 };
-use crate::options::{Common, Traffic};
+use crate::options::{at_least_one, Common, Traffic};
 use crate::plan::{Group, Plan, Step, Template};
 
 /// Subscribers that share one subscription: each message goes to one of them.
 #[derive(Args, Debug)]
 pub struct SharedGroup {
     /// Publishers
-    #[arg(long, aliases = ["publishers"], default_value_t = 10)]
+    #[arg(long, aliases = ["publishers"], default_value_t = 10, value_parser = at_least_one)]
     clients: u32,
     /// Subscribers sharing
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = at_least_one)]
     subscribers: u32,
     #[command(flatten)]
     common: Common,
@@ -45,7 +45,7 @@ impl Scenario for SharedGroup {
 #[derive(Args, Debug)]
 pub struct RetainedStorm {
     /// Subscribers
-    #[arg(long, aliases = ["subscribers"], default_value_t = 10)]
+    #[arg(long, aliases = ["subscribers"], default_value_t = 10, value_parser = at_least_one)]
     clients: u32,
     /// Retained messages
     #[arg(long, default_value_t = 1_000)]
@@ -90,7 +90,7 @@ impl Scenario for RetainedStorm {
 #[derive(Args, Debug)]
 pub struct SlowConsumer {
     /// Subscribers that read at full speed
-    #[arg(long, aliases = ["subscribers"], default_value_t = 10)]
+    #[arg(long, aliases = ["subscribers"], default_value_t = 10, value_parser = at_least_one)]
     clients: u32,
     /// Subscribers that do not
     #[arg(long, default_value_t = 1)]
@@ -139,7 +139,7 @@ impl Scenario for SlowConsumer {
 #[derive(Args, Debug)]
 pub struct Churn {
     /// Clients
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     clients: u32,
     /// Times that each subscribes and unsubscribes
     #[arg(long, default_value_t = 10)]
@@ -179,7 +179,7 @@ impl Scenario for Churn {
 #[derive(Args, Debug)]
 pub struct TakeoverStorm {
     /// Clients
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     clients: u32,
     #[command(flatten)]
     common: Common,
@@ -216,7 +216,7 @@ impl Scenario for TakeoverStorm {
 #[derive(Args, Debug)]
 pub struct WildcardMix {
     /// Publishers; as many subscribers of each kind
-    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 10)]
+    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 10, value_parser = at_least_one)]
     clients: u32,
     #[command(flatten)]
     common: Common,

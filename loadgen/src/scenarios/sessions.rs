@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{load, plan, publishers, subscribe, subscribers, topic_of, Scenario, STORED};
-use crate::options::{Common, Traffic};
+use crate::options::{at_least_one, Common, Traffic};
 use crate::plan::{Group, Plan, Step, Template, Will};
 
 /// Clients with wills whose connections break at once. Every will due must arrive exactly once, and none
@@ -14,7 +14,7 @@ use crate::plan::{Group, Plan, Step, Template, Will};
 #[command(mut_arg("qos", |qos| qos.default_value("1")))]
 pub struct WillStorm {
     /// Clients with a will whose connections break
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     clients: u32,
     /// Clients with a will that send DISCONNECT
     #[arg(long, default_value_t = 10)]
@@ -92,7 +92,7 @@ impl Scenario for WillStorm {
 #[derive(Args, Debug)]
 pub struct BacklogDrain {
     /// Subscribers with a session
-    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 10)]
+    #[arg(long, aliases = ["publishers", "subscribers"], default_value_t = 10, value_parser = at_least_one)]
     clients: u32,
     #[command(flatten)]
     common: Common,

@@ -18,7 +18,8 @@ use ringmq::mqtt::Version;
 use ringmq::time::Span;
 use rustix::io::Errno;
 use rustix::net::{
-    accept_with, bind, listen, socket_with, sockopt, AddressFamily, SocketFlags, SocketType,
+    accept_with, bind, getsockname, listen, socket_with, sockopt, AddressFamily, SocketFlags,
+    SocketType,
 };
 
 use crate::engine::executor::Executor;
@@ -30,7 +31,7 @@ const READ_BUFFER: usize = 256 << 10;
 /// A null broker: acknowledges and discards, or feeds its subscribers.
 #[derive(Args, Debug)]
 pub struct Sink {
-    /// Address to listen on
+    /// Address to listen on; with port 0 the system chooses one
     #[arg(long, default_value = "127.0.0.1:1884", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
     /// Core to pin to
@@ -63,8 +64,10 @@ pub fn run(options: &Sink) -> Result<(), String> {
         return Err("--payload-size must be 16 or more".into());
     }
     crate::system::allow_clients(0)?; // as many as the system lets it have
-    let listener = open(options.listen)
-        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    let failed = |error| format!("cannot listen on {}: {error}", options.listen);
+    let listener = open(options.listen).map_err(failed)?;
+    let address = getsockname(&listener).map_err(failed)?;
+    let address = SocketAddr::try_from(address).unwrap_or(options.listen);
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))
@@ -87,7 +90,7 @@ pub fn run(options: &Sink) -> Result<(), String> {
         let _ = ended.send(()); // without a receiver after an interruption
         result
     })?;
-    println!("sink listens on {}", options.listen);
+    println!("sink listens on {address}");
     let (mut received, mut sent) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         if !matches!(
@@ -159,7 +162,10 @@ fn serve(
         if accepts {
             accept(listener, &mut poller, &mut peers);
         }
+        // Of many clients most are idle.
+        let mut touched = writable.clone();
         for (id, watched) in readable {
+            touched.push(id.index as usize);
             let slot = id.index as usize;
             let Some(peer) = peers[slot].as_mut() else {
                 continue;
@@ -177,8 +183,11 @@ fn serve(
                 peer.blocked = false;
             }
         }
-        for (slot, place) in peers.iter_mut().enumerate() {
-            if let Some(peer) = place {
+        if feed.is_some() {
+            touched = (0..peers.len()).collect(); // subscribers get more without asking
+        }
+        for slot in touched {
+            if let Some(peer) = &mut peers[slot] {
                 if let Some(size) = feed {
                     refill(peer, size, &pattern, tally);
                 }

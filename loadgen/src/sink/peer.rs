@@ -15,13 +15,16 @@ use rustix::net::{recv, send, RecvFlags, SendFlags};
 
 use super::{Tally, READ_BUFFER};
 use crate::engine::clock::now_ns;
-use crate::payload::{Header, Pattern};
+use crate::payload::{Header, Pattern, PUBLISHERS_MAX};
 use crate::poller::Poller;
 
 /// Largest packet taken.
 const PACKET_MAX: u32 = 16 << 20;
 /// Bytes of a feed put together at once.
 const FEED_BYTES: usize = 64 << 10;
+
+/// Whose the messages made up are: no client's of those who receive them.
+const PUBLISHER: u32 = PUBLISHERS_MAX - 1;
 
 /// A client of the sink.
 pub(super) struct Peer {
@@ -179,7 +182,7 @@ pub(super) fn refill(peer: &mut Peer, size: usize, pattern: &Pattern, tally: &Ta
     let first = feed.sequence;
     while peer.out.len() < FEED_BYTES {
         peer.out.extend_from_slice(&feed.head);
-        let header = Header::new(0, feed.sequence, now);
+        let header = Header::new(PUBLISHER, feed.sequence, now);
         pattern.put(&mut peer.out, header, size);
         feed.sequence += 1;
     }

@@ -11,7 +11,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::naming::Naming;
 use super::tls::{Parts, TlsSetup};
-use super::Transport;
+use super::{Layers, Transport};
 
 #[derive(Args, Clone, Debug, Default)]
 pub struct TransportOptions {
@@ -49,6 +49,14 @@ pub struct TransportOptions {
     pub(crate) naming: Naming,
 }
 
+/// What a target is spoken to with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Speaks {
+    pub(crate) tls: bool,
+    /// Path of a WebSocket.
+    pub(crate) path: Option<String>,
+}
+
 /// Where most brokers have their WebSocket.
 pub(crate) const WS_PATH: &str = "/mqtt";
 
@@ -59,13 +67,14 @@ pub enum Switch {
 }
 
 impl TransportOptions {
-    /// The transport towards these targets, each HOST:PORT. `resumes` unless the options say.
+    /// The transport towards these targets, each HOST:PORT with what is spoken there. `resumes` unless the options
+    /// say.
     ///
     /// # Errors
     /// A sentence that names the option or file.
-    pub fn transport(
+    pub(crate) fn transport(
         &self,
-        targets: &[String],
+        targets: &[(String, Speaks)],
         version: Version,
         resumes: bool,
     ) -> Result<Transport, String> {
@@ -73,27 +82,35 @@ impl TransportOptions {
             Version::V31 => "mqttv3.1",
             _ => "mqtt",
         };
-        if !self.ws && !matches!(&self.ws_path[..], "" | WS_PATH) {
+        let has_ws = targets.iter().any(|(_, speaks)| speaks.path.is_some());
+        if !has_ws && !matches!(&self.ws_path[..], "" | WS_PATH) {
             return Err("--ws-path is of WebSocket: give --ws, or a target ws://HOST".into());
         }
-        if self.ws && !is_path(&self.ws_path) {
-            return Err("--ws-path must begin with / and have no spaces".into());
-        }
-        let websocket = |host: &String| {
-            Arc::new(Target {
-                host: host.clone(),
-                path: self.ws_path.clone(),
-                subprotocol,
+        let layers = |(host, speaks): &(String, Speaks)| {
+            let websocket = |path: &String| {
+                if !is_path(path) {
+                    return Err("--ws-path must begin with / and have no spaces".to_string());
+                }
+                let (host, path) = (host.clone(), path.clone());
+                Ok(Arc::new(Target {
+                    host,
+                    path,
+                    subprotocol,
+                }))
+            };
+            Ok(Layers {
+                tls: speaks.tls,
+                websocket: speaks.path.as_ref().map(websocket).transpose()?,
             })
         };
         Ok(Transport {
+            layers: targets.iter().map(layers).collect::<Result<_, String>>()?,
             tls: self.tls(targets, resumes)?,
-            websocket: self.ws.then(|| targets.iter().map(websocket).collect()),
         })
     }
 
-    fn tls(&self, targets: &[String], resumes: bool) -> Result<Option<TlsSetup>, String> {
-        if !self.tls {
+    fn tls(&self, targets: &[(String, Speaks)], resumes: bool) -> Result<Option<TlsSetup>, String> {
+        if !targets.iter().any(|(_, speaks)| speaks.tls) {
             let given = [
                 ("ca", self.ca.is_some()),
                 ("cert", self.cert.is_some()),
@@ -117,7 +134,7 @@ impl TransportOptions {
                     .into(),
             );
         }
-        let name = |target: &String| {
+        let name = |(target, _): &(String, Speaks)| {
             let host = match &self.sni {
                 Some(name) => name,
                 None => target
