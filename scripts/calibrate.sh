@@ -34,7 +34,7 @@ measure() { # NAME SIZE CHECK OPTIONS...
     shift 3
     for ((round = 0; round < rounds; round++)); do
         taskset --cpu-list "$own_core" "$mqload" "$@" --target "127.0.0.1:$port" --duration "${seconds}s" \
-            --threads 1 --cores "$own_core" --check-content "$check" --quiet --broker-name sink --drain 500ms \
+            --threads 1 --cores "$own_core" --check-content "$check" --quiet --broker-name sink \
             --json "$scratch/$name-$size-$check-$round.json" >"$scratch/text" || { cat "$scratch/text" >&2; exit 1; }
     done
 }

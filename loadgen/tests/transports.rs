@@ -164,7 +164,7 @@ fn transports_are_spoken_side_by_side() {
             6,
         ),
         (
-            "pairs --clients 4 --rate 200 --duration 500ms --payload-size 100k",
+            "pairs --clients 4 --rate 200 --duration 500ms --payload-size 20k",
             100,
             4,
         ),
