@@ -69,10 +69,7 @@ fn a_broker_that_is_stopped_cannot_pass() {
         "{text}"
     );
     let truth = &json["truth"];
-    assert_eq!(
-        truth["lost"][1], 0,
-        "it has not said that it is done: {text}"
-    );
+    assert_eq!(truth["lost"][1], 0, "what it has is not known: {text}");
     assert!(truth["cut_off"][1].as_u64().unwrap() > 100, "{text}");
     for name in ["end_to_end", "publish_ack"] {
         let latency = &json["latencies"][name];
@@ -116,7 +113,7 @@ fn publishers_and_subscribers_are_words_for_clients() {
     }
 }
 
-/// A null broker, to calibrate with: what it makes up is verified, and comes from somebody else.
+/// A null broker, to calibrate with: what it makes up is verified, and is no answer to its receivers.
 #[test]
 fn what_a_sink_sends_is_received_and_verified() {
     let mut sink = Sink::start(&["--fan-back", "--payload-size", "100"]);
@@ -126,7 +123,7 @@ fn what_a_sink_sends_is_received_and_verified() {
     );
     let (text, success) = mqload(&words(&load));
     assert!(success && text.contains("  end_to_end "), "{text}");
-    assert!(!text.contains("round_trip"), "nobody asked for it: {text}");
+    assert!(!text.contains("round_trip"), "there was no request: {text}");
     assert!(
         crate::figure(&text, "  received", "received") > 100,
         "{text}"
