@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
@@ -37,7 +38,9 @@ class Page:
         driver.get(self.base)
 
     def wait(self, look):
-        return WebDriverWait(self.driver, DEADLINE_S).until(lambda _: look())
+        """Waits; views replace their elements while they are looked at."""
+        waiting = WebDriverWait(self.driver, DEADLINE_S, ignored_exceptions=[StaleElementReferenceException])
+        return waiting.until(lambda _: look())
 
     def text(self):
         return self.driver.find_element(By.ID, "main").text
@@ -64,8 +67,15 @@ class Page:
         def buttons():
             all_buttons = self.driver.find_elements(By.CSS_SELECTOR, "main button")
             return [one for one in all_buttons if one.text.strip() == text]
-        self.wait(lambda: len(buttons()) > nth)
-        self.driver.execute_script("arguments[0].click()", buttons()[nth])
+
+        def click():
+            found = buttons()
+            if len(found) <= nth:
+                return False
+            self.driver.execute_script("arguments[0].click()", found[nth])
+            return True
+
+        self.wait(click)
 
     def confirm(self):
         self.wait(lambda: self.driver.find_element(By.ID, "ask-yes").is_displayed())
