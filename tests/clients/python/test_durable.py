@@ -500,6 +500,8 @@ def test_a_write_that_fails_ends_the_process(lives):
     all_of = lives(1)
     publisher = all_of.client("p")
     publisher.publish_and_wait("r/0", b"first", 1, True)  # acknowledged: the first file is there
+    # Those that are wanted ahead are there, too: what cannot be made is a full disk.
+    eventually(lambda: len(glob.glob(os.path.join(all_of.data, "shard-00-of-01", "*.seg"))) == 3)
     # Beyond this offset every write to a file fails.
     resource.prlimit(all_of.broker.pid, resource.RLIMIT_FSIZE, (400_000, 400_000))
     for n in range(200):

@@ -13,6 +13,7 @@ from test_durable import KEPT
 from test_durable import folder
 from test_journal import AS_ROOT, mounted
 from test_metrics import samples
+from test_power import loop_disk
 from admin import Admin
 
 pytestmark = [pytest.mark.ringmq, AS_ROOT]
@@ -79,11 +80,12 @@ class Disk:
 
 
 @pytest.fixture
-def disk(mounted):
+def disk(mounted, loop_disk):
     made = []
 
-    def make(shards=1, size="24m", kind="tmpfs"):
-        made.append(Disk(mounted(kind, f"size={size}"), shards))
+    def make(shards=1, mib=24, kind="tmpfs"):
+        path = mounted(kind, f"size={mib}m") if kind == "tmpfs" else loop_disk(mib).folder
+        made.append(Disk(path, shards))
         return made[-1]
 
     yield make
@@ -95,9 +97,9 @@ def numbers(messages):
     return [int(message.payload.split()[0]) for message in messages]
 
 
-@pytest.mark.parametrize("shards", [1, 2])
-def test_what_needs_room_is_refused_until_there_is_some(disk, shards):
-    one = disk(shards)
+@pytest.mark.parametrize("shards, kind", [(1, "tmpfs"), (2, "tmpfs"), (1, "ext4")])
+def test_what_needs_room_is_refused_until_there_is_some(disk, shards, kind):
+    one = disk(shards, kind=kind)
     one.subscribed()
     brief = one.client("brief")
     assert brief.subscribe("b", 1) == [1]
@@ -126,7 +128,7 @@ def test_what_needs_room_is_refused_until_there_is_some(disk, shards):
 
 
 def test_what_is_taken_from_a_full_disk_makes_room(disk):
-    one = disk(size="16m")
+    one = disk(mib=16)
     one.subscribed()
     publisher = one.client("p")
     for _ in range(2):

@@ -384,7 +384,7 @@ def test_a_file_system_that_is_too_small_or_read_only_is_refused(mounted):
 
 @AS_ROOT
 def test_a_stop_whose_journal_cannot_be_written_says_so(mounted):
-    path = mounted("tmpfs", "size=5m")
+    path = mounted("tmpfs", "size=4m")
     large = {name: "4MiB" for name in ("packet_size_max", "queue_bytes_max", "outgoing_bytes_max")}
     broker = Broker(1, data_dir=os.path.join(path, "data"), shutdown_timeout="1s", **SMALL, **large)
     publisher = Client(broker, "p", VERSIONS["5"]).connect()
