@@ -8,6 +8,7 @@ import time
 import pytest
 
 import raw as mqtt
+from authority import Authority
 from broker import BINARY, free_port
 from test_accounts import log_in
 from test_reload import At
@@ -58,14 +59,20 @@ def start(command, port, log):
         assert process.poll() is None and time.monotonic() < end, "the broker does not come up"
 
 
-def outcomes(port):
+def by_password(port):
+    """Arguments of mosquitto_pub, and the topic, for each publication."""
+    for user, password, topic in PUBLISHED:
+        yield ["-p", str(port), *(["-u", user, "-P", password] if user else [])], topic
+
+
+def outcomes(port, published):
     """What each client is answered, and which of its publications arrive."""
     watch, code = log_in(At(port), "watch", "root", "all")
     assert code == 0 and watch.subscribe(("#", 1)) == b"\1"
     codes = []
-    for index, (user, password, topic) in enumerate([*PUBLISHED, ("root", "all", "end")]):
-        login = ["-u", user, "-P", password] if user else []
-        done = subprocess.run(["mosquitto_pub", "-p", str(port), *login, "-q", "1", "-t", topic, "-m", str(index)],
+    end = (["-p", str(port), "-u", "root", "-P", "all"], "end")
+    for index, (arguments, topic) in enumerate([*published, end]):
+        done = subprocess.run(["mosquitto_pub", *arguments, "-q", "1", "-t", topic, "-m", str(index)],
                               capture_output=True, check=False)
         codes.append(done.returncode != 0)
     arrived = []
@@ -76,20 +83,10 @@ def outcomes(port):
     return codes, arrived
 
 
-@pytest.mark.skipif(not (MOSQUITTO and PASSWD), reason="mosquitto is not installed")
-def test_the_same_passwords_and_rules_count_in_both_brokers(tmp_path):
-    port = free_port()
-    os.chmod(tmp_path, 0o755)
-    accounts = tmp_path / "passwd"
-    for user, password in [("ann", "o n:e"), ("bob", "two"), ("root", "all")]:
-        create = [] if accounts.exists() else ["-c"]
-        subprocess.run([PASSWD, *create, "-b", accounts, user, password], check=True)
-    (tmp_path / "acl").write_text(ACL + "\nuser root\ntopic readwrite #\n", encoding="utf-8")
-    conf = tmp_path / "mosquitto.conf"
-    conf.write_text(f"user root\nper_listener_settings false\nlistener {port} 127.0.0.1\nallow_anonymous false\n"
-                    f"password_file {accounts}\nacl_file {tmp_path}/acl\n", encoding="utf-8")
-    for file in tmp_path.iterdir():
-        os.chmod(file, 0o644)
+def in_both(tmp_path, conf, port, published):
+    """Outcomes with Mosquitto, and with what the import makes of its configuration."""
+    for path in tmp_path.rglob("*"):
+        os.chmod(path, 0o755 if path.is_dir() else 0o644)
     done, made = import_of(tmp_path, conf)
     assert done.returncode == 0, done.stderr
     both = []
@@ -97,14 +94,67 @@ def test_the_same_passwords_and_rules_count_in_both_brokers(tmp_path):
         for command in [[MOSQUITTO, "-c", conf], [BINARY, "--config", made, "--shards", "2"]]:
             process = start(command, port, log)
             try:
-                both.append(outcomes(port))
+                both.append(outcomes(port, published))
             finally:
                 process.kill()
                 process.wait()
     assert both[0] == both[1]
-    codes, arrived = both[1]
+    return both[1]
+
+
+def accounts_and_rules(tmp_path):
+    accounts = tmp_path / "passwd"
+    for user, password in [("ann", "o n:e"), ("bob", "two"), ("root", "all")]:
+        create = [] if accounts.exists() else ["-c"]
+        subprocess.run([PASSWD, *create, "-b", accounts, user, password], check=True)
+    (tmp_path / "acl").write_text(ACL + "\nuser root\ntopic readwrite #\n", encoding="utf-8")
+    return f"password_file {accounts}\nacl_file {tmp_path}/acl\n"
+
+
+@pytest.mark.skipif(not (MOSQUITTO and PASSWD), reason="mosquitto is not installed")
+def test_the_same_passwords_and_rules_count_in_both_brokers(tmp_path):
+    """As a home has it: its own lines in a folder that is included."""
+    port = free_port()
+    os.chmod(tmp_path, 0o755)
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "local.conf").write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous false\nmax_queued_messages 0\n{accounts_and_rules(tmp_path)}"
+        f"\nlistener {free_port()} 127.0.0.1\nprotocol websockets\n", encoding="utf-8")
+    conf = tmp_path / "mosquitto.conf"
+    conf.write_text(f"user root\nper_listener_settings false\npersistence false\ninclude_dir {tmp_path}/conf.d\n",
+                    encoding="utf-8")
+    codes, arrived = in_both(tmp_path, conf, port, list(by_password(port)))
     assert codes[3] and codes[8] and codes[9], "a wrong password, nobody, and somebody unknown are refused"
     assert ("home/lamp/state", b"0") in arrived and ("home/secret", b"1") not in arrived
+
+
+@pytest.mark.skipif(not (MOSQUITTO and PASSWD), reason="mosquitto is not installed")
+def test_the_same_certificates_let_in_and_name_their_owners_in_both_brokers(tmp_path):
+    port, tls = free_port(), free_port()
+    os.chmod(tmp_path, 0o755)
+    own, strange = Authority(tmp_path / "own"), Authority(tmp_path / "strange")
+    certificate, key = own.sign("server")
+    own.sign("revoked")
+    own.revoke("revoked")
+    conf = tmp_path / "mosquitto.conf"
+    conf.write_text(f"user root\n{accounts_and_rules(tmp_path)}listener {port} 127.0.0.1\n"
+                    f"listener {tls} 127.0.0.1\ncafile {own.ca}\ncertfile {certificate}\nkeyfile {key}\n"
+                    f"crlfile {own.revocation_list()}\nrequire_certificate true\nuse_identity_as_username true\n",
+                    encoding="utf-8")
+    common = ["-p", str(tls), "-h", "localhost", "--cafile", own.ca]
+
+    def of(authority, name):
+        if not os.path.exists(authority.path(f"{name}.pem")):
+            authority.sign(name)
+        return [*common, "--cert", authority.path(f"{name}.pem"), "--key", authority.path(f"{name}.key")]
+
+    published = [(of(own, user), topic) for user, _, topic in PUBLISHED if user]
+    published += [(common, "home/a"), (of(strange, "ann"), "home/a"), (of(own, "revoked"), "home/a"),
+                  ([*of(own, "bob"), "-u", "ann"], "home/lamp/state")]
+    codes, arrived = in_both(tmp_path, conf, port, published)
+    assert codes[-5:] == [True, True, True, False, False] and not any(codes[:9])
+    assert ("home/lamp/state", b"0") in arrived and ("bob/x", b"5") in arrived
+    assert len(published) == 13 and not any(payload == b"12" for _, payload in arrived), "bob is bob"
 
 
 def test_a_line_that_keeps_others_out_is_named_and_the_code_says_so(tmp_path):
