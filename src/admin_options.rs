@@ -34,6 +34,17 @@ pub struct InForce {
 }
 
 impl AdminOptions {
+    /// Files that are read again.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let files = [
+            &self.token_file,
+            &self.certificate,
+            &self.key,
+            &self.client_ca,
+        ];
+        files.into_iter().filter_map(Option::as_deref)
+    }
+
     /// There is a way to log in.
     #[must_use]
     pub fn has_logins(&self) -> bool {

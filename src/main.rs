@@ -104,15 +104,15 @@ fn start(mut checked: Checked) -> ExitCode {
         available: available.count,
         limits: checked.limits.clone(),
         run: checked.run.clone(),
+        admin: checked.admin.clone(),
     };
-    let admin = checked.admin.clone();
     let live = Live {
         in_force: checked,
         read: None,
         memory: machine.memory,
     };
     let outcome = run(&startup, Box::new(live), |broker| {
-        admin::start(&admin, broker)
+        admin::start(&startup.admin, broker)
     });
     flush_log();
     match outcome {
@@ -141,10 +141,14 @@ impl Configuration for Live {
         };
         checked.fit_to(self.memory);
         let Change { in_force, lines } = Change::between(&self.in_force, &checked);
+        let lines = lines.into_iter();
+        let lines = lines.map(|line| (line.text, line.needs_restart)).collect();
         let renewed = Renewed {
             listeners: in_force.all_listeners(),
             limits: in_force.limits.clone(),
             auth: in_force.files(),
+            run: in_force.run.clone(),
+            admin: in_force.admin.clone(),
             log_level: (in_force.log_level != self.in_force.log_level)
                 .then_some(in_force.log_level),
             lines,

@@ -45,6 +45,14 @@ pub enum Durability {
     Interval(Span),
 }
 
+impl RunOptions {
+    /// How long a turn of a shard may take.
+    #[must_use]
+    pub fn turn_max(&self) -> Option<Span> {
+        self.turn_max_ms.map(|ms| Span::from_millis(ms.into()))
+    }
+}
+
 impl Default for RunOptions {
     fn default() -> Self {
         Self {

@@ -46,10 +46,11 @@ impl Connection {
         let upgrade = request.headers().contains_key(UPGRADE);
         let upgrade = upgrade.then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
+        let settings = self.admin.settings();
         let who = self
             .admin
             .logins
-            .who(&head.headers, &self.peer, self.needs_login)
+            .who(&settings, &head.headers, &self.peer, self.needs_login)
             .await?;
         let checked = origin::check(&head.method, &head.headers, who.is_bearer, self.needs_login);
         checked.map_err(|text| Problem::new(StatusCode::FORBIDDEN, text))?;

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::reply::Problem;
 use super::role::{Peer, Role, Who};
+use super::settings::Settings;
 use super::tokens::{Tokens, Unfit};
 use crate::admin_options::AdminOptions;
 use crate::auth::Rules;
@@ -28,8 +29,6 @@ const KNOWN_MAX: usize = 32;
 
 pub(super) struct Logins {
     broker: Broker,
-    options: AdminOptions,
-    tokens: Mutex<Arc<Tokens>>,
     hashing: Semaphore,
     waiting: Semaphore,
     known: Mutex<Known>,
@@ -52,17 +51,11 @@ enum Proof<'a> {
 }
 
 impl Logins {
-    pub(super) fn new(
-        broker: &Broker,
-        options: &AdminOptions,
-        tokens: Tokens,
-    ) -> std::io::Result<Self> {
+    pub(super) fn new(broker: &Broker) -> std::io::Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
         Ok(Self {
             broker: broker.clone(),
-            options: options.clone(),
-            tokens: Mutex::new(Arc::new(tokens)),
             hashing: Semaphore::new(HASHING),
             waiting: Semaphore::new(WAITING_MAX),
             known: Mutex::default(),
@@ -70,14 +63,10 @@ impl Logins {
         })
     }
 
-    /// Tokens as they were read again.
-    pub(super) fn set_tokens(&self, tokens: Tokens) {
-        *lock(&self.tokens) = Arc::new(tokens);
-    }
-
     /// Whom a request comes from.
     pub(super) async fn who(
         &self,
+        settings: &Settings,
         headers: &HeaderMap,
         peer: &Peer,
         needs_login: bool,
@@ -104,34 +93,30 @@ impl Logins {
         match proof {
             Proof::Nothing => Ok(who(None, None, false)),
             Proof::Bearer(token) => {
-                let (name, role) = self.bearer(token, address)?;
+                let (name, role) = self.bearer(&settings.tokens, token, address)?;
                 Ok(who(Some(name), Some(role), true))
             }
             Proof::Basic { user, password } => {
                 self.verify(&user, password, address).await?;
-                let role = self.role_of(&user);
+                let role = role_of(&settings.options, &user);
                 let role = role.ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, NO_ROLE))?;
                 Ok(who(Some(user.into()), Some(role), false))
             }
         }
     }
 
-    fn bearer(&self, token: &str, address: Option<IpAddr>) -> Result<(Arc<str>, Role), Problem> {
-        let tokens = Arc::clone(&lock(&self.tokens));
+    fn bearer(
+        &self,
+        tokens: &Tokens,
+        token: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(Arc<str>, Role), Problem> {
         tokens
             .find(token.as_bytes(), self.broker.unix_s())
             .map_err(|unfit| match unfit {
                 Unfit::Expired => unauthorized("the token has expired"),
                 Unfit::Unknown => self.failed(address, "no account has this token"),
             })
-    }
-
-    fn role_of(&self, user: &str) -> Option<Role> {
-        let is_in = |names: &[String]| names.iter().any(|name| name == user);
-        if is_in(&self.options.admins) {
-            return Some(Role::Admin);
-        }
-        is_in(&self.options.viewers).then_some(Role::Viewer)
     }
 
     /// Whether name and password are an account; takes as long for a name that is none.
@@ -203,6 +188,14 @@ impl Logins {
         }
         unauthorized(detail)
     }
+}
+
+fn role_of(options: &AdminOptions, user: &str) -> Option<Role> {
+    let is_in = |names: &[String]| names.iter().any(|name| name == user);
+    if is_in(&options.admins) {
+        return Some(Role::Admin);
+    }
+    is_in(&options.viewers).then_some(Role::Viewer)
 }
 
 const NO_ROLE: &str = "this account has no role here: name it in admin-users or admin-viewers";

@@ -19,7 +19,8 @@ async fn metrics(request: Request) -> Result<Reply, Problem> {
     let accept = request.headers.get(ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok());
     let format = Format::accepted(accept.unwrap_or_default());
+    let of_mosquitto = request.admin.settings().options.metrics_of_mosquitto;
     let report = request.admin.report().await?;
-    let body = text(&report, format, request.admin.metrics_of_mosquitto);
+    let body = text(&report, format, of_mosquitto);
     Ok(reply::of(format.content_type(), body))
 }

@@ -16,6 +16,7 @@
 mod api;
 mod dispatch;
 mod health;
+mod listening;
 mod login;
 mod metrics;
 mod origin;
@@ -28,6 +29,8 @@ mod request;
 mod role;
 mod route;
 mod server;
+mod service;
+mod settings;
 mod shards;
 pub mod tokens;
 
@@ -41,14 +44,13 @@ pub use role::Role;
 pub use route::Route;
 pub use shards::Shards;
 
-use crate::admin_options::{AdminOptions, InForce};
+use crate::admin_options::AdminOptions;
 use crate::io::{Broker, StartError};
-use crate::listener::{Address, TlsFiles};
 use crate::metrics::{BrokerReport, ShardReport};
-use crate::transport::tls::{ClientCertificate, Settings};
+use listening::Listening;
 use login::Logins;
-use server::Open;
-use tokens::Tokens;
+use service::Service;
+use settings::Settings;
 
 /// What all requests share.
 pub struct Admin {
@@ -56,17 +58,25 @@ pub struct Admin {
     pub shards: Shards,
     /// What requests of the API share.
     api: api::State,
-    /// The configuration in force.
-    in_force: Vec<InForce>,
+    settings: Mutex<Arc<Settings>>,
     logins: Logins,
     routes: Vec<Route>,
-    /// /metrics has the names of mosquitto-exporter, too.
-    metrics_of_mosquitto: bool,
     /// One report is made at a time.
     reporting: Semaphore,
 }
 
 impl Admin {
+    /// What is configured now.
+    pub(in crate::admin) fn settings(&self) -> Arc<Settings> {
+        let settings = self.settings.lock();
+        Arc::clone(&settings.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_settings(&self, settings: Settings) {
+        let mut own = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        *own = Arc::new(settings);
+    }
+
     /// Everything that the broker counts.
     pub(in crate::admin) async fn report(&self) -> Result<BrokerReport, Problem> {
         self.gathered(Broker::gather).await
@@ -107,98 +117,33 @@ fn routes() -> Vec<Route> {
 /// # Errors
 /// A file cannot be used, or an address not be listened on.
 pub fn start(options: &AdminOptions, broker: &Broker) -> Result<(), StartError> {
-    if options.listen.is_empty() {
-        return Ok(());
-    }
-    let tokens = read_tokens(options).map_err(StartError::Files)?;
+    let settings = Settings::read(options, broker);
+    let settings = settings.map_err(|problems| StartError::Files(problems.join("\n")))?;
+    let api = api::State::read(broker).map_err(StartError::Files)?;
+    let opened = Listening::default().opened(&settings, broker)?;
     let admin = Arc::new(Admin {
         broker: broker.clone(),
         shards: Shards::new(broker),
-        api: api::State::default(),
-        in_force: options.in_force.clone(),
-        logins: Logins::new(broker, options, tokens)?,
+        api,
+        settings: Mutex::new(Arc::new(settings)),
+        logins: Logins::new(broker)?,
         routes: routes(),
-        metrics_of_mosquitto: options.metrics_of_mosquitto,
         reporting: Semaphore::new(1),
     });
-    let tls = tls_files(options);
-    let config = tls.as_ref().map(|files| broker.tls(files)).transpose();
-    let config = config.map_err(|text| StartError::Files(format!("admin listener: {text}")))?;
-    let config = config.map(|config| Arc::new(Mutex::new(config)));
-    let mut listeners = Vec::new();
-    for address in &options.listen {
-        let (socket, name) = broker.listen(address)?;
-        let is_unix = matches!(address, Address::Unix(_));
-        let tls = config.clone().filter(|_| !is_unix);
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        tracing::info!("admin listener on {scheme}://{name}");
-        if tls.is_none() && !address.is_local() {
-            tracing::warn!(
-                "passwords and tokens for {name} can be read on the way: set admin-tls-certificate"
-            );
-        }
-        listeners.push(Open {
-            socket,
-            is_unix,
-            needs_login: !address.is_local(),
-            tls,
-        });
-    }
-    let (options, own) = (options.clone(), Arc::clone(&admin));
-    broker.on_reload(move || reload(&options, &own, config.as_deref()));
-    let serve = move || {
-        admin.broker.yield_to_shards();
-        if let Err(error) = server::run(&admin, listeners) {
-            tracing::error!("admin listener: {error}");
-        }
-    };
-    std::thread::Builder::new()
-        .name("admin".into())
-        .spawn(serve)?;
+    let has_bans = api::apply_bans(&admin);
+    let mut service = Service::new(admin);
+    service.take(opened, has_bans)?;
+    let service = Arc::new(Mutex::new(service));
+    broker.on_reload(move |options| {
+        let (admin, opened) = {
+            let service = service.lock().unwrap_or_else(PoisonError::into_inner);
+            service.prepare(options)?
+        };
+        let service = Arc::clone(&service);
+        Ok(Box::new(move || {
+            let mut service = service.lock().unwrap_or_else(PoisonError::into_inner);
+            service.apply(admin, opened);
+        }))
+    });
     Ok(())
-}
-
-/// Reads tokens and certificates again; what does not load leaves the old in force.
-fn reload(
-    options: &AdminOptions,
-    admin: &Admin,
-    config: Option<&Mutex<Arc<rustls::ServerConfig>>>,
-) {
-    match read_tokens(options) {
-        Ok(tokens) => admin.logins.set_tokens(tokens),
-        Err(text) => tracing::error!("the admin listener keeps its tokens: {text}"),
-    }
-    if let (Some(files), Some(config)) = (tls_files(options), config) {
-        match admin.broker.tls(&files) {
-            Ok(fresh) => *config.lock().unwrap_or_else(PoisonError::into_inner) = fresh,
-            Err(text) => tracing::error!("the admin listener keeps its certificate: {text}"),
-        }
-    }
-}
-
-fn read_tokens(options: &AdminOptions) -> Result<Tokens, String> {
-    let Some(file) = &options.token_file else {
-        return Ok(Tokens::default());
-    };
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("{file}: cannot be read: {error}"))?;
-    Tokens::parse(file, &text)
-}
-
-fn tls_files(options: &AdminOptions) -> Option<TlsFiles> {
-    let (certificate, key) = (options.certificate.as_ref()?, options.key.as_ref()?);
-    let client_certificate = match options.client_ca {
-        Some(_) => ClientCertificate::Required,
-        None => ClientCertificate::None,
-    };
-    Some(TlsFiles {
-        settings: Settings {
-            client_certificate,
-            ..Settings::default()
-        },
-        certificates: vec![certificate.into()],
-        keys: vec![key.into()],
-        client_ca: options.client_ca.iter().map(Into::into).collect(),
-        revocation_lists: Vec::new(),
-    })
 }

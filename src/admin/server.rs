@@ -1,16 +1,18 @@
 //! The HTTP server: accepts, bounds and serves connections, on one thread of its own.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -19,6 +21,7 @@ use super::patient::Patient;
 use super::places::{Place, Places};
 use super::role::Peer;
 use super::{api, Admin};
+use crate::listener::Address;
 
 /// How long a handshake and the head of a request may take; a connection without a request is closed, too.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
@@ -35,25 +38,37 @@ pub(super) struct Open {
     pub(super) is_unix: bool,
     /// Reached by other machines.
     pub(super) needs_login: bool,
-    /// Replaced when its files are read again.
-    pub(super) tls: Option<Arc<Mutex<Arc<ServerConfig>>>>,
+}
+
+/// Sockets that are served no more, and those that are from now on. Connections stay.
+pub(super) struct Change {
+    pub(super) closed: Vec<Address>,
+    pub(super) opened: Vec<(Address, Open)>,
 }
 
 /// Serves until the process ends.
-pub(super) fn run(admin: &Arc<Admin>, listeners: Vec<Open>) -> std::io::Result<()> {
+pub(super) fn run(
+    admin: &Arc<Admin>,
+    mut changes: UnboundedReceiver<Change>,
+) -> std::io::Result<()> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(4).build()?;
     let places = Arc::new(Places::default());
     runtime.block_on(async {
         tokio::spawn(api::watch(Arc::clone(admin)));
-        let mut accepting = Vec::new();
-        for open in listeners {
-            let (admin, places) = (Arc::clone(admin), Arc::clone(&places));
-            accepting.push(tokio::spawn(accept(admin, places, open)));
-        }
-        for one in accepting {
-            if let Ok(Err(error)) = one.await {
-                tracing::error!("admin listener: {error}");
+        let mut accepting: HashMap<Address, JoinHandle<()>> = HashMap::new();
+        while let Some(Change { closed, opened }) = changes.recv().await {
+            for task in closed.iter().filter_map(|one| accepting.remove(one)) {
+                task.abort();
+            }
+            for (address, open) in opened {
+                let (admin, places) = (Arc::clone(admin), Arc::clone(&places));
+                let accepts = async {
+                    if let Err(error) = accept(admin, places, open).await {
+                        tracing::error!("admin listener: {error}");
+                    }
+                };
+                accepting.insert(address, tokio::spawn(accepts));
             }
         }
         Ok(())
@@ -65,7 +80,6 @@ async fn accept(admin: Arc<Admin>, places: Arc<Places>, open: Open) -> std::io::
         socket,
         is_unix,
         needs_login,
-        tls,
     } = open;
     let connection = |peer| Connection {
         admin: Arc::clone(&admin),
@@ -98,11 +112,10 @@ async fn accept(admin: Arc<Admin>, places: Arc<Places>, open: Open) -> std::io::
             continue;
         };
         let connection = connection(Peer::Ip(from));
-        match &tls {
+        match admin.settings().tls.clone() {
             None => drop(tokio::spawn(serve(connection, stream, place))),
             Some(config) => {
-                let config = config.lock().unwrap_or_else(PoisonError::into_inner);
-                let acceptor = TlsAcceptor::from(Arc::clone(&config));
+                let acceptor = TlsAcceptor::from(config);
                 tokio::spawn(async move {
                     let shaken = timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream)).await;
                     if let Ok(Ok(stream)) = shaken {

@@ -42,10 +42,22 @@ impl BanTable {
         }
     }
 
+    /// Counts by other terms from now on; who is banned stays so until then.
+    pub fn set_terms(&mut self, terms: BanTerms) {
+        self.terms = terms;
+    }
+
     #[must_use]
     pub fn is_banned(&self, address: IpAddr, now: Time) -> bool {
         let found = self.by_source.get(&source(address));
         found.is_some_and(|failures| failures.banned_until.is_some_and(|until| now < until))
+    }
+
+    /// Lets a source in again; false: it was not banned.
+    pub fn lift(&mut self, address: IpAddr, now: Time) -> bool {
+        let is_banned = self.is_banned(address, now);
+        self.by_source.remove(&source(address));
+        is_banned
     }
 
     /// Counts a failed login; true when it is the one that bans its source. A login that succeeds
@@ -134,6 +146,9 @@ mod tests {
         assert!(!table.is_banned(ann, at(3)));
         assert!(!table.is_banned(eve, at(302)));
         assert!(!table.failed(eve, at(400)), "and begins anew");
+        assert!(!table.failed(eve, at(400)) && table.failed(eve, at(400)));
+        assert!(table.lift(eve, at(401)) && !table.is_banned(eve, at(401)));
+        assert!(!table.lift(eve, at(401)) && !table.failed(eve, at(401)));
         // Slow failures do not add up.
         for second in [0, 61, 122, 183] {
             assert!(!table.failed(ann, at(second)));

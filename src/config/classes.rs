@@ -3,6 +3,7 @@
 use super::listener_options;
 use super::options::{self, Opt};
 use super::Checked;
+use crate::admin_options::InForce;
 
 /// When a change takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,24 @@ const LIVE: &[&str] = &[
     "listener-out-messages-per-s",
     "listener-out-bytes-per-s",
     "rate-burst",
+    "memory-max",
+    "turn-max-ms",
+    "http-hook-url",
+    "http-hook-acl-url",
+    "http-hook-ca",
+    "http-hook-timeout",
+    "http-hook-cache",
+    "http-hook-when-down",
+    "ban-failures",
+    "ban-within",
+    "ban-time",
+    "admin-users",
+    "admin-viewers",
+    "admin-token-file",
+    "metrics-compat",
+    "sys-interval",
+    "watch-files",
+    "shutdown-timeout",
 ];
 
 /// Options that a connection takes when it begins, and keeps.
@@ -60,18 +79,43 @@ const NEW_CONNECTIONS: &[&str] = &[
     "keep-alive-max",
     "outgoing-window-max",
     "session-expiry-max",
+    "receive-maximum",
+    "topic-alias-maximum",
     "topic-alias-outgoing-max",
     "topic-alias-bytes-max",
     "client-in-messages-per-s",
     "client-in-bytes-per-s",
     "client-out-messages-per-s",
     "client-out-bytes-per-s",
+    "admin-tls-certificate",
+    "admin-tls-key",
+    "admin-tls-client-ca",
+];
+
+/// Options that open or close sockets.
+const LISTENERS: &[&str] = &["listen", "admin-listen"];
+
+/// Options that nothing but a start takes, and why.
+const RESTART: &[(&str, &str)] = &[
+    ("shards", "since sessions belong to shards by their number"),
+    ("pin-shards", "since threads are placed when they begin"),
+    (
+        "login-queue-max",
+        "since queues have their size from the start",
+    ),
+    ("data-dir", "since the journal is opened once"),
+    ("durability", "since acknowledgements wait for it or do not"),
+    (
+        "journal-segment-bytes",
+        "since segments are made ahead of need",
+    ),
+    ("log-format", "since one log has lines of one kind"),
 ];
 
 impl Class {
-    /// Of an option of the broker. One that no list names needs a restart, which is true of any.
+    /// Of an option of the broker. Each is in one of the lists.
     pub(super) fn of(name: &str) -> Self {
-        if name == "listen" {
+        if LISTENERS.contains(&name) {
             Self::Listeners
         } else if LIVE.contains(&name) {
             Self::Live
@@ -96,6 +140,17 @@ impl Class {
         }
     }
 
+    /// In the table of docs/configuration.md.
+    #[cfg(test)]
+    pub(super) fn column(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::NewConnections => "new connections",
+            Self::Listeners => "listeners open and close",
+            Self::Restart => "restart",
+        }
+    }
+
     /// In a line of `--check-config`.
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -112,8 +167,17 @@ impl Class {
 pub struct Change {
     /// What is in force when it has been applied: what needs a restart is as it was.
     pub in_force: Checked,
-    /// A sentence for each option that differs.
-    pub lines: Vec<String>,
+    /// For each option that differs.
+    pub lines: Vec<ChangeLine>,
+}
+
+/// What becomes of one option that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeLine {
+    /// A sentence.
+    pub text: String,
+    /// It stays as it was until then.
+    pub needs_restart: bool,
 }
 
 impl Change {
@@ -128,18 +192,29 @@ impl Change {
                 continue;
             }
             let class = Class::of(option.name);
-            if class == Class::Restart {
+            let needs_restart = class == Class::Restart;
+            if needs_restart {
                 (option.set)(&mut next, before.clone());
+                stays(option, in_force, &mut next);
             }
             let (before, after) = (option.kind.write(&before), option.kind.write(&after));
-            lines.push(sentence(option, class, &before, &after));
+            lines.push(ChangeLine {
+                text: sentence(option, class, &before, &after),
+                needs_restart,
+            });
         }
         if next.listeners != in_force.listeners {
-            lines.push("[[listener]]: tables have changed".into());
+            lines.push(ChangeLine {
+                text: "[[listener]]: tables have changed".into(),
+                needs_restart: false,
+            });
         }
         if next.bridges != in_force.bridges {
             next.bridges.clone_from(&in_force.bridges);
-            lines.push("[[bridge]]: tables have changed, which needs a restart".into());
+            lines.push(ChangeLine {
+                text: "[[bridge]]: tables have changed, which needs a restart".into(),
+                needs_restart: true,
+            });
         }
         Self {
             in_force: next,
@@ -148,21 +223,41 @@ impl Change {
     }
 }
 
+/// An option that needs a restart is shown with the value that is in force, and where that was given.
+fn stays(option: &Opt, in_force: &Checked, next: &mut Checked) {
+    let is_it = |one: &InForce| one.name == option.name;
+    let mut before = in_force.admin.in_force.iter();
+    let mut shown = next.admin.in_force.iter_mut();
+    if let (Some(before), Some(shown)) =
+        (before.find(|one| is_it(one)), shown.find(|one| is_it(one)))
+    {
+        shown.clone_from(before);
+    }
+}
+
 fn sentence(option: &Opt, class: Class, before: &str, after: &str) -> String {
     let name = option.name;
     match class {
-        Class::Restart => format!("{name} stays {before}: {after} needs a restart"),
+        Class::Restart => {
+            let reason = reason(name);
+            format!("{name} stays {before}: {after} needs a restart, {reason}")
+        }
         Class::NewConnections => format!("{name}: {after} for new connections, {before} before"),
         Class::Live | Class::Listeners => format!("{name}: {after}, {before} before"),
     }
 }
 
-/// Names that are in a list and in no table.
+/// Names in all lists.
 #[cfg(test)]
-pub(super) fn unknown() -> Vec<&'static str> {
-    let named = LIVE.iter().chain(NEW_CONNECTIONS).copied();
-    let is_known = |name: &&str| options::find(name).is_some();
-    named.filter(|name| !is_known(name)).collect()
+pub(super) fn named() -> Vec<&'static str> {
+    let live = LIVE.iter().chain(NEW_CONNECTIONS).chain(LISTENERS).copied();
+    live.chain(RESTART.iter().map(|(name, _)| *name)).collect()
+}
+
+/// Why an option needs a restart; empty: it does not.
+pub(super) fn reason(name: &str) -> &'static str {
+    let found = RESTART.iter().find(|(own, _)| *own == name);
+    found.map_or("", |(_, reason)| reason)
 }
 
 /// A listener's own options take effect at SIGHUP, but for what opens its socket.
@@ -170,14 +265,9 @@ pub(super) fn of_listener(name: &str) -> Class {
     debug_assert!(listener_options::find(name).is_some(), "{name}");
     match name {
         "address" | "owner" | "mode" => Class::Listeners,
-        "qos-max" => Class::Live,
-        "allow-anonymous"
-        | "half-open-max"
-        | "connections-max"
-        | "connect-rate"
-        | "connect-rate-source" => Class::Live,
-        name if name.starts_with("listener-") || name == "rate-burst" => Class::Live,
-        name if name.starts_with("sn-") => Class::Live,
+        "qos-max" | "allow-anonymous" | "half-open-max" | "rate-burst" => Class::Live,
+        "connections-max" | "connect-rate" | "connect-rate-source" => Class::Live,
+        name if name.starts_with("listener-") || name.starts_with("sn-") => Class::Live,
         _ => Class::NewConnections,
     }
 }

@@ -35,7 +35,7 @@ mod render;
 mod tests;
 
 pub use checked::Checked;
-pub use classes::{Change, Class};
+pub use classes::{Change, ChangeLine, Class};
 pub use load::load;
 pub use memory::{Machine, MemoryBound, MemoryLine};
 pub use problem::{Place, Problem, Problems};

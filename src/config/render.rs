@@ -71,6 +71,44 @@ pub(super) fn example() -> String {
     text
 }
 
+/// docs/configuration.md: every option with its default and when a change of it takes effect.
+#[cfg(test)]
+pub(super) fn page() -> String {
+    let mut text = String::from(
+        "# Options, and when a change takes effect\n\n\
+         Written by a test from the table of options; what each is for is in [ringmq.toml](../ringmq.toml).\n\n\
+         SIGHUP, `ringmq ctl reload`, `systemctl reload ringmq` and POST /api/v1/reload read the whole configuration again: all of\n\
+         it is applied, or nothing when something is wrong. The answer names each option that differs. *live*: for all at\n\
+         once; *new connections*: those that are open keep what they have; *listeners open and close*: connections stay;\n\
+         *restart*: the old value stays in force, and the answer says so.\n",
+    );
+    let mut group = "";
+    for option in options::all() {
+        if option.group != group {
+            group = option.group;
+            text.push_str(&format!(
+                "\n## {group}\n\n| option | default | a change is taken | |\n| --- | --- | --- | --- |\n"
+            ));
+        }
+        let (name, default) = (option.name, option.default_text());
+        let class = Class::of(name).column();
+        let more = match classes::reason(name) {
+            "" => option.help.to_owned(),
+            reason => format!("{}. It needs a restart, {reason}", option.help),
+        };
+        text.push_str(&format!("| `{name}` | `{default}` | {class} | {more} |\n"));
+    }
+    text.push_str(
+        "\n## In a [[listener]]\n\n| option | a change is taken | |\n| --- | --- | --- |\n",
+    );
+    for ListenerOpt { option, .. } in listener_options::all() {
+        let (name, help) = (option.name, option.help);
+        let class = classes::of_listener(name).column();
+        text.push_str(&format!("| `{name}` | {class} | {help} |\n"));
+    }
+    text
+}
+
 /// Breaks a text into lines of at most `width` columns, each after `prefix`. Longer words stay
 /// whole. No newline at the end.
 pub(super) fn wrap(text: &str, width: usize, prefix: &str) -> String {

@@ -3,7 +3,7 @@
 //! While a process is stopped or its machine paused, no request is answered and no answer is read. A thread that
 //! ticks advances this time, by little at a tick however late that is.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -20,13 +20,16 @@ const TICK_MAX: Span = Span::from_millis(250);
 pub(super) struct Awake {
     clock: Clock,
     ran_ns: AtomicU64,
+    is_ticking: AtomicBool,
 }
 
 impl Awake {
-    /// Its thread ends with the process.
-    pub(super) fn start(clock: Clock) -> std::io::Result<Arc<Self>> {
-        let awake = Arc::new(Self::without_ticks(clock));
-        let own = Arc::clone(&awake);
+    /// Ticks from now on, once. Its thread ends with the process.
+    pub(super) fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        if self.is_ticking.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let own = Arc::clone(self);
         let tick = move || {
             let mut last = own.clock.now();
             loop {
@@ -37,13 +40,17 @@ impl Awake {
             }
         };
         thread::Builder::new().name("awake".into()).spawn(tick)?;
-        Ok(awake)
+        Ok(())
     }
 
-    /// A process that does not run from here on.
+    /// A process that does not run from here on, until it is started.
     pub(super) fn without_ticks(clock: Clock) -> Self {
         let ran_ns = AtomicU64::new(clock.now().0);
-        Self { clock, ran_ns }
+        Self {
+            clock,
+            ran_ns,
+            is_ticking: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn ticked(&self, after: Span) {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +10,15 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 use super::clock::{wall, Clock};
-use super::controls::Controls;
+use super::controls::{Apply, Controls};
+use super::data_dir::small_file;
 use super::errors::StartError;
 use super::inbox::{Reply, ShardCommand, TakeKept, TakeReport};
 use super::logins::Logins;
 use super::shared::SharedState;
 use super::stage::Stage;
 use super::{listener, process_report, tls_files, unix};
+use crate::admin_options::AdminOptions;
 use crate::auth::Rules;
 use crate::ids::ShardId;
 use crate::listener::{Address, TlsFiles};
@@ -168,6 +171,12 @@ impl Broker {
         self.logins.is_banned(address, self.clock.now())
     }
 
+    /// Lets an address in again that failed logins have banned; false: it is not banned by them.
+    #[must_use]
+    pub fn lift_ban(&self, address: IpAddr) -> bool {
+        self.logins.lift_ban(address, self.clock.now())
+    }
+
     /// Counts a failed login of a service, as one of a client.
     pub fn login_failed(&self, address: IpAddr) {
         self.logins.failed(address, self.clock.now());
@@ -179,9 +188,45 @@ impl Broker {
         wall().as_secs()
     }
 
-    /// Calls this whenever files are read again.
-    pub fn on_reload(&self, reload: impl Fn() + Send + 'static) {
-        self.shared.on_reload(Box::new(reload));
+    /// Has a service take part in each reload: `prepare` reads and checks, and what it returns applies it when nothing
+    /// else is wrong.
+    pub fn on_reload(
+        &self,
+        prepare: impl FnMut(&AdminOptions) -> Result<Apply, Vec<String>> + Send + 'static,
+    ) {
+        self.controls.add_service(Box::new(prepare));
+    }
+
+    /// Reads a small file of the data directory; `None`: there is no such file, or no data directory.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn read_kept(&self, name: &str) -> Result<Option<String>, String> {
+        let options = self.shared.options();
+        let Some(folder) = options.data_dir.as_deref() else {
+            return Ok(None);
+        };
+        small_file::read(Path::new(folder), name).map_err(|error| error.to_string())
+    }
+
+    /// Replaces a small file of the data directory, if there is one, and waits for the disk.
+    ///
+    /// # Errors
+    /// A sentence; the file is as it was.
+    pub fn keep(&self, name: &str, text: &str) -> Result<(), String> {
+        let options = self.shared.options();
+        let Some(folder) = options.data_dir.as_deref() else {
+            return Ok(());
+        };
+        let replaced = small_file::replace(Path::new(folder), name, text.as_bytes());
+        replaced.map_err(|error| error.to_string())
+    }
+
+    /// Removes the file of a Unix socket of a service that has been closed.
+    pub fn remove_socket_file(&self, address: &Address) {
+        if let Address::Unix(path) = address {
+            self.shared.remove_socket_file(path);
+        }
     }
 
     /// Opens a listening socket of a service, and returns its address, too.
@@ -192,7 +237,7 @@ impl Broker {
         match address {
             Address::Ip(ip) => {
                 let socket = listener::open_patiently(*ip, true)
-                    .map_err(|error| StartError::of_listener(address, error))?;
+                    .map_err(|error| StartError::of_listener(address, "--admin-listen", error))?;
                 let name = listener::address(&socket)?.to_string();
                 Ok((socket, name))
             }

@@ -37,6 +37,9 @@ impl Driver {
                     self.shard.trace_connections();
                 }
                 self.shard.handle_config(config);
+                let shared = self.mesh.shared();
+                self.turns.set_max(shared.options().turn_max());
+                self.memory.set(shared.memory());
                 let _ = done.send(()); // the reload thread waits for it
             }
             ShardCommand::Segment(number, made) => {

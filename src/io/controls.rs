@@ -3,6 +3,7 @@
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 
+use crate::admin_options::AdminOptions;
 use crate::ids::ListenerId;
 use crate::listener::Listener;
 
@@ -23,26 +24,35 @@ pub struct ListenerState {
 pub struct Reloaded {
     pub what: String,
     pub problem: Option<String>,
+    /// It is an option that stays as it was until the next start.
+    pub needs_restart: bool,
 }
 
 /// Takes what a reload has done.
 pub(super) type Waiter = Box<dyn FnOnce(&[Reloaded]) + Send>;
 
-/// Listeners as configured, and who waits for the next reload.
+/// Applies what a service has read.
+pub type Apply = Box<dyn FnOnce()>;
+
+/// Has a service beside the shards read and check its own part of the configuration. What it returns applies it.
+pub(super) type Prepare =
+    Box<dyn FnMut(&AdminOptions) -> Result<Apply, Vec<String>> + Send + 'static>;
+
+/// Listeners as configured, services beside the shards, and who waits for the next reload.
 #[derive(Default)]
 pub(super) struct Controls {
     /// By number; false: it was closed.
     listeners: Mutex<Vec<(Listener, bool)>>,
     pub(super) ask: Option<Sender<()>>,
     pub(super) waiters: Mutex<Vec<Waiter>>,
+    services: Mutex<Vec<Prepare>>,
 }
 
 impl Controls {
     pub(super) fn new(ask: Sender<()>) -> Self {
         Self {
-            listeners: Mutex::default(),
             ask: Some(ask),
-            waiters: Mutex::default(),
+            ..Self::default()
         }
     }
 
@@ -69,6 +79,32 @@ impl Controls {
         listeners
             .get(id.index())
             .map(|(listener, _)| show(listener))
+    }
+
+    pub(super) fn add_service(&self, prepare: Prepare) {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.push(prepare);
+    }
+
+    /// Has all services read their part. Nothing of it is in force before what is returned is called.
+    ///
+    /// # Errors
+    /// Everything that is wrong, a sentence each.
+    pub(super) fn prepare_services(
+        &self,
+        options: &AdminOptions,
+    ) -> Result<Vec<Apply>, Vec<String>> {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let prepared = services.iter_mut().map(|prepare| prepare(options));
+        let (prepared, failed): (Vec<_>, Vec<_>) = prepared.partition(Result::is_ok);
+        match failed.is_empty() {
+            true => Ok(prepared.into_iter().flatten().collect()),
+            false => Err(failed
+                .into_iter()
+                .filter_map(Result::err)
+                .flatten()
+                .collect()),
+        }
     }
 
     /// Those whose request came before a reload begins.

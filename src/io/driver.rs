@@ -31,7 +31,7 @@ use crate::gateway::Gateway;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::READ_BUFFER;
 use crate::shard::{run_turn, Block, Heard, Pressure, Shard, TurnHost, TurnStep};
-use crate::time::{Span, Time};
+use crate::time::Time;
 use crate::transport::Scratch;
 
 /// At the start.
@@ -168,8 +168,8 @@ impl Driver {
             pinned,
         } = setup;
         shard.handle_heard(NOTHING_HEARD);
-        let turn_max_ms = mesh.shared().options().turn_max_ms;
-        let memory = ShardMemory::new(mesh.shared().memory().cloned(), mesh.shared().shards());
+        let turn_max = mesh.shared().options().turn_max();
+        let memory = ShardMemory::new(mesh.shared().memory(), mesh.shared().shards());
         let poller = Poller::new(mesh.shared().eventfd(id))?;
         let mut seed = [0; 8];
         getrandom::fill(&mut seed)?;
@@ -205,7 +205,7 @@ impl Driver {
             refusals: Default::default(),
             buffer: vec![0; READ_BUFFER].into(),
             scratch: Scratch::default(),
-            turns: TurnLength::new(turn_max_ms.map(|ms| Span::from_millis(ms.into()))),
+            turns: TurnLength::new(turn_max),
             driver_stats: DriverStats::default(),
             measures: Measures::default(),
             memory,

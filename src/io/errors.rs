@@ -10,12 +10,12 @@ use crate::transport::tls::Problem;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot listen on {0}: the port is in use; stop the other program or choose another port with --listen")]
-    PortInUse(String),
-    #[error("cannot listen on {0}: ports below 1024 need the capability CAP_NET_BIND_SERVICE; give it (AmbientCapabilities= in a systemd unit) or choose a higher port with --listen")]
-    PortForbidden(String),
-    #[error("cannot listen on {0}: this machine does not have that address; choose one of its own with --listen")]
-    NoSuchAddress(String),
+    #[error("cannot listen on {0}: the port is in use; stop the other program or choose another port with {1}")]
+    PortInUse(String, &'static str),
+    #[error("cannot listen on {0}: ports below 1024 need the capability CAP_NET_BIND_SERVICE; give it (AmbientCapabilities= in a systemd unit) or choose a higher port with {1}")]
+    PortForbidden(String, &'static str),
+    #[error("cannot listen on {0}: this machine does not have that address; choose one of its own with {1}")]
+    NoSuchAddress(String, &'static str),
     #[error("cannot listen on {0}: {1}")]
     Listen(String, Errno),
     #[error("cannot listen on {0}: {1}")]
@@ -56,12 +56,13 @@ impl From<Errno> for StartError {
 }
 
 impl StartError {
-    pub(super) fn of_listener(address: &Address, error: Errno) -> Self {
+    /// `option` gives the address.
+    pub(super) fn of_listener(address: &Address, option: &'static str, error: Errno) -> Self {
         let address = address.to_string();
         match error {
-            Errno::ADDRINUSE => Self::PortInUse(address),
-            Errno::ACCESS | Errno::PERM => Self::PortForbidden(address),
-            Errno::ADDRNOTAVAIL => Self::NoSuchAddress(address),
+            Errno::ADDRINUSE => Self::PortInUse(address, option),
+            Errno::ACCESS | Errno::PERM => Self::PortForbidden(address, option),
+            Errno::ADDRNOTAVAIL => Self::NoSuchAddress(address, option),
             Errno::MFILE | Errno::NFILE => error.into(),
             other => Self::Listen(address, other),
         }
@@ -144,7 +145,7 @@ mod tests {
         }
         let address = Address::Ip(std::net::SocketAddr::from(([127, 0, 0, 1], 80)));
         let any = StartError::from(Errno::MFILE).to_string();
-        let listener = StartError::of_listener(&address, Errno::NFILE).to_string();
+        let listener = StartError::of_listener(&address, "--listen", Errno::NFILE).to_string();
         assert!(any.contains("ulimit -n") && listener.contains("ulimit -n"));
         let limit = ReactorErrorKind::MemLockLimit(65_536, 524_288);
         let text = StartError::of_executor(1, GlommioError::ReactorError(limit)).to_string();
@@ -153,8 +154,10 @@ mod tests {
         let text = StartError::of_executor(1, wrapped).to_string();
         assert!(text.contains("ulimit -l"), "{text}");
         for errno in [Errno::ADDRINUSE, Errno::ACCESS, Errno::ADDRNOTAVAIL] {
-            let text = StartError::of_listener(&address, errno).to_string();
-            assert!(text.contains("--listen"), "{errno:?}: {text}");
+            for option in ["--listen", "--admin-listen"] {
+                let text = StartError::of_listener(&address, option, errno).to_string();
+                assert!(text.ends_with(option), "{errno:?}: {text}");
+            }
         }
         // Nothing of the executor's own words, which may hold names of its types.
         let rows: [(GlommioError<()>, &str); 4] = [

@@ -25,16 +25,60 @@ pub(super) struct Hook<Q: Inquiry> {
 
 /// What a hook was asked. Shared by the threads that ask it and those who report.
 #[derive(Default)]
-pub(super) struct HookMeasures(Mutex<HookReport>);
+struct HookMeasures(Mutex<HookReport>);
 
 impl HookMeasures {
     fn count(&self, count: impl FnOnce(&mut HookReport)) {
         count(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(super) fn report(&self) -> HookReport {
+    fn report(&self) -> HookReport {
         let report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         report.clone()
+    }
+}
+
+/// The service in force. What was asked before it was removed is still asked.
+pub(super) struct HookSlot<Q: Inquiry> {
+    hook: Mutex<Option<Arc<Hook<Q>>>>,
+    secret: [u8; 32],
+    /// Of all services that there were.
+    measures: Arc<HookMeasures>,
+}
+
+impl<Q: Inquiry> HookSlot<Q> {
+    /// `secret` is random.
+    pub(super) fn new(secret: [u8; 32]) -> Self {
+        Self {
+            hook: Mutex::default(),
+            secret,
+            measures: Arc::new(HookMeasures(Mutex::new(HookReport::new(Q::NAME)))),
+        }
+    }
+
+    /// Another service, or other terms, from now on; its answers are kept while they stay the same. True: there is one.
+    pub(super) fn set(&self, terms: Option<&HookTerms>) -> bool {
+        let Some(terms) = terms else {
+            return false;
+        };
+        let mut hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner);
+        if !hook.as_ref().is_some_and(|own| own.terms == *terms) {
+            let mut fresh = Hook::new(terms, self.secret);
+            fresh.measures = Arc::clone(&self.measures);
+            *hook = Some(Arc::new(fresh));
+        }
+        true
+    }
+
+    /// What it was asked; `None`: there was none yet.
+    pub(super) fn report(&self) -> Option<HookReport> {
+        self.get().map(|_| self.measures.report())
+    }
+
+    /// `None`: there was none yet.
+    pub(super) fn get(&self) -> Option<Arc<Hook<Q>>> {
+        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner);
+        hook.clone()
     }
 }
 
@@ -69,10 +113,6 @@ impl<Q: Inquiry> Hook<Q> {
             rests_until: AtomicU64::new(0),
             measures: Arc::new(HookMeasures(Mutex::new(HookReport::new(Q::NAME)))),
         }
-    }
-
-    pub(super) fn measures(&self) -> Arc<HookMeasures> {
-        Arc::clone(&self.measures)
     }
 
     pub(super) fn terms(&self) -> &HookTerms {

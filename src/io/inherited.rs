@@ -21,6 +21,8 @@ impl Inherited {
     /// Takes all of them from the environment, once. Each must be named by one listener, and each listener must find
     /// its own: clients would wait without an end on a socket that is never accepted from.
     pub(super) fn take(listeners: &[Listener]) -> Result<Self, StartError> {
+        let text = |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into());
+        check_environment(text, std::process::id())?;
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':').filter(|name| !name.is_empty());
         let mut handed = ListenFd::from_env();
@@ -63,6 +65,27 @@ impl Inherited {
     }
 }
 
+/// What cannot be read would look like no sockets at all, and the broker like one that listens where it should not.
+fn check_environment(text: impl Fn(&str) -> Option<String>, own: u32) -> Result<(), StartError> {
+    let (Some(sockets), Some(process)) = (text("LISTEN_FDS"), text("LISTEN_PID")) else {
+        return Ok(()); // nothing is handed over
+    };
+    let is_broken = |name: &str, text: &str| {
+        StartError::System(std::io::Error::other(format!(
+            "{name} is \"{text}\" in its environment, which is no number: the service manager sets it, and nothing else \
+             should"
+        )))
+    };
+    let for_whom: u32 = process
+        .parse()
+        .map_err(|_| is_broken("LISTEN_PID", &process))?;
+    let count = sockets.parse::<u16>();
+    match count.map_err(|_| is_broken("LISTEN_FDS", &sockets)) {
+        Err(error) if for_whom == own => Err(error),
+        _ => Ok(()), // of a process before
+    }
+}
+
 /// A socket that listens, as the driver wants it.
 fn listening(handed: &mut ListenFd, index: usize) -> Result<OwnedFd, String> {
     let tcp: Result<Option<TcpListener>, _> = handed.take_tcp_listener(index);
@@ -80,4 +103,36 @@ fn listening(handed: &mut ListenFd, index: usize) -> Result<OwnedFd, String> {
     }
     fcntl_setfl(&socket, OFlags::NONBLOCK).map_err(|error| error.to_string())?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_that_cannot_be_read_is_a_sentence() {
+        for (sockets, process, wrong) in [
+            (None, Some("x"), None),
+            (Some("x"), None, None),
+            (Some("2"), Some("7"), None),
+            (Some("x"), Some("8"), None), // of another process
+            (Some("x"), Some("7"), Some("LISTEN_FDS is \"x\"")),
+            (Some("-1"), Some("7"), Some("LISTEN_FDS is \"-1\"")),
+            (Some("99999999"), Some("7"), Some("LISTEN_FDS")),
+            (Some("2"), Some(""), Some("LISTEN_PID is \"\"")),
+        ] {
+            let text = |name: &str| match name {
+                "LISTEN_FDS" => sockets.map(str::to_owned),
+                _ => process.map(str::to_owned),
+            };
+            let found = check_environment(text, 7)
+                .err()
+                .map(|error| error.to_string());
+            let is_right = match wrong {
+                None => found.is_none(),
+                Some(wrong) => found.as_ref().is_some_and(|text| text.contains(wrong)),
+            };
+            assert!(is_right, "{sockets:?} {process:?}: {found:?}");
+        }
+    }
 }

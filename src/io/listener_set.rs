@@ -168,7 +168,7 @@ impl Row {
         let (socket, name) = match address {
             Address::Ip(ip) if configured.transport.has_datagrams() => {
                 let opened = datagrams::open(*ip, is_ipv6_only(configured, all), shards)
-                    .map_err(|error| StartError::of_listener(address, error))?;
+                    .map_err(|error| StartError::of_listener(address, "--listen", error))?;
                 let (first, rest) = opened;
                 further.extend(rest.into_iter().map(Arc::new));
                 let name = listener::address(&first)?.to_string();
@@ -176,7 +176,7 @@ impl Row {
             }
             Address::Ip(ip) => {
                 let socket = listener::open_patiently(*ip, is_ipv6_only(configured, all))
-                    .map_err(|error| StartError::of_listener(address, error))?;
+                    .map_err(|error| StartError::of_listener(address, "--listen", error))?;
                 let name = listener::address(&socket)?.to_string();
                 (socket, name)
             }

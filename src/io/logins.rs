@@ -9,18 +9,20 @@
 //! full is refused at once (0x97), so a storm of logins costs the clients that are connected nothing.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::channel::{bounded, unbounded, Receiver, Sender};
 
 use super::awake::Awake;
 use super::clock::{wall, Clock};
-use super::hook::{Down, Hook, HookMeasures};
+use super::hook::{Down, Hook, HookSlot};
 use super::inbox::ShardCommand;
 use super::logging::Repeated;
 use super::shared::SharedState;
-use crate::auth::{Answer, BanTable, Facts, Inquiry, Question, Refusal, Request, Rules, Verdict};
+use crate::auth::{
+    Answer, BanTable, BanTerms, Facts, Inquiry, Question, Refusal, Request, Rules, Verdict,
+};
 use crate::ids::{ConnectionId, ShardId};
 use crate::metrics::HookReport;
 use crate::time::{Span, Time};
@@ -80,12 +82,29 @@ pub(super) struct Logins {
     asked: Receiver<LoginJob>,
     hashing: usize,
     is_hashing: AtomicBool,
-    hook_jobs: Sender<LoginJob>,
-    login_timeout: Span,
+    login_hook: Asking<Question, LoginJob>,
+    login_timeout_ns: AtomicU64,
     /// As long as there are connections, at most: each asks once at a time.
-    ruling_jobs: Sender<Job<Request>>,
-    /// Of the hooks there are.
-    hooks: Vec<Arc<HookMeasures>>,
+    acl_hook: Asking<Request, Job<Request>>,
+}
+
+/// A hook, what waits for it, and whether its threads run.
+struct Asking<Q: Inquiry, J> {
+    slot: HookSlot<Q>,
+    jobs: Sender<J>,
+    asked: Receiver<J>,
+    is_running: AtomicBool,
+}
+
+impl<Q: Inquiry, J> Asking<Q, J> {
+    fn new(secret: [u8; 32], (jobs, asked): (Sender<J>, Receiver<J>)) -> Self {
+        Self {
+            slot: HookSlot::new(secret),
+            jobs,
+            asked,
+            is_running: AtomicBool::new(false),
+        }
+    }
 }
 
 /// A thread that panicked has left a table or a pointer, both of which are whole between two calls.
@@ -94,64 +113,65 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Logins {
-    /// Starts the threads that the rules need. They end with the process.
-    pub(super) fn start(
-        rules: Arc<Rules>,
-        setup: &LoginSetup,
-        shared: &Arc<SharedState>,
-        clock: Clock,
-    ) -> std::io::Result<Arc<Self>> {
+    /// Its threads are started when rules that need them are published. They end with the process.
+    pub(super) fn new(setup: &LoginSetup, shared: &Arc<SharedState>, clock: Clock) -> Arc<Self> {
         let options = shared.options();
         let queue_max = options.login_queue_max as usize;
         let (jobs, asked) = bounded(queue_max);
-        let (hook_jobs, hook_asked) = bounded(queue_max);
-        let has_logins = rules.has_logins();
-        let hook = rules.hook.as_ref();
-        let hook = hook.map(|terms| Hook::<Question>::new(terms, setup.secret));
-        let acl_hook = rules.acl_hook.as_ref();
-        let acl_hook = acl_hook.map(|terms| Hook::<Request>::new(terms, setup.secret));
-        let hooks = hook.iter().map(Hook::measures);
-        let hooks = hooks.chain(acl_hook.iter().map(Hook::measures)).collect();
-        let (ruling_jobs, ruling_asked) = unbounded();
-        let awake = match has_logins || acl_hook.is_some() {
-            true => Awake::start(clock)?,
-            false => Arc::new(Awake::without_ticks(clock)), // no thread judges anything
-        };
         let seed = u64::from_le_bytes(setup.secret[8..16].try_into().unwrap_or_default());
-        let logins = Arc::new(Self {
+        Arc::new(Self {
             shared: Arc::clone(shared),
             clock,
-            awake,
-            rules: Mutex::new(rules),
+            awake: Arc::new(Awake::without_ticks(clock)),
+            rules: Mutex::default(),
             bans: Mutex::new(BanTable::new(options.bans, seed)),
             has_banned: AtomicBool::new(false),
             jobs,
             asked,
             hashing: (setup.available / 2).clamp(1, HASH_THREADS_MAX),
             is_hashing: AtomicBool::new(false),
-            hook_jobs,
-            login_timeout: setup.login_timeout,
-            ruling_jobs,
-            hooks,
-        });
-        if has_logins {
-            logins.start_hashing()?;
+            login_hook: Asking::new(setup.secret, bounded(queue_max)),
+            login_timeout_ns: AtomicU64::new(setup.login_timeout.0),
+            acl_hook: Asking::new(setup.secret, unbounded()),
+        })
+    }
+
+    /// Other terms from now on.
+    pub(super) fn set_terms(&self, login_timeout: Span, bans: BanTerms) {
+        self.login_timeout_ns
+            .store(login_timeout.0, Ordering::Relaxed);
+        lock(&self.bans).set_terms(bans);
+    }
+
+    /// Until when a question that comes now is waited for.
+    fn until(&self) -> Time {
+        self.awake.now() + Span(self.login_timeout_ns.load(Ordering::Relaxed))
+    }
+
+    /// Starts the threads that the rules need and that do not run yet.
+    fn start_for(self: &Arc<Self>, rules: &Rules) -> std::io::Result<()> {
+        if rules.has_logins() || rules.acl_hook.is_some() {
+            self.awake.start()?;
         }
-        if let Some(hook) = hook.map(Arc::new) {
+        if rules.has_logins() {
+            self.start_hashing()?;
+        }
+        let hook = &self.login_hook;
+        if hook.slot.set(rules.hook.as_ref()) && !hook.is_running.swap(true, Ordering::Relaxed) {
             for _ in 0..HOOK_THREADS {
-                let (logins, hook) = (Arc::clone(&logins), Arc::clone(&hook));
-                let asked = hook_asked.clone();
-                spawn("hook", move || logins.ask_hook(&hook, &asked))?;
+                let logins = Arc::clone(self);
+                spawn("hook", move || logins.ask_hook())?;
             }
         }
-        if let Some(hook) = acl_hook.map(Arc::new) {
+        let hook = &self.acl_hook;
+        if hook.slot.set(rules.acl_hook.as_ref()) && !hook.is_running.swap(true, Ordering::Relaxed)
+        {
             for _ in 0..HOOK_THREADS {
-                let (logins, hook) = (Arc::clone(&logins), Arc::clone(&hook));
-                let asked = ruling_asked.clone();
-                spawn("decisions", move || logins.ask_rulings(&hook, &asked))?;
+                let logins = Arc::clone(self);
+                spawn("decisions", move || logins.ask_rulings())?;
             }
         }
-        Ok(logins)
+        Ok(())
     }
 
     /// Starts the threads that hash passwords, once.
@@ -168,9 +188,9 @@ impl Logins {
 
     /// Takes an authorization request of a shard.
     pub(super) fn authorize(&self, shard: ShardId, connection: ConnectionId, request: Request) {
-        let until = self.awake.now() + self.login_timeout;
+        let until = self.until();
         // Fails only when no thread takes any more: the process ends.
-        let _ = self.ruling_jobs.send(Job {
+        let _ = self.acl_hook.jobs.send(Job {
             shard,
             connection,
             question: request,
@@ -192,7 +212,7 @@ impl Logins {
             connection,
             question,
             source,
-            until: self.awake.now() + self.login_timeout,
+            until: self.until(),
         };
         self.jobs.try_send(job).is_err().then(busy)
     }
@@ -202,13 +222,19 @@ impl Logins {
         self.has_banned.load(Ordering::Relaxed) && lock(&self.bans).is_banned(address, now)
     }
 
+    /// Lets an address in again that failed logins have banned; false: there is none such.
+    pub(super) fn lift_ban(&self, address: IpAddr, now: Time) -> bool {
+        lock(&self.bans).lift(address, now)
+    }
+
     /// Rules in force.
     pub(super) fn rules(&self) -> Arc<Rules> {
         Arc::clone(&lock(&self.rules))
     }
 
     pub(super) fn hook_reports(&self) -> Vec<HookReport> {
-        self.hooks.iter().map(|hook| hook.report()).collect()
+        let reports = [self.login_hook.slot.report(), self.acl_hook.slot.report()];
+        reports.into_iter().flatten().collect()
     }
 
     /// Counts a failed login, which may ban its address.
@@ -221,9 +247,7 @@ impl Logins {
 
     /// Rules as they were read again: for logins from now on, and for each shard at its next turn.
     pub(super) fn publish(self: &Arc<Self>, rules: &Arc<Rules>) -> std::io::Result<()> {
-        if rules.has_logins() {
-            self.start_hashing()?;
-        }
+        self.start_for(rules)?;
         *lock(&self.rules) = Arc::clone(rules);
         self.shared
             .broadcast(|| ShardCommand::Rules(Arc::clone(rules)));
@@ -254,7 +278,7 @@ impl Logins {
             match rules.answer(&job.question, &facts()) {
                 Answer::Now(verdict) => self.conclude(&job, verdict, now),
                 Answer::AskHook => {
-                    if let Err(refused) = self.hook_jobs.try_send(job) {
+                    if let Err(refused) = self.login_hook.jobs.try_send(job) {
                         self.answer(&refused.into_inner(), busy());
                     }
                 }
@@ -263,11 +287,14 @@ impl Logins {
     }
 
     /// Main loop of a thread that asks the login hook.
-    fn ask_hook(&self, hook: &Hook<Question>, asked: &Receiver<LoginJob>) {
+    fn ask_hook(&self) {
         let mut failures = Repeated::default();
-        while let Ok(job) = asked.recv() {
+        while let Ok(job) = self.login_hook.asked.recv() {
+            let Some(hook) = self.login_hook.slot.get() else {
+                continue; // a job comes of rules with a hook
+            };
             let now = self.clock.now();
-            let verdict = match self.ask_in_time(hook, &job.question, job.until, &mut failures) {
+            let verdict = match self.ask_in_time(&hook, &job.question, job.until, &mut failures) {
                 Asked::Answered(answer) => Question::judged(answer),
                 Asked::Down => job.question.when_down(hook.terms()),
                 Asked::TooLate => busy(),
@@ -277,11 +304,14 @@ impl Logins {
     }
 
     /// Main loop of a thread that asks the ACL hook.
-    fn ask_rulings(&self, hook: &Hook<Request>, asked: &Receiver<Job<Request>>) {
+    fn ask_rulings(&self) {
         let mut failures = Repeated::default();
-        while let Ok(job) = asked.recv() {
+        while let Ok(job) = self.acl_hook.asked.recv() {
+            let Some(hook) = self.acl_hook.slot.get() else {
+                continue; // a job comes of rules with a hook
+            };
             let request = job.question;
-            let decisions = match self.ask_in_time(hook, &request, job.until, &mut failures) {
+            let decisions = match self.ask_in_time(&hook, &request, job.until, &mut failures) {
                 Asked::Answered(decisions) => request.ruled_each(decisions, hook.terms().cache),
                 // Too late: it has waited for others that got no answer.
                 Asked::Down | Asked::TooLate => request.when_down(hook.terms()),

@@ -29,14 +29,18 @@ const GROWTH: u64 = 4;
 
 /// Watches memory on a thread of its own and notifies the shards by their inboxes.
 pub(super) fn watch_memory(shared: Arc<SharedState>) -> std::io::Result<()> {
-    let Some(memory) = shared.memory().cloned() else {
-        return Ok(());
-    };
-    tracing::info!("clients are refused from {memory} on");
+    if let Some(memory) = shared.memory() {
+        tracing::info!("clients are refused from {memory} on");
+    }
     let look = move || {
         let mut is_short = false;
         let mut given_back = Instant::now();
         loop {
+            // Looked up anew: a reload may set another limit.
+            let Some(memory) = shared.memory() else {
+                thread::sleep(LOOK_EVERY);
+                continue;
+            };
             let is_due = given_back.elapsed() >= GIVE_BACK_EVERY;
             if is_short || (is_due && memory.used().is_some_and(|used| used > GIVE_BACK_FROM)) {
                 give_back();
@@ -113,6 +117,15 @@ impl ShardMemory {
             seen_short: false,
             told_short: false,
             gives_back: GivesBack::default(),
+        }
+    }
+
+    /// Memory is measured against something else from now on.
+    pub(super) fn set(&mut self, memory: Option<Memory>) {
+        if self.memory != memory {
+            self.memory = memory;
+            self.may_read = 0; // it looks at once
+            self.looked = Time::ZERO;
         }
     }
 

@@ -81,7 +81,7 @@ mod turn_length;
 mod unix;
 
 pub use broker::Broker;
-pub use controls::{ListenerState, Reloaded};
+pub use controls::{Apply, ListenerState, Reloaded};
 pub use cores::{available_cores, Cores};
 pub use errors::StartError;
 pub use foundation::found_data_dir;

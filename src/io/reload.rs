@@ -3,12 +3,13 @@
 //! A thread of its own reads; the shards are not held up. Everything is read and checked, and then everything is
 //! applied or, when something is wrong, nothing: each problem is logged.
 
-use std::sync::mpsc::{channel, Receiver};
+use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::thread;
 
 use super::controls::{Controls, Reloaded};
 use super::errors::StartError;
+use super::file_watch::{self, FileWatch};
 use super::inbox::ShardCommand;
 use super::listener_set::ListenerSet;
 use super::logging;
@@ -16,11 +17,14 @@ use super::logins::Logins;
 use super::service_manager;
 use super::shared::SharedState;
 use super::tls_files::factory;
+use crate::admin_options::AdminOptions;
 use crate::auth::{self, Rules};
 use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::listener::Listener;
+use crate::run_options::RunOptions;
 use crate::shard::ShardConfig;
+use crate::time::Span;
 use crate::transport::LayerFactory;
 
 /// What the configuration says, of what can change while the broker runs.
@@ -29,10 +33,12 @@ pub struct Renewed {
     pub listeners: Vec<Listener>,
     pub limits: Limits,
     pub auth: auth::Files,
+    pub run: RunOptions,
+    pub admin: AdminOptions,
     /// If it is another one: an operator may have set it meanwhile.
     pub log_level: Option<tracing::Level>,
-    /// What differs, and what of it needs a restart.
-    pub lines: Vec<String>,
+    /// What differs, a sentence each, and whether it needs a restart.
+    pub lines: Vec<(String, bool)>,
 }
 
 /// The configuration as it can be read again.
@@ -54,6 +60,8 @@ pub(super) struct Reload {
     pub(super) secret: [u8; 32],
     pub(super) shared: Arc<SharedState>,
     pub(super) controls: Arc<Controls>,
+    pub(super) files: FileWatch,
+    pub(super) sys_intervals: Sender<Span>,
 }
 
 /// Reloads at each request in `asked`, until the process ends.
@@ -75,16 +83,26 @@ pub(super) fn watch(asked: Receiver<()>, mut reload: Reload) -> std::io::Result<
 }
 
 /// Logs the outcome, and returns it for operators who wait for it.
-fn told(outcome: Result<Vec<String>, Vec<String>>) -> Vec<Reloaded> {
-    let reloaded = |what: String, problem| Reloaded { what, problem };
+fn told(outcome: Result<Vec<(String, bool)>, Vec<String>>) -> Vec<Reloaded> {
+    let reloaded = |what: String, problem| Reloaded {
+        what,
+        problem,
+        needs_restart: false,
+    };
     let everything = || String::from("configuration, certificates, accounts and rules");
     match outcome {
         Ok(lines) => {
-            for line in &lines {
-                tracing::info!("reload: {line}");
+            for (line, needs_restart) in &lines {
+                match needs_restart {
+                    true => tracing::warn!("reload: {line}"),
+                    false => tracing::info!("reload: {line}"),
+                }
             }
             tracing::info!("reload: {} were read again", everything());
-            let lines = lines.into_iter().map(|line| reloaded(line, None));
+            let lines = lines.into_iter().map(|(line, needs_restart)| Reloaded {
+                needs_restart,
+                ..reloaded(line, None)
+            });
             std::iter::once(reloaded(everything(), None))
                 .chain(lines)
                 .collect()
@@ -107,7 +125,7 @@ impl Reload {
     ///
     /// # Errors
     /// What is wrong; nothing was applied.
-    fn renew(&mut self) -> Result<Vec<String>, Vec<String>> {
+    fn renew(&mut self) -> Result<Vec<(String, bool)>, Vec<String>> {
         let renewed = self.configuration.read_again();
         let renewed =
             renewed.map_err(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())?;
@@ -126,12 +144,33 @@ impl Reload {
         let (Ok(rules), true) = (rules, problems.is_empty()) else {
             return Err(problems);
         };
+        let services = self.controls.prepare_services(&renewed.admin)?;
         let factories = made.into_iter().flatten().collect();
         self.apply(&renewed, rules, factories)
             .map_err(|error| vec![error.to_string()])?;
         self.configuration.is_in_force();
-        self.shared.reload_services();
+        for apply in services {
+            apply();
+        }
         Ok(renewed.lines)
+    }
+
+    /// Options of the process around the shards.
+    fn set_options(&self, renewed: &Renewed) {
+        let (limits, run) = (&renewed.limits, &renewed.run);
+        self.shared.set_connections_max(limits.connections_max);
+        let before = self.shared.options();
+        self.shared.set_options(run.clone());
+        let login_timeout = Span::from_secs(limits.connect_timeout_s.into());
+        self.logins.set_terms(login_timeout, run.bans);
+        if run.sys_interval != before.sys_interval {
+            let _ = self.sys_intervals.send(run.sys_interval); // fails when the broker is stopping
+        }
+        let files = match run.watch_files {
+            true => file_watch::files_of(&renewed.listeners, &renewed.auth, &renewed.admin),
+            false => Vec::new(),
+        };
+        self.files.watch(files);
     }
 
     /// Opens what must be opened, which is the last that may fail; then the shards take the new in this order: limits
@@ -150,8 +189,7 @@ impl Reload {
         if let Some(level) = renewed.log_level {
             let _ = logging::set_level(level); // false: it cannot be changed
         }
-        self.shared
-            .set_connections_max(renewed.limits.connections_max);
+        self.set_options(renewed);
         self.shard_config = Arc::new(ShardConfig {
             limits: renewed.limits.clone(),
             listeners: next.policies(),

@@ -1,9 +1,7 @@
 //! Starts one executor per shard and waits for them.
 
-use std::path::Path;
 use std::sync::mpsc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use glommio::{CpuSet, ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
@@ -14,11 +12,11 @@ use super::commits::Commits;
 use super::controls::Controls;
 use super::driver::{Driver, Setup};
 use super::errors::StartError;
+use super::file_watch::FileWatch;
 use super::inbox::ShardCommand;
 use super::inherited::Inherited;
 use super::listener_set::ListenerSet;
 use super::logins::{LoginSetup, Logins};
-use super::memory::Memory;
 use super::recovery::Journal;
 use super::reload::{Configuration, Reload};
 use super::service_manager::ServiceManager;
@@ -26,6 +24,7 @@ use super::shared::SharedState;
 use super::{
     bridges, file_watch, huge_pages, logging, memory_watch, mesh, reload, signals, sys, tls_files,
 };
+use crate::admin_options::AdminOptions;
 use crate::auth::{self, Rules};
 use crate::bridge::{Bridge, LocalLimits};
 use crate::ids::ShardId;
@@ -58,6 +57,7 @@ pub struct Startup {
     pub limits: Limits,
     pub auth: auth::Files,
     pub run: RunOptions,
+    pub admin: AdminOptions,
 }
 
 /// Runs the broker until it is asked to stop. `configuration` is read again at SIGHUP; `serve` starts services beside
@@ -75,13 +75,14 @@ pub fn run(
     describe_shards(startup);
     let options = &startup.run;
     let shared = shared_state(startup)?;
-    huge_pages::refuse_where_small(shared.memory(), startup.shards);
+    huge_pages::refuse_where_small(shared.memory().as_ref(), startup.shards);
     let manager = ServiceManager::start(&shared)?;
     let journal = Journal::open(options, startup.shards, &shared)?.map(Arc::new);
     memory_watch::watch_memory(Arc::clone(&shared))?;
     let (ask, asked) = mpsc::channel();
     let controls = Arc::new(Controls::new(ask.clone()));
-    watch_for_requests(startup, &shared, ask)?;
+    let files = watch_for_requests(startup, &shared, ask)?;
+    let (intervals, changes) = mpsc::channel();
     let seeds = ahash::RandomState::new();
     let config = shard_config(startup, journal.as_deref(), seeds.hash_one("maps"))?;
     let clock = Clock::start();
@@ -122,9 +123,11 @@ pub fn run(
         secret,
         shared: Arc::clone(&shared),
         controls: Arc::clone(&controls),
+        files,
+        sys_intervals: intervals,
     };
     reload::watch(asked, reload)?;
-    open_for_clients(&broker, &shared)?;
+    open_for_clients(&broker, &shared, changes)?;
     start_bridges(startup, &broker)?;
     manager.ready();
     join_all(threads)?;
@@ -143,11 +146,9 @@ fn join_all(threads: Vec<ExecutorJoinHandle<()>>) -> Result<(), StartError> {
 }
 
 fn shared_state(startup: &Startup) -> Result<Arc<SharedState>, StartError> {
-    let options = &startup.run;
     let shared = SharedState::new(startup.shards)?
         .with_connections_max(startup.limits.connections_max)
-        .with_memory(Memory::new(options.memory_max, Path::new("/")))
-        .with_options(options.clone());
+        .with_options(startup.run.clone());
     Ok(Arc::new(shared))
 }
 
@@ -156,15 +157,19 @@ fn watch_for_requests(
     startup: &Startup,
     shared: &Arc<SharedState>,
     ask: mpsc::Sender<()>,
-) -> Result<(), StartError> {
-    let options = &startup.run;
-    if options.watch_files {
-        let files = file_watch::files_of(&startup.listeners, &startup.auth);
-        file_watch::watch(files, ask.clone())?;
+) -> Result<FileWatch, StartError> {
+    let files = FileWatch::start(ask.clone())?;
+    if startup.run.watch_files {
+        let Startup {
+            listeners,
+            auth,
+            admin,
+            ..
+        } = startup;
+        files.watch(file_watch::files_of(listeners, auth, admin));
     }
-    let shutdown_timeout = Duration::from_secs(options.shutdown_timeout.as_secs());
-    signals::watch(Arc::clone(shared), shutdown_timeout, ask)?;
-    Ok(())
+    signals::watch(Arc::clone(shared), ask)?;
+    Ok(files)
 }
 
 fn shard_config(
@@ -190,12 +195,13 @@ fn shard_config(
 }
 
 /// The last step of the start.
-fn open_for_clients(broker: &Broker, shared: &SharedState) -> Result<(), StartError> {
+fn open_for_clients(
+    broker: &Broker,
+    shared: &SharedState,
+    sys_intervals: mpsc::Receiver<Span>,
+) -> Result<(), StartError> {
     shared.set_ready();
-    let sys_interval = shared.options().sys_interval;
-    if sys_interval > Span::ZERO {
-        sys::start(broker.clone(), sys_interval)?;
-    }
+    sys::start(broker.clone(), sys_intervals)?;
     tracing::info!("ready");
     Ok(())
 }
@@ -224,7 +230,7 @@ fn start_logins(
         available: startup.available,
         secret,
     };
-    let logins = Logins::start(Arc::clone(&rules), &setup, shared, clock)?;
+    let logins = Logins::new(&setup, shared, clock);
     logins.publish(&rules)?;
     Ok((logins, rules))
 }

@@ -2,8 +2,9 @@
 //! all shards.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::{fence, AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::utils::CachePadded;
 use rustix::event::{eventfd, EventfdFlags};
@@ -17,6 +18,11 @@ use super::stage::Stage;
 use super::unix::SocketFile;
 use crate::ids::ShardId;
 use crate::run_options::RunOptions;
+
+/// What a thread that panicked has left is whole: each change is one assignment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 struct Parker {
     parked: AtomicBool,
@@ -42,15 +48,13 @@ pub(super) struct SharedState {
     connections: CachePadded<AtomicUsize>,
     connections_max: AtomicUsize,
     /// `None`: there is no limit that is known.
-    memory: Option<Memory>,
-    options: RunOptions,
+    memory: Mutex<Option<Memory>>,
+    options: Mutex<Arc<RunOptions>>,
     counters: Counters,
     /// How often counters were asked for.
     counter_requests: AtomicU64,
     is_ready: AtomicBool,
     is_stopping: AtomicBool,
-    /// What services do when files are read again.
-    reloads: Mutex<Vec<Box<dyn Fn() + Send>>>,
     /// They go with the process.
     socket_files: Mutex<Vec<SocketFile>>,
     bridges: Mutex<Vec<Arc<BridgeStatus>>>,
@@ -73,29 +77,32 @@ impl SharedState {
     }
 
     pub(super) fn set_bridges(&self, all: Vec<Arc<BridgeStatus>>) {
-        *(self.bridges.lock()).unwrap_or_else(PoisonError::into_inner) = all;
+        *lock(&self.bridges) = all;
     }
 
     /// What is seen of each bridge.
     pub(super) fn bridges(&self) -> Vec<Arc<BridgeStatus>> {
-        let all = self.bridges.lock();
-        all.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.bridges).clone()
     }
 
-    pub(super) fn with_memory(self, memory: Option<Memory>) -> Self {
-        Self { memory, ..self }
-    }
-
-    pub(super) fn memory(&self) -> Option<&Memory> {
-        self.memory.as_ref()
+    /// What memory is measured against. Not for each message.
+    pub(super) fn memory(&self) -> Option<Memory> {
+        lock(&self.memory).clone()
     }
 
     pub(super) fn with_options(self, options: RunOptions) -> Self {
-        Self { options, ..self }
+        self.set_options(options);
+        self
     }
 
-    pub(super) fn options(&self) -> &RunOptions {
-        &self.options
+    /// Other options from now on. Shards take theirs with [`ShardCommand::Config`].
+    pub(super) fn set_options(&self, options: RunOptions) {
+        *lock(&self.memory) = Memory::new(options.memory_max, Path::new("/"));
+        *lock(&self.options) = Arc::new(options);
+    }
+
+    pub(super) fn options(&self) -> Arc<RunOptions> {
+        Arc::clone(&lock(&self.options))
     }
 
     /// Counts a connection that opens; false when there are as many as there may be.
@@ -129,13 +136,12 @@ impl SharedState {
             stopped: AtomicUsize::new(0),
             connections: CachePadded::new(AtomicUsize::new(0)),
             connections_max: AtomicUsize::new(usize::MAX),
-            memory: None,
-            options: RunOptions::default(),
+            memory: Mutex::default(),
+            options: Mutex::default(),
             counters: Counters::default(),
             counter_requests: AtomicU64::new(0),
             is_ready: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
-            reloads: Mutex::default(),
             socket_files: Mutex::default(),
             bridges: Mutex::default(),
         })
@@ -176,23 +182,8 @@ impl SharedState {
         }
     }
 
-    /// Has a service read its files again whenever the others are.
-    pub(super) fn on_reload(&self, reload: Box<dyn Fn() + Send>) {
-        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
-        reloads.push(reload);
-    }
-
-    /// Services read their files again, one after the other.
-    pub(super) fn reload_services(&self) {
-        let reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
-        for reload in &*reloads {
-            reload();
-        }
-    }
-
     pub(super) fn keep_socket_files(&self, made: impl IntoIterator<Item = SocketFile>) {
-        let files = self.socket_files.lock();
-        let mut files = files.unwrap_or_else(PoisonError::into_inner);
+        let mut files = lock(&self.socket_files);
         for file in made {
             if !files.contains(&file) {
                 files.push(file); // those of a listener that stays come again
@@ -200,9 +191,19 @@ impl SharedState {
         }
     }
 
+    /// Of a socket that has been closed.
+    pub(super) fn remove_socket_file(&self, path: &Path) {
+        lock(&self.socket_files).retain(|file| {
+            let is_other = !file.is_at(path);
+            if !is_other {
+                file.remove();
+            }
+            is_other
+        });
+    }
+
     pub(super) fn remove_socket_files(&self) {
-        let files = self.socket_files.lock();
-        for file in &*files.unwrap_or_else(PoisonError::into_inner) {
+        for file in &*lock(&self.socket_files) {
             file.remove();
         }
     }

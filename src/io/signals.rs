@@ -18,13 +18,9 @@ use crate::run_options::Durability;
 /// Exit code of a process ended by a signal is 128 and the signal.
 const SIGNAL_EXIT: i32 = 128;
 
-/// Watches for signals on a thread of its own. The process ends within `deadline` of the first one,
+/// Watches for signals on a thread of its own. The process ends within `shutdown-timeout` of the first one,
 /// whatever the clients do: with code 0, unless the journal cannot be written meanwhile.
-pub(super) fn watch(
-    shared: Arc<SharedState>,
-    deadline: Duration,
-    reload: Sender<()>,
-) -> std::io::Result<()> {
+pub(super) fn watch(shared: Arc<SharedState>, reload: Sender<()>) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     thread::Builder::new()
         .name("signals".into())
@@ -46,6 +42,8 @@ pub(super) fn watch(
             tracing::info!("stopping: clients are told and closed; signal again to exit at once");
             let watchdog = thread::Builder::new().name("watchdog".into()).spawn({
                 let shared = Arc::clone(&shared);
+                let deadline = shared.options().shutdown_timeout;
+                let deadline = Duration::from_secs(deadline.as_secs());
                 move || {
                     thread::sleep(deadline);
                     exit_late(&shared)

@@ -1,5 +1,6 @@
 //! `$SYS`: a thread that asks the shards for their counters and has one of them publish what has changed.
 
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -14,20 +15,35 @@ use crate::time::{Span, Time};
 /// Messages of one command: a shard publishes them in some ten microseconds.
 const MESSAGES_EACH: usize = 32;
 
-/// Publishes at once, and then at each multiple of `interval` of the wall clock, until the broker stops.
-pub(super) fn start(broker: Broker, interval: Span) -> std::io::Result<()> {
+/// Publishes at once, and then at each multiple of the interval of the wall clock, until the broker stops. `intervals`
+/// brings other ones; while it is zero nothing is published.
+pub(super) fn start(broker: Broker, intervals: Receiver<Span>) -> std::io::Result<()> {
+    let mut interval = broker.shared().options().sys_interval;
     let publish = move || {
         broker.yield_to_shards();
         let mut tree = SysTree::default();
         let mut before: Option<Time> = None;
         while broker.stage() == Stage::Ready {
-            if let Some(report) = broker.gather() {
+            let report = (interval > Span::ZERO).then(|| broker.gather());
+            if let Some(report) = report.flatten() {
                 let now = Time::ZERO + report.process.up;
                 let since = before.map_or(Span::ZERO, |before| now.since(before));
                 before = Some(now);
                 publish(&broker, tree.update(&report, since));
             }
-            thread::sleep(until_next(interval));
+            let other = match interval {
+                Span::ZERO => intervals.recv().map_err(RecvTimeoutError::from),
+                _ => intervals.recv_timeout(until_next(interval)),
+            };
+            match other {
+                Ok(Span::ZERO) => {
+                    publish(&broker, tree.cleared());
+                    (interval, before) = (Span::ZERO, None);
+                }
+                Ok(other) => interval = other,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return, // the process ends
+            }
         }
     };
     thread::Builder::new().name("sys".into()).spawn(publish)?;

@@ -35,6 +35,14 @@ impl TurnLength {
         }
     }
 
+    /// Turns may take another time from now on.
+    pub(super) fn set_max(&mut self, max: Option<Span>) {
+        self.max = max;
+        if max.is_none() {
+            *self = Self::new(None);
+        }
+    }
+
     /// Bytes the next turn may read.
     pub(super) fn budget(&self) -> usize {
         self.budget

@@ -44,6 +44,10 @@ impl SocketFile {
         })
     }
 
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        self.path == path
+    }
+
     /// Removes it, unless another process has put its own in its place: one that is started while this one
     /// still stops.
     pub(super) fn remove(&self) {

@@ -50,6 +50,14 @@ impl SysTree {
         full.collect()
     }
 
+    /// What is to be published so that none of the topics is retained any more.
+    pub fn cleared(&mut self) -> Vec<(String, String)> {
+        let topics = std::mem::take(&mut self.last).into_keys();
+        topics
+            .map(|topic| (format!("{ROOT}{topic}"), String::new()))
+            .collect()
+    }
+
     fn maxima(&mut self, report: &BrokerReport) -> [Number; 2] {
         self.clients_max = self.clients_max.max(sum(report, |one| one.shard.sessions));
         self.memory_max = self.memory_max.max(report.process.resident_bytes);
@@ -256,5 +264,9 @@ mod tests {
         assert_eq!(value(&next, "mqtt/publish/received").unwrap(), "3");
         assert_eq!(value(&next, "load/publish/received/1min").unwrap(), "2.76");
         assert_eq!(value(&next, "shards/0/publish/messages/received"), None);
+        let cleared = tree.cleared();
+        assert_eq!(cleared.len(), first.len());
+        assert_eq!(value(&cleared, "uptime").unwrap(), "");
+        assert_eq!(tree.update(&report(3), Span::ZERO).len(), first.len());
     }
 }

@@ -56,7 +56,7 @@ pub use turn::steps::{run_turn, TurnHost, TurnStep, TURN};
 
 use access::Access;
 use action::Outbox;
-use clients::connection::Connection;
+use clients::connection::{Announced, Connection};
 use clients::meters::ClientMeters;
 use clients::phase::Phase;
 use clients::teardown::WillFate;
@@ -168,12 +168,12 @@ impl Shard {
         }
         self.outbox.stats.connections_opened += 1;
         let layered = self.config.policy(origin.listener).layered;
-        let packet_size_max = self.receive_size_max(origin.listener);
+        let announced = self.announced(origin.listener);
         let connect_by = now + Span::from_secs(u64::from(limits.connect_timeout_s));
         let id = self
             .clients
             .connections
-            .insert(Connection::new(origin, packet_size_max, now));
+            .insert(Connection::new(origin, announced, now));
         let timer = self
             .turn
             .timers
@@ -384,10 +384,15 @@ impl Shard {
         &self.config.limits
     }
 
-    /// Largest packet that a listener takes.
-    fn receive_size_max(&self, listener: ListenerId) -> u32 {
-        let max = self.limits().packet_size_max;
+    /// What connections of a listener that begin now are granted.
+    fn announced(&self, listener: ListenerId) -> Announced {
+        let limits = self.limits();
+        let max = limits.packet_size_max;
         let own = self.config.policy(listener).packet_size_max;
-        own.map_or(max, |own| own.min(max))
+        Announced {
+            packet_size_max: own.map_or(max, |own| own.min(max)),
+            receive_maximum: limits.receive_maximum,
+            topic_alias_maximum: limits.topic_alias_maximum,
+        }
     }
 }

@@ -1,13 +1,13 @@
-//! Bans: who is not let in, until when, by whom and why. Kept by this process; each shard has a copy.
+//! Bans: who is not let in, until when, by whom and why. Each shard has a copy, and the data directory a file.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use serde_json::{json, Value};
 
-use super::{done, order_all};
+use super::{ban_file, done, order_all};
 use crate::admin::role::Needs;
 use crate::admin::{reply, Admin, Problem, Reply, Request, Route};
 use crate::auth::OperatorBans;
@@ -26,7 +26,7 @@ pub(super) enum Banned {
     Address(IpAddr),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ban {
     pub(super) whom: Banned,
     /// Seconds since 1970; `None`: until it is lifted.
@@ -35,28 +35,46 @@ pub(super) struct Ban {
     pub(super) reason: String,
 }
 
+type ByWhom = BTreeMap<Banned, Ban>;
+
 /// Bans in force.
 #[derive(Default)]
-pub(super) struct Bans(Mutex<BTreeMap<Banned, Ban>>);
+pub(super) struct Bans {
+    in_force: Mutex<ByWhom>,
+    /// One change at a time: it is kept on the disk before it is in force.
+    changing: tokio::sync::Mutex<()>,
+}
 
 impl Bans {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Banned, Ban>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn of(bans: Vec<Ban>) -> Self {
+        let bans = bans.into_iter().map(|ban| (ban.whom.clone(), ban));
+        Self {
+            in_force: Mutex::new(bans.collect()),
+            ..Self::default()
+        }
     }
 
-    pub(super) fn add(&self, ban: Ban, now_s: u64) -> Result<(), Problem> {
-        let mut bans = self.lock();
+    fn lock(&self) -> MutexGuard<'_, ByWhom> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those in force, with one more.
+    fn with(&self, ban: Ban, now_s: u64) -> Result<ByWhom, Problem> {
+        let mut bans = self.lock().clone();
         expire(&mut bans, now_s);
         if bans.len() >= BANS_MAX && !bans.contains_key(&ban.whom) {
             let text = format!("there are {BANS_MAX} bans already: lift some");
             return Err(Problem::busy(text));
         }
         bans.insert(ban.whom.clone(), ban);
-        Ok(())
+        Ok(bans)
     }
 
-    fn lift(&self, whom: &Banned) -> bool {
-        self.lock().remove(whom).is_some()
+    /// Those in force, without one; `None`: it is not among them.
+    fn without(&self, whom: &Banned) -> Option<ByWhom> {
+        let mut bans = self.lock().clone();
+        bans.remove(whom)?;
+        Some(bans)
     }
 
     /// Those that have not ended; and whether some have ended since this was last asked.
@@ -71,8 +89,8 @@ impl Bans {
         expire(&mut self.lock(), now_s)
     }
 
-    /// As the shards know them.
-    fn told(&self) -> OperatorBans {
+    /// As the shards have them.
+    pub(super) fn told(&self) -> OperatorBans {
         let mut told = OperatorBans::default();
         for whom in self.lock().keys() {
             match whom {
@@ -103,14 +121,17 @@ pub(super) fn routes() -> Vec<Route> {
             "Bans a client, a user or an address, and disconnects them",
             |request| Box::pin(add(request)),
         ),
-        Route::change(Method::DELETE, path, "Lifts a ban", |request| {
-            Box::pin(lift(request))
-        }),
+        Route::change(
+            Method::DELETE,
+            path,
+            "Lifts a ban, of an address also one by failed logins",
+            |request| Box::pin(lift(request)),
+        ),
     ]
 }
 
 /// Sends the bans to the shards.
-pub(super) async fn publish(admin: &Admin) -> Result<(), Problem> {
+async fn publish(admin: &Admin) -> Result<(), Problem> {
     let told = Arc::new(admin.api.bans.told());
     order_all(admin, || Order::Bans(Arc::clone(&told))).await?;
     Ok(())
@@ -127,29 +148,48 @@ pub(super) async fn watch(admin: Arc<Admin>) {
     }
 }
 
+/// Bans one more; who is connected stays so.
+pub(super) async fn add_one(admin: &Arc<Admin>, ban: Ban) -> Result<(), Problem> {
+    let now_s = admin.broker.unix_s();
+    change(admin, |bans| bans.with(ban, now_s)).await
+}
+
 async fn list(request: Request) -> Result<Reply, Problem> {
     let admin = &request.admin;
     let (bans, has_ended) = admin.api.bans.list(admin.broker.unix_s());
     if has_ended {
         publish(admin).await?;
     }
-    let bans: Vec<Value> = bans.iter().map(ban_json).collect();
+    let bans: Vec<Value> = bans.iter().map(ban_file::to_json).collect();
     Ok(reply::json(&json!({ "bans": bans })))
 }
 
-fn ban_json(ban: &Ban) -> Value {
-    let (kind, whom) = match &ban.whom {
-        Banned::Client(id) => ("client", id.to_string()),
-        Banned::User(user) => ("user", user.to_string()),
-        Banned::Address(address) => ("address", address.to_string()),
+/// Other bans from now on: on the disk first, so that a restart brings them back.
+async fn change(
+    admin: &Arc<Admin>,
+    next: impl FnOnce(&Bans) -> Result<ByWhom, Problem>,
+) -> Result<(), Problem> {
+    let _one = admin.api.bans.changing.lock().await;
+    let next = next(&admin.api.bans)?;
+    let (broker, kept) = (admin.broker.clone(), next.clone());
+    let kept = tokio::task::spawn_blocking(move || ban_file::keep(&broker, kept.values())).await;
+    let failed = match kept {
+        Ok(Ok(())) => None,
+        Ok(Err(text)) => Some(text),
+        Err(_) => Some("the thread that writes them has failed".into()),
     };
-    json!({ kind: whom, "until_s": ban.until_s, "by": ban.by, "reason": ban.reason })
+    if let Some(text) = failed {
+        let text = format!("bans cannot be kept, so they stay as they were: {text}");
+        return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, text));
+    }
+    *admin.api.bans.lock() = next;
+    publish(admin).await
 }
 
 async fn add(request: Request) -> Result<Reply, Problem> {
     let body = request.json()?;
     let text = |name: &str| body.get(name).and_then(Value::as_str);
-    let whom = whom(&text)?;
+    let whom = Banned::named(&text)?;
     let minutes =
         match body.get("minutes") {
             None | Some(Value::Null) => None,
@@ -170,35 +210,44 @@ async fn add(request: Request) -> Result<Reply, Problem> {
         by: request.who.to_string(),
         reason: reason.into(),
     };
-    request.admin.api.bans.add(ban, now_s)?;
-    publish(&request.admin).await?;
+    add_one(&request.admin, ban).await?;
     let disconnected = disconnect(&request.admin, &whom).await?;
     Ok(reply::json(&json!({ "disconnected": disconnected })))
 }
 
 async fn lift(request: Request) -> Result<Reply, Problem> {
-    let whom = whom(&|name: &str| request.query(name))?;
-    if !request.admin.api.bans.lift(&whom) {
-        return Err(Problem::not_found("there is no such ban"));
+    let whom = Banned::named(&|name: &str| request.query(name))?;
+    let missing = || Problem::not_found("there is no such ban");
+    let of_logins = match whom {
+        Banned::Address(address) => request.admin.broker.lift_ban(address),
+        Banned::Client(_) | Banned::User(_) => false,
+    };
+    let lifted = change(&request.admin, |bans| {
+        bans.without(&whom).ok_or_else(missing)
+    })
+    .await;
+    match lifted {
+        Err(problem) if problem.status == StatusCode::NOT_FOUND && of_logins => Ok(done()),
+        lifted => lifted.map(|()| done()),
     }
-    publish(&request.admin).await?;
-    Ok(done())
 }
 
-/// Exactly one of client, user and address.
-fn whom<'a>(text: &impl Fn(&str) -> Option<&'a str>) -> Result<Banned, Problem> {
-    let wrong = || Problem::bad_request("one of client, user and address says who is meant");
-    match (text("client"), text("user"), text("address")) {
-        (Some(id), None, None) => Ok(Banned::Client(id.into())),
-        (None, Some(user), None) => Ok(Banned::User(user.into())),
-        (None, None, Some(address)) => {
-            let parsed = address.parse().map(Banned::Address);
-            parsed.map_err(|_| {
-                let text = address.escape_debug();
-                Problem::bad_request(format!("address: \"{text}\" is not an IP address"))
-            })
+impl Banned {
+    /// Exactly one of client, user and address.
+    pub(super) fn named<'a>(text: &impl Fn(&str) -> Option<&'a str>) -> Result<Self, Problem> {
+        let wrong = || Problem::bad_request("one of client, user and address says who is meant");
+        match (text("client"), text("user"), text("address")) {
+            (Some(id), None, None) => Ok(Self::Client(id.into())),
+            (None, Some(user), None) => Ok(Self::User(user.into())),
+            (None, None, Some(address)) => {
+                let parsed = address.parse().map(Self::Address);
+                parsed.map_err(|_| {
+                    let text = address.escape_debug();
+                    Problem::bad_request(format!("address: \"{text}\" is not an IP address"))
+                })
+            }
+            _ => Err(wrong()),
         }
-        _ => Err(wrong()),
     }
 }
 
@@ -253,18 +302,24 @@ mod tests {
             by: String::new(),
             reason: String::new(),
         };
-        bans.add(ban("a", Some(10)), 5).unwrap();
-        bans.add(ban("b", None), 5).unwrap();
+        let add = |ban: Ban, now_s| match bans.with(ban, now_s) {
+            Ok(next) => {
+                *bans.lock() = next;
+                true
+            }
+            Err(_) => false,
+        };
+        assert!(add(ban("a", Some(10)), 5) && add(ban("b", None), 5));
         assert_eq!(bans.told().clients.len(), 2);
         assert!(!bans.expire(9) && bans.expire(10) && !bans.expire(11));
         assert!(bans.told().clients.contains("b") && bans.told().clients.len() == 1);
         let b = Banned::Client("b".into());
-        assert!(bans.lift(&b) && !bans.lift(&b));
-        for nth in 0..BANS_MAX {
-            bans.add(ban(&nth.to_string(), Some(20)), 11).unwrap();
-        }
-        assert!(bans.add(ban("b", None), 11).is_err());
-        assert!(bans.add(ban("0", None), 11).is_ok(), "it replaces one");
-        assert!(bans.add(ban("b", None), 20).is_ok(), "others have ended");
+        *bans.lock() = bans.without(&b).unwrap();
+        assert!(bans.without(&b).is_none());
+        let many = (0..BANS_MAX).map(|nth| ban(&nth.to_string(), Some(20)));
+        *bans.lock() = many.map(|one| (one.whom.clone(), one)).collect();
+        assert!(!add(ban("b", None), 11));
+        assert!(add(ban("0", None), 11), "it replaces one");
+        assert!(add(ban("b", None), 20), "others have ended");
     }
 }

@@ -107,7 +107,8 @@ async fn listeners(request: Request) -> Result<Reply, Problem> {
 }
 
 fn config(request: &Request) -> Reply {
-    let options = request.admin.in_force.iter().map(|option| {
+    let settings = request.admin.settings();
+    let options = settings.options.in_force.iter().map(|option| {
         let value = without_login(&option.value);
         json!({ "name": option.name, "value": value, "origin": option.origin })
     });
@@ -137,7 +138,7 @@ async fn reload(request: Request) -> Result<Reply, Problem> {
     let is_ok = reloaded.iter().all(|one| one.problem.is_none());
     let files = reloaded
         .iter()
-        .map(|one| json!({ "what": one.what, "problem": one.problem }));
+        .map(|one| json!({ "what": one.what, "problem": one.problem, "needs_restart": one.needs_restart }));
     let files: Vec<Value> = files.collect();
     Ok(reply::json(&json!({ "ok": is_ok, "reloaded": files })))
 }

@@ -148,12 +148,7 @@ async fn end(request: Request) -> Result<Reply, Problem> {
             by: request.who.to_string(),
             reason: "disconnected with a ban".into(),
         };
-        request
-            .admin
-            .api
-            .bans
-            .add(ban, request.admin.broker.unix_s())?;
-        super::bans::publish(&request.admin).await?;
+        super::bans::add_one(&request.admin, ban).await?;
     }
     let order = || match ends {
         true => Order::EndSession(id.into()),

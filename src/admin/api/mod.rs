@@ -2,6 +2,7 @@
 //!
 //! Each module has the routes of one thing. docs/openapi.json describes them, and a test compares it with the routes.
 
+mod ban_file;
 mod bans;
 mod broker;
 mod clients;
@@ -24,6 +25,8 @@ use hyper::StatusCode;
 use serde_json::{json, Value};
 
 use super::{reply, Admin, Problem, Reply, Route};
+use crate::ids::ShardId;
+use crate::io::Broker;
 use crate::shard::{Answer, Order, Query};
 use crate::time::Span;
 
@@ -34,6 +37,34 @@ pub(super) struct State {
     readings: rates::Readings,
     traces: trace::Traces,
     history: figures::History,
+}
+
+impl State {
+    /// With the bans that the process before has kept.
+    ///
+    /// # Errors
+    /// They cannot be read; a sentence.
+    pub(super) fn read(broker: &Broker) -> Result<Self, String> {
+        Ok(Self {
+            bans: bans::Bans::of(ban_file::kept(broker)?),
+            ..Self::default()
+        })
+    }
+}
+
+/// Gives the shards the bans that were kept, before they let clients in; true: there are some.
+pub(super) fn apply_bans(admin: &Admin) -> bool {
+    let _ended = admin.api.bans.expire(admin.broker.unix_s());
+    let kept = Arc::new(admin.api.bans.told());
+    if kept.is_empty() {
+        return false;
+    }
+    for shard in (0..admin.shards.count()).map(ShardId) {
+        let order = Query::Order(Order::Bans(Arc::clone(&kept)));
+        // There is room: the shards have not begun.
+        let _ = admin.broker.ask(shard, order, Box::new(|_| {}));
+    }
+    true
 }
 
 pub(super) fn routes() -> Vec<Route> {

@@ -149,7 +149,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         text!(auth.hook_ca_file),
         (
             "Authorities (PEM) of https hooks, in place of those that browsers know",
-            "For a service whose certificate is signed by an authority of your own. Read at start.",
+            "For a service whose certificate is signed by an authority of your own. SIGHUP reads it again.",
         ),
     ),
     opt(

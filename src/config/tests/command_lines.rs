@@ -77,7 +77,10 @@ fn command_line_overrides_file() {
         text.contains("\nshards = 3  # on the command line (restart)\n"),
         "{text}"
     );
-    let from_file = format!("\nreceive-maximum = 5  # in {}:2 (restart)\n", given.path());
+    let from_file = format!(
+        "\nreceive-maximum = 5  # in {}:2 (reload, new connections)\n",
+        given.path()
+    );
     assert!(text.contains(&from_file), "{text}");
     assert!(
         text.contains("\nqueue-messages-max = 1000  # default (reload)\n"),

@@ -3,6 +3,7 @@
 //! ```text
 //! manifest              what the directory is (`manifest.rs`), written by rename
 //! lock                  held by the process that uses the directory, with its number
+//! bans.json             who is banned by an operator, replaced whole (`small_file.rs`)
 //! shard-02-of-04/7.seg  segment 7 of the log of the third of four shards (`segments.rs`)
 //! ```
 //! What cannot be used is refused before anything is changed.
@@ -13,12 +14,13 @@ mod look;
 mod manifest;
 mod probe;
 mod segments;
+pub(super) mod small_file;
 #[cfg(test)]
 mod tests;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{flock, statfs, statvfs, FlockOperation};
@@ -320,17 +322,7 @@ fn write_manifest(path: &Path, manifest: &Manifest) -> Result<(), DataError> {
     for shard in (0..manifest.shards).map(ShardId) {
         make_folder(&folder_of(path, shard, manifest.shards))?;
     }
-    let name = path.join("manifest");
-    let unfinished = path.join("manifest.new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options.open(&unfinished).and_then(|mut file| {
-        file.write_all(manifest.encode().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &name)
-    });
-    written.map_err(DataError::of("cannot write", &name))?;
-    flush_folder(path)
+    small_file::replace(path, "manifest", manifest.encode().as_bytes())
 }
 
 fn warn_of_memory(path: &Path) {

@@ -75,7 +75,7 @@ impl Broker {
         });
         let clock = Clock::start();
         let make = move |id| Ok((Shard::new(id, &config, 7, clock.now()), None));
-        let logins = Logins::start(Arc::default(), &LoginSetup::default(), &shared, clock).unwrap();
+        let logins = Logins::new(&LoginSetup::default(), &shared, clock);
         let (threads, _) =
             start_shards(&[], &shared, &logins, clock, make, || Ok(listeners)).unwrap();
         Self {

@@ -18,6 +18,15 @@ use crate::shard::queries::captures::CaptureFlag;
 use crate::shard::turn::timer_wheel::TimerId;
 use crate::time::{Span, Time};
 
+/// What CONNACK announces to a client and holds as long as its connection, whatever a reload changes.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::shard) struct Announced {
+    /// Largest packet its listener takes, in bytes.
+    pub(in crate::shard) packet_size_max: u32,
+    pub(in crate::shard) receive_maximum: u16,
+    pub(in crate::shard) topic_alias_maximum: u16,
+}
+
 /// Lives on: the shard that reads it. Written by: that shard only.
 #[derive(Debug)]
 pub(in crate::shard) struct Connection {
@@ -43,8 +52,7 @@ pub(in crate::shard) struct Connection {
     pub(in crate::shard) problem_information: bool,
     /// Largest packet the client takes, in bytes [MQTT-3.1.2-24].
     pub(in crate::shard) packet_size_max: u32,
-    /// Largest packet its listener takes, in bytes.
-    pub(in crate::shard) receive_size_max: u32,
+    pub(in crate::shard) announced: Announced,
     pub(in crate::shard) outgoing: Outgoing,
     pub(in crate::shard) aliases_out: Option<Box<AliasesOut>>,
     pub(in crate::shard) aliases_in: Option<Box<AliasesIn>>,
@@ -73,7 +81,7 @@ pub(in crate::shard) struct Connection {
 }
 
 impl Connection {
-    pub(in crate::shard) fn new(origin: Origin, receive_size_max: u32, now: Time) -> Self {
+    pub(in crate::shard) fn new(origin: Origin, announced: Announced, now: Time) -> Self {
         Self {
             phase: Phase::AwaitConnect,
             version: Version::V311,
@@ -87,7 +95,7 @@ impl Connection {
             end_reason: None,
             problem_information: true,
             packet_size_max: u32::MAX,
-            receive_size_max,
+            announced,
             outgoing: Outgoing::default(),
             aliases_out: None,
             aliases_in: None,

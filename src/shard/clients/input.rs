@@ -189,7 +189,7 @@ impl Shard {
             if let Some(error) = refuses_start(phase, &bytes[at..]) {
                 return (at, Err((error, at..bytes.len())));
             }
-            let packet_size_max = connection.receive_size_max;
+            let packet_size_max = connection.announced.packet_size_max;
             let frame = match frame::next_frame(&bytes[at..], packet_size_max) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,

@@ -25,17 +25,18 @@ impl Shard {
     ) -> ConnAck<'a> {
         let limits = &self.config.limits;
         let connection = self.clients.connection(id);
+        let announced = connection.announced;
         let qos_max = self.config.policy(connection.origin.listener).qos_max;
         let properties = ConnAckProperties {
             session_expiry_interval_s: (granted.session_expiry_s != granted.asked_s)
                 .then_some(granted.session_expiry_s),
-            receive_maximum: NonZeroU16::new(limits.receive_maximum)
+            receive_maximum: NonZeroU16::new(announced.receive_maximum)
                 .filter(|max| max.get() < u16::MAX),
-            maximum_packet_size: Some(connection.receive_size_max),
+            maximum_packet_size: Some(announced.packet_size_max),
             maximum_qos: Some(qos_max).filter(|max| *max < Qos::ExactlyOnce), // [MQTT-3.2.2-9]
             retain_available: (!limits.retains()).then_some(false),           // [MQTT-3.2.2-14]
             assigned_client_identifier: assigned,
-            topic_alias_maximum: Some(limits.topic_alias_maximum).filter(|max| *max > 0),
+            topic_alias_maximum: Some(announced.topic_alias_maximum).filter(|max| *max > 0),
             server_keep_alive_s: (granted.keep_alive_s != connect.keep_alive_s)
                 .then_some(granted.keep_alive_s), // [MQTT-3.1.2-21]
             ..ConnAckProperties::default()

@@ -35,17 +35,18 @@ impl Client<'_> {
         if publish.qos > Qos::AtMostOnce {
             let policy = config.policy(self.connection.origin.listener);
             check_qos(publish.qos, policy.qos_max)?;
-            self.check_receive_maximum(publish, config.limits.receive_maximum)?;
+            self.check_receive_maximum(publish)?;
         }
         Ok(())
     }
 
     /// [MQTT-3.3.4-7]: counts what the client cannot have seen acknowledged yet. v3 has no such
     /// limit, so neither has a bridge, which passes on what a remote of v3 sends.
-    fn check_receive_maximum(&self, publish: &Publish<'_>, max: u16) -> Result<(), Violation> {
+    fn check_receive_maximum(&self, publish: &Publish<'_>) -> Result<(), Violation> {
         if !self.is_v5() || self.connection.origin.listener == ListenerId::BRIDGES {
             return Ok(());
         }
+        let max = self.connection.announced.receive_maximum;
         let received = &self.entry.session.received;
         let open = received.open() + usize::from(self.connection.acks_unsent);
         let repeats = || {
@@ -68,7 +69,7 @@ impl Client<'_> {
         topic: &str,
         limits: &Limits,
     ) -> Result<Option<Rc<str>>, Violation> {
-        let maximum = limits.topic_alias_maximum;
+        let maximum = self.connection.announced.topic_alias_maximum;
         let bytes_max = limits.topic_alias_bytes_max;
         let aliases = self.connection.aliases_in.get_or_insert_default();
         let result = if topic.is_empty() {

@@ -9,9 +9,11 @@ import time
 import pytest
 from openapi_spec_validator import validate
 
+import raw as mqtt
 from admin import start_admin, token
 from broker import BINARY, ROOT, free_port
 from client import DEADLINE_S, VERSIONS, Client, properties
+from raw import Raw
 
 pytestmark = pytest.mark.ringmq
 
@@ -220,6 +222,48 @@ def test_retained_and_publish(served, client, name):
     assert subscriber.take(1)[0].payload == b"\xff\0"
     for wrong in [{}, {"topic": "a/+"}, {"topic": "$SYS/x"}, {"topic": "a", "qos": 9}, []]:
         assert change(admin, "POST", "publish", wrong).status == 400
+
+
+def connect_code(broker, client_id):
+    """The reason code of CONNACK."""
+    one = Raw(broker, 5)
+    one.send(mqtt.connect(client_id, 5))
+    code = one.expect(0x20)[1]
+    one.close()
+    return code
+
+
+def test_bans_outlive_the_process_with_a_data_directory(start, name, tmp_path):
+    data = tmp_path / "data"
+    broker, admin = start_admin(start, data_dir=data)
+    for body in [{"client": f"{name}-v", "reason": "loud"}, {"user": "eve", "minutes": 60}, {"client": "lifted"}]:
+        assert change(admin, "POST", "bans", body).status == 200
+    assert change(admin, "DELETE", "bans?client=lifted").status == 204
+    listed = admin.get(api("bans")).json
+    broker.kill()
+    # They are in force whether there is an admin listener or not.
+    broker = start(data_dir=data)
+    assert connect_code(broker, f"{name}-v") == 0x8A
+    assert connect_code(broker, f"{name}-w") == 0
+    broker.stop()
+    broker, admin = start_admin(start, data_dir=data)
+    assert admin.get(api("bans")).json == listed
+    assert change(admin, "DELETE", f"bans?client={name}-v").status == 204
+    assert connect_code(broker, f"{name}-v") == 0
+    # A folder that takes no file: the ban is refused, and those there are stay.
+    kept = data / "bans.json"
+    os.mkdir(f"{kept}.new")
+    answer = change(admin, "POST", "bans", {"client": f"{name}-w"})
+    assert answer.status == 507 and "stay as they were" in answer.json["detail"] and str(kept) in answer.json["detail"]
+    assert len(admin.get(api("bans")).json["bans"]) == 1
+    assert connect_code(broker, f"{name}-w") == 0
+    broker.stop()
+    os.rmdir(f"{kept}.new")
+    # A file that is cut keeps the broker from starting without the bans.
+    kept.write_text(kept.read_text(encoding="utf-8")[:-9], encoding="utf-8")
+    broker = start(data_dir=data, wait=False)
+    assert broker.process.wait(DEADLINE_S) == 1
+    assert "bans.json in the data directory is not JSON" in broker.log()
 
 
 def test_bans(served, client, name):

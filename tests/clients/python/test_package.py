@@ -70,6 +70,9 @@ def test_the_installed_program_as_its_unit_starts_it(installed, tmp_path):
     user = pwd.getpwnam(settings["User"])
     os.chmod(tmp_path, 0o755)
     manager = Manager("/tmp")
+    runtime = os.path.join("/run", settings["RuntimeDirectory"])
+    os.makedirs(runtime, 0o750)
+    os.chown(runtime, user.pw_uid, user.pw_gid)
     environment = {"NOTIFY_SOCKET": manager.path, "WATCHDOG_USEC": "2000000", "PATH": "/usr/bin:/bin"}
     log = open(tmp_path / "log", "w+", encoding="utf-8")
     process = subprocess.Popen(
@@ -84,6 +87,7 @@ def test_the_installed_program_as_its_unit_starts_it(installed, tmp_path):
         while received.poll() is None and time.monotonic() < deadline:
             run("mosquitto_pub", "-h", "127.0.0.1", "-p", "1883", "-t", "a", "-m", "hello", "-q", "1", "-r")
         assert received.communicate(timeout=20)[0] == "hello\n"
+        assert "ready" in run("ringmq", "ctl", "status")
         at = manager.wait("WATCHDOG=1", at)
         reload = settings["ExecReload"].replace("$MAINPID", str(process.pid)).split()
         run(*reload)
@@ -98,6 +102,7 @@ def test_the_installed_program_as_its_unit_starts_it(installed, tmp_path):
             process.wait()
         manager.close()
         os.unlink(manager.path)
+        shutil.rmtree(runtime)
         log.seek(0)
         print(log.read())
 

@@ -1,6 +1,7 @@
 """The process: start, stop, load that must not disturb."""
 
 import ctypes
+import os
 import resource
 import signal
 import socket
@@ -147,13 +148,28 @@ def test_a_restart_finds_its_port_free(start, raw, number):
         broker.process.wait(10)
 
 
-def test_port_in_use(start):
+def test_port_in_use(start, tmp_path):
     broker = start(1)
     second = subprocess.run([BINARY, "--listen", f"127.0.0.1:{broker.port}", "--shards", "1"],
                             capture_output=True, timeout=30, check=False)
     assert second.returncode != 0
     said = (second.stdout + second.stderr).decode()
     assert str(broker.port) in said and "in use" in said.lower()
+    # Nothing else has begun: no file of another socket, and no data directory.
+    folder = tmp_path / "data"
+    second = subprocess.run([BINARY, "--listen", "127.0.0.1:0", "--shards", "1", "--data-dir", str(folder),
+                             "--admin-listen", f"unix:{tmp_path}/admin", "--admin-listen", f"127.0.0.1:{broker.port}"],
+                            capture_output=True, text=True, timeout=30, check=False)
+    assert second.returncode == 1 and second.stderr.splitlines()[-1].endswith("choose another port with --admin-listen")
+    assert os.listdir(tmp_path) == ["data"]
+
+
+def test_an_environment_of_a_service_manager_that_cannot_be_read():
+    for variable in ["LISTEN_FDS=two", "LISTEN_FDS=-1"]:
+        command = f'LISTEN_PID=$$ {variable} exec "$0" --listen 127.0.0.1:0 --shards 1'
+        done = subprocess.run(["sh", "-c", command, BINARY], capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 1
+        assert variable.replace("=", ' is "') + '" in its environment' in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--shards", "0"], ["--listen", "127.0.0.1:70000"], ["--no-such-option"],

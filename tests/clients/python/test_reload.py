@@ -1,5 +1,7 @@
 """SIGHUP reads everything again: what can change does, what cannot is named, and a mistake changes nothing."""
 
+import os
+import re
 import signal
 import socket
 import time
@@ -7,9 +9,14 @@ import time
 import pytest
 
 import raw as mqtt
+from admin import Admin, token
 from broker import free_port
+from client import eventually
 from test_accounts import log_in, passwd
+from test_hooks import Service as HookService
+from test_hooks import publish
 from test_service import START_S, Service
+from test_sys import ROOT, tree
 
 pytestmark = pytest.mark.ringmq
 
@@ -138,10 +145,133 @@ def test_limits_levels_and_accounts_change_and_a_restart_is_named(live, tmp_path
     # Accounts where there were none: threads that judge logins begin to run.
     accounts = tmp_path / "passwd"
     passwd("-b", "-c", "--rounds", 100, accounts, "ann", "one")
-    log = service.reload(begin + f'password-file = "{accounts}"\nmemory-max = "9GiB"\nlog-level = "debug"\n', APPLIED)
-    assert "memory-max stays 0" in log and "needs a restart" in log
+    log = service.reload(begin + f'password-file = "{accounts}"\nlogin-queue-max = 7\nlog-level = "debug"\n', APPLIED)
+    assert "WARN reload: login-queue-max stays 1000: 7 needs a restart" in log
     assert log_in(At(port), "c1", "ann", "one", 5)[1] == 0
     assert log_in(At(port), "c2", "ann", "two", 5)[1] == 0x86
     with pytest.raises(AssertionError):
         connected(port)
     service.wait_log("DEBUG")
+
+
+def test_hooks_come_change_and_go(live):
+    port = free_port()
+    begin = f'listen = "127.0.0.1:{port}"\n'
+    first, second = HookService(), HookService()
+    try:
+        service = live(begin)
+        before = connected(port, client_id="before")
+        hooks = begin + 'http-hook-url = "{}"\nhttp-hook-acl-url = "{}"\nhttp-hook-cache = 0\n'
+        service.reload(hooks.format(first.login, first.rules), APPLIED)
+        one, code = log_in(At(port), "c1", "eve", "letmein", 5)
+        assert code == 0 and log_in(At(port), "c2", "eve", "wrong", 5)[1] == 0x86
+        assert [publish(one, topic) for topic in ["yes", "no"]] == [0x10, 0x87]
+        asked = len(first.asked)
+        # Who is connected is asked about, too.
+        assert publish(before, "no") == 0x87 and len(first.asked) == asked + 1
+        asked = len(first.asked)
+        service.reload(hooks.format(second.login, second.rules), APPLIED)
+        one, code = log_in(At(port), "c3", "eve", "letmein", 5)
+        assert code == 0 and publish(one, "no") == 0x87
+        assert len(first.asked) == asked and len(second.asked) == 2
+        service.reload(begin, APPLIED)
+        assert publish(connected(port, client_id="c4"), "no") == 0x10
+        assert len(second.asked) == 2
+    finally:
+        first.close()
+        second.close()
+
+
+def test_who_was_granted_something_keeps_it_and_who_comes_gets_the_new(live):
+    port = free_port()
+    begin = f'listen = "127.0.0.1:{port}"\n'
+    service = live(begin + "receive-maximum = 3\ntopic-alias-maximum = 5\n")
+    before = mqtt.Raw(At(port), 5)
+    before.send(mqtt.connect("before", 5))
+    assert b"\x21\0\3" in before.expect(0x20)
+    log = service.reload(begin + "receive-maximum = 1\ntopic-alias-maximum = 2\n", APPLIED)
+    assert "receive-maximum: 1 for new connections, 3 before" in log
+    after = mqtt.Raw(At(port), 5)
+    after.send(mqtt.connect("after", 5))
+    granted = after.expect(0x20)
+    assert b"\x21\0\1" in granted and b"\x22\0\2" in granted
+
+    def three(one):
+        """Three that are not released, and a topic alias of 5."""
+        return [mqtt.publish("t", b"x", 2, n, version=5) for n in (1, 2, 3)] + [
+            mqtt.publish("a", b"x", 0, version=5, properties=b"\x23\0\5")]
+
+    before.send(*three(before))
+    assert [before.receive()[0] for _ in range(3)] == [0x50] * 3
+    before.ping()
+    after.send(*three(after))
+    ended = after.expect_end()
+    assert ended[-1][0] == 0xE0 and ended[-1][1][0] == 0x93  # Receive Maximum exceeded
+
+
+def test_the_tree_of_the_broker_follows_its_interval(live):
+    port = free_port()
+    begin = f'listen = "127.0.0.1:{port}"\n'
+    service = live(begin + "sys-interval = 0\n")
+    assert tree(port) == {}
+    service.reload(begin + "sys-interval = 1\n", APPLIED)
+    eventually(lambda: ROOT + "uptime" in tree(port))
+    service.reload(begin + "sys-interval = 0\n", APPLIED)
+    eventually(lambda: tree(port) == {})
+
+
+def test_the_admin_listener_is_reloaded_whole_or_not_at_all(live, tmp_path):
+    port, first, second, taken = (free_port() for _ in range(4))
+    tokens, path = tmp_path / "tokens", tmp_path / "admin.sock"
+    begin = f'listen = "127.0.0.1:{port}"\n'
+    service = live(begin)
+    refused(first)
+    secret = token(tokens, "one")
+    listening = begin + f'admin-listen = ["127.0.0.1:{first}", "unix:{path}"]\nadmin-token-file = "{tokens}"\n'
+    service.reload(listening, APPLIED)
+    admin = Admin(first)
+    assert admin.get("/api/v1/broker", token=secret).json["role"] == "viewer"
+    assert Admin(path=str(path)).get("/healthz").status == 200
+    shown = {one["name"]: one for one in admin.get("/api/v1/config").json["options"]}
+    assert shown["admin-token-file"] == {
+        "name": "admin-token-file", "value": f'"{tokens}"', "origin": f"in {service.path}:3"}
+    assert shown["shards"]["value"] == "2"
+    # Each mistake is named, and nothing of the same file is taken.
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", taken))
+        holder.listen()
+        busy = f'admin-listen = ["unix:{path}2", "127.0.0.1:{taken}"]\ntopic-levels-max = 9\n'
+        log = service.reload(begin + busy, REFUSED)
+        assert f"cannot listen on 127.0.0.1:{taken}" in log and not os.path.exists(f"{path}2")
+    good = tokens.read_text(encoding="utf-8")
+    tokens.write_text(good + "nonsense\n", encoding="utf-8")
+    service.path.write_text(listening, encoding="utf-8")
+    answer = admin.request("POST", "/api/v1/reload", "{}", X_Ringmq_Request="1").json
+    assert not answer["ok"] and f"{tokens}:2: " in answer["reloaded"][0]["problem"]
+    assert admin.get("/api/v1/broker", token=secret).status == 200
+    # What needs a restart is marked, and is shown with the value in force.
+    tokens.write_text(good, encoding="utf-8")
+    other = listening.replace(str(first), str(second)) + "login-queue-max = 9\ntopic-levels-max = 9\n"
+    service.path.write_text(other, encoding="utf-8")
+    answer = admin.request("POST", "/api/v1/reload", "{}", X_Ringmq_Request="1").json
+    marked = {one["what"].split(":")[0]: one["needs_restart"] for one in answer["reloaded"]}
+    assert answer["ok"] and marked["login-queue-max stays 1000"] and not marked["topic-levels-max"]
+    refused(first)
+    shown = {one["name"]: one for one in Admin(second).get("/api/v1/config").json["options"]}
+    assert (shown["login-queue-max"]["value"], shown["login-queue-max"]["origin"]) == ("1000", "default")
+    assert (shown["topic-levels-max"]["value"], shown["topic-levels-max"]["origin"]) == ("9", f"in {service.path}:5")
+    log = service.reload(begin, APPLIED)
+    assert re.search(r"no longer an admin listener on unix:", log) and not path.exists()
+
+
+def test_files_of_the_admin_listener_are_watched_when_a_reload_says_so(live, tmp_path):
+    port, admin_port = free_port(), free_port()
+    tokens = tmp_path / "tokens"
+    token(tokens, "one")
+    begin = f'listen = "127.0.0.1:{port}"\nadmin-listen = ["127.0.0.1:{admin_port}"]\nadmin-token-file = "{tokens}"\n'
+    service = live(begin)
+    service.reload(begin + "watch-files = true\n", APPLIED)
+    secret = token(tokens, "two")
+    eventually(lambda: service.log().count(APPLIED) == 2)  # not by asking: wrong tokens ban an address
+    assert "a file has changed" in service.log()
+    assert Admin(admin_port).get("/api/v1/broker", token=secret).status == 200

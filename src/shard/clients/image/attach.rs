@@ -135,8 +135,8 @@ impl Shard {
     fn connection_of(&self, session: SessionId, image: &ConnectionImage, now: Time) -> Connection {
         let (clocks, limits) = (self.clocks(), self.limits());
         let listener = image.origin.listener;
-        let receive_size_max = self.receive_size_max(listener);
-        let mut connection = Connection::new(image.origin.clone(), receive_size_max, now);
+        let announced = self.announced(listener);
+        let mut connection = Connection::new(image.origin.clone(), announced, now);
         connection.phase = Phase::Live(session);
         connection.version = image.version;
         connection.is_bridge = image.is_bridge;
