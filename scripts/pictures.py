@@ -71,10 +71,11 @@ def page(program, mqload):
     load = driver = None
     try:
         time.sleep(2)
-        load = subprocess.Popen([mqload, "fan-in", "--host", f"127.0.0.1:{mqtt}", "--rate", "2000", "--duration", "200s"],
+        load = subprocess.Popen([mqload, "fan-in", "--target", f"127.0.0.1:{mqtt}", "--rate", "2000", "--duration", "200s"],
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
         options = webdriver.ChromeOptions()
-        for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1000,760"]:
+        for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1000,760",
+                         "--hide-scrollbars"]:
             options.add_argument(argument)
         options.binary_location = shutil.which("chromium")
         driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
