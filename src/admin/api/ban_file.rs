@@ -2,7 +2,7 @@
 
 use serde_json::{json, Value};
 
-use super::bans::{Ban, Banned};
+use super::ban::Ban;
 use crate::io::Broker;
 
 const NAME: &str = "bans.json";
@@ -28,18 +28,9 @@ pub(super) fn kept(broker: &Broker) -> Result<Vec<Ban>, String> {
 /// # Errors
 /// They are not, and those that were kept before still are; a sentence.
 pub(super) fn keep<'a>(broker: &Broker, bans: impl Iterator<Item = &'a Ban>) -> Result<(), String> {
-    let bans: Vec<Value> = bans.map(to_json).collect();
+    let bans: Vec<Value> = bans.map(Ban::to_json).collect();
     let text = format!("{:#}\n", json!({ "bans": bans }));
     broker.keep(NAME, &text)
-}
-
-pub(super) fn to_json(ban: &Ban) -> Value {
-    let (kind, whom) = match &ban.whom {
-        Banned::Client(id) => ("client", id.to_string()),
-        Banned::User(user) => ("user", user.to_string()),
-        Banned::Address(address) => ("address", address.to_string()),
-    };
-    json!({ kind: whom, "until_s": ban.until_s, "by": ban.by, "reason": ban.reason })
 }
 
 fn parse(text: &str) -> Result<Vec<Ban>, String> {
@@ -50,28 +41,15 @@ fn parse(text: &str) -> Result<Vec<Ban>, String> {
     let bans = value["bans"].as_array().ok_or("has no list \"bans\"")?;
     let bans = (1..).zip(bans);
     bans.map(|(number, ban)| {
-        of_json(ban).ok_or_else(|| format!("has a ban, number {number}, that is none: {ban}"))
+        Ban::of_json(ban).ok_or_else(|| format!("has a ban, number {number}, that is none: {ban}"))
     })
     .collect()
-}
-
-fn of_json(value: &Value) -> Option<Ban> {
-    let text = |name: &str| value.get(name).and_then(Value::as_str);
-    let until_s = match &value["until_s"] {
-        Value::Null => None,
-        seconds => Some(seconds.as_u64()?),
-    };
-    Some(Ban {
-        whom: Banned::named(&text).ok()?,
-        until_s,
-        by: text("by")?.into(),
-        reason: text("reason")?.into(),
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::api::ban::Banned;
 
     fn ban(whom: Banned, until_s: Option<u64>) -> Ban {
         Ban {
@@ -89,7 +67,7 @@ mod tests {
             ban(Banned::User("u".into()), Some(17)),
             ban(Banned::Address("2001:db8::1".parse().unwrap()), None),
         ];
-        let written: Vec<Value> = bans.iter().map(to_json).collect();
+        let written: Vec<Value> = bans.iter().map(Ban::to_json).collect();
         let text = json!({ "bans": written }).to_string();
         assert_eq!(parse(&text).unwrap(), bans);
     }

@@ -1,12 +1,12 @@
 //! Bans: who is not let in, until when, by whom and why. Each shard has a copy, and the data directory a file.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::{Method, StatusCode};
 use serde_json::{json, Value};
 
+use super::ban::{Ban, Banned};
 use super::{ban_file, done, order_all};
 use crate::admin::role::Needs;
 use crate::admin::{reply, Admin, Problem, Reply, Request, Route};
@@ -17,23 +17,6 @@ use crate::shard::{Answer, ClientFilter, Order, Query};
 const BANS_MAX: usize = 10_000;
 /// Bytes of a reason.
 const REASON_MAX: usize = 256;
-
-/// Who is banned.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Banned {
-    Client(Box<str>),
-    User(Box<str>),
-    Address(IpAddr),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ban {
-    pub(super) whom: Banned,
-    /// Seconds since 1970; `None`: until it is lifted.
-    pub(super) until_s: Option<u64>,
-    pub(super) by: String,
-    pub(super) reason: String,
-}
 
 type ByWhom = BTreeMap<Banned, Ban>;
 
@@ -160,7 +143,7 @@ async fn list(request: Request) -> Result<Reply, Problem> {
     if has_ended {
         publish(admin).await?;
     }
-    let bans: Vec<Value> = bans.iter().map(ban_file::to_json).collect();
+    let bans: Vec<Value> = bans.iter().map(Ban::to_json).collect();
     Ok(reply::json(&json!({ "bans": bans })))
 }
 
@@ -229,25 +212,6 @@ async fn lift(request: Request) -> Result<Reply, Problem> {
     match lifted {
         Err(problem) if problem.status == StatusCode::NOT_FOUND && of_logins => Ok(done()),
         lifted => lifted.map(|()| done()),
-    }
-}
-
-impl Banned {
-    /// Exactly one of client, user and address.
-    pub(super) fn named<'a>(text: &impl Fn(&str) -> Option<&'a str>) -> Result<Self, Problem> {
-        let wrong = || Problem::bad_request("one of client, user and address says who is meant");
-        match (text("client"), text("user"), text("address")) {
-            (Some(id), None, None) => Ok(Self::Client(id.into())),
-            (None, Some(user), None) => Ok(Self::User(user.into())),
-            (None, None, Some(address)) => {
-                let parsed = address.parse().map(Self::Address);
-                parsed.map_err(|_| {
-                    let text = address.escape_debug();
-                    Problem::bad_request(format!("address: \"{text}\" is not an IP address"))
-                })
-            }
-            _ => Err(wrong()),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hyper::Method;
 use serde_json::{json, Map, Value};
 
-use super::bans::{Ban, Banned};
+use super::ban::{Ban, Banned};
 use super::page::{limit, Cursor, QUESTIONS_MAX};
 use super::rows::row_json;
 use super::{done, ms};

@@ -2,6 +2,7 @@
 //!
 //! Each module has the routes of one thing. docs/openapi.json describes them, and a test compares it with the routes.
 
+mod ban;
 mod ban_file;
 mod bans;
 mod broker;
