@@ -28,9 +28,10 @@ crates() {
 }
 
 packages() {
-    local out=$1 target=${CARGO_TARGET_DIR:-target}
+    local out=$1 target=target # where the metadata of the packages look
+    export CARGO_TARGET_DIR=$PWD/target
     mkdir -p "$out"
-    cargo build --release --locked --bin ringmq
+    cargo build --release --locked -p ringmq --bin ringmq
     cargo build --release --locked -p mqload
     cargo run --quiet --package ringmq-pages -- "$target/pages"
     deploy/deb.py --binary "$target/release/ringmq" --pages "$target/pages" --out "$out"
