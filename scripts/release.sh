@@ -24,7 +24,7 @@ crates() {
     # cargo warns of metadata that are missing, and packages nevertheless.
     if grep -q 'has no ' <<<"$problems"; then echo "$problems" >&2; exit 1; fi
     ls -l ../crates/package/*.crate
-    echo "to publish, from $PWD: cargo publish -p ringmq && cargo publish -p mqload"
+    echo "to publish, from $PWD: cargo publish -p ringmq -p mqload"
 }
 
 packages() {
