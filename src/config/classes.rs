@@ -54,6 +54,7 @@ const LIVE: &[&str] = &[
     "listener-out-bytes-per-s",
     "rate-burst",
     "memory-max",
+    "disk-full-timeout",
     "turn-max-ms",
     "http-hook-url",
     "http-hook-acl-url",

@@ -106,6 +106,7 @@ pub(super) fn page() -> String {
         let class = classes::of_listener(name).column();
         text.push_str(&format!("| `{name}` | {class} | {help} |\n"));
     }
+    text.push_str("\nA changed `[[bridge]]` table needs a restart.\n");
     text
 }
 

@@ -73,11 +73,10 @@ pub fn run(
     let factories = tls_files::factories(&startup.listeners)?;
     let inherited = Inherited::take(&startup.listeners)?;
     describe_shards(startup);
-    let options = &startup.run;
     let shared = shared_state(startup)?;
     huge_pages::refuse_where_small(shared.memory().as_ref(), startup.shards);
     let manager = ServiceManager::start(&shared)?;
-    let journal = Journal::open(options, startup.shards, &shared)?.map(Arc::new);
+    let journal = Journal::open(&startup.run, startup.shards, &shared)?.map(Arc::new);
     memory_watch::watch_memory(Arc::clone(&shared))?;
     let (ask, asked) = mpsc::channel();
     let controls = Arc::new(Controls::new(ask.clone()));
@@ -127,8 +126,7 @@ pub fn run(
         sys_intervals: intervals,
     };
     reload::watch(asked, reload)?;
-    open_for_clients(&broker, &shared, changes)?;
-    start_bridges(startup, &broker)?;
+    open_for_clients(startup, &broker, changes)?;
     manager.ready();
     join_all(threads)?;
     shared.remove_socket_files();
@@ -196,14 +194,14 @@ fn shard_config(
 
 /// The last step of the start.
 fn open_for_clients(
+    startup: &Startup,
     broker: &Broker,
-    shared: &SharedState,
     sys_intervals: mpsc::Receiver<Span>,
 ) -> Result<(), StartError> {
-    shared.set_ready();
+    broker.shared().set_ready();
     sys::start(broker.clone(), sys_intervals)?;
     tracing::info!("ready");
-    Ok(())
+    start_bridges(startup, broker)
 }
 
 fn start_bridges(startup: &Startup, broker: &Broker) -> Result<(), StartError> {
