@@ -36,7 +36,7 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
     let mut content = file::Content::default();
     if let Some(path) = config {
         let name: Arc<str> = path.to_string_lossy().into();
-        match read(&path) {
+        match read(&path, "configuration file") {
             Ok(text) => content = file::parse(&name, &text, &mut problems),
             Err(text) => problems.push(Problem::new(&Place::File(name), "", text)),
         }
@@ -75,7 +75,8 @@ fn read_predefined(listeners: &mut [Listener]) -> Vec<Problem> {
         let Some(path) = &listener.mqtt_sn.predefined_file else {
             continue;
         };
-        let found = read(path.as_os_str()).and_then(|text| Predefined::parse(&text));
+        let found =
+            read(path.as_os_str(), "table of topic ids").and_then(|text| Predefined::parse(&text));
         match found {
             Ok(predefined) => listener.mqtt_sn.predefined = Arc::new(predefined),
             Err(text) => {
@@ -101,14 +102,15 @@ fn problems_of_files(files: &auth::Files) -> Vec<Problem> {
     problems.into_iter().map(problem).collect()
 }
 
-fn read(path: &OsStr) -> Result<String, String> {
+/// `kind` is what the file is to be, for the error.
+fn read(path: &OsStr, kind: &str) -> Result<String, String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     let file = File::open(path).map_err(cannot)?;
     let mut bytes = Vec::new();
     let taken = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
     if taken.map_err(cannot)? as u64 > FILE_BYTES_MAX {
         return Err(format!(
-            "is larger than {FILE_BYTES_MAX} bytes: not a file of this kind"
+            "is larger than {FILE_BYTES_MAX} bytes: not a {kind}"
         ));
     }
     String::from_utf8(bytes).map_err(|error| {

@@ -169,7 +169,7 @@ fn bad_tables_of_listeners_name_every_fault() {
                 "f:3: colour: no such option of a listener (ringmq.toml names them all)",
                 "f:4: adress: no such option of a listener (did you mean address?)",
                 "f:5: qos-max: 3 is too large; allowed: 0 to 2",
-                "f:6: transport: \"udp\" is not one of the words; allowed: \"tcp\", \"tls\", \"ws\", \"wss\"",
+                "f:6: transport: \"udp\" carries MQTT-SN only: add protocol = \"mqtt-sn\"",
                 "f:7: mode: 660 is not permission bits in octal, quoted; allowed: \"0000\" to \"0777\"",
                 "f:8: versions: \"4\" is not one of the words; allowed: some of \"3.1\", \"3.1.1\", \"5.0\"",
             ],
