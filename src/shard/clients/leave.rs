@@ -17,8 +17,8 @@ use crate::shard::Shard;
 
 /// Filters of one session that leave within the turn of its end, if the turn's budget allows.
 const AT_ONCE: usize = 32;
-/// However much waits, it is removed after about so many turns: what ends in a turn may be more than a
-/// turn's budget.
+/// A turn removes at least one part in so many of what waits: what ends in a turn may be more than a turn's
+/// budget.
 const TURNS: usize = 128;
 
 /// A session that has ended, or is not durable any more, and its filters that are still in the index as they

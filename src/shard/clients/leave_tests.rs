@@ -88,6 +88,23 @@ fn sessions_with_many_filters_end_in_pieces() {
     assert_eq!(broker.shards[0].routes.index.group("g", "7/x"), None);
 }
 
+/// However little a turn may do, it takes a part of what waits.
+#[test]
+fn very_many_filters_leave_in_a_bounded_number_of_turns() {
+    let mut broker = World::of_one_shard(|_| {});
+    let (id, _) = broker.connect(V311, b'a');
+    broker.give_here(id, &subscribe(V311, filters("f/")));
+    broker.take(id);
+    broker.shards[0].set_turn_work(2);
+    close(&mut broker, id);
+    let (now, mut turns) = (broker.now, 0);
+    while !broker.shards[0].clients.leaving.is_empty() {
+        broker.shards[0].end_turn(now);
+        turns += 1;
+    }
+    assert!((100..1_000).contains(&turns), "{turns}");
+}
+
 /// The same client connects again, with the same filters, before those of its old session are removed.
 #[test]
 fn a_session_that_begins_again_keeps_its_filters() {
@@ -243,6 +260,8 @@ fn while_memory_is_short_nothing_more_is_kept() {
         assert_eq!(broker.take(new), packet(0x30, b"\0\x01a\0x"), "delivered");
     }
     assert_eq!(broker.take(old), [0x40, 2, 0, 7]);
+    broker.give_here(new, &packet(0x31, b"\0\x01a\0x"));
+    assert_eq!(broker.take(new), packet(0x30, b"\0\x01a\0x"), "delivered");
     assert_eq!(broker.shards[0].retained_messages(), 1);
     // What takes no more room than before is kept, and clearing works.
     broker.give_here(old, &packet(0x31, b"\0\x01r34"));
@@ -253,6 +272,13 @@ fn while_memory_is_short_nothing_more_is_kept() {
     broker.shards[0].handle_pressure(Pressure::default());
     broker.give_here(new, &packet(0x33, b"\0\x01a\0\x03\0x"));
     assert_eq!(broker.shards[0].retained_messages(), 1);
+    broker.shards[0].handle_pressure(Pressure {
+        memory: true,
+        turns: false,
+    });
+    broker.give_here(old, &packet(0x31, b"\0\x01alonger"));
+    let kept = broker.shards[0].retained_messages();
+    assert_eq!(kept, 0, "an older value must not look like the latest");
 }
 
 #[test]

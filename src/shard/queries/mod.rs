@@ -6,6 +6,8 @@
 //! the moment. An [`Order`] changes something, and is done at once.
 
 mod capture;
+#[cfg(test)]
+mod capture_tests;
 pub(in crate::shard) mod captures;
 mod client;
 mod clients;

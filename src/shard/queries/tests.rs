@@ -1,12 +1,10 @@
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::{
-    Answer, CaptureTerms, Captured, ClientFilter, ClientSort, Order, OrderedMessage, Query,
-    SubscriptionsOf, CAPTURES_MAX, ROWS_MAX,
+    Answer, ClientFilter, ClientSort, Order, OrderedMessage, Query, SubscriptionsOf, ROWS_MAX,
 };
 use crate::auth::OperatorBans;
 use crate::mqtt::Qos;
@@ -47,6 +45,7 @@ fn subscriptions(world: &mut World, of: SubscriptionsOf) -> BTreeSet<(String, St
         else {
             panic!("another answer");
         };
+        assert!(rows.len() <= 2);
         for row in rows {
             found.insert((row.client_id.to_string(), row.filter.to_string()));
         }
@@ -62,7 +61,7 @@ fn detail(world: &mut World, name: &str) -> Option<Box<super::ClientDetail>> {
     }
 }
 
-fn order(world: &mut World, order: Order) -> bool {
+pub(super) fn order(world: &mut World, order: Order) -> bool {
     let done = world.shards[0].handle_query(&Query::Order(order), world.now) == Answer::Done(true);
     world.settle();
     done
@@ -75,7 +74,7 @@ fn subscribe(filter: &str) -> Vec<u8> {
     packet
 }
 
-fn publish(topic: &str, first: u8) -> Vec<u8> {
+pub(super) fn publish(topic: &str, first: u8) -> Vec<u8> {
     let mut packet = vec![first, topic.len() as u8 + 3, 0, topic.len() as u8];
     packet.extend_from_slice(topic.as_bytes());
     packet.push(b'x');
@@ -261,6 +260,8 @@ fn a_session_stays_when_its_client_is_disconnected_and_says_why() {
     let reason = crate::mqtt::ReasonCode::AdministrativeAction;
     assert_eq!(ending, Ending::Broker(Some(reason)));
     assert!(!order(&mut world, Order::Disconnect("k".into())));
+    assert!(order(&mut world, Order::EndSession("k".into())));
+    assert_eq!(world.shards[0].sessions(), 0);
 }
 
 #[test]
@@ -279,144 +280,68 @@ fn who_is_banned_is_not_let_in() {
     assert_eq!(world.connect(V311, b'b').1, [0x20, 2, 0, 0]);
 }
 
-/// What a capture has taken so far, in words.
-fn captured(world: &mut World, id: u64) -> Option<Vec<String>> {
-    let answer = world.shards[0].handle_query(&Query::CaptureRecords(id), world.now);
-    let Answer::CaptureRecords(records) = answer else {
-        panic!("{answer:?}");
-    };
-    let records = records?.0.into_iter();
-    Some(
-        records
-            .map(|record| {
-                let name = record.client_id.unwrap_or_else(|| "-".into());
-                match record.what {
-                    Captured::In(_, bytes) => format!("{name} in {}", bytes[0] >> 4),
-                    Captured::Out(_, bytes) => format!("{name} out {}", bytes[0] >> 4),
-                    Captured::Publication { topic, .. } => format!("{name} publishes {topic}"),
-                    Captured::Ends(text) => format!("{name} ends: {text}"),
-                    Captured::Opened => format!("{name} opened"),
-                    Captured::Closed(_) => format!("{name} closed"),
-                }
-            })
-            .collect(),
-    )
-}
-
-fn begin(world: &mut World, id: u64, terms: CaptureTerms) -> bool {
-    let lasts = Span::from_secs(10);
-    let begin = Order::BeginCapture { id, terms, lasts };
-    world.shards[0].handle_query(&Query::Order(begin), world.now) == Answer::Done(true)
-}
-
-fn of_client(name: &str) -> CaptureTerms {
-    CaptureTerms {
-        client: Some(name.into()),
-        ..CaptureTerms::default()
+/// Filters that are not asked for are looked at in pieces, too.
+#[test]
+fn a_piece_looks_at_so_many_filters_and_no_more() {
+    let mut world = World::of_one_shard(|_| {});
+    let id = world.connect(V311, b'a').0;
+    for n in 0..2_500 {
+        world.give_here(id, &subscribe(&format!("f/{n}")));
+        world.take(id);
     }
-}
-
-#[test]
-fn a_client_that_is_there_and_one_that_comes_are_captured() {
-    let mut world = World::of_one_shard(|_| {});
-    let a = world.connect(V311, b'a').0;
-    assert!(begin(&mut world, 1, of_client("a")) && begin(&mut world, 2, of_client("b")));
-    assert_eq!(captured(&mut world, 1), Some(vec![])); // finds it
-    world.give_here(a, &[0xC0, 0]);
-    assert_eq!(world.take(a), [0xD0, 0]);
-    let b = world.connect(V5, b'b').0;
-    world.give_here(b, b"\x30\x04\x00\x01tx"); // a protocol error: no length of properties
-    world.take(b);
-    let c = world.connect(V311, b'c').0;
-    world.give_here(c, &[0xC0, 0]);
-    world.take(c);
-    assert_eq!(captured(&mut world, 1).unwrap(), ["a in 12", "a out 13"]);
-    let seen = captured(&mut world, 2).unwrap();
-    assert_eq!(&seen[..3], ["b in 1", "b out 2", "b in 3"], "{seen:?}");
-    assert!(seen[3].starts_with("b ends: malformed packet"), "{seen:?}");
-    assert_eq!(&seen[4..], ["b out 14"]);
-    assert_eq!(captured(&mut world, 3), None);
-}
-
-#[test]
-fn an_address_is_captured_from_before_its_connect() {
-    let mut world = World::of_one_shard(|_| {});
-    let address = Some(IpAddr::from([127, 0, 0, 1]));
-    let terms = CaptureTerms {
-        address,
-        ..CaptureTerms::default()
+    let query = |from| Query::Subscriptions {
+        of: SubscriptionsOf::Filter("g/#".into()),
+        from,
+        max: 10,
     };
-    assert!(begin(&mut world, 1, terms));
-    let id = world.open_here().unwrap();
-    world.give_here(id, &[0xFF, 0xFF]);
-    world.shards[0].handle_closed(id, CloseCause::EndOfStream, world.now);
-    let seen = captured(&mut world, 1).unwrap();
-    assert_eq!(seen[0], "- opened");
-    assert!(
-        seen.iter().any(|line| line.starts_with("- ends: ")),
-        "{seen:?}"
-    );
-    assert_eq!(seen.last().unwrap(), "- closed");
+    let first = world.shards[0].handle_query(&query((0, 0)), world.now);
+    let Answer::Subscriptions { rows, next } = first else {
+        panic!("another answer");
+    };
+    assert_eq!((rows.len(), next), (0, Some((0, 2_048))));
+    let (rows, next) = (Vec::new(), None);
+    let last = world.shards[0].handle_query(&query((0, 2_048)), world.now);
+    assert_eq!(last, Answer::Subscriptions { rows, next });
 }
 
 #[test]
-fn publications_of_a_topic_are_captured_whoever_sends_them() {
+fn rows_and_activity_of_places_that_are_still_there() {
     let mut world = World::of_one_shard(|_| {});
-    let terms = CaptureTerms {
-        filter: Some("x/+".into()),
-        ..CaptureTerms::default()
+    let ids = [b'a', b'b'].map(|name| world.connect(V311, name).0);
+    world.give_here(ids[1], &publish("t", 0x30));
+    let activity = Query::Activity { from: 0 };
+    let Answer::Activity { rows, next } = world.shards[0].handle_query(&activity, world.now) else {
+        panic!("another answer");
     };
-    assert!(begin(&mut world, 1, terms));
-    let a = world.connect(V311, b'a').0;
-    let mut burst = publish("x/1", 0x30);
-    burst.extend(publish("x/1", 0x30));
-    burst.extend(publish("y/1", 0x30));
-    world.give_here(a, &burst);
-    let seen = captured(&mut world, 1).unwrap();
-    assert_eq!(seen, ["a publishes x/1", "a publishes x/1"]);
+    let published = rows.iter().map(|row| row.activity.publications);
+    let published: Vec<u64> = published.collect();
+    assert_eq!((&published[..], next), (&[0, 1][..], None));
+    let places = Query::Rows(rows.iter().map(|row| row.place).collect());
+    world.shards[0].handle_closed(ids[0], CloseCause::EndOfStream, world.now);
+    let Answer::Clients { rows, .. } = world.shards[0].handle_query(&places, world.now) else {
+        panic!("another answer");
+    };
+    let names: Vec<_> = rows.iter().map(|row| &*row.client_id).collect();
+    assert_eq!(names, ["b"]);
 }
 
-/// A capture ends by itself, is bounded, and gives each record once.
 #[test]
-fn a_capture_is_bounded_in_time_and_bytes() {
+fn a_retained_message_that_has_expired_is_not_shown() {
     let mut world = World::of_one_shard(|_| {});
-    let large = CaptureTerms {
-        filter: Some("#".into()),
-        ..CaptureTerms::default()
-    };
-    for id in 0..CAPTURES_MAX as u64 {
-        assert!(begin(&mut world, id, large.clone()));
-    }
-    assert!(!begin(&mut world, 99, large));
     let message = OrderedMessage {
         topic: "t".into(),
-        payload: vec![0; 100 << 10].into(),
+        payload: Bytes::from_static(b"x"),
         qos: Qos::AtMostOnce,
-        retain: false,
-        expiry: None,
+        retain: true,
+        expiry: Some(Span::from_secs(1)),
     };
-    for _ in 0..12 {
-        order(&mut world, Order::Publish(Box::new(message.clone())));
-    }
-    let (mut records, mut left_out) = (0, 0);
-    loop {
-        let query = Query::CaptureRecords(0);
-        let Answer::CaptureRecords(Some(piece)) = world.shards[0].handle_query(&query, world.now)
-        else {
-            panic!("it is not over");
-        };
-        records += piece.0.len();
-        left_out += piece.1;
-        if piece.0.is_empty() {
-            break;
-        }
-        assert_eq!(piece.0.len(), 1, "one is more than a piece has");
-    }
-    assert_eq!((records, left_out), (10, 2));
-    world.wait_here(10_000);
-    assert_eq!(captured(&mut world, 0), None);
-    let after = Order::Publish(Box::new(message));
-    order(&mut world, after);
-    assert!(order(&mut world, Order::EndCapture(1)) && !order(&mut world, Order::EndCapture(1)));
-    world.audit();
+    order(&mut world, Order::Publish(Box::new(message)));
+    let query = Query::RetainedMessage("t".into());
+    let shown = |world: &mut World| {
+        let answer = world.shards[0].handle_query(&query, world.now);
+        matches!(answer, Answer::RetainedMessage(Some(_)))
+    };
+    assert!(shown(&mut world));
+    world.wait_here(2_000);
+    assert!(!shown(&mut world));
 }
