@@ -1,4 +1,4 @@
-//! What a person sees: mqload in terminals of different widths.
+//! mqload in terminals of different widths, as a person sees it.
 
 use std::process::{Command, Stdio};
 

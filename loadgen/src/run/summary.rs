@@ -41,9 +41,7 @@ pub(crate) fn result(
     let truth = with_restarts(truth, &counts, &run);
     add_silence(&mut errors, &truth);
     let mut notes = notes(&counts, reports);
-    notes.extend(restarts(&run));
-    notes.extend(stored(&counts, &mut run));
-    notes.extend(not_compared(plan));
+    notes.extend(circumstances(plan, &counts, &mut run));
     let saturation = saturation(plan, &run);
     notes.extend(run.remark.take());
     let latencies = latencies(&mut run, censored);
@@ -147,6 +145,12 @@ fn stored(counts: &Counts, run: &mut RunTotals) -> Option<String> {
             received as f64 * 1e9 / stored as f64
         )
     })
+}
+
+/// Notes about this kind of run.
+fn circumstances(plan: &Plan, counts: &Counts, run: &mut RunTotals) -> Vec<String> {
+    let notes = [restarts(run), stored(counts, run), not_compared(plan)];
+    notes.into_iter().flatten().collect()
 }
 
 /// What a sample leaves open.
