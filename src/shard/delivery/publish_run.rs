@@ -80,7 +80,7 @@ impl Publisher {
             connection: id,
             session,
             version: connection.version,
-            packet_size_max: connection.receive_size_max,
+            packet_size_max: connection.announced.packet_size_max,
         }
     }
 }
