@@ -15,7 +15,7 @@ macro_rules! number {
 }
 
 /// In the order of the example file. All begin with `sn-`.
-pub(super) static OPTIONS: [ListenerOpt; 10] = [
+pub(super) static OPTIONS: [ListenerOpt; 11] = [
     opt(
         "sn-gateway-id",
         "1",
@@ -128,6 +128,25 @@ pub(super) static OPTIONS: [ListenerOpt; 10] = [
         (
             "Take messages of nodes that a forwarder passes on",
             "Each node behind a forwarder is a client of its own. By default such messages are dropped.",
+        ),
+    ),
+    opt(
+        "sn-qos-minus-one",
+        "\"sensors\"",
+        Kind::Text("a user"),
+        Access(
+            |listener| {
+                let user = listener.mqtt_sn.minus_one_user.as_deref();
+                Value::Text(user.unwrap_or_default().into())
+            },
+            |listener, value| {
+                listener.mqtt_sn.minus_one_user = value.text().map(String::into_boxed_str);
+            },
+        ),
+        (
+            "User for whom publications without a connection are taken (QoS -1)",
+            "To predefined ids of all clients and short names only; rules apply to this user. By default they are \
+             dropped: anybody can send them.",
         ),
     ),
     opt(

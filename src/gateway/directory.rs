@@ -250,6 +250,11 @@ impl Gateway {
             {
                 id
             }
+            Message::Publish(publish) if publish.qos.is_none() => {
+                // Never answered, section 6.8.
+                self.publish_connectionless(shard, key.listener, publish, settings, now);
+                return;
+            }
             _ => {
                 self.answer_stranger(&key, message, settings, now);
                 return;
@@ -282,9 +287,6 @@ impl Gateway {
                     address: &[],
                 };
                 self.outbox.send(key, &info);
-            }
-            Message::Publish(publish) if publish.qos.is_none() => {
-                self.stats.minus_one_refused += 1; // never answered, section 6.8
             }
             Message::Register { .. }
             | Message::Publish(_)

@@ -66,6 +66,7 @@ impl Gateway {
             self.pull(shard, index, now);
         }
         self.peers.close(link);
+        self.close_connectionless(link);
         shard.handle_closed(link, CloseCause::Asked, now);
         // A peer that was refused, or has disconnected, was answered.
         let Some(index) = index.filter(|index| self.peers.generation(*index).is_some()) else {

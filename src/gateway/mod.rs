@@ -9,6 +9,7 @@
 //! client; what it reads for another shard crosses to it as a [`Crossing`].
 
 mod connecting;
+mod connectionless;
 mod directory;
 mod doors;
 mod downlink;
@@ -32,7 +33,7 @@ pub use directory::Admit;
 pub use outbox::{Crossing, Outgoing, PeerKey};
 pub use stats::Stats;
 
-use crate::ids::ShardId;
+use crate::ids::{ConnectionId, ListenerId, ShardId};
 use crate::mqtt_sn::Settings;
 use directory::Directory;
 use outbox::Outbox;
@@ -54,6 +55,8 @@ pub struct Gateway {
     kept: HashMap<Box<str>, Kept, RandomState>,
     /// Length of `kept` at which those without a session are looked for.
     sweep_at: usize,
+    /// The link for QoS -1 of each listener.
+    connectionless: HashMap<ListenerId, ConnectionId, RandomState>,
     /// Peers in the will's conversation.
     connecting: usize,
     timers: Timers,
@@ -76,6 +79,7 @@ impl Gateway {
             settings: Vec::new(),
             directory: Directory::new(state.clone()),
             peers: Peers::new(state.clone()),
+            connectionless: HashMap::with_hasher(state.clone()),
             kept: HashMap::with_hasher(state),
             sweep_at: 64,
             connecting: 0,

@@ -117,6 +117,12 @@ impl Peers {
         });
     }
 
+    /// A link without a peer.
+    pub(super) fn join_alone(&mut self, link: ConnectionId) {
+        self.join(link, 0);
+        self.part(link);
+    }
+
     /// A link stays open without a peer until the shard closes it.
     pub(super) fn part(&mut self, link: ConnectionId) {
         if let Some(Some(found)) = self.links.get_mut(link.index as usize) {

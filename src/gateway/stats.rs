@@ -30,6 +30,38 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Adds those of another shard.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            received,
+            sent,
+            malformed,
+            unknown_peer,
+            out_of_order,
+            unknown_topic,
+            held_back,
+            retransmitted,
+            lost,
+            too_large,
+            muted,
+            crossing_full,
+            minus_one_refused,
+        } = *other;
+        self.received += received;
+        self.sent += sent;
+        self.malformed += malformed;
+        self.unknown_peer += unknown_peer;
+        self.out_of_order += out_of_order;
+        self.unknown_topic += unknown_topic;
+        self.held_back += held_back;
+        self.retransmitted += retransmitted;
+        self.lost += lost;
+        self.too_large += too_large;
+        self.muted += muted;
+        self.crossing_full += crossing_full;
+        self.minus_one_refused += minus_one_refused;
+    }
+
     /// Names and values.
     #[must_use]
     pub fn rows(&self) -> [(&'static str, u64); 13] {

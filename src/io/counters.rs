@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::gate::{Gate, Refusal};
+use crate::gateway;
 use crate::shard::Stats;
 
 /// Counters of a driver besides its shard's: connections closed before they reach the shard.
@@ -19,6 +20,8 @@ pub(super) struct DriverStats {
     pub(super) connections_max: u64,
     /// Accepting failed, for lack of descriptors or memory.
     pub(super) accept_failed: u64,
+    /// Of the gateway for MQTT-SN.
+    pub(super) gateway: gateway::Stats,
 }
 
 /// Counters of all shards while they come in. Shared by all shards and the signal thread.
@@ -76,6 +79,7 @@ impl Counters {
         gathered.driver_stats.banned += driver_stats.banned;
         gathered.driver_stats.connections_max += driver_stats.connections_max;
         gathered.driver_stats.accept_failed += driver_stats.accept_failed;
+        gathered.driver_stats.gateway.add(&driver_stats.gateway);
         if gathered.shards == shards {
             let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
             for line in lines(gathered, &gates) {
@@ -91,6 +95,7 @@ fn lines(gathered: &Gathered, gates: &[Arc<Gate>]) -> Vec<String> {
         banned,
         connections_max,
         accept_failed,
+        gateway,
     } = gathered.driver_stats;
     let mut all = format!(
         "counters since the start: refused_banned={banned} refused_connections_max={connections_max} \
@@ -98,6 +103,11 @@ fn lines(gathered: &Gathered, gates: &[Arc<Gate>]) -> Vec<String> {
     );
     for (name, count) in gathered.stats.rows() {
         let _ = write!(all, " {name}={count}"); // a String takes everything
+    }
+    if gateway.received > 0 {
+        for (name, count) in gateway.rows() {
+            let _ = write!(all, " mqtt_sn_{name}={count}");
+        }
     }
     for (name, count) in gathered.stats.violations.rows() {
         let _ = write!(all, " broken_{name}={count}");

@@ -377,9 +377,13 @@ impl Driver {
     pub(super) fn report_counters(&self, request: u64) {
         let shared = self.mesh.shared();
         let stats = self.shard.stats();
+        let driver_stats = DriverStats {
+            gateway: *self.gateway.stats(),
+            ..self.driver_stats
+        };
         shared
             .counters()
-            .take(request, shared.shards(), stats, self.driver_stats);
+            .take(request, shared.shards(), stats, driver_stats);
     }
 
     /// Closes the listeners and starts the shutdown of the shard, once.

@@ -466,6 +466,38 @@ def test_a_client_of_another_maker(sn_broker, mqtt, name):
     assert [m.payload for m in listener.take(3)] == [b"m0", b"m1", b"m2"]
 
 
+def test_publications_without_a_connection(start_sn, sn, mqtt, name, tmp_path):
+    """SN-68, 69: off by default, under a user of their own, and never answered; counted by reason."""
+    file = tmp_path / "topics.csv"
+    file.write_text(f"*, {name}/t, 1\n", encoding="utf-8")
+    predefined = f'sn-predefined = "{file}"\n'
+    broker = start_sn(more=predefined + 'sn-qos-minus-one = "sensors"\n')
+    listener = mqtt("listener", to=broker)
+    listener.subscribe([f"{name}/t", "zq"], 1)
+    one = sn("one", to=broker)
+    one.publish(b"zz", b"unheard", -1, SHORT)
+    one.publish(1, b"normal", -1)
+    one.publish(9, b"unknown", -1, PREDEFINED)
+    one.publish(b"zq", b"short", -1, SHORT)
+    assert [m.payload for m in listener.take(1)] == [b"short"]
+    one.publish(1, b"predefined", -1, PREDEFINED)
+    assert [m.payload for m in listener.take(1)] == [b"predefined"]
+    one.connect()  # nothing was answered before
+    closed = start_sn(more=predefined)
+    deaf = mqtt("deaf", to=closed)
+    deaf.subscribe(f"{name}/t", 1)
+    other = sn("other", to=closed)
+    other.publish(1, b"refused", -1, PREDEFINED)
+    other.connect()
+    other.publish(1, b"taken", 1, PREDEFINED)
+    assert [m.payload for m in deaf.take(1)] == [b"taken"]
+    other.raw(b"\3\x03\0")
+    other.expect_nothing()
+    closed.stop()
+    counters = closed.log()
+    assert " mqtt_sn_malformed=1 " in counters and " mqtt_sn_minus_one_refused=1" in counters
+
+
 def test_the_broker_stops_and_its_clients_are_told(start_sn, sn):
     broker = start_sn()
     one = sn("one", to=broker).connect()
