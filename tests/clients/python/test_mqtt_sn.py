@@ -461,7 +461,7 @@ def test_a_client_of_another_maker(sn_broker, mqtt, name):
     listener = mqtt("listener")
     listener.subscribe(topic, 2)
     for qos in (0, 1, 2):
-        command = [f"{folder}/mqtt_sn_pub", *tools, "-t", topic, "-m", f"m{qos}", "-q", str(qos), "-i", f"{name}-pub"]
+        command = [f"{folder}/mqtt_sn_pub", *tools, "-t", topic, "-m", f"m{qos}", "-q", str(qos), "-i", f"pub-{name[-8:]}"]
         subprocess.run(command, check=True, timeout=60, capture_output=True)
     assert [m.payload for m in listener.take(3)] == [b"m0", b"m1", b"m2"]
 
