@@ -24,11 +24,9 @@ impl Relay {
             Packet::PubAck(ack) => self.on_own_ack(AckKind::PubAck, &ack, down),
             Packet::PubRec(ack) => self.on_own_ack(AckKind::PubRec, &ack, down),
             Packet::PubComp(ack) => self.on_own_ack(AckKind::PubComp, &ack, down),
-            Packet::PubRel(ack) => {
-                if !self.released.remove(ack.packet_id.get()) {
-                    let version = self.link.version;
-                    put_ack(down, version, AckKind::PubRel, ack.packet_id, ack.reason);
-                }
+            Packet::PubRel(ack) if !self.released.remove(ack.packet_id.get()) => {
+                let version = self.link.version;
+                put_ack(down, version, AckKind::PubRel, ack.packet_id, ack.reason);
             }
             Packet::SubAck(suback) => {
                 self.on_grants(&suback, true);

@@ -212,7 +212,7 @@ impl Run {
         person.link = None;
         person.unread.clear();
         for shard in 0..world.shards.len() {
-            let is_kept = self.prng.draw() % 2 == 0;
+            let is_kept = self.prng.draw().is_multiple_of(2);
             if let Some(disk) = world.disk_mut(shard) {
                 disk.crash(|_| if is_kept { Sector::Kept } else { Sector::Lost });
             }

@@ -193,6 +193,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "src/io",
         &[
+            "admin_options",
             "auth",
             "bridge",
             "gateway",
