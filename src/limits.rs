@@ -129,6 +129,8 @@ pub struct Limits {
     /// Bytes waiting in one session's queue and in flight to its client.
     pub queue_bytes_max: u64,
     pub queue_policy: QueuePolicy,
+    /// Bytes of the whole broker that waiting messages may take in memory where a journal has them on disk, too.
+    pub queue_memory: u64,
     /// Queue QoS 0 messages, too, for clients that are away.
     pub queue_qos0: bool,
     /// Levels of a topic name or filter.
@@ -189,6 +191,7 @@ impl Default for Limits {
             queue_messages_max: 1_000,
             queue_bytes_max: 1 << 20,
             queue_policy: QueuePolicy::DropOldest,
+            queue_memory: 256 << 20,
             queue_qos0: false,
             topic_levels_max: 128,
             topic_alias_maximum: 64,

@@ -121,6 +121,10 @@ pub enum Mutant {
     /// What is held for other shards is not written anew when its segment is cleaned. Not in [`ALL`](Self::ALL): logs
     /// of simulations are too short to be cleaned, and a unit test has it.
     CleaningForgetsHeld,
+    /// A segment is used again although messages lie in it that are in no memory.
+    ReuseSegmentEarly,
+    /// What is read back is the first message of the piece, whichever is asked for.
+    ReadWrongPlace,
     /// What a member of a shared group hands on to another shard is in no log until it is there.
     HandOnUnheld,
     /// Retained messages that were on their way to a subscription are not sent by the next process.
@@ -140,7 +144,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 66] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -197,6 +201,8 @@ impl Mutant {
         Self::NoCursor,
         Self::ConfirmHeldEarly,
         Self::ForgetHeld,
+        Self::ReuseSegmentEarly,
+        Self::ReadWrongPlace,
         Self::HandOnUnheld,
         Self::ForgetWalks,
         Self::ForgetShutdown,

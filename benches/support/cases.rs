@@ -9,8 +9,8 @@ use ringmq::ids::{SessionId, ShardId};
 use ringmq::mqtt::encode::{self, PublishOut};
 use ringmq::mqtt::frame::next_frame;
 use ringmq::mqtt::{
-    decode, Ack, AckKind, PacketId, Publication, Qos, ReasonCode, Sender, SubscriptionOptions,
-    UserProperties, Version,
+    decode, Ack, AckKind, KeptAt, PacketId, Publication, Qos, ReasonCode, Sender,
+    SubscriptionOptions, UserProperties, Version,
 };
 use ringmq::routing::{Subscription, TopicIndex};
 use ringmq::session::{Delivery, Window};
@@ -188,6 +188,7 @@ fn windows() -> Vec<Case> {
         qos: Qos::AtLeastOnce,
         retain: false,
         expires_at: None,
+        kept_at: KeptAt::default(),
     });
     let mut window = Window::default();
     window.start(BATCH);

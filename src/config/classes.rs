@@ -43,6 +43,7 @@ const LIVE: &[&str] = &[
     "queue-messages-max",
     "queue-bytes-max",
     "queue-policy",
+    "queue-memory",
     "queue-qos0",
     "subscriptions-max",
     "subscription-bytes-max",

@@ -13,13 +13,15 @@ use rustix::io::Errno;
 use super::data_dir::{path_of, Ready};
 use super::frame_writer::FrameWriter;
 use super::logging;
+use super::operations::Completion;
 use super::poller::Poller;
+use super::read_backs::ReadBacks;
 use super::segment_files::{Request, SegmentFiles};
 use crate::histogram::Histogram;
 use crate::ids::ShardId;
 use crate::journal::{Recovered, SegmentNumber};
 use crate::run_options::Durability;
-use crate::shard::Shard;
+use crate::shard::{NotWritten, Shard};
 use crate::time::{Span, Time};
 
 /// Exit code when the journal cannot be written. A new process finds out what is on the disk.
@@ -39,6 +41,7 @@ pub(super) struct Commits {
     folder: PathBuf,
     segment_bytes: u64,
     writer: FrameWriter,
+    reads: ReadBacks,
     files: Arc<SegmentFiles>,
     /// Files there are, in order.
     segments: VecDeque<SegmentNumber>,
@@ -80,6 +83,7 @@ impl Commits {
             needed: SegmentNumber(0),
             takes_over,
             shard,
+            reads: ReadBacks::new(folder.clone()),
             folder,
             segment_bytes: segment_bytes.into(),
             ready: ready.last().map_or(last, |ready| ready.number),
@@ -103,6 +107,13 @@ impl Commits {
     /// Reports to the shard what is on the disk.
     pub(super) fn complete(&mut self, shard: &mut Shard, poller: &mut Poller, now: Time) {
         while let Some(completion) = poller.take_completion() {
+            if !matches!(completion, Completion::Written { .. }) {
+                let handled = self.reads.complete(completion, (shard, poller), now);
+                if let Err((wrong, error)) = handled {
+                    self.cannot_read(&wrong, error);
+                }
+                continue;
+            }
             if let Err(error) = self.writer.complete(completion) {
                 self.fail(&error);
             }
@@ -117,6 +128,7 @@ impl Commits {
     pub(super) fn commit(&mut self, shard: &mut Shard, poller: &mut Poller, now: Time) {
         self.ask_ahead(shard, now);
         self.retire(shard);
+        self.reads.begin(shard, poller);
         let is_waiting = self.writer.is_waiting();
         if self.writer.is_idle() && self.due <= now {
             self.due = Time::ZERO; // a frame that waits for its file is not due
@@ -196,6 +208,7 @@ impl Commits {
     fn retire(&mut self, shard: &mut Shard) {
         if let Some(needed) = shard.poll_retired() {
             self.needed = self.needed.max(needed);
+            self.reads.forget_before(self.needed);
         }
         while let Some(oldest) = self.segments.front().copied() {
             let is_spare = self
@@ -285,6 +298,20 @@ impl Commits {
             "the journal in {} cannot be written: {error}; the process ends, so that nothing is acknowledged \
              that is not there",
             self.folder.display()
+        );
+        logging::flush();
+        process::exit(EXIT_JOURNAL)
+    }
+
+    /// A message that was acknowledged cannot be given to its client: no part of the log is to be trusted.
+    fn cannot_read(&self, wrong: &NotWritten, error: Option<io::Error>) -> ! {
+        let segment = SegmentNumber(wrong.0.segment);
+        let path = path_of(&self.folder, segment);
+        let error = error.map_or(String::new(), |error| format!(" ({error})"));
+        tracing::error!(
+            "{}: {wrong}{error}: it waits for a client and is nowhere else; the process ends. Look at the disk, and at \
+             what the log holds: ringmq journal check",
+            path.display()
         );
         logging::flush();
         process::exit(EXIT_JOURNAL)

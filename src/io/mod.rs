@@ -61,6 +61,7 @@ mod pauses;
 pub mod poller;
 mod process_report;
 mod queues;
+mod read_backs;
 mod recovery;
 mod reload;
 mod ring;

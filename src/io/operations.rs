@@ -8,13 +8,15 @@
 //! The caller bounds what it has on its way. Sockets are not read and written like this: a buffer would
 //! wait at each of them.
 
+use std::ffi::CString;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{opcode, squeue};
+use rustix::fs::{OFlags, CWD};
 use rustix::io::ReadWriteFlags;
 
 use super::aligned_buffer::AlignedBuffer;
@@ -34,6 +36,11 @@ pub enum Completion {
         buffer: AlignedBuffer,
         result: io::Result<()>,
     },
+    /// A file to be read, or why there is none.
+    Opened {
+        tag: u64,
+        result: io::Result<OwnedFd>,
+    },
     /// What had been written to the file before would survive a loss of power.
     Flushed { tag: u64, result: io::Result<()> },
 }
@@ -50,12 +57,16 @@ pub enum Carrier {
 struct Operation {
     tag: u64,
     memory: Memory,
-    _file: Arc<OwnedFd>,
+    _file: Option<Arc<OwnedFd>>,
 }
 
 enum Memory {
     Write(AlignedBuffer),
     Read(AlignedBuffer),
+    /// The path of a file to be opened.
+    Open {
+        _path: CString,
+    },
     None,
 }
 
@@ -84,7 +95,7 @@ impl Operations {
             Carrier::Submitter => entry,
             Carrier::Worker => entry.flags(squeue::Flags::ASYNC),
         };
-        (self.insert(file, Memory::Write(buffer), tag), entry)
+        (self.insert(Some(file), Memory::Write(buffer), tag), entry)
     }
 
     /// A read of as much as the buffer has room for.
@@ -99,21 +110,31 @@ impl Operations {
         let entry = opcode::Read::new(descriptor(file), buffer.as_mut_ptr(), len(&buffer))
             .offset(offset)
             .build();
-        (self.insert(file, Memory::Read(buffer), tag), entry)
+        (self.insert(Some(file), Memory::Read(buffer), tag), entry)
     }
 
     pub(super) fn flush(&mut self, file: &Arc<OwnedFd>, tag: u64) -> (u32, squeue::Entry) {
         let entry = opcode::Fsync::new(descriptor(file))
             .flags(FsyncFlags::DATASYNC)
             .build();
-        (self.insert(file, Memory::None, tag), entry)
+        (self.insert(Some(file), Memory::None, tag), entry)
     }
 
-    fn insert(&mut self, file: &Arc<OwnedFd>, memory: Memory, tag: u64) -> u32 {
+    /// Opens a file to be read; `flags` beside that.
+    pub(super) fn open(&mut self, path: CString, flags: OFlags, tag: u64) -> (u32, squeue::Entry) {
+        let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC;
+        let entry = opcode::OpenAt::new(Fd(CWD.as_raw_fd()), path.as_ptr())
+            .flags(flags.bits() as i32)
+            .build();
+        // The text stays where it is when its owner moves.
+        (self.insert(None, Memory::Open { _path: path }, tag), entry)
+    }
+
+    fn insert(&mut self, file: Option<&Arc<OwnedFd>>, memory: Memory, tag: u64) -> u32 {
         let operation = Some(Operation {
             tag,
             memory,
-            _file: Arc::clone(file),
+            _file: file.map(Arc::clone),
         });
         if let Some(number) = self.free.pop() {
             self.slots[number as usize] = operation;
@@ -145,6 +166,11 @@ impl Operations {
                     result,
                 }
             }
+            Memory::Open { .. } => Completion::Opened {
+                tag,
+                // SAFETY: the kernel has just opened it for this operation, and no one else knows it.
+                result: count.map(|_| unsafe { OwnedFd::from_raw_fd(result) }),
+            },
             Memory::None => {
                 let result = count.map(drop);
                 Completion::Flushed { tag, result }

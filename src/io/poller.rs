@@ -11,12 +11,14 @@
 //! sleep as those of sockets do, and are taken with [`Poller::take_completion`].
 
 use std::collections::VecDeque;
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue, IoUring};
+use rustix::fs::OFlags;
 
 use super::aligned_buffer::AlignedBuffer;
 use super::operations::{Carrier, Completion, Operations};
@@ -189,6 +191,12 @@ impl Poller {
     /// Reads as much as the buffer has room for; [`Completion::Read`] gives it back.
     pub fn read(&mut self, file: &Arc<OwnedFd>, buffer: AlignedBuffer, offset: u64, tag: u64) {
         let (number, entry) = self.operations.read(file, buffer, offset, tag);
+        self.push(entry.user_data(OPERATION | u64::from(number)));
+    }
+
+    /// Opens a file to be read; answered by [`Completion::Opened`].
+    pub fn open(&mut self, path: CString, flags: OFlags, tag: u64) {
+        let (number, entry) = self.operations.open(path, flags, tag);
         self.push(entry.user_data(OPERATION | u64::from(number)));
     }
 

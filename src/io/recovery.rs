@@ -132,7 +132,9 @@ impl Journal {
             if id == ShardId(0) {
                 count(&recovered); // every shard reads all of them
             }
-            states.push(fold.finish());
+            let mut state = fold.finish();
+            self.data.load_other(other, &mut state)?;
+            states.push(state);
         }
         let (mut recovered, ready) = self.data.recover(id, &mut |_, _| Ok(()))?; // an empty folder
         recovered.wall = recovered.wall.max(wall);

@@ -249,6 +249,13 @@ impl Log {
         self.last
     }
 
+    /// What has been given this place is on the disk.
+    #[must_use]
+    pub fn has_written(&self, position: Position) -> bool {
+        let first = self.placed.front();
+        first.is_none_or(|draft| position < draft.place)
+    }
+
     /// Bytes of records that are not on the disk.
     #[must_use]
     pub fn unwritten_bytes(&self) -> usize {

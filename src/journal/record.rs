@@ -29,7 +29,8 @@ impl<'a> Record<'a> {
     }
 
     /// The record that `bytes` begin with, and what follows it. `None`: they are no record.
-    pub(super) fn split_first(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+    #[must_use]
+    pub fn split_first(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (&[kind, flags, l0, l1, b0, b1, b2, b3], rest) = bytes.split_first_chunk()?;
         let body_bytes = u32::from_le_bytes([b0, b1, b2, b3]);
         let (body, rest) = rest.split_at_checked(usize::try_from(body_bytes).ok()?)?;

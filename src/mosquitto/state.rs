@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::db::{Database, Message, SessionThere};
 use crate::mqtt::{
-    decode, topic, Frame, Publication, Qos, RetainHandling, SubscriptionOptions, Version,
+    decode, topic, Frame, KeptAt, Publication, Qos, RetainHandling, SubscriptionOptions, Version,
 };
 use crate::session::{DeliveryImage, SessionImage, SessionSubscription};
 use crate::time::WallTime;
@@ -85,7 +85,7 @@ impl State {
         for (number, qos, retain) in &there.queue {
             let message = &database.messages[number];
             match delivery(message, *qos, *retain) {
-                Some(delivery) => image.queue.push(delivery),
+                Some(delivery) => image.queue.push(delivery.into()),
                 None => self.lost.push(format!(
                     "message of \"{}\" for \"{client_id}\": not valid",
                     message.topic
@@ -165,5 +165,6 @@ fn publication(message: &Message, retain: bool) -> Option<Publication> {
         qos: Qos::from_bits(message.qos)?,
         retain,
         expires_at: None,
+        kept_at: KeptAt::default(),
     })
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::kept_at::KeptAt;
 use super::packet::Qos;
 use crate::time::Time;
 
@@ -23,6 +24,8 @@ pub struct Publication {
     pub retain: bool,
     /// When the message expires, from the publisher's Message Expiry Interval.
     pub expires_at: Option<Time>,
+    /// Where the shard's log has it.
+    pub kept_at: KeptAt,
 }
 
 impl Publication {

@@ -89,7 +89,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::mqtt::{Publication, Qos};
+    use crate::mqtt::{KeptAt, Publication, Qos};
 
     fn store(topics: &[(String, bool)]) -> RetainedStore {
         let mut store = RetainedStore::new(1_000, 1 << 20);
@@ -101,6 +101,7 @@ mod tests {
                 qos: Qos::AtMostOnce,
                 retain: true,
                 expires_at: expires.then_some(Time(5)),
+                kept_at: KeptAt::default(),
             };
             store.set(Rc::new(publication)).unwrap();
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::mqtt::Qos;
+use crate::mqtt::{KeptAt, Qos};
 
 fn publication(topic: &str, expires_at: Option<Time>) -> Rc<Publication> {
     Rc::new(Publication {
@@ -14,6 +14,7 @@ fn publication(topic: &str, expires_at: Option<Time>) -> Rc<Publication> {
         qos: Qos::AtMostOnce,
         retain: true,
         expires_at,
+        kept_at: KeptAt::default(),
     })
 }
 

@@ -14,8 +14,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::{Delivery, SessionSubscription};
-use crate::mqtt::PacketId;
+use super::{Delivery, SessionSubscription, StoredDelivery};
+use crate::mqtt::{PacketId, Publication};
 
 /// Names a session in what is recorded. Counted, and never used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +26,12 @@ pub struct SessionKey(pub u64);
 pub enum Change {
     /// The last of the queue now.
     Queued(Delivery),
+    /// The same, and its publication was recorded before, at another place of the log.
+    QueuedStored(StoredDelivery),
+    /// The publication of what waits there in the queue is recorded anew, and its former record is not needed.
+    Moved(u32, Rc<Publication>),
+    /// The same of what is in flight.
+    MovedSent(PacketId, Rc<Publication>),
     /// The oldest of the queue has left it: sent at QoS 0, expired, too large, or dropped for a newer one.
     Unqueued,
     /// The oldest of the queue is in flight.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::image::{Reader, Writer};
 use crate::limits::QueuePolicy;
-use crate::mqtt::{PacketId, Publication, Qos, SubscriptionOptions};
+use crate::mqtt::{KeptAt, PacketId, Publication, Qos, SubscriptionOptions};
 use crate::time::{Clocks, Time};
 
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +69,7 @@ fn delivery(qos: u8, name: u8, number: usize) -> Delivery {
             expires_at: number
                 .is_multiple_of(3)
                 .then_some(Time(number as u64 * 1_000_000)),
+            kept_at: KeptAt::default(),
         }),
         qos: qos_of(qos),
         retain: number.is_multiple_of(2),
@@ -110,7 +111,7 @@ fn run(session: &mut Session, step: Step, number: usize) {
         }
         Step::Send => {
             while window.next_resend().is_some() {}
-            if queue.front().is_some_and(|d| d.qos == Qos::AtMostOnce) || window.has_room() {
+            if queue.front().is_some_and(|d| d.qos() == Qos::AtMostOnce) || window.has_room() {
                 if let Some(delivery) = queue.pop().filter(|d| d.qos > Qos::AtMostOnce) {
                     window.push(delivery);
                 }

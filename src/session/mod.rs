@@ -11,6 +11,7 @@ mod queue;
 mod received;
 mod replay;
 mod state;
+mod stored;
 mod subscriptions;
 mod window;
 
@@ -19,12 +20,13 @@ pub use changes::{Change, Recorder, SessionKey, SharedChanges};
 pub use image::{put_change, put_publication, take_change, take_publication};
 pub use image::{
     AttributesImage, DeliveryImage, EntryImage, ReceivedImage, RulesImage, SessionImage,
-    WindowImage,
+    WaitingImage, WindowImage,
 };
 pub use queue::{Queue, QueueBounds, QueueOffer};
 pub use received::{Received, Released};
 pub use replay::ApplyError;
 pub use state::{Session, StoredWill};
+pub use stored::{Holds, Load, StoredDelivery, Waiting};
 pub use subscriptions::{subscription_cost, SessionSubscription, Subscriptions};
 pub use window::{AckError, Resend, Window};
 

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::changes::{record, Change, Recorder};
-use super::Delivery;
+use super::stored::{Holds, Load, Waiting};
+use super::{Delivery, SessionKey};
 use crate::limits::QueuePolicy;
-use crate::mqtt::Qos;
+use crate::mqtt::{Publication, Qos};
 
 /// Result of offering a publication to a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +33,10 @@ pub struct QueueBounds {
 /// First in, first out: order per topic and QoS follows [MQTT-4.6.0-5].
 #[derive(Debug, Default)]
 pub struct Queue {
-    waiting: VecDeque<Delivery>,
+    pub(super) waiting: VecDeque<Waiting>,
     bytes: usize,
+    /// Of them, those whose publications are in memory.
+    here_bytes: usize,
     /// It has held a QoS 0 message since it was last empty.
     holds_qos0: bool,
     pub(super) recorder: Option<Rc<Recorder>>,
@@ -61,25 +64,38 @@ impl Queue {
         self.bytes
     }
 
+    /// Bytes of what is in memory.
+    #[must_use]
+    pub fn here_bytes(&self) -> usize {
+        self.here_bytes
+    }
+
     /// Adds a publication, within the bounds. An empty queue takes any one publication, so that a
     /// message larger than the byte bound is not refused permanently.
     pub fn offer(&mut self, delivery: Delivery, bounds: &QueueBounds) -> QueueOffer {
-        let cost = delivery.cost_bytes();
+        self.offer_waiting(Waiting::Here(delivery), bounds)
+    }
+
+    pub(super) fn offer_waiting(&mut self, one: Waiting, bounds: &QueueBounds) -> QueueOffer {
+        let cost = one.cost_bytes();
         let mut dropped = 0;
         while !self.waiting.is_empty()
             && (self.waiting.len() >= bounds.messages_max || self.bytes + cost > bounds.bytes_max)
         {
             match bounds.policy {
                 QueuePolicy::DropOldest => {
-                    self.pop();
+                    self.drop_oldest();
                     dropped += 1;
                 }
                 QueuePolicy::DropNewest => return QueueOffer::DroppedNewest,
                 QueuePolicy::Disconnect => return QueueOffer::Overflow,
             }
         }
-        record(&self.recorder, || Change::Queued(delivery.clone()));
-        self.put(delivery);
+        record(&self.recorder, || match &one {
+            Waiting::Here(delivery) => Change::Queued(delivery.clone()),
+            Waiting::Stored(stored) => Change::QueuedStored(stored.clone()),
+        });
+        self.put(one);
         if dropped == 0 {
             QueueOffer::Queued
         } else {
@@ -88,43 +104,142 @@ impl Queue {
     }
 
     /// Adds a publication whatever the bounds are.
-    pub(super) fn put(&mut self, delivery: Delivery) {
-        self.bytes += delivery.cost_bytes();
-        let is_qos0 = delivery.qos == Qos::AtMostOnce;
+    pub(super) fn put(&mut self, one: Waiting) {
+        let cost = one.cost_bytes();
+        self.bytes += cost;
+        if one.delivery().is_some() {
+            self.here_bytes += cost;
+        }
+        let is_qos0 = one.qos() == Qos::AtMostOnce;
         self.holds_qos0 = is_qos0 || self.may_hold_qos0();
-        self.waiting.push_back(delivery);
+        self.waiting.push_back(one);
     }
 
-    /// Takes the oldest.
+    /// Takes the oldest, if it is in memory.
     pub fn pop(&mut self) -> Option<Delivery> {
-        let delivery = self.waiting.pop_front()?;
-        self.bytes -= delivery.cost_bytes();
-        if let Some(recorder) = &self.recorder {
-            recorder.record_unqueued(&delivery);
+        match self.waiting.front()? {
+            Waiting::Here(_) => match self.take_oldest()? {
+                Waiting::Here(delivery) => {
+                    if let Some(recorder) = &self.recorder {
+                        recorder.record_unqueued(&delivery);
+                    }
+                    Some(delivery)
+                }
+                Waiting::Stored(_) => None,
+            },
+            Waiting::Stored(_) => None,
+        }
+    }
+
+    /// Drops the oldest, wherever it is.
+    pub(super) fn drop_oldest(&mut self) -> bool {
+        let is_dropped = self.take_oldest().is_some();
+        if is_dropped {
+            record(&self.recorder, || Change::Unqueued);
+        }
+        is_dropped
+    }
+
+    /// Nothing is recorded.
+    pub(super) fn take_oldest(&mut self) -> Option<Waiting> {
+        let oldest = self.waiting.pop_front()?;
+        let cost = oldest.cost_bytes();
+        self.bytes -= cost;
+        if oldest.delivery().is_some() {
+            self.here_bytes -= cost;
         }
         if self.waiting.is_empty() {
             self.waiting = VecDeque::new(); // a quiet session holds no buffer
         }
-        Some(delivery)
+        Some(oldest)
     }
 
     #[must_use]
-    pub fn front(&self) -> Option<&Delivery> {
+    pub fn front(&self) -> Option<&Waiting> {
         self.waiting.front()
     }
 
     /// Everything that waits, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
+    pub fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.waiting.iter()
+    }
+
+    /// Takes publications out of memory that the log has: all that are in front of those that are there already, and
+    /// all behind them.
+    pub fn store(&mut self, key: SessionKey, holds: Holds<'_>) {
+        let is_stored = |one: &Waiting| one.stored().is_some();
+        let first = self.waiting.iter().position(is_stored);
+        let behind = self.waiting.iter().rposition(is_stored);
+        let ranges = match (first, behind) {
+            (Some(first), Some(last)) => [0..first, last + 1..self.waiting.len()],
+            _ => [0..self.waiting.len(), 0..0],
+        };
+        for range in ranges {
+            for one in self.waiting.range_mut(range) {
+                self.here_bytes -= one.store(key, holds);
+            }
+        }
+    }
+
+    /// Those that `load` reads back are in memory from here on: the first ones that are not, until it has none.
+    pub(super) fn load(&mut self, load: Load<'_>) -> bool {
+        let Self {
+            waiting,
+            here_bytes,
+            ..
+        } = self;
+        waiting.iter_mut().all(|one| one.load(load, here_bytes))
+    }
+
+    /// The same, whichever they are.
+    pub(super) fn load_any(&mut self, load: Load<'_>) {
+        for one in &mut self.waiting {
+            one.load(load, &mut self.here_bytes);
+        }
+    }
+
+    /// The publication of what waits there is recorded anew.
+    pub(super) fn moved(&mut self, index: u32, publication: Rc<Publication>) -> bool {
+        let Some(one) = self.waiting.get_mut(index as usize) else {
+            return false;
+        };
+        let delivery = one.with(publication);
+        if one.stored().is_some() {
+            self.here_bytes += one.cost_bytes();
+        }
+        let (before, cost) = (one.cost_bytes(), delivery.cost_bytes());
+        self.bytes = self.bytes + cost - before;
+        self.here_bytes = self.here_bytes + cost - before;
+        *one = Waiting::Here(delivery);
+        true
+    }
+
+    /// Takes one out of memory, if the log has it.
+    pub fn store_one(&mut self, index: u32, key: SessionKey, holds: Holds<'_>) {
+        if let Some(one) = self.waiting.get_mut(index as usize) {
+            self.here_bytes -= one.store(key, holds);
+        }
+    }
+
+    /// Gives back memory for more than there is.
+    pub(super) fn shrink(&mut self) {
+        self.waiting.shrink_to_fit();
     }
 
     /// Takes out the publications of shared subscriptions for which `wanted`, in order.
     pub fn take_shared(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Delivery> {
-        let (taken, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|delivery| delivery.shared.as_deref().is_some_and(&mut wanted));
-        self.waiting = kept;
-        self.bytes -= taken.iter().map(|d| d.cost_bytes()).sum::<usize>();
+        let mut taken = Vec::new();
+        for one in std::mem::take(&mut self.waiting) {
+            match one {
+                Waiting::Here(delivery) if delivery.shared.as_deref().is_some_and(&mut wanted) => {
+                    taken.push(delivery);
+                }
+                one => self.waiting.push_back(one),
+            }
+        }
+        let bytes = taken.iter().map(Delivery::cost_bytes).sum::<usize>();
+        self.bytes -= bytes;
+        self.here_bytes -= bytes;
         if let Some(recorder) = &self.recorder {
             let mut names: Vec<_> = taken.iter().filter_map(|d| d.shared.clone()).collect();
             names.sort_unstable();
@@ -133,7 +248,7 @@ impl Queue {
                 recorder.record(Change::HandedOn(name));
             }
         }
-        taken.into()
+        taken
     }
 }
 
@@ -144,7 +259,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::mqtt::Publication;
+    use crate::mqtt::{KeptAt, Publication};
 
     fn delivery(text: &'static str) -> Delivery {
         Delivery {
@@ -155,6 +270,7 @@ mod tests {
                 qos: Qos::AtLeastOnce,
                 retain: false,
                 expires_at: None,
+                kept_at: KeptAt::default(),
             }),
             qos: Qos::AtLeastOnce,
             retain: false,

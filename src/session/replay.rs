@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::changes::{Change, Recorder};
-use super::{Delivery, Session};
+use super::{Session, Waiting};
 use crate::mqtt::Qos;
 
 /// A change that cannot have been one of this session.
@@ -40,15 +40,26 @@ impl Session {
     pub fn apply(&mut self, change: Change) -> Result<(), ApplyError> {
         let of = |is_known: bool, what| is_known.then_some(()).ok_or(ApplyError(what));
         match change {
-            Change::Queued(delivery) => self.queue.put(delivery),
-            Change::Unqueued => return of(self.queue.pop().is_some(), "a message queued"),
+            Change::Queued(delivery) => self.queue.put(Waiting::Here(delivery)),
+            Change::QueuedStored(stored) => self.queue.put(Waiting::Stored(stored)),
+            Change::Moved(index, publication) => {
+                let is_there = self.queue.moved(index, publication);
+                return of(is_there, "a message queued");
+            }
+            Change::MovedSent(id, publication) => {
+                let is_there = self.window.moved(id, publication);
+                return of(is_there, "a message sent");
+            }
+            Change::Unqueued => return of(self.queue.drop_oldest(), "a message queued"),
             Change::SentOldest => {
                 of(self.window.has_identifier(), "an identifier")?;
-                let is_acknowledged = |oldest: &Delivery| oldest.qos > Qos::AtMostOnce;
+                let is_acknowledged = |oldest: &Waiting| oldest.qos() > Qos::AtMostOnce;
                 let is_there = self.queue.front().is_some_and(is_acknowledged);
                 of(is_there, "a message queued")?;
-                if let Some(oldest) = self.queue.pop() {
-                    self.window.put(oldest);
+                match self.queue.take_oldest() {
+                    Some(Waiting::Here(delivery)) => drop(self.window.put(delivery)),
+                    Some(Waiting::Stored(stored)) => self.window.put_stored(stored),
+                    None => {}
                 }
             }
             Change::Sent(delivery) => {

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::{Queue, Received, Subscriptions, Window};
+use super::stored::{Holds, Load, StoredDelivery, Waiting};
+use super::window::Entry;
+use super::{Queue, Received, SessionKey, Subscriptions, Window};
 use crate::ids::ConnectionId;
 use crate::mqtt::Qos;
 
@@ -55,10 +57,62 @@ impl Session {
         self.expiry_interval_s > 0
     }
 
+    /// Takes what waits out of memory, as far as the log has it; without a connection also what is in flight.
+    pub fn store(&mut self, key: SessionKey, holds: Holds<'_>) {
+        self.queue.store(key, &mut *holds);
+        if self.connection.is_none() {
+            self.window.store(key, holds);
+        }
+    }
+
+    /// Reads back what is next to be sent and is not in memory, until `load` has no more.
+    pub fn load(&mut self, load: Load<'_>) {
+        if self.window.load(&mut *load) {
+            self.queue.load(load);
+        }
+    }
+
+    /// Reads back whatever `load` has.
+    pub fn load_any(&mut self, load: Load<'_>) {
+        self.window.load_any(&mut *load);
+        self.queue.load_any(load);
+    }
+
+    /// The log has all that is in memory in full, and does not need what it was read from.
+    pub fn release_holds(&self) {
+        for delivery in self.window.publications() {
+            delivery.publication.kept_at.release();
+        }
+    }
+
+    /// What is not in memory, in the order in which it is to be sent.
+    pub fn stored(&self) -> impl Iterator<Item = &StoredDelivery> {
+        let in_flight = self.window.entries.iter().filter_map(|entry| match entry {
+            Entry::Stored(stored) => Some(stored),
+            _ => None,
+        });
+        in_flight.chain(self.queue.iter().filter_map(Waiting::stored))
+    }
+
+    /// The same, to be changed.
+    pub fn stored_mut(&mut self) -> impl Iterator<Item = &mut StoredDelivery> {
+        let entries = self.window.entries.iter_mut();
+        let in_flight = entries.filter_map(|entry| match entry {
+            Entry::Stored(stored) => Some(stored),
+            _ => None,
+        });
+        let waiting = self.queue.waiting.iter_mut();
+        in_flight.chain(waiting.filter_map(|one| match one {
+            Waiting::Stored(stored) => Some(stored),
+            Waiting::Here(_) => None,
+        }))
+    }
+
     /// The shared subscriptions, held or given up, of which something is in flight or waits.
     #[must_use]
     pub fn shared_in_hand(&self) -> Vec<Rc<str>> {
-        let deliveries = self.window.publications().chain(self.queue.iter());
+        let queued = self.queue.iter().filter_map(Waiting::delivery);
+        let deliveries = self.window.publications().chain(queued);
         let mut names: Vec<Rc<str>> = deliveries.filter_map(|d| d.shared.clone()).collect();
         names.sort_unstable();
         names.dedup();

@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::changes::{record, Change, Recorder};
-use super::Delivery;
-use crate::mqtt::{PacketId, Qos};
+use super::stored::{Holds, Load, StoredDelivery};
+use super::{Delivery, SessionKey};
+use crate::mqtt::{PacketId, Publication, Qos};
 use crate::mutant::{is_on, Mutant};
 
 /// Identifiers are 1..=65,535.
@@ -20,10 +21,65 @@ pub(super) const IDS: u32 = 65_535;
 pub(super) enum Entry {
     /// PUBLISH sent: waits for PUBACK (QoS 1) or PUBREC (QoS 2).
     Publish(Delivery),
+    /// The same, and its publication must be read back before it is sent again.
+    Stored(StoredDelivery),
     /// PUBREL sent: waits for PUBCOMP. The message itself is no longer needed [MQTT-4.3.3-6]. The flag
     /// is set when its PUBLISH took send quota of this connection, to be given back then.
     Release(bool),
     Done,
+}
+
+impl Entry {
+    /// See [`Waiting::store`](super::Waiting).
+    fn store(&mut self, key: SessionKey, holds: Holds<'_>) -> usize {
+        let Self::Publish(delivery) = self else {
+            return 0;
+        };
+        let Some(stored) = StoredDelivery::of(delivery, holds) else {
+            return 0;
+        };
+        stored.note(key);
+        let cost = stored.cost_bytes();
+        *self = Self::Stored(stored);
+        cost
+    }
+
+    fn load(&mut self, load: Load<'_>, stored_bytes: &mut usize) -> bool {
+        let Self::Stored(stored) = self else {
+            return true;
+        };
+        let Some(publication) = load(stored) else {
+            return false;
+        };
+        *stored_bytes -= stored.cost_bytes();
+        *self = Self::Publish(stored.load(publication));
+        true
+    }
+
+    fn stored_bytes(&self) -> usize {
+        match self {
+            Self::Stored(stored) => stored.cost_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Of a publication that is not acknowledged.
+    fn qos(&self) -> Option<Qos> {
+        match self {
+            Self::Publish(delivery) => Some(delivery.qos),
+            Self::Stored(stored) => Some(stored.qos),
+            Self::Release(_) | Self::Done => None,
+        }
+    }
+
+    /// Of a publication that is not acknowledged.
+    fn cost_bytes(&self) -> usize {
+        match self {
+            Self::Publish(delivery) => delivery.cost_bytes(),
+            Self::Stored(stored) => stored.cost_bytes(),
+            Self::Release(_) | Self::Done => 0,
+        }
+    }
 }
 
 /// An acknowledgement that fits nothing in flight; the answer is 0x92 where there is one.
@@ -49,6 +105,8 @@ pub struct Window {
     pub(super) quota: u16,
     pub(super) quota_max: u16,
     pub(super) bytes: usize,
+    /// Of them, those whose publications are not in memory.
+    pub(super) stored_bytes: usize,
     pub(super) recorder: Option<Rc<Recorder>>,
 }
 
@@ -88,6 +146,12 @@ impl Window {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of what is in memory.
+    #[must_use]
+    pub fn here_bytes(&self) -> usize {
+        self.bytes - self.stored_bytes
     }
 
     /// Entries held, acknowledged gaps included.
@@ -133,6 +197,33 @@ impl Window {
         id
     }
 
+    /// The publication of what is in flight is recorded anew.
+    pub(super) fn moved(&mut self, id: PacketId, publication: Rc<Publication>) -> bool {
+        let Ok(index) = self.index_of(id) else {
+            return false;
+        };
+        let entry = &mut self.entries[index];
+        let delivery = match entry {
+            Entry::Publish(delivery) => Delivery {
+                publication,
+                ..delivery.clone()
+            },
+            Entry::Stored(stored) => stored.with(publication),
+            Entry::Release(_) | Entry::Done => return false,
+        };
+        self.bytes = self.bytes - entry.cost_bytes() + delivery.cost_bytes();
+        self.stored_bytes -= entry.stored_bytes();
+        *entry = Entry::Publish(delivery);
+        true
+    }
+
+    /// The same of one that is not in memory.
+    pub(super) fn put_stored(&mut self, stored: StoredDelivery) {
+        self.bytes += stored.cost_bytes();
+        self.stored_bytes += stored.cost_bytes();
+        self.entries.push_back(Entry::Stored(stored));
+    }
+
     /// An identifier is free.
     pub(super) fn has_identifier(&self) -> bool {
         self.entries.len() < IDS as usize
@@ -158,16 +249,23 @@ impl Window {
                 self.resent += 1;
                 Some(Resend::Release(id))
             }
-            Entry::Done => None,
+            Entry::Stored(_) | Entry::Done => None,
+        }
+    }
+
+    /// What is to be sent next must be read back before.
+    #[must_use]
+    pub fn next_stored(&self) -> Option<&StoredDelivery> {
+        let mut unsent = self.entries.range(self.resent..);
+        match unsent.find(|entry| **entry != Entry::Done)? {
+            Entry::Stored(stored) if self.quota > 0 => Some(stored),
+            _ => None,
         }
     }
 
     /// PUBACK: the QoS 1 message is done.
     pub fn puback(&mut self, id: PacketId) -> Result<(), AckError> {
-        self.finish(
-            id,
-            |entry| matches!(entry, Entry::Publish(delivery) if delivery.qos == Qos::AtLeastOnce),
-        )
+        self.finish(id, |entry| entry.qos() == Some(Qos::AtLeastOnce))
     }
 
     /// PUBREC below 0x80: the message is with the client; PUBREL is to be sent. A repeated PUBREC is
@@ -176,8 +274,9 @@ impl Window {
         let index = self.index_of(id)?;
         let entry = &mut self.entries[index];
         match entry {
-            Entry::Publish(delivery) if delivery.qos == Qos::ExactlyOnce => {
-                self.bytes -= delivery.cost_bytes();
+            entry if entry.qos() == Some(Qos::ExactlyOnce) => {
+                self.bytes -= entry.cost_bytes();
+                self.stored_bytes -= entry.stored_bytes();
                 *entry = Entry::Release(index < self.resent);
                 record(&self.recorder, || Change::Released(id));
                 Ok(())
@@ -189,10 +288,7 @@ impl Window {
 
     /// PUBREC of 0x80 or above: the client refused, the message is done [MQTT-4.4.0-2].
     pub fn pubrec_refused(&mut self, id: PacketId) -> Result<(), AckError> {
-        self.finish(
-            id,
-            |entry| matches!(entry, Entry::Publish(delivery) if delivery.qos == Qos::ExactlyOnce),
-        )
+        self.finish(id, |entry| entry.qos() == Some(Qos::ExactlyOnce))
     }
 
     /// PUBCOMP: the QoS 2 exchange is complete.
@@ -209,8 +305,57 @@ impl Window {
     pub fn publications(&self) -> impl Iterator<Item = &Delivery> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Publish(delivery) => Some(delivery),
-            Entry::Release(_) | Entry::Done => None,
+            Entry::Stored(_) | Entry::Release(_) | Entry::Done => None,
         })
+    }
+
+    /// The same with their identifiers.
+    pub fn sent(&self) -> impl Iterator<Item = (PacketId, &Delivery)> {
+        let entries = self.entries.iter().enumerate();
+        entries.filter_map(|(index, entry)| match entry {
+            Entry::Publish(delivery) => Some((self.id_at(index), delivery)),
+            Entry::Stored(_) | Entry::Release(_) | Entry::Done => None,
+        })
+    }
+
+    /// Takes publications out of memory that the log has; without a connection.
+    pub(super) fn store(&mut self, key: SessionKey, holds: Holds<'_>) {
+        for entry in &mut self.entries {
+            self.stored_bytes += entry.store(key, holds);
+        }
+    }
+
+    /// Those that `load` reads back are in memory from here on: the first ones that are not, until it has none.
+    pub(super) fn load(&mut self, load: Load<'_>) -> bool {
+        let Self {
+            entries,
+            stored_bytes,
+            ..
+        } = self;
+        entries
+            .iter_mut()
+            .all(|entry| entry.load(load, stored_bytes))
+    }
+
+    /// The same, whichever they are.
+    pub(super) fn load_any(&mut self, load: Load<'_>) {
+        for entry in &mut self.entries {
+            entry.load(load, &mut self.stored_bytes);
+        }
+    }
+
+    /// Takes the last one out of memory, if the log has it.
+    pub fn store_last(&mut self, key: SessionKey, holds: Holds<'_>) {
+        if let Some(last) = self.entries.back_mut() {
+            self.stored_bytes += last.store(key, holds);
+        }
+    }
+
+    /// The same of what is in flight under this identifier.
+    pub fn store_one(&mut self, id: PacketId, key: SessionKey, holds: Holds<'_>) {
+        if let Ok(index) = self.index_of(id) {
+            self.stored_bytes += self.entries[index].store(key, holds);
+        }
     }
 
     /// Takes out the shared QoS 1 publications not yet acknowledged, in order, for another member of
@@ -252,8 +397,9 @@ impl Window {
             return Err(AckError);
         }
         let took_quota = match entry {
-            Entry::Publish(delivery) => {
-                self.bytes -= delivery.cost_bytes();
+            Entry::Publish(_) | Entry::Stored(_) => {
+                self.bytes -= entry.cost_bytes();
+                self.stored_bytes -= entry.stored_bytes();
                 index < self.resent
             }
             Entry::Release(took_quota) => *took_quota,
@@ -318,7 +464,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::mqtt::Publication;
+    use crate::mqtt::{KeptAt, Publication};
 
     fn delivery(qos: Qos, shared: Option<&str>) -> Delivery {
         Delivery {
@@ -329,6 +475,7 @@ mod tests {
                 qos,
                 retain: false,
                 expires_at: None,
+                kept_at: KeptAt::default(),
             }),
             qos,
             retain: false,

@@ -66,6 +66,7 @@ use delivery::Routes;
 use durable::Durable;
 pub use durable::{Described, Field, Fields, KeptSummary, RecordReader};
 pub use durable::{KeptSession, KeptState, Problem, RecordError, StateFold};
+pub use durable::{NotWritten, ReadBack};
 use mesh::Mesh;
 use notices::About;
 use queries::captures::CaptureFlag;
@@ -96,6 +97,11 @@ impl ShardConfig {
     /// What one shard may have of `sessions-max`.
     fn own_sessions_max(&self) -> u32 {
         share_of(self.limits.sessions_max, u32::from(self.shards))
+    }
+
+    /// Bytes of what waits in memory for sessions that are in a journal.
+    fn own_queue_memory(&self) -> usize {
+        (self.limits.queue_memory / u64::from(self.shards)) as usize
     }
 
     fn policy(&self, listener: ListenerId) -> &ListenerPolicy {

@@ -21,6 +21,8 @@ pub struct Parameters {
     pub turn_work: usize,
     /// A shard gets the verdict on a login once in so many turns.
     pub login_lag: usize,
+    /// Logs are cleaned when so much of them may be given up, and so much in a turn; `None`: when they are large.
+    pub cleaning: Option<(u64, usize)>,
 }
 
 /// What a run is about: narrow runs meet what wide ones seldom do.
@@ -54,6 +56,8 @@ pub(super) struct RunParameters {
     pub(super) queue_messages_max: u32,
     pub(super) queue_policy: QueuePolicy,
     pub(super) queue_qos0: bool,
+    /// Beyond it what waits is on the disk alone.
+    pub(super) queue_memory: u64,
     pub(super) outgoing_bytes_max: u32,
     pub(super) outgoing_window_max: u16,
     pub(super) session_expiry_max_s: u32,
@@ -84,6 +88,7 @@ impl RunParameters {
     pub(super) fn draw(random: &mut Random, steps: usize) -> Self {
         // From a stream of their own: runs without accounts or rates are what they would be without these.
         let mut apart = Random::new(random.draw());
+        let mut stored = Random::new(apart.draw());
         let is_tight = random.once_in(6);
         let jump_max_ms = [0, 300, 3_000, 12_000][random.below(4)];
         let focus = [
@@ -111,6 +116,7 @@ impl RunParameters {
                 step_max_ns: [200_000, 2_000_000, 20_000_000][random.below(3)],
                 turn_work: [1, 5, 1 << 16][random.below(3)],
                 login_lag: [1, 4, 40][apart.below(3)],
+                cleaning: [None, Some((0, 100)), Some((16 << 10, 1_000))][stored.below(3)],
             },
             focus,
             clients: 2 + random.below(6),
@@ -130,6 +136,7 @@ impl RunParameters {
                 QueuePolicy::Disconnect,
             ][random.below(3)],
             queue_qos0: random.once_in(4),
+            queue_memory: [0, 1_000, 1 << 30][stored.below(3)],
             outgoing_bytes_max: [50, 400, 1 << 20][random.below(3)],
             outgoing_window_max: [1, 3, 512][random.below(3)],
             session_expiry_max_s: if is_short { 4 } else { 100_000 },
@@ -170,6 +177,7 @@ impl RunParameters {
             queue_bytes_max: 1 << 30,
             queue_policy: self.queue_policy,
             queue_qos0: self.queue_qos0,
+            queue_memory: self.queue_memory,
             outgoing_bytes_max: self.outgoing_bytes_max,
             outgoing_window_max: self.outgoing_window_max,
             session_expiry_max_s: self.session_expiry_max_s,

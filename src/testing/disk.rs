@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::journal::{FrameWrite, SegmentNumber};
+use crate::journal::{FrameWrite, Position, SegmentNumber};
 
 /// What a device writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -86,6 +86,24 @@ impl Disk {
     pub fn segments(&self) -> impl Iterator<Item = (SegmentNumber, &[u8])> {
         let segments = self.segments.iter();
         segments.map(|(number, bytes)| (*number, bytes.as_slice()))
+    }
+
+    #[must_use]
+    pub fn segment(&self, number: SegmentNumber) -> Option<&[u8]> {
+        self.segments.get(&number).map(Vec::as_slice)
+    }
+
+    /// The bytes of a place.
+    #[must_use]
+    pub fn read(&self, at: Position, bytes: u32) -> Option<Vec<u8>> {
+        let start = at.offset as usize;
+        let segment = self.segment(at.segment)?;
+        Some(segment.get(start..start + bytes as usize)?.to_vec())
+    }
+
+    /// Removes what is not needed any more.
+    pub fn remove_before(&mut self, needed: SegmentNumber) {
+        self.segments.retain(|number, _| *number >= needed);
     }
 
     /// Keeps these segments only.

@@ -184,6 +184,17 @@ pub trait Environment {
         Some(1)
     }
 
+    /// How many turns a read takes that begins now on a shard's disk.
+    fn read_turns(&mut self, shard: usize) -> u32 {
+        let _ = shard;
+        1
+    }
+
+    /// A disk has not given back what was written there.
+    fn is_broken(&mut self, problem: String) {
+        panic!("{problem}");
+    }
+
     #[inline]
     fn happened(&mut self, now: Time, event: Event<'_>) {
         let _ = (now, event);

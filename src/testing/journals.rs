@@ -2,7 +2,7 @@
 
 use super::{Disk, Environment, Event, World};
 use crate::journal::{DataId, Log, Recovered, SegmentNumber};
-use crate::shard::Durability;
+use crate::shard::{Durability, ReadBack};
 
 /// A frame that is larger gets a larger segment.
 pub(super) const SEGMENT_BYTES: usize = 256 << 10;
@@ -16,6 +16,8 @@ pub(super) struct Journal {
     prepared: SegmentNumber,
     /// Turns until the write under way is durable; `None`: it is when the test says so.
     turns_left: Option<u32>,
+    /// Pieces that are being read, and the turns that takes.
+    reads: Vec<(ReadBack, u32)>,
 }
 
 impl<E: Environment> World<E> {
@@ -47,6 +49,7 @@ impl<E: Environment> World<E> {
             disk,
             prepared: recovered.last_segment,
             turns_left: None,
+            reads: Vec::new(),
         });
     }
 
@@ -64,6 +67,10 @@ impl<E: Environment> World<E> {
         };
         disk.complete();
         self.shards[shard].handle_committed(self.now);
+        let needed = self.shards[shard].poll_retired();
+        if let (Some(needed), Some(disk)) = (needed, self.disk_mut(shard)) {
+            disk.remove_before(needed);
+        }
         self.happened(Event::Committed { shard });
         true
     }
@@ -82,7 +89,37 @@ impl<E: Environment> World<E> {
             }
         }
         self.prepare_segments(shard);
+        moved |= self.read_back(shard);
         moved | self.begin_write(shard)
+    }
+
+    /// Reads continue, and those that are complete come back to the shard.
+    fn read_back(&mut self, shard: usize) -> bool {
+        let Some(Some(journal)) = self.journals.get_mut(shard) else {
+            return false;
+        };
+        let it = &mut self.shards[shard];
+        let mut moved = false;
+        for (_, left) in &mut journal.reads {
+            *left = left.saturating_sub(1);
+            moved = true;
+        }
+        let done = journal.reads.iter().position(|(_, left)| *left == 0);
+        if let Some(done) = done {
+            let (read, _) = journal.reads.remove(done);
+            let (from, bytes) = (read.offset as usize, read.bytes as usize);
+            let segment = journal.disk.segment(read.segment);
+            let found = segment.and_then(|segment| segment.get(from..from + bytes));
+            if let Err(error) = it.handle_read(read.id, found.unwrap_or_default(), self.now) {
+                self.environment.is_broken(error.to_string());
+            }
+        }
+        while let Some(read) = self.shards[shard].poll_read() {
+            moved = true;
+            let turns = self.environment.read_turns(shard);
+            journal.reads.push((read, turns));
+        }
+        moved
     }
 
     fn prepare_segments(&mut self, shard: usize) {

@@ -34,7 +34,12 @@ impl<E: Environment> World<E> {
                 (recovered, state, disk)
             } else {
                 let states = before.iter().enumerate();
-                let states = states.map(|(of, disk)| Ok(read(it, disk, of)?.1));
+                let states = states.map(|(of, disk)| {
+                    let (_, mut state) = read(it, disk, of)?;
+                    let loaded = state.load_all(&mut |at, bytes| disk.read(at, bytes));
+                    loaded.map_err(|error| format!("the log of shard {of}: {error}"))?;
+                    Ok(state)
+                });
                 let states: Result<Vec<_>, String> = states.collect();
                 let state = KeptState::of_several(states?);
                 (Recovered::default(), state, Disk::default())

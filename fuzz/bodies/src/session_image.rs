@@ -41,7 +41,7 @@ pub(crate) fn session_image(choices: &mut Choices<'_>) -> SessionImage {
         will,
         subscriptions: subscriptions(choices),
         window,
-        queue: list(choices, delivery),
+        queue: list(choices, |choices| delivery(choices).into()),
         received: ReceivedImage {
             open: rising(choices),
             earlier: rising(choices),

@@ -58,6 +58,19 @@ pub(super) static OPTIONS: &[Opt] = &[
         ),
     ),
     opt(
+        (GROUP, "queue-memory"),
+        Kind::Bytes {
+            min: 0,
+            max: 1 << 50,
+        },
+        number!(limits.queue_memory),
+        (
+            "Bytes of memory for messages that wait and are in the journal as well",
+            "Of the whole broker. Beyond it messages that wait for clients with a session that outlives its connection \
+             are on the disk alone, those for clients that are away first, and are read when they are to be sent.",
+        ),
+    ),
+    opt(
         (GROUP, "journal-segment-bytes"),
         Kind::Bytes {
             min: 1 << 20,

@@ -91,6 +91,7 @@ fn every_limit_is_an_option() {
         queue_messages_max,
         queue_bytes_max,
         queue_policy,
+        queue_memory,
         queue_qos0,
         topic_levels_max,
         topic_alias_maximum,

@@ -32,7 +32,7 @@ use self::manifest::{Manifest, Unreadable};
 pub(super) use self::segments::{open as open_segment, path_of, read_whole, Part, Ready, Visit};
 use crate::ids::ShardId;
 use crate::journal::{DataId, Recovered};
-use crate::shard::{PlacementSeed, HOME_LANES};
+use crate::shard::{KeptState, PlacementSeed, HOME_LANES};
 
 /// Segments of a shard that exist at least: the one that is written, and those ahead of it.
 const SEGMENTS_MIN: u64 = 3;
@@ -140,6 +140,15 @@ impl DataDir {
     ) -> Result<Recovered, DataError> {
         let folder = folder_of(&self.path, shard, self.manifest.shards);
         segments::read(&folder, self.id(), shard, visit)
+    }
+
+    /// Reads what the state of one of the [others](Self::others) has on the disk alone.
+    pub(super) fn load_other(
+        &self,
+        shard: ShardId,
+        state: &mut KeptState,
+    ) -> Result<(), DataError> {
+        segments::load(&folder_of(&self.path, shard, self.manifest.shards), state)
     }
 
     /// The logs of the shards that there are now hold everything: from here on they count, the others are removed.

@@ -3,10 +3,13 @@
 use std::rc::Rc;
 
 use super::delivery::{check_identifier, qos_of};
+use super::stored::{put_stored, take_stored};
 use super::{put_subscription, take_filter, take_subscription};
 use crate::image::{ImageError, Reader, Writer};
 use crate::mqtt::{PacketId, Publication, Qos};
 use crate::session::{Change, Delivery};
+
+const UNKNOWN: ImageError = ImageError::invalid("the number of a message");
 
 /// Appends the serial form; `number_of` names a publication.
 pub fn put_change(
@@ -18,6 +21,19 @@ pub fn put_change(
         Change::Queued(delivery) => {
             out.byte(0);
             put_delivery(out, delivery, number_of(&delivery.publication));
+        }
+        Change::QueuedStored(stored) => {
+            out.byte(12);
+            put_stored(out, stored);
+        }
+        Change::Moved(index, publication) => {
+            out.byte(13);
+            out.number(*index);
+            out.number(number_of(publication));
+        }
+        Change::MovedSent(id, publication) => {
+            put_id(out, 14, *id);
+            out.number(number_of(publication));
         }
         Change::Unqueued => out.byte(1),
         Change::SentOldest => out.byte(2),
@@ -78,6 +94,9 @@ pub fn take_change(
         }
         10 => Change::Unsubscribed(take_filter(it)?),
         11 => Change::SentRetained(take_filter(it)?),
+        12 => Change::QueuedStored(take_stored(it)?),
+        13 => Change::Moved(it.number()?, publication(it.number()?).ok_or(UNKNOWN)?),
+        14 => Change::MovedSent(take_id(it)?, publication(it.number()?).ok_or(UNKNOWN)?),
         _ => return Err(ImageError::invalid("a change")),
     })
 }
@@ -118,11 +137,10 @@ fn take_delivery(
     if flags >> 5 != 0 {
         return Err(invalid);
     }
-    let unknown = ImageError::invalid("the number of a message");
     let mut delivery = Delivery {
         qos: qos_of(flags & 3).ok_or(invalid)?,
         retain: flags & 1 << 2 != 0,
-        publication: publication(it.number()?).ok_or(unknown)?,
+        publication: publication(it.number()?).ok_or(UNKNOWN)?,
         identifiers: None,
         shared: None,
     };

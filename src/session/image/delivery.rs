@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::take_filter;
 use crate::image::{ImageError, Reader, Writer};
-use crate::mqtt::{decode, topic, Publication, Qos};
+use crate::mqtt::{decode, topic, KeptAt, Publication, Qos};
 use crate::session::{Delivery, Subscriptions};
 use crate::time::{Clocks, WallTime};
 
@@ -63,6 +63,7 @@ impl DeliveryImage {
                 qos: self.published_qos,
                 retain: self.published_retain,
                 expires_at: self.expires_at.map(|at| clocks.to_time(at)),
+                kept_at: KeptAt::default(),
             }),
             qos: self.qos,
             retain: self.retain,

@@ -10,13 +10,14 @@ mod delivery;
 mod parts;
 mod publication;
 mod restore;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 pub use attributes::AttributesImage;
 pub use change::{put_change, take_change};
 pub use delivery::DeliveryImage;
-pub use parts::{EntryImage, ReceivedImage, WindowImage};
+pub use parts::{EntryImage, ReceivedImage, WaitingImage, WindowImage};
 pub use publication::{put_publication, take_publication};
 
 use std::rc::Rc;
@@ -46,7 +47,7 @@ pub struct SessionImage {
     pub subscriptions: Vec<(Rc<str>, SessionSubscription)>,
     pub window: WindowImage,
     /// The oldest first.
-    pub queue: Vec<DeliveryImage>,
+    pub queue: Vec<WaitingImage>,
     pub received: ReceivedImage,
 }
 
@@ -135,7 +136,7 @@ impl SessionImage {
             will_due,
             subscriptions: it.list(SUBSCRIPTION_LEAST, take_subscription)?,
             window: WindowImage::take(&mut it)?,
-            queue: it.list(DeliveryImage::LEAST, DeliveryImage::take)?,
+            queue: it.list(DeliveryImage::LEAST, WaitingImage::take)?,
             received: ReceivedImage::take(&mut it)?,
         };
         it.end()?;

@@ -1,10 +1,11 @@
 //! Images of the in-flight window and of the identifiers received.
 
+use super::stored::{put_stored, take_stored};
 use super::DeliveryImage;
 use crate::image::{ImageError, Reader, Writer};
 use crate::mqtt::Qos;
 use crate::session::window::{Entry, IDS};
-use crate::session::{Received, Subscriptions, Window};
+use crate::session::{Received, StoredDelivery, Subscriptions, Waiting, Window};
 use crate::time::Clocks;
 
 /// What is in flight, and the send quota of the connection.
@@ -26,10 +27,72 @@ pub struct WindowImage {
 pub enum EntryImage {
     /// PUBLISH sent, not acknowledged.
     Publish(DeliveryImage),
+    /// The same, and its publication is in the log.
+    Stored(StoredDelivery),
     /// PUBREL sent; whether its PUBLISH took quota of this connection.
     Release { took_quota: bool },
     /// Acknowledged, while one before it is not.
     Done,
+}
+
+/// What waits in a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitingImage {
+    Here(DeliveryImage),
+    /// Its publication is in the log.
+    Stored(StoredDelivery),
+}
+
+/// In place of the flags of a message that is here.
+const STORED: u8 = 0x80;
+
+impl WaitingImage {
+    pub(super) fn of(one: &Waiting, clocks: Clocks) -> Self {
+        match one {
+            Waiting::Here(delivery) => Self::Here(DeliveryImage::of(delivery, clocks)),
+            Waiting::Stored(stored) => Self::Stored(stored.clone()),
+        }
+    }
+
+    pub(super) fn restore(self, held: &Subscriptions, clocks: Clocks) -> Waiting {
+        match self {
+            Self::Here(image) => Waiting::Here(image.restore(held, clocks)),
+            Self::Stored(stored) => Waiting::Stored(stored),
+        }
+    }
+
+    pub(super) fn put(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::Here(image) => image.put(out),
+            Self::Stored(stored) => {
+                out.byte(STORED);
+                put_stored(out, stored);
+            }
+        }
+    }
+
+    pub(super) fn take(it: &mut Reader<'_>) -> Result<Self, ImageError> {
+        if it.rest().first() != Some(&STORED) {
+            return DeliveryImage::take(it).map(Self::Here);
+        }
+        it.byte()?;
+        take_stored(it).map(Self::Stored)
+    }
+
+    /// The message, if it is here.
+    #[must_use]
+    pub fn here(&self) -> Option<&DeliveryImage> {
+        match self {
+            Self::Here(image) => Some(image),
+            Self::Stored(_) => None,
+        }
+    }
+}
+
+impl From<DeliveryImage> for WaitingImage {
+    fn from(image: DeliveryImage) -> Self {
+        Self::Here(image)
+    }
 }
 
 impl WindowImage {
@@ -43,6 +106,10 @@ impl WindowImage {
             EntryImage::Publish(delivery) => {
                 out.byte(3);
                 delivery.put(out);
+            }
+            EntryImage::Stored(stored) => {
+                out.byte(4);
+                put_stored(out, stored);
             }
         });
     }
@@ -59,11 +126,13 @@ impl WindowImage {
                     took_quota: byte == 2,
                 }),
                 3 => DeliveryImage::take(it).map(EntryImage::Publish),
+                4 => take_stored(it).map(EntryImage::Stored),
                 _ => Err(ImageError::invalid("an entry of a window")),
             })?,
         };
         let is_acknowledged = |entry: &EntryImage| match entry {
             EntryImage::Publish(delivery) => delivery.qos > Qos::AtMostOnce,
+            EntryImage::Stored(stored) => stored.qos > Qos::AtMostOnce,
             _ => true,
         };
         let is_valid = u32::from(image.first) < IDS
@@ -82,6 +151,7 @@ impl Window {
     pub fn image(&self, clocks: Clocks) -> WindowImage {
         let entries = self.entries.iter().map(|entry| match entry {
             Entry::Publish(delivery) => EntryImage::Publish(DeliveryImage::of(delivery, clocks)),
+            Entry::Stored(stored) => EntryImage::Stored(stored.clone()),
             Entry::Release(took_quota) => EntryImage::Release {
                 took_quota: *took_quota,
             },
@@ -97,12 +167,17 @@ impl Window {
     }
 
     pub(super) fn restore(image: WindowImage, held: &Subscriptions, clocks: Clocks) -> Self {
-        let mut bytes = 0;
+        let (mut bytes, mut stored_bytes) = (0, 0);
         let entries = image.entries.into_iter().map(|entry| match entry {
             EntryImage::Publish(delivery) => {
                 let delivery = delivery.restore(held, clocks);
                 bytes += delivery.cost_bytes();
                 Entry::Publish(delivery)
+            }
+            EntryImage::Stored(stored) => {
+                bytes += stored.cost_bytes();
+                stored_bytes += stored.cost_bytes();
+                Entry::Stored(stored)
             }
             EntryImage::Release { took_quota } => Entry::Release(took_quota),
             EntryImage::Done => Entry::Done,
@@ -114,6 +189,7 @@ impl Window {
             quota: image.quota,
             quota_max: image.quota_max,
             bytes,
+            stored_bytes,
             recorder: None,
         }
     }

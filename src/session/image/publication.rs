@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::delivery::{decode_payload, decode_properties, decode_topic, put_qos, take_qos};
 use crate::image::{ImageError, Reader, Writer};
-use crate::mqtt::Publication;
+use crate::mqtt::{KeptAt, Publication};
 use crate::time::Clocks;
 
 /// Appends the serial form.
@@ -31,6 +31,7 @@ pub fn take_publication(
         payload: decode_payload(it)?,
         properties: decode_properties(it)?,
         expires_at: it.option(Reader::time)?.map(|at| clocks.to_time(at)),
+        kept_at: KeptAt::default(),
     };
     Ok(Rc::new(publication))
 }

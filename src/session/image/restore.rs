@@ -2,23 +2,30 @@
 
 use std::rc::Rc;
 
-use super::{DeliveryImage, SessionImage};
+use super::{SessionImage, WaitingImage};
 use crate::mutant::{is_on, Mutant};
 use crate::session::window::Window;
-use crate::session::{Delivery, Queue, QueueBounds, QueueOffer, Received, Session, Subscriptions};
+use crate::session::{Queue, QueueBounds, QueueOffer, Received, Session, Subscriptions, Waiting};
 use crate::time::Clocks;
 
 impl Session {
     /// Its image, without what its shard keeps beside it: owner, rules, deadlines.
     #[must_use]
     pub fn image(&self, clocks: Clocks) -> SessionImage {
+        let queue = self.queue.iter();
+        self.image_with(
+            clocks,
+            queue.map(|one| WaitingImage::of(one, clocks)).collect(),
+        )
+    }
+
+    fn image_with(&self, clocks: Clocks, queue: Vec<WaitingImage>) -> SessionImage {
         let filters = self.subscriptions.keys();
         let mut subscriptions: Vec<_> = filters
             .filter_map(|filter| self.subscriptions.get_key_value(filter))
             .map(|(filter, record)| (Rc::clone(filter), *record))
             .collect();
         subscriptions.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let queue = self.queue.iter();
         SessionImage {
             client_id: Rc::clone(&self.client_id),
             owner: None,
@@ -29,9 +36,15 @@ impl Session {
             will_due: None,
             subscriptions,
             window: self.window.image(clocks),
-            queue: queue.map(|one| DeliveryImage::of(one, clocks)).collect(),
+            queue,
             received: self.received.image(),
         }
+    }
+
+    /// The same without what waits.
+    #[must_use]
+    pub fn image_without_queue(&self, clocks: Clocks) -> SessionImage {
+        self.image_with(clocks, Vec::new())
     }
 
     /// A session without a connection, and how many queued messages did not fit the bounds.
@@ -75,11 +88,11 @@ impl Session {
 
 /// A queue of these deliveries in their order, within bounds that may be smaller than they were.
 fn queue_of(
-    deliveries: impl DoubleEndedIterator<Item = Delivery>,
+    deliveries: impl DoubleEndedIterator<Item = Waiting>,
     bounds: QueueBounds,
 ) -> (Queue, u64) {
     let (mut queue, mut dropped) = (Queue::default(), 0);
-    let mut offer = |delivery| match queue.offer(delivery, &bounds) {
+    let mut offer = |one| match queue.offer_waiting(one, &bounds) {
         QueueOffer::Queued => {}
         QueueOffer::DroppedOldest(count) => dropped += count as u64,
         QueueOffer::DroppedNewest | QueueOffer::Overflow => dropped += 1,
@@ -89,5 +102,6 @@ fn queue_of(
     } else {
         deliveries.for_each(&mut offer);
     }
+    queue.shrink();
     (queue, dropped)
 }

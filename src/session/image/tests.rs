@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::image::FORMAT;
 use crate::limits::QueuePolicy;
-use crate::mqtt::{PacketId, Publication, Qos};
-use crate::session::{Delivery, QueueBounds, QueueOffer, Resend, Session};
+use crate::mqtt::{KeptAt, PacketId, Publication, Qos};
+use crate::session::{Delivery, QueueBounds, QueueOffer, Resend, Session, Waiting};
 use crate::time::{Clocks, Time};
 
 const CLOCKS: Clocks = Clocks {
@@ -176,7 +176,7 @@ fn image() -> impl Strategy<Value = SessionImage> {
             expires_at,
             subscriptions,
             window,
-            queue,
+            queue: queue.into_iter().map(WaitingImage::from).collect(),
             received: ReceivedImage { open, earlier },
         }
     })
@@ -238,7 +238,11 @@ fn times_apart(mut image: SessionImage) -> SessionImage {
         EntryImage::Publish(delivery) => Some(delivery),
         _ => None,
     });
-    for delivery in flown.chain(&mut image.queue) {
+    let waiting = image.queue.iter_mut().filter_map(|one| match one {
+        WaitingImage::Here(delivery) => Some(delivery),
+        WaitingImage::Stored(_) => None,
+    });
+    for delivery in flown.chain(waiting) {
         delivery.expires_at = None;
     }
     image
@@ -253,6 +257,7 @@ fn delivery(topic: &str, qos: Qos) -> Delivery {
             qos,
             retain: false,
             expires_at: Some(CLOCKS.monotonic),
+            kept_at: KeptAt::default(),
         }),
         qos,
         retain: false,
@@ -294,9 +299,10 @@ fn a_session_goes_on_where_it_was() {
     assert_eq!(dropped, 0);
     assert_eq!(other.window.bytes(), session.window.bytes());
     assert_eq!(other.queue.bytes(), session.queue.bytes());
-    let order: Vec<_> = other.queue.iter().map(|d| &*d.publication.topic).collect();
+    let waiting: Vec<&Delivery> = other.queue.iter().filter_map(Waiting::delivery).collect();
+    let order: Vec<_> = waiting.iter().map(|d| &*d.publication.topic).collect();
     assert_eq!(order, ["4", "5"]);
-    let expiry = other.queue.front().unwrap().publication.expires_at;
+    let expiry = waiting[0].publication.expires_at;
     assert_eq!(expiry, Some(clocks.monotonic));
     assert!(other.received.contains(id(9)) && other.received.is_open(id(4)));
     assert!(!other.received.is_open(id(9)) && other.received.len() == 2);
@@ -336,6 +342,7 @@ fn a_smaller_queue_takes_what_its_policy_says() {
         let topics = session
             .queue
             .iter()
+            .filter_map(Waiting::delivery)
             .map(|d| d.publication.topic.to_string());
         (topics.collect::<Vec<_>>().concat(), dropped)
     };
@@ -380,7 +387,7 @@ fn what_cannot_be_is_refused() {
     let queued = |change: &dyn Fn(&mut DeliveryImage)| {
         let mut delivery = sent.clone();
         change(&mut delivery);
-        refused(&|it| it.queue = vec![delivery.clone()])
+        refused(&|it| it.queue = vec![delivery.clone().into()])
     };
     assert_eq!(queued(&|it| it.topic = "a/#".into()), "a topic");
     assert_eq!(

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::mqtt::{Publication, Publish, Qos};
+use crate::mqtt::{KeptAt, Publication, Publish, Qos};
 use crate::routing::Route;
 use crate::shard::clients::outgoing::LARGE_PAYLOAD;
 use crate::shard::durable::ticket::Waiter;
@@ -86,6 +86,7 @@ impl<'a> Message<'a> {
             qos: self.qos,
             retain: self.retain,
             expires_at: self.expires_at,
+            kept_at: KeptAt::default(),
         });
         self.owned = Some(Rc::clone(&owned));
         owned

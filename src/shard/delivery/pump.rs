@@ -82,6 +82,11 @@ impl Shard {
         if !connection.outgoing.is_empty() {
             connection.mark_dirty(id, dirty);
         }
+        let is_ready = connection.outgoing.len() <= outgoing_max;
+        let must_read = is_ready && entry.session.window.next_stored().is_some();
+        if let Some(durable) = self.durable.as_deref_mut().filter(|_| must_read) {
+            durable.loads.want(session);
+        }
         if dropped > 0 {
             self.drop_too_large(session, dropped, now);
         }
@@ -108,9 +113,16 @@ impl Shard {
             }
             let limits = &self.config.limits;
             let is_ready = client.connection.outgoing.len() <= limits.outgoing_bytes_max as usize;
-            let has_room = front.qos == Qos::AtMostOnce || client.window_takes(front, limits);
+            let has_room =
+                front.qos() == Qos::AtMostOnce || client.window_takes(front.cost_bytes(), limits);
             if !(is_ready && has_room) {
                 return;
+            }
+            if front.stored().is_some() {
+                if let Some(durable) = self.durable.as_deref_mut() {
+                    durable.loads.want(session);
+                }
+                return; // it continues when that is read back
             }
             let Some(delivery) = client.entry.session.queue.pop() else {
                 return;

@@ -50,7 +50,9 @@ impl Client<'_> {
             };
         }
         let is_next = session.queue.is_empty() && has_room && waits.is_none();
-        if (is_next || is_on(Mutant::OvertakeQueue)) && self.window_takes(delivery, limits) {
+        if (is_next || is_on(Mutant::OvertakeQueue))
+            && self.window_takes(delivery.cost_bytes(), limits)
+        {
             return Course::Send;
         }
         waits.map_or(Course::Queue, Course::QueueUntil)
@@ -58,10 +60,10 @@ impl Client<'_> {
 
     /// The window has room for a delivery; an empty one takes a message of any size.
     #[inline]
-    pub(in crate::shard) fn window_takes(&self, delivery: &Delivery, limits: &Limits) -> bool {
+    pub(in crate::shard) fn window_takes(&self, cost_bytes: usize, limits: &Limits) -> bool {
         let window = &self.entry.session.window;
         let bytes = window.bytes();
-        let fits = bytes == 0 || bytes + delivery.cost_bytes() <= limits.queue_bytes_max as usize;
+        let fits = bytes == 0 || bytes + cost_bytes <= limits.queue_bytes_max as usize;
         window.has_room() && fits
     }
 

@@ -10,7 +10,7 @@ use super::fold::{KeptState, StateFold};
 use super::kind;
 use super::record::{decode, Entry, Problem, RecordError, FIRST, LAST, READ_BACK};
 use crate::journal::Record;
-use crate::mqtt::{Publication, Qos};
+use crate::mqtt::{Place, Publication, Qos};
 use crate::session::{AttributesImage, Change, Delivery, SessionImage, SessionKey};
 use crate::shard::HOME_LANES;
 
@@ -118,8 +118,8 @@ impl KeptState {
         sessions
             .map(|kept| KeptSummary {
                 key: kept.key.0,
-                client_id: kept.image.client_id.to_string(),
-                messages: messages_of(&kept.image),
+                client_id: kept.client_id().to_string(),
+                messages: kept.messages(),
             })
             .collect()
     }
@@ -158,7 +158,12 @@ impl Described {
             }
             Entry::Changes(key, changes) => {
                 out.session(*key);
-                let adds = |change: &&Change| matches!(change, Change::Queued(_) | Change::Sent(_));
+                let adds = |change: &&Change| {
+                    matches!(
+                        change,
+                        Change::Queued(_) | Change::QueuedStored(_) | Change::Sent(_)
+                    )
+                };
                 out.messages = changes.iter().filter(adds).count();
                 let list = changes
                     .iter()
@@ -302,6 +307,15 @@ fn of_change(change: &Change) -> Fields {
     let mut fields = vec![("what", text(name))];
     match change {
         Change::Queued(delivery) | Change::Sent(delivery) => put_delivery(&mut fields, delivery),
+        Change::QueuedStored(stored) => put_place(&mut fields, stored.place()),
+        Change::Moved(index, publication) => {
+            fields.push(("index", Field::Number((*index).into())));
+            fields.push(("topic", text(&publication.topic)));
+        }
+        Change::MovedSent(id, publication) => {
+            fields.push(("packet_id", Field::Number(id.0.get().into())));
+            fields.push(("topic", text(&publication.topic)));
+        }
         Change::Finished(id)
         | Change::Released(id)
         | Change::Received(id)
@@ -318,6 +332,12 @@ fn of_change(change: &Change) -> Fields {
         _ => {}
     }
     fields
+}
+
+/// Where the record of a publication is.
+fn put_place(out: &mut Fields, place: Place) {
+    out.push(("segment", Field::Number(place.segment.into())));
+    out.push(("byte", Field::Number(place.offset.into())));
 }
 
 fn put_delivery(out: &mut Fields, delivery: &Delivery) {

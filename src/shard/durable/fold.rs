@@ -5,12 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::crossing_records::KeptCrossings;
+use super::holds::SegmentHolds;
 use super::record::{decode, kind::is_of_log, Entry, Problem, RecordError, FIRST, LAST, READ_BACK};
+use super::turn_records::place_of;
 use crate::journal::{Position, Record, SegmentNumber};
 use crate::limits::QueuePolicy;
 use crate::mqtt::Publication;
 use crate::mutant::{is_on, Mutant};
-use crate::session::{AttributesImage, QueueBounds, Session, SessionImage, SessionKey};
+use crate::session::{
+    ApplyError, AttributesImage, Change, Load, QueueBounds, Session, SessionImage, SessionKey,
+    StoredDelivery,
+};
 use crate::time::WallTime;
 
 /// Everything fits that was once there.
@@ -31,15 +36,58 @@ pub struct KeptState {
     pub(super) next_key: SessionKey,
     /// The log is continued, and what it holds need not be written anew.
     pub(super) goes_on: bool,
+    /// Of what is not in memory.
+    pub(super) holds: SegmentHolds,
 }
 
 /// A session at the end of a log.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct KeptSession {
     pub key: SessionKey,
     /// Of its last image.
     pub segment: SegmentNumber,
-    pub image: SessionImage,
+    state: Kept,
+}
+
+/// As it was read back, which takes the least memory, or as it came from elsewhere.
+#[derive(Debug)]
+enum Kept {
+    State(Box<State>),
+    Image(Box<SessionImage>),
+}
+
+impl KeptSession {
+    #[must_use]
+    pub fn client_id(&self) -> &Rc<str> {
+        match &self.state {
+            Kept::State(state) => &state.session.client_id,
+            Kept::Image(image) => &image.client_id,
+        }
+    }
+
+    /// Messages that wait or are in flight.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        match &self.state {
+            Kept::State(state) => state.session.queue.len() + state.session.window.len(),
+            Kept::Image(image) => image.queue.len() + image.window.entries.len(),
+        }
+    }
+
+    /// Everything in it is in memory, as `load` has it.
+    pub(super) fn load_all(&mut self, load: Load<'_>) {
+        if let Kept::State(state) = &mut self.state {
+            state.session.load_any(load);
+        }
+    }
+
+    #[must_use]
+    pub fn image(&self) -> SessionImage {
+        match &self.state {
+            Kept::State(state) => state.image(),
+            Kept::Image(image) => SessionImage::clone(image),
+        }
+    }
 }
 
 impl KeptState {
@@ -62,7 +110,7 @@ impl KeptState {
         let sessions = sessions.map(|(image, key)| KeptSession {
             key: SessionKey(key),
             segment: SegmentNumber(0),
-            image,
+            state: Kept::Image(Box::new(image)),
         });
         let retained = retained.into_iter().map(|(publication, expires_at)| {
             let expires_at = expires_at.map(|at| READ_BACK.to_time(at));
@@ -95,6 +143,7 @@ pub struct StateFold {
     retained: BTreeMap<Rc<str>, (Rc<Publication>, SegmentNumber)>,
     crossings: KeptCrossings,
     last_key: SessionKey,
+    holds: SegmentHolds,
     turn: Turn,
 }
 
@@ -126,6 +175,7 @@ impl StateFold {
             retained: BTreeMap::new(),
             crossings: KeptCrossings::default(),
             last_key: SessionKey(0),
+            holds: SegmentHolds::default(),
             turn: Turn {
                 publications: HashMap::with_hasher(state),
                 ..Turn::default()
@@ -156,6 +206,7 @@ impl StateFold {
             let find = |number| publications.get(&number).cloned();
             match decode(record.kind, record.body, &find).map_err(error)? {
                 Entry::Publication(number, publication) => {
+                    publication.kept_at.set(place_of(&record, at));
                     self.turn.publications.insert(number, publication);
                 }
                 entry => self.turn.entries.push((at, entry)),
@@ -187,8 +238,11 @@ impl StateFold {
             Entry::Publication(..) => {}
             Entry::Image(key, image) => {
                 self.last_key = self.last_key.max(key);
-                self.sessions
-                    .insert(key, State::of(*image, segment, self.hash_seed));
+                let mut state = State::of(*image, segment, self.hash_seed);
+                for stored in state.session.stored_mut() {
+                    keep(stored, key, &mut self.holds);
+                }
+                self.sessions.insert(key, state);
             }
             Entry::Attributes(key, attributes) => {
                 if let Some(state) = self.sessions.get_mut(&key) {
@@ -198,8 +252,10 @@ impl StateFold {
             Entry::Changes(key, changes) => {
                 if let Some(state) = self.sessions.get_mut(&key) {
                     for change in changes {
-                        state.session.apply(change)?;
+                        state.change(key, change, &mut self.holds)?;
                     }
+                    let holds = &mut |segment| self.holds.of(segment);
+                    state.session.queue.store(key, holds);
                 }
             }
             Entry::Ended(key) => {
@@ -224,8 +280,14 @@ impl StateFold {
     #[must_use]
     pub fn finish(self) -> KeptState {
         let sessions = self.sessions.into_iter();
-        let sessions: Vec<_> = sessions.map(|(key, state)| state.finish(key)).collect();
+        let kept = |(key, state): (SessionKey, State)| KeptSession {
+            key,
+            segment: state.segment,
+            state: Kept::State(Box::new(state)),
+        };
+        let sessions: Vec<_> = sessions.map(kept).collect();
         KeptState {
+            holds: self.holds,
             logs: vec![(self.crossings, sessions.len())],
             sessions,
             retained: self.retained.into_values().collect(),
@@ -259,8 +321,40 @@ impl State {
         self.attributes = attributes;
     }
 
-    fn finish(self, key: SessionKey) -> KeptSession {
-        let mut attributes = self.attributes;
+    /// Does a change again, and keeps no publication in memory that the log has.
+    fn change(
+        &mut self,
+        key: SessionKey,
+        change: Change,
+        holds: &mut SegmentHolds,
+    ) -> Result<(), ApplyError> {
+        let session = &mut self.session;
+        match change {
+            Change::QueuedStored(mut stored) => {
+                keep(&mut stored, key, holds);
+                session.apply(Change::QueuedStored(stored))
+            }
+            Change::Moved(index, publication) => {
+                session.apply(Change::Moved(index, publication))?;
+                (session.queue).store_one(index, key, &mut |segment| holds.of(segment));
+                Ok(())
+            }
+            Change::MovedSent(id, publication) => {
+                session.apply(Change::MovedSent(id, publication))?;
+                (session.window).store_one(id, key, &mut |segment| holds.of(segment));
+                Ok(())
+            }
+            Change::Sent(delivery) => {
+                session.apply(Change::Sent(delivery))?;
+                (session.window).store_last(key, &mut |segment| holds.of(segment));
+                Ok(())
+            }
+            change => session.apply(change),
+        }
+    }
+
+    fn image(&self) -> SessionImage {
+        let mut attributes = self.attributes.clone();
         let mut image = self.session.image(READ_BACK);
         if is_on(Mutant::FoldForgetsReceived) {
             image.received = crate::session::ReceivedImage::default();
@@ -270,10 +364,13 @@ impl State {
         }
         attributes.expiry_interval_s = image.expiry_interval_s;
         attributes.will.clone_from(&image.will);
-        KeptSession {
-            key,
-            segment: self.segment,
-            image: image.with(attributes),
-        }
+        image.with(attributes)
+    }
+}
+
+/// What a session names is kept for it.
+fn keep(stored: &mut StoredDelivery, key: SessionKey, holds: &mut SegmentHolds) {
+    if let Some(hold) = holds.of(stored.place().segment) {
+        stored.keep(key, &hold);
     }
 }

@@ -1,15 +1,18 @@
 //! The ledger: what the journal holds of each session and retained message, and what is to be recorded at the end of
 //! the turn.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
+use super::holds::SegmentHolds;
 use super::places::{Item, Places};
 use super::turn_records::TurnRecords;
 use crate::ids::SessionId;
 use crate::journal::SegmentNumber;
+use crate::mutant::{is_on, Mutant};
 use crate::session::{Change, Recorder, Session, SessionKey, SharedChanges};
 use crate::shard::clients::session_entry::SessionEntry;
+use crate::shard::clients::Clients;
 
 /// The log may be so much larger than twice what is alive before it is cleaned.
 const SLACK_BYTES: u64 = 256 << 20;
@@ -46,6 +49,11 @@ pub(super) struct Kept {
     pub(super) segment: Option<SegmentNumber>,
     /// What writing it anew takes, about.
     pub(super) cost: u64,
+    /// Bytes of what waits for it in memory, and what was left of them when all was taken out that could be.
+    here: usize,
+    stuck: usize,
+    /// Among those whose publications are taken out of memory next.
+    is_listed: bool,
 }
 
 /// See the module. Lives on: the shard, when it has a journal. Bounded by sessions and retained messages.
@@ -64,6 +72,11 @@ pub(in crate::shard) struct Ledger {
     pub(super) retained: HashMap<Rc<str>, SegmentNumber, ahash::RandomState>,
     pub(super) records: TurnRecords,
     pub(super) places: Places,
+    pub(super) holds: SegmentHolds,
+    /// Bytes of what waits for sessions in memory.
+    here_bytes: usize,
+    /// Sessions with something of that, the longest known first.
+    listed: VecDeque<SessionKey>,
     /// What writing all sessions anew would take, about.
     pub(super) sessions_cost: u64,
     pub(in crate::shard) cleaning: CleaningBounds,
@@ -83,6 +96,9 @@ impl Ledger {
             retained: HashMap::with_hasher(state(3)),
             records: TurnRecords::new(hash_seed),
             places: Places::default(),
+            holds: SegmentHolds::default(),
+            here_bytes: 0,
+            listed: VecDeque::new(),
             sessions_cost: 0,
             cleaning: CleaningBounds {
                 slack_bytes: SLACK_BYTES,
@@ -137,8 +153,16 @@ impl Ledger {
             mark: Mark::Nothing,
             segment,
             cost: 0,
+            here: 0,
+            stuck: 0,
+            is_listed: false,
         };
         self.sessions.insert(key, kept);
+        for stored in session.stored_mut() {
+            if let Some(hold) = self.holds.of(stored.place().segment) {
+                stored.keep(key, &hold);
+            }
+        }
         if let Some(segment) = segment {
             self.places.moved(Item::Session(key), None, segment);
             self.count_cost(key, session);
@@ -165,6 +189,7 @@ impl Ledger {
         let kept = self.sessions.remove(&key);
         let kept = kept.expect(KEPT);
         self.sessions_cost -= kept.cost;
+        self.here_bytes -= kept.here;
         if kept.segment.is_some() {
             self.places.left(kept.segment);
             self.ended.push((key, kept.lane));
@@ -182,12 +207,71 @@ impl Ledger {
         let cost = cost(session);
         self.sessions_cost = self.sessions_cost - kept.cost + cost;
         kept.cost = cost;
+        self.count_here(key, session);
     }
 
-    pub(super) fn image_is_in(&mut self, key: SessionKey, segment: SegmentNumber) {
+    /// Something of a session was taken out of memory, or was read back.
+    pub(super) fn count_here(&mut self, key: SessionKey, session: &Session) {
+        let kept = self.sessions.get_mut(&key).expect(KEPT);
+        let here = here_bytes(session);
+        self.here_bytes = self.here_bytes - kept.here + here;
+        kept.here = here;
+        kept.stuck = kept.stuck.min(here);
+        // What could not be taken out is not looked at again for each that comes.
+        if here > 2 * kept.stuck && !std::mem::replace(&mut kept.is_listed, true) {
+            self.listed.push_back(key);
+        }
+    }
+
+    /// The same, of a session that may not be kept any more.
+    pub(super) fn count_here_of(&mut self, id: SessionId, session: &Session) {
+        if let Some(key) = self.keys.get(&id).copied() {
+            self.count_here(key, session);
+        }
+    }
+
+    /// Takes out of memory what waits for clients, those that are away first, until it is no more than so many bytes.
+    pub(super) fn store_excess(&mut self, clients: &mut Clients, bytes_max: usize) {
+        for takes_connected in [false, true] {
+            for _ in 0..self.listed.len() {
+                if self.here_bytes <= bytes_max {
+                    return;
+                }
+                let Some(key) = self.listed.pop_front() else {
+                    return;
+                };
+                let Some(kept) = self.sessions.get_mut(&key) else {
+                    continue; // it has ended
+                };
+                let session = &mut clients.session_mut(kept.session).session;
+                if session.connection.is_some() && !takes_connected {
+                    self.listed.push_back(key);
+                    continue;
+                }
+                kept.is_listed = false;
+                session.store(key, &mut |segment| self.holds.of(segment));
+                let here = here_bytes(session);
+                self.here_bytes = self.here_bytes - kept.here + here;
+                (kept.here, kept.stuck) = (here, here);
+            }
+        }
+    }
+
+    /// From which segment on the log is needed.
+    pub(super) fn oldest_needed(&mut self, current: SegmentNumber) -> SegmentNumber {
+        let by_items = self.places.oldest_needed(current);
+        if is_on(Mutant::ReuseSegmentEarly) {
+            return by_items;
+        }
+        by_items.min(self.holds.oldest_needed(current))
+    }
+
+    pub(super) fn image_is_in(&mut self, key: SessionKey, segment: SegmentNumber) -> SessionId {
         let kept = self.sessions.get_mut(&key).expect(KEPT);
         let from = kept.segment.replace(segment);
+        let session = kept.session;
         self.places.moved(Item::Session(key), from, segment);
+        session
     }
 
     pub(super) fn retained_is_in(&mut self, topic: &Rc<str>, segment: SegmentNumber) {
@@ -200,6 +284,15 @@ impl Ledger {
 /// One that ends with its connection does not, except that its will is published.
 pub(in crate::shard) fn outlives_crash(session: &Session) -> bool {
     session.expiry_interval_s > 0 || session.will.is_some()
+}
+
+/// Bytes of what waits for a session in memory.
+fn here_bytes(session: &Session) -> usize {
+    let in_flight = match session.connection {
+        None => session.window.here_bytes(),
+        Some(_) => 0, // its client is about to acknowledge it
+    };
+    session.queue.here_bytes() + in_flight
 }
 
 /// About what the image of a session takes.

@@ -21,8 +21,11 @@ pub(in crate::shard) mod full;
 #[cfg(test)]
 mod full_tests;
 pub(in crate::shard) mod held;
+mod holds;
 mod kind;
 pub(in crate::shard) mod ledger;
+pub(in crate::shard) mod loads;
+mod moves;
 mod places;
 mod pressure;
 mod record;
@@ -37,6 +40,7 @@ use std::collections::VecDeque;
 
 pub use describe::{Described, Field, Fields, KeptSummary, RecordReader};
 pub use fold::{KeptSession, KeptState, StateFold};
+pub use loads::{NotWritten, ReadBack};
 pub use record::{Problem, RecordError};
 
 use crate::ids::SessionId;
@@ -49,6 +53,8 @@ use cursors::Cursors;
 use full::FullDisk;
 use held::Held;
 use ledger::Ledger;
+use loads::Loads;
+use moves::Moves;
 use pressure::LogPressure;
 
 /// Segments that are prepared ahead of the one that is written.
@@ -72,6 +78,8 @@ pub(in crate::shard) struct Durable {
     pub(in crate::shard) held: Held,
     /// Of what other shards hold for this one.
     pub(in crate::shard) cursors: Cursors,
+    pub(in crate::shard) loads: Loads,
+    moves: Moves,
 }
 
 /// What an acknowledgement means.
@@ -86,14 +94,19 @@ pub enum Durability {
 impl Durable {
     /// Nothing is left to be written.
     fn is_settled(&self) -> bool {
-        self.ledger.is_settled() && !self.held.has_unwritten() && !self.cursors.has_taken()
+        let has_moved = self.loads.has_moved;
+        !has_moved
+            && self.ledger.is_settled()
+            && !self.held.has_unwritten()
+            && !self.cursors.has_taken()
     }
 
     /// Notes from which segment on the log is needed once its last frame is on the disk.
     fn note_oldest(&mut self) {
-        let oldest = self.ledger.places.oldest_needed(self.log.segment());
+        let oldest = self.ledger.oldest_needed(self.log.segment());
         if oldest > self.oldest {
             self.oldest = oldest;
+            self.ledger.holds.retire_before(oldest);
             self.retiring.push_back((self.log.last(), oldest));
         }
     }
@@ -116,6 +129,8 @@ impl Shard {
             announcements: Announcements::default(),
             held: Held::new(self.mesh.peers.count(), self.config.hash_seed),
             cursors: Cursors::new(self.mesh.peers.count()),
+            loads: Loads::new(self.config.hash_seed),
+            moves: Moves::default(),
         }));
     }
 
@@ -180,6 +195,17 @@ impl Shard {
     pub fn handle_segment_ready(&mut self, through: SegmentNumber) {
         if let Some(durable) = self.durable.as_deref_mut() {
             durable.log.handle_prepared(through);
+        }
+    }
+
+    /// Other bounds, so that tests meet them.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn set_cleaning(&mut self, slack_bytes: u64, turn_bytes: usize) {
+        if let Some(durable) = self.durable.as_deref_mut() {
+            durable.ledger.cleaning = ledger::CleaningBounds {
+                slack_bytes,
+                turn_bytes,
+            };
         }
     }
 

@@ -12,7 +12,7 @@ use super::record::READ_BACK;
 use super::restore_held::LogsOfClients;
 use crate::ids::SessionId;
 use crate::journal::SegmentNumber;
-use crate::mqtt::Publication;
+use crate::mqtt::{KeptAt, Publication};
 use crate::mutant::{is_on, Mutant};
 use crate::session::SessionImage;
 use crate::shard::durable::ledger::Mark;
@@ -42,6 +42,9 @@ impl Shard {
             true => LogsOfClients::default(),
             false => logs_of_clients(&state, self.config.hash_seed),
         };
+        if goes_on {
+            ledger.holds = state.holds;
+        }
         self.restore_retained(state.retained, goes_on, now);
         for kept in state.sessions {
             self.restore_kept(kept, goes_on, now);
@@ -91,6 +94,7 @@ impl Shard {
             let expires_at = expires_at.map(|at| clocks.to_time(READ_BACK.to_wall(at)));
             let publication = Rc::new(Publication {
                 expires_at,
+                kept_at: KeptAt::default(),
                 ..Rc::unwrap_or_clone(publication)
             });
             let topic = Rc::clone(&publication.topic);
@@ -111,11 +115,8 @@ impl Shard {
     }
 
     fn restore_kept(&mut self, kept: KeptSession, goes_on: bool, now: Time) {
-        let KeptSession {
-            key,
-            segment,
-            image,
-        } = kept;
+        let (key, segment) = (kept.key, kept.segment);
+        let image = kept.image();
         let client_id = Rc::clone(&image.client_id);
         let (subscriptions, queued) = (image.subscriptions.len(), image.queue.len());
         let was_connected = image.expires_at.is_none();
@@ -196,7 +197,7 @@ fn logs_of_clients(state: &KeptState, hash_seed: u64) -> LogsOfClients {
     let mut sessions = state.sessions.iter();
     for (log, (_, count)) in state.logs.iter().enumerate() {
         let its = sessions.by_ref().take(*count);
-        of_clients.extend(its.map(|kept| (Rc::clone(&kept.image.client_id), log)));
+        of_clients.extend(its.map(|kept| (Rc::clone(kept.client_id()), log)));
     }
     of_clients
 }

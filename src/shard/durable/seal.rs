@@ -21,10 +21,10 @@ use crate::time::Clocks;
 struct Written(Vec<Item>);
 
 /// What the records are made of.
-struct Source<'a> {
-    clients: &'a Clients,
+pub(super) struct Source<'a> {
+    pub(super) clients: &'a Clients,
     routes: &'a mut Routes,
-    turn: &'a Turn,
+    pub(super) turn: &'a Turn,
 }
 
 impl Shard {
@@ -44,6 +44,8 @@ impl Shard {
                 turn,
             };
             durable.seal(&mut source);
+            let memory_max = self.config.own_queue_memory();
+            durable.ledger.store_excess(clients, memory_max);
         }
     }
 
@@ -77,7 +79,10 @@ impl Durable {
         if let Some(segment) = ledger.records.append_to(&mut self.log) {
             for item in written.0 {
                 match item {
-                    Item::Session(key) => ledger.image_is_in(key, segment),
+                    Item::Session(key) => {
+                        let session = ledger.image_is_in(key, segment);
+                        source.clients.session(session).session.release_holds();
+                    }
                     Item::Retained(topic) => ledger.retained_is_in(&topic, segment),
                     Item::Held(number) => {
                         let from = self.held.record_is_in(number, segment);
@@ -119,6 +124,7 @@ impl Durable {
                     let entry = source.clients.session(kept.session);
                     let attributes = entry.attributes(&source.turn.timers, source.turn.clocks);
                     let (lane, clocks) = (kept.lane, source.turn.clocks);
+                    self.ledger.count_here(key, &entry.session);
                     let records = &mut self.ledger.records;
                     records.add(kind::ATTRIBUTES, lane, clocks, |out, _| {
                         put_key(out, key);
@@ -137,7 +143,7 @@ impl Durable {
         let entry = source.clients.session(kept.session);
         let attributes = entry.attributes(&source.turn.timers, clocks);
         let image = match entry.session.is_recorded() {
-            true => entry.session.image(clocks),
+            true => entry.session.image_without_queue(clocks),
             false => only_will(&entry.session.client_id),
         };
         let image = image.with(attributes);
@@ -146,6 +152,9 @@ impl Durable {
             put_key(out, key);
             out.rest(|bytes| image.encode(bytes));
         });
+        if entry.session.is_recorded() {
+            ledger.put_queue(key, &entry.session, source.turn.clocks);
+        }
         ledger.count_cost(key, &entry.session);
         written.0.push(Item::Session(key));
     }
@@ -267,8 +276,9 @@ impl Durable {
 
     /// Writes anew some of what keeps the oldest segment, when the log is much larger than what is alive.
     fn clean(&mut self, source: &Source<'_>, written: &mut Written) {
+        self.loads.has_moved = false;
         let current = self.log.segment();
-        let oldest = self.ledger.places.oldest_needed(current);
+        let oldest = self.ledger.oldest_needed(current);
         let retained_bytes = source.routes.retained.bytes();
         let bounds = self.ledger.cleaning;
         let is_wanted = match self.full.own {
@@ -283,6 +293,7 @@ impl Durable {
         let bytes_max = bytes_max.max(self.ledger.records.bytes() + bounds.turn_bytes);
         while self.ledger.records.bytes() < bytes_max {
             let Some(item) = self.ledger.places.take_from(oldest) else {
+                self.move_from(oldest, bytes_max, source);
                 break;
             };
             if !self.is_in(&item, oldest) {

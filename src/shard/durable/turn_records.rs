@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::record::{kind, FIRST, LAST};
 use crate::image::Writer;
-use crate::journal::{Log, Record, SegmentNumber};
-use crate::mqtt::Publication;
+use crate::journal::{Log, Position, Record, SegmentNumber};
+use crate::mqtt::{Place, Publication};
 use crate::session::put_publication;
 use crate::time::Clocks;
 
@@ -19,8 +19,9 @@ const KEPT_BYTES: usize = 1 << 20;
 pub(super) struct TurnRecords {
     publications: Records,
     others: Records,
-    /// Numbers of this turn's publications, by address: they are held until the turn is sealed.
+    /// Numbers of this turn's publications, by address, and in the order of their numbers.
     numbers: HashMap<*const Publication, u32, ahash::RandomState>,
+    numbered: Vec<Rc<Publication>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +45,16 @@ impl Records {
         if self.bytes.capacity() > KEPT_BYTES {
             *self = Self::default();
         }
+    }
+}
+
+/// Of the record of a publication.
+pub(super) fn place_of(record: &Record<'_>, at: Position) -> Place {
+    Place {
+        segment: at.segment.0,
+        offset: at.offset,
+        bytes: u32::try_from(record.bytes()).expect("a record is below 4 GiB"),
+        checksum: crc32c::crc32c(record.body),
     }
 }
 
@@ -71,6 +82,7 @@ impl TurnRecords {
             publications,
             others,
             numbers,
+            numbered,
         } = self;
         let start = others.begin();
         put(&mut Writer::fields(&mut others.bytes), &mut |publication| {
@@ -81,6 +93,7 @@ impl TurnRecords {
                 out.number(next);
                 put_publication(out, publication, clocks);
                 publications.end(kind::PUBLICATION, lane, start);
+                numbered.push(Rc::clone(publication));
                 next
             })
         });
@@ -92,18 +105,25 @@ impl TurnRecords {
         let count = self.publications.list.len() + self.others.list.len();
         let mut first = None;
         let mut index = 0;
+        let mut numbered = self.numbered.drain(..);
         for records in [&self.publications, &self.others] {
             for (kind, lane, range) in &records.list {
                 index += 1;
-                let (_, position) = log.append(&Record {
+                let record = Record {
                     kind: *kind,
                     flags: (u8::from(index == 1) * FIRST) | (u8::from(index == count) * LAST),
                     lane: *lane,
                     body: &records.bytes[range.clone()],
-                });
+                };
+                let (_, position) = log.append(&record);
+                // Those of this turn are the first records, in the order of their numbers.
+                if let Some(publication) = numbered.next() {
+                    publication.kept_at.set(place_of(&record, position));
+                }
                 first = first.or(Some(position.segment));
             }
         }
+        drop(numbered);
         self.publications.clear();
         self.others.clear();
         self.numbers.clear();

@@ -137,6 +137,9 @@ impl World {
         }
         for shard in &mut self.core.shards {
             shard.set_turn_work(self.parameters.turn_work);
+            if let Some((slack, turn)) = self.parameters.cleaning {
+                shard.set_cleaning(slack, turn);
+            }
         }
         self.note(|| format!("another process continues, with {} shards", setup.shards));
     }

@@ -270,6 +270,17 @@ impl Environment for Faults {
         Some(1 + random.below(*most) as u32)
     }
 
+    fn read_turns(&mut self, _shard: usize) -> u32 {
+        match &mut self.commits {
+            Some((random, most)) => 1 + random.below(*most) as u32,
+            None => 1,
+        }
+    }
+
+    fn is_broken(&mut self, problem: String) {
+        self.record.fail(problem);
+    }
+
     fn happened(&mut self, now: Time, event: Event<'_>) {
         self.record.add((now.0, event));
         self.record.note(now, || Self::describe(event));

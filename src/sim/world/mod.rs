@@ -83,6 +83,9 @@ impl World {
         }
         for shard in &mut core.shards {
             shard.set_turn_work(parameters.turn_work);
+            if let Some((slack, turn)) = parameters.cleaning {
+                shard.set_cleaning(slack, turn);
+            }
         }
         let count = core.shards.len();
         Self {

@@ -123,6 +123,32 @@ def test_sessions_with_their_queues(lives, shards, how):
         assert one.next().payload == b"end"
 
 
+def resident_bytes(process):
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+        return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) << 10
+
+
+def test_queues_of_clients_that_are_away_take_no_memory(lives):
+    """16 MiB wait with 256 KiB of memory for them."""
+    all_of = lives(1, queue_memory="256KiB", queue_messages_max=10_000, queue_bytes_max="64MiB",
+                   journal_segment_bytes="4MiB")
+    all_of.kept("s").subscribe("t/#", 1)
+    all_of.clients[-1].disconnect()
+    publisher = all_of.client("p")
+    before = resident_bytes(all_of.broker.process)
+    sent = [b"%04d" % n + bytes(4_092) for n in range(4_096)]
+    for start in range(0, len(sent), 256):
+        publisher.publish_all([(f"t/{n % 3}", payload, 1)
+                               for n, payload in enumerate(sent[start:start + 256])])
+    # The journal's own buffers are in it.
+    assert resident_bytes(all_of.broker.process) - before < 8 << 20
+    all_of.restart("kill")
+    assert resident_bytes(all_of.broker.process) - before < 16 << 20, "also after it has read a segment at a time"
+    one = all_of.kept("s")
+    assert one.session_present
+    assert one.payloads(len(sent)) == sent
+
+
 @ENDS
 @ON_SHARDS
 def test_subscriptions_are_known_to_all_shards_before_the_first_publication(lives, shards, how):

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use ringmq::limits::QueuePolicy;
-use ringmq::mqtt::{PacketId, Publication, Qos};
-use ringmq::session::{Delivery, QueueBounds, QueueOffer, Resend, Session};
+use ringmq::mqtt::{KeptAt, PacketId, Publication, Qos};
+use ringmq::session::{Delivery, QueueBounds, QueueOffer, Resend, Session, Waiting};
 
 use crate::choices::Choices;
 use crate::features::note;
@@ -391,7 +391,10 @@ impl Pair {
         assert!(is_within, "bytes in the queue");
         assert_eq!(queue.len(), self.queued.len(), "length of the queue");
         assert_eq!(queue.bytes(), self.cost_of_queue(), "bytes of the queue");
-        assert_eq!(queue.front().map(number_of), self.queued.front().copied());
+        assert_eq!(
+            queue.front().and_then(Waiting::delivery).map(number_of),
+            self.queued.front().copied()
+        );
         let in_flight: usize = self
             .in_flight
             .iter()
@@ -453,6 +456,7 @@ fn delivery(number: Number, qos: Qos, size: usize, is_shared: bool) -> Delivery 
             qos,
             retain: false,
             expires_at: None,
+            kept_at: KeptAt::default(),
         }),
         qos,
         retain: false,

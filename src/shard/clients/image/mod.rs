@@ -34,7 +34,7 @@ pub enum NotSaved {
     #[error("there is no such session or connection")]
     Unknown,
     /// Ask again in a later turn.
-    #[error("retained messages are on their way to it, its client is authenticated, replies wait for a commit, or its connection ends")]
+    #[error("retained messages are on their way to it, its client is authenticated, replies wait for a commit, its connection ends, or what waits for it is on the disk alone")]
     Busy,
 }
 
@@ -81,11 +81,21 @@ impl Shard {
         let id = self.clients.by_client_id.get(client_id);
         let entry = id.and_then(|id| self.clients.sessions.get(*id));
         let entry = entry.ok_or(NotSaved::Unknown)?;
-        if entry.walks.is_some() || entry.is_overflowed {
+        let is_in_log = entry.session.stored().next().is_some();
+        if entry.walks.is_some() || entry.is_overflowed || is_in_log {
             return Err(NotSaved::Busy);
         }
         let attributes = entry.attributes(&self.turn.timers, clocks);
         Ok(entry.session.image(clocks).with(attributes))
+    }
+
+    /// A session as it is, whatever is on its way and on the disk alone.
+    #[cfg(test)]
+    pub(in crate::shard) fn look_at_session(&self, client_id: &str) -> Option<SessionImage> {
+        let id = self.clients.by_client_id.get(client_id)?;
+        let entry = self.clients.sessions.get(*id)?;
+        let attributes = entry.attributes(&self.turn.timers, self.clocks());
+        Some(entry.session.image(self.clocks()).with(attributes))
     }
 
     /// Continues a session from its image, with its connection if that is there, too; without, a client that

@@ -130,10 +130,8 @@ fn kill_and_compare(life: Life, shards: u16) -> Life {
     let mut found = BTreeMap::new();
     for (number, disk) in life.disks.iter().enumerate() {
         for kept in read(&world.shards[0], disk, number).1.sessions {
-            assert_eq!(
-                found.insert(Rc::clone(&kept.image.client_id), kept.image),
-                None
-            );
+            let image = whole(kept.image(), disk, record::READ_BACK);
+            assert_eq!(found.insert(Rc::clone(&image.client_id), image), None);
         }
     }
     for (name, image) in before {

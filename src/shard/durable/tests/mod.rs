@@ -5,13 +5,15 @@ use std::rc::Rc;
 
 use super::*;
 use crate::journal::{DataId, Position, Record, Recovered, Recovery};
-use crate::session::SessionImage;
+use crate::limits::QueuePolicy;
+use crate::session::{QueueBounds, Session, SessionImage};
 use crate::testing::{Disk, Setup, World};
-use crate::time::{Span, WallTime};
+use crate::time::{Clocks, Span, WallTime};
 
 mod kills;
 mod queues;
 mod retained_and_wills;
+mod stored;
 mod turns;
 
 const DATA: DataId = DataId([5; 16]);
@@ -59,7 +61,13 @@ impl Life {
                 (recovered, state, disk)
             } else {
                 let disks = before.iter().enumerate();
-                let states = disks.map(|(of, disk)| read(it, disk, of).1);
+                let states = disks.map(|(of, disk)| {
+                    let (_, mut state) = read(it, disk, of);
+                    state
+                        .load_all(&mut |at, bytes| disk.read(at, bytes))
+                        .unwrap();
+                    state
+                });
                 (
                     Recovered::default(),
                     KeptState::of_several(states),
@@ -85,10 +93,17 @@ impl Life {
     fn settle(&mut self) {
         self.world.settle();
         let stalled = self.stalled;
-        for shard in (0..self.disks.len()).filter(|shard| stalled != Some(*shard)) {
-            while self.write(shard) {}
+        let mut goes_on = true;
+        while goes_on {
+            goes_on = false;
+            for shard in (0..self.disks.len()).filter(|shard| stalled != Some(*shard)) {
+                while self.write(shard) {}
+                while self.read_back(shard) {
+                    goes_on = true;
+                }
+            }
+            self.world.settle();
         }
-        self.world.settle();
         self.world.audit();
     }
 
@@ -112,6 +127,19 @@ impl Life {
             let kept: Vec<_> = kept.into_iter().filter(|one| *one >= needed).collect();
             disk.retain(&kept);
         }
+        true
+    }
+
+    /// One piece of a shard's log; false when it asks for none.
+    fn read_back(&mut self, shard: usize) -> bool {
+        let (it, disk) = (&mut self.world.shards[shard], &self.disks[shard]);
+        let Some(read) = it.poll_read() else {
+            return false;
+        };
+        let segment = disk.segment(read.segment).unwrap_or_default();
+        let (from, to) = (read.offset as usize, (read.offset + read.bytes) as usize);
+        let bytes = segment.get(from..to).unwrap_or_default();
+        it.handle_read(read.id, bytes, self.world.now).unwrap();
         true
     }
 
@@ -174,16 +202,41 @@ impl Life {
         self.settle();
     }
 
-    /// All sessions by client id, as another process would continue them.
+    /// All sessions by client id, as another process would continue them, with all that waits for them.
     fn sessions(&self) -> BTreeMap<Rc<str>, SessionImage> {
         let mut all = BTreeMap::new();
-        for shard in &self.world.shards {
+        for (shard, disk) in self.world.shards.iter().zip(&self.disks) {
             for id in shard.client_ids() {
-                let image = shard.save_session(id).expect("nothing is on its way to it");
-                all.insert(Rc::clone(id), image);
+                let image = shard.look_at_session(id).expect("a session");
+                all.insert(Rc::clone(id), whole(image, disk, shard.clocks()));
             }
         }
         all
+    }
+}
+
+/// With what is on the disk alone.
+fn whole(image: SessionImage, disk: &Disk, clocks: Clocks) -> SessionImage {
+    let bounds = QueueBounds {
+        messages_max: usize::MAX,
+        bytes_max: usize::MAX,
+        policy: QueuePolicy::DropNewest,
+    };
+    let (mut session, _) = Session::restore(image.clone(), 1, bounds, clocks);
+    session.load_any(&mut |stored| {
+        let place = stored.place();
+        let at = Position {
+            segment: SegmentNumber(place.segment),
+            offset: place.offset,
+        };
+        let bytes = disk.read(at, place.bytes).expect("it is on the disk");
+        loads::publication_of(&bytes, &place, clocks)
+    });
+    let SessionImage { window, queue, .. } = session.image(clocks);
+    SessionImage {
+        window,
+        queue,
+        ..image
     }
 }
 

@@ -1,0 +1,288 @@
+//! Publications that are read back from the log: for clients that are there to take them, and to be moved out of
+//! a segment that is to be used again.
+//!
+//! A session asks when what is next to be sent is not in memory, and continues when the bytes have come: nothing
+//! waits for a disk meanwhile but its own queue. What is read is a piece of a segment; of it the session takes
+//! what it still needs, by place, so that it does not matter what has happened in between.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
+
+use super::fold::KeptState;
+use super::record::READ_BACK;
+use super::Durable;
+use crate::ids::SessionId;
+use crate::image::Reader;
+use crate::journal::{Log, Position, Record, SegmentNumber};
+use crate::mqtt::{Place, Publication};
+use crate::mutant::{is_on, Mutant};
+use crate::session::{take_publication, StoredDelivery};
+use crate::shard::durable::kind;
+use crate::shard::Shard;
+use crate::time::{Clocks, Time};
+
+/// Bytes of a segment that one read is of, unless a single record is larger.
+const PIECE_BYTES: u32 = 64 << 10;
+/// Deliveries that one read is for.
+const PIECE_COUNT: usize = 1_024;
+/// Reads on their way.
+const READS_MAX: usize = 32;
+
+/// A piece of a segment that is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadBack {
+    pub id: u64,
+    pub segment: SegmentNumber,
+    pub offset: u32,
+    pub bytes: u32,
+}
+
+/// What was read is not what had been written there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the message at segment {}, byte {} is not what was written", .0.segment, .0.offset)]
+pub struct NotWritten(pub Place);
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    session: SessionId,
+    /// Only what is in this segment, to be moved out of it; `None`: what is next to be sent.
+    from: Option<SegmentNumber>,
+}
+
+#[derive(Debug)]
+struct Load {
+    wanted: Wanted,
+    segment: u32,
+    range: Range<u32>,
+}
+
+/// Lives on: the shard, when it has a journal. Bounded by sessions; reads on their way by [`READS_MAX`].
+#[derive(Debug)]
+pub(in crate::shard) struct Loads {
+    waiting: VecDeque<Wanted>,
+    /// Sessions that wait to be sent something, or for which it is being read.
+    asking: HashSet<SessionId, ahash::RandomState>,
+    under_way: HashMap<u64, Load, ahash::RandomState>,
+    last: u64,
+    /// Something to be moved is asked for.
+    is_moving: bool,
+    /// It has come, or is not needed any more.
+    pub(super) has_moved: bool,
+}
+
+/// What a session needs next.
+enum Piece {
+    Nothing,
+    /// It is not on the disk yet.
+    Later,
+    Of(u32, Range<u32>),
+}
+
+impl Loads {
+    pub(super) fn new(hash_seed: u64) -> Self {
+        let state = |n| ahash::RandomState::with_seeds(hash_seed, 37, 38, n);
+        Self {
+            waiting: VecDeque::new(),
+            asking: HashSet::with_hasher(state(1)),
+            under_way: HashMap::with_hasher(state(2)),
+            last: 0,
+            is_moving: false,
+            has_moved: false,
+        }
+    }
+
+    /// What a session is to be sent next is to be read back.
+    pub(in crate::shard) fn want(&mut self, session: SessionId) {
+        if self.asking.insert(session) {
+            let from = None;
+            self.waiting.push_back(Wanted { session, from });
+        }
+    }
+
+    /// Something in a segment that is to be used again is to be read, one piece at a time.
+    pub(super) fn want_to_move(&mut self, session: SessionId, from: SegmentNumber) {
+        if !std::mem::replace(&mut self.is_moving, true) {
+            let from = Some(from);
+            self.waiting.push_back(Wanted { session, from });
+        }
+    }
+
+    fn is_over(&mut self, wanted: Wanted) {
+        match wanted.from {
+            None => drop(self.asking.remove(&wanted.session)),
+            Some(_) => {
+                self.is_moving = false;
+                self.has_moved = true;
+            }
+        }
+    }
+}
+
+/// The first ones of these that one read is enough for.
+fn piece<'a>(stored: impl Iterator<Item = &'a StoredDelivery>, log: &Log) -> Piece {
+    let mut piece = Piece::Nothing;
+    for place in stored.take(PIECE_COUNT).map(StoredDelivery::place) {
+        let end = place.offset.saturating_add(place.bytes);
+        let is_on_disk = log.has_written(position_of(&place));
+        match &mut piece {
+            Piece::Nothing if !is_on_disk => return Piece::Later,
+            Piece::Nothing => piece = Piece::Of(place.segment, place.offset..end),
+            Piece::Of(segment, range)
+                if is_on_disk
+                    && *segment == place.segment
+                    && place.offset >= range.start
+                    && end - range.start <= PIECE_BYTES =>
+            {
+                range.end = end.max(range.end);
+            }
+            _ => break,
+        }
+    }
+    piece
+}
+
+fn position_of(place: &Place) -> Position {
+    Position {
+        segment: SegmentNumber(place.segment),
+        offset: place.offset,
+    }
+}
+
+/// A publication from the bytes of its record.
+pub(super) fn publication_of(bytes: &[u8], place: &Place, clocks: Clocks) -> Option<Publication> {
+    let (record, rest) = Record::split_first(bytes)?;
+    let is_it = rest.is_empty() && record.kind == kind::PUBLICATION;
+    let is_whole = is_it && crc32c::crc32c(record.body) == place.checksum;
+    if !is_whole && !is_on(Mutant::ReadWrongPlace) {
+        return None;
+    }
+    let it = &mut Reader::fields(record.body);
+    it.number().ok()?;
+    let publication = take_publication(it, clocks).ok()?;
+    Some(std::rc::Rc::unwrap_or_clone(publication))
+}
+
+impl KeptState {
+    /// Reads back everything that is in no memory: a log that is not continued does not keep it. `read` gives the bytes
+    /// of a place.
+    ///
+    /// # Errors
+    /// Something is not there.
+    pub fn load_all(
+        &mut self,
+        read: &mut dyn FnMut(Position, u32) -> Option<Vec<u8>>,
+    ) -> Result<(), NotWritten> {
+        let mut wrong = None;
+        for kept in &mut self.sessions {
+            kept.load_all(&mut |stored| {
+                let place = stored.place();
+                let bytes = read(position_of(&place), place.bytes);
+                let found = bytes.and_then(|bytes| publication_of(&bytes, &place, READ_BACK));
+                if found.is_none() {
+                    wrong.get_or_insert(place);
+                }
+                found
+            });
+        }
+        wrong.map_or(Ok(()), |place| Err(NotWritten(place)))
+    }
+}
+
+impl Shard {
+    /// The next piece of the log that is to be read; answered by [`handle_read`](Self::handle_read). Call it after
+    /// each turn and when a frame is on the disk.
+    pub fn poll_read(&mut self) -> Option<ReadBack> {
+        let Self {
+            durable, clients, ..
+        } = self;
+        let Durable { loads, log, .. } = durable.as_deref_mut()?;
+        if loads.under_way.len() >= READS_MAX {
+            return None;
+        }
+        for _ in 0..loads.waiting.len() {
+            let wanted = loads.waiting.pop_front()?;
+            let entry = clients.sessions.get(wanted.session);
+            let found = match (entry, wanted.from) {
+                (None, _) => Piece::Nothing,
+                (Some(entry), None) => piece(entry.session.stored(), log),
+                (Some(entry), Some(from)) => {
+                    let stored = entry.session.stored();
+                    piece(stored.filter(|one| one.place().segment == from.0), log)
+                }
+            };
+            match found {
+                Piece::Nothing => loads.is_over(wanted),
+                Piece::Later => loads.waiting.push_back(wanted),
+                Piece::Of(segment, range) => {
+                    loads.last += 1;
+                    let read = ReadBack {
+                        id: loads.last,
+                        segment: SegmentNumber(segment),
+                        offset: range.start,
+                        bytes: range.end - range.start,
+                    };
+                    let load = Load {
+                        wanted,
+                        segment,
+                        range,
+                    };
+                    loads.under_way.insert(read.id, load);
+                    return Some(read);
+                }
+            }
+        }
+        None
+    }
+
+    /// The bytes of a piece, or none, when it could not be read: which is an error only if something in it is
+    /// still needed.
+    ///
+    /// # Errors
+    /// A message that is needed is not there.
+    ///
+    /// # Panics
+    /// The piece was not asked for.
+    pub fn handle_read(&mut self, id: u64, bytes: &[u8], now: Time) -> Result<(), NotWritten> {
+        let clocks = self.turn.clocks;
+        let durable = self.durable.as_deref_mut().expect("a journal is read");
+        let load = durable.loads.under_way.remove(&id);
+        let Load {
+            wanted,
+            segment,
+            range,
+        } = load.expect("it was asked for");
+        durable.loads.is_over(wanted);
+        let Some(entry) = self.clients.sessions.get_mut(wanted.session) else {
+            return Ok(());
+        };
+        let mut wrong = None;
+        let mut load = |stored: &StoredDelivery| {
+            let place = stored.place();
+            let end = place.offset.saturating_add(place.bytes);
+            if place.segment != segment || place.offset < range.start || end > range.end {
+                return None;
+            }
+            let start = match is_on(Mutant::ReadWrongPlace) {
+                true => 0,
+                false => (place.offset - range.start) as usize,
+            };
+            let record = bytes.get(start..start.saturating_add(place.bytes as usize));
+            let found = record.and_then(|record| publication_of(record, &place, clocks));
+            if found.is_none() {
+                wrong.get_or_insert(place);
+            }
+            found
+        };
+        match wanted.from {
+            None => entry.session.load(&mut load),
+            Some(_) => entry.session.load_any(&mut load),
+        }
+        if let Some(place) = wrong {
+            return Err(NotWritten(place));
+        }
+        durable.ledger.count_here_of(wanted.session, &entry.session);
+        self.pump(wanted.session, now);
+        Ok(())
+    }
+}
