@@ -168,7 +168,7 @@ impl Operations {
             }
             Memory::Open { .. } => Completion::Opened {
                 tag,
-                // SAFETY: the kernel has just opened it for this operation, and no one else knows it.
+                // SAFETY: the kernel has just opened it for this operation, and nothing else has it.
                 result: count.map(|_| unsafe { OwnedFd::from_raw_fd(result) }),
             },
             Memory::None => {

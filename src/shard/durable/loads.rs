@@ -254,7 +254,7 @@ impl Shard {
         } = load.expect("it was asked for");
         durable.loads.is_over(wanted);
         let Some(entry) = self.clients.sessions.get_mut(wanted.session) else {
-            return Ok(());
+            return Ok(()); // its session ended while the piece was read
         };
         let mut wrong = None;
         let mut load = |stored: &StoredDelivery| {
