@@ -279,7 +279,7 @@ type Make = Box<dyn FnMut(&Path) + Send>;
 
 fn ways() -> [(&'static str, Make); 2] {
     let (sender, ready) = channel();
-    let files = SegmentFiles::start(move |_, made| sender.send(made).unwrap()).unwrap();
+    let files = SegmentFiles::start(None, move |_, made| sender.send(made).unwrap()).unwrap();
     let by_executor = move |path: &Path| {
         let path = path.to_path_buf();
         assert!(files.prepare(Request {
@@ -288,6 +288,7 @@ fn ways() -> [(&'static str, Make); 2] {
             path,
             bytes: FILE,
             free_min: 0,
+            oldest: SegmentNumber(0),
             recycled: None
         }));
         ready.recv().unwrap().unwrap();

@@ -21,6 +21,8 @@ pub struct RunOptions {
     pub durability: Durability,
     /// Bytes of a file of the journal.
     pub journal_segment_bytes: u32,
+    /// Of all files of the journal; `None`: as many as the disk takes.
+    pub journal_bytes_max: Option<u64>,
     /// Between publications below `$SYS`; zero: there are none.
     pub sys_interval: Span,
     pub log_format: LogFormat,
@@ -69,6 +71,7 @@ impl Default for RunOptions {
             data_dir: None,
             durability: Durability::Commit,
             journal_segment_bytes: 64 << 20,
+            journal_bytes_max: None,
             sys_interval: Span::from_secs(10),
             log_format: LogFormat::default(),
         }

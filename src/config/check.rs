@@ -178,7 +178,7 @@ impl Relations<'_> {
             return;
         }
         let default = Checked::default();
-        for name in ["durability", "journal-segment-bytes"] {
+        for name in ["durability", "journal-segment-bytes", "journal-bytes-max"] {
             let value = |checked| options::find(name).map(|option| (option.get)(checked));
             if value(self.checked) == value(&default) {
                 continue; // as in the example file

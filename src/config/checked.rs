@@ -106,7 +106,12 @@ impl Checked {
     /// when every limit is reached at once, on this machine.
     #[must_use]
     pub fn memory_bound(&self, machine: Machine) -> MemoryBound {
-        let asks = !self.acl_hook_url.is_empty();
-        MemoryBound::new(&self.limits, self.run.login_queue_max, asks, machine)
+        let (asks, keeps) = (!self.acl_hook_url.is_empty(), self.run.data_dir.is_some());
+        MemoryBound::new(
+            &self.limits,
+            self.run.login_queue_max,
+            (asks, keeps),
+            machine,
+        )
     }
 }

@@ -111,6 +111,7 @@ const RESTART: &[(&str, &str)] = &[
         "journal-segment-bytes",
         "since segments are made ahead of need",
     ),
+    ("journal-bytes-max", "since segments are made ahead of need"),
     ("log-format", "since one log has lines of one kind"),
 ];
 

@@ -10,7 +10,7 @@ use std::fmt;
 use crate::auth::{DECIDED_TOPIC_BYTES_MAX, DECISIONS_KEPT_MAX};
 use crate::limits::{
     Limits, BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_BLOCKS,
-    DATA_HIGH_WATER, READ_BUFFER, TURN_BYTES,
+    DATA_HIGH_WATER, HELD_HIGH_WATER, LOG_HIGH_WATER, READ_BUFFER, TURN_BYTES,
 };
 
 /// What of the machine the sum depends on.
@@ -78,8 +78,13 @@ const RECEIVED_BYTES: u128 = 65_535 * 8;
 const SHARD_BYTES: u128 = 4 << 20;
 
 impl MemoryBound {
-    /// `asks`: a service rules what clients may do.
-    pub(super) fn new(limits: &Limits, login_queue_max: u32, asks: bool, machine: Machine) -> Self {
+    /// `asks`: a service rules what clients may do. `keeps`: there is a data directory.
+    pub(super) fn new(
+        limits: &Limits,
+        login_queue_max: u32,
+        (asks, keeps): (bool, bool),
+        machine: Machine,
+    ) -> Self {
         let shard_count = u128::from(machine.shards);
         let by_files = machine.connections.unwrap_or(u32::MAX);
         let connection_count = limits.connections_max.min(by_files);
@@ -107,6 +112,12 @@ impl MemoryBound {
             connections,
             RULINGS_BYTES + 2 * packet,
             "connections-max, each with what http-hook-acl-url has said of it and what it is asked",
+        );
+        let journals = line(
+            "journals",
+            shard_count,
+            (LOG_HIGH_WATER + HELD_HIGH_WATER) as u128 + 3 * (TURN_BYTES as u128 + packet),
+            "shards, each with what waits for its disk and for others', and one turn's records, frame and write",
         );
         let mut lines = vec![
             line(
@@ -185,6 +196,7 @@ impl MemoryBound {
             ),
         ];
         lines.extend(Some(decisions).filter(|_| asks));
+        lines.extend(Some(journals).filter(|_| keeps));
         Self {
             machine,
             connections: connection_count,

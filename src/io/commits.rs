@@ -31,6 +31,8 @@ const RETRY_AFTER: Span = Span::from_secs(1);
 /// From one commit to the next while no further file can be made: each takes a block at least, and what is left
 /// has to last.
 const SHORT_INTERVAL: Span = Span::from_millis(50);
+/// A log that rests so long says that its last records are durable.
+const MARK_AFTER: Span = Span::from_secs(1);
 /// Files that are not needed and kept to be used again.
 const SPARES: usize = 2;
 
@@ -61,6 +63,8 @@ pub(super) struct Commits {
     interval: Option<Span>,
     due: Time,
     is_stopping: bool,
+    /// Since when no frame is on its way.
+    rests_since: Time,
     /// When the frame on its way was taken, and how long frames take.
     taken_at: Time,
     pub(super) latency: Histogram,
@@ -93,6 +97,7 @@ impl Commits {
             recycled: None,
             short_since: None,
             is_stopping: false,
+            rests_since: Time::ZERO,
             retry_at: None,
             interval: match durability {
                 Durability::Commit => None,
@@ -119,6 +124,7 @@ impl Commits {
             }
             if self.writer.is_idle() {
                 self.latency.record_span(now.since(self.taken_at));
+                self.rests_since = now;
             }
             shard.handle_committed(now);
         }
@@ -130,6 +136,9 @@ impl Commits {
         self.retire(shard);
         self.reads.begin(shard, poller);
         let is_waiting = self.writer.is_waiting();
+        if self.mark_at(shard).is_some_and(|at| at <= now) {
+            shard.mark_journal();
+        }
         if self.writer.is_idle() && self.due <= now {
             self.due = Time::ZERO; // a frame that waits for its file is not due
             if let Some(frame) = shard.poll_journal() {
@@ -165,6 +174,15 @@ impl Commits {
         self.interval.max(short).filter(|_| !self.is_stopping)
     }
 
+    /// When the log says that its last records are durable; on a full disk it does not.
+    fn mark_at(&self, shard: &Shard) -> Option<Time> {
+        let is_wanted = self.writer.is_idle() && self.short_since.is_none() && shard.wants_mark();
+        is_wanted.then(|| match self.is_stopping {
+            true => Time::ZERO,
+            false => self.rests_since + MARK_AFTER,
+        })
+    }
+
     /// The last segment that should be ready. When there was none to be had, one more has to be before all is well
     /// again.
     fn wanted(&self, shard: &Shard) -> Option<SegmentNumber> {
@@ -192,6 +210,7 @@ impl Commits {
             number,
             path: path_of(&self.folder, number),
             bytes: self.segment_bytes,
+            oldest: self.oldest_behind(recycled.is_some()),
             free_min: self.segment_bytes * [1, 2][usize::from(self.short_since.is_some())],
             recycled: recycled.map(|oldest| path_of(&self.folder, oldest)),
         });
@@ -202,6 +221,12 @@ impl Commits {
                 self.segments.pop_front();
             }
         }
+    }
+
+    /// The oldest segment that must be there, with or without the first one.
+    fn oldest_behind(&self, without_first: bool) -> SegmentNumber {
+        let oldest = self.segments.get(usize::from(without_first)).copied();
+        oldest.unwrap_or_else(|| self.ready.next())
     }
 
     /// Removes segments that are not needed, oldest first, and keeps some to be used again.
@@ -215,7 +240,8 @@ impl Commits {
                 .segments
                 .get(SPARES)
                 .is_none_or(|kept| *kept >= self.needed);
-            if is_spare || !self.files.remove(path_of(&self.folder, oldest)) {
+            let remaining = self.oldest_behind(true);
+            if is_spare || !(self.files).remove(path_of(&self.folder, oldest), remaining) {
                 return;
             }
             self.segments.pop_front();
@@ -286,10 +312,14 @@ impl Commits {
     /// When [`commit`](Self::commit) has to be called though nothing else happens.
     pub(super) fn poll_timeout(&self, shard: &Shard) -> Option<Time> {
         let commits_later = self.writer.is_idle() && self.due > Time::ZERO && !shard.is_committed();
-        [self.retry_at, commits_later.then_some(self.due)]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.retry_at,
+            commits_later.then_some(self.due),
+            self.mark_at(shard),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Nothing else than the end is right: what the disk holds is not known, and what was acknowledged is there.

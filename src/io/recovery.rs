@@ -58,8 +58,9 @@ impl Journal {
             return Ok(None);
         };
         let data = DataDir::open(path, shards, options.journal_segment_bytes)?;
+        data.check_bytes_max(options.journal_bytes_max)?;
         let shared = Arc::clone(shared);
-        let files = SegmentFiles::start(move |request, made| {
+        let files = SegmentFiles::start(options.journal_bytes_max, move |request, made| {
             let command = ShardCommand::Segment(request.number, made);
             shared.send(request.shard, command);
         });

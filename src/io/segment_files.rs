@@ -19,7 +19,7 @@ use glommio::{spawn_local, GlommioError, LocalExecutorBuilder, Placement};
 use rustix::fs::statvfs;
 use rustix::io::Errno;
 
-use super::data_dir::open_segment;
+use super::data_dir::{open_segment, Extent};
 use crate::ids::ShardId;
 use crate::journal::SegmentNumber;
 
@@ -42,13 +42,15 @@ pub struct Request {
     pub bytes: u64,
     /// Bytes that must be free on the disk before one is written anew.
     pub free_min: u64,
+    /// The oldest file that is needed, the recycled one left out.
+    pub oldest: SegmentNumber,
     /// A file that is no longer needed: it is renamed instead of writing a new one, unless it is shorter.
     pub recycled: Option<PathBuf>,
 }
 
 enum Job {
     Make(Request),
-    Remove(PathBuf),
+    Remove(PathBuf, SegmentNumber),
 }
 
 /// Sender's half of the service.
@@ -62,14 +64,16 @@ impl SegmentFiles {
     ///
     /// # Errors
     /// There is no ring for the executor.
+    /// `bytes_max`: of all logs in one data directory.
     pub fn start(
+        bytes_max: Option<u64>,
         ready: impl Fn(Request, io::Result<OwnedFd>) + Send + 'static,
     ) -> io::Result<Self> {
         let (jobs, taken) = bounded(REQUESTS_MAX);
         LocalExecutorBuilder::new(Placement::Unbound)
             .name("segments")
             .io_memory(EXECUTOR_IO_MEMORY)
-            .spawn(move || serve(taken, ready))
+            .spawn(move || serve(taken, bytes_max, ready))
             .map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Self { jobs })
     }
@@ -80,23 +84,27 @@ impl SegmentFiles {
         self.jobs.try_send(Job::Make(request)).is_ok()
     }
 
-    /// Removes a file, behind what was asked for before. Without waiting; false when too many wait already.
+    /// Removes a file, behind what was asked for before; `oldest` is the oldest that is needed still. Without waiting; false when too many wait already.
     #[must_use]
-    pub fn remove(&self, path: PathBuf) -> bool {
-        self.jobs.try_send(Job::Remove(path)).is_ok()
+    pub fn remove(&self, path: PathBuf, oldest: SegmentNumber) -> bool {
+        self.jobs.try_send(Job::Remove(path, oldest)).is_ok()
     }
 }
 
 /// Its executor has no other task, so it may block for the next request.
-async fn serve(jobs: Receiver<Job>, ready: impl Fn(Request, io::Result<OwnedFd>)) {
+async fn serve(
+    jobs: Receiver<Job>,
+    bytes_max: Option<u64>,
+    ready: impl Fn(Request, io::Result<OwnedFd>),
+) {
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Make(request) => {
-                let made = make(&request).await;
+                let made = make(&request, bytes_max).await;
                 ready(request, made);
             }
-            Job::Remove(path) => {
-                if let Err(error) = remove(&path).await {
+            Job::Remove(path, oldest) => {
+                if let Err(error) = remove(&path, oldest).await {
                     tracing::warn!("{} cannot be removed: {error}", path.display());
                 }
             }
@@ -106,9 +114,21 @@ async fn serve(jobs: Receiver<Job>, ready: impl Fn(Request, io::Result<OwnedFd>)
 
 /// Files are removed for good in the order in which they were asked to be: a log whose oldest segments are missing
 /// is whole, one with a gap is not.
-async fn remove(path: &Path) -> io::Result<()> {
+async fn remove(path: &Path, oldest: SegmentNumber) -> io::Result<()> {
+    note_extent(path, |extent| extent.oldest = extent.oldest.max(oldest))?;
     std::fs::remove_file(path)?;
     flush_folder_of(path).await
+}
+
+/// What must be there is written down before a file goes, and before one that has come is used.
+fn note_extent(path: &Path, change: impl FnOnce(&mut Extent)) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let extent = Extent::read(folder).map_err(|error| io::Error::other(error.to_string()))?;
+    let Some(mut extent) = extent else {
+        return Ok(()); // it is no log
+    };
+    change(&mut extent);
+    extent.write(folder)
 }
 
 async fn flush_folder_of(path: &Path) -> io::Result<()> {
@@ -120,7 +140,7 @@ async fn flush_folder_of(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-async fn make(request: &Request) -> io::Result<OwnedFd> {
+async fn make(request: &Request, bytes_max: Option<u64>) -> io::Result<OwnedFd> {
     let path = &request.path;
     let recycled = match &request.recycled {
         Some(recycled) => recycle(recycled, request).await?,
@@ -128,6 +148,9 @@ async fn make(request: &Request) -> io::Result<OwnedFd> {
     };
     if !recycled {
         check_free(path, request.free_min)?;
+        if let Some(bytes_max) = bytes_max {
+            check_bytes(path, request.free_min, bytes_max)?;
+        }
         let unfinished = path.with_extension("new");
         if let Err(error) = write_zeros(&unfinished, request.bytes).await {
             // On a full disk the others need what it took.
@@ -138,6 +161,9 @@ async fn make(request: &Request) -> io::Result<OwnedFd> {
     }
     // The name is durable before anything is written under it.
     flush_folder_of(path).await?;
+    note_extent(path, |extent| {
+        extent.newest = extent.newest.max(request.number)
+    })?;
     open_segment(path)
 }
 
@@ -152,6 +178,40 @@ fn check_free(path: &Path, free_min: u64) -> io::Result<()> {
     }
 }
 
+/// The same of a disk that is as large as journal-bytes-max.
+fn check_bytes(path: &Path, free_min: u64, bytes_max: u64) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // Logs of another number of shards go when those of this one are written.
+    let of = |folder: &Path| {
+        let name = folder.file_name()?.to_str()?;
+        Some(name.split_once("-of-")?.1.to_owned())
+    };
+    let mut bytes = 0;
+    for log in std::fs::read_dir(folder.parent().unwrap_or(Path::new(".")))? {
+        let log = log?.path();
+        if of(&log).is_none() || of(&log) != of(folder) {
+            continue;
+        }
+        for file in std::fs::read_dir(&log)? {
+            let file = file?;
+            if file.path().extension().is_some_and(|it| it == "seg") {
+                bytes += file.metadata()?.len();
+            }
+        }
+    }
+    match bytes + free_min > bytes_max {
+        true => Err(io::Error::new(
+            io::ErrorKind::StorageFull,
+            format!(
+                "{} MiB of journal-bytes-max, {} MiB, are in use",
+                bytes >> 20,
+                bytes_max >> 20
+            ),
+        )),
+        false => Ok(()),
+    }
+}
+
 /// True when the file has been renamed; one that is too short is removed.
 async fn recycle(recycled: &Path, request: &Request) -> io::Result<bool> {
     let length = match std::fs::metadata(recycled) {
@@ -161,13 +221,16 @@ async fn recycle(recycled: &Path, request: &Request) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     if length < request.bytes {
-        remove(recycled).await?;
+        remove(recycled, request.oldest).await?;
         return Ok(false);
     }
     if length > request.bytes {
         let file = std::fs::OpenOptions::new().write(true).open(recycled)?;
         file.set_len(request.bytes)?; // it had a record larger than a segment
     }
+    note_extent(recycled, |extent| {
+        extent.oldest = extent.oldest.max(request.oldest)
+    })?;
     std::fs::rename(recycled, &request.path)?;
     Ok(true)
 }
@@ -239,7 +302,7 @@ mod tests {
         let folder = Folder(std::env::temp_dir().join(name));
         fs::create_dir_all(&folder.0).unwrap();
         let (sender, ready) = channel();
-        let files = SegmentFiles::start(move |request, made| {
+        let files = SegmentFiles::start(None, move |request, made| {
             sender.send((request, made)).unwrap();
         });
         let files = files.unwrap();
@@ -250,6 +313,7 @@ mod tests {
             path: folder.0.join(name),
             bytes,
             free_min: bytes,
+            oldest: SegmentNumber(0),
             recycled: recycled.cloned(),
         };
         let sizes = [4_096, PIECE, 3 * PIECE + 4_096, 8 * PIECE];
@@ -279,7 +343,7 @@ mod tests {
             file.unwrap();
             assert_eq!(fs::read(&recycled.path).unwrap(), [expected; 4_096]);
             assert!(!old.exists());
-            assert!(files.remove(recycled.path));
+            assert!(files.remove(recycled.path, SegmentNumber(0)));
         }
         // A file that cannot be made is an error of its own request only.
         assert!(files.prepare(request("no/such/folder", 4_096, None)));

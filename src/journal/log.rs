@@ -37,6 +37,11 @@ pub struct Log {
     chain: u64,
     /// Frames up to this one are on the disk.
     durable: Lsn,
+    /// Up to this one a frame on the disk names them as durable, or the one being written does: proof that they were
+    /// whole.
+    proven: Lsn,
+    /// The last frame with records.
+    recorded: Lsn,
     /// Frames that have a place; only the last one takes more records. The first one is being written when
     /// `is_writing`.
     placed: VecDeque<Draft>,
@@ -85,6 +90,8 @@ impl Log {
             last: recovered.last,
             chain: recovered.chain,
             durable: recovered.last,
+            proven: recovered.last,
+            recorded: recovered.last,
             placed: VecDeque::new(),
             is_writing: false,
             prepared: recovered.last_segment,
@@ -114,7 +121,24 @@ impl Log {
         };
         record.put(&mut draft.body);
         draft.records += 1;
-        (draft.lsn, position)
+        let lsn = draft.lsn;
+        self.recorded = lsn;
+        (lsn, position)
+    }
+
+    /// Whether nothing behind the last records shows that they were written whole, and there is room for it.
+    #[must_use]
+    pub fn wants_mark(&self) -> bool {
+        self.placed.is_empty()
+            && self.recorded > self.proven
+            && self.room() >= 2 * BLOCK_BYTES as u64
+    }
+
+    /// Adds a frame without records, which says that those before it are durable.
+    pub fn mark(&mut self) {
+        if self.wants_mark() {
+            self.place_frame(0);
+        }
     }
 
     /// A new frame behind the last one. One that is larger than a segment gets a segment of its own.
@@ -172,6 +196,7 @@ impl Log {
             self.end.offset = draft.end(); // it takes no more records
         }
         self.is_writing = true;
+        self.proven = self.durable;
         self.chain = header.chain_after();
         Some(FrameWrite {
             header,

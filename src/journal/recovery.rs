@@ -52,6 +52,8 @@ pub struct Recovered {
     pub records: u64,
     /// The latest wall-clock time that a frame was sealed at: no time before it has passed since.
     pub wall: WallTime,
+    /// Frames up to this one are named as durable by a later one or a segment: they were whole.
+    pub proven: Lsn,
     /// Behind its last frame.
     pub end: Position,
     /// There a frame begins that was not written whole.
@@ -141,6 +143,7 @@ impl Recovery {
                 last: self.end.last,
             });
         }
+        self.end.proven = self.end.proven.max(self.end.last);
         self.end.boot = header.boot;
         self.end.used.push(header.segment);
         Ok(())
@@ -170,6 +173,7 @@ impl Recovery {
                 let lsn = frame.lsn;
                 return Err(Corrupt::Records { at: place, lsn });
             }
+            self.end.proven = self.end.proven.max(frame.durable);
             self.end.last = frame.lsn;
             self.end.chain = frame.chain_after();
             self.end.frames += 1;
@@ -218,7 +222,8 @@ impl Recovery {
             let Some(frame) = FrameHeader::decode(&bytes[offset..]) else {
                 continue;
             };
-            if frame.segment == segment && frame.lsn > lost && frame.durable >= lost {
+            let is_proof = frame.lsn > lost && frame.durable >= lost;
+            if frame.segment == segment && is_proof {
                 return Err(Corrupt::Frame {
                     at: position(segment, broken),
                     lost,

@@ -376,3 +376,36 @@ proptest! {
         let _ = recovery.segment(SegmentNumber(number), &bytes, &mut |_, _| {});
     }
 }
+
+/// The last write before a crash may be torn; one that a frame behind it names as durable was whole.
+#[test]
+fn what_is_marked_as_durable_is_not_taken_for_torn() {
+    let mut life = Life::new();
+    life.append(1, b"first");
+    life.append(2, b"last");
+    life.commit();
+    let unmarked = life.disk.clone();
+    assert!(life.log.wants_mark());
+    life.log.mark();
+    life.commit();
+    assert!(!life.log.wants_mark(), "a mark needs none");
+    let (recovered, records) = recover(&life.disk).unwrap();
+    assert_eq!((recovered.frames, records.len()), (2, 2));
+    assert_eq!((recovered.proven, recovered.last), (Lsn(1), Lsn(2)));
+    for at in [BLOCK_BYTES + 10, BLOCK_BYTES + 80] {
+        let flip = |disk: &Disk| {
+            let mut disk = disk.clone();
+            disk.segment_mut(SegmentNumber(1)).unwrap()[at] ^= 1;
+            recover(&disk).map(|(_, records)| records.len())
+        };
+        assert_eq!(flip(&unmarked), Ok(0), "it looks torn");
+        assert!(matches!(
+            flip(&life.disk),
+            Err(Corrupt::Frame { lost: Lsn(1), .. })
+        ));
+    }
+    // The mark itself holds nothing.
+    let mut torn = life.disk.clone();
+    torn.segment_mut(SegmentNumber(1)).unwrap()[2 * BLOCK_BYTES + 10] ^= 1;
+    assert_eq!(recover(&torn).unwrap().1.len(), 2);
+}

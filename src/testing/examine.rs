@@ -5,7 +5,7 @@ use super::{Environment, World};
 
 impl<E: Environment> World<E> {
     /// Reads a log twice, which must give the same, and then so many times with one bit of it flipped: that must be
-    /// noticed, change nothing, or look like a write that was torn, and only the last one. `draw` gives a number
+    /// noticed, change nothing, or look like a write that was torn, and only one that nothing behind it proves. `draw` gives a number
     /// below another.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl<E: Environment> World<E> {
                 continue; // noticed
             };
             let is_same = found.last == recovered.last && format!("{other:?}") == state;
-            if !is_same && found.last.next() != recovered.last {
+            if !is_same && found.last < recovered.proven {
                 return Err(format!(
                     "bit {bit} of byte {at} of segment {} of shard {shard} has flipped: frame {} is the last, not {}",
                     segment.0, found.last.0, recovered.last.0

@@ -83,4 +83,17 @@ pub(super) static OPTIONS: &[Opt] = &[
              shorter files are given back sooner.",
         ),
     ),
+    opt(
+        (GROUP, "journal-bytes-max"),
+        Kind::BytesOr {
+            min: 3 << 20,
+            max: 1 << 50,
+            word: "unlimited",
+        },
+        optional!(run.journal_bytes_max),
+        (
+            "Bytes of all files of the journal together",
+            "Beyond them the journal is treated as a full disk is, and well again when what waits has been taken.",
+        ),
+    ),
 ];

@@ -93,6 +93,18 @@ fn memory_bound_of_a_small_broker_by_hand() {
     );
 }
 
+/// What waits for disks is counted where there are any.
+#[test]
+fn journals_are_in_the_sum() {
+    let mut checked = Checked::default();
+    let total = |checked: &Checked| checked.memory_bound(machine(2)).total();
+    let without = total(&checked);
+    checked.run.data_dir = Some("data".into());
+    let packet = u128::from(checked.limits.packet_size_max);
+    let each = (16 << 20) + 3 * ((256 << 10) + packet);
+    assert_eq!(total(&checked) - without, 2 * each);
+}
+
 /// What a person sizes a machine by: connections as the limit of open files allows them, shards as
 /// they will be, and a word when the machine is too small.
 #[test]

@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::extent::{extent_of, Extent};
 use super::manifest::Manifest;
-use super::segments::{fold, numbers, Part, Visit};
-use super::{check, folder_of, lock_file, read_manifest, DataError};
+use super::segments::{check_extent, fold, numbers, Part, Visit};
+use super::{check, flush_folder, folder_of, lock_file, read_manifest, DataError};
 use crate::ids::ShardId;
 use crate::journal::{Recovered, SegmentNumber};
 
@@ -69,6 +70,19 @@ impl AtRest {
         visit: Visit<'_>,
     ) -> Result<Recovered, DataError> {
         fold(&self.folder(shard), parts, (self.manifest.id, shard), visit)
+    }
+
+    /// Whether all of a log's segments are there that must be.
+    pub(in crate::io) fn check_extent(&self, shard: ShardId) -> Result<(), DataError> {
+        check_extent(&self.folder(shard), &self.parts(shard)?)
+    }
+
+    /// Those that are there are all of a log from here on.
+    pub(in crate::io) fn forget_extent(&self, shard: ShardId) -> Result<(), DataError> {
+        let folder = self.folder(shard);
+        let forgotten = Extent::forget(&folder);
+        forgotten.map_err(DataError::of("cannot remove", &extent_of(&folder)))?;
+        flush_folder(&folder)
     }
 
     pub(in crate::io) fn path_of(&self, shard: ShardId, number: SegmentNumber) -> PathBuf {

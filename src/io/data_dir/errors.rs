@@ -18,6 +18,14 @@ pub enum DataError {
     NoManifest(PathBuf),
     #[error("{0} is missing, which had the log of one of the shards: bring the data directory back from a backup, or move it away to begin without what it holds")]
     NoLog(PathBuf),
+    #[error("{path} is missing, a segment of a log that was there: bring the data directory back from a backup, or see what can be kept without it: ringmq journal repair {}", data_dir_of(path).display())]
+    NoSegment { path: PathBuf },
+    #[error("{path} has {bytes} bytes, and was {expected} bytes long: bring the data directory back from a backup, or see what can be kept without it: ringmq journal repair {}", data_dir_of(path).display())]
+    Shorter {
+        path: PathBuf,
+        bytes: u64,
+        expected: u64,
+    },
     #[error("ringmq may not write to {0}: change its owner or its permissions, or give another folder with --data-dir")]
     Forbidden(PathBuf),
     #[error("the file system of {0} is read-only: give a folder elsewhere with --data-dir")]
@@ -36,6 +44,8 @@ pub enum DataError {
         needed: u64,
         free: u64,
     },
+    #[error("the journal needs {needed} MiB to begin with, and journal-bytes-max is {max} MiB: raise it, or lower journal-segment-bytes or shards")]
+    BytesMax { needed: u64, max: u64 },
     #[error("the journal is damaged at {path}: {corrupt}. What was acknowledged may be lost, so ringmq does not start with the rest: bring the data directory back from a backup, or see what can be kept without it: ringmq journal repair {}", data_dir_of(path).display())]
     Corrupt { path: PathBuf, corrupt: Corrupt },
     #[error("the journal is damaged at {path}: {error}. What was acknowledged may be lost, so ringmq does not start with the rest: bring the data directory back from a backup, or see what can be kept without it: ringmq journal repair {}", data_dir_of(path).display())]

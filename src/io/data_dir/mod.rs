@@ -4,12 +4,14 @@
 //! manifest              what the directory is (`manifest.rs`), written by rename
 //! lock                  held by the process that uses the directory, with its number
 //! bans.json             who is banned by an operator, replaced whole (`small_file.rs`)
+//! shard-02-of-04/extent  which segments must be there (`extent.rs`)
 //! shard-02-of-04/7.seg  segment 7 of the log of the third of four shards (`segments.rs`)
 //! ```
 //! What cannot be used is refused before anything is changed.
 
 mod at_rest;
 mod errors;
+mod extent;
 mod look;
 mod manifest;
 mod probe;
@@ -27,6 +29,7 @@ use rustix::fs::{flock, statfs, statvfs, FlockOperation};
 
 pub(super) use self::at_rest::AtRest;
 pub(super) use self::errors::DataError;
+pub(super) use self::extent::Extent;
 pub(super) use self::look::look;
 use self::manifest::{Manifest, Unreadable};
 pub(super) use self::segments::{open as open_segment, path_of, read_whole, Part, Ready, Visit};
@@ -107,6 +110,18 @@ impl DataDir {
 
     pub(super) fn segment_bytes(&self) -> u32 {
         self.segment_bytes
+    }
+
+    /// A journal that may not have the files it begins with would never be well again.
+    pub(super) fn check_bytes_max(&self, bytes_max: Option<u64>) -> Result<(), DataError> {
+        let needed = u64::from(self.shards) * SEGMENTS_MIN * u64::from(self.segment_bytes);
+        match bytes_max {
+            Some(max) if max < needed => Err(DataError::BytesMax {
+                needed: needed >> 20,
+                max: max >> 20,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Logs there are, when they are of another number of shards than there is now.

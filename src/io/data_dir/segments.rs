@@ -14,6 +14,7 @@ use rustix::fs::{flock, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::errors::DataError;
+use super::extent::{extent_of, Extent};
 use super::flush_folder;
 use crate::ids::ShardId;
 use crate::journal::{Corrupt, DataId, Position, Record, Recovered, Recovery, SegmentNumber};
@@ -80,10 +81,20 @@ pub(super) fn read(
     let parts = found.into_iter().map(|number| Part { number, cut: None });
     let parts: Vec<Part> = parts.collect();
     let recovered = fold(folder, &parts, (id, shard), visit)?;
+    check_extent(folder, &parts)?;
     if let Some(last) = recovered.used.last() {
         flush(&path_of(folder, *last))?;
     }
     Ok(recovered)
+}
+
+/// Whether all segments are there that must be.
+pub(super) fn check_extent(folder: &Path, parts: &[Part]) -> Result<(), DataError> {
+    let found: Vec<SegmentNumber> = parts.iter().map(|part| part.number).collect();
+    match Extent::read(folder)? {
+        Some(extent) => extent.check(folder, &found),
+        None => Ok(()),
+    }
 }
 
 /// Folds these segments.
@@ -209,6 +220,30 @@ pub(super) fn make_ready(
 ) -> Result<Vec<Ready>, DataError> {
     let mut number = recovered.last_segment;
     let mut ready = Vec::new();
+    let before = Extent::read(folder)?;
+    let tail = recovered.used.last().copied();
+    let tail_path = tail.map(|tail| path_of(folder, tail));
+    let tail_bytes = match &tail_path {
+        Some(path) => {
+            let found = fs::metadata(path).map_err(DataError::of("cannot look at", path))?;
+            found.len() // of an earlier journal-segment-bytes
+        }
+        None => segment_bytes,
+    };
+    let mut extent = Extent {
+        edition: before.map_or(0, |before| before.edition),
+        oldest: recovered.used.first().copied().unwrap_or(number.next()),
+        tail: tail.unwrap_or_default(),
+        first: number.next(),
+        newest: number,
+        bytes: segment_bytes.min(tail_bytes),
+    };
+    // Files without records get other numbers now, or none.
+    let write = |extent: &mut Extent| {
+        let written = extent.write(folder);
+        written.map_err(DataError::of("cannot write", &extent_of(folder)))
+    };
+    write(&mut extent)?;
     let (found, _) = numbers(folder)?;
     let unused = found
         .into_iter()
@@ -228,5 +263,7 @@ pub(super) fn make_ready(
         ready.push(Ready { number, file });
     }
     flush_folder(folder)?;
+    extent.newest = number;
+    write(&mut extent)?;
     Ok(ready)
 }

@@ -197,7 +197,7 @@ fn a_log_is_read_back_and_files_that_hold_nothing_are_next() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     names.sort();
-    assert_eq!(names, ["1.seg", "6.seg", "7.seg", "notes.txt"]);
+    assert_eq!(names, ["1.seg", "6.seg", "7.seg", "extent", "notes.txt"]);
 
     // The log continues in the first of them.
     drop(ready);

@@ -39,6 +39,7 @@ pub(super) fn check(data: &AtRest, out: &mut dyn Write) -> Result<Finding, ToolE
         let parts = data.parts(shard);
         let read = parts.and_then(|parts| {
             let state = LogState::read(data, shard, &parts)?;
+            data.check_extent(shard)?;
             Ok((parts.len(), state))
         });
         match read {

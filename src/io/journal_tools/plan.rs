@@ -40,6 +40,17 @@ impl Plan {
                 }
             }
         };
+        // What was in a file that is missing cannot be known.
+        if let Err(error) = data.check_extent(shard) {
+            let is_known = matches!(
+                error,
+                DataError::NoSegment { .. } | DataError::Shorter { .. } | DataError::Manifest(_)
+            );
+            if !is_known {
+                return Err(error);
+            }
+            reasons.push(error);
+        }
         Ok(Self {
             shard,
             reasons,

@@ -114,7 +114,7 @@ fn carry_out(data: &AtRest, plan: &Plan, aside: &Path) -> Result<(), DataError> 
             flush_folder(&folder)?;
         }
     }
-    Ok(())
+    data.forget_extent(plan.shard)
 }
 
 /// Puts a file of the same length in the place of one, without what was behind a byte; the old one gets another name.

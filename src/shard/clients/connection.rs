@@ -7,7 +7,7 @@ use crate::session::{AliasesIn, AliasesOut};
 use crate::shard::access::login_state::Login;
 use crate::shard::action::CloseCause;
 use crate::shard::clients::activity::Activity;
-use crate::shard::clients::hold::HoldSet;
+use crate::shard::clients::hold::{Hold, HoldSet};
 use crate::shard::clients::meters::{ClientMeters, Metering};
 use crate::shard::clients::origin::Origin;
 use crate::shard::clients::outgoing::Outgoing;
@@ -137,6 +137,17 @@ impl Connection {
         }
         let ready_at = metering?.output_ready_at((self.origin.listener, meters));
         (ready_at > now).then_some(ready_at)
+    }
+
+    /// It is to end when no reply waits for a commit any more; true while one does.
+    pub(in crate::shard) fn awaits_commit_to_end(&mut self) -> bool {
+        let waits = self.session().is_some() && self.outgoing.is_held();
+        if waits {
+            self.holds.insert(Hold::Ends);
+        } else {
+            self.holds.remove(Hold::Ends);
+        }
+        waits
     }
 
     #[inline]

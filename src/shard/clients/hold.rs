@@ -14,6 +14,8 @@ pub(in crate::shard) enum Hold {
     Rate = 1 << 3,
     /// The publication at the start of `partial` waits for room on the disk.
     Disk = 1 << 4,
+    /// It ends when the replies that are held for it are sent.
+    Ends = 1 << 5,
 }
 
 /// The holds of a connection.
@@ -49,7 +51,7 @@ impl HoldSet {
     /// What it sends is kept in `partial`, behind a packet that waits.
     #[inline]
     pub(in crate::shard) fn keeps_packets(self) -> bool {
-        self.awaits_auth() || self.contains(Hold::Disk)
+        self.awaits_auth() || self.contains(Hold::Disk) || self.contains(Hold::Ends)
     }
 }
 

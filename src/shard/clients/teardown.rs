@@ -142,6 +142,7 @@ impl Shard {
     pub(in crate::shard) fn detach(&mut self, session: SessionId, fate: WillFate, now: Time) {
         let entry = self.clients.session_mut(session);
         entry.session.connection = None;
+        entry.is_overflowed = false;
         entry.session.window.stop();
         if fate == WillFate::Discard || is_on(Mutant::ForgetWill) {
             entry.session.will = None;

@@ -139,14 +139,27 @@ impl Shard {
         }
     }
 
-    /// Disconnects the clients whose queue was full.
+    /// Disconnects the clients whose queue was full. One with replies that wait for a commit is sent them before, and
+    /// not read meanwhile: else it would publish the same again each time, and never come to an end.
     pub(in crate::shard) fn disconnect_overflowed(&mut self, now: Time) {
-        while let Some(session) = self.clients.overflowed.pop() {
+        for session in std::mem::take(&mut self.clients.overflowed) {
             let Some(entry) = self.clients.sessions.get_mut(session) else {
                 continue; // ended later in this turn
             };
+            if !entry.is_overflowed {
+                continue; // its connection has ended
+            }
+            let connection = entry.session.connection;
+            let waits = connection.is_some_and(|id| {
+                let connection = self.clients.connections.get_mut(id);
+                connection.is_some_and(|connection| connection.awaits_commit_to_end())
+            });
+            if waits {
+                self.clients.overflowed.push(session);
+                continue;
+            }
             entry.is_overflowed = false;
-            if let Some(id) = entry.session.connection {
+            if let Some(id) = connection {
                 let reason = Some(ReasonCode::QuotaExceeded);
                 let text = self.clients.queue_is_full(session, &self.config.limits);
                 self.end_connection(id, reason, &text, now);

@@ -461,3 +461,29 @@ fn turns_share_a_ticket_when_there_are_too_many() {
     let durable = world.shards[0].durable.as_deref().unwrap();
     assert_eq!(durable.commits.in_flight(), 0);
 }
+
+/// Its queue is full, and the policy is to disconnect: it would publish the same again and again if it never got the
+/// acknowledgements of what it has published.
+#[test]
+fn who_is_disconnected_for_its_queue_has_the_replies_it_waited_for() {
+    let mut setup = Setup::new(1);
+    setup.limits.queue_policy = crate::limits::QueuePolicy::Disconnect;
+    setup.limits.queue_messages_max = 1;
+    setup.limits.outgoing_window_max = 1;
+    let mut world = World::new(setup, ByHand);
+    world.begin_journals(Durability::Commit);
+    let link = client(&mut world, &durable(b'a'));
+    subscribed(&mut world, link);
+    let packets: Vec<_> = (1..=3).map(|id| publish(1, b't', id)).collect();
+    world.send(link, &packets.concat());
+    settle(&mut world);
+    assert_eq!(take(&mut world, link), publish(1, b't', 1), "not committed");
+    assert!(world.links[link].is_open());
+    world.send(link, &publish(1, b't', 4));
+    settle(&mut world);
+    assert_eq!(world.links[link].unread(), 8, "it is not read");
+    write_all(&mut world);
+    let acks: Vec<_> = (1..=3).map(|id| ack(0x40, id)).collect();
+    assert_eq!(take(&mut world, link), acks.concat());
+    assert!(!world.links[link].is_open());
+}

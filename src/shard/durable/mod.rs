@@ -184,6 +184,21 @@ impl Shard {
         lsn
     }
 
+    /// Nothing happens: the log says once that its last records are durable, so that they are not taken for torn ones
+    /// if they are damaged later.
+    pub fn mark_journal(&mut self) {
+        if let Some(durable) = self.durable.as_deref_mut() {
+            durable.log.mark();
+        }
+    }
+
+    /// See [`mark_journal`](Self::mark_journal).
+    #[must_use]
+    pub fn wants_mark(&self) -> bool {
+        let log = self.durable.as_deref().map(|durable| &durable.log);
+        log.is_some_and(Log::wants_mark)
+    }
+
     /// All records are on the disk.
     #[must_use]
     pub fn is_committed(&self) -> bool {

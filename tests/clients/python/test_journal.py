@@ -219,6 +219,49 @@ def test_repair_of_a_log_whose_beginning_is_damaged_keeps_the_rest(large):
     large.broker.wait_line("records were read")
 
 
+@pytest.mark.parametrize("which", ["oldest", "newest", "prepared"])
+def test_a_log_without_a_segment_at_one_of_its_ends_is_refused(large, which):
+    names = segments(large)
+    prepared = int(os.path.basename(names[-1])[:-4]) + 1
+    name = {"oldest": names[0], "newest": names[-1],
+            "prepared": os.path.join(os.path.dirname(names[0]), f"{prepared}.seg")}[which]
+    os.remove(name)
+    status, line = start_on(large)
+    assert status == 1 and f"{name} is missing, a segment of a log that was there" in line, line
+    assert f"ringmq journal repair {large.data}" in line
+    code, text, _ = journal("check", large.data)
+    assert code == 4 and f"{name} is missing" in text
+    assert journal("repair", large.data)[0] == 4
+    assert journal("repair", large.data, "--yes")[0] == 0
+    large.start()
+    large.broker.wait_line("records were read")
+
+
+def test_a_newest_segment_that_was_emptied_is_refused(large):
+    name = segments(large)[-1]
+    os.truncate(name, 0)
+    status, line = start_on(large)
+    assert status == 1 and f"{name} has 0 bytes, and was 1048576 bytes long" in line, line
+
+
+def test_a_bit_of_what_was_acknowledged_last_that_flips_is_noticed(lives):
+    all_of = lives(1)
+    one = all_of.kept("s")
+    one.subscribe("t", 1)
+    one.disconnect()
+    all_of.client("p").publish_and_wait("t", b"last", 1)
+    all_of.end(signal.SIGTERM)
+    name, content = last_segment(all_of)
+    places = frames(content)
+    flip(name, places[-2] + 70)
+    status, line = start_on(all_of)
+    assert status == 1 and f"byte {places[-2]}) is damaged, though frame" in line, line
+    flip(name, places[-2] + 70)
+    flip(name, places[-1] + 20)  # there is nothing in it
+    all_of.start()
+    assert all_of.kept("s").payloads(1) == [b"last"]
+
+
 def test_segments_that_changed_places_are_refused(large):
     names = segments(large)
     os.rename(names[1], names[1] + ".x")
@@ -396,3 +439,30 @@ def test_a_stop_whose_journal_cannot_be_written_says_so(mounted):
     assert "the journal could not be written to its end in time" in broker.log()
     assert "clients did not close" not in broker.log()
     broker.close()
+
+
+def test_a_journal_of_its_largest_size_is_treated_as_a_full_disk(lives):
+    all_of = lives(1, queue_bytes_max="64MiB", journal_bytes_max="8MiB")
+    one = all_of.kept("s")
+    one.subscribe("t", 1)
+    one.disconnect()
+    publisher = all_of.client("p")
+    for _ in range(2):
+        taken = []
+        while (code := publisher.publish_and_wait("t", b"%d " % len(taken) + b"x" * 50_000, 1)) == 0:
+            taken.append(len(taken))
+        assert code == 0x97 and len(taken) > 20
+        all_of.broker.wait_line("no further file can be made", "MiB of journal-bytes-max, 8 MiB, are in use")
+        files = glob.glob(os.path.join(all_of.data, "shard-00-of-01", "*.seg"))
+        assert sum(os.path.getsize(name) for name in files) <= 8 << 20
+        seen = len(all_of.broker.log())
+        one = all_of.kept("s")
+        assert [int(payload.split()[0]) for payload in one.payloads(len(taken))] == taken
+        all_of.broker.wait_log("files can be made again", seen)
+        one.disconnect()
+
+
+def test_a_largest_size_below_what_a_journal_begins_with_is_refused(folder):
+    status, line = refusal("--data-dir", os.path.join(folder, "data"), "--shards", "2", "--journal-segment-bytes", "2MiB",
+                           "--journal-bytes-max", "11MiB")
+    assert status == 1 and "the journal needs 12 MiB to begin with, and journal-bytes-max is 11 MiB" in line, line
