@@ -36,6 +36,8 @@ fn memory_bound_grows_with_limits_and_shards() {
                 "retained-messages-max",
                 "topic-levels-max",
                 "receive-maximum",
+                // Of the disk.
+                "journal-bytes-max",
             ]
             .contains(&option.name)
         {
