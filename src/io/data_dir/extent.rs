@@ -1,5 +1,5 @@
-//! Which segments of a log must be there, in a file of its own: a log alone does not show that its newest or its oldest
-//! files were removed.
+//! The segments of a log that must be there, in a file of its own: a log alone does not show that its newest or its
+//! oldest files were removed.
 //!
 //! Two blocks are written in turn, each with a number and a checksum, so that one that is torn leaves the other; the
 //! file has its size from the beginning and needs no room on a full disk.
@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::errors::DataError;
-use super::segments::path_of;
+use super::names::path_of;
 use crate::journal::{SegmentNumber, BLOCK_BYTES};
 
 const NAME: &str = "extent";

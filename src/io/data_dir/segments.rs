@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::errors::DataError;
 use super::extent::{extent_of, Extent};
 use super::flush_folder;
+use super::names::path_of;
 use crate::ids::ShardId;
 use crate::journal::{Corrupt, DataId, Position, Record, Recovered, Recovery, SegmentNumber};
 use crate::shard::{KeptState, RecordError};
@@ -43,10 +44,6 @@ pub(in crate::io) struct Part {
 pub(in crate::io) struct Ready {
     pub(in crate::io) number: SegmentNumber,
     pub(in crate::io) file: Arc<OwnedFd>,
-}
-
-pub(in crate::io) fn path_of(folder: &Path, number: SegmentNumber) -> PathBuf {
-    folder.join(format!("{}.seg", number.0))
 }
 
 /// Opens a segment to be written past the page cache. Some file systems in memory cannot do that.
