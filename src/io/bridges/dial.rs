@@ -160,12 +160,18 @@ mod tests {
         );
     }
 
-    /// 192.0.2.0/24 is for documentation: nothing answers there.
     #[test]
     fn one_that_does_not_answer_does_not_keep_the_next_one_waiting() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let there = listener.local_addr().unwrap();
-        let silent = "192.0.2.1:9".parse().unwrap();
+        // It accepts nothing, and has room for one connection: the kernel drops what comes behind that.
+        let full = TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&full, 0).unwrap();
+        let silent = full.local_addr().unwrap();
+        let (first, _) = begin(silent).unwrap();
+        let mut open = vec![(first, silent)];
+        let soon = Instant::now() + Duration::from_secs(60);
+        first_ready(&mut open, soon, &mut String::new()).expect("there is room for one");
         let (_, remote) = race(&[silent, there], Duration::from_secs(60)).unwrap();
         assert_eq!(remote, RemoteEnd::Ip(there));
     }
