@@ -88,7 +88,7 @@ pub fn connected(counts: &Counts) -> u64 {
         .saturating_sub(counts.get(Count::Disconnected) + counts.get(Count::Closed))
 }
 
-/// What the columns of [`line`] are.
+/// What the columns of [`line()`] are.
 #[must_use]
 pub fn heading() -> String {
     format!(

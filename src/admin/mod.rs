@@ -7,7 +7,7 @@
 //! Everything is bounded: connections, bytes, time; a shard answers one query at a time. So a client that
 //! hangs or attacks costs this thread something, and the shards nothing.
 //!
-//! **To add routes**: a module with `pub(super) fn routes() -> Vec<Route>`, named in [`routes`] below. A
+//! **To add routes**: a module with `pub(super) fn routes() -> Vec<Route>`, named in `routes` below. A
 //! handler gets a [`Request`] whose sender has the role of the route and returns a [`Reply`] or a
 //! [`Problem`]; changes are logged with who made them. What shards know is asked by [`Shards::ask`]: a new
 //! question is a variant of [`crate::shard::Query`], whose answer is bounded (pages) and takes a turn at

@@ -5,7 +5,7 @@
 //! So session, queue, rights, retained messages, will and takeover are the shard's own, and what is here is what
 //! MQTT-SN has beside them: topic ids, the will's conversation, sleep, and repeats of what is lost.
 //!
-//! Each shard reads a socket of its own. The [`directory`] of the reader has the home of each peer that is a
+//! Each shard reads a socket of its own. The `directory` of the reader has the home of each peer that is a
 //! client; what it reads for another shard crosses to it as a [`Crossing`].
 
 mod connecting;
