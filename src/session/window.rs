@@ -274,9 +274,15 @@ impl Window {
         let index = self.index_of(id)?;
         let entry = &mut self.entries[index];
         match entry {
-            entry if entry.qos() == Some(Qos::ExactlyOnce) => {
-                self.bytes -= entry.cost_bytes();
-                self.stored_bytes -= entry.stored_bytes();
+            Entry::Publish(delivery) if delivery.qos == Qos::ExactlyOnce => {
+                self.bytes -= delivery.cost_bytes();
+                *entry = Entry::Release(index < self.resent);
+                record(&self.recorder, || Change::Released(id));
+                Ok(())
+            }
+            Entry::Stored(stored) if stored.qos == Qos::ExactlyOnce => {
+                self.bytes -= stored.cost_bytes();
+                self.stored_bytes -= stored.cost_bytes();
                 *entry = Entry::Release(index < self.resent);
                 record(&self.recorder, || Change::Released(id));
                 Ok(())
@@ -397,9 +403,13 @@ impl Window {
             return Err(AckError);
         }
         let took_quota = match entry {
-            Entry::Publish(_) | Entry::Stored(_) => {
-                self.bytes -= entry.cost_bytes();
-                self.stored_bytes -= entry.stored_bytes();
+            Entry::Publish(delivery) => {
+                self.bytes -= delivery.cost_bytes();
+                index < self.resent
+            }
+            Entry::Stored(stored) => {
+                self.bytes -= stored.cost_bytes();
+                self.stored_bytes -= stored.cost_bytes();
                 index < self.resent
             }
             Entry::Release(took_quota) => *took_quota,
