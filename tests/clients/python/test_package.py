@@ -119,7 +119,7 @@ def test_pages_completions_and_the_doctor(installed):
     assert "exit code" in run("zcat", "/usr/share/man/man1/ringmq-doctor.1.gz").lower()
     for page in ["ctl", "ctl-kick", "top", "token", "journal", "journal-repair", "import", "passwd"]:
         assert os.path.exists(f"/usr/share/man/man1/ringmq-{page}.1.gz"), page
-    assert completed("--queue-m") == "--queue-messages-max"
+    assert completed("--queue-m") == "--queue-messages-max --queue-memory"
     assert completed("to") == "token top"
     assert completed("ctl", "ki") == "kick"
     assert completed("ctl", "kick", "--end") == "--end-session"
