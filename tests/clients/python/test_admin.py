@@ -98,6 +98,7 @@ def test_elsewhere_a_login_is_needed(start, accounts, tmp_path):
     # What cannot be read leaves those in force.
     tokens.write_text("broken\n")
     broker.send_signal(signal.SIGHUP)
+    broker.wait_log("tokens:1: is not name:role:expires:hash")
     broker.wait_log("the old values stay in force")
     assert admin.get("/healthz", token=viewer).status == 200
 
