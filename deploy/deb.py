@@ -79,7 +79,7 @@ def changelog(package: dict, deb: dict) -> bytes:
     return text.encode()
 
 
-def build(manifest: Path, binary: Path, pages: Path, out: Path) -> Path:
+def build(manifest: Path, binary: Path, pages: Path, out: Path, compression: str) -> Path:
     package = tomllib.loads((ROOT / manifest).read_text())["package"]
     program, root = package["name"], (ROOT / manifest).parent
     deb = package["metadata"]["deb"]
@@ -120,7 +120,7 @@ def build(manifest: Path, binary: Path, pages: Path, out: Path) -> Path:
         file = out / f"{program}_{package['version']}-1_{architecture}.deb"
         out.mkdir(parents=True, exist_ok=True)
         subprocess.run(
-            ["dpkg-deb", "--build", "--root-owner-group", "-Zxz", "-z1", tree, file],
+            ["dpkg-deb", "--build", "--root-owner-group", f"-Z{compression}", tree, file],
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -133,6 +133,7 @@ if __name__ == "__main__":
     parser.add_argument("--binary", type=Path, required=True)
     parser.add_argument("--pages", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--compression", default="xz", choices=["none", "gzip", "xz"], help="none is quick to install")
     given = parser.parse_args()
     os.umask(0o022)
-    print(build(given.manifest, given.binary, given.pages, given.out))
+    print(build(given.manifest, given.binary, given.pages, given.out, given.compression))

@@ -1,4 +1,4 @@
-"""mqload as it is shipped: its package, and the example for Kubernetes with TLS between coordinator and agents."""
+"""The example for Kubernetes with TLS between coordinator and agents: as its schema wants it, and run through its tunnels."""
 
 import copy
 import json
@@ -19,52 +19,14 @@ pytestmark = pytest.mark.ringmq
 
 PROGRAMS = os.path.join(ROOT, "target", "debug")
 MQLOAD = os.environ.get("MQLOAD_BIN", os.path.join(PROGRAMS, "mqload"))
-PAGES = os.environ.get("RINGMQ_PAGES", os.path.join(PROGRAMS, "ringmq-pages"))
 DEPLOY = os.path.join(ROOT, "deploy")
 MANIFEST = os.path.join(DEPLOY, "mqload", "kubernetes.yaml")
-TRACES = ["/usr/bin/mqload", "/usr/share/mqload", "/usr/share/doc/mqload", "/usr/share/man/man1/mqload.1.gz"]
 
 
 def run(*command, **options):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    if os.geteuid() != 0:
-        pytest.skip("packages are installed by root")
-    folder = tmp_path_factory.mktemp("package")
-    assert not any(os.path.exists(path) for path in TRACES), "something of mqload is installed already"
-    run(PAGES, folder / "pages")
-    built = run(os.path.join(DEPLOY, "deb.py"), "--manifest", os.path.join(ROOT, "loadgen", "Cargo.toml"),
-                "--binary", MQLOAD, "--pages", folder / "pages", "--out", folder)
-    run("dpkg", "--path-include=/usr/share/*", "--install", built.strip())  # images of containers leave out pages
-    yield
-    run("dpkg", "--purge", "mqload")
-    assert [path for path in TRACES if os.path.exists(path)] == []
-
-
-def test_the_package_runs_what_it_brings(installed, start, tmp_path):
-    broker = start(2)
-    target = f"127.0.0.1:{broker.port}"
-    told = run("/usr/bin/mqload", "pairs", "--clients", "2", "--rate", "200", "--duration", "500ms", "--qos", "1",
-               "--unpinned", "--target", target)
-    assert "expected 100, received 100, lost 0" in told
-    scenarios = sorted(os.listdir("/usr/share/mqload/scenarios"))
-    assert scenarios == sorted(os.listdir(os.path.join(ROOT, "loadgen", "scenarios")))
-    checked = run("/usr/bin/mqload", "check", *[f"/usr/share/mqload/scenarios/{name}" for name in scenarios])
-    assert len(checked.splitlines()) == len(scenarios)
-    made = run("/usr/share/doc/mqload/examples/certificates.sh", tmp_path / "made")
-    assert made == "" and sorted(os.listdir(tmp_path / "made")) == ["ca.pem", "mqload.key", "mqload.pem"]
-
-
-def test_pages_and_completions(installed):
-    assert r"\-\-find\-max" in run("zcat", "/usr/share/man/man1/mqload-pairs.1.gz")
-    completed = run("bash", "-c", "source /usr/share/bash-completion/completions/mqload; COMP_WORDS=(mqload pairs --find); "
-                    "COMP_CWORD=2; _mqload mqload --find pairs; echo ${COMPREPLY[@]}")
-    assert completed.strip() == "--find-max"
 
 
 def documents():
