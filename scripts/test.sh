@@ -134,7 +134,9 @@ build_broker() {
 python_tests() {
     heading 'pytest: paho-mqtt, mosquitto_pub and mosquitto_sub, raw sockets'
     local status=0
-    (cd tests/clients/python && ../../../.venv/bin/pytest --quiet) 2>&1 |
+    # Most of their time is waiting. A file stays in one process, as its fixtures do.
+    (cd tests/clients/python && ../../../.venv/bin/pytest --quiet \
+        --numprocesses 4 --dist loadfile --no-loadscope-reorder) 2>&1 |
         tee "$logs/pytest" || status=$?
     local last
     last=$(tail --lines=1 "$logs/pytest")

@@ -1,6 +1,8 @@
 """Starting the broker under test and ending it, by its process id."""
 
+import itertools
 import os
+import random
 import resource
 import shutil
 import signal
@@ -18,10 +20,25 @@ START_S = 20
 STOP_S = 10
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+# Ports for servers lie below those that the kernel gives to outgoing connections, and each process of the tests has a
+# part of them for itself: a port that was free a moment ago is not another's now.
+PORTS, PART = 10_000, 2_500
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+# From a random one on: another run of the tests may be beside this.
+_tried = itertools.count(random.randrange(PART))
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    """A port of 127.0.0.1 that no server has, and that no other call returns soon."""
+    for _ in range(PART):
+        port = PORTS + WORKER * PART + next(_tried) % PART
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError(f"no free port from {PORTS + WORKER * PART} on")
 
 
 def allow_many_files():

@@ -1,5 +1,6 @@
 """Fixtures: a broker for each number of shards, names of its own for each test."""
 
+import inspect
 import re
 import uuid
 
@@ -18,14 +19,29 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "ringmq: looks at something Mosquitto does otherwise")
 
 
+# What takes long begins first where several processes share the files.
+LONG = ["late", "durable", "bridges", "process", "admin_page", "package", "mqload_package", "retained", "autobahn"]
+
+
 def pytest_collection_modifyitems(items):
+    ranks = {f"test_{name}.py": rank for rank, name in enumerate(LONG)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(LONG)))
     if IS_MOSQUITTO:
         for item in items:
             if item.get_closest_marker("ringmq"):
                 item.add_marker(pytest.mark.skip(reason="Mosquitto does it otherwise"))
 
 
-@pytest.fixture(scope="session", params=SHARDS, ids=lambda n: f"shards{n}")
+def pytest_generate_tests(metafunc):
+    if "broker" not in metafunc.fixturenames:
+        return
+    # A test that starts brokers of its own needs the common one once at most.
+    asked = inspect.signature(metafunc.function).parameters
+    shards = SHARDS[:1] if "start" in asked and "broker" not in asked else SHARDS
+    metafunc.parametrize("broker", shards, indirect=True, scope="session", ids=lambda n: f"shards{n}")
+
+
+@pytest.fixture(scope="session")
 def broker(request):
     """A broker with default options, shared by all tests."""
     running = Broker(request.param)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from broker import free_port
 from client import VERSIONS, Client
 from sn import (
     CONNACK, CONNECT, DISCONNECT, DUP, GWINFO, NORMAL, PINGREQ, PINGRESP, PREDEFINED, PUBACK, PUBCOMP, PUBLISH,
@@ -27,9 +28,7 @@ protocol = "mqtt-sn"
 
 
 def free_udp_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port(socket.SOCK_DGRAM)
 
 
 @pytest.fixture
