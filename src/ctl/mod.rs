@@ -2,6 +2,7 @@
 
 mod arguments;
 mod client;
+mod figures;
 pub(crate) mod table;
 mod verbs;
 
@@ -13,7 +14,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use client::Address;
 pub(crate) use client::{Client, Failure};
-use verbs::VERBS;
+use figures::FIGURES;
+use verbs::{Verb, VERBS};
 
 /// The broker says no, or does not know what was named.
 const EXIT_REFUSED: u8 = 1;
@@ -88,7 +90,7 @@ pub fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Prints what the API answers, as JSON, instead of a table"),
         );
-    for verb in VERBS {
+    for verb in verbs() {
         let own = Command::new(verb.name)
             .about(verb.about)
             .args((verb.args)());
@@ -119,10 +121,14 @@ pub(crate) fn client(matches: &ArgMatches) -> Result<Client, Failure> {
     ))
 }
 
+fn verbs() -> impl Iterator<Item = &'static Verb> {
+    VERBS.iter().chain(FIGURES)
+}
+
 fn carry_out(matches: &ArgMatches) -> Result<(), Failure> {
     let client = client(matches)?;
     let (name, own) = matches.subcommand().unwrap_or(("", matches));
-    let verb = VERBS.iter().find(|verb| verb.name == name);
+    let verb = verbs().find(|verb| verb.name == name);
     let verb = verb.ok_or_else(|| Failure::Usage("no verb".into()))?;
     let mut out = io::stdout().lock();
     (verb.run)(&client, own, &mut |value| {

@@ -261,7 +261,8 @@ impl Broker {
             "pid_file" => (Weight::Fine, "the service manager knows the process"),
             "log_dest" | "log_facility" | "log_timestamp" | "log_timestamp_format" => (
                 Weight::Fine,
-                "the log goes to standard error, with time; journald or a container keeps it (log-format)",
+                "the log goes to standard error, with time; journald or a container keeps it (log-format), and \
+                 ringmq ctl log shows it; it is not published below $SYS",
             ),
             "connection_messages" => (Weight::Fine, "each connection is told at log-level = \"debug\""),
             "set_tcp_nodelay" | "allow_duplicate_messages" | "max_queued_bytes" | "max_inflight_bytes"

@@ -38,13 +38,16 @@ fn print_idle(out: &mut dyn Write, idle: &IdleCost) {
 
 fn print_heading(out: &mut Lines<'_>, result: &RunResult) {
     let name = result.broker_name.as_ref();
+    let lasted = match result.duration_s {
+        0.0 => String::new(), // of a load, and there was none
+        lasted => format!("{lasted:.1} s, "),
+    };
     print_line!(
         out,
-        "{} against {}{}, {:.1} s, {} clients",
+        "{} against {}{}, {lasted}{} clients",
         result.scenario,
         result.label,
         name.map_or(String::new(), |name| format!(" ({name})")),
-        result.duration_s,
         result.clients
     );
 }
@@ -112,7 +115,9 @@ pub(super) fn print(out: &mut dyn Write, terminal: Terminal, result: &RunResult)
 }
 
 fn print_totals(out: &mut dyn Write, totals: &Totals, expected: u64) {
+    let mut acknowledged = String::new();
     if totals.published + totals.received + expected > 0 {
+        acknowledged = format!("acknowledged {}, ", totals.acknowledged);
         print_line!(
             out,
             "  published {:>12}  {:>12.0} per second",
@@ -128,8 +133,7 @@ fn print_totals(out: &mut dyn Write, totals: &Totals, expected: u64) {
     }
     print_line!(
         out,
-        "  acknowledged {}, connected {}, failed {}, lost connections {}{}",
-        totals.acknowledged,
+        "  {acknowledged}connected {}, failed {}, lost connections {}{}",
         totals.connected,
         totals.connect_failed,
         totals.disconnected,
@@ -228,12 +232,15 @@ fn print_generator(out: &mut dyn Write, generator: &Generator) {
         cpu.join(", "),
         generator.send_queue_bytes_max
     );
-    print_line!(
-        out,
-        "    schedule lag p99 {}, over 1 ms late {:.1} %",
-        duration(generator.schedule_lag_p99_us),
-        generator.late_share * 100.0
-    );
+    // Without a rate of messages or connections nothing was due at any time.
+    if generator.schedule_lag_p99_us > 0.0 {
+        print_line!(
+            out,
+            "    schedule lag p99 {}, over 1 ms late {:.1} %",
+            duration(generator.schedule_lag_p99_us),
+            generator.late_share * 100.0
+        );
+    }
     for reason in &generator.reasons {
         print_line!(out, "  {}: {}", reason.heading(), reason.sentence);
     }

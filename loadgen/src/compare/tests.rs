@@ -164,6 +164,74 @@ fn new_failures_and_losses_are_regressions_whatever_the_figures() {
     );
 }
 
+/// What ended early has figures of another load, and what was lost before is not the new version's.
+#[test]
+fn rounds_that_ended_early_have_no_figures_and_old_losses_are_not_new() {
+    let mut new = rounds(4, 1e5, 900.0);
+    let mut short = round(1e3, 900.0);
+    short.result.interrupted = Some("all connections were lost".into());
+    new.push(short);
+    let found = of(rounds(4, 1e5, 900.0), new, &["5%"]);
+    assert_eq!(found.rows[0].judgement, Judgement::Held);
+    let (mut base, mut new) = (rounds(3, 1e5, 900.0), rounds(3, 1e5, 900.0));
+    base[0].result.truth.lost[0] = 3;
+    new[0].result.truth.lost[0] = 7;
+    assert_eq!(of(base, new, &[]).regressions, [""; 0]);
+}
+
+#[test]
+fn a_failed_assertion_is_named() {
+    let mut new = rounds(3, 1e5, 900.0);
+    new[2].result.verdict = Verdict::Failed;
+    new[2].result.assertions = [("loss <= 0", true), ("p99_ms <= 1", false)]
+        .map(|(text, passed)| crate::results::Assertion {
+            text: text.into(),
+            metric: "p99_ms".into(),
+            measured: Some(2.5),
+            passed,
+            ..Default::default()
+        })
+        .into();
+    let found = of(rounds(3, 1e5, 900.0), new, &[]);
+    assert_eq!(
+        found.regressions,
+        ["pairs: a.json has failed: p99_ms <= 1 (measured 2.500)"]
+    );
+}
+
+/// What makes the sides differ besides the broker is a note and no judgement.
+#[test]
+fn what_else_differs_is_noted() {
+    let noted = |change: fn(&mut RunResult)| {
+        let mut new = rounds(3, 1e5, 900.0);
+        change(&mut new[1].result);
+        let found = of(rounds(3, 1e5, 900.0), new, &[]);
+        assert!(found.regressions.is_empty());
+        found.notes.join("; ")
+    };
+    assert_eq!(noted(|_| ()), "");
+    let rows: [(fn(&mut RunResult), &str); 5] = [
+        (|run| run.mqload_version = "9".into(), "the same mqload: "),
+        (|run| run.cores = 3, "the same machines: "),
+        (|run| run.threads = 3, "the same workers: 0; 3"),
+        (|run| run.closed_loop = true, "closed loop: "),
+        (
+            |run| {
+                let (about, sentence) = (About::Latency, "late".into());
+                run.generator.reasons.push(Reason { about, sentence });
+            },
+            "in 1 of 6 rounds the tail",
+        ),
+    ];
+    for (change, sentence) in rows {
+        assert!(noted(change).contains(sentence), "{}", noted(change));
+    }
+    let mut base = rounds(3, 1e5, 900.0);
+    base[0].result.verdict = Verdict::Failed;
+    let notes = of(base, rounds(3, 1e5, 900.0), &[]).notes;
+    assert!(notes[0].contains("1 of 3 rounds of the base have failed"));
+}
+
 #[test]
 fn what_is_not_alike_is_refused() {
     let refused = |change: fn(&mut RunResult)| {

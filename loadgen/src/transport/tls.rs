@@ -5,6 +5,7 @@ use std::io::{IoSlice, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use ringmq::transport::tls::{AnyCertificate, RemoteWords};
 use ringmq::transport::{ConnectionInfo, Layer, LayerError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -13,13 +14,22 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
-    Error, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind,
+    RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 
 use super::naming::Naming;
 use super::tickets::Tickets;
 use crate::feed::Feed;
+
+/// As the options are called.
+const WORDS: RemoteWords = RemoteWords {
+    remote: "the broker",
+    authorities: "--ca",
+    name: "--sni",
+    own: "--cert and --key",
+    alpn: "ALPN", // which mqload asks for none in
+};
 
 /// Trusted issuers, and the clients' own certificate.
 #[derive(Clone, Debug)]
@@ -225,7 +235,7 @@ impl Layer for TlsClient {
                 Ok(state) => state,
                 Err(error) => {
                     self.drain(down); // the alert for the broker
-                    return Err(sentence(&error, is_handshaking));
+                    return Err(WORDS.sentence(&error, is_handshaking));
                 }
             };
             let found = state.plaintext_bytes_to_read();
@@ -273,77 +283,6 @@ impl Layer for TlsClient {
     fn tell(&mut self, learned: &mut ConnectionInfo) {
         let kind = self.connection.handshake_kind();
         learned.resumed = kind.map(|kind| kind == HandshakeKind::Resumed);
-    }
-}
-
-/// What went wrong, and what to change.
-fn sentence(error: &Error, is_handshaking: bool) -> LayerError {
-    use AlertDescription as Alert;
-    use CertificateError as Bad;
-    let text = match error {
-        Error::InvalidCertificate(Bad::UnknownIssuer) => {
-            "the broker's certificate is not signed by who is in --ca".to_string()
-        }
-        Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
-            "the broker's certificate is for another host: give the name it has with --sni".to_string()
-        }
-        Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
-            "the broker's certificate has expired".to_string()
-        }
-        Error::InvalidCertificate(other) => format!("the broker's certificate: {other}"),
-        Error::AlertReceived(Alert::CertificateRequired) => {
-            "the broker wants a certificate of the client: give --cert and --key".to_string()
-        }
-        Error::AlertReceived(alert) => format!(
-            "the broker refused with the alert {alert:?} (a client certificate it wants or does not \
-             accept, or no version or cipher in common)"
-        ),
-        Error::InvalidMessage(_) if is_handshaking => {
-            format!("what answers does not speak TLS: {error}")
-        }
-        other => other.to_string(),
-    };
-    LayerError(format!("TLS: {text}"))
-}
-
-/// `--insecure`: any certificate is the broker's. Signatures are checked, names and issuers are not.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let supported = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, supported)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let supported = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, supported)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -5,16 +5,13 @@
 use std::io::{IoSlice, Read, Write};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::Resumption;
-use rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature, CryptoProvider};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
-    Error, RootCertStore, SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, Error, RootCertStore};
 
+use super::remote::{AnyCertificate, RemoteWords};
 use crate::transport::{Layer, LayerError};
 
 /// What a connection begins with, as PEM.
@@ -28,10 +25,18 @@ pub struct ClientMaterial {
     pub alpn: Vec<String>,
 }
 
+/// As the options of a bridge are called.
+const WORDS: RemoteWords = RemoteWords {
+    remote: "the remote",
+    authorities: "tls-ca",
+    name: "tls-server-name",
+    own: "tls-certificate and tls-key",
+    alpn: "tls-alpn",
+};
+
 /// The client's side of one TLS connection.
 pub struct TlsClient {
     connection: ClientConnection,
-    server_name: String,
     is_ended: bool,
     has_received: bool,
 }
@@ -50,7 +55,7 @@ impl TlsClient {
             Some(pem) => builder.with_root_certificates(authorities(pem)?),
             None => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anything(provider))),
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
         };
         let mut config = match &material.own {
             Some((certificate, key)) => {
@@ -79,7 +84,6 @@ impl TlsClient {
         connection.set_buffer_limit(None); // what is put in is bounded by who does
         Ok(Self {
             connection,
-            server_name: material.server_name.clone(),
             is_ended: false,
             has_received: false,
         })
@@ -144,7 +148,7 @@ impl Layer for TlsClient {
         let is_handshaking = self.connection.is_handshaking();
         let result = self.read(bytes, up);
         self.drain(down); // also the alert about an error
-        result.map_err(|error| sentence(&error, is_handshaking, &self.server_name))
+        result.map_err(|error| WORDS.sentence(&error, is_handshaking))
     }
 
     fn send(&mut self, slices: &[IoSlice<'_>], down: &mut Vec<u8>) -> Result<(), LayerError> {
@@ -175,82 +179,5 @@ impl Layer for TlsClient {
             return Err(LayerError(text.into()));
         }
         Ok(())
-    }
-}
-
-/// What went wrong, and what to change.
-fn sentence(error: &Error, is_handshaking: bool, server_name: &str) -> LayerError {
-    use AlertDescription as Alert;
-    use CertificateError as Bad;
-    let text = match error {
-        Error::InvalidCertificate(Bad::UnknownIssuer) => {
-            "the remote's certificate is of no authority in tls-ca".to_string()
-        }
-        Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => format!(
-            "the remote's certificate is not for {server_name:?}: if it is the right one, give its name with \
-             tls-server-name"
-        ),
-        Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
-            "the remote's certificate has expired".to_string()
-        }
-        Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
-            "the remote's certificate is not valid yet: is the clock right?".to_string()
-        }
-        Error::InvalidCertificate(other) => format!("the remote's certificate: {other}"),
-        Error::AlertReceived(Alert::CertificateRequired) => {
-            "the remote wants a certificate: give tls-certificate and tls-key".to_string()
-        }
-        Error::AlertReceived(Alert::NoApplicationProtocol) => {
-            "the remote takes none of the protocols in tls-alpn".to_string()
-        }
-        Error::AlertReceived(alert) => format!(
-            "the remote refuses with the alert {alert:?}: it may want a certificate, or not accept this one"
-        ),
-        Error::InvalidMessage(_) if is_handshaking => {
-            format!("what answers does not speak TLS: {error}")
-        }
-        other => other.to_string(),
-    };
-    LayerError(format!("TLS: {text}"))
-}
-
-/// `tls-insecure`: any certificate is the server's. Signatures are checked, names and issuers are not.
-#[derive(Debug)]
-struct Anything(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

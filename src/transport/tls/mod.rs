@@ -10,6 +10,7 @@ mod error_text;
 mod hello;
 mod identity;
 mod layer;
+mod remote;
 mod resolver;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use client::{ClientMaterial, TlsClient};
 pub use context::{ClientCertificate, Context, Material, Named, Problem, Settings, VersionMin};
 pub use identity::IdentitySource;
 pub use layer::Tls;
+pub use remote::{AnyCertificate, RemoteWords};
 pub use validity::{ends_s, incomplete_chains, warnings};
 
 /// The protocol name of MQTT in ALPN.
