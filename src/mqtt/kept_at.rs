@@ -70,46 +70,58 @@ impl PartialEq for Hold {
 impl Eq for Hold {}
 
 /// Of a publication: where the log has it, if it has. Says nothing about what it is, so all are equal, and a copy
-/// is in no log.
+/// is in no log. One pointer, since most publications are in none.
 #[derive(Default)]
-pub struct KeptAt {
-    place: Cell<Place>,
+pub struct KeptAt(Cell<Option<Box<Kept>>>);
+
+struct Kept {
+    place: Place,
     /// The log names this place for a session that has been read back.
-    hold: Cell<Option<Rc<Hold>>>,
+    hold: Option<Rc<Hold>>,
 }
 
 impl KeptAt {
     /// In a segment that is there because of `hold`.
     #[must_use]
     pub fn held(place: Place, hold: Rc<Hold>) -> Self {
-        Self {
-            place: Cell::new(place),
-            hold: Cell::new(Some(hold)),
-        }
+        let hold = Some(hold);
+        Self(Cell::new(Some(Box::new(Kept { place, hold }))))
+    }
+
+    /// It is taken out while something is done with it, so no one else finds it borrowed.
+    fn with<T>(&self, act: impl FnOnce(&mut Option<Box<Kept>>) -> T) -> T {
+        let mut kept = self.0.take();
+        let result = act(&mut kept);
+        self.0.set(kept);
+        result
     }
 
     #[must_use]
     pub fn place(&self) -> Option<Place> {
-        let place = self.place.get();
-        (place.segment > 0).then_some(place)
+        self.with(|kept| kept.as_ref().map(|kept| kept.place))
     }
 
     /// It was written, and what it was held by before is not needed for it.
     pub fn set(&self, place: Place) {
-        self.place.set(place);
-        self.hold.set(None);
+        let hold = None;
+        self.with(|kept| match kept {
+            Some(kept) => **kept = Kept { place, hold },
+            None => *kept = Some(Box::new(Kept { place, hold })),
+        });
     }
 
     #[must_use]
     pub fn hold(&self) -> Option<Rc<Hold>> {
-        let hold = self.hold.take();
-        self.hold.set(hold.clone());
-        hold
+        self.with(|kept| kept.as_ref()?.hold.clone())
     }
 
     /// The log has it in full wherever it names it.
     pub fn release(&self) {
-        self.hold.set(None);
+        self.with(|kept| {
+            if let Some(kept) = kept {
+                kept.hold = None;
+            }
+        });
     }
 }
 
@@ -129,6 +141,6 @@ impl Eq for KeptAt {}
 
 impl fmt::Debug for KeptAt {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.get().fmt(out)
+        self.place().fmt(out)
     }
 }

@@ -57,61 +57,63 @@ pub enum Change {
 /// The changes of a shard's sessions, in their order, until they are written: its recorders write into one list.
 /// Bounded by what a turn does.
 #[derive(Clone, Default)]
-pub struct SharedChanges(Rc<Cell<Changes>>);
+pub struct SharedChanges(Rc<Changes>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Changes {
-    list: Vec<(SessionKey, Change)>,
+    /// Taken out while something is done with it, so no one else finds it borrowed.
+    list: Cell<Vec<(SessionKey, Change)>>,
     /// What left the queue with the last of them, if that is [`Change::Unqueued`].
-    unqueued: Option<Delivery>,
+    unqueued: Cell<Option<Delivery>>,
 }
 
 /// Changes up to which an emptied list keeps its memory.
 const KEPT_MAX: usize = 4_096;
 
 impl SharedChanges {
-    /// The list is taken out while something is done with it, so no one else finds it borrowed.
-    fn with<T>(&self, act: impl FnOnce(&mut Changes) -> T) -> T {
-        let mut changes = self.0.take();
-        let result = act(&mut changes);
-        self.0.set(changes);
-        result
-    }
-
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.with(|changes| changes.list.is_empty())
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        let list = self.0.list.take();
+        let len = list.len();
+        self.0.list.set(list);
+        len
     }
 
     /// Takes all of them out, into an empty list.
     pub fn take_into(&self, out: &mut Vec<(SessionKey, Change)>) {
-        if out.capacity() > KEPT_MAX {
-            *out = Vec::new();
-        }
-        self.with(|changes| {
-            changes.unqueued = None;
-            std::mem::swap(&mut changes.list, out);
-        });
+        let emptied = match out.capacity() > KEPT_MAX {
+            true => Vec::new(),
+            false => std::mem::take(out),
+        };
+        self.0.unqueued.set(None);
+        *out = self.0.list.replace(emptied);
     }
 }
 
 impl std::fmt::Debug for SharedChanges {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.with(|changes| changes.fmt(out))
+        write!(out, "{} changes", self.len())
     }
 }
 
 impl Changes {
-    fn push(&mut self, key: SessionKey, change: Change) {
+    fn push(&self, key: SessionKey, change: Change) {
         let unqueued = self.unqueued.take();
+        let mut list = self.list.take();
         if let (Change::Sent(sent), Some(unqueued)) = (&change, &unqueued) {
-            let last = self.list.last_mut();
+            let last = list.last_mut();
             if let Some((_, last)) = last.filter(|(of, _)| *of == key && is_same(sent, unqueued)) {
                 *last = Change::SentOldest; // written without its payload
+                self.list.set(list);
                 return;
             }
         }
-        self.list.push((key, change));
+        list.push((key, change));
+        self.list.set(list);
     }
 }
 
@@ -137,14 +139,13 @@ impl Recorder {
     }
 
     pub(super) fn record(&self, change: Change) {
-        self.changes.with(|changes| changes.push(self.key, change));
+        self.changes.0.push(self.key, change);
     }
 
     pub(super) fn record_unqueued(&self, delivery: &Delivery) {
-        self.changes.with(|changes| {
-            changes.push(self.key, Change::Unqueued);
-            changes.unqueued = Some(delivery.clone());
-        });
+        let changes = &self.changes.0;
+        changes.push(self.key, Change::Unqueued);
+        changes.unqueued.set(Some(delivery.clone()));
     }
 }
 

@@ -214,6 +214,22 @@ impl Queue {
         true
     }
 
+    /// Drops what lies in segments before this one; how many those were. Nothing is recorded.
+    pub(super) fn drop_before(&mut self, segment: u32) -> usize {
+        let before = self.waiting.len();
+        let bytes = &mut self.bytes;
+        self.waiting.retain(|one| {
+            let is_gone = one
+                .stored()
+                .is_some_and(|stored| stored.lies_before(segment));
+            if is_gone {
+                *bytes -= one.cost_bytes();
+            }
+            !is_gone
+        });
+        before - self.waiting.len()
+    }
+
     /// Takes one out of memory, if the log has it.
     pub fn store_one(&mut self, index: u32, key: SessionKey, holds: Holds<'_>) {
         if let Some(one) = self.waiting.get_mut(index as usize) {

@@ -78,6 +78,12 @@ impl Session {
         self.queue.load_any(load);
     }
 
+    /// Drops what lies in segments before this one, which are missing; how many messages those were. Nothing is recorded:
+    /// the session must be written anew.
+    pub fn drop_before(&mut self, segment: u32) -> usize {
+        self.window.drop_before(segment) + self.queue.drop_before(segment)
+    }
+
     /// The log has all that is in memory in full, and does not need what it was read from.
     pub fn release_holds(&self) {
         for delivery in self.window.publications() {

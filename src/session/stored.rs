@@ -18,11 +18,39 @@ pub struct StoredDelivery {
     pub(super) offset: u32,
     pub(super) bytes: u32,
     pub(super) checksum: u32,
-    /// What it takes in memory.
-    pub(super) cost: u32,
-    pub(super) qos: Qos,
-    pub(super) retain: bool,
+    pub(super) terms: Terms,
     pub(super) identifiers: Option<Rc<[u32]>>,
+}
+
+/// What a delivery is charged with in memory, its QoS and RETAIN flag, in one number: so an entry of a window or queue
+/// is no larger than a delivery, whichever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms(u32);
+
+const _: () = assert!(size_of::<Waiting>() == size_of::<Delivery>());
+
+impl Terms {
+    /// `None`: no MQTT packet is so large.
+    pub(super) fn new(cost: usize, qos: Qos, retain: bool) -> Option<Self> {
+        let cost = u32::try_from(cost).ok().filter(|cost| cost >> 29 == 0)?;
+        Some(Self(cost << 3 | u32::from(retain) << 2 | qos as u32))
+    }
+
+    pub(super) fn cost(self) -> u32 {
+        self.0 >> 3
+    }
+
+    fn qos(self) -> Qos {
+        match self.0 & 3 {
+            0 => Qos::AtMostOnce,
+            1 => Qos::AtLeastOnce,
+            _ => Qos::ExactlyOnce,
+        }
+    }
+
+    fn retain(self) -> bool {
+        self.0 & 1 << 2 != 0
+    }
 }
 
 impl StoredDelivery {
@@ -40,9 +68,7 @@ impl StoredDelivery {
             offset: place.offset,
             bytes: place.bytes,
             checksum: place.checksum,
-            cost: u32::try_from(delivery.cost_bytes()).ok()?,
-            qos: delivery.qos,
-            retain: delivery.retain,
+            terms: Terms::new(delivery.cost_bytes(), delivery.qos, delivery.retain)?,
             identifiers: delivery.identifiers.clone(),
         })
     }
@@ -59,7 +85,15 @@ impl StoredDelivery {
 
     /// What it is charged with, as in memory.
     pub(super) fn cost_bytes(&self) -> usize {
-        self.cost as usize
+        self.terms.cost() as usize
+    }
+
+    pub(super) fn qos(&self) -> Qos {
+        self.terms.qos()
+    }
+
+    pub(super) fn retain(&self) -> bool {
+        self.terms.retain()
     }
 
     /// With its publication, which was read from its place.
@@ -71,11 +105,15 @@ impl StoredDelivery {
     pub(super) fn with(&self, publication: Rc<Publication>) -> Delivery {
         Delivery {
             publication,
-            qos: self.qos,
-            retain: self.retain,
+            qos: self.qos(),
+            retain: self.retain(),
             identifiers: self.identifiers.clone(),
             shared: None,
         }
+    }
+
+    pub(super) fn lies_before(&self, segment: u32) -> bool {
+        self.hold.segment() < segment
     }
 
     pub(super) fn note(&self, key: SessionKey) {
@@ -103,7 +141,7 @@ impl Waiting {
     pub fn qos(&self) -> Qos {
         match self {
             Self::Here(delivery) => delivery.qos,
-            Self::Stored(stored) => stored.qos,
+            Self::Stored(stored) => stored.qos(),
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) enum Entry {
     Done,
 }
 
+const _: () = assert!(size_of::<Entry>() == size_of::<Delivery>());
+
 impl Entry {
     /// See [`Waiting::store`](super::Waiting).
     fn store(&mut self, key: SessionKey, holds: Holds<'_>) -> usize {
@@ -67,7 +69,7 @@ impl Entry {
     fn qos(&self) -> Option<Qos> {
         match self {
             Self::Publish(delivery) => Some(delivery.qos),
-            Self::Stored(stored) => Some(stored.qos),
+            Self::Stored(stored) => Some(stored.qos()),
             Self::Release(_) | Self::Done => None,
         }
     }
@@ -280,7 +282,7 @@ impl Window {
                 record(&self.recorder, || Change::Released(id));
                 Ok(())
             }
-            Entry::Stored(stored) if stored.qos == Qos::ExactlyOnce => {
+            Entry::Stored(stored) if stored.qos() == Qos::ExactlyOnce => {
                 self.bytes -= stored.cost_bytes();
                 self.stored_bytes -= stored.cost_bytes();
                 *entry = Entry::Release(index < self.resent);
@@ -350,6 +352,21 @@ impl Window {
         }
     }
 
+    /// What lies in segments before this one is done, as if acknowledged; how many those were. Nothing is recorded.
+    pub(super) fn drop_before(&mut self, segment: u32) -> usize {
+        let mut dropped = 0;
+        for entry in &mut self.entries {
+            if matches!(entry, Entry::Stored(stored) if stored.lies_before(segment)) {
+                self.bytes -= entry.cost_bytes();
+                self.stored_bytes -= entry.stored_bytes();
+                *entry = Entry::Done;
+                dropped += 1;
+            }
+        }
+        self.drop_done();
+        dropped
+    }
+
     /// Takes the last one out of memory, if the log has it.
     pub fn store_last(&mut self, key: SessionKey, holds: Holds<'_>) {
         if let Some(last) = self.entries.back_mut() {
@@ -402,20 +419,18 @@ impl Window {
         if !expected(entry) {
             return Err(AckError);
         }
-        let took_quota = match entry {
+        let took_quota = match std::mem::replace(entry, Entry::Done) {
             Entry::Publish(delivery) => {
                 self.bytes -= delivery.cost_bytes();
                 index < self.resent
             }
             Entry::Stored(stored) => {
-                self.bytes -= stored.cost_bytes();
-                self.stored_bytes -= stored.cost_bytes();
+                self.drop_stored(stored);
                 index < self.resent
             }
-            Entry::Release(took_quota) => *took_quota,
+            Entry::Release(took_quota) => took_quota,
             Entry::Done => false,
         };
-        *entry = Entry::Done;
         record(&self.recorder, || Change::Finished(id));
         // What was not sent on this connection gives nothing back, or more than Receive Maximum
         // messages would be open [MQTT-3.3.4-9].
@@ -426,10 +441,17 @@ impl Window {
         Ok(())
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
+    fn drop_stored(&mut self, stored: StoredDelivery) {
+        self.bytes -= stored.cost_bytes();
+        self.stored_bytes -= stored.cost_bytes();
+    }
+
+    #[inline(always)]
     fn drop_done(&mut self) {
         while let Some(Entry::Done) = self.entries.front() {
-            self.entries.pop_front();
+            std::mem::forget(self.entries.pop_front()); // it owns nothing that would have to be looked for
             self.first = wrapped(self.first + 1);
             self.resent = self.resent.saturating_sub(1);
         }

@@ -132,7 +132,7 @@ impl WindowImage {
         };
         let is_acknowledged = |entry: &EntryImage| match entry {
             EntryImage::Publish(delivery) => delivery.qos > Qos::AtMostOnce,
-            EntryImage::Stored(stored) => stored.qos > Qos::AtMostOnce,
+            EntryImage::Stored(stored) => stored.qos() > Qos::AtMostOnce,
             _ => true,
         };
         let is_valid = u32::from(image.first) < IDS

@@ -3,15 +3,16 @@
 use super::delivery::{check_identifier, qos_of};
 use crate::image::{ImageError, Reader, Writer};
 use crate::mqtt::Hold;
+use crate::session::stored::Terms;
 use crate::session::StoredDelivery;
 
 pub(super) fn put_stored(out: &mut Writer<'_>, stored: &StoredDelivery) {
-    out.byte(stored.qos as u8 | u8::from(stored.retain) << 2);
+    out.byte(stored.qos() as u8 | u8::from(stored.retain()) << 2);
     let place = stored.place();
     for number in [place.segment, place.offset, place.bytes, place.checksum] {
         out.number(number);
     }
-    out.number(stored.cost);
+    out.number(stored.terms.cost());
     let identifiers = stored.identifiers.as_deref().unwrap_or_default();
     out.list(identifiers.iter().copied(), Writer::number);
 }
@@ -27,15 +28,15 @@ pub(super) fn take_stored(it: &mut Reader<'_>) -> Result<StoredDelivery, ImageEr
         return Err(ImageError::invalid("the place of a message"));
     }
     let (offset, bytes, checksum, cost) = (it.number()?, it.number()?, it.number()?, it.number()?);
+    let qos = qos_of(flags & 3).ok_or(invalid.clone())?;
+    let terms = Terms::new(cost as usize, qos, flags & 1 << 2 != 0);
     let identifiers = it.list(4, |it| check_identifier(it.number()?))?;
     Ok(StoredDelivery {
         hold: Hold::new(segment),
         offset,
         bytes,
         checksum,
-        cost,
-        qos: qos_of(flags & 3).ok_or(invalid)?,
-        retain: flags & 1 << 2 != 0,
+        terms: terms.ok_or(invalid)?,
         identifiers: (!identifiers.is_empty()).then(|| identifiers.into()),
     })
 }
