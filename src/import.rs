@@ -111,7 +111,7 @@ fn carry_state(db: &Path, folder: &Path) -> Result<(), String> {
         retained.len()
     );
     let segment_bytes = Checked::default().run.journal_segment_bytes;
-    found_data_dir(folder, segment_bytes, KeptState::of(sessions, retained))?;
+    found_data_dir(folder, segment_bytes, [KeptState::of(sessions, retained)])?;
     eprintln!(
         "ringmq import: {counts} are in {}; it must belong to the user of the broker",
         folder.display()

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::clock::Clock;
@@ -23,11 +23,16 @@ const UNFINISHED: &str = "import";
 /// Its log is that of one shard; a broker with more shards takes it over as any other's.
 const SHARD: ShardId = ShardId(0);
 
-/// Makes a data directory of a folder that is not there or empty.
+/// Makes a data directory of a folder that is not there or empty. A state may come in parts, so that not all of it is in
+/// memory at once.
 ///
 /// # Errors
 /// A sentence; the folder is as it was.
-pub fn found_data_dir(path: &Path, segment_bytes: u32, state: KeptState) -> Result<(), String> {
+pub fn found_data_dir(
+    path: &Path,
+    segment_bytes: u32,
+    parts: impl IntoIterator<Item = KeptState>,
+) -> Result<(), String> {
     let said = |error: std::io::Error| format!("{}: {error}", path.display());
     let was_there = path.exists();
     if was_there && fs::read_dir(path).map_err(said)?.next().is_some() {
@@ -40,7 +45,7 @@ pub fn found_data_dir(path: &Path, segment_bytes: u32, state: KeptState) -> Resu
         fs::create_dir(path).map_err(said)?;
     }
     let unfinished = path.join(UNFINISHED);
-    let made = fill(&unfinished, segment_bytes, state);
+    let made = fill(&unfinished, segment_bytes, parts);
     let made = made.and_then(|()| move_up(&unfinished, path).map_err(said));
     if made.is_err() {
         // Nothing of it was moved before the last step that can fail; what cannot be removed is refused later.
@@ -64,7 +69,11 @@ fn move_up(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 /// Has a shard without clients take the state, and writes its log.
-fn fill(path: &Path, segment_bytes: u32, state: KeptState) -> Result<(), String> {
+fn fill(
+    path: &Path,
+    segment_bytes: u32,
+    parts: impl IntoIterator<Item = KeptState>,
+) -> Result<(), String> {
     let data = DataDir::open(path, 1, segment_bytes).map_err(|error| error.to_string())?;
     let (recovered, _) = data
         .recover(SHARD, &mut |_, _| Ok(()))
@@ -82,10 +91,17 @@ fn fill(path: &Path, segment_bytes: u32, state: KeptState) -> Result<(), String>
     shard.begin_journal(log, Durability::Interval);
     shard.handle_clocks(clock.both());
     shard.handle_rules(Arc::new(Rules::default()));
-    shard.restore(state, clock.now());
-    let folder = data.folder(SHARD);
-    let written = write_log(&mut shard, &folder, segment_bytes, clock);
-    written.map_err(|error| format!("{}: {error}", folder.display()))
+    let mut writer = LogWriter {
+        folder: data.folder(SHARD),
+        segment_bytes,
+        open: None,
+    };
+    for state in parts {
+        shard.restore(state, clock.now());
+        let written = writer.write(&mut shard, clock);
+        written.map_err(|error| format!("{}: {error}", writer.folder.display()))?;
+    }
+    Ok(())
 }
 
 /// What was kept elsewhere is kept; the limits of a broker count from its start on.
@@ -104,37 +120,42 @@ fn all_that_was_kept() -> Limits {
     }
 }
 
-fn write_log(
-    shard: &mut Shard,
-    folder: &Path,
+/// Writes a shard's log without a driver.
+struct LogWriter {
+    folder: PathBuf,
     segment_bytes: u32,
-    clock: Clock,
-) -> std::io::Result<()> {
-    let mut open: Option<(SegmentNumber, fs::File)> = None;
-    loop {
-        let now = clock.now();
-        shard.end_turn(now);
-        if let Some(wanted) = shard.segment_wanted() {
-            shard.handle_segment_ready(wanted); // made when it is written
-        }
-        while let Some(frame) = shard.poll_journal() {
-            let mut bytes = vec![0; frame.bytes()];
-            frame.copy_to(&mut bytes);
-            let (number, offset) = (frame.segment(), u64::from(frame.offset()));
-            if open.as_ref().is_none_or(|(current, _)| *current != number) {
-                let file = fs::File::create_new(path_of(folder, number))?;
-                file.set_len(segment_bytes.into())?;
-                open = Some((number, file));
+    open: Option<(SegmentNumber, fs::File)>,
+}
+
+impl LogWriter {
+    /// All that the shard has to write.
+    fn write(&mut self, shard: &mut Shard, clock: Clock) -> std::io::Result<()> {
+        loop {
+            let now = clock.now();
+            shard.end_turn(now);
+            if let Some(wanted) = shard.segment_wanted() {
+                shard.handle_segment_ready(wanted); // made when it is written
             }
-            if let Some((_, file)) = &open {
-                file.write_all_at(&bytes, offset)?;
-                file.sync_data()?;
+            while let Some(frame) = shard.poll_journal() {
+                let mut bytes = vec![0; frame.bytes()];
+                frame.copy_to(&mut bytes);
+                let (number, offset) = (frame.segment(), u64::from(frame.offset()));
+                let current = self.open.as_ref().map(|(current, _)| *current);
+                if current != Some(number) {
+                    let file = fs::File::create_new(path_of(&self.folder, number))?;
+                    file.set_len(self.segment_bytes.into())?;
+                    self.open = Some((number, file));
+                }
+                if let Some((_, file)) = &self.open {
+                    file.write_all_at(&bytes, offset)?;
+                    file.sync_data()?;
+                }
+                shard.handle_committed(now);
             }
-            shard.handle_committed(now);
-        }
-        while shard.poll_action().is_some() {} // there is no client
-        if shard.is_committed() && shard.poll_timeout() != Some(Time::ZERO) {
-            return fs::File::open(folder)?.sync_all();
+            while shard.poll_action().is_some() {} // there is no client
+            if shard.is_committed() && shard.poll_timeout() != Some(Time::ZERO) {
+                return fs::File::open(&self.folder)?.sync_all();
+            }
         }
     }
 }

@@ -122,7 +122,9 @@ impl Journal {
             let mut take = |position, record: Record<'_>| fold.record(position, record);
             let (recovered, ready) = self.data.recover(id, &mut take)?;
             count(&recovered);
-            return Ok((recovered, ready, fold.finish()));
+            let mut state = fold.finish();
+            drop_missing(&mut state, &recovered);
+            return Ok((recovered, ready, state));
         };
         let (mut states, mut wall) = (Vec::new(), WallTime::default());
         for other in (0..others).map(ShardId) {
@@ -134,6 +136,7 @@ impl Journal {
                 count(&recovered); // every shard reads all of them
             }
             let mut state = fold.finish();
+            drop_missing(&mut state, &recovered);
             self.data.load_other(other, &mut state)?;
             states.push(state);
         }
@@ -167,6 +170,18 @@ impl Journal {
             self.records.load(Ordering::Relaxed),
             self.begun.elapsed().as_millis(),
             self.sessions.load(Ordering::Relaxed),
+        );
+    }
+}
+
+/// A log without its beginning has been repaired: nothing else may be missing.
+fn drop_missing(state: &mut KeptState, recovered: &Recovered) {
+    let Some(first) = recovered.used.first() else {
+        return;
+    };
+    for (client_id, count) in state.drop_before(*first) {
+        tracing::warn!(
+            "{count} messages for {client_id:?} are lost: they were in the part of the journal that a repair has given up"
         );
     }
 }

@@ -262,6 +262,13 @@ impl Log {
         self.end.segment
     }
 
+    /// From the beginning of a segment to where the next frame is placed.
+    #[must_use]
+    pub fn bytes_since(&self, segment: SegmentNumber) -> u64 {
+        let whole = u64::from(self.end.segment.0.saturating_sub(segment.0));
+        whole * u64::from(self.segment_bytes) + u64::from(self.end.offset)
+    }
+
     /// The last frame that is on the disk.
     #[must_use]
     pub fn durable(&self) -> Lsn {

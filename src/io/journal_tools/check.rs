@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::rc::Rc;
 
 use super::{draw_seed, Finding, ToolError};
 use crate::ids::ShardId;
@@ -14,6 +15,8 @@ pub(super) struct LogState {
     pub(super) recovered: Recovered,
     pub(super) sessions: Vec<KeptSummary>,
     pub(super) retained: Vec<String>,
+    /// Client ids, and how many messages of each the log names and does not have, since a repair gave up its beginning.
+    pub(super) missing: Vec<(Rc<str>, usize)>,
 }
 
 impl LogState {
@@ -23,8 +26,11 @@ impl LogState {
         let mut take =
             |position, record: crate::journal::Record<'_>| state.record(position, record);
         let recovered = data.fold(shard, parts, &mut take)?;
-        let state = state.finish();
+        let mut state = state.finish();
+        let first = recovered.used.first();
+        let missing = first.map(|first| state.drop_before(*first));
         Ok(Self {
+            missing: missing.unwrap_or_default(),
             recovered,
             sessions: state.summaries(),
             retained: state.retained_topics(),
@@ -49,6 +55,13 @@ pub(super) fn check(data: &AtRest, out: &mut dyn Write) -> Result<Finding, ToolE
                     out,
                     "{name}: whole: {state}; {unused} files without records"
                 )?;
+                for (client_id, count) in &state.missing {
+                    writeln!(
+                        out,
+                        "{name}: session {client_id:?}: {count} messages are lost by a repair, and the next start \
+                         forgets them"
+                    )?;
+                }
                 if state.recovered.is_torn {
                     let Recovered { end, last, .. } = state.recovered;
                     let torn = last.next().0;

@@ -64,6 +64,12 @@ fn describe(data: &AtRest, plan: &Plan, out: &mut dyn Write) -> Result<(), ToolE
     }
     writeln!(out, "  kept: {}", plan.state)?;
     write!(out, "{}", Loss::of(data, plan)?)?;
+    for (client_id, count) in &plan.state.missing {
+        writeln!(
+            out,
+            "  lost: session {client_id:?}: {count} messages that wait, which were in what is given up"
+        )?;
+    }
     Ok(())
 }
 

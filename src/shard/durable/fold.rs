@@ -47,6 +47,8 @@ pub struct KeptSession {
     /// Of its last image.
     pub segment: SegmentNumber,
     state: Kept,
+    /// Messages of it that the log names and does not have.
+    pub(super) missing: usize,
 }
 
 /// As it was read back, which takes the least memory, or as it came from elsewhere.
@@ -111,6 +113,7 @@ impl KeptState {
             key: SessionKey(key),
             segment: SegmentNumber(0),
             state: Kept::Image(Box::new(image)),
+            missing: 0,
         });
         let retained = retained.into_iter().map(|(publication, expires_at)| {
             let expires_at = expires_at.map(|at| READ_BACK.to_time(at));
@@ -127,6 +130,21 @@ impl KeptState {
         }
     }
 
+    /// The log begins with this segment, since a repair has given up what was before it: messages that lie there are
+    /// dropped. Says of which sessions, and how many.
+    pub fn drop_before(&mut self, first: SegmentNumber) -> Vec<(Rc<str>, usize)> {
+        let mut all = Vec::new();
+        for kept in &mut self.sessions {
+            if let Kept::State(state) = &mut kept.state {
+                kept.missing = state.session.drop_before(first.0);
+                if kept.missing > 0 {
+                    all.push((Rc::clone(&state.session.client_id), kept.missing));
+                }
+            }
+        }
+        all
+    }
+
     #[must_use]
     pub fn retained(&self) -> usize {
         self.retained.len()
@@ -139,7 +157,7 @@ pub struct StateFold {
     /// By lane: the shard owns it.
     is_own: Box<[bool]>,
     hash_seed: u64,
-    sessions: BTreeMap<SessionKey, State>,
+    sessions: BTreeMap<SessionKey, Box<State>>,
     retained: BTreeMap<Rc<str>, (Rc<Publication>, SegmentNumber)>,
     crossings: KeptCrossings,
     last_key: SessionKey,
@@ -242,7 +260,7 @@ impl StateFold {
                 for stored in state.session.stored_mut() {
                     keep(stored, key, &mut self.holds);
                 }
-                self.sessions.insert(key, state);
+                self.sessions.insert(key, Box::new(state));
             }
             Entry::Attributes(key, attributes) => {
                 if let Some(state) = self.sessions.get_mut(&key) {
@@ -280,10 +298,11 @@ impl StateFold {
     #[must_use]
     pub fn finish(self) -> KeptState {
         let sessions = self.sessions.into_iter();
-        let kept = |(key, state): (SessionKey, State)| KeptSession {
+        let kept = |(key, state): (SessionKey, Box<State>)| KeptSession {
             key,
             segment: state.segment,
-            state: Kept::State(Box::new(state)),
+            state: Kept::State(state),
+            missing: 0,
         };
         let sessions: Vec<_> = sessions.map(kept).collect();
         KeptState {

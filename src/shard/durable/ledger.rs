@@ -9,13 +9,12 @@ use super::places::{Item, Places};
 use super::turn_records::TurnRecords;
 use crate::ids::SessionId;
 use crate::journal::SegmentNumber;
+use crate::mqtt::Publication;
 use crate::mutant::{is_on, Mutant};
 use crate::session::{Change, Recorder, Session, SessionKey, SharedChanges};
 use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::clients::Clients;
 
-/// The log may be so much larger than twice what is alive before it is cleaned.
-const SLACK_BYTES: u64 = 256 << 20;
 /// Bytes that one turn writes anew, unless it has more of its own.
 const TURN_BYTES: usize = 256 << 10;
 
@@ -25,6 +24,7 @@ const KEPT: &str = "the key is of a session that is kept";
 /// When and how fast the log is cleaned.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::shard) struct CleaningBounds {
+    /// The log may be so much larger than twice what is alive before it is cleaned.
     pub(in crate::shard) slack_bytes: u64,
     pub(in crate::shard) turn_bytes: usize,
 }
@@ -62,9 +62,13 @@ pub(in crate::shard) struct Ledger {
     pub(super) changes: SharedChanges,
     /// Changes being written, empty between turns.
     pub(super) drained: Vec<(SessionKey, Change)>,
+    /// In the order of their sessions, by their numbers; empty between turns.
+    pub(super) order: Vec<(SessionKey, usize)>,
     pub(super) sessions: HashMap<SessionKey, Kept, ahash::RandomState>,
     keys: HashMap<SessionId, SessionKey, ahash::RandomState>,
     pub(super) marked: Vec<SessionKey>,
+    /// They are of other logs, which count until all of them are written: each turn writes some.
+    pub(super) takes_over: bool,
     /// Of this turn, with their lanes.
     pub(super) ended: Vec<(SessionKey, u16)>,
     pub(super) next_key: SessionKey,
@@ -77,6 +81,8 @@ pub(in crate::shard) struct Ledger {
     here_bytes: usize,
     /// Sessions with something of that, the longest known first.
     listed: VecDeque<SessionKey>,
+    /// What waits for it is taken out of memory at the end of the turn.
+    to_store: Option<SessionKey>,
     /// What writing all sessions anew would take, about.
     pub(super) sessions_cost: u64,
     pub(in crate::shard) cleaning: CleaningBounds,
@@ -88,9 +94,11 @@ impl Ledger {
         Self {
             changes: SharedChanges::default(),
             drained: Vec::new(),
+            order: Vec::new(),
             sessions: HashMap::with_hasher(state(1)),
             keys: HashMap::with_hasher(state(2)),
             marked: Vec::new(),
+            takes_over: false,
             ended: Vec::new(),
             next_key: SessionKey(1),
             retained: HashMap::with_hasher(state(3)),
@@ -99,9 +107,10 @@ impl Ledger {
             holds: SegmentHolds::default(),
             here_bytes: 0,
             listed: VecDeque::new(),
+            to_store: None,
             sessions_cost: 0,
             cleaning: CleaningBounds {
-                slack_bytes: SLACK_BYTES,
+                slack_bytes: 0,
                 turn_bytes: TURN_BYTES,
             },
         }
@@ -230,6 +239,37 @@ impl Ledger {
         }
     }
 
+    /// Its image would be larger than what a turn writes, and names places when what waits for it is out of memory,
+    /// which is done first.
+    pub(super) fn stores_first(&mut self, key: SessionKey, bytes_max: usize) -> bool {
+        let Some(kept) = self.sessions.get(&key) else {
+            return false;
+        };
+        let is_large = kept.here > bytes_max && kept.here > 2 * kept.stuck;
+        if is_large {
+            self.to_store = Some(key);
+        }
+        is_large
+    }
+
+    /// See [`stores_first`](Self::stores_first).
+    pub(super) fn store_large(&mut self, clients: &mut Clients) {
+        if let Some(key) = self.to_store.take() {
+            self.store_session(key, clients);
+        }
+    }
+
+    fn store_session(&mut self, key: SessionKey, clients: &mut Clients) {
+        let Some(kept) = self.sessions.get_mut(&key) else {
+            return; // it has ended
+        };
+        let session = &mut clients.session_mut(kept.session).session;
+        session.store(key, &mut |segment| self.holds.of(segment));
+        let here = here_bytes(session);
+        self.here_bytes = self.here_bytes - kept.here + here;
+        (kept.here, kept.stuck) = (here, here);
+    }
+
     /// Takes out of memory what waits for clients, those that are away first, until it is no more than so many bytes.
     pub(super) fn store_excess(&mut self, clients: &mut Clients, bytes_max: usize) {
         for takes_connected in [false, true] {
@@ -249,10 +289,7 @@ impl Ledger {
                     continue;
                 }
                 kept.is_listed = false;
-                session.store(key, &mut |segment| self.holds.of(segment));
-                let here = here_bytes(session);
-                self.here_bytes = self.here_bytes - kept.here + here;
-                (kept.here, kept.stuck) = (here, here);
+                self.store_session(key, clients);
             }
         }
     }
@@ -295,11 +332,14 @@ fn here_bytes(session: &Session) -> usize {
     session.queue.here_bytes() + in_flight
 }
 
-/// About what the image of a session takes.
+/// About what a session takes in the log, with what waits for it.
 fn cost(session: &Session) -> u64 {
+    /// Beyond topic, properties and payload a message has so much more in memory than in the log.
+    const LESS: usize = size_of::<Publication>() - 64;
     let will = session.will.as_ref();
     let will = will.map_or(0, |will| will.payload.len() + will.topic.len());
-    let own = 64 + session.client_id.len() + will;
-    let queued = session.queue.bytes() + session.window.bytes() + session.subscriptions.bytes();
-    (own + queued) as u64
+    let own = 64 + session.client_id.len() + will + session.subscriptions.bytes();
+    let messages = session.queue.len() + session.window.len();
+    let queued = session.queue.bytes() + session.window.bytes();
+    (own + queued.saturating_sub(messages * LESS)) as u64
 }

@@ -202,8 +202,10 @@ impl Shard {
     /// All records are on the disk.
     #[must_use]
     pub fn is_committed(&self) -> bool {
-        let log = self.durable.as_deref().map(|durable| &durable.log);
-        log.is_none_or(|log| log.durable() == log.last())
+        let durable = self.durable.as_deref();
+        durable.is_none_or(|durable| {
+            durable.log.durable() == durable.log.last() && !durable.ledger.takes_over
+        })
     }
 
     /// Segments up to this one exist and are empty.

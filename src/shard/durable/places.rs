@@ -58,6 +58,11 @@ impl Places {
         current
     }
 
+    /// One that was [taken](Self::take_from) is not written anew yet.
+    pub(super) fn put_back(&mut self, item: Item, segment: SegmentNumber) {
+        self.0.entry(segment).or_default().items.push(item);
+    }
+
     /// One of those that may lie in `segment`, to be written anew; it must be asked whether it still does.
     pub(super) fn take_from(&mut self, segment: SegmentNumber) -> Option<Item> {
         self.0.get_mut(&segment)?.items.pop()

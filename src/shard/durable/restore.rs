@@ -49,6 +49,9 @@ impl Shard {
         for kept in state.sessions {
             self.restore_kept(kept, goes_on, now);
         }
+        if let Some(durable) = self.durable.as_deref_mut() {
+            durable.ledger.takes_over = !goes_on && !durable.ledger.marked.is_empty();
+        }
         let mut logs: Vec<KeptCrossings> = state.logs.into_iter().map(|(log, _)| log).collect();
         match logs.pop() {
             Some(own) if goes_on => self.restore_crossings(own),
@@ -146,9 +149,12 @@ impl Shard {
         }
         let session = &mut entry.session;
         durable.ledger.keep(id, session, key, (lane, Some(segment)));
-        let is_same = session.subscriptions.len() == subscriptions && session.queue.len() == queued;
+        let is_same = session.subscriptions.len() == subscriptions
+            && session.queue.len() == queued
+            && kept.missing == 0;
         if !is_same {
-            durable.ledger.mark(key, Mark::Image); // limits and rules are others than they were
+            // Limits and rules are others than they were, or messages are not in the log any more.
+            durable.ledger.mark(key, Mark::Image);
         } else if was_connected {
             durable.ledger.mark(key, Mark::Attributes);
         }

@@ -44,6 +44,7 @@ impl Shard {
                 turn,
             };
             durable.seal(&mut source);
+            durable.ledger.store_large(clients);
             let memory_max = self.config.own_queue_memory();
             durable.ledger.store_excess(clients, memory_max);
         }
@@ -111,8 +112,7 @@ impl Durable {
     }
 
     fn seal_marked(&mut self, source: &Source<'_>, written: &mut Written) {
-        let marked = std::mem::take(&mut self.ledger.marked);
-        for key in marked {
+        while let Some(key) = self.ledger.marked.pop() {
             let Some(kept) = self.ledger.sessions.get_mut(&key) else {
                 continue; // ended since
             };
@@ -133,7 +133,12 @@ impl Durable {
                 }
                 Mark::Nothing => {}
             }
+            let is_full = self.ledger.records.bytes() >= self.ledger.cleaning.turn_bytes;
+            if self.ledger.takes_over && is_full {
+                break;
+            }
         }
+        self.ledger.takes_over &= !self.ledger.marked.is_empty();
     }
 
     /// The whole state of a session, as it is now.
@@ -167,8 +172,16 @@ impl Durable {
         if is_on(Mutant::ForgetSubscriptionRecords) {
             drained.retain(|(_, change)| !matches!(change, Change::Subscribed(..)));
         }
-        drained.sort_by_key(|(key, _)| *key);
-        for changes in drained.chunk_by(|(one, _), (other, _)| one == other) {
+        // Numbers are sorted instead of changes, which are large.
+        let mut order = std::mem::take(&mut ledger.order);
+        order.extend(
+            drained
+                .iter()
+                .zip(0..)
+                .map(|((key, _), index)| (*key, index)),
+        );
+        order.sort_unstable();
+        for changes in order.chunk_by(|(one, _), (other, _)| one == other) {
             let key = changes[0].0;
             let Some(kept) = ledger.sessions.get_mut(&key) else {
                 continue; // it has ended
@@ -182,12 +195,15 @@ impl Durable {
                 .records
                 .add(kind::CHANGES, lane, clocks, |out, number_of| {
                     put_key(out, key);
-                    for (_, change) in changes {
-                        put_change(out, change, number_of);
+                    for (_, index) in changes {
+                        put_change(out, &drained[*index].1, number_of);
                     }
                 });
             ledger.count_cost(key, &source.clients.session(session).session);
         }
+        order.clear();
+        order.shrink_to(4_096);
+        ledger.order = order;
         ledger.drained = drained; // publications are known by their addresses until all are written
     }
 
@@ -255,15 +271,8 @@ impl Durable {
         }
     }
 
-    fn alive(&self, retained_bytes: u64) -> u64 {
+    pub(super) fn alive(&self, retained_bytes: u64) -> u64 {
         self.ledger.sessions_cost + retained_bytes + self.held.bytes() as u64
-    }
-
-    /// The log from its oldest segment on is larger than twice what is alive, by so much.
-    fn is_larger(&self, oldest: SegmentNumber, retained_bytes: u64, by: u64) -> bool {
-        let segments = u64::from(self.log.segment().0 - oldest.0 + 1);
-        let bytes = segments * u64::from(self.log.segment_bytes());
-        bytes > 2 * self.alive(retained_bytes) + by
     }
 
     /// The disk is full, and cleaning makes room there within the room that is left.
@@ -271,10 +280,17 @@ impl Durable {
         self.full.own
             && self.oldest < self.log.segment()
             && self.alive(retained_bytes) < self.log.room() / 2
-            && self.is_larger(self.oldest, retained_bytes, 0)
+            && self.segments_bytes() > 2 * self.alive(retained_bytes)
     }
 
-    /// Writes anew some of what keeps the oldest segment, when the log is much larger than what is alive.
+    /// Of all segments from the oldest one on, the one that is being written whole.
+    fn segments_bytes(&self) -> u64 {
+        let segments = u64::from(self.log.segment().0 - self.oldest.0 + 1);
+        segments * u64::from(self.log.segment_bytes())
+    }
+
+    /// Writes anew some of what keeps the oldest segment, when the log is larger than twice what is alive. It may grow by
+    /// what is alive in that segment before it can be used again.
     fn clean(&mut self, source: &Source<'_>, written: &mut Written) {
         self.loads.has_moved = false;
         let current = self.log.segment();
@@ -283,7 +299,9 @@ impl Durable {
         let bounds = self.ledger.cleaning;
         let is_wanted = match self.full.own {
             true => self.frees_disk(retained_bytes),
-            false => self.is_larger(oldest, retained_bytes, bounds.slack_bytes),
+            false => {
+                self.log.bytes_since(oldest) > 2 * self.alive(retained_bytes) + bounds.slack_bytes
+            }
         };
         if !is_wanted || oldest == current {
             return;
@@ -300,6 +318,10 @@ impl Durable {
                 continue;
             }
             match item {
+                Item::Session(key) if self.ledger.stores_first(key, bounds.turn_bytes) => {
+                    self.ledger.places.put_back(item, oldest);
+                    break;
+                }
                 Item::Session(key) => self.put_image(key, source, written),
                 Item::Retained(_) => self.put_retained(item, source, written),
                 Item::Held(number) => {

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -217,6 +218,24 @@ def test_repair_of_a_log_whose_beginning_is_damaged_keeps_the_rest(large):
     assert journal("repair", large.data, "--yes")[0] == 0
     large.start()
     large.broker.wait_line("records were read")
+
+
+def test_messages_in_a_beginning_that_a_repair_gave_up_are_counted_and_forgotten(large):
+    # The queue may hold less than it does, so its session is written anew, behind most of what waits for it.
+    large.options["queue_messages_max"] = 15
+    large.start()
+    large.end("kill")
+    for name in segments(large)[:2]:
+        os.remove(name)
+    code, text, _ = journal("repair", large.data, "--yes")
+    found = re.search(r'  lost: session "s": (\d+) messages that wait, which were in what is given up', text)
+    assert code == 0 and found, text
+    count = int(found[1])
+    assert f'session "s": {count} messages are lost by a repair' in journal("check", large.data)[1]
+    large.start()
+    large.broker.wait_line(f'{count} messages for "s" are lost')
+    large.restart("kill")
+    assert numbers_of(large) == list(range(MESSAGES - 15 + count, MESSAGES))
 
 
 @pytest.mark.parametrize("which", ["oldest", "newest", "prepared"])

@@ -115,26 +115,27 @@ fn run(life: &mut Life, links: &mut [Option<usize>; 4], step: Step) {
     }
 }
 
-/// All of it is there after the process has ended, but what ends with a connection.
-fn kill_and_compare(life: Life, shards: u16) -> Life {
-    let before = life.sessions();
-    let kept = |life: &Life| {
-        let shards = life.world.shards.iter();
-        shards.map(Shard::retained_messages).sum::<usize>()
-    };
-    let retained = kept(&life);
+/// What the disks hold at this moment is what there is, but what ends with a connection: sessions in full, retained
+/// messages in full.
+fn compare_with_disks(life: &Life) {
     // The fold is compared before anything ends, in an empty shard each.
     let mut world = World::calm(setup(1));
     let clocks = world.clocks();
     world.shards[0].handle_clocks(clocks);
     let mut found = BTreeMap::new();
+    let mut retained = BTreeMap::new();
     for (number, disk) in life.disks.iter().enumerate() {
-        for kept in read(&world.shards[0], disk, number).1.sessions {
+        let state = read(&world.shards[0], disk, number).1;
+        for (publication, _) in state.retained {
+            let topic = Rc::clone(&publication.topic);
+            assert_eq!(retained.insert(topic, publication.payload.clone()), None);
+        }
+        for kept in state.sessions {
             let image = whole(kept.image(), disk, record::READ_BACK);
             assert_eq!(found.insert(Rc::clone(&image.client_id), image), None);
         }
     }
-    for (name, image) in before {
+    for (name, image) in life.sessions() {
         if image.expiry_interval_s > 0 {
             let kept = found.remove(&name).expect("it is in the log");
             assert_eq!(kept.expires_at.is_some(), image.expires_at.is_some());
@@ -144,6 +145,24 @@ fn kill_and_compare(life: Life, shards: u16) -> Life {
         }
     }
     assert_eq!(found, BTreeMap::new(), "nothing else is in it");
+    for shard in &life.world.shards {
+        for topic in ["t", "u"] {
+            if let Some(publication) = shard.routes.retained.get(topic) {
+                assert_eq!(retained.remove(topic), Some(publication.payload.clone()));
+            }
+        }
+    }
+    assert_eq!(retained, BTreeMap::new(), "nothing else is retained");
+}
+
+/// All of it is there after the process has ended.
+fn kill_and_compare(life: Life, shards: u16) -> Life {
+    let kept = |life: &Life| {
+        let shards = life.world.shards.iter();
+        shards.map(Shard::retained_messages).sum::<usize>()
+    };
+    let retained = kept(&life);
+    compare_with_disks(&life);
     let life = life.killed(10, shards);
     assert_eq!(kept(&life), retained);
     life
@@ -166,5 +185,21 @@ proptest! {
             run(&mut life, &mut links, step);
         }
         kill_and_compare(life, 1);
+    }
+    /// Logs that are cleaned all the time, and read after each step: whatever is on the disk is the state at that point.
+    #[test]
+    fn every_prefix_of_a_log_is_the_state_of_its_time(
+        shards in 1..3_u16,
+        steps in vec(step(), 0..40),
+    ) {
+        let mut life = Life::of(setup(shards), Vec::new(), 16 << 10);
+        for shard in &mut life.world.shards {
+            shard.set_cleaning(0, 1 << 10);
+        }
+        let mut links = [None; 4];
+        for step in steps {
+            run(&mut life, &mut links, step);
+            compare_with_disks(&life);
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::time::{Clocks, Span, WallTime};
 mod kills;
 mod queues;
 mod retained_and_wills;
+mod space;
 mod stored;
 mod turns;
 
@@ -46,6 +47,16 @@ impl Life {
 
     /// Continues from the disks of shards that may have been more or fewer.
     fn of(setup: Setup, before: Vec<Disk>, segment_bytes: u32) -> Self {
+        Self::cleaned(setup, before, segment_bytes, None)
+    }
+
+    /// The same, with bounds of cleaning.
+    fn cleaned(
+        setup: Setup,
+        before: Vec<Disk>,
+        segment_bytes: u32,
+        cleaning: Option<(u64, usize)>,
+    ) -> Self {
         let mut world = World::calm(setup);
         let shards = world.shards.len();
         let goes_on = before.len() == shards;
@@ -76,6 +87,9 @@ impl Life {
             };
             let log = Log::new(DATA, shard as u16, segment_bytes, &recovered);
             it.begin_journal(log, Durability::Commit);
+            if let Some((slack_bytes, turn_bytes)) = cleaning {
+                it.set_cleaning(slack_bytes, turn_bytes);
+            }
             it.restore(state, now);
             disks.push(disk);
         }
@@ -97,7 +111,9 @@ impl Life {
         while goes_on {
             goes_on = false;
             for shard in (0..self.disks.len()).filter(|shard| stalled != Some(*shard)) {
-                while self.write(shard) {}
+                while self.write(shard) {
+                    goes_on = true; // what was held is forwarded now
+                }
                 while self.read_back(shard) {
                     goes_on = true;
                 }
@@ -251,7 +267,11 @@ fn read(shard: &Shard, disk: &Disk, number: usize) -> (Recovered, KeptState) {
             .segment(segment, bytes, visit)
             .expect("not damaged");
     }
-    (recovery.finish(), fold.finish())
+    let (recovered, mut state) = (recovery.finish(), fold.finish());
+    if let Some(first) = recovered.used.first() {
+        state.drop_before(*first);
+    }
+    (recovered, state)
 }
 
 /// What is left after the end of the connection, without the times.

@@ -1,0 +1,176 @@
+//! Space of a log: how much of the disk it takes, and how much a turn writes to keep it so.
+
+use super::*;
+
+const SMALL: u32 = 16 << 10;
+/// A log is not cleaned.
+const NEVER: u64 = 1 << 40;
+
+/// So many messages wait for `q`, whose client is away.
+fn life(memory: u64, waiting: u8, cleaning: Option<(u64, usize)>) -> (Life, usize) {
+    let mut setup = setup(1);
+    setup.limits.queue_memory = memory;
+    let mut life = Life::cleaned(setup, Vec::new(), SMALL, cleaning);
+    let link = life.resume(b'q', false);
+    life.subscribe(link, b'q', 1);
+    life.close(link);
+    let publisher = life.resume(b'p', false);
+    for n in 0..waiting {
+        life.publish(publisher, 2, b'q', 1, n);
+    }
+    (life, publisher)
+}
+
+/// One message that is published and acknowledged.
+fn pass_one(life: &mut Life, publisher: usize, subscriber: usize, round: u16) {
+    life.publish(publisher, 2, b't', 2, round as u8);
+    let id = (round + 1).to_be_bytes();
+    life.send(subscriber, &[0x40, 2, id[0], id[1]]);
+}
+
+fn waits_for(life: &mut Life, name: u8) -> Vec<u8> {
+    let link = life.resume(name, true);
+    let received = life.received(link);
+    received.chunks(9).map(|packet| packet[8]).collect()
+}
+
+/// The oldest segment that the log has of what waits for a session, and the one of its image.
+fn places_of(life: &Life, name: &str) -> (SegmentNumber, SegmentNumber) {
+    let shard = &life.world.shards[0];
+    let id = shard.clients.by_client_id[name];
+    let session = &shard.clients.session(id).session;
+    let places = session.stored().map(|one| one.place().segment);
+    let ledger = &shard.durable.as_deref().unwrap().ledger;
+    let kept = ledger.sessions.values().find(|kept| kept.session == id);
+    let image = kept.unwrap().segment.unwrap();
+    (SegmentNumber(places.min().unwrap()), image)
+}
+
+#[test]
+fn a_log_takes_twice_what_is_alive_and_a_segment() {
+    for waiting in [0, 250] {
+        let (mut life, publisher) = life(0, waiting, None);
+        let subscriber = life.resume(b's', false);
+        life.subscribe(subscriber, b't', 1);
+        let mut alive = 0;
+        for round in 0..200 {
+            pass_one(&mut life, publisher, subscriber, round);
+            let durable = life.world.shards[0].durable.as_deref_mut().unwrap();
+            alive = alive.max(durable.alive(0));
+            // Those ahead, the one that is written, the one more, and one whose end is not on the disk yet.
+            let segments = life.disks[0].segments().count() as u64;
+            let most = 2 * alive / u64::from(SMALL) + u64::from(SEGMENTS_AHEAD) + 3;
+            assert!(segments <= most, "{segments} segments, {alive} bytes");
+        }
+        assert_eq!(waits_for(&mut life, b'q').len(), usize::from(waiting));
+    }
+}
+
+/// There is memory for all of it, but an image would be larger than what a turn may write.
+#[test]
+fn what_waits_leaves_memory_before_a_large_image_is_written() {
+    let (mut life, publisher) = life(1 << 30, 200, Some((NEVER, 0)));
+    life.world.shards[0].set_cleaning(0, 4 << 10);
+    let subscriber = life.resume(b's', false);
+    life.subscribe(subscriber, b't', 1);
+    for round in 0..60 {
+        pass_one(&mut life, publisher, subscriber, round);
+    }
+    let clients = &life.world.shards[0].clients;
+    let session = &clients.session(clients.by_client_id["q"]).session;
+    // Those that were read to be moved are there again.
+    assert!(session.queue.here_bytes() < 8 << 10);
+    assert_eq!(
+        (session.queue.len(), session.queue.bytes() > 20_000),
+        (200, true)
+    );
+    let sent: Vec<u8> = (0..200).collect();
+    assert_eq!(waits_for(&mut life, b'q'), sent);
+}
+
+/// A repair gives up the beginning of a log, in which messages lie whose session is known behind it.
+#[test]
+fn messages_in_a_part_that_a_repair_gave_up_are_dropped() {
+    let (life, _) = life(0, 100, Some((NEVER, 0)));
+    // A queue that may be shorter than it was is written anew, and most of what waits stays where it was.
+    let mut setup = setup(1);
+    setup.limits.queue_messages_max = 90;
+    setup.limits.queue_memory = 0;
+    let mut life = Life::cleaned(setup, life.disks, SMALL, Some((NEVER, 0)));
+    let (oldest, first) = places_of(&life, "q");
+    assert!(first > oldest, "{first:?} {oldest:?}");
+    // One message behind that is kept.
+    let publisher = life.resume(b'p', true);
+    life.publish(publisher, 2, b'q', 1, 100);
+    let shard = &life.world.shards[0];
+    let session = &shard
+        .clients
+        .session(shard.clients.by_client_id["q"])
+        .session;
+    let places = session.stored().map(|one| one.place().segment);
+    let left: Vec<u8> = (11..101)
+        .zip(places)
+        .filter(|(_, segment)| *segment >= first.0)
+        .map(|(n, _)| n)
+        .collect();
+    assert_eq!(left, [100]);
+    let kept = life.disks[0].segments().map(|(number, _)| number);
+    let kept: Vec<_> = kept.filter(|number| *number >= first).collect();
+    life.disks[0].retain(&kept);
+    // The second start reads what the first one has written.
+    let life = life.killed(0, 1);
+    let mut life = life.killed(0, 1);
+    assert_eq!(waits_for(&mut life, b'q'), left);
+}
+
+/// Logs of another number of shards are taken over in turns of a bounded size.
+#[test]
+fn what_other_logs_held_is_written_a_piece_at_a_time() {
+    let (mut life, publisher) = life(1 << 30, 100, None);
+    let names = b"abcdefghijklmno";
+    for name in names {
+        let link = life.resume(*name, false);
+        life.subscribe(link, b'q', 1);
+        life.close(link);
+    }
+    for n in 100..200 {
+        life.publish(publisher, 2, b'q', 1, n);
+    }
+    let whole = life
+        .sessions()
+        .into_iter()
+        .map(|(id, it)| (id, at_rest(it)));
+    let whole: BTreeMap<_, _> = whole.collect();
+    let states = life.disks.iter().map(|disk| {
+        let (_, mut state) = read(&life.world.shards[0], disk, 0);
+        let loaded = state.load_all(&mut |at, bytes| disk.read(at, bytes));
+        loaded.unwrap();
+        state
+    });
+    let state = KeptState::of_several(states.collect::<Vec<_>>());
+    let mut next = Life::of(setup(1), Vec::new(), SEGMENT_BYTES);
+    let shard = &mut next.world.shards[0];
+    shard.set_cleaning(0, 1 << 10);
+    shard.restore(state, next.world.now);
+    let mut turns = 0;
+    while !next.world.shards[0].is_committed() {
+        next.world.shards[0].end_turn(next.world.now);
+        let unwritten = next.world.shards[0].durable.as_deref().unwrap();
+        assert!(
+            unwritten.log.unwritten_bytes() < 16 << 10,
+            "a turn writes too much"
+        );
+        while next.write(0) {}
+        turns += 1;
+    }
+    assert!(turns > 10, "{turns} turns");
+    let next = next.killed(0, 1);
+    let found = next
+        .sessions()
+        .into_iter()
+        .map(|(id, it)| (id, at_rest(it)));
+    assert!(found.collect::<BTreeMap<_, _>>().keys().eq(whole.keys()));
+    for (id, image) in next.sessions() {
+        assert_eq!(at_rest(image).queue, whole[&id].queue, "{id}");
+    }
+}
