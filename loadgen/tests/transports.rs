@@ -230,7 +230,7 @@ fn what_does_not_come_about_is_a_sentence() {
         (
             &tls,
             "--tls --ca DIR/client.pem",
-            "is not signed by who is in --ca",
+            "is of no authority in --ca",
         ),
         (
             &tls,
@@ -323,7 +323,7 @@ fn a_scenario_file_has_the_keys_of_every_transport() {
             "ca = \"DIR/nowhere.pem\"",
             "connection.ca DIR/nowhere.pem: ",
         ),
-        ("ca = \"DIR/client.pem\"", "is not signed by who is in --ca"),
+        ("ca = \"DIR/client.pem\"", "is of no authority in --ca"),
         (
             "ca = \"DIR/ca.pem\"\ncert = \"DIR/client.pem\"\nkey = \"DIR/server.key\"",
             "connection.cert DIR/client.pem and connection.key DIR/server.key do not go together",

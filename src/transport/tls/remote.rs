@@ -61,7 +61,7 @@ impl RemoteWords {
         } = self;
         match error {
             Bad::UnknownIssuer => {
-                format!("{remote}'s certificate is not signed by who is in {authorities}")
+                format!("{remote}'s certificate is of no authority in {authorities}")
             }
             Bad::NotValidForName => {
                 format!("{remote}'s certificate is for another host: give the name it has with {name}")

@@ -157,6 +157,60 @@ def test_the_same_certificates_let_in_and_name_their_owners_in_both_brokers(tmp_
     assert len(published) == 13 and not any(payload == b"12" for _, payload in arrived), "bob is bob"
 
 
+@pytest.mark.skipif(not (MOSQUITTO and PASSWD), reason="mosquitto is not installed")
+def test_each_listener_keeps_its_own_accounts_and_rules_in_both_brokers(tmp_path):
+    port, open_to_all = free_port(), free_port()
+    os.chmod(tmp_path, 0o755)
+    conf, rules = tmp_path / "mosquitto.conf", tmp_path / "acl"
+    conf.write_text(f"user root\nper_listener_settings true\nlistener {port} 127.0.0.1\nallow_anonymous false\n"
+                    f"{accounts_and_rules(tmp_path)}listener {open_to_all} 127.0.0.1\nallow_anonymous true\n"
+                    f"acl_file {rules}\n", encoding="utf-8")
+    rules.write_text("topic write sensors/#\n" + rules.read_text(encoding="utf-8"), encoding="utf-8")
+    other = ["-p", str(open_to_all)]
+    published = [*by_password(port), (other, "sensors/a"), (other, "home/lamp/state")]
+    published += [(["-p", str(port), "-u", "ann", "-P", "o n:e"], "sensors/a"), (["-p", str(port)], "sensors/a")]
+    codes, arrived = in_both(tmp_path, conf, port, published)
+    assert codes[13] and not codes[10], "nobody is let in by one listener, and everybody by the other"
+    assert [payload for topic, payload in arrived if topic == "sensors/a"] == [b"10"]
+    assert [payload for topic, payload in arrived if topic == "home/lamp/state"] == [b"0"]
+
+
+def crosses(sender, receiver, topic, expected):
+    """What is published at one broker arrives at the other, once the bridge is there."""
+    watch = subprocess.Popen(["mosquitto_sub", "-p", str(receiver), "-t", "#", "-C", "1", "-F", "%t %p", "-W", "25"],
+                             stdout=subprocess.PIPE, text=True)
+    while watch.poll() is None:
+        subprocess.run(["mosquitto_pub", "-p", str(sender), "-q", "1", "-t", topic, "-m", "x"], check=True)
+        time.sleep(0.05)
+    assert watch.communicate()[0] == f"{expected} x\n"
+
+
+@pytest.mark.skipif(not MOSQUITTO, reason="mosquitto is not installed")
+def test_the_same_bridge_joins_both_brokers_to_a_third(tmp_path):
+    port, remote = free_port(), free_port()
+    conf, other = tmp_path / "mosquitto.conf", tmp_path / "remote.conf"
+    other.write_text(f"listener {remote} 127.0.0.1\nallow_anonymous true\n", encoding="utf-8")
+    conf.write_text(f"user root\nlistener {port} 127.0.0.1\nallow_anonymous true\n\nconnection cloud\n"
+                    f"address 127.0.0.1:{remote}\nremote_clientid home-1\nnotifications false\nrestart_timeout 1\n"
+                    "topic # out 1 up/ site/1/\ntopic # in 1 down/ site/1/cmd/\n", encoding="utf-8")
+    done, made = import_of(tmp_path, conf)
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "log", "w", encoding="utf-8") as log:
+        third = start([MOSQUITTO, "-c", other], remote, log)
+        try:
+            for command in [[MOSQUITTO, "-c", conf], [BINARY, "--config", made, "--shards", "2"]]:
+                process = start(command, port, log)
+                try:
+                    crosses(port, remote, "up/lamp", "site/1/lamp")
+                    crosses(remote, port, "site/1/cmd/on", "down/on")
+                finally:
+                    process.kill()
+                    process.wait()
+        finally:
+            third.kill()
+            third.wait()
+
+
 def test_a_line_that_keeps_others_out_is_named_and_the_code_says_so(tmp_path):
     conf = tmp_path / "mosquitto.conf"
     conf.write_text("listener 1883\nallow_anonymous true\nmount_point a/\ntomorrow 1\n", encoding="utf-8")
@@ -165,6 +219,12 @@ def test_a_line_that_keeps_others_out_is_named_and_the_code_says_so(tmp_path):
     assert f"{conf}:3: mount_point a/: NOT CARRIED" in done.stderr
     assert f"{conf}:4: tomorrow 1: NOT CARRIED" in done.stderr
     assert "\n[[listener]]" not in made.read_text(encoding="utf-8")
+    # A second file of rules is one that we have not: the listener stays closed.
+    conf.write_text("per_listener_settings true\nlistener 1883\nallow_anonymous true\nacl_file a\n"
+                    "listener 1884\nallow_anonymous true\nacl_file b\n", encoding="utf-8")
+    os.remove(made)
+    done, made = import_of(tmp_path, conf)
+    assert done.returncode == 1 and f"{conf}:7: acl_file b: NOT CARRIED, AND IT KEEPS OTHERS OUT" in done.stderr
     # What is there is not written over, and what cannot be read is a sentence.
     done, _ = import_of(tmp_path, conf)
     assert done.returncode == 2 and "ringmq.toml: cannot be made" in done.stderr
