@@ -112,6 +112,10 @@ impl Queue {
         }
         let is_qos0 = one.qos() == Qos::AtMostOnce;
         self.holds_qos0 = is_qos0 || self.may_hold_qos0();
+        if self.waiting.len() == self.waiting.capacity() {
+            // By a quarter, not to twice as much: queues are what most memory is for.
+            self.waiting.reserve_exact(self.waiting.len() / 4 + 2);
+        }
         self.waiting.push_back(one);
     }
 

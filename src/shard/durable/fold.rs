@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::crossing_records::KeptCrossings;
 use super::holds::SegmentHolds;
@@ -13,8 +14,8 @@ use crate::limits::QueuePolicy;
 use crate::mqtt::Publication;
 use crate::mutant::{is_on, Mutant};
 use crate::session::{
-    ApplyError, AttributesImage, Change, Load, QueueBounds, Session, SessionImage, SessionKey,
-    StoredDelivery,
+    ApplyError, AttributesImage, Change, Load, QueueBounds, RulesImage, Session, SessionImage,
+    SessionKey, StoredDelivery,
 };
 use crate::time::WallTime;
 
@@ -169,9 +170,17 @@ pub struct StateFold {
 #[derive(Debug)]
 struct State {
     session: Session,
-    /// Those that the session does not hold itself.
-    attributes: AttributesImage,
+    beside: Beside,
     segment: SegmentNumber,
+}
+
+/// Attributes that a session does not hold itself. There are as many as sessions, and few have rules of their own.
+#[derive(Debug)]
+struct Beside {
+    owner: Option<Arc<str>>,
+    rules: Option<Box<RulesImage>>,
+    expires_at: Option<WallTime>,
+    will_due: Option<WallTime>,
 }
 
 /// The turn whose records are being read: none of them counts before the last one is there.
@@ -318,26 +327,30 @@ impl StateFold {
 
 impl State {
     fn of(image: SessionImage, segment: SegmentNumber, hash_seed: u64) -> Self {
-        let attributes = AttributesImage {
+        let beside = Beside {
             owner: image.owner.clone(),
-            rules: image.rules.clone(),
+            rules: image.rules.clone().map(Box::new),
             expires_at: image.expires_at,
             will_due: image.will_due,
-            ..AttributesImage::default()
         };
         let (mut session, _) = Session::restore(image, hash_seed, NO_BOUNDS, READ_BACK);
         session.forget_connection();
         Self {
             session,
-            attributes,
+            beside,
             segment,
         }
     }
 
-    fn set(&mut self, mut attributes: AttributesImage) {
+    fn set(&mut self, attributes: AttributesImage) {
         self.session.expiry_interval_s = attributes.expiry_interval_s;
-        self.session.will = attributes.will.take().map(Box::new);
-        self.attributes = attributes;
+        self.session.will = attributes.will.map(Box::new);
+        self.beside = Beside {
+            owner: attributes.owner,
+            rules: attributes.rules.map(Box::new),
+            expires_at: attributes.expires_at,
+            will_due: attributes.will_due,
+        };
     }
 
     /// Does a change again, and keeps no publication in memory that the log has.
@@ -373,7 +386,6 @@ impl State {
     }
 
     fn image(&self) -> SessionImage {
-        let mut attributes = self.attributes.clone();
         let mut image = self.session.image(READ_BACK);
         if is_on(Mutant::FoldForgetsReceived) {
             image.received = crate::session::ReceivedImage::default();
@@ -381,9 +393,13 @@ impl State {
         if is_on(Mutant::FoldReversesQueue) {
             image.queue.reverse();
         }
-        attributes.expiry_interval_s = image.expiry_interval_s;
-        attributes.will.clone_from(&image.will);
-        image.with(attributes)
+        SessionImage {
+            owner: self.beside.owner.clone(),
+            rules: self.beside.rules.as_deref().cloned(),
+            expires_at: self.beside.expires_at,
+            will_due: self.beside.will_due,
+            ..image
+        }
     }
 }
 
