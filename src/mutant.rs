@@ -141,10 +141,39 @@ pub enum Mutant {
     ImageLosesUnhandled,
     /// Of a connection that is continued the replies held at gates are lost.
     ImageLosesHeld,
+    /// A client of MQTT-SN that wakes has its PINGRESP before what waits for it.
+    AnswerPingAtOnce,
+    /// A client of MQTT-SN is sent messages while it sleeps.
+    SendToSleeper,
+    /// What a client of MQTT-SN has not answered in time is done with.
+    ForgetUnanswered,
+    /// What a client of MQTT-SN had not answered when it fell asleep is done with.
+    ForgetAtSleep,
+    /// A topic id is used before its registration is acknowledged.
+    UseUnregistered,
+    /// A client of MQTT-SN that has connected again is sent topic ids that are not registered anew.
+    TrustTopicIds,
+    /// Two topics of a client of MQTT-SN have one id.
+    ShareTopicId,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 66] = [
+    /// A fault that only clients of MQTT-SN can notice.
+    #[must_use]
+    pub fn is_of_gateway(self) -> bool {
+        matches!(
+            self,
+            Self::AnswerPingAtOnce
+                | Self::SendToSleeper
+                | Self::ForgetUnanswered
+                | Self::ForgetAtSleep
+                | Self::UseUnregistered
+                | Self::TrustTopicIds
+                | Self::ShareTopicId
+        )
+    }
+
+    pub const ALL: [Self; 73] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -211,6 +240,13 @@ impl Mutant {
         Self::ImageRestartsExpiry,
         Self::ImageLosesUnhandled,
         Self::ImageLosesHeld,
+        Self::AnswerPingAtOnce,
+        Self::SendToSleeper,
+        Self::ForgetUnanswered,
+        Self::ForgetAtSleep,
+        Self::UseUnregistered,
+        Self::TrustTopicIds,
+        Self::ShareTopicId,
     ];
 }
 

@@ -29,9 +29,12 @@ struct Options {
     /// Break the broker on purpose, in each of the known ways; every one must be noticed
     #[arg(long)]
     mutants: bool,
-    /// With --seed: break the broker in this way, as --mutants names it
-    #[arg(long, requires = "seed")]
-    mutant: Option<String>,
+    /// With --seed or --sensors: break the broker in this way, as --mutants names it
+    #[arg(long, value_parser = mutant_called)]
+    mutant: Option<Mutant>,
+    /// Clients of MQTT-SN over a network that loses datagrams, instead of clients of MQTT
+    #[arg(long)]
+    sensors: bool,
     /// Threads; all cores unless given
     #[arg(long)]
     threads: Option<usize>,
@@ -43,8 +46,10 @@ fn main() -> ExitCode {
     let threads = options.threads.unwrap_or(cores).max(1);
     let is_good = if options.mutants {
         hunt(options.seeds.min(500), threads)
+    } else if options.sensors {
+        sweep_sensors(&options, threads)
     } else if let Some(seed) = options.seed {
-        replay(seed, options.mutant.as_deref(), options.events)
+        replay(seed, options.mutant, options.events)
     } else {
         sweep(&options, threads)
     };
@@ -91,6 +96,39 @@ fn sweep(options: &Options, threads: usize) -> bool {
     failed == 0
 }
 
+/// The same for clients of MQTT-SN.
+fn sweep_sensors(options: &Options, threads: usize) -> bool {
+    let (from, until) = match options.seed {
+        Some(seed) => (seed, seed + 1),
+        None => (options.from, options.from.saturating_add(options.seeds)),
+    };
+    let (next, failed) = (AtomicU64::new(from), AtomicU64::new(0));
+    let (rounds, crashes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let work = || loop {
+        mutant::switch(options.mutant);
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= until {
+            return;
+        }
+        let outcome = sim::run_sensors(seed);
+        rounds.fetch_add(u64::from(outcome.rounds), Ordering::Relaxed);
+        crashes.fetch_add(u64::from(outcome.crashes), Ordering::Relaxed);
+        if let Some(failure) = outcome.failure {
+            failed.fetch_add(1, Ordering::Relaxed);
+            println!("{failure}");
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let (rounds, crashes) = (rounds.into_inner(), crashes.into_inner());
+    let (count, failed) = (until - from, failed.into_inner());
+    println!("{count} seeds of sensors, {rounds} rounds, {crashes} crashes, {failed} failed");
+    failed == 0
+}
+
 fn report(seed: u64, outcome: &sim::Outcome, replays: bool) {
     let mut text: String = outcome.trace.iter().map(|e| format!("  {e}\n")).collect();
     text += &format!("seed {seed} failed");
@@ -106,17 +144,13 @@ fn report(seed: u64, outcome: &sim::Outcome, replays: bool) {
     println!("{text}");
 }
 
-fn replay(seed: u64, name: Option<&str>, events: usize) -> bool {
-    let mutant = match name {
-        None => None,
-        Some(name) => match Mutant::ALL.into_iter().find(|m| format!("{m:?}") == name) {
-            Some(mutant) => Some(mutant),
-            None => {
-                println!("no mutant is called {name}; --mutants names them");
-                return false;
-            }
-        },
-    };
+fn mutant_called(name: &str) -> Result<Mutant, String> {
+    let mut all = Mutant::ALL.into_iter();
+    let found = all.find(|mutant| format!("{mutant:?}") == name);
+    found.ok_or_else(|| "there is none of this name; --mutants names them".into())
+}
+
+fn replay(seed: u64, mutant: Option<Mutant>, events: usize) -> bool {
     mutant::switch(mutant);
     let outcome = sim::run(seed, events);
     if outcome.failures.is_empty() {
@@ -137,7 +171,8 @@ fn hunt(seeds: u64, threads: usize) -> bool {
             return;
         };
         mutant::switch(Some(mutant));
-        let caught = (0..seeds).find_map(|seed| catch(seed).map(|failure| (seed, failure)));
+        let catch = |seed| catch(mutant, seed).map(|failure| (seed, failure));
+        let caught = (0..seeds).find_map(catch);
         match caught {
             Some((seed, failure)) => println!("{mutant:?}: seed {seed}: {failure}"),
             None => {
@@ -156,7 +191,11 @@ fn hunt(seeds: u64, threads: usize) -> bool {
     escaped == 0
 }
 
-fn catch(seed: u64) -> Option<String> {
+fn catch(mutant: Mutant, seed: u64) -> Option<String> {
+    if mutant.is_of_gateway() {
+        let run = std::panic::catch_unwind(|| sim::run_sensors(seed).failure);
+        return run.unwrap_or_else(|_| Some("the broken broker panics".into()));
+    }
     match std::panic::catch_unwind(|| sim::run(seed, 0)) {
         Ok(outcome) => outcome.failures.into_iter().next(),
         Err(_) => Some("the broken broker panics".into()),

@@ -15,7 +15,7 @@ macro_rules! number {
 }
 
 /// In the order of the example file. All begin with `sn-`.
-pub(super) static OPTIONS: [ListenerOpt; 11] = [
+pub(super) static OPTIONS: [ListenerOpt; 12] = [
     opt(
         "sn-gateway-id",
         "1",
@@ -115,6 +115,23 @@ pub(super) static OPTIONS: [ListenerOpt; 11] = [
         (
             "Predefined topic ids",
             "Lines \"client, topic, id\", or \"*, topic, id\" for all clients. Read again at SIGHUP.",
+        ),
+    ),
+    opt(
+        "sn-clients",
+        "\"/etc/ringmq/sensors.txt\"",
+        Kind::Text("a file"),
+        Access(
+            |listener| {
+                let file = listener.mqtt_sn.clients_file.as_ref();
+                Value::Text(file.map_or_else(String::new, |file| file.display().to_string()))
+            },
+            |listener, value| listener.mqtt_sn.clients_file = value.text().map(Into::into),
+        ),
+        (
+            "Client ids that may come",
+            "One on each line; the CONNECT of another one is refused (return code 3). Every client id may come by \
+             default. Read again at SIGHUP.",
         ),
     ),
     opt(

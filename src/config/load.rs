@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::check::{check, effective, in_force};
@@ -11,7 +12,7 @@ use super::problem::{Place, Problem, Problems};
 use super::{file, render, Command};
 use crate::auth;
 use crate::listener::Listener;
-use crate::mqtt_sn::Predefined;
+use crate::mqtt_sn::{ClientIds, Predefined};
 
 /// The example file is 10 KB; a thousand times that is some other file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -50,7 +51,7 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
     );
     if problems.is_empty() && !example {
         problems.extend(problems_of_files(&outcome.checked.files()));
-        problems.extend(read_predefined(&mut outcome.checked.listeners));
+        problems.extend(read_tables_of_sensors(&mut outcome.checked.listeners));
     }
     if !problems.is_empty() {
         return Err(Problems::new(problems));
@@ -68,20 +69,27 @@ pub fn load(args: impl IntoIterator<Item = OsString>) -> Result<Command, Problem
     })
 }
 
-/// Reads the predefined topic ids of listeners of MQTT-SN.
-fn read_predefined(listeners: &mut [Listener]) -> Vec<Problem> {
+/// Reads the predefined topic ids and the client ids of listeners of MQTT-SN.
+fn read_tables_of_sensors(listeners: &mut [Listener]) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let mut wrong = |path: &Path, text| {
+        let file = path.to_string_lossy().into();
+        problems.push(Problem::new(&Place::File(file), "", text));
+    };
     for listener in listeners {
-        let Some(path) = &listener.mqtt_sn.predefined_file else {
-            continue;
-        };
-        let found =
-            read(path.as_os_str(), "table of topic ids").and_then(|text| Predefined::parse(&text));
-        match found {
-            Ok(predefined) => listener.mqtt_sn.predefined = Arc::new(predefined),
-            Err(text) => {
-                let file = path.to_string_lossy().into();
-                problems.push(Problem::new(&Place::File(file), "", text));
+        let settings = &mut listener.mqtt_sn;
+        if let Some(path) = &settings.predefined_file {
+            let text = read(path.as_os_str(), "table of topic ids");
+            match text.and_then(|text| Predefined::parse(&text)) {
+                Ok(predefined) => settings.predefined = Arc::new(predefined),
+                Err(text) => wrong(path, text),
+            }
+        }
+        if let Some(path) = &settings.clients_file {
+            let text = read(path.as_os_str(), "table of client ids");
+            match text.and_then(|text| ClientIds::parse(&text)) {
+                Ok(clients) => settings.clients = Some(Arc::new(clients)),
+                Err(text) => wrong(path, text),
             }
         }
     }

@@ -6,6 +6,7 @@ use super::directory::{refusal, Source};
 use super::link;
 use super::peer::{Kept, Peer, State, Terms, Will};
 use super::requests::Requests;
+use super::topics::Topics;
 use super::{Gateway, CONNECTING_MAX};
 use crate::mqtt::{topic, Qos};
 use crate::mqtt_sn::{Connect, Message, ReturnCode, WillTopic};
@@ -31,12 +32,12 @@ impl Gateway {
             self.connect_new(shard, source, connect, now);
             return;
         };
-        if let Some(code) = refusal(connect) {
+        let settings = self.settings_of(source.key.listener);
+        if let Some(code) = refusal(connect, &settings) {
             self.outbox.send(&source.key, &Message::ConnAck(code));
             return;
         }
         let terms = terms_of(connect);
-        let settings = self.settings_of(source.key.listener);
         let peer = self.peers.get_mut(index);
         if *peer.client_id != *connect.client_id {
             self.cut(shard, index, now);
@@ -49,6 +50,7 @@ impl Gateway {
             State::Entering => {} // its CONNACK is on its way
             State::WillTopic | State::WillMessage if repeats => self.ask_will(index, now),
             State::Asleep | State::Awake if !terms.clean => {
+                let slept = peer.state == State::Asleep;
                 peer.state = State::Active;
                 peer.connected_at = now;
                 peer.keep_alive_s = terms.duration_s;
@@ -56,6 +58,9 @@ impl Gateway {
                 let accepted = Message::ConnAck(ReturnCode::Accepted);
                 self.outbox.send(&source.key, &accepted);
                 self.heard(index, now);
+                if slept {
+                    self.send_again(index, &settings, now);
+                }
                 self.pull(shard, index, now);
             }
             State::Active if repeats => {
@@ -82,6 +87,7 @@ impl Gateway {
             number,
             client_id: connect.client_id.into(),
             state: State::WillTopic,
+            counted: State::WillTopic.place(),
             terms,
             connected_at: now,
             link: None,
@@ -159,12 +165,17 @@ impl Gateway {
             self.kept.remove(&client_id);
             return None;
         }
-        if let Some(link) = shard.connection_of_client(&client_id) {
-            let other = self.peers.of_link(link)?;
+        let link = shard.connection_of_client(&client_id);
+        if let Some(other) = link.and_then(|link| self.peers.of_link(link)) {
             let other = self.peers.get(other);
             return (!other.terms.clean).then(|| other.kept.clone());
         }
-        self.kept.get(&client_id).cloned()
+        // Of the time before an MQTT client had the session, or of no time of this process.
+        let kept = self.kept.get(&client_id).cloned();
+        Some(kept.unwrap_or_else(|| Kept {
+            topics: Topics::second(),
+            will: None,
+        }))
     }
 
     /// Asks for the part of the will that is missing, or gives up.

@@ -11,7 +11,7 @@ use super::outbox::{Crossing, PeerKey};
 use super::Gateway;
 use crate::ids::{ListenerId, ShardId};
 use crate::mqtt_sn::{decode, unwrap_forwarded, AddressChange, Connect, Message, ReturnCode};
-use crate::mqtt_sn::{Settings, PROTOCOL_ID};
+use crate::mqtt_sn::{ClientIds, Settings, PROTOCOL_ID};
 use crate::shard::Shard;
 use crate::time::{Span, Time};
 
@@ -139,12 +139,13 @@ impl Gateway {
             Message::Connect(connect) => shard.home_of(connect.client_id),
             _ => entry.home,
         };
-        let entry = if home == entry.home {
-            entry
-        } else {
-            let number = entry.number;
-            self.replaced(shard, entry.home, key.clone(), number, now);
-            self.directory.enter(&key, home)
+        if home != entry.home {
+            self.replaced(shard, entry.home, key.clone(), entry.number, now);
+        }
+        // The client before may have left, with word of that on its way: it is not meant for this one.
+        let entry = match message {
+            Message::Connect(_) => self.directory.enter(&key, home),
+            _ => entry,
         };
         self.pass_on(shard, key, entry, (&message, bytes), now);
     }
@@ -238,7 +239,7 @@ impl Gateway {
         now: Time,
     ) {
         let client_id = match message {
-            Message::Connect(connect) => match refusal(connect) {
+            Message::Connect(connect) => match refusal(connect, settings) {
                 None => connect.client_id,
                 Some(code) => {
                     self.outbox.send(&key, &Message::ConnAck(code));
@@ -307,7 +308,10 @@ impl Gateway {
 }
 
 /// Why a CONNECT is refused, from any source.
-pub(super) fn refusal(connect: &Connect<'_>) -> Option<ReturnCode> {
-    let is_bad = connect.protocol_id != PROTOCOL_ID || connect.client_id.is_empty();
+pub(super) fn refusal(connect: &Connect<'_>, settings: &Settings) -> Option<ReturnCode> {
+    let may_come = |clients: &ClientIds| clients.contains(connect.client_id);
+    let is_bad = connect.protocol_id != PROTOCOL_ID
+        || connect.client_id.is_empty()
+        || !settings.clients.as_deref().is_none_or(may_come);
     is_bad.then_some(ReturnCode::NotSupported)
 }

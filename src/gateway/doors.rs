@@ -37,6 +37,12 @@ impl Gateway {
         self.peers.len()
     }
 
+    /// How many of them are in each of [`Stats::STATES`].
+    #[must_use]
+    pub fn states(&self) -> [u64; 4] {
+        self.peers.states()
+    }
+
     /// A connection of the shard is a link, not a socket.
     #[must_use]
     pub fn is_link(&self, connection: ConnectionId) -> bool {

@@ -9,6 +9,7 @@ use crate::mqtt::{
     decode, frame, Ack, AckKind, Packet, PacketId, Qos, ReasonCode, Sender, SubAck, Version,
 };
 use crate::mqtt_sn::{encode, Message, Publish, ReturnCode, Settings, TopicRef};
+use crate::mutant::{is_on, Mutant};
 use crate::shard::Shard;
 use crate::time::Time;
 
@@ -158,7 +159,9 @@ impl Gateway {
         let mut has_room = false;
         loop {
             let peer = self.peers.get_mut(index);
-            if !matches!(peer.state, State::Active | State::Awake) || peer.outstanding.is_some() {
+            let is_there = matches!(peer.state, State::Active | State::Awake)
+                || (peer.state == State::Asleep && is_on(Mutant::SendToSleeper));
+            if !is_there || peer.outstanding.is_some() {
                 return has_room;
             }
             if let Some(packet_id) = peer.release.take() {
@@ -230,6 +233,11 @@ impl Gateway {
                 let msg_id = peer.last_msg_id;
                 peer.deliveries.push_front(delivery);
                 self.send_awaited(index, Awaited::Registration { topic_id, msg_id }, now);
+                if is_on(Mutant::UseUnregistered) {
+                    let peer = self.peers.get_mut(index);
+                    peer.outstanding = None;
+                    peer.kept.topics.accepted(topic_id);
+                }
                 return Sent::Awaited;
             }
             Err(_) => {
@@ -281,10 +289,12 @@ impl Gateway {
                 }
             }
             Awaited::Publication { delivery, .. } => {
-                if let Ok(topic) = topic_ref(peer, &delivery.topic, settings) {
-                    let message = publish(delivery, topic, delivery.dup || is_repeat);
-                    self.outbox.send(&peer.key, &message);
-                }
+                let Ok(topic) = topic_ref(peer, &delivery.topic, settings) else {
+                    self.begin_again(index, *outstanding);
+                    return;
+                };
+                let message = publish(delivery, topic, delivery.dup || is_repeat);
+                self.outbox.send(&peer.key, &message);
             }
             Awaited::Release(packet_id) => {
                 self.outbox
@@ -295,6 +305,14 @@ impl Gateway {
         outstanding.due = now + Peer::retry(settings);
         let peer = self.peers.get_mut(index);
         peer.outstanding = Some(outstanding);
+    }
+
+    /// The client may not know the topic's id any more: the message waits in front for its registration.
+    fn begin_again(&mut self, index: u32, outstanding: Outstanding) {
+        if let Awaited::Publication { mut delivery, .. } = outstanding.what {
+            delivery.dup = true;
+            self.peers.get_mut(index).deliveries.push_front(delivery);
+        }
     }
 
     /// REGACK.
@@ -346,7 +364,7 @@ impl Gateway {
     ) {
         let peer = self.peers.get_mut(index);
         let Some(packet_id) = PacketId::new(msg_id) else {
-            self.unknown_id(index); // of a message at QoS 0
+            peer.kept.topics.all_unknown(); // of a message at QoS 0
             return;
         };
         let is_it = |one: &Outstanding| match &one.what {
@@ -379,11 +397,6 @@ impl Gateway {
         } else {
             self.pass_ack(shard, index, (AckKind::PubAck, packet_id), now);
         }
-    }
-
-    /// The client does not know the id of some message: all are registered again.
-    fn unknown_id(&mut self, index: u32) {
-        self.peers.get_mut(index).kept.topics.all_unknown();
     }
 
     /// Ends an exchange at QoS 2 that its client does not want: both halves are acknowledged for it.

@@ -16,7 +16,7 @@ use crate::time::Time;
 
 /// Packets that wait for the shard to want them, in bytes of one peer; more are dropped, and repeated by
 /// their client.
-const WAITING_MAX: usize = 16 << 10;
+pub(super) const WAITING_MAX: usize = 16 << 10;
 /// Segments of outgoing bytes looked at for one packet.
 const SLICES: usize = 8;
 /// A packet may be larger than the datagram it becomes: topic and properties are not in that.
@@ -111,6 +111,7 @@ impl Gateway {
         for index in std::mem::take(&mut self.awake) {
             if self.peers.generation(index).is_some() {
                 self.end_round(shard, index, now);
+                self.arm(index);
                 if self.peers.get(index).state == State::Awake {
                     self.awake.push(index);
                 }

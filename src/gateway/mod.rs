@@ -8,6 +8,7 @@
 //! Each shard reads a socket of its own. The `directory` of the reader has the home of each peer that is a
 //! client; what it reads for another shard crosses to it as a [`Crossing`].
 
+mod audit;
 mod connecting;
 mod connectionless;
 mod directory;

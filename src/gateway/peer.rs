@@ -8,6 +8,7 @@ use super::topics::Topics;
 use crate::ids::{ConnectionId, ShardId};
 use crate::mqtt::{PacketId, PacketType, Qos};
 use crate::mqtt_sn::Settings;
+use crate::mutant::{is_on, Mutant};
 use crate::time::{Span, Time};
 
 /// Deliveries taken from a link before the first of them is sent: acknowledgements may be behind them.
@@ -28,6 +29,18 @@ pub(super) enum State {
     Awake,
     /// Its end was answered; its link is about to be closed.
     Leaving,
+}
+
+impl State {
+    /// Its place in [`Stats::STATES`](super::Stats::STATES).
+    pub(super) fn place(self) -> usize {
+        match self {
+            Self::WillTopic | Self::WillMessage | Self::Entering => 0,
+            Self::Active | Self::Leaving => 1,
+            Self::Asleep => 2,
+            Self::Awake => 3,
+        }
+    }
 }
 
 /// The will of a client.
@@ -95,6 +108,8 @@ pub(super) struct Peer {
     pub(super) number: u32,
     pub(super) client_id: Box<str>,
     pub(super) state: State,
+    /// The place of the state that it is counted under.
+    pub(super) counted: usize,
     pub(super) terms: Terms,
     /// When its last CONNECT came.
     pub(super) connected_at: Time,
@@ -147,7 +162,8 @@ impl Peer {
 
     /// Messages are taken from its link: while it sleeps they wait there.
     pub(super) fn takes_messages(&self) -> bool {
-        self.state != State::Asleep && self.deliveries.len() < DELIVERIES_MAX
+        (self.state != State::Asleep || is_on(Mutant::SendToSleeper))
+            && self.deliveries.len() < DELIVERIES_MAX
     }
 
     /// A packet of a delivery, which waits until its client is there.

@@ -31,6 +31,8 @@ pub(super) struct Peers {
     places: Vec<Place>,
     free: Vec<u32>,
     by_key: HashMap<PeerKey, u32, RandomState>,
+    /// How many are counted under each state.
+    states: [u64; 4],
     /// By the index of a connection.
     links: Vec<Option<Link>>,
 }
@@ -41,6 +43,7 @@ impl Peers {
             places: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::with_hasher(state),
+            states: [0; 4],
             links: Vec::new(),
         }
     }
@@ -51,6 +54,7 @@ impl Peers {
             (self.places.len() - 1) as u32
         });
         self.by_key.insert(peer.key.clone(), index);
+        self.states[peer.counted] += 1;
         self.places[index as usize].peer = Some(Box::new(peer));
         index
     }
@@ -59,11 +63,25 @@ impl Peers {
         let place = &mut self.places[index as usize];
         place.generation = place.generation.wrapping_add(1);
         let peer = *place.peer.take().expect(PRESENT);
+        self.states[peer.counted] -= 1;
         self.free.push(index);
         if self.by_key.get(&peer.key) == Some(&index) {
             self.by_key.remove(&peer.key);
         }
         peer
+    }
+
+    /// The state of a peer may be another one now.
+    pub(super) fn count_state(&mut self, index: u32) {
+        let peer = self.places[index as usize].peer.as_mut().expect(PRESENT);
+        let place = peer.state.place();
+        self.states[peer.counted] -= 1;
+        self.states[place] += 1;
+        peer.counted = place;
+    }
+
+    pub(super) fn states(&self) -> [u64; 4] {
+        self.states
     }
 
     /// A peer is at another address now.

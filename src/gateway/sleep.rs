@@ -6,6 +6,7 @@ use super::peer::{Kept, Peer, State, Will};
 use super::Gateway;
 use crate::mqtt::{encode, topic, Disconnect, ReasonCode, Version};
 use crate::mqtt_sn::{AddressChange, Message, ReturnCode, WillTopic};
+use crate::mutant::{is_on, Mutant};
 use crate::shard::{CloseCause, Shard};
 use crate::time::Time;
 
@@ -57,6 +58,9 @@ impl Gateway {
         peer.heard = now;
         peer.is_pinged = false;
         peer.is_proven = true;
+        if is_on(Mutant::ForgetAtSleep) {
+            peer.outstanding = None;
+        }
         if let Some(mut outstanding) = peer.outstanding.take() {
             // Due when it wakes, and with all its repeats.
             outstanding.sent = outstanding.sent.min(1);
@@ -96,7 +100,7 @@ impl Gateway {
             && peer.waiting.is_empty()
             && peer.requests.is_empty()
             && peer.link.is_none_or(|link| !shard.has_output(link));
-        if is_done {
+        if is_done || (peer.state == State::Awake && is_on(Mutant::AnswerPingAtOnce)) {
             peer.state = State::Asleep;
             peer.heard = now;
             self.outbox.send(&peer.key, &Message::PingResp);
@@ -185,12 +189,17 @@ impl Gateway {
         }
         let peer = self.peers.get_mut(index);
         if let Some(outstanding) = peer.outstanding.as_deref().filter(|one| one.due <= now) {
+            if is_on(Mutant::ForgetUnanswered) {
+                peer.outstanding = None;
+                return;
+            }
             if outstanding.sent > settings.retries {
                 self.stats.lost += 1;
                 self.lose(shard, index, now);
                 return;
             }
             self.send_again(index, &settings, now);
+            self.pull(shard, index, now);
         }
         self.ping_link(shard, index, now);
     }
@@ -224,10 +233,11 @@ impl Gateway {
     /// What the session of a peer keeps here stays with it.
     fn remove(&mut self, shard: &Shard, index: u32) -> Peer {
         let mut peer = self.peers.remove(index);
-        // Another link may have continued the session meanwhile, which then has a copy.
+        // Another link may have continued the session meanwhile, which then has a copy; an MQTT client has none.
+        let link = shard.connection_of_client(&peer.client_id);
         let is_kept = !peer.terms.clean
             && shard.has_session(&peer.client_id)
-            && shard.connection_of_client(&peer.client_id).is_none();
+            && link.is_none_or(|link| !self.peers.is_link(link));
         if is_kept {
             self.keep(
                 shard,

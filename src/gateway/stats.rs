@@ -30,6 +30,9 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// States of clients, as they are counted.
+    pub const STATES: [&str; 4] = ["connecting", "active", "asleep", "awake"];
+
     /// Adds those of another shard.
     pub fn add(&mut self, other: &Self) {
         let Self {

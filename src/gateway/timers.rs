@@ -25,12 +25,13 @@ impl Timers {
 }
 
 impl Gateway {
-    /// Sets the timer of a peer, if it is due before the one that is set: a later one is set when that
+    /// What is done with a peer ends here. Counts its state, and sets its timer, if it is due before the one that is set: a later one is set when that
     /// has passed.
     pub(super) fn arm(&mut self, index: u32) {
         let Some(generation) = self.peers.generation(index) else {
             return;
         };
+        self.peers.count_state(index);
         let peer = self.peers.get_mut(index);
         let Some(due) = peer.due() else {
             return;

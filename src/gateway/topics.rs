@@ -3,6 +3,8 @@
 //! An id follows from its topic's name, and from what had taken its place: a client that comes back after its
 //! table was lost finds most topics under the ids they had, and hardly ever one under that of another.
 
+use crate::mutant::{is_on, Mutant};
+
 /// Bytes of names of one client.
 const NAME_BYTES_MAX: usize = 64 << 10;
 /// Ids from 1 on. 0x0000 and 0xFFFF are reserved, section 5.3.11, and there are clients that take a larger one
@@ -30,6 +32,8 @@ pub(super) struct Topics {
     uses: u32,
     /// Predefined ids that the client has used.
     predefined: Vec<u16>,
+    /// The client may have ids of a table that was lost, and mean another topic by an id than we do.
+    is_second: bool,
 }
 
 /// What is known of a topic on the way to its client.
@@ -44,11 +48,21 @@ pub(super) enum Outward {
 }
 
 impl Topics {
-    /// The topic that a client means.
+    /// In place of one that was lost with the process, while its session was kept.
+    pub(super) fn second() -> Self {
+        Self {
+            is_second: true,
+            ..Self::default()
+        }
+    }
+
+    /// The topic that a client means. After a table was lost it has to register its ids again, also those that it
+    /// was sent meanwhile: what is on its way may mean what they stood for before.
     pub(super) fn name(&self, id: u16) -> Option<&str> {
         let at = self.rows.binary_search_by_key(&id, |row| row.id).ok()?;
         let row = &self.rows[at];
-        (row.is_known || row.is_clients).then_some(&*row.name)
+        let is_meant = row.is_clients || (row.is_known && !self.is_second);
+        is_meant.then_some(&*row.name)
     }
 
     /// The id of a topic that its client has named; `None`: it has as many as it may.
@@ -93,6 +107,9 @@ impl Topics {
 
     /// The client has connected again: it may know none, and each is registered before it is used.
     pub(super) fn all_unknown(&mut self) {
+        if is_on(Mutant::TrustTopicIds) {
+            return;
+        }
         for row in &mut self.rows {
             (row.is_known, row.is_muted) = (false, false);
         }
@@ -107,6 +124,21 @@ impl Topics {
     /// Predefined ids that the client has used.
     pub(super) fn predefined(&self) -> &[u16] {
         &self.predefined
+    }
+
+    /// Ids in order, each once, and what is counted.
+    pub(super) fn audit(&self, max: usize) -> Result<(), String> {
+        let bytes: usize = self.rows.iter().map(|row| row.name.len()).sum();
+        if self.rows.len() > max || bytes != self.name_bytes || bytes > NAME_BYTES_MAX {
+            let rows = self.rows.len();
+            return Err(format!("{rows} topic ids of {max}, {bytes} bytes of names"));
+        }
+        let in_order = |pair: &[Row]| pair[0].id < pair[1].id;
+        let are_ids = |row: &Row| (1..=IDS).contains(&u32::from(row.id));
+        if !self.rows.windows(2).all(in_order) || !self.rows.iter().all(are_ids) {
+            return Err("topic ids are not in order".into());
+        }
+        Ok(())
     }
 
     fn change(&mut self, id: u16, change: impl FnOnce(&mut Row)) {
@@ -144,6 +176,7 @@ impl Topics {
         loop {
             match self.rows.binary_search_by_key(&id, |row| row.id) {
                 Ok(at) if *self.rows[at].name == *name => return Ok(at),
+                Ok(at) if is_on(Mutant::ShareTopicId) => return Ok(at),
                 Ok(_) => id = if u32::from(id) == IDS { 1 } else { id + 1 },
                 Err(at) => return Err((at, id)),
             }

@@ -81,6 +81,8 @@ impl Driver {
                 connections_max: self.driver_stats.connections_max,
                 accept_failed: self.driver_stats.accept_failed,
                 sockets: self.shard.connections() as u64,
+                gateway: *self.gateway.stats(),
+                gateway_states: self.gateway.states(),
                 busy: measures.busy,
                 turn_length: measures.turn_length.clone(),
                 ring_depth: measures.ring_depth.clone(),

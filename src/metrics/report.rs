@@ -1,6 +1,7 @@
 //! Reports: what shards, listeners and the process have counted, as values of one moment.
 
 use crate::bridge::Counts;
+use crate::gateway;
 use crate::histogram::Histogram;
 use crate::shard::{Kept, Snapshot};
 use crate::time::Span;
@@ -23,6 +24,10 @@ pub struct DriverReport {
     /// Accepting failed, for lack of descriptors or memory.
     pub accept_failed: u64,
     pub sockets: u64,
+    /// Of the gateway for MQTT-SN.
+    pub gateway: gateway::Stats,
+    /// Its clients by state, as [`gateway::Stats::STATES`] has them.
+    pub gateway_states: [u64; 4],
     /// Turns that had something to do, and how long they took.
     pub busy: Span,
     pub turn_length: Histogram,

@@ -3,12 +3,14 @@
 //! [`decode`] takes a message apart without copying, [`encode`] appends one. A forwarder puts a frame of its own
 //! before a message ([`unwrap_forwarded`]): its length ends with the node's id, the message lies behind it.
 
+mod clients;
 mod decode;
 mod encode;
 mod message;
 mod predefined;
 mod settings;
 
+pub use clients::ClientIds;
 pub use decode::{decode, unwrap_forwarded, Forwarded, Malformed};
 pub use encode::{encode, forwarded};
 pub use message::{

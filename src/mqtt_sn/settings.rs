@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Predefined;
+use super::{ClientIds, Predefined};
 
 /// Of one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub struct Settings {
     /// Forwarders may pass on messages of nodes.
     pub forwarders: bool,
     pub address_change: AddressChange,
+    /// As configured.
+    pub clients_file: Option<PathBuf>,
+    /// What was in it; `None`: every client id may come.
+    pub clients: Option<Arc<ClientIds>>,
     /// As configured.
     pub predefined_file: Option<PathBuf>,
     /// What was in it.
@@ -56,6 +60,8 @@ impl Default for Settings {
             minus_one_user: None,
             forwarders: false,
             address_change: AddressChange::Never,
+            clients_file: None,
+            clients: None,
             predefined_file: None,
             predefined: Arc::default(),
         }

@@ -13,11 +13,13 @@ mod parameters;
 mod plan;
 mod random;
 mod rules;
+mod sensors;
 mod world;
 
 pub use bridge::{run_bridge, BridgeOutcome};
 pub use parameters::Parameters;
 pub use random::{Purpose, Random};
+pub use sensors::{run_sensors, SensorsOutcome};
 pub use world::World;
 
 use client::Client;

@@ -21,17 +21,17 @@ impl<E: Environment> World<E> {
                     self.environment.authorize(shard, connection, request);
                 }
                 // The client closes as soon as it has read the last bytes.
-                Action::Close(id) => {
-                    if let Some(link) = self.link_at((shard, id)) {
+                Action::Close(id) => match self.link_at((shard, id)) {
+                    Some(link) => {
                         self.write_last(link);
                         self.close_for_shard(shard, link);
                     }
-                }
-                Action::Abort(id) => {
-                    if let Some(link) = self.link_at((shard, id)) {
-                        self.close_for_shard(shard, link);
-                    }
-                }
+                    None => self.close_for_gateway(shard, id),
+                },
+                Action::Abort(id) => match self.link_at((shard, id)) {
+                    Some(link) => self.close_for_shard(shard, link),
+                    None => self.close_for_gateway(shard, id),
+                },
                 Action::HandOff {
                     connection,
                     to,

@@ -25,7 +25,8 @@ impl<E: Environment> World<E> {
     /// The next deadline of any shard.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.shards.iter().filter_map(Shard::poll_timeout).min()
+        let shards = self.shards.iter().filter_map(Shard::poll_timeout);
+        shards.chain(self.gateways.poll_timeout()).min()
     }
 
     /// Lets time pass, with every deadline on the way; everything comes to rest at each.

@@ -11,6 +11,7 @@ mod clock;
 mod disk;
 mod environment;
 mod examine;
+mod gateways;
 mod journals;
 mod link;
 mod one_shard;
@@ -25,6 +26,7 @@ pub use environment::{Calm, Command, Environment, Event};
 pub use link::{At, Link};
 pub use one_shard::{connect_packet, V311, V5};
 
+use gateways::Gateways;
 use journals::Journal;
 use rings::Rings;
 
@@ -83,6 +85,7 @@ pub struct World<E = Calm> {
     rings: Rings,
     /// By shard; empty without journals.
     journals: Vec<Option<Journal>>,
+    gateways: Gateways,
     /// Of segments of journals that begin from now on.
     pub segment_bytes: usize,
     /// Bytes on their way into a shard.
@@ -116,13 +119,14 @@ impl<E: Environment> World<E> {
             attached: vec![Vec::new(); usize::from(shards)],
             rings: Rings::new(shards),
             journals: Vec::new(),
+            gateways: Gateways::default(),
             segment_bytes: journals::SEGMENT_BYTES,
             buffer: Vec::new(),
             turns_max: TURNS_MAX,
         }
     }
 
-    /// Checks the bounds of all shards.
+    /// Checks the bounds of all shards and gateways.
     ///
     /// # Panics
     /// When one does not hold.
@@ -132,6 +136,7 @@ impl<E: Environment> World<E> {
                 panic!("{problem}");
             }
         }
+        self.gateways.audit(&self.shards);
     }
 }
 

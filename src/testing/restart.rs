@@ -63,6 +63,7 @@ impl<E: Environment> World<E> {
             wall: setup.wall,
         };
         self.shards = shards_of(setup);
+        self.renew_gateways();
         self.attached = vec![Vec::new(); self.shards.len()];
         self.rings = Rings::new(setup.shards);
         for shard in &mut self.shards {

@@ -33,13 +33,13 @@ impl<E: Environment> World<E> {
             }
             TurnStep::ReadEstablished => self.read(shard, true),
             TurnStep::ReadOthers => self.read(shard, false),
-            TurnStep::PeerBlocks => self.take_blocks(shard),
-            TurnStep::Timeouts => self.fire_timers(shard),
+            TurnStep::PeerBlocks => self.take_blocks(shard) | self.step_gateway(shard, step),
+            TurnStep::Timeouts => self.fire_timers(shard) | self.step_gateway(shard, step),
             TurnStep::EndTurn => {
                 self.shards[shard].end_turn(self.now);
                 false
             }
-            TurnStep::SendBlocks => self.send_blocks(shard),
+            TurnStep::SendBlocks => self.send_blocks(shard) | self.step_gateway(shard, step),
             TurnStep::WriteUnblocked => self.write_unblocked(shard),
             TurnStep::Actions => self.act(shard),
             TurnStep::Transmit => self.transmit(shard),
@@ -141,8 +141,11 @@ impl<E: Environment> World<E> {
         let mut moved = false;
         while let Some(id) = self.shards[shard].poll_transmit() {
             moved = true;
-            if let Some(link) = self.link_at((shard, id)) {
-                self.write(link);
+            match self.link_at((shard, id)) {
+                Some(link) => {
+                    self.write(link);
+                }
+                None => self.transmit_for_gateway(shard, id),
             }
         }
         moved

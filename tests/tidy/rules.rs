@@ -113,7 +113,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/prng", &[]),
     ("src/mqtt", &["ids", "limits", "time"]),
     ("src/mqtt_sn", &["mqtt"]),
-    ("src/gateway", &["ids", "mqtt", "mqtt_sn", "shard", "time"]),
+    (
+        "src/gateway",
+        &["ids", "mqtt", "mqtt_sn", "mutant", "shard", "time"],
+    ),
     (
         "src/listener",
         &[
@@ -128,7 +131,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/run_options", &["auth", "time"]),
     ("src/admin_options", &["listener"]),
     ("src/histogram", &["time"]),
-    ("src/metrics", &["bridge", "histogram", "shard", "time"]),
+    (
+        "src/metrics",
+        &["bridge", "gateway", "histogram", "shard", "time"],
+    ),
     ("src/bridge", &["listener", "mqtt", "prng", "time"]),
     ("src/transport", &[]),
     ("src/journal", &["time"]),
@@ -163,14 +169,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "src/testing",
         &[
-            "auth", "ids", "journal", "limits", "listener", "mutant", "shard", "time",
+            "auth", "gateway", "ids", "journal", "limits", "listener", "mqtt_sn", "mutant",
+            "shard", "time",
         ],
     ),
     (
         "src/sim",
         &[
-            "auth", "bridge", "ids", "limits", "listener", "mqtt", "mutant", "prng", "routing",
-            "session", "shard", "testing", "time",
+            "auth", "bridge", "ids", "limits", "listener", "mqtt", "mqtt_sn", "mutant", "prng",
+            "routing", "session", "shard", "testing", "time",
         ],
     ),
     (
@@ -229,7 +236,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     (
         "loadgen",
-        &["ids", "io::poller", "limits", "mqtt", "time", "transport"],
+        &[
+            "ids",
+            "io::poller",
+            "limits",
+            "mqtt",
+            "mqtt_sn",
+            "time",
+            "transport",
+        ],
     ),
 ];
 

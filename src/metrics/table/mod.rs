@@ -5,6 +5,7 @@ mod bridges;
 mod broker;
 mod connections;
 mod messages;
+mod mqtt_sn;
 mod shards;
 
 use super::family::Family;
@@ -15,6 +16,7 @@ pub fn all() -> impl Iterator<Item = &'static Family> {
         broker::FAMILIES,
         connections::FAMILIES,
         bridges::FAMILIES,
+        mqtt_sn::FAMILIES,
         messages::FAMILIES,
         shards::FAMILIES,
     ];
