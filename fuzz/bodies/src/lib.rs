@@ -1,4 +1,4 @@
-//! What is fuzzed: eleven bodies, each a function of bytes that panics when something does not hold.
+//! What is fuzzed: twelve bodies, each a function of bytes that panics when something does not hold.
 //!
 //! The same bodies run under the runner of this package (stable toolchain, `src/main.rs`) and under
 //! cargo-fuzz (`fuzz/fuzz_targets`).
@@ -6,6 +6,7 @@
 mod broker;
 mod choices;
 pub mod chunks;
+pub mod datagrams;
 pub mod decode;
 pub mod features;
 pub mod fold;
@@ -68,6 +69,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         cost: 20, // a handshake is arithmetic with large numbers
         ..target("tls", Input::Choices, tls::body)
+    },
+    Target {
+        cost: 5, // each input is a broker of two shards
+        ..target("datagrams", Input::Choices, datagrams::body)
     },
     target("world", Input::Steps, world::body),
 ];
