@@ -32,6 +32,7 @@ pub mod scenario_file;
 pub mod scenarios;
 mod secrets;
 pub mod sink;
+pub mod sn;
 pub mod sources;
 pub mod system;
 pub mod terminal;

@@ -80,6 +80,8 @@ enum Command {
     TakeoverStorm(scenarios::TakeoverStorm),
     /// Exact, + and # subscriptions side by side
     WildcardMix(scenarios::WildcardMix),
+    /// Clients of MQTT-SN over UDP
+    Sn(crate::sn::Sn),
     /// A scenario of your own, from a file
     Run(scenario_files::RunFile),
     /// Looks for mistakes in scenario files
@@ -123,7 +125,8 @@ impl Command {
             Self::Churn(scenario) => scenario,
             Self::TakeoverStorm(scenario) => scenario,
             Self::WildcardMix(scenario) => scenario,
-            Self::Run(_)
+            Self::Sn(_)
+            | Self::Run(_)
             | Self::Check(_)
             | Self::Sink(_)
             | Self::Liar(_)
@@ -143,6 +146,16 @@ pub fn main() -> ExitCode {
             eprintln!("mqload: {sentence}");
             ExitCode::FAILURE
         });
+    }
+    if let Command::Sn(sn) = &cli.command {
+        return match crate::sn::run(sn) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(sentence) => {
+                eprintln!("mqload: {sentence}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let outcome = match (&cli.command, cli.command.scenario()) {
         (Command::Sink(sink), _) => crate::sink::run(sink).map(|()| None),
