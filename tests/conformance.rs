@@ -57,11 +57,15 @@ fn statements() -> Vec<Statement> {
         statements::Spec::V5,
         &read("tests/conformance/mqtt-5.0.txt"),
     );
-    v311.into_iter().chain(v5).collect()
+    let sn = statements::parse(statements::Spec::Sn, &read("tests/conformance/mqtt-sn.txt"));
+    v311.into_iter().chain(v5).chain(sn).collect()
 }
 
 fn claims() -> Vec<Claim> {
     let mut claims = claims::of_wire_rows(&crate::wire::row::all());
+    claims.extend(claims::of_conversations(
+        &crate::mqtt_sn::conversation::all(),
+    ));
     claims.extend(claims::of_sources(root()));
     claims
 }

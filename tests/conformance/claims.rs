@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ringmq::mqtt::Version;
 
 use super::statements::{parse_full_id, Id, Spec};
+use crate::mqtt_sn::conversation::Conversation;
 use crate::wire::row::Row;
 
 /// A test and the statements it checks.
@@ -62,6 +63,15 @@ fn of_wire_row(row: &Row) -> Claim {
         file: format!("tests/wire/{name}"),
         test: row.description.clone(),
     }
+}
+
+pub(super) fn of_conversations(conversations: &[Conversation]) -> Vec<Claim> {
+    let claim = |one: &Conversation| Claim {
+        ids: parse_ids(&one.ids, None).unwrap_or_else(|e| panic!("{}: {e}", one.name)),
+        file: one.file.clone(),
+        test: one.name.clone(),
+    };
+    conversations.iter().map(claim).collect()
 }
 
 /// Claims in comments of the broker's own tests and of the tests with clients of other makers.

@@ -7,6 +7,8 @@ use std::fmt;
 pub(super) enum Spec {
     V311,
     V5,
+    /// Statements of MQTT-SN 1.2 and of what it leaves open, numbered by us.
+    Sn,
 }
 
 impl Spec {
@@ -15,6 +17,7 @@ impl Spec {
         match self {
             Self::V311 => "3.1.1",
             Self::V5 => "5",
+            Self::Sn => "SN",
         }
     }
 
@@ -22,6 +25,7 @@ impl Spec {
         match self {
             Self::V311 => "3.1.1",
             Self::V5 => "5.0",
+            Self::Sn => "MQTT-SN 1.2",
         }
     }
 }
@@ -35,8 +39,15 @@ pub(super) struct Id {
 }
 
 impl Id {
-    /// Reads `MQTT-3.1.2-5`.
+    /// Reads `MQTT-3.1.2-5`, or `SN-17`.
     pub(super) fn parse(spec: Spec, text: &str) -> Option<Self> {
+        if spec == Spec::Sn {
+            return Some(Self {
+                spec,
+                section: Vec::new(),
+                number: text.strip_prefix("SN-")?.parse().ok()?,
+            });
+        }
         let (section, number) = text.strip_prefix("MQTT-")?.rsplit_once('-')?;
         let section: Result<Vec<u32>, _> = section.split('.').map(str::parse).collect();
         Some(Self {
@@ -48,6 +59,9 @@ impl Id {
 
     /// Without version and `MQTT-`.
     pub(super) fn bare(&self) -> String {
+        if self.spec == Spec::Sn {
+            return format!("SN-{}", self.number);
+        }
         let section: Vec<String> = self.section.iter().map(ToString::to_string).collect();
         format!("{}-{}", section.join("."), self.number)
     }
@@ -55,7 +69,10 @@ impl Id {
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:MQTT-{}", self.spec.prefix(), self.bare())
+        match self.spec {
+            Spec::Sn => f.write_str(&self.bare()),
+            spec => write!(f, "{}:MQTT-{}", spec.prefix(), self.bare()),
+        }
     }
 }
 
@@ -144,8 +161,11 @@ fn parse_reason(line: &str) -> Option<Reason> {
     })
 }
 
-/// Reads `5:MQTT-x.y.z-n` or `3.1.1:MQTT-x.y.z-n`.
+/// Reads `5:MQTT-x.y.z-n`, `3.1.1:MQTT-x.y.z-n` or `SN-n`.
 pub(super) fn parse_full_id(text: &str) -> Option<Id> {
+    if text.starts_with("SN-") {
+        return Id::parse(Spec::Sn, text);
+    }
     let (prefix, id) = text.split_once(':')?;
     let spec = [Spec::V311, Spec::V5]
         .into_iter()

@@ -2,6 +2,8 @@
 
 Names like SN-30 are those of docs/mqtt-sn.md."""
 
+import json
+import signal
 import socket
 import struct
 import subprocess
@@ -9,6 +11,7 @@ import sys
 
 import pytest
 
+from admin import Admin
 from broker import free_port
 from client import VERSIONS, Client
 from sn import (
@@ -16,6 +19,8 @@ from sn import (
     PUBREC, PUBREL, REGACK, REGISTER, RETAIN, SEARCHGW, SHORT, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, WILLMSG,
     WILLMSGREQ, WILLMSGRESP, WILLMSGUPD, WILLTOPIC, WILLTOPICREQ, WILLTOPICRESP, WILLTOPICUPD, Sn, flags, message,
 )
+from test_metrics import samples
+from test_mqload_kubernetes import MQLOAD
 
 pytestmark = pytest.mark.ringmq
 
@@ -89,6 +94,7 @@ def mqtt(sn_broker, name):
         one.close()
 
 
+# conformance: SN-24 SN-39 SN-57 SN-60 SN-72 SN-76
 def test_the_walk(sn, mqtt, name):
     """CONNECT, REGISTER, PUBLISH at each QoS, SUBSCRIBE, PINGREQ, DISCONNECT [SN-24, 39, 57, 60, 72, 76]."""
     topic = f"{name}/t"
@@ -117,6 +123,7 @@ def test_the_walk(sn, mqtt, name):
     one.expect(DISCONNECT, b"")  # it is no client any more [SN-77]
 
 
+# conformance: SN-42 SN-43 SN-61
 def test_wildcards_are_registered_before_they_deliver(sn, mqtt, name):
     """SN-42, 43, 61: REGISTER, then REGACK, then PUBLISH."""
     one = sn("one").connect()
@@ -158,6 +165,7 @@ def test_unknown_ids_are_refused_at_every_qos(sn):
     assert one.subscribe(b"a/#/b", code=3) == 0
 
 
+# conformance: SN-25 SN-73
 def test_the_will_is_asked_for_and_published_when_its_client_is_lost(sn, mqtt, name):
     """SN-25, 73: silence for longer than its duration."""
     listener = mqtt("listener")
@@ -166,6 +174,7 @@ def test_the_will_is_asked_for_and_published_when_its_client_is_lost(sn, mqtt, n
     assert [m.payload for m in listener.take(1)] == [b"gone"]
 
 
+# conformance: SN-30 SN-32 SN-34
 def test_the_will_stays_with_the_session_and_can_be_changed(sn, mqtt, name):
     """SN-30 to 34: WILLTOPICUPD and WILLMSGUPD; a CONNECT without a will keeps the stored one."""
     listener = mqtt("listener")
@@ -184,6 +193,7 @@ def test_the_will_stays_with_the_session_and_can_be_changed(sn, mqtt, name):
     other.expect(WILLMSGRESP, b"\3")
 
 
+# conformance: SN-31 SN-33
 def test_a_will_can_be_taken_back(sn, mqtt, name):
     """SN-31, 33: an empty WILLTOPIC, an empty WILLTOPICUPD."""
     listener = mqtt("listener")
@@ -200,6 +210,7 @@ def test_a_will_can_be_taken_back(sn, mqtt, name):
     assert [m.payload for m in listener.take(1)] == [b"three"]  # the others are lost by now
 
 
+# conformance: SN-79 SN-80 SN-81 SN-82 SN-83 SN-85
 def test_messages_wait_while_their_client_sleeps(sn, mqtt, name):
     """SN-79 to 83: all of them come before PINGRESP, QoS 0, too, and those acknowledged after it."""
     topic = f"{name}/t"
@@ -223,6 +234,7 @@ def test_messages_wait_while_their_client_sleeps(sn, mqtt, name):
     assert [one.take()[3] for _ in messages] == [payload for _, payload, _ in messages]
 
 
+# conformance: SN-80
 def test_a_sleeper_that_does_not_wake_is_lost(sn, mqtt, name):
     """SN-80."""
     listener = mqtt("listener")
@@ -243,6 +255,7 @@ def test_a_wrong_id_wakes_nobody(sn):
     one.expect(PINGRESP, b"")
 
 
+# conformance: SN-58 SN-92 SN-93
 def test_what_is_not_answered_is_sent_again(start_sn, mqtt, sn, name):
     """SN-58, 92, 93: one outstanding message, repeated with DUP and its id, then the client is lost."""
     broker = start_sn(more='sn-retry = "1s"\nsn-retries = 2\n')
@@ -282,6 +295,7 @@ def test_a_session_is_kept_and_taken_over(sn, mqtt, name):
     one.expect(DISCONNECT, b"")
 
 
+# conformance: SN-52 SN-53
 def test_predefined_ids(start_sn, sn, mqtt, name, tmp_path):
     """SN-52, 53: of all clients and of one; a subscription by id is delivered by it."""
     file = tmp_path / "topics.csv"
@@ -314,6 +328,7 @@ def test_a_predefined_file_that_is_wrong_is_told_at_the_start(tmp_path):
     assert run.returncode != 0 and 'line 2: "a/#" is not a topic' in run.stderr + run.stdout
 
 
+# conformance: SN-96 SN-97
 def test_nodes_behind_a_forwarder_are_clients_of_their_own(start_sn, sn, mqtt, name):
     """SN-96, 97: one address, two nodes, and the forwarder's own traffic."""
     broker = start_sn(more="sn-forwarders = true\n")
@@ -334,6 +349,7 @@ def test_nodes_behind_a_forwarder_are_clients_of_their_own(start_sn, sn, mqtt, n
     two.expect_nothing()
 
 
+# conformance: SN-77 SN-78 SN-4
 def test_strangers_are_told_to_connect_and_get_no_more_than_they_sent(sn):
     """SN-77, 78: and only once in a second; nothing is answered to what answers, nor to what is malformed."""
     one = sn("one")
@@ -377,6 +393,7 @@ def test_a_second_connect_in_each_state(sn, name):
     one.connect()
 
 
+# conformance: SN-66 SN-67
 def test_a_repeated_request_is_answered_again_and_not_acted_upon(sn, mqtt, name):
     """SN-66: retained messages come once."""
     topic = f"{name}/t"
@@ -394,6 +411,7 @@ def test_a_repeated_request_is_answered_again_and_not_acted_upon(sn, mqtt, name)
         one.expect(UNSUBACK, b"\0\t")
 
 
+# conformance: SN-51
 def test_an_id_that_its_client_has_lost_is_registered_again(sn, mqtt, name):
     """SN-51: PUBACK with code 2, then REGISTER, then the same message with DUP."""
     topic = f"{name}/t"
@@ -407,6 +425,7 @@ def test_an_id_that_its_client_has_lost_is_registered_again(sn, mqtt, name):
     one.expect_nothing()
 
 
+# conformance: SN-3 SN-56
 def test_messages_of_more_than_255_octets_and_too_large_ones(sn, mqtt, name):
     """SN-3, 56: the long form; what does not fit a datagram is dropped, and what follows comes."""
     topic = f"{name}/t"
@@ -430,6 +449,7 @@ def test_a_gateway_is_found(sn):
     one.expect(GWINFO, b"\1")
 
 
+# conformance: SN-90
 def test_a_client_wakes_elsewhere_only_where_that_is_allowed(start_sn, sn, mqtt, name):
     """SN-90."""
     topic = f"{name}/t"
@@ -465,6 +485,7 @@ def test_a_client_of_another_maker(sn_broker, mqtt, name):
     assert [m.payload for m in listener.take(3)] == [b"m0", b"m1", b"m2"]
 
 
+# conformance: SN-68 SN-69
 def test_publications_without_a_connection(start_sn, sn, mqtt, name, tmp_path):
     """SN-68, 69: off by default, under a user of their own, and never answered; counted by reason."""
     file = tmp_path / "topics.csv"
@@ -497,6 +518,7 @@ def test_publications_without_a_connection(start_sn, sn, mqtt, name, tmp_path):
     assert " mqtt_sn_malformed=1 " in counters and " mqtt_sn_minus_one_refused=1" in counters
 
 
+# conformance: SN-77
 def test_the_broker_stops_and_its_clients_are_told(start_sn, sn):
     broker = start_sn()
     one = sn("one", to=broker).connect()
@@ -506,3 +528,106 @@ def test_the_broker_stops_and_its_clients_are_told(start_sn, sn):
     assert status == 0
     one.expect(DISCONNECT, b"")
     sleeper.expect(DISCONNECT, b"")
+
+
+# conformance: SN-39 SN-42 SN-47
+def test_topic_ids_after_a_kill(start, sn, mqtt, name, tmp_path):
+    """A session outlives the process, its table of ids does not: an id of before is refused, though its name has the same
+    one again, and nothing is published or delivered under another name."""
+    port = free_udp_port()
+    config = tmp_path / "sn.toml"
+    config.write_text(LISTENER.format(port=port), encoding="utf-8")
+    # Two topics that would have one id: whichever comes first gets it.
+    first, second, own = "t/369", "t/686", f"{name}/own"
+    broker = None
+
+    def run():
+        nonlocal broker
+        if broker is not None:
+            broker.kill()
+        broker = start(2, config=str(config), data_dir=tmp_path / "data")
+        broker.sn_port = port
+
+    run()
+    one = sn("one", to=broker).connect(clean=False)
+    before = one.register(second.encode())
+    one.subscribe(b"t/+", 1)
+    one.publish(one.register(own.encode()), b"", 1)
+    run()
+    listener = mqtt("listener", to=broker)
+    listener.subscribe([first, second], 1)
+    one.send(PINGREQ)
+    one.expect(DISCONNECT, b"")
+    one.connect(clean=False)
+    listener.publish(first, b"1", 1)
+    assert one.take_registration() == (before, first.encode())
+    assert one.take()[1:4:2] == (before, b"1")
+    # One that has not read that REGISTER yet would mean the other topic.
+    one.publish(before, b"lost", 1, code=2)
+    after = one.register(second.encode())
+    assert after != before
+    one.send(PUBLISH, bytes([flags(1)]) + struct.pack(">HH", after, 77) + b"2")
+    assert sorted(one.receive()[0] for _ in range(2)) == [PUBLISH, PUBACK]
+    assert [(m.topic, m.payload) for m in listener.take(2)] == [(first, b"1"), (second, b"2")]
+
+
+# conformance: SN-41
+def test_topic_ids_over_a_takeover_and_back(sn, mqtt, name):
+    topic = f"{name}/t"
+    one = sn("one").connect(clean=False)
+    topic_id = one.register(topic.encode())
+    mqtt("one", clean=False)
+    one.expect(DISCONNECT, b"")
+    one.connect(clean=False)
+    one.publish(topic_id, b"", 1)
+
+
+# conformance: SN-13 SN-26
+def test_client_ids_that_may_come(start_sn, sn, name, tmp_path):
+    file = tmp_path / "sensors.txt"
+    file.write_text(f"# of the house\n{name}-one\n", encoding="utf-8")
+    broker = start_sn(more=f'sn-clients = "{file}"\n')
+    sn("one", to=broker).connect()
+    other = sn("other", to=broker).connect(code=3)
+    other.send(PINGREQ)
+    other.expect(DISCONNECT, b"")  # it has left nothing
+    file.write_text(f"{name}-one\n{name}-other\n", encoding="utf-8")
+    broker.process.send_signal(signal.SIGHUP)
+    broker.wait_log("were read again")
+    other.connect()
+
+
+def test_metrics_of_clients(start_sn, sn):
+    port = free_port()
+    broker = start_sn(admin_listen=f"127.0.0.1:{port}")
+    sn("one", to=broker).connect()
+    sleeper = sn("two", to=broker).connect()
+    sleeper.sleep(60)
+    one = sn("three", to=broker).connect()
+    one.raw(b"\3\x03\0")
+    one.disconnect()
+    found = samples(Admin(port).get("/metrics").text)
+    states = [found["ringmq_mqtt_sn_clients", ("state", state)] for state in ("connecting", "active", "asleep", "awake")]
+    assert states == [0, 1, 1, 0]
+    assert found["ringmq_mqtt_sn_dropped_total", ("reason", "malformed")] == 1
+    assert found["ringmq_mqtt_sn_datagrams_total", ("direction", "received")] == 6
+
+
+def test_mqload_proves_what_arrives(start_sn, tmp_path):
+    """Publications at each QoS, and sensors that sleep, each with an address of its own and as nodes of forwarders."""
+    broker = start_sn(more='sn-qos-minus-one = "sensors"\nsn-forwarders = true\n')
+    result = tmp_path / "result.json"
+
+    def run(*arguments):
+        command = [MQLOAD, "sn", *arguments, "--target", f"127.0.0.1:{broker.sn_port}", "--json", result]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(result.read_text(encoding="utf-8"))
+
+    assert run("connect", "--clients", 20)["connected"] == 20
+    for qos in (-1, 0, 1):
+        found = run("publish", "--clients", 5, "--messages", 20, "--qos", qos)
+        assert (found["sent"], found["received"], found["lost"]) == (100, 100, 0)
+    for nodes in (0, 7):
+        found = run("sleepers", "--clients", 20, "--rounds", 2, "--messages", 3, "--topics", 4, "--nodes", nodes)
+        assert (found["received"], found["lost"], found["too_early"], found["wrong"]) == (120, 0, 0, 0)

@@ -1,0 +1,113 @@
+//! Conversations of MQTT-SN, datagram by datagram, with a broker without sockets: `tests/mqtt_sn/*.txt`.
+//!
+//! A conversation begins with the statements it checks and what it is, between bars. Its lines:
+//!
+//! - `one > CONNECT 04 01 003C 'one'`: a peer sends a message; octets, text, and `$id` for what was bound before.
+//!   The length is put in front; `one > RAW 03 16` is a whole datagram.
+//! - `one < REGACK $id 0001 00`: the next datagram to that peer, all of it; a `$name` that is not bound yet takes two
+//!   octets. `one < nothing`: there is none.
+//! - `wait 15`: so many seconds pass. `set NAME VALUE`: an option of the listener, before anything else.
+
+pub(crate) mod conversation;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use conversation::{all, Conversation, Line};
+use ringmq::testing::{Calm, Setup, World};
+use ringmq::time::Span;
+
+/// A broker with its peers.
+struct Stage {
+    world: World<Calm>,
+    peers: Vec<String>,
+    arrived: HashMap<usize, VecDeque<Vec<u8>>>,
+    bound: HashMap<String, Vec<u8>>,
+}
+
+#[test]
+fn conversations() {
+    let conversations = all();
+    assert!(conversations.len() > 30, "{}", conversations.len());
+    let mut failures = Vec::new();
+    for conversation in &conversations {
+        for shards in [1, 2] {
+            if let Err(problem) = play(conversation, shards) {
+                failures.push(format!(
+                    "{} ({shards} shards): {problem}",
+                    conversation.title()
+                ));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn play(conversation: &Conversation, shards: u16) -> Result<(), String> {
+    let mut world = World::calm(Setup::new(shards));
+    world.begin_gateways(conversation.settings()?);
+    let mut stage = Stage {
+        world,
+        peers: Vec::new(),
+        arrived: HashMap::new(),
+        bound: HashMap::new(),
+    };
+    for (number, line) in &conversation.lines {
+        stage
+            .line(line)
+            .map_err(|problem| format!("line {number}: {problem}"))?;
+    }
+    Ok(())
+}
+
+impl Stage {
+    fn line(&mut self, line: &Line) -> Result<(), String> {
+        match line {
+            Line::Wait(seconds) => self.world.wait(Span::from_secs(*seconds)),
+            Line::Sends { peer, octets } => {
+                let peer = self.peer(peer);
+                let datagram = octets.datagram(&self.bound)?;
+                let shard = peer % self.world.shards.len();
+                self.world.receive_datagram(shard, address(peer), &datagram);
+                self.world.settle();
+            }
+            Line::Gets { peer, octets } => {
+                let peer = self.peer(peer);
+                self.collect();
+                let next = self.arrived.entry(peer).or_default().pop_front();
+                match (octets, next) {
+                    (None, None) => {}
+                    (None, Some(found)) => return Err(format!("there is {found:02X?}")),
+                    (Some(_), None) => return Err("there is nothing".into()),
+                    (Some(octets), Some(found)) => octets.matches(&found, &mut self.bound)?,
+                }
+            }
+        }
+        self.collect();
+        self.world.audit();
+        Ok(())
+    }
+
+    fn peer(&mut self, name: &str) -> usize {
+        let known = self.peers.iter().position(|one| one == name);
+        known.unwrap_or_else(|| {
+            self.peers.push(name.to_owned());
+            self.peers.len() - 1
+        })
+    }
+
+    fn collect(&mut self) {
+        for shard in 0..self.world.shards.len() {
+            for (to, datagram) in self.world.take_datagrams(shard) {
+                let peer = usize::from(to.port() - FIRST_PORT);
+                self.arrived.entry(peer).or_default().push_back(datagram);
+            }
+        }
+    }
+}
+
+const FIRST_PORT: u16 = 20_000;
+
+fn address(peer: usize) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], FIRST_PORT + peer as u16))
+}
