@@ -48,7 +48,7 @@ impl Gateway {
         let repeats = peer.terms == terms && now.since(peer.connected_at) < Peer::retry(&settings);
         match peer.state {
             State::Entering => {} // its CONNACK is on its way
-            State::WillTopic | State::WillMessage if repeats => self.ask_will(index, now),
+            State::WillTopic | State::WillMessage if repeats => self.ask_will(shard, index, now),
             State::Asleep | State::Awake if !terms.clean => {
                 let slept = peer.state == State::Asleep;
                 peer.state = State::Active;
@@ -154,7 +154,7 @@ impl Gateway {
         } else if self.connecting > CONNECTING_MAX {
             self.refuse(shard, index, ReturnCode::Congestion);
         } else {
-            self.ask_will(index, now);
+            self.ask_will(shard, index, now);
         }
     }
 
@@ -179,7 +179,7 @@ impl Gateway {
     }
 
     /// Asks for the part of the will that is missing, or gives up.
-    pub(super) fn ask_will(&mut self, index: u32, now: Time) {
+    pub(super) fn ask_will(&mut self, shard: &mut Shard, index: u32, now: Time) {
         let settings = self.settings_of(self.peers.get(index).key.listener);
         let peer = self.peers.get_mut(index);
         let (request, most) = if peer.state == State::WillTopic {
@@ -194,7 +194,7 @@ impl Gateway {
             self.arm(index);
         } else {
             self.stats.lost += 1;
-            self.forget(index);
+            self.lose(shard, index, now);
         }
     }
 
@@ -230,7 +230,7 @@ impl Gateway {
         }));
         peer.state = State::WillMessage;
         peer.asked = (0, now);
-        self.ask_will(index, now);
+        self.ask_will(shard, index, now);
     }
 
     pub(super) fn will_message(
@@ -319,13 +319,6 @@ impl Gateway {
         let key = self.peers.get(index).key.clone();
         self.outbox.send(&key, &Message::ConnAck(code));
         self.leave(shard, index);
-    }
-
-    /// Ends a peer that has no link without a word.
-    fn forget(&mut self, index: u32) {
-        self.connecting -= 1;
-        let peer = self.peers.remove(index);
-        self.report_left(peer.reader, peer.key, peer.number);
     }
 }
 

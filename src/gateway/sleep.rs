@@ -30,15 +30,10 @@ impl Gateway {
             self.fall_asleep(shard, index, now);
             return;
         }
-        let (was, link) = (peer.state, peer.link);
-        peer.state = State::Leaving;
+        let link = peer.link;
+        self.ends(index);
         match link {
-            None => {
-                if matches!(was, State::WillTopic | State::WillMessage) {
-                    self.connecting -= 1;
-                }
-                self.leave(shard, index);
-            }
+            None => self.leave(shard, index),
             Some(link) => {
                 // The rest comes with the shard's request to close the link.
                 let mut packet = Vec::new();
@@ -167,7 +162,7 @@ impl Gateway {
         let peer = self.peers.get_mut(index);
         match peer.state {
             State::WillTopic | State::WillMessage => {
-                self.ask_will(index, now);
+                self.ask_will(shard, index, now);
                 return;
             }
             State::Active if peer.keep_alive_s > 0 && peer.silent_until() <= now => {
@@ -212,12 +207,8 @@ impl Gateway {
 
     /// The same for one whose address has another client now.
     pub(super) fn cut(&mut self, shard: &mut Shard, index: u32, now: Time) -> Peer {
-        let peer = self.peers.get_mut(index);
-        if matches!(peer.state, State::WillTopic | State::WillMessage) {
-            self.connecting -= 1;
-        }
-        peer.state = State::Leaving;
-        if let Some(link) = peer.link.take() {
+        self.ends(index);
+        if let Some(link) = self.peers.get_mut(index).link.take() {
             self.peers.close(link);
             shard.handle_closed(link, CloseCause::EndOfStream, now);
         }
@@ -230,8 +221,17 @@ impl Gateway {
         self.report_left(peer.reader, peer.key, peer.number);
     }
 
+    /// A peer is about to leave, perhaps from the middle of the will's conversation.
+    fn ends(&mut self, index: u32) {
+        let peer = self.peers.get_mut(index);
+        let in_conversation = matches!(peer.state, State::WillTopic | State::WillMessage);
+        self.connecting -= usize::from(in_conversation);
+        peer.state = State::Leaving;
+    }
+
     /// What the session of a peer keeps here stays with it.
     fn remove(&mut self, shard: &Shard, index: u32) -> Peer {
+        self.ends(index);
         let mut peer = self.peers.remove(index);
         // Another link may have continued the session meanwhile, which then has a copy; an MQTT client has none.
         let link = shard.connection_of_client(&peer.client_id);
