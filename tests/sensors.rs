@@ -3,7 +3,7 @@
 
 use ringmq::sim::run_sensors;
 
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 12;
 
 #[test]
 fn sensors_lose_nothing_over_lost_datagrams_sleep_reboots_and_crashes() {
@@ -16,7 +16,7 @@ fn sensors_lose_nothing_over_lost_datagrams_sleep_reboots_and_crashes() {
         crashes += outcome.crashes;
     }
     assert!(
-        rounds > 500 && reboots > 40 && crashes > 20,
+        rounds > 500 && reboots > 20 && crashes > 10,
         "{rounds} rounds, {reboots} reboots, {crashes} crashes"
     );
 }

@@ -188,11 +188,13 @@ fn every_scenario_has_help_and_is_in_the_readme() {
         let is_tested = SCENARIOS
             .iter()
             .any(|(scenario, _)| scenario.starts_with(name));
-        // Of these, TLS storms are in transports.rs, files in scenario_files.rs, kills in durable.rs.
+        // Of these, TLS storms are in transports.rs, files in scenario_files.rs, kills in durable.rs, MQTT-SN in the
+        // broker's test_mqtt_sn.py.
         let elsewhere = [
             "publish",
             "listen",
             "sink",
+            "sn",
             "liar",
             "report",
             "agent",
