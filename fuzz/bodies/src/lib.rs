@@ -71,7 +71,7 @@ pub const TARGETS: &[Target] = &[
         ..target("tls", Input::Choices, tls::body)
     },
     Target {
-        cost: 5, // each input is a broker of two shards
+        cost: 25, // each input is a broker of two shards
         ..target("datagrams", Input::Choices, datagrams::body)
     },
     target("world", Input::Steps, world::body),
