@@ -129,6 +129,20 @@ pub enum Mutant {
     HandOnUnheld,
     /// Retained messages that were on their way to a subscription are not sent by the next process.
     ForgetWalks,
+    /// Deadlines are written down with a wall clock that is set back while the process runs.
+    LogFollowsWallBack,
+    /// A session that is read back from the log has no owner.
+    FoldForgetsOwner,
+    /// A write that has failed is taken for one that is on the disk.
+    AckFailedWrite,
+    /// A publication that a full disk has no room for is acknowledged, and forgotten.
+    AckWithoutRoom,
+    /// Clients that waited for room on the disk are not read when there is some.
+    KeepWaitingForRoom,
+    /// A full disk refuses publications that need no room on it.
+    RefuseWithoutNeed,
+    /// A full disk refuses sessions that it has.
+    RefuseKeptSessions,
     /// A stopping shard keeps a connection open.
     ForgetShutdown,
     /// A session that is continued from its image has received no QoS 2 message yet.
@@ -173,7 +187,7 @@ impl Mutant {
         )
     }
 
-    pub const ALL: [Self; 73] = [
+    pub const ALL: [Self; 80] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -234,6 +248,13 @@ impl Mutant {
         Self::ReadWrongPlace,
         Self::HandOnUnheld,
         Self::ForgetWalks,
+        Self::LogFollowsWallBack,
+        Self::FoldForgetsOwner,
+        Self::AckFailedWrite,
+        Self::AckWithoutRoom,
+        Self::KeepWaitingForRoom,
+        Self::RefuseWithoutNeed,
+        Self::RefuseKeptSessions,
         Self::ForgetShutdown,
         Self::ImageLosesReceived,
         Self::ImageReversesQueue,

@@ -113,6 +113,23 @@ impl Clocks {
             ..self
         }
     }
+
+    /// The same, but for a wall clock that was set back since `before`: then it continues from there. What was written
+    /// down before it was set would else be due at another time than what is written down behind it, and a later
+    /// process cannot tell one from the other.
+    #[must_use]
+    pub fn never_behind(self, before: Self) -> Self {
+        // Whole milliseconds, so that nothing adds up however often the clocks are read.
+        let passed_ms = self.monotonic.since(before.monotonic).as_millis();
+        let wall = WallTime(before.wall.0.saturating_add(passed_ms));
+        if self.wall >= wall {
+            return self;
+        }
+        Self {
+            monotonic: before.monotonic + Span::from_millis(passed_ms),
+            wall,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +170,39 @@ mod tests {
             let reader = clocks(2_000, EPOCH_MS + away_ms).reading_since(writer.wall);
             assert!(reader.to_time(deadline) < reader.monotonic);
         }
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_back_continues_from_where_it_was() {
+        let before = clocks(5_000, EPOCH_MS);
+        for (read, expected) in [
+            (
+                clocks(6_000, EPOCH_MS + 1_000),
+                clocks(6_000, EPOCH_MS + 1_000),
+            ),
+            (
+                clocks(6_000, EPOCH_MS + 9_000),
+                clocks(6_000, EPOCH_MS + 9_000),
+            ), // set ahead
+            (
+                clocks(6_000, EPOCH_MS + 999),
+                clocks(6_000, EPOCH_MS + 1_000),
+            ),
+            (clocks(6_000, 0), clocks(6_000, EPOCH_MS + 1_000)),
+        ] {
+            assert_eq!(read.never_behind(before), expected, "{read:?}");
+        }
+        // However often it is read, and at whichever part of a millisecond.
+        let mut now = before;
+        for step in 1..=10_000 {
+            let read = Clocks {
+                monotonic: Time(5_000 * MS + step * 333_333),
+                wall: WallTime(7),
+            };
+            now = read.never_behind(now);
+        }
+        let at = now.to_wall(Time(5_000 * MS + 10_000 * 333_333));
+        assert_eq!(at, WallTime(EPOCH_MS + 3_334), "3,333.33 ms, rounded up");
     }
 
     #[test]

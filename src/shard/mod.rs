@@ -78,6 +78,7 @@ pub use crate::ids::ListenerId;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::{share_of, Limits};
 pub use crate::listener::ListenerPolicy;
+use crate::mutant::{is_on, Mutant};
 use crate::time::{Clocks, Span, Time};
 
 /// Configuration of every shard at start.
@@ -214,12 +215,17 @@ impl Shard {
     }
 
     /// The clocks were read, which happens at the start and again at least every few seconds: the wall clock
-    /// may have been set meanwhile. Nothing is due by it.
+    /// may have been set meanwhile. Nothing is due by it. In a log it never goes back.
     pub fn handle_clocks(&mut self, clocks: Clocks) {
-        self.turn.clocks = clocks;
+        let has_log = self.durable.is_some() && !is_on(Mutant::LogFollowsWallBack);
+        self.turn.clocks_read = clocks;
+        self.turn.clocks = match has_log {
+            true => clocks.never_behind(self.turn.clocks),
+            false => clocks,
+        };
     }
 
-    /// The clocks as last read: deadlines are written down with them.
+    /// The clocks that deadlines are written down with.
     #[must_use]
     pub fn clocks(&self) -> Clocks {
         self.turn.clocks

@@ -41,7 +41,9 @@ pub(super) struct Planned {
     pub(super) decided: Option<u64>,
     /// Its acknowledgement has refused it.
     pub(super) is_refused: bool,
-    /// What the rules decided about it, once the run is checked.
+    /// The tick at which it was refused for want of room on the disk.
+    pub(super) lacked_room: Option<u64>,
+    /// What the rules decided about it, once the run is checked; with a full disk, also whether it was taken.
     pub(super) permission: Answer,
 }
 
@@ -60,9 +62,13 @@ impl Planned {
         let sent = self.sent.map_or(self.left, |at| at.tick);
         let ticks = (sent, self.decided.unwrap_or(u64::MAX));
         let answer = timeline.may_publish(self.user, &self.topic, ticks);
-        // The first and only decision about it.
-        let is_refused = self.is_refused && self.sends == 1;
-        self.permission = if is_refused { Answer::No } else { answer };
+        self.permission = match (self.is_refused, answer) {
+            // The first and only decision about it.
+            (true, _) if self.sends == 1 => Answer::No,
+            // There may have been room for it when it came before.
+            (true, Answer::Yes) if self.lacked_room.is_some() => Answer::Open,
+            _ => answer,
+        };
     }
 
     /// The broker has it for certain.

@@ -57,8 +57,17 @@ pub struct Outcome {
     pub hash: u64,
 }
 
+/// A process has other rules than the one before once in so many times, if there are rules.
+const RULES_OF_NEXT_ONCE_IN: usize = 2;
 /// Time that passes when rate limits let no client send for a while.
 const RATE_PAUSE: Span = Span::from_millis(100);
+
+/// The shards of this seed's run have journals.
+#[must_use]
+pub fn has_journals(seed: u64) -> bool {
+    let drawn = RunParameters::draw(&mut Random::of(seed, Purpose::Parameters), STEPS);
+    World::new(&drawn.world, drawn.limits(), seed).has_journals()
+}
 
 struct Run {
     drawn: RunParameters,
@@ -113,13 +122,14 @@ impl Run {
             for _ in 0..self.drawn.acts {
                 self.disturb();
             }
+            self.world.fill_disks(step);
             self.world.step();
+            self.crash_at(step);
             self.world.hand_over_some();
             if let Some(random) = &mut self.queries {
                 self.world.ask_some(random);
             }
             self.heed_rules();
-            self.crash_at(step);
             if self.drawn.shutdown_at == Some(step) {
                 return self.shut_down();
             }
@@ -134,15 +144,25 @@ impl Run {
         failures
     }
 
-    /// The process of the broker may end here.
+    /// The process of the broker may end here, and the next one begin with other rules.
     fn crash_at(&mut self, step: usize) {
-        if self.drawn.has_accounts || !self.world.crash_at(step) {
+        let rules = self.world.timeline().newest_rules().cloned();
+        let random = &mut self.rules;
+        let changed = || {
+            let rules = rules.filter(|_| random.once_in(RULES_OF_NEXT_ONCE_IN))?;
+            Some(rules.changed(random))
+        };
+        let versions = self.world.timeline().len();
+        if !self.world.crash_at(step, changed) {
             return;
         }
         let at = self.world.tick();
         self.crashes.count += 1;
         for client in &mut self.clients {
             client.crashed(at.now);
+            if self.world.timeline().len() > versions {
+                client.rules_changed(&self.world, at);
+            }
         }
     }
 
@@ -215,6 +235,7 @@ impl Run {
             .collect();
         self.world.jump_and_hand_over(span);
         for (client, in_time) in self.clients.iter_mut().zip(in_time) {
+            let in_time = in_time && !client.may_wait_for_room(&self.world);
             if in_time && !client.is_shutdown && client.is_given_up(&self.world) {
                 let text = format!("{}: given up although it had sent in time", client.name);
                 client.failures.push(text);
@@ -228,6 +249,7 @@ impl Run {
 
     /// Shutdown, shard by shard: all must come to their end.
     fn shut_down(&mut self) -> Vec<String> {
+        self.world.mend_disks();
         for client in &mut self.clients {
             client.is_shutdown = true;
             client.awake();
@@ -251,6 +273,7 @@ impl Run {
 
     /// All clients reconnect and finish; what does not come to rest is a deadlock.
     fn finish(&mut self) -> Vec<String> {
+        self.world.mend_disks();
         let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
             let before = self.round(60);

@@ -66,6 +66,19 @@ pub(super) fn judge(history: &History<'_>) -> Vec<String> {
             missing.extend(missing_retained(client, history));
         }
     }
+    failures.extend(
+        history
+            .plan
+            .iter()
+            .enumerate()
+            .filter_map(|(index, planned)| {
+                let is_right = planned
+                    .lacked_room
+                    .is_none_or(|at| needs_room(planned, at, history.clients));
+                (!is_right)
+                    .then(|| format!("{index} on {} was refused and needs no disk", planned.topic))
+            }),
+    );
     for group in ["$share/g/s/+", "$share/h/u/#"] {
         let members = Members::of(group, history.clients);
         failures.extend(members.too_many(history));
@@ -79,6 +92,21 @@ pub(super) fn judge(history: &History<'_>) -> Vec<String> {
         failures.extend(missing.into_iter().map(|missing| missing.text));
     }
     failures
+}
+
+/// It is kept as retained, its identifier is kept, or a session that outlives its connection may take it.
+fn needs_room(planned: &Planned, at: u64, clients: &[Client]) -> bool {
+    let is_durable = |client: &Client| client.profile.lifetime_s > 0;
+    let publisher = clients.get(planned.publisher).is_some_and(is_durable);
+    let takes = |client: &Client| {
+        let mut subscribed = client.subscribed.iter();
+        subscribed.any(|s| s.matches(&planned.topic) && s.asked.tick < at)
+    };
+    (planned.retain && !planned.is_clear)
+        || (publisher && planned.qos == Qos::ExactlyOnce)
+        || clients
+            .iter()
+            .any(|client| is_durable(client) && takes(client))
 }
 
 /// Each arrival by itself: subscribed, RETAIN, No Local, identifiers, wills.

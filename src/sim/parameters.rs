@@ -58,6 +58,8 @@ pub(super) struct RunParameters {
     pub(super) queue_qos0: bool,
     /// Beyond it what waits is on the disk alone.
     pub(super) queue_memory: u64,
+    /// How long clients of 3.1.1 wait for room on a full disk.
+    pub(super) disk_full_timeout_s: u16,
     pub(super) outgoing_bytes_max: u32,
     pub(super) outgoing_window_max: u16,
     pub(super) session_expiry_max_s: u32,
@@ -137,6 +139,7 @@ impl RunParameters {
             ][random.below(3)],
             queue_qos0: random.once_in(4),
             queue_memory: [0, 1_000, 1 << 30][stored.below(3)],
+            disk_full_timeout_s: [1, 5, 60][stored.below(3)],
             outgoing_bytes_max: [50, 400, 1 << 20][random.below(3)],
             outgoing_window_max: [1, 3, 512][random.below(3)],
             session_expiry_max_s: if is_short { 4 } else { 100_000 },
@@ -178,6 +181,7 @@ impl RunParameters {
             queue_policy: self.queue_policy,
             queue_qos0: self.queue_qos0,
             queue_memory: self.queue_memory,
+            disk_full_timeout_s: self.disk_full_timeout_s,
             outgoing_bytes_max: self.outgoing_bytes_max,
             outgoing_window_max: self.outgoing_window_max,
             session_expiry_max_s: self.session_expiry_max_s,

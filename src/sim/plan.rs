@@ -151,6 +151,7 @@ fn planned(drawn: &RunParameters, client: &Client, random: &mut Random) -> Plann
         left: 0,
         decided: None,
         is_refused: false,
+        lacked_room: None,
         permission: Answer::Yes,
     }
 }

@@ -30,6 +30,8 @@ pub enum Purpose {
     Crashes,
     /// What operators ask, and when.
     Queries,
+    /// When disks fill up, and which writes fail.
+    Disks,
 }
 
 #[derive(Clone, Debug)]
@@ -82,6 +84,8 @@ mod tests {
             Purpose::Clocks,
             Purpose::HandOvers,
             Purpose::Crashes,
+            Purpose::Queries,
+            Purpose::Disks,
         ];
         let mut drawn = std::collections::BTreeSet::new();
         for seed in 0..100 {

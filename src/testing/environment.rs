@@ -106,6 +106,15 @@ pub enum Event<'a> {
     Committed {
         shard: usize,
     },
+    /// It may be there or not, and the shard was not notified.
+    WriteFailed {
+        shard: usize,
+    },
+    /// There is no room for a further segment of the shard, or there is again.
+    DiskFull {
+        shard: usize,
+        is_full: bool,
+    },
 }
 
 /// Everything here has a calm default: bytes and blocks cross at once and whole, no service is asked.
@@ -182,6 +191,13 @@ pub trait Environment {
     fn commit_turns(&mut self, shard: usize) -> Option<u32> {
         let _ = shard;
         Some(1)
+    }
+
+    /// Whether a write fails whose time is over. Then the process is to end, and another one to continue
+    /// ([`World::restart`](super::World::restart)).
+    fn write_fails(&mut self, shard: usize) -> bool {
+        let _ = shard;
+        false
     }
 
     /// How many turns a read takes that begins now on a shard's disk.

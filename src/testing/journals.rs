@@ -1,12 +1,16 @@
 //! Journals of the shards, each on a disk in memory.
 
-use super::{Disk, Environment, Event, World};
+use super::{Disk, Environment, Event, Sector, World};
 use crate::journal::{DataId, Log, Recovered, SegmentNumber};
+use crate::mutant::{is_on, Mutant};
 use crate::shard::{Durability, ReadBack};
+use crate::time::{Span, Time};
 
 /// A frame that is larger gets a larger segment.
 pub(super) const SEGMENT_BYTES: usize = 256 << 10;
 pub(super) const DATA: DataId = DataId(*b"data of a world.");
+/// From one write to the next while no further segment can be made, as in the driver.
+const SHORT_INTERVAL: Span = Span::from_millis(50);
 
 /// What a shard's journal is written to.
 #[derive(Debug)]
@@ -18,6 +22,10 @@ pub(super) struct Journal {
     turns_left: Option<u32>,
     /// Pieces that are being read, and the turns that takes.
     reads: Vec<(ReadBack, u32)>,
+    /// There was no room for a segment, and the shard was notified.
+    is_short: bool,
+    /// No write begins before.
+    due: Time,
 }
 
 impl<E: Environment> World<E> {
@@ -50,7 +58,18 @@ impl<E: Environment> World<E> {
             prepared: recovered.last_segment,
             turns_left: None,
             reads: Vec::new(),
+            is_short: false,
+            due: Time::ZERO,
         });
+    }
+
+    /// Segments of all disks.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        let journals = self.journals.iter().flatten();
+        journals
+            .map(|journal| journal.disk.segments().count())
+            .sum()
     }
 
     /// The disk of a shard that has a journal: to look at, to crash, to take away.
@@ -66,13 +85,34 @@ impl<E: Environment> World<E> {
             return false;
         };
         disk.complete();
+        self.committed(shard);
+        true
+    }
+
+    fn committed(&mut self, shard: usize) {
         self.shards[shard].handle_committed(self.now);
         let needed = self.shards[shard].poll_retired();
         if let (Some(needed), Some(disk)) = (needed, self.disk_mut(shard)) {
             disk.remove_before(needed);
         }
         self.happened(Event::Committed { shard });
-        true
+    }
+
+    /// The end of a write, which may have failed: nothing is reported to the shard then, and its process ends.
+    fn end_write(&mut self, shard: usize) {
+        if !self.environment.write_fails(shard) {
+            self.complete_write(shard);
+            return;
+        }
+        let Some(Some(journal)) = self.journals.get_mut(shard) else {
+            return;
+        };
+        if is_on(Mutant::AckFailedWrite) {
+            journal.disk.crash(|_| Sector::Lost);
+            return self.committed(shard);
+        }
+        journal.turns_left = None;
+        self.happened(Event::WriteFailed { shard });
     }
 
     /// The disk continues, and takes the next frame if there is one.
@@ -85,7 +125,7 @@ impl<E: Environment> World<E> {
             *left = left.saturating_sub(1);
             moved = true;
             if *left == 0 {
-                self.complete_write(shard);
+                self.end_write(shard);
             }
         }
         self.prepare_segments(shard);
@@ -122,15 +162,29 @@ impl<E: Environment> World<E> {
         moved
     }
 
+    /// Segments ahead of need, while there is room for them. When there was none, one more has to be there before all is
+    /// well again, as in the driver.
     fn prepare_segments(&mut self, shard: usize) {
-        let Some(Some(journal)) = self.journals.get_mut(shard) else {
-            return;
-        };
-        let it = &mut self.shards[shard];
-        while it
-            .segment_wanted()
-            .is_some_and(|wanted| journal.prepared < wanted)
-        {
+        loop {
+            let free = self.segments_max.saturating_sub(self.segments());
+            let Some(Some(journal)) = self.journals.get_mut(shard) else {
+                return;
+            };
+            let it = &mut self.shards[shard];
+            let Some(wanted) = it.segment_wanted() else {
+                return;
+            };
+            let was_short = journal.is_short;
+            let has_all = journal.prepared.0 >= wanted.0 + u32::from(was_short);
+            if has_all || free < 1 + usize::from(was_short) {
+                journal.is_short = !has_all;
+                if journal.is_short != was_short {
+                    let is_full = journal.is_short;
+                    it.handle_disk_full(is_full, self.now);
+                    self.happened(Event::DiskFull { shard, is_full });
+                }
+                return;
+            }
             journal.prepared = journal.prepared.next();
             journal
                 .disk
@@ -143,9 +197,15 @@ impl<E: Environment> World<E> {
         let Some(Some(journal)) = self.journals.get_mut(shard) else {
             return false;
         };
+        if journal.due > self.now {
+            return false;
+        }
         let Some(write) = self.shards[shard].poll_journal() else {
             return false;
         };
+        if journal.is_short {
+            journal.due = self.now + SHORT_INTERVAL;
+        }
         journal.disk.write(&write);
         journal.turns_left = self.environment.commit_turns(shard);
         self.happened(Event::Writes { shard });

@@ -30,6 +30,7 @@ use gateways::Gateways;
 use journals::Journal;
 use rings::Rings;
 
+use crate::auth::Rules;
 use crate::ids::{ListenerId, ShardId};
 use crate::limits::Limits;
 use crate::listener::ListenerPolicy;
@@ -53,6 +54,8 @@ pub struct Setup {
     pub seed: u64,
     pub now: Time,
     pub wall: WallTime,
+    /// In force from the start; `None`: everything is allowed.
+    pub rules: Option<Arc<Rules>>,
 }
 
 impl Setup {
@@ -67,6 +70,7 @@ impl Setup {
             seed: 11,
             now: Time(1_000_000_000),
             wall: WALL_AT_START,
+            rules: None,
         }
     }
 }
@@ -88,6 +92,8 @@ pub struct World<E = Calm> {
     gateways: Gateways,
     /// Of segments of journals that begin from now on.
     pub segment_bytes: usize,
+    /// No disk has room for more segments than these, of all journals together.
+    pub segments_max: usize,
     /// Bytes on their way into a shard.
     buffer: Vec<u8>,
     /// Turns of each shard after which [`World::settle`] gives up.
@@ -121,6 +127,7 @@ impl<E: Environment> World<E> {
             journals: Vec::new(),
             gateways: Gateways::default(),
             segment_bytes: journals::SEGMENT_BYTES,
+            segments_max: usize::MAX,
             buffer: Vec::new(),
             turns_max: TURNS_MAX,
         }
@@ -155,7 +162,13 @@ fn shards_of(setup: &Setup) -> Vec<Shard> {
         placement_seed: PlacementSeed((u128::from(placement_seed) << 64 | 1).to_le_bytes()),
         hash_seed: placement_seed,
     });
-    let shard = |id| Shard::new(ShardId(id), &config, seed ^ u64::from(id) << 32, now);
+    let shard = |id| {
+        let mut shard = Shard::new(ShardId(id), &config, seed ^ u64::from(id) << 32, now);
+        if let Some(rules) = &setup.rules {
+            shard.handle_rules(Arc::clone(rules));
+        }
+        shard
+    };
     (0..shards).map(shard).collect()
 }
 

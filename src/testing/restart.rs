@@ -4,7 +4,7 @@ use super::rings::Rings;
 use super::{shards_of, Disk, Environment, Setup, World};
 use crate::journal::{Recovered, Recovery};
 use crate::shard::{Durability, KeptState, Shard, TurnStep, TURN};
-use crate::time::Clocks;
+use crate::time::{Clocks, WallTime};
 
 /// Turns in which the filters of all sessions must have reached every shard.
 const TURNS_MAX: usize = 100_000;
@@ -33,18 +33,27 @@ impl<E: Environment> World<E> {
                 disk.retain(&recovered.used);
                 (recovered, state, disk)
             } else {
+                let mut wall = WallTime::default();
                 let states = before.iter().enumerate();
                 let states = states.map(|(of, disk)| {
-                    let (_, mut state) = read(it, disk, of)?;
+                    let (recovered, mut state) = read(it, disk, of)?;
+                    wall = wall.max(recovered.wall);
                     let loaded = state.load_all(&mut |at, bytes| disk.read(at, bytes));
                     loaded.map_err(|error| format!("the log of shard {of}: {error}"))?;
                     Ok(state)
                 });
                 let states: Result<Vec<_>, String> = states.collect();
                 let state = KeptState::of_several(states?);
-                (Recovered::default(), state, Disk::default())
+                let recovered = Recovered {
+                    wall,
+                    ..Recovered::default()
+                };
+                (recovered, state, Disk::default())
             };
             self.begin_journal(shard, disk, &recovered, durability);
+            // As at the start of a process: what is written down is never due later than it was.
+            let clocks = self.set.reading_since(recovered.wall);
+            self.shards[shard].handle_clocks(clocks);
             self.shards[shard].restore(state, self.now);
         }
         self.announce_restored()

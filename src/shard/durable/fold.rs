@@ -394,7 +394,7 @@ impl State {
             image.queue.reverse();
         }
         SessionImage {
-            owner: self.beside.owner.clone(),
+            owner: (self.beside.owner.clone()).filter(|_| !is_on(Mutant::FoldForgetsOwner)),
             rules: self.beside.rules.as_deref().cloned(),
             expires_at: self.beside.expires_at,
             will_due: self.beside.will_due,

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use crate::ids::{ConnectionId, SessionId, ShardId};
 use crate::journal::Space;
 use crate::mqtt::{Publish, Qos, ReasonCode, Violation};
+use crate::mutant::{is_on, Mutant};
 use crate::routing::Destinations;
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::hold::Hold;
@@ -82,6 +83,13 @@ impl Shard {
         durable.is_some_and(|durable| durable.full.is_full())
     }
 
+    /// It refuses nothing for want of room, and everything that others are to know of it has left.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn has_room_everywhere(&self) -> bool {
+        !self.is_disk_full() && self.mesh.peers.is_drained()
+    }
+
     /// A further session that outlives its connection is refused. The will of one that does not is taken
     /// while the log has a file ahead.
     pub(in crate::shard) fn check_disk(
@@ -95,7 +103,9 @@ impl Shard {
         let durable = self.durable.as_deref();
         let is_low = durable.is_some_and(|durable| durable.log.space() == Space::Low);
         // What takes the place of a session does not need more than that.
-        let needs_room = (is_durable || is_low) && !self.has_recorded_session(client_id);
+        let has_session =
+            self.has_recorded_session(client_id) && !is_on(Mutant::RefuseKeptSessions);
+        let needs_room = (is_durable || is_low) && !has_session;
         self.refuse_for_room(needs_room)
     }
 
@@ -138,6 +148,9 @@ impl Shard {
         let entry = self.clients.session(session);
         if entry.is_repeated(publish) {
             return false;
+        }
+        if is_on(Mutant::RefuseWithoutNeed) {
+            return true;
         }
         let is_received = publish.qos == Qos::ExactlyOnce && entry.session.is_durable();
         let route = self.routes.route_again(topic, &mut self.turn.budget);
@@ -189,6 +202,9 @@ impl Shard {
         }
         let durable = self.durable.as_deref_mut();
         let waiting = std::mem::take(&mut durable.expect("there is a log").full.waiting);
+        if is_on(Mutant::KeepWaitingForRoom) {
+            return;
+        }
         for (_, id) in waiting {
             self.release_from_disk(id, now);
         }

@@ -195,7 +195,7 @@ impl Shard {
         what: Captured,
         now: Time,
     ) {
-        let at = self.turn.clocks.to_wall(now);
+        let at = self.turn.clocks_read.to_wall(now);
         let connection = self.clients.connection_mut(id);
         let record = CaptureRecord {
             at,
@@ -227,7 +227,7 @@ impl Shard {
         message: &Message<'_>,
         now: Time,
     ) {
-        let at = self.turn.clocks.to_wall(now);
+        let at = self.turn.clocks_read.to_wall(now);
         // One that has ended published its will.
         let entry = publisher.and_then(|id| self.clients.sessions.get(id));
         let Some(captures) = &mut self.outbox.captures else {

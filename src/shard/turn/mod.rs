@@ -17,8 +17,11 @@ use timer_wheel::TimerWheel;
 pub(in crate::shard) struct Turn {
     pub(in crate::shard) budget: TurnBudget,
     pub(in crate::shard) timers: TimerWheel<TimerKey>,
-    /// As last read, for what is written down; deadlines are compared with the `now` of each call.
+    /// For what is written down: in a log the wall clock is never set back. Deadlines are compared with the `now` of
+    /// each call.
     pub(in crate::shard) clocks: Clocks,
+    /// As last read, for what operators see.
+    pub(in crate::shard) clocks_read: Clocks,
 }
 
 impl Turn {
@@ -27,6 +30,7 @@ impl Turn {
             budget: TurnBudget::new(shards),
             timers: TimerWheel::new(now),
             clocks: Clocks::default(),
+            clocks_read: Clocks::default(),
         }
     }
 }

@@ -223,6 +223,7 @@ impl Shard {
             _ => true,
         };
         let reason = match refusal {
+            Some(Violation::DiskFull) if is_on(Mutant::AckWithoutRoom) => ReasonCode::Success,
             Some(error) => self.refused_publish(id, session, error, now)?,
             None if is_first => self.accept_publish((id, session), topic, publish, now),
             None => ReasonCode::Success,

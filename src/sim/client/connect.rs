@@ -39,7 +39,8 @@ impl Client {
             user,
             ..
         } = self.profile;
-        self.may_be_dropped = keep_alive_s > 0 || may_overflow || has_account;
+        let may_wait = self.may_wait_for_room(world);
+        self.may_be_dropped = keep_alive_s > 0 || may_overflow || has_account || may_wait;
         let wants_clean = self.profile.starts_clean && random.once_in(4);
         let is_sure = self.ghosts.is_empty() && self.socket.is_none();
         if self.is_clean_start && !self.is_connected && !is_sure {
@@ -110,6 +111,7 @@ impl Client {
             left: at.tick,
             decided: None,
             is_refused: false,
+            lacked_room: None,
             permission: Answer::Yes,
         }
     }
@@ -265,8 +267,6 @@ impl Client {
 
     fn check_present(&mut self, world: &World, present: bool, at: At) {
         let lifetime = Span::from_secs(u64::from(self.profile.lifetime_s));
-        let is_first = self.connects == 1;
-        let must_not = self.is_clean_start || lifetime == Span::ZERO || is_first;
         let earlier = self
             .ghosts
             .iter()
@@ -274,21 +274,40 @@ impl Client {
         let were_gone = earlier.count() == 0;
         let expired =
             were_gone && self.ghosts_gone_at + lifetime + TIMER_SLACK <= self.connect_timed_until;
-        let lasted = self.ended.as_ref().is_some_and(|ended| {
-            let lifetime = Span::from_secs(u64::from(ended.lifetime_s));
-            at.now < self.earliest_end(world, ended) + lifetime
-        });
         // Its CONNECT may have come without its CONNACK being read, and late.
         let gave_up = self.gave_up_by.filter(|by| Some(*by) != self.socket);
         if gave_up.is_some_and(|by| !self.ghosts.contains(&by)) {
             self.gave_up_by = None;
         }
-        let must = self.has_session && !must_not && lasted && gave_up.is_none();
-        if present && (must_not || expired) {
+        let must = self.lasts(world, at) && gave_up.is_none();
+        if present && (self.starts_anew() || expired) {
             self.fail("session present, but it must be gone");
         } else if !present && must {
             self.fail("session not present, but it must be there");
         }
+    }
+
+    /// It can find no session.
+    fn starts_anew(&self) -> bool {
+        self.is_clean_start || self.profile.lifetime_s == 0 || self.connects == 1
+    }
+
+    /// It has a session whose time is not over.
+    fn lasts(&self, world: &World, at: At) -> bool {
+        let lasted = self.ended.as_ref().is_some_and(|ended| {
+            let lifetime = Span::from_secs(u64::from(ended.lifetime_s));
+            at.now + world.wall_ahead() < self.earliest_end(world, ended) + lifetime
+        });
+        self.has_session && !self.starts_anew() && lasted
+    }
+
+    /// The broker has its session for certain, and keeps it.
+    pub(super) fn has_kept_session(&self, world: &World) -> bool {
+        let at = At {
+            tick: 0,
+            now: world.now(),
+        };
+        self.profile.version != Version::V31 && self.gave_up_by.is_none() && self.lasts(world, at)
     }
 
     fn earliest_end(&self, world: &World, ended: &Ended) -> Time {
@@ -319,7 +338,9 @@ impl Client {
             Fate::MustNot
         } else if delay == Span::ZERO || (is_direct && (self.is_clean_start || fired)) {
             Fate::Must
-        } else if !self.is_clean_start && at.now < self.earliest_end(world, &ended) + delay {
+        } else if !self.is_clean_start
+            && at.now + world.wall_ahead() < self.earliest_end(world, &ended) + delay
+        {
             Fate::MustNot
         } else {
             Fate::Indeterminate

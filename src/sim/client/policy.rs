@@ -22,7 +22,9 @@ impl Client {
                 will.is_some_and(|will| may(will) != Answer::Yes)
             }
             // Too many logins wait, or it was not authenticated in time.
-            ReasonCode::QuotaExceeded | ReasonCode::ServerUnavailable => self.profile.has_account,
+            ReasonCode::QuotaExceeded | ReasonCode::ServerUnavailable => {
+                self.profile.has_account || self.may_have_no_room(world)
+            }
             _ => false,
         };
         if !is_right {
@@ -31,6 +33,17 @@ impl Client {
         if let Some(will) = self.will {
             plan[will].will = Some(Fate::MustNot);
         }
+    }
+
+    /// Its publications are not read before a full disk has room, and its connection ends if that takes too long.
+    pub(in super::super) fn may_wait_for_room(&self, world: &World) -> bool {
+        world.has_full_disks() && !self.profile.version.is_v5()
+    }
+
+    /// The disk may have had no room for the session that it asked for, or for its will.
+    fn may_have_no_room(&self, world: &World) -> bool {
+        let needs_room = self.lifetime_s > 0 || self.will.is_some();
+        needs_room && world.may_lack_room(self.connect_sent.tick) && !self.has_kept_session(world)
     }
 
     /// PUBACK or PUBREC: in v5 its reason code is the decision.
@@ -54,7 +67,12 @@ impl Client {
             .timeline()
             .may_publish(planned.user, &planned.topic, ticks);
         let is_v5 = self.profile.version.is_v5();
+        let lacks_room = reason == ReasonCode::QuotaExceeded && world.may_lack_room(sent);
+        if lacks_room {
+            planned.lacked_room.get_or_insert(at.tick);
+        }
         let wrong = match (reason, answer) {
+            _ if lacks_room => None, // whether it needed some is checked in the end
             (ReasonCode::NotAuthorized, Answer::Yes) => Some("is refused, but allowed"),
             (ReasonCode::NotAuthorized, _) => None,
             (_, Answer::No) if is_v5 => Some("is taken, but not allowed"),
@@ -81,22 +99,32 @@ impl Client {
     pub(super) fn judge_suback(&mut self, world: &World, at: At, index: usize, code: u8) {
         let timeline = world.timeline();
         let user = self.profile.user;
-        let refusal = match self.profile.version.is_v5() {
+        let is_v5 = self.profile.version.is_v5();
+        let refusal = match is_v5 {
             true => ReasonCode::NotAuthorized as u8,
             false => ReasonCode::UnspecifiedError as u8,
         };
+        let is_durable = self.lifetime_s > 0;
         let s = &mut self.subscribed[index];
+        let no_room = match is_v5 {
+            true => ReasonCode::QuotaExceeded as u8,
+            false => refusal,
+        };
+        let lacks_room = code == no_room && is_durable && world.may_lack_room(s.requested.tick);
         let said = |since: At| timeline.may_subscribe(user, &s.filter, (since.tick, at.tick));
         let (answer, answer_now) = (said(s.requested), said(at));
         let wrong = match (code, answer) {
+            _ if lacks_room => None,
             (code, Answer::No) if code < refusal => Some("is granted, but not allowed"),
             (code, _) if code == s.options.qos as u8 => None,
             (code, Answer::Yes) if code == refusal => Some("is refused, but allowed"),
             (code, _) if code == refusal => None,
             _ => Some("is not granted as it should be"),
         };
-        let is_refused = code == refusal;
-        s.is_denied = is_refused && said(s.asked) == Answer::No;
+        let is_refused = code == refusal || lacks_room;
+        // Asked for once, on this connection, it was never made.
+        let is_first = self.connect_sent.tick < s.asked.tick;
+        s.is_denied = is_refused && said(s.asked) == Answer::No || lacks_room && is_first;
         s.confirmed = (!is_refused).then_some(at);
         s.is_doubted = is_refused || answer != Answer::Yes;
         let is_ended = timeline.is_settled() && answer_now == Answer::No;

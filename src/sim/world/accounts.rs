@@ -92,6 +92,13 @@ impl Accounts {
         Some((id, text))
     }
 
+    /// A process begins with so many shards, all with the newest rules.
+    pub(super) fn begin(&mut self, shards: usize) {
+        self.logins.clear();
+        self.commands.clear();
+        self.new_rules = vec![None; shards];
+    }
+
     /// A shard may get its new rules.
     fn post_rules(&mut self, shard: usize, random: &mut Random) {
         let waiting = self.new_rules.get_mut(shard);
@@ -127,6 +134,16 @@ impl World {
             *place = Some(Arc::clone(&new_rules));
         }
         accounts.timeline.begin(rules, tick);
+    }
+
+    /// The rules with which the next process begins: others, if there are some.
+    pub(super) fn rules_of_next(&mut self, rules: Option<RuleSet>) -> Option<Arc<Rules>> {
+        let tick = self.tick().tick;
+        let accounts = &mut self.core.environment.accounts;
+        if let Some(rules) = rules {
+            accounts.timeline.begin(rules, tick);
+        }
+        accounts.timeline.newest_rules().map(RuleSet::rules)
     }
 
     pub(in crate::sim) fn timeline(&self) -> &Timeline {

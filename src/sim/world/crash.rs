@@ -7,6 +7,7 @@ use super::World;
 use crate::limits::QueuePolicy;
 use crate::shard::{Durability, Shard, Stats, TurnStep, TURN};
 use crate::sim::random::Random;
+use crate::sim::rules::RuleSet;
 use crate::testing::{Sector, Setup};
 use crate::time::{Span, WallTime};
 
@@ -22,6 +23,9 @@ const SHARDS_CHANGE_ONCE_IN: usize = 4;
 const FLIPS: usize = 4;
 /// Turns in which what other logs held must be on the new disks.
 const COMMITTED_TURNS_MAX: usize = 10_000;
+/// The wall clock is set in one of so many runs with journals, and then between two of so many processes.
+const SETS_WALL_ONCE_IN: usize = 2;
+const SETS_WALL_BETWEEN_ONCE_IN: usize = 2;
 /// Longest time between two processes, in milliseconds.
 const DOWN_MAX_MS: usize = 2_000;
 
@@ -33,6 +37,8 @@ pub(super) struct Crashes {
     random: Random,
     /// The shards have journals.
     pub(super) has_journals: bool,
+    /// The wall clock is set while they have them.
+    pub(super) sets_wall: bool,
     /// The steps at which the process ends, the last one first.
     at: Vec<usize>,
     /// What all shards are made of.
@@ -53,6 +59,7 @@ impl Crashes {
         let mut at: Vec<usize> = (0..count).map(|_| random.below(steps)).collect();
         at.sort_unstable_by(|one, other| other.cmp(one));
         Self {
+            sets_wall: random.once_in(SETS_WALL_ONCE_IN),
             random,
             has_journals,
             at,
@@ -78,12 +85,20 @@ impl World {
         self.crashes.has_journals
     }
 
-    /// The process ends now, if it is to end at this step; true when it did.
-    pub(in crate::sim) fn crash_at(&mut self, step: usize) -> bool {
+    /// The process ends now, if it is to end at this step or its disk has failed; the next one has other rules if there
+    /// are some. True when it did.
+    pub(in crate::sim) fn crash_at(
+        &mut self,
+        step: usize,
+        rules: impl FnOnce() -> Option<RuleSet>,
+    ) -> bool {
         let is_due = self.crashes.at.last() == Some(&step);
         if is_due {
             self.crashes.at.pop();
-            self.crash();
+        }
+        let ends = is_due || self.core.environment.disks.has_failed();
+        if ends {
+            self.crash(rules());
             let Crashes { random, at, .. } = &mut self.crashes;
             if random.once_in(AGAIN_ONCE_IN) {
                 at.push(step + 1 + random.below(AGAIN_STEPS));
@@ -91,10 +106,10 @@ impl World {
                 at.dedup();
             }
         }
-        is_due
+        ends
     }
 
-    fn crash(&mut self) {
+    fn crash(&mut self, rules: Option<RuleSet>) {
         self.core.environment.record.add("crashes");
         self.note(|| "the process ends".into());
         let random = &mut self.crashes.random;
@@ -118,15 +133,22 @@ impl World {
             self.crashes.setup.shards = 1 + random.below(5) as u16;
         }
         let down = Span::from_millis(random.below(DOWN_MAX_MS) as u64);
+        if self.crashes.sets_wall && random.once_in(SETS_WALL_BETWEEN_ONCE_IN) {
+            self.set_wall_of_journals();
+        }
+        let rules = self.rules_of_next(rules);
+        let random = &mut self.crashes.random;
         let setup = Setup {
             seed: random.draw(),
             now: self.core.now + down,
             wall: self.wall_after(down),
+            rules,
             ..self.crashes.setup.clone()
         };
         let stats = self.core.shards.iter().map(|shard| *shard.stats());
         self.crashes.ended.extend(stats);
         self.forget_process(&setup);
+        self.unlimit_disks();
         let result = self.core.restart(&setup, Durability::Commit);
         let result = result.and_then(|()| match before == self.core.shards.len() {
             true => Ok(()),
@@ -141,6 +163,7 @@ impl World {
                 shard.set_cleaning(slack, turn);
             }
         }
+        self.limit_disks_again();
         self.note(|| format!("another process continues, with {} shards", setup.shards));
     }
 
@@ -162,7 +185,8 @@ impl World {
     }
 
     fn wall_after(&self, down: Span) -> WallTime {
-        WallTime(self.core.clocks().wall.0 + down.as_millis())
+        let wall = self.core.clocks().wall;
+        WallTime(wall.0.saturating_add(down.as_millis()))
     }
 
     /// Forgets connections and the state of the shards' turns.
@@ -171,6 +195,7 @@ impl World {
         let timed_until = self.timed_until();
         let faults = &mut self.core.environment;
         faults.ending.clear();
+        faults.accounts.begin(count);
         for link in 0..faults.seen.len() {
             if faults.seen[link].gone_at.is_none() {
                 faults.note_gone(link, now);

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 
 use super::accounts::Accounts;
+use super::disks::DiskFaults;
 use super::record::Record;
 use crate::auth::{Question, Request};
 use crate::ids::ConnectionId;
@@ -51,6 +52,7 @@ pub(super) struct Faults {
     outgoing_bytes_max: usize,
     /// When a commit takes more than a turn, and the most turns that it takes.
     pub(super) commits: Option<(Random, usize)>,
+    pub(super) disks: DiskFaults,
     pub(super) accounts: Accounts,
     pub(super) record: Record,
     /// By link.
@@ -69,10 +71,16 @@ impl Seen {
 }
 
 impl Faults {
-    pub(super) fn new(parameters: &Parameters, limits: &Limits, random: Random) -> Self {
+    pub(super) fn new(
+        parameters: &Parameters,
+        limits: &Limits,
+        random: Random,
+        disks: DiskFaults,
+    ) -> Self {
         Self {
             random,
             parameters: parameters.clone(),
+            disks,
             bytes_per_s: limits.client_rates.incoming.bytes_per_s,
             outgoing_bytes_max: limits.outgoing_bytes_max as usize,
             commits: None,
@@ -181,6 +189,8 @@ impl Faults {
                     self.seen[link].gone(now, now);
                 }
             }
+            Event::WriteFailed { .. } => self.disks.note_failed(),
+            Event::DiskFull { is_full, .. } => self.disks.note_full(is_full),
             _ => {}
         }
     }
@@ -268,6 +278,10 @@ impl Environment for Faults {
             return Some(1);
         };
         Some(1 + random.below(*most) as u32)
+    }
+
+    fn write_fails(&mut self, _shard: usize) -> bool {
+        self.disks.fails()
     }
 
     fn read_turns(&mut self, _shard: usize) -> u32 {

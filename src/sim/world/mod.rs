@@ -3,6 +3,7 @@
 
 mod accounts;
 mod crash;
+mod disks;
 mod faults;
 mod hand_over;
 mod queries;
@@ -12,6 +13,7 @@ mod sockets;
 pub(in crate::sim) use accounts::PASSWORD;
 
 use crash::Crashes;
+use disks::{DiskFaults, Disks};
 use faults::Faults;
 use hand_over::HandOvers;
 
@@ -34,6 +36,9 @@ pub struct World {
     clocks: Random,
     hand_overs: HandOvers,
     crashes: Crashes,
+    disks: Disks,
+    /// By how much the wall clock was set ahead so far, in a run with journals.
+    wall_ahead: Span,
     /// By shard: the step of its turn that comes next, as a place in [`TURN`].
     next: Vec<usize>,
     /// By shard: it has done something since its actions were last carried out.
@@ -61,13 +66,15 @@ const SETTLE_STEPS: usize = 64;
 const SETTLE_ROUNDS: usize = 50_000;
 /// Of the times at which time passes.
 const WALL_IS_SET_ONCE_IN: usize = 100;
+/// The same with journals, and how far ahead it is set most of the time.
+const JOURNALS_WALL_ONCE_IN: usize = 500;
+const WALL_AHEAD_MAX_MS: u64 = 3_000;
 /// Steps that a shard takes at once, at most, before others may come in between.
 const STEPS_AT_ONCE: usize = 8;
 
 impl World {
     #[must_use]
     pub fn new(parameters: &Parameters, limits: Limits, seed: u64) -> Self {
-        let mut faults = Faults::new(parameters, &limits, Random::of(seed, Purpose::Faults));
         let setup = Setup {
             limits,
             placement_seed: seed,
@@ -75,6 +82,14 @@ impl World {
             ..Setup::new(parameters.shards)
         };
         let mut crashes = Crashes::new(Random::of(seed, Purpose::Crashes), setup.clone(), STEPS);
+        let mut disks = Random::of(seed, Purpose::Disks);
+        let mut faults = Faults::new(
+            parameters,
+            &setup.limits,
+            Random::of(seed, Purpose::Faults),
+            DiskFaults::new(&mut disks, crashes.has_journals),
+        );
+        let disks = Disks::new(&mut disks, crashes.has_journals, STEPS);
         faults.commits = crashes.has_journals.then(|| crashes.commits());
         let mut core = testing::World::new(setup, faults);
         if crashes.has_journals {
@@ -95,6 +110,8 @@ impl World {
             clocks: Random::of(seed, Purpose::Clocks),
             hand_overs: HandOvers::new(Random::of(seed, Purpose::HandOvers)),
             crashes,
+            disks,
+            wall_ahead: Span::ZERO,
             next: vec![0; count],
             may_ask: vec![false; count],
             step_max_ns: parameters.step_max_ns,
@@ -170,17 +187,55 @@ impl World {
         let shard = self.schedule.below(self.core.shards.len());
         for _ in 0..=self.schedule.below(STEPS_AT_ONCE) {
             self.advance(shard);
+            if self.core.environment.disks.has_failed() {
+                return; // the process ends
+            }
         }
     }
 
-    /// The wall clock is set now and then, forward or back: nothing that clients see may follow it.
+    /// The wall clock is set now and then, forward or back: nothing that clients see may follow it while their
+    /// process runs.
     fn set_wall(&mut self) {
-        // With journals, time that a process does not see passes by the wall clock.
-        if self.clocks.once_in(WALL_IS_SET_ONCE_IN) && !self.crashes.has_journals {
+        if self.crashes.has_journals {
+            if self.crashes.sets_wall && self.clocks.once_in(JOURNALS_WALL_ONCE_IN) {
+                self.set_wall_of_journals();
+            }
+        } else if self.clocks.once_in(WALL_IS_SET_ONCE_IN) {
             let wall = WallTime(self.clocks.draw() >> self.clocks.below(64));
             self.core.set_wall(wall);
             self.note(|| format!("the wall clock is set to {} ms", wall.0));
         }
+    }
+
+    /// With journals, time that a process does not see passes by the wall clock.
+    fn set_wall_of_journals(&mut self) {
+        let before = self.core.clocks().wall;
+        let random = &mut self.clocks;
+        let wall = match random.below(8) {
+            0 => before
+                .0
+                .saturating_add(random.draw() >> (24 + random.below(40))),
+            1..4 => before
+                .0
+                .saturating_add(1 + random.draw() % WALL_AHEAD_MAX_MS),
+            _ => before
+                .0
+                .saturating_sub(random.draw() >> (20 + random.below(44))),
+        };
+        let ahead = Span::from_millis(wall.saturating_sub(before.0));
+        self.wall_ahead = Span(self.wall_ahead.0.saturating_add(ahead.0));
+        self.core.set_wall(WallTime(wall));
+        self.note(|| format!("the wall clock is set from {} to {wall} ms", before.0));
+    }
+
+    /// So much more time than has passed may have passed for a process that began since.
+    pub(in crate::sim) fn wall_ahead(&self) -> Span {
+        self.wall_ahead
+    }
+
+    /// The wall clock is set now and then, and there are journals.
+    pub(in crate::sim) fn sets_wall(&self) -> bool {
+        self.crashes.has_journals && self.crashes.sets_wall
     }
 
     /// Steps until nothing moves any more; false: it does not come to rest.
@@ -195,6 +250,7 @@ impl World {
                 if let Err(broken) = Shard::audit_replicas(&self.core.shards) {
                     self.core.environment.record.fail(broken);
                 }
+                self.note_room_at_rest();
                 return true;
             }
         }
@@ -281,6 +337,7 @@ impl World {
         let moved = self.take_step(shard, step);
         if self.next[shard] == 0 {
             self.note_settled();
+            self.note_room();
             if self.tick().tick.is_multiple_of(AUDIT_EVERY) {
                 self.audit(shard);
             }
