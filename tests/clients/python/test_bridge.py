@@ -1,62 +1,27 @@
 """Another broker that bridges to ours: Mosquitto with the settings it has when none are given."""
 
-import os
-import shutil
-import subprocess
 import time
 
 import pytest
 
-from broker import START_S, STOP_S, free_port
+from bridges import mosquitto, needs_mosquitto  # noqa: F401
+from broker import START_S
 from client import VERSIONS, Client, eventually
 
-MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-
-pytestmark = [
-    pytest.mark.skipif(not os.path.exists(MOSQUITTO), reason="mosquitto is not installed"),
-    pytest.mark.ringmq,
-]
-
-
-class Bridge:
-    """A Mosquitto that passes on everything below `both/`, and `in/` and `out/` one way."""
-
-    def __init__(self, folder, broker, name, extra=""):
-        self.port = free_port()
-        self.log_path = folder / "mosquitto.log"
-        config = folder / "mosquitto.conf"
-        config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nlog_type all\n"
-            f"connection up\naddress 127.0.0.1:{broker.port}\nremote_clientid {name}\n"
-            f"restart_timeout 1\ntopic both/# both 2\ntopic in/# in 1\ntopic out/# out 1\n{extra}"
-        )
-        with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen([MOSQUITTO, "-c", str(config)], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=subprocess.STDOUT)
-
-    def log(self):
-        return self.log_path.read_text(errors="replace")
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait(STOP_S)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
+pytestmark = [needs_mosquitto, pytest.mark.ringmq]
 
 
 @pytest.fixture
-def bridge(tmp_path):
-    running = []
+def bridge(mosquitto):
+    """A Mosquitto that passes on everything below `both/`, and `in/` and `out/` one way."""
 
-    def make(broker, name, **options):
-        running.append(Bridge(tmp_path, broker, name, **options))
-        return running[-1]
+    def make(broker, name, extra=""):
+        return mosquitto(
+            f"connection up\naddress 127.0.0.1:{broker.port}\nremote_clientid {name}\n"
+            f"restart_timeout 1\ntopic both/# both 2\ntopic in/# in 1\ntopic out/# out 1\n{extra}"
+        )
 
-    yield make
-    for one in running:
-        one.kill()
+    return make
 
 
 def state_of(watcher, name, wanted):
