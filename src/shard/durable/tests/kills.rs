@@ -190,14 +190,23 @@ proptest! {
     #[test]
     fn every_prefix_of_a_log_is_the_state_of_its_time(
         shards in 1..3_u16,
-        steps in vec(step(), 0..40),
+        steps in vec(step(), 10..40),
     ) {
         let mut life = Life::of(setup(shards), Vec::new(), 16 << 10);
         for shard in &mut life.world.shards {
             shard.set_cleaning(0, 1 << 10);
         }
         let mut links = [None; 4];
-        for step in steps {
+        // From the beginning on messages wait for a client that is away.
+        let begins = [
+            Step::Connect(0, 2, false),
+            Step::Subscribe(0, 0, 2),
+            Step::Close(0),
+            Step::Connect(1, 2, false),
+            Step::Publish(1, 0, 1, false),
+            Step::Publish(1, 0, 2, false),
+        ];
+        for step in begins.into_iter().chain(steps) {
             run(&mut life, &mut links, step);
             compare_with_disks(&life);
         }

@@ -66,6 +66,22 @@ fn a_log_takes_twice_what_is_alive_and_a_segment() {
     }
 }
 
+#[test]
+fn what_waits_takes_no_more_memory_than_it_may() {
+    const MEMORY: usize = 2 << 10;
+    let (mut life, publisher) = life(MEMORY as u64, 0, Some((NEVER, 0)));
+    let mut most = 0;
+    for n in 0..100 {
+        life.publish(publisher, 2, b'q', 1, n);
+        let clients = &life.world.shards[0].clients;
+        let session = &clients.session(clients.by_client_id["q"]).session;
+        most = most.max(session.queue.here_bytes());
+        assert!(most <= MEMORY, "{most} bytes");
+    }
+    assert!(most > MEMORY / 2, "{most} bytes");
+    assert_eq!(waits_for(&mut life, b'q').len(), 100);
+}
+
 /// There is memory for all of it, but an image would be larger than what a turn may write.
 #[test]
 fn what_waits_leaves_memory_before_a_large_image_is_written() {
@@ -86,6 +102,10 @@ fn what_waits_leaves_memory_before_a_large_image_is_written() {
     );
     let sent: Vec<u8> = (0..200).collect();
     assert_eq!(waits_for(&mut life, b'q'), sent);
+}
+
+fn uncleaned(disks: Vec<Disk>) -> Life {
+    Life::cleaned(setup(1), disks, SMALL, Some((NEVER, 0)))
 }
 
 /// A repair gives up the beginning of a log, in which messages lie whose session is known behind it.
@@ -113,14 +133,14 @@ fn messages_in_a_part_that_a_repair_gave_up_are_dropped() {
     let kept = life.disks[0].segments().map(|(number, _)| number);
     let kept: Vec<_> = kept.filter(|number| *number >= first).collect();
     life.disks[0].retain(&kept);
-    let mut life = life.killed(0, 1);
+    let mut life = uncleaned(life.disks);
     let link = life.resume(b'q', true);
     let received = life.received(link);
     let of = |n: u8, id: u8, dup: u8| [0x32 | dup, 7, 0, 1, b'q', 0, id, 0, n];
     assert_eq!(received, [of(100, 1, 0), of(101, 2, 0)].concat());
     life.send(link, &[0x40, 2, 0, 1]);
     // What the first start has written is all that the second one needs to know.
-    let mut life = life.killed(0, 1);
+    let mut life = uncleaned(life.disks);
     let link = life.resume(b'q', true);
     assert_eq!(life.received(link), of(101, 2, 8));
 }
