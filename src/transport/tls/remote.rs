@@ -1,4 +1,4 @@
-//! What the ends that connect share, bridges and mqload: which certificate will do, and sentences about those that do not.
+//! Shared by the ends that connect, bridges and mqload: which certificate will do, and sentences about those that do not.
 
 use std::sync::Arc;
 
