@@ -159,13 +159,19 @@ fn message<'a>(choices: &mut Choices<'a>) -> Message<'a> {
             client_id: choices.one_of(&NAMES),
         }),
         4 => Message::WillTopic(choices.maybe(|_| will)),
-        5 => Message::WillMsg(choices.data()),
+        5 => Message::WillMsg(payload(choices)),
         6..8 => Message::PingReq(choices.one_of(&NAMES)),
         8 => Message::Disconnect(choices.maybe(|choices| choices.short() % 100)),
         9 => Message::WillTopicUpd(choices.maybe(|_| will)),
-        10 => Message::WillMsgUpd(choices.data()),
+        10 => Message::WillMsgUpd(payload(choices)),
         _ => Message::SearchGw { radius: 0 },
     }
+}
+
+/// No longer than what fits a message.
+fn payload<'a>(choices: &mut Choices<'a>) -> &'a [u8] {
+    let data = choices.data();
+    &data[..data.len().min(2_000)]
 }
 
 /// A message of a client that has connected.
@@ -202,7 +208,7 @@ fn exchange<'a>(
                 TopicName::Full(_) => TopicRef::Normal(topic_id),
             },
             msg_id,
-            payload: choices.data(),
+            payload: payload(choices),
         }),
         5 => Message::PubAck {
             topic_id,
