@@ -36,6 +36,7 @@ pub mod session;
 pub mod shard;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod sparkplug;
 pub mod subcommands;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

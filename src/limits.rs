@@ -17,6 +17,7 @@
 //! | messages queued and in flight, with properties, identifiers, share names | `queue_messages_max`, `outgoing_window_max` | `queue_bytes_max` |
 //! | identifiers of received QoS 2 messages | 65,535 | 8 each |
 //! | retained messages | `retained_messages_max` (of all clients) | `retained_bytes_max` (of all clients) |
+//! | states of Sparkplug | `sparkplug_states_max` (of all clients) | 512 each in the mean |
 //! | rights decided lately | 32 | 320 each |
 //! | records on their way to the disk | | [`LOG_HIGH_WATER`] (of all clients) and one turn |
 //! | publications held for other shards | | [`HELD_HIGH_WATER`] (of all clients), one turn, and what one session hands on |
@@ -170,6 +171,12 @@ pub struct Limits {
     pub disk_full_timeout_s: u16,
     /// Connections of the whole broker that have not sent their CONNECT.
     pub half_open_max: Option<u32>,
+    /// Births of Sparkplug are kept, and the state of its edge nodes.
+    pub sparkplug: bool,
+    /// The death of an edge node has the time of its delivery.
+    pub sparkplug_ndeath_timestamp: bool,
+    /// Edge nodes, devices and hosts of the whole broker whose state is kept.
+    pub sparkplug_states_max: u32,
 }
 
 impl Limits {
@@ -211,6 +218,9 @@ impl Default for Limits {
             rate_burst_s: 1,
             disk_full_timeout_s: 30,
             half_open_max: None,
+            sparkplug: false,
+            sparkplug_ndeath_timestamp: true,
+            sparkplug_states_max: 100_000, // 50 MB when all are in use
         }
     }
 }

@@ -10,6 +10,8 @@
 //!   (`3.1.2.11`) is for what the specification says outside its statements, and claims nothing;
 //! - any other test by a comment directly above it: `conformance: 5:MQTT-4.2-1 3.1.1:MQTT-7.1.1-1`.
 //!
+//! `sparkplug-3.0.txt` has those of Sparkplug that bind a server; their ids are `sparkplug:tck-id-words`.
+//!
 //! A statement that binds a server has a test, or a line `5:MQTT-x.y.z-n | reason | what shows it` in
 //! `tests/conformance/reasons.txt`; a test makes a reason stale, and so does what it says is absent. `docs/conformance.md` is written
 //! from all this by `UPDATE_CONFORMANCE=1 cargo test --test all conformance`, and is never edited.
@@ -58,7 +60,15 @@ fn statements() -> Vec<Statement> {
         &read("tests/conformance/mqtt-5.0.txt"),
     );
     let sn = statements::parse(statements::Spec::Sn, &read("tests/conformance/mqtt-sn.txt"));
-    v311.into_iter().chain(v5).chain(sn).collect()
+    let sparkplug = statements::parse(
+        statements::Spec::Sparkplug,
+        &read("tests/conformance/sparkplug-3.0.txt"),
+    );
+    v311.into_iter()
+        .chain(v5)
+        .chain(sn)
+        .chain(sparkplug)
+        .collect()
 }
 
 fn claims() -> Vec<Claim> {

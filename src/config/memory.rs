@@ -12,6 +12,7 @@ use crate::limits::{
     Limits, BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_BLOCKS,
     DATA_HIGH_WATER, HELD_HIGH_WATER, LOG_HIGH_WATER, READ_BUFFER, TURN_BYTES,
 };
+use crate::sparkplug::STATE_BYTES;
 
 /// What of the machine the sum depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +196,13 @@ impl MemoryBound {
                 "each shard to each other: as many changes in the ring as in the outbox",
             ),
         ];
+        let states = line(
+            "states of Sparkplug",
+            limits.sparkplug_states_max.into(),
+            STATE_BYTES.into(),
+            "sparkplug-states-max, names included",
+        );
+        lines.extend(Some(states).filter(|_| limits.sparkplug));
         lines.extend(Some(decisions).filter(|_| asks));
         lines.extend(Some(journals).filter(|_| keeps));
         Self {

@@ -86,7 +86,9 @@ pub(super) fn pages(
         }
         cursor = answer["next"].as_str().map(Into::into);
         if cursor.is_none() || rows.len() as u64 >= max {
-            return Ok(json!({ rows_of: rows, "next": cursor }));
+            answer[rows_of] = Value::Array(rows);
+            answer["next"] = json!(cursor);
+            return Ok(answer);
         }
     }
 }

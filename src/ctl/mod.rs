@@ -3,6 +3,7 @@
 mod arguments;
 mod client;
 mod figures;
+mod sparkplug;
 pub(crate) mod table;
 mod verbs;
 
@@ -15,6 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use client::Address;
 pub(crate) use client::{Client, Failure};
 use figures::FIGURES;
+use sparkplug::SPARKPLUG;
 use verbs::{Verb, VERBS};
 
 /// The broker says no, or does not know what was named.
@@ -122,7 +124,7 @@ pub(crate) fn client(matches: &ArgMatches) -> Result<Client, Failure> {
 }
 
 fn verbs() -> impl Iterator<Item = &'static Verb> {
-    VERBS.iter().chain(FIGURES)
+    VERBS.iter().chain(FIGURES).chain(SPARKPLUG)
 }
 
 fn carry_out(matches: &ArgMatches) -> Result<(), Failure> {

@@ -26,6 +26,7 @@ mod notices;
 mod queries;
 mod retained;
 mod snapshot;
+mod sparkplug;
 mod stats;
 mod turn;
 mod verbs;
@@ -71,6 +72,7 @@ use mesh::Mesh;
 use notices::About;
 use queries::captures::CaptureFlag;
 use retained::Replay;
+use sparkplug::Sparkplug;
 use turn::timer_key::TimerKey;
 use turn::Turn;
 
@@ -132,6 +134,7 @@ pub struct Shard {
     turn: Turn,
     encoded: EncodedPublishes,
     durable: Option<Box<Durable>>,
+    sparkplug: Option<Box<Sparkplug>>,
     outbox: Outbox,
 }
 
@@ -151,6 +154,7 @@ impl Shard {
             turn: Turn::new(config.shards, now),
             encoded: EncodedPublishes::default(),
             durable: None,
+            sparkplug: Sparkplug::new(&config.limits, config.shards),
             outbox: Outbox::new(seed),
             config: Arc::clone(config),
         }

@@ -1,7 +1,9 @@
 //! Snapshots of a shard: its counters and gauges at one moment, and what its sessions keep.
 
+use super::sparkplug::Sparkplug;
 use super::{Shard, Stats};
 use crate::histogram::Histogram;
+use crate::sparkplug::Counts;
 
 /// Places of sessions that are looked at for one answer, and subscriptions in groups from which on it ends:
 /// some tens of microseconds.
@@ -23,6 +25,7 @@ pub struct Snapshot {
     pub retained: u64,
     pub retained_bytes: u64,
     pub route_misses: u64,
+    pub sparkplug: Counts,
     /// Waiting for room in the rings to other shards.
     pub outbox_bytes: u64,
     pub overload_memory: bool,
@@ -78,6 +81,7 @@ impl Shard {
             retained: self.routes.retained.len() as u64,
             retained_bytes: self.routes.retained.bytes(),
             route_misses: self.routes.index.misses(),
+            sparkplug: Sparkplug::counts(self.sparkplug.as_deref()),
             outbox_bytes: self.mesh.peers.data_bytes() as u64,
             overload_memory: self.admission.pressure.memory,
             overload_turns: self.admission.pressure.turns,

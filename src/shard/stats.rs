@@ -120,6 +120,20 @@ counters! {
     redispatched,
     wills_published,
     sessions_expired,
+    /// In the namespace of Sparkplug; among them those under a topic that has no meaning, and those whose payload
+    /// is none.
+    sparkplug_messages,
+    sparkplug_not_topic,
+    sparkplug_not_payload,
+    /// Births retained as certificates.
+    sparkplug_certificates,
+    /// What the messages of edge nodes say, counted where their state is.
+    sparkplug_gaps,
+    sparkplug_births_without_death,
+    sparkplug_stale_deaths,
+    sparkplug_before_birth,
+    /// At sparkplug-states-max.
+    sparkplug_states_refused,
     /// DISCONNECT and AUTH packets; all others answer what is counted.
     disconnects_sent,
     auths_sent,

@@ -15,7 +15,7 @@ edit it: `UPDATE_CONFORMANCE=1 cargo test --test all conformance`.
 
 Statements that bind only clients are listed where a test shows what the broker does when a client
 breaks them. Version 3.1 has no numbered statements; the tests run for it, too. Those of MQTT-SN are numbered by us,
-and some are ours where the specification is silent.
+and some are ours where the specification is silent. Those of Sparkplug are the ones of its chapter 10 that bind a server.
 
 | version | statements that bind a server | tested | listed with a reason | of clients, tested |
 | --- | ---: | ---: | ---: | ---: |
@@ -25,13 +25,14 @@ type Rows<'a> = Vec<(&'a Statement, Backing<'a>)>;
 
 pub(super) fn render(table: &Table) -> String {
     let mut page = HEAD.to_owned();
-    let specs = [Spec::V311, Spec::V5, Spec::Sn].map(|spec| (spec, rows(table, spec)));
+    let specs =
+        [Spec::V311, Spec::V5, Spec::Sn, Spec::Sparkplug].map(|spec| (spec, rows(table, spec)));
     for (spec, rows) in &specs {
         summary(&mut page, *spec, rows);
     }
     for (spec, rows) in &specs {
         let _ = match spec {
-            Spec::Sn => write!(page, "\n## {}\n\n", spec.title()),
+            Spec::Sn | Spec::Sparkplug => write!(page, "\n## {}\n\n", spec.title()),
             _ => write!(page, "\n## MQTT {}\n\n", spec.title()),
         };
         page.push_str(

@@ -9,6 +9,7 @@ pub(super) enum Spec {
     V5,
     /// Statements of MQTT-SN 1.2 and of what it leaves open, numbered by us.
     Sn,
+    Sparkplug,
 }
 
 impl Spec {
@@ -18,6 +19,7 @@ impl Spec {
             Self::V311 => "3.1.1",
             Self::V5 => "5",
             Self::Sn => "SN",
+            Self::Sparkplug => "sparkplug",
         }
     }
 
@@ -26,6 +28,7 @@ impl Spec {
             Self::V311 => "3.1.1",
             Self::V5 => "5.0",
             Self::Sn => "MQTT-SN 1.2",
+            Self::Sparkplug => "Sparkplug 3.0",
         }
     }
 }
@@ -36,31 +39,37 @@ pub(super) struct Id {
     pub(super) spec: Spec,
     section: Vec<u32>,
     number: u32,
+    /// Sparkplug has words in place of numbers.
+    words: String,
 }
 
 impl Id {
-    /// Reads `MQTT-3.1.2-5`, or `SN-17`.
+    /// Reads `MQTT-3.1.2-5`, `SN-17`, or `tck-id-conformance-mqtt-qos0`.
     pub(super) fn parse(spec: Spec, text: &str) -> Option<Self> {
-        if spec == Spec::Sn {
-            return Some(Self {
-                spec,
-                section: Vec::new(),
-                number: text.strip_prefix("SN-")?.parse().ok()?,
-            });
-        }
-        let (section, number) = text.strip_prefix("MQTT-")?.rsplit_once('-')?;
-        let section: Result<Vec<u32>, _> = section.split('.').map(str::parse).collect();
+        let (section, number, words) = match spec {
+            Spec::Sn => (Vec::new(), text.strip_prefix("SN-")?.parse().ok()?, ""),
+            Spec::Sparkplug => (Vec::new(), 0, text.strip_prefix("tck-id-")?),
+            Spec::V311 | Spec::V5 => {
+                let (section, number) = text.strip_prefix("MQTT-")?.rsplit_once('-')?;
+                let section: Result<Vec<u32>, _> = section.split('.').map(str::parse).collect();
+                let section = section.ok().filter(|section| section.len() >= 2)?;
+                (section, number.parse().ok()?, "")
+            }
+        };
         Some(Self {
             spec,
-            section: section.ok().filter(|section| section.len() >= 2)?,
-            number: number.parse().ok()?,
+            section,
+            number,
+            words: words.to_owned(),
         })
     }
 
-    /// Without version and `MQTT-`.
+    /// Without version and `MQTT-` or `tck-id-`.
     pub(super) fn bare(&self) -> String {
-        if self.spec == Spec::Sn {
-            return format!("SN-{}", self.number);
+        match self.spec {
+            Spec::Sn => return format!("SN-{}", self.number),
+            Spec::Sparkplug => return self.words.clone(),
+            Spec::V311 | Spec::V5 => {}
         }
         let section: Vec<String> = self.section.iter().map(ToString::to_string).collect();
         format!("{}-{}", section.join("."), self.number)
@@ -71,6 +80,7 @@ impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.spec {
             Spec::Sn => f.write_str(&self.bare()),
+            Spec::Sparkplug => write!(f, "sparkplug:tck-id-{}", self.words),
             spec => write!(f, "{}:MQTT-{}", spec.prefix(), self.bare()),
         }
     }
@@ -161,13 +171,13 @@ fn parse_reason(line: &str) -> Option<Reason> {
     })
 }
 
-/// Reads `5:MQTT-x.y.z-n`, `3.1.1:MQTT-x.y.z-n` or `SN-n`.
+/// Reads `5:MQTT-x.y.z-n`, `3.1.1:MQTT-x.y.z-n`, `SN-n` or `sparkplug:tck-id-words`.
 pub(super) fn parse_full_id(text: &str) -> Option<Id> {
     if text.starts_with("SN-") {
         return Id::parse(Spec::Sn, text);
     }
     let (prefix, id) = text.split_once(':')?;
-    let spec = [Spec::V311, Spec::V5]
+    let spec = [Spec::V311, Spec::V5, Spec::Sparkplug]
         .into_iter()
         .find(|spec| spec.prefix() == prefix)?;
     Id::parse(spec, id)

@@ -18,6 +18,7 @@ pub mod recovery;
 pub mod round_trip;
 pub mod session;
 mod session_image;
+pub mod sparkplug;
 pub mod steps;
 pub mod tls;
 mod values;
@@ -65,6 +66,7 @@ pub const TARGETS: &[Target] = &[
     target("image", Input::Choices, image::body),
     target("fold", Input::Choices, fold::body),
     target("recovery", Input::Choices, recovery::body),
+    target("sparkplug", Input::Choices, sparkplug::body),
     target("layers", Input::Choices, layers::body),
     Target {
         cost: 20, // a handshake is arithmetic with large numbers

@@ -17,6 +17,7 @@ mod publish;
 mod rates;
 mod retained;
 mod rows;
+mod sparkplug;
 mod subscriptions;
 mod trace;
 
@@ -75,6 +76,7 @@ pub(super) fn routes() -> Vec<Route> {
         clients::routes(),
         subscriptions::routes(),
         retained::routes(),
+        sparkplug::routes(),
         publish::routes(),
         bans::routes(),
         trace::routes(),

@@ -71,8 +71,27 @@ impl Cursor {
     }
 }
 
+/// A cursor that is a shard and a name behind which the next page begins.
+pub(super) fn named_cursor(request: &Request) -> Result<(u16, Option<Box<str>>), Problem> {
+    let Some(text) = request.query("cursor") else {
+        return Ok((0, None));
+    };
+    let parts = text.split_once(':');
+    let shard = parts.and_then(|(shard, _)| shard.parse().ok());
+    let wrong = || {
+        let text = text.escape_debug();
+        Problem::bad_request(format!(
+            "cursor: \"{text}\" is not one that a page has given"
+        ))
+    };
+    let after = parts.map_or("", |(_, name)| name);
+    let shard = shard.ok_or_else(wrong)?;
+    check_shard(request, text, shard)?;
+    Ok((shard, (!after.is_empty()).then(|| after.into())))
+}
+
 /// A listing has ended with the last shard.
-pub(super) fn check_shard(request: &Request, cursor: &str, shard: u16) -> Result<(), Problem> {
+fn check_shard(request: &Request, cursor: &str, shard: u16) -> Result<(), Problem> {
     let shards = request.admin.shards.count();
     if shard < shards {
         return Ok(());

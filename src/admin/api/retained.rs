@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde_json::{json, Value};
 
-use super::page::{check_shard, limit, QUESTIONS_MAX};
+use super::page::{limit, named_cursor, QUESTIONS_MAX};
 use super::{done, ms, payload_json};
 use crate::admin::role::Needs;
 use crate::admin::{reply, Problem, Reply, Request, Route};
@@ -52,25 +52,6 @@ fn topic_of(request: &Request) -> Result<&str, Problem> {
     }
 }
 
-/// A cursor is a shard and a topic behind which the next page begins.
-fn cursor(request: &Request) -> Result<(u16, Option<Box<str>>), Problem> {
-    let Some(text) = request.query("cursor") else {
-        return Ok((0, None));
-    };
-    let parts = text.split_once(':');
-    let shard = parts.and_then(|(shard, _)| shard.parse().ok());
-    let wrong = || {
-        let text = text.escape_debug();
-        Problem::bad_request(format!(
-            "cursor: \"{text}\" is not one that a page has given"
-        ))
-    };
-    let after = parts.map_or("", |(_, topic)| topic);
-    let shard = shard.ok_or_else(wrong)?;
-    check_shard(request, text, shard)?;
-    Ok((shard, (!after.is_empty()).then(|| after.into())))
-}
-
 async fn list(request: Request) -> Result<Reply, Problem> {
     let filter = request.query("filter").unwrap_or("#");
     if let Err(error) = topic::check_filter(filter) {
@@ -83,7 +64,7 @@ async fn list(request: Request) -> Result<Reply, Problem> {
     }
     let limit = limit(&request)?;
     let shards = &request.admin.shards;
-    let (mut shard, mut after) = cursor(&request)?;
+    let (mut shard, mut after) = named_cursor(&request)?;
     let mut messages = Vec::new();
     for _ in 0..QUESTIONS_MAX {
         if messages.len() >= limit || shard >= shards.count() {

@@ -30,6 +30,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Opt> {
         journal::OPTIONS,
         limits::OPTIONS,
         quotas::OPTIONS,
+        sparkplug::OPTIONS,
         logging::OPTIONS,
     ];
     groups.into_iter().flatten()
@@ -183,3 +184,4 @@ mod logging;
 mod quotas;
 mod sessions;
 mod shards;
+mod sparkplug;

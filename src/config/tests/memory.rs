@@ -12,7 +12,8 @@ fn machine(shards: u16) -> Machine {
 
 #[test]
 fn memory_bound_grows_with_limits_and_shards() {
-    let checked = Checked::default();
+    let mut checked = Checked::default();
+    checked.limits.sparkplug = true;
     let two = checked.memory_bound(machine(2)).total();
     assert!(checked.memory_bound(machine(1)).total() < two);
     for option in options::all() {

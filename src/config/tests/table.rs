@@ -110,7 +110,10 @@ fn every_limit_is_an_option() {
         listener_rates,
         rate_burst_s,
         disk_full_timeout_s,
-        half_open_max
+        half_open_max,
+        sparkplug,
+        sparkplug_ndeath_timestamp,
+        sparkplug_states_max
     );
 }
 

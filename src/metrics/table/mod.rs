@@ -7,6 +7,7 @@ mod connections;
 mod messages;
 mod mqtt_sn;
 mod shards;
+mod sparkplug;
 
 use super::family::Family;
 
@@ -19,6 +20,7 @@ pub fn all() -> impl Iterator<Item = &'static Family> {
         mqtt_sn::FAMILIES,
         messages::FAMILIES,
         shards::FAMILIES,
+        sparkplug::FAMILIES,
     ];
     groups.into_iter().flatten()
 }

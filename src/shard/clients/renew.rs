@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::shard::clients::meters::Metering;
 use crate::shard::delivery::retained_limits;
+use crate::shard::sparkplug::Sparkplug;
 use crate::shard::{Shard, ShardConfig};
 
 impl Shard {
@@ -26,6 +27,8 @@ impl Shard {
         self.admission.metering = Metering::renewed(metering, limits, listeners, *shards);
         let (messages_max, bytes_max) = retained_limits(&config);
         self.routes.retained.set_limits(messages_max, bytes_max);
+        let sparkplug = self.sparkplug.take();
+        self.sparkplug = Sparkplug::renewed(sparkplug, limits, *shards);
         self.config = config;
     }
 }

@@ -16,6 +16,7 @@ use crate::shard::durable::ticket::Waiter;
 use crate::shard::mesh::block_op::BlockOp;
 use crate::shard::turn::budget::{DELIVERY, DISPATCH};
 use crate::shard::Shard;
+use crate::sparkplug;
 use crate::time::Time;
 
 /// One publication encoded at QoS 0 for each kind of receiver: v3 or v5, RETAIN or not. Made at most
@@ -81,6 +82,20 @@ impl Shard {
     /// `publisher` is the session it came from. False: there is no subscriber.
     #[inline]
     pub(in crate::shard) fn accept(
+        &mut self,
+        message: &mut Message<'_>,
+        publisher: Option<SessionId>,
+        now: Time,
+    ) -> bool {
+        if self.sparkplug.is_some() && sparkplug::concerns(message.topic) {
+            return self.accept_sparkplug(message, publisher, now);
+        }
+        self.accept_any(message, publisher, now)
+    }
+
+    /// The same, whatever its topic.
+    #[inline]
+    pub(in crate::shard) fn accept_any(
         &mut self,
         message: &mut Message<'_>,
         publisher: Option<SessionId>,

@@ -26,6 +26,7 @@ use crate::shard::mesh::publish_run::PublishRun;
 use crate::shard::turn::budget::{COPIED_BYTES, DELIVERY, DISPATCH};
 use crate::shard::verbs::publish::too_deep;
 use crate::shard::Shard;
+use crate::sparkplug;
 use crate::time::Time;
 
 /// From so many receivers on, and from a run of so many bytes on, the run is copied once and all
@@ -183,6 +184,9 @@ impl Shard {
                 burst.join(frame.length, publish.payload.len(), expires);
                 return Ok(Joined::UpTo(burst.extend(bytes, end, packet_size_max)));
             }
+        }
+        if self.sparkplug.is_some() && sparkplug::concerns(publish.topic) {
+            return Ok(Joined::No); // one by one, they are read
         }
         if let Some(error) = too_deep(publish.topic, &self.config.limits) {
             return Err(error);

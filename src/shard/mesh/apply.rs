@@ -168,6 +168,7 @@ impl Shard {
             Control::Committed { ticket, count } => self.on_committed(ticket, count),
             Control::HeldCommitted { through } => self.on_held_committed(from, through),
             Control::Announced => self.on_announced(),
+            Control::Sighting(sighting) => self.on_sighting(&sighting, now),
             Control::LogPressure { is_high } => self.on_log_pressure(from, is_high),
             Control::DiskFull { is_full } => self.on_disk_full(from, is_full, now),
             Control::RetainedPiece(mut piece) => self.on_retained_piece(&mut piece),

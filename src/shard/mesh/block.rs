@@ -4,6 +4,7 @@ use crate::ids::MemberId;
 use crate::routing::Interest;
 use crate::shard::durable::ticket::{HeldNumber, Ticket};
 use crate::shard::mesh::publications::Publications;
+use crate::sparkplug::Sighting;
 
 /// Two queues per ordered pair of shards: a flood of publications must not delay a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +76,8 @@ pub(in crate::shard) enum Control {
     },
     /// All shards know the subscriptions that the sender has read back.
     Announced,
+    /// What a message of an edge node, device or host says, for the home of its state.
+    Sighting(Box<Sighting>),
     /// Too much waits for the sender's disk, or no longer.
     LogPressure {
         is_high: bool,
@@ -96,6 +99,7 @@ impl Control {
             Self::RetainedWalk(walk) => {
                 walk.filter.len() + walk.after.as_ref().map_or(0, |topic| topic.len())
             }
+            Self::Sighting(sighting) => sighting.bytes(),
             // Bounded by number: members, barriers, requests, and publications sent.
             Self::MemberConnected { .. }
             | Self::Barrier { .. }

@@ -14,6 +14,7 @@ mod clients;
 mod orders;
 mod retained;
 mod rows;
+mod sparkplug;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,9 @@ impl Shard {
                 self.list_levels(below.as_deref(), after.as_deref(), *max, now)
             }
             Query::RetainedMessage(topic) => self.read_retained(topic, now),
+            Query::Nodes { after, max } => self.list_nodes(after.as_deref(), *max),
+            Query::Hosts { after, max } => self.list_hosts(after.as_deref(), *max),
+            Query::Node { node, after, max } => self.list_devices(node, after.as_deref(), *max),
             Query::CaptureRecords(id) => Answer::CaptureRecords(self.take_records(*id, now)),
         }
     }

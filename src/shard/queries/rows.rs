@@ -12,6 +12,7 @@ use crate::shard::clients::activity::{Activity, Ending};
 use crate::shard::clients::origin::RemoteEnd;
 use crate::shard::queries::captures::CaptureRecord;
 use crate::shard::queries::orders::Order;
+use crate::sparkplug::{DeviceRow, HostRow, NodeRow};
 use crate::time::Span;
 
 /// Rows of one piece, at most.
@@ -55,6 +56,23 @@ pub enum Query {
         max: usize,
     },
     RetainedMessage(Box<str>),
+    /// Edge nodes of Sparkplug.
+    Nodes {
+        after: Option<Box<str>>,
+        max: usize,
+    },
+    /// Host applications of Sparkplug.
+    Hosts {
+        after: Option<Box<str>>,
+        max: usize,
+    },
+    /// One edge node, and its devices.
+    Node {
+        /// `GROUP/NODE`.
+        node: Box<str>,
+        after: Option<Box<str>>,
+        max: usize,
+    },
     /// What a capture has taken: each record is given once.
     CaptureRecords(u64),
 }
@@ -185,6 +203,18 @@ pub enum Answer {
         next: Option<Box<str>>,
     },
     RetainedMessage(Option<RetainedRow>),
+    Nodes {
+        rows: Vec<NodeRow>,
+        next: Option<Box<str>>,
+    },
+    Hosts {
+        rows: Vec<HostRow>,
+        next: Option<Box<str>>,
+    },
+    /// `None`: it is not known here.
+    Node(Option<Box<(NodeRow, Vec<DeviceRow>, Option<Box<str>>)>>),
+    /// Sparkplug is off.
+    SparkplugOff,
     /// With how many were left out for lack of room; `None`: there is no such capture, or it is over.
     CaptureRecords(Option<(Vec<CaptureRecord>, u64)>),
 }

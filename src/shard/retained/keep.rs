@@ -6,6 +6,7 @@ use crate::routing::is_status;
 use crate::shard::delivery::message::Message;
 use crate::shard::notices::About;
 use crate::shard::Shard;
+use crate::sparkplug::is_certificate;
 use crate::time::Time;
 
 /// Expired retained messages removed when a new one comes: more than one, so that they get fewer.
@@ -21,9 +22,10 @@ impl Shard {
             return;
         }
         self.routes.retained.expire(now, EXPIRED_SWEPT_MAX);
-        // At QoS 0 its publisher cannot be refused. What was accepted at another QoS is kept.
+        // At QoS 0 its publisher cannot be refused, nor is a birth for its certificate. What was accepted at another QoS is kept.
         let is_recorded = !is_status(message.topic);
-        if message.qos == Qos::AtMostOnce && is_recorded && self.is_disk_full() {
+        let is_refusable = message.qos == Qos::AtMostOnce || is_certificate(message.topic);
+        if is_refusable && is_recorded && self.is_disk_full() {
             self.retain_not(message, "disk", "the disk of data-dir is full", now);
             return;
         }

@@ -17,6 +17,7 @@ use crate::shard::clients::flow::Flow;
 use crate::shard::notices::About;
 use crate::shard::turn::budget::UNLINK;
 use crate::shard::Shard;
+use crate::sparkplug;
 use crate::time::Time;
 
 impl Shard {
@@ -58,6 +59,12 @@ impl Shard {
             if is_bridge {
                 options.no_local = !topic::is_shared(filter); // [MQTT-3.8.3-4]
                 options.retain_as_published = true;
+            }
+            if self.sparkplug.is_some() {
+                let share = topic::share(filter).ok().flatten();
+                let own = share.map_or(filter, |share| share.filter);
+                // tck-id-conformance-mqtt-aware-nbirth-mqtt-retain: live ones, too
+                options.retain_as_published |= sparkplug::is_certificate(own);
             }
             let record = SessionSubscription {
                 options,

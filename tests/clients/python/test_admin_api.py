@@ -15,7 +15,7 @@ from openapi_spec_validator import validate
 import raw as mqtt
 from admin import start_admin, token
 from broker import BINARY, ROOT, free_port
-from client import DEADLINE_S, VERSIONS, Client, properties
+from client import DEADLINE_S, VERSIONS, Client, eventually, properties
 from raw import Raw
 
 pytestmark = pytest.mark.ringmq
@@ -482,7 +482,7 @@ class Recorder(socketserver.ThreadingTCPServer):
 
 
 def test_ctl(start, client, name):
-    broker, direct = start_admin(start)
+    broker, direct = start_admin(start, sparkplug="true")
     admin = Recorder(direct)
     client("c", to=broker).subscribe("a/#", 1)
     assert "ready" in ctl(admin, "status")
@@ -514,6 +514,17 @@ def test_ctl(start, client, name):
     rows = ctl(admin, "levels", "--below", "deep/down", "--limit", "1", as_json=True)
     assert [row["name"] for row in rows["levels"]] == ["one"] and rows["next"]
     assert ctl(admin, "openapi", as_json=True)["openapi"].startswith("3.")
+    node = client("node", to=broker)
+    for kind, names, payload in [("NBIRTH", "n", b"\x18\0"), ("DBIRTH", "n/d", b"\x18\1"), ("NDATA", "n", b"\x18\4")]:
+        node.publish_all([(f"spBv1.0/g 1/{kind}/{names}", payload, 1)])
+    node.publish_all([("spBv1.0/STATE/scada", b'{"online": true, "timestamp": 7}', 1)])
+    eventually(lambda: [row for row in ctl(admin, "sparkplug", as_json=True)["nodes"] if row["gaps"]])
+    row = ctl(admin, "sparkplug", as_json=True)["nodes"][0]
+    assert (row["group"], row["node"], row["online"], row["missing"]) == ("g 1", "n", True, 2)
+    assert re.search(r"^d +yes ", ctl(admin, "sparkplug", "g 1/n"), re.M)
+    assert ctl(admin, "sparkplug", "--hosts").splitlines()[1].split() == ["scada", "yes", "7"]
+    assert "no edge node" in ctl(admin, "sparkplug", "g/n", code=1)
+    ctl(admin, "sparkplug", "n", code=2)
     # Every operation has a verb. The page's WebSocket shows what `trace --filter` does.
     described, asked = admin.routes()
     missing = {route for route in described - asked if not route[1].startswith("/api/v1/bridges")}  # test_bridge_control.py

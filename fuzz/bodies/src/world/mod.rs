@@ -93,6 +93,8 @@ fn limits(how: u8) -> Limits {
         retained_messages_max: 6,
         retained_bytes_max: 3_000,
         outgoing_bytes_max: 1_000,
+        sparkplug: true,
+        sparkplug_states_max: 4,
         ..Limits::default()
     }
 }

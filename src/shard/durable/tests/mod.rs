@@ -37,6 +37,7 @@ struct Life {
 fn setup(shards: u16) -> Setup {
     let mut setup = Setup::new(shards);
     setup.limits.queue_qos0 = true;
+    setup.limits.sparkplug = true;
     setup
 }
 

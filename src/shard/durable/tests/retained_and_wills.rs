@@ -1,6 +1,11 @@
 //! Retained messages and wills over a kill.
 
+use bytes::Bytes;
+
 use super::*;
+use crate::mqtt::Qos;
+use crate::shard::{Answer, Query};
+use crate::sparkplug::certificate_topic;
 
 #[test]
 fn retained_messages_are_set_replaced_and_cleared_for_good() {
@@ -33,6 +38,41 @@ fn retained_messages_are_set_replaced_and_cleared_for_good() {
         let disks = life.disks.iter().enumerate();
         let in_log = disks.map(|(n, disk)| read(&life.world.shards[n], disk, n).1.retained());
         assert_eq!(in_log.sum::<usize>(), 2, "from the log, too");
+    }
+}
+
+/// Of Sparkplug: with its birth the certificate is acknowledged, too.
+#[test]
+fn certificates_are_kept() {
+    const TOPIC: &str = "spBv1.0/g/NBIRTH/n";
+    for shards in [1, 2] {
+        let mut life = Life::first(shards);
+        let node = life.resume(b'n', false);
+        let birth = [b"\x32\x19\0\x12", TOPIC.as_bytes(), b"\0\x09\0\x18\0"].concat();
+        life.stalled = (shards == 1).then_some(0);
+        life.send(node, &birth);
+        if life.stalled.take().is_some() {
+            assert!(life.received(node).is_empty(), "it is not on the disk");
+            life.settle();
+        }
+        assert_eq!(
+            life.received(node),
+            [0x40, 3, 0, 9, 0x10],
+            "nobody has subscribed"
+        );
+        let mut life = life.killed(100, 3 - shards);
+        let query = Query::RetainedMessage(certificate_topic(TOPIC).into());
+        let now = life.world.now;
+        let shards = life.world.shards.iter_mut();
+        let answers = shards.map(|shard| shard.handle_query(&query, now));
+        let found: Vec<_> = answers
+            .filter_map(|answer| match answer {
+                Answer::RetainedMessage(found) => found,
+                other => panic!("{other:?}"),
+            })
+            .map(|row| (row.payload, row.qos))
+            .collect();
+        assert_eq!(found, [(Bytes::from_static(b"\x18\0"), Qos::AtLeastOnce)]);
     }
 }
 
