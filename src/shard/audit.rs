@@ -35,7 +35,7 @@ impl Shard {
         self.audit_commits()?;
         let held = self.durable.as_deref().map(|durable| &durable.held);
         held.map_or(Ok(()), |held| held.audit())?;
-        let sparkplug = self.sparkplug.as_deref();
+        let sparkplug = self.routes.sparkplug.as_deref();
         sparkplug.map_or(Ok(()), |own| own.installation.audit())?;
         self.replay.races.audit()
     }

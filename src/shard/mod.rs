@@ -72,7 +72,6 @@ use mesh::Mesh;
 use notices::About;
 use queries::captures::CaptureFlag;
 use retained::Replay;
-use sparkplug::Sparkplug;
 use turn::timer_key::TimerKey;
 use turn::Turn;
 
@@ -134,7 +133,6 @@ pub struct Shard {
     turn: Turn,
     encoded: EncodedPublishes,
     durable: Option<Box<Durable>>,
-    sparkplug: Option<Box<Sparkplug>>,
     outbox: Outbox,
 }
 
@@ -154,7 +152,6 @@ impl Shard {
             turn: Turn::new(config.shards, now),
             encoded: EncodedPublishes::default(),
             durable: None,
-            sparkplug: Sparkplug::new(&config.limits, config.shards),
             outbox: Outbox::new(seed),
             config: Arc::clone(config),
         }

@@ -81,7 +81,7 @@ impl Shard {
             retained: self.routes.retained.len() as u64,
             retained_bytes: self.routes.retained.bytes(),
             route_misses: self.routes.index.misses(),
-            sparkplug: Sparkplug::counts(self.sparkplug.as_deref()),
+            sparkplug: Sparkplug::counts(self.routes.sparkplug.as_deref()),
             outbox_bytes: self.mesh.peers.data_bytes() as u64,
             overload_memory: self.admission.pressure.memory,
             overload_turns: self.admission.pressure.turns,

@@ -24,7 +24,7 @@ pub(super) struct Node {
     pub(super) born_at: Option<WallTime>,
     pub(super) died_at: Option<WallTime>,
     pub(super) seen_at: WallTime,
-    /// What the last birth said.
+    /// Of the last birth.
     pub(super) birth: Outline,
     pub(super) next_seq: Option<u64>,
     /// Breaks in the sequence, and how many messages are missing in them.

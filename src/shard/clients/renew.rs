@@ -27,8 +27,8 @@ impl Shard {
         self.admission.metering = Metering::renewed(metering, limits, listeners, *shards);
         let (messages_max, bytes_max) = retained_limits(&config);
         self.routes.retained.set_limits(messages_max, bytes_max);
-        let sparkplug = self.sparkplug.take();
-        self.sparkplug = Sparkplug::renewed(sparkplug, limits, *shards);
+        let sparkplug = self.routes.sparkplug.take();
+        self.routes.sparkplug = Sparkplug::renewed(sparkplug, limits, *shards);
         self.config = config;
     }
 }

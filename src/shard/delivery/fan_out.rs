@@ -16,7 +16,6 @@ use crate::shard::durable::ticket::Waiter;
 use crate::shard::mesh::block_op::BlockOp;
 use crate::shard::turn::budget::{DELIVERY, DISPATCH};
 use crate::shard::Shard;
-use crate::sparkplug;
 use crate::time::Time;
 
 /// One publication encoded at QoS 0 for each kind of receiver: v3 or v5, RETAIN or not. Made at most
@@ -87,7 +86,7 @@ impl Shard {
         publisher: Option<SessionId>,
         now: Time,
     ) -> bool {
-        if self.sparkplug.is_some() && sparkplug::concerns(message.topic) {
+        if self.concerns_sparkplug(message.topic) {
             return self.accept_sparkplug(message, publisher, now);
         }
         self.accept_any(message, publisher, now)

@@ -16,14 +16,17 @@ use crate::ids::ShardId;
 use crate::limits::share_of;
 use crate::routing::{RetainedStore, TopicIndex};
 use crate::shard::mesh::placement::Placement;
+use crate::shard::sparkplug::Sparkplug;
 use crate::shard::ShardConfig;
 
-/// Where publications go: the replica of the topic index, the retained messages of this shard, and
-/// the home shards of client ids and topics. Lives on: the shard.
+/// Where publications go: the replica of the topic index, the retained messages of this shard, the
+/// home shards of client ids and topics, and what publications say of the nodes of Sparkplug. Lives on: the shard.
 pub(in crate::shard) struct Routes {
     pub(in crate::shard) index: TopicIndex,
     pub(in crate::shard) retained: RetainedStore,
     pub(in crate::shard) placement: Placement,
+    /// When it is on.
+    pub(in crate::shard) sparkplug: Option<Box<Sparkplug>>,
 }
 
 impl Routes {
@@ -33,6 +36,7 @@ impl Routes {
             index: TopicIndex::new(id, hash_seed),
             retained: RetainedStore::new(messages_max, bytes_max),
             placement: Placement::new(config.placement_seed, config.shards, config.hash_seed),
+            sparkplug: Sparkplug::new(&config.limits, config.shards),
         }
     }
 }

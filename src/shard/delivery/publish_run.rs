@@ -26,7 +26,6 @@ use crate::shard::mesh::publish_run::PublishRun;
 use crate::shard::turn::budget::{COPIED_BYTES, DELIVERY, DISPATCH};
 use crate::shard::verbs::publish::too_deep;
 use crate::shard::Shard;
-use crate::sparkplug;
 use crate::time::Time;
 
 /// From so many receivers on, and from a run of so many bytes on, the run is copied once and all
@@ -174,8 +173,8 @@ impl Shard {
         if publish.properties.topic_alias.is_some() || frame.is_padded() || is_large {
             return Ok(Joined::No);
         }
-        if self.outbox.captures.is_some() {
-            return Ok(Joined::No); // one by one, they are shown
+        if self.outbox.captures.is_some() || self.concerns_sparkplug(publish.topic) {
+            return Ok(Joined::No); // one by one, they are shown or read
         }
         let expires = publish.properties.message_expiry_interval_s.is_some();
         if let Some(burst) = burst {
@@ -184,9 +183,6 @@ impl Shard {
                 burst.join(frame.length, publish.payload.len(), expires);
                 return Ok(Joined::UpTo(burst.extend(bytes, end, packet_size_max)));
             }
-        }
-        if self.sparkplug.is_some() && sparkplug::concerns(publish.topic) {
-            return Ok(Joined::No); // one by one, they are read
         }
         if let Some(error) = too_deep(publish.topic, &self.config.limits) {
             return Err(error);

@@ -6,7 +6,10 @@ use crate::sparkplug::Installation;
 
 impl Shard {
     fn installation(&self) -> Option<&Installation> {
-        self.sparkplug.as_deref().map(|own| &own.installation)
+        self.routes
+            .sparkplug
+            .as_deref()
+            .map(|own| &own.installation)
     }
 
     pub(super) fn list_nodes(&self, after: Option<&str>, max: usize) -> Answer {

@@ -9,10 +9,11 @@ mod accept;
 mod tests;
 
 use crate::limits::{share_of, Limits};
+use crate::mqtt::topic;
 use crate::shard::mesh::block::Control;
 use crate::shard::notices::About;
 use crate::shard::Shard;
-use crate::sparkplug::{Counts, Finding, Installation, Sighting};
+use crate::sparkplug::{concerns, is_certificate, Counts, Finding, Installation, Sighting};
 use crate::time::Time;
 
 /// Lives on: each shard, when `sparkplug` is on.
@@ -52,6 +53,20 @@ fn own_states_max(limits: &Limits, shards: u16) -> u32 {
 }
 
 impl Shard {
+    /// Whether a publication is looked at: it is on, and the topic in the namespace.
+    #[inline]
+    pub(in crate::shard) fn concerns_sparkplug(&self, topic: &str) -> bool {
+        self.routes.sparkplug.is_some() && concerns(topic)
+    }
+
+    /// Whether a subscription gets certificates with RETAIN while they are live, too
+    /// (tck-id-conformance-mqtt-aware-nbirth-mqtt-retain).
+    pub(in crate::shard) fn keeps_retain(&self, filter: &str) -> bool {
+        let share = topic::share(filter).ok().flatten();
+        let own = share.map_or(filter, |share| share.filter);
+        self.routes.sparkplug.is_some() && is_certificate(own)
+    }
+
     /// Brings what a message says to the home of its node.
     fn report(&mut self, sighting: Sighting, now: Time) {
         let home = self.routes.placement.home(&sighting.key);
@@ -65,7 +80,7 @@ impl Shard {
 
     /// A message of a node whose home is here.
     pub(in crate::shard) fn on_sighting(&mut self, sighting: &Sighting, now: Time) {
-        let Some(sparkplug) = self.sparkplug.as_deref_mut() else {
+        let Some(sparkplug) = self.routes.sparkplug.as_deref_mut() else {
             return; // it was switched off meanwhile
         };
         let Some(finding) = sparkplug.installation.take(sighting) else {

@@ -17,7 +17,6 @@ use crate::shard::clients::flow::Flow;
 use crate::shard::notices::About;
 use crate::shard::turn::budget::UNLINK;
 use crate::shard::Shard;
-use crate::sparkplug;
 use crate::time::Time;
 
 impl Shard {
@@ -60,12 +59,7 @@ impl Shard {
                 options.no_local = !topic::is_shared(filter); // [MQTT-3.8.3-4]
                 options.retain_as_published = true;
             }
-            if self.sparkplug.is_some() {
-                let share = topic::share(filter).ok().flatten();
-                let own = share.map_or(filter, |share| share.filter);
-                // tck-id-conformance-mqtt-aware-nbirth-mqtt-retain: live ones, too
-                options.retain_as_published |= sparkplug::is_certificate(own);
-            }
+            options.retain_as_published |= self.keeps_retain(filter);
             let record = SessionSubscription {
                 options,
                 identifier,
