@@ -1,4 +1,4 @@
-//! What is fuzzed: twelve bodies, each a function of bytes that panics when something does not hold.
+//! What is fuzzed: thirteen bodies, each a function of bytes that panics when something does not hold.
 //!
 //! The same bodies run under the runner of this package (stable toolchain, `src/main.rs`) and under
 //! cargo-fuzz (`fuzz/fuzz_targets`).
