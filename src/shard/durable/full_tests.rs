@@ -50,6 +50,7 @@ impl Full {
     fn new(shards: u16) -> (Self, usize, usize) {
         let mut setup = Setup::new(shards);
         setup.limits.disk_full_timeout_s = 10;
+        setup.limits.queue_qos0 = true;
         let mut world = World::new(setup, Calm);
         world.begin_journals(Durability::Commit);
         let limited = world.shards.len() - 1;
@@ -229,4 +230,70 @@ fn a_disconnect_behind_what_waits_is_heeded() {
         it.set_full(false);
         assert_eq!(it.taken(kept), b"", "it was not acknowledged");
     }
+}
+
+/// What is repeated was written before; the identifier of a durable publisher is written.
+#[test]
+fn identifiers_of_qos_2_need_room_once() {
+    let (mut it, _, _) = Full::new(1);
+    let publisher = it.client(&durable(b'p'), SUCCESS);
+    let brief = it.client(&connect(V5, b'q'), SUCCESS);
+    let taken = publish(V5, 0x34, b't', 1);
+    assert_eq!(it.answer(publisher, &taken), (0x50, 1, SUCCESS));
+    it.set_full(true);
+    let repeated = publish(V5, 0x3C, b't', 1);
+    assert_eq!(it.answer(publisher, &repeated), (0x50, 1, SUCCESS));
+    let to_nobody = publish(V5, 0x34, b'n', 2);
+    assert_eq!(it.answer(publisher, &to_nobody), (0x50, 2, QUOTA_EXCEEDED));
+    assert_eq!(it.answer(brief, &to_nobody), (0x50, 2, NO_MATCHING));
+}
+
+#[test]
+fn a_group_needs_room_when_the_next_member_is_durable() {
+    let (mut it, kept, brief) = Full::new(1);
+    for (member, topic) in [(kept, b'm'), (brief, b'z')] {
+        let mut subscribe = b"\x82\x10\0\x03\0\0\x0a$share/g/".to_vec();
+        subscribe.extend_from_slice(&[topic, 1]);
+        it.world.send(member, &subscribe);
+        assert_eq!(it.taken(member)[0], 0x90);
+    }
+    let publisher = it.client(&connect(V5, b'p'), SUCCESS);
+    it.set_full(true);
+    let expected = (0x40, 1, QUOTA_EXCEEDED);
+    assert_eq!(it.answer(publisher, &publish(V5, 0x32, b'm', 1)), expected);
+    let expected = (0x40, 2, SUCCESS);
+    assert_eq!(it.answer(publisher, &publish(V5, 0x32, b'z', 2)), expected);
+}
+
+/// `queue-qos0` writes what waits for a client that is away, which is promised to no client.
+#[test]
+fn qos_0_is_not_queued_without_room() {
+    let (mut it, kept, _) = Full::new(1);
+    it.world.close(kept);
+    let publisher = it.client(&connect(V5, b'p'), SUCCESS);
+    for is_full in [false, true] {
+        it.set_full(is_full);
+        it.world.send(publisher, &publish(V5, 0x30, b't', 0));
+        it.world.settle();
+    }
+    let link = it.world.open(0);
+    it.world.send(link, &durable(b'k'));
+    let received = it.taken(link);
+    let queued = &received[2 + usize::from(received[1])..];
+    assert_eq!(queued, publish(V5, 0x30, b't', 0), "the one of before");
+}
+
+/// Those that wait and have left are forgotten long before the time of those that stay is over.
+#[test]
+fn who_has_left_does_not_wait() {
+    let (mut it, _, _) = Full::new(1);
+    it.set_full(true);
+    for _ in 0..200 {
+        let link = it.client(&connect_packet(V311, b'w'), SUCCESS);
+        it.world.send(link, &publish(V311, 0x32, b't', 1));
+        it.world.close(link);
+        it.world.settle();
+    }
+    let waiting = it.world.shards[0].durable.as_ref().unwrap().full.waiting();
+    assert!(waiting < 100, "{waiting}");
 }

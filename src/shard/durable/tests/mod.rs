@@ -10,6 +10,7 @@ use crate::session::{QueueBounds, Session, SessionImage};
 use crate::testing::{Disk, Setup, World};
 use crate::time::{Clocks, Span, WallTime};
 
+mod clocks;
 mod kills;
 mod queues;
 mod retained_and_wills;
@@ -66,6 +67,7 @@ impl Life {
         for shard in 0..shards {
             let it = &mut world.shards[shard];
             it.handle_clocks(clocks);
+            let mut wall = WallTime::default();
             let (recovered, state, disk) = if goes_on {
                 let (recovered, state) = read(it, &before[shard], shard);
                 let mut disk = before[shard].clone();
@@ -74,23 +76,22 @@ impl Life {
             } else {
                 let disks = before.iter().enumerate();
                 let states = disks.map(|(of, disk)| {
-                    let (_, mut state) = read(it, disk, of);
+                    let (recovered, mut state) = read(it, disk, of);
+                    wall = wall.max(recovered.wall);
                     state
                         .load_all(&mut |at, bytes| disk.read(at, bytes))
                         .unwrap();
                     state
                 });
-                (
-                    Recovered::default(),
-                    KeptState::of_several(states),
-                    Disk::default(),
-                )
+                let state = KeptState::of_several(states);
+                (Recovered::default(), state, Disk::default())
             };
             let log = Log::new(DATA, shard as u16, segment_bytes, &recovered);
             it.begin_journal(log, Durability::Commit);
             if let Some((slack_bytes, turn_bytes)) = cleaning {
                 it.set_cleaning(slack_bytes, turn_bytes);
             }
+            it.handle_clocks(clocks.reading_since(wall.max(recovered.wall)));
             it.restore(state, now);
             disks.push(disk);
         }

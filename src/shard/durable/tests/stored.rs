@@ -91,3 +91,104 @@ fn what_waits_is_read_for_another_number_of_shards() {
     let link = life.resume(b's', true);
     assert_eq!(life.received(link), [0x32, 7, 0, 1, b't', 0, 1, 0, 42]);
 }
+
+/// Sessions with so many messages of 1,000 bytes each, and their clients back before anything is read.
+fn back_with(sessions: u8, messages: u8) -> Life {
+    let mut life = life(SEGMENT_BYTES);
+    for name in 0..sessions {
+        let link = life.resume(b'A' + name, false);
+        life.subscribe(link, b't', 1);
+        life.close(link);
+    }
+    let publisher = life.resume(b'p', false);
+    for n in 1..=messages {
+        let mut packet = vec![0x32, 0xEE, 7, 0, 1, b't', 0, n, 0];
+        packet.resize(3 + 1_006, n);
+        life.send(publisher, &packet);
+    }
+    life.stalled = Some(0);
+    for name in 0..sessions {
+        life.connect(b'A' + name, 100, 0, &[]);
+    }
+    while life.write(0) {}
+    life
+}
+
+fn reads(life: &mut Life) -> Vec<ReadBack> {
+    std::iter::from_fn(|| life.world.shards[0].poll_read()).collect()
+}
+
+#[test]
+fn few_reads_are_on_their_way_at_a_time() {
+    let mut life = back_with(40, 1);
+    let first = reads(&mut life);
+    assert_eq!(first.len(), 32);
+    let bytes = life.disks[0].segment(first[0].segment).unwrap();
+    let from = first[0].offset as usize;
+    let bytes = bytes[from..from + first[0].bytes as usize].to_vec();
+    let now = life.world.now;
+    let it = &mut life.world.shards[0];
+    it.handle_read(first[0].id, &bytes, now).unwrap();
+    assert_eq!(reads(&mut life).len(), 1);
+}
+
+#[test]
+fn something_else_than_what_was_written_is_an_error() {
+    let mut life = back_with(1, 2);
+    let read = reads(&mut life)[0];
+    let segment = life.disks[0].segment(read.segment).unwrap();
+    let from = read.offset as usize;
+    let right = segment[from..from + read.bytes as usize].to_vec();
+    let mut changed = right.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for wrong in [Vec::new(), right[..100].to_vec(), changed] {
+        let mut life = back_with(1, 2);
+        let read = reads(&mut life)[0];
+        let now = life.world.now;
+        let handled = life.world.shards[0].handle_read(read.id, &wrong, now);
+        assert!(handled.is_err(), "{} bytes", wrong.len());
+    }
+}
+
+#[test]
+fn a_session_that_ended_while_it_was_read_needs_nothing() {
+    let mut life = back_with(1, 1);
+    let read = reads(&mut life)[0];
+    life.connect(b'A', 0, 2, &[]); // Clean Start
+    let now = life.world.now;
+    life.world.shards[0].handle_read(read.id, &[], now).unwrap();
+}
+
+/// A publication has its place before it is there.
+#[test]
+fn nothing_is_read_before_it_is_written() {
+    let mut life = life(SEGMENT_BYTES);
+    let link = life.resume(b's', false);
+    life.subscribe(link, b't', 1);
+    life.close(link);
+    let publisher = life.resume(b'p', false);
+    life.stalled = Some(0);
+    life.publish(publisher, 2, b't', 1, 42);
+    assert_eq!(here_bytes(&life, "s"), 0);
+    let link = life.connect(b's', 100, 0, &[]);
+    assert!(reads(&mut life).is_empty());
+    life.stalled = None;
+    life.settle();
+    let received = life.received(link);
+    assert!(
+        received.ends_with(&[0x32, 7, 0, 1, b't', 0, 1, 0, 42]),
+        "{received:x?}"
+    );
+}
+
+#[test]
+fn a_message_that_is_not_there_is_an_error_for_another_number_of_shards() {
+    let mut life = life(SEGMENT_BYTES);
+    let link = life.resume(b's', false);
+    life.subscribe(link, b't', 1);
+    life.close(link);
+    let publisher = life.resume(b'p', false);
+    life.publish(publisher, 2, b't', 1, 42);
+    let (_, mut state) = read(&life.world.shards[0], &life.disks[0], 0);
+    assert!(state.load_all(&mut |_, _| None).is_err());
+}
