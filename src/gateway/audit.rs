@@ -42,8 +42,8 @@ impl Gateway {
             let counted = self.connecting;
             return Err(format!("{connecting} connect, and {counted} are counted"));
         }
-        let without = |client_id: &&Box<str>| !shard.has_session(client_id);
-        let stale = self.kept.keys().filter(without).count();
+        let kept = self.kept.keys();
+        let stale = kept.filter(|id| !shard.has_session(id)).count();
         if stale > self.sweep_at {
             return Err(format!("{stale} are kept without a session"));
         }

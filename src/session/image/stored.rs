@@ -28,7 +28,7 @@ pub(super) fn take_stored(it: &mut Reader<'_>) -> Result<StoredDelivery, ImageEr
         return Err(ImageError::invalid("the place of a message"));
     }
     let (offset, bytes, checksum, cost) = (it.number()?, it.number()?, it.number()?, it.number()?);
-    let qos = qos_of(flags & 3).ok_or(invalid.clone())?;
+    let qos = qos_of(flags & 3).ok_or(invalid)?;
     let terms = Terms::new(cost as usize, qos, flags & 1 << 2 != 0);
     let identifiers = it.list(4, |it| check_identifier(it.number()?))?;
     Ok(StoredDelivery {
