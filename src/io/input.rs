@@ -373,8 +373,14 @@ impl Driver {
         let Some(mut socket) = self.sockets.remove(id) else {
             return;
         };
-        if let (Some(layers), CloseCause::EndOfStream) = (&mut socket.layers, cause) {
-            Self::send_close_notify(&mut self.scratch, &socket.descriptor, layers);
+        match (&mut socket.layers, cause) {
+            (Some(layers), CloseCause::EndOfStream) => {
+                Self::send_close_notify(&mut self.scratch, &socket.descriptor, layers);
+            }
+            (Some(layers), CloseCause::Failed) => {
+                let _ = layers.stack.end_of_stream(); // for the layers: a bridge learns in what it was
+            }
+            _ => {}
         }
         self.count_closed(socket.listener);
         self.poller.forget(id, socket.blocked);

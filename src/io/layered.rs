@@ -118,7 +118,7 @@ impl Driver {
         let Some(socket) = socket.filter(|socket| socket.ending == Ending::Open) else {
             return;
         };
-        let Some(layers) = &socket.layers else {
+        let Some(layers) = &mut socket.layers else {
             return;
         };
         if let Err(error) = layers.stack.end_of_stream() {

@@ -15,6 +15,7 @@ pub mod proxy;
 mod stack;
 pub mod tls;
 mod trusted;
+pub mod tunnel;
 pub mod websocket;
 
 use std::io::IoSlice;
@@ -83,6 +84,9 @@ pub trait Layer: Send {
     fn look(&mut self, _down: &mut Vec<u8>) -> Result<(), LayerError> {
         Ok(())
     }
+
+    /// The connection has failed: the topmost layer learns of what happened in those below it, too.
+    fn failed(&mut self, _error: &LayerError) {}
 
     /// From now on it would only pass bytes on: the stack drops it.
     fn is_spent(&self) -> bool {

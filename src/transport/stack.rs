@@ -60,7 +60,8 @@ impl Stack {
     /// One of the layers can send nothing more.
     pub fn start(&mut self, scratch: &mut Scratch) -> Result<(), LayerError> {
         scratch.clear();
-        self.start_layers(scratch)
+        let result = self.start_layers(scratch);
+        self.report(result)
     }
 
     /// Takes bytes of the socket. What comes of them is in `up` and `down` of `scratch`, also when
@@ -89,7 +90,8 @@ impl Stack {
             result = found.and(wrapped).and(result);
         }
         self.hear();
-        result.and_then(|()| self.start_layers(scratch))
+        let result = result.and_then(|()| self.start_layers(scratch));
+        self.report(result)
     }
 
     /// Wraps bytes of MQTT into `down` of `scratch`. Call only while the stack is open.
@@ -137,6 +139,11 @@ impl Stack {
     /// One of them has given it up.
     pub fn look(&mut self, scratch: &mut Scratch) -> Result<(), LayerError> {
         scratch.clear();
+        let result = self.look_at_layers(scratch);
+        self.report(result)
+    }
+
+    fn look_at_layers(&mut self, scratch: &mut Scratch) -> Result<(), LayerError> {
         for at in 0..self.layers.len() {
             // One below that is not open has nothing above it that has begun.
             if self.started.is_some_and(|started| at >= started) {
@@ -181,10 +188,17 @@ impl Stack {
     ///
     /// # Errors
     /// That was in the middle of something.
-    pub fn end_of_stream(&self) -> Result<(), LayerError> {
-        self.layers
-            .iter()
-            .try_for_each(|layer| layer.end_of_stream())
+    pub fn end_of_stream(&mut self) -> Result<(), LayerError> {
+        let mut layers = self.layers.iter();
+        let result = layers.try_for_each(|layer| layer.end_of_stream());
+        self.report(result)
+    }
+
+    fn report(&mut self, result: Result<(), LayerError>) -> Result<(), LayerError> {
+        if let (Err(error), Some(top)) = (&result, self.layers.last_mut()) {
+            top.failed(error);
+        }
+        result
     }
 
     /// Nothing is left to do for it: the connection is a plain one.

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, ListenerId};
 use crate::mqtt::{
     encode, ConnAck, ConnAckProperties, Connect, Qos, ReasonCode, Version, Violation,
 };
@@ -120,8 +120,11 @@ impl Shard {
         if self.is_captured(id) {
             self.capture(id, Captured::Ends(text.into()), now);
         }
-        let about = About::refusal(text, client_id, Some(peer));
-        self.notice(&about, now, || format!("connection refused: {text}"));
+        // A bridge says so itself, under its name.
+        if self.clients.connection(id).origin.listener != ListenerId::BRIDGES {
+            let about = About::refusal(text, client_id, Some(peer));
+            self.notice(&about, now, || format!("connection refused: {text}"));
+        }
         self.start_closing(id, now);
     }
 }

@@ -425,6 +425,14 @@ impl Layer for Client {
         Ok(())
     }
 
+    fn end_of_stream(&self) -> Result<(), LayerError> {
+        if self.frames.phase == Phase::Opening {
+            let text = "WebSocket: the server has closed the connection without an answer: it does not speak HTTP there";
+            return Err(LayerError(text.into()));
+        }
+        Ok(())
+    }
+
     fn close(&mut self, down: &mut Vec<u8>) {
         if self.frames.phase == Phase::Open {
             let key = next_key(&mut self.random);

@@ -93,3 +93,52 @@ def test_ringmq_over_tls_websocket_and_unix_sockets(bridging, start, authority, 
     ]
     here = bridging(*with_topics(bridges), shards=shards)
     crosses(here, there, len(bridges))
+
+
+@needs_mosquitto
+def test_what_is_wrong_with_tls_or_websocket_is_a_sentence(bridging, mosquitto, start, authority, tmp_path):
+    """One broker has all of them at once, and serves its client."""
+    expired_pair = authority.expired("expired")
+    good, expired, certain, psk, alpn = (free_port() for _ in range(5))
+    certificate, key = pair(authority, "server")
+    files = f"cafile {authority.ca}\ncertfile {certificate}\nkeyfile {key}\n"
+    (tmp_path / "psk").write_text("someone:0123456789abcdef\n")
+    other = type(authority)(tmp_path / "other", "another authority")
+    there = mosquitto(
+        f"listener {good} 127.0.0.1\n{files}"
+        f"listener {expired} 127.0.0.1\ncertfile {expired_pair[0]}\nkeyfile {expired_pair[1]}\n"
+        f"listener {certain} 127.0.0.1\n{files}require_certificate true\n"
+        f"listener {psk} 127.0.0.1\npsk_hint hint\npsk_file {tmp_path}/psk\n"
+    )
+    config = tmp_path / "there.toml"
+    config.write_text(
+        table(f"127.0.0.1:{alpn}", transport="tls", tls_certificate=[certificate], tls_key=[key], tls_alpn=["mqtt"])
+    )
+    start(1, config=config)
+    secure, trusted = "transport = \"tls\"\n", tls(authority)
+    rows = [
+        (good, secure + f"tls-ca = \"{other.ca}\"\n", "is of no authority in tls-ca"),
+        (good, secure + trusted + "tls-server-name = \"elsewhere\"\n", "is not for \"elsewhere\""),
+        (expired, secure + trusted, "has expired"),
+        (certain, secure + trusted, "wants a certificate"),
+        (psk, secure + trusted, "pre-shared keys"),
+        (there.port, secure + trusted, "does not speak TLS"),
+        (good, "", "closed before the remote had accepted it"),
+        (alpn, secure + trusted + "tls-alpn = [\"other\"]\n", "none of the protocols in tls-alpn"),
+        (there.port, "transport = \"ws\"\n", "WebSocket"),
+        (good, secure + f"tls-ca = \"{tmp_path}/nowhere\"\n", "No such file"),
+        (good, secure + f"tls-ca = \"{authority.path('server.key')}\"\n", "no certificate of an authority in tls-ca"),
+        (good, secure + trusted + f"tls-certificate = \"{certificate}\"\ntls-key = \"{authority.path('device.key')}\"\n",
+         "tls-certificate and tls-key"),
+    ]
+    here = bridging(*(
+        f"addresses = [\"127.0.0.1:{port}\"]\n{text}topics = [\"b{number} out 1\"]"
+        for number, (port, text, _) in enumerate(rows)
+    ))
+    for number, (_, _, sentence) in enumerate(rows):
+        assert "WARN" in here.wait_line(f"bridge b{number}:", sentence)
+    near = connect(here, "near")
+    near.subscribe("t", qos=1)
+    near.publish_all([("t", b"x", 1)])
+    assert near.next().payload == b"x"
+    near.close()
