@@ -37,6 +37,49 @@ pub enum QueuePolicy {
     Disconnect,
 }
 
+impl QueuePolicy {
+    const WORDS: [(&'static str, Self); 3] = [
+        ("drop-oldest", Self::DropOldest),
+        ("drop-newest", Self::DropNewest),
+        ("disconnect", Self::Disconnect),
+    ];
+
+    /// In the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        let row = Self::WORDS.iter().find(|(_, policy)| *policy == self);
+        row.map_or("", |(word, _)| word)
+    }
+
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        let row = Self::WORDS.iter().find(|(own, _)| *own == word);
+        row.map(|(_, policy)| *policy)
+    }
+}
+
+/// Terms that the session of one client id has of its own, as that of a bridge; `None`: the broker's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnTerms {
+    pub queue_messages_max: Option<u32>,
+    pub queue_bytes_max: Option<u64>,
+    pub queue_policy: Option<QueuePolicy>,
+    /// Messages sent to it.
+    pub messages_per_s: Option<u32>,
+}
+
+impl OwnTerms {
+    /// The bounds of its queue: messages, bytes, policy.
+    #[must_use]
+    pub fn queue(self, limits: &Limits) -> (u32, u64, QueuePolicy) {
+        (
+            self.queue_messages_max.unwrap_or(limits.queue_messages_max),
+            self.queue_bytes_max.unwrap_or(limits.queue_bytes_max),
+            self.queue_policy.unwrap_or(limits.queue_policy),
+        )
+    }
+}
+
 /// Messages and bytes per second; `None`: as many as come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rate {

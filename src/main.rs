@@ -145,6 +145,7 @@ impl Configuration for Live {
         let lines = lines.map(|line| (line.text, line.needs_restart)).collect();
         let renewed = Renewed {
             listeners: in_force.all_listeners(),
+            bridges: in_force.bridges.clone(),
             limits: in_force.limits.clone(),
             auth: in_force.files(),
             run: in_force.run.clone(),

@@ -169,9 +169,22 @@ pub enum Mutant {
     TrustTopicIds,
     /// Two topics of a client of MQTT-SN have one id.
     ShareTopicId,
+    /// A bridge acknowledges a message of the remote before our own broker has it.
+    BridgeAcksRemoteEarly,
+    /// A bridge acknowledges a message of our own broker before the remote has it.
+    BridgeAcksOwnEarly,
+    /// A bridge keeps back PUBREL of our own broker.
+    BridgeForgetsRelease,
 }
 
 impl Mutant {
+    /// Those that two brokers with a bridge between them notice (`tests/bridge.rs`).
+    pub const OF_BRIDGES: [Self; 3] = [
+        Self::BridgeAcksRemoteEarly,
+        Self::BridgeAcksOwnEarly,
+        Self::BridgeForgetsRelease,
+    ];
+
     /// A fault that only clients of MQTT-SN can notice.
     #[must_use]
     pub fn is_of_gateway(self) -> bool {

@@ -40,4 +40,6 @@ pub struct Counts {
     pub refused_there: u64,
     /// Answered by our own broker with a failure.
     pub refused_here: u64,
+    /// Keep alive periods in which the remote has acknowledged nothing of what was in flight.
+    pub stalls: u64,
 }

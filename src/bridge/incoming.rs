@@ -6,6 +6,7 @@ use super::properties;
 use super::relay::{ended, put_ack, Ended, Relay};
 use crate::mqtt::topic::is_valid_name;
 use crate::mqtt::{encode, AckKind, PacketId, Publish, PublishOut, Qos, ReasonCode, Version};
+use crate::mutant::{is_on, Mutant};
 
 /// Flags and lengths of PUBLISH around its topic and payload, at most.
 const PUBLISH_OVERHEAD: usize = 32;
@@ -31,6 +32,9 @@ impl Relay {
                 return Ok(());
             }
         };
+        if is_on(Mutant::BridgeAcksRemoteEarly) {
+            self.answer_dropped(publish, down);
+        }
         if let Some(packet_id) = publish.packet_id {
             if publish.qos == Qos::ExactlyOnce {
                 self.free_here(packet_id, publish.dup, up);

@@ -4,7 +4,7 @@ use super::counts::Drop;
 use super::ids::IdSet;
 use super::properties;
 use super::relay::{ended, put_ack, Ended, Relay, Stage};
-use super::remote::{put_subscribe, SUBSCRIBE_ID};
+use super::remote::{put_subscribe, put_unsubscribe, SUBSCRIBE_ID};
 use super::terms::{Notify, RetainFlag};
 use crate::mqtt::decode;
 use crate::mqtt::frame::Frame;
@@ -12,6 +12,7 @@ use crate::mqtt::packet::{ConnAck, RetainHandling};
 use crate::mqtt::topic::is_valid_name;
 use crate::mqtt::{encode, Ack, AckKind, Packet, Publish, PublishOut, Qos, ReasonCode, Sender};
 use crate::mqtt::{SubscriptionOptions, Version};
+use crate::mutant::{is_on, Mutant};
 
 impl Relay {
     pub(super) fn on_local(&mut self, frame: &Frame<'_>, down: &mut Vec<u8>) -> Result<(), Ended> {
@@ -24,6 +25,7 @@ impl Relay {
             Packet::PubAck(ack) => self.on_own_ack(AckKind::PubAck, &ack, down),
             Packet::PubRec(ack) => self.on_own_ack(AckKind::PubRec, &ack, down),
             Packet::PubComp(ack) => self.on_own_ack(AckKind::PubComp, &ack, down),
+            Packet::PubRel(_) if is_on(Mutant::BridgeForgetsRelease) => {}
             Packet::PubRel(ack) if !self.released.remove(ack.packet_id.get()) => {
                 let version = self.link.version;
                 put_ack(down, version, AckKind::PubRel, ack.packet_id, ack.reason);
@@ -59,6 +61,8 @@ impl Relay {
         }
         self.stage = Stage::AwaitGrants;
         self.notify(down);
+        let (version, given_up) = (self.link.version, &self.link.given_up);
+        put_unsubscribe(down, version, SUBSCRIBE_ID - 1, given_up);
         let (goes_out, subscribes) = (self.link.bridge.goes_out(), self.subscribes_there());
         self.grants_left = u8::from(goes_out) + u8::from(subscribes);
         if !goes_out {
@@ -173,8 +177,15 @@ impl Relay {
         encode::publish(down, version, &out);
         self.counts.messages_out += 1;
         self.counts.bytes_out += publish.payload.len() as u64;
+        if let Some(packet_id) = out.packet_id {
+            self.departs(packet_id);
+        }
         if qos == Qos::AtMostOnce {
             self.answer_own(publish); // it was kept for a remote that took more
+        }
+        if let (true, Some(packet_id)) = (is_on(Mutant::BridgeAcksOwnEarly), publish.packet_id) {
+            let done = ReasonCode::Success;
+            put_ack(&mut self.owed, Version::V5, AckKind::PubRec, packet_id, done);
         }
     }
 

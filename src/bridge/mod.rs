@@ -35,6 +35,6 @@ pub use counts::{Counts, Drop};
 pub use line::{Direction, Line};
 pub use relay::{Ended, Event, Link, LocalLimits, Relay};
 pub use terms::{
-    look_for_loops, Bridge, Dialect, Notify, Order, RetainFlag, Start, TlsTerms, Words,
+    look_for_loops, own_terms, Bridge, Dialect, Notify, Order, RetainFlag, Start, TlsTerms, Words,
 };
-pub use waiting::waiting;
+pub use waiting::{forgetting, waiting};

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::counts::{Counts, Drop};
 use super::ids::IdSet;
 use super::terms::{Bridge, Notify};
+use crate::limits::Limits;
 use crate::mqtt::frame::next_frame;
 use crate::mqtt::packet::{ConnectProperties, PublishProperties};
 use crate::mqtt::{
@@ -22,11 +23,24 @@ use crate::mqtt::{Ack, PacketId, UserProperties};
 /// keep alive period, so it is one and a half of them.
 const SILENT_LOOKS_MAX: u8 = 3;
 
+/// Looks in which nothing in flight has moved, after which an operator learns of that.
+const STILL_LOOKS_MAX: u8 = 2;
+
 /// What our own broker takes.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalLimits {
     pub receive_maximum: u16,
     pub packet_size_max: u32,
+}
+
+impl LocalLimits {
+    #[must_use]
+    pub fn of(limits: &Limits) -> Self {
+        Self {
+            receive_maximum: limits.receive_maximum,
+            packet_size_max: limits.packet_size_max,
+        }
+    }
 }
 
 /// One connection of a bridge, as it begins.
@@ -42,6 +56,8 @@ pub struct Link {
     pub limits: LocalLimits,
     /// Our lines were subscribed to since the process began.
     pub has_subscribed: bool,
+    /// Filters of lines of before, to which the remote's session may be subscribed still.
+    pub given_up: Vec<String>,
 }
 
 /// Why a connection has ended, as a sentence.
@@ -113,6 +129,12 @@ pub struct Relay {
     heard: bool,
     pub(super) sent: bool,
     silent_looks: u8,
+    /// Identifiers in flight to the remote, and how many.
+    in_flight: IdSet,
+    in_flight_count: u32,
+    /// Since the last look one of them went forward.
+    has_moved: bool,
+    still_looks: u8,
     pub(super) events: VecDeque<Event>,
     pub(super) counts: Counts,
 }
@@ -145,6 +167,10 @@ impl Relay {
             heard: true,
             sent: true,
             silent_looks: 0,
+            in_flight: IdSet::default(),
+            in_flight_count: 0,
+            has_moved: true,
+            still_looks: 0,
             events: VecDeque::new(),
             counts: Counts::default(),
         }
@@ -292,11 +318,39 @@ impl Relay {
                 self.link.bridge.keep_alive_s
             )));
         }
+        self.look_at_flight();
         if self.stage != Stage::AwaitRemote && !(has_heard && has_sent) {
             encode::pingreq(down);
             self.sent = true;
         }
         Ok(())
+    }
+
+    /// A remote may answer PINGREQ and acknowledge nothing.
+    fn look_at_flight(&mut self) {
+        let is_still = self.in_flight_count > 0 && !std::mem::replace(&mut self.has_moved, false);
+        self.still_looks = if is_still { self.still_looks + 1 } else { 0 };
+        if self.still_looks >= STILL_LOOKS_MAX {
+            self.still_looks = 0;
+            self.counts.stalls += 1;
+            let text = format!(
+                "the remote has acknowledged none of {} messages in flight for a keep alive period of {} s",
+                self.in_flight_count, self.link.bridge.keep_alive_s
+            );
+            self.events.push_back(Event::Notice(None, text));
+        }
+    }
+
+    /// A message with an identifier is on its way to the remote.
+    pub(super) fn departs(&mut self, packet_id: PacketId) {
+        self.in_flight_count += u32::from(self.in_flight.insert(packet_id.get()));
+    }
+
+    /// It went forward, and has arrived.
+    pub(super) fn moves(&mut self, packet_id: PacketId, has_arrived: bool) {
+        self.has_moved = true;
+        let is_gone = has_arrived && self.in_flight.remove(packet_id.get());
+        self.in_flight_count -= u32::from(is_gone);
     }
 
     /// What an operator should see next.

@@ -57,6 +57,7 @@ impl Relay {
                 Ok(())
             }
             Packet::PubComp(ack) => {
+                self.moves(ack.packet_id, true);
                 if !self.unasked_out.remove(ack.packet_id.get()) {
                     put_ack(up, Version::V5, AckKind::PubComp, ack.packet_id, ack.reason);
                 }
@@ -212,6 +213,7 @@ impl Relay {
         reason: ReasonCode,
         up: &mut Vec<u8>,
     ) {
+        self.moves(packet_id, kind == AckKind::PubAck || reason.is_error());
         if reason.is_error() {
             self.counts.refused_there += 1;
             let text = format!(
@@ -233,6 +235,25 @@ impl Relay {
         }
         put_ack(up, Version::V5, kind, packet_id, reason);
     }
+}
+
+/// Appends UNSUBSCRIBE, if there is a filter.
+pub(super) fn put_unsubscribe(
+    out: &mut Vec<u8>,
+    version: Version,
+    packet_id: u16,
+    filters: &[String],
+) {
+    let Some(packet_id) = PacketId::new(packet_id).filter(|_| !filters.is_empty()) else {
+        return;
+    };
+    let filters: Vec<_> = filters.iter().map(String::as_str).collect();
+    let unsubscribe = encode::UnsubscribeOut {
+        packet_id,
+        user_properties: UserProperties { raw: &[] },
+        filters: &filters,
+    };
+    encode::unsubscribe(out, version, &unsubscribe);
 }
 
 /// Appends SUBSCRIBE, if there is a filter.

@@ -1,8 +1,12 @@
 //! A bridge as configured.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::line::Line;
+use crate::limits::OwnTerms;
 use crate::listener::Transport;
 use crate::mqtt::topic::overlaps;
 use crate::mqtt::Version;
@@ -44,6 +48,21 @@ pub struct Bridge {
     /// Base, cap, and how long a connection lasts that begins anew.
     pub backoff_s: [u32; 3],
     pub start: Start,
+    /// Messages that wait before a lazy one connects.
+    pub lazy_messages: u32,
+    /// Without a message for so long a lazy one disconnects.
+    pub idle_timeout_s: u32,
+    /// How often the main address is looked at while another is in use; `None`: never.
+    pub primary_check_s: Option<u32>,
+    /// Queue of its session here, and pace of what goes out.
+    pub own_terms: OwnTerms,
+    /// Of this machine, to connect from.
+    pub bind_address: Option<IpAddr>,
+    /// `host:port` of an HTTP proxy on the way.
+    pub proxy: Option<String>,
+    pub proxy_user: Option<String>,
+    /// Read at each attempt.
+    pub proxy_password_file: Option<PathBuf>,
     pub local_client_id: Option<String>,
     /// Account whose rules hold for what the bridge does here.
     pub local_user: Option<String>,
@@ -109,8 +128,12 @@ pub enum Start {
     /// At the start, and again whenever the connection ends.
     #[default]
     Automatic,
+    /// When enough messages wait, until nothing passes any more.
+    Lazy,
     /// At the start, until the first connection ends.
     Once,
+    /// When an operator says so.
+    Manual,
 }
 
 /// Words of the configuration for the values of a type.
@@ -159,8 +182,12 @@ impl Words for Notify {
 }
 
 impl Words for Start {
-    const ALL: &'static [(&'static str, Self)] =
-        &[("automatic", Self::Automatic), ("once", Self::Once)];
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("automatic", Self::Automatic),
+        ("lazy", Self::Lazy),
+        ("once", Self::Once),
+        ("manual", Self::Manual),
+    ];
 }
 
 impl Default for Bridge {
@@ -188,6 +215,14 @@ impl Default for Bridge {
             notify_topic: None,
             backoff_s: [5, 30, 30],
             start: Start::default(),
+            lazy_messages: 10,
+            idle_timeout_s: 60,
+            primary_check_s: Some(60),
+            own_terms: OwnTerms::default(),
+            bind_address: None,
+            proxy: None,
+            proxy_user: None,
+            proxy_password_file: None,
             local_client_id: None,
             local_user: None,
             local_clean_start: false,
@@ -233,6 +268,18 @@ impl Bridge {
         self.backoff_s.map(|s| Span::from_secs(s.into()))
     }
 
+    /// Filters that it subscribes to here.
+    pub fn filters_here(&self) -> impl Iterator<Item = String> + '_ {
+        let lines = self.lines.iter().filter(|line| line.goes_out());
+        lines.map(|line| line.subscribed(line.local_filter()))
+    }
+
+    /// Filters that it subscribes to at the remote.
+    pub fn filters_there(&self) -> impl Iterator<Item = String> + '_ {
+        let lines = self.lines.iter().filter(|line| line.comes_in());
+        lines.map(|line| line.subscribed(line.remote_filter()))
+    }
+
     #[must_use]
     pub fn goes_out(&self) -> bool {
         self.lines.iter().any(Line::goes_out)
@@ -242,6 +289,15 @@ impl Bridge {
     pub fn comes_in(&self) -> bool {
         self.lines.iter().any(Line::comes_in)
     }
+}
+
+/// Terms of the sessions of bridges, by their client ids.
+#[must_use]
+pub fn own_terms(bridges: &[Bridge]) -> Arc<HashMap<Box<str>, OwnTerms>> {
+    let all = bridges.iter();
+    let all = all.filter(|bridge| bridge.own_terms != OwnTerms::default());
+    let all = all.map(|bridge| (bridge.local_id().into(), bridge.own_terms));
+    Arc::new(all.collect())
 }
 
 /// Pairs of lines of different bridges by which a message would return to where it came from: one takes it to a

@@ -2,15 +2,15 @@
 
 use std::num::NonZeroU16;
 
-use super::remote::{put_subscribe, SUBSCRIBE_ID};
+use super::remote::{put_subscribe, put_unsubscribe, SUBSCRIBE_ID};
 use super::terms::Bridge;
 use crate::mqtt::packet::{ConnectProperties, Disconnect, RetainHandling};
 use crate::mqtt::{encode, Connect, SubscriptionOptions, Version};
 
 /// A whole conversation with our own broker after which what goes out is kept for the bridge: CONNECT, SUBSCRIBE,
-/// DISCONNECT. `None`: nothing is kept for it.
+/// DISCONNECT. `before` is what the bridge was: filters that it has no more are given up. `None`: nothing is kept for it.
 #[must_use]
-pub fn waiting(bridge: &Bridge) -> Option<Vec<u8>> {
+pub fn waiting(bridge: &Bridge, before: Option<&Bridge>) -> Option<Vec<u8>> {
     if bridge.local_clean_start || !bridge.goes_out() {
         return None;
     }
@@ -33,6 +33,12 @@ pub fn waiting(bridge: &Bridge) -> Option<Vec<u8>> {
     };
     let mut bytes = Vec::new();
     encode::connect(&mut bytes, &connect);
+    if let Some(before) = before {
+        let still: Vec<String> = bridge.filters_here().collect();
+        let gone = before.filters_here();
+        let gone: Vec<String> = gone.filter(|filter| !still.contains(filter)).collect();
+        put_unsubscribe(&mut bytes, Version::V5, SUBSCRIBE_ID - 1, &gone);
+    }
     let lines = bridge.lines.iter().filter(|line| line.goes_out());
     let filters: Vec<_> = lines
         .map(|line| {
@@ -49,4 +55,25 @@ pub fn waiting(bridge: &Bridge) -> Option<Vec<u8>> {
     put_subscribe(&mut bytes, Version::V5, SUBSCRIBE_ID, &filters);
     encode::disconnect(&mut bytes, Version::V5, &Disconnect::default());
     Some(bytes)
+}
+
+/// A whole conversation with our own broker after which it keeps nothing for the bridge.
+#[must_use]
+pub fn forgetting(bridge: &Bridge) -> Vec<u8> {
+    let id = bridge.local_id();
+    let connect = Connect {
+        version: Version::V5,
+        is_bridge: false,
+        clean_start: true,
+        keep_alive_s: 0,
+        client_id: &id,
+        will: None,
+        user_name: None,
+        password: None,
+        properties: ConnectProperties::default(),
+    };
+    let mut bytes = Vec::new();
+    encode::connect(&mut bytes, &connect);
+    encode::disconnect(&mut bytes, Version::V5, &Disconnect::default());
+    bytes
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::kind::{Kind, Value};
 use super::options::Opt;
 use crate::bridge::{Bridge, Dialect, Line, Notify, Order, RetainFlag, Start, Words};
+use crate::limits::QueuePolicy;
 use crate::listener::Transport;
 use crate::mqtt::frame::PACKET_SIZE_MAX;
 
@@ -73,7 +74,7 @@ fn lines(texts: &[String]) -> Vec<Line> {
         .collect()
 }
 
-static OPTIONS: [BridgeOpt; 34] = [
+static OPTIONS: [BridgeOpt; 45] = [
     row(
         "name",
         "\"cloud\"",
@@ -251,6 +252,50 @@ static OPTIONS: [BridgeOpt; 34] = [
         ),
     ),
     row(
+        "messages-per-s",
+        "500",
+        Kind::Number { min: 1, max: u32::MAX as u64, word: Some("unlimited") },
+        |bridge| bridge.own_terms.messages_per_s.map_or(Value::Word, |count| Value::Number(count.into())),
+        |bridge, value| bridge.own_terms.messages_per_s = match value { Value::Word => None, number => Some(number.number()) },
+        (
+            "Messages that go out per second",
+            "QoS 1 and 2 above it wait, QoS 0 is dropped and counted. For clouds that close a connection that is faster. By default as many as come.",
+        ),
+    ),
+    row(
+        "queue-messages-max",
+        "100000",
+        Kind::Number { min: 1, max: u32::MAX as u64, word: Some("default") },
+        |bridge| bridge.own_terms.queue_messages_max.map_or(Value::Word, |count| Value::Number(count.into())),
+        |bridge, value| bridge.own_terms.queue_messages_max = match value { Value::Word => None, number => Some(number.number()) },
+        (
+            "Messages that wait for this bridge, at most",
+            "By default as for every client of the broker.",
+        ),
+    ),
+    row(
+        "queue-bytes-max",
+        "\"64MiB\"",
+        Kind::BytesOr { min: 1, max: 1 << 40, word: "default" },
+        |bridge| bridge.own_terms.queue_bytes_max.map_or(Value::Word, Value::Number),
+        |bridge, value| bridge.own_terms.queue_bytes_max = match value { Value::Word => None, number => Some(number.number()) },
+        (
+            "Bytes that wait for this bridge, at most",
+            "By default as for every client of the broker.",
+        ),
+    ),
+    row(
+        "queue-policy",
+        "\"drop-newest\"",
+        Kind::Choice(&["default", "drop-oldest", "drop-newest", "disconnect"]),
+        |bridge| Value::Choice(bridge.own_terms.queue_policy.map_or("default", QueuePolicy::word)),
+        |bridge, value| bridge.own_terms.queue_policy = QueuePolicy::of_word(value.choice()),
+        (
+            "What becomes of a message for which that has no room",
+            "By default as for every client of the broker.",
+        ),
+    ),
+    row(
         "packet-size-max",
         "\"128KiB\"",
         Kind::BytesOr { min: 64, max: PACKET_SIZE_MAX as u64, word: "none" },
@@ -329,13 +374,90 @@ static OPTIONS: [BridgeOpt; 34] = [
     ),
     row(
         "start",
-        "\"once\"",
-        Kind::Choice(&["automatic", "once"]),
+        "\"lazy\"",
+        Kind::Choice(&["automatic", "lazy", "once", "manual"]),
         |bridge| Value::Choice(bridge.start.word()),
         |bridge, value| bridge.start = Start::of_word(value.choice()).unwrap_or_default(),
         (
             "When it connects",
-            "\"once\": until the first connection ends.",
+            "\"lazy\": when lazy-messages wait, until idle-timeout; \"once\": until the first connection ends; \"manual\": by ringmq ctl bridge NAME start.",
+        ),
+    ),
+    row(
+        "lazy-messages",
+        "10",
+        Kind::Number { min: 1, max: u32::MAX as u64, word: None },
+        |bridge| Value::Number(bridge.lazy_messages.into()),
+        |bridge, value| bridge.lazy_messages = value.number(),
+        (
+            "Messages that wait before a lazy bridge connects",
+            "With start = \"lazy\". 10 by default. QoS 0 waits with queue-qos0 only.",
+        ),
+    ),
+    row(
+        "idle-timeout",
+        "\"60s\"",
+        Kind::Seconds { min: 1, max: 86400, word: None },
+        |bridge| Value::Number(bridge.idle_timeout_s.into()),
+        |bridge, value| bridge.idle_timeout_s = value.number(),
+        (
+            "A lazy bridge over which nothing has passed for so long disconnects",
+            "With start = \"lazy\". 60s by default.",
+        ),
+    ),
+    row(
+        "primary-check",
+        "\"never\"",
+        Kind::Seconds { min: 1, max: 86400, word: Some("never") },
+        |bridge| bridge.primary_check_s.map_or(Value::Word, |s| Value::Number(s.into())),
+        |bridge, value| bridge.primary_check_s = match value { Value::Word => None, number => Some(number.number()) },
+        (
+            "How often the main address is looked at while another is in use",
+            "With order = \"priority\": when it takes connections again, the bridge goes back to it. 60s by default.",
+        ),
+    ),
+    row(
+        "bind-address",
+        "\"192.0.2.7\"",
+        Kind::Text("an IP address"),
+        |bridge| Value::Text(bridge.bind_address.map(|ip| ip.to_string()).unwrap_or_default()),
+        |bridge, value| bridge.bind_address = value.text().and_then(|text| text.parse().ok()),
+        (
+            "Address of this machine that it connects from",
+            "By default the one that the system chooses. Addresses of the remote of the other family are not tried then.",
+        ),
+    ),
+    row(
+        "proxy",
+        "\"proxy.example.com:3128\"",
+        Kind::Text("a host with a port"),
+        |bridge| Value::Text(bridge.proxy.clone().unwrap_or_default()),
+        |bridge, value| bridge.proxy = value.text(),
+        (
+            "HTTP proxy through which the remote is reached (CONNECT)",
+            "By default none. Names of remotes are resolved by the proxy then.",
+        ),
+    ),
+    row(
+        "proxy-user",
+        "\"factory-7\"",
+        Kind::Text("a user name"),
+        |bridge| Value::Text(bridge.proxy_user.clone().unwrap_or_default()),
+        |bridge, value| bridge.proxy_user = value.text(),
+        (
+            "User name for the proxy",
+            "Sent as Basic authentication. By default none.",
+        ),
+    ),
+    row(
+        "proxy-password-file",
+        "\"/etc/ringmq/proxy.password\"",
+        Kind::Text("a file"),
+        |bridge| file(&bridge.proxy_password_file),
+        |bridge, value| bridge.proxy_password_file = value.text().map(Into::into),
+        (
+            "File with the password for the proxy",
+            "Read at each attempt.",
         ),
     ),
     row(

@@ -1,44 +1,30 @@
 //! Check of tables `[[bridge]]`: from raw to checked.
 
-use std::collections::HashSet;
+use std::net::IpAddr;
 
-use super::problem::{Place, Problem};
-use super::raw::{Given, GivenBridge, Typed};
-use super::reading::read;
-use crate::bridge::{look_for_loops, Bridge, Line};
+use super::problem::Problem;
+use super::raw::{GivenBridge, Typed};
+use super::table_check::{Table, ALPN_NAME_MAX};
+use crate::bridge::{look_for_loops, Bridge, Line, Start};
 use crate::mqtt::topic::is_valid_name;
 
 /// What the address of a Unix socket begins with.
 const UNIX: &str = "unix:";
-/// Longest name of a protocol in ALPN, in bytes (RFC 7301).
-const ALPN_NAME_MAX: usize = 255;
-
-/// One table while it is checked.
-struct Table<'a> {
-    given: &'a GivenBridge,
-    bridge: Bridge,
-    /// Options with a wrong value: rules about them are silent.
-    wrong: HashSet<&'static str>,
-    problems: &'a mut Vec<Problem>,
-}
 
 pub(super) fn check(tables: &[GivenBridge], problems: &mut Vec<Problem>) -> Vec<Bridge> {
     let mut bridges: Vec<Bridge> = Vec::new();
     for given in tables {
-        let mut table = Table {
-            given,
-            bridge: Bridge::default(),
-            wrong: HashSet::new(),
-            problems,
-        };
-        table.take_values();
+        let mut table = Table::read(given, problems);
         table.name(&bridges);
         table.addresses();
         table.topics();
         table.notify_topic();
         table.tls();
         table.websocket();
-        bridges.push(table.bridge);
+        table.bind_address();
+        table.proxy();
+        table.start();
+        bridges.push(table.value);
     }
     for (at, text) in look_for_loops(&bridges) {
         let place = tables[at].find("topics").map(|given| &given.place);
@@ -48,45 +34,10 @@ pub(super) fn check(tables: &[GivenBridge], problems: &mut Vec<Problem>) -> Vec<
     bridges
 }
 
-impl GivenBridge {
-    fn find(&self, name: &str) -> Option<&Given<Bridge>> {
-        let mut given = self.given.iter();
-        given.find(|given| given.option.name == name)
-    }
-}
-
-impl Table<'_> {
-    fn take_values(&mut self) {
-        for given in &self.given.given {
-            let found = read(given);
-            if found.is_empty() {
-                if let Ok(value) = given.option.kind.read(&given.value) {
-                    (given.option.set)(&mut self.bridge, value);
-                }
-            } else {
-                self.wrong.insert(given.option.name);
-                self.problems.extend(found);
-            }
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.given.find(name).is_some()
-    }
-
-    /// Reports at `name`, or where the table begins if that was not given.
-    fn report(&mut self, name: &'static str, text: impl Into<String>) {
-        if self.wrong.contains(name) {
-            return;
-        }
-        let given = self.given.find(name);
-        let place: &Place = given.map_or(&self.given.place, |given| &given.place);
-        self.problems.push(Problem::new(place, name, text));
-    }
-
+impl Table<'_, Bridge> {
     /// A bridge has a name and client ids of its own.
     fn name(&mut self, others: &[Bridge]) {
-        let name = self.bridge.name.clone();
+        let name = self.value.name.clone();
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() {
             self.report(
@@ -104,7 +55,7 @@ impl Table<'_> {
             self.report("name", text);
             return;
         }
-        let local_id = self.bridge.local_id();
+        let local_id = self.value.local_id();
         if let Some(other) = others.iter().find(|other| other.local_id() == local_id) {
             let text = format!(
                 "{local_id:?} is that of the bridge {:?}, too: they would end each other's connections",
@@ -113,13 +64,13 @@ impl Table<'_> {
             self.report("local-client-id", text);
         }
         let is_same = |other: &&Bridge| {
-            other.remote_id() == self.bridge.remote_id()
-                && (other.addresses.iter()).any(|address| self.bridge.addresses.contains(address))
+            other.remote_id() == self.value.remote_id()
+                && (other.addresses.iter()).any(|address| self.value.addresses.contains(address))
         };
         if let Some(other) = others.iter().find(is_same) {
             let text = format!(
                 "{:?} is that of the bridge {:?} at the same remote, too: they would end each other's connections",
-                self.bridge.remote_id(),
+                self.value.remote_id(),
                 other.name
             );
             self.report("client-id", text);
@@ -127,12 +78,12 @@ impl Table<'_> {
     }
 
     fn addresses(&mut self) {
-        if self.bridge.addresses.is_empty() {
+        if self.value.addresses.is_empty() {
             let text =
                 "is missing: a bridge needs one, such as addresses = [\"broker.example.com:1883\"]";
             self.report("addresses", text);
         }
-        for address in self.bridge.addresses.clone() {
+        for address in self.value.addresses.clone() {
             let is_unix = address.starts_with(UNIX);
             let is_right = match address.strip_prefix(UNIX) {
                 Some(path) => path.starts_with('/'),
@@ -145,8 +96,8 @@ impl Table<'_> {
                 );
                 self.report("addresses", text);
             } else if is_unix
-                && self.bridge.transport.has_tls()
-                && self.bridge.tls.server_name.is_none()
+                && self.value.transport.has_tls()
+                && self.value.tls.server_name.is_none()
             {
                 let text = "is missing: with TLS through a Unix socket it is not known whose certificate to expect";
                 self.report("tls-server-name", text);
@@ -156,7 +107,7 @@ impl Table<'_> {
 
     /// Each line, at its own place.
     fn topics(&mut self) {
-        let Some(given) = self.given.find("topics") else {
+        let Some(given) = self.find("topics") else {
             let text = "is missing: a bridge without topics carries nothing, such as topics = [\"sensors/# out 1\"]";
             self.report("topics", text);
             return;
@@ -181,7 +132,7 @@ impl Table<'_> {
     }
 
     fn notify_topic(&mut self) {
-        let topic = self.bridge.state_topic();
+        let topic = self.value.state_topic();
         if !is_valid_name(&topic) {
             let text = format!("{topic:?} is not a topic to publish to");
             self.report("notify-topic", text);
@@ -200,37 +151,73 @@ impl Table<'_> {
         if self.wrong.contains("transport") {
             return;
         }
-        if !self.bridge.transport.has_tls() {
-            for name in TLS
-                .into_iter()
-                .filter(|name| self.has(name))
-                .collect::<Vec<_>>()
-            {
-                self.report(
-                    name,
-                    "means something only with transport = \"tls\" or \"wss\"",
-                );
-            }
+        if !self.value.transport.has_tls() {
+            self.only_with(&TLS, "transport = \"tls\" or \"wss\"");
             return;
         }
-        if self.bridge.tls.certificate.is_some() != self.bridge.tls.key.is_some() {
+        if self.value.tls.certificate.is_some() != self.value.tls.key.is_some() {
             self.report("tls-certificate", "tls-certificate and tls-key go together");
         }
         let is_wrong = |name: &&String| name.is_empty() || name.len() > ALPN_NAME_MAX;
-        if let Some(name) = self.bridge.tls.alpn.iter().find(is_wrong).cloned() {
+        if let Some(name) = self.value.tls.alpn.iter().find(is_wrong).cloned() {
             let text =
                 format!("{name:?} does not have the 1 to {ALPN_NAME_MAX} bytes of a name in ALPN");
             self.report("tls-alpn", text);
         }
     }
 
-    fn websocket(&mut self) {
-        let path = self.bridge.websocket_path.clone();
-        if !self.bridge.transport.has_websocket() {
-            if self.has("websocket-path") {
-                let text = "means something only with transport = \"ws\" or \"wss\"";
-                self.report("websocket-path", text);
+    fn bind_address(&mut self) {
+        let given = self.find("bind-address");
+        let Some(Typed::Text(text) | Typed::Word(text)) = given.map(|given| &given.value) else {
+            return;
+        };
+        if text.parse::<IpAddr>().is_err() {
+            let text = format!("{text:?} is not an IP address");
+            self.report("bind-address", text);
+        }
+    }
+
+    fn proxy(&mut self) {
+        let Some(proxy) = self.value.proxy.clone() else {
+            self.only_with(&["proxy-user", "proxy-password-file"], "proxy");
+            return;
+        };
+        if !has_host_and_port(&proxy) {
+            let text =
+                format!("{proxy:?} is not a host with a port, such as \"proxy.example.com:3128\"");
+            self.report("proxy", text);
+        }
+        if self.value.proxy_password_file.is_some() && self.value.proxy_user.is_none() {
+            self.report("proxy-password-file", "proxy-user is missing");
+        }
+        if self
+            .value
+            .proxy_user
+            .as_deref()
+            .is_some_and(|user| user.contains(':'))
+        {
+            self.report("proxy-user", "a name with \":\" cannot be sent (RFC 7617)");
+        }
+    }
+
+    fn start(&mut self) {
+        if self.value.start == Start::Lazy {
+            if self.value.local_clean_start || !self.value.goes_out() {
+                let text =
+                    "\"lazy\" waits for messages that go out, and none are kept for this bridge";
+                self.report("start", text);
             }
+            return;
+        }
+        if !self.wrong.contains("start") {
+            self.only_with(&["lazy-messages", "idle-timeout"], "start = \"lazy\"");
+        }
+    }
+
+    fn websocket(&mut self) {
+        let path = self.value.websocket_path.clone();
+        if !self.value.transport.has_websocket() {
+            self.only_with(&["websocket-path"], "transport = \"ws\" or \"wss\"");
         } else if !path.starts_with('/') || !path.chars().all(|c| c.is_ascii_graphic()) {
             let text = format!("{path:?} is not a path: it begins with \"/\"");
             self.report("websocket-path", text);

@@ -4,25 +4,13 @@ use std::collections::HashSet;
 
 use super::listener_mqtt_sn;
 use super::listener_options::ALPN_IGNORE;
-use super::problem::{Place, Problem};
-use super::raw::{Given, GivenListener};
-use super::reading::read;
+use super::problem::Problem;
+use super::raw::GivenListener;
+use super::table_check::{Table, ALPN_NAME_MAX};
 use super::Checked;
 use crate::listener::{Address, Authentication, Listener, Protocol, Versions};
 use crate::transport::tls::ClientCertificate;
 use crate::transport::Trusted;
-
-/// Longest name of a protocol in ALPN, in bytes (RFC 7301).
-const ALPN_NAME_MAX: usize = 255;
-
-/// One table while it is checked.
-struct Table<'a> {
-    given: &'a GivenListener,
-    listener: Listener,
-    /// Options with a wrong value: rules about them are silent.
-    wrong: HashSet<&'static str>,
-    problems: &'a mut Vec<Problem>,
-}
 
 /// `wrong` are options of the broker with a wrong value.
 pub(super) fn check(
@@ -39,13 +27,7 @@ pub(super) fn check(
     seen.extend(listen.map(|address| (address, false)));
     let mut listeners = Vec::new();
     for given in tables {
-        let mut table = Table {
-            given,
-            listener: Listener::default(),
-            wrong: HashSet::new(),
-            problems,
-        };
-        table.take_values();
+        let mut table = Table::read(given, problems);
         table.address(&mut seen);
         table.mqtt_sn();
         table.tls();
@@ -53,7 +35,7 @@ pub(super) fn check(
         table.proxies();
         table.packet_size(broker, wrong);
         table.authentication(broker, wrong);
-        let mut listener = table.listener;
+        let mut listener = table.value;
         let transport = listener.transport;
         listener.policy.layered =
             transport.has_tls() || transport.has_websocket() || listener.proxy_protocol;
@@ -62,47 +44,7 @@ pub(super) fn check(
     listeners
 }
 
-impl Table<'_> {
-    fn take_values(&mut self) {
-        for given in &self.given.given {
-            let found = read(given);
-            if found.is_empty() {
-                if let Ok(value) = given.option.kind.read(&given.value) {
-                    (given.option.set)(&mut self.listener, value);
-                }
-            } else {
-                self.wrong.insert(given.option.name);
-                self.problems.extend(found);
-            }
-        }
-    }
-
-    fn find(&self, name: &str) -> Option<&Given<Listener>> {
-        let mut given = self.given.given.iter();
-        given.find(|given| given.option.name == name)
-    }
-
-    /// Reports at `name`, or where the table begins if that was not given.
-    fn report(&mut self, name: &'static str, text: impl Into<String>) {
-        if self.wrong.contains(name) {
-            return;
-        }
-        let place: &Place = self
-            .find(name)
-            .map_or(&self.given.place, |given| &given.place);
-        let problem = Problem::new(place, name, text);
-        self.problems.push(problem);
-    }
-
-    /// `names` were given where they mean nothing.
-    fn only_with(&mut self, names: &[&'static str], with: &str) {
-        for name in names {
-            if self.find(name).is_some() {
-                self.report(name, format!("means something only with {with}"));
-            }
-        }
-    }
-
+impl Table<'_, Listener> {
     /// A listener needs an address of its own.
     fn address(&mut self, seen: &mut HashSet<(Address, bool)>) {
         if self.find("address").is_none() {
@@ -113,9 +55,9 @@ impl Table<'_> {
         if self.wrong.contains("address") {
             return;
         }
-        let address = self.listener.address.clone();
+        let address = self.value.address.clone();
         // A port of TCP and one of UDP are two.
-        let is_new = seen.insert((address.clone(), self.listener.transport.has_datagrams()));
+        let is_new = seen.insert((address.clone(), self.value.transport.has_datagrams()));
         match &address {
             Address::Ip(ip) => {
                 self.only_with(&["owner", "mode"], "a Unix socket");
@@ -144,8 +86,8 @@ impl Table<'_> {
         if self.wrong.contains("transport") || self.wrong.contains("protocol") {
             return;
         }
-        let has_datagrams = self.listener.transport.has_datagrams();
-        match (has_datagrams, self.listener.protocol) {
+        let has_datagrams = self.value.transport.has_datagrams();
+        match (has_datagrams, self.value.protocol) {
             (false, Protocol::Mqtt) => {
                 let names = listener_mqtt_sn::OPTIONS.iter().map(|row| row.option.name);
                 let names: Vec<_> = names.collect();
@@ -162,7 +104,7 @@ impl Table<'_> {
                 self.report("protocol", text);
             }
         }
-        if !matches!(self.listener.address, Address::Ip(_)) && !self.wrong.contains("address") {
+        if !matches!(self.value.address, Address::Ip(_)) && !self.wrong.contains("address") {
             self.report("address", "MQTT-SN needs an IP address and a port");
         }
         let names = [
@@ -172,12 +114,12 @@ impl Table<'_> {
             "trusted-proxies",
         ];
         self.only_with(&names, "protocol = \"mqtt\"");
-        if self.listener.authentication == Some(Authentication::Required) {
+        if self.value.authentication == Some(Authentication::Required) {
             let text = "\"required\" would let nobody in: MQTT-SN has no credentials";
             self.report("authentication", text);
         }
         // What the gateway speaks to the shard.
-        self.listener.policy.versions = Versions {
+        self.value.policy.versions = Versions {
             v31: false,
             v311: false,
             v5: true,
@@ -200,7 +142,7 @@ impl Table<'_> {
         if self.wrong.contains("transport") {
             return;
         }
-        if !self.listener.transport.has_tls() {
+        if !self.value.transport.has_tls() {
             self.only_with(&TLS, "transport = \"tls\" or \"wss\"");
             return;
         }
@@ -212,7 +154,7 @@ impl Table<'_> {
             self.report(name, "is missing: TLS needs it");
         }
         self.alpn();
-        let files = &self.listener.tls;
+        let files = &self.value.tls;
         let (certificates, keys) = (files.certificates.len(), files.keys.len());
         let are_good = !self.wrong.contains("tls-certificate") && missing.is_empty();
         if are_good && certificates != keys {
@@ -224,7 +166,7 @@ impl Table<'_> {
         if self.wrong.contains("tls-client-certificate") {
             return;
         }
-        if self.listener.tls.settings.client_certificate == ClientCertificate::None {
+        if self.value.tls.settings.client_certificate == ClientCertificate::None {
             let with = "tls-client-certificate = \"optional\" or \"required\"";
             self.only_with(&["tls-client-ca", "tls-crl", "tls-identity"], with);
         } else if self.find("tls-client-ca").is_none() {
@@ -234,7 +176,7 @@ impl Table<'_> {
     }
 
     fn alpn(&mut self) {
-        let names = self.listener.tls.settings.alpn.iter().flatten();
+        let names = self.value.tls.settings.alpn.iter().flatten();
         let text = names.into_iter().find_map(|name| match name.as_str() {
             ALPN_IGNORE => Some(format!(
                 "\"{ALPN_IGNORE}\" stands alone: it takes whatever a client asks for"
@@ -250,14 +192,14 @@ impl Table<'_> {
     }
 
     fn websocket(&mut self) {
-        if !self.listener.transport.has_websocket() {
+        if !self.value.transport.has_websocket() {
             let names = ["websocket-path", "websocket-origins"];
             if !self.wrong.contains("transport") {
                 self.only_with(&names, "transport = \"ws\" or \"wss\"");
             }
             return;
         }
-        let path = &self.listener.websocket_path;
+        let path = &self.value.websocket_path;
         let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
         let is_any = matches!(path.as_str(), "" | "*");
         if !is_any && (!path.starts_with('/') || !path.chars().all(is_plain)) {
@@ -270,7 +212,7 @@ impl Table<'_> {
             let host = origin.split_once("://").map(|(_, host)| host);
             origin == "null" || host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
         };
-        let mut origins = self.listener.websocket_origins.iter();
+        let mut origins = self.value.websocket_origins.iter();
         if let Some(wrong) = origins.find(|origin| !is_origin(origin)).cloned() {
             let text = format!(
                 "{wrong:?} is not an origin: that is scheme, host and port of a page, without a path"
@@ -281,17 +223,17 @@ impl Table<'_> {
 
     /// The PROXY protocol needs trusted proxies; these mean something only with it or with WebSocket.
     fn proxies(&mut self) {
-        let listener = &self.listener;
+        let listener = &self.value;
         let uses = listener.proxy_protocol || listener.transport.has_websocket();
         if !uses && !self.wrong.contains("transport") && !self.wrong.contains("proxy-protocol") {
             let with = "proxy-protocol = true, or transport = \"ws\" or \"wss\"";
             self.only_with(&["trusted-proxies"], with);
         }
-        let list = self.listener.trusted_proxies.iter();
+        let list = self.value.trusted_proxies.iter();
         if let Err(error) = Trusted::from_list(list.map(String::as_str)) {
             self.report("trusted-proxies", error.to_string());
         }
-        if self.listener.proxy_protocol && self.find("trusted-proxies").is_none() {
+        if self.value.proxy_protocol && self.find("trusted-proxies").is_none() {
             let text = "is missing: proxy-protocol = true needs it, or nobody could connect";
             self.report("trusted-proxies", text);
         }
@@ -300,7 +242,7 @@ impl Table<'_> {
     /// A listener's packet size is at most that of the whole broker.
     fn packet_size(&mut self, broker: &Checked, wrong: &HashSet<&'static str>) {
         let max = broker.limits.packet_size_max;
-        let own = self.listener.policy.packet_size_max;
+        let own = self.value.policy.packet_size_max;
         if own.is_some_and(|own| own > max) && !wrong.contains("packet-size-max") {
             let text = format!("is more than packet-size-max of the whole broker ({max} bytes)");
             self.report("packet-size-max", text);
@@ -319,19 +261,18 @@ impl Table<'_> {
         if silent.iter().any(|name| self.wrong.contains(name)) {
             return;
         }
-        let settings = &self.listener.tls.settings;
+        let settings = &self.value.tls.settings;
         let asks = match settings.identity {
             Some(_) => settings.client_certificate,
             None => ClientCertificate::None,
         };
         let has_logins = broker.files().has_logins();
-        let policy = match (self.listener.authentication, asks) {
+        let policy = match (self.value.authentication, asks) {
             (None, ClientCertificate::Required) => Authentication::Required,
             (given, _) => given.unwrap_or_default(),
         };
-        self.listener.policy.authentication = policy;
-        if policy == Authentication::Required && self.listener.policy.allow_anonymous == Some(true)
-        {
+        self.value.policy.authentication = policy;
+        if policy == Authentication::Required && self.value.policy.allow_anonymous == Some(true) {
             let text = "means nothing here: the clients of this listener must say who they are";
             self.report("allow-anonymous", text);
         }
@@ -340,12 +281,12 @@ impl Table<'_> {
                         password-file, or tls-client-certificate and tls-identity, or take \"anonymous\"";
             self.report("authentication", text);
         }
-        let is_open = policy == Authentication::Anonymous && !self.listener.address.is_local();
-        let own = self.listener.policy.allow_anonymous;
+        let is_open = policy == Authentication::Anonymous && !self.value.address.is_local();
+        let own = self.value.policy.allow_anonymous;
         let is_meant = own.unwrap_or(broker.allow_anonymous);
         let is_known = own.is_some() || !wrong.contains("allow-anonymous");
         if is_open && !has_logins && !is_meant && is_known {
-            let address = &self.listener.address;
+            let address = &self.value.address;
             let text = format!(
                 "{address} can be reached from other machines and its clients need not \
                  authenticate: set password-file, listen on a loopback address or a Unix socket, \

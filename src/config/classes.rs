@@ -216,10 +216,9 @@ impl Change {
             });
         }
         if next.bridges != in_force.bridges {
-            next.bridges.clone_from(&in_force.bridges);
             lines.push(ChangeLine {
-                text: "[[bridge]]: tables have changed, which needs a restart".into(),
-                needs_restart: true,
+                text: "[[bridge]]: tables have changed".into(),
+                needs_restart: false,
             });
         }
         Self {

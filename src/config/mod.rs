@@ -31,6 +31,7 @@ mod problem;
 mod raw;
 mod reading;
 mod render;
+mod table_check;
 #[cfg(test)]
 mod tests;
 

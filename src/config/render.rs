@@ -106,7 +106,7 @@ pub(super) fn page() -> String {
         let class = classes::of_listener(name).column();
         text.push_str(&format!("| `{name}` | {class} | {help} |\n"));
     }
-    text.push_str("\nA changed `[[bridge]]` table needs a restart.\n");
+    text.push_str("\nTables `[[bridge]]` are taken at SIGHUP, too: those that changed begin anew, the others are left alone.\n");
     text
 }
 

@@ -85,6 +85,7 @@ fn fill(
         listeners: Arc::new([ListenerPolicy::default()]),
         placement_seed: data.placement_seed(),
         hash_seed: 1,
+        own_terms: Arc::default(),
     });
     let clock = Clock::start();
     let mut shard = Shard::new(SHARD, &config, 1, clock.now());

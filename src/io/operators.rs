@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use super::bridges::{self, BridgeState};
 use super::broker::Broker;
 use super::controls::{ListenerState, Reloaded};
 use super::gate::Refusal;
@@ -39,6 +40,24 @@ impl Broker {
             certificate_until_s: tls_files::certificate_until_s(listener),
         });
         states.collect()
+    }
+
+    /// All bridges. Waits for the shards.
+    #[must_use]
+    pub fn bridge_states(&self) -> Vec<BridgeState> {
+        let all = self.shared().bridges().statuses();
+        let states = all.iter().map(|(bridge, status)| {
+            let row = bridges::session(self, bridge);
+            let queue = row.map(|row| (row.queue_messages, row.queue_bytes));
+            status.state(&bridge.name, queue)
+        });
+        states.collect()
+    }
+
+    /// Has a bridge connect, or not, until its table changes. False: there is none of this name.
+    #[must_use]
+    pub fn order_bridge(&self, name: &str, starts: bool) -> bool {
+        self.shared().bridges().order(name, starts)
     }
 
     /// Reads files again, as at SIGHUP, and then calls `done` from another thread.

@@ -5,6 +5,8 @@ use std::fs;
 use rustix::process::{getrlimit, Resource};
 use rustix::time::{clock_gettime, ClockId};
 
+use super::bridges;
+use super::broker::Broker;
 use super::clock::wall;
 use super::gate::Refusal;
 use super::shared::SharedState;
@@ -46,16 +48,18 @@ pub(super) fn listeners(shared: &SharedState) -> Vec<ListenerReport> {
     reports.collect()
 }
 
-pub(super) fn bridges(shared: &SharedState) -> Vec<BridgeReport> {
-    let all = shared.bridges();
-    let reports = all.iter().map(|bridge| {
-        let (is_up, connects, failures) = bridge.connection();
+pub(super) fn bridges(broker: &Broker) -> Vec<BridgeReport> {
+    let all = broker.shared().bridges().statuses();
+    let reports = all.iter().map(|(bridge, status)| {
+        let (is_up, connects, failures) = status.connection();
+        let row = bridges::session(broker, bridge);
         BridgeReport {
             name: bridge.name.clone(),
             is_up,
             connects,
             failures,
-            counts: bridge.counts(),
+            counts: status.counts(),
+            queue: row.map_or((0, 0), |row| (row.queue_messages, row.queue_bytes)),
         }
     });
     reports.collect()

@@ -7,6 +7,7 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::thread;
 
+use super::broker::Broker;
 use super::controls::{Controls, Reloaded};
 use super::errors::StartError;
 use super::file_watch::{self, FileWatch};
@@ -19,6 +20,7 @@ use super::shared::SharedState;
 use super::tls_files::factory;
 use crate::admin_options::AdminOptions;
 use crate::auth::{self, Rules};
+use crate::bridge::{own_terms, Bridge, LocalLimits};
 use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::listener::Listener;
@@ -31,6 +33,7 @@ use crate::transport::LayerFactory;
 #[derive(Debug)]
 pub struct Renewed {
     pub listeners: Vec<Listener>,
+    pub bridges: Vec<Bridge>,
     pub limits: Limits,
     pub auth: auth::Files,
     pub run: RunOptions,
@@ -59,6 +62,7 @@ pub(super) struct Reload {
     pub(super) logins: Arc<Logins>,
     pub(super) secret: [u8; 32],
     pub(super) shared: Arc<SharedState>,
+    pub(super) broker: Broker,
     pub(super) controls: Arc<Controls>,
     pub(super) files: FileWatch,
     pub(super) sys_intervals: Sender<Span>,
@@ -193,6 +197,7 @@ impl Reload {
         self.shard_config = Arc::new(ShardConfig {
             limits: renewed.limits.clone(),
             listeners: next.policies(),
+            own_terms: own_terms(&renewed.bridges),
             ..ShardConfig::clone(&self.shard_config)
         });
         let (done, each) = channel();
@@ -209,6 +214,9 @@ impl Reload {
         self.controls.set_listeners(next.states());
         next.takes_over_from(&self.listeners);
         self.listeners = next;
+        let limits = LocalLimits::of(&renewed.limits);
+        let bridges = self.shared.bridges();
+        bridges.renew(&self.broker, &renewed.bridges, limits)?;
         Ok(())
     }
 }

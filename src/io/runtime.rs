@@ -21,12 +21,10 @@ use super::recovery::Journal;
 use super::reload::{Configuration, Reload};
 use super::service_manager::ServiceManager;
 use super::shared::SharedState;
-use super::{
-    bridges, file_watch, huge_pages, logging, memory_watch, mesh, reload, signals, sys, tls_files,
-};
+use super::{file_watch, huge_pages, logging, memory_watch, mesh, reload, signals, sys, tls_files};
 use crate::admin_options::AdminOptions;
 use crate::auth::{self, Rules};
-use crate::bridge::{Bridge, LocalLimits};
+use crate::bridge::{own_terms, Bridge, LocalLimits};
 use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::listener::Listener;
@@ -121,6 +119,7 @@ pub fn run(
         logins,
         secret,
         shared: Arc::clone(&shared),
+        broker: broker.clone(),
         controls: Arc::clone(&controls),
         files,
         sys_intervals: intervals,
@@ -189,6 +188,7 @@ fn shard_config(
         listeners: startup.listeners.iter().map(|l| l.policy).collect(),
         placement_seed,
         hash_seed,
+        own_terms: own_terms(&startup.bridges),
     }))
 }
 
@@ -205,13 +205,11 @@ fn open_for_clients(
 }
 
 fn start_bridges(startup: &Startup, broker: &Broker) -> Result<(), StartError> {
-    let limits = LocalLimits {
-        receive_maximum: startup.limits.receive_maximum,
-        packet_size_max: startup.limits.packet_size_max,
-    };
-    let all = bridges::start(broker, &startup.bridges, limits)?;
-    broker.shared().set_bridges(all);
-    Ok(())
+    let limits = LocalLimits::of(&startup.limits);
+    Ok(broker
+        .shared()
+        .bridges()
+        .renew(broker, &startup.bridges, limits)?)
 }
 
 /// Reads the rules, starts the authentication threads, and sends the rules to every shard's inbox.

@@ -10,7 +10,7 @@ use crossbeam::utils::CachePadded;
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::Errno;
 
-use super::bridges::BridgeStatus;
+use super::bridges::BridgeSet;
 use super::counters::Counters;
 use super::inbox::{Inbox, ShardCommand};
 use super::memory::Memory;
@@ -57,7 +57,7 @@ pub(super) struct SharedState {
     is_stopping: AtomicBool,
     /// They go with the process.
     socket_files: Mutex<Vec<SocketFile>>,
-    bridges: Mutex<Vec<Arc<BridgeStatus>>>,
+    bridges: BridgeSet,
 }
 
 impl SharedState {
@@ -76,13 +76,8 @@ impl SharedState {
         self
     }
 
-    pub(super) fn set_bridges(&self, all: Vec<Arc<BridgeStatus>>) {
-        *lock(&self.bridges) = all;
-    }
-
-    /// What is seen of each bridge.
-    pub(super) fn bridges(&self) -> Vec<Arc<BridgeStatus>> {
-        lock(&self.bridges).clone()
+    pub(super) fn bridges(&self) -> &BridgeSet {
+        &self.bridges
     }
 
     /// What memory is measured against. Not for each message.
@@ -143,7 +138,7 @@ impl SharedState {
             is_ready: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             socket_files: Mutex::default(),
-            bridges: Mutex::default(),
+            bridges: BridgeSet::default(),
         })
     }
 
@@ -282,6 +277,7 @@ impl SharedState {
     /// Asks all shards to stop.
     pub(super) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
+        self.bridges.end();
         self.broadcast(|| ShardCommand::Stop);
     }
 

@@ -89,6 +89,8 @@ pub struct BridgeReport {
     pub connects: u64,
     pub failures: u64,
     pub counts: Counts,
+    /// Messages and bytes that wait for it.
+    pub queue: (usize, usize),
 }
 
 /// The process and the broker as a whole.

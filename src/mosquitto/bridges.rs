@@ -1,5 +1,7 @@
 //! Bridges of a mosquitto.conf as tables `[[bridge]]`.
 
+use std::net::IpAddr;
+
 use super::listener::quoted;
 use super::notes::{Note, Weight};
 use super::Statement;
@@ -12,7 +14,7 @@ pub(super) struct Bridge {
 }
 
 /// Words that belong to a bridge and nothing else.
-const WORDS: [&str; 26] = [
+pub(super) const WORDS: [&str; 26] = [
     "addresses",
     "cleansession",
     "clientid",
@@ -61,6 +63,7 @@ struct Table {
     notifies: Option<bool>,
     notifies_here_only: bool,
     version: &'static str,
+    is_lazy: bool,
     /// It could not connect as it did.
     is_barred: bool,
 }
@@ -70,6 +73,7 @@ impl Bridge {
     pub(super) fn table(&self, notes: &mut Vec<Note>) -> String {
         let mut table = Table {
             version: "3.1.1",
+            is_lazy: (self.lines.iter()).any(|of| of.word == "start_type" && of.value == "lazy"),
             ..Table::default()
         };
         for line in &self.lines {
@@ -105,6 +109,10 @@ impl Table {
             "address" | "addresses" => self.addresses.extend(of.words().map(with_port)),
             "topic" => self.topics.push(of.value.clone()),
             "round_robin" if of.is_on() => self.row("order", "\"round-robin\""),
+            "threshold" if self.is_lazy => {
+                self.row("lazy-messages", number.clamp(1, u32::MAX.into()))
+            }
+            "idle_timeout" if self.is_lazy => self.row("idle-timeout", number.clamp(1, 86_400)),
             "clientid" | "remote_clientid" => {
                 self.has_client_id = true;
                 self.row("client-id", quoted(&of.value));
@@ -126,7 +134,7 @@ impl Table {
             "notification_topic" => self.row("notify-topic", quoted(&of.value)),
             "try_private" if !of.is_on() => self.row("mark", "false"),
             "restart_timeout" => self.pauses(of),
-            "start_type" => self.start(of, notes),
+            "start_type" => self.start(of),
             "session_expiry" | "bridge_session_expiry_interval" => {
                 self.row("session-expiry", number.clamp(0, u32::MAX.into()));
             }
@@ -167,6 +175,13 @@ impl Table {
             "bridge_certfile" => self.row("tls-certificate", quoted(&of.value)),
             "bridge_keyfile" => self.row("tls-key", quoted(&of.value)),
             "bridge_alpn" => self.row("tls-alpn", format!("[{}]", quoted(&of.value))),
+            "bridge_bind_address" if of.value.parse::<IpAddr>().is_ok() => {
+                self.row("bind-address", quoted(&of.value));
+            }
+            "bridge_tls_version" => {
+                let text = "TLS 1.3 is spoken, and 1.2 with a remote that has no other";
+                notes.push(Note::new(Weight::Lost, of, text));
+            }
             "bridge_insecure" if of.is_on() => self.row("tls-insecure", "true"),
             "bridge_identity" | "bridge_psk" => {
                 self.is_barred = true;
@@ -182,7 +197,6 @@ impl Table {
             | "bridge_attempt_unsubscribe"
             | "bridge_max_topic_alias"
             | "bridge_insecure"
-            | "bridge_tls_version"
             | "bridge_require_ocsp"
             | "bridge_max_packet_size" => {}
             _ => {
@@ -204,14 +218,9 @@ impl Table {
         }
     }
 
-    fn start(&mut self, of: &Statement, notes: &mut Vec<Note>) {
-        match of.value.as_str() {
-            "once" => self.row("start", "\"once\""),
-            "lazy" => {
-                let text = "it stays connected: a bridge does not wait for messages to connect";
-                notes.push(Note::new(Weight::Lost, of, text));
-            }
-            _ => {}
+    fn start(&mut self, of: &Statement) {
+        if matches!(of.value.as_str(), "once" | "lazy") {
+            self.row("start", quoted(&of.value));
         }
     }
 

@@ -175,6 +175,64 @@ fn bridges_are_carried_without_their_passwords() {
     assert!(bridge.transport.has_tls() && !bridge.tls.insecure);
 }
 
+/// Words of mosquitto.conf(5), section on bridges, and of later versions.
+#[test]
+fn each_word_of_a_bridge_is_in_the_table_of_the_documentation() {
+    let page = include_str!("../../docs/migrating-from-mosquitto.md");
+    let (_, table) = page.split_once("\n## Bridges\n").unwrap();
+    let of_tls = [
+        "alpn",
+        "cafile",
+        "capath",
+        "certfile",
+        "ciphers",
+        "ciphers_tls1.3",
+        "identity",
+        "insecure",
+        "keyfile",
+        "psk",
+        "require_ocsp",
+        "tls_use_os_certs",
+        "tls_version",
+    ];
+    let others = [
+        "attempt_unsubscribe",
+        "bind_address",
+        "max_packet_size",
+        "max_topic_alias",
+        "outgoing_retain",
+        "protocol_version",
+        "receive_maximum",
+        "reload_type",
+        "session_expiry_interval",
+        "tcp_keepalive",
+        "tcp_user_timeout",
+    ];
+    let own = of_tls
+        .iter()
+        .chain(&others)
+        .map(|word| format!("bridge_{word}"));
+    for word in own.chain(super::bridges::WORDS.map(String::from)) {
+        assert!(table.contains(&format!("`{word}`")), "{word}");
+    }
+}
+
+#[test]
+fn a_lazy_bridge_and_its_numbers_are_carried() {
+    let conf = "listener 1883 127.0.0.1\nallow_anonymous true\nconnection c\naddress far near\ntopic a out 1\n\
+                threshold 5\nidle_timeout 30\nstart_type lazy\nbridge_bind_address 127.0.0.2\nclientid c\n\
+                bridge_tls_version tlsv1.3\n";
+    let imported = imported(conf);
+    assert_eq!(
+        lines_of(&imported, Weight::Lost),
+        ["bridge_tls_version tlsv1.3"]
+    );
+    let bridge = &checked("lazy", &imported.toml).bridges[0];
+    assert_eq!(bridge.start, crate::bridge::Start::Lazy);
+    assert_eq!((bridge.lazy_messages, bridge.idle_timeout_s), (5, 30));
+    assert_eq!(bridge.bind_address, Some([127, 0, 0, 2].into()));
+}
+
 #[test]
 fn what_keeps_others_out_and_has_no_equal_bars_its_listener() {
     let begin = "listener 1883\nallow_anonymous true\n";

@@ -52,11 +52,13 @@ impl Shard {
                 return Err(format!("shared groups do not find {name}"));
             }
             members += usize::from(entry.member.is_some());
-            if session.queue.len() > limits.queue_messages_max as usize {
+            let terms = self.config.terms(name);
+            let (messages_max, bytes_max, _) = terms.queue(limits);
+            if session.queue.len() > messages_max as usize {
                 let len = session.queue.len();
                 return Err(format!("the queue of {name} holds {len} messages"));
             }
-            if session.queue.bytes() as u64 > limits.queue_bytes_max {
+            if session.queue.bytes() as u64 > bytes_max {
                 let bytes = session.queue.bytes();
                 return Err(format!("the queue of {name} holds {bytes} bytes"));
             }

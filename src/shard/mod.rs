@@ -31,6 +31,7 @@ mod stats;
 mod turn;
 mod verbs;
 
+use std::collections::HashMap;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -77,7 +78,7 @@ use turn::Turn;
 
 pub use crate::ids::ListenerId;
 use crate::ids::{ConnectionId, ShardId};
-use crate::limits::{share_of, Limits};
+use crate::limits::{share_of, Limits, OwnTerms};
 pub use crate::listener::ListenerPolicy;
 use crate::mutant::{is_on, Mutant};
 use crate::time::{Clocks, Span, Time};
@@ -93,9 +94,25 @@ pub struct ShardConfig {
     pub placement_seed: PlacementSeed,
     /// Of hash maps that the network fills; drawn at each start.
     pub hash_seed: u64,
+    /// By client id.
+    pub own_terms: Arc<HashMap<Box<str>, OwnTerms>>,
 }
 
 impl ShardConfig {
+    /// Terms of a client id; nearly all have none of their own.
+    fn terms(&self, client_id: &str) -> OwnTerms {
+        if self.own_terms.is_empty() {
+            return OwnTerms::default();
+        }
+        self.own_terms.get(client_id).copied().unwrap_or_default()
+    }
+
+    /// Some client has a rate of its own.
+    fn paces(&self) -> bool {
+        let mut terms = self.own_terms.values();
+        terms.any(|terms| terms.messages_per_s.is_some())
+    }
+
     /// What one shard may have of `sessions-max`.
     fn own_sessions_max(&self) -> u32 {
         share_of(self.limits.sessions_max, u32::from(self.shards))

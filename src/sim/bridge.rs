@@ -15,8 +15,9 @@ use crate::prng::Prng;
 use crate::shard::Durability;
 use crate::testing::{Calm, Sector, Setup, World};
 
-/// Messages of each publisher.
+/// Messages of each publisher, and of one whose link is cut once.
 const MESSAGES: u32 = 24;
+const FEW_MESSAGES: u32 = 3;
 /// Steps with faults; then the rest must arrive without any.
 const STEPS: usize = 1_200;
 /// Steps in which it must.
@@ -41,6 +42,8 @@ struct Person {
     has_subscribed: bool,
     /// Nothing is published before all that it should reach have subscribed.
     may_send: bool,
+    /// How many it has to send, and to take.
+    messages: u32,
 }
 
 /// One broker with its client.
@@ -68,6 +71,9 @@ struct Run {
     was_up: bool,
     cuts: u32,
     crashes: u32,
+    /// The link is cut when it has carried so many bytes in this direction: to the remote, or from it.
+    cut_at: Option<(usize, usize)>,
+    carried: [usize; 2],
 }
 
 /// What a run was, and why it failed.
@@ -81,7 +87,7 @@ pub struct BridgeOutcome {
 /// Runs one seed.
 #[must_use]
 pub fn run_bridge(seed: u64) -> BridgeOutcome {
-    let mut run = Run::new(seed);
+    let mut run = Run::new(seed, None, MESSAGES);
     let mut failure = None;
     for _ in 0..STEPS {
         failure = run.step(true).err();
@@ -103,8 +109,25 @@ pub fn run_bridge(seed: u64) -> BridgeOutcome {
     }
 }
 
+/// Runs with one fault: the link is cut when it has carried `at` bytes to the remote (`way` 0) or from it (1). Returns
+/// how many it has carried, and why the run failed.
+#[must_use]
+pub fn run_bridge_cut_at(version: Version, way: usize, at: usize) -> (usize, Option<String>) {
+    let mut run = Run::new(1, Some(version), FEW_MESSAGES);
+    run.cut_at = Some((way, at));
+    let mut failure = None;
+    for _ in 0..CALM_STEPS {
+        if failure.is_some() || run.is_done() {
+            break;
+        }
+        failure = run.step(false).err();
+    }
+    let failure = failure.or_else(|| run.compare());
+    (run.carried[way], failure)
+}
+
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, version: Option<Version>, messages: u32) -> Self {
         let mut prng = Prng::new(seed);
         let line = |text| Line::parse(text).expect("it is a line");
         let bridge = Bridge {
@@ -113,11 +136,13 @@ impl Run {
             window: 1 + (prng.draw() % 8) as u16,
             ..Bridge::default()
         };
-        let version = [Version::V5, Version::V311, Version::V31][(prng.draw() % 3) as usize];
+        let drawn = [Version::V5, Version::V311, Version::V31][(prng.draw() % 3) as usize];
+        let version = version.unwrap_or(drawn);
         let person = |name, publishes, subscribes| Person {
             name,
             publishes,
             subscribes,
+            messages,
             ..Person::default()
         };
         let sides = [
@@ -149,6 +174,8 @@ impl Run {
             was_up: false,
             cuts: 0,
             crashes: 0,
+            cut_at: None,
+            carried: [0; 2],
         }
     }
 
@@ -232,6 +259,7 @@ impl Run {
                 packet_size_max: 1 << 20,
             },
             has_subscribed: false,
+            given_up: Vec::new(),
         });
         let links = [0, 1].map(|side| {
             let shards = self.sides[side].world.shards.len();
@@ -249,12 +277,17 @@ impl Run {
 
     /// Bytes travel, in pieces of any length.
     fn carry(&mut self) -> Result<(), String> {
-        let lengths = [1 + self.draw(60), 1 + self.draw(60), 1 + self.draw(60)];
+        let mut lengths = [1 + self.draw(60), 1 + self.draw(60), 1 + self.draw(60)];
+        if let Some((way, at)) = self.cut_at {
+            let left = at - self.carried[way];
+            lengths[1 + way] = lengths[1 + way].min(left);
+        }
         let Some(joint) = &mut self.joint else {
             return Ok(());
         };
         let [near, far] = &mut self.sides;
         let [to_near, to_far] = &mut joint.on_way;
+        self.carried[0] += to_far.len().min(lengths[1]);
         for (side, link, bytes, most) in [
             (&mut *near, joint.links[0], &mut *to_near, lengths[0]),
             (&mut *far, joint.links[1], &mut *to_far, lengths[1]),
@@ -266,6 +299,7 @@ impl Run {
         let received = &mut far.world.links[joint.links[1]].received;
         let count = received.len().min(lengths[2]);
         let piece: Vec<u8> = received.drain(..count).collect();
+        self.carried[1] += count;
         let remote = joint.relay.handle_remote(&piece, to_near, to_far);
         let own = std::mem::take(&mut near.world.links[joint.links[0]].received);
         let local = joint.relay.handle_local(&[IoSlice::new(&own)], to_far);
@@ -282,7 +316,11 @@ impl Run {
         if let Some(ended) = ended.as_ref().filter(|ended| is_fault(ended)) {
             return Err(format!("the relay has given up: {ended}"));
         }
-        if !is_open || ended.is_some() {
+        let is_due = (self.cut_at).is_some_and(|(way, at)| self.carried[way] == at);
+        if is_due {
+            self.cut_at = None;
+        }
+        if !is_open || ended.is_some() || is_due {
             self.cut();
         }
         Ok(())
@@ -290,14 +328,14 @@ impl Run {
 
     fn is_done(&self) -> bool {
         let [near, far] = &self.sides;
-        near.person.sent == MESSAGES
-            && far.person.sent == MESSAGES
-            && near.person.got.len() >= MESSAGES as usize
-            && far.person.got.len() >= MESSAGES as usize
+        [near, far].iter().all(|side| {
+            let person = &side.person;
+            person.sent == person.messages && person.got.len() >= person.messages as usize
+        })
     }
 
     fn compare(&self) -> Option<String> {
-        let wanted: Vec<u32> = (0..MESSAGES).collect();
+        let wanted: Vec<u32> = (0..self.sides[0].person.messages).collect();
         let wrong = self.sides.iter().find(|side| side.person.got != wanted)?;
         let Person { name, got, .. } = &wrong.person;
         Some(format!("{name} has got {got:?} ({} cuts)", self.cuts))
@@ -411,7 +449,7 @@ impl Person {
     }
 
     fn send_next(&mut self, out: &mut Vec<u8>, dup: bool) {
-        if self.sent == MESSAGES || !self.may_send {
+        if self.sent == self.messages || !self.may_send {
             return;
         }
         let id = PacketId::new(1 + self.sent as u16).expect("it is not 0");

@@ -16,7 +16,7 @@ mod rules;
 mod sensors;
 mod world;
 
-pub use bridge::{run_bridge, BridgeOutcome};
+pub use bridge::{run_bridge, run_bridge_cut_at, BridgeOutcome};
 pub use parameters::Parameters;
 pub use random::{Purpose, Random};
 pub use sensors::{run_sensors, SensorsOutcome};

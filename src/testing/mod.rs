@@ -161,6 +161,7 @@ fn shards_of(setup: &Setup) -> Vec<Shard> {
         listeners: [setup.policy].into(),
         placement_seed: PlacementSeed((u128::from(placement_seed) << 64 | 1).to_le_bytes()),
         hash_seed: placement_seed,
+        own_terms: Default::default(),
     });
     let shard = |id| {
         let mut shard = Shard::new(ShardId(id), &config, seed ^ u64::from(id) << 32, now);

@@ -5,6 +5,7 @@
 mod ban;
 mod ban_file;
 mod bans;
+mod bridges;
 mod broker;
 mod clients;
 mod figures;
@@ -72,6 +73,7 @@ pub(super) fn apply_bans(admin: &Admin) -> bool {
 pub(super) fn routes() -> Vec<Route> {
     [
         broker::routes(),
+        bridges::routes(),
         figures::routes(),
         clients::routes(),
         subscriptions::routes(),

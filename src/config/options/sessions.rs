@@ -130,19 +130,10 @@ pub(super) static OPTIONS: &[Opt] = &[
         (GROUP, "queue-policy"),
         Kind::Choice(&["drop-oldest", "drop-newest", "disconnect"]),
         Access(
-            |checked| {
-                Value::Choice(match checked.limits.queue_policy {
-                    QueuePolicy::DropOldest => "drop-oldest",
-                    QueuePolicy::DropNewest => "drop-newest",
-                    QueuePolicy::Disconnect => "disconnect",
-                })
-            },
+            |checked| Value::Choice(checked.limits.queue_policy.word()),
             |checked, value| {
-                checked.limits.queue_policy = match value.choice() {
-                    "drop-newest" => QueuePolicy::DropNewest,
-                    "disconnect" => QueuePolicy::Disconnect,
-                    _ => QueuePolicy::DropOldest,
-                }
+                let policy = QueuePolicy::of_word(value.choice());
+                checked.limits.queue_policy = policy.unwrap_or_default();
             },
         ),
         (

@@ -98,6 +98,30 @@ fn bad_tables_of_bridges_name_every_fault() {
         ),
         (format!("{LEAST}keep-alive = 4\n"), "f:5: keep-alive: "),
         (
+            format!("{LEAST}proxy = \"http://proxy\"\n"),
+            "f:5: proxy: \"http://proxy\" is not a host with a port",
+        ),
+        (
+            format!("{LEAST}proxy-user = \"u\"\n"),
+            "f:5: proxy-user: means something only with proxy",
+        ),
+        (
+            format!("{LEAST}proxy = \"p:1\"\nproxy-password-file = \"/f\"\n"),
+            "f:6: proxy-password-file: proxy-user is missing",
+        ),
+        (
+            format!("{LEAST}bind-address = \"eth0\"\n"),
+            "f:5: bind-address: \"eth0\" is not an IP address",
+        ),
+        (
+            format!("{LEAST}idle-timeout = 3\n"),
+            "f:5: idle-timeout: means something only with start = \"lazy\"",
+        ),
+        (
+            format!("{LEAST}start = \"lazy\"\nlocal-clean-start = true\n"),
+            "f:5: start: \"lazy\" waits for messages that go out",
+        ),
+        (
             format!("{LEAST}adresses = []\n"),
             "no such option of a bridge (did you mean addresses?)",
         ),

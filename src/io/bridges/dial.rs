@@ -4,14 +4,14 @@
 //! that does not answer costs a quarter of a second, not the whole time.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{connect, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
+use rustix::net::{bind, connect, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
 
 use crate::io::listener;
 use crate::shard::RemoteEnd;
@@ -21,11 +21,16 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
 
-/// Connects to `host:port` or `unix:/path`; blocks for as long as name resolution takes, and then for `patience`.
+/// Connects to `host:port` or `unix:/path`, from an address of this machine if it is given; blocks for as long as name
+/// resolution takes, and then for `patience`.
 ///
 /// # Errors
 /// A sentence.
-pub(super) fn dial(address: &str, patience: Duration) -> Result<(OwnedFd, RemoteEnd), String> {
+pub(super) fn dial(
+    address: &str,
+    from: Option<IpAddr>,
+    patience: Duration,
+) -> Result<(OwnedFd, RemoteEnd), String> {
     if let Some(path) = address.strip_prefix("unix:") {
         let connected = UnixStream::connect(path).and_then(|socket| {
             socket.set_nonblocking(true)?;
@@ -38,11 +43,13 @@ pub(super) fn dial(address: &str, patience: Duration) -> Result<(OwnedFd, Remote
     let found = address
         .to_socket_addrs()
         .map_err(|error| format!("its name cannot be resolved: {error}"))?;
-    let addresses = by_turns(found.collect());
+    let is_of_family =
+        |address: &SocketAddr| from.is_none_or(|ip| ip.is_ipv4() == address.is_ipv4());
+    let addresses = by_turns(found.filter(is_of_family).collect());
     if addresses.is_empty() {
-        return Err("its name has no address".into());
+        return Err("its name has no address, or none of the family of bind-address".into());
     }
-    race(&addresses, patience)
+    race(&addresses, from, patience)
 }
 
 /// The families by turns, the first of the resolver first.
@@ -63,7 +70,11 @@ fn by_turns(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// The first that connects.
-fn race(addresses: &[SocketAddr], patience: Duration) -> Result<(OwnedFd, RemoteEnd), String> {
+fn race(
+    addresses: &[SocketAddr],
+    from: Option<IpAddr>,
+    patience: Duration,
+) -> Result<(OwnedFd, RemoteEnd), String> {
     let end = Instant::now() + patience;
     let mut waiting = addresses.iter();
     let mut open: Vec<(OwnedFd, SocketAddr)> = Vec::new();
@@ -75,7 +86,10 @@ fn race(addresses: &[SocketAddr], patience: Duration) -> Result<(OwnedFd, Remote
             return Err(format!("no answer within {} s", patience.as_secs()));
         }
         if now >= next_at || open.is_empty() {
-            match waiting.next().map(|address| (address, begin(*address))) {
+            match waiting
+                .next()
+                .map(|address| (address, begin(*address, from)))
+            {
                 Some((address, Ok((socket, true)))) => {
                     return Ok((socket, RemoteEnd::Ip(*address)))
                 }
@@ -101,7 +115,7 @@ fn race(addresses: &[SocketAddr], patience: Duration) -> Result<(OwnedFd, Remote
 }
 
 /// Begins to connect; true when it has succeeded at once.
-fn begin(address: SocketAddr) -> io::Result<(OwnedFd, bool)> {
+fn begin(address: SocketAddr, from: Option<IpAddr>) -> io::Result<(OwnedFd, bool)> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -109,6 +123,9 @@ fn begin(address: SocketAddr) -> io::Result<(OwnedFd, bool)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     listener::set_options(&socket)?;
+    if let Some(ip) = from {
+        bind(&socket, &SocketAddr::new(ip, 0))?;
+    }
     match connect(&socket, &address) {
         Ok(()) => Ok((socket, true)),
         Err(Errno::INPROGRESS) => Ok((socket, false)),
@@ -168,11 +185,11 @@ mod tests {
         let full = TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&full, 0).unwrap();
         let silent = full.local_addr().unwrap();
-        let (first, _) = begin(silent).unwrap();
+        let (first, _) = begin(silent, None).unwrap();
         let mut open = vec![(first, silent)];
         let soon = Instant::now() + Duration::from_secs(60);
         first_ready(&mut open, soon, &mut String::new()).expect("there is room for one");
-        let (_, remote) = race(&[silent, there], Duration::from_secs(60)).unwrap();
+        let (_, remote) = race(&[silent, there], None, Duration::from_secs(60)).unwrap();
         assert_eq!(remote, RemoteEnd::Ip(there));
     }
 
@@ -181,9 +198,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let closed = listener.local_addr().unwrap();
         drop(listener);
-        let error = dial(&closed.to_string(), Duration::from_secs(5)).unwrap_err();
+        let error = dial(&closed.to_string(), None, Duration::from_secs(5)).unwrap_err();
         assert!(error.contains("refused"), "{error}");
-        let error = dial("unix:/nowhere/at/all", Duration::from_secs(5)).unwrap_err();
+        let error = dial("unix:/nowhere/at/all", None, Duration::from_secs(5)).unwrap_err();
         assert!(error.contains("No such file"), "{error}");
     }
 }

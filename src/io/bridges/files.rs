@@ -21,12 +21,29 @@ pub(super) fn password(bridge: &Bridge) -> Result<Option<Vec<u8>>, String> {
     let Some(path) = &bridge.password_file else {
         return Ok(None);
     };
-    let mut password = read(path, "password-file")?;
-    if password.ends_with(b"\n") {
-        password.pop();
-        password.pop_if(|last| *last == b'\r');
+    secret(path, "password-file").map(Some)
+}
+
+/// Without a line feed at its end.
+fn secret(path: &Path, option: &str) -> Result<Vec<u8>, String> {
+    let mut secret = read(path, option)?;
+    if secret.ends_with(b"\n") {
+        secret.pop();
+        secret.pop_if(|last| *last == b'\r');
     }
-    Ok(Some(password))
+    Ok(secret)
+}
+
+/// `user:password` for the proxy.
+pub(super) fn proxy_login(bridge: &Bridge) -> Result<Option<Vec<u8>>, String> {
+    let Some(user) = &bridge.proxy_user else {
+        return Ok(None);
+    };
+    let mut login = format!("{user}:").into_bytes();
+    if let Some(path) = &bridge.proxy_password_file {
+        login.extend(secret(path, "proxy-password-file")?);
+    }
+    Ok(Some(login))
 }
 
 /// For a connection to this host.

@@ -1,152 +1,263 @@
-//! The life of one bridge: attempts, connections and the pauses between them.
+//! The life of one bridge: attempts, connections, the pauses between them, and orders of operators.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::dial::dial;
-use super::files;
-use super::layer::{BridgeLayer, Dialled, Report};
-use super::status::BridgeStatus;
-use crate::bridge::{
-    waiting, Backoff, Bridge, Dialect, Event, Link, LocalLimits, Notify, Order, Relay, Start,
-};
+use super::local::{begin_session, end_session, session};
+use super::log::Lines;
+use super::set::{Order, Wake};
+use super::status::{BridgeStatus, Condition};
+use crate::bridge::{Backoff, Bridge, Dialect, LocalLimits, Notify, Start};
 use crate::ids::ShardId;
 use crate::io::broker::Broker;
 use crate::io::inbox::ShardCommand;
 use crate::io::stage::Stage;
 use crate::mqtt::{ReasonCode, Version};
-use crate::shard::RemoteEnd;
 use crate::time::Span;
-use crate::transport::tls::TlsClient;
-use crate::transport::websocket::{Client, Target};
-use crate::transport::{Layer, Stack};
 
-/// So often a thread that waits looks whether the broker stops.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// A sentence that is like the last one is written again after this time only.
-const SAME_AGAIN: Duration = Duration::from_secs(60);
-/// How long our own broker may take to begin the session that waits.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Starts all bridges; none of them is waited for.
-pub(in crate::io) fn start(
-    broker: &Broker,
-    bridges: &[Bridge],
-    limits: LocalLimits,
-) -> std::io::Result<Vec<Arc<BridgeStatus>>> {
-    let mut number = [0; 4];
-    getrandom::fill(&mut number).map_err(std::io::Error::from)?;
-    let mut all = Vec::new();
-    for (at, bridge) in bridges.iter().enumerate() {
-        let keeper = Keeper::new(broker, bridge, (u32::from_ne_bytes(number), at), limits)?;
-        all.push(Arc::clone(&keeper.status));
-        let name = format!("bridge-{at}");
-        thread::Builder::new()
-            .name(name)
-            .spawn(move || keeper.run())?;
-    }
-    Ok(all)
-}
+/// How often a bridge that is started by messages looks how many wait.
+const LAZY_LOOK: Duration = Duration::from_millis(500);
 
 /// Lives on: a thread of its own.
-struct Keeper {
-    bridge: Arc<Bridge>,
-    broker: Broker,
+pub(super) struct Keeper {
+    pub(super) bridge: Arc<Bridge>,
+    pub(super) broker: Broker,
     /// Number of this broker, and of the bridge within it.
-    number: (u32, usize),
-    limits: LocalLimits,
-    status: Arc<BridgeStatus>,
+    pub(super) number: (u32, usize),
+    pub(super) limits: LocalLimits,
+    pub(super) status: Arc<BridgeStatus>,
+    pub(super) wake: Sender<Wake>,
+    pub(super) wakes: Receiver<Wake>,
+    /// It is to be connected.
+    is_wanted: bool,
+    /// Its thread ends.
+    is_over: bool,
+    /// Number of its last connection.
+    pub(super) connection: u64,
     backoff: Backoff,
-    seed: u64,
+    pub(super) seed: u64,
     /// What the remote has been found to take.
-    version: Version,
-    mark: bool,
-    has_subscribed: bool,
-    next_address: usize,
-    last_line: Option<(String, Instant, u64)>,
+    pub(super) version: Version,
+    pub(super) mark: bool,
+    pub(super) has_subscribed: bool,
+    /// Filters of lines of before, that came in; the remote may have them still.
+    pub(super) given_up: Vec<String>,
+    pub(super) next_address: usize,
+    /// Times in succession that the main address took a connection and did not keep it.
+    pub(super) returns_failed: u32,
+    lines: Lines,
 }
 
-/// How an attempt at one address has ended.
-struct Outcome {
-    text: String,
-    refused: Option<ReasonCode>,
+/// How an attempt has ended.
+pub(super) struct Outcome {
+    pub(super) text: String,
+    pub(super) refused: Option<ReasonCode>,
     /// How long the remote had accepted the bridge; `None`: it has not.
-    lasted: Option<Duration>,
+    pub(super) lasted: Option<Duration>,
+    /// It was ended here: there is nothing to wait for, and nothing wrong.
+    pub(super) is_own: bool,
 }
 
 impl Keeper {
-    fn new(
+    pub(super) fn new(
         broker: &Broker,
-        bridge: &Bridge,
+        bridge: &Arc<Bridge>,
         number: (u32, usize),
         limits: LocalLimits,
+        (wake, wakes): (Sender<Wake>, Receiver<Wake>),
     ) -> std::io::Result<Self> {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(std::io::Error::from)?;
         let seed = u64::from_ne_bytes(seed);
         Ok(Self {
-            bridge: Arc::new(bridge.clone()),
+            bridge: Arc::clone(bridge),
             broker: broker.clone(),
             number,
             limits,
-            status: Arc::new(BridgeStatus::new(&bridge.name)),
+            status: Arc::default(),
+            wake,
+            wakes,
+            is_wanted: bridge.start != Start::Manual,
+            is_over: false,
+            connection: 0,
             backoff: Backoff::new(bridge.backoff(), seed),
             seed,
-            version: match bridge.dialect {
-                Dialect::Auto => Version::V5,
-                Dialect::Only(version) => version,
-            },
+            version: first_version(bridge),
             mark: bridge.mark,
             has_subscribed: false,
+            given_up: Vec::new(),
             next_address: 0,
-            last_line: None,
+            returns_failed: 0,
+            lines: Lines::default(),
         })
     }
 
-    /// Until the broker stops.
-    fn run(mut self) {
+    /// Until the broker stops, or the bridge is removed.
+    pub(super) fn run(mut self) {
         self.broker.yield_to_shards();
         self.publish_state(false);
-        if let Err(text) = self.begin_session() {
+        self.begin_session(None);
+        while self.runs() {
+            if !self.is_wanted {
+                self.status.set_condition(Condition::Stopped);
+                self.rest(None);
+            } else if !self.has_enough() {
+                self.status.set_condition(Condition::Idle);
+                self.rest(Some(LAZY_LOOK));
+            } else {
+                let outcome = self.attempt();
+                self.after(&outcome);
+            }
+        }
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        !self.is_over && self.broker.stage() != Stage::Stopping
+    }
+
+    /// Says how an attempt has ended, and waits until the next one is due.
+    fn after(&mut self, outcome: &Outcome) {
+        self.status.has_ended(&outcome.text);
+        if !self.runs() {
+            return;
+        }
+        if outcome.is_own {
+            tracing::info!("bridge {}: {}", self.bridge.name, outcome.text);
+            return;
+        }
+        if self.bridge.start == Start::Once && outcome.lasted.is_some() {
+            self.is_wanted = false;
+            self.warn(&format!(
+                "{}; it is not tried again (start = \"once\")",
+                outcome.text
+            ));
+            return;
+        }
+        let pause = self.pause_after(outcome);
+        let seconds = pause.as_secs_f64();
+        self.warn(&format!("{}; next attempt in {seconds:.1} s", outcome.text));
+        self.status.set_condition(Condition::Pausing);
+        self.rest(Some(pause));
+    }
+
+    /// Waits for so long, or for an order that changes something.
+    fn rest(&mut self, pause: Option<Duration>) {
+        let end = pause.map(|pause| Instant::now() + pause);
+        loop {
+            let woken = match end {
+                Some(end) => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    self.wakes.recv_timeout(left)
+                }
+                None => self
+                    .wakes
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match woken {
+                Ok(Wake::Order(order)) => {
+                    self.take_order(order);
+                    return;
+                }
+                Ok(Wake::Report(..)) => {} // of a connection that is over
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Returns why a connection that there is ends by it, if it does.
+    pub(super) fn take_order(&mut self, order: Order) -> Option<&'static str> {
+        match order {
+            Order::Start => {
+                self.is_wanted = true;
+                self.backoff = Backoff::new(self.bridge.backoff(), self.seed);
+                None
+            }
+            Order::Stop => {
+                self.is_wanted = false;
+                Some("stopped by an operator")
+            }
+            Order::Renew(bridge) => {
+                self.renew(bridge);
+                Some("its table has changed")
+            }
+            Order::Remove => {
+                self.is_over = true;
+                self.publish_state(false);
+                self.end_session();
+                tracing::info!("bridge {}: removed", self.bridge.name);
+                Some("removed")
+            }
+            Order::Limits(limits) => {
+                self.limits = limits;
+                None
+            }
+            Order::End => {
+                self.is_over = true;
+                None // the shards close it in order
+            }
+        }
+    }
+
+    /// Another table of the same name.
+    fn renew(&mut self, bridge: Arc<Bridge>) {
+        self.publish_state(false); // its topic may be another one from now on
+        let before = std::mem::replace(&mut self.bridge, bridge);
+        self.publish_state(false);
+        let whose = |bridge: &Bridge| (bridge.local_id(), bridge.user_here());
+        if whose(&before) != whose(&self.bridge) {
+            self.end_session_of(&before);
+        }
+        self.version = first_version(&self.bridge);
+        self.mark = self.bridge.mark;
+        self.backoff = Backoff::new(self.bridge.backoff(), self.seed);
+        self.next_address = 0;
+        self.has_subscribed = false;
+        let still: Vec<String> = self.bridge.filters_there().collect();
+        self.given_up.extend(before.filters_there());
+        self.given_up.retain(|filter| !still.contains(filter));
+        if before.start != self.bridge.start {
+            self.is_wanted = self.bridge.start != Start::Manual;
+        }
+        self.begin_session(Some(&before));
+    }
+
+    fn own_shard(&self) -> ShardId {
+        ShardId((self.number.1 % usize::from(self.broker.shards())) as u16)
+    }
+
+    fn begin_session(&mut self, before: Option<&Bridge>) {
+        let shard = self.own_shard();
+        if let Err(text) = begin_session(&self.broker, shard, &self.bridge, before) {
             self.warn(&format!("nothing is kept for it yet: {text}"));
         }
-        while self.runs() {
-            let outcome = self.attempt();
-            if !self.runs() {
-                return;
-            }
-            let is_over = self.bridge.start == Start::Once && outcome.lasted.is_some();
-            let pause = self.pause_after(&outcome);
-            let then = match is_over {
-                true => "it is not tried again (start = \"once\")".to_owned(),
-                false => format!("next attempt in {:.1} s", pause.as_secs_f64()),
-            };
-            self.warn(&format!("{}; {then}", outcome.text));
-            if is_over {
-                return;
-            }
-            self.sleep(pause);
+    }
+
+    fn end_session(&mut self) {
+        self.end_session_of(&Arc::clone(&self.bridge));
+    }
+
+    fn end_session_of(&mut self, bridge: &Bridge) {
+        if let Err(text) = end_session(&self.broker, self.own_shard(), bridge) {
+            self.warn(&format!("its session here has not ended: {text}"));
         }
     }
 
-    fn runs(&self) -> bool {
-        self.broker.stage() != Stage::Stopping
+    /// Gives a connection, or a part of one, to the shards.
+    pub(super) fn give(&self, dialled: super::layer::Dialled) {
+        let command = ShardCommand::Dialled(Box::new(dialled));
+        self.broker.send(self.own_shard(), command);
     }
 
-    fn sleep(&self, pause: Duration) {
-        let end = Instant::now() + pause;
-        while self.runs() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            thread::sleep(left.min(LOOK_EVERY));
+    /// A bridge that waits for messages has enough of them to connect.
+    fn has_enough(&self) -> bool {
+        if self.bridge.start != Start::Lazy {
+            return true;
         }
+        let wanted = self.bridge.lazy_messages as usize;
+        session(&self.broker, &self.bridge)
+            .is_some_and(|row| row.queue_messages + row.inflight >= wanted)
     }
 
     /// An operator must mend what was refused for good, so that is not asked again soon; another dialect is tried
@@ -181,182 +292,33 @@ impl Keeper {
         true
     }
 
-    /// What is published from now on is kept for the bridge, whether or not the remote can be reached.
-    fn begin_session(&self) -> Result<(), String> {
-        let Some(conversation) = waiting(&self.bridge) else {
-            return Ok(());
-        };
-        let cannot = |error: std::io::Error| error.to_string();
-        let (mut own, its) = UnixStream::pair().map_err(cannot)?;
-        its.set_nonblocking(true).map_err(cannot)?;
-        own.set_read_timeout(Some(PATIENCE)).map_err(cannot)?;
-        self.give(Dialled {
-            socket: its.into(),
-            remote: RemoteEnd::Unix,
-            stack: None,
-            identity: self.bridge.user_here().into(),
-        });
-        own.write_all(&conversation).map_err(cannot)?;
-        // It is closed when all has been done.
-        let mut answers = Vec::new();
-        own.read_to_end(&mut answers).map_err(cannot)?;
-        Ok(())
-    }
-
-    fn give(&self, dialled: Dialled) {
-        let shard = ShardId((self.number.1 % usize::from(self.broker.shards())) as u16);
-        self.broker
-            .send(shard, ShardCommand::Dialled(Box::new(dialled)));
-    }
-
-    /// Tries the addresses until one has accepted the bridge, and waits for the end of that connection.
-    fn attempt(&mut self) -> Outcome {
-        let count = self.bridge.addresses.len();
-        let first = match self.bridge.order {
-            Order::Priority => 0,
-            Order::RoundRobin => self.next_address,
-        };
-        let mut outcome = Outcome::failed("there is no address".into());
-        for at in (0..count).map(|step| (first + step) % count) {
-            self.next_address = (at + 1) % count;
-            let address = self.bridge.addresses[at].clone();
-            outcome = match self.connect(&address) {
-                Ok(reports) => self.follow(&address, &reports),
-                Err(text) => Outcome::failed(text),
-            };
-            outcome.text = format!("{address}: {}", outcome.text);
-            if outcome.lasted.is_some() || !self.runs() {
-                return outcome;
-            }
-            self.status.failures.fetch_add(1, Ordering::Relaxed);
-            let is_dialect = outcome.refused == Some(ReasonCode::UnsupportedProtocolVersion);
-            if is_dialect {
-                return outcome; // the others are tried in another one
-            }
-        }
-        outcome
-    }
-
-    fn connect(&self, address: &str) -> Result<Receiver<Report>, String> {
-        let bridge = &self.bridge;
-        let password = files::password(bridge)?;
-        let host = address.rsplit_once(':').map_or("", |(host, _)| host);
-        let mut layers: Vec<Box<dyn Layer>> = Vec::new();
-        if bridge.transport.has_tls() {
-            let material = files::tls(bridge, host)?;
-            layers.push(Box::new(TlsClient::new(&material)?));
-        }
-        if bridge.transport.has_websocket() {
-            let target = Target {
-                host: address.to_owned(),
-                path: bridge.websocket_path.clone(),
-                subprotocol: match self.version {
-                    Version::V31 => "mqttv3.1",
-                    _ => "mqtt",
-                },
-            };
-            layers.push(Box::new(Client::new(Arc::new(target), self.seed)));
-        }
-        let patience = Duration::from_secs(bridge.connect_timeout_s.into());
-        let (socket, remote) = dial(address, patience)?;
-        let relay = Relay::new(Link {
-            bridge: Arc::clone(bridge),
-            version: self.version,
-            mark: self.mark,
-            password,
-            broker: self.number.0,
-            limits: self.limits,
-            has_subscribed: self.has_subscribed,
-        });
-        let (report, reports) = channel();
-        let user = bridge.user_here();
-        let (keep_alive_s, status) = (bridge.keep_alive_s, &self.status);
-        let layer = BridgeLayer::new(relay, &user, keep_alive_s, status, report);
-        layers.push(Box::new(layer));
-        self.give(Dialled {
-            socket,
-            remote,
-            stack: Some(Stack::connecting(layers)),
-            identity: user.into(),
-        });
-        Ok(reports)
-    }
-
-    /// Until the connection is closed.
-    fn follow(&mut self, address: &str, reports: &Receiver<Report>) -> Outcome {
-        let mut accepted: Option<Instant> = None;
-        let (text, refused) = loop {
-            match reports.recv_timeout(LOOK_EVERY) {
-                Ok(Report::Event(Event::Connected { session_present })) => {
-                    accepted = Some(Instant::now());
-                    self.status.connects.fetch_add(1, Ordering::Relaxed);
-                    let kept = match session_present {
-                        true => "the remote has kept the session",
-                        false => "the remote begins a session",
-                    };
-                    tracing::info!(
-                        "bridge {}: connected to {address}; {kept}",
-                        self.bridge.name
-                    );
-                }
-                Ok(Report::Event(Event::Up)) => {
-                    self.has_subscribed = true;
-                    self.status.is_up.store(true, Ordering::Relaxed);
-                    self.publish_state(true);
-                    tracing::info!("bridge {}: up", self.bridge.name);
-                }
-                Ok(Report::Event(Event::Notice(_, text))) => self.warn(&text),
-                Ok(Report::Closed(text, refused)) => break (text, refused),
-                Err(RecvTimeoutError::Timeout) if self.runs() => {}
-                Err(_) => break ("the broker stops".into(), None),
-            }
-        };
-        if self.status.is_up.swap(false, Ordering::Relaxed) {
-            self.publish_state(false);
-        }
-        Outcome {
-            text,
-            refused,
-            lasted: accepted.map(|since| since.elapsed()),
-        }
-    }
-
-    fn publish_state(&self, is_up: bool) {
-        if self.bridge.notify != Notify::Off && self.runs() {
+    pub(super) fn publish_state(&self, is_up: bool) {
+        if self.bridge.notify != Notify::Off && self.broker.stage() != Stage::Stopping {
             let value = if is_up { "1" } else { "0" };
             let values = vec![(self.bridge.state_topic(), value.to_owned())];
             self.broker.send(ShardId(0), ShardCommand::Status(values));
         }
     }
 
-    /// A line of the log, unless it is like the last one.
-    fn warn(&mut self, text: &str) {
-        let now = Instant::now();
-        // Pauses differ.
-        let alike = text.split("; next attempt").next().unwrap_or_default();
-        let mut left_out = 0;
-        if let Some((last, at, suppressed)) = &mut self.last_line {
-            if last == alike && now.duration_since(*at) < SAME_AGAIN {
-                *suppressed += 1;
-                return;
-            }
-            left_out = *suppressed;
-        }
-        self.last_line = Some((alike.to_owned(), now, 0));
-        let name = &self.bridge.name;
-        match left_out {
-            0 => tracing::warn!("bridge {name}: {text}"),
-            suppressed => tracing::warn!(suppressed, "bridge {name}: {text}"),
-        }
+    pub(super) fn warn(&mut self, text: &str) {
+        self.lines.warn(&self.bridge.name, text);
+    }
+}
+
+fn first_version(bridge: &Bridge) -> Version {
+    match bridge.dialect {
+        Dialect::Auto => Version::V5,
+        Dialect::Only(version) => version,
     }
 }
 
 impl Outcome {
-    fn failed(text: String) -> Self {
+    pub(super) fn failed(text: String) -> Self {
         Self {
             text,
             refused: None,
             lasted: None,
+            is_own: false,
         }
     }
 }

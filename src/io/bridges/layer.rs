@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 
+use super::set::Wake;
 use super::status::BridgeStatus;
 use crate::bridge::{Ended, Event, Relay};
 use crate::mqtt::ReasonCode;
 use crate::shard::RemoteEnd;
-use crate::transport::{ConnectionInfo, Layer, LayerError, Stack};
+use crate::transport::{ConnectionInfo, Farewell, Layer, LayerError, Stack};
 
 /// Sentences that one connection may bring between two looks: the rest is counted.
 const NOTICES_MAX: u8 = 8;
@@ -38,7 +39,8 @@ pub(super) struct BridgeLayer {
     identity: Box<str>,
     look_every_ms: u32,
     status: Arc<BridgeStatus>,
-    reports: Sender<Report>,
+    /// Number of this connection, and the thread of the bridge.
+    reports: (u64, Sender<Wake>),
     notices_left: u8,
     /// Why the relay has given up.
     ended: Option<Ended>,
@@ -52,7 +54,7 @@ impl BridgeLayer {
         identity: &str,
         keep_alive_s: u16,
         status: &Arc<BridgeStatus>,
-        reports: Sender<Report>,
+        reports: (u64, Sender<Wake>),
     ) -> Self {
         Self {
             relay,
@@ -67,7 +69,13 @@ impl BridgeLayer {
         }
     }
 
-    /// Passes on what the relay has to say. Fails only when the thread has ended with the process.
+    /// Fails only when the thread has ended.
+    fn report(&self, report: Report) {
+        let (number, thread) = &self.reports;
+        let _ = thread.send(Wake::Report(*number, report));
+    }
+
+    /// Passes on what the relay has to say.
     fn settle(&mut self, result: Result<(), Ended>) -> Result<(), LayerError> {
         self.status.add(&self.relay.take_counts());
         while let Some(event) = self.relay.poll_event() {
@@ -77,7 +85,7 @@ impl BridgeLayer {
                 Event::Notice(..) if self.notices_left == 0 => continue,
                 Event::Notice(..) => self.notices_left -= 1,
             }
-            let _ = self.reports.send(Report::Event(event));
+            self.report(Report::Event(event));
         }
         result.map_err(|ended| {
             let error = LayerError(format!("bridge: {ended}"));
@@ -93,12 +101,11 @@ impl Drop for BridgeLayer {
             Some(Ended { text, refused }) => (text, refused),
             None if self.is_accepted => ("the connection was closed".into(), None),
             None => (
-                "the connection was closed before the remote had accepted it, or it took longer than connect-timeout"
-                    .into(),
+                "the connection was closed before the remote had accepted it".into(),
                 None,
             ),
         };
-        let _ = self.reports.send(Report::Closed(text, refused));
+        self.report(Report::Closed(text, refused));
     }
 }
 
@@ -139,6 +146,23 @@ impl Layer for BridgeLayer {
     /// The remote publishes the will of a connection that ends without DISCONNECT, as it should.
     fn close(&mut self, _: &mut Vec<u8>) {
         self.peer_closed = true;
+    }
+
+    fn explain(&mut self, why: Farewell) {
+        if why == Farewell::NotAllowed && !self.is_accepted {
+            self.ended.get_or_insert_with(|| Ended {
+                text: "the remote has not accepted it within connect-timeout of this broker".into(),
+                refused: None,
+            });
+        }
+    }
+
+    /// Of TLS or WebSocket; what the relay has found it has kept by itself.
+    fn failed(&mut self, error: &LayerError) {
+        self.ended.get_or_insert_with(|| Ended {
+            text: error.0.clone(),
+            refused: None,
+        });
     }
 
     fn is_open(&self) -> bool {

@@ -2,14 +2,20 @@
 //!
 //! From then on the connection is one as any other: its topmost layer ([`layer`]) turns the conversation with the
 //! remote into one of a client of ours. The thread learns of its end by the layer's reports, waits as the backoff
-//! wants it, and begins again. So nothing that may block is done by a shard.
+//! wants it, and begins again. So nothing that may block is done by a shard. Reports and orders of operators come by
+//! one channel, which is all that a thread waits for ([`set`]).
 
+mod attempt;
 mod dial;
 mod files;
 mod keeper;
 mod layer;
+mod local;
+mod log;
+mod set;
 mod status;
 
-pub(super) use keeper::start;
 pub(super) use layer::Dialled;
-pub(super) use status::BridgeStatus;
+pub(super) use local::session;
+pub(super) use set::BridgeSet;
+pub use status::BridgeState;

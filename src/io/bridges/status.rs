@@ -2,14 +2,66 @@
 //! its connection.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::bridge::{Counts, Drop};
 
-/// Of one bridge, since the start.
+/// What a bridge does now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Until an operator starts it.
+    #[default]
+    Stopped,
+    /// Until enough messages wait for it.
+    Idle,
+    Connecting,
+    Up,
+    /// Until its next attempt.
+    Pausing,
+}
+
+impl Condition {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Up => "up",
+            Self::Pausing => "pausing",
+        }
+    }
+}
+
+/// What an operator sees of a bridge.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    condition: Condition,
+    /// That is in use, or was last.
+    address: String,
+    /// Why the last connection or attempt has ended.
+    last_end: String,
+}
+
+/// One bridge as operators see it.
+#[derive(Clone, Debug)]
+pub struct BridgeState {
+    pub name: String,
+    /// stopped, idle, connecting, up, pausing.
+    pub condition: &'static str,
+    pub address: String,
+    pub last_end: String,
+    pub connects: u64,
+    pub failures: u64,
+    pub counts: Counts,
+    /// Messages and bytes that wait in its session here; `None`: it has none.
+    pub queue: Option<(usize, usize)>,
+}
+
+/// Of one bridge, since it began.
 #[derive(Debug, Default)]
 pub(in crate::io) struct BridgeStatus {
-    pub(in crate::io) name: String,
-    pub(super) is_up: AtomicBool,
+    seen: Mutex<Seen>,
+    is_up: AtomicBool,
     /// Connections that the remote has accepted, and attempts that failed.
     pub(super) connects: AtomicU64,
     pub(super) failures: AtomicU64,
@@ -20,14 +72,50 @@ pub(in crate::io) struct BridgeStatus {
     dropped: [AtomicU64; Drop::ALL.len()],
     refused_there: AtomicU64,
     refused_here: AtomicU64,
+    stalls: AtomicU64,
 }
 
 impl BridgeStatus {
-    pub(super) fn new(name: &str) -> Self {
-        Self {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        // What a thread that panicked has left is whole.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::io) fn state(&self, name: &str, queue: Option<(usize, usize)>) -> BridgeState {
+        let seen = self.lock().clone();
+        let (_, connects, failures) = self.connection();
+        BridgeState {
             name: name.into(),
-            ..Self::default()
+            condition: seen.condition.word(),
+            address: seen.address,
+            last_end: seen.last_end,
+            connects,
+            failures,
+            counts: self.counts(),
+            queue,
         }
+    }
+
+    pub(super) fn set_condition(&self, condition: Condition) {
+        self.lock().condition = condition;
+        self.is_up
+            .store(condition == Condition::Up, Ordering::Relaxed);
+    }
+
+    pub(super) fn uses(&self, address: &str) {
+        let mut seen = self.lock();
+        seen.condition = Condition::Connecting;
+        seen.address = address.into();
+    }
+
+    pub(super) fn has_ended(&self, text: &str) {
+        self.lock().last_end = text.into();
+    }
+
+    /// Messages passed on so far.
+    pub(super) fn messages(&self) -> u64 {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        of(&self.messages_out) + of(&self.messages_in)
     }
 
     pub(super) fn add(&self, counts: &Counts) {
@@ -42,6 +130,7 @@ impl BridgeStatus {
         add(&self.bytes_in, counts.bytes_in);
         add(&self.refused_there, counts.refused_there);
         add(&self.refused_here, counts.refused_here);
+        add(&self.stalls, counts.stalls);
         for (to, count) in self.dropped.iter().zip(counts.dropped) {
             add(to, count);
         }
@@ -57,6 +146,7 @@ impl BridgeStatus {
             dropped: std::array::from_fn(|at| of(&self.dropped[at])),
             refused_there: of(&self.refused_there),
             refused_here: of(&self.refused_here),
+            stalls: of(&self.stalls),
         }
     }
 

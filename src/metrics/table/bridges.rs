@@ -23,6 +23,18 @@ pub(super) static FAMILIES: &[Family] = &[
         series: Series::Bridge(&[row!([] |bridge| bridge.failures as f64)]),
     },
     Family {
+        name: "ringmq_bridge_queue_messages",
+        kind: Kind::Gauge,
+        help: "Messages that wait in the session of a bridge.",
+        series: Series::Bridge(&[row!([] |bridge| bridge.queue.0 as f64)]),
+    },
+    Family {
+        name: "ringmq_bridge_queue_bytes",
+        kind: Kind::Gauge,
+        help: "Bytes that these messages take.",
+        series: Series::Bridge(&[row!([] |bridge| bridge.queue.1 as f64)]),
+    },
+    Family {
         name: "ringmq_bridge_messages",
         kind: Kind::Counter,
         help: "Messages that a bridge has passed on; repetitions count.",
@@ -46,6 +58,12 @@ pub(super) static FAMILIES: &[Family] = &[
         help: "Messages that a bridge has not passed on: no line is about them, they would have no valid topic, a \
                limit of a packet's size is below them, or they have been here or passed more bridges than hops-max.",
         series: Series::BridgeDrops,
+    },
+    Family {
+        name: "ringmq_bridge_stalls",
+        kind: Kind::Counter,
+        help: "Keep alive periods in which the remote of a bridge has acknowledged nothing of what was in flight.",
+        series: Series::Bridge(&[row!([] |bridge| bridge.counts.stalls as f64)]),
     },
     Family {
         name: "ringmq_bridge_refused",

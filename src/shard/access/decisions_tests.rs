@@ -23,6 +23,7 @@ impl Broker {
             listeners: [ListenerPolicy::default()].into(),
             placement_seed: PlacementSeed([1; 16]),
             hash_seed: 1,
+            own_terms: Default::default(),
         });
         let now = Time(1_000_000_000);
         let mut shard = Shard::new(ShardId(0), &config, 1, now);

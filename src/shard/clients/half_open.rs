@@ -102,6 +102,7 @@ mod tests {
             listeners: of_listeners.iter().map(policy).collect(),
             placement_seed: PlacementSeed([0; 16]),
             hash_seed: 0,
+            own_terms: Default::default(),
         }
     }
 

@@ -329,6 +329,7 @@ fn filters_on_their_way_to_another_shard_are_bounded_in_bytes() {
         listeners: [ListenerPolicy::default()].into(),
         placement_seed: PlacementSeed([3; 16]),
         hash_seed: 3,
+        own_terms: Default::default(),
     });
     let mut shard = Shard::new(ShardId(0), &config, 5, NOW);
     let name = (b'a'..=b'z')

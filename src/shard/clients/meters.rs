@@ -13,6 +13,8 @@ use crate::shard::turn::timer_wheel::{TimerId, TimerWheel};
 use crate::time::{Span, Time};
 
 const NS_PER_S: u64 = 1_000_000_000;
+/// What may be sent at once to a client with a rate of its own: it is to be sent evenly.
+const PACE_BURST: Span = Span::from_millis(100);
 
 /// Messages and bytes of one direction: when each would be over at its rate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +70,8 @@ struct ListenerMeters {
 #[derive(Debug, Default)]
 pub(in crate::shard) struct ClientMeters {
     own: BothWays,
+    /// A rate of its own for what it is sent; its listener's do not hold for it then.
+    pace: Option<Rate>,
     pub(in crate::shard) input_timer: Option<TimerId>,
     pub(in crate::shard) output_timer: Option<TimerId>,
 }
@@ -82,6 +86,15 @@ impl Metering {
         let metering = Self::of(limits, listeners, shards);
         let limits_any = metering.listeners.iter().any(ListenerMeters::limits);
         limits_any.then(|| Box::new(metering))
+    }
+
+    /// For clients that have a rate of their own, whatever is limited besides.
+    pub(in crate::shard) fn for_paces(
+        limits: &Limits,
+        listeners: &[ListenerPolicy],
+        shards: u16,
+    ) -> Box<Self> {
+        Box::new(Self::of(limits, listeners, shards))
     }
 
     /// Other rates, and what was counted. It stays when nothing is limited any more: connections that are paused
@@ -155,6 +168,10 @@ impl Metering {
         now: Time,
     ) {
         let ((listener, client), bytes) = (of, bytes as u64);
+        if let Some(pace) = client.pace {
+            client.own.outgoing.count(pace, 1, bytes, now);
+            return;
+        }
         if let Some(listener) = self.listeners.get_mut(listener.index()) {
             let own = &mut client.own.outgoing;
             own.count(listener.client.outgoing, 1, bytes, now);
@@ -178,6 +195,9 @@ impl Metering {
         (listener, client): (ListenerId, &ClientMeters),
         way: fn(&BothWays) -> &Meters,
     ) -> Time {
+        if client.pace.is_some() {
+            return way(&client.own).ready_at(PACE_BURST);
+        }
         let Some(listener) = self.listeners.get(listener.index()) else {
             return Time::ZERO;
         };
@@ -202,6 +222,17 @@ impl ClientMeters {
             outgoing.messages,
             outgoing.bytes,
         ]
+    }
+
+    /// Of a client that is sent so many messages per second.
+    pub(in crate::shard) fn paced(messages_per_s: u32) -> Self {
+        Self {
+            pace: Some(Rate {
+                messages_per_s: Some(messages_per_s),
+                bytes_per_s: None,
+            }),
+            ..Self::default()
+        }
     }
 
     /// Of [`ClientMeters::times`].
@@ -269,6 +300,27 @@ mod tests {
         assert_eq!(meters.ready_at(Span::ZERO), Time(5 * S));
         meters.count(rate, u64::MAX, u64::MAX, Time(0));
         assert!(meters.ready_at(Span::ZERO) > Time(100 * S), "no overflow");
+    }
+
+    /// Also where nothing else is limited, as on the connections of bridges.
+    #[test]
+    fn a_client_may_have_a_pace_of_its_own() {
+        let limits = Limits::default();
+        let mut metering = Metering::for_paces(&limits, &[ListenerPolicy::default()], 1);
+        let mut client = ClientMeters::paced(100);
+        let start = Time(100 * S);
+        for _ in 0..10 {
+            let of = (ListenerId::BRIDGES, &client);
+            assert!(
+                metering.output_ready_at(of) <= start,
+                "a tenth of a second at once"
+            );
+            metering.count_output((ListenerId::BRIDGES, &mut client), 1 << 20, start);
+        }
+        metering.count_output((ListenerId::BRIDGES, &mut client), 1, start);
+        let of = (ListenerId::BRIDGES, &client);
+        assert_eq!(metering.output_ready_at(of), start + Span(S / 100));
+        assert!(metering.input_ready_at(of) <= start);
     }
 
     #[test]

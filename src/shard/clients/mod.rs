@@ -108,9 +108,14 @@ pub(in crate::shard) struct Admission {
 
 impl Admission {
     pub(in crate::shard) fn new(config: &ShardConfig) -> Self {
+        let (limits, listeners, shards) = (&config.limits, &config.listeners, config.shards);
+        let metering = Metering::new(limits, listeners, shards);
+        let paces = config.paces();
+        let metering =
+            metering.or_else(|| paces.then(|| Metering::for_paces(limits, listeners, shards)));
         Self {
             half_open: HalfOpen::new(config),
-            metering: Metering::new(&config.limits, &config.listeners, config.shards),
+            metering,
             pressure: Pressure::default(),
             shutdown: None,
         }

@@ -24,7 +24,10 @@ impl Shard {
             shards,
             ..
         } = &*config;
-        self.admission.metering = Metering::renewed(metering, limits, listeners, *shards);
+        let renewed = Metering::renewed(metering, limits, listeners, *shards);
+        let paces = config.paces();
+        self.admission.metering =
+            renewed.or_else(|| paces.then(|| Metering::for_paces(limits, listeners, *shards)));
         let (messages_max, bytes_max) = retained_limits(&config);
         self.routes.retained.set_limits(messages_max, bytes_max);
         let sparkplug = self.routes.sparkplug.take();

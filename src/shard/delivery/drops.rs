@@ -1,10 +1,9 @@
 //! Messages that are dropped: each is counted with its reason and reported.
 
 use crate::ids::SessionId;
-use crate::limits::Limits;
 use crate::mutant::{is_on, Mutant};
 use crate::shard::clients::Clients;
-use crate::shard::Shard;
+use crate::shard::{Shard, ShardConfig};
 use crate::time::Time;
 
 impl Shard {
@@ -29,7 +28,7 @@ impl Shard {
             self.outbox.stats.dropped_queue_full += count;
         }
         self.clients.count_dropped(session, count);
-        let text = self.clients.queue_is_full(session, &self.config.limits);
+        let text = self.clients.queue_is_full(session, &self.config);
         self.notice_of_loss(session, ("queue full", count), now, || {
             format!("messages dropped: {text}")
         });
@@ -49,15 +48,16 @@ impl Shard {
 
 impl Clients {
     /// How full the queue of a session is, with the limit that is reached.
-    pub(in crate::shard) fn queue_is_full(&self, session: SessionId, limits: &Limits) -> String {
-        let Limits {
-            queue_messages_max,
-            queue_bytes_max,
-            ..
-        } = limits;
+    pub(in crate::shard) fn queue_is_full(
+        &self,
+        session: SessionId,
+        config: &ShardConfig,
+    ) -> String {
         let entry = self.session(session);
+        let terms = config.terms(&entry.session.client_id);
+        let (queue_messages_max, queue_bytes_max, _) = terms.queue(&config.limits);
         let (queue, window) = (&entry.session.queue, &entry.session.window);
-        if queue.len() >= *queue_messages_max as usize {
+        if queue.len() >= queue_messages_max as usize {
             return format!(
                 "the session's queue is full, queue-messages-max ({queue_messages_max}) wait"
             );

@@ -161,7 +161,7 @@ impl Shard {
             entry.is_overflowed = false;
             if let Some(id) = connection {
                 let reason = Some(ReasonCode::QuotaExceeded);
-                let text = self.clients.queue_is_full(session, &self.config.limits);
+                let text = self.clients.queue_is_full(session, &self.config);
                 self.end_connection(id, reason, &text, now);
             }
         }

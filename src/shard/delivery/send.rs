@@ -163,10 +163,12 @@ impl Shard {
         let limits = &self.config.limits;
         let entry = self.clients.session(session);
         let in_flight = entry.session.window.bytes();
+        let terms = self.config.terms(&entry.session.client_id);
+        let (messages_max, bytes_max, policy) = terms.queue(limits);
         let mut bounds = QueueBounds {
-            messages_max: limits.queue_messages_max as usize,
-            bytes_max: (limits.queue_bytes_max as usize).saturating_sub(in_flight),
-            policy: limits.queue_policy,
+            messages_max: messages_max as usize,
+            bytes_max: (bytes_max as usize).saturating_sub(in_flight),
+            policy,
         };
         if is_on(Mutant::UnboundedQueue) {
             bounds.messages_max = usize::MAX;

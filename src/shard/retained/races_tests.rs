@@ -23,6 +23,7 @@ impl Pair {
             listeners: [ListenerPolicy::default()].into(),
             placement_seed: PlacementSeed([3; 16]),
             hash_seed: 3,
+            own_terms: Default::default(),
         });
         let shards: Vec<Shard> = (0..2)
             .map(|id| Shard::new(ShardId(id), &config, 5, NOW))

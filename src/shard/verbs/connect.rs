@@ -13,6 +13,7 @@ use crate::shard::access::login::Admission;
 use crate::shard::access::pending_connect::store_will;
 use crate::shard::clients::activity::Ending;
 use crate::shard::clients::flow::Flow;
+use crate::shard::clients::meters::ClientMeters;
 use crate::shard::clients::phase::Phase;
 use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::clients::teardown::WillFate;
@@ -342,6 +343,8 @@ impl Shard {
         }
         let limits = self.config.limits.clone();
         let hash_seed = self.config.hash_seed;
+        let client_id = &self.clients.session(session).session.client_id;
+        let pace = self.config.terms(client_id).messages_per_s;
         let properties = &connect.properties;
         let entry = self.clients.session_mut(session);
         for timer in [entry.expiry_timer.take(), entry.will_timer.take()]
@@ -373,7 +376,10 @@ impl Shard {
         }
         let metering = self.admission.metering.as_ref();
         let limits_it = metering.is_some_and(|m| m.limits(connection.origin.listener));
-        connection.meters = limits_it.then(Box::default);
+        connection.meters = match pace {
+            Some(per_s) => Some(Box::new(ClientMeters::paced(per_s))),
+            None => limits_it.then(Box::default),
+        };
         connection.version = connect.version;
         connection.is_bridge = connect.is_bridge;
         connection.problem_information = properties.request_problem_information.unwrap_or(true);

@@ -138,11 +138,12 @@ impl Shard {
         };
         let owner = image.owner.clone();
         let (expires_at, will_due) = (image.expires_at, image.will_due);
-        let limits = &self.config.limits;
+        let terms = self.config.terms(&image.client_id);
+        let (messages_max, bytes_max, policy) = terms.queue(&self.config.limits);
         let bounds = QueueBounds {
-            messages_max: limits.queue_messages_max as usize,
-            bytes_max: limits.queue_bytes_max as usize,
-            policy: limits.queue_policy,
+            messages_max: messages_max as usize,
+            bytes_max: bytes_max as usize,
+            policy,
         };
         let seed = self.config.hash_seed;
         let (session, dropped) = Session::restore(image, seed, bounds, clocks);

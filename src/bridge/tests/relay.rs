@@ -1,302 +1,15 @@
-//! Lines, backoff, loops, and a relay between two scripted brokers.
+//! A relay: what it passes on, answers and keeps back.
 
-use std::io::IoSlice;
 use std::num::NonZeroU16;
-use std::sync::Arc;
 
-use super::relay::{put_ack, Ended, Event, Link, LocalLimits, Relay};
-use super::{look_for_loops, waiting, Backoff, Bridge, Direction, Drop, Line, Notify, RetainFlag};
+use super::bridge;
+use super::scene::{ack, connack, publish, publish_with, shown, suback, Scene};
+use crate::bridge::relay::Event;
+use crate::bridge::{Bridge, Drop, Notify, RetainFlag};
 use crate::mqtt::frame::{next_frame, PACKET_SIZE_MAX};
-use crate::mqtt::packet::{ConnAckProperties, SubAck};
+use crate::mqtt::packet::ConnAckProperties;
 use crate::mqtt::property::Property;
-use crate::mqtt::{decode, encode, AckKind, ConnAck, Packet, PacketId, PublishOut, Qos};
-use crate::mqtt::{ReasonCode, Sender, UserProperties, Version};
-use crate::time::Span;
-
-fn line(text: &str) -> Line {
-    Line::parse(text).unwrap()
-}
-
-fn bridge(lines: &[&str]) -> Bridge {
-    Bridge {
-        name: "b".into(),
-        addresses: vec!["far:1883".into()],
-        lines: lines.iter().map(|text| line(text)).collect(),
-        ..Bridge::default()
-    }
-}
-
-#[test]
-fn lines_rename_topics_in_both_directions() {
-    let both = line("temp/# both 2 site7/ factory/");
-    assert_eq!(
-        (both.direction, both.qos),
-        (Direction::Both, Qos::ExactlyOnce)
-    );
-    assert_eq!(both.local_filter(), "site7/temp/#");
-    assert_eq!(both.remote_filter(), "factory/temp/#");
-    assert_eq!(
-        both.to_remote("site7/temp/1").as_deref(),
-        Some("factory/temp/1")
-    );
-    assert_eq!(
-        both.to_local("factory/temp/1").as_deref(),
-        Some("site7/temp/1")
-    );
-    assert_eq!(both.to_remote("site7/other"), None);
-    assert_eq!(both.to_remote("temp/1"), None);
-    let single = line("'' in 1 here/it \"over there/it\"");
-    assert_eq!(single.to_local("over there/it").as_deref(), Some("here/it"));
-    assert_eq!(line("a/b").direction, Direction::Out);
-    let shared = line("$share/g/jobs/# in 1 '' far/");
-    assert_eq!(
-        shared.subscribed(shared.remote_filter()),
-        "$share/g/far/jobs/#"
-    );
-    for wrong in [
-        "",
-        "a sideways",
-        "a out 3",
-        "a out 1 x y z",
-        "'' out 1 x",
-        "a/#/b",
-        "a out 0 +/ x/",
-        "$share/g/a both",
-        "'a",
-    ] {
-        assert!(Line::parse(wrong).is_err(), "{wrong}");
-    }
-}
-
-#[test]
-fn bridges_that_would_return_what_the_other_has_taken_are_found() {
-    let other = |lines: &[&str], address: &str| Bridge {
-        name: "c".into(),
-        addresses: vec![address.into()],
-        ..bridge(lines)
-    };
-    let out = bridge(&["# out 1 a/ x/"]);
-    let found = |other: Bridge| look_for_loops(&[out.clone(), other]).len();
-    assert_eq!(found(other(&["# in 1 a/ x/"], "far:1883")), 1);
-    assert_eq!(
-        found(other(&["# in 1 b/ x/"], "far:1883")),
-        0,
-        "another name here"
-    );
-    assert_eq!(
-        found(other(&["# in 1 a/ y/"], "far:1883")),
-        0,
-        "another name there"
-    );
-    assert_eq!(
-        found(other(&["# in 1 a/ x/"], "near:1883")),
-        0,
-        "another remote"
-    );
-    let text = &look_for_loops(&[out.clone(), other(&["# in 1 a/ x/"], "far:1883")])[0].1;
-    assert!(
-        text.contains("# out 1 a/ x/") && text.contains("# in 1 a/ x/"),
-        "{text}"
-    );
-}
-
-#[test]
-fn pauses_are_random_between_base_and_cap_and_begin_anew_after_a_stable_connection() {
-    let spans = [1, 30, 60].map(Span::from_secs);
-    let mut backoff = Backoff::new(spans, 7);
-    let pauses: Vec<_> = (0..200).map(|_| backoff.next(Span::ZERO)).collect();
-    assert!(pauses
-        .iter()
-        .all(|pause| (spans[0]..=spans[1]).contains(pause)));
-    assert!(pauses.iter().any(|pause| *pause > Span::from_secs(10)));
-    assert_eq!(backoff.longest(), spans[1]);
-    assert!(backoff.next(spans[2]) <= Span::from_secs(3));
-}
-
-/// A relay, and what it has sent to each side.
-struct Scene {
-    relay: Relay,
-    up: Vec<u8>,
-    down: Vec<u8>,
-}
-
-impl Scene {
-    fn of(bridge: Bridge, version: Version) -> Self {
-        let link = Link {
-            bridge: Arc::new(bridge),
-            version,
-            mark: true,
-            password: None,
-            broker: 0xAB,
-            limits: LocalLimits {
-                receive_maximum: 3,
-                packet_size_max: 1_000,
-            },
-            has_subscribed: false,
-        };
-        let mut scene = Self {
-            relay: Relay::new(link),
-            up: Vec::new(),
-            down: Vec::new(),
-        };
-        scene.relay.start(&mut scene.down);
-        scene
-    }
-
-    fn remote(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        self.relay
-            .handle_remote(bytes, &mut self.up, &mut self.down)
-    }
-
-    fn local(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        let result = (self.relay).handle_local(&[IoSlice::new(bytes)], &mut self.down);
-        self.relay.take_owed(&mut self.up);
-        result
-    }
-
-    /// Both sides have answered CONNECT, and have kept a session or not.
-    fn joined(bridge: Bridge, version: Version, [remote, local]: [bool; 2]) -> Self {
-        Self::joined_with(
-            bridge,
-            version,
-            [remote, local],
-            ConnAckProperties::default(),
-        )
-    }
-
-    fn joined_with(
-        bridge: Bridge,
-        version: Version,
-        [remote, local]: [bool; 2],
-        properties: ConnAckProperties<'_>,
-    ) -> Self {
-        let mut scene = Self::of(bridge, version);
-        scene.remote(&connack(version, remote, properties)).unwrap();
-        let own = connack(Version::V5, local, ConnAckProperties::default());
-        scene.local(&own).unwrap();
-        scene
-    }
-
-    fn grant_all(&mut self) {
-        let version = self.relay.link.version;
-        let here = suback(Version::V5, 65_535, 1);
-        self.local(&here).unwrap();
-        self.remote(&suback(version, 65_535, 1)).unwrap();
-        self.up.clear();
-        self.down.clear();
-    }
-
-    fn sent_up(&mut self) -> Vec<String> {
-        shown(Version::V5, &std::mem::take(&mut self.up))
-    }
-
-    fn sent_down(&mut self) -> Vec<String> {
-        shown(self.relay.link.version, &std::mem::take(&mut self.down))
-    }
-}
-
-/// Packets of a client, in short.
-fn shown(version: Version, bytes: &[u8]) -> Vec<String> {
-    let mut rest = bytes;
-    let mut texts = Vec::new();
-    while let Some(frame) = next_frame(rest, PACKET_SIZE_MAX).unwrap() {
-        rest = &rest[frame.length..];
-        let acked = |name: &str, id: PacketId, reason: ReasonCode| match reason {
-            ReasonCode::Success => format!("{name} {}", id.get()),
-            reason => format!("{name} {} 0x{:02X}", id.get(), reason as u8),
-        };
-        texts.push(
-            match decode::packet(version, Sender::Client, &frame).unwrap() {
-                Packet::Connect(connect) => format!(
-                    "CONNECT {} {}{}",
-                    connect.client_id,
-                    if connect.clean_start {
-                        "clean"
-                    } else {
-                        "resumed"
-                    },
-                    if connect.is_bridge { " marked" } else { "" },
-                ),
-                Packet::Publish(publish) => format!(
-                    "PUBLISH {} {}{}{}",
-                    publish.topic,
-                    publish.packet_id.map_or(0, PacketId::get),
-                    ["", " qos1", " qos2"][publish.qos as usize],
-                    if publish.retain { " retain" } else { "" },
-                ),
-                Packet::PubAck(ack) => acked("PUBACK", ack.packet_id, ack.reason),
-                Packet::PubRec(ack) => acked("PUBREC", ack.packet_id, ack.reason),
-                Packet::PubRel(ack) => acked("PUBREL", ack.packet_id, ack.reason),
-                Packet::PubComp(ack) => acked("PUBCOMP", ack.packet_id, ack.reason),
-                Packet::Subscribe(subscribe) => {
-                    let filters = subscribe.filters.into_iter().map(|(f, o)| {
-                        format!(
-                            "{f}/{}{}",
-                            o.qos as u8,
-                            if o.no_local { " no-local" } else { "" }
-                        )
-                    });
-                    format!("SUBSCRIBE {}", filters.collect::<Vec<_>>().join(", "))
-                }
-                Packet::PingReq => "PINGREQ".into(),
-                Packet::Disconnect(_) => "DISCONNECT".into(),
-                other => format!("{other:?}"),
-            },
-        );
-    }
-    assert!(rest.is_empty());
-    texts
-}
-
-fn connack(version: Version, session_present: bool, properties: ConnAckProperties<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    let connack = ConnAck {
-        session_present,
-        reason: ReasonCode::Success,
-        properties,
-    };
-    encode::connack(&mut out, version, &connack);
-    out
-}
-
-fn suback(version: Version, id: u16, codes: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    let suback = SubAck {
-        packet_id: PacketId::new(id).unwrap(),
-        reason_string: None,
-        user_properties: UserProperties { raw: &[] },
-        codes: &vec![0; codes],
-    };
-    encode::suback(&mut out, version, &suback);
-    out
-}
-
-fn ack(version: Version, kind: AckKind, id: u16) -> Vec<u8> {
-    let mut out = Vec::new();
-    let id = PacketId::new(id).unwrap();
-    put_ack(&mut out, version, kind, id, ReasonCode::Success);
-    out
-}
-
-fn publish(version: Version, topic: &str, id: u16, qos: Qos) -> Vec<u8> {
-    publish_with(version, topic, id, qos, &[])
-}
-
-fn publish_with(version: Version, topic: &str, id: u16, qos: Qos, properties: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let publish = PublishOut {
-        qos,
-        topic,
-        packet_id: PacketId::new(id),
-        properties,
-        payload_len: 1,
-        payload: b"x",
-        retain: true,
-        ..PublishOut::default()
-    };
-    encode::publish(&mut out, version, &publish);
-    out
-}
+use crate::mqtt::{decode, encode, AckKind, PacketId, PublishOut, Qos, ReasonCode, Version};
 
 #[test]
 fn a_bridge_joins_both_sides_and_subscribes_to_what_its_lines_name() {
@@ -577,25 +290,6 @@ fn refusals_and_garbage_are_sentences() {
 }
 
 #[test]
-fn a_session_waits_for_its_bridge_only_where_something_goes_out() {
-    let bytes = waiting(&bridge(&["a out 1", "b in 1"])).unwrap();
-    assert_eq!(
-        shown(Version::V5, &bytes),
-        [
-            "CONNECT bridge.b resumed",
-            "SUBSCRIBE a/1 no-local",
-            "DISCONNECT"
-        ]
-    );
-    assert!(waiting(&bridge(&["b in 1"])).is_none());
-    let forgets = Bridge {
-        local_clean_start: true,
-        ..bridge(&["a out 1"])
-    };
-    assert!(waiting(&forgets).is_none());
-}
-
-#[test]
 fn notifications_and_retain_are_as_configured() {
     let told = Bridge {
         notify: Notify::Both,
@@ -615,4 +309,56 @@ fn notifications_and_retain_are_as_configured() {
         .local(&publish(Version::V5, "t", 1, Qos::AtLeastOnce))
         .unwrap();
     assert_eq!(scene.sent_down(), ["PUBLISH t 1 qos1"]);
+}
+
+/// A filter of a line of before would bring messages that no line is about.
+#[test]
+fn the_remote_is_asked_to_forget_filters_of_before() {
+    let mut scene = Scene::of(bridge(&["a in 1"]), Version::V311);
+    scene.relay.link.given_up = vec!["old/#".into()];
+    let accepted = connack(Version::V311, true, ConnAckProperties::default());
+    scene.remote(&accepted).unwrap();
+    scene.sent_down();
+    let own = connack(Version::V5, true, ConnAckProperties::default());
+    scene.local(&own).unwrap();
+    assert_eq!(scene.sent_down(), ["UNSUBSCRIBE old/#", "SUBSCRIBE a/1"]);
+}
+
+#[test]
+fn a_remote_that_acknowledges_nothing_for_a_period_is_named_and_counted() {
+    let mut scene = Scene::joined(bridge(&["# out 2"]), Version::V5, [true, true]);
+    scene.grant_all();
+    let look = |scene: &mut Scene| {
+        let mut pong = Vec::new();
+        encode::pingresp(&mut pong);
+        scene.remote(&pong).unwrap();
+        scene.relay.look(&mut scene.down).unwrap();
+        let events = std::iter::from_fn(|| scene.relay.poll_event());
+        events
+            .filter(
+                |event| matches!(event, Event::Notice(None, text) if text.contains("acknowledged")),
+            )
+            .count()
+    };
+    let two = Qos::ExactlyOnce;
+    scene.local(&publish(Version::V5, "t", 1, two)).unwrap();
+    assert_eq!(
+        [look(&mut scene), look(&mut scene), look(&mut scene)],
+        [0, 0, 1]
+    );
+    scene.remote(&ack(Version::V5, AckKind::PubRec, 1)).unwrap();
+    assert_eq!(
+        [look(&mut scene), look(&mut scene)],
+        [0, 0],
+        "it goes forward"
+    );
+    scene
+        .remote(&ack(Version::V5, AckKind::PubComp, 1))
+        .unwrap();
+    assert_eq!(
+        [(); 4].map(|()| look(&mut scene)),
+        [0; 4],
+        "nothing is in flight"
+    );
+    assert_eq!(scene.relay.take_counts().stalls, 1);
 }
