@@ -47,7 +47,10 @@ fn a_bridge_with_a_fault_is_noticed() {
     for mutant in Mutant::OF_BRIDGES {
         switch(Some(mutant));
         let mut failures = (0..SEEDS).filter_map(|seed| run_bridge(seed).failure);
-        assert!(failures.next().is_some(), "{mutant:?} was not noticed in {SEEDS} seeds");
+        assert!(
+            failures.next().is_some(),
+            "{mutant:?} was not noticed in {SEEDS} seeds"
+        );
     }
     switch(None);
 }

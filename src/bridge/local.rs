@@ -185,7 +185,13 @@ impl Relay {
         }
         if let (true, Some(packet_id)) = (is_on(Mutant::BridgeAcksOwnEarly), publish.packet_id) {
             let done = ReasonCode::Success;
-            put_ack(&mut self.owed, Version::V5, AckKind::PubRec, packet_id, done);
+            put_ack(
+                &mut self.owed,
+                Version::V5,
+                AckKind::PubRec,
+                packet_id,
+                done,
+            );
         }
     }
 

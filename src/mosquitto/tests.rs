@@ -212,7 +212,7 @@ fn each_word_of_a_bridge_is_in_the_table_of_the_documentation() {
         .iter()
         .chain(&others)
         .map(|word| format!("bridge_{word}"));
-    for word in own.chain(super::bridges::WORDS.map(String::from)) {
+    for word in own.chain(bridges::WORDS.map(String::from)) {
         assert!(table.contains(&format!("`{word}`")), "{word}");
     }
 }

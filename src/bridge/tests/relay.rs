@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use super::bridge;
-use super::scene::{ack, connack, publish, publish_with, shown, suback, Scene};
+use super::scene::{ack, connack, publish, publish_with, suback, Scene};
 use crate::bridge::relay::Event;
 use crate::bridge::{Bridge, Drop, Notify, RetainFlag};
 use crate::mqtt::frame::{next_frame, PACKET_SIZE_MAX};

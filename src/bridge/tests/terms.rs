@@ -2,7 +2,7 @@
 
 use super::scene::shown;
 use super::{bridge, line};
-use crate::bridge::{forgetting, look_for_loops, waiting, Backoff, Bridge, Direction};
+use crate::bridge::{forgetting, look_for_loops, waiting, Backoff, Bridge, Direction, Line};
 use crate::mqtt::{Qos, Version};
 use crate::time::Span;
 

@@ -73,6 +73,7 @@ impl Broker {
             listeners: Arc::new([ListenerPolicy::default()]),
             placement_seed: PlacementSeed([7; 16]),
             hash_seed: 7,
+            own_terms: Arc::default(),
         });
         let clock = Clock::start();
         let make = move |id| Ok((Shard::new(id, &config, 7, clock.now()), None));
