@@ -119,7 +119,7 @@ impl Broker {
             process: self.process_report(),
             listeners: self.listener_reports(),
             hooks: self.logins.hook_reports(),
-            bridges: process_report::bridges(self),
+            bridges: self.bridge_reports(),
             shards,
         })
     }

@@ -9,6 +9,7 @@ use super::gate::Refusal;
 use super::{logging, tls_files};
 use crate::ids::ListenerId;
 use crate::listener::Listener;
+use crate::metrics::BridgeReport;
 
 impl Broker {
     /// The address of a listener, as configured.
@@ -52,6 +53,24 @@ impl Broker {
             status.state(&bridge.name, queue)
         });
         states.collect()
+    }
+
+    /// The same for metrics.
+    pub(super) fn bridge_reports(&self) -> Vec<BridgeReport> {
+        let all = self.shared().bridges().statuses();
+        let reports = all.iter().map(|(bridge, status)| {
+            let (is_up, connects, failures) = status.connection();
+            let row = bridges::session(self, bridge);
+            BridgeReport {
+                name: bridge.name.clone(),
+                is_up,
+                connects,
+                failures,
+                counts: status.counts(),
+                queue: row.map_or((0, 0), |row| (row.queue_messages, row.queue_bytes)),
+            }
+        });
+        reports.collect()
     }
 
     /// Has a bridge connect, or not, until its table changes. False: there is none of this name.

@@ -5,13 +5,11 @@ use std::fs;
 use rustix::process::{getrlimit, Resource};
 use rustix::time::{clock_gettime, ClockId};
 
-use super::bridges;
-use super::broker::Broker;
 use super::clock::wall;
 use super::gate::Refusal;
 use super::shared::SharedState;
 use super::stage::Stage;
-use crate::metrics::{BridgeReport, ListenerReport, ProcessReport};
+use crate::metrics::{ListenerReport, ProcessReport};
 use crate::time::{Span, Time};
 
 /// Each number is 0 where it cannot be found out.
@@ -44,23 +42,6 @@ pub(super) fn listeners(shared: &SharedState) -> Vec<ListenerReport> {
             .collect(),
         handshakes: gate.handshakes(),
         certificate_until_s: gate.certificate_until_s(),
-    });
-    reports.collect()
-}
-
-pub(super) fn bridges(broker: &Broker) -> Vec<BridgeReport> {
-    let all = broker.shared().bridges().statuses();
-    let reports = all.iter().map(|(bridge, status)| {
-        let (is_up, connects, failures) = status.connection();
-        let row = bridges::session(broker, bridge);
-        BridgeReport {
-            name: bridge.name.clone(),
-            is_up,
-            connects,
-            failures,
-            counts: status.counts(),
-            queue: row.map_or((0, 0), |row| (row.queue_messages, row.queue_bytes)),
-        }
     });
     reports.collect()
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::thread;
 
+use super::bridges;
 use super::broker::Broker;
 use super::controls::{Controls, Reloaded};
 use super::errors::StartError;
@@ -215,8 +216,7 @@ impl Reload {
         next.takes_over_from(&self.listeners);
         self.listeners = next;
         let limits = LocalLimits::of(&renewed.limits);
-        let bridges = self.shared.bridges();
-        bridges.renew(&self.broker, &renewed.bridges, limits)?;
+        bridges::renew(&self.broker, &renewed.bridges, limits)?;
         Ok(())
     }
 }

@@ -21,7 +21,9 @@ use super::recovery::Journal;
 use super::reload::{Configuration, Reload};
 use super::service_manager::ServiceManager;
 use super::shared::SharedState;
-use super::{file_watch, huge_pages, logging, memory_watch, mesh, reload, signals, sys, tls_files};
+use super::{
+    bridges, file_watch, huge_pages, logging, memory_watch, mesh, reload, signals, sys, tls_files,
+};
 use crate::admin_options::AdminOptions;
 use crate::auth::{self, Rules};
 use crate::bridge::{own_terms, Bridge, LocalLimits};
@@ -206,10 +208,7 @@ fn open_for_clients(
 
 fn start_bridges(startup: &Startup, broker: &Broker) -> Result<(), StartError> {
     let limits = LocalLimits::of(&startup.limits);
-    Ok(broker
-        .shared()
-        .bridges()
-        .renew(broker, &startup.bridges, limits)?)
+    Ok(bridges::renew(broker, &startup.bridges, limits)?)
 }
 
 /// Reads the rules, starts the authentication threads, and sends the rules to every shard's inbox.

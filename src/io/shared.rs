@@ -10,7 +10,7 @@ use crossbeam::utils::CachePadded;
 use rustix::event::{eventfd, EventfdFlags};
 use rustix::io::Errno;
 
-use super::bridges::BridgeSet;
+use super::bridges::Roster;
 use super::counters::Counters;
 use super::inbox::{Inbox, ShardCommand};
 use super::memory::Memory;
@@ -57,7 +57,7 @@ pub(super) struct SharedState {
     is_stopping: AtomicBool,
     /// They go with the process.
     socket_files: Mutex<Vec<SocketFile>>,
-    bridges: BridgeSet,
+    bridges: Roster,
 }
 
 impl SharedState {
@@ -76,7 +76,7 @@ impl SharedState {
         self
     }
 
-    pub(super) fn bridges(&self) -> &BridgeSet {
+    pub(super) fn bridges(&self) -> &Roster {
         &self.bridges
     }
 
@@ -138,7 +138,7 @@ impl SharedState {
             is_ready: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             socket_files: Mutex::default(),
-            bridges: BridgeSet::default(),
+            bridges: Roster::default(),
         })
     }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::local::{begin_session, end_session, session};
 use super::log::Lines;
-use super::set::{Order, Wake};
 use super::status::{BridgeStatus, Condition};
+use super::wake::{Order, Wake};
 use crate::bridge::{Backoff, Bridge, Dialect, LocalLimits, Notify, Start};
 use crate::ids::ShardId;
 use crate::io::broker::Broker;

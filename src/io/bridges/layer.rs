@@ -5,10 +5,9 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 
-use super::set::Wake;
 use super::status::BridgeStatus;
+use super::wake::{Report, Wake};
 use crate::bridge::{Ended, Event, Relay};
-use crate::mqtt::ReasonCode;
 use crate::shard::RemoteEnd;
 use crate::transport::{ConnectionInfo, Farewell, Layer, LayerError, Stack};
 
@@ -23,14 +22,6 @@ pub(in crate::io) struct Dialled {
     pub(in crate::io) stack: Option<Stack>,
     /// Its user name here.
     pub(in crate::io) identity: Box<str>,
-}
-
-/// What the thread of a bridge learns of its connection.
-#[derive(Debug)]
-pub(super) enum Report {
-    Event(Event),
-    /// It is closed: why, and the remote's reason if it has refused.
-    Closed(String, Option<ReasonCode>),
 }
 
 /// See the module.
