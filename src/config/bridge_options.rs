@@ -385,7 +385,7 @@ static OPTIONS: [BridgeOpt; 45] = [
     ),
     row(
         "lazy-messages",
-        "10",
+        "100",
         Kind::Number { min: 1, max: u32::MAX as u64, word: None },
         |bridge| Value::Number(bridge.lazy_messages.into()),
         |bridge, value| bridge.lazy_messages = value.number(),
@@ -396,7 +396,7 @@ static OPTIONS: [BridgeOpt; 45] = [
     ),
     row(
         "idle-timeout",
-        "\"60s\"",
+        "\"5m\"",
         Kind::Seconds { min: 1, max: 86400, word: None },
         |bridge| Value::Number(bridge.idle_timeout_s.into()),
         |bridge, value| bridge.idle_timeout_s = value.number(),
