@@ -1,6 +1,7 @@
 //! `ringmq ctl`: the verbs of the admin listener's API on the command line, for people and for scripts.
 
 mod arguments;
+mod bridges;
 mod client;
 mod figures;
 mod sparkplug;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use bridges::BRIDGES;
 use client::Address;
 pub(crate) use client::{Client, Failure};
 use figures::FIGURES;
@@ -124,7 +126,7 @@ pub(crate) fn client(matches: &ArgMatches) -> Result<Client, Failure> {
 }
 
 fn verbs() -> impl Iterator<Item = &'static Verb> {
-    VERBS.iter().chain(FIGURES).chain(SPARKPLUG)
+    VERBS.iter().chain(FIGURES).chain(SPARKPLUG).chain(BRIDGES)
 }
 
 fn carry_out(matches: &ArgMatches) -> Result<(), Failure> {

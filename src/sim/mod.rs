@@ -10,6 +10,7 @@ mod history;
 mod oracle;
 mod over_crash;
 mod parameters;
+mod person;
 mod plan;
 mod random;
 mod rules;

@@ -135,7 +135,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "src/metrics",
         &["bridge", "gateway", "histogram", "shard", "time"],
     ),
-    ("src/bridge", &["listener", "mqtt", "prng", "time"]),
+    (
+        "src/bridge",
+        &["limits", "listener", "mqtt", "mutant", "prng", "time"],
+    ),
     ("src/transport", &[]),
     ("src/journal", &["time"]),
     (

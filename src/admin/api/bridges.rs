@@ -6,7 +6,6 @@ use serde_json::{json, Map, Value};
 use super::done;
 use crate::admin::role::Needs;
 use crate::admin::{reply, Problem, Reply, Request, Route};
-use crate::bridge::Drop;
 use crate::io::BridgeState;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -44,9 +43,9 @@ async fn list(request: Request) -> Result<Reply, Problem> {
 
 fn row(state: &BridgeState) -> Value {
     let counts = &state.counts;
-    let dropped = Drop::ALL.iter().zip(counts.dropped);
+    let dropped = state.dropped();
     let dropped: Map<String, Value> = dropped
-        .map(|(why, count)| (why.label().into(), json!(count)))
+        .map(|(why, count)| (why.into(), json!(count)))
         .collect();
     json!({
         "name": state.name,

@@ -57,6 +57,14 @@ pub struct BridgeState {
     pub queue: Option<(usize, usize)>,
 }
 
+impl BridgeState {
+    /// Messages that were not passed on, by reason.
+    pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let counts = Drop::ALL.iter().zip(self.counts.dropped);
+        counts.map(|(why, count)| (why.label(), count))
+    }
+}
+
 /// Of one bridge, since it began.
 #[derive(Debug, Default)]
 pub(in crate::io) struct BridgeStatus {
