@@ -152,7 +152,7 @@ fn options_that_need_others_say_so() {
         ),
     ];
     for (text, wanted) in cases {
-        let found = found(&text);
+        let found = file(&text).unwrap_err();
         assert!(
             found.iter().any(|line| line.contains(wanted)),
             "{text}\n{found:?}"
