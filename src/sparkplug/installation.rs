@@ -255,13 +255,13 @@ impl Installation {
     #[must_use]
     pub fn hosts(&self, after: Option<&str>, max: usize) -> (Vec<HostRow>, Option<Box<str>>) {
         let found = self.hosts.range::<str, _>(behind(after)).take(max);
-        let row = |(name, host): (&Box<str>, &Host)| HostRow {
+        let rows = found.map(|(name, host)| HostRow {
             name: name.clone(),
             online: host.state.online,
             timestamp: host.state.timestamp,
             seen_at: host.seen_at,
-        };
-        let rows: Vec<HostRow> = found.map(row).collect();
+        });
+        let rows: Vec<HostRow> = rows.collect();
         let is_cut = rows.len() == max;
         let next = rows.last().filter(|_| is_cut).map(|row| row.name.clone());
         (rows, next)

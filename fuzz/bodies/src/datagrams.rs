@@ -148,9 +148,9 @@ fn message<'a>(choices: &mut Choices<'a>) -> Message<'a> {
     };
     match choices.byte() % 12 {
         0..4 => Message::Connect(Connect {
-            will: choices.byte() % 4 == 0,
+            will: choices.byte().is_multiple_of(4),
             clean_session: choices.flag(),
-            protocol_id: if choices.byte() % 16 == 0 {
+            protocol_id: if choices.byte().is_multiple_of(16) {
                 2
             } else {
                 PROTOCOL_ID

@@ -202,7 +202,8 @@ fn a_failed_assertion_is_named() {
 /// What makes the sides differ besides the broker is a note and no judgement.
 #[test]
 fn what_else_differs_is_noted() {
-    let noted = |change: fn(&mut RunResult)| {
+    type Change = fn(&mut RunResult);
+    let noted = |change: Change| {
         let mut new = rounds(3, 1e5, 900.0);
         change(&mut new[1].result);
         let found = of(rounds(3, 1e5, 900.0), new, &[]);
@@ -210,7 +211,7 @@ fn what_else_differs_is_noted() {
         found.notes.join("; ")
     };
     assert_eq!(noted(|_| ()), "");
-    let rows: [(fn(&mut RunResult), &str); 5] = [
+    let rows: [(Change, &str); 5] = [
         (|run| run.mqload_version = "9".into(), "the same mqload: "),
         (|run| run.cores = 3, "the same machines: "),
         (|run| run.threads = 3, "the same workers: 0; 3"),

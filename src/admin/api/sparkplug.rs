@@ -102,16 +102,15 @@ async fn node(request: Request) -> Result<Reply, Problem> {
             continue;
         };
         is_on = true;
-        let Some((row, devices, next)) = found.map(|found| *found) else {
+        let Some(page) = found else {
             continue;
         };
         let topic = |device: &DeviceRow| format!("spBv1.0/{group}/DBIRTH/{name}/{}", device.name);
-        let devices = devices
-            .iter()
-            .map(|device| device_json(device, &topic(device)));
+        let devices = page.devices.iter();
+        let devices = devices.map(|device| device_json(device, &topic(device)));
         let devices: Vec<Value> = devices.collect();
-        let node = node_json(&row);
-        let answer = json!({ "node": node, "devices": devices, "next": next });
+        let node = node_json(&page.node);
+        let answer = json!({ "node": node, "devices": devices, "next": page.next });
         return Ok(reply::json(&answer));
     }
     match is_on {

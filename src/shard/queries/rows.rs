@@ -212,11 +212,20 @@ pub enum Answer {
         next: Option<Box<str>>,
     },
     /// `None`: it is not known here.
-    Node(Option<Box<(NodeRow, Vec<DeviceRow>, Option<Box<str>>)>>),
+    Node(Option<Box<NodePage>>),
     /// Sparkplug is off.
     SparkplugOff,
     /// With how many were left out for lack of room; `None`: there is no such capture, or it is over.
     CaptureRecords(Option<(Vec<CaptureRecord>, u64)>),
+}
+
+/// An edge node with a page of its devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePage {
+    pub node: NodeRow,
+    pub devices: Vec<DeviceRow>,
+    /// The last device, if there may be more behind it.
+    pub next: Option<Box<str>>,
 }
 
 /// Both cross threads.

@@ -1,6 +1,6 @@
 //! States of Sparkplug whose home is this shard.
 
-use crate::shard::queries::rows::{Answer, ROWS_MAX};
+use crate::shard::queries::rows::{Answer, NodePage, ROWS_MAX};
 use crate::shard::Shard;
 use crate::sparkplug::Installation;
 
@@ -34,6 +34,11 @@ impl Shard {
         };
         let devices = own.devices(node, after, max.clamp(1, ROWS_MAX));
         let found = own.node(node).zip(devices);
-        Answer::Node(found.map(|(node, (devices, next))| Box::new((node, devices, next))))
+        let page = |(node, (devices, next))| NodePage {
+            node,
+            devices,
+            next,
+        };
+        Answer::Node(found.map(page).map(Box::new))
     }
 }

@@ -102,7 +102,7 @@ impl Plant {
         let now = self.world.now;
         let shards = self.world.shards.iter_mut();
         let found = shards.filter_map(|shard| match shard.handle_query(&query, now) {
-            Answer::Node(found) => found.map(|found| found.0),
+            Answer::Node(found) => found.map(|page| page.node),
             other => panic!("{other:?}"),
         });
         let found: Vec<_> = found.collect();
