@@ -7,7 +7,6 @@ mod client;
 mod frames;
 mod layered;
 mod operations;
-mod read_backs;
 mod toy;
 
 use std::io::{Read, Write};

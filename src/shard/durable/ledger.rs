@@ -243,7 +243,7 @@ impl Ledger {
     /// which is done first.
     pub(super) fn stores_first(&mut self, key: SessionKey, bytes_max: usize) -> bool {
         let Some(kept) = self.sessions.get(&key) else {
-            return false;
+            return false; // it has ended, or is not kept any more
         };
         let is_large = kept.here > bytes_max && kept.here > 2 * kept.stuck;
         if is_large {
