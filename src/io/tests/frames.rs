@@ -1,7 +1,7 @@
 //! Frames of a log through a ring of their own into real files, and back.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::operations::Ring;
@@ -14,18 +14,14 @@ const SEGMENT_BYTES: u32 = 64 << 10;
 const DATA: DataId = DataId([3; 16]);
 
 /// A folder with segments, removed in the end.
-pub(super) struct Folder(PathBuf);
+struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn new(name: &str) -> Self {
+    fn new(name: &str) -> Self {
         let name = format!("ringmq-{}-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.0
     }
 
     fn segment(&self, number: u32) -> Ready {
