@@ -117,7 +117,7 @@ def test_what_is_wrong_with_tls_or_websocket_is_a_sentence(bridging, mosquitto, 
     start(1, config=config)
     secure, trusted = "transport = \"tls\"\n", tls(authority)
     rows = [
-        (good, secure + f"tls-ca = \"{other.ca}\"\n", "is not signed by who is in tls-ca"),
+        (good, secure + f"tls-ca = \"{other.ca}\"\n", "is of no authority in tls-ca"),
         (good, secure + trusted + "tls-server-name = \"elsewhere\"\n", "is for another host: give the name it has with tls-server-name"),
         (expired, secure + trusted, "has expired"),
         (certain, secure + trusted, "wants a certificate"),
