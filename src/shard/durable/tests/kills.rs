@@ -168,6 +168,33 @@ fn kill_and_compare(life: Life, shards: u16) -> Life {
     life
 }
 
+/// A case of what is below that has failed once: it waits for a client that was away before the process was.
+#[test]
+fn a_message_of_qos_0_between_kills() {
+    let steps = [
+        Step::Connect(1, 1, false),
+        Step::Subscribe(1, 1, 0),
+        Step::Kill(2),
+        Step::Connect(2, 1, false),
+        Step::Publish(2, 1, 2, false),
+        Step::Kill(1),
+    ];
+    continue_over(1, steps);
+}
+
+fn continue_over(shards: u16, steps: impl IntoIterator<Item = Step>) {
+    let mut life = Life::first(shards);
+    let mut links = [None; 4];
+    for step in steps {
+        if let Step::Kill(shards) = step {
+            life = kill_and_compare(life, shards);
+            links = [None; 4];
+        }
+        run(&mut life, &mut links, step);
+    }
+    kill_and_compare(life, 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
@@ -175,16 +202,7 @@ proptest! {
         shards in 1..4_u16,
         steps in vec(step(), 0..60),
     ) {
-        let mut life = Life::first(shards);
-        let mut links = [None; 4];
-        for step in steps {
-            if let Step::Kill(shards) = step {
-                life = kill_and_compare(life, shards);
-                links = [None; 4];
-            }
-            run(&mut life, &mut links, step);
-        }
-        kill_and_compare(life, 1);
+        continue_over(shards, steps);
     }
     /// Logs that are cleaned all the time, and read after each step: whatever is on the disk is the state at that point.
     #[test]
