@@ -131,7 +131,7 @@ def resident_bytes(process):
 def test_queues_of_clients_that_are_away_take_no_memory(lives):
     """16 MiB wait with 256 KiB of memory for them."""
     all_of = lives(1, queue_memory="256KiB", queue_messages_max=10_000, queue_bytes_max="64MiB",
-                   journal_segment_bytes="4MiB")
+                   journal_segment_bytes="4MiB", memory_max="200MiB")  # small: without huge pages
     all_of.kept("s").subscribe("t/#", 1)
     all_of.clients[-1].disconnect()
     publisher = all_of.client("p")

@@ -247,28 +247,41 @@ def test_memory_max(start):
     five.connect("five")
     five.subscribe(("live", 1))
     payload = bytes(256 << 10)
-    topics = [f"r/{n}" for n in range(256)]
-    for n, topic in enumerate(topics):
-        old.send(mqtt.publish(topic, payload, 1, n + 1, retain=True))
+    topics = []
+
+    def retain_more():
+        topics.append(f"r/{len(topics)}")
+        assert len(topics) < 1_000, "memory is never short"
+        old.send(mqtt.publish(topics[-1], payload, 1, len(topics), retain=True))
         old.expect(0x40)
-    broker.wait_log("clients, subscriptions and messages to be retained are refused")
-    for version, code in [(4, 3), (5, 0x97)]:
+
+    def until_refused(code, attempt):
+        """What the allocator gives back may let somebody in once more, until that is used, too."""
+        while attempt() != code:
+            retain_more()
+
+    def log_in(version):
         one = Raw(broker, version)
         one.send(mqtt.connect("new", version))
-        assert one.expect(0x20)[1] == code
+        return one.expect(0x20)[1]
+
+    until_refused(3, lambda: log_in(4))
+    broker.wait_log("clients, subscriptions and messages to be retained are refused")
+    until_refused(0x97, lambda: log_in(5))
     # Those that are in are served, but nothing more is kept for them.
-    assert five.subscribe(("more", 1)) == b"\x97"
+    until_refused(b"\x97", lambda: five.subscribe((f"more/{len(topics)}", 1)))
     old.send(mqtt.publish("live", b"x"))
     assert five.expect_publish().payload == b"x"
     for topic in topics:
         old.send(mqtt.publish(topic, b"", retain=True))
+    old.ping()
+    let_in, short = "new clients are let in again", "to be retained are refused"
     end = time.monotonic() + DEADLINE_S
-    while "new clients are let in again" not in broker.log():
+    while broker.log().rfind(let_in) < broker.log().rfind(short):
         assert time.monotonic() < end, (broker.resident_kib(), broker.log())
         old.ping()
     assert Raw(broker).connect("new") is False
-    counted = counters(broker)
-    assert counted["refused_memory"] == 3 and broker.is_running()
+    assert counters(broker)["refused_memory"] == 3 and broker.is_running()
 
 
 def test_turn_max(start):
