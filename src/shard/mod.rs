@@ -250,6 +250,7 @@ impl Shard {
     }
 
     /// The socket took `count` bytes of what [`Shard::outgoing`] showed.
+    #[inline]
     pub fn handle_written(&mut self, connection: ConnectionId, count: usize, now: Time) {
         let low_water = self.config.limits.outgoing_bytes_max as usize / 2;
         let Some(mut state) = self.clients.connections.get_mut(connection) else {
@@ -347,6 +348,7 @@ impl Shard {
     /// Next connection that has new bytes to send. The driver sends [`Shard::outgoing`] and reports
     /// with [`Shard::handle_written`]; if the socket would block it waits for room and continues
     /// sending by itself. A connection may be returned again while it is blocked.
+    #[inline]
     pub fn poll_transmit(&mut self) -> Option<ConnectionId> {
         while let Some(id) = self.clients.dirty.pop() {
             if let Some(connection) = self.clients.connections.get_mut(id) {
@@ -361,6 +363,7 @@ impl Shard {
 
     /// Fills `slices` with what may be sent on a connection, in order; returns how many. What waits for a
     /// commit is not shown.
+    #[inline]
     #[must_use]
     pub fn outgoing<'a>(&'a self, connection: ConnectionId, slices: &mut [IoSlice<'a>]) -> usize {
         self.clients
