@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ringmq::config::{self, Checked, Command};
+use ringmq::listener::Listener;
 use ringmq::subcommands;
 
 use finding::{report, Finding, Weight};
@@ -74,6 +75,10 @@ fn configuration(file: Option<&String>) -> (Checked, Vec<Finding>) {
     }
 }
 
+fn has_logins(checked: &Checked, listener: &Listener) -> bool {
+    checked.files().has_logins() || listener.policy.files.password_file.is_some()
+}
+
 /// What is allowed and may not be meant.
 fn of_configuration(checked: &Checked) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -95,7 +100,7 @@ fn of_configuration(checked: &Checked) -> Vec<Finding> {
                     .costs("whoever finds the port reads and writes every topic that acl-file does not keep")
                     .mend("ringmq passwd -c /etc/ringmq/passwd NAME, then password-file, and take allow-anonymous out"),
             );
-        } else if !listener.transport.has_tls() && checked.files().has_logins() {
+        } else if !listener.transport.has_tls() && has_logins(checked, listener) {
             let what = format!("passwords come to {address} unencrypted");
             found.push(
                 Finding::new("configuration", Weight::Advice, what)

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::limits::OwnQuotas;
 use crate::mqtt::{Qos, Version};
@@ -180,7 +181,7 @@ impl Transport {
 
 /// What connections of one listener may do. `ShardConfig` has one for each
 /// [`crate::ids::ListenerId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerPolicy {
     pub versions: Versions,
     /// Largest control packet accepted, in bytes; `None`: as large as the broker's limits allow.
@@ -191,11 +192,20 @@ pub struct ListenerPolicy {
     /// Clients without credentials may connect although others have accounts; `None`: as configured for
     /// the whole broker.
     pub allow_anonymous: Option<bool>,
+    pub files: OwnFiles,
     pub quotas: OwnQuotas,
     /// Connections that have not sent their CONNECT; `None`: as many as the broker takes.
     pub half_open_max: Option<u32>,
     /// There is a handshake of a layer before CONNECT.
     pub layered: bool,
+}
+
+/// Files of accounts and rules of one listener, in place of the broker's: where they are, which is also the name that
+/// they have in [`Rules`](crate::auth::Rules).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnFiles {
+    pub password_file: Option<Arc<str>>,
+    pub acl_file: Option<Arc<str>>,
 }
 
 /// Whether clients must authenticate.
@@ -242,6 +252,10 @@ impl ListenerPolicy {
         qos_max: Qos::ExactlyOnce,
         authentication: Authentication::Anonymous,
         allow_anonymous: None,
+        files: OwnFiles {
+            password_file: None,
+            acl_file: None,
+        },
         quotas: OwnQuotas::UNLIMITED,
         half_open_max: None,
         layered: true,
@@ -257,6 +271,7 @@ impl Default for ListenerPolicy {
             qos_max: Qos::ExactlyOnce,
             authentication: Authentication::Anonymous,
             allow_anonymous: None,
+            files: OwnFiles::default(),
             quotas: OwnQuotas::default(),
             half_open_max: None,
             layered: false,

@@ -206,7 +206,7 @@ fn a_listener_may_take_less_than_qos_2() {
     let rows = row::parse_table("row", rows);
     run_table(&rows, &|| {
         let limits = Limits::default();
-        Box::new(World::with_policy(1, usize::MAX, limits, policy))
+        Box::new(World::with_policy(1, usize::MAX, limits, policy.clone()))
     });
 }
 

@@ -153,7 +153,7 @@ impl Inquiry for Question {
         Ok(Some(Identity {
             user: user.map(Into::into),
             acl: acl.map(Arc::new),
-            valid_for: None,
+            ..Identity::default()
         }))
     }
 }
@@ -255,6 +255,7 @@ mod tests {
         Question {
             client_id: "c\"1".into(),
             address: Some("192.0.2.1".parse().unwrap()),
+            password_file: None,
             challenge: Challenge::Password {
                 user: Some("ann".into()),
                 password: Some(password.into()),

@@ -14,6 +14,7 @@ use super::password::Passwords;
 use super::problem::{without_mark, FileProblem};
 use super::rules::Rules;
 use super::scram::ScramFile;
+use crate::listener::OwnFiles;
 
 /// Two hundred thousand accounts take 30 MB.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -33,6 +34,8 @@ pub struct Files {
     pub acl_hook: Option<HookTerms>,
     /// Authorities of the hooks.
     pub hook_ca_file: Option<String>,
+    /// Of listeners that have their own.
+    pub of_listeners: Vec<OwnFiles>,
     pub allow_anonymous: bool,
     pub acl_disconnect: bool,
     pub acl_check_delivery: bool,
@@ -49,7 +52,21 @@ impl Files {
             &self.jwt_secret_file,
             &self.hook_ca_file,
         ];
-        files.into_iter().filter_map(Option::as_deref)
+        let own = self.own_password_files().chain(self.own_acl_files());
+        files
+            .into_iter()
+            .filter_map(Option::as_deref)
+            .chain(own.map(|name| &**name))
+    }
+
+    fn own_password_files(&self) -> impl Iterator<Item = &Arc<str>> {
+        let own = self.of_listeners.iter();
+        own.filter_map(|own| own.password_file.as_ref())
+    }
+
+    fn own_acl_files(&self) -> impl Iterator<Item = &Arc<str>> {
+        let own = self.of_listeners.iter();
+        own.filter_map(|own| own.acl_file.as_ref())
     }
 
     /// Whether any authentication is configured.
@@ -74,13 +91,7 @@ pub fn load(files: &Files, secret: [u8; 32]) -> Result<Rules, Vec<FileProblem>> 
     let mut problems = Vec::new();
     let mut text = |file: &Option<String>| {
         let name = file.as_deref()?;
-        match read(name).and_then(|bytes| utf8(name, bytes)) {
-            Ok(text) => Some((name.to_owned(), without_mark(&text).to_owned())),
-            Err(problem) => {
-                problems.push(problem);
-                None
-            }
-        }
+        Some((name.to_owned(), keep(open(name), &mut problems)?))
     };
     let password_file = text(&files.password_file);
     let acl_file = text(&files.acl_file);
@@ -118,6 +129,21 @@ pub fn load(files: &Files, secret: [u8; 32]) -> Result<Rules, Vec<FileProblem>> 
     if let Some((name, text)) = &acl_file {
         rules.acl = keep(Acl::parse(name, text), &mut problems).map(Arc::new);
     }
+    for name in files.own_password_files() {
+        let parsed = open(name).and_then(|text| Passwords::parse(name, &text, seed));
+        let parsed = keep(parsed, &mut problems);
+        rules
+            .own_passwords
+            .extend(parsed.map(|own| (Arc::clone(name), own)));
+    }
+    for name in files.own_acl_files() {
+        let parsed = keep(
+            open(name).and_then(|text| Acl::parse(name, &text)),
+            &mut problems,
+        );
+        let parsed = parsed.map(|own| (Arc::clone(name), Arc::new(own)));
+        rules.own_acls.extend(parsed);
+    }
     if let Some((name, text)) = &scram_file {
         rules.scram = keep(ScramFile::parse(name, text, secret), &mut problems);
     }
@@ -134,6 +160,12 @@ pub fn load(files: &Files, secret: [u8; 32]) -> Result<Rules, Vec<FileProblem>> 
     } else {
         Err(problems)
     }
+}
+
+fn open(name: &str) -> Result<String, Vec<FileProblem>> {
+    let text = read(name).and_then(|bytes| utf8(name, bytes));
+    text.map(|text| without_mark(&text).to_owned())
+        .map_err(|problem| vec![problem])
 }
 
 fn keep<T>(read: Result<T, Vec<FileProblem>>, problems: &mut Vec<FileProblem>) -> Option<T> {
@@ -193,11 +225,17 @@ mod tests {
             hook: None,
             acl_hook: None,
             hook_ca_file: file("ca"),
+            of_listeners: vec![OwnFiles {
+                password_file: Some("own passwords".into()),
+                acl_file: Some("own acl".into()),
+            }],
             allow_anonymous: false,
             acl_disconnect: false,
             acl_check_delivery: false,
         };
         let names: Vec<&str> = files.names().collect();
-        assert_eq!(names, ["passwords", "acl", "scram", "key", "secret", "ca"]);
+        let broker = ["passwords", "acl", "scram", "key", "secret", "ca"];
+        assert_eq!(names[..6], broker);
+        assert_eq!(names[6..], ["own passwords", "own acl"]);
     }
 }

@@ -15,6 +15,8 @@ pub struct Identity {
     pub user: Option<Arc<str>>,
     /// Rules that came with the proof; they take the place of the ACL file.
     pub acl: Option<Arc<Acl>>,
+    /// The ACL file of the listener that it came by, if that has its own.
+    pub acl_file: Option<Arc<str>>,
     /// How long the proof holds; `None`: as long as the connection.
     pub valid_for: Option<Span>,
 }
@@ -59,6 +61,8 @@ pub struct Question {
     pub client_id: Box<str>,
     /// Where it comes from; `None`: a Unix socket.
     pub address: Option<IpAddr>,
+    /// The accounts of its listener, if that has its own.
+    pub password_file: Option<Arc<str>>,
     pub challenge: Challenge,
 }
 

@@ -1,5 +1,6 @@
 //! All rules of a broker as one value, and the authentication of a login by them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use super::jwt::Tokens;
 use super::login::{Challenge, Identity, Question, Refusal, Verdict};
 use super::password::Passwords;
 use super::scram::{self, Exchange, ScramFile};
+use crate::listener::OwnFiles;
 
 /// Authentication and authorization as configured. Built when the broker starts and when its files are
 /// reloaded; shared by all shards and never changed.
@@ -19,6 +21,9 @@ pub struct Rules {
     pub scram: Option<ScramFile>,
     pub hook: Option<HookTerms>,
     pub acl: Option<Arc<Acl>>,
+    /// Those of listeners that have their own, by file.
+    pub own_passwords: BTreeMap<Arc<str>, Passwords>,
+    pub own_acls: BTreeMap<Arc<str>, Arc<Acl>>,
     /// A service that is asked about each topic that `acl` does not refuse, except for clients whose
     /// proof has brought rules.
     pub acl_hook: Option<HookTerms>,
@@ -47,16 +52,42 @@ pub enum Answer {
 }
 
 impl Rules {
-    /// Whether any authentication is configured.
+    /// Whether any authentication is configured for the clients of a listener with these files.
     #[must_use]
-    pub fn has_logins(&self) -> bool {
-        self.takes_passwords() || self.scram.is_some()
+    pub fn has_logins(&self, own: &OwnFiles) -> bool {
+        self.takes_passwords(own) || self.scram.is_some()
+    }
+
+    /// The same for those of any listener.
+    #[must_use]
+    pub fn has_any_logins(&self) -> bool {
+        self.has_logins(&OwnFiles::default()) || !self.own_passwords.is_empty()
     }
 
     /// Whether user name and password of CONNECT are looked at.
     #[must_use]
-    pub fn takes_passwords(&self) -> bool {
-        self.passwords.is_some() || self.tokens.is_some() || self.hook.is_some()
+    pub fn takes_passwords(&self, own: &OwnFiles) -> bool {
+        let file = own.password_file.as_deref();
+        self.passwords_of(file).is_some() || self.tokens.is_some() || self.hook.is_some()
+    }
+
+    /// The accounts of this file of a listener; without one, or when it is not there any more, the broker's.
+    fn passwords_of(&self, file: Option<&str>) -> Option<&Passwords> {
+        let own = file.and_then(|file| self.own_passwords.get(file));
+        own.or(self.passwords.as_ref())
+    }
+
+    /// The rules of this file of a listener; without one, or when it is not there any more, the broker's.
+    #[must_use]
+    pub fn acl_of(&self, file: Option<&str>) -> Option<&Arc<Acl>> {
+        let own = file.and_then(|file| self.own_acls.get(file));
+        own.or(self.acl.as_ref())
+    }
+
+    /// Whether there is a file of rules, the broker's or a listener's.
+    #[must_use]
+    pub fn has_acl(&self) -> bool {
+        self.acl.is_some() || !self.own_acls.is_empty()
     }
 
     /// Whether this Authentication Method is offered.
@@ -66,10 +97,10 @@ impl Rules {
     }
 
     /// Whether clients without credentials may connect; `listener` is the setting of their listener, if it
-    /// has its own.
+    /// has its own, and `own` its files.
     #[must_use]
-    pub fn takes_anonymous(&self, listener: Option<bool>) -> bool {
-        listener.unwrap_or(self.allow_anonymous) || !self.has_logins()
+    pub fn takes_anonymous(&self, listener: Option<bool>, own: &OwnFiles) -> bool {
+        listener.unwrap_or(self.allow_anonymous) || !self.has_logins(own)
     }
 
     /// Authenticates a login. Takes up to some hundred milliseconds of a core: not for a shard.
@@ -77,7 +108,8 @@ impl Rules {
     pub fn answer(&self, question: &Question, facts: &Facts) -> Answer {
         match &question.challenge {
             Challenge::Password { user, password } => {
-                self.answer_password(user.as_deref(), password.as_deref(), facts)
+                let passwords = self.passwords_of(question.password_file.as_deref());
+                self.answer_password(user.as_deref(), password.as_deref(), (passwords, facts))
             }
             Challenge::ScramFirst(message) => self.answer_first(message, facts),
             Challenge::ScramFinal(exchange, message) => match exchange.finish(message) {
@@ -91,7 +123,7 @@ impl Rules {
         &self,
         user: Option<&str>,
         password: Option<&[u8]>,
-        facts: &Facts,
+        (passwords, facts): (Option<&Passwords>, &Facts),
     ) -> Answer {
         let token = password.filter(|password| Tokens::looks_like_token(password));
         if let (Some(tokens), Some(token)) = (&self.tokens, token) {
@@ -100,6 +132,7 @@ impl Rules {
                     let identity = Identity {
                         user: Some(claims.user.into()),
                         acl: claims.acl.map(Arc::new),
+                        acl_file: None,
                         valid_for: Some(claims.valid_for),
                     };
                     Answer::Now(Verdict::Accepted(identity, Vec::new()))
@@ -108,7 +141,7 @@ impl Rules {
             };
         }
         let user_name = user.unwrap_or_default();
-        if let Some(passwords) = &self.passwords {
+        if let Some(passwords) = passwords {
             let is_here = passwords.contains(user_name);
             // With a hook, an unknown user is authenticated by the hook: its time shows that anyway.
             if is_here || self.hook.is_none() {
@@ -157,15 +190,20 @@ mod tests {
         Passwords::parse("pw", &format!("ann:{hash}"), 1).unwrap()
     }
 
-    fn ask(rules: &Rules, user: &str, password: Option<&str>) -> Answer {
-        let question = Question {
+    fn question(user: &str, password: Option<&str>) -> Question {
+        Question {
             client_id: "c".into(),
             address: None,
+            password_file: None,
             challenge: Challenge::Password {
                 user: Some(user.into()),
                 password: password.map(|text| text.as_bytes().into()),
             },
-        };
+        }
+    }
+
+    fn ask(rules: &Rules, user: &str, password: Option<&str>) -> Answer {
+        let question = question(user, password);
         assert!(
             !format!("{question:?}").contains("uno"),
             "no password in logs"
@@ -179,8 +217,9 @@ mod tests {
             passwords: Some(accounts()),
             ..Rules::default()
         };
-        assert!(rules.has_logins() && !rules.takes_anonymous(None));
-        assert!(rules.takes_anonymous(Some(true)));
+        let own = OwnFiles::default();
+        assert!(rules.has_logins(&own) && !rules.takes_anonymous(None, &own));
+        assert!(rules.takes_anonymous(Some(true), &own));
         let right = ask(&rules, "ann", Some("uno"));
         assert!(matches!(right, Answer::Now(Verdict::Accepted(who, _))
             if who.user.as_deref() == Some("ann")));
@@ -207,11 +246,43 @@ mod tests {
     #[test]
     fn nothing_configured_takes_everybody() {
         let rules = Rules::default();
+        let own = OwnFiles::default();
         assert!(
-            rules.takes_anonymous(None)
-                && !rules.has_logins()
+            rules.takes_anonymous(None, &own)
+                && !rules.has_any_logins()
                 && !rules.takes_method("SCRAM-SHA-256")
         );
+    }
+
+    /// Not that of the broker, and the broker's where the file has gone with a reload.
+    #[test]
+    fn a_listener_with_its_own_accounts_asks_them() {
+        let file: Arc<str> = "own".into();
+        let rules = Rules {
+            own_passwords: [(Arc::clone(&file), accounts())].into(),
+            ..Rules::default()
+        };
+        let of = |file: &str| OwnFiles {
+            password_file: Some(file.into()),
+            acl_file: None,
+        };
+        assert!(rules.takes_passwords(&of("own")) && !rules.takes_anonymous(None, &of("own")));
+        for other in [of("gone"), OwnFiles::default()] {
+            assert!(!rules.takes_passwords(&other) && rules.takes_anonymous(None, &other));
+        }
+        let mut question = question("ann", Some("uno"));
+        for (name, is_right) in [
+            (Some(file), true),
+            (None, false),
+            (Some("gone".into()), false),
+        ] {
+            question.password_file = name;
+            let answer = rules.answer(&question, &FACTS);
+            assert_eq!(
+                matches!(answer, Answer::Now(Verdict::Accepted(..))),
+                is_right
+            );
+        }
     }
 
     #[test]

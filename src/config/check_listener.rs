@@ -266,7 +266,8 @@ impl Table<'_, Listener> {
             Some(_) => settings.client_certificate,
             None => ClientCertificate::None,
         };
-        let has_logins = broker.files().has_logins();
+        let own = &self.value.policy.files;
+        let has_logins = broker.files().has_logins() || own.password_file.is_some();
         let policy = match (self.value.authentication, asks) {
             (None, ClientCertificate::Required) => Authentication::Required,
             (given, _) => given.unwrap_or_default(),

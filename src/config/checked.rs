@@ -34,7 +34,7 @@ pub struct Checked {
     pub retained_by_memory: bool,
     /// What goes to `io` as it is.
     pub run: RunOptions,
-    /// Files of accounts and rules; its hooks and `allow_anonymous` are filled in by
+    /// Files of accounts and rules; its hooks, `allow_anonymous` and what listeners have are filled in by
     /// [`Checked::files`].
     pub auth: Files,
     /// No hook when its URL is empty.
@@ -82,6 +82,9 @@ impl Checked {
             hook: hook_at(&self.hook.url),
             acl_hook: hook_at(&self.acl_hook_url),
             allow_anonymous: self.allow_anonymous,
+            of_listeners: (self.listeners.iter())
+                .map(|listener| listener.policy.files.clone())
+                .collect(),
             ..self.auth.clone()
         }
     }

@@ -25,10 +25,43 @@ macro_rules! own {
     };
 }
 
+/// The name of a file.
+macro_rules! file {
+    ($field:ident) => {
+        Access(
+            |listener| match &listener.policy.files.$field {
+                Some(name) => Value::Text(name.to_string()),
+                None => BROKERS,
+            },
+            |listener, value| listener.policy.files.$field = value.text().map(Into::into),
+        )
+    };
+}
+
 const SAME: &str = "In place of the broker's. \"none\" is no limit.";
 
 /// In the order of the example file.
-pub(super) static OPTIONS: [ListenerOpt; 11] = [
+pub(super) static OPTIONS: [ListenerOpt; 13] = [
+    opt(
+        "password-file",
+        "\"/etc/ringmq/guests.passwords\"",
+        Kind::Text("the name of a file"),
+        file!(password_file),
+        (
+            "User names and password hashes of this listener",
+            "In place of the broker's password-file; tokens, SCRAM and the hook count here as everywhere.",
+        ),
+    ),
+    opt(
+        "acl-file",
+        "\"/etc/ringmq/guests.acl\"",
+        Kind::Text("the name of a file"),
+        file!(acl_file),
+        (
+            "What clients of this listener may do",
+            "In place of the broker's acl-file, for the session until its client comes by another listener.",
+        ),
+    ),
     opt(
         "allow-anonymous",
         "false",

@@ -104,7 +104,10 @@ impl ListenerSet {
 
     /// What connections of each may do, by number.
     pub(super) fn policies(&self) -> Arc<[ListenerPolicy]> {
-        self.rows.iter().map(|row| row.configured.policy).collect()
+        self.rows
+            .iter()
+            .map(|row| row.configured.policy.clone())
+            .collect()
     }
 
     /// This set is in force instead of `before`: files of sockets that were closed go.

@@ -150,10 +150,10 @@ impl Logins {
 
     /// Starts the threads that the rules need and that do not run yet.
     fn start_for(self: &Arc<Self>, rules: &Rules) -> std::io::Result<()> {
-        if rules.has_logins() || rules.acl_hook.is_some() {
+        if rules.has_any_logins() || rules.acl_hook.is_some() {
             self.awake.start()?;
         }
-        if rules.has_logins() {
+        if rules.has_any_logins() {
             self.start_hashing()?;
         }
         let hook = &self.login_hook;

@@ -187,7 +187,7 @@ fn shard_config(
     Ok(Arc::new(ShardConfig {
         shards: startup.shards,
         limits: startup.limits.clone(),
-        listeners: startup.listeners.iter().map(|l| l.policy).collect(),
+        listeners: startup.listeners.iter().map(|l| l.policy.clone()).collect(),
         placement_seed,
         hash_seed,
         own_terms: own_terms(&startup.bridges),

@@ -23,6 +23,7 @@ fn checked(name: &str, text: &str) -> config::Checked {
     std::fs::write(within("acl"), "user ann\ntopic readwrite #\n").unwrap();
     // A hash of the right form is not needed: no account is in it.
     std::fs::write(within("passwd"), "").unwrap();
+    std::fs::write(within("other"), "").unwrap();
     let text = text.replace("\"/", &format!("\"{}/", folder.display()));
     let file = within("ringmq.toml");
     std::fs::write(&file, &text).unwrap();
@@ -118,24 +119,29 @@ fn settings_of_each_listener() {
         .collect();
     assert_eq!(
         addresses,
-        ["127.0.0.1:1883", "[::]:8883"],
-        "accounts of others let nobody in"
+        ["127.0.0.1:1883", "[::]:8883", "[::]:1884"],
+        "nobody could come in by the last"
     );
     assert_eq!(own.listeners[0].policy.allow_anonymous, Some(true));
     assert_eq!(own.listeners[1].policy.allow_anonymous, None);
-    let lines = lines_of(&imported, Weight::Security);
-    assert_eq!(lines, ["password_file /other", "listener 1885"]);
-    assert!(
-        imported
-            .toml
-            .contains("#[[listener]]\n#address = \"[::]:1884\""),
-        "{}",
-        imported.toml
-    );
+    let files = |index: usize| {
+        let files = &own.listeners[index].policy.files;
+        (files.password_file.as_deref(), files.acl_file.as_deref())
+    };
+    assert_eq!(files(0), (None, None));
+    let named = |file: Option<&str>, name: &str| file.is_some_and(|file| file.ends_with(name));
+    assert!(named(files(1).0, "/passwd") && named(files(1).1, "/acl"));
+    assert!(named(files(2).0, "/other") && files(2).1.is_none());
+    assert!(own.auth.acl_check_delivery);
     assert_eq!(
-        lines_of(&imported, Weight::Lost),
-        ["listener 1883 127.0.0.1", "listener 1884", "listener 1885"]
+        (&own.auth.password_file, &own.auth.acl_file),
+        (&None, &None)
     );
+    let lines = lines_of(&imported, Weight::Security);
+    assert_eq!(lines, ["listener 1885"]);
+    let barred = "#[[listener]]\n#address = \"[::]:1885\"";
+    assert!(imported.toml.contains(barred), "{}", imported.toml);
+    assert_eq!(lines_of(&imported, Weight::Lost), [""; 0]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The file of ringmq: options, listeners, and as comments what could not be carried.
 
 use super::broker::Broker;
-use super::listener::{quoted, Security, TheirListener};
+use super::listener::{quoted, TheirListener};
 use super::notes::{Note, Weight};
 use super::{Imported, Statement};
 
@@ -44,6 +44,8 @@ pub(super) fn write(name: &str, mut broker: Broker) -> Imported {
     Imported { toml: text, notes }
 }
 
+const CHECKED: &str = "as there each delivery is checked";
+
 fn row(name: &str, value: &str, from: &str) -> String {
     format!("\n# {from}\n{name} = {value}\n")
 }
@@ -77,66 +79,33 @@ fn accounts(broker: &mut Broker, listeners: &mut [TheirListener], local_only: bo
         }
         return rows;
     }
-    // The files of the first listener that has some are the broker's.
-    let password = listeners
-        .iter()
-        .find_map(|own| own.security.password_file.clone());
-    let acl = listeners
-        .iter()
-        .find_map(|own| own.security.acl_file.clone());
-    rows.extend(files(password.as_ref(), acl.as_ref()));
-    for listener in listeners.iter_mut() {
-        let own = listener.security.clone();
-        let places = (password.as_ref(), acl.as_ref());
-        of_one(listener, &own, places, &mut broker.notes);
+    let has_rules = |own: &TheirListener| own.security.acl_file.is_some();
+    if listeners.iter().any(has_rules) {
+        rows.push(row("acl-check-delivery", "true", CHECKED));
+    }
+    for listener in listeners {
+        of_one(listener, &mut broker.notes);
     }
     rows
 }
 
-/// What a listener of its own settings needs beside the files that count for all.
-fn of_one(
-    listener: &mut TheirListener,
-    own: &Security,
-    (password, acl): (Option<&Statement>, Option<&Statement>),
-    notes: &mut Vec<Note>,
-) {
-    let differs = |own: &Option<Statement>, all: Option<&Statement>| {
-        own.as_ref()
-            .is_some_and(|own| all.is_some_and(|all| all.value != own.value))
-    };
-    let anonymous = own.allow_anonymous == Some(true);
-    if differs(&own.password_file, password) {
-        let why = "ringmq has one file of accounts: those of another would come in here. Put all accounts into one file if \
-                   that is right, or run a broker for each";
-        listener.bar_for(
-            own.password_file
-                .as_ref()
-                .unwrap_or(&listener.begin.clone()),
-            why,
-            notes,
-        );
-    }
-    if differs(&own.acl_file, acl) {
-        let why = "ringmq has one file of rules: put all of them into one, which is right as long as no user is in both";
-        listener.bar_for(
-            own.acl_file.as_ref().unwrap_or(&listener.begin.clone()),
-            why,
-            notes,
-        );
+/// What a listener of its own settings has.
+fn of_one(listener: &mut TheirListener, notes: &mut Vec<Note>) {
+    let own = listener.security.clone();
+    for (name, file) in [
+        ("password-file", &own.password_file),
+        ("acl-file", &own.acl_file),
+    ] {
+        if let Some(of) = file {
+            listener.add(&format!("{name} = {}", quoted(&of.value)));
+        }
     }
     if let Some(plugin) = &own.plugin {
         listener.bar_for(plugin, "its accounts and rules are in a plugin", notes);
     }
-    if own.acl_file.is_none() && acl.is_some() {
-        let text = "its clients had no rules, and are bound by those of acl-file here: add what they need (a `topic \
-                    readwrite #` before the first `user` is for those without a user name)";
-        notes.push(Note::new(Weight::Lost, &listener.begin.clone(), text));
-    }
     let is_open = own.password_file.is_none() && own.plugin.is_none();
-    if anonymous {
+    if own.allow_anonymous == Some(true) {
         listener.add("allow-anonymous = true");
-    } else if is_open && !listener.names_by_certificate() && password.is_none() {
-        nobody_could_come(std::slice::from_mut(listener), notes);
     } else if is_open && !listener.names_by_certificate() {
         let why =
             "nobody could come in here: anonymous clients may not, and it has no file of accounts";
@@ -154,12 +123,9 @@ fn files(password: Option<&Statement>, acl: Option<&Statement>) -> Vec<String> {
         ));
     }
     if let Some(of) = acl {
-        let from = format!(
-            "{}: the same file, and as there each delivery is checked",
-            of.place
-        );
+        let from = format!("{}: the same file", of.place);
         rows.push(row("acl-file", &quoted(&of.value), &from));
-        rows.push("acl-check-delivery = true\n".into());
+        rows.push(row("acl-check-delivery", "true", CHECKED));
     }
     rows
 }

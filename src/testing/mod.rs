@@ -158,7 +158,7 @@ fn shards_of(setup: &Setup) -> Vec<Shard> {
     let config = Arc::new(ShardConfig {
         shards,
         limits: setup.limits.clone(),
-        listeners: [setup.policy].into(),
+        listeners: [setup.policy.clone()].into(),
         placement_seed: PlacementSeed((u128::from(placement_seed) << 64 | 1).to_le_bytes()),
         hash_seed: placement_seed,
         own_terms: Default::default(),

@@ -31,9 +31,12 @@ pub(crate) fn session_image(choices: &mut Choices<'_>) -> SessionImage {
     SessionImage {
         client_id: choices.one_of(&["c", "client", "ä"]).into(),
         owner: choices.maybe(|choices| choices.text().into()),
-        rules: choices.maybe(|choices| RulesImage {
-            publish: vec![choices.one_of(&FILTERS).into()],
-            receive: Vec::new(),
+        rules: choices.maybe(|choices| match choices.flag() {
+            true => RulesImage::OfFile(choices.text().into()),
+            false => RulesImage::Brought {
+                publish: vec![choices.one_of(&FILTERS).into()],
+                receive: Vec::new(),
+            },
         }),
         expiry_interval_s: choices.number(),
         expires_at: is_away.then(|| time(choices)),

@@ -124,7 +124,8 @@ fn quotas_of_a_listener_stand_in_place_of_the_brokers() {
          [[listener]]\naddress = \"127.0.0.1:2\"\nallow-anonymous = false\nhalf-open-max = 7\n\
          client-in-messages-per-s = \"none\"\nclient-in-bytes-per-s = 1\nclient-out-messages-per-s = 2\n\
          client-out-bytes-per-s = 3\nlistener-in-messages-per-s = 4\nlistener-in-bytes-per-s = 5\n\
-         listener-out-messages-per-s = 6\nlistener-out-bytes-per-s = 7\nrate-burst = \"1m\"",
+         listener-out-messages-per-s = 6\nlistener-out-bytes-per-s = 7\nrate-burst = \"1m\"\n\
+         password-file = \"p\"\nacl-file = \"a\"",
     )
     .unwrap();
     let [as_the_broker, own] = &checked.listeners[..] else {
@@ -135,6 +136,11 @@ fn quotas_of_a_listener_stand_in_place_of_the_brokers() {
         (own.policy.allow_anonymous, own.policy.half_open_max),
         (Some(false), Some(7))
     );
+    let files = &own.policy.files;
+    let of_listeners = [files.password_file.as_deref(), files.acl_file.as_deref()];
+    assert_eq!(of_listeners, [Some("p"), Some("a")]);
+    let names = checked.files();
+    assert_eq!(names.names().collect::<Vec<_>>(), ["p", "a"]);
     let OwnQuotas {
         client,
         listener,

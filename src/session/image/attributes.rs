@@ -48,7 +48,7 @@ impl AttributesImage {
     pub fn take(it: &mut Reader<'_>) -> Result<Self, ImageError> {
         let image = Self {
             owner: it.option(|it| it.text("a user name"))?.map(Arc::from),
-            rules: it.option(take_rules)?,
+            rules: take_rules(it)?,
             expiry_interval_s: it.number()?,
             expires_at: it.option(Reader::time)?,
             will: it.option(take_will)?,
@@ -64,10 +64,7 @@ impl AttributesImage {
 impl AttributesRef<'_> {
     pub(super) fn put(&self, out: &mut Writer<'_>) {
         out.option(self.owner, Writer::text);
-        out.option(self.rules, |out, rules| {
-            out.list(rules.publish.iter(), |out, filter| out.text(filter));
-            out.list(rules.receive.iter(), |out, filter| out.text(filter));
-        });
+        put_rules(out, self.rules);
         out.number(self.expiry_interval_s);
         out.option(self.expires_at, Writer::time);
         out.option(self.will, put_will);
@@ -75,11 +72,36 @@ impl AttributesRef<'_> {
     }
 }
 
-fn take_rules(it: &mut Reader<'_>) -> Result<RulesImage, ImageError> {
+/// As an option with another kind of value: images without rules of a file are as they were before there were any.
+const NO_RULES: u8 = 0;
+const BROUGHT: u8 = 1;
+const OF_FILE: u8 = 2;
+
+fn put_rules(out: &mut Writer<'_>, rules: Option<&RulesImage>) {
+    match rules {
+        None => out.byte(NO_RULES),
+        Some(RulesImage::Brought { publish, receive }) => {
+            out.byte(BROUGHT);
+            out.list(publish.iter(), |out, filter| out.text(filter));
+            out.list(receive.iter(), |out, filter| out.text(filter));
+        }
+        Some(RulesImage::OfFile(name)) => {
+            out.byte(OF_FILE);
+            out.text(name);
+        }
+    }
+}
+
+fn take_rules(it: &mut Reader<'_>) -> Result<Option<RulesImage>, ImageError> {
     let filter = |it: &mut Reader<'_>| it.text("a rule").map(Box::from);
-    Ok(RulesImage {
-        publish: it.list(1, filter)?,
-        receive: it.list(1, filter)?,
+    Ok(match it.byte()? {
+        NO_RULES => None,
+        BROUGHT => Some(RulesImage::Brought {
+            publish: it.list(1, filter)?,
+            receive: it.list(1, filter)?,
+        }),
+        OF_FILE => Some(RulesImage::OfFile(it.text("a file of rules")?.into())),
+        _ => return Err(ImageError::invalid("a kind of rules")),
     })
 }
 

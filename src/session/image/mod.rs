@@ -51,13 +51,18 @@ pub struct SessionImage {
     pub received: ReceivedImage,
 }
 
-/// Rules that came with the client's login, in place of those of the broker.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RulesImage {
-    /// Filters of topics that it may publish to.
-    pub publish: Vec<Box<str>>,
-    /// Filters of topics that it may be sent.
-    pub receive: Vec<Box<str>>,
+/// Rules in place of those of the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RulesImage {
+    /// They came with the client's login.
+    Brought {
+        /// Filters of topics that it may publish to.
+        publish: Vec<Box<str>>,
+        /// Filters of topics that it may be sent.
+        receive: Vec<Box<str>>,
+    },
+    /// Those of the ACL file of the listener that it came by, whatever is in that file when it is read.
+    OfFile(Arc<str>),
 }
 
 impl SessionImage {

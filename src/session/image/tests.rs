@@ -148,7 +148,12 @@ fn any_will() -> impl Strategy<Value = StoredWill> {
 
 fn rules() -> impl Strategy<Value = RulesImage> {
     let filters = || vec("[a%c/+]{1,9}".prop_map(Box::from), 0..3);
-    (filters(), filters()).prop_map(|(publish, receive)| RulesImage { publish, receive })
+    let brought = (filters(), filters())
+        .prop_map(|(publish, receive)| RulesImage::Brought { publish, receive });
+    prop_oneof![
+        brought,
+        "[a-zé/]{1,9}".prop_map(|name| RulesImage::OfFile(name.into()))
+    ]
 }
 
 fn image() -> impl Strategy<Value = SessionImage> {

@@ -55,7 +55,9 @@ impl Access {
             client: client_id,
             user: who.user.as_deref(),
         };
-        let acl = who.acl.as_deref().or(self.rules.acl.as_deref());
+        let file = who.acl_file.as_deref();
+        let of_file = || self.rules.acl_of(file).map(|acl| &**acl);
+        let acl = who.acl.as_deref().or_else(of_file);
         !topic::is_reserved(topic) && acl.is_none_or(|acl| acl.may_publish(names, topic))
     }
 }

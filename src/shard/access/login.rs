@@ -61,22 +61,30 @@ impl Access {
             };
         }
         if let Some(user) = certified {
-            return Admission::Known(Identity::of(user)); // authenticated by its certificate
+            return Admission::Known(came_by(policy, Identity::of(user))); // by its certificate
         }
         let has_credentials = connect.user_name.is_some() || connect.password.is_some();
-        if rules.takes_passwords() && has_credentials {
+        if rules.takes_passwords(&policy.files) && has_credentials {
             Admission::Ask(Challenge::Password {
                 user: connect.user_name.map(Into::into),
                 password: connect.password.map(Into::into),
             })
-        } else if rules.takes_anonymous(policy.allow_anonymous)
+        } else if rules.takes_anonymous(policy.allow_anonymous, &policy.files)
             && policy.authentication == Authentication::Anonymous
         {
             // A user name without authentication is not an identity.
-            Admission::Known(Identity::default())
+            Admission::Known(came_by(policy, Identity::default()))
         } else {
             Admission::Refused(Violation::CredentialsNeeded)
         }
+    }
+}
+
+/// The same, bound by the rules of its listener.
+fn came_by(policy: &ListenerPolicy, who: Identity) -> Identity {
+    Identity {
+        acl_file: policy.files.acl_file.clone(),
+        ..who
     }
 }
 
@@ -106,6 +114,8 @@ impl Shard {
 
     /// Requests a verdict; before CONNACK the connection is not read until it arrives.
     fn ask(&mut self, id: ConnectionId, client_id: &str, challenge: Challenge) {
+        let listener = self.clients.connection(id).origin.listener;
+        let password_file = self.config.policy(listener).files.password_file.clone();
         let connection = self.clients.connection_mut(id);
         if let Some(login) = &mut connection.login {
             login.stage = Stage::Judged;
@@ -116,6 +126,7 @@ impl Shard {
         let question = Question {
             client_id: client_id.into(),
             address: connection.origin.peer.ip(),
+            password_file,
             challenge,
         };
         self.outbox
@@ -146,6 +157,8 @@ impl Shard {
                 self.clients.set_stage(id, Stage::Final(exchange));
             }
             (Phase::Authenticating, Verdict::Accepted(who, data)) => {
+                let listener = self.clients.connection(id).origin.listener;
+                let who = came_by(self.config.policy(listener), who);
                 self.connect_proven(id, who, data, now);
             }
             (Phase::Authenticating, Verdict::Refused(refusal, text)) => {

@@ -35,10 +35,10 @@ impl Access {
         // A token or a hook brings rules with a login.
         let may_bring = self.rules.tokens.is_some() || self.rules.hook.is_some();
         let asks = self.rules.acl_hook.is_some();
-        self.has_acl |= self.rules.acl.is_some() || may_bring || asks;
-        let sessions = match self.rules.acl {
-            Some(_) => sessions(),
-            None => Vec::new(),
+        self.has_acl |= self.rules.has_acl() || may_bring || asks;
+        let sessions = match self.rules.has_acl() {
+            true => sessions(),
+            false => Vec::new(),
         };
         if !sessions.is_empty() {
             let is_first = self.recheck.sessions.is_empty();

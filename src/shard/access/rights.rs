@@ -12,6 +12,8 @@ pub(in crate::shard) struct Rights {
     pub(in crate::shard) user: Option<Arc<str>>,
     /// ACL that came with the login, in place of the ACL file.
     acl: Option<Arc<Acl>>,
+    /// The ACL file of its listener, where that has its own.
+    acl_file: Option<Arc<str>>,
     published: Decisions,
     received: Decisions,
     /// Cached decisions of the authorization service.
@@ -33,6 +35,7 @@ impl Rights {
         *self = Self {
             user: identity.user.clone(),
             acl: identity.acl.clone(),
+            acl_file: identity.acl_file.clone(),
             ..Self::default()
         };
     }
@@ -40,6 +43,17 @@ impl Rights {
     /// The ACL that came with the login.
     pub(in crate::shard) fn brought(&self) -> Option<&Acl> {
         self.acl.as_deref()
+    }
+
+    /// Name of the ACL file of the listener that its owner came by.
+    pub(in crate::shard) fn acl_file(&self) -> Option<&Arc<str>> {
+        self.acl_file.as_ref()
+    }
+
+    /// What binds it.
+    fn acl<'a>(&'a self, rules: &'a Rules) -> Option<&'a Acl> {
+        let brought = self.acl.as_deref();
+        brought.or_else(|| rules.acl_of(self.acl_file.as_deref()).map(|acl| &**acl))
     }
 
     /// An ACL came with the login.
@@ -87,7 +101,9 @@ impl Rights {
         way: Way,
         rules: &Rules,
     ) -> bool {
-        let Some(acl) = self.acl.as_deref().or(rules.acl.as_deref()) else {
+        let brought = self.acl.as_deref();
+        let file = self.acl_file.as_deref();
+        let Some(acl) = brought.or_else(|| rules.acl_of(file).map(|acl| &**acl)) else {
             return true;
         };
         let names = Names {
@@ -113,7 +129,7 @@ impl Rights {
         filter: &str,
         rules: &Rules,
     ) -> bool {
-        let Some(acl) = self.acl.as_deref().or(rules.acl.as_deref()) else {
+        let Some(acl) = self.acl(rules) else {
             return true;
         };
         let names = Names {
@@ -131,7 +147,11 @@ impl Rights {
     /// which) to those `now`.
     pub(in crate::shard) fn are_concerned(&self, before: Option<&Rules>, now: &Rules) -> bool {
         let same_check = before.is_some_and(|b| b.acl_check_delivery == now.acl_check_delivery);
-        let is_same = match (before.and_then(|before| before.acl.as_ref()), &now.acl) {
+        let file = self.acl_file.as_deref();
+        let is_same = match (
+            before.and_then(|before| before.acl_of(file)),
+            now.acl_of(file),
+        ) {
             (Some(before), Some(now)) => now.is_same_for(before, self.user.as_deref()),
             _ => false,
         };

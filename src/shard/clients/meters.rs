@@ -326,11 +326,11 @@ mod tests {
     #[test]
     fn shards_share_the_rate_of_a_listener() {
         let mut limits = Limits::default();
-        let plain = ListenerPolicy::default();
-        assert!(Metering::new(&limits, &[plain], 1).is_none());
+        let plain: [_; 3] = std::array::from_fn(|_| ListenerPolicy::default());
+        assert!(Metering::new(&limits, &plain, 1).is_none());
         limits.listener_rates.outgoing.bytes_per_s = Some(1_000);
         limits.listener_rates.outgoing.messages_per_s = Some(2);
-        let metering = Metering::new(&limits, &[plain; 3], 4).unwrap();
+        let metering = Metering::new(&limits, &plain, 4).unwrap();
         assert_eq!(metering.listeners.len(), 3);
         for ListenerMeters { client, all, .. } in &metering.listeners {
             assert_eq!(all.outgoing.bytes_per_s, Some(250));
@@ -380,7 +380,7 @@ mod tests {
             },
             ..Limits::default()
         };
-        let plain = [ListenerPolicy::default(); 2];
+        let plain = [(); 2].map(|()| ListenerPolicy::default());
         let none = Metering::renewed(None, &limited(None), &plain[..1], 1);
         assert!(none.is_none());
         let mut metering = Metering::renewed(none, &limited(Some(1)), &plain[..1], 1).unwrap();

@@ -33,13 +33,15 @@ def section(version, content=b""):
 NAMES = {3: b"\0\x06MQIsdp\x03", 4: b"\0\x04MQTT\x04", 5: b"\0\x04MQTT\x05"}
 
 
-def connect(client_id, version=4, clean=True, keep_alive=0, properties=b"", will=None):
-    """`will`: (topic, payload, properties) or None."""
+def connect(client_id, version=4, clean=True, keep_alive=0, properties=b"", will=None, login=()):
+    """`will`: (topic, payload, properties) or None; `login`: user name, or user name and password."""
     flags = 0x02 if clean else 0
     tail = b""
     if will:
         flags |= 0x04
         tail = section(version, will[2]) + text(will[0]) + text(will[1])
+    flags |= (0, 0x80, 0xC0)[len(login)]
+    tail += b"".join(map(text, login))
     return packet(0x10, NAMES[version], bytes([flags]), struct.pack("!H", keep_alive),
                   section(version, properties), text(client_id), tail)
 

@@ -175,6 +175,27 @@ def test_each_listener_keeps_its_own_accounts_and_rules_in_both_brokers(tmp_path
     assert [payload for topic, payload in arrived if topic == "home/lamp/state"] == [b"0"]
 
 
+@pytest.mark.skipif(not (MOSQUITTO and PASSWD), reason="mosquitto is not installed")
+def test_two_listeners_with_files_of_their_own_in_both_brokers(tmp_path):
+    """The same user has another password and other rights at the other door."""
+    port, other = free_port(), free_port()
+    os.chmod(tmp_path, 0o755)
+    conf, rules, guests = tmp_path / "mosquitto.conf", tmp_path / "guests.acl", tmp_path / "guests.passwords"
+    subprocess.run([PASSWD, "-b", "-c", guests, "ann", "guest"], check=True, capture_output=True)
+    rules.write_text("user ann\ntopic write guests/#\n", encoding="utf-8")
+    for file in (rules, guests):
+        os.chmod(file, 0o644)
+    conf.write_text(f"user root\nper_listener_settings true\nlistener {port} 127.0.0.1\nallow_anonymous false\n"
+                    f"{accounts_and_rules(tmp_path)}listener {other} 127.0.0.1\nallow_anonymous false\n"
+                    f"password_file {guests}\nacl_file {rules}\n", encoding="utf-8")
+    at_home, as_guest = (["-p", str(port), "-u", "ann", "-P", "o n:e"], ["-p", str(other), "-u", "ann", "-P", "guest"])
+    published = [(at_home, "home/lamp/state"), (at_home, "guests/a"), (as_guest, "home/lamp/state"), (as_guest, "guests/a"),
+                 ([*as_guest[:-1], "o n:e"], "guests/b"), ([*at_home[:-1], "guest"], "home/lamp/b")]
+    codes, arrived = in_both(tmp_path, conf, port, published)
+    assert codes[4:6] == [True, True] and not any(codes[:4]), "each has its own passwords"
+    assert sorted(arrived[:-1]) == [("guests/a", b"3"), ("home/lamp/state", b"0")]
+
+
 def crosses(sender, receiver, topic, expected):
     """What is published at one broker arrives at the other, once the bridge is there."""
     watch = subprocess.Popen(["mosquitto_sub", "-p", str(receiver), "-t", "#", "-C", "1", "-F", "%t %p", "-W", "25"],
@@ -219,12 +240,12 @@ def test_a_line_that_keeps_others_out_is_named_and_the_code_says_so(tmp_path):
     assert f"{conf}:3: mount_point a/: NOT CARRIED" in done.stderr
     assert f"{conf}:4: tomorrow 1: NOT CARRIED" in done.stderr
     assert "\n[[listener]]" not in made.read_text(encoding="utf-8")
-    # A second file of rules is one that we have not: the listener stays closed.
+    # A plugin is one that we have not: its listener stays closed.
     conf.write_text("per_listener_settings true\nlistener 1883\nallow_anonymous true\nacl_file a\n"
-                    "listener 1884\nallow_anonymous true\nacl_file b\n", encoding="utf-8")
+                    "listener 1884\nplugin /b.so\nallow_anonymous true\n", encoding="utf-8")
     os.remove(made)
     done, made = import_of(tmp_path, conf)
-    assert done.returncode == 1 and f"{conf}:7: acl_file b: NOT CARRIED, AND IT KEEPS OTHERS OUT" in done.stderr
+    assert done.returncode == 1 and f"{conf}:6: plugin /b.so: NOT CARRIED, AND IT KEEPS OTHERS OUT" in done.stderr
     # What is there is not written over, and what cannot be read is a sentence.
     done, _ = import_of(tmp_path, conf)
     assert done.returncode == 2 and "ringmq.toml: cannot be made" in done.stderr

@@ -73,6 +73,64 @@ def refused(port):
         socket.create_connection(("127.0.0.1", port), 2).close()
 
 
+def test_a_listener_has_accounts_and_rules_of_its_own(live, tmp_path):
+    """They hold for the session while its client is away, after a kill and after a reload."""
+    plain, own = free_port(), free_port()
+    acl, accounts = tmp_path / "acl", tmp_path / "passwd"
+    passwd("-c", "-b", "--rounds", 100, accounts, "ann", "one")
+    acl.write_text("user ann\ntopic readwrite a/#\n", encoding="utf-8")
+    text = (f'listen = "127.0.0.1:{plain}"\ndata-dir = "{tmp_path}/data"\nacl-check-delivery = true\n'
+            f'[[listener]]\naddress = "127.0.0.1:{own}"\npassword-file = "{accounts}"\nacl-file = "{acl}"\n')
+    service = live(text)
+
+    def ann(code=0):
+        raw = mqtt.Raw(At(own), 4)
+        raw.send(mqtt.connect("away", clean=False, login=("ann", "one")))
+        assert raw.expect(0x20)[1] == code
+        return raw
+
+    refused_one = mqtt.Raw(At(own), 4)
+    refused_one.send(mqtt.connect("nobody"))
+    assert refused_one.expect(0x20)[1] == 5, "its accounts are asked"
+    away = ann()
+    assert away.subscribe(("a/b", 1), ("b", 1)) == b"\1\x80"
+    assert away.subscribe(("+/b", 1), packet_id=2) == b"\1", "each delivery is checked"
+    away.close()
+    everybody = connected(plain)
+    assert everybody.subscribe(("b", 0)) == b"\0", "without rules"
+
+    def published(expected):
+        """What of these arrives at the client that was away, by its own rules."""
+        publisher = connected(plain, 4, "p")
+        for packet_id, topic in enumerate(["a/b", "c/b", "a/b"], 1):
+            publisher.send(mqtt.publish(topic, b"%d" % packet_id, 1, packet_id))
+            publisher.expect(0x40)
+        back = ann()
+        received = []
+        while len(received) < len(expected):
+            one = back.expect_publish()
+            back.send(mqtt.ack(0x40, one.packet_id))
+            if not one.dup:  # of before the kill, which may have been acknowledged in vain
+                received.append(one.payload)
+        assert received == expected
+        back.ping()  # and nothing else
+        back.close()
+
+    published([b"1", b"3"])
+    service.process.kill()
+    service.process.wait()
+    service = live(text)
+    eventually(lambda: service.log().count("INFO ready") == 2)
+    published([b"1", b"3"])
+    # Other rules end what they do not allow, for its clients alone.
+    everybody = connected(plain)
+    everybody.subscribe(("b", 0))
+    acl.write_text("user ann\ntopic readwrite c/#\n", encoding="utf-8")
+    service.reload(text, APPLIED)
+    published([b"2"])
+    everybody.ping()
+
+
 def test_listeners_come_and_go_and_connections_of_others_stay(live, tmp_path):
     first, second, third = free_port(), free_port(), free_port()
     path = tmp_path / "socket"

@@ -1,5 +1,7 @@
 //! Attributes of a session that a shard keeps beside its state, as an image.
 
+use std::sync::Arc;
+
 use crate::session::{AttributesImage, RulesImage};
 use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::turn::timer_key::TimerKey;
@@ -15,10 +17,14 @@ impl SessionEntry {
         let written = |timer: Option<TimerId>| Some(clocks.to_wall(deadline_of(timers, timer?)?));
         AttributesImage {
             owner: self.rights.user.clone(),
-            rules: self.rights.brought().map(|acl| {
-                let (publish, receive) = acl.filters();
-                RulesImage { publish, receive }
-            }),
+            rules: match (self.rights.brought(), self.rights.acl_file()) {
+                (Some(acl), _) => {
+                    let (publish, receive) = acl.filters();
+                    Some(RulesImage::Brought { publish, receive })
+                }
+                (None, Some(file)) => Some(RulesImage::OfFile(Arc::clone(file))),
+                (None, None) => None,
+            },
             expiry_interval_s: self.session.expiry_interval_s,
             expires_at: written(self.expiry_timer),
             will: self.session.will.as_deref().cloned(),

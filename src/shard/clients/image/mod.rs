@@ -132,11 +132,17 @@ impl Shard {
         if let Some(connection) = &connection {
             self.check_attachable(&image, connection)?;
         }
-        let rules = match &image.rules {
-            None => None,
-            Some(rules) => Some(Arc::new(acl_of(rules)?)),
+        let mut who = Identity {
+            user: image.owner.clone(),
+            ..Identity::default()
         };
-        let owner = image.owner.clone();
+        match &image.rules {
+            None => {}
+            Some(RulesImage::Brought { publish, receive }) => {
+                who.acl = Some(Arc::new(acl_of(publish, receive)?));
+            }
+            Some(RulesImage::OfFile(name)) => who.acl_file = Some(Arc::clone(name)),
+        }
         let (expires_at, will_due) = (image.expires_at, image.will_due);
         let terms = self.config.terms(&image.client_id);
         let (messages_max, bytes_max, policy) = terms.queue(&self.config.limits);
@@ -151,11 +157,7 @@ impl Shard {
         // Also of groups that it has left, while something of them is in hand.
         let is_member = !session.shared_in_hand().is_empty();
         let mut entry = SessionEntry::new(session);
-        entry.rights.set(&Identity {
-            user: owner,
-            acl: rules,
-            valid_for: None,
-        });
+        entry.rights.set(&who);
         let id = self.clients.sessions.insert(entry);
         self.clients.by_client_id.insert(client_id, id);
         if is_member {
@@ -301,8 +303,8 @@ impl Shard {
     }
 }
 
-fn acl_of(rules: &RulesImage) -> Result<Acl, NotRestored> {
-    let publish = rules.publish.iter().map(|filter| &**filter);
-    let receive = rules.receive.iter().map(|filter| &**filter);
+fn acl_of(publish: &[Box<str>], receive: &[Box<str>]) -> Result<Acl, NotRestored> {
+    let publish = publish.iter().map(|filter| &**filter);
+    let receive = receive.iter().map(|filter| &**filter);
     Acl::of_filters(publish, receive).map_err(|_| NotRestored::Rules)
 }
