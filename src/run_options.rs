@@ -25,6 +25,8 @@ pub struct RunOptions {
     pub journal_bytes_max: Option<u64>,
     /// Between publications below `$SYS`; zero: there are none.
     pub sys_interval: Span,
+    /// Lines of the log are published, too.
+    pub sys_log: bool,
     pub log_format: LogFormat,
 }
 
@@ -73,6 +75,7 @@ impl Default for RunOptions {
             journal_segment_bytes: 64 << 20,
             journal_bytes_max: None,
             sys_interval: Span::from_secs(10),
+            sys_log: false,
             log_format: LogFormat::default(),
         }
     }

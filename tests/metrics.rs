@@ -38,10 +38,12 @@ the meaning that Mosquitto gives them; below `shards/N/` each shard for itself. 
 not match it, and an ACL file must grant it by name (`topic read $SYS/#`). It counts against no limit of retained messages
 and is in no journal. `load/...` are exponential averages per minute.
 
-Of Mosquitto's there are not: `log/...` (there with `log_dest topic` alone: lines name clients and addresses, which whoever may
-read `$SYS` need not see; `ringmq ctl log`, the page and `/api/v1/log` show them to operators), and 2.1's `packet/out/...` (what a
-connection is to be sent is bytes here and no packets any more: `store/messages/...` counts what waits for clients, and
-`ringmq_messages_dropped_total` what is dropped for those that do not read).
+`log/E`, `W`, `I` and `D` are lines of the log, with `sys-log` alone, as with Mosquitto's `log_dest topic`: lines name clients and
+addresses, so an ACL file should say who may read them. They are not retained, and left out while a shard has too much to do.
+
+Of Mosquitto's there are not 2.1's `packet/out/...`: what a connection is to be sent is bytes here and no packets any more.
+`store/messages/...` counts what waits for clients, and `ringmq_messages_dropped_total` what is dropped for those that do not
+read.
 
 ";
 

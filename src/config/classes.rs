@@ -74,6 +74,7 @@ const LIVE: &[&str] = &[
     "admin-token-file",
     "metrics-compat",
     "sys-interval",
+    "sys-log",
     "watch-files",
     "shutdown-timeout",
 ];

@@ -59,6 +59,7 @@ impl Driver {
                 }
             }
             ShardCommand::Status(values) => self.shard.handle_status(&values, now),
+            ShardCommand::LogLine(topic, line) => self.shard.handle_log_line(topic, &line, now),
             ShardCommand::Report(take) => take(self.report()),
             ShardCommand::Kept(from, take) => take(self.shard.kept(from)),
             ShardCommand::Query(query, reply) => reply(self.shard.handle_query(&query, now)),

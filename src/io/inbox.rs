@@ -51,6 +51,8 @@ pub(super) enum ShardCommand {
     ReportCounters(u64),
     /// Publish topics and values below `$SYS`.
     Status(Vec<(String, String)>),
+    /// Publish a line of the log to this topic.
+    LogLine(&'static str, String),
     /// Hand over all counters, gauges and histograms.
     Report(TakeReport),
     /// Hand over what the sessions from a place on keep.

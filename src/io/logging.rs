@@ -30,8 +30,11 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// From one line about something that keeps happening to the next.
 const REPEAT_AFTER: Span = Span::from_secs(10);
 
+/// Is told each line on the writing thread, and must not wait.
+type Follower = Box<dyn Fn(tracing::Level, String) + Send + Sync>;
+
 enum Job {
-    Line(Vec<u8>),
+    Line(tracing::Level, Vec<u8>),
     /// Answered when every line before it is written.
     Flush(SyncSender<()>),
 }
@@ -39,12 +42,15 @@ enum Job {
 /// Gives lines to the writing thread.
 #[derive(Clone)]
 struct Lines {
+    /// Of the line that is written next.
+    level: tracing::Level,
     jobs: SyncSender<Job>,
     left_out: Arc<AtomicU64>,
 }
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 static SET_LEVEL: OnceLock<Box<dyn Fn(tracing::Level) -> bool + Send + Sync>> = OnceLock::new();
+static FOLLOWER: OnceLock<Follower> = OnceLock::new();
 static KEPT: Mutex<Kept> = Mutex::new(Kept {
     lines: VecDeque::new(),
     next: 0,
@@ -53,7 +59,8 @@ static KEPT: Mutex<Kept> = Mutex::new(Kept {
 impl Write for Lines {
     /// Called once per line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Line(line.to_vec())) {
+        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Line(self.level, line.to_vec()))
+        {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -69,6 +76,13 @@ impl<'a> MakeWriter<'a> for Lines {
 
     fn make_writer(&'a self) -> Self {
         self.clone()
+    }
+
+    fn make_writer_for(&'a self, line: &tracing::Metadata<'_>) -> Self {
+        Self {
+            level: *line.level(),
+            ..self.clone()
+        }
     }
 }
 
@@ -89,6 +103,7 @@ pub fn start(level: tracing::Level, format: LogFormat) {
     let (jobs, waiting) = sync_channel(LINES_MAX);
     let left_out = Arc::new(AtomicU64::new(0));
     let lines = Lines {
+        level: tracing::Level::INFO,
         jobs,
         left_out: Arc::clone(&left_out),
     };
@@ -179,6 +194,11 @@ pub(super) fn set_level(level: tracing::Level) -> bool {
     SET_LEVEL.get().is_some_and(|set| set(level))
 }
 
+/// Tells each line from now on; the first caller alone.
+pub(super) fn follow(follower: Follower) {
+    let _ = FOLLOWER.set(follower);
+}
+
 /// Lines that are kept with a number above `after`, and their numbers.
 pub(super) fn lines_after(after: u64) -> Vec<(u64, String)> {
     let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -193,7 +213,8 @@ struct Kept {
 }
 
 impl Kept {
-    fn keep(&mut self, line: &[u8]) {
+    /// Returns it as it is shown.
+    fn keep(&mut self, line: &[u8]) -> String {
         let text = String::from_utf8_lossy(line);
         let mut shown = String::new();
         let mut parts = text.trim_end().split("\u{1b}[");
@@ -203,10 +224,11 @@ impl Kept {
             shown.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
         }
         self.next += 1;
-        self.lines.push_back((self.next, shown));
+        self.lines.push_back((self.next, shown.clone()));
         if self.lines.len() > KEPT_MAX {
             self.lines.pop_front();
         }
+        shown
     }
 }
 
@@ -225,10 +247,14 @@ fn write_lines(jobs: &Receiver<Job>, left_out: &AtomicU64) {
     for job in jobs {
         // A failure of standard error cannot be reported.
         match job {
-            Job::Line(line) => {
-                KEPT.lock()
+            Job::Line(level, line) => {
+                let shown = KEPT
+                    .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .keep(&line);
+                if let Some(follow) = FOLLOWER.get() {
+                    follow(level, shown);
+                }
                 let _ = io::stderr().write_all(&line);
                 let count = left_out.swap(0, Ordering::Relaxed);
                 if count > 0 {
@@ -359,6 +385,7 @@ mod tests {
         let (jobs, waiting) = sync_channel(2);
         let left_out = Arc::new(AtomicU64::new(0));
         let mut lines = Lines {
+            level: tracing::Level::INFO,
             jobs,
             left_out: Arc::clone(&left_out),
         };

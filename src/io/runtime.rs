@@ -202,6 +202,7 @@ fn open_for_clients(
 ) -> Result<(), StartError> {
     broker.shared().set_ready();
     sys::start(broker.clone(), sys_intervals)?;
+    sys::follow_log(broker.clone());
     tracing::info!("ready");
     start_bridges(startup, broker)
 }

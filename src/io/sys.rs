@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::broker::Broker;
 use super::clock::wall;
 use super::inbox::ShardCommand;
+use super::logging;
 use super::stage::Stage;
 use crate::ids::ShardId;
 use crate::metrics::sys::SysTree;
@@ -48,6 +49,27 @@ pub(super) fn start(broker: Broker, intervals: Receiver<Span>) -> std::io::Resul
     };
     thread::Builder::new().name("sys".into()).spawn(publish)?;
     Ok(())
+}
+
+/// The lines of the log, where `sys-log` is on. They wait for nothing: while the shard has too much to do they are left out.
+pub(super) fn follow_log(broker: Broker) {
+    let publish = move |level, line| {
+        if broker.stage() == Stage::Ready && broker.shared().options().sys_log {
+            let line = ShardCommand::LogLine(log_topic(level), line);
+            broker.shared().try_send(ShardId(0), line);
+        }
+    };
+    logging::follow(Box::new(publish));
+}
+
+/// As Mosquitto names them.
+fn log_topic(level: tracing::Level) -> &'static str {
+    match level {
+        tracing::Level::ERROR => "$SYS/broker/log/E",
+        tracing::Level::WARN => "$SYS/broker/log/W",
+        tracing::Level::INFO => "$SYS/broker/log/I",
+        _ => "$SYS/broker/log/D",
+    }
 }
 
 /// All by one shard, so that they keep their order; each is kept where its topic belongs.

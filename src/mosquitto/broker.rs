@@ -215,6 +215,7 @@ impl Broker {
                 self.persistence = Some(of.clone()).filter(Statement::is_on);
             }
             "log_type" => self.log_type(of),
+            "log_dest" if of.value == "topic" => self.option(of, "sys-log", "true"),
             "sys_interval" if crate::config::is_option("sys-interval") => {
                 self.option(of, "sys-interval", number.clamp(0, 65_535).to_string());
             }
@@ -262,7 +263,7 @@ impl Broker {
             "log_dest" | "log_facility" | "log_timestamp" | "log_timestamp_format" => (
                 Weight::Fine,
                 "the log goes to standard error, with time; journald or a container keeps it (log-format), and \
-                 ringmq ctl log shows it; it is not published below $SYS",
+                 ringmq ctl log shows it",
             ),
             "connection_messages" => (Weight::Fine, "each connection is told at log-level = \"debug\""),
             "set_tcp_nodelay" | "allow_duplicate_messages" | "max_queued_bytes" | "max_inflight_bytes"

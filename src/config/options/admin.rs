@@ -124,4 +124,14 @@ pub(super) static OPTIONS: &[Opt] = &[
             "Retained, with Mosquitto's topics; only what has changed. 0 publishes none.",
         ),
     ),
+    opt(
+        (GROUP, "sys-log"),
+        Kind::Boolean,
+        boolean!(run.sys_log),
+        (
+            "Publish the lines of the log below $SYS/broker/log",
+            "As Mosquitto does with `log_dest topic`: E, W, I and D are errors, warnings and so on. Lines name \
+             clients and addresses: an ACL file should say who may read them.",
+        ),
+    ),
 ];

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -23,14 +24,15 @@ def tree(port):
     return dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
 
 
-def whole_tree(port):
-    """The same, once the broker has published it after its start."""
+def whole_tree(port, shards=2):
+    """The same, once the broker has published it after its start, which is in pieces; the shards come last."""
     found = {}
 
     def is_there():
         found.clear()
         found.update(tree(port))
-        return ROOT + "version" in found
+        return ROOT + "version" in found and all(
+            any(topic.startswith(f"{ROOT}shards/{shard}/") for topic in found) for shard in range(shards))
 
     eventually(is_there)
     return found
@@ -40,7 +42,7 @@ def whole_tree(port):
 @pytest.mark.parametrize("shards", SHARDS)
 def test_values_are_what_tools_expect(start, shards):
     broker = start(shards)
-    found = whole_tree(broker.port)
+    found = whole_tree(broker.port, shards)
     assert re.fullmatch(r"ringmq version \S+", found[ROOT + "version"])
     assert re.fullmatch(r"\d+ seconds", found[ROOT + "uptime"])
     for topic, value in found.items():
@@ -61,7 +63,7 @@ def test_every_topic_of_mosquitto_is_there(start, tmp_path):
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nsys_interval 1\n")
     other = subprocess.Popen([MOSQUITTO, "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
-        theirs = whole_tree(port)
+        theirs = whole_tree(port, shards=0)
     finally:
         other.kill()
         other.wait()
@@ -107,6 +109,28 @@ def test_only_changes_are_published_and_only_by_the_broker(start, shards, name):
     assert seen.get(ROOT + "version", 0) <= 1 and seen.get(ROOT + "clients/expired", 0) <= 1
     publisher.publish_and_wait(f"{name}/b", "two", qos=1)
     assert everything.next().topic == f"{name}/b", "a wildcard at the beginning does not match"
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_lines_of_the_log_for_those_who_ask(start, name, format):
+    """As with `log_dest topic`: not retained, at their level, and to nobody by a wildcard at the beginning."""
+    broker = start(2, sys_log="true", log_format=format)
+    quiet = start(2)
+    watcher, everything = (Client(broker, f"{name}-{n}", VERSIONS["5"]).connect() for n in "we")
+    watcher.subscribe("$SYS/broker/log/+", 0)
+    everything.subscribe("#", 0)
+    unheard = Client(quiet, name).connect()
+    unheard.subscribe("$SYS/broker/log/#", 0)
+    for one in (broker, quiet):
+        one.send_signal(signal.SIGUSR1)  # counters, a line of its own
+    line = watcher.next()
+    assert (line.topic, line.retain, line.qos) == (ROOT + "log/I", False, 0)
+    assert b"counters since the start" in line.payload and line.payload.decode() in broker.log()
+    quiet.wait_log("counters since the start")
+    for client in (everything, unheard):
+        client.subscribe(name, 0)
+        client.publish_and_wait(name, "there", qos=1)
+        assert client.next().topic == name
 
 
 def test_zero_is_none(start, name):
