@@ -79,6 +79,8 @@ impl DataDir {
                 manifest
             }
         };
+        // Files are opened by io_uring with no folder to begin at.
+        let path = &std::path::absolute(path).map_err(DataError::of("cannot look at", path))?;
         remove_others(path, manifest.shards)?;
         match probe::write_a_block(path) {
             // What was written there before is served, full or not.

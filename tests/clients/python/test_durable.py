@@ -123,6 +123,20 @@ def test_sessions_with_their_queues(lives, shards, how):
         assert one.next().payload == b"end"
 
 
+def test_a_folder_that_is_named_from_where_the_broker_runs(lives):
+    """As somebody types it who tries the broker: it needs files that are made meanwhile, too."""
+    all_of = lives(1, queue_bytes_max="64MiB")
+    all_of.data = os.path.relpath(all_of.data)
+    all_of.restart("kill")
+    all_of.kept("s").subscribe("a", 1)
+    sent = [b"%d" % n + bytes(100_000) for n in range(40)]
+    for ends in ("kill", signal.SIGTERM):
+        all_of.clients[-1].disconnect()
+        all_of.client("p").publish_all([("a", payload, 1) for payload in sent])
+        all_of.restart(ends)
+        assert all_of.kept("s").payloads(len(sent)) == sent
+
+
 def resident_bytes(process):
     with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
         return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) << 10
