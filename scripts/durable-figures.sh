@@ -84,15 +84,15 @@ for round in $(seq "$rounds"); do
         measure "$load durable" ringmq-durable "${options[@]}"
         durable=$rate
         read -r frames records < <(blocks)
-        # A message is a record of itself and one of the session's changes; the ideal log writes it as one.
-        messages=$(figure "$DATA/load/result.json" 'run["totals"]["published"]')
-        each=$(((messages + frames - 1) / frames))
+        # A message is a record of itself and one of the session's changes; the ideal log writes it as one. Segments that
+        # are not needed any more have gone, so the block is that of the frames that are there.
+        each=$(((records + 2 * frames - 1) / (2 * frames)))
         ideal=$(taskset --cpu-list "$cores" "$target/examples/ideal_log" "$DATA" $((payload + 24)) "$each" 4000)
         echo "$load ideal              $ideal"
-        awk -v durable="$durable" -v messages="$messages" -v frames="$frames" -v records="$records" \
+        awk -v durable="$durable" -v each="$each" -v frames="$frames" -v records="$records" \
             -v ideal="$(awk '{ print $4 }' <<<"$ideal")" -v load="$load" 'BEGIN {
-                printf "%s: %.1f messages in a commit of %.1f records; durable / ideal = %.2f\n", load,
-                    messages / frames, records / frames, durable / ideal }'
+                printf "%s: %d messages in a commit of %.1f records; durable / ideal = %.2f\n", load, each,
+                    records / frames, durable / ideal }'
         rm --recursive --force "${DATA:?}"/*
     done
 done
