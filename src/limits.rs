@@ -35,13 +35,16 @@ pub enum QueuePolicy {
     /// The client is disconnected with 0x97 and the session is kept; while it is away the new
     /// message is dropped.
     Disconnect,
+    /// Publishers wait; what is under way is taken beyond the bounds. QoS 0 is dropped. Of bridges only.
+    Block,
 }
 
 impl QueuePolicy {
-    const WORDS: [(&'static str, Self); 3] = [
+    const WORDS: [(&'static str, Self); 4] = [
         ("drop-oldest", Self::DropOldest),
         ("drop-newest", Self::DropNewest),
         ("disconnect", Self::Disconnect),
+        ("block", Self::Block),
     ];
 
     /// In the configuration.

@@ -287,12 +287,12 @@ static OPTIONS: [BridgeOpt; 45] = [
     row(
         "queue-policy",
         "\"drop-newest\"",
-        Kind::Choice(&["default", "drop-oldest", "drop-newest", "disconnect"]),
+        Kind::Choice(&["default", "drop-oldest", "drop-newest", "disconnect", "block"]),
         |bridge| Value::Choice(bridge.own_terms.queue_policy.map_or("default", QueuePolicy::word)),
         |bridge, value| bridge.own_terms.queue_policy = QueuePolicy::of_word(value.choice()),
         (
             "What becomes of a message for which that has no room",
-            "By default as for every client of the broker.",
+            "By default as for every client of the broker. \"block\": who publishes it at QoS 1 or 2 waits until there is room.",
         ),
     ),
     row(

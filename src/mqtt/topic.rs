@@ -134,7 +134,7 @@ pub fn levels(topic: &str) -> usize {
     1 + topic.bytes().filter(|&byte| byte == b'/').count()
 }
 
-/// Whether a valid plain filter matches a valid topic name. The obvious way, level by level: the
+/// Whether a valid plain filter matches a valid topic name. The obvious way, level by level: for few filters, and the
 /// oracle that the topic index is tested against.
 #[must_use]
 pub fn matches(filter: &str, topic: &str) -> bool {

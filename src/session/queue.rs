@@ -89,6 +89,13 @@ impl Queue {
                 }
                 QueuePolicy::DropNewest => return QueueOffer::DroppedNewest,
                 QueuePolicy::Disconnect => return QueueOffer::Overflow,
+                // Its publishers learn of it by and by; a message that cannot wait for that is one too many.
+                QueuePolicy::Block
+                    if one.qos() > Qos::AtMostOnce && self.is_excess(cost, bounds) =>
+                {
+                    break
+                }
+                QueuePolicy::Block => return QueueOffer::DroppedNewest,
             }
         }
         record(&self.recorder, || match &one {
@@ -101,6 +108,11 @@ impl Queue {
         } else {
             QueueOffer::DroppedOldest(dropped)
         }
+    }
+
+    /// What a queue takes beyond its bounds while its publishers do not know of it: as many bytes again.
+    fn is_excess(&self, cost: usize, bounds: &QueueBounds) -> bool {
+        self.bytes + cost <= bounds.bytes_max.saturating_mul(2)
     }
 
     /// Adds a publication whatever the bounds are.

@@ -139,6 +139,10 @@ impl Shard {
         if waiting > 2 * self.clients.connections.len() + WAITING_SLACK + 1 {
             return Err(format!("{waiting} connections wait for the disk"));
         }
+        let waiting = self.admission.full_queues.waiting();
+        if waiting > 2 * self.clients.connections.len() + WAITING_SLACK + 1 {
+            return Err(format!("{waiting} connections wait for a queue"));
+        }
         Ok(())
     }
 

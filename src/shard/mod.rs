@@ -322,6 +322,7 @@ impl Shard {
         self.catch_up(now);
         self.advance_leaving();
         self.disconnect_overflowed(now);
+        self.review_full_queues(now);
         if self.access.has_rechecks() {
             self.advance_rechecks(now);
         }

@@ -46,6 +46,8 @@ counters! {
     refused_memory,
     /// On a full disk: publications, subscriptions and sessions that need room on it.
     refused_disk,
+    /// Of publishers that wait for room in a queue.
+    publications_waited,
     /// CONNECTs while turns take too long.
     refused_turns,
     /// Pauses in reading a client, and in sending to one, because of a rate.

@@ -61,6 +61,11 @@ pub(super) static FAMILIES: &[Family] = &[
         ],
     ),
     Family::shard(
+        (Kind::Counter, "ringmq_publications_waited"),
+        "Publications that had to wait because the queue of a bridge with queue-policy block was full.",
+        &[counted!(publications_waited)],
+    ),
+    Family::shard(
         (Kind::Gauge, "ringmq_overload"),
         "1 while clients are refused because memory is short, the disk of data-dir is full, or turns take too long.",
         &[

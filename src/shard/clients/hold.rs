@@ -16,6 +16,8 @@ pub(in crate::shard) enum Hold {
     Disk = 1 << 4,
     /// It ends when the replies that are held for it are sent.
     Ends = 1 << 5,
+    /// The publication at the start of `partial` waits for room in a queue.
+    Queue = 1 << 6,
 }
 
 /// The holds of a connection.
@@ -51,7 +53,8 @@ impl HoldSet {
     /// What it sends is kept in `partial`, behind a packet that waits.
     #[inline]
     pub(in crate::shard) fn keeps_packets(self) -> bool {
-        self.awaits_auth() || self.contains(Hold::Disk) || self.contains(Hold::Ends)
+        const KEEPING: u8 = Hold::Disk as u8 | Hold::Ends as u8 | Hold::Queue as u8;
+        self.awaits_auth() || self.0 & KEEPING != 0
     }
 }
 

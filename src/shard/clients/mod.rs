@@ -3,6 +3,9 @@
 pub(in crate::shard) mod activity;
 pub(in crate::shard) mod connection;
 pub(in crate::shard) mod flow;
+pub(in crate::shard) mod full_queues;
+#[cfg(test)]
+mod full_queues_tests;
 #[cfg(test)]
 mod gathered_tests;
 pub(in crate::shard) mod half_open;
@@ -43,6 +46,7 @@ use crate::shard::arena::Arena;
 use crate::shard::ShardConfig;
 use crate::time::Time;
 use connection::Connection;
+use full_queues::FullQueues;
 use half_open::HalfOpen;
 use heard::Heard;
 use leave::Leaving;
@@ -102,6 +106,7 @@ pub(in crate::shard) struct Admission {
     /// `None`: no rate is limited.
     pub(in crate::shard) metering: Option<Box<Metering>>,
     pub(in crate::shard) pressure: Pressure,
+    pub(in crate::shard) full_queues: FullQueues,
     /// When a shutdown that has begun disconnects clients.
     pub(in crate::shard) shutdown: Option<Time>,
 }
@@ -117,6 +122,7 @@ impl Admission {
             half_open: HalfOpen::new(config),
             metering,
             pressure: Pressure::default(),
+            full_queues: FullQueues::default(),
             shutdown: None,
         }
     }

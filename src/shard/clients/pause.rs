@@ -57,13 +57,14 @@ impl Clients {
         let is_live = |connection: &Connection| connection.session().is_some();
         let waits = connection.filter(|c| {
             let is_asking = c.holds.contains(Hold::Decision) && is_live(c);
-            c.holds.contains(Hold::NextTurn) || c.holds.contains(Hold::Disk) || is_asking
+            let awaits_room = c.holds.contains(Hold::Disk) || c.holds.contains(Hold::Queue);
+            c.holds.contains(Hold::NextTurn) || awaits_room || is_asking
         });
         match waits {
             Some(connection) if cause != CloseCause::Asked => {
                 connection.gone = Some(cause);
                 // The publication that waits was not taken; what is behind it may be a DISCONNECT.
-                if connection.holds.remove(Hold::Disk) {
+                if connection.holds.remove(Hold::Disk) | connection.holds.remove(Hold::Queue) {
                     self.pause(id, budget);
                 }
                 true

@@ -114,6 +114,7 @@ impl Shard {
         connection.holds.remove(Hold::Authentication);
         connection.holds.remove(Hold::Rate);
         connection.holds.remove(Hold::Disk);
+        connection.holds.remove(Hold::Queue);
         if before.is_half_open() {
             self.admission.half_open.leave(connection.origin.listener);
         }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use crate::ids::SessionId;
-use crate::limits::Limits;
+use crate::limits::{Limits, QueuePolicy};
 use crate::mqtt::{encode, PacketId, PublishOut, Qos, Version};
 use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasesOut, Delivery, OutgoingTopic, QueueBounds, QueueOffer};
@@ -181,7 +181,11 @@ impl Shard {
             let depth = entry.session.queue.len();
             self.outbox.latency.saw_queue(depth);
         }
-        match entry.session.queue.offer(delivery, &bounds) {
+        let offer = entry.session.queue.offer(delivery, &bounds);
+        if policy == QueuePolicy::Block {
+            self.check_full_queue(session, now);
+        }
+        match offer {
             QueueOffer::Queued => self.outbox.stats.deliveries_queued += 1,
             QueueOffer::DroppedOldest(count) => {
                 self.outbox.stats.deliveries_queued += 1;

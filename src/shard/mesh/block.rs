@@ -86,6 +86,16 @@ pub(in crate::shard) enum Control {
     DiskFull {
         is_full: bool,
     },
+    /// The queue of a session of the sender is full, and its policy is to have publishers wait; by these filters
+    /// messages come to it.
+    QueueFull {
+        client_id: Box<str>,
+        filters: Box<[Box<str>]>,
+    },
+    /// It has room again.
+    QueueRoom {
+        client_id: Box<str>,
+    },
 }
 
 impl Control {
@@ -100,6 +110,10 @@ impl Control {
                 walk.filter.len() + walk.after.as_ref().map_or(0, |topic| topic.len())
             }
             Self::Sighting(sighting) => sighting.bytes(),
+            Self::QueueFull { client_id, filters } => {
+                client_id.len() + filters.iter().map(|filter| filter.len()).sum::<usize>()
+            }
+            Self::QueueRoom { client_id } => client_id.len(),
             // Bounded by number: members, barriers, requests, and publications sent.
             Self::MemberConnected { .. }
             | Self::Barrier { .. }

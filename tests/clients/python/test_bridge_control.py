@@ -221,3 +221,31 @@ def test_a_bridge_through_a_proxy(bridging, start, tmp_path):
     here.wait_line("bridge b2:", "the proxy 127.0.0.1:", "Connection refused")
     near.close()
     far.close()
+
+
+def test_publishers_wait_for_a_full_bridge_where_the_operator_wants_it(bridging, start):
+    there, admin, count = start(1), free_port(), 300
+    here = bridging(
+        at(there) + "start = \"manual\"\nqueue-policy = \"block\"\nqueue-messages-max = 50\n"
+        "topics = [\"up/# both 1\"]",
+        shards=4, more=f"admin-listen = \"127.0.0.1:{admin}\"",
+    )
+    far, near, other = connect(there, "far"), connect(here, "near"), connect(here, "other")
+    far.subscribe("up/#", qos=1)
+    mids = [near.publish(f"up/{n % 3}", str(n).encode(), 1) for n in range(count)]
+    here.wait_line("bridge.b0", "its queue is full: who publishes to its topics waits")
+    other.publish_all([("elsewhere", b"", 1), ("up/0", b"dropped", 0)])
+    # What was under way when it was full is in it, too; the rest is at its publisher.
+    assert 50 <= bridge(admin, "b0")["queue_messages"] < count
+    ctl(admin, "bridge", "b0", "start")
+    for mid in mids:
+        near._wait_ack(("p", mid))
+    got = [int(payload) for payload in far.payloads(count)]
+    assert sorted(got) == list(range(count))
+    assert [n for n in got if n % 3 == 0] == list(range(0, count, 3))  # of one topic
+    # What comes in does not wait, so nothing stands still.
+    near.subscribe("up/#", qos=1)
+    far.publish_all([("up/in", b"in", 1)])
+    assert near.next().payload == b"in"
+    for client in (far, near, other):
+        client.close()

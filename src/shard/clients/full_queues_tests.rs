@@ -1,0 +1,162 @@
+//! Full queues with the policy `block`: who waits, for how long, and who does not.
+
+use crate::limits::QueuePolicy;
+use crate::testing::{connect_packet, Calm, Setup, World, V311, V5};
+
+const MAX: u32 = 4;
+const PING: [u8; 2] = [0xC0, 0];
+const PONG: [u8; 2] = [0xD0, 0];
+
+struct Scene {
+    world: World<Calm>,
+    keeper: usize,
+}
+
+fn publish(qos: u8, topic: u8, id: u8) -> Vec<u8> {
+    let mut packet = vec![0x30 | qos << 1, 4, 0, 1, topic, id];
+    if qos > 0 {
+        packet.splice(5..5, [0, id]);
+        packet[1] = 6;
+    }
+    packet
+}
+
+/// CONNECT of a session that outlives its connection.
+fn returning() -> Vec<u8> {
+    let mut connect = connect_packet(V311, b'k');
+    connect[9] = 0;
+    connect
+}
+
+impl Scene {
+    /// A client that is subscribed to `t` is away.
+    fn new(shards: u16) -> Self {
+        let mut setup = Setup::new(shards);
+        setup.limits.queue_policy = QueuePolicy::Block;
+        setup.limits.queue_messages_max = MAX;
+        let mut world = World::new(setup, Calm);
+        let keeper = world.open(0);
+        world.send(keeper, &returning());
+        world.send(keeper, &[0x82, 6, 0, 1, 0, 1, b't', 2]);
+        let mut it = Self { world, keeper };
+        assert_eq!(it.taken(keeper), [0x20, 2, 0, 0, 0x90, 3, 0, 1, 2]);
+        it.world.send(keeper, &[0xE0, 0]);
+        it
+    }
+
+    fn client(&mut self, version: u8, name: u8) -> usize {
+        let link = self.world.open(0);
+        self.world.send(link, &connect_packet(version, name));
+        assert_eq!(self.taken(link)[0], 0x20);
+        link
+    }
+
+    fn taken(&mut self, link: usize) -> Vec<u8> {
+        self.world.settle();
+        for shard in &self.world.shards {
+            shard.audit().unwrap();
+        }
+        std::mem::take(&mut self.world.links[link].received)
+    }
+
+    /// Messages until the queue is full.
+    fn fill(&mut self, publisher: usize) {
+        for id in 1..=MAX as u8 {
+            self.world.send(publisher, &publish(1, b't', id));
+            assert_eq!(self.taken(publisher)[..4], [0x40, 2, 0, id]);
+        }
+    }
+
+    /// The client returns and acknowledges everything: these payloads.
+    fn drain(&mut self) -> Vec<u8> {
+        self.keeper = self.world.open(0);
+        self.world.send(self.keeper, &returning());
+        let mut got = Vec::new();
+        loop {
+            let mut bytes = &self.taken(self.keeper)[..];
+            if bytes.is_empty() {
+                break;
+            }
+            while let [first, length, ..] = *bytes {
+                let (packet, rest) = bytes.split_at(usize::from(length) + 2);
+                if first & 0xF0 == 0x30 {
+                    got.push(packet[7]);
+                    let answer = if first & 6 == 2 { 0x40 } else { 0x50 };
+                    self.world
+                        .send(self.keeper, &[answer, 2, packet[5], packet[6]]);
+                } else if first == 0x62 {
+                    self.world
+                        .send(self.keeper, &[0x70, 2, packet[2], packet[3]]);
+                }
+                bytes = rest;
+            }
+        }
+        got
+    }
+
+    fn waited(&self) -> u64 {
+        let shards = self.world.shards.iter();
+        shards.map(|shard| shard.stats().publications_waited).sum()
+    }
+}
+
+#[test]
+fn publishers_of_its_topics_wait_until_it_has_room_and_nothing_is_lost() {
+    for shards in [1, 3] {
+        let mut it = Scene::new(shards);
+        let (old, new) = (it.client(V311, b'o'), it.client(V5, b'n'));
+        it.fill(old);
+        // With what is behind it, by clients of both versions, at QoS 1 and 2.
+        it.world.send(old, &publish(2, b't', 11));
+        it.world.send(old, &PING);
+        assert_eq!(it.taken(old), b"", "{shards} shards");
+        let mut v5 = publish(1, b't', 12);
+        v5.insert(7, 0);
+        v5[1] += 1;
+        it.world.send(new, &v5);
+        it.world.send(new, &PING);
+        assert_eq!(it.taken(new), b"");
+        assert_eq!(it.waited(), 2);
+        // Other topics are none of its business, and QoS 0 does not wait.
+        let other = it.client(V311, b'x');
+        it.world.send(other, &publish(1, b'u', 13));
+        it.world.send(other, &publish(0, b't', 14));
+        it.world.send(other, &PING);
+        assert_eq!(it.taken(other)[4..], PONG);
+        let mut got = it.drain();
+        got[4..].sort_unstable(); // of two publishers
+        assert_eq!(got, [1, 2, 3, 4, 11, 12]);
+        assert_eq!(it.taken(old), [&[0x50, 2, 0, 11][..], &PONG].concat());
+        assert_eq!(it.taken(new)[..4], [0x40, 2, 0, 12]);
+        // From then on as before.
+        it.world.send(old, &publish(1, b't', 15));
+        assert_eq!(it.taken(old), [0x40, 2, 0, 15]);
+    }
+}
+
+#[test]
+fn the_end_of_its_session_lets_them_go_on() {
+    for shards in [1, 3] {
+        let mut it = Scene::new(shards);
+        let publisher = it.client(V311, b'p');
+        it.fill(publisher);
+        it.world.send(publisher, &publish(1, b't', 11));
+        assert_eq!(it.taken(publisher), b"");
+        it.client(V311, b'k'); // begins anew
+        assert_eq!(it.taken(publisher), [0x40, 2, 0, 11]);
+    }
+}
+
+#[test]
+fn who_leaves_while_it_waits_has_not_published() {
+    for shards in [1, 3] {
+        let mut it = Scene::new(shards);
+        let publisher = it.client(V311, b'p');
+        it.fill(publisher);
+        it.world.send(publisher, &publish(1, b't', 11));
+        assert_eq!(it.taken(publisher), b"");
+        it.world.close(publisher);
+        it.world.settle();
+        assert_eq!(it.drain(), [1, 2, 3, 4]);
+    }
+}
