@@ -69,6 +69,8 @@ pub struct OwnTerms {
     pub queue_policy: Option<QueuePolicy>,
     /// Messages sent to it.
     pub messages_per_s: Option<u32>,
+    /// How long its oldest message waits is known.
+    pub has_lag: bool,
 }
 
 impl OwnTerms {

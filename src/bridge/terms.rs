@@ -294,9 +294,13 @@ impl Bridge {
 /// Terms of the sessions of bridges, by their client ids.
 #[must_use]
 pub fn own_terms(bridges: &[Bridge]) -> Arc<HashMap<Box<str>, OwnTerms>> {
-    let all = bridges.iter();
-    let all = all.filter(|bridge| bridge.own_terms != OwnTerms::default());
-    let all = all.map(|bridge| (bridge.local_id().into(), bridge.own_terms));
+    let all = bridges.iter().map(|bridge| {
+        let terms = OwnTerms {
+            has_lag: true,
+            ..bridge.own_terms
+        };
+        (bridge.local_id().into(), terms)
+    });
     Arc::new(all.collect())
 }
 

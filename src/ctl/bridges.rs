@@ -16,6 +16,7 @@ pub(super) const BRIDGES: &[Verb] = &[
                 ("STATE", "state"),
                 ("ADDRESS", "address"),
                 ("QUEUE", "queue_messages"),
+                ("LAG MS", "lag_ms"),
                 ("OUT", "messages_out"),
                 ("IN", "messages_in"),
                 ("CONNECTS", "connects"),

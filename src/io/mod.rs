@@ -81,7 +81,7 @@ mod tls_files;
 mod turn_length;
 mod unix;
 
-pub use bridges::BridgeState;
+pub use bridges::{BridgeState, QueueState};
 pub use broker::Broker;
 pub use controls::{Apply, ListenerState, Reloaded};
 pub use cores::{available_cores, Cores};

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use super::bridges::{self, BridgeState};
+use super::bridges::{self, BridgeState, QueueState};
 use super::broker::Broker;
 use super::controls::{ListenerState, Reloaded};
 use super::gate::Refusal;
@@ -48,8 +48,8 @@ impl Broker {
     pub fn bridge_states(&self) -> Vec<BridgeState> {
         let all = self.shared().bridges().statuses();
         let states = all.iter().map(|(bridge, status)| {
-            let row = bridges::session(self, bridge);
-            let queue = row.map(|row| (row.queue_messages, row.queue_bytes));
+            let session = bridges::session(self, bridge);
+            let queue = session.map(|it| QueueState::of(&it));
             status.state(&bridge.name, queue)
         });
         states.collect()
@@ -60,14 +60,16 @@ impl Broker {
         let all = self.shared().bridges().statuses();
         let reports = all.iter().map(|(bridge, status)| {
             let (is_up, connects, failures) = status.connection();
-            let row = bridges::session(self, bridge);
+            let session = bridges::session(self, bridge);
+            let queue = session.map_or_else(QueueState::default, |it| QueueState::of(&it));
             BridgeReport {
                 name: bridge.name.clone(),
                 is_up,
                 connects,
                 failures,
                 counts: status.counts(),
-                queue: row.map_or((0, 0), |row| (row.queue_messages, row.queue_bytes)),
+                queue: (queue.messages, queue.bytes),
+                lag: queue.oldest,
             }
         });
         reports.collect()

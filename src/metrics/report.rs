@@ -91,6 +91,8 @@ pub struct BridgeReport {
     pub counts: Counts,
     /// Messages and bytes that wait for it.
     pub queue: (usize, usize),
+    /// How long the oldest of these has waited.
+    pub lag: Span,
 }
 
 /// The process and the broker as a whole.

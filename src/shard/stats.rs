@@ -150,6 +150,14 @@ impl Stats {
         self.publications_qos2 += u64::from(publish.qos == Qos::ExactlyOnce);
     }
 
+    /// One that has been counted waits, and is counted again when it is taken.
+    pub(super) fn count_later(&mut self, publish: &Publish<'_>) {
+        self.publications_received -= 1;
+        self.payload_bytes_received -= publish.payload.len() as u64;
+        self.publications_qos1 -= u64::from(publish.qos == Qos::AtLeastOnce);
+        self.publications_qos2 -= u64::from(publish.qos == Qos::ExactlyOnce);
+    }
+
     #[inline]
     pub(super) fn count_delivery(&mut self, qos: Qos, payload: usize) {
         self.deliveries_sent += 1;

@@ -59,8 +59,9 @@ fn row(state: &BridgeState) -> Value {
         "refused_there": counts.refused_there,
         "refused_here": counts.refused_here,
         "dropped": dropped,
-        "queue_messages": state.queue.map(|(messages, _)| messages),
-        "queue_bytes": state.queue.map(|(_, bytes)| bytes),
+        "queue_messages": state.queue.map(|queue| queue.messages),
+        "queue_bytes": state.queue.map(|queue| queue.bytes),
+        "lag_ms": state.queue.map(|queue| queue.oldest.0 / 1_000_000),
     })
 }
 

@@ -224,6 +224,7 @@ fn detail_json(admin: &Admin, shard: u16, detail: &ClientDetail) -> Value {
         silent_for,
         keep_alive,
         session_expiry_s,
+        oldest_waits: _, // of bridges, which say it
         subscription_bytes,
         inflight_bytes,
         received_qos2,

@@ -129,7 +129,7 @@ impl Keeper {
         Ok(handle)
     }
 
-    fn dial(&self, address: &str) -> Result<(OwnedFd, RemoteEnd), String> {
+    pub(super) fn dial(&self, address: &str) -> Result<(OwnedFd, RemoteEnd), String> {
         let patience = Duration::from_secs(self.bridge.connect_timeout_s.into());
         dial(address, self.bridge.bind_address, patience)
     }
@@ -212,13 +212,7 @@ impl Keeper {
             return;
         }
         if course.look_at.is_some_and(|at| at <= Instant::now()) {
-            // A proxy takes every connection: what it leads to is not seen so.
-            let main = self
-                .bridge
-                .proxy
-                .as_ref()
-                .map_or(&self.bridge.addresses[0], |p| p);
-            if self.dial(main).is_ok() {
+            if self.reaches_main() {
                 self.returns_failed += 1; // until it has accepted the bridge
                 course.end(format!(
                     "the main address {} takes connections again: back to it",

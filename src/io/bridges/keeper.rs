@@ -33,6 +33,8 @@ pub(super) struct Keeper {
     is_wanted: bool,
     /// Its thread ends.
     is_over: bool,
+    /// Because it has no table any more.
+    is_removed: bool,
     /// Number of its last connection.
     pub(super) connection: u64,
     backoff: Backoff,
@@ -80,6 +82,7 @@ impl Keeper {
             wakes,
             is_wanted: bridge.start != Start::Manual,
             is_over: false,
+            is_removed: false,
             connection: 0,
             backoff: Backoff::new(bridge.backoff(), seed),
             seed,
@@ -109,6 +112,9 @@ impl Keeper {
                 let outcome = self.attempt();
                 self.after(&outcome);
             }
+        }
+        if self.is_removed {
+            self.clear_state();
         }
     }
 
@@ -184,6 +190,7 @@ impl Keeper {
             }
             Order::Remove => {
                 self.is_over = true;
+                self.is_removed = true;
                 self.publish_state(false);
                 self.end_session();
                 tracing::info!("bridge {}: removed", self.bridge.name);
@@ -202,7 +209,10 @@ impl Keeper {
 
     /// Another table of the same name.
     fn renew(&mut self, bridge: Arc<Bridge>) {
-        self.publish_state(false); // its topic may be another one from now on
+        self.publish_state(false);
+        if has_other_state(&self.bridge, &bridge) {
+            self.clear_state();
+        }
         let before = std::mem::replace(&mut self.bridge, bridge);
         self.publish_state(false);
         let whose = |bridge: &Bridge| (bridge.local_id(), bridge.user_here());
@@ -257,7 +267,7 @@ impl Keeper {
         }
         let wanted = self.bridge.lazy_messages as usize;
         session(&self.broker, &self.bridge)
-            .is_some_and(|row| row.queue_messages + row.inflight >= wanted)
+            .is_some_and(|it| it.row.queue_messages + it.row.inflight >= wanted)
     }
 
     /// An operator must mend what was refused for good, so that is not asked again soon; another dialect is tried
@@ -293,8 +303,16 @@ impl Keeper {
     }
 
     pub(super) fn publish_state(&self, is_up: bool) {
+        self.put_state(if is_up { "1" } else { "0" });
+    }
+
+    /// There is no bridge any more that the state is about, so nothing stays retained.
+    fn clear_state(&self) {
+        self.put_state("");
+    }
+
+    fn put_state(&self, value: &str) {
         if self.bridge.notify != Notify::Off && self.broker.stage() != Stage::Stopping {
-            let value = if is_up { "1" } else { "0" };
             let values = vec![(self.bridge.state_topic(), value.to_owned())];
             self.broker.send(ShardId(0), ShardCommand::Status(values));
         }
@@ -303,6 +321,11 @@ impl Keeper {
     pub(super) fn warn(&mut self, text: &str) {
         self.lines.warn(&self.bridge.name, text);
     }
+}
+
+/// Where one has its state, the other has none.
+fn has_other_state(one: &Bridge, other: &Bridge) -> bool {
+    other.notify == Notify::Off || one.state_topic() != other.state_topic()
 }
 
 fn first_version(bridge: &Bridge) -> Version {

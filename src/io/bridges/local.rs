@@ -10,7 +10,7 @@ use crate::bridge::{forgetting, waiting, Bridge};
 use crate::ids::ShardId;
 use crate::io::broker::Broker;
 use crate::io::inbox::ShardCommand;
-use crate::shard::{Answer, ClientRow, Query, RemoteEnd};
+use crate::shard::{Answer, ClientDetail, Query, RemoteEnd};
 
 /// How long our own broker may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ fn converse(
 }
 
 /// The session of a bridge as its home shard has it. Not for a shard's own thread.
-pub(in crate::io) fn session(broker: &Broker, bridge: &Bridge) -> Option<ClientRow> {
+pub(in crate::io) fn session(broker: &Broker, bridge: &Bridge) -> Option<ClientDetail> {
     let id: Box<str> = bridge.local_id().into();
     let (sender, answers) = sync_channel(usize::from(broker.shards()));
     for shard in (0..broker.shards()).map(ShardId) {
@@ -78,7 +78,7 @@ pub(in crate::io) fn session(broker: &Broker, bridge: &Bridge) -> Option<ClientR
     drop(sender);
     for _ in 0..broker.shards() {
         if let Ok(Answer::Client(Some(detail))) = answers.recv_timeout(PATIENCE) {
-            return Some(detail.row);
+            return Some(*detail);
         }
     }
     None

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::bridge::{Counts, Drop};
+use crate::shard::ClientDetail;
+use crate::time::Span;
 
 /// What a bridge does now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,8 +55,27 @@ pub struct BridgeState {
     pub connects: u64,
     pub failures: u64,
     pub counts: Counts,
-    /// Messages and bytes that wait in its session here; `None`: it has none.
-    pub queue: Option<(usize, usize)>,
+    /// What waits in its session here; `None`: it has none.
+    pub queue: Option<QueueState>,
+}
+
+/// Messages that wait for a bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueState {
+    pub messages: usize,
+    pub bytes: usize,
+    /// How long the oldest of them has waited.
+    pub oldest: Span,
+}
+
+impl QueueState {
+    pub(in crate::io) fn of(session: &ClientDetail) -> Self {
+        Self {
+            messages: session.row.queue_messages,
+            bytes: session.row.queue_bytes,
+            oldest: session.oldest_waits.unwrap_or_default(),
+        }
+    }
 }
 
 impl BridgeState {
@@ -89,7 +110,7 @@ impl BridgeStatus {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in crate::io) fn state(&self, name: &str, queue: Option<(usize, usize)>) -> BridgeState {
+    pub(in crate::io) fn state(&self, name: &str, queue: Option<QueueState>) -> BridgeState {
         let seen = self.lock().clone();
         let (_, connects, failures) = self.connection();
         BridgeState {

@@ -35,6 +35,12 @@ pub(super) static FAMILIES: &[Family] = &[
         series: Series::Bridge(&[row!([] |bridge| bridge.queue.1 as f64)]),
     },
     Family {
+        name: "ringmq_bridge_lag_seconds",
+        kind: Kind::Gauge,
+        help: "How long the oldest message that waits in the session of a bridge has waited; 0 when none waits.",
+        series: Series::Bridge(&[row!([] |bridge| bridge.lag.0 as f64 / 1e9)]),
+    },
+    Family {
         name: "ringmq_bridge_messages",
         kind: Kind::Counter,
         help: "Messages that a bridge has passed on; repetitions count.",

@@ -6,7 +6,7 @@
 
 use crate::ids::{ConnectionId, SessionId};
 use crate::limits::QueuePolicy;
-use crate::mqtt::{topic, Publish, Qos};
+use crate::mqtt::{topic, Publish};
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::hold::Hold;
 use crate::shard::durable::full::{NoRoom, WAITING_SLACK};
@@ -126,7 +126,7 @@ impl Shard {
         }
     }
 
-    /// `None`: no full queue would take this publication.
+    /// `None`: no full queue would take this publication, of QoS 1 or 2.
     #[inline]
     pub(in crate::shard) fn awaits_queue(
         &mut self,
@@ -134,8 +134,8 @@ impl Shard {
         topic: &str,
         publish: &Publish<'_>,
     ) -> Option<NoRoom> {
-        let is_asked = publish.qos > Qos::AtMostOnce && !self.admission.full_queues.all.is_empty();
-        if !is_asked || !self.admission.full_queues.take(topic) {
+        let full = &self.admission.full_queues;
+        if full.all.is_empty() || !full.take(topic) {
             return None;
         }
         self.hold_for_queue((id, session), publish)
@@ -158,6 +158,7 @@ impl Shard {
         }
         connection.holds.insert(Hold::Queue);
         self.outbox.stats.publications_waited += 1;
+        self.outbox.stats.count_later(publish);
         let (full, connections) = (&mut self.admission.full_queues, &self.clients.connections);
         full.waiting.push(id);
         if full.waiting.len() > 2 * connections.len() + WAITING_SLACK {

@@ -94,6 +94,14 @@ impl Scene {
         got
     }
 
+    /// Publications that came, each counted once.
+    fn came(&self) -> u64 {
+        let shards = self.world.shards.iter();
+        shards
+            .map(|shard| shard.stats().publications_received)
+            .sum()
+    }
+
     fn waited(&self) -> u64 {
         let shards = self.world.shards.iter();
         shards.map(|shard| shard.stats().publications_waited).sum()
@@ -131,6 +139,7 @@ fn publishers_of_its_topics_wait_until_it_has_room_and_nothing_is_lost() {
         // From then on as before.
         it.world.send(old, &publish(1, b't', 15));
         assert_eq!(it.taken(old), [0x40, 2, 0, 15]);
+        assert_eq!(it.came(), u64::from(MAX) + 2 + 2 + 1);
     }
 }
 

@@ -14,6 +14,7 @@ pub(in crate::shard) mod hold;
 pub(in crate::shard) mod image;
 pub(in crate::shard) mod input;
 mod interest;
+pub(in crate::shard) mod lags;
 pub(in crate::shard) mod leave;
 mod linked;
 pub(in crate::shard) mod live;
@@ -49,6 +50,7 @@ use connection::Connection;
 use full_queues::FullQueues;
 use half_open::HalfOpen;
 use heard::Heard;
+use lags::Lags;
 use leave::Leaving;
 use live::Live;
 use members::Members;
@@ -107,6 +109,7 @@ pub(in crate::shard) struct Admission {
     pub(in crate::shard) metering: Option<Box<Metering>>,
     pub(in crate::shard) pressure: Pressure,
     pub(in crate::shard) full_queues: FullQueues,
+    pub(in crate::shard) lags: Lags,
     /// When a shutdown that has begun disconnects clients.
     pub(in crate::shard) shutdown: Option<Time>,
 }
@@ -123,6 +126,7 @@ impl Admission {
             metering,
             pressure: Pressure::default(),
             full_queues: FullQueues::default(),
+            lags: Lags::default(),
             shutdown: None,
         }
     }

@@ -32,6 +32,9 @@ impl Shard {
         self.routes.retained.set_limits(messages_max, bytes_max);
         let sparkplug = self.routes.sparkplug.take();
         self.routes.sparkplug = Sparkplug::renewed(sparkplug, limits, *shards);
+        self.admission
+            .lags
+            .retain(|id| config.own_terms.contains_key(id));
         self.config = config;
     }
 }

@@ -182,6 +182,11 @@ impl Shard {
             self.outbox.latency.saw_queue(depth);
         }
         let offer = entry.session.queue.offer(delivery, &bounds);
+        if terms.has_lag && matches!(offer, QueueOffer::Queued | QueueOffer::DroppedOldest(_)) {
+            let session = &entry.session;
+            let lags = &mut self.admission.lags;
+            lags.came(&session.client_id, session.queue.len(), now);
+        }
         if policy == QueuePolicy::Block {
             self.check_full_queue(session, now);
         }

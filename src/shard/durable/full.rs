@@ -126,7 +126,7 @@ impl Shard {
         Err(Violation::DiskFull)
     }
 
-    /// `None`: a publication is taken, disk or no disk.
+    /// `None`: a publication is taken, disk or no disk, and no full queue has its publisher wait.
     #[inline]
     pub(in crate::shard) fn lacks_room(
         &mut self,
@@ -135,11 +135,13 @@ impl Shard {
         publish: &Publish<'_>,
         now: Time,
     ) -> Option<NoRoom> {
-        let is_asked = publish.qos > Qos::AtMostOnce && self.is_disk_full();
-        if !is_asked || !self.needs_room(session, topic, publish) {
+        if publish.qos == Qos::AtMostOnce {
             return None;
         }
-        Some(self.without_room(id, now))
+        if self.is_disk_full() && self.needs_room(session, topic, publish) {
+            return Some(self.without_room(id, now));
+        }
+        self.awaits_queue((id, session), topic, publish)
     }
 
     /// It is written, or its identifier is. One that is repeated was written before.

@@ -20,6 +20,7 @@ impl Shard {
             silent_for: connection.map(|connection| now.since(connection.last_packet)),
             keep_alive: connection.map(|connection| Span(connection.silence_max.0 / 3 * 2)),
             session_expiry_s: session.expiry_interval_s,
+            oldest_waits: self.lag_of(&session.client_id, session.queue.len(), now),
             subscription_bytes: session.subscriptions.bytes(),
             inflight_bytes: session.window.bytes(),
             received_qos2: session.received.len(),
@@ -28,5 +29,10 @@ impl Shard {
             will_topic,
             last_ending: last_ending.map(|(ending, at)| (ending, now.since(at))),
         }))
+    }
+
+    fn lag_of(&self, client_id: &str, waiting: usize, now: Time) -> Option<Span> {
+        let has_lag = self.config.terms(client_id).has_lag;
+        has_lag.then(|| self.admission.lags.oldest(client_id, waiting, now))
     }
 }

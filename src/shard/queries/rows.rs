@@ -141,6 +141,8 @@ pub struct ClientDetail {
     /// Zero: no timeout.
     pub keep_alive: Option<Span>,
     pub session_expiry_s: u32,
+    /// How long the oldest message in its queue has waited; known of bridges.
+    pub oldest_waits: Option<Span>,
     pub subscription_bytes: usize,
     pub inflight_bytes: usize,
     /// Incoming QoS 2 exchanges that are open.

@@ -193,13 +193,6 @@ impl Shard {
             let topics = vec![topic.into()];
             return Ok(self.ask_decisions(id, session, auth::Access::Publish, topics));
         }
-        if refusal.is_none() && right == Authorization::Allowed {
-            match self.awaits_queue((id, session), topic, publish) {
-                Some(NoRoom::Waits(flow)) => return Ok(flow),
-                Some(NoRoom::Dropped | NoRoom::Refused(_)) => return Ok(Flow::Continue),
-                None => {}
-            }
-        }
         self.outbox.stats.count_publication(publish);
         match right {
             Authorization::Allowed | Authorization::Pending => {}

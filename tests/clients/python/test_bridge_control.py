@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -183,7 +184,12 @@ class Proxy:
         target = head.split()[1].decode()
         self.targets.append(target)
         host, port = target.rsplit(":", 1)
-        far = socket.create_connection((host, int(port)), START_S)
+        try:
+            far = socket.create_connection((host, int(port)), START_S)
+        except OSError:
+            near.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+            near.close()
+            return
         near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         threading.Thread(target=self._carry, args=(far, near), daemon=True).start()
         self._carry(near, far)
@@ -223,6 +229,60 @@ def test_a_bridge_through_a_proxy(bridging, start, tmp_path):
     far.close()
 
 
+def test_the_main_address_is_looked_at_through_the_proxy(bridging, start, tmp_path):
+    standby, port, proxy = start(1), free_port(), Proxy("user:secret")
+    (tmp_path / "password").write_text("secret\n")
+    main = f"127.0.0.1:{port}"
+    here = bridging(
+        f"addresses = [\"{main}\", \"127.0.0.1:{standby.port}\"]\nprimary-check = \"1s\"\n"
+        f"proxy = \"127.0.0.1:{proxy.port}\"\nproxy-user = \"user\"\n"
+        f"proxy-password-file = \"{tmp_path}/password\"\ntopics = [\"t/# out 1\"]"
+    )
+    here.wait_line(f"bridge b0: connected to 127.0.0.1:{standby.port}")
+    # The proxy takes the connection, and there is nothing behind it.
+    eventually(lambda: proxy.targets.count(main) >= 3)
+    assert "back to it" not in here.log() and "bridge b0:" in here.log()
+    start(1, port=port)
+    here.wait_line("bridge b0:", "back to it")
+    here.wait_line(f"bridge b0: connected to {main}")
+
+
+def state_kept(broker, name):
+    """What is retained of a bridge's state, by a subscription that is answered behind it."""
+    late = connect(broker, "late-state")
+    late.subscribe(f"$SYS/broker/connection/{name}/state", qos=1)
+    late.subscribe("end", qos=1)
+    late.publish_all([("end", b"", 1)])
+    got = [message.payload for message in late.until("end")]
+    late.close()
+    return got
+
+
+def test_nothing_stays_of_the_state_of_a_bridge_that_is_removed(bridging, start):
+    there, port = start(1), free_port()
+    tables = [at(there) + f"client-id = \"{name}\"\ntopics = [\"{name}/# out 1\"]" for name in ("stays", "goes", "moves")]
+    here = bridging(*tables, port=port, shards=2)
+    for number in range(3):
+        is_up(here, f"b{number}")
+    watcher = connect(here, "watcher")
+    watcher.subscribe("$SYS/broker/connection/+/state", qos=1)
+    assert [message.payload for message in watcher.take(3)] == [b"1"] * 3
+    config = next(iter(here.process.args[at + 1] for at, one in enumerate(here.process.args) if one == "--config"))
+    text = open(config, encoding="utf-8").read().split("[[bridge]]\n")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write("[[bridge]]\n".join([text[0], text[1], text[3].replace("\"moves\"", "\"moved\"")]))
+    here.send_signal(signal.SIGHUP)
+    # Who watches learns that it is down, and then that there is nothing any more.
+    seen = {}
+    while seen.get("goes", [])[-1:] != [b""] or seen.get("moves", [])[-1:] != [b""] or seen.get("moved", [])[-1:] != [b"1"]:
+        message = watcher.next()
+        seen.setdefault(message.topic.split("/")[3], []).append(message.payload)
+    assert seen["goes"][0] == seen["moves"][0] == b"0" and "stays" not in seen
+    assert {name: state_kept(here, name) for name in ("stays", "goes", "moves", "moved")} == {
+        "stays": [b"1"], "goes": [], "moves": [], "moved": [b"1"]}
+    watcher.close()
+
+
 def test_publishers_wait_for_a_full_bridge_where_the_operator_wants_it(bridging, start):
     there, admin, count = start(1), free_port(), 300
     here = bridging(
@@ -237,11 +297,13 @@ def test_publishers_wait_for_a_full_bridge_where_the_operator_wants_it(bridging,
     other.publish_all([("elsewhere", b"", 1), ("up/0", b"dropped", 0)])
     # What was under way when it was full is in it, too; the rest is at its publisher.
     assert 50 <= bridge(admin, "b0")["queue_messages"] < count
+    eventually(lambda: bridge(admin, "b0")["lag_ms"] >= 1_500)
     ctl(admin, "bridge", "b0", "start")
     for mid in mids:
         near._wait_ack(("p", mid))
     got = [int(payload) for payload in far.payloads(count)]
     assert sorted(got) == list(range(count))
+    assert bridge(admin, "b0")["lag_ms"] == 0
     assert [n for n in got if n % 3 == 0] == list(range(0, count, 3))  # of one topic
     # What comes in does not wait, so nothing stands still.
     near.subscribe("up/#", qos=1)
