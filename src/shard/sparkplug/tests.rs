@@ -224,6 +224,44 @@ fn gaps_are_counted_and_noted_at_the_home_of_the_node() {
     let row = plant.node().unwrap();
     assert_eq!((row.messages, row.gaps, row.missing), (5, 1, 1));
     assert_eq!(plant.count(|stats| stats.sparkplug_gaps), 1);
+    plant.publish(node, "spBv1.0/g/NDATA/unborn", &[0x18, 0]);
+    assert_eq!(plant.count(|stats| stats.sparkplug_before_birth), 1);
+}
+
+/// conformance: sparkplug:tck-id-conformance-mqtt-aware-ndeath-timestamp
+#[test]
+fn only_deaths_of_nodes_are_changed_and_only_if_that_is_wanted() {
+    const DDEATH: &[u8] = b"\x08\x02\x18\x02";
+    for is_wanted in [true, false] {
+        let mut plant = Plant::new(1, true);
+        let mut config: ShardConfig = (*plant.world.shards[0].config).clone();
+        config.limits.sparkplug_ndeath_timestamp = is_wanted;
+        plant.world.shards[0].handle_config(Arc::new(config));
+        let host = plant.connect(0, "host", None);
+        plant.subscribe(host, "spBv1.0/+/NDEATH/+");
+        plant.subscribe(host, "spBv1.0/+/DDEATH/+/+");
+        let node = plant.connect(0, "node", None);
+        plant.publish(node, "spBv1.0/g/NBIRTH/n", NBIRTH);
+        plant.publish(node, "spBv1.0/g/DBIRTH/n/d", DBIRTH);
+        plant.publish(node, "spBv1.0/g/DDEATH/n/d", DDEATH);
+        assert_eq!(
+            plant.got(host),
+            [got("spBv1.0/g/DDEATH/n/d", DDEATH, 0, false)]
+        );
+        plant.publish(node, "spBv1.0/g/NDEATH/n", NDEATH);
+        let death = plant.got(host).remove(0).1;
+        assert_eq!(death != NDEATH, is_wanted);
+    }
+}
+
+#[test]
+fn members_of_a_group_get_live_certificates_with_retain() {
+    let mut plant = Plant::new(1, true);
+    let member = plant.connect(0, "member", None);
+    plant.subscribe(member, "$share/s/$sparkplug/certificates/#");
+    let node = plant.connect(0, "node", None);
+    plant.publish(node, "spBv1.0/g/NBIRTH/n", NBIRTH);
+    assert_eq!(plant.got(member), [got(KEPT, NBIRTH, 1, true)]);
 }
 
 #[test]
@@ -234,7 +272,7 @@ fn what_is_found_is_noted_once_for_each_node() {
     });
     let (id, _) = broker.connect(V311, b'a');
     let publish = |topic: &str, payload: &[u8]| packet(0x30, &[&text(topic), payload]);
-    for node in ["n", "m", "o"] {
+    for node in ["n", "m", "o", "p"] {
         broker.give_here(id, &publish(&format!("spBv1.0/g/NBIRTH/{node}"), NBIRTH));
     }
     for seq in [1, 3, 7] {
@@ -273,8 +311,13 @@ fn what_is_found_is_noted_once_for_each_node() {
     let stats = broker.shards[0].stats();
     assert_eq!(
         (stats.sparkplug_gaps, stats.sparkplug_states_refused),
-        (4, 1)
+        (4, 2)
     );
+    let (births, deaths) = (
+        stats.sparkplug_births_without_death,
+        stats.sparkplug_stale_deaths,
+    );
+    assert_eq!((births, deaths), (1, 1));
 }
 
 #[test]
