@@ -22,7 +22,7 @@ use crate::shard::{NotWritten, ReadBack, Shard};
 use crate::time::Time;
 
 /// Files that stay open, at most.
-const FILES_MAX: usize = 64;
+pub(super) const FILES_MAX: usize = 64;
 
 enum File {
     /// With what is to be read of it, and how it is opened.
@@ -162,6 +162,23 @@ impl ReadBacks {
     pub(super) fn forget_before(&mut self, needed: SegmentNumber) {
         self.files
             .retain(|number, file| *number >= needed || matches!(file, File::Opening(..)));
+    }
+}
+
+#[cfg(test)]
+impl ReadBacks {
+    /// Pieces that are being read, or whose files are being opened.
+    pub(super) fn under_way(&self) -> usize {
+        let waiting = self.files.values().map(|file| match file {
+            File::Opening(waiting, _) => waiting.len(),
+            File::Open(_) => 0,
+        });
+        self.under_way.len() + waiting.sum::<usize>()
+    }
+
+    pub(super) fn open_files(&self) -> usize {
+        let is_open = |file: &&File| matches!(file, File::Open(_));
+        self.files.values().filter(is_open).count()
     }
 }
 

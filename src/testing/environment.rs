@@ -200,6 +200,11 @@ pub trait Environment {
         false
     }
 
+    /// Whether the world reads what a shard asks for of its log; else somebody else does.
+    fn reads_logs(&self) -> bool {
+        true
+    }
+
     /// How many turns a read takes that begins now on a shard's disk.
     fn read_turns(&mut self, shard: usize) -> u32 {
         let _ = shard;

@@ -154,7 +154,10 @@ impl<E: Environment> World<E> {
                 self.environment.is_broken(error.to_string());
             }
         }
-        while let Some(read) = self.shards[shard].poll_read() {
+        while self.environment.reads_logs() {
+            let Some(read) = self.shards[shard].poll_read() else {
+                break;
+            };
             moved = true;
             let turns = self.environment.read_turns(shard);
             journal.reads.push((read, turns));

@@ -7,6 +7,7 @@ mod client;
 mod frames;
 mod layered;
 mod operations;
+mod read_backs;
 mod toy;
 
 use std::io::{Read, Write};

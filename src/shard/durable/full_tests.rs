@@ -269,18 +269,23 @@ fn a_group_needs_room_when_the_next_member_is_durable() {
 #[test]
 fn qos_0_is_not_queued_without_room() {
     let (mut it, kept, _) = Full::new(1);
+    it.world.send(kept, b"\x82\x10\0\x03\0\0\x0a$share/g/m\x01");
+    assert_eq!(it.taken(kept)[0], 0x90);
     it.world.close(kept);
     let publisher = it.client(&connect(V5, b'p'), SUCCESS);
     for is_full in [false, true] {
         it.set_full(is_full);
-        it.world.send(publisher, &publish(V5, 0x30, b't', 0));
+        for topic in [b't', b'm'] {
+            it.world.send(publisher, &publish(V5, 0x30, topic, 0));
+        }
         it.world.settle();
     }
     let link = it.world.open(0);
     it.world.send(link, &durable(b'k'));
     let received = it.taken(link);
     let queued = &received[2 + usize::from(received[1])..];
-    assert_eq!(queued, publish(V5, 0x30, b't', 0), "the one of before");
+    let expected = [b't', b'm'].map(|topic| publish(V5, 0x30, topic, 0));
+    assert_eq!(queued, expected.concat(), "those of before");
 }
 
 /// Those that wait and have left are forgotten long before the time of those that stay is over.
