@@ -116,7 +116,8 @@ rust_tests() {
 # Debug assertions and overflow checks are on in these.
 simulator_and_fuzzer() {
     check 'simulator, 2,000 seeds' "$programs/ringmq-sim" --seeds 2000
-    check 'simulator, every deliberate fault is noticed' "$programs/ringmq-sim" --mutants
+    check 'simulator, every deliberate fault is noticed' "$programs/ringmq-sim" --mutants \
+        --caught tests/mutants.txt
     check 'fuzz, 500,000 iterations of each body' "$programs/ringmq-fuzz" --iterations 500000
 }
 

@@ -1,7 +1,12 @@
 //! `ringmq-sim`: runs the simulator over many seeds, replays one, or proves that it notices faults.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
 use std::thread;
 
 use clap::Parser;
@@ -10,6 +15,9 @@ use ringmq::sim;
 
 /// Failures shown of one seed.
 const FAILURES_SHOWN: usize = 20;
+
+/// Seeds over which a fault is hunted, at most.
+const HUNTED_MAX: u64 = 500;
 
 /// Runs deterministic simulations of the broker.
 #[derive(Parser)]
@@ -29,9 +37,14 @@ struct Options {
     /// Break the broker on purpose, in each of the known ways; every one must be noticed
     #[arg(long)]
     mutants: bool,
-    /// With --seed, --mutants or --sensors: break the broker in this way alone, as --mutants names it
+    /// Break the broker in this way alone, as --mutants names it; without --seed, --mutants or --sensors: in how many
+    /// seeds that is noticed
     #[arg(long, value_parser = mutant_called)]
     mutant: Option<Mutant>,
+    /// With --mutants: a file with the seed that noticed each fault last time, which is tried first; written anew when
+    /// another one did
+    #[arg(long, value_name = "FILE")]
+    caught: Option<PathBuf>,
     /// Clients of MQTT-SN over a network that loses datagrams, instead of clients of MQTT
     #[arg(long)]
     sensors: bool,
@@ -48,11 +61,13 @@ fn main() -> ExitCode {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads.unwrap_or(cores).max(1);
     let is_good = if options.mutants {
-        hunt(options.seeds.min(500), threads, options.mutant)
+        hunt(&options, threads)
     } else if options.sensors {
         sweep_sensors(&options, threads)
     } else if let Some(seed) = options.seed {
         replay(seed, options.mutant, options.events)
+    } else if let Some(mutant) = options.mutant {
+        count_notices(&options, mutant, threads)
     } else {
         sweep(&options, threads)
     };
@@ -102,7 +117,41 @@ fn sweep(options: &Options, threads: usize) -> bool {
     failed == 0
 }
 
-/// The same for clients of MQTT-SN.
+/// In how many seeds a fault is noticed: how sure [`hunt`] is to catch it.
+fn count_notices(options: &Options, mutant: Mutant, threads: usize) -> bool {
+    std::panic::set_hook(Box::new(|_| {})); // broken on purpose: no back traces
+    let until = options.from.saturating_add(options.seeds);
+    let (next, run, noticed) = (
+        AtomicU64::new(options.from),
+        AtomicU64::new(0),
+        AtomicU64::new(0),
+    );
+    let work = || loop {
+        mutant::switch(Some(mutant));
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= until {
+            return;
+        }
+        if options.journals && !sim::has_journals(seed) {
+            continue;
+        }
+        run.fetch_add(1, Ordering::Relaxed);
+        if let Some(failure) = catch(mutant, seed) {
+            noticed.fetch_add(1, Ordering::Relaxed);
+            println!("seed {seed}: {failure}");
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let (run, noticed) = (run.into_inner(), noticed.into_inner());
+    println!("{mutant:?}: noticed in {noticed} of {run} seeds");
+    noticed > 0
+}
+
+/// [`sweep`] for clients of MQTT-SN.
 fn sweep_sensors(options: &Options, threads: usize) -> bool {
     let (from, until) = match options.seed {
         Some(seed) => (seed, seed + 1),
@@ -167,10 +216,17 @@ fn replay(seed: u64, mutant: Option<Mutant>, events: usize) -> bool {
     false
 }
 
-/// Every mutant must be caught within `seeds` seeds; a panic of the broken broker counts.
-fn hunt(seeds: u64, threads: usize, only: Option<Mutant>) -> bool {
-    let is_meant = |mutant: &Mutant| only.is_none_or(|only| only == *mutant);
+/// Every mutant must be caught within [`HUNTED_MAX`] seeds; a panic of the broken broker counts. The seed that caught it
+/// last time is tried before all others, which says as much at the price of one run.
+fn hunt(options: &Options, threads: usize) -> bool {
+    let is_meant = |mutant: &Mutant| options.mutant.is_none_or(|only| only == *mutant);
     let mutants: Vec<Mutant> = Mutant::ALL.into_iter().filter(is_meant).collect();
+    let seeds = options.seeds.min(HUNTED_MAX);
+    let last = options
+        .caught
+        .as_deref()
+        .map_or_else(Caught::new, read_caught);
+    let caught = Mutex::new(last.clone());
     std::panic::set_hook(Box::new(|_| {})); // broken on purpose: no back traces
     let (next, escaped) = (AtomicU64::new(0), AtomicU64::new(0));
     let work = || loop {
@@ -179,13 +235,19 @@ fn hunt(seeds: u64, threads: usize, only: Option<Mutant>) -> bool {
             return;
         };
         mutant::switch(Some(mutant));
+        let name = format!("{mutant:?}");
+        let first = last.get(&name).copied().filter(|seed| *seed < seeds);
+        let may_catch = |seed: &u64| !mutant.is_of_journals() || sim::has_journals(*seed);
+        let all = (0..seeds).filter(may_catch);
         let catch = |seed| catch(mutant, seed).map(|failure| (seed, failure));
-        let caught = (0..seeds).find_map(catch);
-        match caught {
-            Some((seed, failure)) => println!("{mutant:?}: seed {seed}: {failure}"),
+        match first.into_iter().chain(all).find_map(catch) {
+            Some((seed, failure)) => {
+                println!("{name}: seed {seed}: {failure}");
+                caught.lock().expect("no panic here").insert(name, seed);
+            }
             None => {
                 escaped.fetch_add(1, Ordering::Relaxed);
-                println!("{mutant:?}: NOT caught in {seeds} seeds");
+                println!("{name}: NOT caught in {seeds} seeds");
             }
         }
     };
@@ -196,7 +258,33 @@ fn hunt(seeds: u64, threads: usize, only: Option<Mutant>) -> bool {
     });
     let (all, escaped) = (mutants.len() as u64, escaped.into_inner());
     println!("{all} mutants, {} caught, {escaped} not", all - escaped);
+    let caught = caught.into_inner().expect("no panic here");
+    let file = options.caught.as_deref().filter(|_| caught != last);
+    if let Some(Err(error)) = file.map(|file| write_caught(file, &caught)) {
+        println!("the seeds that caught them cannot be written: {error}");
+        return false;
+    }
     escaped == 0 && all > 0
+}
+
+/// Mutants and the seeds that caught them.
+type Caught = BTreeMap<String, u64>;
+
+/// What is not as it was written is as good as nothing: it is hunted for.
+fn read_caught(file: &Path) -> Caught {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    let known = lines.filter_map(|(name, seed)| Some((name.into(), seed.parse().ok()?)));
+    known.collect()
+}
+
+fn write_caught(file: &Path, caught: &Caught) -> io::Result<()> {
+    let known = |name: &str| mutant_called(name).is_ok();
+    let lines = caught.iter().filter(|(name, _)| known(name));
+    let text: String = lines
+        .map(|(name, seed)| format!("{name} {seed}\n"))
+        .collect();
+    fs::write(file, text)
 }
 
 fn catch(mutant: Mutant, seed: u64) -> Option<String> {

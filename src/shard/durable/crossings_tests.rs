@@ -305,38 +305,61 @@ fn pubrec_waits_for_the_publishers_shard_alone() {
     );
 }
 
-/// A member of a shared group leaves, and another shard's gets what it had not acknowledged: one of them has it after
-/// a crash at any commit.
+/// A member of a shared group leaves, and another shard's gets what it had not acknowledged, cut there. The one that stays
+/// `reads` what it is sent before that. How often one of them has it in the end, and how often it had been acknowledged.
+fn hand_on_and_crash(order: &[usize], shards: u16, reads: bool) -> (usize, usize) {
+    let mut broker = Broker::new(2);
+    let publisher = broker.client(0, durable);
+    let leaving = broker.client(0, durable);
+    broker.clients[leaving].acknowledges = false;
+    broker.subscribe(leaving, b"$share/g/t", 1);
+    broker.send(publisher, &[0x32, 6, 0, 1, b't', 0, 1, b'x']);
+    broker.write_all();
+    assert_eq!(broker.clients[leaving].got, b"x");
+    let staying = broker.client(1, durable);
+    broker.clients[staying].acknowledges = reads;
+    broker.subscribe(staying, b"$share/g/t", 1);
+    let link = broker.clients[leaving].link;
+    broker.world.close(link);
+    broker.settle();
+    for shard in order {
+        broker.write(*shard);
+    }
+    broker.clients[leaving].got.clear();
+    if !reads {
+        broker.clients[staying].got.clear(); // it was on its way
+    }
+    for client in [leaving, staying] {
+        broker.clients[client].acknowledges = true;
+    }
+    let acknowledged = broker.clients[staying].got.len();
+    broker.crash(shards);
+    let got = broker.clients[leaving].got.len() + broker.clients[staying].got.len();
+    (got, acknowledged)
+}
+
+/// One of them has it after a crash at any commit.
 #[test]
 fn what_a_member_hands_on_is_not_lost_over_a_crash() {
     for (order, shards) in cuts() {
-        let mut broker = Broker::new(2);
-        let publisher = broker.client(0, durable);
-        let leaving = broker.client(0, durable);
-        broker.clients[leaving].acknowledges = false;
-        broker.subscribe(leaving, b"$share/g/t", 1);
-        broker.send(publisher, &[0x32, 6, 0, 1, b't', 0, 1, b'x']);
-        broker.write_all();
-        assert_eq!(broker.clients[leaving].got, b"x");
-        let staying = broker.client(1, durable);
-        broker.subscribe(staying, b"$share/g/t", 1);
-        let link = broker.clients[leaving].link;
-        broker.world.close(link);
-        broker.settle();
-        for shard in &order {
-            broker.write(*shard);
+        for reads in [true, false] {
+            let (got, acknowledged) = hand_on_and_crash(&order, shards, reads);
+            // At QoS 1, once more if its PUBACK was not committed.
+            assert!(
+                got > 0 && got <= 1 + acknowledged,
+                "{got}: {order:?}, then {shards} shards, read: {reads}"
+            );
         }
-        broker.clients[leaving].got.clear();
-        broker.clients[leaving].acknowledges = true;
-        let acknowledged = broker.clients[staying].got.len();
-        broker.crash(shards);
-        let got = broker.clients[leaving].got.len() + broker.clients[staying].got.len();
-        // At QoS 1, once more if its PUBACK was not committed.
-        assert!(
-            got > 0 && got <= 1 + acknowledged,
-            "{got}: {order:?}, then {shards} shards"
-        );
     }
+}
+
+/// The fault: this shard has committed that it is gone, and the other one not that it has come.
+#[test]
+fn what_a_member_hands_on_and_nothing_holds_is_lost() {
+    switch(Some(Mutant::HandOnUnheld));
+    let lost = cuts().any(|(order, shards)| hand_on_and_crash(&order, shards, false).0 == 0);
+    switch(None);
+    assert!(lost);
 }
 
 /// A will has no publisher who could send it again.

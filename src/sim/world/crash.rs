@@ -13,6 +13,11 @@ use crate::time::{Span, WallTime};
 
 /// One of so many runs has journals.
 const JOURNALS_ONCE_IN: usize = 4;
+/// One of so many crashes is to fall between the commits of two shards, for which it waits so many steps at most.
+const APART_ONCE_IN: usize = 2;
+const APART_STEPS: usize = 500;
+/// The disks of one of so many runs with journals are not equally fast.
+const OWN_PACE_ONCE_IN: usize = 2;
 /// One of so many crashes is followed by another one, soon.
 const AGAIN_ONCE_IN: usize = 3;
 /// Steps until then, at most.
@@ -26,6 +31,10 @@ const COMMITTED_TURNS_MAX: usize = 10_000;
 /// The wall clock is set in one of so many runs with journals, and then between two of so many processes.
 const SETS_WALL_ONCE_IN: usize = 2;
 const SETS_WALL_BETWEEN_ONCE_IN: usize = 2;
+/// Turns that a write takes at most, on a disk of each kind.
+const PACES: [usize; 3] = [1, 4, 40];
+/// Disks with a pace of their own.
+const DISKS: usize = 8;
 /// Longest time between two processes, in milliseconds.
 const DOWN_MAX_MS: usize = 2_000;
 
@@ -39,8 +48,10 @@ pub(super) struct Crashes {
     pub(super) has_journals: bool,
     /// The wall clock is set while they have them.
     pub(super) sets_wall: bool,
-    /// The steps at which the process ends, the last one first.
+    /// The steps from which on the process is to end, the last one first.
     at: Vec<usize>,
+    /// The next one waits until what one shard has committed is not committed by another.
+    waits: bool,
     /// What all shards are made of.
     setup: Setup,
     /// Of the shards of earlier processes.
@@ -56,10 +67,17 @@ impl Crashes {
             && limits.queue_messages_max < QUEUE_ENOUGH;
         let has_journals = random.once_in(JOURNALS_ONCE_IN) && !may_starve;
         let count = if has_journals { random.below(4) } else { 0 };
-        let mut at: Vec<usize> = (0..count).map(|_| random.below(steps)).collect();
+        // Most is published in the first part of a run: half of them are there, or in the first part of that.
+        let mut at: Vec<usize> = (0..count)
+            .map(|_| {
+                let part = random.below(4);
+                random.below(steps >> part)
+            })
+            .collect();
         at.sort_unstable_by(|one, other| other.cmp(one));
         Self {
             sets_wall: random.once_in(SETS_WALL_ONCE_IN),
+            waits: random.once_in(APART_ONCE_IN),
             random,
             has_journals,
             at,
@@ -73,10 +91,31 @@ impl Crashes {
         [8 << 10, 8 << 10, 64 << 10][self.random.below(3)]
     }
 
-    /// How many turns a write takes, and the chance that decides it.
-    pub(super) fn commits(&mut self) -> (Random, usize) {
-        let most = [1, 4, 40][self.random.below(3)];
-        (Random::new(self.random.draw()), most)
+    /// How many turns a write takes at most, by shard, and the chance that decides it.
+    pub(super) fn commits(&mut self) -> Commits {
+        let random = &mut self.random;
+        let first = random.below(PACES.len());
+        let has_own = random.once_in(OWN_PACE_ONCE_IN);
+        let most = std::array::from_fn(|_| match has_own {
+            true => PACES[random.below(PACES.len())],
+            false => PACES[first],
+        });
+        Commits {
+            random: Random::new(random.draw()),
+            most,
+        }
+    }
+}
+
+/// How long disks take.
+pub(super) struct Commits {
+    random: Random,
+    most: [usize; DISKS],
+}
+
+impl Commits {
+    pub(super) fn turns(&mut self, shard: usize) -> u32 {
+        1 + self.random.below(self.most[shard % DISKS]) as u32
     }
 }
 
@@ -92,14 +131,17 @@ impl World {
         step: usize,
         rules: impl FnOnce() -> Option<RuleSet>,
     ) -> bool {
-        let is_due = self.crashes.at.last() == Some(&step);
+        let is_due = self.is_crash_due(step);
         if is_due {
             self.crashes.at.pop();
         }
         let ends = is_due || self.core.environment.disks.has_failed();
         if ends {
             self.crash(rules());
-            let Crashes { random, at, .. } = &mut self.crashes;
+            let Crashes {
+                random, at, waits, ..
+            } = &mut self.crashes;
+            *waits = random.once_in(APART_ONCE_IN);
             if random.once_in(AGAIN_ONCE_IN) {
                 at.push(step + 1 + random.below(AGAIN_STEPS));
                 at.sort_unstable_by(|one, other| other.cmp(one));
@@ -107,6 +149,22 @@ impl World {
             }
         }
         ends
+    }
+
+    fn is_crash_due(&mut self, step: usize) -> bool {
+        let is_between = self.is_between_commits();
+        let Crashes { at, waits, .. } = &self.crashes;
+        at.last()
+            .is_some_and(|at| *at <= step && (!waits || is_between || *at + APART_STEPS <= step))
+    }
+
+    /// A shard has committed something in this step, and another one is about to.
+    fn is_between_commits(&mut self) -> bool {
+        let Some(committed) = self.core.environment.committed.take() else {
+            return false;
+        };
+        let mut others = (0..self.core.shards.len()).filter(|shard| *shard != committed);
+        others.any(|shard| self.core.disk_mut(shard).is_some_and(|it| it.is_writing()))
     }
 
     fn crash(&mut self, rules: Option<RuleSet>) {

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 
 use super::accounts::Accounts;
+use super::crash::Commits;
 use super::disks::DiskFaults;
 use super::record::Record;
 use crate::auth::{Question, Request};
@@ -50,8 +51,10 @@ pub(super) struct Faults {
     /// Most that is read of one client.
     bytes_per_s: Option<u32>,
     outgoing_bytes_max: usize,
-    /// When a commit takes more than a turn, and the most turns that it takes.
-    pub(super) commits: Option<(Random, usize)>,
+    /// How many turns a commit takes.
+    pub(super) commits: Option<Commits>,
+    /// The last shard that has committed something in this step.
+    pub(super) committed: Option<usize>,
     pub(super) disks: DiskFaults,
     pub(super) accounts: Accounts,
     pub(super) record: Record,
@@ -84,6 +87,7 @@ impl Faults {
             bytes_per_s: limits.client_rates.incoming.bytes_per_s,
             outgoing_bytes_max: limits.outgoing_bytes_max as usize,
             commits: None,
+            committed: None,
             accounts: Accounts::default(),
             record: Record::new(),
             seen: Vec::new(),
@@ -189,6 +193,7 @@ impl Faults {
                     self.seen[link].gone(now, now);
                 }
             }
+            Event::Committed { shard } => self.committed = Some(shard),
             Event::WriteFailed { .. } => self.disks.note_failed(),
             Event::DiskFull { is_full, .. } => self.disks.note_full(is_full),
             _ => {}
@@ -273,22 +278,18 @@ impl Environment for Faults {
         self.accounts.take_command(shard)
     }
 
-    fn commit_turns(&mut self, _shard: usize) -> Option<u32> {
-        let Some((random, most)) = &mut self.commits else {
-            return Some(1);
-        };
-        Some(1 + random.below(*most) as u32)
+    fn commit_turns(&mut self, shard: usize) -> Option<u32> {
+        let commits = self.commits.as_mut();
+        Some(commits.map_or(1, |commits| commits.turns(shard)))
     }
 
     fn write_fails(&mut self, _shard: usize) -> bool {
         self.disks.fails()
     }
 
-    fn read_turns(&mut self, _shard: usize) -> u32 {
-        match &mut self.commits {
-            Some((random, most)) => 1 + random.below(*most) as u32,
-            None => 1,
-        }
+    fn read_turns(&mut self, shard: usize) -> u32 {
+        let commits = self.commits.as_mut();
+        commits.map_or(1, |commits| commits.turns(shard))
     }
 
     fn is_broken(&mut self, problem: String) {
