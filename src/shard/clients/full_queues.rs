@@ -20,15 +20,22 @@ use crate::time::Time;
 pub(in crate::shard) struct FullQueues {
     /// Of sessions of this shard.
     own: Vec<(SessionId, Box<str>)>,
-    /// Of all shards: client id, and the filters by which messages come to the queue.
-    all: Vec<(Box<str>, Box<[Box<str>]>)>,
+    /// Of all shards.
+    all: Vec<FullQueue>,
     /// Connections with a publication that waits; some have ended.
     waiting: Vec<ConnectionId>,
 }
 
+#[derive(Debug)]
+struct FullQueue {
+    client_id: Box<str>,
+    /// By which messages come to it.
+    filters: Box<[Box<str>]>,
+}
+
 impl FullQueues {
     fn take(&self, topic: &str) -> bool {
-        let mut filters = self.all.iter().flat_map(|(_, filters)| filters);
+        let mut filters = self.all.iter().flat_map(|queue| &queue.filters);
         filters.any(|filter| topic::matches(filter, topic))
     }
 
@@ -108,13 +115,14 @@ impl Shard {
         client_id: Box<str>,
         filters: Box<[Box<str>]>,
     ) {
-        self.admission.full_queues.all.push((client_id, filters));
+        let queue = FullQueue { client_id, filters };
+        self.admission.full_queues.all.push(queue);
     }
 
     /// Those that wait are read again. Another queue may hold them then.
     pub(in crate::shard) fn on_queue_room(&mut self, client_id: &str, now: Time) {
         let full = &mut self.admission.full_queues;
-        full.all.retain(|(other, _)| **other != *client_id);
+        full.all.retain(|queue| *queue.client_id != *client_id);
         for id in std::mem::take(&mut full.waiting) {
             let Some(connection) = self.clients.connections.get_mut(id) else {
                 continue; // closed meanwhile
