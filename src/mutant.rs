@@ -169,6 +169,10 @@ pub enum Mutant {
     TrustTopicIds,
     /// Two topics of a client of MQTT-SN have one id.
     ShareTopicId,
+    /// A client of MQTT-SN learns of a topic id that the log does not have yet.
+    AnswerRegisterEarly,
+    /// Topic ids of clients of MQTT-SN are not written to the log.
+    ForgetTopicIdRecords,
     /// A bridge acknowledges a message of the remote before our own broker has it.
     BridgeAcksRemoteEarly,
     /// A bridge acknowledges a message of our own broker before the remote has it.
@@ -207,7 +211,7 @@ impl Mutant {
         all.contains(&(self as u8))
     }
 
-    pub const ALL: [Self; 80] = [
+    pub const ALL: [Self; 82] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -288,6 +292,8 @@ impl Mutant {
         Self::UseUnregistered,
         Self::TrustTopicIds,
         Self::ShareTopicId,
+        Self::AnswerRegisterEarly,
+        Self::ForgetTopicIdRecords,
     ];
 }
 

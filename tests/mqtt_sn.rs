@@ -6,6 +6,7 @@
 //!   The length is put in front; `one > RAW 03 16` is a whole datagram.
 //! - `one < REGACK $id 0001 00`: the next datagram to that peer, all of it; a `$name` that is not bound yet takes two
 //!   octets. `one < nothing`: there is none.
+//! - `crash`: with `set journal true`, another process continues from the disk.
 //! - `wait 15`: so many seconds pass. `set NAME VALUE`: an option of the listener, before anything else.
 
 pub(crate) mod conversation;
@@ -14,7 +15,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use conversation::{all, Conversation, Line};
-use ringmq::testing::{Calm, Setup, World};
+use ringmq::shard::Durability;
+use ringmq::testing::{Calm, Sector, Setup, World};
 use ringmq::time::Span;
 
 /// A broker with its peers.
@@ -45,6 +47,9 @@ fn conversations() {
 
 fn play(conversation: &Conversation, shards: u16) -> Result<(), String> {
     let mut world = World::calm(Setup::new(shards));
+    if conversation.has_journal() {
+        world.begin_journals(Durability::Commit);
+    }
     world.begin_gateways(conversation.settings()?);
     let mut stage = Stage {
         world,
@@ -64,6 +69,7 @@ impl Stage {
     fn line(&mut self, line: &Line) -> Result<(), String> {
         match line {
             Line::Wait(seconds) => self.world.wait(Span::from_secs(*seconds)),
+            Line::Crash => self.crash()?,
             Line::Sends { peer, octets } => {
                 let peer = self.peer(peer);
                 let datagram = octets.datagram(&self.bound)?;
@@ -85,6 +91,22 @@ impl Stage {
         }
         self.collect();
         self.world.audit();
+        Ok(())
+    }
+
+    /// What is not on the disk is lost.
+    fn crash(&mut self) -> Result<(), String> {
+        let shards = self.world.shards.len();
+        for shard in 0..shards {
+            let disk = self.world.disk_mut(shard).ok_or("there is no journal")?;
+            disk.crash(|_| Sector::Lost);
+        }
+        let setup = Setup {
+            now: self.world.now,
+            ..Setup::new(shards as u16)
+        };
+        self.world.restart(&setup, Durability::Commit)?;
+        self.world.settle();
         Ok(())
     }
 

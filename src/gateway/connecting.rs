@@ -6,7 +6,6 @@ use super::directory::{refusal, Source};
 use super::link;
 use super::peer::{Kept, Peer, State, Terms, Will};
 use super::requests::Requests;
-use super::topics::Topics;
 use super::{Gateway, CONNECTING_MAX};
 use crate::mqtt::{topic, Qos};
 use crate::mqtt_sn::{Connect, Message, ReturnCode, WillTopic};
@@ -172,10 +171,7 @@ impl Gateway {
         }
         // Of the time before an MQTT client had the session, or of no time of this process.
         let kept = self.kept.get(&client_id).cloned();
-        Some(kept.unwrap_or_else(|| Kept {
-            topics: Topics::second(),
-            will: None,
-        }))
+        Some(kept.unwrap_or_else(|| Kept::of(shard.sensor_state(&client_id))))
     }
 
     /// Asks for the part of the will that is missing, or gives up.
@@ -260,7 +256,8 @@ impl Gateway {
             peer.key.address.ip().to_canonical(),
             peer.key.address.port(),
         );
-        let origin = Origin::new(RemoteEnd::Ip((ip, port).into()), peer.key.listener);
+        let mut origin = Origin::new(RemoteEnd::Ip((ip, port).into()), peer.key.listener);
+        origin.keeps_will = true;
         let before = peer.link.take();
         let Some(link) = shard.handle_opened(origin, now) else {
             peer.link = before;

@@ -81,7 +81,8 @@ impl Gateway {
             }
             Some(Packet::SubAck(suback)) => self.subscribed(index, &suback, now),
             Some(Packet::UnsubAck(unsuback)) => self.unsubscribed(index, &unsuback, now),
-            _ => {} // PINGRESP, and DISCONNECT, after which the link is closed
+            Some(Packet::PingResp) => self.pinged(index),
+            _ => {} // DISCONNECT, after which the link is closed
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::num::NonZeroU16;
 
 use super::peer::{Peer, State, Terms, Will};
+use super::requests::{Kind, Request};
 use super::Gateway;
 use crate::ids::ConnectionId;
 use crate::mqtt::frame;
@@ -176,6 +177,25 @@ impl Gateway {
         true
     }
 
+    /// Asks a link for PINGRESP, with which a request can be answered. False: it is dropped, and repeated by its
+    /// client.
+    pub(super) fn ask_link(
+        &mut self,
+        shard: &mut Shard,
+        index: u32,
+        request: Request,
+        now: Time,
+    ) -> bool {
+        if !self.peers.get_mut(index).requests.add_pinged(request) {
+            return false;
+        }
+        let is_given = self.give(shard, index, now, encode::pingreq);
+        if !is_given {
+            self.peers.get_mut(index).requests.take_last();
+        }
+        is_given
+    }
+
     /// Whether a peer's link is still to be heard of by the shard, which has a keep alive of its own.
     pub(super) fn ping_link(&mut self, shard: &mut Shard, index: u32, now: Time) {
         let peer = self.peers.get_mut(index);
@@ -183,8 +203,13 @@ impl Gateway {
             return;
         }
         peer.link_ping_at = now + Peer::link_ping_every(peer.link_keep_alive_s);
-        self.give(shard, index, now, encode::pingreq);
-        // Its answer says nothing: it is taken with what comes next.
+        let request = Request {
+            kind: Kind::Ping,
+            msg_id: 0,
+            topic_id: 0,
+            hash: 0,
+        };
+        self.ask_link(shard, index, request, now);
         self.pull(shard, index, now);
     }
 }

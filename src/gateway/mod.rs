@@ -14,6 +14,7 @@ mod connectionless;
 mod directory;
 mod doors;
 mod downlink;
+mod keeping;
 mod link;
 mod outbox;
 mod peer;

@@ -9,6 +9,7 @@ use crate::ids::{ConnectionId, ShardId};
 use crate::mqtt::{PacketId, PacketType, Qos};
 use crate::mqtt_sn::Settings;
 use crate::mutant::{is_on, Mutant};
+use crate::session::SensorState;
 use crate::time::{Span, Time};
 
 /// Deliveries taken from a link before the first of them is sent: acknowledgements may be behind them.
@@ -93,6 +94,26 @@ pub(super) struct Kept {
     pub(super) will: Option<Box<Will>>,
 }
 
+impl Kept {
+    /// What the log has of it.
+    pub(super) fn of(state: Option<&SensorState>) -> Self {
+        let ids = state.map_or(&[][..], SensorState::ids);
+        let predefined = state.map_or(&[][..], SensorState::predefined);
+        let will = state.and_then(SensorState::will).map(|will| {
+            Box::new(Will {
+                topic: (&*will.topic).into(),
+                qos: will.qos,
+                retain: will.retain,
+                payload: (&*will.payload).into(),
+            })
+        });
+        Self {
+            topics: Topics::second(ids, predefined),
+            will,
+        }
+    }
+}
+
 /// The fields of CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
@@ -160,10 +181,15 @@ impl Peer {
         })
     }
 
-    /// Messages are taken from its link: while it sleeps they wait there.
+    /// Messages are taken from its link: while it sleeps they wait there. In the will's conversation the link is that
+    /// of the connection before, whose messages the next one has anew.
     pub(super) fn takes_messages(&self) -> bool {
-        (self.state != State::Asleep || is_on(Mutant::SendToSleeper))
-            && self.deliveries.len() < DELIVERIES_MAX
+        let waits = match self.state {
+            State::WillTopic | State::WillMessage => true,
+            State::Asleep => !is_on(Mutant::SendToSleeper),
+            _ => false,
+        };
+        !waits && self.deliveries.len() < DELIVERIES_MAX
     }
 
     /// A packet of a delivery, which waits until its client is there.

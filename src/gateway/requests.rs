@@ -13,6 +13,21 @@ pub(super) enum Kind {
     Publish,
     Subscribe,
     Unsubscribe,
+    /// These are answered when what they have changed is kept: the link says so by a PINGRESP.
+    Register,
+    WillTopic,
+    WillMessage,
+    /// Asked by the gateway itself, for the keep alive of the link.
+    Ping,
+}
+
+impl Kind {
+    fn awaits_ping(self) -> bool {
+        matches!(
+            self,
+            Self::Register | Self::WillTopic | Self::WillMessage | Self::Ping
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +72,30 @@ impl Requests {
     pub(super) fn take(&mut self, kind: Kind, msg_id: u16) -> Option<Request> {
         let mut open = self.open.iter();
         let at = open.position(|one| (one.kind, one.msg_id) == (kind, msg_id))?;
+        let taken = self.open.remove(at);
+        if self.open.is_empty() {
+            self.open = VecDeque::new();
+        }
+        taken
+    }
+
+    /// The same for one that a PINGREQ follows: each has its own.
+    pub(super) fn add_pinged(&mut self, request: Request) -> bool {
+        let has_room = self.open.len() < REQUESTS_MAX;
+        if has_room {
+            self.open.push_back(request);
+        }
+        has_room
+    }
+
+    /// The last one was not asked for after all.
+    pub(super) fn take_last(&mut self) {
+        self.open.pop_back();
+    }
+
+    /// The one that a PINGRESP answers.
+    pub(super) fn take_pinged(&mut self) -> Option<Request> {
+        let at = self.open.iter().position(|one| one.kind.awaits_ping())?;
         let taken = self.open.remove(at);
         if self.open.is_empty() {
             self.open = VecDeque::new();

@@ -1,11 +1,10 @@
 //! Sleep, silence and the end of a client: the state chart of section 6.14 and its timers.
 
 use super::directory::Source;
-use super::link;
-use super::peer::{Kept, Peer, State, Will};
+use super::peer::{Kept, Peer, State};
 use super::Gateway;
-use crate::mqtt::{encode, topic, Disconnect, ReasonCode, Version};
-use crate::mqtt_sn::{AddressChange, Message, ReturnCode, WillTopic};
+use crate::mqtt::{encode, Disconnect, ReasonCode, Version};
+use crate::mqtt_sn::{AddressChange, Message};
 use crate::mutant::{is_on, Mutant};
 use crate::shard::{CloseCause, Shard};
 use crate::time::Time;
@@ -257,63 +256,5 @@ impl Gateway {
                 .retain(|client_id, _| shard.has_session(client_id));
             self.sweep_at = (2 * self.kept.len()).max(64);
         }
-    }
-
-    /// WILLTOPICUPD, which overwrites the topic alone, or deletes both parts.
-    pub(super) fn update_will_topic(
-        &mut self,
-        shard: &mut Shard,
-        index: u32,
-        update: Option<WillTopic<'_>>,
-    ) {
-        let peer = self.peers.get(index);
-        let will = update.map(|update| {
-            let before = peer.kept.will.as_ref();
-            Box::new(Will {
-                topic: update.topic.into(),
-                qos: update.qos,
-                retain: update.retain,
-                payload: before.map_or_else(Box::default, |will| will.payload.clone()),
-            })
-        });
-        let is_topic = update.is_none_or(|update| topic::is_valid_name(update.topic));
-        let code = if is_topic {
-            self.change_will(shard, index, will)
-        } else {
-            ReturnCode::NotSupported
-        };
-        let key = &self.peers.get(index).key;
-        self.outbox.send(key, &Message::WillTopicResp(code));
-    }
-
-    /// WILLMSGUPD.
-    pub(super) fn update_will_message(&mut self, shard: &mut Shard, index: u32, payload: &[u8]) {
-        let will = self.peers.get(index).kept.will.clone();
-        let code = match will {
-            Some(mut will) => {
-                will.payload = payload.into();
-                self.change_will(shard, index, Some(will))
-            }
-            None => ReturnCode::NotSupported, // without a topic there is no will
-        };
-        let key = &self.peers.get(index).key;
-        self.outbox.send(key, &Message::WillMsgResp(code));
-    }
-
-    fn change_will(
-        &mut self,
-        shard: &mut Shard,
-        index: u32,
-        will: Option<Box<Will>>,
-    ) -> ReturnCode {
-        let peer = self.peers.get_mut(index);
-        let is_taken = peer
-            .link
-            .is_some_and(|link| shard.handle_will(link, will.as_deref().map(link::will_of)));
-        if !is_taken {
-            return ReturnCode::NotSupported;
-        }
-        peer.kept.will = will;
-        ReturnCode::Accepted
     }
 }

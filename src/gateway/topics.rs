@@ -3,6 +3,8 @@
 //! An id follows from its topic's name, and from what had taken its place: a client that comes back after its
 //! table was lost finds most topics under the ids they had, and hardly ever one under that of another.
 
+use std::rc::Rc;
+
 use crate::mutant::{is_on, Mutant};
 
 /// Bytes of names of one client.
@@ -14,7 +16,7 @@ const IDS: u32 = 0x7FFF;
 #[derive(Clone, Debug)]
 struct Row {
     id: u16,
-    name: Box<str>,
+    name: Rc<str>,
     /// Known to the client since it connected.
     is_known: bool,
     /// Registered by the client: it may publish with it.
@@ -48,16 +50,28 @@ pub(super) enum Outward {
 }
 
 impl Topics {
-    /// In place of one that was lost with the process, while its session was kept.
-    pub(super) fn second() -> Self {
+    /// In place of one that was lost with the process, while its session was kept: with what that has of it, in the
+    /// order of ids.
+    pub(super) fn second(ids: &[(u16, Rc<str>)], predefined: &[u16]) -> Self {
+        let rows = ids.iter().map(|(id, name)| Row {
+            id: *id,
+            name: Rc::clone(name),
+            is_known: false,
+            is_clients: true,
+            is_muted: false,
+            used: 0,
+        });
         Self {
+            rows: rows.collect(),
+            name_bytes: ids.iter().map(|(_, name)| name.len()).sum(),
+            uses: 0,
+            predefined: predefined.into(),
             is_second: true,
-            ..Self::default()
         }
     }
 
-    /// The topic that a client means. After a table was lost it has to register its ids again, also those that it
-    /// was sent meanwhile: what is on its way may mean what they stood for before.
+    /// The topic that a client means. After a table was lost it has to register those ids that it was sent, also
+    /// those that it was sent meanwhile: what is on its way may mean what they stood for before.
     pub(super) fn name(&self, id: u16) -> Option<&str> {
         let at = self.rows.binary_search_by_key(&id, |row| row.id).ok()?;
         let row = &self.rows[at];
@@ -65,12 +79,12 @@ impl Topics {
         is_meant.then_some(&*row.name)
     }
 
-    /// The id of a topic that its client has named; `None`: it has as many as it may.
-    pub(super) fn register(&mut self, name: &str, max: u16) -> Option<u16> {
+    /// The id of a topic that its client has named, and its name; `None`: it has as many as it may.
+    pub(super) fn register(&mut self, name: &str, max: u16) -> Option<(u16, Rc<str>)> {
         let at = self.find_or_add(name, max)?;
         let row = &mut self.rows[at];
         (row.is_known, row.is_clients, row.is_muted) = (true, true, false);
-        Some(row.id)
+        Some((row.id, Rc::clone(&row.name)))
     }
 
     /// The id of a topic on the way to its client.
@@ -115,10 +129,13 @@ impl Topics {
         }
     }
 
-    pub(super) fn uses_predefined(&mut self, id: u16) {
-        if let Err(at) = self.predefined.binary_search(&id) {
+    /// True when it is used for the first time.
+    pub(super) fn uses_predefined(&mut self, id: u16) -> bool {
+        let place = self.predefined.binary_search(&id);
+        if let Err(at) = place {
             self.predefined.insert(at, id);
         }
+        place.is_err()
     }
 
     /// Predefined ids that the client has used.
@@ -147,10 +164,12 @@ impl Topics {
         }
     }
 
-    /// The row of a name: those of the same first id are behind each other. Where one between them has left,
-    /// a name may get a second id, which stands for the same topic.
+    /// The row of a name: those of the same first id are behind each other, unless one between them has left.
     fn find_or_add(&mut self, name: &str, max: u16) -> Option<usize> {
         if let Ok(at) = self.find(name) {
+            return Some(at);
+        }
+        if let Some(at) = self.rows.iter().position(|row| *row.name == *name) {
             return Some(at);
         }
         while self.rows.len() >= usize::from(max) || self.name_bytes + name.len() > NAME_BYTES_MAX {

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::directory::Source;
+use super::keeping::{id_of, uses_predefined};
 use super::link;
 use super::peer::{Awaited, Peer, State};
 use super::requests::{Kind, Request};
@@ -58,7 +59,9 @@ impl Gateway {
     fn act(&mut self, shard: &mut Shard, index: u32, message: &Message<'_>, now: Time) {
         self.heard(index, now);
         match *message {
-            Message::Register { msg_id, topic, .. } => self.register(index, msg_id, topic),
+            Message::Register { msg_id, topic, .. } => {
+                self.register(shard, index, (msg_id, topic), now);
+            }
             Message::Publish(publish) => self.publish(shard, index, &publish, now),
             Message::Subscribe(subscribe) => self.subscribe(shard, index, &subscribe, now),
             Message::Unsubscribe(unsubscribe) => {
@@ -90,8 +93,10 @@ impl Gateway {
                 }
             }
             Message::PubComp(msg_id) => self.completed(shard, index, msg_id, now),
-            Message::WillTopicUpd(will) => self.update_will_topic(shard, index, will),
-            Message::WillMsgUpd(payload) => self.update_will_message(shard, index, payload),
+            Message::WillTopicUpd(will) => self.update_will_topic(shard, index, will, now),
+            Message::WillMsgUpd(payload) => {
+                self.update_will_message(shard, index, payload, now);
+            }
             _ => self.stats.out_of_order += 1,
         }
         if self.peers.generation(index).is_some() {
@@ -106,27 +111,6 @@ impl Gateway {
         if peer.state == State::Active {
             peer.heard = now;
         }
-    }
-
-    fn register(&mut self, index: u32, msg_id: u16, name: &str) {
-        let peer = self.peers.get_mut(index);
-        let max = self.settings[peer.key.listener.index()]
-            .as_ref()
-            .map_or(0, |settings| settings.topics_max);
-        let topic_id = topic::is_valid_name(name)
-            .then(|| peer.kept.topics.register(name, max))
-            .flatten();
-        let code = match topic_id {
-            Some(_) => ReturnCode::Accepted,
-            None => ReturnCode::NotSupported,
-        };
-        let topic_id = topic_id.unwrap_or(0);
-        let answer = Message::RegAck {
-            topic_id,
-            msg_id,
-            code,
-        };
-        self.outbox.send(&peer.key, &answer);
     }
 
     fn publish(&mut self, shard: &mut Shard, index: u32, publish: &Publish<'_>, now: Time) {
@@ -149,7 +133,7 @@ impl Gateway {
             return;
         };
         if let TopicRef::Predefined(id) = publish.topic {
-            peer.kept.topics.uses_predefined(id);
+            uses_predefined(shard, peer, id);
         }
         // QoS -1 of a client has no answer, as QoS 0.
         let qos = publish.qos.unwrap_or(Qos::AtMostOnce);
@@ -198,7 +182,7 @@ impl Gateway {
         let filter = filter_of(peer, subscribe.topic, &settings, &mut short).map(Box::<str>::from);
         let topic_id = filter
             .as_deref()
-            .and_then(|filter| id_of(peer, subscribe.topic, filter, &settings));
+            .and_then(|filter| id_of(shard, peer, subscribe.topic, filter, &settings));
         let request = Request {
             kind: Kind::Subscribe,
             msg_id: subscribe.msg_id,
@@ -382,26 +366,6 @@ fn filter_of<'a>(
         TopicName::Short(name) => std::str::from_utf8(short.insert(name)).ok()?,
     };
     topic::check_filter(name).is_ok().then_some(name)
-}
-
-/// The topic id that SUBACK names: 0 where there is none, `None` where there could not be one.
-fn id_of(peer: &mut Peer, topic: TopicName<'_>, filter: &str, settings: &Settings) -> Option<u16> {
-    match topic {
-        TopicName::Predefined(id) => {
-            peer.kept.topics.uses_predefined(id);
-            return Some(id);
-        }
-        TopicName::Short(_) => return Some(0),
-        TopicName::Full(_) => {}
-    }
-    let name = match topic::share(filter) {
-        Ok(Some(share)) => share.filter,
-        _ => filter,
-    };
-    if !topic::is_valid_name(name) {
-        return Some(0); // wildcards: ids follow by REGISTER
-    }
-    peer.kept.topics.register(name, settings.topics_max)
 }
 
 /// Fixed keys: it is compared with others of the same client only.

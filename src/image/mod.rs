@@ -25,6 +25,8 @@ pub const FORMAT: u8 = 1;
 pub enum Kind {
     Session = 1,
     Connection = 2,
+    /// A session of a client of MQTT-SN that has left something with it.
+    SensorSession = 3,
 }
 
 /// Why bytes are not an image.

@@ -14,7 +14,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::{Delivery, SessionSubscription, StoredDelivery};
+use super::{Delivery, SessionSubscription, StoredDelivery, StoredWill};
 use crate::mqtt::{PacketId, Publication};
 
 /// Names a session in what is recorded. Counted, and never used again.
@@ -52,6 +52,12 @@ pub enum Change {
     Unsubscribed(Rc<str>),
     /// The retained messages of a subscription are sent.
     SentRetained(Rc<str>),
+    /// A topic id of MQTT-SN stands for this name.
+    TopicId(u16, Rc<str>),
+    /// A predefined one was used by its client.
+    PredefinedId(u16),
+    /// The will that the session of a client of MQTT-SN keeps.
+    KeptWill(Option<Rc<StoredWill>>),
 }
 
 /// The changes of a shard's sessions, in their order, until they are written: its recorders write into one list.

@@ -10,6 +10,7 @@ mod image;
 mod queue;
 mod received;
 mod replay;
+mod sensor;
 mod state;
 mod stored;
 mod subscriptions;
@@ -25,6 +26,7 @@ pub use image::{
 pub use queue::{Queue, QueueBounds, QueueOffer};
 pub use received::{Received, Released};
 pub use replay::ApplyError;
+pub use sensor::SensorState;
 pub use state::{Session, StoredWill};
 pub use stored::{Holds, Load, StoredDelivery, Waiting};
 pub use subscriptions::{subscription_cost, SessionSubscription, Subscriptions};

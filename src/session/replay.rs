@@ -80,6 +80,9 @@ impl Session {
             Change::Subscribed(filter, record) => {
                 self.subscriptions.insert(filter, record);
             }
+            Change::TopicId(id, name) => self.give_topic_id(id, &name),
+            Change::PredefinedId(id) => self.use_predefined_id(id),
+            Change::KeptWill(will) => self.keep_will(will.map(Rc::unwrap_or_clone)),
             Change::SentRetained(filter) => self.subscriptions.sent_retained(&filter),
             Change::Unsubscribed(filter) => {
                 return of(

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::stored::{Holds, Load, StoredDelivery, Waiting};
 use super::window::Entry;
-use super::{Queue, Received, SessionKey, Subscriptions, Window};
+use super::{Queue, Received, SensorState, SessionKey, Subscriptions, Window};
 use crate::ids::ConnectionId;
 use crate::mqtt::Qos;
 
@@ -34,6 +34,8 @@ pub struct Session {
     pub queue: Queue,
     pub received: Received,
     pub will: Option<Box<StoredWill>>,
+    /// Known where there is a log.
+    pub sensor: Option<Box<SensorState>>,
 }
 
 impl Session {
@@ -48,6 +50,7 @@ impl Session {
             queue: Queue::default(),
             received: Received::default(),
             will: None,
+            sensor: None,
         }
     }
 

@@ -41,6 +41,7 @@ pub use clients::heard::Heard;
 pub use clients::image::{
     ConnectionImage, LoginImage, MetersImage, NotRestored, NotSaved, SilenceImage,
 };
+pub use clients::linked::Left;
 pub use clients::origin::{Origin, RemoteEnd};
 pub use clients::pressure::Pressure;
 pub use durable::Durability;

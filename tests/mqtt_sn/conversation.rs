@@ -52,6 +52,7 @@ pub(crate) struct Conversation {
 #[derive(Debug)]
 pub(super) enum Line {
     Wait(u64),
+    Crash,
     Sends {
         peer: String,
         octets: Octets,
@@ -119,6 +120,10 @@ impl Conversation {
     }
 
     fn line(&mut self, number: usize, line: &str) -> Option<()> {
+        if line == "crash" {
+            self.lines.push((number, Line::Crash));
+            return Some(());
+        }
         let (first, rest) = line.split_once(' ')?;
         let read = match first {
             "set" => {
@@ -148,6 +153,10 @@ impl Conversation {
         Some(())
     }
 
+    pub(super) fn has_journal(&self) -> bool {
+        self.options.iter().any(|(name, _)| name == "journal")
+    }
+
     /// Of the listener.
     pub(super) fn settings(&self) -> Result<Settings, String> {
         let mut settings = Settings::default();
@@ -159,6 +168,7 @@ impl Conversation {
                     .map_err(|_| format!("{value:?} is no number"))
             };
             match &**name {
+                "journal" => {}
                 "topics-max" => settings.topics_max = number()?,
                 "datagram-max" => settings.datagram_max = number()?,
                 "sleep-max" => settings.sleep_max_s = number()?,

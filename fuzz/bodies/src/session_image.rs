@@ -29,6 +29,7 @@ pub(crate) fn session_image(choices: &mut Choices<'_>) -> SessionImage {
         (window.quota, window.quota_max) = (0, 0);
     }
     SessionImage {
+        sensor: None,
         client_id: choices.one_of(&["c", "client", "ä"]).into(),
         owner: choices.maybe(|choices| choices.text().into()),
         rules: choices.maybe(|choices| match choices.flag() {

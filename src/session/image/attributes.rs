@@ -105,7 +105,7 @@ fn take_rules(it: &mut Reader<'_>) -> Result<Option<RulesImage>, ImageError> {
     })
 }
 
-fn put_will(out: &mut Writer<'_>, will: &StoredWill) {
+pub(super) fn put_will(out: &mut Writer<'_>, will: &StoredWill) {
     out.text(&will.topic);
     out.bytes(&will.payload);
     out.bytes(&will.properties);
@@ -115,7 +115,7 @@ fn put_will(out: &mut Writer<'_>, will: &StoredWill) {
     out.option(will.message_expiry_interval_s, Writer::number);
 }
 
-fn take_will(it: &mut Reader<'_>) -> Result<StoredWill, ImageError> {
+pub(super) fn take_will(it: &mut Reader<'_>) -> Result<StoredWill, ImageError> {
     Ok(StoredWill {
         topic: decode_topic(it)?,
         payload: decode_payload(it)?,

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::delivery::{check_identifier, qos_of};
+use super::sensor::{put_kept_will, put_topic_id, take_kept_will, take_topic_id};
 use super::stored::{put_stored, take_stored};
 use super::{put_subscription, take_filter, take_subscription};
 use crate::image::{ImageError, Reader, Writer};
@@ -61,6 +62,18 @@ pub fn put_change(
             out.byte(11);
             out.text(filter);
         }
+        Change::TopicId(id, name) => {
+            out.byte(15);
+            put_topic_id(out, *id, name);
+        }
+        Change::PredefinedId(id) => {
+            out.byte(16);
+            out.short(*id);
+        }
+        Change::KeptWill(will) => {
+            out.byte(17);
+            put_kept_will(out, will.as_ref());
+        }
     }
 }
 
@@ -97,6 +110,12 @@ pub fn take_change(
         12 => Change::QueuedStored(take_stored(it)?),
         13 => Change::Moved(it.number()?, publication(it.number()?).ok_or(UNKNOWN)?),
         14 => Change::MovedSent(take_id(it)?, publication(it.number()?).ok_or(UNKNOWN)?),
+        15 => {
+            let (id, name) = take_topic_id(it)?;
+            Change::TopicId(id, name)
+        }
+        16 => Change::PredefinedId(it.short()?),
+        17 => Change::KeptWill(take_kept_will(it)?),
         _ => return Err(ImageError::invalid("a change")),
     })
 }

@@ -10,6 +10,7 @@ mod delivery;
 mod parts;
 mod publication;
 mod restore;
+mod sensor;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -23,12 +24,13 @@ pub use publication::{put_publication, take_publication};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Session, SessionSubscription, StoredWill};
+use super::{SensorState, Session, SessionSubscription, StoredWill};
 use crate::image::{ImageError, Kind, Reader, Writer};
 use crate::mqtt::{topic, RetainHandling, SubscriptionOptions};
 use crate::time::{Clocks, WallTime};
 use attributes::AttributesRef;
 use delivery::check_identifier;
+use sensor::{put_sensor, take_sensor};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct SessionImage {
     /// The oldest first.
     pub queue: Vec<WaitingImage>,
     pub received: ReceivedImage,
+    /// Of a client of MQTT-SN: then the image is of a kind of its own.
+    pub sensor: Option<SensorState>,
 }
 
 /// Rules in place of those of the broker.
@@ -96,7 +100,11 @@ impl SessionImage {
 
     /// Appends the serial form.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let out = &mut Writer::begin(out, Kind::Session);
+        let kind = match &self.sensor {
+            Some(_) => Kind::SensorSession,
+            None => Kind::Session,
+        };
+        let out = &mut Writer::begin(out, kind);
         out.text(&self.client_id);
         AttributesRef {
             owner: self.owner.as_deref(),
@@ -111,6 +119,9 @@ impl SessionImage {
         self.window.put(out);
         out.list(self.queue.iter(), |out, delivery| delivery.put(out));
         self.received.put(out);
+        if let Some(sensor) = &self.sensor {
+            put_sensor(out, sensor);
+        }
     }
 
     /// The session that these bytes are the image of.
@@ -118,7 +129,9 @@ impl SessionImage {
     /// # Errors
     /// The bytes are cut, garbled, or of another format.
     pub fn decode(bytes: &[u8]) -> Result<Self, ImageError> {
-        let mut it = Reader::begin(bytes, Kind::Session)?;
+        let is_sensors = bytes.get(1) == Some(&(Kind::SensorSession as u8));
+        let kind = [Kind::Session, Kind::SensorSession][usize::from(is_sensors)];
+        let mut it = Reader::begin(bytes, kind)?;
         let client_id = it.text("a client id")?;
         if client_id.is_empty() {
             return Err(ImageError::invalid("a client id"));
@@ -143,6 +156,7 @@ impl SessionImage {
             window: WindowImage::take(&mut it)?,
             queue: it.list(DeliveryImage::LEAST, WaitingImage::take)?,
             received: ReceivedImage::take(&mut it)?,
+            sensor: is_sensors.then(|| take_sensor(&mut it)).transpose()?,
         };
         it.end()?;
         image.check()?;

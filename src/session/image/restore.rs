@@ -38,6 +38,7 @@ impl Session {
             window: self.window.image(clocks),
             queue,
             received: self.received.image(),
+            sensor: self.sensor.as_deref().cloned(),
         }
     }
 
@@ -81,6 +82,7 @@ impl Session {
             queue,
             received,
             will: image.will.map(Box::new),
+            sensor: image.sensor.map(Box::new),
         };
         (session, dropped)
     }

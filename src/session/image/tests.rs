@@ -156,6 +156,14 @@ fn rules() -> impl Strategy<Value = RulesImage> {
     ]
 }
 
+fn sensor() -> impl Strategy<Value = Option<SensorState>> {
+    let ids = btree_map(1..u16::MAX, topic(), 0..3).prop_map(|map| map.into_iter().collect());
+    let predefined = btree_set(any::<u16>(), 0..3).prop_map(|set| set.into_iter().collect());
+    let will = option::of(any_will().prop_map(Rc::new));
+    let parts = (ids, predefined, will);
+    parts.prop_map(|(ids, predefined, will)| SensorState::of(ids, predefined, will))
+}
+
 fn image() -> impl Strategy<Value = SessionImage> {
     let owner = option::of("[a-zé]{1,9}".prop_map(Arc::from));
     let who = ("[a-z]{1,9}".prop_map(Rc::from), owner, option::of(rules()));
@@ -163,10 +171,10 @@ fn image() -> impl Strategy<Value = SessionImage> {
     let times = (any::<u32>(), option::of(time()));
     let ids = || btree_set(1..=u16::MAX, 0..9).prop_map(|ids| ids.into_iter().collect());
     let received = (ids(), ids());
-    let flows = (window(), vec(any_delivery(), 0..5), received);
+    let flows = (window(), vec(any_delivery(), 0..5), received, sensor());
     let parts = (who, will, times, subscriptions(), flows);
     parts.prop_map(|(who, will, times, subscriptions, flows)| {
-        let (mut window, queue, (open, earlier)) = flows;
+        let (mut window, queue, (open, earlier), sensor) = flows;
         let expires_at = times.1;
         if expires_at.is_some() {
             (window.quota, window.quota_max) = (0, 0);
@@ -183,6 +191,7 @@ fn image() -> impl Strategy<Value = SessionImage> {
             window,
             queue: queue.into_iter().map(WaitingImage::from).collect(),
             received: ReceivedImage { open, earlier },
+            sensor,
         }
     })
 }

@@ -1,9 +1,25 @@
 //! Doors for connections without a socket: what a gateway that speaks for its clients has to know of them.
 
-use crate::ids::{ConnectionId, ShardId};
+use std::rc::Rc;
+
+use crate::ids::{ConnectionId, SessionId, ShardId};
 use crate::mqtt::{topic, Will};
+use crate::session::SensorState;
 use crate::shard::access::pending_connect::store_will;
 use crate::shard::Shard;
+
+/// What became of something that a client leaves with its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Left {
+    /// It is as safe as it gets here.
+    Kept,
+    /// It will be: the answer to a PINGREQ that is given from now on comes no earlier than that.
+    Pending,
+    Refused,
+    /// There is no room for it on the disk now.
+    NoRoom,
+}
 
 impl Shard {
     /// The home of a client id.
@@ -28,14 +44,54 @@ impl Shard {
         !state.outgoing.is_empty() || state.session().is_some_and(waits)
     }
 
-    /// A connected client has another will from now on, or none. False: it may not leave it.
-    pub fn handle_will(&mut self, connection: ConnectionId, will: Option<Will<'_>>) -> bool {
+    /// What a client of MQTT-SN has left with its session, if there is a log.
+    #[must_use]
+    pub fn sensor_state(&self, client_id: &str) -> Option<&SensorState> {
+        let session = self.clients.by_client_id.get(client_id).copied()?;
+        self.clients.session(session).session.sensor.as_deref()
+    }
+
+    /// A client is about to learn that a topic id stands for this name.
+    pub fn handle_topic_id(&mut self, connection: ConnectionId, id: u16, name: &Rc<str>) -> Left {
+        let Some(session) = self.session_that_is_kept(connection) else {
+            return Left::Kept;
+        };
+        if self.is_disk_full() {
+            return Left::NoRoom;
+        }
+        let entry = self.clients.session_mut(session);
+        entry.session.give_topic_id(id, name);
+        self.hold_answer_if_durable(connection, session);
+        Left::Pending
+    }
+
+    /// A client has used a predefined topic id.
+    pub fn handle_predefined_id(&mut self, connection: ConnectionId, id: u16) {
+        if let Some(session) = self.session_that_is_kept(connection) {
+            self.clients
+                .session_mut(session)
+                .session
+                .use_predefined_id(id);
+        }
+    }
+
+    /// The session of a connection, if it is in the log.
+    fn session_that_is_kept(&self, connection: ConnectionId) -> Option<SessionId> {
+        self.durable.as_ref()?;
+        let state = self.clients.connections.get(connection)?;
+        let is_durable = |id: &SessionId| self.clients.session(*id).session.is_durable();
+        state.session().filter(is_durable)
+    }
+
+    /// A connected client has another will from now on, or none.
+    pub fn handle_will(&mut self, connection: ConnectionId, will: Option<Will<'_>>) -> Left {
         let Some(state) = self.clients.connections.get(connection) else {
-            return false; // it was closed
+            return Left::Refused; // it was closed
         };
         let Some(session) = state.session() else {
-            return false;
+            return Left::Refused;
         };
+        let keeps_will = state.origin.keeps_will;
         let policy = self.config.policy(state.origin.listener);
         let limits = &self.config.limits;
         let entry = self.clients.session_mut(session);
@@ -46,11 +102,17 @@ impl Shard {
                 && !topic::is_reserved(will.topic)
                 && self.access.may_publish(entry, will.topic);
             if !is_allowed {
-                return false;
+                return Left::Refused;
             }
         }
-        entry.session.will = will.as_ref().map(|will| Box::new(store_will(will)));
+        let will = will.as_ref().map(store_will);
+        entry.session.will = will.clone().map(Box::new);
         self.journal_session(session);
-        true
+        if !keeps_will || self.session_that_is_kept(connection).is_none() {
+            return Left::Kept;
+        }
+        self.clients.session_mut(session).session.keep_will(will);
+        self.hold_answer_if_durable(connection, session);
+        Left::Pending
     }
 }

@@ -16,7 +16,7 @@ pub(in crate::shard) mod input;
 mod interest;
 pub(in crate::shard) mod lags;
 pub(in crate::shard) mod leave;
-mod linked;
+pub(in crate::shard) mod linked;
 pub(in crate::shard) mod live;
 pub(in crate::shard) mod members;
 pub(in crate::shard) mod meters;

@@ -35,6 +35,9 @@ pub struct Origin {
     pub listener: ListenerId,
     /// User name that a verified client certificate gives.
     pub identity: Option<Box<str>>,
+    /// Its session keeps the will of its CONNECT (MQTT-SN, section 6.3). Such a connection is never moved, so this
+    /// is in no image.
+    pub keeps_will: bool,
 }
 
 impl Origin {
@@ -44,6 +47,7 @@ impl Origin {
             peer,
             listener,
             identity: None,
+            keeps_will: false,
         }
     }
 }

@@ -329,6 +329,12 @@ fn of_change(change: &Change) -> Fields {
             fields.push(("filter", text(filter)));
             fields.push(("qos", qos(subscription.options.qos)));
         }
+        Change::TopicId(id, name) => {
+            fields.push(("id", Field::Number((*id).into())));
+            fields.push(("topic", text(name)));
+        }
+        Change::PredefinedId(id) => fields.push(("id", Field::Number((*id).into()))),
+        Change::KeptWill(Some(will)) => fields.push(("topic", text(&will.topic))),
         _ => {}
     }
     fields

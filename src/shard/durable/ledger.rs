@@ -338,7 +338,8 @@ fn cost(session: &Session) -> u64 {
     const LESS: usize = size_of::<Publication>() - 64;
     let will = session.will.as_ref();
     let will = will.map_or(0, |will| will.payload.len() + will.topic.len());
-    let own = 64 + session.client_id.len() + will + session.subscriptions.bytes();
+    let sensor = session.sensor.as_ref().map_or(0, |sensor| sensor.cost());
+    let own = 64 + session.client_id.len() + will + sensor + session.subscriptions.bytes();
     let messages = session.queue.len() + session.window.len();
     let queued = session.queue.bytes() + session.window.bytes();
     (own + queued.saturating_sub(messages * LESS)) as u64

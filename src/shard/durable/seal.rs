@@ -172,6 +172,9 @@ impl Durable {
         if is_on(Mutant::ForgetSubscriptionRecords) {
             drained.retain(|(_, change)| !matches!(change, Change::Subscribed(..)));
         }
+        if is_on(Mutant::ForgetTopicIdRecords) {
+            drained.retain(|(_, change)| !matches!(change, Change::TopicId(..)));
+        }
         // Numbers are sorted instead of changes, which are large.
         let mut order = std::mem::take(&mut ledger.order);
         order.extend(

@@ -346,6 +346,7 @@ impl Shard {
         let client_id = &self.clients.session(session).session.client_id;
         let pace = self.config.terms(client_id).messages_per_s;
         let properties = &connect.properties;
+        let keeps_will = self.durable.is_some() && self.clients.connection(id).origin.keeps_will;
         let entry = self.clients.session_mut(session);
         for timer in [entry.expiry_timer.take(), entry.will_timer.take()]
             .into_iter()
@@ -358,7 +359,11 @@ impl Shard {
         let was_durable = entry.session.is_durable();
         entry.session.expiry_interval_s = granted.session_expiry_s;
         let is_less_durable = was_durable && !entry.session.is_durable();
-        entry.session.will = connect.will.as_ref().map(|will| Box::new(store_will(will)));
+        let will = connect.will.as_ref().map(store_will);
+        if keeps_will && entry.session.is_durable() {
+            entry.session.keep_will(will.clone());
+        }
+        entry.session.will = will.map(Box::new);
         let receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
         entry
             .session

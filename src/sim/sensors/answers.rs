@@ -29,6 +29,7 @@ impl Sensor {
                 let filter = self.filters[self.subscribed];
                 if topic_id != 0 {
                     self.ids.insert(topic_id, filter.into());
+                    self.own_ids.insert(filter, topic_id);
                 }
                 self.subscribed += 1;
                 self.request = None;
@@ -36,15 +37,15 @@ impl Sensor {
             Message::PubAck { msg_id, code, .. } if asked == Some(msg_id) => {
                 let planned = &self.plan[self.next];
                 if code == ReturnCode::InvalidTopicId {
-                    self.own_ids.remove(planned.topic);
-                    self.request = None;
+                    let topic = planned.topic;
+                    self.fail(format!("was refused its own topic id of {topic}"));
                 } else if code == ReturnCode::Accepted && planned.qos == Qos::AtLeastOnce {
                     self.published(network, turns);
                 }
             }
             Message::PubRec(msg_id) if self.msg_id == msg_id && self.stage != Stage::Unsent => {
                 self.stage = Stage::Released;
-                self.request = None;
+                self.is_answered(msg_id);
                 self.forget_copies(network);
             }
             Message::PubComp(msg_id) if self.msg_id == msg_id && self.stage == Stage::Released => {
@@ -58,17 +59,20 @@ impl Sensor {
         self.plan[self.next].acknowledged = Some(turns.to_vec());
         self.next += 1;
         self.stage = Stage::Unsent;
-        self.request = None;
+        self.is_answered(self.msg_id);
         self.forget_copies(network);
     }
 
-    /// A topic id stands for another topic now: it does not publish with it any more.
-    pub(super) fn rename(&mut self, id: u16, name: &str) {
-        let before = self.own_ids.len();
-        self.own_ids
-            .retain(|topic, own| *own != id || *topic == name);
-        if self.own_ids.len() < before && self.stage == Stage::Sent {
-            self.request = None;
+    /// It may wait for something else by now.
+    fn is_answered(&mut self, msg_id: u16) {
+        self.request.take_if(|request| request.msg_id == msg_id);
+    }
+
+    /// A topic id stands for a topic: what it has asked for stays what it was, over a crash, too.
+    pub(super) fn is_named(&mut self, id: u16, name: &str) {
+        let own = self.own_ids.iter().find(|(_, own)| **own == id);
+        if let Some((topic, _)) = own.filter(|(topic, _)| **topic != name) {
+            self.fail(format!("was given its own topic id of {topic} for {name}"));
         }
     }
 

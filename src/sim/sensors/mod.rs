@@ -1,6 +1,7 @@
 //! Sensors that sleep: clients of MQTT-SN at the gateways of one broker, over a network that loses, doubles, delays
 //! and reorders datagrams; they reboot, move and sleep, and the broker crashes. What was acknowledged arrives, at QoS 2
-//! once, never under a wrong name, and what waits for a sleeper before its PINGRESP.
+//! once, never under a wrong name, and what waits for a sleeper before its PINGRESP; a topic id that a sensor has asked
+//! for stays what it is.
 
 mod answers;
 mod network;
@@ -13,7 +14,7 @@ use crate::mqtt::Qos;
 use crate::mqtt_sn::{decode, Message, Settings};
 use crate::prng::Prng;
 use crate::shard::Durability;
-use crate::testing::{Calm, Sector, Setup, World};
+use crate::testing::{Environment, Sector, Setup, World};
 use crate::time::Span;
 
 use network::{Faults, Network};
@@ -52,10 +53,22 @@ pub struct SensorsOutcome {
     pub failure: Option<String>,
 }
 
+/// Disks whose writes take up to so many turns.
+struct Disks {
+    prng: Prng,
+    turns_max: u64,
+}
+
+impl Environment for Disks {
+    fn commit_turns(&mut self, _shard: usize) -> Option<u32> {
+        Some(1 + (self.prng.draw() % self.turns_max) as u32)
+    }
+}
+
 struct Run {
     prng: Prng,
     setup: Setup,
-    world: World<Calm>,
+    world: World<Disks>,
     has_journals: bool,
     network: Network,
     sensors: Vec<Sensor>,
@@ -107,7 +120,11 @@ impl Run {
             overtaken: draw(4) * 25,
         };
         let has_journals = draw(2) == 0;
-        let mut world = World::calm(setup.clone());
+        let disks = Disks {
+            turns_max: [1, 30][draw(2) as usize],
+            prng: Prng::new(seed),
+        };
+        let mut world = World::new(setup.clone(), disks);
         if has_journals {
             world.begin_journals(Durability::Commit);
         }

@@ -76,7 +76,7 @@ pub(super) struct Sensor {
     pub(super) request: Option<Request>,
     /// What a topic id stands for.
     pub(super) ids: BTreeMap<u16, String>,
-    /// The ids of its own topics.
+    /// The ids that it has asked for: they are never others.
     pub(super) own_ids: BTreeMap<&'static str, u16>,
     /// QoS 2 messages that are not released.
     pub(super) open: BTreeSet<u16>,
@@ -282,7 +282,7 @@ impl Sensor {
                 topic,
             } => {
                 self.ids.insert(topic_id, topic.into());
-                self.rename(topic_id, topic);
+                self.is_named(topic_id, topic);
                 let code = ReturnCode::Accepted;
                 let answer = Message::RegAck {
                     topic_id,

@@ -530,45 +530,70 @@ def test_the_broker_stops_and_its_clients_are_told(start_sn, sn):
     sleeper.expect(DISCONNECT, b"")
 
 
-# conformance: SN-39 SN-42 SN-47
-def test_topic_ids_after_a_kill(start, sn, mqtt, name, tmp_path):
-    """A session outlives the process, its table of ids does not: an id of before is refused, though its name has the same
-    one again, and nothing is published or delivered under another name."""
+@pytest.fixture
+def run_again(start, tmp_path):
+    """Starts a broker with a data directory, and kills the one before."""
     port = free_udp_port()
     config = tmp_path / "sn.toml"
     config.write_text(LISTENER.format(port=port), encoding="utf-8")
-    # Two topics that would have one id: whichever comes first gets it.
-    first, second, own = "t/369", "t/686", f"{name}/own"
-    broker = None
+    brokers = []
 
     def run():
-        nonlocal broker
-        if broker is not None:
-            broker.kill()
+        if brokers:
+            brokers.pop().kill()
         broker = start(2, config=str(config), data_dir=tmp_path / "data")
         broker.sn_port = port
+        brokers.append(broker)
+        return broker
 
-    run()
+    return run
+
+
+# conformance: SN-39 SN-42 SN-52
+def test_topic_ids_after_a_kill(run_again, sn, mqtt, name):
+    """A session outlives the process with the ids that its client has asked for, which none else gets."""
+    # Two topics that would have one id: whichever comes first gets it.
+    first, second, own = "t/369", "t/686", f"{name}/own"
+    broker = run_again()
     one = sn("one", to=broker).connect(clean=False)
     before = one.register(second.encode())
     one.subscribe(b"t/+", 1)
-    one.publish(one.register(own.encode()), b"", 1)
-    run()
+    own_id = one.subscribe(own.encode(), 1)
+    broker = run_again()
     listener = mqtt("listener", to=broker)
     listener.subscribe([first, second], 1)
     one.send(PINGREQ)
     one.expect(DISCONNECT, b"")
     one.connect(clean=False)
     listener.publish(first, b"1", 1)
-    assert one.take_registration() == (before, first.encode())
-    assert one.take()[1:4:2] == (before, b"1")
-    # One that has not read that REGISTER yet would mean the other topic.
-    one.publish(before, b"lost", 1, code=2)
-    after = one.register(second.encode())
-    assert after != before
-    one.send(PUBLISH, bytes([flags(1)]) + struct.pack(">HH", after, 77) + b"2")
-    assert sorted(one.receive()[0] for _ in range(2)) == [PUBLISH, PUBACK]
-    assert [(m.topic, m.payload) for m in listener.take(2)] == [(first, b"1"), (second, b"2")]
+    other, topic = one.take_registration()
+    assert topic == first.encode() and other not in (before, own_id)
+    assert one.take()[1:4:2] == (other, b"1")
+    assert [(m.topic, m.payload) for m in listener.take(1)] == [(first, b"1")]
+    for topic_id, topic in ((before, second), (own_id, own)):
+        one.send(PUBLISH, bytes([flags(1)]) + struct.pack(">HH", topic_id, 77) + b"2")
+        assert one.take_registration() == (topic_id, topic.encode())
+        found = dict(one.receive() for _ in range(2))
+        assert found[PUBACK] == struct.pack(">HHB", topic_id, 77, 0)
+        delivered = found[PUBLISH]
+        one.send(PUBACK, delivered[1:5] + b"\0")
+        assert delivered[1:3] == struct.pack(">H", topic_id) and delivered[5:] == b"2"
+    assert [(m.topic, m.payload) for m in listener.take(1)] == [(second, b"2")]
+
+
+# conformance: SN-30 SN-32
+def test_the_will_after_a_kill(run_again, sn, mqtt, name):
+    broker = run_again()
+    one = sn("one", to=broker).connect(clean=False, will=(f"{name}/w".encode(), b"one", flags(1)))
+    one.send(WILLMSGUPD, b"two")
+    one.expect(WILLMSGRESP, b"\0")
+    one.disconnect()
+    broker = run_again()
+    listener = mqtt("listener", to=broker)
+    listener.subscribe(f"{name}/#", 1)
+    one.connect(clean=False, duration=1)
+    found = listener.take(1)[0]
+    assert (found.topic, found.payload) == (f"{name}/w", b"two")
 
 
 # conformance: SN-41

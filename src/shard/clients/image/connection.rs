@@ -243,5 +243,6 @@ fn take_origin(it: &mut Reader<'_>) -> Result<Origin, ImageError> {
         peer,
         listener: ListenerId(it.short()?),
         identity: it.option(|it| it.text("a name"))?.map(Box::from),
+        keeps_will: false,
     })
 }
