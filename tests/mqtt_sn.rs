@@ -6,6 +6,7 @@
 //!   The length is put in front; `one > RAW 03 16` is a whole datagram.
 //! - `one < REGACK $id 0001 00`: the next datagram to that peer, all of it; a `$name` that is not bound yet takes two
 //!   octets. `one < nothing`: there is none.
+//! - `one >* SEARCHGW 00`: to the multicast group, whose members get what `group < ...` says.
 //! - `crash`: with `set journal true`, another process continues from the disk.
 //! - `wait 15`: so many seconds pass. `set NAME VALUE`: an option of the listener, before anything else.
 
@@ -70,11 +71,19 @@ impl Stage {
         match line {
             Line::Wait(seconds) => self.world.wait(Span::from_secs(*seconds)),
             Line::Crash => self.crash()?,
-            Line::Sends { peer, octets } => {
+            Line::Sends {
+                peer,
+                to_group,
+                octets,
+            } => {
                 let peer = self.peer(peer);
                 let datagram = octets.datagram(&self.bound)?;
                 let shard = peer % self.world.shards.len();
-                self.world.receive_datagram(shard, address(peer), &datagram);
+                if *to_group {
+                    self.world.receive_group_datagram(address(peer), &datagram);
+                } else {
+                    self.world.receive_datagram(shard, address(peer), &datagram);
+                }
                 self.world.settle();
             }
             Line::Gets { peer, octets } => {
@@ -111,6 +120,9 @@ impl Stage {
     }
 
     fn peer(&mut self, name: &str) -> usize {
+        if name == "group" {
+            return GROUP;
+        }
         let known = self.peers.iter().position(|one| one == name);
         known.unwrap_or_else(|| {
             self.peers.push(name.to_owned());
@@ -121,7 +133,10 @@ impl Stage {
     fn collect(&mut self) {
         for shard in 0..self.world.shards.len() {
             for (to, datagram) in self.world.take_datagrams(shard) {
-                let peer = usize::from(to.port() - FIRST_PORT);
+                let peer = match to.ip().is_multicast() {
+                    true => GROUP,
+                    false => usize::from(to.port() - FIRST_PORT),
+                };
                 self.arrived.entry(peer).or_default().push_back(datagram);
             }
         }
@@ -129,6 +144,8 @@ impl Stage {
 }
 
 const FIRST_PORT: u16 = 20_000;
+/// Stands for all members of the multicast group.
+const GROUP: usize = usize::MAX;
 
 fn address(peer: usize) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], FIRST_PORT + peer as u16))

@@ -1,6 +1,7 @@
 //! Check of tables `[[listener]]`: from raw to checked.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 
 use super::listener_mqtt_sn;
 use super::listener_options::ALPN_IGNORE;
@@ -106,6 +107,23 @@ impl Table<'_, Listener> {
         }
         if !matches!(self.value.address, Address::Ip(_)) && !self.wrong.contains("address") {
             self.report("address", "MQTT-SN needs an IP address and a port");
+        }
+        let settings = &self.value.mqtt_sn;
+        let own = match self.value.address {
+            Address::Ip(own) => Some(own),
+            _ => None,
+        };
+        let is_group = |group: SocketAddr| {
+            let is_same = own.is_none_or(|own| own.is_ipv4() == group.is_ipv4());
+            group.ip().is_multicast() && group.port() > 0 && is_same
+        };
+        let has_group = settings.multicast.is_some();
+        let advertises = settings.advertise_s.is_some();
+        if settings.multicast.is_some_and(|group| !is_group(group)) {
+            let text = "is not a multicast address of the listener's kind and a port, such as 225.1.1.1:1885";
+            self.report("sn-multicast", text);
+        } else if advertises && !has_group {
+            self.report("sn-advertise", "needs a group: set sn-multicast");
         }
         let names = [
             "versions",

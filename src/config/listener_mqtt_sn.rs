@@ -1,5 +1,7 @@
 //! Options of a listener of MQTT-SN.
 
+use std::net::SocketAddr;
+
 use super::kind::{Kind, Value};
 use super::listener_option::{count, opt, Access, ListenerOpt};
 use crate::mqtt_sn::AddressChange;
@@ -15,7 +17,7 @@ macro_rules! number {
 }
 
 /// In the order of the example file. All begin with `sn-`.
-pub(super) static OPTIONS: [ListenerOpt; 12] = [
+pub(super) static OPTIONS: [ListenerOpt; 14] = [
     opt(
         "sn-gateway-id",
         "1",
@@ -28,6 +30,54 @@ pub(super) static OPTIONS: [ListenerOpt; 12] = [
         (
             "Number of this gateway, for clients that look for one (MQTT-SN)",
             "Each gateway of a network needs one of its own. 1 by default.",
+        ),
+    ),
+    opt(
+        "sn-multicast",
+        "\"225.1.1.1:1885\"",
+        Kind::Text("an address and a port"),
+        Access(
+            |listener| {
+                let group = listener.mqtt_sn.multicast;
+                Value::Text(group.map_or_else(String::new, |group| group.to_string()))
+            },
+            |listener, value| {
+                // What is none is reported by the check of the listener.
+                listener.mqtt_sn.multicast = value.text().map(|text| {
+                    let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+                    text.parse().unwrap_or(unspecified)
+                });
+            },
+        ),
+        (
+            "Multicast group in which clients look for a gateway (SEARCHGW)",
+            "It is answered to the group and to who has asked, 20 times a second at most. By default only SEARCHGW to the \
+             listener's own address is answered.",
+        ),
+    ),
+    opt(
+        "sn-advertise",
+        "\"20min\"",
+        Kind::Seconds {
+            min: 901,
+            max: 65_535,
+            word: Some("none"),
+        },
+        Access(
+            |listener| match listener.mqtt_sn.advertise_s {
+                Some(seconds) => Value::Number(seconds.into()),
+                None => Value::Word,
+            },
+            |listener, value| {
+                listener.mqtt_sn.advertise_s = match value {
+                    Value::Word => None,
+                    number => Some(number.number::<u64>() as u16), // within the kind's range
+                }
+            },
+        ),
+        (
+            "How often the group is told of this gateway (ADVERTISE)",
+            "None by default. More than 15 minutes, as the specification recommends.",
         ),
     ),
     opt(

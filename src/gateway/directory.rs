@@ -282,12 +282,7 @@ impl Gateway {
     ) {
         match message {
             Message::SearchGw { .. } => {
-                let gateway_id = settings.gateway_id;
-                let info = Message::GwInfo {
-                    gateway_id,
-                    address: &[],
-                };
-                self.outbox.send(key, &info);
+                self.answer_search(key, settings, now);
             }
             Message::Register { .. }
             | Message::Publish(_)

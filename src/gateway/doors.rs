@@ -18,6 +18,7 @@ impl Gateway {
                 None => self.settings.push(own),
             }
         }
+        self.plan_advertising();
     }
 
     /// The settings of a listener that has peers.

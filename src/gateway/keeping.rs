@@ -1,5 +1,5 @@
-//! What a client leaves with its session: topic ids, and its will. With a log it is answered when that has it, so
-//! that it is there for the next process.
+//! State that a client leaves with its session: topic ids, and its will. With a log it is answered when that has it,
+//! so that the next process has it, too.
 
 use super::link;
 use super::peer::{Peer, Will};

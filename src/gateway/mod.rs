@@ -12,6 +12,7 @@ mod audit;
 mod connecting;
 mod connectionless;
 mod directory;
+mod discovery;
 mod doors;
 mod downlink;
 mod keeping;
@@ -38,6 +39,7 @@ pub use stats::Stats;
 use crate::ids::{ConnectionId, ListenerId, ShardId};
 use crate::mqtt_sn::Settings;
 use directory::Directory;
+use discovery::Discovery;
 use outbox::Outbox;
 use peer::Kept;
 use peers::Peers;
@@ -52,6 +54,7 @@ pub struct Gateway {
     /// By listener number; `None`: it does not speak MQTT-SN.
     settings: Vec<Option<Arc<Settings>>>,
     directory: Directory,
+    discovery: Discovery,
     peers: Peers,
     /// What sessions without a connection keep, by client id.
     kept: HashMap<Box<str>, Kept, RandomState>,
@@ -80,6 +83,7 @@ impl Gateway {
             own,
             settings: Vec::new(),
             directory: Directory::new(state.clone()),
+            discovery: Discovery::default(),
             peers: Peers::new(state.clone()),
             connectionless: HashMap::with_hasher(state.clone()),
             kept: HashMap::with_hasher(state),

@@ -9,7 +9,7 @@ use crate::ids::{ConnectionId, ShardId};
 use crate::mqtt::{PacketId, PacketType, Qos};
 use crate::mqtt_sn::Settings;
 use crate::mutant::{is_on, Mutant};
-use crate::session::SensorState;
+use crate::shard::SensorState;
 use crate::time::{Span, Time};
 
 /// Deliveries taken from a link before the first of them is sent: acknowledgements may be behind them.

@@ -148,8 +148,9 @@ impl Gateway {
         true
     }
 
-    /// Deadlines of peers that have passed.
+    /// Deadlines that have passed.
     pub fn handle_timeout(&mut self, shard: &mut Shard, now: Time) {
+        self.advertise(now);
         while let Some(index) = self.next_due(now) {
             self.peer_is_due(shard, index, now);
             self.arm(index);

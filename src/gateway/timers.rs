@@ -45,7 +45,8 @@ impl Gateway {
     /// When [`Gateway::handle_timeout`] is due at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.timers.next()
+        let timers = [self.timers.next(), self.discovery.next()];
+        timers.into_iter().flatten().min()
     }
 
     /// The next peer whose time has come.

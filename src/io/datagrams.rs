@@ -5,13 +5,14 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{bind, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
 
 use super::listener;
+use super::poller::Poller;
 
 /// Datagrams received or sent with one call.
 pub(super) const BATCH: usize = 64;
@@ -19,6 +20,11 @@ pub(super) const BATCH: usize = 64;
 const RECEIVE_BUFFER: usize = 4 << 20;
 /// Room for a datagram beyond the largest that is taken: a longer one is seen to be.
 const BEYOND: usize = 16;
+
+/// Whether a socket is sent what others on this machine have joined a group for; of the kernel's `in.h`.
+const IP_MULTICAST_ALL: libc::c_int = 49;
+/// Beside the numbers of listeners: the group of one.
+const GROUP: u32 = 1 << 31;
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
@@ -53,9 +59,53 @@ fn socket(address: SocketAddr, ipv6_only: bool) -> Result<OwnedFd, Errno> {
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, ipv6_only)?;
     }
+    stay_out_of_groups(&socket, address);
     // A failure costs datagrams in bursts, and nothing else.
     let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
     Ok(socket)
+}
+
+/// A socket that takes what is sent to a multicast group, in the network of the listener's own address. Other
+/// programs of this machine may be in the group, too.
+pub(super) fn join(group: SocketAddr, own: IpAddr) -> Result<OwnedFd, Errno> {
+    let family = match group {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, SocketType::DGRAM, FLAGS, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    bind(&socket, &group)?;
+    match (group.ip(), own) {
+        (IpAddr::V4(group), IpAddr::V4(own)) => {
+            sockopt::set_ip_add_membership(&socket, &group, &own)?;
+        }
+        (IpAddr::V6(group), _) => sockopt::set_ipv6_add_membership(&socket, &group, 0)?,
+        (IpAddr::V4(_), IpAddr::V6(_)) => return Err(Errno::AFNOSUPPORT),
+    }
+    Ok(socket)
+}
+
+/// What this socket sends to a group goes to the network of its own address, and it takes nothing of a group.
+fn stay_out_of_groups(socket: &OwnedFd, address: SocketAddr) {
+    let SocketAddr::V4(own) = address else {
+        return; // only who has joined a group of IPv6 on this socket is sent what comes there
+    };
+    if !own.ip().is_unspecified() {
+        // Without it the kernel chooses the network.
+        let _ = sockopt::set_ip_multicast_if(socket, own.ip());
+    }
+    let off: libc::c_int = 0;
+    // SAFETY: the kernel reads a number of this size.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            IP_MULTICAST_ALL,
+            std::ptr::from_ref(&off).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        );
+    }
 }
 
 /// The sockets of one shard, and the buffers of its datagrams. Lives on: that shard.
@@ -64,12 +114,21 @@ pub(super) struct Datagrams {
     /// By listener number. They stay open while the broker stops: clients are sent away.
     pub(super) sockets: Vec<Option<OwnedFd>>,
     pub(super) readable: Vec<bool>,
+    /// The groups of listeners, and whether something waits there; one shard has them.
+    groups: Vec<Group>,
     pub(super) batch: Batch,
 }
 
 impl Datagrams {
     /// The kernel has something for the listener of this number; false when it is none of these.
     pub(super) fn are_readable(&mut self, index: u32) -> bool {
+        if index & GROUP != 0 {
+            let group = self.groups.get_mut((index & !GROUP) as usize);
+            if let Some(group) = group {
+                group.is_readable = true;
+            }
+            return true;
+        }
         let index = index as usize;
         let is_one = self.sockets.get(index).is_some_and(Option::is_some);
         if is_one {
@@ -78,9 +137,60 @@ impl Datagrams {
         is_one
     }
 
+    /// Joins the groups that listeners have from now on, with their own addresses, and leaves all others.
+    pub(super) fn join(&mut self, wanted: &[Option<(SocketAddr, IpAddr)>], poller: &mut Poller) {
+        self.groups.resize_with(wanted.len(), Group::default);
+        for ((index, group), wanted) in (0..).zip(&mut self.groups).zip(wanted) {
+            if group.joined == *wanted {
+                continue;
+            }
+            if group.socket.take().is_some() {
+                poller.forget_listener(GROUP | index);
+            }
+            (group.joined, group.is_readable) = (*wanted, false);
+            let Some((address, own)) = *wanted else {
+                continue;
+            };
+            match join(address, own) {
+                Ok(socket) => {
+                    poller.watch_acceptable(socket.as_fd(), GROUP | index);
+                    group.socket = Some(socket);
+                }
+                Err(error) => {
+                    tracing::error!("the multicast group {address} is not joined: {error}")
+                }
+            }
+        }
+    }
+
+    /// Receives what has come to the group of a listener; false: nothing has.
+    pub(super) fn receive_of_group(&mut self, index: usize, poller: &mut Poller) -> bool {
+        let Some(group) = self.groups.get_mut(index).filter(|group| group.is_readable) else {
+            return false;
+        };
+        let Some(socket) = &group.socket else {
+            return false;
+        };
+        let count = self.batch.receive(socket.as_fd()).unwrap_or(0);
+        if count < BATCH {
+            group.is_readable = false;
+            poller.watch_acceptable(socket.as_fd(), GROUP | index as u32);
+        }
+        true
+    }
+
     pub(super) fn socket(&self, index: usize) -> Option<BorrowedFd<'_>> {
         self.sockets.get(index)?.as_ref().map(AsFd::as_fd)
     }
+}
+
+/// The multicast group of a listener.
+#[derive(Default)]
+struct Group {
+    /// With the listener's own address; `None`: it has none.
+    joined: Option<(SocketAddr, IpAddr)>,
+    socket: Option<OwnedFd>,
+    is_readable: bool,
 }
 
 /// Datagrams received with one call.

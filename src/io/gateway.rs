@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use super::datagrams::{send, BATCH};
 use super::driver::Driver;
-use super::listener::Listening;
+use super::listener::{self, Listening};
 use crate::gateway::{Crossing, Outgoing};
 use crate::ids::{ListenerId, ShardId};
 use crate::time::Time;
@@ -34,6 +34,14 @@ impl Driver {
         if largest > 0 {
             datagrams.batch.reserve(largest);
         }
+        if self.gateway.has_groups() {
+            let wanted = listeners.iter().map(|one| {
+                let address = listener::address(one.socket.as_ref()?).ok()?;
+                Some((one.mqtt_sn.as_ref()?.multicast?, address.ip()))
+            });
+            let wanted: Vec<_> = wanted.collect();
+            datagrams.join(&wanted, &mut self.poller);
+        }
         let settings = listeners.iter().map(|one| one.mqtt_sn.clone());
         self.gateway.handle_settings(settings.collect());
     }
@@ -42,6 +50,7 @@ impl Driver {
     pub(super) fn read_datagrams(&mut self, now: Time) -> bool {
         let mut busy = false;
         for index in 0..self.datagrams.readable.len() {
+            busy |= self.read_group(index, now);
             for _ in 0..TURN_BATCHES {
                 if !self.datagrams.readable[index] {
                     break;
@@ -55,6 +64,22 @@ impl Driver {
             }
         }
         busy && !self.stopping
+    }
+
+    /// Receives what has come to the group of a listener.
+    fn read_group(&mut self, index: usize, now: Time) -> bool {
+        if self.stopping || !self.datagrams.receive_of_group(index, &mut self.poller) {
+            return false;
+        }
+        let gate = self.listeners.get(index).map(|listening| &listening.gate);
+        for (from, bytes) in self.datagrams.batch.received() {
+            let source = from.ip().to_canonical();
+            if gate.is_some_and(|gate| gate.takes_datagram(source, now)) {
+                let of = (ListenerId(index as u16), from);
+                self.gateway.handle_group_datagram(of, bytes, now);
+            }
+        }
+        true
     }
 
     fn read_batch(&mut self, index: usize, now: Time) {

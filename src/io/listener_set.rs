@@ -173,6 +173,11 @@ impl Row {
                 let opened = datagrams::open(*ip, is_ipv6_only(configured, all), shards)
                     .map_err(|error| StartError::of_listener(address, "--listen", error))?;
                 let (first, rest) = opened;
+                if let Some(group) = configured.mqtt_sn.multicast {
+                    // Joined by a shard; here it is found out that it can be.
+                    datagrams::join(group, ip.ip())
+                        .map_err(|error| failed(format!("no multicast group {group}: {error}")))?;
+                }
                 further.extend(rest.into_iter().map(Arc::new));
                 let name = listener::address(&first)?.to_string();
                 (first, name)

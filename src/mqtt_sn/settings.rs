@@ -1,5 +1,6 @@
 //! Settings of a listener of MQTT-SN.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +11,10 @@ use super::{ClientIds, Predefined};
 pub struct Settings {
     /// Section 5.3.5.
     pub gateway_id: u8,
+    /// The group that stands for all of a network; `None`: there is none.
+    pub multicast: Option<SocketAddr>,
+    /// From one ADVERTISE to the next; `None`: none is sent.
+    pub advertise_s: Option<u16>,
     /// Largest datagram taken and sent.
     pub datagram_max: u16,
     /// T_RETRY, section 6.13.
@@ -51,6 +56,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             gateway_id: 1,
+            multicast: None,
+            advertise_s: None,
             datagram_max: 1_024,
             retry_s: 10,
             retries: 4,

@@ -1,4 +1,4 @@
-//! What a client of MQTT-SN has left with its session, beside what any client has: the topic ids that it was given for
+//! State that a client of MQTT-SN has left with its session, beside that of any client: the topic ids that it was given for
 //! its own topics, the predefined ones that it has used, and its will, which is part of the session (section 6.3).
 //!
 //! The gateway has these, too, with what is known of the connection; here they outlive the process.

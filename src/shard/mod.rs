@@ -82,6 +82,7 @@ use crate::ids::{ConnectionId, ShardId};
 use crate::limits::{share_of, Limits, OwnTerms};
 pub use crate::listener::ListenerPolicy;
 use crate::mutant::{is_on, Mutant};
+pub use crate::session::SensorState;
 use crate::time::{Clocks, Span, Time};
 
 /// Configuration of every shard at start.

@@ -76,6 +76,11 @@ impl<E: Environment> World<E> {
         while gateway.poll_left().is_some() {}
     }
 
+    /// A datagram has come to the multicast group, of which the first shard is a member.
+    pub fn receive_group_datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+        self.gateways.gateways[0].handle_group_datagram((LISTENER, from), bytes, self.now);
+    }
+
     /// The datagrams that a shard's gateway sends now.
     pub fn take_datagrams(&mut self, shard: usize) -> Vec<(SocketAddr, Vec<u8>)> {
         let gateway = &mut self.gateways.gateways[shard];

@@ -55,6 +55,7 @@ pub(super) enum Line {
     Crash,
     Sends {
         peer: String,
+        to_group: bool,
         octets: Octets,
     },
     Gets {
@@ -136,8 +137,9 @@ impl Conversation {
                 let (direction, message) = rest.split_once(' ')?;
                 let peer = peer.to_owned();
                 match (direction, message) {
-                    (">", _) => Line::Sends {
+                    (">" | ">*", _) => Line::Sends {
                         peer,
+                        to_group: direction == ">*",
                         octets: Octets::read(message)?,
                     },
                     ("<", "nothing") => Line::Gets { peer, octets: None },
@@ -169,6 +171,8 @@ impl Conversation {
             };
             match &**name {
                 "journal" => {}
+                "multicast" => settings.multicast = value.parse().ok(),
+                "advertise" => settings.advertise_s = Some(number()?),
                 "topics-max" => settings.topics_max = number()?,
                 "datagram-max" => settings.datagram_max = number()?,
                 "sleep-max" => settings.sleep_max_s = number()?,

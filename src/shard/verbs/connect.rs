@@ -359,11 +359,7 @@ impl Shard {
         let was_durable = entry.session.is_durable();
         entry.session.expiry_interval_s = granted.session_expiry_s;
         let is_less_durable = was_durable && !entry.session.is_durable();
-        let will = connect.will.as_ref().map(store_will);
-        if keeps_will && entry.session.is_durable() {
-            entry.session.keep_will(will.clone());
-        }
-        entry.session.will = will.map(Box::new);
+        set_will(&mut entry.session, connect, keeps_will);
         let receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
         entry
             .session
@@ -432,4 +428,13 @@ impl Granted {
             keep_alive_s,
         }
     }
+}
+
+/// A client has the will of its CONNECT.
+fn set_will(session: &mut Session, connect: &Connect<'_>, keeps_will: bool) {
+    let will = connect.will.as_ref().map(store_will);
+    if keeps_will && session.is_durable() {
+        session.keep_will(will.clone());
+    }
+    session.will = will.map(Box::new);
 }

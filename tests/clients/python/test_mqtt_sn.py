@@ -15,7 +15,7 @@ from admin import Admin
 from broker import free_port
 from client import VERSIONS, Client
 from sn import (
-    CONNACK, CONNECT, DISCONNECT, DUP, GWINFO, NORMAL, PINGREQ, PINGRESP, PREDEFINED, PUBACK, PUBCOMP, PUBLISH,
+    ADVERTISE, CONNACK, CONNECT, DISCONNECT, DUP, GWINFO, NORMAL, PINGREQ, PINGRESP, PREDEFINED, PUBACK, PUBCOMP, PUBLISH,
     PUBREC, PUBREL, REGACK, REGISTER, RETAIN, SEARCHGW, SHORT, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, WILLMSG,
     WILLMSGREQ, WILLMSGRESP, WILLMSGUPD, WILLTOPIC, WILLTOPICREQ, WILLTOPICRESP, WILLTOPICUPD, Sn, flags, message,
 )
@@ -447,6 +447,38 @@ def test_a_gateway_is_found(sn):
     one = sn("one")
     one.send(SEARCHGW, b"\0")
     one.expect(GWINFO, b"\1")
+
+
+# conformance: SN-17 SN-19 SN-23
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_gateway_is_found_in_a_group(start_sn, sn, shards):
+    """SN-17, 19, 23: ADVERTISE at the start; a search in the group is answered once there and once to the asker, from the
+    address where the gateway is."""
+    group = ("239.255.77.77", free_udp_port())
+    own = socket.inet_aton("127.0.0.1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as member:
+        member.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        member.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        member.bind(group)
+        member.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group[0]) + own)
+        member.settimeout(10)
+        more = f'sn-gateway-id = 7\nsn-multicast = "{group[0]}:{group[1]}"\nsn-advertise = 1000\n'
+        broker = start_sn(shards, more=more)
+        gateway = ("127.0.0.1", broker.sn_port)
+        assert member.recvfrom(99) == (message(ADVERTISE, b"\7" + struct.pack(">H", 1000)), gateway)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            asker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
+            asker.settimeout(10)
+            search = message(SEARCHGW, b"\1")
+            for _ in range(2):
+                asker.sendto(search, group)
+                assert asker.recvfrom(99) == (message(GWINFO, b"\7"), gateway)
+                found = [member.recvfrom(99) for _ in range(2)]
+                assert found == [(search, ("127.0.0.1", asker.getsockname()[1])), (message(GWINFO, b"\7"), gateway)]
+        sn("one", to=broker).connect()
+        member.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            member.recv(99)
 
 
 # conformance: SN-90
