@@ -57,7 +57,7 @@ pub(super) static OPTIONS: [ListenerOpt; 14] = [
     ),
     opt(
         "sn-advertise",
-        "\"20min\"",
+        "\"20m\"",
         Kind::Seconds {
             min: 901,
             max: 65_535,
