@@ -197,7 +197,7 @@ impl Gateway {
     }
 
     /// A message that its client is not sent is done with for the session.
-    fn acknowledge_dropped(
+    pub(super) fn acknowledge_dropped(
         &mut self,
         shard: &mut Shard,
         index: u32,
@@ -266,6 +266,7 @@ impl Gateway {
             what,
             sent: 0,
             due: now,
+            is_put_off: false,
         }));
         self.send_again(index, &settings, now);
     }
@@ -302,6 +303,7 @@ impl Gateway {
                     .send(&peer.key, &Message::PubRel(packet_id.get()));
             }
         }
+        outstanding.is_put_off = false;
         outstanding.sent = outstanding.sent.saturating_add(1);
         outstanding.due = now + Peer::retry(settings);
         let peer = self.peers.get_mut(index);
@@ -313,44 +315,6 @@ impl Gateway {
         if let Awaited::Publication { mut delivery, .. } = outstanding.what {
             delivery.dup = true;
             self.peers.get_mut(index).deliveries.push_front(delivery);
-        }
-    }
-
-    /// REGACK.
-    pub(super) fn registered(
-        &mut self,
-        shard: &mut Shard,
-        index: u32,
-        (topic_id, msg_id): (u16, u16),
-        code: ReturnCode,
-        now: Time,
-    ) {
-        let peer = self.peers.get_mut(index);
-        let awaited = peer.outstanding.as_deref().map(|one| &one.what);
-        let expected = match awaited {
-            Some(Awaited::Registration {
-                topic_id,
-                msg_id: own,
-            }) if *own == msg_id => *topic_id,
-            _ => {
-                self.stats.out_of_order += 1;
-                return;
-            }
-        };
-        // Some clients answer with the id 0: the message id says which it is.
-        let _ = topic_id;
-        peer.outstanding = None;
-        match code {
-            ReturnCode::Accepted => peer.kept.topics.accepted(expected),
-            _ => {
-                if code != ReturnCode::Congestion {
-                    peer.kept.topics.refused(expected);
-                }
-                self.stats.muted += 1;
-                let dropped = peer.deliveries.pop_front();
-                let packet = dropped.and_then(|one| one.packet_id.map(|id| (one.qos, id)));
-                self.acknowledge_dropped(shard, index, packet, now);
-            }
         }
     }
 

@@ -20,6 +20,7 @@ mod link;
 mod outbox;
 mod peer;
 mod peers;
+mod registration;
 mod requests;
 mod sleep;
 mod stats;

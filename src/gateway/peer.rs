@@ -71,6 +71,8 @@ pub(super) struct Outstanding {
     /// How often it was sent.
     pub(super) sent: u8,
     pub(super) due: Time,
+    /// Its client has no room for it now (congestion): it is asked again later, and nothing else is sent meanwhile.
+    pub(super) is_put_off: bool,
 }
 
 #[derive(Debug)]
@@ -190,6 +192,16 @@ impl Peer {
             _ => false,
         };
         !waits && self.deliveries.len() < DELIVERIES_MAX
+    }
+
+    /// It sleeps: what it has not answered is due when it wakes, with all its repeats, and no memory is kept that
+    /// is not needed.
+    pub(super) fn rest(&mut self) {
+        if let Some(outstanding) = &mut self.outstanding {
+            outstanding.sent = outstanding.sent.min(1);
+            outstanding.due = Time(u64::MAX);
+        }
+        self.deliveries.shrink_to_fit();
     }
 
     /// A packet of a delivery, which waits until its client is there.

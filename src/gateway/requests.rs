@@ -123,6 +123,11 @@ impl Requests {
         }));
     }
 
+    /// Its client has had it, as it does something else.
+    pub(super) fn forget_answer(&mut self) {
+        self.last = None;
+    }
+
     /// The answer to a request that is a repeat of one answered since a time.
     pub(super) fn repeated(&self, request: &Request, since: Time) -> Option<&[u8]> {
         let last = self.last.as_ref().filter(|last| last.at >= since)?;

@@ -55,12 +55,8 @@ impl Gateway {
         if is_on(Mutant::ForgetAtSleep) {
             peer.outstanding = None;
         }
-        if let Some(mut outstanding) = peer.outstanding.take() {
-            // Due when it wakes, and with all its repeats.
-            outstanding.sent = outstanding.sent.min(1);
-            outstanding.due = Time(u64::MAX);
-            peer.outstanding = Some(outstanding);
-        }
+        peer.requests.forget_answer();
+        peer.rest();
         self.pull(shard, index, now);
     }
 
@@ -88,15 +84,22 @@ impl Gateway {
     /// A client that is awake has been sent everything: it sleeps on.
     pub(super) fn end_round(&mut self, shard: &mut Shard, index: u32, now: Time) {
         let peer = self.peers.get_mut(index);
-        let is_done = peer.state == State::Awake
-            && peer.outstanding.is_none()
+        if peer.state != State::Awake {
+            return;
+        }
+        let is_done = peer.outstanding.is_none()
             && peer.deliveries.is_empty()
             && peer.waiting.is_empty()
             && peer.requests.is_empty()
             && peer.link.is_none_or(|link| !shard.has_output(link));
-        if is_done || (peer.state == State::Awake && is_on(Mutant::AnswerPingAtOnce)) {
+        let is_put_off = peer
+            .outstanding
+            .as_deref()
+            .is_some_and(|one| one.is_put_off);
+        if is_done || is_put_off || is_on(Mutant::AnswerPingAtOnce) {
             peer.state = State::Asleep;
             peer.heard = now;
+            peer.rest();
             self.outbox.send(&peer.key, &Message::PingResp);
         }
     }

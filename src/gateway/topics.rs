@@ -12,6 +12,8 @@ const NAME_BYTES_MAX: usize = 64 << 10;
 /// Ids from 1 on. 0x0000 and 0xFFFF are reserved, section 5.3.11, and there are clients that take a larger one
 /// than these for a negative number.
 const IDS: u32 = 0x7FFF;
+/// Up to this many rows a table has no room to spare: there are many clients with few topics.
+const FEW: usize = 8;
 
 #[derive(Clone, Debug)]
 struct Row {
@@ -185,6 +187,9 @@ impl Topics {
             is_muted: false,
             used: self.uses,
         };
+        if self.rows.len() < FEW {
+            self.rows.reserve_exact(1);
+        }
         self.rows.insert(at, row);
         Some(at)
     }

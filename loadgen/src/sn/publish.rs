@@ -152,20 +152,7 @@ impl Publish {
         let topic = self.topic();
         let mut ids = vec![0; publishers.len()];
         for client in publishers {
-            let register = Message::Register {
-                topic_id: 0,
-                msg_id: 1,
-                topic: &topic,
-            };
-            let answer = |message: &Message<'_>| match message {
-                Message::RegAck {
-                    topic_id,
-                    code: ReturnCode::Accepted,
-                    ..
-                } => Some(*topic_id),
-                _ => None,
-            };
-            ids[client] = one_answer(&self.common, fleet, client, &register, answer)?;
+            ids[client] = topic_id(&self.common, fleet, client, &topic)?;
         }
         Ok(ids)
     }
@@ -308,6 +295,28 @@ impl Counted {
             _ => self.wrong += 1,
         }
     }
+}
+
+/// The id that a client is given for a topic.
+pub(super) fn topic_id(
+    common: &Common,
+    fleet: &mut Fleet,
+    client: usize,
+    topic: &str,
+) -> Result<u16, String> {
+    let register = Message::Register {
+        topic_id: 0,
+        msg_id: 1,
+        topic,
+    };
+    one_answer(common, fleet, client, &register, |message| match message {
+        Message::RegAck {
+            topic_id,
+            code: ReturnCode::Accepted,
+            ..
+        } => Some(*topic_id),
+        _ => None,
+    })
 }
 
 /// The answer of one client to one request.

@@ -9,7 +9,7 @@ use ringmq::mqtt_sn::{self, Message, ReturnCode, Subscribe, TopicName, TopicRef}
 
 use super::connect::{connect, histogram, DURATION_S, LOOK};
 use super::fleet::Fleet;
-use super::publish::{all_answers, one_answer};
+use super::publish::{all_answers, one_answer, topic_id};
 use super::result::{SnResult, Times};
 use super::Common;
 
@@ -138,26 +138,7 @@ impl Sleepers {
         let mut ids = Vec::new();
         for number in 0..self.topics {
             let topic = self.topic(number);
-            let register = Message::Register {
-                topic_id: 0,
-                msg_id: 1,
-                topic: &topic,
-            };
-            let answer = |message: &Message<'_>| match message {
-                Message::RegAck {
-                    topic_id,
-                    code: ReturnCode::Accepted,
-                    ..
-                } => Some(*topic_id),
-                _ => None,
-            };
-            ids.push(one_answer(
-                &self.common,
-                fleet,
-                publisher,
-                &register,
-                answer,
-            )?);
+            ids.push(topic_id(&self.common, fleet, publisher, &topic)?);
         }
         Ok(ids)
     }
