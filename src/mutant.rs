@@ -201,6 +201,8 @@ impl Mutant {
                 | Self::UseUnregistered
                 | Self::TrustTopicIds
                 | Self::ShareTopicId
+                | Self::AnswerRegisterEarly
+                | Self::ForgetTopicIdRecords
         )
     }
 
