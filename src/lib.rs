@@ -29,6 +29,7 @@ pub mod mosquitto;
 pub mod mqtt;
 pub mod mqtt_sn;
 pub mod mutant;
+pub mod own_files;
 pub mod prng;
 pub mod routing;
 pub mod run_options;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::limits::OwnQuotas;
 use crate::mqtt::{Qos, Version};
 use crate::mqtt_sn;
+use crate::own_files::OwnFiles;
 use crate::transport::tls::Settings;
 
 /// A listener as configured.
@@ -198,14 +198,6 @@ pub struct ListenerPolicy {
     pub half_open_max: Option<u32>,
     /// There is a handshake of a layer before CONNECT.
     pub layered: bool,
-}
-
-/// Files of accounts and rules of one listener, in place of the broker's: where they are, which is also the name that
-/// they have in [`Rules`](crate::auth::Rules).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OwnFiles {
-    pub password_file: Option<Arc<str>>,
-    pub acl_file: Option<Arc<str>>,
 }
 
 /// Whether clients must authenticate.

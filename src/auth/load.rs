@@ -14,7 +14,7 @@ use super::password::Passwords;
 use super::problem::{without_mark, FileProblem};
 use super::rules::Rules;
 use super::scram::ScramFile;
-use crate::listener::OwnFiles;
+use crate::own_files::OwnFiles;
 
 /// Two hundred thousand accounts take 30 MB.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -129,21 +129,7 @@ pub fn load(files: &Files, secret: [u8; 32]) -> Result<Rules, Vec<FileProblem>> 
     if let Some((name, text)) = &acl_file {
         rules.acl = keep(Acl::parse(name, text), &mut problems).map(Arc::new);
     }
-    for name in files.own_password_files() {
-        let parsed = open(name).and_then(|text| Passwords::parse(name, &text, seed));
-        let parsed = keep(parsed, &mut problems);
-        rules
-            .own_passwords
-            .extend(parsed.map(|own| (Arc::clone(name), own)));
-    }
-    for name in files.own_acl_files() {
-        let parsed = keep(
-            open(name).and_then(|text| Acl::parse(name, &text)),
-            &mut problems,
-        );
-        let parsed = parsed.map(|own| (Arc::clone(name), Arc::new(own)));
-        rules.own_acls.extend(parsed);
-    }
+    load_own(files, seed, &mut rules, &mut problems);
     if let Some((name, text)) = &scram_file {
         rules.scram = keep(ScramFile::parse(name, text, secret), &mut problems);
     }
@@ -159,6 +145,25 @@ pub fn load(files: &Files, secret: [u8; 32]) -> Result<Rules, Vec<FileProblem>> 
         Ok(rules)
     } else {
         Err(problems)
+    }
+}
+
+/// Those of listeners that have their own.
+fn load_own(files: &Files, seed: u64, rules: &mut Rules, problems: &mut Vec<FileProblem>) {
+    for name in files.own_password_files() {
+        let parsed = open(name).and_then(|text| Passwords::parse(name, &text, seed));
+        let parsed = keep(parsed, problems);
+        rules
+            .own_passwords
+            .extend(parsed.map(|own| (Arc::clone(name), own)));
+    }
+    for name in files.own_acl_files() {
+        let parsed = keep(
+            open(name).and_then(|text| Acl::parse(name, &text)),
+            problems,
+        );
+        let parsed = parsed.map(|own| (Arc::clone(name), Arc::new(own)));
+        rules.own_acls.extend(parsed);
     }
 }
 

@@ -10,7 +10,7 @@ use super::jwt::Tokens;
 use super::login::{Challenge, Identity, Question, Refusal, Verdict};
 use super::password::Passwords;
 use super::scram::{self, Exchange, ScramFile};
-use crate::listener::OwnFiles;
+use crate::own_files::OwnFiles;
 
 /// Authentication and authorization as configured. Built when the broker starts and when its files are
 /// reloaded; shared by all shards and never changed.
@@ -254,7 +254,7 @@ mod tests {
         );
     }
 
-    /// Not that of the broker, and the broker's where the file has gone with a reload.
+    /// Not those of the broker, which count where the file is no longer there.
     #[test]
     fn a_listener_with_its_own_accounts_asks_them() {
         let file: Arc<str> = "own".into();

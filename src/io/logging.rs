@@ -30,7 +30,7 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// From one line about something that keeps happening to the next.
 const REPEAT_AFTER: Span = Span::from_secs(10);
 
-/// Is told each line on the writing thread, and must not wait.
+/// Called with each line on the writing thread; it must not wait.
 type Follower = Box<dyn Fn(tracing::Level, String) + Send + Sync>;
 
 enum Job {
@@ -194,7 +194,7 @@ pub(super) fn set_level(level: tracing::Level) -> bool {
     SET_LEVEL.get().is_some_and(|set| set(level))
 }
 
-/// Tells each line from now on; the first caller alone.
+/// Calls this with each line from now on; the first caller alone.
 pub(super) fn follow(follower: Follower) {
     let _ = FOLLOWER.set(follower);
 }

@@ -200,7 +200,7 @@ pub trait Environment {
         false
     }
 
-    /// Whether the world reads what a shard asks for of its log; else somebody else does.
+    /// Whether the world reads what a shard asks for of its log; else the test does.
     fn reads_logs(&self) -> bool {
         true
     }

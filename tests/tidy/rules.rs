@@ -124,6 +124,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "limits",
             "mqtt",
             "mqtt_sn",
+            "own_files",
             "run_options",
             "transport",
         ],
@@ -150,7 +151,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["ids", "image", "limits", "mqtt", "mutant", "time"],
     ),
     ("src/routing", &["ids", "limits", "mqtt", "time"]),
-    ("src/auth", &["ids", "limits", "mqtt", "time"]),
+    ("src/auth", &["ids", "limits", "mqtt", "own_files", "time"]),
     (
         "src/shard",
         &[

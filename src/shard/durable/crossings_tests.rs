@@ -353,7 +353,7 @@ fn what_a_member_hands_on_is_not_lost_over_a_crash() {
     }
 }
 
-/// The fault: this shard has committed that it is gone, and the other one not that it has come.
+/// The fault: this shard has committed that it has left, and the other one not that it has come.
 #[test]
 fn what_a_member_hands_on_and_nothing_holds_is_lost() {
     switch(Some(Mutant::HandOnUnheld));
