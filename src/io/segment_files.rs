@@ -2,34 +2,34 @@
 //!
 //! A shard writes into such a file with one request per commit; growing one, or one that is only reserved,
 //! changes the file system with each of them and takes twice as long. Opening, zeroing, renaming and flushing
-//! folders can block, so one thread does it for all shards: a glommio executor that is not pinned. Its
-//! writes overlap, bypass the page cache, and leave the shards' processor time alone.
+//! folders can block, so one thread that is not pinned does it for all shards. Its writes bypass the page cache.
+//!
+//! It waits for each write instead of awaiting several: glommio 0.9 loses wake-ups when its wait is interrupted (see the
+//! driver's `park`), and a log that gets no file waits without end.
 //!
 //! A file has its final name only once it is whole: what a crash has left under the other name is
 //! overwritten.
 
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::thread;
 
 use crossbeam::channel::{bounded, Receiver, Sender};
-use glommio::io::{Directory, DmaFile};
-use glommio::{spawn_local, GlommioError, LocalExecutorBuilder, Placement};
-use rustix::fs::statvfs;
+use rustix::fs::{statvfs, OFlags};
 use rustix::io::Errno;
 
+use super::aligned_buffer::AlignedBuffer;
 use super::data_dir::{open_segment, Extent};
 use crate::ids::ShardId;
 use crate::journal::SegmentNumber;
 
 /// Requests that wait, at most: each shard has a few files ahead.
 const REQUESTS_MAX: usize = 1_024;
-/// Zeros written with one request, and requests on their way: as fast as more of either.
-const PIECE: u64 = 1 << 20;
-const WRITERS: u64 = 2;
-/// Memory glommio registers for its own buffers; ours is a single one beside them.
-const EXECUTOR_IO_MEMORY: usize = 64 << 10;
+/// Zeros written with one request: the kernel makes several of it, so that the device has enough to do.
+const PIECE: u64 = 2 << 20;
 
 /// A file to be made.
 #[derive(Clone, Debug)]
@@ -63,18 +63,16 @@ impl SegmentFiles {
     /// page cache: it hands the file to its shard's inbox. The thread ends with its sender.
     ///
     /// # Errors
-    /// There is no ring for the executor.
+    /// There is no thread.
     /// `bytes_max`: of all logs in one data directory.
     pub fn start(
         bytes_max: Option<u64>,
         ready: impl Fn(Request, io::Result<OwnedFd>) + Send + 'static,
     ) -> io::Result<Self> {
         let (jobs, taken) = bounded(REQUESTS_MAX);
-        LocalExecutorBuilder::new(Placement::Unbound)
-            .name("segments")
-            .io_memory(EXECUTOR_IO_MEMORY)
-            .spawn(move || serve(taken, bytes_max, ready))
-            .map_err(|error| io::Error::other(error.to_string()))?;
+        thread::Builder::new()
+            .name("segments".into())
+            .spawn(move || serve(&taken, bytes_max, ready))?;
         Ok(Self { jobs })
     }
 
@@ -91,20 +89,19 @@ impl SegmentFiles {
     }
 }
 
-/// Its executor has no other task, so it may block for the next request.
-async fn serve(
-    jobs: Receiver<Job>,
+fn serve(
+    jobs: &Receiver<Job>,
     bytes_max: Option<u64>,
     ready: impl Fn(Request, io::Result<OwnedFd>),
 ) {
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Make(request) => {
-                let made = make(&request, bytes_max).await;
+                let made = make(&request, bytes_max);
                 ready(request, made);
             }
             Job::Remove(path, oldest) => {
-                if let Err(error) = remove(&path, oldest).await {
+                if let Err(error) = remove(&path, oldest) {
                     tracing::warn!("{} cannot be removed: {error}", path.display());
                 }
             }
@@ -114,10 +111,10 @@ async fn serve(
 
 /// Files are removed for good in the order in which they were asked to be: a log whose oldest segments are missing
 /// is whole, one with a gap is not.
-async fn remove(path: &Path, oldest: SegmentNumber) -> io::Result<()> {
+fn remove(path: &Path, oldest: SegmentNumber) -> io::Result<()> {
     note_extent(path, |extent| extent.oldest = extent.oldest.max(oldest))?;
     std::fs::remove_file(path)?;
-    flush_folder_of(path).await
+    flush_folder_of(path)
 }
 
 /// What must be there is written down before a file goes, and before one that has come is used.
@@ -131,19 +128,17 @@ fn note_extent(path: &Path, change: impl FnOnce(&mut Extent)) -> io::Result<()> 
     extent.write(folder)
 }
 
-async fn flush_folder_of(path: &Path) -> io::Result<()> {
-    let folder = Directory::open(path.parent().unwrap_or(Path::new(".")))
-        .await
-        .map_err(plain)?;
-    folder.sync().await.map_err(plain)?;
-    folder.close().await.map_err(plain)?;
-    Ok(())
+fn flush_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-async fn make(request: &Request, bytes_max: Option<u64>) -> io::Result<OwnedFd> {
+fn make(request: &Request, bytes_max: Option<u64>) -> io::Result<OwnedFd> {
     let path = &request.path;
     let recycled = match &request.recycled {
-        Some(recycled) => recycle(recycled, request).await?,
+        Some(recycled) => recycle(recycled, request)?,
         None => false,
     };
     if !recycled {
@@ -152,7 +147,7 @@ async fn make(request: &Request, bytes_max: Option<u64>) -> io::Result<OwnedFd> 
             check_bytes(path, request.free_min, bytes_max)?;
         }
         let unfinished = path.with_extension("new");
-        if let Err(error) = write_zeros(&unfinished, request.bytes).await {
+        if let Err(error) = write_zeros(&unfinished, request.bytes) {
             // On a full disk the others need what it took.
             let _ = std::fs::remove_file(&unfinished);
             return Err(error);
@@ -160,7 +155,7 @@ async fn make(request: &Request, bytes_max: Option<u64>) -> io::Result<OwnedFd> 
         std::fs::rename(&unfinished, path)?;
     }
     // The name is durable before anything is written under it.
-    flush_folder_of(path).await?;
+    flush_folder_of(path)?;
     note_extent(path, |extent| {
         extent.newest = extent.newest.max(request.number)
     })?;
@@ -213,7 +208,7 @@ fn check_bytes(path: &Path, free_min: u64, bytes_max: u64) -> io::Result<()> {
 }
 
 /// True when the file has been renamed; one that is too short is removed.
-async fn recycle(recycled: &Path, request: &Request) -> io::Result<bool> {
+fn recycle(recycled: &Path, request: &Request) -> io::Result<bool> {
     let length = match std::fs::metadata(recycled) {
         Ok(found) => found.len(),
         // An attempt before this one has failed behind the rename.
@@ -221,11 +216,11 @@ async fn recycle(recycled: &Path, request: &Request) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     if length < request.bytes {
-        remove(recycled, request.oldest).await?;
+        remove(recycled, request.oldest)?;
         return Ok(false);
     }
     if length > request.bytes {
-        let file = std::fs::OpenOptions::new().write(true).open(recycled)?;
+        let file = OpenOptions::new().write(true).open(recycled)?;
         file.set_len(request.bytes)?; // it had a record larger than a segment
     }
     note_extent(recycled, |extent| {
@@ -235,47 +230,23 @@ async fn recycle(recycled: &Path, request: &Request) -> io::Result<bool> {
     Ok(true)
 }
 
-async fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
-    let file = Rc::new(DmaFile::create(path).await.map_err(plain)?);
-    let mut zeros = file.alloc_dma_buffer(PIECE.min(bytes) as usize);
-    zeros.as_bytes_mut().fill(0);
-    let zeros = Rc::new(zeros);
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| {
-            let (file, zeros) = (Rc::clone(&file), Rc::clone(&zeros));
-            spawn_local(async move {
-                let offsets = (writer * PIECE..bytes).step_by((WRITERS * PIECE) as usize);
-                for offset in offsets {
-                    let written = file
-                        .write_rc_at(Rc::clone(&zeros), offset)
-                        .await
-                        .map_err(plain)?;
-                    if written < zeros.as_bytes().len() {
-                        return Err(io::ErrorKind::WriteZero.into());
-                    }
-                }
-                io::Result::Ok(())
-            })
-        })
-        .collect();
-    let mut result = Ok(());
-    for writer in writers {
-        result = result.and(writer.await);
+fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let mut direct = options.clone();
+    let direct = direct.custom_flags(OFlags::DIRECT.bits() as i32).open(path);
+    let file = match direct {
+        // A file system without it, such as one in memory.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => options.open(path)?,
+        opened => opened?,
+    };
+    let mut zeros = AlignedBuffer::new(PIECE.min(bytes) as usize);
+    zeros.set_len(zeros.capacity());
+    for offset in (0..bytes).step_by(PIECE as usize) {
+        let left = (bytes - offset).min(PIECE) as usize;
+        file.write_all_at(&zeros[..left], offset)?;
     }
-    result?;
-    // The last piece may reach beyond the end.
-    file.truncate(bytes).await.map_err(plain)?;
-    file.fdatasync().await.map_err(plain)?;
-    file.close_rc().await.map_err(plain)?;
-    Ok(())
-}
-
-/// Without the library's words about descriptors and operations.
-fn plain<T>(error: GlommioError<T>) -> io::Error {
-    match error.raw_os_error() {
-        Some(number) => io::Error::from_raw_os_error(number),
-        None => io::ErrorKind::Other.into(),
-    }
+    file.sync_data()
 }
 
 #[cfg(test)]
