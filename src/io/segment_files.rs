@@ -13,16 +13,16 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use crossbeam::channel::{bounded, Receiver, Sender};
-use rustix::fs::{statvfs, OFlags};
+use rustix::fs::statvfs;
 use rustix::io::Errno;
 
 use super::aligned_buffer::AlignedBuffer;
-use super::data_dir::{open_segment, Extent};
+use super::data_dir::{open_direct, open_segment, Extent};
 use crate::ids::ShardId;
 use crate::journal::SegmentNumber;
 
@@ -233,13 +233,7 @@ fn recycle(recycled: &Path, request: &Request) -> io::Result<bool> {
 fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
-    let mut direct = options.clone();
-    let direct = direct.custom_flags(OFlags::DIRECT.bits() as i32).open(path);
-    let file = match direct {
-        // A file system without it, such as one in memory.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => options.open(path)?,
-        opened => opened?,
-    };
+    let file = open_direct(&options, path)?;
     let mut zeros = AlignedBuffer::new(PIECE.min(bytes) as usize);
     zeros.set_len(zeros.capacity());
     for offset in (0..bytes).step_by(PIECE as usize) {

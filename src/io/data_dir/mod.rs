@@ -34,7 +34,9 @@ pub(super) use self::extent::Extent;
 pub(super) use self::look::look;
 use self::manifest::{Manifest, Unreadable};
 pub(super) use self::names::path_of;
-pub(super) use self::segments::{open as open_segment, read_whole, Part, Ready, Visit};
+pub(super) use self::segments::{
+    open as open_segment, open_direct, read_whole, Part, Ready, Visit,
+};
 use crate::ids::ShardId;
 use crate::journal::{DataId, Recovered};
 use crate::shard::{KeptState, PlacementSeed, HOME_LANES};

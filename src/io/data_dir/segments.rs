@@ -46,7 +46,17 @@ pub(in crate::io) struct Ready {
     pub(in crate::io) file: Arc<OwnedFd>,
 }
 
-/// Opens a segment to be written past the page cache. Some file systems in memory cannot do that.
+/// Opens a file past the page cache, where the file system can do that: some in memory cannot.
+pub(in crate::io) fn open_direct(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    let mut direct = options.clone();
+    let direct = direct.custom_flags(OFlags::DIRECT.bits() as i32).open(path);
+    match direct {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => options.open(path),
+        opened => opened,
+    }
+}
+
+/// Opens a segment to be written past the page cache.
 ///
 /// The open file is locked: a write that the kernel has been given holds the file, and so the lock, also when
 /// its process has ended. Who reads waits for it ([`read_whole`]), so that no write reaches a log whose end has
@@ -54,12 +64,7 @@ pub(in crate::io) struct Ready {
 pub(in crate::io) fn open(path: &Path) -> io::Result<OwnedFd> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
-    let mut direct = options.clone();
-    let direct = direct.custom_flags(OFlags::DIRECT.bits() as i32).open(path);
-    let file = match direct {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => options.open(path),
-        opened => opened,
-    }?;
+    let file = open_direct(&options, path)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(file.into())
 }
