@@ -252,10 +252,10 @@ fn write_lines(jobs: &Receiver<Job>, left_out: &AtomicU64) {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .keep(&line);
-                if let Some(follow) = FOLLOWER.get() {
-                    follow(level, shown);
-                }
                 let _ = io::stderr().write_all(&line);
+                if let Some(follow) = FOLLOWER.get() {
+                    follow(level, shown); // what was written is published, not the other way round
+                }
                 let count = left_out.swap(0, Ordering::Relaxed);
                 if count > 0 {
                     let _ = writeln!(io::stderr(), "... {count} more lines left out");
