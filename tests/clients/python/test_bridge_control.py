@@ -292,6 +292,8 @@ def test_publishers_wait_for_a_full_bridge_where_the_operator_wants_it(bridging,
     )
     far, near, other = connect(there, "far"), connect(here, "near"), connect(here, "other")
     far.subscribe("up/#", qos=1)
+    # The session of a bridge that has not been started is made beside the start of the broker.
+    eventually(lambda: "up/#" in json.dumps(ctl(admin, "match", "up/0")))
     mids = [near.publish(f"up/{n % 3}", str(n).encode(), 1) for n in range(count)]
     here.wait_line("bridge.b0", "its queue is full: who publishes to its topics waits")
     other.publish_all([("elsewhere", b"", 1), ("up/0", b"dropped", 0)])
