@@ -4,8 +4,8 @@
 //! changes the file system with each of them and takes twice as long. Opening, zeroing, renaming and flushing
 //! folders can block, so one thread that is not pinned does it for all shards. Its writes bypass the page cache.
 //!
-//! It waits for each write instead of awaiting several: glommio 0.9 loses wake-ups when its wait is interrupted (see the
-//! driver's `park`), and a log that gets no file waits without end.
+//! It waits for each write instead of having several on their way, which takes a tenth longer (ARCHITECTURE.md) and needs no
+//! ring of its own.
 //!
 //! A file has its final name only once it is whole: what a crash has left under the other name is
 //! overwritten.
