@@ -253,6 +253,11 @@ impl Ledger {
     }
 
     /// See [`stores_first`](Self::stores_first).
+    pub(super) fn stores_soon(&self) -> bool {
+        self.to_store.is_some()
+    }
+
+    /// See [`stores_first`](Self::stores_first).
     pub(super) fn store_large(&mut self, clients: &mut Clients) {
         if let Some(key) = self.to_store.take() {
             self.store_session(key, clients);

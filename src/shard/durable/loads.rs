@@ -108,6 +108,11 @@ impl Loads {
         }
     }
 
+    /// Something is to be read so that it can be moved.
+    pub(super) fn is_moving(&self) -> bool {
+        self.is_moving
+    }
+
     fn is_over(&mut self, wanted: Wanted) {
         match wanted.from {
             None => drop(self.asking.remove(&wanted.session)),

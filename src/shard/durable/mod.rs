@@ -22,6 +22,7 @@ pub(in crate::shard) mod full;
 mod full_tests;
 pub(in crate::shard) mod held;
 mod holds;
+mod idle_cleaning;
 mod kind;
 pub(in crate::shard) mod ledger;
 pub(in crate::shard) mod loads;
@@ -52,6 +53,7 @@ use crossings::Announcements;
 use cursors::Cursors;
 use full::FullDisk;
 use held::Held;
+use idle_cleaning::IdleCleaning;
 use ledger::Ledger;
 use loads::Loads;
 use moves::Moves;
@@ -80,6 +82,7 @@ pub(in crate::shard) struct Durable {
     pub(in crate::shard) cursors: Cursors,
     pub(in crate::shard) loads: Loads,
     moves: Moves,
+    idle_cleaning: IdleCleaning,
 }
 
 /// What an acknowledgement means.
@@ -94,11 +97,12 @@ pub enum Durability {
 impl Durable {
     /// Nothing is left to be written.
     fn is_settled(&self) -> bool {
-        let has_moved = self.loads.has_moved;
-        !has_moved
-            && self.ledger.is_settled()
-            && !self.held.has_unwritten()
-            && !self.cursors.has_taken()
+        !self.loads.has_moved && !self.has_changes()
+    }
+
+    /// Something has changed that is not in the log.
+    fn has_changes(&self) -> bool {
+        !self.ledger.is_settled() || self.held.has_unwritten() || self.cursors.has_taken()
     }
 
     /// Notes from which segment on the log is needed once its last frame is on the disk.
@@ -118,6 +122,7 @@ impl Shard {
     pub fn begin_journal(&mut self, log: Log, durability: Durability) {
         self.routes.retained.note_changes();
         self.durable = Some(Box::new(Durable {
+            idle_cleaning: IdleCleaning::new(log.segment()),
             log,
             ledger: Ledger::new(self.config.hash_seed),
             retiring: VecDeque::new(),

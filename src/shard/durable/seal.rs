@@ -54,8 +54,10 @@ impl Shard {
     pub(in crate::shard) fn has_unsealed(&self) -> bool {
         let durable = self.durable.as_deref();
         durable.is_some_and(|durable| {
+            let retained_bytes = self.routes.retained.bytes();
             !durable.is_settled()
-                || durable.frees_disk(self.routes.retained.bytes())
+                || durable.frees_disk(retained_bytes)
+                || durable.cleans_idle(retained_bytes)
                 || durable.commits.wants_turn()
                 || self.routes.retained.has_changed()
         })
@@ -64,10 +66,13 @@ impl Shard {
 
 impl Durable {
     fn seal(&mut self, source: &mut Source<'_>) {
-        let frees_disk = self.frees_disk(source.routes.retained.bytes());
-        if self.is_settled() && !source.routes.retained.has_changed() && !frees_disk {
+        let retained_bytes = source.routes.retained.bytes();
+        let has_changes = self.has_changes() || source.routes.retained.has_changed();
+        let cleans = self.frees_disk(retained_bytes) || self.cleans_idle(retained_bytes);
+        if !has_changes && !self.loads.has_moved && !cleans {
             return;
         }
+        let oldest = self.oldest;
         let mut written = Written::default();
         self.seal_ended();
         self.seal_marked(source, &mut written);
@@ -77,7 +82,8 @@ impl Durable {
         self.clean(source, &mut written);
         self.seal_crossings(source, &mut written);
         let ledger = &mut self.ledger;
-        if let Some(segment) = ledger.records.append_to(&mut self.log) {
+        let appended = ledger.records.append_to(&mut self.log);
+        if let Some(segment) = appended {
             for item in written.0 {
                 match item {
                     Item::Session(key) => {
@@ -96,10 +102,15 @@ impl Durable {
                 }
             }
             self.note_oldest();
-        } else if frees_disk {
+        } else if cleans {
             self.note_oldest(); // nothing was left of it
         }
         self.ledger.drained.clear();
+        if has_changes {
+            self.note_changes();
+        } else if cleans && appended.is_none() && self.oldest == oldest {
+            self.stop_idle_cleaning();
+        }
     }
 
     fn seal_ended(&mut self) {
@@ -286,6 +297,12 @@ impl Durable {
             && self.segments_bytes() > 2 * self.alive(retained_bytes)
     }
 
+    /// The log from its oldest segment on takes more than twice what is alive.
+    pub(super) fn is_too_large(&self, oldest: SegmentNumber, retained_bytes: u64) -> bool {
+        let slack_bytes = self.ledger.cleaning.slack_bytes;
+        self.log.bytes_since(oldest) > 2 * self.alive(retained_bytes) + slack_bytes
+    }
+
     /// Of all segments from the oldest one on, the one that is being written whole.
     fn segments_bytes(&self) -> u64 {
         let segments = u64::from(self.log.segment().0 - self.oldest.0 + 1);
@@ -302,9 +319,7 @@ impl Durable {
         let bounds = self.ledger.cleaning;
         let is_wanted = match self.full.own {
             true => self.frees_disk(retained_bytes),
-            false => {
-                self.log.bytes_since(oldest) > 2 * self.alive(retained_bytes) + bounds.slack_bytes
-            }
+            false => self.is_too_large(oldest, retained_bytes),
         };
         if !is_wanted || oldest == current {
             return;
@@ -327,10 +342,12 @@ impl Durable {
                 }
                 Item::Session(key) => self.put_image(key, source, written),
                 Item::Retained(_) => self.put_retained(item, source, written),
+                Item::Held(number) if is_on(Mutant::CleaningForgetsHeld) => {
+                    let from = self.held.record_is_in(number, current);
+                    self.ledger.places.moved(item, from, current);
+                }
                 Item::Held(number) => {
-                    if !is_on(Mutant::CleaningForgetsHeld) {
-                        self.put_held(number, source.turn.clocks);
-                    }
+                    self.put_held(number, source.turn.clocks);
                     written.0.push(item);
                 }
                 Item::Crossings => self.cursors.is_old = true,
