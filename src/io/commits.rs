@@ -71,13 +71,13 @@ pub(super) struct Commits {
 }
 
 impl Commits {
-    /// `takes_over`: what the shard has restored is in the logs of others, which are removed when all of it is
-    /// committed. `ready`: the segments behind the recovered log that exist and hold nothing.
+    /// `formers`: folders of the logs of another number of shards, if what the shard has restored is in those; they are
+    /// removed when all of it is committed. `ready`: the segments behind the recovered log that exist and hold nothing.
     pub(super) fn new(
         (shard, folder): (ShardId, PathBuf),
         (recovered, ready): (&Recovered, Vec<Ready>),
         (files, segment_bytes): (Arc<SegmentFiles>, u32),
-        (durability, takes_over): (Durability, bool),
+        (durability, formers): (Durability, Vec<PathBuf>),
     ) -> Self {
         let last = recovered.last_segment;
         let unwritten = ready.iter().map(|ready| ready.number);
@@ -85,9 +85,9 @@ impl Commits {
         Self {
             segments: segments.collect(),
             needed: SegmentNumber(0),
-            takes_over,
+            takes_over: !formers.is_empty(),
             shard,
-            reads: ReadBacks::new(folder.clone()),
+            reads: ReadBacks::new(folder.clone(), formers),
             folder,
             segment_bytes: segment_bytes.into(),
             ready: ready.last().map_or(last, |ready| ready.number),
@@ -135,6 +135,9 @@ impl Commits {
         self.ask_ahead(shard, now);
         self.retire(shard);
         self.reads.begin(shard, poller);
+        if !shard.copies_former() {
+            self.reads.forget_formers();
+        }
         let is_waiting = self.writer.is_waiting();
         if self.mark_at(shard).is_some_and(|at| at <= now) {
             shard.mark_journal();
@@ -312,7 +315,9 @@ impl Commits {
     /// When [`commit`](Self::commit) has to be called though nothing else happens.
     pub(super) fn poll_timeout(&self, shard: &Shard) -> Option<Time> {
         let commits_later = self.writer.is_idle() && self.due > Time::ZERO && !shard.is_committed();
+        let goes_on = self.takes_over && shard.goes_on_taking_over();
         [
+            goes_on.then_some(Time::ZERO),
             self.retry_at,
             commits_later.then_some(self.due),
             self.mark_at(shard),
@@ -335,8 +340,8 @@ impl Commits {
 
     /// A message that was acknowledged cannot be given to its client: no part of the log is to be trusted.
     fn cannot_read(&self, wrong: &NotWritten, error: Option<io::Error>) -> ! {
-        let segment = SegmentNumber(wrong.0.segment);
-        let path = path_of(&self.folder, segment);
+        let segment = SegmentNumber(wrong.place.segment);
+        let path = path_of(self.reads.folder(wrong.former), segment);
         let error = error.map_or(String::new(), |error| format!(" ({error})"));
         tracing::error!(
             "{}: {wrong}{error}: it waits for a client and is nowhere else; the process ends. Look at the disk, and at \

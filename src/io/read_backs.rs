@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
@@ -30,29 +30,41 @@ enum File {
     Open(Arc<OwnedFd>),
 }
 
+/// A segment of the shard's own log, or of a former one.
+type Segment = (Option<u16>, SegmentNumber);
+
 /// See the module. Lives on: a shard's driver. Bounded by what the shard asks for at a time.
 pub(super) struct ReadBacks {
     folder: PathBuf,
-    files: HashMap<SegmentNumber, File>,
+    /// Of the logs of another number of shards.
+    formers: Vec<PathBuf>,
+    files: HashMap<Segment, File>,
     under_way: HashMap<u64, ReadBack>,
     /// Past the page cache, where the file system can do that.
     flags: OFlags,
 }
 
 impl ReadBacks {
-    pub(super) fn new(folder: PathBuf) -> Self {
+    pub(super) fn new(folder: PathBuf, formers: Vec<PathBuf>) -> Self {
         Self {
             folder,
+            formers,
             files: HashMap::new(),
             under_way: HashMap::new(),
             flags: OFlags::DIRECT,
         }
     }
 
+    /// Of a log, as [`ReadBack`] names it.
+    pub(super) fn folder(&self, former: Option<u16>) -> &Path {
+        let former = former.and_then(|former| self.formers.get(usize::from(former)));
+        former.unwrap_or(&self.folder)
+    }
+
     /// Begins to read what the shard asks for.
     pub(super) fn begin(&mut self, shard: &mut Shard, poller: &mut Poller) {
         while let Some(read) = shard.poll_read() {
-            match self.files.get_mut(&read.segment) {
+            match self.files.get_mut(&(read.former, read.segment)) {
                 Some(File::Open(file)) => {
                     let file = Arc::clone(file);
                     self.read(read, &file, poller);
@@ -63,18 +75,19 @@ impl ReadBacks {
                         self.files
                             .retain(|_, file| matches!(file, File::Opening(..)));
                     }
-                    self.open(read.segment, poller);
+                    let segment = (read.former, read.segment);
+                    self.open(segment, poller);
                     self.files
-                        .insert(read.segment, File::Opening(vec![read], self.flags));
+                        .insert(segment, File::Opening(vec![read], self.flags));
                 }
             }
         }
     }
 
-    fn open(&self, segment: SegmentNumber, poller: &mut Poller) {
-        let path = path_of(&self.folder, segment);
+    fn open(&self, (former, segment): Segment, poller: &mut Poller) {
+        let path = path_of(self.folder(former), segment);
         let path = CString::new(path.as_os_str().as_bytes()).expect("a path of ours");
-        poller.open(path, self.flags, segment.0.into());
+        poller.open(path, self.flags, tag_of((former, segment)));
     }
 
     fn read(&mut self, read: ReadBack, file: &Arc<OwnedFd>, poller: &mut Poller) {
@@ -111,8 +124,7 @@ impl ReadBacks {
                 handled.map_err(|error| (error, result.err()))
             }
             Completion::Opened { tag, result } => {
-                let number = SegmentNumber(tag as u32);
-                self.opened(number, result, (shard, poller), now)
+                self.opened(segment_of(tag), result, (shard, poller), now)
             }
             Completion::Written { .. } | Completion::Flushed { .. } => Ok(()),
         }
@@ -120,7 +132,7 @@ impl ReadBacks {
 
     fn opened(
         &mut self,
-        number: SegmentNumber,
+        number: Segment,
         result: io::Result<OwnedFd>,
         (shard, poller): (&mut Shard, &mut Poller),
         now: Time,
@@ -160,8 +172,17 @@ impl ReadBacks {
 
     /// Files that are used again are not read from any more.
     pub(super) fn forget_before(&mut self, needed: SegmentNumber) {
-        self.files
-            .retain(|number, file| *number >= needed || matches!(file, File::Opening(..)));
+        self.files.retain(|(former, number), file| {
+            former.is_some() || *number >= needed || matches!(file, File::Opening(..))
+        });
+    }
+
+    /// Nothing is read from the logs of another number of shards any more; their room is free when they are closed.
+    pub(super) fn forget_formers(&mut self) {
+        if !self.formers.is_empty() {
+            self.formers.clear();
+            self.files.retain(|(former, _), _| former.is_none());
+        }
     }
 }
 
@@ -180,6 +201,17 @@ impl ReadBacks {
         let is_open = |file: &&File| matches!(file, File::Open(_));
         self.files.values().filter(is_open).count()
     }
+}
+
+/// For the kernel to give back.
+fn tag_of((former, segment): Segment) -> u64 {
+    let former = former.map_or(0, |former| 1 + u64::from(former));
+    former << 32 | u64::from(segment.0)
+}
+
+fn segment_of(tag: u64) -> Segment {
+    let former = (tag >> 32).checked_sub(1).map(|former| former as u16);
+    (former, SegmentNumber(tag as u32))
 }
 
 /// The blocks that a piece lies in.

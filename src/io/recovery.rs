@@ -104,7 +104,7 @@ impl Journal {
             (id, self.data.folder(id)),
             (&recovered, ready),
             (Arc::clone(&self.files), segment_bytes),
-            (self.durability, self.data.others().is_some()),
+            (self.durability, self.data.folders_of_others()),
         ))
     }
 
@@ -128,7 +128,7 @@ impl Journal {
         };
         let (mut states, mut wall) = (Vec::new(), WallTime::default());
         for other in (0..others).map(ShardId) {
-            let mut fold = shard.begin_fold();
+            let mut fold = shard.begin_fold_of_former(other);
             let mut take = |position, record: Record<'_>| fold.record(position, record);
             let recovered = self.data.read_other(other, &mut take)?;
             wall = wall.max(recovered.wall);
@@ -137,7 +137,6 @@ impl Journal {
             }
             let mut state = fold.finish();
             drop_missing(&mut state, &recovered);
-            self.data.load_other(other, &mut state)?;
             states.push(state);
         }
         let (mut recovered, ready) = self.data.recover(id, &mut |_, _| Ok(()))?; // an empty folder

@@ -21,6 +21,8 @@ pub struct Place {
 /// Keeps a segment of the log from being used again: shared by everything that is in it and nowhere else.
 pub struct Hold {
     segment: u32,
+    /// Of another number of shards, by the shard that had it; `None`: the shard's own log.
+    former: Option<u16>,
     /// Keys of sessions with something there; they may have it no longer, and a key may come twice.
     sessions: Cell<Vec<u64>>,
 }
@@ -28,8 +30,24 @@ pub struct Hold {
 impl Hold {
     #[must_use]
     pub fn new(segment: u32) -> Rc<Self> {
+        Self::in_log(None, segment)
+    }
+
+    /// Of a log of another number of shards, by the shard that had it.
+    #[must_use]
+    pub fn in_log(former: Option<u16>, segment: u32) -> Rc<Self> {
         let sessions = Cell::default();
-        Rc::new(Self { segment, sessions })
+        Rc::new(Self {
+            segment,
+            former,
+            sessions,
+        })
+    }
+
+    /// The log is of another number of shards; by the shard that had it.
+    #[must_use]
+    pub fn former(&self) -> Option<u16> {
+        self.former
     }
 
     #[must_use]
@@ -44,6 +62,11 @@ impl Hold {
             sessions.push(session);
         }
         self.sessions.set(sessions);
+    }
+
+    /// Sessions have other keys from here on, or are noted again.
+    pub fn forget_sessions(&self) {
+        self.sessions.take();
     }
 
     /// One of those that were noted.
@@ -63,7 +86,7 @@ impl fmt::Debug for Hold {
 
 impl PartialEq for Hold {
     fn eq(&self, other: &Self) -> bool {
-        self.segment == other.segment
+        (self.former, self.segment) == (other.former, other.segment)
     }
 }
 

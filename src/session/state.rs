@@ -117,6 +117,31 @@ impl Session {
         }))
     }
 
+    /// What is in flight there, or waits, counted together from the oldest on; if it is not in memory.
+    pub fn stored_at(&mut self, index: usize) -> Option<&mut StoredDelivery> {
+        let in_flight = self.window.entries.len();
+        let entry = self.window.entries.get_mut(index);
+        match entry {
+            Some(Entry::Stored(stored)) => Some(stored),
+            Some(_) => None,
+            None => match self.queue.waiting.get_mut(index - in_flight)? {
+                Waiting::Stored(stored) => Some(stored),
+                Waiting::Here(_) => None,
+            },
+        }
+    }
+
+    /// What is not in memory, each with its number for [`stored_at`](Self::stored_at).
+    pub fn stored_with_index(&self) -> impl Iterator<Item = (usize, &StoredDelivery)> {
+        let in_flight = self.window.entries.iter().map(|entry| match entry {
+            Entry::Stored(stored) => Some(stored),
+            _ => None,
+        });
+        let waiting = self.queue.iter().map(Waiting::stored);
+        let all = in_flight.chain(waiting).enumerate();
+        all.filter_map(|(index, stored)| Some((index, stored?)))
+    }
+
     /// The shared subscriptions, held or given up, of which something is in flight or waits.
     #[must_use]
     pub fn shared_in_hand(&self) -> Vec<Rc<str>> {

@@ -116,7 +116,24 @@ impl StoredDelivery {
         self.hold.segment() < segment
     }
 
-    pub(super) fn note(&self, key: SessionKey) {
+    /// It lies in a log of another number of shards, and is read back from there only to be copied.
+    #[must_use]
+    pub fn lies_in_former(&self) -> bool {
+        self.hold.former().is_some()
+    }
+
+    #[must_use]
+    pub fn hold(&self) -> &Rc<Hold> {
+        &self.hold
+    }
+
+    /// Its record was copied as it is, into the segment of `hold`.
+    pub fn copied_to(&mut self, offset: u32, key: SessionKey, hold: &Rc<Hold>) {
+        self.offset = offset;
+        self.keep(key, hold);
+    }
+
+    pub fn note(&self, key: SessionKey) {
         self.hold.note(key.0);
     }
 

@@ -20,9 +20,9 @@ impl<E: Environment> World<E> {
             return Ok(());
         };
         let it = &self.shards[shard];
-        let (recovered, state) = read(it, &disk, shard)?;
+        let (recovered, state) = read(it.begin_fold(), &disk, shard)?;
         let state = format!("{state:?}");
-        if format!("{:?}", read(it, &disk, shard)?.1) != state {
+        if format!("{:?}", read(it.begin_fold(), &disk, shard)?.1) != state {
             return Err(format!(
                 "the log of shard {shard} is another when read again"
             ));
@@ -38,7 +38,7 @@ impl<E: Environment> World<E> {
             };
             let (at, bit) = (draw(bytes.len()), draw(8));
             bytes[at] ^= 1 << bit;
-            let Ok((found, other)) = read(it, &damaged, shard) else {
+            let Ok((found, other)) = read(it.begin_fold(), &damaged, shard) else {
                 continue; // noticed
             };
             let is_same = found.last == recovered.last && format!("{other:?}") == state;

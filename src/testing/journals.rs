@@ -148,7 +148,11 @@ impl<E: Environment> World<E> {
         if let Some(done) = done {
             let (read, _) = journal.reads.remove(done);
             let (from, bytes) = (read.offset as usize, read.bytes as usize);
-            let segment = journal.disk.segment(read.segment);
+            let disk = match read.former {
+                Some(former) => self.former_disks.get(usize::from(former)),
+                None => Some(&journal.disk),
+            };
+            let segment = disk.and_then(|disk| disk.segment(read.segment));
             let found = segment.and_then(|segment| segment.get(from..from + bytes));
             if let Err(error) = it.handle_read(read.id, found.unwrap_or_default(), self.now) {
                 self.environment.is_broken(error.to_string());

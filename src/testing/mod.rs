@@ -89,6 +89,8 @@ pub struct World<E = Calm> {
     rings: Rings,
     /// By shard; empty without journals.
     journals: Vec<Option<Journal>>,
+    /// Of another number of shards, until all of it is in the journals.
+    former_disks: Vec<Disk>,
     gateways: Gateways,
     /// Of segments of journals that begin from now on.
     pub segment_bytes: usize,
@@ -125,6 +127,7 @@ impl<E: Environment> World<E> {
             attached: vec![Vec::new(); usize::from(shards)],
             rings: Rings::new(shards),
             journals: Vec::new(),
+            former_disks: Vec::new(),
             gateways: Gateways::default(),
             segment_bytes: journals::SEGMENT_BYTES,
             segments_max: usize::MAX,

@@ -2,8 +2,9 @@
 
 use super::rings::Rings;
 use super::{shards_of, Disk, Environment, Setup, World};
+use crate::ids::ShardId;
 use crate::journal::{Recovered, Recovery};
-use crate::shard::{Durability, KeptState, Shard, TurnStep, TURN};
+use crate::shard::{Durability, KeptState, Shard, StateFold, TurnStep, TURN};
 use crate::time::{Clocks, WallTime};
 
 /// Turns in which the filters of all sessions must have reached every shard.
@@ -17,18 +18,19 @@ impl<E: Environment> World<E> {
     /// # Errors
     /// What is on a disk cannot be what a shard has written there.
     pub fn restart(&mut self, setup: &Setup, durability: Durability) -> Result<(), String> {
-        let before: Vec<Disk> = self
-            .journals
-            .drain(..)
-            .flatten()
-            .map(|it| it.disk)
-            .collect();
+        let disks = self.journals.drain(..).flatten().map(|it| it.disk);
+        let disks: Vec<Disk> = disks.collect();
+        // Logs of another number of shards are the truth until they are given up.
+        let before = match std::mem::take(&mut self.former_disks) {
+            formers if formers.is_empty() => disks,
+            formers => formers,
+        };
         self.end_process(setup);
         let goes_on = before.len() == self.shards.len();
         for shard in 0..self.shards.len() {
             let it = &self.shards[shard];
             let (recovered, state, disk) = if goes_on {
-                let (recovered, state) = read(it, &before[shard], shard)?;
+                let (recovered, state) = read(it.begin_fold(), &before[shard], shard)?;
                 let mut disk = before[shard].clone();
                 disk.retain(&recovered.used);
                 (recovered, state, disk)
@@ -36,10 +38,9 @@ impl<E: Environment> World<E> {
                 let mut wall = WallTime::default();
                 let states = before.iter().enumerate();
                 let states = states.map(|(of, disk)| {
-                    let (recovered, mut state) = read(it, disk, of)?;
+                    let fold = it.begin_fold_of_former(ShardId(of as u16));
+                    let (recovered, state) = read(fold, disk, of)?;
                     wall = wall.max(recovered.wall);
-                    let loaded = state.load_all(&mut |at, bytes| disk.read(at, bytes));
-                    loaded.map_err(|error| format!("the log of shard {of}: {error}"))?;
                     Ok(state)
                 });
                 let states: Result<Vec<_>, String> = states.collect();
@@ -56,7 +57,28 @@ impl<E: Environment> World<E> {
             self.shards[shard].handle_clocks(clocks);
             self.shards[shard].restore(state, self.now);
         }
+        if !goes_on {
+            self.former_disks = before;
+        }
         self.announce_restored()
+    }
+
+    /// Everything that the logs of another number of shards held is in the new ones, and on their disks. Then they may
+    /// be [given up](Self::adopt).
+    #[must_use]
+    pub fn has_taken_over(&self) -> bool {
+        self.shards.iter().all(Shard::is_committed)
+    }
+
+    /// There are logs of another number of shards, which are the truth.
+    #[must_use]
+    pub fn takes_over(&self) -> bool {
+        !self.former_disks.is_empty()
+    }
+
+    /// The logs of another number of shards are removed: from here on the new ones are the truth.
+    pub fn adopt(&mut self) {
+        self.former_disks.clear();
     }
 
     fn end_process(&mut self, setup: &Setup) {
@@ -97,12 +119,11 @@ impl<E: Environment> World<E> {
 }
 
 pub(super) fn read(
-    shard: &Shard,
+    mut fold: StateFold,
     disk: &Disk,
     number: usize,
 ) -> Result<(Recovered, KeptState), String> {
     let mut recovery = Recovery::new(super::journals::DATA, number as u16);
-    let mut fold = shard.begin_fold();
     let mut wrong = None;
     for (segment, bytes) in disk.segments() {
         let visit = &mut |at, record: crate::journal::Record<'_>| {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::journal::Corrupt;
-use crate::shard::{NotWritten, RecordError};
+use crate::shard::RecordError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -50,8 +50,6 @@ pub enum DataError {
     Corrupt { path: PathBuf, corrupt: Corrupt },
     #[error("the journal is damaged at {path}: {error}. What was acknowledged may be lost, so ringmq does not start with the rest: bring the data directory back from a backup, or see what can be kept without it: ringmq journal repair {}", data_dir_of(path).display())]
     Record { path: PathBuf, error: RecordError },
-    #[error("the journal is damaged at {path}: {error}. It was acknowledged and waits for a client, so ringmq does not start with the rest: bring the data directory back from a backup, or see what can be kept without it: ringmq journal repair {}", data_dir_of(path).display())]
-    Message { path: PathBuf, error: NotWritten },
     #[error("the file system of {0} cannot write a block to the disk at once (O_DIRECT, O_DSYNC), which every acknowledgement waits for: give a folder elsewhere with --data-dir")]
     NoCommit(PathBuf),
     #[error(

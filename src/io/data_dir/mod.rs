@@ -39,7 +39,7 @@ pub(super) use self::segments::{
 };
 use crate::ids::ShardId;
 use crate::journal::{DataId, Recovered};
-use crate::shard::{KeptState, PlacementSeed, HOME_LANES};
+use crate::shard::{PlacementSeed, HOME_LANES};
 
 /// Segments of a shard that exist at least: the one that is written, and those ahead of it.
 const SEGMENTS_MIN: u64 = 3;
@@ -163,13 +163,11 @@ impl DataDir {
         segments::read(&folder, self.id(), shard, visit)
     }
 
-    /// Reads what the state of one of the [others](Self::others) has on the disk alone.
-    pub(super) fn load_other(
-        &self,
-        shard: ShardId,
-        state: &mut KeptState,
-    ) -> Result<(), DataError> {
-        segments::load(&folder_of(&self.path, shard, self.manifest.shards), state)
+    /// Folders of the [others](Self::others), in order.
+    pub(super) fn folders_of_others(&self) -> Vec<PathBuf> {
+        let others = self.others().unwrap_or_default();
+        let folder = |shard| folder_of(&self.path, ShardId(shard), others);
+        (0..others).map(folder).collect()
     }
 
     /// The logs of the shards that there are now hold everything: from here on they count, the others are removed.

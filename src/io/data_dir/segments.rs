@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -19,7 +19,7 @@ use super::flush_folder;
 use super::names::path_of;
 use crate::ids::ShardId;
 use crate::journal::{Corrupt, DataId, Position, Record, Recovered, Recovery, SegmentNumber};
-use crate::shard::{KeptState, RecordError};
+use crate::shard::RecordError;
 
 /// How long a write of the process before may take to end.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
@@ -131,28 +131,6 @@ pub(super) fn fold(
         read.map_err(|corrupt| refusal(folder, path, corrupt))?;
     }
     Ok(recovery.finish())
-}
-
-/// Reads what a state has on the disk alone, from the segments that it was read back from.
-pub(super) fn load(folder: &Path, state: &mut KeptState) -> Result<(), DataError> {
-    let mut open: Option<(SegmentNumber, File)> = None;
-    let read = &mut |at: Position, bytes: u32| {
-        let is_open = open
-            .as_ref()
-            .is_some_and(|(number, _)| *number == at.segment);
-        if !is_open {
-            let file = File::open(path_of(folder, at.segment)).ok()?;
-            open = Some((at.segment, file));
-        }
-        let (_, file) = open.as_ref()?;
-        let mut found = vec![0; bytes as usize];
-        file.read_exact_at(&mut found, at.offset.into()).ok()?;
-        Some(found)
-    };
-    state.load_all(read).map_err(|error| DataError::Message {
-        path: path_of(folder, SegmentNumber(error.0.segment)),
-        error,
-    })
 }
 
 fn refusal(folder: &Path, path: PathBuf, corrupt: Corrupt) -> DataError {

@@ -86,7 +86,7 @@ impl Waiting {
             world,
             segments: segments.unwrap(),
             ring: Ring::new(),
-            reads: ReadBacks::new(folder.0.clone()),
+            reads: ReadBacks::new(folder.0.clone(), Vec::new()),
             folder,
         }
     }

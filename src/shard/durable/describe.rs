@@ -107,7 +107,7 @@ impl StateFold {
     /// Of a log that no shard continues: all that it holds.
     #[must_use]
     pub fn of_all_lanes(hash_seed: u64) -> Self {
-        Self::new(vec![true; usize::from(HOME_LANES)].into(), hash_seed)
+        Self::new(vec![true; usize::from(HOME_LANES)].into(), hash_seed, None)
     }
 }
 

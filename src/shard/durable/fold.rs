@@ -9,12 +9,13 @@ use super::crossing_records::KeptCrossings;
 use super::holds::SegmentHolds;
 use super::record::{decode, kind::is_of_log, Entry, Problem, RecordError, FIRST, LAST, READ_BACK};
 use super::turn_records::place_of;
+use crate::ids::ShardId;
 use crate::journal::{Position, Record, SegmentNumber};
 use crate::limits::QueuePolicy;
-use crate::mqtt::Publication;
+use crate::mqtt::{Hold, Publication};
 use crate::mutant::{is_on, Mutant};
 use crate::session::{
-    ApplyError, AttributesImage, Change, Load, QueueBounds, RulesImage, Session, SessionImage,
+    ApplyError, AttributesImage, Change, QueueBounds, RulesImage, Session, SessionImage,
     SessionKey, StoredDelivery,
 };
 use crate::time::WallTime;
@@ -39,6 +40,8 @@ pub struct KeptState {
     pub(super) goes_on: bool,
     /// Of what is not in memory.
     pub(super) holds: SegmentHolds,
+    /// Segments of other logs in which that lies.
+    pub(super) former: Vec<Rc<Hold>>,
 }
 
 /// A session at the end of a log.
@@ -77,13 +80,6 @@ impl KeptSession {
         }
     }
 
-    /// Everything in it is in memory, as `load` has it.
-    pub(super) fn load_all(&mut self, load: Load<'_>) {
-        if let Kept::State(state) = &mut self.state {
-            state.session.load_any(load);
-        }
-    }
-
     #[must_use]
     pub fn image(&self) -> SessionImage {
         match &self.state {
@@ -94,11 +90,14 @@ impl KeptSession {
 }
 
 impl KeptState {
-    /// The state of several logs of a time when there was another number of shards; all of it is written anew.
+    /// The state of several logs of a time when there was another number of shards, in their order; all of it is written
+    /// anew. What is not in memory stays where it is until then.
     #[must_use]
     pub fn of_several(states: impl IntoIterator<Item = Self>) -> Self {
         let mut all = Self::default();
         for state in states {
+            state.holds.forget_sessions(); // their keys are others now
+            all.former.extend(state.holds.into_used());
             all.sessions.extend(state.sessions);
             all.retained.extend(state.retained);
             all.logs.extend(state.logs);
@@ -193,7 +192,8 @@ struct Turn {
 }
 
 impl StateFold {
-    pub(super) fn new(is_own: Box<[bool]>, hash_seed: u64) -> Self {
+    /// `former`: the log is of another number of shards.
+    pub(super) fn new(is_own: Box<[bool]>, hash_seed: u64, former: Option<ShardId>) -> Self {
         let state = ahash::RandomState::with_seeds(hash_seed, 31, 32, 33);
         Self {
             is_own,
@@ -202,7 +202,7 @@ impl StateFold {
             retained: BTreeMap::new(),
             crossings: KeptCrossings::default(),
             last_key: SessionKey(0),
-            holds: SegmentHolds::default(),
+            holds: SegmentHolds::in_log(former.map(|shard| shard.0)),
             turn: Turn {
                 publications: HashMap::with_hasher(state),
                 ..Turn::default()
@@ -321,6 +321,7 @@ impl StateFold {
             retained: self.retained.into_values().collect(),
             next_key: SessionKey(self.last_key.0.saturating_add(1)),
             goes_on: true,
+            former: Vec::new(),
         }
     }
 }

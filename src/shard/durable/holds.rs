@@ -12,16 +12,39 @@ pub(super) struct SegmentHolds {
     by_segment: BTreeMap<u32, Rc<Hold>>,
     /// Segments before this one may be used again.
     oldest: u32,
+    /// The log is of another number of shards; by the shard that had it.
+    former: Option<u16>,
 }
 
 impl SegmentHolds {
+    pub(super) fn in_log(former: Option<u16>) -> Self {
+        Self {
+            former,
+            ..Self::default()
+        }
+    }
+
+    /// All of them in which something lies, in order.
+    pub(super) fn into_used(self) -> impl Iterator<Item = Rc<Hold>> {
+        let holds = self.by_segment.into_values();
+        holds.filter(|hold| Rc::strong_count(hold) > 1)
+    }
+
+    /// Sessions are noted again, with the keys they have then.
+    pub(super) fn forget_sessions(&self) {
+        self.by_segment
+            .values()
+            .for_each(|hold| hold.forget_sessions());
+    }
+
     /// What keeps a segment; `None`: it may be used again.
     pub(super) fn of(&mut self, segment: u32) -> Option<Rc<Hold>> {
         if segment < self.oldest {
             return None;
         }
         let hold = self.by_segment.entry(segment);
-        Some(Rc::clone(hold.or_insert_with(|| Hold::new(segment))))
+        let made = || Hold::in_log(self.former, segment);
+        Some(Rc::clone(hold.or_insert_with(made)))
     }
 
     /// The oldest segment that something lies in, of those before `current`, which is needed.

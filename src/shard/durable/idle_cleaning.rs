@@ -38,6 +38,7 @@ impl Durable {
     pub(super) fn cleans_idle(&self, retained_bytes: u64) -> bool {
         self.oldest < self.idle_cleaning.until
             && !self.full.own
+            && !self.ledger.takes_over
             && !self.loads.is_moving()
             && self.log.unwritten_bytes() == 0
             && self.is_too_large(self.oldest, retained_bytes)

@@ -121,6 +121,11 @@ impl Ledger {
         self.marked.is_empty() && self.ended.is_empty() && self.changes.is_empty()
     }
 
+    /// The same, but for sessions that are marked.
+    pub(super) fn has_images_only(&self) -> bool {
+        self.ended.is_empty() && self.changes.is_empty()
+    }
+
     /// A session was made, or something beside its state has changed: its connection, its expiry, its will.
     pub(super) fn session_changed(&mut self, id: SessionId, entry: &mut SessionEntry, lane: u16) {
         let session = &mut entry.session;
@@ -168,7 +173,9 @@ impl Ledger {
         };
         self.sessions.insert(key, kept);
         for stored in session.stored_mut() {
-            if let Some(hold) = self.holds.of(stored.place().segment) {
+            if stored.lies_in_former() {
+                stored.note(key); // until it is copied
+            } else if let Some(hold) = self.holds.of(stored.place().segment) {
                 stored.keep(key, &hold);
             }
         }

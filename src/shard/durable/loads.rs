@@ -8,8 +8,6 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 
-use super::fold::KeptState;
-use super::record::READ_BACK;
 use super::Durable;
 use crate::ids::SessionId;
 use crate::image::Reader;
@@ -32,6 +30,8 @@ const READS_MAX: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadBack {
     pub id: u64,
+    /// Of the log that this shard had when there was another number of them; `None`: the shard's own.
+    pub former: Option<u16>,
     pub segment: SegmentNumber,
     pub offset: u32,
     pub bytes: u32,
@@ -39,8 +39,21 @@ pub struct ReadBack {
 
 /// What was read is not what had been written there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the message at segment {}, byte {} is not what was written", .0.segment, .0.offset)]
-pub struct NotWritten(pub Place);
+#[error("the message at segment {}, byte {} is not what was written", .place.segment, .place.offset)]
+pub struct NotWritten {
+    pub place: Place,
+    /// As of [`ReadBack`].
+    pub former: Option<u16>,
+}
+
+impl NotWritten {
+    pub(super) fn of(stored: &StoredDelivery) -> Self {
+        Self {
+            place: stored.place(),
+            former: stored.hold().former(),
+        }
+    }
+}
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +105,12 @@ impl Loads {
         }
     }
 
+    /// Of a read.
+    pub(super) fn next_id(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
     /// What a session is to be sent next is to be read back.
     pub(in crate::shard) fn want(&mut self, session: SessionId) {
         if self.asking.insert(session) {
@@ -127,9 +146,11 @@ impl Loads {
 /// The first ones of these that one read is enough for.
 fn piece<'a>(stored: impl Iterator<Item = &'a StoredDelivery>, log: &Log) -> Piece {
     let mut piece = Piece::Nothing;
-    for place in stored.take(PIECE_COUNT).map(StoredDelivery::place) {
+    for stored in stored.take(PIECE_COUNT) {
+        let place = stored.place();
         let end = place.offset.saturating_add(place.bytes);
-        let is_on_disk = log.has_written(position_of(&place));
+        // What lies in a former log is copied into this one first.
+        let is_on_disk = !stored.lies_in_former() && log.has_written(position_of(&place));
         match &mut piece {
             Piece::Nothing if !is_on_disk => return Piece::Later,
             Piece::Nothing => piece = Piece::Of(place.segment, place.offset..end),
@@ -168,36 +189,14 @@ pub(super) fn publication_of(bytes: &[u8], place: &Place, clocks: Clocks) -> Opt
     Some(std::rc::Rc::unwrap_or_clone(publication))
 }
 
-impl KeptState {
-    /// Reads back everything that is in no memory: a log that is not continued does not keep it. `read` gives the bytes
-    /// of a place.
-    ///
-    /// # Errors
-    /// Something is not there.
-    pub fn load_all(
-        &mut self,
-        read: &mut dyn FnMut(Position, u32) -> Option<Vec<u8>>,
-    ) -> Result<(), NotWritten> {
-        let mut wrong = None;
-        for kept in &mut self.sessions {
-            kept.load_all(&mut |stored| {
-                let place = stored.place();
-                let bytes = read(position_of(&place), place.bytes);
-                let found = bytes.and_then(|bytes| publication_of(&bytes, &place, READ_BACK));
-                if found.is_none() {
-                    wrong.get_or_insert(place);
-                }
-                found
-            });
-        }
-        wrong.map_or(Ok(()), |place| Err(NotWritten(place)))
-    }
-}
-
 impl Shard {
     /// The next piece of the log that is to be read; answered by [`handle_read`](Self::handle_read). Call it after
     /// each turn and when a frame is on the disk.
     pub fn poll_read(&mut self) -> Option<ReadBack> {
+        let former = self.poll_former();
+        if former.is_some() {
+            return former;
+        }
         let Self {
             durable, clients, ..
         } = self;
@@ -220,9 +219,9 @@ impl Shard {
                 Piece::Nothing => loads.is_over(wanted),
                 Piece::Later => loads.waiting.push_back(wanted),
                 Piece::Of(segment, range) => {
-                    loads.last += 1;
                     let read = ReadBack {
-                        id: loads.last,
+                        id: loads.next_id(),
+                        former: None,
                         segment: SegmentNumber(segment),
                         offset: range.start,
                         bytes: range.end - range.start,
@@ -249,6 +248,9 @@ impl Shard {
     /// # Panics
     /// The piece was not asked for.
     pub fn handle_read(&mut self, id: u64, bytes: &[u8], now: Time) -> Result<(), NotWritten> {
+        if let Some(handled) = self.handle_former(id, bytes) {
+            return handled;
+        }
         let clocks = self.turn.clocks;
         let durable = self.durable.as_deref_mut().expect("a journal is read");
         let load = durable.loads.under_way.remove(&id);
@@ -275,7 +277,7 @@ impl Shard {
             let record = bytes.get(start..start.saturating_add(place.bytes as usize));
             let found = record.and_then(|record| publication_of(record, &place, clocks));
             if found.is_none() {
-                wrong.get_or_insert(place);
+                wrong.get_or_insert(NotWritten::of(stored));
             }
             found
         };
@@ -283,8 +285,8 @@ impl Shard {
             None => entry.session.load(&mut load),
             Some(_) => entry.session.load_any(&mut load),
         }
-        if let Some(place) = wrong {
-            return Err(NotWritten(place));
+        if let Some(wrong) = wrong {
+            return Err(wrong);
         }
         durable.ledger.count_here_of(wanted.session, &entry.session);
         self.pump(wanted.session, now);

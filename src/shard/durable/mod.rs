@@ -10,6 +10,7 @@
 pub(in crate::shard) mod commits;
 #[cfg(test)]
 mod commits_tests;
+mod copies;
 mod crossing_records;
 pub(in crate::shard) mod crossings;
 #[cfg(test)]
@@ -46,9 +47,11 @@ pub use record::{Problem, RecordError};
 
 use crate::ids::SessionId;
 use crate::journal::{FrameWrite, Log, Lsn, SegmentNumber};
+use crate::mutant::{is_on, Mutant};
 use crate::shard::Shard;
 use crate::time::Time;
 use commits::Commits;
+use copies::Copies;
 use crossings::Announcements;
 use cursors::Cursors;
 use full::FullDisk;
@@ -83,6 +86,8 @@ pub(in crate::shard) struct Durable {
     pub(in crate::shard) loads: Loads,
     moves: Moves,
     idle_cleaning: IdleCleaning,
+    /// Of what waits in the logs of another number of shards.
+    copies: Copies,
 }
 
 /// What an acknowledgement means.
@@ -100,9 +105,16 @@ impl Durable {
         !self.loads.has_moved && !self.has_changes()
     }
 
-    /// Something has changed that is not in the log.
+    /// Something has changed that is not in the log, and can be written now.
     fn has_changes(&self) -> bool {
-        !self.ledger.is_settled() || self.held.has_unwritten() || self.cursors.has_taken()
+        !(self.ledger.is_settled() || self.waits_for_copies())
+            || self.held.has_unwritten()
+            || self.cursors.has_taken()
+    }
+
+    /// Sessions whose messages lie in other logs cannot be written yet, and there is nothing else.
+    fn waits_for_copies(&self) -> bool {
+        self.copies.are_under_way() && self.ledger.has_images_only()
     }
 
     /// Notes from which segment on the log is needed once its last frame is on the disk.
@@ -136,6 +148,7 @@ impl Shard {
             cursors: Cursors::new(self.mesh.peers.count()),
             loads: Loads::new(self.config.hash_seed),
             moves: Moves::default(),
+            copies: Copies::default(),
         }));
     }
 
@@ -209,7 +222,8 @@ impl Shard {
     pub fn is_committed(&self) -> bool {
         let durable = self.durable.as_deref();
         durable.is_none_or(|durable| {
-            durable.log.durable() == durable.log.last() && !durable.ledger.takes_over
+            let takes_over = durable.ledger.takes_over && !is_on(Mutant::AdoptEarly);
+            durable.log.durable() == durable.log.last() && !takes_over
         })
     }
 

@@ -10,7 +10,7 @@ use super::crossings::Announcements;
 use super::fold::{KeptSession, KeptState, StateFold};
 use super::record::READ_BACK;
 use super::restore_held::LogsOfClients;
-use crate::ids::SessionId;
+use crate::ids::{SessionId, ShardId};
 use crate::journal::SegmentNumber;
 use crate::mqtt::{KeptAt, Publication};
 use crate::mutant::{is_on, Mutant};
@@ -26,7 +26,14 @@ impl Shard {
     #[must_use]
     pub fn begin_fold(&self) -> StateFold {
         let lanes = self.routes.placement.lanes_of(self.id);
-        StateFold::new(lanes, self.config.hash_seed)
+        StateFold::new(lanes, self.config.hash_seed, None)
+    }
+
+    /// The same, of the log that a shard had when there was another number of them.
+    #[must_use]
+    pub fn begin_fold_of_former(&self, log: ShardId) -> StateFold {
+        let lanes = self.routes.placement.lanes_of(self.id);
+        StateFold::new(lanes, self.config.hash_seed, Some(log))
     }
 
     /// Continues from what was kept. The journal has begun, the clocks are set and the rules are known before,
@@ -43,6 +50,7 @@ impl Shard {
             false => logs_of_clients(&state, self.config.hash_seed),
         };
         if goes_on {
+            state.holds.forget_sessions(); // each is noted again
             ledger.holds = state.holds;
         }
         self.restore_retained(state.retained, goes_on, now);
@@ -51,6 +59,7 @@ impl Shard {
         }
         if let Some(durable) = self.durable.as_deref_mut() {
             durable.ledger.takes_over = !goes_on && !durable.ledger.marked.is_empty();
+            durable.copies.begin(state.former);
         }
         let mut logs: Vec<KeptCrossings> = state.logs.into_iter().map(|(log, _)| log).collect();
         match logs.pop() {

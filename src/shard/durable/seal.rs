@@ -123,6 +123,9 @@ impl Durable {
     }
 
     fn seal_marked(&mut self, source: &Source<'_>, written: &mut Written) {
+        if self.copies.are_under_way() {
+            return; // images name places, which are to be in this log
+        }
         while let Some(key) = self.ledger.marked.pop() {
             let Some(kept) = self.ledger.sessions.get_mut(&key) else {
                 continue; // ended since
@@ -321,7 +324,8 @@ impl Durable {
             true => self.frees_disk(retained_bytes),
             false => self.is_too_large(oldest, retained_bytes),
         };
-        if !is_wanted || oldest == current {
+        // What is taken over is not counted as alive before its session is written.
+        if !is_wanted || oldest == current || self.ledger.takes_over {
             return;
         }
         // What a turn writes is at most as much as what it frees, as at least half of the log is not alive.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::World;
 use crate::limits::QueuePolicy;
-use crate::shard::{Durability, Shard, Stats, TurnStep, TURN};
+use crate::shard::{Durability, Stats, TurnStep, TURN};
 use crate::sim::random::Random;
 use crate::sim::rules::RuleSet;
 use crate::testing::{Sector, Setup};
@@ -26,6 +26,11 @@ const AGAIN_STEPS: usize = 60;
 const SHARDS_CHANGE_ONCE_IN: usize = 4;
 /// Bits that are flipped in each log at each crash.
 const FLIPS: usize = 4;
+/// Parts the chance of that from others.
+const CUTS: u64 = 0x6375_7473;
+/// One of so many take-overs of another number of shards is cut short, after so many turns at most.
+const CUT_SHORT_ONCE_IN: usize = 3;
+const CUT_SHORT_TURNS: usize = 30;
 /// Turns in which what other logs held must be on the new disks.
 const COMMITTED_TURNS_MAX: usize = 10_000;
 /// The wall clock is set in one of so many runs with journals, and then between two of so many processes.
@@ -44,6 +49,8 @@ const QUEUE_ENOUGH: u32 = 1_000;
 /// When it happens.
 pub(super) struct Crashes {
     random: Random,
+    /// Of take-overs of another number of shards that are cut short.
+    cuts: Random,
     /// The shards have journals.
     pub(super) has_journals: bool,
     /// The wall clock is set while they have them.
@@ -79,6 +86,7 @@ impl Crashes {
             sets_wall: random.once_in(SETS_WALL_ONCE_IN),
             waits: random.once_in(APART_ONCE_IN),
             random,
+            cuts: Random::new(setup.seed ^ CUTS),
             has_journals,
             at,
             setup,
@@ -186,7 +194,6 @@ impl World {
                 self.core.environment.record.fail(error);
             }
         }
-        let before = self.core.shards.len();
         if random.once_in(SHARDS_CHANGE_ONCE_IN) {
             self.crashes.setup.shards = 1 + random.below(5) as u16;
         }
@@ -208,11 +215,7 @@ impl World {
         self.forget_process(&setup);
         self.unlimit_disks();
         let result = self.core.restart(&setup, Durability::Commit);
-        let result = result.and_then(|()| match before == self.core.shards.len() {
-            true => Ok(()),
-            false => self.commit_all(),
-        });
-        if let Err(error) = result {
+        if let Err(error) = result.and_then(|()| self.take_over(setup)) {
             self.core.environment.record.fail(error);
         }
         for shard in &mut self.core.shards {
@@ -222,12 +225,39 @@ impl World {
             }
         }
         self.limit_disks_again();
-        self.note(|| format!("another process continues, with {} shards", setup.shards));
+        let shards = self.core.shards.len();
+        self.note(|| format!("another process continues, with {shards} shards"));
     }
 
-    /// The logs of another number of shards are needed until all of it is in the new ones.
-    fn commit_all(&mut self) -> Result<(), String> {
-        for _ in 0..COMMITTED_TURNS_MAX {
+    /// The logs of another number of shards are needed until all of it is in the new ones. Some processes end before
+    /// that, and the next one has yet another number.
+    fn take_over(&mut self, mut setup: Setup) -> Result<(), String> {
+        while self.core.takes_over() {
+            let cuts = &mut self.crashes.cuts;
+            let turns = match cuts.once_in(CUT_SHORT_ONCE_IN) {
+                true => cuts.below(CUT_SHORT_TURNS),
+                false => COMMITTED_TURNS_MAX,
+            };
+            if self.commit_all(turns) {
+                self.core.adopt();
+            } else if turns == COMMITTED_TURNS_MAX {
+                return Err("what other logs held is not committed".into());
+            } else {
+                self.core.environment.record.add("take-overs cut short");
+                let cuts = &mut self.crashes.cuts;
+                self.crashes.setup.shards = 1 + cuts.below(5) as u16;
+                setup.shards = self.crashes.setup.shards;
+                setup.seed = cuts.draw();
+                self.forget_process(&setup);
+                self.core.restart(&setup, Durability::Commit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// In so many turns; false: they were too few.
+    fn commit_all(&mut self, turns: usize) -> bool {
+        for _ in 0..turns {
             for shard in 0..self.core.shards.len() {
                 for step in TURN.iter().filter(|step| **step != TurnStep::Timeouts) {
                     self.core.step(shard, *step);
@@ -235,11 +265,11 @@ impl World {
                 self.core.complete_write(shard);
             }
             // As the driver asks: after a turn, which puts what was restored into the log.
-            if self.core.shards.iter().all(Shard::is_committed) {
-                return Ok(());
+            if self.core.has_taken_over() {
+                return true;
             }
         }
-        Err("what other logs held is not committed".into())
+        false
     }
 
     fn wall_after(&self, down: Span) -> WallTime {

@@ -125,7 +125,7 @@ fn compare_with_disks(life: &Life) {
     let mut found = BTreeMap::new();
     let mut retained = BTreeMap::new();
     for (number, disk) in life.disks.iter().enumerate() {
-        let state = read(&world.shards[0], disk, number).1;
+        let state = read(world.shards[0].begin_fold(), disk, number).1;
         for (publication, _) in state.retained {
             let topic = Rc::clone(&publication.topic);
             assert_eq!(retained.insert(topic, publication.payload.clone()), None);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::*;
+use crate::ids::ShardId;
 use crate::journal::{DataId, Position, Record, Recovered, Recovery};
 use crate::limits::QueuePolicy;
 use crate::session::{QueueBounds, Session, SessionImage};
@@ -11,6 +12,7 @@ use crate::testing::{Disk, Setup, World};
 use crate::time::{Clocks, Span, WallTime};
 
 mod clocks;
+mod copies;
 mod kills;
 mod queues;
 mod retained_and_wills;
@@ -30,6 +32,8 @@ const WILL: u8 = 0xC;
 struct Life {
     world: World,
     disks: Vec<Disk>,
+    /// Of another number of shards, until all of it is in the new logs.
+    formers: Vec<Disk>,
     segment_bytes: u32,
     /// This shard's disk takes no writes.
     stalled: Option<usize>,
@@ -69,18 +73,16 @@ impl Life {
             it.handle_clocks(clocks);
             let mut wall = WallTime::default();
             let (recovered, state, disk) = if goes_on {
-                let (recovered, state) = read(it, &before[shard], shard);
+                let (recovered, state) = read(it.begin_fold(), &before[shard], shard);
                 let mut disk = before[shard].clone();
                 disk.retain(&recovered.used);
                 (recovered, state, disk)
             } else {
                 let disks = before.iter().enumerate();
                 let states = disks.map(|(of, disk)| {
-                    let (recovered, mut state) = read(it, disk, of);
+                    let fold = it.begin_fold_of_former(ShardId(of as u16));
+                    let (recovered, state) = read(fold, disk, of);
                     wall = wall.max(recovered.wall);
-                    state
-                        .load_all(&mut |at, bytes| disk.read(at, bytes))
-                        .unwrap();
                     state
                 });
                 let state = KeptState::of_several(states);
@@ -98,10 +100,12 @@ impl Life {
         let mut life = Self {
             world,
             disks,
+            formers: if goes_on { Vec::new() } else { before },
             segment_bytes,
             stalled: None,
         };
         life.settle();
+        life.formers.clear();
         life
     }
 
@@ -150,9 +154,13 @@ impl Life {
 
     /// One piece of a shard's log; false when it asks for none.
     fn read_back(&mut self, shard: usize) -> bool {
-        let (it, disk) = (&mut self.world.shards[shard], &self.disks[shard]);
+        let it = &mut self.world.shards[shard];
         let Some(read) = it.poll_read() else {
             return false;
+        };
+        let disk = match read.former {
+            Some(former) => &self.formers[usize::from(former)],
+            None => &self.disks[shard],
         };
         let segment = disk.segment(read.segment).unwrap_or_default();
         let (from, to) = (read.offset as usize, (read.offset + read.bytes) as usize);
@@ -258,9 +266,8 @@ fn whole(image: SessionImage, disk: &Disk, clocks: Clocks) -> SessionImage {
     }
 }
 
-fn read(shard: &Shard, disk: &Disk, number: usize) -> (Recovered, KeptState) {
+fn read(mut fold: StateFold, disk: &Disk, number: usize) -> (Recovered, KeptState) {
     let mut recovery = Recovery::new(DATA, number as u16);
-    let mut fold = shard.begin_fold();
     for (segment, bytes) in disk.segments() {
         let visit = &mut |at, record: Record<'_>| {
             fold.record(at, record).expect("the shard has written it");

@@ -36,7 +36,10 @@ fn retained_messages_are_set_replaced_and_cleared_for_good() {
         let kept: usize = life.world.shards.iter().map(kept).sum();
         assert_eq!(kept, 2, "what has expired was removed");
         let disks = life.disks.iter().enumerate();
-        let in_log = disks.map(|(n, disk)| read(&life.world.shards[n], disk, n).1.retained());
+        let in_log = disks.map(|(n, disk)| {
+            let fold = life.world.shards[n].begin_fold();
+            read(fold, disk, n).1.retained()
+        });
         assert_eq!(in_log.sum::<usize>(), 2, "from the log, too");
     }
 }
@@ -130,6 +133,7 @@ fn a_will_without_a_delay_is_published_although_its_client_is_back_first() {
         let mut life = Life {
             world,
             disks: Vec::new(),
+            formers: Vec::new(),
             segment_bytes: SEGMENT_BYTES,
             stalled: None,
         };

@@ -197,20 +197,18 @@ fn what_other_logs_held_is_written_a_piece_at_a_time() {
         .into_iter()
         .map(|(id, it)| (id, at_rest(it)));
     let whole: BTreeMap<_, _> = whole.collect();
-    let states = life.disks.iter().map(|disk| {
-        let (_, mut state) = read(&life.world.shards[0], disk, 0);
-        let loaded = state.load_all(&mut |at, bytes| disk.read(at, bytes));
-        loaded.unwrap();
-        state
-    });
+    let fold = || life.world.shards[0].begin_fold_of_former(ShardId(0));
+    let states = life.disks.iter().map(|disk| read(fold(), disk, 0).1);
     let state = KeptState::of_several(states.collect::<Vec<_>>());
     let mut next = Life::of(setup(1), Vec::new(), SEGMENT_BYTES);
+    next.formers = life.disks;
     let shard = &mut next.world.shards[0];
     shard.set_cleaning(0, 1 << 10);
     shard.restore(state, next.world.now);
     let mut turns = 0;
     while !next.world.shards[0].is_committed() {
         next.world.shards[0].end_turn(next.world.now);
+        while next.read_back(0) {}
         let unwritten = next.world.shards[0].durable.as_deref().unwrap();
         assert!(
             unwritten.log.unwritten_bytes() < 16 << 10,

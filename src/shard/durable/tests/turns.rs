@@ -171,7 +171,7 @@ fn held_over_cleaning() -> Vec<u8> {
 #[test]
 fn what_is_held_outlives_the_cleaning_of_its_segment() {
     assert_eq!(held_over_cleaning(), [0x34, 7, 0, 1, b't', 0, 1, 0, 42]);
-    crate::mutant::switch(Some(crate::mutant::Mutant::CleaningForgetsHeld));
+    crate::mutant::switch(Some(Mutant::CleaningForgetsHeld));
     let forgotten = held_over_cleaning();
     crate::mutant::switch(None);
     assert_eq!(forgotten, b"");
