@@ -127,6 +127,8 @@ pub enum Mutant {
     ReadWrongPlace,
     /// What a member of a shared group hands on to another shard is in no log until it is there.
     HandOnUnheld,
+    /// What a member of a shared group leaves on the disk alone is never handed on.
+    ForgetEstates,
     /// Retained messages that were on their way to a subscription are not sent by the next process.
     ForgetWalks,
     /// Deadlines are written down with a wall clock that is set back while the process runs.
@@ -213,7 +215,7 @@ impl Mutant {
         all.contains(&(self as u8))
     }
 
-    pub const ALL: [Self; 82] = [
+    pub const ALL: [Self; 83] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -273,6 +275,7 @@ impl Mutant {
         Self::ReuseSegmentEarly,
         Self::ReadWrongPlace,
         Self::HandOnUnheld,
+        Self::ForgetEstates,
         Self::ForgetWalks,
         Self::LogFollowsWallBack,
         Self::FoldForgetsOwner,

@@ -16,6 +16,7 @@ pub(in crate::shard) mod crossings;
 mod crossings_tests;
 mod cursors;
 mod describe;
+pub(in crate::shard) mod estates;
 mod fold;
 pub(in crate::shard) mod full;
 #[cfg(test)]
@@ -50,6 +51,7 @@ use crate::time::Time;
 use commits::Commits;
 use crossings::Announcements;
 use cursors::Cursors;
+use estates::Estates;
 use full::FullDisk;
 use held::Held;
 use ledger::Ledger;
@@ -80,6 +82,7 @@ pub(in crate::shard) struct Durable {
     pub(in crate::shard) cursors: Cursors,
     pub(in crate::shard) loads: Loads,
     moves: Moves,
+    pub(in crate::shard) estates: Estates,
 }
 
 /// What an acknowledgement means.
@@ -131,6 +134,7 @@ impl Shard {
             cursors: Cursors::new(self.mesh.peers.count()),
             loads: Loads::new(self.config.hash_seed),
             moves: Moves::default(),
+            estates: Estates::default(),
         }));
     }
 

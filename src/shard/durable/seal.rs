@@ -58,6 +58,7 @@ impl Shard {
                 || durable.frees_disk(self.routes.retained.bytes())
                 || durable.commits.wants_turn()
                 || self.routes.retained.has_changed()
+                || self.has_estate_ready()
         })
     }
 }
