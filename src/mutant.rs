@@ -129,6 +129,8 @@ pub enum Mutant {
     HandOnUnheld,
     /// The logs of another number of shards are given up before all of them is in the new ones.
     AdoptEarly,
+    /// What a member of a shared group leaves on the disk alone is never handed on.
+    ForgetEstates,
     /// Retained messages that were on their way to a subscription are not sent by the next process.
     ForgetWalks,
     /// Deadlines are written down with a wall clock that is set back while the process runs.
@@ -215,7 +217,7 @@ impl Mutant {
         all.contains(&(self as u8))
     }
 
-    pub const ALL: [Self; 83] = [
+    pub const ALL: [Self; 84] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -276,6 +278,7 @@ impl Mutant {
         Self::ReadWrongPlace,
         Self::HandOnUnheld,
         Self::AdoptEarly,
+        Self::ForgetEstates,
         Self::ForgetWalks,
         Self::LogFollowsWallBack,
         Self::FoldForgetsOwner,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::changes::{record, Change, Recorder};
-use super::stored::{Holds, Load, Waiting};
+use super::stored::{Holds, Load, StoredDelivery, Waiting};
 use super::{Delivery, SessionKey};
 use crate::limits::QueuePolicy;
 use crate::mqtt::{Publication, Qos};
@@ -116,7 +116,12 @@ impl Queue {
     }
 
     /// Adds a publication whatever the bounds are.
-    pub(super) fn put(&mut self, one: Waiting) {
+    pub(super) fn put(&mut self, mut one: Waiting) {
+        if let (Waiting::Stored(stored), Some(Waiting::Stored(last))) =
+            (&mut one, self.waiting.back())
+        {
+            stored.share_origin(last);
+        }
         let cost = one.cost_bytes();
         self.bytes += cost;
         if one.delivery().is_some() {
@@ -191,8 +196,11 @@ impl Queue {
             _ => [0..self.waiting.len(), 0..0],
         };
         for range in ranges {
+            let before = range.start.checked_sub(1);
+            let before = before.and_then(|index| self.waiting[index].stored());
+            let mut last = before.and_then(StoredDelivery::origin);
             for one in self.waiting.range_mut(range) {
-                self.here_bytes -= one.store(key, holds);
+                self.here_bytes -= one.store(key, holds, &mut last);
             }
         }
     }
@@ -249,7 +257,7 @@ impl Queue {
     /// Takes one out of memory, if the log has it.
     pub fn store_one(&mut self, index: u32, key: SessionKey, holds: Holds<'_>) {
         if let Some(one) = self.waiting.get_mut(index as usize) {
-            self.here_bytes -= one.store(key, holds);
+            self.here_bytes -= one.store(key, holds, &mut None);
         }
     }
 
@@ -258,26 +266,23 @@ impl Queue {
         self.waiting.shrink_to_fit();
     }
 
-    /// Takes out the publications of shared subscriptions for which `wanted`, in order.
-    pub fn take_shared(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Delivery> {
-        let mut taken = Vec::new();
-        for one in std::mem::take(&mut self.waiting) {
-            match one {
-                Waiting::Here(delivery) if delivery.shared.as_deref().is_some_and(&mut wanted) => {
-                    taken.push(delivery);
-                }
-                one => self.waiting.push_back(one),
-            }
+    /// Takes out the publications of shared subscriptions for which `wanted`, in order, wherever they are.
+    pub fn take_shared(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Waiting> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let is_wanted = |one: &Waiting| one.shared().is_some_and(|name| wanted(name));
+        let (taken, left): (VecDeque<_>, _) = waiting.into_iter().partition(is_wanted);
+        self.waiting = left;
+        let taken = Vec::from(taken);
+        for one in &taken {
+            self.bytes -= one.cost_bytes();
+            self.here_bytes -= one.delivery().map_or(0, Delivery::cost_bytes);
         }
-        let bytes = taken.iter().map(Delivery::cost_bytes).sum::<usize>();
-        self.bytes -= bytes;
-        self.here_bytes -= bytes;
         if let Some(recorder) = &self.recorder {
-            let mut names: Vec<_> = taken.iter().filter_map(|d| d.shared.clone()).collect();
+            let mut names: Vec<_> = taken.iter().filter_map(Waiting::shared).collect();
             names.sort_unstable();
             names.dedup();
             for name in names {
-                recorder.record(Change::HandedOn(name));
+                recorder.record(Change::HandedOn(Rc::clone(name)));
             }
         }
         taken
@@ -291,7 +296,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::mqtt::{KeptAt, Publication};
+    use crate::mqtt::{Hold, KeptAt, Place, Publication};
 
     fn delivery(text: &'static str) -> Delivery {
         Delivery {
@@ -364,6 +369,41 @@ mod tests {
         assert!(!queue.may_hold_qos0());
         queue.offer(delivery("c"), &bounds(QueuePolicy::DropNewest));
         assert!(!queue.may_hold_qos0());
+    }
+
+    /// Of many messages of one group, what they have in common is in memory once.
+    #[test]
+    fn what_is_stored_shares_how_it_came() {
+        let mut queue = Queue::default();
+        for n in 0..4 {
+            let mut one = delivery("t");
+            one.shared = Some(if n < 3 { "$share/g/t" } else { "$share/h/t" }.into());
+            let place = Place {
+                segment: 1,
+                ..Place::default()
+            };
+            one.publication.kept_at.set(place);
+            let bounds = QueueBounds {
+                messages_max: 9,
+                ..bounds(QueuePolicy::DropNewest)
+            };
+            queue.offer(one, &bounds);
+            queue.store(SessionKey(1), &mut |segment| Some(Hold::new(segment)));
+        }
+        assert_eq!(queue.here_bytes(), 0);
+        let origins: Vec<_> = queue
+            .iter()
+            .map(|one| one.stored().unwrap().origin().unwrap())
+            .collect();
+        let is_same: Vec<bool> = origins
+            .windows(2)
+            .map(|two| Rc::ptr_eq(&two[0], &two[1]))
+            .collect();
+        assert_eq!(is_same, [true, true, false]);
+        let taken = queue.take_shared(|name| name == "$share/g/t");
+        assert_eq!((taken.len(), queue.len(), queue.here_bytes()), (3, 1, 0));
+        let left = queue.iter().map(Waiting::cost_bytes).sum::<usize>();
+        assert_eq!(queue.bytes(), left);
     }
 
     #[test]

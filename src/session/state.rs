@@ -54,6 +54,17 @@ impl Session {
         }
     }
 
+    /// What another session has left, in order: it has no client, and ends when that is given to others.
+    #[must_use]
+    pub fn estate(name: Rc<str>, hash_seed: u64, left: Vec<Waiting>) -> Self {
+        let mut session = Self::new(name, hash_seed);
+        session.expiry_interval_s = u32::MAX;
+        for one in left {
+            session.queue.put(one);
+        }
+        session
+    }
+
     /// It outlives its connection: what is acknowledged to publishers must reach it later, too.
     #[must_use]
     pub fn is_durable(&self) -> bool {
@@ -145,11 +156,11 @@ impl Session {
     /// The shared subscriptions, held or given up, of which something is in flight or waits.
     #[must_use]
     pub fn shared_in_hand(&self) -> Vec<Rc<str>> {
-        let queued = self.queue.iter().filter_map(Waiting::delivery);
-        let deliveries = self.window.publications().chain(queued);
-        let mut names: Vec<Rc<str>> = deliveries.filter_map(|d| d.shared.clone()).collect();
+        let in_flight = self.window.shared();
+        let queued = self.queue.iter().filter_map(Waiting::shared);
+        let mut names: Vec<&Rc<str>> = in_flight.chain(queued).collect();
         names.sort_unstable();
         names.dedup();
-        names
+        names.into_iter().map(Rc::clone).collect()
     }
 }

@@ -19,7 +19,39 @@ pub struct StoredDelivery {
     pub(super) bytes: u32,
     pub(super) checksum: u32,
     pub(super) terms: Terms,
+    pub(super) origin: Option<Rc<Origin>>,
+}
+
+/// By which subscriptions it came: consecutive messages of a queue mostly have it in common, and share it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Origin {
     pub(super) identifiers: Option<Rc<[u32]>>,
+    /// `$share/{name}/{filter}`
+    pub(super) shared: Option<Rc<str>>,
+}
+
+impl Origin {
+    /// `None`: no identifiers, not shared. `last` is that of the message before it.
+    pub(super) fn of(
+        identifiers: Option<&Rc<[u32]>>,
+        shared: Option<&Rc<str>>,
+        last: &mut Option<Rc<Self>>,
+    ) -> Option<Rc<Self>> {
+        if identifiers.is_none() && shared.is_none() {
+            return None;
+        }
+        let is_it = |last: &&Rc<Self>| {
+            (last.identifiers.as_ref(), last.shared.as_ref()) == (identifiers, shared)
+        };
+        if last.as_ref().filter(is_it).is_none() {
+            let (identifiers, shared) = (identifiers.cloned(), shared.cloned());
+            *last = Some(Rc::new(Self {
+                identifiers,
+                shared,
+            }));
+        }
+        last.clone()
+    }
 }
 
 /// What a delivery is charged with in memory, its QoS and RETAIN flag, in one number: so an entry of a window or queue
@@ -54,12 +86,12 @@ impl Terms {
 }
 
 impl StoredDelivery {
-    /// `None`: it is in no log, or must stay in memory: what came by a shared subscription may be given to another
-    /// member at any moment.
-    pub(super) fn of(delivery: &Delivery, holds: Holds<'_>) -> Option<Self> {
-        if delivery.shared.is_some() {
-            return None;
-        }
+    /// `None`: it is in no log. `last`: see [`Origin::of`].
+    pub(super) fn of(
+        delivery: &Delivery,
+        holds: Holds<'_>,
+        last: &mut Option<Rc<Origin>>,
+    ) -> Option<Self> {
         let kept_at = &delivery.publication.kept_at;
         let place = kept_at.place()?;
         let hold = kept_at.hold().or_else(|| holds(place.segment))?;
@@ -69,7 +101,11 @@ impl StoredDelivery {
             bytes: place.bytes,
             checksum: place.checksum,
             terms: Terms::new(delivery.cost_bytes(), delivery.qos, delivery.retain)?,
-            identifiers: delivery.identifiers.clone(),
+            origin: Origin::of(
+                delivery.identifiers.as_ref(),
+                delivery.shared.as_ref(),
+                last,
+            ),
         })
     }
 
@@ -107,8 +143,29 @@ impl StoredDelivery {
             publication,
             qos: self.qos(),
             retain: self.retain(),
-            identifiers: self.identifiers.clone(),
-            shared: None,
+            identifiers: self.identifiers().cloned(),
+            shared: self.shared().cloned(),
+        }
+    }
+
+    pub(super) fn identifiers(&self) -> Option<&Rc<[u32]>> {
+        self.origin.as_ref()?.identifiers.as_ref()
+    }
+
+    /// `$share/{name}/{filter}` when it came by a shared subscription.
+    #[must_use]
+    pub fn shared(&self) -> Option<&Rc<str>> {
+        self.origin.as_ref()?.shared.as_ref()
+    }
+
+    pub(super) fn origin(&self) -> Option<Rc<Origin>> {
+        self.origin.clone()
+    }
+
+    /// Takes less memory where the one before it came by the same subscriptions.
+    pub(super) fn share_origin(&mut self, before: &Self) {
+        if self.origin == before.origin {
+            self.origin.clone_from(&before.origin);
         }
     }
 
@@ -186,6 +243,15 @@ impl Waiting {
         }
     }
 
+    /// `$share/{name}/{filter}` when it came by a shared subscription.
+    #[must_use]
+    pub fn shared(&self) -> Option<&Rc<str>> {
+        match self {
+            Self::Here(delivery) => delivery.shared.as_ref(),
+            Self::Stored(stored) => stored.shared(),
+        }
+    }
+
     /// The same of another copy of its publication.
     pub(super) fn with(&self, publication: Rc<Publication>) -> Delivery {
         match self {
@@ -210,12 +276,17 @@ impl Waiting {
         true
     }
 
-    /// Takes the publication out of memory, if the log has it; the bytes that are free now.
-    pub(super) fn store(&mut self, key: SessionKey, holds: Holds<'_>) -> usize {
+    /// Takes the publication out of memory, if the log has it; the bytes that are free now. `last`: see [`Origin::of`].
+    pub(super) fn store(
+        &mut self,
+        key: SessionKey,
+        holds: Holds<'_>,
+        last: &mut Option<Rc<Origin>>,
+    ) -> usize {
         let Self::Here(delivery) = self else {
             return 0;
         };
-        let Some(stored) = StoredDelivery::of(delivery, holds) else {
+        let Some(stored) = StoredDelivery::of(delivery, holds, last) else {
             return 0;
         };
         stored.note(key);

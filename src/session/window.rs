@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::changes::{record, Change, Recorder};
-use super::stored::{Holds, Load, StoredDelivery};
-use super::{Delivery, SessionKey};
+use super::stored::{Holds, Load, Origin, StoredDelivery};
+use super::{Delivery, SessionKey, Waiting};
 use crate::mqtt::{PacketId, Publication, Qos};
 use crate::mutant::{is_on, Mutant};
 
@@ -33,11 +33,11 @@ const _: () = assert!(size_of::<Entry>() == size_of::<Delivery>());
 
 impl Entry {
     /// See [`Waiting::store`](super::Waiting).
-    fn store(&mut self, key: SessionKey, holds: Holds<'_>) -> usize {
+    fn store(&mut self, key: SessionKey, holds: Holds<'_>, last: &mut Option<Rc<Origin>>) -> usize {
         let Self::Publish(delivery) = self else {
             return 0;
         };
-        let Some(stored) = StoredDelivery::of(delivery, holds) else {
+        let Some(stored) = StoredDelivery::of(delivery, holds, last) else {
             return 0;
         };
         stored.note(key);
@@ -70,6 +70,15 @@ impl Entry {
         match self {
             Self::Publish(delivery) => Some(delivery.qos),
             Self::Stored(stored) => Some(stored.qos()),
+            Self::Release(_) | Self::Done => None,
+        }
+    }
+
+    /// `$share/{name}/{filter}` of a publication that came by a shared subscription.
+    fn shared(&self) -> Option<&Rc<str>> {
+        match self {
+            Self::Publish(delivery) => delivery.shared.as_ref(),
+            Self::Stored(stored) => stored.shared(),
             Self::Release(_) | Self::Done => None,
         }
     }
@@ -326,10 +335,16 @@ impl Window {
         })
     }
 
+    /// The shared subscriptions by which those came that are not acknowledged, wherever they are.
+    pub(super) fn shared(&self) -> impl Iterator<Item = &Rc<str>> {
+        self.entries.iter().filter_map(Entry::shared)
+    }
+
     /// Takes publications out of memory that the log has; without a connection.
     pub(super) fn store(&mut self, key: SessionKey, holds: Holds<'_>) {
+        let mut last = None;
         for entry in &mut self.entries {
-            self.stored_bytes += entry.store(key, holds);
+            self.stored_bytes += entry.store(key, holds, &mut last);
         }
     }
 
@@ -370,38 +385,36 @@ impl Window {
     /// Takes the last one out of memory, if the log has it.
     pub fn store_last(&mut self, key: SessionKey, holds: Holds<'_>) {
         if let Some(last) = self.entries.back_mut() {
-            self.stored_bytes += last.store(key, holds);
+            self.stored_bytes += last.store(key, holds, &mut None);
         }
     }
 
     /// The same of what is in flight under this identifier.
     pub fn store_one(&mut self, id: PacketId, key: SessionKey, holds: Holds<'_>) {
         if let Ok(index) = self.index_of(id) {
-            self.stored_bytes += self.entries[index].store(key, holds);
+            self.stored_bytes += self.entries[index].store(key, holds, &mut None);
         }
     }
 
-    /// Takes out the shared QoS 1 publications not yet acknowledged, in order, for another member of
-    /// their group. QoS 2 deliveries stay: once begun they are finished here [MQTT-4.8.2-4].
-    pub fn take_shared(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Delivery> {
+    /// Takes out the shared QoS 1 publications not yet acknowledged, in order and wherever they are, for another
+    /// member of their group. QoS 2 deliveries stay: once begun they are finished here [MQTT-4.8.2-4].
+    pub fn take_shared(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Waiting> {
         let mut taken = Vec::new();
         for index in 0..self.entries.len() {
-            let take = match &self.entries[index] {
-                Entry::Publish(delivery) => {
-                    delivery.qos == Qos::AtLeastOnce
-                        && delivery.shared.as_deref().is_some_and(&mut wanted)
-                }
-                _ => false,
-            };
-            if take {
-                if let Entry::Publish(delivery) =
-                    std::mem::replace(&mut self.entries[index], Entry::Done)
-                {
-                    self.bytes -= delivery.cost_bytes();
-                    record(&self.recorder, || Change::Finished(self.id_at(index)));
-                    taken.push(delivery);
-                }
+            let entry = &mut self.entries[index];
+            let is_wanted = entry.qos() == Some(Qos::AtLeastOnce)
+                && entry.shared().is_some_and(|name| wanted(name));
+            if !is_wanted {
+                continue;
             }
+            self.bytes -= entry.cost_bytes();
+            self.stored_bytes -= entry.stored_bytes();
+            match std::mem::replace(entry, Entry::Done) {
+                Entry::Publish(delivery) => taken.push(Waiting::Here(delivery)),
+                Entry::Stored(stored) => taken.push(Waiting::Stored(stored)),
+                Entry::Release(_) | Entry::Done => {}
+            }
+            record(&self.recorder, || Change::Finished(self.id_at(index)));
         }
         self.drop_done();
         taken

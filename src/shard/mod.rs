@@ -330,6 +330,7 @@ impl Shard {
         }
         self.raise_barrier();
         self.advance_walks(now);
+        self.advance_estates(now);
         self.seal_turn();
         if self.mesh.peers.data_is_full() || self.mesh.peers.control_is_full() {
             self.mesh.peers_full_at = Some(now);
@@ -407,7 +408,7 @@ impl Shard {
     /// Sessions held now, connected or not.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.clients.sessions.len()
+        self.clients.by_client_id.len()
     }
 
     /// Retained messages whose home is this shard.

@@ -77,7 +77,7 @@ impl Shard {
             half_open,
             connected: connections.saturating_sub(half_open),
             connected_by_version: self.clients.live.counts(),
-            sessions: self.clients.sessions.len() as u64,
+            sessions: self.clients.by_client_id.len() as u64,
             retained: self.routes.retained.len() as u64,
             retained_bytes: self.routes.retained.bytes(),
             route_misses: self.routes.index.misses(),

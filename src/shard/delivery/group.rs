@@ -9,7 +9,7 @@ use crate::ids::{MemberId, SessionId, ShardId};
 use crate::mqtt::{topic, Qos};
 use crate::mutant::{is_on, Mutant};
 use crate::routing::GroupKey;
-use crate::session::Delivery;
+use crate::session::{Delivery, Waiting};
 use crate::shard::delivery::message::Message;
 use crate::shard::delivery::send::plain_delivery;
 use crate::shard::delivery::Routes;
@@ -96,11 +96,7 @@ impl Shard {
             }
         }
         let Some((session, filter, record, _)) = found else {
-            self.outbox.stats.dropped_no_member += 1;
-            self.notice(&About::loss(name, None, 1), now, || {
-                let name = name.escape_debug();
-                format!("message of a shared group dropped: no member of {name} can take it")
-            });
+            self.drop_without_member(name, now);
             return;
         };
         let qos = message.qos.min(record.options.qos); // [MQTT-4.8.2-3]
@@ -147,12 +143,7 @@ impl Shard {
         let is_wanted = |shared: &str| names.iter().any(|name| &**name == shared);
         let mut moved = entry.session.window.take_shared(is_wanted);
         moved.extend(entry.session.queue.take_shared(is_wanted));
-        for delivery in moved {
-            let name = delivery.shared.as_deref();
-            if let Some(group) = name.and_then(|name| self.routes.group_of(name)) {
-                self.redispatch(&delivery, group, here, now);
-            }
-        }
+        self.hand_on_all(session, moved, here, now);
     }
 
     /// Gives what waits for one subscription that is being removed to others of its group.
@@ -162,9 +153,9 @@ impl Shard {
         name: &str,
         now: Time,
     ) {
-        let Some(group) = self.routes.group_of(name) else {
+        if self.routes.group_of(name).is_none() {
             return; // its last member: it may have what waits [MQTT-3.10.4-3]
-        };
+        }
         let entry = self.clients.session_mut(session);
         let Some(member) = entry.member else {
             return; // in no group
@@ -173,22 +164,42 @@ impl Shard {
             .budget
             .add(entry.session.queue.len() / QUEUED_LOOKED_AT);
         // What is in flight is finished here [MQTT-3.10.4-3].
-        for delivery in entry.session.queue.take_shared(|shared| shared == name) {
-            if is_on(Mutant::ForgetRequeue) {
-                continue;
-            }
-            self.redispatch(&delivery, group, (self.id, member), now);
+        let taken = entry.session.queue.take_shared(|shared| shared == name);
+        if !is_on(Mutant::ForgetRequeue) {
+            self.hand_on_all(session, taken, (self.id, member), now);
+        }
+    }
+
+    /// What must be read back before, and all that is behind it, is handed on by and by.
+    fn hand_on_all(
+        &mut self,
+        from: SessionId,
+        mut taken: Vec<Waiting>,
+        here: (ShardId, MemberId),
+        now: Time,
+    ) {
+        let first_stored = taken.iter().position(|one| one.stored().is_some());
+        if let Some(first) = first_stored {
+            let left = taken.split_off(first);
+            self.leave_estate(from, left);
+        }
+        for delivery in taken.iter().filter_map(Waiting::delivery) {
+            self.hand_on(delivery, Some(here), now);
         }
     }
 
     /// To a member that had nothing of it yet, so not when it has expired [MQTT-3.3.2-5].
-    fn redispatch(
+    pub(in crate::shard) fn hand_on(
         &mut self,
         delivery: &Delivery,
-        group: GroupKey,
-        here: (ShardId, MemberId),
+        here: Option<(ShardId, MemberId)>,
         now: Time,
     ) {
+        let name = delivery.shared.as_deref().unwrap_or_default();
+        let Some(group) = self.routes.group_of(name) else {
+            self.drop_without_member(name, now); // all have left since it was to be handed on
+            return;
+        };
         let mut message = Message::of(&delivery.publication);
         if !is_on(Mutant::HandOnUnheld) {
             message.waiter = self.waiter_for_own(message.qos);
@@ -198,7 +209,17 @@ impl Shard {
             return;
         }
         self.outbox.stats.redispatched += 1;
-        self.dispatch_to_group(group, &mut message, Some(here), 1, now);
+        if !self.dispatch_to_group(group, &mut message, here, 1, now) {
+            self.drop_without_member(name, now);
+        }
+    }
+
+    fn drop_without_member(&mut self, name: &str, now: Time) {
+        self.outbox.stats.dropped_no_member += 1;
+        self.notice(&About::loss(name, None, 1), now, || {
+            let name = name.escape_debug();
+            format!("message of a shared group dropped: no member of {name} can take it")
+        });
     }
 }
 

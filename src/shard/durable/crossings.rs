@@ -27,7 +27,7 @@ pub(super) struct Announcements {
 }
 
 impl Announcements {
-    fn are_complete(&self) -> bool {
+    pub(super) fn are_complete(&self) -> bool {
         !self.is_to_announce && self.awaited == 0
     }
 }

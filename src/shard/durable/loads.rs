@@ -119,6 +119,11 @@ impl Loads {
         }
     }
 
+    /// It is asked for, or being read.
+    pub(super) fn is_wanted(&self, session: SessionId) -> bool {
+        self.asking.contains(&session)
+    }
+
     /// Something in a segment that is to be used again is to be read, one piece at a time.
     pub(super) fn want_to_move(&mut self, session: SessionId, from: SegmentNumber) {
         if !std::mem::replace(&mut self.is_moving, true) {

@@ -17,6 +17,7 @@ pub(in crate::shard) mod crossings;
 mod crossings_tests;
 mod cursors;
 mod describe;
+pub(in crate::shard) mod estates;
 mod fold;
 pub(in crate::shard) mod full;
 #[cfg(test)]
@@ -54,6 +55,7 @@ use commits::Commits;
 use copies::Copies;
 use crossings::Announcements;
 use cursors::Cursors;
+use estates::Estates;
 use full::FullDisk;
 use held::Held;
 use idle_cleaning::IdleCleaning;
@@ -88,6 +90,7 @@ pub(in crate::shard) struct Durable {
     idle_cleaning: IdleCleaning,
     /// Of what waits in the logs of another number of shards.
     copies: Copies,
+    pub(in crate::shard) estates: Estates,
 }
 
 /// What an acknowledgement means.
@@ -149,6 +152,7 @@ impl Shard {
             loads: Loads::new(self.config.hash_seed),
             moves: Moves::default(),
             copies: Copies::default(),
+            estates: Estates::default(),
         }));
     }
 

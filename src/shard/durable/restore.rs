@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::crossing_records::KeptCrossings;
 use super::crossings::Announcements;
+use super::estates::is_kept_estate;
 use super::fold::{KeptSession, KeptState, StateFold};
 use super::record::READ_BACK;
 use super::restore_held::LogsOfClients;
@@ -127,6 +128,10 @@ impl Shard {
     }
 
     fn restore_kept(&mut self, kept: KeptSession, goes_on: bool, now: Time) {
+        if is_kept_estate(&kept) {
+            self.restore_estate(&kept, goes_on);
+            return;
+        }
         let (key, segment) = (kept.key, kept.segment);
         let image = kept.image();
         let client_id = Rc::clone(&image.client_id);

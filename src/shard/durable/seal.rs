@@ -60,6 +60,7 @@ impl Shard {
                 || durable.cleans_idle(retained_bytes)
                 || durable.commits.wants_turn()
                 || self.routes.retained.has_changed()
+                || self.has_estate_ready()
         })
     }
 }

@@ -59,7 +59,7 @@ impl Shard {
             next = place + 1;
             let Some((id, entry)) = found else { continue };
             let connection = self.connection_of_entry(entry);
-            if !filter.takes(entry, connection) {
+            if entry.is_estate() || !filter.takes(entry, connection) {
                 continue;
             }
             let key = sort.map_or(0, |sort| sorted_by(sort, entry, connection));

@@ -267,7 +267,7 @@ impl Shard {
             }
             self.end_session(existing, now); // [MQTT-3.1.2-4]
         }
-        if self.clients.sessions.len() >= self.config.own_sessions_max() as usize {
+        if self.clients.by_client_id.len() >= self.config.own_sessions_max() as usize {
             return None;
         }
         let session = Session::new(Rc::clone(client_id), self.config.hash_seed);

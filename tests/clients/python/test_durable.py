@@ -163,6 +163,38 @@ def test_queues_of_clients_that_are_away_take_no_memory(lives):
     assert one.payloads(len(sent)) == sent
 
 
+def test_queues_of_shared_groups_take_no_memory(lives):
+    """80 MB wait for a group with 1 MiB of memory for them, are handed on when their member's session ends, and come over
+    kills at each step."""
+    all_of = lives(2, queue_memory="1MiB", queue_messages_max=100_000, queue_bytes_max="100MiB",
+                   journal_segment_bytes="4MiB", memory_max="300MiB")  # small: without huge pages
+    for name in ("leaves", "stays"):
+        one = all_of.kept(name)
+        one.subscribe("$share/g/t/#", 1)
+        one.disconnect()
+    publisher = all_of.client("p")
+    before = resident_bytes(all_of.broker.process)
+    sent = {b"%05d" % n + bytes(3_995) for n in range(20_000)}
+    waiting = sorted(sent)
+    for start in range(0, len(waiting), 500):
+        publisher.publish_all([(f"t/{n % 3}", payload, 1)
+                               for n, payload in enumerate(waiting[start:start + 500])])
+    # 48 bytes of each message stay; the journals' own buffers are in it.
+    assert resident_bytes(all_of.broker.process) - before < 12 << 20
+    all_of.restart("kill")
+    # Each has half of them. One begins anew: its half is the other's, wherever that is.
+    all_of.client("leaves").disconnect()
+    all_of.restart("kill")
+    stays = all_of.kept("stays")
+    assert stays.session_present
+    got = []
+    while len(got) < len(sent):
+        got += stays.payloads(min(500, len(sent) - len(got)))
+    assert len(got) == len(sent) and set(got) == sent
+    # What is held for the other shard, and what is on its way to each disk, are bounded by 8 MiB, in two or three copies.
+    assert resident_bytes(all_of.broker.process) - before < 64 << 20
+
+
 @ENDS
 @ON_SHARDS
 def test_subscriptions_are_known_to_all_shards_before_the_first_publication(lives, shards, how):

@@ -366,7 +366,7 @@ impl Pair {
             return;
         }
         let taken = self.session.window.take_shared(|_| true);
-        for delivery in &taken {
+        for delivery in taken.iter().filter_map(Waiting::delivery) {
             assert!(delivery.qos == Qos::AtLeastOnce && delivery.shared.is_some());
             let number = number_of(delivery);
             let sent = Sent::Publish(number, Qos::AtLeastOnce);
@@ -376,7 +376,8 @@ impl Pair {
             self.messages[number as usize].1 = Fate::Excused;
         }
         let waiting = self.session.queue.take_shared(|_| true);
-        let numbers: Vec<Number> = waiting.iter().map(number_of).collect();
+        let waiting = waiting.iter().filter_map(Waiting::delivery);
+        let numbers: Vec<Number> = waiting.map(number_of).collect();
         assert!(numbers.is_sorted(), "order of the messages taken");
         self.queued.retain(|number| !numbers.contains(number));
         for number in numbers {

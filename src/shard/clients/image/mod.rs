@@ -204,7 +204,7 @@ impl Shard {
             return Err(NotRestored::Connected);
         }
         let sessions_max = self.config.own_sessions_max() as usize;
-        if before.is_none() && self.clients.sessions.len() >= sessions_max {
+        if before.is_none() && self.clients.by_client_id.len() >= sessions_max {
             return Err(NotRestored::SessionsMax);
         }
         let limits = &self.config.limits;

@@ -13,6 +13,7 @@ use crate::time::{Clocks, Span, WallTime};
 
 mod clocks;
 mod copies;
+mod estates;
 mod kills;
 mod queues;
 mod retained_and_wills;
