@@ -39,6 +39,8 @@ pub struct Queue {
     here_bytes: usize,
     /// It has held a QoS 0 message since it was last empty.
     holds_qos0: bool,
+    /// How many have left it, wrapping.
+    left: u32,
     pub(super) recorder: Option<Rc<Recorder>>,
 }
 
@@ -164,6 +166,7 @@ impl Queue {
     /// Nothing is recorded.
     pub(super) fn take_oldest(&mut self) -> Option<Waiting> {
         let oldest = self.waiting.pop_front()?;
+        self.left = self.left.wrapping_add(1);
         let cost = oldest.cost_bytes();
         self.bytes -= cost;
         if oldest.delivery().is_some() {
@@ -173,6 +176,12 @@ impl Queue {
             self.waiting = VecDeque::new(); // a quiet session holds no buffer
         }
         Some(oldest)
+    }
+
+    /// The number of the oldest: how many have left before it, wrapping. Those behind it have the next ones.
+    #[must_use]
+    pub fn first_number(&self) -> u32 {
+        self.left
     }
 
     #[must_use]
@@ -216,6 +225,7 @@ impl Queue {
     }
 
     /// The same, whichever they are.
+    #[cfg(test)]
     pub(super) fn load_any(&mut self, load: Load<'_>) {
         for one in &mut self.waiting {
             one.load(load, &mut self.here_bytes);
@@ -273,6 +283,8 @@ impl Queue {
         let (taken, left): (VecDeque<_>, _) = waiting.into_iter().partition(is_wanted);
         self.waiting = left;
         let taken = Vec::from(taken);
+        // Those that stay keep their numbers, or get higher ones.
+        self.left = self.left.wrapping_add(taken.len() as u32);
         for one in &taken {
             self.bytes -= one.cost_bytes();
             self.here_bytes -= one.delivery().map_or(0, Delivery::cost_bytes);

@@ -190,6 +190,14 @@ impl StoredDelivery {
         self.keep(key, hold);
     }
 
+    /// Its publication was written once more.
+    pub fn written_anew(&mut self, place: &Place, key: SessionKey, hold: &Rc<Hold>) {
+        self.offset = place.offset;
+        self.bytes = place.bytes;
+        self.checksum = place.checksum;
+        self.keep(key, hold);
+    }
+
     pub fn note(&self, key: SessionKey) {
         self.hold.note(key.0);
     }

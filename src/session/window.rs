@@ -361,6 +361,7 @@ impl Window {
     }
 
     /// The same, whichever they are.
+    #[cfg(test)]
     pub(super) fn load_any(&mut self, load: Load<'_>) {
         for entry in &mut self.entries {
             entry.load(load, &mut self.stored_bytes);
@@ -474,13 +475,13 @@ impl Window {
     }
 
     #[inline]
-    fn id_at(&self, index: usize) -> PacketId {
+    pub(super) fn id_at(&self, index: usize) -> PacketId {
         let zero_based = wrapped(self.first + index as u32); // at most IDS entries
         PacketId::new(zero_based as u16 + 1).expect("one-based identifiers are not zero")
     }
 
     #[inline]
-    fn index_of(&self, id: PacketId) -> Result<usize, AckError> {
+    pub(super) fn index_of(&self, id: PacketId) -> Result<usize, AckError> {
         let zero_based = u32::from(id.get()) - 1;
         let index = wrapped(zero_based + IDS - self.first) as usize;
         if index < self.entries.len() {

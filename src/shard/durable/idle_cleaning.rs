@@ -29,7 +29,8 @@ impl Durable {
     /// A turn could do nothing for the oldest segment: unless something of it is being read back or is taken out of
     /// memory first, it takes another change, such as an acknowledgement.
     pub(super) fn stop_idle_cleaning(&mut self) {
-        if !self.loads.is_moving() && !self.ledger.stores_soon() {
+        let goes_on = self.moves.is_reading() || self.moves.is_under_way();
+        if !goes_on && !self.ledger.stores_soon() {
             self.idle_cleaning.until = self.oldest;
         }
     }
@@ -39,7 +40,7 @@ impl Durable {
         self.oldest < self.idle_cleaning.until
             && !self.full.own
             && !self.ledger.takes_over
-            && !self.loads.is_moving()
+            && !self.moves.is_reading()
             && self.log.unwritten_bytes() == 0
             && self.is_too_large(self.oldest, retained_bytes)
     }

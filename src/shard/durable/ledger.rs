@@ -47,6 +47,8 @@ pub(super) struct Kept {
     pub(super) mark: Mark,
     /// Where its last image is; `None`: the log does not know it yet.
     pub(super) segment: Option<SegmentNumber>,
+    /// Where in its queue something was found last that was to be moved, as the queue counts.
+    pub(super) looked_at: u32,
     /// What writing it anew takes, about.
     pub(super) cost: u64,
     /// Bytes of what waits for it in memory, and what was left of them when all was taken out that could be.
@@ -166,6 +168,7 @@ impl Ledger {
             lane,
             mark: Mark::Nothing,
             segment,
+            looked_at: 0,
             cost: 0,
             here: 0,
             stuck: 0,

@@ -55,17 +55,9 @@ impl NotWritten {
     }
 }
 
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wanted {
-    session: SessionId,
-    /// Only what is in this segment, to be moved out of it; `None`: what is next to be sent.
-    from: Option<SegmentNumber>,
-}
-
 #[derive(Debug)]
 struct Load {
-    wanted: Wanted,
+    session: SessionId,
     segment: u32,
     range: Range<u32>,
 }
@@ -73,15 +65,11 @@ struct Load {
 /// Lives on: the shard, when it has a journal. Bounded by sessions; reads on their way by [`READS_MAX`].
 #[derive(Debug)]
 pub(in crate::shard) struct Loads {
-    waiting: VecDeque<Wanted>,
+    waiting: VecDeque<SessionId>,
     /// Sessions that wait to be sent something, or for which it is being read.
     asking: HashSet<SessionId, ahash::RandomState>,
     under_way: HashMap<u64, Load, ahash::RandomState>,
     last: u64,
-    /// Something to be moved is asked for.
-    is_moving: bool,
-    /// It has come, or is not needed any more.
-    pub(super) has_moved: bool,
 }
 
 /// What a session needs next.
@@ -100,8 +88,6 @@ impl Loads {
             asking: HashSet::with_hasher(state(1)),
             under_way: HashMap::with_hasher(state(2)),
             last: 0,
-            is_moving: false,
-            has_moved: false,
         }
     }
 
@@ -114,37 +100,13 @@ impl Loads {
     /// What a session is to be sent next is to be read back.
     pub(in crate::shard) fn want(&mut self, session: SessionId) {
         if self.asking.insert(session) {
-            let from = None;
-            self.waiting.push_back(Wanted { session, from });
+            self.waiting.push_back(session);
         }
     }
 
     /// It is asked for, or being read.
     pub(super) fn is_wanted(&self, session: SessionId) -> bool {
         self.asking.contains(&session)
-    }
-
-    /// Something in a segment that is to be used again is to be read, one piece at a time.
-    pub(super) fn want_to_move(&mut self, session: SessionId, from: SegmentNumber) {
-        if !std::mem::replace(&mut self.is_moving, true) {
-            let from = Some(from);
-            self.waiting.push_back(Wanted { session, from });
-        }
-    }
-
-    /// Something is to be read so that it can be moved.
-    pub(super) fn is_moving(&self) -> bool {
-        self.is_moving
-    }
-
-    fn is_over(&mut self, wanted: Wanted) {
-        match wanted.from {
-            None => drop(self.asking.remove(&wanted.session)),
-            Some(_) => {
-                self.is_moving = false;
-                self.has_moved = true;
-            }
-        }
     }
 }
 
@@ -180,6 +142,15 @@ fn position_of(place: &Place) -> Position {
     }
 }
 
+/// The bytes of a record, in a piece of its segment that begins there.
+pub(super) fn record_of<'a>(piece: &'a [u8], start: u32, place: &Place) -> Option<&'a [u8]> {
+    let start = match is_on(Mutant::ReadWrongPlace) {
+        true => 0,
+        false => place.offset.checked_sub(start)? as usize,
+    };
+    piece.get(start..start.saturating_add(place.bytes as usize))
+}
+
 /// A publication from the bytes of its record.
 pub(super) fn publication_of(bytes: &[u8], place: &Place, clocks: Clocks) -> Option<Publication> {
     let (record, rest) = Record::split_first(bytes)?;
@@ -198,9 +169,9 @@ impl Shard {
     /// The next piece of the log that is to be read; answered by [`handle_read`](Self::handle_read). Call it after
     /// each turn and when a frame is on the disk.
     pub fn poll_read(&mut self) -> Option<ReadBack> {
-        let former = self.poll_former();
-        if former.is_some() {
-            return former;
+        let first = self.poll_former().or_else(|| self.poll_move());
+        if first.is_some() {
+            return first;
         }
         let Self {
             durable, clients, ..
@@ -210,19 +181,14 @@ impl Shard {
             return None;
         }
         for _ in 0..loads.waiting.len() {
-            let wanted = loads.waiting.pop_front()?;
-            let entry = clients.sessions.get(wanted.session);
-            let found = match (entry, wanted.from) {
-                (None, _) => Piece::Nothing,
-                (Some(entry), None) => piece(entry.session.stored(), log),
-                (Some(entry), Some(from)) => {
-                    let stored = entry.session.stored();
-                    piece(stored.filter(|one| one.place().segment == from.0), log)
-                }
+            let session = loads.waiting.pop_front()?;
+            let found = match clients.sessions.get(session) {
+                None => Piece::Nothing,
+                Some(entry) => piece(entry.session.stored(), log),
             };
             match found {
-                Piece::Nothing => loads.is_over(wanted),
-                Piece::Later => loads.waiting.push_back(wanted),
+                Piece::Nothing => drop(loads.asking.remove(&session)),
+                Piece::Later => loads.waiting.push_back(session),
                 Piece::Of(segment, range) => {
                     let read = ReadBack {
                         id: loads.next_id(),
@@ -232,7 +198,7 @@ impl Shard {
                         bytes: range.end - range.start,
                     };
                     let load = Load {
-                        wanted,
+                        session,
                         segment,
                         range,
                     };
@@ -253,19 +219,20 @@ impl Shard {
     /// # Panics
     /// The piece was not asked for.
     pub fn handle_read(&mut self, id: u64, bytes: &[u8], now: Time) -> Result<(), NotWritten> {
-        if let Some(handled) = self.handle_former(id, bytes) {
+        let handled = self.handle_former(id, bytes);
+        if let Some(handled) = handled.or_else(|| self.handle_move(id, bytes)) {
             return handled;
         }
         let clocks = self.turn.clocks;
         let durable = self.durable.as_deref_mut().expect("a journal is read");
         let load = durable.loads.under_way.remove(&id);
         let Load {
-            wanted,
+            session,
             segment,
             range,
         } = load.expect("it was asked for");
-        durable.loads.is_over(wanted);
-        let Some(entry) = self.clients.sessions.get_mut(wanted.session) else {
+        durable.loads.asking.remove(&session);
+        let Some(entry) = self.clients.sessions.get_mut(session) else {
             return Ok(()); // its session ended while the piece was read
         };
         let mut wrong = None;
@@ -275,26 +242,19 @@ impl Shard {
             if place.segment != segment || place.offset < range.start || end > range.end {
                 return None;
             }
-            let start = match is_on(Mutant::ReadWrongPlace) {
-                true => 0,
-                false => (place.offset - range.start) as usize,
-            };
-            let record = bytes.get(start..start.saturating_add(place.bytes as usize));
+            let record = record_of(bytes, range.start, &place);
             let found = record.and_then(|record| publication_of(record, &place, clocks));
             if found.is_none() {
                 wrong.get_or_insert(NotWritten::of(stored));
             }
             found
         };
-        match wanted.from {
-            None => entry.session.load(&mut load),
-            Some(_) => entry.session.load_any(&mut load),
-        }
+        entry.session.load(&mut load);
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
-        durable.ledger.count_here_of(wanted.session, &entry.session);
-        self.pump(wanted.session, now);
+        durable.ledger.count_here_of(session, &entry.session);
+        self.pump(session, now);
         Ok(())
     }
 }

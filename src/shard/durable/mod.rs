@@ -105,7 +105,7 @@ pub enum Durability {
 impl Durable {
     /// Nothing is left to be written.
     fn is_settled(&self) -> bool {
-        !self.loads.has_moved && !self.has_changes()
+        !self.moves.has_loaded() && !self.has_changes()
     }
 
     /// Something has changed that is not in the log, and can be written now.

@@ -1,83 +1,397 @@
 //! Publications that are not in memory are moved out of the oldest segment, so that it can be used again.
 //!
-//! Each is read back, a piece at a time, and written anew as a publication of the turn, with a change of its
-//! session that says so. What was read back for its client is written anew as well: the log still names the
-//! former place for it.
+//! Each is read back, a piece at a time, and written anew as a publication of the turn, with a change of its session that
+//! says so; it is not put into the session's queue for that. What was read back for its client is written anew as well: the
+//! log still names the former place for it.
+//!
+//! A queue may have millions of entries, most of which lie elsewhere. A turn looks at some of them only, and a session's
+//! next visit begins where the last one has ended: what waits together lies together, too.
 
+use std::ops::Range;
 use std::rc::Rc;
 
+use super::loads::{publication_of, record_of, NotWritten, ReadBack};
 use super::seal::Source;
 use super::Durable;
 use crate::image::Writer;
-use crate::journal::SegmentNumber;
-use crate::mqtt::Publication;
-use crate::session::{put_change, Change, Session, SessionKey, Waiting};
+use crate::journal::{Position, SegmentNumber};
+use crate::mqtt::{Place, Publication};
+use crate::session::{put_change, Change, Lying, Session, SessionKey, Spot, Waiting};
+use crate::shard::clients::Clients;
 use crate::shard::durable::kind;
 use crate::shard::durable::ledger::Ledger;
 use crate::shard::durable::record::put_key;
+use crate::shard::Shard;
 use crate::time::Clocks;
 
 /// Changes of one record.
 const CHANGES_EACH: usize = 512;
+/// Entries of a queue that a turn looks at.
+const LOOKED_AT: u32 = 4_096;
+/// Bytes of a segment that are read at a time, unless a single record is larger.
+const PIECE_BYTES: u32 = 64 << 10;
 
-/// The session whose publications are being moved. Lives on: the shard, when it has a journal.
+/// The messages of one session that are being moved. Lives on: the shard, when it has a journal. Bounded by
+/// [`PIECE_BYTES`], and by a session's window.
 #[derive(Debug, Default)]
-pub(super) struct Moves(Option<(SegmentNumber, SessionKey)>);
+pub(super) struct Moves {
+    visit: Option<Visit>,
+    /// To be read.
+    piece: Option<Piece>,
+    /// Read, to be written.
+    loaded: Vec<(Message, Rc<Publication>)>,
+    /// Written in this turn.
+    written: Vec<(Message, Rc<Publication>)>,
+}
+
+/// That is not in memory.
+#[derive(Clone, Copy, Debug)]
+struct Message {
+    session: SessionKey,
+    spot: Spot,
+    place: Place,
+}
+
+/// A part of a segment, with messages of one or several sessions.
+#[derive(Debug)]
+struct Piece {
+    messages: Vec<Message>,
+    bytes: Range<u32>,
+    /// When it is being read.
+    id: Option<u64>,
+}
+
+impl Piece {
+    /// False: it would be too large.
+    fn add(piece: &mut Option<Self>, message: Message) -> bool {
+        let (start, bytes) = (message.place.offset, message.place.bytes);
+        let bytes = start..start.saturating_add(bytes);
+        let Some(piece) = piece else {
+            let messages = vec![message];
+            let id = None;
+            *piece = Some(Self {
+                messages,
+                bytes,
+                id,
+            });
+            return true;
+        };
+        let both = piece.bytes.start.min(bytes.start)..piece.bytes.end.max(bytes.end);
+        let fits = both.end - both.start <= PIECE_BYTES;
+        if fits {
+            piece.bytes = both;
+            piece.messages.push(message);
+        }
+        fits
+    }
+
+    fn end(&self) -> Position {
+        Position {
+            segment: SegmentNumber(self.messages[0].place.segment),
+            offset: self.bytes.end,
+        }
+    }
+}
+
+/// A look at all that a session has: from where the last visit ended to the end of the queue, and from its beginning.
+#[derive(Debug)]
+struct Visit {
+    segment: SegmentNumber,
+    session: SessionKey,
+    has_seen_sent: bool,
+    /// Entries of the queue to be looked at, as it counts them.
+    numbers: Range<u32>,
+    /// To where those at the beginning are looked at behind that.
+    then_until: Option<u32>,
+}
+
+impl Visit {
+    fn new(segment: SegmentNumber, key: SessionKey, session: &Session, from: u32) -> Self {
+        let first = session.queue.first_number();
+        let count = session.queue.len() as u32;
+        let is_there = from.wrapping_sub(first) < count;
+        let from = if is_there { from } else { first };
+        Self {
+            segment,
+            session: key,
+            has_seen_sent: false,
+            numbers: from..first.wrapping_add(count),
+            then_until: Some(from),
+        }
+    }
+
+    /// The next entries to look at, by their indices; `None`: all have been.
+    fn next(&mut self, session: &Session) -> Option<Range<usize>> {
+        let first = session.queue.first_number();
+        let count = session.queue.len() as u32;
+        // Those that have left since count as the first.
+        let index = |number: u32| match number.wrapping_sub(first) {
+            behind if behind > u32::MAX / 2 => 0,
+            index => index.min(count),
+        };
+        loop {
+            let (from, until) = (index(self.numbers.start), index(self.numbers.end));
+            if from < until {
+                let until = until.min(from + LOOKED_AT);
+                return Some(from as usize..until as usize);
+            }
+            self.numbers = first..self.then_until.take()?;
+        }
+    }
+}
+
+impl Moves {
+    /// Something has been read and is to be written.
+    pub(super) fn has_loaded(&self) -> bool {
+        !self.loaded.is_empty()
+    }
+
+    pub(super) fn is_reading(&self) -> bool {
+        self.piece.is_some()
+    }
+
+    /// Something is left to be looked at.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.visit.is_some()
+    }
+}
 
 impl Durable {
-    /// Moves what lies in the oldest segment and in no memory, until the turn has so many bytes or has to wait for
-    /// the disk.
+    /// Moves what lies in the oldest segment and in no memory, until the turn has so many bytes, has looked at enough, or
+    /// has to wait for the disk.
     pub(super) fn move_from(
         &mut self,
         oldest: SegmentNumber,
         bytes_max: usize,
         source: &Source<'_>,
     ) {
-        while self.ledger.records.bytes() < bytes_max {
-            let Some(hold) = self.ledger.holds.used(oldest) else {
-                return;
-            };
-            let under_way = self.moves.0.filter(|(segment, _)| *segment == oldest);
-            let key = under_way.map(|(_, key)| key);
-            let Some(key) = key.or_else(|| hold.take_session().map(SessionKey)) else {
-                return;
-            };
-            self.moves.0 = Some((oldest, key));
-            let Some(kept) = self.ledger.sessions.get(&key) else {
-                self.moves.0 = None; // it has ended
-                continue;
-            };
-            let (id, lane) = (kept.session, kept.lane);
-            let session = &source.clients.session(id).session;
-            let changes = moved_changes(session, oldest);
-            if !changes.is_empty() {
-                self.ledger
-                    .put_changes(key, lane, &changes, source.turn.clocks);
+        self.put_loaded(source);
+        if self.moves.is_reading() {
+            return;
+        }
+        let mut looks = LOOKED_AT;
+        let mut piece = None;
+        while looks > 0 && self.ledger.records.bytes() < bytes_max {
+            if !self.begins_visit(oldest, source) || !self.look(source, &mut looks, &mut piece) {
+                break;
             }
-            if session.stored().any(|one| one.place().segment == oldest.0) {
-                self.loads.want_to_move(id, oldest);
-                return; // until it has been read
+        }
+        self.moves.piece = piece;
+    }
+
+    /// There is a session that may have something in the segment.
+    fn begins_visit(&mut self, segment: SegmentNumber, source: &Source<'_>) -> bool {
+        let Self { moves, ledger, .. } = self;
+        let visit = moves.visit.take_if(|visit| visit.segment == segment);
+        moves.visit = visit.filter(|visit| ledger.sessions.contains_key(&visit.session));
+        let Some(hold) = ledger.holds.used(segment) else {
+            moves.visit = None;
+            return false;
+        };
+        while moves.visit.is_none() {
+            let Some(key) = hold.take_session().map(SessionKey) else {
+                return false;
+            };
+            let Some(kept) = ledger.sessions.get(&key) else {
+                continue; // it has ended
+            };
+            let session = &source.clients.session(kept.session).session;
+            moves.visit = Some(Visit::new(segment, key, session, kept.looked_at));
+        }
+        true
+    }
+
+    /// Looks at some of what a session has. False: the piece is full.
+    fn look(&mut self, source: &Source<'_>, looks: &mut u32, piece: &mut Option<Piece>) -> bool {
+        let Self { moves, ledger, .. } = self;
+        let visit = moves.visit.as_mut().expect("a session is visited");
+        let (key, segment) = (visit.session, visit.segment.0);
+        let kept = ledger.sessions.get_mut(&key).expect("it is kept");
+        let session = &source.clients.session(kept.session).session;
+        let mut taken = Taken {
+            key,
+            session,
+            piece,
+            changes: Vec::new(),
+            bytes: 0,
+        };
+        let mut fits = true;
+        if !visit.has_seen_sent {
+            fits = session.sent_from(segment).all(|one| taken.take(one));
+            visit.has_seen_sent = fits;
+        }
+        let mut is_over = false;
+        if fits {
+            match visit.next(session) {
+                None => is_over = true,
+                Some(indices) => {
+                    *looks = looks.saturating_sub(indices.len() as u32);
+                    let first = session.queue.first_number();
+                    visit.numbers.start = first.wrapping_add(indices.end as u32);
+                    for (spot, lying) in session.waiting_from(segment, indices) {
+                        let Spot::Waiting(number) = spot else {
+                            continue;
+                        };
+                        kept.looked_at = number;
+                        fits = taken.take((spot, lying));
+                        if !fits {
+                            visit.numbers.start = number;
+                            break;
+                        }
+                    }
+                }
             }
-            self.moves.0 = None;
+        }
+        *looks = looks.saturating_sub(1);
+        let (changes, lane) = (taken.changes, kept.lane);
+        if is_over {
+            moves.visit = None;
+        }
+        if !changes.is_empty() {
+            ledger.put_changes(key, lane, &changes, source.turn.clocks);
+        }
+        fits
+    }
+
+    /// Writes what was read, of those that are where they were.
+    fn put_loaded(&mut self, source: &Source<'_>) {
+        let Self { moves, ledger, .. } = self;
+        for one in moves
+            .loaded
+            .chunk_by(|(one, _), (other, _)| one.session == other.session)
+        {
+            let key = one[0].0.session;
+            let Some(kept) = ledger.sessions.get(&key) else {
+                continue; // it has ended
+            };
+            let lane = kept.lane;
+            let session = &source.clients.session(kept.session).session;
+            let mut changes = Vec::new();
+            for (message, publication) in one {
+                let Message { spot, place, .. } = message;
+                if session.stored_at_spot(*spot, place).is_none() {
+                    continue;
+                }
+                changes.extend(session.moved_change(*spot, Rc::clone(publication)));
+                moves.written.push((*message, Rc::clone(publication)));
+            }
+            ledger.put_changes(key, lane, &changes, source.turn.clocks);
+        }
+        moves.loaded.clear();
+    }
+
+    /// What was written in this turn is kept where it is now.
+    pub(super) fn finish_moves(&mut self, clients: &mut Clients) {
+        let Self { moves, ledger, .. } = self;
+        for (message, publication) in moves.written.drain(..) {
+            let place = publication.kept_at.place().expect("it was written");
+            let hold = ledger.holds.of(place.segment).expect("the log needs it");
+            let kept = ledger
+                .sessions
+                .get(&message.session)
+                .expect("it was written");
+            let session = &mut clients.session_mut(kept.session).session;
+            let stored = session.stored_at_spot_mut(message.spot, &message.place);
+            let stored = stored.expect("nothing has changed since it was written");
+            stored.written_anew(&place, message.session, &hold);
+        }
+    }
+
+    /// The log is not cleaned now: what was read stays where it is, and is found again.
+    pub(super) fn give_up_moves(&mut self) {
+        let Self { moves, ledger, .. } = self;
+        let loaded = moves.loaded.drain(..);
+        let all =
+            loaded.map(|(message, _)| (SegmentNumber(message.place.segment), message.session));
+        let visited = moves.visit.take();
+        for (segment, key) in all.chain(visited.map(|visit| (visit.segment, visit.session))) {
+            if let Some(hold) = ledger.holds.used(segment) {
+                hold.note(key.0);
+            }
         }
     }
 }
 
-/// What a session has in memory that the log names in this segment.
-fn moved_changes(session: &Session, from: SegmentNumber) -> Vec<Change> {
-    let lies_there = |publication: &Rc<Publication>| {
-        let hold = publication.kept_at.hold();
-        hold.is_some_and(|hold| hold.segment() == from.0)
-    };
-    let sent = session.window.sent().map(|(id, delivery)| {
-        let publication = &delivery.publication;
-        lies_there(publication).then(|| Change::MovedSent(id, Rc::clone(publication)))
-    });
-    let waiting = (0..).zip(session.queue.iter()).map(|(index, one)| {
-        let publication = &one.delivery()?.publication;
-        lies_there(publication).then(|| Change::Moved(index, Rc::clone(publication)))
-    });
-    sent.chain(waiting).flatten().collect()
+/// What a turn takes of one session.
+struct Taken<'a> {
+    key: SessionKey,
+    session: &'a Session,
+    piece: &'a mut Option<Piece>,
+    changes: Vec<Change>,
+    /// Of the publications of those.
+    bytes: usize,
+}
+
+impl Taken<'_> {
+    /// False: it would be too much.
+    fn take(&mut self, (spot, lying): (Spot, Lying)) -> bool {
+        match lying {
+            Lying::Here(_) if self.bytes >= PIECE_BYTES as usize => false,
+            Lying::Here(publication) => {
+                self.bytes += publication.payload.len();
+                self.changes
+                    .extend(self.session.moved_change(spot, publication));
+                true
+            }
+            Lying::Stored(place) => Piece::add(
+                self.piece,
+                Message {
+                    session: self.key,
+                    spot,
+                    place,
+                },
+            ),
+        }
+    }
+}
+
+impl Shard {
+    /// The next piece of the oldest segment that is to be read.
+    pub(super) fn poll_move(&mut self) -> Option<ReadBack> {
+        let Durable {
+            moves, loads, log, ..
+        } = self.durable.as_deref_mut()?;
+        let piece = moves.piece.as_mut().filter(|piece| piece.id.is_none())?;
+        let end = piece.end();
+        if !log.has_written(end) {
+            return None;
+        }
+        let id = loads.next_id();
+        piece.id = Some(id);
+        Some(ReadBack {
+            id,
+            former: None,
+            segment: end.segment,
+            offset: piece.bytes.start,
+            bytes: end.offset - piece.bytes.start,
+        })
+    }
+
+    /// What is in a piece that was read; `None`: the piece is not of the oldest segment.
+    pub(super) fn handle_move(&mut self, id: u64, bytes: &[u8]) -> Option<Result<(), NotWritten>> {
+        let clocks = self.turn.clocks;
+        let Durable { moves, ledger, .. } = self.durable.as_deref_mut()?;
+        let mut piece = moves.piece.take_if(|piece| piece.id == Some(id))?;
+        let it = |message: &Message| (message.session, message.spot);
+        piece.messages.sort_unstable_by_key(it);
+        piece.messages.dedup_by_key(|message| it(message)); // a session may have been visited twice
+        for message in piece.messages {
+            let Some(kept) = ledger.sessions.get(&message.session) else {
+                continue; // it has ended
+            };
+            let session = &self.clients.session(kept.session).session;
+            let Some(stored) = session.stored_at_spot(message.spot, &message.place) else {
+                continue; // it was taken meanwhile
+            };
+            let record = record_of(bytes, piece.bytes.start, &message.place);
+            let found = record.and_then(|record| publication_of(record, &message.place, clocks));
+            match found {
+                Some(publication) => moves.loaded.push((message, Rc::new(publication))),
+                None => return Some(Err(NotWritten::of(stored))),
+            }
+        }
+        Some(Ok(()))
+    }
 }
 
 impl Ledger {

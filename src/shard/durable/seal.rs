@@ -44,6 +44,7 @@ impl Shard {
                 turn,
             };
             durable.seal(&mut source);
+            durable.finish_moves(clients);
             durable.ledger.store_large(clients);
             let memory_max = self.config.own_queue_memory();
             durable.ledger.store_excess(clients, memory_max);
@@ -70,7 +71,7 @@ impl Durable {
         let retained_bytes = source.routes.retained.bytes();
         let has_changes = self.has_changes() || source.routes.retained.has_changed();
         let cleans = self.frees_disk(retained_bytes) || self.cleans_idle(retained_bytes);
-        if !has_changes && !self.loads.has_moved && !cleans {
+        if !has_changes && !self.moves.has_loaded() && !cleans {
             return;
         }
         let oldest = self.oldest;
@@ -296,6 +297,7 @@ impl Durable {
     /// The disk is full, and cleaning makes room there within the room that is left.
     fn frees_disk(&self, retained_bytes: u64) -> bool {
         self.full.own
+            && !self.ledger.takes_over
             && self.oldest < self.log.segment()
             && self.alive(retained_bytes) < self.log.room() / 2
             && self.segments_bytes() > 2 * self.alive(retained_bytes)
@@ -316,7 +318,6 @@ impl Durable {
     /// Writes anew some of what keeps the oldest segment, when the log is larger than twice what is alive. It may grow by
     /// what is alive in that segment before it can be used again.
     fn clean(&mut self, source: &Source<'_>, written: &mut Written) {
-        self.loads.has_moved = false;
         let current = self.log.segment();
         let oldest = self.ledger.oldest_needed(current);
         let retained_bytes = source.routes.retained.bytes();
@@ -327,6 +328,7 @@ impl Durable {
         };
         // What is taken over is not counted as alive before its session is written.
         if !is_wanted || oldest == current || self.ledger.takes_over {
+            self.give_up_moves();
             return;
         }
         // What a turn writes is at most as much as what it frees, as at least half of the log is not alive.

@@ -91,6 +91,12 @@ fn space_is_given_back_though_nothing_changes() {
             "{after} of {before} segments, not {most}"
         );
         assert!(after < before, "{after} of {before} segments");
+        let clients = &life.world.shards[0].clients;
+        let session = &clients.session(clients.by_client_id["q"]).session;
+        assert!(
+            memory > 0 || session.queue.here_bytes() == 0,
+            "moved by memory"
+        );
         // What it was, and in its order.
         let mut life = Life::of(setup(1), life.disks, SMALL);
         let sent: Vec<u8> = (0..250).collect();
