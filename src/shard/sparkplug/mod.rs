@@ -6,6 +6,8 @@
 
 mod accept;
 #[cfg(test)]
+mod certificate_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::limits::{share_of, Limits};
