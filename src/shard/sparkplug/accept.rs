@@ -33,7 +33,7 @@ impl Shard {
         };
         let of_node = match &sighting.seen {
             Seen::Edge { kind, device, .. } => Some((*kind, device.is_some())),
-            Seen::Host(_) => None,
+            Seen::Host(_) | Seen::Kept { .. } => None,
         };
         let is_dead = of_node == Some((Kind::Death, false)) && !is_on(Mutant::KeepDeathTimestamp);
         let has_subscribers = match is_dead && self.config.limits.sparkplug_ndeath_timestamp {

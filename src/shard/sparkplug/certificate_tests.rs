@@ -167,6 +167,51 @@ fn certificates_have_retain_on_every_shard_and_births_on_none() {
     }
 }
 
+#[test]
+fn a_process_that_continues_has_nodes_by_their_certificates() {
+    for shards in [1, 4] {
+        let mut setup = Setup::new(shards);
+        setup.limits.sparkplug = true;
+        let mut plant = Plant::of(setup.clone());
+        plant.world.begin_journals(Durability::Commit);
+        let node = plant.connect(0, "node", None);
+        plant.publish(node, BIRTH, NBIRTH);
+        plant.publish(node, "spBv1.0/g/DBIRTH/n/d", b"\x08\x02\x18\x01");
+        let state = br#"{"online": true, "timestamp": 9}"#;
+        let retained = packet(0x31, &[&text("spBv1.0/STATE/h"), state]);
+        plant.send(node, &retained);
+        plant.world.restart(&setup, Durability::Commit).unwrap();
+        plant.world.settle();
+        plant.world.audit();
+        let row = plant.node().unwrap();
+        assert_eq!((row.is_recalled, row.online), (true, false));
+        assert_eq!((row.bd_seq, row.birth_timestamp), (Some(5), Some(1)));
+        assert_eq!((row.devices, row.devices_online, row.births), (1, 0, 0));
+        assert_eq!((row.born_at, row.seen_at), (None, None));
+        let hosts: u64 = plant
+            .world
+            .shards
+            .iter()
+            .map(|shard| {
+                let sparkplug = shard.routes.sparkplug.as_deref();
+                super::Sparkplug::counts(sparkplug).hosts_online
+            })
+            .sum();
+        assert_eq!(hosts, 1);
+        // A death of the session of the certificate, by a will that has outlived the process, or a birth ends it.
+        let node = plant.connect(0, "node", None);
+        plant.publish(node, DEATH, b"\x12\x0b\x0a\x05bdSeq\x20\x08\x58\x04");
+        assert!(plant.node().unwrap().is_recalled, "of another session");
+        plant.publish(node, DEATH, NDEATH);
+        let row = plant.node().unwrap();
+        assert_eq!((row.is_recalled, row.online, row.deaths), (false, false, 1));
+        plant.publish(node, BIRTH, NBIRTH);
+        let row = plant.node().unwrap();
+        assert_eq!((row.is_recalled, row.online, row.births), (false, true, 1));
+        assert_eq!((row.rebirths, row.births_without_death), (0, 0));
+    }
+}
+
 fn states<E: Environment>(plant: &mut Plant<E>) -> Vec<usize> {
     let query = Query::Nodes {
         after: None,

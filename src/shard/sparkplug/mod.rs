@@ -7,6 +7,7 @@
 mod accept;
 #[cfg(test)]
 mod certificate_tests;
+mod recall;
 #[cfg(test)]
 mod tests;
 

@@ -102,7 +102,7 @@ impl<E: Environment> Plant<E> {
         got
     }
 
-    fn node(&mut self) -> Option<NodeRow> {
+    pub(super) fn node(&mut self) -> Option<NodeRow> {
         let query = Query::Node {
             node: "g/n".into(),
             after: None,

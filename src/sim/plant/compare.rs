@@ -86,7 +86,8 @@ impl Run {
             let found: Vec<_> = found.collect();
             let is_online = node.state == State::Up && node.is_born;
             let is_right = match &found[..] {
-                [] => !is_online,
+                // A birth that is acknowledged has left a certificate, which the next process reads.
+                [] => !is_online && node.births[0].kept == 0,
                 [row] => {
                     let is_same = row.bd_seq == Some(node.bd_seq()) && row.devices_online == 2;
                     row.online == is_online && row.gaps == 0 && (!is_online || is_same)
