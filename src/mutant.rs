@@ -183,6 +183,8 @@ pub enum Mutant {
     BridgeAcksOwnEarly,
     /// A bridge keeps back PUBREL of our own broker.
     BridgeForgetsRelease,
+    /// Publishers that wait for a full queue are not read when it has room.
+    KeepWaitingForQueue,
     /// A birth of Sparkplug does not replace the certificate of the birth before.
     KeepStaleCertificate,
     /// The certificate of a birth goes to those that subscribe now, and is not retained.
@@ -195,10 +197,11 @@ pub enum Mutant {
 
 impl Mutant {
     /// Those that two brokers with a bridge between them notice (`tests/bridge.rs`).
-    pub const OF_BRIDGES: [Self; 3] = [
+    pub const OF_BRIDGES: [Self; 4] = [
         Self::BridgeAcksRemoteEarly,
         Self::BridgeAcksOwnEarly,
         Self::BridgeForgetsRelease,
+        Self::KeepWaitingForQueue,
     ];
 
     /// A fault that only clients of MQTT-SN can notice.
