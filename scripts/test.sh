@@ -78,11 +78,15 @@ install() {
         "${as_root[@]}" apt-get update --quiet
         install_packages "${missing[@]}"
     fi
-    if ! cmp --quiet tests/clients/python/requirements.txt .venv/requirements.txt; then
+    local python=tests/clients/python
+    if ! cat "$python"/requirements*.txt | cmp --quiet - .venv/requirements.txt; then
         python3 -m venv .venv
-        .venv/bin/pip install --quiet --disable-pip-version-check \
-            --requirement tests/clients/python/requirements.txt
-        cp tests/clients/python/requirements.txt .venv/
+        .venv/bin/pip install --quiet --disable-pip-version-check --requirement "$python/requirements.txt"
+        # A Sparkplug client that needs an older client of MQTT than the others.
+        python3 -m venv .venv/sparkplug
+        .venv/sparkplug/bin/pip install --quiet --disable-pip-version-check \
+            --requirement "$python/requirements-sparkplug.txt"
+        cat "$python"/requirements*.txt > .venv/requirements.txt
     fi
     local lock=tests/clients/js/package-lock.json
     if ! cmp --quiet "$lock" tests/clients/js/node_modules/installed-lock.json; then

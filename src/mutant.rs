@@ -183,14 +183,25 @@ pub enum Mutant {
     BridgeAcksOwnEarly,
     /// A bridge keeps back PUBREL of our own broker.
     BridgeForgetsRelease,
+    /// Publishers that wait for a full queue are not read when it has room.
+    KeepWaitingForQueue,
+    /// A birth of Sparkplug does not replace the certificate of the birth before.
+    KeepStaleCertificate,
+    /// The certificate of a birth goes to those that subscribe now, and is not retained.
+    ForgetCertificate,
+    /// A birth is acknowledged before its certificate is committed.
+    AckBeforeCertificate,
+    /// The death of an edge node has the time at which its client connected.
+    KeepDeathTimestamp,
 }
 
 impl Mutant {
     /// Those that two brokers with a bridge between them notice (`tests/bridge.rs`).
-    pub const OF_BRIDGES: [Self; 3] = [
+    pub const OF_BRIDGES: [Self; 4] = [
         Self::BridgeAcksRemoteEarly,
         Self::BridgeAcksOwnEarly,
         Self::BridgeForgetsRelease,
+        Self::KeepWaitingForQueue,
     ];
 
     /// A fault that only clients of MQTT-SN can notice.
@@ -210,6 +221,12 @@ impl Mutant {
         )
     }
 
+    /// A fault that only a plant of Sparkplug can notice.
+    #[must_use]
+    pub fn is_of_plant(self) -> bool {
+        self as u8 >= Self::KeepStaleCertificate as u8
+    }
+
     /// A fault of shards with journals: other seeds cannot notice it.
     #[must_use]
     pub fn is_of_journals(self) -> bool {
@@ -217,7 +234,7 @@ impl Mutant {
         all.contains(&(self as u8))
     }
 
-    pub const ALL: [Self; 84] = [
+    pub const ALL: [Self; 88] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -302,6 +319,10 @@ impl Mutant {
         Self::ShareTopicId,
         Self::AnswerRegisterEarly,
         Self::ForgetTopicIdRecords,
+        Self::KeepStaleCertificate,
+        Self::ForgetCertificate,
+        Self::AckBeforeCertificate,
+        Self::KeepDeathTimestamp,
     ];
 }
 

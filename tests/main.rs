@@ -7,6 +7,7 @@ mod conformance;
 mod delivery;
 mod metrics;
 mod mqtt_sn;
+mod plant;
 mod process;
 mod rumqtt;
 mod sensors;

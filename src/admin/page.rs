@@ -24,6 +24,9 @@ pub(super) fn routes() -> Vec<Route> {
         file("/views.js", |_| {
             answer(SCRIPT, include_bytes!("page/views.js"))
         }),
+        file("/plants.js", |_| {
+            answer(SCRIPT, include_bytes!("page/plants.js"))
+        }),
         file("/plot.js", |_| {
             answer(SCRIPT, include_bytes!("page/plot.js"))
         }),

@@ -37,8 +37,8 @@ struct Options {
     /// Break the broker on purpose, in each of the known ways; every one must be noticed
     #[arg(long)]
     mutants: bool,
-    /// Break the broker in this way alone, as --mutants names it; without --seed, --mutants or --sensors: in how many
-    /// seeds that is noticed
+    /// Break the broker in this way alone, as --mutants names it; without --seed, --mutants, --sensors or --plants: in
+    /// how many seeds that is noticed
     #[arg(long, value_parser = mutant_called)]
     mutant: Option<Mutant>,
     /// With --mutants: a file with the seed that noticed each fault last time, which is tried first; written anew when
@@ -48,6 +48,9 @@ struct Options {
     /// Clients of MQTT-SN over a network that loses datagrams, instead of clients of MQTT
     #[arg(long)]
     sensors: bool,
+    /// Edge nodes of Sparkplug, instead of clients that publish anything
+    #[arg(long)]
+    plants: bool,
     /// Only seeds whose shards have journals
     #[arg(long)]
     journals: bool,
@@ -63,7 +66,15 @@ fn main() -> ExitCode {
     let is_good = if options.mutants {
         hunt(&options, threads)
     } else if options.sensors {
-        sweep_sensors(&options, threads)
+        sweep_others(&options, threads, "sensors", |seed| {
+            let outcome = sim::run_sensors(seed);
+            (outcome.rounds, outcome.crashes, outcome.failure)
+        })
+    } else if options.plants {
+        sweep_others(&options, threads, "plants", |seed| {
+            let outcome = sim::run_plant(seed);
+            (outcome.births as u32, outcome.crashes, outcome.failure)
+        })
     } else if let Some(seed) = options.seed {
         replay(seed, options.mutant, options.events)
     } else if let Some(mutant) = options.mutant {
@@ -151,8 +162,13 @@ fn count_notices(options: &Options, mutant: Mutant, threads: usize) -> bool {
     noticed > 0
 }
 
-/// [`sweep`] for clients of MQTT-SN.
-fn sweep_sensors(options: &Options, threads: usize) -> bool {
+/// [`sweep`] for worlds with other clients; a run gives its rounds, its crashes and why it failed.
+fn sweep_others(
+    options: &Options,
+    threads: usize,
+    of: &str,
+    run: impl Fn(u64) -> (u32, u32, Option<String>) + Sync,
+) -> bool {
     let (from, until) = match options.seed {
         Some(seed) => (seed, seed + 1),
         None => (options.from, options.from.saturating_add(options.seeds)),
@@ -165,10 +181,10 @@ fn sweep_sensors(options: &Options, threads: usize) -> bool {
         if seed >= until {
             return;
         }
-        let outcome = sim::run_sensors(seed);
-        rounds.fetch_add(u64::from(outcome.rounds), Ordering::Relaxed);
-        crashes.fetch_add(u64::from(outcome.crashes), Ordering::Relaxed);
-        if let Some(failure) = outcome.failure {
+        let outcome = run(seed);
+        rounds.fetch_add(u64::from(outcome.0), Ordering::Relaxed);
+        crashes.fetch_add(u64::from(outcome.1), Ordering::Relaxed);
+        if let Some(failure) = outcome.2 {
             failed.fetch_add(1, Ordering::Relaxed);
             println!("{failure}");
         }
@@ -180,7 +196,7 @@ fn sweep_sensors(options: &Options, threads: usize) -> bool {
     });
     let (rounds, crashes) = (rounds.into_inner(), crashes.into_inner());
     let (count, failed) = (until - from, failed.into_inner());
-    println!("{count} seeds of sensors, {rounds} rounds, {crashes} crashes, {failed} failed");
+    println!("{count} seeds of {of}, {rounds} rounds, {crashes} crashes, {failed} failed");
     failed == 0
 }
 
@@ -288,8 +304,11 @@ fn write_caught(file: &Path, caught: &Caught) -> io::Result<()> {
 }
 
 fn catch(mutant: Mutant, seed: u64) -> Option<String> {
-    if mutant.is_of_gateway() {
-        let run = std::panic::catch_unwind(|| sim::run_sensors(seed).failure);
+    if mutant.is_of_gateway() || mutant.is_of_plant() {
+        let run = std::panic::catch_unwind(|| match mutant.is_of_plant() {
+            true => sim::run_plant(seed).failure,
+            false => sim::run_sensors(seed).failure,
+        });
         return run.unwrap_or_else(|_| Some("the broken broker panics".into()));
     }
     match std::panic::catch_unwind(|| sim::run(seed, 0)) {

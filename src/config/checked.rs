@@ -110,10 +110,12 @@ impl Checked {
     #[must_use]
     pub fn memory_bound(&self, machine: Machine) -> MemoryBound {
         let (asks, keeps) = (!self.acl_hook_url.is_empty(), self.run.data_dir.is_some());
+        let bridges: Vec<_> = self.bridges.iter().map(|bridge| bridge.own_terms).collect();
         MemoryBound::new(
             &self.limits,
             self.run.login_queue_max,
             (asks, keeps),
+            &bridges,
             machine,
         )
     }

@@ -9,8 +9,8 @@ use std::fmt;
 
 use crate::auth::{DECIDED_TOPIC_BYTES_MAX, DECISIONS_KEPT_MAX};
 use crate::limits::{
-    Limits, BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER, DATA_BLOCKS,
-    DATA_HIGH_WATER, HELD_HIGH_WATER, LOG_HIGH_WATER, READ_BUFFER, TURN_BYTES,
+    Limits, OwnTerms, QueuePolicy, BLOCK_BYTES, CONTROL_BYTES_HIGH_WATER, CONTROL_HIGH_WATER,
+    DATA_BLOCKS, DATA_HIGH_WATER, HELD_HIGH_WATER, LOG_HIGH_WATER, READ_BUFFER, TURN_BYTES,
 };
 use crate::sparkplug::STATE_BYTES;
 
@@ -78,12 +78,24 @@ const RECEIVED_BYTES: u128 = 65_535 * 8;
 /// What a shard holds from the start besides its read buffer: its rings and the stack of its thread.
 const SHARD_BYTES: u128 = 4 << 20;
 
+/// What may wait for a bridge. A queue with the policy `block` takes as many bytes again while its publishers learn
+/// that it is full.
+fn own_queue(terms: OwnTerms, limits: &Limits) -> u128 {
+    let (messages_max, bytes_max, policy) = terms.queue(limits);
+    let once = u128::from(bytes_max) + u128::from(messages_max) * MESSAGE_BYTES;
+    match policy {
+        QueuePolicy::Block => 2 * once,
+        QueuePolicy::DropOldest | QueuePolicy::DropNewest | QueuePolicy::Disconnect => once,
+    }
+}
+
 impl MemoryBound {
     /// `asks`: a service rules what clients may do. `keeps`: there is a data directory.
     pub(super) fn new(
         limits: &Limits,
         login_queue_max: u32,
         (asks, keeps): (bool, bool),
+        bridges: &[OwnTerms],
         machine: Machine,
     ) -> Self {
         let shard_count = u128::from(machine.shards);
@@ -202,6 +214,13 @@ impl MemoryBound {
             STATE_BYTES.into(),
             "sparkplug-states-max, names included",
         );
+        let of_bridges = line(
+            "queues of bridges",
+            1,
+            bridges.iter().map(|terms| own_queue(*terms, limits)).sum(),
+            "queue-bytes-max and queue-messages-max of each bridge, twice with queue-policy \"block\"",
+        );
+        lines.extend(Some(of_bridges).filter(|_| !bridges.is_empty()));
         lines.extend(Some(states).filter(|_| limits.sparkplug));
         lines.extend(Some(decisions).filter(|_| asks));
         lines.extend(Some(journals).filter(|_| keeps));

@@ -59,7 +59,7 @@ fn show_sparkplug(value: &Value) -> String {
         let columns = [
             ("GROUP", "group"),
             ("NODE", "node"),
-            ("ONLINE", "online"),
+            ("STATE", "state"),
             ("BDSEQ", "bd_seq"),
             ("DEVICES", "devices_known"),
             ("DEVICES ONLINE", "devices_online"),
@@ -73,7 +73,7 @@ fn show_sparkplug(value: &Value) -> String {
     }
     let columns = [
         ("DEVICE", "device"),
-        ("ONLINE", "online"),
+        ("STATE", "state"),
         ("METRICS", "metrics"),
         ("MESSAGES", "messages"),
         ("BIRTHS", "births"),

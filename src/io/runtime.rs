@@ -200,16 +200,20 @@ fn open_for_clients(
     broker: &Broker,
     sys_intervals: mpsc::Receiver<Span>,
 ) -> Result<(), StartError> {
+    // What is published once the broker is ready is kept for them.
+    start_bridges(startup, broker)?;
     broker.shared().set_ready();
     sys::start(broker.clone(), sys_intervals)?;
     sys::follow_log(broker.clone());
     tracing::info!("ready");
-    start_bridges(startup, broker)
+    Ok(())
 }
 
 fn start_bridges(startup: &Startup, broker: &Broker) -> Result<(), StartError> {
     let limits = LocalLimits::of(&startup.limits);
-    Ok(bridges::renew(broker, &startup.bridges, limits)?)
+    bridges::renew(broker, &startup.bridges, limits)?;
+    broker.shared().bridges().await_sessions();
+    Ok(())
 }
 
 /// Reads the rules, starts the authentication threads, and sends the rules to every shard's inbox.

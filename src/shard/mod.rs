@@ -85,6 +85,11 @@ use crate::mutant::{is_on, Mutant};
 pub use crate::session::SensorState;
 use crate::time::{Clocks, Span, Time};
 
+#[cfg(test)]
+thread_local! {
+    static TERMS_LOOKED_FOR: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Configuration of every shard at start.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
@@ -106,7 +111,18 @@ impl ShardConfig {
         if self.own_terms.is_empty() {
             return OwnTerms::default();
         }
+        #[cfg(test)]
+        TERMS_LOOKED_FOR.with(|count| count.set(count.get() + 1));
         self.own_terms.get(client_id).copied().unwrap_or_default()
+    }
+
+    /// The same for a session, which is marked: this is asked for each message that waits.
+    #[inline]
+    fn terms_of(&self, entry: &clients::session_entry::SessionEntry) -> OwnTerms {
+        match entry.has_own_terms {
+            true => self.terms(&entry.session.client_id),
+            false => OwnTerms::default(),
+        }
     }
 
     /// Some client has a rate of its own.

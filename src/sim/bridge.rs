@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::person::Person;
 use crate::bridge::{Bridge, Ended, Event, Line, Link, LocalLimits, Relay};
-use crate::limits::Limits;
+use crate::limits::{Limits, OwnTerms, QueuePolicy};
 use crate::mqtt::Version;
 use crate::prng::Prng;
 use crate::shard::Durability;
@@ -123,8 +123,18 @@ impl Run {
             person("near", "up/t", "down/#"),
             person("far", "down/t", "up/#"),
         ];
+        // Small enough to be full while the link is cut: who publishes waits, and nothing is dropped.
+        let terms = OwnTerms {
+            queue_messages_max: Some(1 + (prng.draw() % 3) as u32),
+            queue_policy: Some(QueuePolicy::Block),
+            ..OwnTerms::default()
+        };
+        let has_terms = prng.draw().is_multiple_of(2);
+        let own_terms = has_terms.then(|| (bridge.local_id().into(), terms));
+        let own_terms = Arc::new(own_terms.into_iter().collect());
         let sides = sides.map(|person| {
             let setup = Setup {
+                own_terms: Arc::clone(&own_terms),
                 limits: Limits {
                     outgoing_window_max: 1 + (prng.draw() % 8) as u16,
                     ..Limits::default()

@@ -12,6 +12,7 @@ mod over_crash;
 mod parameters;
 mod person;
 mod plan;
+mod plant;
 mod random;
 mod rules;
 mod sensors;
@@ -19,6 +20,7 @@ mod world;
 
 pub use bridge::{run_bridge, run_bridge_cut_at, BridgeOutcome};
 pub use parameters::Parameters;
+pub use plant::{run_plant, PlantOutcome};
 pub use random::{Purpose, Random};
 pub use sensors::{run_sensors, SensorsOutcome};
 pub use world::World;

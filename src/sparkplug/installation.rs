@@ -5,7 +5,8 @@ use std::ops::Bound;
 
 use super::finding::Finding;
 use super::host_state::HostState;
-use super::node::Node;
+use super::node::{Device, Node};
+use super::payload::Outline;
 use super::rows::{DeviceRow, HostRow, NodeRow};
 use super::sighting::{Seen, Sighting};
 use super::topic::Kind;
@@ -75,6 +76,10 @@ impl Installation {
         let Sighting { key, at, seen } = sighting;
         match seen {
             Seen::Host(state) => self.take_host(key, *state, *at),
+            Seen::Kept { device, outline } => {
+                self.recall(key, device.as_deref(), outline);
+                None
+            }
             Seen::Edge {
                 kind: Kind::Command | Kind::Death,
                 ..
@@ -118,6 +123,41 @@ impl Installation {
             true => Some(Finding::NoRoom),
             false => finding,
         }
+    }
+
+    /// A certificate from before the process. It changes nothing that has come since, and takes no room of others.
+    fn recall(&mut self, key: &str, device: Option<&str>, birth: &Outline) {
+        let of_node = if device.is_none() {
+            *birth
+        } else {
+            Outline::default()
+        };
+        if !self.nodes.contains_key(key) {
+            if !self.fits(NODE_BYTES + key.len()) {
+                return;
+            }
+            self.bytes += (NODE_BYTES + key.len()) as u64;
+            self.nodes.insert(key.into(), Node::recalled(&of_node));
+            self.counts.nodes += 1;
+        }
+        let fits = device.is_some_and(|device| self.fits(DEVICE_BYTES + device.len()));
+        let Some(node) = self.nodes.get_mut(key).filter(|node| node.is_recalled) else {
+            return; // it has been born since, or has died
+        };
+        let Some(device) = device else {
+            node.birth = *birth; // the certificate of a device came first
+            return;
+        };
+        if fits && !node.devices.contains_key(device) {
+            node.devices.insert(device.into(), Device::recalled(birth));
+            self.bytes += (DEVICE_BYTES + device.len()) as u64;
+            self.counts.devices += 1;
+        }
+    }
+
+    fn fits(&self, bytes: usize) -> bool {
+        let bytes = self.bytes + bytes as u64;
+        self.states() < self.states_max && bytes <= self.states_max * STATE_BYTES
     }
 
     /// False: there is no room for it.
@@ -170,15 +210,11 @@ impl Installation {
 
     /// Counts the bytes of one state more; false: there is no room for it.
     fn take_room(&mut self, bytes: usize) -> bool {
-        let bytes = bytes as u64;
-        let fits = |own: &Self| {
-            own.states() < own.states_max && own.bytes + bytes <= own.states_max * STATE_BYTES
-        };
-        if !fits(self) {
+        if !self.fits(bytes) {
             self.make_room();
         }
-        let has_room = fits(self);
-        self.bytes += if has_room { bytes } else { 0 };
+        let has_room = self.fits(bytes);
+        self.bytes += if has_room { bytes as u64 } else { 0 };
         has_room
     }
 

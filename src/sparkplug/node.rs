@@ -14,6 +14,8 @@ const SEQS: u64 = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) online: bool,
+    /// From its certificate: neither a birth nor a death has come since this process began.
+    pub(super) is_recalled: bool,
     /// Counted up by each birth and each death: a device is online in the life in which it was born.
     life: u64,
     pub(super) births: u64,
@@ -53,6 +55,16 @@ pub(super) struct Device {
     pub(super) metrics: u32,
 }
 
+impl Device {
+    /// Of a certificate that was there when the process began.
+    pub(super) fn recalled(outline: &Outline) -> Self {
+        Self {
+            metrics: outline.metrics,
+            ..Self::default()
+        }
+    }
+}
+
 impl Node {
     /// A message of the node itself.
     pub(super) fn take(&mut self, kind: Kind, outline: &Outline, at: WallTime) -> Option<Finding> {
@@ -80,6 +92,7 @@ impl Node {
             }
         }
         self.begin_life(true);
+        self.is_recalled = false;
         self.births += 1;
         self.born_at = Some(at);
         self.birth = *outline;
@@ -94,14 +107,24 @@ impl Node {
                 return Some(Finding::StaleDeath { of, now });
             }
         }
-        if self.online {
+        if self.online || self.is_recalled {
             self.hear(at);
             self.begin_life(false);
+            self.is_recalled = false;
             self.deaths += 1;
             self.died_at = Some(at);
             self.next_seq = None;
         }
         None // a node that leaves publishes its death, and its will may say it again
+    }
+
+    /// Of a certificate that was there when the process began.
+    pub(super) fn recalled(outline: &Outline) -> Self {
+        Self {
+            is_recalled: true,
+            birth: *outline,
+            ..Self::default()
+        }
     }
 
     /// Devices are online only after their own births.

@@ -9,13 +9,15 @@ pub struct NodeRow {
     /// `GROUP/NODE`.
     pub key: Box<str>,
     pub online: bool,
+    /// Of a time before the process: its certificate is all that is there of it.
+    pub is_recalled: bool,
     /// Of its last birth.
     pub bd_seq: Option<u64>,
     pub metrics: u32,
     pub birth_timestamp: Option<u64>,
     pub born_at: Option<WallTime>,
     pub died_at: Option<WallTime>,
-    pub seen_at: WallTime,
+    pub seen_at: Option<WallTime>,
     /// What its next message should have.
     pub next_seq: Option<u64>,
     pub messages: u64,
@@ -37,10 +39,12 @@ pub struct NodeRow {
 pub struct DeviceRow {
     pub name: Box<str>,
     pub online: bool,
+    /// As [`NodeRow::is_recalled`].
+    pub is_recalled: bool,
     pub metrics: u32,
     pub born_at: Option<WallTime>,
     pub died_at: Option<WallTime>,
-    pub seen_at: WallTime,
+    pub seen_at: Option<WallTime>,
     pub messages: u64,
     pub births: u64,
     pub deaths: u64,
@@ -61,12 +65,13 @@ impl Node {
         NodeRow {
             key: key.into(),
             online: self.online,
+            is_recalled: self.is_recalled,
             bd_seq: self.birth.bd_seq,
             metrics: self.birth.metrics,
             birth_timestamp: self.birth.timestamp,
             born_at: self.born_at,
             died_at: self.died_at,
-            seen_at: self.seen_at,
+            seen_at: (self.messages > 0).then_some(self.seen_at),
             next_seq: self.next_seq,
             messages: self.messages,
             births: self.births,
@@ -87,10 +92,11 @@ impl Node {
         DeviceRow {
             name: name.into(),
             online: self.is_online(device),
+            is_recalled: self.is_recalled,
             metrics: device.metrics,
             born_at: device.born_at,
             died_at: device.died_at,
-            seen_at: device.seen_at,
+            seen_at: (device.messages > 0).then_some(device.seen_at),
             messages: device.messages,
             births: device.births,
             deaths: device.deaths,

@@ -2,7 +2,7 @@
 
 use super::host_state::HostState;
 use super::payload::{NotSparkplug, Outline};
-use super::topic::{node_key, Kind, Topic};
+use super::topic::{node_key, Kind, Topic, CERTIFICATES};
 use crate::time::WallTime;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,11 @@ pub enum Seen {
     },
     /// `None`: the retained STATE was removed.
     Host(Option<HostState>),
+    /// A certificate that was there when the process began.
+    Kept {
+        device: Option<Box<str>>,
+        outline: Outline,
+    },
 }
 
 impl Sighting {
@@ -59,11 +64,33 @@ impl Sighting {
         Ok(Self { key, at, seen })
     }
 
+    /// What a retained message says of the time before the process began: a certificate, or the STATE of a host.
+    #[must_use]
+    pub fn of_retained(topic: &str, payload: &[u8], at: WallTime) -> Option<Self> {
+        let birth = topic.strip_prefix(CERTIFICATES);
+        let Self { key, at, seen } =
+            Self::of(&Topic::parse(birth.unwrap_or(topic))?, payload, at).ok()?;
+        let seen = match seen {
+            Seen::Edge {
+                kind: Kind::Birth,
+                device,
+                outline,
+            } if birth.is_some() => Seen::Kept { device, outline },
+            Seen::Host(state) if birth.is_none() => Seen::Host(state),
+            _ => return None,
+        };
+        Some(Self { key, at, seen })
+    }
+
     /// Bytes of the names in it.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let device = match &self.seen {
             Seen::Edge {
+                device: Some(device),
+                ..
+            }
+            | Seen::Kept {
                 device: Some(device),
                 ..
             } => device.len(),

@@ -19,6 +19,7 @@ mod restart;
 mod rings;
 mod turn;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use disk::{Disk, Sector};
@@ -32,7 +33,7 @@ use rings::Rings;
 
 use crate::auth::Rules;
 use crate::ids::{ListenerId, ShardId};
-use crate::limits::Limits;
+use crate::limits::{Limits, OwnTerms};
 use crate::listener::ListenerPolicy;
 use crate::shard::{PlacementSeed, Shard, ShardConfig};
 use crate::time::{Clocks, Time, WallTime};
@@ -56,6 +57,8 @@ pub struct Setup {
     pub wall: WallTime,
     /// In force from the start; `None`: everything is allowed.
     pub rules: Option<Arc<Rules>>,
+    /// By client id.
+    pub own_terms: Arc<HashMap<Box<str>, OwnTerms>>,
 }
 
 impl Setup {
@@ -71,6 +74,7 @@ impl Setup {
             now: Time(1_000_000_000),
             wall: WALL_AT_START,
             rules: None,
+            own_terms: Arc::default(),
         }
     }
 }
@@ -164,7 +168,7 @@ fn shards_of(setup: &Setup) -> Vec<Shard> {
         listeners: [setup.policy.clone()].into(),
         placement_seed: PlacementSeed((u128::from(placement_seed) << 64 | 1).to_le_bytes()),
         hash_seed: placement_seed,
-        own_terms: Default::default(),
+        own_terms: Arc::clone(&setup.own_terms),
     });
     let shard = |id| {
         let mut shard = Shard::new(ShardId(id), &config, seed ^ u64::from(id) << 32, now);

@@ -122,6 +122,15 @@ async fn node(request: Request) -> Result<Reply, Problem> {
     }
 }
 
+/// Of a node that is known from its certificate alone nothing has been heard since this process began.
+fn state(online: bool, is_recalled: bool) -> &'static str {
+    match (online, is_recalled) {
+        (true, _) => "online",
+        (false, true) => "unknown",
+        (false, false) => "offline",
+    }
+}
+
 fn ms(at: Option<WallTime>) -> Option<u64> {
     at.map(|at| at.0)
 }
@@ -132,13 +141,14 @@ fn node_json(row: &NodeRow) -> Value {
         "group": group,
         "node": node,
         "online": row.online,
+        "state": state(row.online, row.is_recalled),
         "bd_seq": row.bd_seq,
         "metrics": row.metrics,
         "certificate": certificate_topic(&format!("spBv1.0/{group}/NBIRTH/{node}")),
         "birth_timestamp_ms": row.birth_timestamp,
         "born_at_ms": ms(row.born_at),
         "died_at_ms": ms(row.died_at),
-        "seen_at_ms": row.seen_at.0,
+        "seen_at_ms": ms(row.seen_at),
         "next_seq": row.next_seq,
         "messages": row.messages,
         "births": row.births,
@@ -159,11 +169,12 @@ fn device_json(row: &DeviceRow, topic: &str) -> Value {
     json!({
         "device": row.name,
         "online": row.online,
+        "state": state(row.online, row.is_recalled),
         "metrics": row.metrics,
         "certificate": certificate_topic(topic),
         "born_at_ms": ms(row.born_at),
         "died_at_ms": ms(row.died_at),
-        "seen_at_ms": row.seen_at.0,
+        "seen_at_ms": ms(row.seen_at),
         "messages": row.messages,
         "births": row.births,
         "deaths": row.deaths,

@@ -1,6 +1,7 @@
 // The views, one for each thing of the API.
 
 import { api, attempt, button, confirmed, every, field, make, say, stream, table } from "/app.js";
+import { showPlants } from "/plants.js";
 import { card, short, span } from "/plot.js";
 
 const encode = encodeURIComponent;
@@ -29,7 +30,7 @@ function query(values) {
 }
 
 // A listing with pages: `load` gives {rows, next} for a cursor.
-async function pages(place, load, shown) {
+export async function pages(place, load, shown) {
   const rows = [];
   const more = async (cursor) => {
     const page = await load(cursor);
@@ -387,6 +388,7 @@ export const views = {
   clients: { title: "Clients", show: showClients },
   topics: { title: "Topics", show: showTopics },
   subscriptions: { title: "Subscriptions", show: showSubscriptions },
+  sparkplug: { title: "Sparkplug", show: showPlants },
   listeners: { title: "Listeners", show: showListeners },
   bans: { title: "Bans", show: showBans },
   log: { title: "Log", show: showLog },

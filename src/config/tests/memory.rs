@@ -1,6 +1,8 @@
 //! The bound of memory that a configuration comes to.
 
 use super::*;
+use crate::bridge::Bridge;
+use crate::limits::{OwnTerms, QueuePolicy};
 
 fn machine(shards: u16) -> Machine {
     Machine {
@@ -62,6 +64,26 @@ fn memory_bound_grows_with_limits_and_shards() {
         }
     }
     assert!(most.memory_bound(machine(128)).to_string().lines().count() > 5);
+}
+
+#[test]
+fn a_queue_of_a_bridge_that_blocks_may_hold_twice_its_bound() {
+    let total = |policy, bytes_max| {
+        let mut checked = Checked::default();
+        checked.bridges.push(Bridge {
+            own_terms: OwnTerms {
+                queue_policy: policy,
+                queue_bytes_max: Some(bytes_max),
+                queue_messages_max: Some(0),
+                ..OwnTerms::default()
+            },
+            ..Bridge::default()
+        });
+        checked.memory_bound(machine(2)).total()
+    };
+    let without = Checked::default().memory_bound(machine(2)).total();
+    assert_eq!(total(None, 5_000), without + 5_000);
+    assert_eq!(total(Some(QueuePolicy::Block), 5_000), without + 10_000);
 }
 
 #[test]

@@ -97,10 +97,12 @@ impl Keeper {
     }
 
     /// Until the broker stops, or the bridge is removed.
-    pub(super) fn run(mut self) {
+    /// `begins` is dropped when its session is there.
+    pub(super) fn run(mut self, begins: Sender<()>) {
         self.broker.yield_to_shards();
         self.publish_state(false);
         self.begin_session(None);
+        drop(begins);
         while self.runs() {
             if !self.is_wanted {
                 self.status.set_condition(Condition::Stopped);

@@ -53,14 +53,16 @@ fn begin(
 ) -> std::io::Result<Running> {
     let (orders, wakes) = channel();
     let bridge = Arc::new(bridge.clone());
+    let (begins, has_begun) = channel();
     let keeper = Keeper::new(broker, &bridge, number, limits, (orders.clone(), wakes))?;
     let running = Running {
         bridge,
         status: Arc::clone(&keeper.status),
         orders,
+        has_begun: Some(has_begun),
     };
     thread::Builder::new()
         .name(format!("bridge-{}", number.1))
-        .spawn(move || keeper.run())?;
+        .spawn(move || keeper.run(begins))?;
     Ok(running)
 }

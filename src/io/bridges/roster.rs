@@ -1,6 +1,6 @@
 //! Roster of the bridges of the process: what is seen of each, and the way to give it orders.
 
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::status::BridgeStatus;
@@ -12,6 +12,8 @@ pub(super) struct Running {
     pub(super) bridge: Arc<Bridge>,
     pub(super) status: Arc<BridgeStatus>,
     pub(super) orders: Sender<Wake>,
+    /// Says nothing, and is closed when its session is there, or could not be made.
+    pub(super) has_begun: Option<Receiver<()>>,
 }
 
 impl Running {
@@ -43,6 +45,19 @@ impl Roster {
         let mut drawn = [0; 4];
         getrandom::fill(&mut drawn).map_err(std::io::Error::from)?;
         Ok(*number.insert(u32::from_ne_bytes(drawn)))
+    }
+
+    /// Waits until each bridge has its session, which keeps what is published from then on. One that could not be made
+    /// is in the log by then.
+    pub(in crate::io) fn await_sessions(&self) {
+        let begun: Vec<_> = self
+            .lock()
+            .iter_mut()
+            .filter_map(|one| one.has_begun.take())
+            .collect();
+        for one in begun {
+            let _ = one.recv(); // nothing is ever sent
+        }
     }
 
     /// What is seen of each bridge.

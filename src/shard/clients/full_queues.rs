@@ -1,12 +1,13 @@
 //! Full queues of the policy `block`: who publishes what such a queue would take waits until it has room.
 //!
-//! The session of a full queue says so to all shards, with its filters, and again when a part of it is free. Each shard
+//! The session of a full queue says so to all shards, with its filters, when these change, and when a part of it is free. Each shard
 //! holds the publications of its own clients by that, as it does on a full disk: they stay where they are, unacknowledged,
 //! and their connections are not read. What is under way by then is taken beyond the bound.
 
 use crate::ids::{ConnectionId, SessionId};
 use crate::limits::QueuePolicy;
 use crate::mqtt::{topic, Publish};
+use crate::mutant::{is_on, Mutant};
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::hold::Hold;
 use crate::shard::durable::full::{NoRoom, WAITING_SLACK};
@@ -56,21 +57,37 @@ impl Shard {
         if own.any(|(_, of)| *of == client_id) || !self.is_filled(id, (1, 1)) {
             return;
         }
-        let filters: Box<[Box<str>]> = session
-            .subscriptions
-            .keys()
-            .map(|it| unshared(it))
-            .collect();
         let about = About::loss("full queue", Some(&client_id), 1);
         self.notice(&about, now, || {
             "its queue is full: who publishes to its topics waits".to_owned()
         });
-        self.admission.full_queues.own.push((id, client_id.clone()));
+        self.announce_full(id, &client_id, now);
+        self.admission.full_queues.own.push((id, client_id));
+    }
+
+    /// All shards learn which topics wait.
+    fn announce_full(&mut self, id: SessionId, client_id: &str, now: Time) {
+        let subscriptions = &self.clients.session(id).session.subscriptions;
+        let filters = subscriptions.keys().map(|filter| unshared(filter).into());
+        let filters: Box<[Box<str>]> = filters.collect();
         (self.mesh.peers).broadcast(|| Control::QueueFull {
-            client_id: client_id.clone(),
+            client_id: client_id.into(),
             filters: filters.clone(),
         });
-        self.on_queue_full(client_id, filters);
+        self.on_queue_full(client_id.into(), filters, now);
+    }
+
+    /// It has subscribed or unsubscribed while it is full: other publishers wait than before.
+    fn follow_filters(&mut self, id: SessionId, client_id: &str, now: Time) {
+        let subscriptions = &self.clients.session(id).session.subscriptions;
+        let is_this = |queue: &&FullQueue| *queue.client_id == *client_id;
+        let announced = self.admission.full_queues.all.iter().find(is_this);
+        let filters = subscriptions.keys().map(|filter| unshared(filter));
+        let is_same =
+            announced.is_some_and(|queue| filters.eq(queue.filters.iter().map(|it| &**it)));
+        if !is_same {
+            self.announce_full(id, client_id, now);
+        }
     }
 
     /// What waits fills this part of the queue's bounds.
@@ -78,7 +95,7 @@ impl Shard {
         let Some(entry) = self.clients.sessions.get(id) else {
             return false; // it has ended
         };
-        let terms = self.config.terms(&entry.session.client_id);
+        let terms = self.config.terms_of(entry);
         let (messages_max, bytes_max, policy) = terms.queue(&self.config.limits);
         let (queue, in_flight) = (&entry.session.queue, entry.session.window.bytes());
         policy == QueuePolicy::Block
@@ -100,6 +117,7 @@ impl Shard {
         for (id, client_id) in own {
             // Not at each message that leaves: all who wait are woken.
             if self.is_filled(id, (3, 4)) {
+                self.follow_filters(id, &client_id, now);
                 self.admission.full_queues.own.push((id, client_id));
                 continue;
             }
@@ -110,19 +128,34 @@ impl Shard {
         }
     }
 
+    /// A queue is full, or has other filters than when it was.
     pub(in crate::shard) fn on_queue_full(
         &mut self,
         client_id: Box<str>,
         filters: Box<[Box<str>]>,
+        now: Time,
     ) {
-        let queue = FullQueue { client_id, filters };
-        self.admission.full_queues.all.push(queue);
+        let all = &mut self.admission.full_queues.all;
+        let (before, queue) = (all.len(), FullQueue { client_id, filters });
+        all.retain(|other| other.client_id != queue.client_id);
+        let had_others = all.len() < before;
+        all.push(queue);
+        if had_others {
+            self.read_waiting(now);
+        }
     }
 
-    /// Those that wait are read again. Another queue may hold them then.
     pub(in crate::shard) fn on_queue_room(&mut self, client_id: &str, now: Time) {
         let full = &mut self.admission.full_queues;
         full.all.retain(|queue| *queue.client_id != *client_id);
+        if !is_on(Mutant::KeepWaitingForQueue) {
+            self.read_waiting(now);
+        }
+    }
+
+    /// Those that wait are read again. Another queue, or the same, may hold them then.
+    fn read_waiting(&mut self, now: Time) {
+        let full = &mut self.admission.full_queues;
         for id in std::mem::take(&mut full.waiting) {
             let Some(connection) = self.clients.connections.get_mut(id) else {
                 continue; // closed meanwhile
@@ -181,9 +214,9 @@ impl Shard {
 }
 
 /// Of a filter, the part that topics are compared with.
-fn unshared(filter: &str) -> Box<str> {
+fn unshared(filter: &str) -> &str {
     match topic::share(filter) {
-        Ok(Some(share)) => share.filter.into(),
-        _ => filter.into(),
+        Ok(Some(share)) => share.filter,
+        _ => filter,
     }
 }

@@ -1,6 +1,9 @@
 //! Full queues with the policy `block`: who waits, for how long, and who does not.
 
-use crate::limits::QueuePolicy;
+use std::sync::Arc;
+
+use crate::limits::{OwnTerms, QueuePolicy};
+use crate::shard::TERMS_LOOKED_FOR;
 use crate::testing::{connect_packet, Calm, Setup, World, V311, V5};
 
 const MAX: u32 = 4;
@@ -34,6 +37,11 @@ impl Scene {
         let mut setup = Setup::new(shards);
         setup.limits.queue_policy = QueuePolicy::Block;
         setup.limits.queue_messages_max = MAX;
+        setup.limits.outgoing_window_max = 1;
+        Self::of(setup)
+    }
+
+    fn of(setup: Setup) -> Self {
         let mut world = World::new(setup, Calm);
         let keeper = world.open(0);
         world.send(keeper, &returning());
@@ -53,9 +61,11 @@ impl Scene {
 
     fn taken(&mut self, link: usize) -> Vec<u8> {
         self.world.settle();
+        let looked_for = TERMS_LOOKED_FOR.get();
         for shard in &self.world.shards {
             shard.audit().unwrap();
         }
+        TERMS_LOOKED_FOR.set(looked_for); // those of the audit are none
         std::mem::take(&mut self.world.links[link].received)
     }
 
@@ -167,5 +177,69 @@ fn who_leaves_while_it_waits_has_not_published() {
         it.world.close(publisher);
         it.world.settle();
         assert_eq!(it.drain(), [1, 2, 3, 4]);
+    }
+}
+
+#[test]
+fn those_wait_whose_topics_it_is_subscribed_to_now() {
+    for shards in [1, 3] {
+        let mut it = Scene::new(shards);
+        let (of_t, of_u) = (it.client(V311, b'p'), it.client(V311, b'q'));
+        it.fill(of_t);
+        it.world.send(of_t, &publish(1, b't', 11));
+        assert_eq!(it.taken(of_t), b"");
+        it.world.send(of_u, &publish(1, b'u', 12));
+        assert_eq!(it.taken(of_u), [0x40, 2, 0, 12]);
+        // It is back, takes little, and subscribes to something else.
+        it.keeper = it.world.open(0);
+        it.world.send(it.keeper, &returning());
+        it.taken(it.keeper);
+        it.world.send(it.keeper, &[0x82, 6, 0, 2, 0, 1, b'u', 1]);
+        assert_eq!(it.taken(it.keeper), [0x90, 3, 0, 2, 1]);
+        it.world.send(of_u, &publish(1, b'u', 13));
+        assert_eq!(it.taken(of_u), b"", "{shards} shards");
+        it.world.send(it.keeper, &[0xA2, 5, 0, 3, 0, 1, b't']);
+        assert_eq!(it.taken(it.keeper), [0xB0, 2, 0, 3]);
+        assert_eq!(it.taken(of_t), [0x40, 2, 0, 11]);
+        assert_eq!(it.taken(of_u), b"");
+        it.world.send(it.keeper, &[0xA2, 5, 0, 4, 0, 1, b'u']);
+        assert_eq!(it.taken(it.keeper), [0xB0, 2, 0, 4]);
+        assert_eq!(it.taken(of_u), [0x40, 2, 0, 13]);
+    }
+}
+
+/// Terms of one client cost others nothing: theirs are looked for at CONNECT, and not for each message that waits.
+#[test]
+fn terms_are_looked_for_where_there_are_some() {
+    let mut setup = Setup::new(1);
+    let terms = OwnTerms {
+        queue_messages_max: Some(2),
+        ..OwnTerms::default()
+    };
+    setup.own_terms = Arc::new([("other".into(), terms)].into());
+    let looked_for = |it: &mut Scene| {
+        let publisher = it.client(V311, b'p');
+        TERMS_LOOKED_FOR.set(0);
+        for id in 1..=20 {
+            it.world.send(publisher, &publish(1, b't', id));
+            assert_eq!(it.taken(publisher)[..2], [0x40, 2]);
+        }
+        TERMS_LOOKED_FOR.get()
+    };
+    let mut it = Scene::of(setup.clone());
+    assert_eq!(looked_for(&mut it), 0);
+    assert_eq!(it.drain().len(), 20);
+    // Its own are found from its first message on, and after a reload.
+    setup.own_terms = Arc::new([("k".into(), terms)].into());
+    let mut it = Scene::of(setup.clone());
+    assert!(looked_for(&mut it) >= 20);
+    assert_eq!(it.drain().len(), 2);
+    for (client, left) in [("other", 20), ("k", 2)] {
+        let mut config = (*it.world.shards[0].config).clone();
+        config.own_terms = Arc::new([(client.into(), terms)].into());
+        it.world.shards[0].handle_config(Arc::new(config));
+        it.world.send(it.keeper, &[0xE0, 0]);
+        looked_for(&mut it);
+        assert_eq!(it.drain().len(), left);
     }
 }

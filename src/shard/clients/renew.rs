@@ -11,7 +11,7 @@ impl Shard {
     /// Takes other limits. Listeners keep their numbers, and more may come behind them; the number of shards and all
     /// seeds stay. What is above a limit that was lowered stays; the next one is refused.
     pub fn handle_config(&mut self, config: Arc<ShardConfig>) {
-        let before = &self.config;
+        let before = Arc::clone(&self.config);
         assert!(
             config.shards == before.shards && config.listeners.len() >= before.listeners.len(),
             "what connections and places of sessions name stays"
@@ -35,6 +35,13 @@ impl Shard {
         self.admission
             .lags
             .retain(|id| config.own_terms.contains_key(id));
+        for client_id in before.own_terms.keys().chain(config.own_terms.keys()) {
+            if let Some(session) = self.clients.by_client_id.get(&**client_id) {
+                let entry = self.clients.sessions.get_mut(*session);
+                let entry = entry.expect("the session of a client id is there");
+                entry.has_own_terms = config.own_terms.contains_key(client_id);
+            }
+        }
         self.config = config;
     }
 }

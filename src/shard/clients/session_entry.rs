@@ -7,6 +7,7 @@ use crate::shard::access::rights::Rights;
 use crate::shard::clients::activity::Ending;
 use crate::shard::retained::walks::Walks;
 use crate::shard::turn::timer_wheel::TimerId;
+use crate::shard::ShardConfig;
 use crate::time::Time;
 
 /// Lives on: the home shard of the client id.
@@ -22,6 +23,8 @@ pub(in crate::shard) struct SessionEntry {
     pub(in crate::shard) member: Option<MemberId>,
     /// Its queue was full: to be disconnected when the turn ends.
     pub(in crate::shard) is_overflowed: bool,
+    /// The configuration has terms of its own for its client id: others need not be looked for.
+    pub(in crate::shard) has_own_terms: bool,
     /// Messages that it was not sent, for operators.
     pub(in crate::shard) dropped: u64,
     /// How its last connection ended, and when.
@@ -29,8 +32,9 @@ pub(in crate::shard) struct SessionEntry {
 }
 
 impl SessionEntry {
-    pub(in crate::shard) fn new(session: Session) -> Self {
+    pub(in crate::shard) fn new(session: Session, config: &ShardConfig) -> Self {
         Self {
+            has_own_terms: config.own_terms.contains_key(&*session.client_id),
             session,
             rights: Rights::default(),
             expiry_timer: None,

@@ -54,7 +54,7 @@ impl Clients {
         config: &ShardConfig,
     ) -> String {
         let entry = self.session(session);
-        let terms = config.terms(&entry.session.client_id);
+        let terms = config.terms_of(entry);
         let (queue_messages_max, queue_bytes_max, _) = terms.queue(&config.limits);
         let (queue, window) = (&entry.session.queue, &entry.session.window);
         if queue.len() >= queue_messages_max as usize {

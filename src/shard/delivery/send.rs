@@ -163,7 +163,7 @@ impl Shard {
         let limits = &self.config.limits;
         let entry = self.clients.session(session);
         let in_flight = entry.session.window.bytes();
-        let terms = self.config.terms(&entry.session.client_id);
+        let terms = self.config.terms_of(entry);
         let (messages_max, bytes_max, policy) = terms.queue(limits);
         let mut bounds = QueueBounds {
             messages_max: messages_max as usize,

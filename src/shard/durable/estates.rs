@@ -69,7 +69,10 @@ impl Shard {
         let lane = self.routes.placement.lane_number(client_id);
         let name = Rc::from(format!("{MARK}{client_id}"));
         let session = Session::estate(name, self.config.hash_seed, left);
-        let id = self.clients.sessions.insert(SessionEntry::new(session));
+        let id = self
+            .clients
+            .sessions
+            .insert(SessionEntry::new(session, &self.config));
         let durable = self.durable.as_deref_mut();
         let durable = durable.expect("what is in no memory is in a log");
         let entry = self.clients.session_mut(id);
@@ -90,7 +93,10 @@ impl Shard {
         let lane = self.routes.placement.lane_number(client_id);
         let (seed, clocks) = (self.config.hash_seed, self.clocks());
         let (session, _) = Session::restore(image, seed, NO_BOUNDS, clocks);
-        let id = self.clients.sessions.insert(SessionEntry::new(session));
+        let id = self
+            .clients
+            .sessions
+            .insert(SessionEntry::new(session, &self.config));
         let durable = self.durable.as_deref_mut().expect("a journal");
         let entry = self.clients.session_mut(id);
         durable.estates.0.push_back(id);

@@ -55,6 +55,7 @@ impl Shard {
             ledger.holds = state.holds;
         }
         self.restore_retained(state.retained, goes_on, now);
+        self.recall_sparkplug(now);
         for kept in state.sessions {
             self.restore_kept(kept, goes_on, now);
         }

@@ -171,7 +171,9 @@ impl Shard {
             Control::Sighting(sighting) => self.on_sighting(&sighting, now),
             Control::LogPressure { is_high } => self.on_log_pressure(from, is_high),
             Control::DiskFull { is_full } => self.on_disk_full(from, is_full, now),
-            Control::QueueFull { client_id, filters } => self.on_queue_full(client_id, filters),
+            Control::QueueFull { client_id, filters } => {
+                self.on_queue_full(client_id, filters, now)
+            }
             Control::QueueRoom { client_id } => self.on_queue_room(&client_id, now),
             Control::RetainedPiece(mut piece) => self.on_retained_piece(&mut piece),
         }

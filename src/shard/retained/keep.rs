@@ -21,6 +21,10 @@ impl Shard {
             }
             return;
         }
+        let is_stale = is_on(Mutant::KeepStaleCertificate) && is_certificate(message.topic);
+        if is_stale && self.routes.retained.get(message.topic).is_some() {
+            return;
+        }
         self.routes.retained.expire(now, EXPIRED_SWEPT_MAX);
         // At QoS 0 its publisher cannot be refused, nor is a birth for its certificate. What was accepted at another QoS is kept.
         let is_recorded = !is_status(message.topic);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::ids::SessionId;
 use crate::mqtt::topic::TOPIC_BYTES_MAX;
 use crate::mqtt::Qos;
+use crate::mutant::{is_on, Mutant};
 use crate::shard::delivery::message::Message;
 use crate::shard::notices::About;
 use crate::shard::Shard;
@@ -32,9 +33,9 @@ impl Shard {
         };
         let of_node = match &sighting.seen {
             Seen::Edge { kind, device, .. } => Some((*kind, device.is_some())),
-            Seen::Host(_) => None,
+            Seen::Host(_) | Seen::Kept { .. } => None,
         };
-        let is_dead = of_node == Some((Kind::Death, false));
+        let is_dead = of_node == Some((Kind::Death, false)) && !is_on(Mutant::KeepDeathTimestamp);
         let has_subscribers = match is_dead && self.config.limits.sparkplug_ndeath_timestamp {
             true => self.accept_stamped(message, at.0, publisher, now),
             false => self.accept_any(message, publisher, now),
@@ -82,7 +83,7 @@ impl Shard {
             shared_topic: None,
             shared: birth.shared.clone(),
             qos: Qos::AtLeastOnce,
-            retain: true,
+            retain: !is_on(Mutant::ForgetCertificate),
             expires_at: None,
             owned: None,
             serial: 0,
@@ -91,7 +92,7 @@ impl Shard {
         };
         self.accept_any(&mut certificate, None, now);
         // What acknowledges the birth promises the certificate, too.
-        birth.needs_commit |= certificate.needs_commit;
+        birth.needs_commit |= certificate.needs_commit && !is_on(Mutant::AckBeforeCertificate);
     }
 
     fn note_not_sparkplug(&mut self, topic: &str, now: Time) {

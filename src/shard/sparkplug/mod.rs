@@ -6,6 +6,9 @@
 
 mod accept;
 #[cfg(test)]
+mod certificate_tests;
+mod recall;
+#[cfg(test)]
 mod tests;
 
 use crate::limits::{share_of, Limits};

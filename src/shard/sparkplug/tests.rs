@@ -6,36 +6,45 @@ use crate::mqtt::frame::next_frame;
 use crate::mqtt::{decode, PacketType, Sender, Version};
 use crate::shard::{Action, Answer, Query, ShardConfig};
 use crate::sparkplug::NodeRow;
-use crate::testing::{Setup, World, V311};
+use crate::testing::{Calm, Environment, Setup, World, V311};
 use crate::time::Span;
 
-const NBIRTH: &[u8] = b"\x08\x01\x12\x0b\x0a\x05bdSeq\x20\x08\x58\x05\x18\x00";
-const NDEATH: &[u8] = b"\x08\x01\x12\x0b\x0a\x05bdSeq\x20\x08\x58\x05";
+pub(super) const NBIRTH: &[u8] = b"\x08\x01\x12\x0b\x0a\x05bdSeq\x20\x08\x58\x05\x18\x00";
+pub(super) const NDEATH: &[u8] = b"\x08\x01\x12\x0b\x0a\x05bdSeq\x20\x08\x58\x05";
 const DBIRTH: &[u8] = b"\x08\x02\x18\x01";
-const KEPT: &str = "$sparkplug/certificates/spBv1.0/g/NBIRTH/n";
+pub(super) const KEPT: &str = "$sparkplug/certificates/spBv1.0/g/NBIRTH/n";
 
 /// Topic, payload, QoS, RETAIN.
-type Got = (String, Vec<u8>, u8, bool);
+pub(super) type Got = (String, Vec<u8>, u8, bool);
 
-struct Plant {
-    world: World,
+pub(super) struct Plant<E = Calm> {
+    pub(super) world: World<E>,
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub(super) fn text(text: &str) -> Vec<u8> {
     [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
 }
 
-fn packet(first: u8, body: &[&[u8]]) -> Vec<u8> {
+pub(super) fn packet(first: u8, body: &[&[u8]]) -> Vec<u8> {
     let body = body.concat();
     let length = [body.len() as u8 & 0x7F | 0x80, (body.len() >> 7) as u8];
     [&[first], &length[..], &body].concat()
 }
 
 impl Plant {
-    fn new(shards: u16, is_on: bool) -> Self {
+    pub(super) fn new(shards: u16, is_on: bool) -> Self {
         let mut setup = Setup::new(shards);
         setup.limits.sparkplug = is_on;
-        let mut world = World::calm(setup);
+        Self::of(setup)
+    }
+
+    pub(super) fn of(setup: Setup) -> Self {
+        Self::in_world(World::calm(setup))
+    }
+}
+
+impl<E: Environment> Plant<E> {
+    pub(super) fn in_world(mut world: World<E>) -> Self {
         let clocks = world.clocks();
         for shard in &mut world.shards {
             shard.handle_clocks(clocks);
@@ -44,7 +53,7 @@ impl Plant {
     }
 
     /// A client of 3.1.1 that begins on this shard.
-    fn connect(&mut self, shard: u16, name: &str, will: Option<(&str, &[u8])>) -> usize {
+    pub(super) fn connect(&mut self, shard: u16, name: &str, will: Option<(&str, &[u8])>) -> usize {
         let flags = if will.is_some() { 0x0E } else { 2 };
         let mut body = [&text("MQTT")[..], &[4, flags, 0, 0], &text(name)].concat();
         if let Some((topic, payload)) = will {
@@ -58,27 +67,27 @@ impl Plant {
         link
     }
 
-    fn send(&mut self, link: usize, bytes: &[u8]) {
+    pub(super) fn send(&mut self, link: usize, bytes: &[u8]) {
         self.world.send(link, bytes);
         self.world.settle();
         self.world.audit();
     }
 
-    fn publish(&mut self, link: usize, topic: &str, payload: &[u8]) {
+    pub(super) fn publish(&mut self, link: usize, topic: &str, payload: &[u8]) {
         self.send(link, &packet(0x30, &[&text(topic), payload]));
     }
 
-    fn subscribe(&mut self, link: usize, filter: &str) -> Vec<Got> {
+    pub(super) fn subscribe(&mut self, link: usize, filter: &str) -> Vec<Got> {
         self.send(link, &packet(0x82, &[&[0, 1], &text(filter), &[1]]));
         self.got(link)
     }
 
-    fn take(&mut self, link: usize) -> Vec<u8> {
+    pub(super) fn take(&mut self, link: usize) -> Vec<u8> {
         std::mem::take(&mut self.world.links[link].received)
     }
 
     /// Publications that a client has got.
-    fn got(&mut self, link: usize) -> Vec<Got> {
+    pub(super) fn got(&mut self, link: usize) -> Vec<Got> {
         let bytes = self.take(link);
         let (mut rest, mut got) = (&bytes[..], Vec::new());
         while let Ok(Some(frame)) = next_frame(rest, u32::MAX) {
@@ -93,7 +102,7 @@ impl Plant {
         got
     }
 
-    fn node(&mut self) -> Option<NodeRow> {
+    pub(super) fn node(&mut self) -> Option<NodeRow> {
         let query = Query::Node {
             node: "g/n".into(),
             after: None,
@@ -110,7 +119,7 @@ impl Plant {
         found.into_iter().next()
     }
 
-    fn count(&self, read: fn(&crate::shard::Stats) -> u64) -> u64 {
+    pub(super) fn count(&self, read: fn(&crate::shard::Stats) -> u64) -> u64 {
         self.world
             .shards
             .iter()
@@ -119,7 +128,7 @@ impl Plant {
     }
 }
 
-fn got(topic: &str, payload: &[u8], qos: u8, retain: bool) -> Got {
+pub(super) fn got(topic: &str, payload: &[u8], qos: u8, retain: bool) -> Got {
     (topic.into(), payload.into(), qos, retain)
 }
 

@@ -271,7 +271,10 @@ impl Shard {
             return None;
         }
         let session = Session::new(Rc::clone(client_id), self.config.hash_seed);
-        let session = self.clients.sessions.insert(SessionEntry::new(session));
+        let session = self
+            .clients
+            .sessions
+            .insert(SessionEntry::new(session, &self.config));
         self.clients
             .by_client_id
             .insert(Rc::clone(client_id), session);

@@ -521,7 +521,7 @@ def test_ctl(start, client, name):
     eventually(lambda: [row for row in ctl(admin, "sparkplug", as_json=True)["nodes"] if row["gaps"]])
     row = ctl(admin, "sparkplug", as_json=True)["nodes"][0]
     assert (row["group"], row["node"], row["online"], row["missing"]) == ("g 1", "n", True, 2)
-    assert re.search(r"^d +yes ", ctl(admin, "sparkplug", "g 1/n"), re.M)
+    assert re.search(r"^d +online ", ctl(admin, "sparkplug", "g 1/n"), re.M)
     assert ctl(admin, "sparkplug", "--hosts").splitlines()[1].split() == ["scada", "yes", "7"]
     assert "no edge node" in ctl(admin, "sparkplug", "g/n", code=1)
     ctl(admin, "sparkplug", "n", code=2)

@@ -228,6 +228,42 @@ def test_the_other_views(page):
     page.picture("overview")
 
 
+def birth(seq):
+    """A birth of Sparkplug with bdSeq 3."""
+    return b"\x08\x07\x12\x0b\x0a\x05bdSeq\x20\x08\x58\x03\x18" + bytes([seq])
+
+
+def test_sparkplug(start, tmp_path):
+    """Nodes, devices and hosts; after a restart nodes are there by their certificates, and their state is not known."""
+    options = {"sparkplug": "true", "data_dir": tmp_path / "data", "journal_segment_bytes": "1MiB"}
+    driver = browser()
+    try:
+        for states in (["online", "online"], ["unknown", "unknown"]):
+            broker, admin = start_admin(start, 2, **options)
+            page = Page(driver, admin)
+            if states[0] == "online":
+                node = Client(broker, "node").connect()
+                for topic, seq in [("NBIRTH/line 1", 0), ("DBIRTH/line 1/<b>press", 1)]:
+                    node.publish_and_wait("spBv1.0/plant/" + topic, birth(seq), 1)
+                node.publish_and_wait("spBv1.0/STATE/scada", b'{"online": true, "timestamp": 7}', 1, True)
+            page.open("Sparkplug")
+            page.sees(f"plant/line 1 {states[0]} 3")
+            page.sees("scada yes")
+            page.picture(f"sparkplug-{states[0]}")
+            driver.find_element(By.LINK_TEXT, "plant/line 1").click()
+            page.sees(f"<b>press {states[1]}")
+            page.sees("bd seq\n3")
+            node.close()
+            broker.stop()
+        broker, admin = start_admin(start, 2)
+        page = Page(driver, admin)
+        page.open("Sparkplug")
+        page.sees("It is off")
+        assert [one for one in driver.get_log("browser") if one["level"] == "WARNING"] == []
+    finally:
+        driver.quit()
+
+
 def test_a_problem_is_said_and_markup_of_clients_is_text(page):
     page.driver.get(page.base + "#clients/%3Cimg%20src%3Dx%3E")
     page.says("there is no client")

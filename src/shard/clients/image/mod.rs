@@ -156,7 +156,7 @@ impl Shard {
         let client_id = Rc::clone(&session.client_id);
         // Also of groups that it has left, while something of them is in hand.
         let is_member = !session.shared_in_hand().is_empty();
-        let mut entry = SessionEntry::new(session);
+        let mut entry = SessionEntry::new(session, &self.config);
         entry.rights.set(&who);
         let id = self.clients.sessions.insert(entry);
         self.clients.by_client_id.insert(client_id, id);
