@@ -22,6 +22,8 @@ pub(in crate::shard) struct SessionEntry {
     pub(in crate::shard) member: Option<MemberId>,
     /// Its queue was full: to be disconnected when the turn ends.
     pub(in crate::shard) is_overflowed: bool,
+    /// Its last connection was that of a client of MQTT-SN, for operators.
+    pub(in crate::shard) is_sensor: bool,
     /// Messages that it was not sent, for operators.
     pub(in crate::shard) dropped: u64,
     /// How its last connection ended, and when.
@@ -38,6 +40,7 @@ impl SessionEntry {
             walks: None,
             member: None,
             is_overflowed: false,
+            is_sensor: false,
             dropped: 0,
             last_ending: None,
         }

@@ -346,7 +346,8 @@ impl Shard {
         let client_id = &self.clients.session(session).session.client_id;
         let pace = self.config.terms(client_id).messages_per_s;
         let properties = &connect.properties;
-        let keeps_will = self.durable.is_some() && self.clients.connection(id).origin.keeps_will;
+        let is_sensor = self.clients.connection(id).origin.keeps_will;
+        let keeps_will = self.durable.is_some() && is_sensor;
         let entry = self.clients.session_mut(session);
         for timer in [entry.expiry_timer.take(), entry.will_timer.take()]
             .into_iter()
@@ -355,6 +356,7 @@ impl Shard {
             self.turn.timers.cancel(timer);
         }
         entry.session.connection = Some(id);
+        entry.is_sensor = is_sensor;
         entry.session.received.start();
         let was_durable = entry.session.is_durable();
         entry.session.expiry_interval_s = granted.session_expiry_s;
