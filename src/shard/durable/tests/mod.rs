@@ -11,6 +11,7 @@ use crate::testing::{Disk, Setup, World};
 use crate::time::{Clocks, Span, WallTime};
 
 mod clocks;
+mod earlier;
 mod kills;
 mod queues;
 mod retained_and_wills;
