@@ -87,6 +87,8 @@ pub(super) enum Awaited {
     },
     /// PUBCOMP.
     Release(PacketId),
+    /// Nothing: its client has time to take a retained message at QoS 0.
+    Pause,
 }
 
 /// What a session keeps beside the shard's part of it.

@@ -44,7 +44,7 @@ impl Shard {
         !state.outgoing.is_empty() || state.session().is_some_and(waits)
     }
 
-    /// Messages on a connection that nobody has taken yet.
+    /// Messages that wait on a connection to be taken.
     #[must_use]
     pub fn messages_on(&self, connection: ConnectionId) -> usize {
         let Some(state) = self.clients.connections.get(connection) else {

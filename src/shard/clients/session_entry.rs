@@ -1,6 +1,6 @@
 //! A session as its shard holds it: the pure state plus timers and walks.
 
-use crate::ids::MemberId;
+use crate::ids::{ConnectionId, MemberId};
 use crate::mqtt::{Publish, Qos};
 use crate::session::Session;
 use crate::shard::access::rights::Rights;
@@ -44,6 +44,13 @@ impl SessionEntry {
             dropped: 0,
             last_ending: None,
         }
+    }
+
+    /// A connection continues it.
+    pub(in crate::shard) fn begin(&mut self, connection: ConnectionId, is_sensor: bool) {
+        self.session.connection = Some(connection);
+        self.session.received.start();
+        self.is_sensor = is_sensor;
     }
 
     /// QoS 2, and accepted before.

@@ -50,7 +50,7 @@ fn is_sensor(entry: &SessionEntry) -> bool {
     entry.is_sensor || (is_new && entry.session.sensor.is_some())
 }
 
-/// What the shard knows of a client of MQTT-SN: the gateway adds to it.
+/// What the shard has of a client of MQTT-SN: the gateway adds to it.
 fn sensor(entry: &SessionEntry) -> SensorRow {
     let is_lost = matches!(
         entry.last_ending,

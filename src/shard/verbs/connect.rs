@@ -355,9 +355,7 @@ impl Shard {
         {
             self.turn.timers.cancel(timer);
         }
-        entry.session.connection = Some(id);
-        entry.is_sensor = is_sensor;
-        entry.session.received.start();
+        entry.begin(id, is_sensor);
         let was_durable = entry.session.is_durable();
         entry.session.expiry_interval_s = granted.session_expiry_s;
         let is_less_durable = was_durable && !entry.session.is_durable();
