@@ -16,6 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use conversation::{all, Conversation, Line};
+use ringmq::mqtt_sn::Settings;
 use ringmq::shard::Durability;
 use ringmq::testing::{Calm, Sector, Setup, World};
 use ringmq::time::Span;
@@ -44,6 +45,28 @@ fn conversations() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What is sent to a group goes to many, and whoever asks may be forged.
+#[test]
+fn searches_are_answered_so_often_in_a_second() {
+    let group = SocketAddr::from(([225, 1, 1, 1], 1885));
+    let settings = Settings {
+        multicast: Some(group),
+        ..Settings::default()
+    };
+    let mut world = World::calm(Setup::new(1));
+    world.begin_gateways(settings);
+    for in_second in [20, 20] {
+        world.wait(Span::from_secs(1));
+        for _ in 0..30 {
+            world.receive_group_datagram(address(0), &[3, 1, 0]);
+            world.receive_datagram(0, address(0), &[3, 1, 0]);
+        }
+        let sent = world.take_datagrams(0);
+        let to = |whom| sent.iter().filter(|(to, _)| *to == whom).count();
+        assert_eq!((to(group), to(address(0))), (in_second, in_second));
+    }
 }
 
 fn play(conversation: &Conversation, shards: u16) -> Result<(), String> {

@@ -17,7 +17,7 @@ macro_rules! number {
 }
 
 /// In the order of the example file. All begin with `sn-`.
-pub(super) static OPTIONS: [ListenerOpt; 14] = [
+pub(super) static OPTIONS: [ListenerOpt; 15] = [
     opt(
         "sn-gateway-id",
         "1",
@@ -120,6 +120,21 @@ pub(super) static OPTIONS: [ListenerOpt; 14] = [
         (
             "How often it is sent again before its client is taken for lost (N_RETRY)",
             "4 by default. The message stays in the client's queue.",
+        ),
+    ),
+    opt(
+        "sn-pace-ms",
+        "50",
+        Kind::Number {
+            min: 0,
+            max: 10_000,
+            word: None,
+        },
+        number!(pace_ms, u16),
+        (
+            "Milliseconds from one retained message at QoS 0 to the next",
+            "20 by default: after a subscription they all come, and many clients have room for one datagram. Messages at QoS 1 \
+             and 2 wait for the acknowledgement of the one before anyway. 0 sends them at once.",
         ),
     ),
     opt(

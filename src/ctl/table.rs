@@ -9,7 +9,7 @@ pub(crate) fn table(rows: &Value, columns: &[(&str, &str)]) -> String {
     let mut lines: Vec<Vec<String>> =
         vec![columns.iter().map(|(head, _)| (*head).into()).collect()];
     lines.extend(rows.iter().map(|row| {
-        let cells = columns.iter().map(|(_, field)| plain(&row[*field]));
+        let cells = columns.iter().map(|(_, field)| plain(inner(row, field)));
         cells.collect()
     }));
     let mut widths = vec![0; columns.len()];
@@ -28,6 +28,11 @@ pub(crate) fn table(rows: &Value, columns: &[(&str, &str)]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A field, or one of a field: `outer/inner`.
+fn inner<'a>(row: &'a Value, field: &str) -> &'a Value {
+    field.split('/').fold(row, |value, name| &value[name])
 }
 
 /// Fields of an object, one per line, those within it indented.
@@ -105,9 +110,12 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_what_is_in_them() {
-        let rows = json!([{ "a": "x\u{1b}[2J", "b": 1 }, { "a": "ü", "b": null }]);
-        let text = table(&rows, &[("A", "a"), ("COUNT", "b")]);
-        assert_eq!(text, "A           COUNT\nx\\u{1b}[2J  1\nü           -\n");
+        let rows = json!([{ "a": "x\u{1b}[2J", "b": 1 }, { "a": "ü", "b": null, "c": { "d": 2 } }]);
+        let text = table(&rows, &[("A", "a"), ("COUNT", "b"), ("D", "c/d")]);
+        assert_eq!(
+            text,
+            "A           COUNT  D\nx\\u{1b}[2J  1      -\nü           -      2\n"
+        );
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(super) const VERBS: &[Verb] = &[
                 option("user", "NAME", "The authenticated user"),
                 option("address", "IP", "The client's address"),
                 option("connected", "BOOL", "true or false").value_parser(["true", "false"]),
+                option("protocol", "WORD", "mqtt or mqtt-sn").value_parser(["mqtt", "mqtt-sn"]),
                 count("min-queue", "At least so many messages wait"),
                 option("sort", "WORD", "The largest first").value_parser([
                     "queue",
@@ -65,6 +66,7 @@ pub(super) const VERBS: &[Verb] = &[
                 ("user", given("user")),
                 ("address", given("address")),
                 ("connected", given("connected")),
+                ("protocol", given("protocol")),
                 (
                     "min_queue",
                     number(own, "min-queue").map(|min| min.to_string()),
@@ -83,7 +85,9 @@ pub(super) const VERBS: &[Verb] = &[
                 ("CLIENT", "client_id"),
                 ("USER", "user"),
                 ("ADDRESS", "address"),
-                ("MQTT", "version"),
+                ("PROTOCOL", "protocol"),
+                ("VERSION", "version"),
+                ("STATE", "mqtt_sn/state"),
                 ("SUBS", "subscriptions"),
                 ("QUEUE", "queue_messages"),
                 ("INFLIGHT", "inflight"),

@@ -9,7 +9,7 @@ use super::requests::Requests;
 use super::{Gateway, CONNECTING_MAX};
 use crate::mqtt::{topic, Qos};
 use crate::mqtt_sn::{Connect, Message, ReturnCode, WillTopic};
-use crate::shard::{Origin, RemoteEnd, Shard};
+use crate::shard::{CloseCause, Origin, RemoteEnd, Shard};
 use crate::time::Time;
 
 /// Deliveries sent to a client that has sent nothing but its CONNECT: its address may be forged.
@@ -39,7 +39,7 @@ impl Gateway {
         let terms = terms_of(connect);
         let peer = self.peers.get_mut(index);
         if *peer.client_id != *connect.client_id {
-            self.cut(shard, index, now);
+            self.cut(shard, index, CloseCause::EndOfStream, now);
             self.connect_new(shard, source, connect, now);
             return;
         }

@@ -11,7 +11,7 @@ use crate::mqtt::{
 use crate::mqtt_sn::{encode, Message, Publish, ReturnCode, Settings, TopicRef};
 use crate::mutant::{is_on, Mutant};
 use crate::shard::Shard;
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 /// Octets of a PUBLISH before its payload, with the long form of its length.
 const PUBLISH_HEADER: usize = 9;
@@ -249,7 +249,17 @@ impl Gateway {
         if delivery.qos == Qos::AtMostOnce {
             let message = publish(&delivery, topic, delivery.dup);
             self.outbox.send(&peer.key, &message);
-            return Sent::Done;
+            if !delivery.retain || settings.pace_ms == 0 {
+                return Sent::Done;
+            }
+            // All that is retained comes at once, and many clients have room for one datagram.
+            peer.outstanding = Some(Box::new(Outstanding {
+                what: Awaited::Pause,
+                sent: 0,
+                due: now + Span::from_millis(u64::from(settings.pace_ms)),
+                is_put_off: false,
+            }));
+            return Sent::Awaited;
         }
         let what = Awaited::Publication {
             delivery,
@@ -298,6 +308,7 @@ impl Gateway {
                 let message = publish(delivery, topic, delivery.dup || is_repeat);
                 self.outbox.send(&peer.key, &message);
             }
+            Awaited::Pause => return, // it is over
             Awaited::Release(packet_id) => {
                 self.outbox
                     .send(&peer.key, &Message::PubRel(packet_id.get()));

@@ -11,6 +11,7 @@
 mod audit;
 mod connecting;
 mod connectionless;
+mod describing;
 mod directory;
 mod discovery;
 mod doors;

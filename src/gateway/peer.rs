@@ -87,6 +87,8 @@ pub(super) enum Awaited {
     },
     /// PUBCOMP.
     Release(PacketId),
+    /// Nothing: its client has time to take a retained message at QoS 0.
+    Pause,
 }
 
 /// What a session keeps beside the shard's part of it.
@@ -214,7 +216,7 @@ impl Peer {
         let keep_alive = match self.state {
             State::WillTopic | State::WillMessage => return Some(self.asked.1),
             State::Active if self.keep_alive_s > 0 => Some(self.silent_until()),
-            State::Asleep => Some(self.heard + Self::silence_max(self.sleep_s)),
+            State::Asleep => self.lost_at(),
             _ => None,
         };
         let answer = self.outstanding.as_ref().map(|one| one.due);
@@ -230,6 +232,16 @@ impl Peer {
             Span::from_secs(u64::from(self.keep_alive_s))
         };
         self.heard + span
+    }
+
+    /// When it is lost if nothing is heard of it.
+    pub(super) fn lost_at(&self) -> Option<Time> {
+        let seconds = match self.state {
+            State::Active if self.keep_alive_s > 0 => self.keep_alive_s,
+            State::Asleep => self.sleep_s,
+            _ => return None,
+        };
+        Some(self.heard + Self::silence_max(seconds))
     }
 
     /// Twice in the keep alive that the shard wants of a link.

@@ -204,16 +204,22 @@ impl Gateway {
 
     /// A client is lost: its will is published, and its session stays as long as it is to.
     pub(super) fn lose(&mut self, shard: &mut Shard, index: u32, now: Time) {
-        let peer = self.cut(shard, index, now);
+        let peer = self.cut(shard, index, CloseCause::Lost, now);
         self.report_left(peer.reader, peer.key, peer.number);
     }
 
     /// The same for one whose address has another client now.
-    pub(super) fn cut(&mut self, shard: &mut Shard, index: u32, now: Time) -> Peer {
+    pub(super) fn cut(
+        &mut self,
+        shard: &mut Shard,
+        index: u32,
+        cause: CloseCause,
+        now: Time,
+    ) -> Peer {
         self.ends(index);
         if let Some(link) = self.peers.get_mut(index).link.take() {
             self.peers.close(link);
-            shard.handle_closed(link, CloseCause::EndOfStream, now);
+            shard.handle_closed(link, cause, now);
         }
         self.remove(shard, index)
     }

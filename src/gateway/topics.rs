@@ -145,6 +145,11 @@ impl Topics {
         &self.predefined
     }
 
+    /// How many ids there are that are not predefined.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Ids in order, each once, and what is counted.
     pub(super) fn audit(&self, max: usize) -> Result<(), String> {
         let bytes: usize = self.rows.iter().map(|row| row.name.len()).sum();

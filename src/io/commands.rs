@@ -62,7 +62,11 @@ impl Driver {
             ShardCommand::LogLine(topic, line) => self.shard.handle_log_line(topic, &line, now),
             ShardCommand::Report(take) => take(self.report()),
             ShardCommand::Kept(from, take) => take(self.shard.kept(from)),
-            ShardCommand::Query(query, reply) => reply(self.shard.handle_query(&query, now)),
+            ShardCommand::Query(query, reply) => {
+                let mut answer = self.shard.handle_query(&query, now);
+                self.gateway.describe(&self.shard, &mut answer, now);
+                reply(answer);
+            }
             ShardCommand::Answer(question) => self.mesh.shared().answer(self.id, question),
             ShardCommand::Dialled(dialled) => self.take_dialled(*dialled, now),
             ShardCommand::Listen(listeners) => self.listen(listeners),

@@ -21,6 +21,8 @@ pub struct Settings {
     pub retry_s: u16,
     /// N_RETRY.
     pub retries: u8,
+    /// From one retained message at QoS 0 to the next; 0: they are sent at once.
+    pub pace_ms: u16,
     /// Longest sleep.
     pub sleep_max_s: u16,
     /// Topics of one client that have an id.
@@ -61,6 +63,7 @@ impl Default for Settings {
             datagram_max: 1_024,
             retry_s: 10,
             retries: 4,
+            pace_ms: 20,
             sleep_max_s: u16::MAX,
             topics_max: 1_000,
             datagram_rate_source: None,

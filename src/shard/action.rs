@@ -16,6 +16,8 @@ pub enum CloseCause {
     EndOfStream,
     /// The socket failed.
     Failed,
+    /// A client of MQTT-SN was silent too long, or did not answer.
+    Lost,
     /// The driver carried out a [`Action::Close`] or [`Action::Abort`].
     Asked,
 }

@@ -50,7 +50,7 @@ pub use mesh::placement::{PlacementSeed, HOME_LANES};
 pub use notices::{Notice, Severity};
 pub use queries::{
     ActivityRow, Answer, CaptureRecord, CaptureTerms, Captured, ClientDetail, ClientFilter,
-    ClientRow, ClientSort, Order, OrderedMessage, Query, RetainedRow, SubscriptionRow,
+    ClientRow, ClientSort, Order, OrderedMessage, Query, RetainedRow, SensorRow, SubscriptionRow,
     SubscriptionsOf, CAPTURES_MAX, ROWS_MAX,
 };
 pub use snapshot::{Kept, Snapshot};

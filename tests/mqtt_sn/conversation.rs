@@ -176,6 +176,7 @@ impl Conversation {
                 "topics-max" => settings.topics_max = number()?,
                 "datagram-max" => settings.datagram_max = number()?,
                 "sleep-max" => settings.sleep_max_s = number()?,
+                "pace-ms" => settings.pace_ms = number()?,
                 "retries" => settings.retries = number()? as u8,
                 "forwarders" => settings.forwarders = value == "true",
                 "qos-minus-one" => settings.minus_one_user = Some(value.as_str().into()),

@@ -189,7 +189,20 @@ fn filter_of(request: &Request) -> Result<ClientFilter, Problem> {
             return Err(Problem::bad_request(text));
         }
     };
+    let sensor = match request.query("protocol") {
+        None => None,
+        Some("mqtt") => Some(false),
+        Some("mqtt-sn") => Some(true),
+        Some(other) => {
+            let text = format!(
+                "protocol: \"{}\" is neither mqtt nor mqtt-sn",
+                other.escape_debug()
+            );
+            return Err(Problem::bad_request(text));
+        }
+    };
     Ok(ClientFilter {
+        sensor,
         prefix: request.query("prefix").map(Into::into),
         user: request.query("user").map(Into::into),
         address: address.transpose()?,
@@ -269,6 +282,9 @@ fn ending_text(ending: Ending) -> String {
     match ending {
         Ending::Disconnect(reason) => format!("DISCONNECT of the client: {}", reason.description()),
         Ending::Closed(CloseCause::EndOfStream) => "the client closed it without DISCONNECT".into(),
+        Ending::Closed(CloseCause::Lost) => {
+            "the client was silent too long, or did not answer".into()
+        }
         Ending::Closed(_) => "the connection has failed".into(),
         Ending::Broker(Some(reason)) => format!("by the broker: {}", reason.description()),
         Ending::Broker(None) => "by the broker".into(),

@@ -2,9 +2,10 @@
 
 use serde_json::{json, Value};
 
+use super::ms;
 use crate::admin::Admin;
 use crate::mqtt::Version;
-use crate::shard::ClientRow;
+use crate::shard::{ClientRow, SensorRow};
 
 /// The words that a version is known by.
 pub(super) fn version_name(version: Version) -> &'static str {
@@ -17,6 +18,11 @@ pub(super) fn version_name(version: Version) -> &'static str {
 
 pub(super) fn row_json(admin: &Admin, shard: u16, row: &ClientRow) -> Value {
     let activity = row.activity.unwrap_or_default();
+    let (protocol, version) = match (row.version, &row.sensor) {
+        (None, None) => (None, None), // it may be either
+        (version, Some(_)) => (Some("mqtt-sn"), version.map(|_| "1.2")),
+        (version, None) => (Some("mqtt"), version.map(version_name)),
+    };
     json!({
         "client_id": row.client_id,
         "shard": shard,
@@ -24,7 +30,8 @@ pub(super) fn row_json(admin: &Admin, shard: u16, row: &ClientRow) -> Value {
         "user": row.user.as_deref(),
         "address": row.peer.map(|peer| peer.to_string()),
         "listener": row.listener.map(|id| admin.broker.listener_name(id)),
-        "version": row.version.map(version_name),
+        "protocol": protocol,
+        "version": version,
         "subscriptions": row.subscriptions,
         "queue_messages": row.queue_messages,
         "queue_bytes": row.queue_bytes,
@@ -34,5 +41,21 @@ pub(super) fn row_json(admin: &Admin, shard: u16, row: &ClientRow) -> Value {
         "deliveries": activity.deliveries,
         "bytes_in": activity.bytes_in,
         "bytes_out": activity.bytes_out,
+        "mqtt_sn": row.sensor.as_deref().map(sensor_json),
+    })
+}
+
+fn sensor_json(sensor: &SensorRow) -> Value {
+    let hex = |node: &[u8]| node.iter().map(|octet| format!("{octet:02x}")).collect();
+    let node: Option<String> = sensor.node.as_deref().map(hex);
+    json!({
+        "state": sensor.state,
+        "node": node,
+        "sleep_s": sensor.sleep_s,
+        "wakes_in_ms": sensor.wakes_in.map(ms),
+        "lost_in_ms": sensor.lost_in.map(ms),
+        "topic_ids": sensor.topic_ids,
+        "predefined_ids": sensor.predefined_ids,
+        "unanswered": sensor.unanswered,
     })
 }

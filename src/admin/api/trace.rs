@@ -353,6 +353,7 @@ impl Reader {
                 let why = match cause {
                     CloseCause::EndOfStream => "the client closed it",
                     CloseCause::Failed => "it has failed",
+                    CloseCause::Lost => "the client was silent too long, or did not answer",
                     CloseCause::Asked => "the broker closed it",
                 };
                 self.write(&line(json!({ "event": "closed", "why": why })), text);

@@ -45,8 +45,8 @@ const clientLink = (id) => make("a", { href: `#clients/${encode(id)}` }, id || "
 
 function clientTable(rows, act) {
   return table(`${rows.length} clients`, [
-    ["Client", (row) => clientLink(row.client_id)], ["User", "user"], ["Address", "address"], ["MQTT", "version"],
-    ["Connected", "connected"], ["Subscriptions", "subscriptions", number], ["Queue", "queue_messages", number],
+    ["Client", (row) => clientLink(row.client_id)], ["User", "user"], ["Address", "address"],
+    ["Protocol", (row) => row.protocol && `${row.protocol} ${row.version ?? ""}`], ["State", (row) => row.mqtt_sn?.state ?? (row.connected ? "connected" : "away")], ["Subscriptions", "subscriptions", number], ["Queue", "queue_messages", number],
     ["In flight", "inflight", number], ["Dropped", "dropped", number], ["In", "publications", number], ["Out", "deliveries", number],
     ["Per second", (row) => row.deliveries_per_s === undefined ? null : `${row.publications_per_s} in, ${row.deliveries_per_s} out`],
     ["", (row) => row.connected ? button("Disconnect", () => act(row.client_id), "danger") : ""],
@@ -71,11 +71,14 @@ async function showClients(main, signal, [id]) {
   main.append(form("Search", search, [
     field("Client id begins with", input("prefix")), field("User", input("user")), field("Address", input("address")),
     field("State", choice("connected", [["", "all"], ["true", "connected"], ["false", "away"]])),
+    field("Protocol", choice("protocol", [["", "all"], ["mqtt", "MQTT"], ["mqtt-sn", "MQTT-SN"]])),
     field("Queue at least", input("min_queue", { type: "number", min: 0 })),
     field("Order", choice("sort", [["", "none"], ["rate", "messages per second"], ["queue", "queue"], ["dropped", "dropped"],
       ["publications", "messages in"], ["deliveries", "messages out"], ["bytes", "bytes"]]))]), list);
   await load();
 }
+
+const shownFields = (value) => Object.entries(value).filter(([, one]) => one !== null).map(([name, one]) => `${name.replaceAll("_", " ")}: ${one}`).join(", ");
 
 async function showClient(main, signal, id) {
   const place = make("div"), subscriptions = make("div");
@@ -83,7 +86,7 @@ async function showClient(main, signal, id) {
   await every(2, signal, async () => {
     const one = await api(`clients/${encode(id)}`);
     const rows = Object.entries(one).filter(([, value]) => value !== null).map(([name, value]) =>
-      make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, typeof value === "object" ? Object.values(value).join(", ") : String(value))));
+      make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, typeof value === "object" ? shownFields(value) : String(value))));
     place.replaceChildren(make("dl", {}, rows));
   });
   const end = async () => {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::ids::{ConnectionId, SessionId, ShardId};
-use crate::mqtt::{topic, Will};
+use crate::mqtt::{frame, topic, PacketType, Will};
 use crate::session::SensorState;
 use crate::shard::access::pending_connect::store_will;
 use crate::shard::Shard;
@@ -42,6 +42,23 @@ impl Shard {
         };
         let waits = |session| self.clients.session(session).has_waiting();
         !state.outgoing.is_empty() || state.session().is_some_and(waits)
+    }
+
+    /// Messages that wait on a connection to be taken.
+    #[must_use]
+    pub fn messages_on(&self, connection: ConnectionId) -> usize {
+        let Some(state) = self.clients.connections.get(connection) else {
+            return 0; // it was closed
+        };
+        let bytes = state.outgoing.to_bytes();
+        let mut rest = &bytes[..];
+        let mut count = 0;
+        while let Some(length) = frame::needed(rest) {
+            let is_message = PacketType::from_bits(rest[0] >> 4) == Some(PacketType::Publish);
+            count += usize::from(is_message);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        count
     }
 
     /// What a client of MQTT-SN has left with its session, if there is a log.

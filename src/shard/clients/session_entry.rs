@@ -1,6 +1,6 @@
 //! A session as its shard holds it: the pure state plus timers and walks.
 
-use crate::ids::MemberId;
+use crate::ids::{ConnectionId, MemberId};
 use crate::mqtt::{Publish, Qos};
 use crate::session::Session;
 use crate::shard::access::rights::Rights;
@@ -25,6 +25,8 @@ pub(in crate::shard) struct SessionEntry {
     pub(in crate::shard) is_overflowed: bool,
     /// The configuration has terms of its own for its client id: others need not be looked for.
     pub(in crate::shard) has_own_terms: bool,
+    /// Its last connection was that of a client of MQTT-SN, for operators.
+    pub(in crate::shard) is_sensor: bool,
     /// Messages that it was not sent, for operators.
     pub(in crate::shard) dropped: u64,
     /// How its last connection ended, and when.
@@ -42,9 +44,17 @@ impl SessionEntry {
             walks: None,
             member: None,
             is_overflowed: false,
+            is_sensor: false,
             dropped: 0,
             last_ending: None,
         }
+    }
+
+    /// A connection continues it.
+    pub(in crate::shard) fn begin(&mut self, connection: ConnectionId, is_sensor: bool) {
+        self.session.connection = Some(connection);
+        self.session.received.start();
+        self.is_sensor = is_sensor;
     }
 
     /// QoS 2, and accepted before.

@@ -82,6 +82,7 @@ impl Outbox {
         let why = trace.why.as_deref().unwrap_or(match cause {
             CloseCause::EndOfStream => "the client closed it without DISCONNECT",
             CloseCause::Failed => "the connection has failed",
+            CloseCause::Lost => "the client was silent too long, or did not answer",
             CloseCause::Asked => "it did not end in time",
         });
         let ms = now.since(activity.opened_at).0 / Span::from_millis(1).0;

@@ -4,10 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::ids::SessionId;
+use crate::shard::action::CloseCause;
+use crate::shard::clients::activity::Ending;
 use crate::shard::clients::connection::Connection;
 use crate::shard::clients::session_entry::SessionEntry;
 use crate::shard::queries::rows::{
-    ActivityRow, Answer, ClientFilter, ClientRow, ClientSort, ROWS_MAX,
+    ActivityRow, Answer, ClientFilter, ClientRow, ClientSort, SensorRow, ROWS_MAX,
 };
 use crate::shard::Shard;
 
@@ -22,6 +24,7 @@ impl ClientFilter {
         prefix.is_none_or(|prefix| session.client_id.starts_with(prefix))
             && user.is_none_or(|user| entry.rights.user.as_deref() == Some(user))
             && self.connected.is_none_or(|is| is == connection.is_some())
+            && self.sensor.is_none_or(|is| is == is_sensor(entry))
             && session.queue.len() >= self.queue_min
             && self.address.is_none_or(|address| {
                 connection.and_then(|connection| connection.origin.peer.ip()) == Some(address)
@@ -38,6 +41,31 @@ fn sorted_by(sort: ClientSort, entry: &SessionEntry, connection: Option<&Connect
         ClientSort::Publications => activity.publications,
         ClientSort::Deliveries => activity.deliveries,
         ClientSort::Bytes => activity.bytes_in + activity.bytes_out,
+    }
+}
+
+/// It is a client of MQTT-SN, or was one when it left, in this process or before.
+fn is_sensor(entry: &SessionEntry) -> bool {
+    let is_new = entry.session.connection.is_none() && entry.last_ending.is_none();
+    entry.is_sensor || (is_new && entry.session.sensor.is_some())
+}
+
+/// What the shard has of a client of MQTT-SN: the gateway adds to it.
+fn sensor(entry: &SessionEntry) -> SensorRow {
+    let is_lost = matches!(
+        entry.last_ending,
+        Some((Ending::Closed(CloseCause::Lost), _))
+    );
+    let kept = entry.session.sensor.as_deref();
+    SensorRow {
+        state: match entry.session.connection {
+            Some(_) => "active",
+            None if is_lost => "lost",
+            None => "disconnected",
+        },
+        topic_ids: kept.map_or(0, |kept| kept.ids().len()),
+        predefined_ids: kept.map_or(0, |kept| kept.predefined().len()),
+        ..SensorRow::default()
     }
 }
 
@@ -125,6 +153,7 @@ impl Shard {
             peer: connection.map(|connection| connection.origin.peer),
             listener: connection.map(|connection| connection.origin.listener),
             version: connection.map(|connection| connection.version),
+            sensor: is_sensor(entry).then(|| Box::new(sensor(entry))),
             activity: connection.map(|connection| connection.activity),
             subscriptions: session.subscriptions.len(),
             queue_messages: session.queue.len(),

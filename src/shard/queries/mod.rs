@@ -23,7 +23,7 @@ pub use captures::{CaptureRecord, CaptureTerms, Captured, CAPTURES_MAX};
 pub use orders::{Order, OrderedMessage};
 pub use rows::{
     ActivityRow, Answer, ClientDetail, ClientFilter, ClientRow, ClientSort, Query, RetainedRow,
-    SubscriptionRow, SubscriptionsOf, ROWS_MAX,
+    SensorRow, SubscriptionRow, SubscriptionsOf, ROWS_MAX,
 };
 
 use crate::shard::Shard;

@@ -95,6 +95,8 @@ pub struct ClientFilter {
     pub user: Option<Box<str>>,
     pub address: Option<IpAddr>,
     pub connected: Option<bool>,
+    /// Whether it is a client of MQTT-SN.
+    pub sensor: Option<bool>,
     pub queue_min: usize,
 }
 
@@ -118,6 +120,8 @@ pub struct ClientRow {
     pub peer: Option<RemoteEnd>,
     pub listener: Option<ListenerId>,
     pub version: Option<Version>,
+    /// Of MQTT-SN.
+    pub sensor: Option<Box<SensorRow>>,
     pub activity: Option<Activity>,
     pub subscriptions: usize,
     pub queue_messages: usize,
@@ -127,6 +131,26 @@ pub struct ClientRow {
     pub dropped: u64,
     /// What it was sorted by.
     pub sorted_by: u64,
+}
+
+/// A client of MQTT-SN, as its gateway has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SensorRow {
+    /// A word.
+    pub state: &'static str,
+    /// Behind the forwarder at its address.
+    pub node: Option<Box<[u8]>>,
+    /// Of a client that sleeps: how long it sleeps at a time.
+    pub sleep_s: Option<u16>,
+    /// Of a client that sleeps: until it is to be back.
+    pub wakes_in: Option<Span>,
+    /// Until it is lost when nothing is heard of it.
+    pub lost_in: Option<Span>,
+    /// Topic ids that it has or had.
+    pub topic_ids: usize,
+    pub predefined_ids: usize,
+    /// Messages taken for it that are not sent, or not answered; of one client alone with those on its link.
+    pub unanswered: usize,
 }
 
 /// One client with all that is known of it.

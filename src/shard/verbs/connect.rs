@@ -349,7 +349,8 @@ impl Shard {
         let client_id = &self.clients.session(session).session.client_id;
         let pace = self.config.terms(client_id).messages_per_s;
         let properties = &connect.properties;
-        let keeps_will = self.durable.is_some() && self.clients.connection(id).origin.keeps_will;
+        let is_sensor = self.clients.connection(id).origin.keeps_will;
+        let keeps_will = self.durable.is_some() && is_sensor;
         let entry = self.clients.session_mut(session);
         for timer in [entry.expiry_timer.take(), entry.will_timer.take()]
             .into_iter()
@@ -357,8 +358,7 @@ impl Shard {
         {
             self.turn.timers.cancel(timer);
         }
-        entry.session.connection = Some(id);
-        entry.session.received.start();
+        entry.begin(id, is_sensor);
         let was_durable = entry.session.is_durable();
         entry.session.expiry_interval_s = granted.session_expiry_s;
         let is_less_durable = was_durable && !entry.session.is_durable();

@@ -14,6 +14,7 @@ use crate::time::{Clocks, Span, WallTime};
 mod clocks;
 mod copies;
 mod estates;
+mod earlier;
 mod kills;
 mod queues;
 mod retained_and_wills;
