@@ -250,6 +250,12 @@ impl Log {
         ahead * u64::from(self.segment_bytes) + if is_prepared { here } else { 0 }
     }
 
+    /// Nothing more can be written before another segment is prepared.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.room() < BLOCK_BYTES as u64
+    }
+
     /// Of each segment, but for one of a frame that is larger.
     #[must_use]
     pub fn segment_bytes(&self) -> u32 {

@@ -42,6 +42,8 @@ pub(in crate::shard) struct Connection {
     pub(in crate::shard) publishes: bool,
     /// Its requests are recorded: it is not read while too much waits for the disk.
     pub(in crate::shard) fills_log: bool,
+    /// Its CONNACK waits for a commit: nothing else may be sent [MQTT-3.2.0-1].
+    pub(in crate::shard) owes_connack: bool,
     /// Why it is not read.
     pub(in crate::shard) holds: HoldSet,
     /// Its socket is closed, and what it sent before waits for the next turn.
@@ -90,6 +92,7 @@ impl Connection {
             dirty: false,
             publishes: false,
             fills_log: false,
+            owes_connack: false,
             holds: HoldSet::default(),
             gone: None,
             end_reason: None,

@@ -73,8 +73,9 @@ impl Shard {
         let connection = self.clients.connection_mut(id);
         connection.outgoing.drop_held();
         connection.end_reason = reason;
-        let told = matches!(connection.phase, Phase::Live(_)) && connection.version.is_v5();
-        // [MQTT-3.14.2-3]: no reason string if the packet then grows too large for the client.
+        let is_connected = matches!(connection.phase, Phase::Live(_)) && !connection.owes_connack;
+        let told = is_connected && connection.version.is_v5(); // [MQTT-3.14.0-1]
+                                                               // [MQTT-3.14.2-3]: no reason string if the packet then grows too large for the client.
         let string_fits = text.len() + 32 <= connection.packet_size_max as usize;
         if let (true, Some(reason)) = (told, reason) {
             let reason_string = (!text.is_empty() && string_fits).then_some(text);

@@ -167,6 +167,20 @@ impl Commits {
         })
     }
 
+    /// Of the turn at hand: all that is held now waits for it, or for one before.
+    pub(in crate::shard) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// Connections with replies held for tickets up to this one. Some may have ended.
+    pub(in crate::shard) fn waiting_for(&self, through: Ticket) -> Vec<ConnectionId> {
+        let first = self.ticket.0 - self.issued.len() as u64;
+        let issued = (first..=through.0).zip(&self.issued);
+        issued
+            .flat_map(|(_, (_, promises))| promises.connections.iter().copied())
+            .collect()
+    }
+
     /// Tickets that are not reached, the turn's at hand included.
     #[cfg(any(test, feature = "testing"))]
     pub(in crate::shard) fn in_flight(&self) -> usize {

@@ -13,6 +13,7 @@ use crate::mutant::{is_on, Mutant};
 use crate::routing::Destinations;
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::hold::Hold;
+use crate::shard::durable::ticket::Ticket;
 use crate::shard::mesh::block::Control;
 use crate::shard::turn::timer_key::TimerKey;
 use crate::shard::Shard;
@@ -30,6 +31,8 @@ pub(in crate::shard) struct FullDisk {
     /// Connections of 3.1.1 with a publication that cannot be taken, and until when they wait; some have ended.
     waiting: VecDeque<(Time, ConnectionId)>,
     has_timer: bool,
+    /// What was held back up to this ticket has waited since the timer was set.
+    held: Option<Ticket>,
 }
 
 impl FullDisk {
@@ -63,6 +66,7 @@ impl Shard {
             (self.mesh.peers).broadcast(|| Control::DiskFull { is_full });
             self.continue_with_room(now);
         }
+        self.watch_held_replies(now);
     }
 
     /// The same of another shard's log.
@@ -75,6 +79,7 @@ impl Shard {
             false => durable.full.peers.remove(of.into()),
         }
         self.continue_with_room(now);
+        self.watch_held_replies(now);
     }
 
     #[inline]
@@ -90,14 +95,29 @@ impl Shard {
         !self.is_disk_full() && self.mesh.peers.is_drained()
     }
 
+    /// Its own log takes nothing more.
+    #[must_use]
+    pub fn has_no_room_left(&self) -> bool {
+        let durable = self.durable.as_deref();
+        durable.is_some_and(|durable| durable.full.own && durable.log.is_used_up())
+    }
+
     /// A further session that outlives its connection is refused. The will of one that does not is taken
-    /// while the log has a file ahead.
+    /// while the log has a file ahead. When nothing is left of that either, whatever is written is refused, as its CONNACK
+    /// could not be sent.
     pub(in crate::shard) fn check_disk(
         &mut self,
         client_id: &str,
         (is_durable, has_will): (bool, bool),
     ) -> Result<(), Violation> {
-        if !(self.is_disk_full() && (is_durable || has_will)) {
+        if !self.is_disk_full() {
+            return Ok(());
+        }
+        if self.has_no_room_left() {
+            let is_written = is_durable || has_will || self.has_recorded_session(client_id);
+            return self.refuse_for_room(is_written);
+        }
+        if !(is_durable || has_will) {
             return Ok(());
         }
         let durable = self.durable.as_deref();
@@ -195,6 +215,64 @@ impl Shard {
             self.turn.timers.insert(until, TimerKey::DiskFull);
         }
         NoRoom::Waits(Flow::Wait)
+    }
+
+    /// While a log is full, no client waits for ever for what it was to be answered: the room that is left may be used
+    /// up before that is written.
+    fn watch_held_replies(&mut self, now: Time) {
+        let is_full = self.is_disk_full();
+        let Some(durable) = self.durable.as_deref_mut().filter(|_| is_full) else {
+            return;
+        };
+        if durable.full.held.is_none() {
+            durable.full.held = Some(durable.commits.ticket());
+            self.wait_for_held_replies(now);
+        }
+    }
+
+    fn wait_for_held_replies(&mut self, now: Time) {
+        let seconds = self.config.limits.disk_full_timeout_s.max(1);
+        let until = now + Span::from_secs(u64::from(seconds));
+        self.turn.timers.insert(until, TimerKey::HeldReplies);
+    }
+
+    /// Whose answers were held back when the timer was set, and are still, is disconnected.
+    pub(in crate::shard) fn held_replies_timer(&mut self, now: Time) {
+        let is_full = self.is_disk_full();
+        let Some(durable) = self.durable.as_deref_mut() else {
+            return;
+        };
+        let before = durable.full.held.take();
+        let Some(before) = before.filter(|_| is_full) else {
+            return; // there is room
+        };
+        let waiting = durable.commits.waiting_for(before);
+        durable.full.held = Some(durable.commits.ticket());
+        self.wait_for_held_replies(now);
+        let text = format!(
+            "the disk of data-dir is full, and what it was to be answered has waited for disk-full-timeout ({} s)",
+            self.config.limits.disk_full_timeout_s
+        );
+        for id in waiting {
+            let Some(connection) = self.clients.connections.get_mut(id) else {
+                continue; // closed meanwhile
+            };
+            let session = connection
+                .session()
+                .filter(|_| connection.outgoing.is_held());
+            let Some(session) = session else {
+                continue; // it was answered
+            };
+            let reason = ReasonCode::QuotaExceeded;
+            if connection.owes_connack {
+                connection.outgoing.drop_held();
+                let version = connection.version;
+                self.clients.reply_refusal(id, (version, reason), &text);
+                self.clients.session_mut(session).session.will = None; // so it was not taken
+            }
+            self.outbox.stats.refused_disk += 1;
+            self.end_connection(id, Some(reason), &text, now);
+        }
     }
 
     /// Those that wait are read again, when all logs have room.

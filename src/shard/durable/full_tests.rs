@@ -4,21 +4,22 @@ use crate::shard::Durability;
 use crate::testing::{connect_packet, Calm, Setup, World, V311, V5};
 use crate::time::Span;
 
-const QUOTA_EXCEEDED: u8 = 0x97;
-const SUCCESS: u8 = 0;
+pub(super) const QUOTA_EXCEEDED: u8 = 0x97;
+pub(super) const SUCCESS: u8 = 0;
+const SEGMENT_BYTES: usize = 256 << 10;
 const NO_MATCHING: u8 = 0x10;
 const SUBSCRIBE_T: &[u8] = &[0x82, 7, 0, 1, 0, 0, 1, b't', 2];
 const SUBSCRIBE_U: &[u8] = &[0x82, 7, 0, 2, 0, 0, 1, b'u', 1];
 
 /// Without keep alive.
-fn connect(version: u8, name: u8) -> Vec<u8> {
+pub(super) fn connect(version: u8, name: u8) -> Vec<u8> {
     let mut connect = connect_packet(version, name);
     connect[10..12].fill(0);
     connect
 }
 
 /// A CONNECT of 5.0 with a Session Expiry Interval.
-fn durable(name: u8) -> Vec<u8> {
+pub(super) fn durable(name: u8) -> Vec<u8> {
     let mut connect = connect(V5, name);
     connect[9] = 0;
     connect[1] += 5;
@@ -27,7 +28,7 @@ fn durable(name: u8) -> Vec<u8> {
     connect
 }
 
-fn publish(version: u8, first: u8, topic: u8, id: u8) -> Vec<u8> {
+pub(super) fn publish(version: u8, first: u8, topic: u8, id: u8) -> Vec<u8> {
     let mut packet = vec![first, 0, 0, 1, topic];
     if first & 6 != 0 {
         packet.extend_from_slice(&[0, id]);
@@ -40,18 +41,23 @@ fn publish(version: u8, first: u8, topic: u8, id: u8) -> Vec<u8> {
     packet
 }
 
-struct Full {
-    world: World<Calm>,
+pub(super) struct Full {
+    pub(super) world: World<Calm>,
     limited: usize,
 }
 
 impl Full {
     /// The subscriber of `t` outlives its connection, the one of `u` does not.
-    fn new(shards: u16) -> (Self, usize, usize) {
+    pub(super) fn new(shards: u16) -> (Self, usize, usize) {
+        Self::with_segments(shards, SEGMENT_BYTES)
+    }
+
+    pub(super) fn with_segments(shards: u16, segment_bytes: usize) -> (Self, usize, usize) {
         let mut setup = Setup::new(shards);
         setup.limits.disk_full_timeout_s = 10;
         setup.limits.queue_qos0 = true;
         let mut world = World::new(setup, Calm);
+        world.segment_bytes = segment_bytes;
         world.begin_journals(Durability::Commit);
         let limited = world.shards.len() - 1;
         let mut it = Self { world, limited };
@@ -64,7 +70,7 @@ impl Full {
         (it, kept, brief)
     }
 
-    fn client(&mut self, connect: &[u8], expected: u8) -> usize {
+    pub(super) fn client(&mut self, connect: &[u8], expected: u8) -> usize {
         let link = self.world.open(0);
         self.world.send(link, connect);
         let connack = self.taken(link);
@@ -72,7 +78,7 @@ impl Full {
         link
     }
 
-    fn taken(&mut self, link: usize) -> Vec<u8> {
+    pub(super) fn taken(&mut self, link: usize) -> Vec<u8> {
         self.world.settle();
         for shard in &self.world.shards {
             shard.audit().unwrap();
@@ -87,14 +93,14 @@ impl Full {
     }
 
     /// First byte, packet identifier and reason code of the answer to a packet of 5.0.
-    fn answer(&mut self, link: usize, packet: &[u8]) -> (u8, u8, u8) {
+    pub(super) fn answer(&mut self, link: usize, packet: &[u8]) -> (u8, u8, u8) {
         self.world.send(link, packet);
         let answer = self.taken(link);
         let reason = if answer[1] > 2 { answer[4] } else { SUCCESS };
         (answer[0], answer[3], reason)
     }
 
-    fn refused(&self) -> u64 {
+    pub(super) fn refused(&self) -> u64 {
         let shards = self.world.shards.iter();
         shards.map(|shard| shard.stats().refused_disk).sum()
     }

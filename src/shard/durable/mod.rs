@@ -21,6 +21,8 @@ pub(in crate::shard) mod estates;
 mod fold;
 pub(in crate::shard) mod full;
 #[cfg(test)]
+mod full_room_tests;
+#[cfg(test)]
 mod full_tests;
 pub(in crate::shard) mod held;
 mod holds;

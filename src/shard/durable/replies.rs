@@ -27,7 +27,9 @@ impl Shard {
     /// that is recorded, or takes the place of one.
     pub(in crate::shard) fn hold_connack(&mut self, id: ConnectionId) {
         if let Some(durable) = self.durable.as_deref_mut() {
-            durable.hold(id, self.clients.connection_mut(id));
+            let connection = self.clients.connection_mut(id);
+            durable.hold(id, connection);
+            connection.owes_connack = connection.outgoing.is_held();
         }
     }
 
@@ -166,6 +168,7 @@ impl Shard {
                 if let Some(connection) = self.clients.connections.get_mut(id) {
                     connection.outgoing.release(ticket);
                     if connection.outgoing.is_ready() {
+                        connection.owes_connack = false;
                         connection.mark_dirty(id, &mut self.clients.dirty);
                     }
                 }

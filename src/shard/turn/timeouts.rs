@@ -51,6 +51,7 @@ impl Shard {
                 TimerKey::Notices => self.show_counts(now),
                 TimerKey::Shutdown => self.continue_shutdown(now),
                 TimerKey::DiskFull => self.disk_full_timer(now),
+                TimerKey::HeldReplies => self.held_replies_timer(now),
                 // What is due has another name.
                 TimerKey::OverdueConnection(..)
                 | TimerKey::OverdueWill(..)

@@ -21,6 +21,8 @@ pub(in crate::shard) enum TimerKey {
     Shutdown,
     /// Publications have waited for room on the disk for too long.
     DiskFull,
+    /// Of replies that a full log holds.
+    HeldReplies,
     /// The deadline has passed, and what had arrived by then was not read yet.
     OverdueConnection(ConnectionId, Deadline),
     OverdueWill(SessionId, Deadline),

@@ -94,26 +94,7 @@ impl Shard {
         now: Time,
     ) {
         if let Some((version, reason)) = reply {
-            self.clients.connection_mut(id).end_reason = Some(reason);
-            // [MQTT-3.2.2-6] of 3.1.1: where no return code fits, close without a CONNACK.
-            if version.is_v5() || reason.connect_return_code() != 0 {
-                self.clients.connection_mut(id).version = version;
-                let mut connack = ConnAck {
-                    session_present: false,
-                    reason,
-                    properties: ConnAckProperties {
-                        reason_string: version.is_v5().then_some(told),
-                        ..Default::default()
-                    },
-                };
-                if !self.clients.connack_fits(id, version, &connack) {
-                    connack.properties.reason_string = None; // [MQTT-3.2.2-19]
-                }
-                if self.clients.connack_fits(id, version, &connack) {
-                    self.clients
-                        .reply(id, |out, version| encode::connack(out, version, &connack));
-                }
-            }
+            self.clients.reply_refusal(id, (version, reason), told);
         }
         let peer = self.clients.connection(id).origin.peer;
         self.clients.trace_end(id, text);
@@ -130,6 +111,35 @@ impl Shard {
 }
 
 impl Clients {
+    /// CONNACK with the reason why a connection ends before there was another.
+    pub(in crate::shard) fn reply_refusal(
+        &mut self,
+        id: ConnectionId,
+        (version, reason): (Version, ReasonCode),
+        told: &str,
+    ) {
+        self.connection_mut(id).end_reason = Some(reason);
+        // [MQTT-3.2.2-6] of 3.1.1: where no return code fits, close without a CONNACK.
+        if !version.is_v5() && reason.connect_return_code() == 0 {
+            return;
+        }
+        self.connection_mut(id).version = version;
+        let mut connack = ConnAck {
+            session_present: false,
+            reason,
+            properties: ConnAckProperties {
+                reason_string: version.is_v5().then_some(told),
+                ..Default::default()
+            },
+        };
+        if !self.connack_fits(id, version, &connack) {
+            connack.properties.reason_string = None; // [MQTT-3.2.2-19]
+        }
+        if self.connack_fits(id, version, &connack) {
+            self.reply(id, |out, version| encode::connack(out, version, &connack));
+        }
+    }
+
     /// True when the client takes a packet of this size [MQTT-3.1.2-24].
     pub(in crate::shard) fn connack_fits(
         &self,

@@ -42,8 +42,14 @@ impl Client {
 
     /// The disk may have had no room for the session that it asked for, or for its will.
     fn may_have_no_room(&self, world: &World) -> bool {
+        let sent = self.connect_sent.tick;
+        if world.may_have_been_used_up(sent) {
+            return true; // a session that it has had, too, or the end of it
+        }
         let needs_room = self.lifetime_s > 0 || self.will.is_some();
-        needs_room && world.may_lack_room(self.connect_sent.tick) && !self.has_kept_session(world)
+        let is_taken =
+            self.has_kept_session(world) && !world.has_waited_for_room(self.connect_sent.now);
+        needs_room && world.may_lack_room(sent) && !is_taken
     }
 
     /// PUBACK or PUBREC: in v5 its reason code is the decision.

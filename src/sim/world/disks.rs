@@ -3,6 +3,7 @@
 use super::World;
 use crate::shard::Shard;
 use crate::sim::random::Random;
+use crate::time::{Span, Time};
 
 /// The disks of one of so many runs with journals fill up.
 const FULL_ONCE_IN: usize = 2;
@@ -28,6 +29,8 @@ pub(super) struct Disks {
     until: Option<usize>,
     /// They fill up at some time.
     fill_up: bool,
+    /// For which a client waits for them at least.
+    timeout: Span,
 }
 
 /// What the disks do, as the surroundings of the shards see it.
@@ -41,10 +44,16 @@ pub(super) struct DiskFaults {
     short: usize,
     /// Since this tick every shard has room and has learned it of the others; `None`: not yet.
     pub(super) roomy_since: Option<u64>,
+    /// The last tick at which some log took nothing more.
+    used_up_at: Option<u64>,
 }
 
 impl Disks {
-    pub(super) fn new(random: &mut Random, has_journals: bool, steps: usize) -> Self {
+    pub(super) fn new(
+        random: &mut Random,
+        (has_journals, timeout): (bool, Span),
+        steps: usize,
+    ) -> Self {
         let mut random = Random::new(random.draw());
         let times = match has_journals && random.once_in(FULL_ONCE_IN) {
             true => 1 + random.below(FULL_TIMES_MAX),
@@ -62,6 +71,7 @@ impl Disks {
             fill_up: !full.is_empty(),
             full,
             until: None,
+            timeout,
         }
     }
 }
@@ -81,6 +91,7 @@ impl DiskFaults {
             has_failed: false,
             short: 0,
             roomy_since: Some(0),
+            used_up_at: None,
         }
     }
 
@@ -165,8 +176,11 @@ impl World {
         self.make_room();
     }
 
-    /// Notes that every shard has room, and has learned it of all others.
+    /// Notes that every shard has room, and has learned it of all others; or that one has none at all.
     pub(super) fn note_room(&mut self) {
+        if self.core.shards.iter().any(Shard::has_no_room_left) {
+            self.core.environment.disks.used_up_at = Some(self.tick().tick);
+        }
         let disks = &self.core.environment.disks;
         if disks.roomy_since.is_none()
             && disks.short == 0
@@ -194,6 +208,17 @@ impl World {
     pub(in crate::sim) fn may_lack_room(&self, since: u64) -> bool {
         let roomy_since = self.core.environment.disks.roomy_since;
         roomy_since.is_none_or(|tick| since < tick)
+    }
+
+    /// Who has waited since then for what is to be written may be disconnected.
+    pub(in crate::sim) fn has_waited_for_room(&self, since: Time) -> bool {
+        self.now() >= since + self.disks.timeout
+    }
+
+    /// Some log may have taken nothing more at some time since then.
+    pub(in crate::sim) fn may_have_been_used_up(&self, since: u64) -> bool {
+        let used_up_at = self.core.environment.disks.used_up_at;
+        used_up_at.is_some_and(|tick| tick >= since)
     }
 
     /// The disks of this run fill up at some time.

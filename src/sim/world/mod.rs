@@ -89,7 +89,8 @@ impl World {
             Random::of(seed, Purpose::Faults),
             DiskFaults::new(&mut disks, crashes.has_journals),
         );
-        let disks = Disks::new(&mut disks, crashes.has_journals, STEPS);
+        let timeout = Span::from_secs(setup.limits.disk_full_timeout_s.into());
+        let disks = Disks::new(&mut disks, (crashes.has_journals, timeout), STEPS);
         faults.commits = crashes.has_journals.then(|| crashes.commits());
         let mut core = testing::World::new(setup, faults);
         if crashes.has_journals {
