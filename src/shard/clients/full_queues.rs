@@ -145,6 +145,7 @@ impl Shard {
         }
     }
 
+    /// A queue has room again.
     pub(in crate::shard) fn on_queue_room(&mut self, client_id: &str, now: Time) {
         let full = &mut self.admission.full_queues;
         full.all.retain(|queue| *queue.client_id != *client_id);

@@ -13,8 +13,8 @@ use crate::time::{Clocks, Span, WallTime};
 
 mod clocks;
 mod copies;
-mod estates;
 mod earlier;
+mod estates;
 mod kills;
 mod queues;
 mod retained_and_wills;
