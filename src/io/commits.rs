@@ -8,11 +8,10 @@ use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use super::data_dir::{path_of, Ready};
 use super::frame_writer::FrameWriter;
 use super::logging;
+use super::no_file::NoFile;
 use super::operations::Completion;
 use super::poller::Poller;
 use super::read_backs::ReadBacks;
@@ -120,7 +119,7 @@ impl Commits {
                 continue;
             }
             if let Err(error) = self.writer.complete(completion) {
-                self.fail(&error);
+                self.fail(&error.to_string());
             }
             if self.writer.is_idle() {
                 self.latency.record_span(now.since(self.taken_at));
@@ -280,8 +279,9 @@ impl Commits {
 
     /// Nothing has been written, so nothing is lost: publications that need the log are refused, the rest is served.
     fn no_room(&mut self, shard: &mut Shard, error: &io::Error, now: Time) {
-        if is_of_the_disk(error) {
-            self.fail(error);
+        let why = NoFile::of(error, &self.folder);
+        if why.is_final() {
+            self.fail(&format!("{error}; {why}"));
         }
         self.retry_at = Some(now + RETRY_AFTER);
         if self.short_since.is_some() {
@@ -290,8 +290,8 @@ impl Commits {
         self.short_since = Some(now);
         shard.handle_disk_full(true, now);
         tracing::error!(
-            "{}: no further file can be made ({error}): publications, subscriptions and sessions that have to outlive \
-             the process are refused with 0x97 until there is room for two files of {} MiB (journal-segment-bytes), \
+            "{}: no further file can be made ({error}); {why}. Publications, subscriptions and sessions that have to \
+             outlive the process are refused with 0x97 until two files of {} MiB (journal-segment-bytes) can be made, \
              clients of 3.1.1 wait for disk-full-timeout; the rest is served",
             self.folder.display(),
             self.segment_bytes >> 20,
@@ -328,7 +328,7 @@ impl Commits {
     }
 
     /// Nothing else than the end is right: what the disk holds is not known, and what was acknowledged is there.
-    fn fail(&self, error: &io::Error) -> ! {
+    fn fail(&self, error: &str) -> ! {
         tracing::error!(
             "the journal in {} cannot be written: {error}; the process ends, so that nothing is acknowledged \
              that is not there",
@@ -351,17 +351,4 @@ impl Commits {
         logging::flush();
         process::exit(EXIT_JOURNAL)
     }
-}
-
-/// It will not end by itself, as a full disk may: the file system was detached, or takes no writes.
-fn is_of_the_disk(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    let lost = [
-        Errno::IO,
-        Errno::ROFS,
-        Errno::NXIO,
-        Errno::NODEV,
-        Errno::SHUTDOWN,
-    ];
-    errno.is_some_and(|errno| lost.contains(&errno))
 }

@@ -54,6 +54,7 @@ mod measures;
 mod memory;
 mod memory_watch;
 mod mesh;
+mod no_file;
 pub mod operations;
 mod operators;
 mod output;

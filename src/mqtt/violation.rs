@@ -168,7 +168,7 @@ violations! {
     WillRetainNotSupported, Refused RetainNotSupported, ["MQTT-3.2.2-13"],
         "the will is to be retained and retained-messages-max or retained-bytes-max is 0";
     MemoryShort, Refused QuotaExceeded, ["4.13.1"], "memory-max is reached";
-    DiskFull, Refused QuotaExceeded, ["4.13.1"], "the disk of data-dir is full";
+    DiskFull, Refused QuotaExceeded, ["4.13.1"], "nothing more can be kept in data-dir";
     TurnsTooLong, Refused QuotaExceeded, ["4.13.1"],
         "the shard's turns take longer than turn-max-ms";
     /// CONNACK has no 0x8B (section 3.2.2.2).

@@ -217,7 +217,7 @@ impl Shard {
         NoRoom::Waits(Flow::Wait)
     }
 
-    /// While a log is full, no client waits for ever for what it was to be answered: the room that is left may be used
+    /// While a log is full, no client waits without end for what it was to be answered: the room that is left may be used
     /// up before that is written.
     fn watch_held_replies(&mut self, now: Time) {
         let is_full = self.is_disk_full();
@@ -250,7 +250,7 @@ impl Shard {
         durable.full.held = Some(durable.commits.ticket());
         self.wait_for_held_replies(now);
         let text = format!(
-            "the disk of data-dir is full, and what it was to be answered has waited for disk-full-timeout ({} s)",
+            "nothing more can be kept in data-dir, and what it was to be answered has waited for disk-full-timeout ({} s)",
             self.config.limits.disk_full_timeout_s
         );
         for id in waiting {
@@ -304,7 +304,7 @@ impl Shard {
     /// publish again.
     pub(in crate::shard) fn disk_full_timer(&mut self, now: Time) {
         let text = format!(
-            "the disk of data-dir is full, and its publication has waited for disk-full-timeout ({} s)",
+            "nothing more can be kept in data-dir, and its publication has waited for disk-full-timeout ({} s)",
             self.config.limits.disk_full_timeout_s
         );
         while let Some(durable) = self.durable.as_deref_mut() {

@@ -1,4 +1,4 @@
-//! A disk that is full and has room again, by itself or by somebody's help, and a log of which nothing is left.
+//! A disk that is full and has room again, by what subscribers take or from outside, and a log of which nothing is left.
 
 use super::full_tests::{connect, durable, publish, Full, QUOTA_EXCEEDED, SUCCESS};
 use crate::testing::{V311, V5};
@@ -165,7 +165,10 @@ fn who_waits_for_an_answer_when_nothing_is_left_is_disconnected_in_the_end() {
             let told = it.taken(stays);
             assert_eq!((told[0], told[2]), (0xE0, QUOTA_EXCEEDED));
             let text = String::from_utf8_lossy(&told).into_owned();
-            assert!(text.contains("disk of data-dir is full"), "{text}");
+            assert!(
+                text.contains("nothing more can be kept in data-dir"),
+                "{text}"
+            );
             assert!(!it.world.links[stays].is_open());
         }
     }

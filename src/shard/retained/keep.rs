@@ -30,7 +30,7 @@ impl Shard {
         let is_recorded = !is_status(message.topic);
         let is_refusable = message.qos == Qos::AtMostOnce || is_certificate(message.topic);
         if is_refusable && is_recorded && self.is_disk_full() {
-            self.retain_not(message, "disk", "the disk of data-dir is full", now);
+            self.retain_not(message, "disk", "nothing more can be kept in data-dir", now);
             return;
         }
         if self.admission.pressure.memory && self.routes.retained.grows_with(&message.owned()) {

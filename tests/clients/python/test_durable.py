@@ -581,6 +581,44 @@ def test_the_start_says_what_it_keeps(start, lives):
     all_of.broker.wait_line(f"data directory {all_of.data}", " 1 sessions are there")
 
 
+def publish_until_refused(publisher):
+    """Retained, each on a topic of its own, until one is not taken."""
+    for n in range(2_000):
+        code = publisher.publish_and_wait(f"r/{n}", b"x" * 10_000, 1, True)
+        if code >= 0x80:
+            return code
+    raise AssertionError("all of them were taken")
+
+
+def test_a_process_without_file_descriptors_says_so_and_goes_on(lives):
+    all_of = lives(1)
+    publisher = all_of.client("p")
+    publisher.publish_and_wait("r/0", b"first", 1, True)
+    eventually(lambda: len(glob.glob(os.path.join(all_of.data, "shard-00-of-01", "*.seg"))) == 3)
+    pid = all_of.broker.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    assert publish_until_refused(publisher) == 0x97
+    line = all_of.broker.wait_line("no further file can be made", "Too many open files")
+    assert "LimitNOFILE=" in line and "0x97" in line
+    assert publisher.publish_and_wait("nobody", b"", 1) == 0x10, "the rest is served"
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    all_of.broker.wait_log("files can be made again")
+    assert publisher.publish_and_wait("r/end", b"end", 1, True) == 0x10
+
+
+def test_a_folder_that_is_removed_ends_the_process(lives):
+    all_of = lives(1)
+    publisher = all_of.client("p")
+    publisher.publish_and_wait("r/0", b"first", 1, True)
+    eventually(lambda: len(glob.glob(os.path.join(all_of.data, "shard-00-of-01", "*.seg"))) == 3)
+    shutil.rmtree(os.path.join(all_of.data, "shard-00-of-01"))
+    for n in range(400):
+        publisher.publish(f"r/{n}", b"x" * 10_000, 1, True)
+    assert all_of.broker.process.wait(20) == 3
+    assert "the folder was removed or renamed while the broker ran" in all_of.broker.log()
+
+
 def test_a_write_that_fails_ends_the_process(lives):
     all_of = lives(1)
     publisher = all_of.client("p")
