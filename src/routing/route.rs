@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::destinations::Destinations;
 use super::groups::GroupKey;
 use crate::ids::SessionId;
-use crate::mqtt::Qos;
+use crate::mqtt::{Identifiers, Qos};
 
 /// All receivers of a topic, as one shard sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Grant {
     pub qos: Qos,
     pub retain_as_published: bool,
     /// Subscription identifiers of all matching subscriptions; usually empty.
-    pub identifiers: Rc<[u32]>,
+    pub identifiers: Identifiers,
 }
 
 impl Targets {
@@ -104,14 +104,14 @@ pub(super) struct TargetsBuilder {
 
 /// Every grant there can be without identifiers; shared by all routes without any.
 pub(super) fn plain_grants() -> Rc<[Grant]> {
-    let none: Rc<[u32]> = Rc::from([]);
+    let none = Identifiers::from([]);
     [false, true]
         .into_iter()
         .flat_map(|retain_as_published| {
             [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce].map(|qos| Grant {
                 qos,
                 retain_as_published,
-                identifiers: Rc::clone(&none),
+                identifiers: none.clone(),
             })
         })
         .collect()

@@ -73,7 +73,7 @@ fn delivery(qos: u8, name: u8, number: usize) -> Delivery {
         }),
         qos: qos_of(qos),
         retain: number.is_multiple_of(2),
-        identifiers: (name == 1).then(|| Rc::from([7_u32, 9])),
+        identifiers: (name == 1).then(|| [7, 9].into()),
         shared: shared(name),
     }
 }

@@ -36,7 +36,7 @@ pub use window::{AckError, Resend, Window};
 
 use std::rc::Rc;
 
-use crate::mqtt::{Publication, Qos};
+use crate::mqtt::{Identifiers, Publication, Qos};
 
 /// One publication on its way to one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Delivery {
     /// RETAIN flag as this client is to see it.
     pub retain: bool,
     /// Subscription identifiers of the matching subscriptions; `None` when there are none.
-    pub identifiers: Option<Rc<[u32]>>,
+    pub identifiers: Option<Identifiers>,
     /// `$share/{name}/{filter}` when it came by a shared subscription, so that it can be dispatched
     /// again to another member.
     pub shared: Option<Rc<str>>,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{Delivery, SessionKey};
-use crate::mqtt::{Hold, KeptAt, Place, Publication, Qos};
+use crate::mqtt::{Hold, Identifiers, KeptAt, Place, Publication, Qos};
 
 /// Finds what keeps a segment; `None`: it may be used again.
 pub type Holds<'a> = &'a mut dyn FnMut(u32) -> Option<Rc<Hold>>;
@@ -25,7 +25,7 @@ pub struct StoredDelivery {
 /// By which subscriptions it came: consecutive messages of a queue mostly have it in common, and share it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Origin {
-    pub(super) identifiers: Option<Rc<[u32]>>,
+    pub(super) identifiers: Option<Identifiers>,
     /// `$share/{name}/{filter}`
     pub(super) shared: Option<Rc<str>>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Origin {
 impl Origin {
     /// `None`: no identifiers, not shared. `last` is that of the message before it.
     pub(super) fn of(
-        identifiers: Option<&Rc<[u32]>>,
+        identifiers: Option<&Identifiers>,
         shared: Option<&Rc<str>>,
         last: &mut Option<Rc<Self>>,
     ) -> Option<Rc<Self>> {
@@ -60,6 +60,10 @@ impl Origin {
 pub(super) struct Terms(u32);
 
 const _: () = assert!(size_of::<Waiting>() == size_of::<Delivery>());
+const _: () = assert!(
+    size_of::<Waiting>() == 40,
+    "queues are what most memory is for"
+);
 
 impl Terms {
     /// `None`: no MQTT packet is so large.
@@ -148,7 +152,7 @@ impl StoredDelivery {
         }
     }
 
-    pub(super) fn identifiers(&self) -> Option<&Rc<[u32]>> {
+    pub(super) fn identifiers(&self) -> Option<&Identifiers> {
         self.origin.as_ref()?.identifiers.as_ref()
     }
 

@@ -103,6 +103,8 @@ pub(super) struct Subscribed {
     pub(super) is_doubted: bool,
     /// It was never made.
     pub(super) is_denied: bool,
+    /// It is [lost](Self::lost) since rules that do not allow it hold everywhere.
+    pub(super) is_ended_by_rules: bool,
 }
 
 impl Subscribed {

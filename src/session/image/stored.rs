@@ -1,11 +1,9 @@
 //! Serial form of a delivery whose publication is at another place of the log.
 
-use std::rc::Rc;
-
 use super::delivery::{check_identifier, qos_of};
 use super::take_filter;
 use crate::image::{ImageError, Reader, Writer};
-use crate::mqtt::Hold;
+use crate::mqtt::{Hold, Identifiers};
 use crate::session::stored::{Origin, Terms};
 use crate::session::StoredDelivery;
 
@@ -41,7 +39,7 @@ pub(super) fn take_stored(it: &mut Reader<'_>) -> Result<StoredDelivery, ImageEr
     let qos = qos_of(flags & 3).ok_or(invalid)?;
     let terms = Terms::new(cost as usize, qos, flags & 1 << 2 != 0);
     let identifiers = it.list(4, |it| check_identifier(it.number()?))?;
-    let identifiers: Option<Rc<[u32]>> = (!identifiers.is_empty()).then(|| identifiers.into());
+    let identifiers: Option<Identifiers> = (!identifiers.is_empty()).then(|| identifiers.into());
     let shared = (flags & 1 << 3 != 0).then(|| take_filter(it)).transpose()?;
     Ok(StoredDelivery {
         hold: Hold::new(segment),

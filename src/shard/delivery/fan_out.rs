@@ -1,7 +1,6 @@
 //! From an accepted publication to the connections, queues and peers it goes to.
 
 use std::ops::Range;
-use std::rc::Rc;
 
 use crate::ids::{SessionId, ShardId};
 use crate::mqtt::{encode, PublishOut, Qos, Version};
@@ -314,7 +313,7 @@ impl Shard {
         retain: bool,
         now: Time,
     ) {
-        let identifiers = (!grant.identifiers.is_empty()).then(|| Rc::clone(&grant.identifiers));
+        let identifiers = (!grant.identifiers.is_empty()).then(|| grant.identifiers.clone());
         let qos = message.qos.min(grant.qos); // [MQTT-3.8.4-8]
         let delivery = Delivery {
             identifiers,

@@ -101,7 +101,7 @@ impl Shard {
         };
         let qos = message.qos.min(record.options.qos); // [MQTT-4.8.2-3]
         let retain = message.retain && record.options.retain_as_published;
-        let identifiers = record.identifier.map(|identifier| Rc::from([identifier]));
+        let identifiers = record.identifier.map(|identifier| [identifier].into());
         let shared = (qos > Qos::AtMostOnce).then_some(filter);
         let delivery = Delivery {
             identifiers,

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::holds::SegmentHolds;
+use super::keys::Keys;
 use super::places::{Item, Places};
 use super::turn_records::TurnRecords;
 use crate::ids::SessionId;
@@ -49,14 +50,17 @@ pub(super) struct Kept {
     pub(super) segment: Option<SegmentNumber>,
     /// Where in its queue something was found last that was to be moved, as the queue counts.
     pub(super) looked_at: u32,
-    /// What writing it anew takes, about.
-    pub(super) cost: u64,
+    /// What writing it anew takes, about. Here and below: in 32 bits, since there are as many as sessions; what is more
+    /// counts as that.
+    cost: u32,
     /// Bytes of what waits for it in memory, and what was left of them when all was taken out that could be.
-    here: usize,
-    stuck: usize,
+    here: u32,
+    stuck: u32,
     /// Among those whose publications are taken out of memory next.
     is_listed: bool,
 }
+
+const _: () = assert!(size_of::<Kept>() <= 32);
 
 /// See the module. Lives on: the shard, when it has a journal. Bounded by sessions and retained messages.
 #[derive(Debug)]
@@ -67,7 +71,7 @@ pub(in crate::shard) struct Ledger {
     /// In the order of their sessions, by their numbers; empty between turns.
     pub(super) order: Vec<(SessionKey, usize)>,
     pub(super) sessions: HashMap<SessionKey, Kept, ahash::RandomState>,
-    keys: HashMap<SessionId, SessionKey, ahash::RandomState>,
+    keys: Keys,
     pub(super) marked: Vec<SessionKey>,
     /// They are of other logs, which count until all of them are written: each turn writes some.
     pub(super) takes_over: bool,
@@ -98,7 +102,7 @@ impl Ledger {
             drained: Vec::new(),
             order: Vec::new(),
             sessions: HashMap::with_hasher(state(1)),
-            keys: HashMap::with_hasher(state(2)),
+            keys: Keys::default(),
             marked: Vec::new(),
             takes_over: false,
             ended: Vec::new(),
@@ -128,6 +132,21 @@ impl Ledger {
         self.ended.is_empty() && self.changes.is_empty()
     }
 
+    /// There will be so many more sessions.
+    pub(super) fn reserve(&mut self, sessions: usize) {
+        self.sessions.reserve(sessions);
+        self.keys.reserve(sessions);
+    }
+
+    fn key_of(&self, id: SessionId) -> Option<SessionKey> {
+        let key = self.keys.get(id)?;
+        let is_it = self
+            .sessions
+            .get(&key)
+            .is_some_and(|kept| kept.session == id);
+        is_it.then_some(key)
+    }
+
     /// A session was made, or something beside its state has changed: its connection, its expiry, its will.
     pub(super) fn session_changed(&mut self, id: SessionId, entry: &mut SessionEntry, lane: u16) {
         let session = &mut entry.session;
@@ -137,7 +156,7 @@ impl Ledger {
             return;
         }
         let is_recorded = session.expiry_interval_s > 0;
-        match self.keys.get(&id).copied() {
+        match self.key_of(id) {
             Some(key) if session.is_recorded() == is_recorded => self.mark(key, Mark::Attributes),
             Some(key) => {
                 session.record_by(is_recorded.then(|| Recorder::new(key, &self.changes)));
@@ -162,7 +181,7 @@ impl Ledger {
     ) {
         let is_recorded = session.expiry_interval_s > 0;
         session.record_by(is_recorded.then(|| Recorder::new(key, &self.changes)));
-        self.keys.insert(id, key);
+        self.keys.set(id, key);
         let kept = Kept {
             session: id,
             lane,
@@ -202,13 +221,14 @@ impl Ledger {
 
     /// A session has ended, or need not outlive the process any more.
     pub(super) fn session_ended(&mut self, id: SessionId) {
-        let Some(key) = self.keys.remove(&id) else {
+        let Some(key) = self.key_of(id) else {
             return;
         };
+        self.keys.forget(id);
         let kept = self.sessions.remove(&key);
         let kept = kept.expect(KEPT);
-        self.sessions_cost -= kept.cost;
-        self.here_bytes -= kept.here;
+        self.sessions_cost -= u64::from(kept.cost);
+        self.here_bytes -= kept.here as usize;
         if kept.segment.is_some() {
             self.places.left(kept.segment);
             self.ended.push((key, kept.lane));
@@ -223,8 +243,8 @@ impl Ledger {
     /// A record of a session is written: it may take more or less than before.
     pub(super) fn count_cost(&mut self, key: SessionKey, session: &Session) {
         let kept = self.sessions.get_mut(&key).expect(KEPT);
-        let cost = cost(session);
-        self.sessions_cost = self.sessions_cost - kept.cost + cost;
+        let cost = in_32_bits(cost(session));
+        self.sessions_cost = self.sessions_cost - u64::from(kept.cost) + u64::from(cost);
         kept.cost = cost;
         self.count_here(key, session);
     }
@@ -232,19 +252,19 @@ impl Ledger {
     /// Something of a session was taken out of memory, or was read back.
     pub(super) fn count_here(&mut self, key: SessionKey, session: &Session) {
         let kept = self.sessions.get_mut(&key).expect(KEPT);
-        let here = here_bytes(session);
-        self.here_bytes = self.here_bytes - kept.here + here;
+        let here = in_32_bits(here_bytes(session));
+        self.here_bytes = self.here_bytes - kept.here as usize + here as usize;
         kept.here = here;
         kept.stuck = kept.stuck.min(here);
         // What could not be taken out is not looked at again for each that comes.
-        if here > 2 * kept.stuck && !std::mem::replace(&mut kept.is_listed, true) {
+        if here / 2 > kept.stuck && !std::mem::replace(&mut kept.is_listed, true) {
             self.listed.push_back(key);
         }
     }
 
     /// The same, of a session that may not be kept any more.
     pub(super) fn count_here_of(&mut self, id: SessionId, session: &Session) {
-        if let Some(key) = self.keys.get(&id).copied() {
+        if let Some(key) = self.key_of(id) {
             self.count_here(key, session);
         }
     }
@@ -255,7 +275,7 @@ impl Ledger {
         let Some(kept) = self.sessions.get(&key) else {
             return false; // it has ended, or is not kept any more
         };
-        let is_large = kept.here > bytes_max && kept.here > 2 * kept.stuck;
+        let is_large = kept.here as usize > bytes_max && kept.here / 2 > kept.stuck;
         if is_large {
             self.to_store = Some(key);
         }
@@ -280,8 +300,8 @@ impl Ledger {
         };
         let session = &mut clients.session_mut(kept.session).session;
         session.store(key, &mut |segment| self.holds.of(segment));
-        let here = here_bytes(session);
-        self.here_bytes = self.here_bytes - kept.here + here;
+        let here = in_32_bits(here_bytes(session));
+        self.here_bytes = self.here_bytes - kept.here as usize + here as usize;
         (kept.here, kept.stuck) = (here, here);
     }
 
@@ -338,6 +358,10 @@ pub(in crate::shard) fn outlives_crash(session: &Session) -> bool {
     session.expiry_interval_s > 0 || session.will.is_some()
 }
 
+fn in_32_bits(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 /// Bytes of what waits for a session in memory.
 fn here_bytes(session: &Session) -> usize {
     let in_flight = match session.connection {
@@ -348,7 +372,7 @@ fn here_bytes(session: &Session) -> usize {
 }
 
 /// About what a session takes in the log, with what waits for it.
-fn cost(session: &Session) -> u64 {
+fn cost(session: &Session) -> usize {
     /// Beyond topic, properties and payload a message has so much more in memory than in the log.
     const LESS: usize = size_of::<Publication>() - 64;
     let will = session.will.as_ref();
@@ -357,5 +381,5 @@ fn cost(session: &Session) -> u64 {
     let own = 64 + session.client_id.len() + will + sensor + session.subscriptions.bytes();
     let messages = session.queue.len() + session.window.len();
     let queued = session.queue.bytes() + session.window.bytes();
-    (own + queued.saturating_sub(messages * LESS)) as u64
+    own + queued.saturating_sub(messages * LESS)
 }

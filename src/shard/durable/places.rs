@@ -20,8 +20,24 @@ pub(super) enum Item {
 #[derive(Debug, Default)]
 struct Place {
     live: usize,
-    /// Everything that was ever written here last; some of it lies elsewhere by now.
-    items: Vec<Item>,
+    /// Everything that was ever written here last; some of it lies elsewhere by now. Sessions, of which there are most,
+    /// by their keys alone.
+    sessions: Vec<SessionKey>,
+    others: Vec<Item>,
+}
+
+impl Place {
+    fn push(&mut self, item: Item) {
+        match item {
+            Item::Session(key) => self.sessions.push(key),
+            item => self.others.push(item),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let session = self.sessions.pop().map(Item::Session);
+        session.or_else(|| self.others.pop())
+    }
 }
 
 /// Lives on: the shard's ledger. Bounded by sessions and retained messages, and by what one segment holds.
@@ -37,7 +53,7 @@ impl Places {
         self.left(from);
         let place = self.0.entry(to).or_default();
         place.live += 1;
-        place.items.push(item);
+        place.push(item);
     }
 
     /// Something that lay in `from` is no more.
@@ -60,11 +76,11 @@ impl Places {
 
     /// One that was [taken](Self::take_from) is not written anew yet.
     pub(super) fn put_back(&mut self, item: Item, segment: SegmentNumber) {
-        self.0.entry(segment).or_default().items.push(item);
+        self.0.entry(segment).or_default().push(item);
     }
 
     /// One of those that may lie in `segment`, to be written anew; it must be asked whether it still does.
     pub(super) fn take_from(&mut self, segment: SegmentNumber) -> Option<Item> {
-        self.0.get_mut(&segment)?.items.pop()
+        self.0.get_mut(&segment)?.pop()
     }
 }

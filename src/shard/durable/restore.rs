@@ -44,7 +44,10 @@ impl Shard {
     /// There is no journal.
     pub fn restore(&mut self, state: KeptState, now: Time) {
         let goes_on = state.goes_on;
+        // Tables that grow are in memory twice at that moment.
+        self.clients.by_client_id.reserve(state.sessions.len());
         let ledger = &mut self.durable.as_deref_mut().expect("a journal").ledger;
+        ledger.reserve(state.sessions.len());
         ledger.next_key = ledger.next_key.max(state.next_key);
         let of_clients = match goes_on {
             true => LogsOfClients::default(),

@@ -300,7 +300,7 @@ impl Shard {
             if message.is_expired(now) || !self.may_receive(session, message.topic) {
                 continue;
             }
-            let identifiers = record.identifier.map(|identifier| Rc::from([identifier]));
+            let identifiers = record.identifier.map(|identifier| [identifier].into());
             // [MQTT-3.3.1-8] of 3.1.1: RETAIN is 1 because of a new subscription.
             let delivery = Delivery {
                 identifiers,

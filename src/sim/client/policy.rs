@@ -169,6 +169,7 @@ impl Client {
             let ticks = (at.tick, at.tick);
             if timeline.may_subscribe(self.profile.user, &s.filter, ticks) == Answer::No {
                 s.lost = Some(at);
+                s.is_ended_by_rules = true;
             }
         }
     }

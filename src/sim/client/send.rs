@@ -169,6 +169,7 @@ impl Client {
                 lost: None,
                 is_doubted: false,
                 is_denied: false,
+                is_ended_by_rules: false,
             });
         }
         if !indexes.is_empty() {

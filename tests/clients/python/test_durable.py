@@ -179,7 +179,7 @@ def test_queues_of_shared_groups_take_no_memory(lives):
     for start in range(0, len(waiting), 500):
         publisher.publish_all([(f"t/{n % 3}", payload, 1)
                                for n, payload in enumerate(waiting[start:start + 500])])
-    # 48 bytes of each message stay; the journals' own buffers are in it.
+    # 40 bytes of each message stay; the journals' own buffers are in it.
     assert resident_bytes(all_of.broker.process) - before < 12 << 20
     all_of.restart("kill")
     # Each has half of them. One begins anew: its half is the other's, wherever that is.
