@@ -1,5 +1,7 @@
 //! A session as its shard holds it: the pure state plus timers and walks.
 
+use std::rc::Rc;
+
 use crate::ids::{ConnectionId, MemberId};
 use crate::mqtt::{Publish, Qos};
 use crate::session::Session;
@@ -34,6 +36,11 @@ pub(in crate::shard) struct SessionEntry {
 }
 
 impl SessionEntry {
+    /// Of a client that has no session.
+    pub(in crate::shard) fn of_new(client_id: &Rc<str>, config: &ShardConfig) -> Self {
+        Self::new(Session::new(Rc::clone(client_id), config.hash_seed), config)
+    }
+
     pub(in crate::shard) fn new(session: Session, config: &ShardConfig) -> Self {
         Self {
             has_own_terms: config.own_terms.contains_key(&*session.client_id),

@@ -169,10 +169,11 @@ fn certificates_have_retain_on_every_shard_and_births_on_none() {
 
 #[test]
 fn a_process_that_continues_has_nodes_by_their_certificates() {
-    for shards in [1, 4] {
+    for (shards, then) in [(1, 1), (4, 4), (1, 4), (4, 2)] {
         let mut setup = Setup::new(shards);
         setup.limits.sparkplug = true;
         let mut plant = Plant::of(setup.clone());
+        setup.shards = then;
         plant.world.begin_journals(Durability::Commit);
         let node = plant.connect(0, "node", None);
         plant.publish(node, BIRTH, NBIRTH);

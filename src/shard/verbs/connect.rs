@@ -270,11 +270,8 @@ impl Shard {
         if self.clients.by_client_id.len() >= self.config.own_sessions_max() as usize {
             return None;
         }
-        let session = Session::new(Rc::clone(client_id), self.config.hash_seed);
-        let session = self
-            .clients
-            .sessions
-            .insert(SessionEntry::new(session, &self.config));
+        let entry = SessionEntry::of_new(client_id, &self.config);
+        let session = self.clients.sessions.insert(entry);
         self.clients
             .by_client_id
             .insert(Rc::clone(client_id), session);

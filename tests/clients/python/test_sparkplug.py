@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import uuid
 
 import pytest
 from tahutils.parse import payload_from_string
+from tahutils.tahu.sparkplug_b_pb2 import Payload as SparkplugPayload
 
 from admin import start_admin
 from client import DEADLINE_S, V311, Client, eventually
@@ -198,3 +200,64 @@ def test_state_of_a_host_application(start, programs, observe, library, shards):
     expect(True, True)
     host.leave()  # it says it itself
     expect(False, False)
+
+
+def payload(seq, filling):
+    """A birth of a device, with a metric of so many bytes."""
+    made = SparkplugPayload(timestamp=now_ms(), seq=seq % 256)
+    made.metrics.add(name="image", datatype=17, bytes_value=bytes(filling))
+    return made.SerializeToString()
+
+
+def longest_turn_s(admin):
+    """The bound of the last bucket of turns that has one."""
+    found = re.findall(r'ringmq_turn_seconds_bucket{.*shard="(\d+)".*le="([^"]+)".*} (\d+)', admin.get("/metrics").text)
+    assert found
+    bounds = {}
+    for shard, bound, count in found:
+        last, longest = bounds.get(shard, (0, 0.0))
+        bounds[shard] = (int(count), float(bound) if int(count) > last else longest)
+    return max(longest for _, longest in bounds.values())
+
+
+@pytest.mark.parametrize("shards", [2])
+def test_a_storm_of_births(start, observe, shards):
+    """10,000 devices are born at once: each has its certificate and its state, and another client is answered meanwhile."""
+    devices, filling = 10_000, 300
+    broker, admin = start_admin(start, shards, sparkplug="true", queue_messages_max=2 * devices, queue_bytes_max=1 << 26)
+    host = observe(broker, KEPT + "#")
+    node = Client(broker, "storm").connect()
+    node.publish("spBv1.0/plant/NBIRTH/storm", payload(0, 0))
+    wait_for(host, KEPT + "spBv1.0/plant/NBIRTH/storm", retain=True)
+    before = broker.resident_kib()
+    births = [payload(seq, filling) for seq in range(1, devices + 1)]
+    began = time.monotonic()
+    for number, birth in enumerate(births):
+        node.publish(f"spBv1.0/plant/DBIRTH/storm/{number}", birth)
+    other, waits = Client(broker, "other").connect(), []
+    got = {}
+    while len(got) < devices:
+        asked = time.monotonic()
+        other.publish_and_wait("elsewhere", b"", 1)
+        waits.append(time.monotonic() - asked)
+        while not host.messages.empty():
+            message = host.messages.get()
+            assert message.retain
+            got[message.topic] = message.payload
+        assert asked < began + 3 * DEADLINE_S, f"{len(got)} certificates"
+    took = time.monotonic() - began
+    prefix = f"{KEPT}spBv1.0/plant/DBIRTH/storm/"
+    assert got == {prefix + str(number): birth for number, birth in enumerate(births)}
+    found = admin.get("/api/v1/sparkplug/nodes/plant/storm?limit=1").json["node"]
+    assert (found["devices_online"], found["gaps"]) == (devices, 0)
+    late = observe(broker, KEPT + "#")
+    assert {message.topic: message.payload for message in late.take(devices + 1)}.items() >= got.items()
+    # A state, a retained message with its route and payload, and what queues have grown to.
+    more = broker.resident_kib() - before
+    waits.sort()
+    turn = longest_turn_s(admin)
+    print(f"{took:.2f} s, {more} KiB more, turns of {turn} s at most, another client waits {waits[len(waits) // 2] * 1e3:.1f} ms")
+    assert more * 1024 < devices * 8_192
+    assert turn < 1
+    node.close()
+    other.close()
