@@ -1,12 +1,22 @@
-//! What a peer has under way: nothing while it sleeps, which most of them do, and then it takes no memory.
+//! Work under way for a peer: none while it sleeps, which most of them do, and then it takes no memory.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 
-use super::peer::Delivery;
 use super::requests::Requests;
-use crate::mqtt::PacketId;
+use crate::mqtt::{PacketId, Qos};
 use crate::time::Time;
+
+/// A message for a client.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    pub(super) topic: Box<str>,
+    pub(super) payload: Box<[u8]>,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    pub(super) dup: bool,
+    pub(super) packet_id: Option<PacketId>,
+}
 
 /// Of one peer.
 #[derive(Debug)]

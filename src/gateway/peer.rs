@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::busy::WhenBusy;
+use super::busy::{Delivery, WhenBusy};
 use super::outbox::PeerKey;
 use super::requests::LastAnswer;
 use super::topics::Topics;
@@ -52,17 +52,6 @@ pub(super) struct Will {
     pub(super) qos: Qos,
     pub(super) retain: bool,
     pub(super) payload: Box<[u8]>,
-}
-
-/// A message for a client.
-#[derive(Clone, Debug)]
-pub(super) struct Delivery {
-    pub(super) topic: Box<str>,
-    pub(super) payload: Box<[u8]>,
-    pub(super) qos: Qos,
-    pub(super) retain: bool,
-    pub(super) dup: bool,
-    pub(super) packet_id: Option<PacketId>,
 }
 
 /// What was sent to a client and waits for its answer: one at a time.
