@@ -4,10 +4,15 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use std::net::SocketAddr;
+
 use ringmq::ids::{SessionId, ShardId};
-use ringmq::mqtt::SubscriptionOptions;
+use ringmq::mqtt::{Qos, SubscriptionOptions};
+use ringmq::mqtt_sn::{self, Connect, Message, Settings, Subscribe, TopicName};
 use ringmq::routing::{Interest, Subscription, TopicIndex};
 use ringmq::session::{Session, SessionSubscription};
+use ringmq::testing::{Calm, Setup, World};
+use ringmq::time::Span;
 
 struct Counting;
 
@@ -154,5 +159,75 @@ fn a_subscription_takes_at_most_120_bytes_in_its_session() {
         let bytes = bytes_in_session(each);
         println!("in a session with {each}: {bytes:.0} bytes");
         assert!(bytes <= most, "{bytes:.0} bytes in a session with {each}");
+    }
+}
+
+/// Sensors that have all connected and subscribed before the first of them sleeps: each has a session, a subscription by
+/// name and so a topic id. Bytes of one then, and when all are awake; as nodes of forwarders, if so.
+fn bytes_asleep(sensors: usize, forwarders: bool) -> (f64, f64) {
+    let settings = Settings {
+        forwarders: true,
+        ..Settings::default()
+    };
+    let mut awake = 0;
+    let before = HELD.get();
+    let asleep = bytes_each(sensors, || {
+        let mut world = World::<Calm>::calm(Setup::new(1));
+        world.begin_gateways(settings);
+        (0..sensors).for_each(|n| connect(&mut world, n, forwarders));
+        (0..sensors).for_each(|n| subscribe(&mut world, n, forwarders));
+        awake = HELD.get() - before;
+        let sleep = Message::Disconnect(Some(3_600));
+        (0..sensors).for_each(|n| exchange(&mut world, n, forwarders, &sleep));
+        world.wait(Span::from_secs(1));
+        assert_eq!(world.gateway(0).states(), [0, 0, sensors as u64, 0]);
+        world
+    });
+    (awake as f64 / sensors as f64, asleep)
+}
+
+fn connect(world: &mut World<Calm>, n: usize, forwarders: bool) {
+    let connect = Message::Connect(Connect {
+        clean_session: false,
+        will: false,
+        protocol_id: mqtt_sn::PROTOCOL_ID,
+        duration_s: 60,
+        client_id: &format!("sensor-{n:06}"),
+    });
+    exchange(world, n, forwarders, &connect);
+}
+
+fn subscribe(world: &mut World<Calm>, n: usize, forwarders: bool) {
+    let subscribe = Message::Subscribe(Subscribe {
+        dup: false,
+        qos: Qos::AtLeastOnce,
+        msg_id: 1,
+        topic: TopicName::Full(&format!("asleep/{}", n % 100)),
+    });
+    exchange(world, n, forwarders, &subscribe);
+}
+
+/// A message of a sensor, which has one answer.
+fn exchange(world: &mut World<Calm>, n: usize, forwarders: bool, message: &Message<'_>) {
+    let peer = if forwarders { n / 250 } else { n } as u32;
+    let address = SocketAddr::from(([127, 0, (peer >> 16) as u8, 1], peer as u16));
+    let mut datagram = Vec::new();
+    if forwarders {
+        mqtt_sn::forwarded(&(n as u32).to_be_bytes(), &mut datagram);
+    }
+    mqtt_sn::encode(message, &mut datagram);
+    world.receive_datagram(0, address, &datagram);
+    world.settle();
+    assert_eq!(world.take_datagrams(0).len(), 1);
+}
+
+/// Asked for, a quarter of it by hash tables and lists that are as full here as with 100,000; it was 1,618.
+#[test]
+fn a_sensor_that_sleeps_takes_at_most_1240_bytes() {
+    for forwarders in [false, true] {
+        let (awake, asleep) = bytes_asleep(25_000, forwarders);
+        println!("sensors, forwarders {forwarders}: {awake:.0} bytes awake, {asleep:.0} asleep");
+        assert!(asleep <= 1_240.0, "{asleep:.0} bytes asleep");
+        assert!(awake <= 1_350.0, "{awake:.0} bytes awake");
     }
 }

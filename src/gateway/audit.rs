@@ -53,11 +53,14 @@ impl Gateway {
 
 fn audit_peer(peer: &Peer, topics_max: usize) -> Result<(), String> {
     // What was refused, or is sent again, is in front of those that were taken.
-    if peer.deliveries.len() > DELIVERIES_MAX + 1 {
-        return Err(format!("{} deliveries wait", peer.deliveries.len()));
+    if peer.busy.deliveries.len() > DELIVERIES_MAX + 1 {
+        return Err(format!("{} deliveries wait", peer.busy.deliveries.len()));
     }
-    if peer.waiting.len() > WAITING_MAX + PACKET_MAX {
-        return Err(format!("{} bytes wait for its shard", peer.waiting.len()));
+    if peer.busy.waiting.len() > WAITING_MAX + PACKET_MAX {
+        return Err(format!(
+            "{} bytes wait for its shard",
+            peer.busy.waiting.len()
+        ));
     }
     if peer.due().is_some_and(|due| due < peer.armed) {
         return Err(format!(

@@ -1,11 +1,10 @@
 //! CONNECT: a new client, one that comes back, and the conversation about its will.
 
-use std::collections::VecDeque;
-
+use super::busy::WhenBusy;
 use super::directory::{refusal, Source};
 use super::link;
 use super::peer::{Kept, Peer, State, Terms, Will};
-use super::requests::Requests;
+use super::requests::LastAnswer;
 use super::{Gateway, CONNECTING_MAX};
 use crate::mqtt::{topic, Qos};
 use crate::mqtt_sn::{Connect, Message, ReturnCode, WillTopic};
@@ -90,14 +89,10 @@ impl Gateway {
             terms,
             connected_at: now,
             link: None,
-            waiting: Vec::new(),
             kept: Kept::default(),
-            asked: (0, now),
             outstanding: None,
-            deliveries: VecDeque::new(),
-            release: None,
-            ended: None,
-            requests: Requests::default(),
+            busy: WhenBusy::default(),
+            last_answer: LastAnswer::default(),
             keep_alive_s: 0,
             sleep_s: 0,
             heard: now,
@@ -123,11 +118,8 @@ impl Gateway {
         }
         peer.state = State::WillTopic;
         peer.outstanding = None;
-        peer.deliveries = VecDeque::new();
-        (peer.release, peer.ended) = (None, None);
-        peer.requests = Requests::default();
-        peer.waiting = Vec::new();
-        peer.asked = (0, Time::ZERO);
+        peer.busy = WhenBusy::default();
+        peer.last_answer.forget();
         (peer.is_pinged, peer.is_proven, peer.credit) = (false, false, CREDIT);
     }
 
@@ -183,9 +175,9 @@ impl Gateway {
         } else {
             (Message::WillMsgReq, settings.retries.saturating_add(1))
         };
-        peer.asked.0 += 1;
-        peer.asked.1 = now + Peer::retry(&settings);
-        if peer.asked.0 <= most {
+        peer.busy.asked.0 += 1;
+        peer.busy.asked.1 = now + Peer::retry(&settings);
+        if peer.busy.asked.0 <= most {
             self.outbox.send(&peer.key, &request);
             self.arm(index);
         } else {
@@ -225,7 +217,7 @@ impl Gateway {
             payload: Box::default(),
         }));
         peer.state = State::WillMessage;
-        peer.asked = (0, now);
+        peer.busy.asked = (0, now);
         self.ask_will(shard, index, now);
     }
 
@@ -252,6 +244,9 @@ impl Gateway {
         self.connecting -= 1;
         let peer = self.peers.get_mut(index);
         peer.state = State::Entering;
+        if peer.busy.asked.0 > 0 {
+            peer.busy.asked = (0, now);
+        }
         let (ip, port) = (
             peer.key.address.ip().to_canonical(),
             peer.key.address.port(),

@@ -34,7 +34,7 @@ impl Gateway {
         let sensor = row.sensor.as_deref_mut()?;
         let link = shard.connection_of_client(&row.client_id);
         let Some(index) = link.and_then(|link| self.peers.of_link(link)) else {
-            if let Some(kept) = self.kept.get(&row.client_id) {
+            if let Some(kept) = self.kept.get(&*row.client_id) {
                 sensor.topic_ids = kept.topics.len();
                 sensor.predefined_ids = kept.topics.predefined().len();
             }
@@ -57,14 +57,14 @@ fn describe_peer(peer: &Peer, now: Time) -> SensorRow {
     let is_message = |what: &Awaited| matches!(what, Awaited::Publication { .. });
     let outstanding = peer.outstanding.as_deref();
     SensorRow {
-        state: Stats::STATES[peer.state.place()],
+        state: Stats::STATES[usize::from(peer.state.place())],
         node: peer.key.node.clone(),
         sleep_s: matches!(peer.state, State::Asleep | State::Awake).then_some(peer.sleep_s),
         wakes_in: sleeps.then(|| until(wakes_at)),
         lost_in: peer.lost_at().map(until),
         topic_ids: peer.kept.topics.len(),
         predefined_ids: peer.kept.topics.predefined().len(),
-        unanswered: peer.deliveries.len()
+        unanswered: peer.busy.deliveries.len()
             + usize::from(outstanding.is_some_and(|one| is_message(&one.what))),
     }
 }

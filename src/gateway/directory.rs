@@ -2,10 +2,10 @@
 //!
 //! A peer that has not sent a CONNECT has no entry, and what it is answered is never longer than what it sent.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use ahash::RandomState;
+use hashbrown::HashTable;
 
 use super::outbox::{Crossing, PeerKey};
 use super::Gateway;
@@ -26,16 +26,19 @@ const DISCONNECT_EVERY: Span = Span::from_secs(1);
 /// Whether a listener takes one more peer from an address.
 pub type Admit<'a> = &'a mut dyn FnMut(ListenerId, IpAddr) -> bool;
 
-/// Where a peer's home is.
+/// Where a peer's home is. The key itself is there: of two peers with the same hash, of 64 bits with a secret, one is
+/// passed on to the home of the other, where it is a stranger.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// Of its key.
+    hash: u64,
     home: ShardId,
     /// Of this entry, so that a peer that has left is not confused with its successor.
     number: u32,
 }
 
 pub(super) struct Directory {
-    entries: HashMap<PeerKey, Entry, RandomState>,
+    entries: HashTable<Entry>,
     next_number: u32,
     /// When a stranger with this hash was last sent a DISCONNECT.
     answered: Vec<(u64, Time)>,
@@ -52,7 +55,7 @@ pub(super) struct Source {
 impl Directory {
     pub(super) fn new(state: RandomState) -> Self {
         Self {
-            entries: HashMap::with_hasher(state.clone()),
+            entries: HashTable::new(),
             next_number: 0,
             answered: Vec::new(),
             state,
@@ -61,18 +64,36 @@ impl Directory {
 
     fn enter(&mut self, key: &PeerKey, home: ShardId) -> Entry {
         self.next_number = self.next_number.wrapping_add(1);
+        let hash = self.state.hash_one(key);
         let entry = Entry {
+            hash,
             home,
             number: self.next_number,
         };
-        self.entries.insert(key.clone(), entry);
+        let is_it = |other: &Entry| other.hash == hash;
+        match self.entries.find_mut(hash, is_it) {
+            Some(before) => *before = entry,
+            None => {
+                self.entries.insert_unique(hash, entry, |one| one.hash);
+            }
+        }
         entry
+    }
+
+    fn entry(&self, key: &PeerKey) -> Option<Entry> {
+        let hash = self.state.hash_one(key);
+        self.entries.find(hash, |entry| entry.hash == hash).copied()
     }
 
     /// True when the entry was there.
     fn leave(&mut self, key: &PeerKey, number: u32) -> bool {
-        let is_it = |entry: &Entry| entry.number == number;
-        self.entries.get(key).is_some_and(is_it) && self.entries.remove(key).is_some()
+        let hash = self.state.hash_one(key);
+        let is_it = |entry: &Entry| entry.hash == hash && entry.number == number;
+        let found = self.entries.find_entry(hash, is_it);
+        found.is_ok_and(|found| {
+            found.remove();
+            true
+        })
     }
 
     /// A stranger may be sent a DISCONNECT now.
@@ -130,7 +151,7 @@ impl Gateway {
             address,
             node,
         };
-        let Some(entry) = self.directory.entries.get(&key).copied() else {
+        let Some(entry) = self.directory.entry(&key) else {
             self.stranger(shard, key, (&message, bytes), &settings, admit, now);
             return;
         };

@@ -69,7 +69,7 @@ impl Gateway {
     pub fn handle_close(&mut self, shard: &mut Shard, link: ConnectionId, now: Time) {
         let index = self.peers.of_link(link);
         if let Some(index) = index {
-            self.peers.get_mut(index).deliveries.clear();
+            self.peers.get_mut(index).busy.deliveries.clear();
             self.pull(shard, index, now);
         }
         self.peers.close(link);

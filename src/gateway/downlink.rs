@@ -1,7 +1,8 @@
 //! Downlink: packets of its link to messages, one that waits for an answer at a time.
 
 use super::connecting::return_code;
-use super::peer::{Awaited, Delivery, Outstanding, Peer, State};
+use super::busy::Delivery;
+use super::peer::{Awaited, Outstanding, Peer, State};
 use super::requests::{Kind, Request};
 use super::topics::Outward;
 use super::Gateway;
@@ -64,7 +65,7 @@ impl Gateway {
         let peer = self.peers.get_mut(index);
         match packet {
             Some(Packet::ConnAck(connack)) => self.entered(index, &connack, now),
-            Some(Packet::Publish(publish)) => peer.deliveries.push_back(Delivery {
+            Some(Packet::Publish(publish)) => peer.busy.deliveries.push_back(Delivery {
                 topic: publish.topic.into(),
                 payload: publish.payload.into(),
                 qos: publish.qos,
@@ -72,7 +73,7 @@ impl Gateway {
                 dup: publish.dup,
                 packet_id: publish.packet_id,
             }),
-            Some(Packet::PubRel(ack)) => peer.release = Some(ack.packet_id),
+            Some(Packet::PubRel(ack)) => peer.busy.release = Some(ack.packet_id),
             Some(Packet::PubAck(ack)) => self.published(index, AckKind::PubAck, &ack),
             Some(Packet::PubRec(ack)) => self.published(index, AckKind::PubRec, &ack),
             Some(Packet::PubComp(ack)) => {
@@ -90,7 +91,7 @@ impl Gateway {
     fn published(&mut self, index: u32, kind: AckKind, ack: &Ack<'_>) {
         let peer = self.peers.get_mut(index);
         let msg_id = ack.packet_id.get();
-        let request = peer.requests.take(Kind::Publish, msg_id);
+        let request = peer.busy.requests.take(Kind::Publish, msg_id);
         let code = return_code(ack.reason);
         let answer = if kind == AckKind::PubRec && code == ReturnCode::Accepted {
             Message::PubRec(msg_id)
@@ -106,7 +107,11 @@ impl Gateway {
 
     fn subscribed(&mut self, index: u32, suback: &SubAck<'_>, now: Time) {
         let peer = self.peers.get_mut(index);
-        let Some(request) = peer.requests.take(Kind::Subscribe, suback.packet_id.get()) else {
+        let Some(request) = peer
+            .busy
+            .requests
+            .take(Kind::Subscribe, suback.packet_id.get())
+        else {
             return;
         };
         let granted = suback.codes.first().copied().unwrap_or(0x80);
@@ -141,7 +146,7 @@ impl Gateway {
     fn unsubscribed(&mut self, index: u32, unsuback: &SubAck<'_>, now: Time) {
         let peer = self.peers.get_mut(index);
         let msg_id = unsuback.packet_id.get();
-        if let Some(request) = peer.requests.take(Kind::Unsubscribe, msg_id) {
+        if let Some(request) = peer.busy.requests.take(Kind::Unsubscribe, msg_id) {
             self.answer_once(index, request, &Message::UnsubAck(msg_id), now);
         }
     }
@@ -152,7 +157,7 @@ impl Gateway {
         self.outbox.send(&peer.key, answer);
         let mut bytes = Vec::new();
         encode(answer, &mut bytes);
-        peer.requests.answered(request, &bytes, now);
+        peer.last_answer.set(request, &bytes, now);
     }
 
     /// Sends what may be sent; true when there may be more on the link.
@@ -165,8 +170,14 @@ impl Gateway {
             if !is_there || peer.outstanding.is_some() {
                 return has_room;
             }
-            if let Some(packet_id) = peer.release.take() {
-                if peer.ended.take_if(|ended| *ended == packet_id).is_some() {
+            if let Some(packet_id) = peer.busy.release {
+                peer.busy.release = None;
+                if peer
+                    .busy
+                    .ended
+                    .take_if(|ended| *ended == packet_id)
+                    .is_some()
+                {
                     self.pass_ack(shard, index, (AckKind::PubComp, packet_id), now);
                     has_room = true;
                     continue;
@@ -174,7 +185,7 @@ impl Gateway {
                 self.send_awaited(index, Awaited::Release(packet_id), now);
                 return has_room;
             }
-            if peer.deliveries.is_empty() {
+            if peer.busy.deliveries.is_empty() {
                 return has_room;
             }
             if !peer.is_proven {
@@ -183,7 +194,7 @@ impl Gateway {
                 };
                 peer.credit = left;
             }
-            let Some(delivery) = peer.deliveries.pop_front() else {
+            let Some(delivery) = peer.busy.deliveries.pop_front() else {
                 return has_room;
             };
             has_room = true;
@@ -232,7 +243,7 @@ impl Gateway {
                 }
                 peer.last_msg_id = peer.last_msg_id.wrapping_add(1).max(1);
                 let msg_id = peer.last_msg_id;
-                peer.deliveries.push_front(delivery);
+                peer.busy.deliveries.push_front(delivery);
                 self.send_awaited(index, Awaited::Registration { topic_id, msg_id }, now);
                 if is_on(Mutant::UseUnregistered) {
                     let peer = self.peers.get_mut(index);
@@ -291,7 +302,7 @@ impl Gateway {
         self.stats.retransmitted += u64::from(is_repeat);
         match &outstanding.what {
             Awaited::Registration { topic_id, msg_id } => {
-                if let Some(delivery) = peer.deliveries.front() {
+                if let Some(delivery) = peer.busy.deliveries.front() {
                     let message = Message::Register {
                         topic_id: *topic_id,
                         msg_id: *msg_id,
@@ -325,7 +336,11 @@ impl Gateway {
     fn begin_again(&mut self, index: u32, outstanding: Outstanding) {
         if let Awaited::Publication { mut delivery, .. } = outstanding.what {
             delivery.dup = true;
-            self.peers.get_mut(index).deliveries.push_front(delivery);
+            self.peers
+                .get_mut(index)
+                .busy
+                .deliveries
+                .push_front(delivery);
         }
     }
 
@@ -363,7 +378,7 @@ impl Gateway {
             if let Outward::Known(id) = peer.kept.topics.outward(&delivery.topic, u16::MAX) {
                 peer.kept.topics.unknown(id);
                 delivery.dup = true;
-                peer.deliveries.push_front(delivery);
+                peer.busy.deliveries.push_front(delivery);
                 return;
             }
         }
@@ -383,7 +398,7 @@ impl Gateway {
         packet_id: PacketId,
         now: Time,
     ) {
-        self.peers.get_mut(index).ended = Some(packet_id);
+        self.peers.get_mut(index).busy.ended = Some(packet_id);
         self.pass_ack(shard, index, (AckKind::PubRec, packet_id), now);
     }
 }

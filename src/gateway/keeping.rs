@@ -34,7 +34,7 @@ impl Gateway {
             hash: 0,
         };
         let left = match (&given, peer.link) {
-            (Some((topic_id, _)), _) if peer.requests.has(&request(*topic_id)) => return,
+            (Some((topic_id, _)), _) if peer.busy.requests.has(&request(*topic_id)) => return,
             (Some((topic_id, name)), Some(link)) => shard.handle_topic_id(link, *topic_id, name),
             _ => Left::Refused,
         };
@@ -124,7 +124,7 @@ impl Gateway {
 
     /// PINGRESP of a link: what was changed before it was asked for is kept.
     pub(super) fn pinged(&mut self, index: u32) {
-        let request = self.peers.get_mut(index).requests.take_pinged();
+        let request = self.peers.get_mut(index).busy.requests.take_pinged();
         if let Some(request) = request {
             self.answer_kept(index, request, ReturnCode::Accepted);
         }

@@ -88,20 +88,20 @@ impl Gateway {
         let Some(link) = peer.link else {
             return false;
         };
-        if peer.waiting.is_empty() && shard.wants_input(link) {
+        if peer.busy.waiting.is_empty() && shard.wants_input(link) {
             self.packet.clear();
             write(&mut self.packet);
             shard.handle_bytes(link, &self.packet, now);
             return true;
         }
-        if peer.waiting.len() > WAITING_MAX {
+        if peer.busy.waiting.len() > WAITING_MAX {
             self.stats.held_back += 1;
             return false;
         }
-        if peer.waiting.is_empty() {
+        if peer.busy.waiting.is_empty() {
             self.held.push(index);
         }
-        write(&mut peer.waiting);
+        write(&mut peer.busy.waiting);
         true
     }
 
@@ -123,7 +123,7 @@ impl Gateway {
                 continue;
             }
             let peer = self.peers.get_mut(index);
-            let Some(link) = peer.link.filter(|_| !peer.waiting.is_empty()) else {
+            let Some(link) = peer.link.filter(|_| !peer.busy.waiting.is_empty()) else {
                 continue;
             };
             if !shard.wants_input(link) {
@@ -131,7 +131,7 @@ impl Gateway {
                 continue;
             }
             busy = true;
-            let bytes = std::mem::take(&mut peer.waiting);
+            let bytes = std::mem::take(&mut peer.busy.waiting);
             shard.handle_bytes(link, &bytes, now);
             self.pull(shard, index, now);
         }
@@ -186,12 +186,12 @@ impl Gateway {
         request: Request,
         now: Time,
     ) -> bool {
-        if !self.peers.get_mut(index).requests.add_pinged(request) {
+        if !self.peers.get_mut(index).busy.requests.add_pinged(request) {
             return false;
         }
         let is_given = self.give(shard, index, now, encode::pingreq);
         if !is_given {
-            self.peers.get_mut(index).requests.take_last();
+            self.peers.get_mut(index).busy.requests.take_last();
         }
         is_given
     }

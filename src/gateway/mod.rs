@@ -9,6 +9,7 @@
 //! client; what it reads for another shard crosses to it as a [`Crossing`].
 
 mod audit;
+mod busy;
 mod connecting;
 mod connectionless;
 mod describing;
@@ -30,6 +31,7 @@ mod topics;
 mod uplink;
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -59,7 +61,7 @@ pub struct Gateway {
     discovery: Discovery,
     peers: Peers,
     /// What sessions without a connection keep, by client id.
-    kept: HashMap<Box<str>, Kept, RandomState>,
+    kept: HashMap<Rc<str>, Kept, RandomState>,
     /// Length of `kept` at which those without a session are looked for.
     sweep_at: usize,
     /// The link for QoS -1 of each listener.

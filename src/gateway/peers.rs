@@ -1,8 +1,7 @@
 //! The peers of a shard, by index, by address and by link.
 
-use std::collections::HashMap;
-
 use ahash::RandomState;
+use hashbrown::HashTable;
 
 use super::outbox::PeerKey;
 use super::peer::Peer;
@@ -30,7 +29,9 @@ struct Place {
 pub(super) struct Peers {
     places: Vec<Place>,
     free: Vec<u32>,
-    by_key: HashMap<PeerKey, u32, RandomState>,
+    /// By the key of each.
+    by_key: HashTable<u32>,
+    hasher: RandomState,
     /// How many are counted under each state.
     states: [u64; 4],
     /// By the index of a connection.
@@ -42,7 +43,8 @@ impl Peers {
         Self {
             places: Vec::new(),
             free: Vec::new(),
-            by_key: HashMap::with_hasher(state),
+            by_key: HashTable::new(),
+            hasher: state,
             states: [0; 4],
             links: Vec::new(),
         }
@@ -53,9 +55,10 @@ impl Peers {
             self.places.push(Place::default());
             (self.places.len() - 1) as u32
         });
-        self.by_key.insert(peer.key.clone(), index);
-        self.states[peer.counted] += 1;
+        let hash = self.hasher.hash_one(&peer.key);
+        self.states[usize::from(peer.counted)] += 1;
         self.places[index as usize].peer = Some(Box::new(peer));
+        self.enter(hash, index);
         index
     }
 
@@ -63,11 +66,9 @@ impl Peers {
         let place = &mut self.places[index as usize];
         place.generation = place.generation.wrapping_add(1);
         let peer = *place.peer.take().expect(PRESENT);
-        self.states[peer.counted] -= 1;
+        self.states[usize::from(peer.counted)] -= 1;
         self.free.push(index);
-        if self.by_key.get(&peer.key) == Some(&index) {
-            self.by_key.remove(&peer.key);
-        }
+        self.forget_key(&peer.key, index);
         peer
     }
 
@@ -75,8 +76,8 @@ impl Peers {
     pub(super) fn count_state(&mut self, index: u32) {
         let peer = self.places[index as usize].peer.as_mut().expect(PRESENT);
         let place = peer.state.place();
-        self.states[peer.counted] -= 1;
-        self.states[place] += 1;
+        self.states[usize::from(peer.counted)] -= 1;
+        self.states[usize::from(place)] += 1;
         peer.counted = place;
     }
 
@@ -87,8 +88,8 @@ impl Peers {
     /// A peer is at another address now.
     pub(super) fn moved(&mut self, index: u32, key: PeerKey) -> PeerKey {
         let before = std::mem::replace(&mut self.get_mut(index).key, key.clone());
-        self.by_key.remove(&before);
-        self.by_key.insert(key, index);
+        self.forget_key(&before, index);
+        self.enter(self.hasher.hash_one(&key), index);
         before
     }
 
@@ -109,7 +110,31 @@ impl Peers {
     }
 
     pub(super) fn of_key(&self, key: &PeerKey) -> Option<u32> {
-        self.by_key.get(key).copied()
+        let hash = self.hasher.hash_one(key);
+        let is_it = |index: &u32| self.get(*index).key == *key;
+        self.by_key.find(hash, is_it).copied()
+    }
+
+    /// No other peer has the key of this one.
+    fn enter(&mut self, hash: u64, index: u32) {
+        let Self {
+            by_key,
+            places,
+            hasher,
+            ..
+        } = self;
+        let hash_of = |index: &u32| {
+            let peer = places[*index as usize].peer.as_ref().expect(PRESENT);
+            hasher.hash_one(&peer.key)
+        };
+        by_key.insert_unique(hash, index, hash_of);
+    }
+
+    fn forget_key(&mut self, key: &PeerKey, index: u32) {
+        let hash = self.hasher.hash_one(key);
+        if let Ok(found) = self.by_key.find_entry(hash, |one| *one == index) {
+            found.remove();
+        }
     }
 
     /// All of them.

@@ -46,7 +46,7 @@ impl Gateway {
             _ => {
                 peer.kept.topics.refused(expected);
                 self.stats.muted += 1;
-                let dropped = peer.deliveries.pop_front();
+                let dropped = peer.busy.deliveries.pop_front();
                 let packet = dropped.and_then(|one| one.packet_id.map(|id| (one.qos, id)));
                 self.acknowledge_dropped(shard, index, packet, now);
             }

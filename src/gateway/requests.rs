@@ -40,21 +40,28 @@ pub(super) struct Request {
     pub(super) hash: u64,
 }
 
+/// Octets of SUBACK, the longer one of both.
+const ANSWER_MAX: usize = 8;
+
 /// What was answered last.
 #[derive(Clone, Debug)]
 struct Answered {
     request: Request,
-    answer: Box<[u8]>,
+    /// Octets, and how many.
+    answer: ([u8; ANSWER_MAX], u8),
     at: Time,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Requests {
     open: VecDeque<Request>,
-    last: Option<Box<Answered>>,
 }
 
 impl Requests {
+    pub(super) const NONE: Self = Self {
+        open: VecDeque::new(),
+    };
+
     /// False: there are too many.
     pub(super) fn add(&mut self, request: Request) -> bool {
         let is_same = |one: &&mut Request| (one.kind, one.msg_id) == (request.kind, request.msg_id);
@@ -114,26 +121,40 @@ impl Requests {
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
+}
 
-    pub(super) fn answered(&mut self, request: Request, answer: &[u8], at: Time) {
-        self.last = Some(Box::new(Answered {
+/// The last answer to a SUBSCRIBE or UNSUBSCRIBE, while its client may repeat that.
+#[derive(Debug, Default)]
+pub(super) struct LastAnswer(Option<Box<Answered>>);
+
+impl LastAnswer {
+    pub(super) fn set(&mut self, request: Request, answer: &[u8], at: Time) {
+        let mut octets = [0; ANSWER_MAX];
+        let Some(place) = octets.get_mut(..answer.len()) else {
+            debug_assert!(false, "SUBACK and UNSUBACK have one length each");
+            return;
+        };
+        place.copy_from_slice(answer);
+        let answer = (octets, answer.len() as u8);
+        self.0 = Some(Box::new(Answered {
             request,
-            answer: answer.into(),
+            answer,
             at,
         }));
     }
 
     /// Its client has had it, as it does something else.
-    pub(super) fn forget_answer(&mut self) {
-        self.last = None;
+    pub(super) fn forget(&mut self) {
+        self.0 = None;
     }
 
     /// The answer to a request that is a repeat of one answered since a time.
     pub(super) fn repeated(&self, request: &Request, since: Time) -> Option<&[u8]> {
-        let last = self.last.as_ref().filter(|last| last.at >= since)?;
+        let last = self.0.as_ref().filter(|last| last.at >= since)?;
         let one = &last.request;
         let is_same =
             (one.kind, one.msg_id, one.hash) == (request.kind, request.msg_id, request.hash);
-        is_same.then_some(&*last.answer)
+        let (octets, length) = &last.answer;
+        is_same.then_some(&octets[..usize::from(*length)])
     }
 }

@@ -1,5 +1,7 @@
 //! Sleep, silence and the end of a client: the state chart of section 6.14 and its timers.
 
+use std::rc::Rc;
+
 use super::directory::Source;
 use super::peer::{Kept, Peer, State};
 use super::Gateway;
@@ -55,7 +57,12 @@ impl Gateway {
         if is_on(Mutant::ForgetAtSleep) {
             peer.outstanding = None;
         }
-        peer.requests.forget_answer();
+        peer.last_answer.forget();
+        if let Some(shared) = shard.name_of_client(&peer.client_id) {
+            peer.client_id = shared;
+        }
+        let own = Rc::clone(&peer.client_id);
+        (peer.kept.topics).share_names(|name| shard.filter_of_client(&own, name));
         peer.rest();
         self.pull(shard, index, now);
     }
@@ -88,9 +95,9 @@ impl Gateway {
             return;
         }
         let is_done = peer.outstanding.is_none()
-            && peer.deliveries.is_empty()
-            && peer.waiting.is_empty()
-            && peer.requests.is_empty()
+            && peer.busy.deliveries.is_empty()
+            && peer.busy.waiting.is_empty()
+            && peer.busy.requests.is_empty()
             && peer.link.is_none_or(|link| !shard.has_output(link));
         let is_put_off = peer
             .outstanding
@@ -259,7 +266,7 @@ impl Gateway {
 
     /// Keeps it as long as its session lives, or not much longer: when twice as much is kept as before, what
     /// has no session goes.
-    fn keep(&mut self, shard: &Shard, client_id: Box<str>, kept: Kept) {
+    fn keep(&mut self, shard: &Shard, client_id: Rc<str>, kept: Kept) {
         self.kept.insert(client_id, kept);
         if self.kept.len() >= self.sweep_at {
             self.kept

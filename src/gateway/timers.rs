@@ -33,6 +33,7 @@ impl Gateway {
         };
         self.peers.count_state(index);
         let peer = self.peers.get_mut(index);
+        peer.busy.rest();
         let Some(due) = peer.due() else {
             return;
         };

@@ -152,7 +152,7 @@ impl Gateway {
                 topic_id,
                 hash: 0,
             };
-            if packet_id.is_none() || !peer.requests.add(request) {
+            if packet_id.is_none() || !peer.busy.requests.add(request) {
                 self.stats.out_of_order += 1;
                 return;
             }
@@ -170,7 +170,7 @@ impl Gateway {
         let write = |out: &mut Vec<u8>| encode::publish(out, Version::V5, &packet);
         if !self.give(shard, index, now, write) && qos > Qos::AtMostOnce {
             let peer = self.peers.get_mut(index);
-            let _ = peer.requests.take(Kind::Publish, publish.msg_id);
+            let _ = peer.busy.requests.take(Kind::Publish, publish.msg_id);
             self.outbox.send(&peer.key, &refuse(ReturnCode::Congestion));
         }
     }
@@ -203,7 +203,7 @@ impl Gateway {
             self.answer_subscribe(index, request, Qos::AtMostOnce, code, now);
             return;
         };
-        if !peer.requests.add(request) {
+        if !peer.busy.requests.add(request) {
             self.stats.out_of_order += 1;
             return;
         }
@@ -221,7 +221,7 @@ impl Gateway {
         let write = |out: &mut Vec<u8>| encode::subscribe(out, Version::V5, &packet);
         if !self.give(shard, index, now, write) {
             let peer = self.peers.get_mut(index);
-            let _ = peer.requests.take(Kind::Subscribe, subscribe.msg_id);
+            let _ = peer.busy.requests.take(Kind::Subscribe, subscribe.msg_id);
         }
     }
 
@@ -254,7 +254,7 @@ impl Gateway {
             self.outbox.send(&peer.key, &answer);
             return;
         };
-        if !peer.requests.add(request) {
+        if !peer.busy.requests.add(request) {
             self.stats.out_of_order += 1;
             return;
         }
@@ -266,7 +266,10 @@ impl Gateway {
         let write = |out: &mut Vec<u8>| encode::unsubscribe(out, Version::V5, &packet);
         if !self.give(shard, index, now, write) {
             let peer = self.peers.get_mut(index);
-            let _ = peer.requests.take(Kind::Unsubscribe, unsubscribe.msg_id);
+            let _ = peer
+                .busy
+                .requests
+                .take(Kind::Unsubscribe, unsubscribe.msg_id);
         }
     }
 
@@ -274,12 +277,12 @@ impl Gateway {
     fn is_repeat(&mut self, index: u32, request: &Request, now: Time) -> bool {
         let settings = self.settings_of(self.peers.get(index).key.listener);
         let peer = self.peers.get(index);
-        if peer.requests.has(request) {
+        if peer.busy.requests.has(request) {
             return true;
         }
         let span = Span(Peer::retry(&settings).0 * (u64::from(settings.retries) + 1));
         let since = Time(now.0.saturating_sub(span.0));
-        let Some(answer) = peer.requests.repeated(request, since) else {
+        let Some(answer) = peer.last_answer.repeated(request, since) else {
             return false;
         };
         if let Ok(message) = crate::mqtt_sn::decode(answer) {

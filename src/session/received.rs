@@ -13,17 +13,26 @@ const KEPT_MAX: usize = 64;
 /// At most 65,535 identifiers; for v5 never more of one connection than the announced Receive Maximum.
 #[derive(Debug, Default)]
 pub struct Received {
+    /// Since the first of its connection: most clients publish nothing at QoS 2.
+    ids: Option<Box<Ids>>,
+    pub(super) recorder: Option<Rc<Recorder>>,
+}
+
+#[derive(Debug, Default)]
+struct Ids {
     /// Of PUBLISH packets of the present connection.
-    ids: RisingIds,
+    present: RisingIds,
     /// Of earlier connections: they take none of the client's present send quota [MQTT-4.9.0-1].
     earlier: BTreeSet<u16>,
-    pub(super) recorder: Option<Rc<Recorder>>,
 }
 
 impl Received {
     /// A new connection: the client's send quota starts afresh.
     pub fn start(&mut self) {
-        self.earlier.extend(std::mem::take(&mut self.ids).0);
+        if let Some(ids) = &mut self.ids {
+            ids.earlier.extend(std::mem::take(&mut ids.present).0);
+        }
+        self.ids.take_if(|ids| ids.earlier.is_empty());
     }
 
     /// A list of the present connection and of earlier ones, each rising.
@@ -33,14 +42,22 @@ impl Received {
         impl Iterator<Item = u16> + '_,
         impl Iterator<Item = u16> + '_,
     ) {
-        (self.ids.0.iter().copied(), self.earlier.iter().copied())
+        let ids = self.ids.as_deref().into_iter();
+        (
+            ids.clone().flat_map(|ids| ids.present.0.iter().copied()),
+            ids.flat_map(|ids| ids.earlier.iter().copied()),
+        )
     }
 
     /// Of rising lists, as [`Received::lists`] gives them.
     pub(super) fn of_lists(open: Vec<u16>, earlier: Vec<u16>) -> Self {
-        Self {
-            ids: RisingIds(open.into()),
+        let is_empty = open.is_empty() && earlier.is_empty();
+        let ids = || Ids {
+            present: RisingIds(open.into()),
             earlier: earlier.into_iter().collect(),
+        };
+        Self {
+            ids: (!is_empty).then(|| Box::new(ids())),
             recorder: None,
         }
     }
@@ -48,8 +65,9 @@ impl Received {
     /// True when the identifier is new; a repeat is acknowledged but not delivered
     /// [MQTT-4.3.3-10].
     pub fn insert(&mut self, id: PacketId) -> bool {
-        let is_repeat = !self.earlier.is_empty() && self.earlier.remove(&id.get());
-        let is_new = self.ids.insert(id.get()) && !is_repeat;
+        let ids = self.ids.get_or_insert_default();
+        let is_repeat = !ids.earlier.is_empty() && ids.earlier.remove(&id.get());
+        let is_new = ids.present.insert(id.get()) && !is_repeat;
         if is_new {
             record(&self.recorder, || Change::Received(id));
         }
@@ -58,27 +76,30 @@ impl Received {
 
     #[must_use]
     pub fn contains(&self, id: PacketId) -> bool {
-        self.is_open(id) || self.earlier.contains(&id.get())
+        let is_here = |ids: &Ids| ids.present.contains(id.get()) || ids.earlier.contains(&id.get());
+        self.ids.as_deref().is_some_and(is_here)
     }
 
     /// Published on the present connection and not yet released.
     #[must_use]
     pub fn is_open(&self, id: PacketId) -> bool {
-        self.ids.contains(id.get())
+        let ids = self.ids.as_deref();
+        ids.is_some_and(|ids| ids.present.contains(id.get()))
     }
 
     /// How many are open.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.ids.0.len()
+        self.ids.as_deref().map_or(0, |ids| ids.present.0.len())
     }
 
     /// PUBREL: after PUBCOMP the identifier is a new message [MQTT-4.3.3-12]. `None`: it was unknown.
     pub fn release(&mut self, id: PacketId) -> Option<Released> {
-        let released = if self.ids.remove(id.get()) {
+        let ids = self.ids.as_deref_mut()?;
+        let released = if ids.present.remove(id.get()) {
             Some(Released::Open)
         } else {
-            let is_earlier = self.earlier.remove(&id.get());
+            let is_earlier = ids.earlier.remove(&id.get());
             is_earlier.then_some(Released::Earlier)
         };
         if released.is_some() {
@@ -89,7 +110,8 @@ impl Received {
 
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ids.0.len() + self.earlier.len()
+        let ids = self.ids.as_deref();
+        ids.map_or(0, |ids| ids.present.0.len() + ids.earlier.len())
     }
 
     #[must_use]

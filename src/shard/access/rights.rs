@@ -14,12 +14,31 @@ pub(in crate::shard) struct Rights {
     acl: Option<Arc<Acl>>,
     /// The ACL file of its listener, where that has its own.
     acl_file: Option<Arc<str>>,
+    /// Since the first of them.
+    decided: Option<Box<Decided>>,
+}
+
+/// Decisions that were made for a session.
+#[derive(Debug, Default)]
+struct Decided {
     published: Decisions,
     received: Decisions,
-    /// Cached decisions of the authorization service.
-    pub(in crate::shard) decisions: Option<Box<KnownDecisions>>,
-    /// Version of the rules that `decisions` were made under.
-    asked: u32,
+    /// Of the authorization service.
+    asked: Option<Box<KnownDecisions>>,
+    /// Version of the rules that they were made under.
+    version: u32,
+}
+
+impl Decided {
+    /// Drops those made under other rules.
+    fn reset(&mut self, version: u32) {
+        if self.version != version {
+            *self = Self {
+                version,
+                ..Self::default()
+            };
+        }
+    }
 }
 
 /// Direction of a message.
@@ -63,24 +82,26 @@ impl Rights {
 
     /// The packet that waited for decisions has been handled.
     pub(in crate::shard) fn forget_latest_decisions(&mut self) {
-        if let Some(known) = &mut self.decisions {
+        let decided = self.decided.as_deref_mut();
+        if let Some(known) = decided.and_then(|decided| decided.asked.as_deref_mut()) {
             known.forget_latest();
         }
     }
 
     /// Drops the decisions made under other rules.
     pub(in crate::shard) fn reset(&mut self, version: u32) {
-        if self.asked != version {
-            self.asked = version;
-            self.published = Decisions::default();
-            self.received = Decisions::default();
-            self.decisions = None;
+        if let Some(decided) = &mut self.decided {
+            decided.reset(version);
         }
     }
 
     /// The service's decisions under these rules.
     pub(in crate::shard) fn decisions(&self, version: u32) -> Option<&KnownDecisions> {
-        self.decisions.as_deref().filter(|_| self.asked == version)
+        let decided = self.decided.as_deref();
+        decided
+            .filter(|decided| decided.version == version)?
+            .asked
+            .as_deref()
     }
 
     pub(in crate::shard) fn decisions_mut(
@@ -88,8 +109,9 @@ impl Rights {
         version: u32,
         make: impl FnOnce() -> KnownDecisions,
     ) -> &mut KnownDecisions {
-        self.reset(version);
-        self.decisions.get_or_insert_with(|| Box::new(make()))
+        let decided = self.decided.get_or_insert_default();
+        decided.reset(version);
+        decided.asked.get_or_insert_with(|| Box::new(make()))
     }
 
     /// What was decided of this topic under these rules, or is decided now.
@@ -110,11 +132,12 @@ impl Rights {
             client,
             user: self.user.as_deref(),
         };
+        let decided = self.decided.get_or_insert_default();
         match way {
-            Way::Publish => self
+            Way::Publish => decided
                 .published
                 .get_or(topic, || acl.may_publish(names, topic)),
-            Way::Receive => self
+            Way::Receive => decided
                 .received
                 .get_or(topic, || acl.may_receive(names, topic)),
         }

@@ -34,6 +34,22 @@ impl Shard {
         self.clients.by_client_id.contains_key(client_id)
     }
 
+    /// A client id, as its session has it.
+    #[must_use]
+    pub fn name_of_client(&self, client_id: &str) -> Option<Rc<str>> {
+        let found = self.clients.by_client_id.get_key_value(client_id);
+        found.map(|(name, _)| Rc::clone(name))
+    }
+
+    /// A filter that a client has subscribed to, as its session has it.
+    #[must_use]
+    pub fn filter_of_client(&self, client_id: &str, filter: &str) -> Option<Rc<str>> {
+        let session = self.clients.by_client_id.get(client_id).copied()?;
+        let subscriptions = &self.clients.session(session).session.subscriptions;
+        let found = subscriptions.get_key_value(filter);
+        found.map(|(filter, _)| Rc::clone(filter))
+    }
+
     /// Something is to be sent on a connection, or will be once there is room: its client is not up to date.
     #[must_use]
     pub fn has_output(&self, connection: ConnectionId) -> bool {
