@@ -54,12 +54,13 @@ impl Session {
         })
     }
 
-    /// What waits and lies in this segment, of the messages with these indices, which must be there.
+    /// What waits and lies in this segment, by the numbers of [`Spot::Waiting`], of the messages with these indices, which
+    /// must be there.
     pub fn waiting_from(
         &self,
         segment: u32,
         indices: Range<usize>,
-    ) -> impl Iterator<Item = (Spot, Lying)> + '_ {
+    ) -> impl Iterator<Item = (u32, Lying)> + '_ {
         let numbers = self.queue.first_number().wrapping_add(indices.start as u32)..;
         let waiting = self.queue.waiting.range(indices);
         waiting.enumerate().filter_map(move |(index, one)| {
@@ -68,7 +69,7 @@ impl Session {
                 Waiting::Stored(stored) => stored_in(stored, segment)?,
             };
             let number = numbers.start.wrapping_add(index as u32);
-            Some((Spot::Waiting(number), lying))
+            Some((number, lying))
         })
     }
 

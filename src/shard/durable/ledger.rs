@@ -48,8 +48,6 @@ pub(super) struct Kept {
     pub(super) mark: Mark,
     /// Where its last image is; `None`: the log does not know it yet.
     pub(super) segment: Option<SegmentNumber>,
-    /// Where in its queue something was found last that was to be moved, as the queue counts.
-    pub(super) looked_at: u32,
     /// What writing it anew takes, about. Here and below: in 32 bits, since there are as many as sessions; what is more
     /// counts as that.
     cost: u32,
@@ -187,7 +185,6 @@ impl Ledger {
             lane,
             mark: Mark::Nothing,
             segment,
-            looked_at: 0,
             cost: 0,
             here: 0,
             stuck: 0,

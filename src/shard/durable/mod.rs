@@ -41,6 +41,7 @@ mod restore_held;
 mod seal;
 pub(in crate::shard) mod ticket;
 mod turn_records;
+mod visits;
 
 use std::collections::VecDeque;
 

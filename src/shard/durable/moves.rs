@@ -7,16 +7,17 @@
 //! A queue may have millions of entries, most of which lie elsewhere. A turn looks at some of them only, and a session's
 //! next visit begins where the last one has ended: what waits together lies together, too.
 
-use std::ops::Range;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::loads::{publication_of, record_of, NotWritten, ReadBack};
 use super::seal::Source;
+use super::visits::{Message, Piece, Seen, Taken, Visit, LOOKED_AT};
 use super::Durable;
 use crate::image::Writer;
-use crate::journal::{Position, SegmentNumber};
-use crate::mqtt::{Place, Publication};
-use crate::session::{put_change, Change, Lying, Session, SessionKey, Spot, Waiting};
+use crate::journal::SegmentNumber;
+use crate::mqtt::Publication;
+use crate::session::{put_change, Change, Session, SessionKey, Waiting};
 use crate::shard::clients::Clients;
 use crate::shard::durable::kind;
 use crate::shard::durable::ledger::Ledger;
@@ -26,16 +27,15 @@ use crate::time::Clocks;
 
 /// Changes of one record.
 const CHANGES_EACH: usize = 512;
-/// Entries of a queue that a turn looks at.
-const LOOKED_AT: u32 = 4_096;
-/// Bytes of a segment that are read at a time, unless a single record is larger.
-const PIECE_BYTES: u32 = 64 << 10;
+/// Sessions whose next visit begins where the last one has ended; that of others begins at the front.
+const REMEMBERED: usize = 64;
 
-/// The messages of one session that are being moved. Lives on: the shard, when it has a journal. Bounded by
-/// [`PIECE_BYTES`], and by a session's window.
+/// What is being moved. Lives on: the shard, when it has a journal. Bounded by the bytes of a piece.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     visit: Option<Visit>,
+    /// Where in the queues of those visited last something was found, as they count; the newest at the end.
+    found: VecDeque<(SessionKey, u32)>,
     /// To be read.
     piece: Option<Piece>,
     /// Read, to be written.
@@ -44,103 +44,22 @@ pub(super) struct Moves {
     written: Vec<(Message, Rc<Publication>)>,
 }
 
-/// That is not in memory.
-#[derive(Clone, Copy, Debug)]
-struct Message {
-    session: SessionKey,
-    spot: Spot,
-    place: Place,
-}
-
-/// A part of a segment, with messages of one or several sessions.
-#[derive(Debug)]
-struct Piece {
-    messages: Vec<Message>,
-    bytes: Range<u32>,
-    /// When it is being read.
-    id: Option<u64>,
-}
-
-impl Piece {
-    /// False: it would be too large.
-    fn add(piece: &mut Option<Self>, message: Message) -> bool {
-        let (start, bytes) = (message.place.offset, message.place.bytes);
-        let bytes = start..start.saturating_add(bytes);
-        let Some(piece) = piece else {
-            let messages = vec![message];
-            let id = None;
-            *piece = Some(Self {
-                messages,
-                bytes,
-                id,
-            });
-            return true;
-        };
-        let both = piece.bytes.start.min(bytes.start)..piece.bytes.end.max(bytes.end);
-        let fits = both.end - both.start <= PIECE_BYTES;
-        if fits {
-            piece.bytes = both;
-            piece.messages.push(message);
-        }
-        fits
-    }
-
-    fn end(&self) -> Position {
-        Position {
-            segment: SegmentNumber(self.messages[0].place.segment),
-            offset: self.bytes.end,
-        }
-    }
-}
-
-/// A look at all that a session has: from where the last visit ended to the end of the queue, and from its beginning.
-#[derive(Debug)]
-struct Visit {
-    segment: SegmentNumber,
-    session: SessionKey,
-    has_seen_sent: bool,
-    /// Entries of the queue to be looked at, as it counts them.
-    numbers: Range<u32>,
-    /// To where those at the beginning are looked at behind that.
-    then_until: Option<u32>,
-}
-
-impl Visit {
-    fn new(segment: SegmentNumber, key: SessionKey, session: &Session, from: u32) -> Self {
-        let first = session.queue.first_number();
-        let count = session.queue.len() as u32;
-        let is_there = from.wrapping_sub(first) < count;
-        let from = if is_there { from } else { first };
-        Self {
-            segment,
-            session: key,
-            has_seen_sent: false,
-            numbers: from..first.wrapping_add(count),
-            then_until: Some(from),
-        }
-    }
-
-    /// The next entries to look at, by their indices; `None`: all have been.
-    fn next(&mut self, session: &Session) -> Option<Range<usize>> {
-        let first = session.queue.first_number();
-        let count = session.queue.len() as u32;
-        // Those that have left since count as the first.
-        let index = |number: u32| match number.wrapping_sub(first) {
-            behind if behind > u32::MAX / 2 => 0,
-            index => index.min(count),
-        };
-        loop {
-            let (from, until) = (index(self.numbers.start), index(self.numbers.end));
-            if from < until {
-                let until = until.min(from + LOOKED_AT);
-                return Some(from as usize..until as usize);
-            }
-            self.numbers = first..self.then_until.take()?;
-        }
-    }
-}
-
 impl Moves {
+    fn found_at(&self, key: SessionKey) -> Option<u32> {
+        let mut found = self.found.iter();
+        found
+            .find(|(session, _)| *session == key)
+            .map(|(_, number)| *number)
+    }
+
+    fn remember(&mut self, key: SessionKey, number: u32) {
+        self.found.retain(|(session, _)| *session != key);
+        if self.found.len() == REMEMBERED {
+            self.found.pop_front();
+        }
+        self.found.push_back((key, number));
+    }
+
     /// Something has been read and is to be written.
     pub(super) fn has_loaded(&self) -> bool {
         !self.loaded.is_empty()
@@ -196,7 +115,7 @@ impl Durable {
                 continue; // it has ended
             };
             let session = &source.clients.session(kept.session).session;
-            moves.visit = Some(Visit::new(segment, key, session, kept.looked_at));
+            moves.visit = Some(Visit::new(segment, key, session, moves.found_at(key)));
         }
         true
     }
@@ -205,8 +124,8 @@ impl Durable {
     fn look(&mut self, source: &Source<'_>, looks: &mut u32, piece: &mut Option<Piece>) -> bool {
         let Self { moves, ledger, .. } = self;
         let visit = moves.visit.as_mut().expect("a session is visited");
-        let (key, segment) = (visit.session, visit.segment.0);
-        let kept = ledger.sessions.get_mut(&key).expect("it is kept");
+        let key = visit.session;
+        let kept = ledger.sessions.get(&key).expect("it is kept");
         let session = &source.clients.session(kept.session).session;
         let mut taken = Taken {
             key,
@@ -215,42 +134,16 @@ impl Durable {
             changes: Vec::new(),
             bytes: 0,
         };
-        let mut fits = true;
-        if !visit.has_seen_sent {
-            fits = session.sent_from(segment).all(|one| taken.take(one));
-            visit.has_seen_sent = fits;
-        }
-        let mut is_over = false;
-        if fits {
-            match visit.next(session) {
-                None => is_over = true,
-                Some(indices) => {
-                    *looks = looks.saturating_sub(indices.len() as u32);
-                    let first = session.queue.first_number();
-                    visit.numbers.start = first.wrapping_add(indices.end as u32);
-                    for (spot, lying) in session.waiting_from(segment, indices) {
-                        let Spot::Waiting(number) = spot else {
-                            continue;
-                        };
-                        kept.looked_at = number;
-                        fits = taken.take((spot, lying));
-                        if !fits {
-                            visit.numbers.start = number;
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-        *looks = looks.saturating_sub(1);
+        let seen = visit.see(&mut taken, looks);
         let (changes, lane) = (taken.changes, kept.lane);
-        if is_over {
-            moves.visit = None;
+        match seen {
+            Seen::Nothing => moves.visit = None,
+            Seen::Some { last, .. } => last.into_iter().for_each(|last| moves.remember(key, last)),
         }
         if !changes.is_empty() {
             ledger.put_changes(key, lane, &changes, source.turn.clocks);
         }
-        fits
+        !matches!(seen, Seen::Some { fits: false, .. })
     }
 
     /// Writes what was read, of those that are where they were.
@@ -308,39 +201,6 @@ impl Durable {
             if let Some(hold) = ledger.holds.used(segment) {
                 hold.note(key.0);
             }
-        }
-    }
-}
-
-/// What a turn takes of one session.
-struct Taken<'a> {
-    key: SessionKey,
-    session: &'a Session,
-    piece: &'a mut Option<Piece>,
-    changes: Vec<Change>,
-    /// Of the publications of those.
-    bytes: usize,
-}
-
-impl Taken<'_> {
-    /// False: it would be too much.
-    fn take(&mut self, (spot, lying): (Spot, Lying)) -> bool {
-        match lying {
-            Lying::Here(_) if self.bytes >= PIECE_BYTES as usize => false,
-            Lying::Here(publication) => {
-                self.bytes += publication.payload.len();
-                self.changes
-                    .extend(self.session.moved_change(spot, publication));
-                true
-            }
-            Lying::Stored(place) => Piece::add(
-                self.piece,
-                Message {
-                    session: self.key,
-                    spot,
-                    place,
-                },
-            ),
         }
     }
 }
