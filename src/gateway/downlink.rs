@@ -1,7 +1,7 @@
 //! Downlink: packets of its link to messages, one that waits for an answer at a time.
 
-use super::connecting::return_code;
 use super::busy::Delivery;
+use super::connecting::return_code;
 use super::peer::{Awaited, Outstanding, Peer, State};
 use super::requests::{Kind, Request};
 use super::topics::Outward;
