@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use crate::ids::{ConnectionId, MemberId};
-use crate::mqtt::{Publish, Qos};
+use crate::mqtt::{Connect, Publish, Qos};
 use crate::session::Session;
+use crate::shard::access::pending_connect::store_will;
 use crate::shard::access::rights::Rights;
 use crate::shard::clients::activity::Ending;
 use crate::shard::retained::walks::Walks;
@@ -62,6 +63,15 @@ impl SessionEntry {
         self.session.connection = Some(connection);
         self.session.received.start();
         self.is_sensor = is_sensor;
+    }
+
+    /// Its client has the will of this CONNECT.
+    pub(in crate::shard) fn set_will(&mut self, connect: &Connect<'_>, keeps_will: bool) {
+        let will = connect.will.as_ref().map(store_will);
+        if keeps_will && self.session.is_durable() {
+            self.session.keep_will(will.clone());
+        }
+        self.session.will = will.map(Box::new);
     }
 
     /// QoS 2, and accepted before.

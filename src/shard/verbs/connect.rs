@@ -10,7 +10,6 @@ use crate::mqtt::{encode, Connect, ReasonCode, Version, Violation};
 use crate::mutant::{is_on, Mutant};
 use crate::session::{AliasBounds, AliasesOut, Session};
 use crate::shard::access::login::Admission;
-use crate::shard::access::pending_connect::store_will;
 use crate::shard::clients::activity::Ending;
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::meters::ClientMeters;
@@ -359,7 +358,7 @@ impl Shard {
         let was_durable = entry.session.is_durable();
         entry.session.expiry_interval_s = granted.session_expiry_s;
         let is_less_durable = was_durable && !entry.session.is_durable();
-        set_will(&mut entry.session, connect, keeps_will);
+        entry.set_will(connect, keeps_will);
         let receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
         entry
             .session
@@ -428,13 +427,4 @@ impl Granted {
             keep_alive_s,
         }
     }
-}
-
-/// A client has the will of its CONNECT.
-fn set_will(session: &mut Session, connect: &Connect<'_>, keeps_will: bool) {
-    let will = connect.will.as_ref().map(store_will);
-    if keeps_will && session.is_durable() {
-        session.keep_will(will.clone());
-    }
-    session.will = will.map(Box::new);
 }
