@@ -1,4 +1,4 @@
-//! Where a session has a message that lies in a segment of the log: found without a look at all that waits, which may be
+//! Spots of messages in a session that lie in a segment of the log: found without a look at all that waits, which may be
 //! millions.
 
 use std::ops::Range;

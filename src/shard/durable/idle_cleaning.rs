@@ -1,4 +1,4 @@
-//! Cleaning goes on when nothing changes: space that has become free is given back though nobody writes.
+//! Cleaning without changes: space that has become free is given back though no client writes.
 //!
 //! A turn without changes of its own writes a piece anew once all before it is on the disk, so the disk sets the pace.
 //! What was written since the last change is not written once more: a log that stays larger than what is thought to be

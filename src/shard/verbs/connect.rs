@@ -8,7 +8,7 @@ use crate::ids::{ConnectionId, SessionId};
 use crate::limits::Limits;
 use crate::mqtt::{encode, Connect, ReasonCode, Version, Violation};
 use crate::mutant::{is_on, Mutant};
-use crate::session::{AliasBounds, AliasesOut, Session};
+use crate::session::{AliasBounds, AliasesOut};
 use crate::shard::access::login::Admission;
 use crate::shard::clients::activity::Ending;
 use crate::shard::clients::flow::Flow;

@@ -3,7 +3,7 @@
 use super::Client;
 use crate::time::{Span, Time};
 
-/// What nobody was answered may not have been on a disk for so long.
+/// What no client was answered may not have been on a disk for so long.
 const UNWRITTEN: Span = Span::from_millis(100);
 
 impl Client {
@@ -24,7 +24,7 @@ impl Client {
         self.ghosts_gone_at = now;
         self.crashed_at = now;
         self.newest.clear();
-        // Rules ended them, of which nobody was notified: they are back if that was not written.
+        // Rules ended them, of which no client was notified: they are back if that was not written.
         for s in self.subscribed.iter_mut().filter(|s| s.is_ended_by_rules) {
             if s.lost.is_some_and(|at| at.now + UNWRITTEN >= now) {
                 (s.lost, s.is_ended_by_rules) = (None, false);

@@ -66,7 +66,7 @@ fn a_log_takes_twice_what_is_alive_and_a_segment() {
     }
 }
 
-/// A session ends for which most of the log was kept, and nobody writes anything more.
+/// A session ends for which most of the log was kept, and no client writes anything more.
 #[test]
 fn space_is_given_back_though_nothing_changes() {
     for memory in [0, 1 << 30] {
