@@ -156,13 +156,14 @@ impl Run {
             Some(rules.changed(random))
         };
         let versions = self.world.timeline().len();
+        let ends_at = self.world.now();
         if !self.world.crash_at(step, changed) {
             return;
         }
         let at = self.world.tick();
         self.crashes.count += 1;
         for client in &mut self.clients {
-            client.crashed(at.now);
+            client.crashed(ends_at, at.now);
             if self.world.timeline().len() > versions {
                 client.rules_changed(&self.world, at);
             }

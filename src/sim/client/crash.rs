@@ -12,8 +12,9 @@ impl Client {
         self.profile.lifetime_s > 0 && !self.profile.gives_up_sessions
     }
 
-    /// Every connection is cut. What has ended shortly before may be as it was before it ended.
-    pub(in super::super) fn crashed(&mut self, now: Time) {
+    /// Every connection is cut. What has ended shortly before may be as it was before it ended. The process ends, and another
+    /// one continues `now`.
+    pub(in super::super) fn crashed(&mut self, ends_at: Time, now: Time) {
         // Its DISCONNECT may not have been read, or forgotten.
         self.may_be_dropped = true;
         if let Some(ended) = &mut self.ended {
@@ -26,7 +27,7 @@ impl Client {
         self.newest.clear();
         // Rules ended them, of which no client was notified: they are back if that was not written.
         for s in self.subscribed.iter_mut().filter(|s| s.is_ended_by_rules) {
-            if s.lost.is_some_and(|at| at.now + UNWRITTEN >= now) {
+            if s.lost.is_some_and(|at| at.now + UNWRITTEN >= ends_at) {
                 (s.lost, s.is_ended_by_rules) = (None, false);
                 s.is_doubted = true;
             }

@@ -219,6 +219,7 @@ impl World {
     pub(in crate::sim) fn may_have_been_used_up(&self, since: u64) -> bool {
         let used_up_at = self.core.environment.disks.used_up_at;
         used_up_at.is_some_and(|tick| tick >= since)
+            || self.core.shards.iter().any(Shard::has_no_room_left)
     }
 
     /// The disks of this run fill up at some time.
