@@ -138,6 +138,11 @@ impl KeptAt {
         self.with(|kept| kept.as_ref()?.hold.clone())
     }
 
+    /// The log does not have it any more, as far as anyone who has it knows.
+    pub fn forget(&self) {
+        self.0.set(None);
+    }
+
     /// The log has it in full wherever it names it.
     pub fn release(&self) {
         self.with(|kept| {

@@ -248,6 +248,12 @@ impl Queue {
         true
     }
 
+    /// What was not in memory is there from here on.
+    pub(super) fn put_at(&mut self, index: usize, delivery: Delivery, cost: usize) {
+        self.here_bytes += cost;
+        self.waiting[index] = Waiting::Here(delivery);
+    }
+
     /// Drops what lies in segments before this one; how many those were. Nothing is recorded.
     pub(super) fn drop_before(&mut self, segment: u32) -> usize {
         let before = self.waiting.len();

@@ -108,6 +108,26 @@ impl Session {
         }
     }
 
+    /// What lay there is in memory from here on, and in no log.
+    pub fn load_at_spot(&mut self, spot: Spot, place: &Place, publication: Rc<Publication>) {
+        let Some(stored) = self.stored_at_spot(spot, place) else {
+            return;
+        };
+        let (delivery, cost) = (stored.with(publication), stored.cost_bytes());
+        match spot {
+            Spot::Sent(id) => {
+                if let Ok(index) = self.window.index_of(id) {
+                    self.window.stored_bytes -= cost;
+                    self.window.entries[index] = Entry::Publish(delivery);
+                }
+            }
+            Spot::Waiting(number) => {
+                let index = self.index_of(number);
+                self.queue.put_at(index, delivery, cost);
+            }
+        }
+    }
+
     fn index_of(&self, number: u32) -> usize {
         number.wrapping_sub(self.queue.first_number()) as usize
     }

@@ -60,7 +60,7 @@ pub(super) fn judge(history: &History<'_>) -> Vec<String> {
     for client in history.clients {
         check_arrivals(client, history, &mut failures);
         check_counts(client, history, &mut failures);
-        check_order(client, history.plan, history.dropped, &mut failures);
+        check_order(client, history, history.dropped, &mut failures);
         if history.is_complete {
             missing.extend(missing_live(client, history));
             missing.extend(missing_retained(client, history));
@@ -215,11 +215,11 @@ pub(super) fn deliveries_max(planned: &Planned) -> u32 {
 }
 
 /// [MQTT-4.6.0-6]: one publisher, one topic, one QoS: in the order of sending.
-fn check_order(client: &Client, plan: &[Planned], dropped: u64, failures: &mut Vec<String>) {
-    let mut latest: BTreeMap<(usize, &str, u8), usize> = BTreeMap::new();
+fn check_order(client: &Client, history: &History<'_>, dropped: u64, failures: &mut Vec<String>) {
+    let mut latest: BTreeMap<(usize, &str, u8, Option<Qos>), usize> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for arrival in &client.arrivals {
-        let planned = &plan[arrival.publication];
+        let planned = &history.plan[arrival.publication];
         let is_grouped = planned.topic.starts_with(['s', 'u']);
         if arrival.retain || is_grouped || planned.will.is_some() {
             continue;
@@ -239,7 +239,8 @@ fn check_order(client: &Client, plan: &[Planned], dropped: u64, failures: &mut V
         if !seen.insert(arrival.publication) || !covered || loose {
             continue;
         }
-        let key = (planned.publisher, &*planned.topic, arrival.qos);
+        let order = history.crashes.order(planned);
+        let key = (planned.publisher, &*planned.topic, arrival.qos, order);
         let latest = latest.entry(key).or_insert(arrival.publication);
         if *latest > arrival.publication {
             let (name, index) = (&client.name, arrival.publication);

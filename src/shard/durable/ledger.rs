@@ -5,7 +5,6 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::holds::SegmentHolds;
-use super::keys::Keys;
 use super::places::{Item, Places};
 use super::turn_records::TurnRecords;
 use crate::ids::SessionId;
@@ -69,7 +68,7 @@ pub(in crate::shard) struct Ledger {
     /// In the order of their sessions, by their numbers; empty between turns.
     pub(super) order: Vec<(SessionKey, usize)>,
     pub(super) sessions: HashMap<SessionKey, Kept, ahash::RandomState>,
-    keys: Keys,
+    keys: HashMap<SessionId, SessionKey, ahash::RandomState>,
     pub(super) marked: Vec<SessionKey>,
     /// They are of other logs, which count until all of them are written: each turn writes some.
     pub(super) takes_over: bool,
@@ -100,7 +99,7 @@ impl Ledger {
             drained: Vec::new(),
             order: Vec::new(),
             sessions: HashMap::with_hasher(state(1)),
-            keys: Keys::default(),
+            keys: HashMap::with_hasher(state(2)),
             marked: Vec::new(),
             takes_over: false,
             ended: Vec::new(),
@@ -137,12 +136,7 @@ impl Ledger {
     }
 
     fn key_of(&self, id: SessionId) -> Option<SessionKey> {
-        let key = self.keys.get(id)?;
-        let is_it = self
-            .sessions
-            .get(&key)
-            .is_some_and(|kept| kept.session == id);
-        is_it.then_some(key)
+        self.keys.get(&id).copied()
     }
 
     /// A session was made, or something beside its state has changed: its connection, its expiry, its will.
@@ -179,7 +173,7 @@ impl Ledger {
     ) {
         let is_recorded = session.expiry_interval_s > 0;
         session.record_by(is_recorded.then(|| Recorder::new(key, &self.changes)));
-        self.keys.set(id, key);
+        self.keys.insert(id, key);
         let kept = Kept {
             session: id,
             lane,
@@ -218,10 +212,9 @@ impl Ledger {
 
     /// A session has ended, or need not outlive the process any more.
     pub(super) fn session_ended(&mut self, id: SessionId) {
-        let Some(key) = self.key_of(id) else {
+        let Some(key) = self.keys.remove(&id) else {
             return;
         };
-        self.keys.forget(id);
         let kept = self.sessions.remove(&key);
         let kept = kept.expect(KEPT);
         self.sessions_cost -= u64::from(kept.cost);

@@ -27,7 +27,6 @@ mod full_tests;
 pub(in crate::shard) mod held;
 mod holds;
 mod idle_cleaning;
-mod keys;
 mod kind;
 pub(in crate::shard) mod ledger;
 pub(in crate::shard) mod loads;

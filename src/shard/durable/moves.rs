@@ -42,6 +42,8 @@ pub(super) struct Moves {
     loaded: Vec<(Message, Rc<Publication>)>,
     /// Written in this turn.
     written: Vec<(Message, Rc<Publication>)>,
+    /// Read of sessions that the log does not have, since they end with their connections: they stay in memory.
+    unrecorded: Vec<(Message, Rc<Publication>)>,
 }
 
 impl Moves {
@@ -69,9 +71,9 @@ impl Moves {
         self.piece.is_some()
     }
 
-    /// Something is left to be looked at.
+    /// Something is left to be looked at, or leaves the log with the end of the turn.
     pub(super) fn is_under_way(&self) -> bool {
-        self.visit.is_some()
+        self.visit.is_some() || !self.unrecorded.is_empty()
     }
 }
 
@@ -159,6 +161,10 @@ impl Durable {
             };
             let lane = kept.lane;
             let session = &source.clients.session(kept.session).session;
+            if !session.is_recorded() {
+                moves.unrecorded.extend(one.iter().cloned());
+                continue;
+            }
             let mut changes = Vec::new();
             for (message, publication) in one {
                 let Message { spot, place, .. } = message;
@@ -176,6 +182,13 @@ impl Durable {
     /// What was written in this turn is kept where it is now.
     pub(super) fn finish_moves(&mut self, clients: &mut Clients) {
         let Self { moves, ledger, .. } = self;
+        for (message, publication) in moves.unrecorded.drain(..) {
+            if let Some(kept) = ledger.sessions.get(&message.session) {
+                let session = &mut clients.session_mut(kept.session).session;
+                session.load_at_spot(message.spot, &message.place, publication);
+                ledger.count_here(message.session, session);
+            }
+        }
         for (message, publication) in moves.written.drain(..) {
             let place = publication.kept_at.place().expect("it was written");
             let hold = ledger.holds.of(place.segment).expect("the log needs it");

@@ -167,6 +167,10 @@ impl Taken<'_> {
     /// False: it would be too much.
     fn take(&mut self, (spot, lying): (Spot, Lying)) -> bool {
         match lying {
+            Lying::Here(publication) if !self.session.is_recorded() => {
+                publication.kept_at.forget(); // the log does not name it
+                true
+            }
             Lying::Here(_) if self.bytes >= PIECE_BYTES as usize => false,
             Lying::Here(publication) => {
                 self.bytes += publication.payload.len();
