@@ -138,7 +138,7 @@ impl KeptAt {
         self.with(|kept| kept.as_ref()?.hold.clone())
     }
 
-    /// The log does not have it any more, as far as anyone who has it knows.
+    /// From here on it is in no log.
     pub fn forget(&self) {
         self.0.set(None);
     }
