@@ -141,7 +141,8 @@ impl Commits {
         if self.mark_at(shard).is_some_and(|at| at <= now) {
             shard.mark_journal();
         }
-        if self.writer.is_idle() && self.due <= now {
+        let is_due = self.due <= now || shard.waits_for_commit();
+        if self.writer.is_idle() && is_due {
             self.due = Time::ZERO; // a frame that waits for its file is not due
             if let Some(frame) = shard.poll_journal() {
                 self.writer.take(&frame);

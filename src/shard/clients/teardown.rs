@@ -264,6 +264,9 @@ impl Shard {
         let counts = counts.into_iter().map(Action::Notice);
         self.outbox.actions.extend(counts);
         self.admission.shutdown = Some(now + SHUTDOWN_GRACE);
+        if let Some(durable) = self.durable.as_deref_mut() {
+            durable.idle_cleaning.end();
+        }
         self.turn
             .timers
             .insert(now + SHUTDOWN_GRACE, TimerKey::Shutdown);

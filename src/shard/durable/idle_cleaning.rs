@@ -9,14 +9,21 @@ use crate::journal::SegmentNumber;
 
 /// Lives on: the shard, when it has a journal.
 #[derive(Debug)]
-pub(super) struct IdleCleaning {
+pub(in crate::shard) struct IdleCleaning {
     /// Segments before this one may hold what has been left behind by changes.
     until: SegmentNumber,
+    /// The broker stops as soon as all is on the disk.
+    is_over: bool,
 }
 
 impl IdleCleaning {
     pub(super) fn new(until: SegmentNumber) -> Self {
-        Self { until }
+        let is_over = false;
+        Self { until, is_over }
+    }
+
+    pub(in crate::shard) fn end(&mut self) {
+        self.is_over = true;
     }
 }
 
@@ -38,6 +45,7 @@ impl Durable {
     /// The log is larger than it should be, and a turn without changes makes it smaller.
     pub(super) fn cleans_idle(&self, retained_bytes: u64) -> bool {
         self.oldest < self.idle_cleaning.until
+            && !self.idle_cleaning.is_over
             && !self.full.own
             && !self.ledger.takes_over
             && !self.moves.is_reading()

@@ -70,6 +70,8 @@ pub(in crate::shard) struct Loads {
     asking: HashSet<SessionId, ahash::RandomState>,
     under_way: HashMap<u64, Load, ahash::RandomState>,
     last: u64,
+    /// A session waits for what is placed and not on the disk.
+    waits_for_commit: bool,
 }
 
 /// What a session needs next.
@@ -88,6 +90,7 @@ impl Loads {
             asking: HashSet::with_hasher(state(1)),
             under_way: HashMap::with_hasher(state(2)),
             last: 0,
+            waits_for_commit: false,
         }
     }
 
@@ -166,6 +169,14 @@ pub(super) fn publication_of(bytes: &[u8], place: &Place, clocks: Clocks) -> Opt
 }
 
 impl Shard {
+    /// A client waits for messages that are not in memory and not on the disk either: the next frame is written without
+    /// delay.
+    #[must_use]
+    pub fn waits_for_commit(&self) -> bool {
+        let durable = self.durable.as_deref();
+        durable.is_some_and(|durable| durable.loads.waits_for_commit)
+    }
+
     /// The next piece of the log that is to be read; answered by [`handle_read`](Self::handle_read). Call it after
     /// each turn and when a frame is on the disk.
     pub fn poll_read(&mut self) -> Option<ReadBack> {
@@ -177,6 +188,7 @@ impl Shard {
             durable, clients, ..
         } = self;
         let Durable { loads, log, .. } = durable.as_deref_mut()?;
+        loads.waits_for_commit = false;
         if loads.under_way.len() >= READS_MAX {
             return None;
         }
@@ -188,7 +200,10 @@ impl Shard {
             };
             match found {
                 Piece::Nothing => drop(loads.asking.remove(&session)),
-                Piece::Later => loads.waiting.push_back(session),
+                Piece::Later => {
+                    loads.waits_for_commit = true;
+                    loads.waiting.push_back(session);
+                }
                 Piece::Of(segment, range) => {
                     let read = ReadBack {
                         id: loads.next_id(),

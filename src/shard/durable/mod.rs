@@ -90,7 +90,7 @@ pub(in crate::shard) struct Durable {
     pub(in crate::shard) cursors: Cursors,
     pub(in crate::shard) loads: Loads,
     moves: Moves,
-    idle_cleaning: IdleCleaning,
+    pub(in crate::shard) idle_cleaning: IdleCleaning,
     /// Of what waits in the logs of another number of shards.
     copies: Copies,
     pub(in crate::shard) estates: Estates,
