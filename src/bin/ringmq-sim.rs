@@ -252,9 +252,11 @@ fn hunt(options: &Options, threads: usize) -> bool {
         };
         mutant::switch(Some(mutant));
         let name = format!("{mutant:?}");
-        let first = last.get(&name).copied().filter(|seed| *seed < seeds);
+        // Of the seeds that can catch it: those without journals notice no fault of a journal.
         let may_catch = |seed: &u64| !mutant.is_of_journals() || sim::has_journals(*seed);
-        let all = (0..seeds).filter(may_catch);
+        let is_within = |seed: &u64| (0..*seed).filter(may_catch).count() < seeds as usize;
+        let first = last.get(&name).copied().filter(is_within);
+        let all = (0..u64::MAX).filter(may_catch).take(seeds as usize);
         let catch = |seed| catch(mutant, seed).map(|failure| (seed, failure));
         match first.into_iter().chain(all).find_map(catch) {
             Some((seed, failure)) => {
