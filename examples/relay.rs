@@ -8,47 +8,65 @@
 //! price of the kernel and of the load generator's way of writing, below which no broker gets that makes
 //! these calls. Topics must have one publisher: bytes of several would mix.
 //!
+//! `--tls CERTIFICATE KEY` and `--ws` put the broker's own layers between socket and relay: the same library, records
+//! and frames, so that what is left of a broker's price is what it does besides.
+//!
 //! ```sh
 //! cargo run --release --example relay -- 1884
 //! mqload pairs --clients 100 --max --batch 16 --payload-size 1k --target 127.0.0.1:1884 \
 //!     --broker-pid PID
 //! ```
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ringmq::mqtt::frame::{next_frame, PACKET_SIZE_MAX};
 use ringmq::mqtt::PacketType;
+use ringmq::transport::tls::{Context, Material, Named, Settings, Tls};
+use ringmq::transport::websocket::{Policy, Server};
+use ringmq::transport::{LayerFactory, Scratch, Stack};
 use rustix::event::{epoll, poll, PollFd, PollFlags};
 
 /// As the broker reads at most at once.
 const READ_BUFFER: usize = 64 << 10;
 const EVENTS: usize = 256;
 const LISTENER: u64 = u64::MAX;
+const PINGREQ: [u8; 2] = [0xc0, 0];
+const PINGRESP: [u8; 2] = [0xd0, 0];
 const DISCONNECT: [u8; 2] = [0xe0, 0];
 
 #[derive(Default)]
 struct Relay {
     connections: HashMap<u64, Connection>,
-    /// By topic: sockets, and whose they are.
-    subscribers: HashMap<Vec<u8>, Vec<(u64, Rc<TcpStream>)>>,
+    /// By topic: links, and whose they are.
+    subscribers: HashMap<Vec<u8>, Vec<(u64, Rc<Link>)>>,
+    scratch: Scratch,
+}
+
+/// A socket and the layers on it.
+struct Link {
+    socket: TcpStream,
+    layers: Option<RefCell<Stack>>,
 }
 
 struct Connection {
-    socket: Rc<TcpStream>,
+    link: Rc<Link>,
     /// Where its bytes go, once that is known.
-    to: Vec<Rc<TcpStream>>,
+    to: Vec<Rc<Link>>,
     /// The beginning of a packet, until then.
     partial: Vec<u8>,
 }
 
 fn main() -> io::Result<()> {
-    let port = std::env::args().nth(1).and_then(|text| text.parse().ok());
-    let Some(port) = port else {
-        eprintln!("usage: relay PORT");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let port = arguments.first().and_then(|text| text.parse().ok());
+    let (Some(port), Some(factory)) = (port, layers_of(&arguments)) else {
+        eprintln!("usage: relay PORT [--tls CERTIFICATE KEY] [--ws]");
         std::process::exit(2);
     };
     let listener = TcpListener::bind(("127.0.0.1", port))?;
@@ -75,8 +93,9 @@ fn main() -> io::Result<()> {
             socket.set_nonblocking(true)?;
             socket.set_nodelay(true)?;
             watch(&ring, &socket, next)?;
+            let layers = factory.stack(None).map(RefCell::new);
             let connection = Connection {
-                socket: Rc::new(socket),
+                link: Rc::new(Link { socket, layers }),
                 to: Vec::new(),
                 partial: Vec::new(),
             };
@@ -86,31 +105,94 @@ fn main() -> io::Result<()> {
     }
 }
 
+/// `None`: the options are wrong, or a file of theirs is.
+fn layers_of(arguments: &[String]) -> Option<LayerFactory> {
+    let mut factory = LayerFactory::plain();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--tls") {
+        let file = |name: &String| {
+            let bytes = std::fs::read(name).ok()?;
+            let name = name.clone();
+            Some(Named { name, bytes })
+        };
+        let pair = (file(arguments.get(at + 1)?)?, file(arguments.get(at + 2)?)?);
+        let material = Material {
+            certificates: vec![pair],
+            ..Material::default()
+        };
+        let context = Context::new(&Settings::default(), &material, &[]);
+        let context = Arc::new(context.map_err(|problem| eprintln!("{problem}")).ok()?);
+        factory = factory.with(move || Box::new(Tls::new(&context)));
+    }
+    if arguments.iter().any(|argument| argument == "--ws") {
+        let policy = Arc::new(Policy {
+            path: String::new(),
+            origins: Vec::new(),
+            trusted: Default::default(),
+        });
+        factory = factory.with(move || Box::new(Server::new(Arc::clone(&policy), None)));
+    }
+    Some(factory)
+}
+
 fn watch(ring: &OwnedFd, socket: impl AsFd, key: u64) -> io::Result<()> {
     let data = epoll::EventData::new_u64(key);
     Ok(epoll::add(ring, socket, data, epoll::EventFlags::IN)?)
 }
 
 impl Relay {
+    /// What its socket has, through its layers.
     fn read(&mut self, key: u64, buffer: &mut [u8]) -> io::Result<()> {
         let Some(connection) = self.connections.get_mut(&key) else {
             return Ok(());
         };
-        let count = match (&*connection.socket).read(buffer) {
+        let link = Rc::clone(&connection.link);
+        let count = match (&link.socket).read(buffer) {
             Ok(0) | Err(_) => {
                 self.connections.remove(&key);
                 return Ok(());
             }
             Ok(count) => count,
         };
-        if !connection.to.is_empty() {
-            let bytes = &buffer[..count];
-            if bytes == DISCONNECT {
-                return Ok(()); // comes alone, when all else has arrived; not for the other side
-            }
-            return connection.to.iter().try_for_each(|to| send(to, bytes));
+        let bytes = &mut buffer[..count];
+        let Some(layers) = &link.layers else {
+            return self.handle(key, bytes);
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let received = layers.borrow_mut().receive(bytes, &mut scratch);
+        if !scratch.down.is_empty() {
+            write_all(&link.socket, &scratch.down)?;
         }
-        connection.partial.extend_from_slice(&buffer[..count]);
+        let up = std::mem::take(&mut scratch.up);
+        self.scratch = scratch;
+        if received.is_err() || layers.borrow().is_ended() {
+            self.connections.remove(&key);
+            return Ok(());
+        }
+        let handled = self.handle(key, &up);
+        self.scratch.up = up;
+        handled
+    }
+
+    fn handle(&mut self, key: u64, bytes: &[u8]) -> io::Result<()> {
+        let Self {
+            connections,
+            scratch,
+            ..
+        } = self;
+        let Some(connection) = connections.get_mut(&key).filter(|_| !bytes.is_empty()) else {
+            return Ok(());
+        };
+        if !connection.to.is_empty() {
+            // These come alone, when all else has arrived; not for the other side.
+            let mut packets = bytes.chunks(2);
+            if packets.all(|packet| packet == PINGREQ || packet == DISCONNECT) {
+                let mut pings = bytes.chunks(2).filter(|packet| *packet == PINGREQ);
+                return pings.try_for_each(|_| connection.link.send(&PINGRESP, scratch));
+            }
+            let mut to = connection.to.iter();
+            return to.try_for_each(|to| to.send(bytes, scratch));
+        }
+        connection.partial.extend_from_slice(bytes);
         while connection.to.is_empty() {
             let partial = std::mem::take(&mut connection.partial);
             let Ok(Some(frame)) = next_frame(&partial, PACKET_SIZE_MAX) else {
@@ -119,14 +201,16 @@ impl Relay {
             };
             connection.partial = partial[frame.length..].to_vec();
             match frame.packet_type() {
-                Some(PacketType::Connect) => send(&connection.socket, &[0x20, 2, 0, 0])?,
+                Some(PacketType::Connect) => connection.link.send(&[0x20, 2, 0, 0], scratch)?,
+                Some(PacketType::PingReq) => connection.link.send(&PINGRESP, scratch)?,
                 Some(PacketType::Subscribe) => {
                     let [high, low] = [frame.body[0], frame.body[1]];
                     let qos = frame.body[frame.body.len() - 1];
                     let filter = text(&frame.body[2..]).to_vec();
                     let subscribers = self.subscribers.entry(filter).or_default();
-                    subscribers.push((key, Rc::clone(&connection.socket)));
-                    send(&connection.socket, &[0x90, 3, high, low, qos])?;
+                    subscribers.push((key, Rc::clone(&connection.link)));
+                    let answer = [0x90, 3, high, low, qos];
+                    connection.link.send(&answer, scratch)?;
                 }
                 Some(PacketType::Publish) => {
                     return self.begin(key, text(frame.body), &partial);
@@ -147,16 +231,15 @@ impl Relay {
         };
         publisher.to = subscribers.iter().map(|(_, to)| Rc::clone(to)).collect();
         publisher.partial.clear();
-        let back = Rc::clone(&publisher.socket);
+        let back = Rc::clone(&publisher.link);
         if let [(only, _)] = subscribers[..] {
             if let Some(subscriber) = self.connections.get_mut(&only) {
                 subscriber.to = vec![back];
             }
         }
-        let subscribers = subscribers.iter();
-        subscribers
-            .map(|(_, to)| to)
-            .try_for_each(|to| send(to, bytes))
+        let scratch = &mut self.scratch;
+        let mut subscribers = subscribers.iter();
+        subscribers.try_for_each(|(_, to)| to.send(bytes, scratch))
     }
 }
 
@@ -166,8 +249,21 @@ fn text(bytes: &[u8]) -> &[u8] {
     &bytes[2..2 + length]
 }
 
+impl Link {
+    fn send(&self, bytes: &[u8], scratch: &mut Scratch) -> io::Result<()> {
+        let Some(layers) = &self.layers else {
+            return write_all(&self.socket, bytes);
+        };
+        let sent = layers.borrow_mut().send(&[IoSlice::new(bytes)], scratch);
+        match sent {
+            Ok(()) => write_all(&self.socket, &scratch.down),
+            Err(_) => Ok(()), // the subscriber is gone
+        }
+    }
+}
+
 /// Sends all of it, waiting for room: a relay has nothing better to do.
-fn send(mut to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+fn write_all(mut to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes) {
             Ok(count) => bytes = &bytes[count..],

@@ -64,6 +64,8 @@ pub enum Transport {
     Wss,
     /// Datagrams, in which MQTT-SN is spoken.
     Udp,
+    /// Streams of QUIC, which is encrypted.
+    Quic,
 }
 
 /// What is spoken on a transport.
@@ -148,6 +150,7 @@ impl Transport {
             Self::Ws => " (WebSocket)",
             Self::Wss => " (WebSocket over TLS)",
             Self::Udp => " (MQTT-SN over UDP)",
+            Self::Quic => " (QUIC)",
         }
     }
 
@@ -160,17 +163,18 @@ impl Transport {
             Self::Ws => "ws",
             Self::Wss => "wss",
             Self::Udp => "udp",
+            Self::Quic => "quic",
         }
     }
 
     #[must_use]
     pub fn has_tls(self) -> bool {
-        matches!(self, Self::Tls | Self::Wss)
+        matches!(self, Self::Tls | Self::Wss | Self::Quic)
     }
 
     #[must_use]
     pub fn has_datagrams(self) -> bool {
-        self == Self::Udp
+        matches!(self, Self::Udp | Self::Quic)
     }
 
     #[must_use]

@@ -14,8 +14,8 @@ use ringmq::config::{self, Change, Checked, Command, Machine};
 use ringmq::ctl;
 use ringmq::ids::SHARDS_MAX;
 use ringmq::io::{
-    available_cores, connections_allowed, flush_log, look_at_data_dir, memory_there_is, run,
-    start_logging, Configuration, Renewed, StartError, Startup,
+    available_cores, connections_allowed, flush_log, look_at_data_dir, memory_there_is,
+    refuse_upgrade, run, start_logging, Configuration, Renewed, StartError, Startup,
 };
 use ringmq::top;
 
@@ -35,6 +35,10 @@ fn main() -> ExitCode {
         Some("token") => return token::run(args),
         Some("doctor") => return doctor::run(args),
         Some("import") => return import::run(args),
+        // A word that is found where it is looked for.
+        Some("upgrade") => {
+            return ctl::run(std::iter::once("upgrade".into()).chain(args));
+        }
         _ => {}
     }
     match config::load(std::env::args_os()) {
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         },
         Ok(Command::Help(text) | Command::Version(text) | Command::Example(text)) => print(&text),
         Err(problems) => {
+            refuse_upgrade(&problems.to_string());
             eprintln!("{problems}");
             ExitCode::from(EXIT_CONFIGURATION)
         }

@@ -131,6 +131,8 @@ pub enum Mutant {
     AdoptEarly,
     /// What a member of a shared group leaves on the disk alone is never handed on.
     ForgetEstates,
+    /// The image of a session with a long queue does not name the pieces it begins with.
+    ForgetPieces,
     /// Retained messages that were on their way to a subscription are not sent by the next process.
     ForgetWalks,
     /// Deadlines are written down with a wall clock that is set back while the process runs.
@@ -153,6 +155,18 @@ pub enum Mutant {
     ImageLosesReceived,
     /// A session that is continued from its image has its queue in another order.
     ImageReversesQueue,
+    /// A process that takes over does not send retained messages that were on their way to a client that is cut.
+    UpgradeForgetsWalks,
+    /// A process that takes over has no retained messages.
+    UpgradeForgetsRetained,
+    /// A process that takes over has no sessions of clients that are away.
+    UpgradeForgetsAway,
+    /// A process that takes over serves before it has read the logs.
+    UpgradeSkipsLogs,
+    /// A process that takes over reads the logs without their last segments.
+    UpgradeCutsLogs,
+    /// What a process that takes over has of clients that are connected does not get into its log.
+    UpgradeUnrecorded,
     /// The expiry interval of a session that is continued from its image starts again.
     ImageRestartsExpiry,
     /// Of a connection that is continued what was read and not handled is lost.
@@ -234,7 +248,7 @@ impl Mutant {
         all.contains(&(self as u8))
     }
 
-    pub const ALL: [Self; 88] = [
+    pub const ALL: [Self; 95] = [
         Self::SubackAtOnce,
         Self::UnsubackWithoutEffect,
         Self::ForgetRequeue,
@@ -296,6 +310,7 @@ impl Mutant {
         Self::HandOnUnheld,
         Self::AdoptEarly,
         Self::ForgetEstates,
+        Self::ForgetPieces,
         Self::ForgetWalks,
         Self::LogFollowsWallBack,
         Self::FoldForgetsOwner,
@@ -307,6 +322,12 @@ impl Mutant {
         Self::ForgetShutdown,
         Self::ImageLosesReceived,
         Self::ImageReversesQueue,
+        Self::UpgradeForgetsWalks,
+        Self::UpgradeForgetsRetained,
+        Self::UpgradeForgetsAway,
+        Self::UpgradeSkipsLogs,
+        Self::UpgradeCutsLogs,
+        Self::UpgradeUnrecorded,
         Self::ImageRestartsExpiry,
         Self::ImageLosesUnhandled,
         Self::ImageLosesHeld,

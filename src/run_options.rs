@@ -16,6 +16,9 @@ pub struct RunOptions {
     pub watch_files: bool,
     /// From the first signal to the end of the process: what is left then is cut.
     pub shutdown_timeout: Span,
+    /// After an upgrade, connections whose layers the process before has are sent away within this time; `None`: they
+    /// are not.
+    pub upgrade_drain: Option<Span>,
     /// Folder of the journal; `None`: nothing outlives the process.
     pub data_dir: Option<String>,
     pub durability: Durability,
@@ -28,6 +31,39 @@ pub struct RunOptions {
     /// Lines of the log are published, too.
     pub sys_log: bool,
     pub log_format: LogFormat,
+    pub cluster: ClusterOptions,
+}
+
+/// The cluster that this broker is a node of; without servers it is of none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterOptions {
+    /// URLs of NATS servers.
+    pub servers: Vec<String>,
+    pub node: Option<String>,
+    pub name: Option<String>,
+    /// Files.
+    pub credentials: Option<String>,
+    pub ca: Option<String>,
+    pub certificate: Option<String>,
+    pub key: Option<String>,
+    /// Where other nodes pass on their clients, and as what they reach it.
+    pub listen: Option<String>,
+    pub address: Option<String>,
+    /// Clients of MQTT 5.0 are sent to the node that serves them.
+    pub redirects: bool,
+    /// As what clients reach this node.
+    pub client_address: Option<String>,
+    /// What could forget who is alive is accepted.
+    pub is_unsafe: bool,
+    /// What is durable is on the node's own disk alone.
+    pub is_own_disk: bool,
+}
+
+impl ClusterOptions {
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.servers.is_empty()
+    }
 }
 
 /// What a line of the log looks like.
@@ -50,6 +86,12 @@ pub enum Durability {
 }
 
 impl RunOptions {
+    /// Logs are copied to the servers of the cluster, and what is durable is there as well.
+    #[must_use]
+    pub fn copies_logs(&self) -> bool {
+        self.cluster.is_on() && self.data_dir.is_some() && !self.cluster.is_own_disk
+    }
+
     /// How long a turn of a shard may take.
     #[must_use]
     pub fn turn_max(&self) -> Option<Span> {
@@ -70,6 +112,7 @@ impl Default for RunOptions {
             login_queue_max: 1_000,
             watch_files: false,
             shutdown_timeout: Span::from_secs(5),
+            upgrade_drain: Some(Span::from_secs(60)),
             data_dir: None,
             durability: Durability::Commit,
             journal_segment_bytes: 64 << 20,
@@ -77,6 +120,7 @@ impl Default for RunOptions {
             sys_interval: Span::from_secs(10),
             sys_log: false,
             log_format: LogFormat::default(),
+            cluster: ClusterOptions::default(),
         }
     }
 }

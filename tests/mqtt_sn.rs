@@ -7,6 +7,7 @@
 //! - `one < REGACK $id 0001 00`: the next datagram to that peer, all of it; a `$name` that is not bound yet takes two
 //!   octets. `one < nothing`: there is none.
 //! - `one >* SEARCHGW 00`: to the multicast group, whose members get what `group < ...` says.
+//! - `one >& PUBLISH ...`: received together with the datagram that follows.
 //! - `crash`: with `set journal true`, another process continues from the disk.
 //! - `wait 15`: so many seconds pass. `set NAME VALUE`: an option of the listener, before anything else.
 
@@ -69,6 +70,46 @@ fn searches_are_answered_so_often_in_a_second() {
     }
 }
 
+/// Whoever forges addresses is sent no more than it sends, has bounded state, and pushes nobody out.
+#[test]
+fn connects_with_forged_addresses_cost_bounded_state() {
+    const FORGED: usize = 5_000;
+    let connect = |id: &str, flags: u8| {
+        let mut datagram = vec![6 + id.len() as u8, 4, flags, 1, 0, 60];
+        datagram.extend_from_slice(id.as_bytes());
+        datagram
+    };
+    let mut world = World::calm(Setup::new(1));
+    world.begin_gateways(Settings::default());
+    let asks = |world: &mut World<Calm>, peer: usize, datagram: &[u8]| {
+        world.receive_datagram(0, address(peer), datagram);
+        world.settle();
+        world.take_datagrams(0)
+    };
+    assert_eq!(asks(&mut world, 0, &connect("live", 4))[0].1, [3, 5, 0]);
+    let (mut received, mut sent) = (0, 0);
+    let count = |sent: &[(SocketAddr, Vec<u8>)]| -> usize {
+        sent.iter().map(|(_, bytes)| bytes.len()).sum()
+    };
+    for peer in 1..=FORGED {
+        let datagram = connect(&format!("forged {peer}"), 0x0C);
+        received += datagram.len();
+        sent += count(&asks(&mut world, peer, &datagram));
+    }
+    assert_eq!(world.gateway(0).states()[..2], [1_000, 1]);
+    world.audit();
+    for _ in 0..30 {
+        assert_eq!(
+            asks(&mut world, 0, &[2, 0x16]),
+            [(address(0), vec![2, 0x17])]
+        );
+        world.wait(Span::from_secs(2));
+        sent += count(&world.take_datagrams(0));
+    }
+    assert_eq!(world.gateway(0).states(), [0, 1, 0, 0]);
+    assert!(sent <= received, "{sent} octets were sent for {received}");
+}
+
 fn play(conversation: &Conversation, shards: u16) -> Result<(), String> {
     let mut world = World::calm(Setup::new(shards));
     if conversation.has_journal() {
@@ -97,6 +138,7 @@ impl Stage {
             Line::Sends {
                 peer,
                 to_group,
+                is_joined,
                 octets,
             } => {
                 let peer = self.peer(peer);
@@ -107,7 +149,9 @@ impl Stage {
                 } else {
                     self.world.receive_datagram(shard, address(peer), &datagram);
                 }
-                self.world.settle();
+                if !is_joined {
+                    self.world.settle();
+                }
             }
             Line::Gets { peer, octets } => {
                 let peer = self.peer(peer);

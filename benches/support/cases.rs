@@ -30,7 +30,7 @@ pub(crate) struct Case {
     pub(crate) run: Box<dyn FnMut()>,
 }
 
-fn case(name: &'static str, operations: u64, run: impl FnMut() + 'static) -> Case {
+pub(super) fn case(name: &'static str, operations: u64, run: impl FnMut() + 'static) -> Case {
     let run = Box::new(run);
     Case {
         name,
@@ -44,6 +44,8 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(matching());
     cases.extend(windows());
     cases.extend(shards());
+    cases.extend(super::layers::all());
+    cases.extend(super::growth::all());
     cases
 }
 
@@ -222,6 +224,7 @@ fn shards() -> Vec<Case> {
         case("qos1, pair", batch, acknowledged(1, 1)),
         case("qos1, other shard", batch, acknowledged(1, 2)),
         case("qos2, pair", batch, acknowledged(2, 1)),
+        case("qos2, other shard", batch, acknowledged(2, 2)),
     ]
 }
 

@@ -11,13 +11,13 @@ pub(crate) type Client = usize;
 
 /// All shards of a broker, in a time that stands still.
 pub(crate) struct World {
-    world: testing::World<Counting>,
+    pub(super) world: testing::World<Counting>,
 }
 
 /// Counts what clients are sent.
 #[derive(Default)]
-struct Counting {
-    sent: usize,
+pub(super) struct Counting {
+    pub(super) sent: usize,
 }
 
 impl Environment for Counting {
@@ -38,37 +38,44 @@ impl World {
         }
     }
 
-    /// Connects a v3.1.1 client whose home is the shard: identifiers are tried until one is.
+    /// Connects a v3.1.1 client whose home is the shard.
     pub(crate) fn connect(&mut self, shard: usize, name: &str) -> Client {
-        for n in 0_u8.. {
-            let name = format!("{name}-{n}");
-            let link = self.world.open(shard);
-            let mut connect = vec![0x10, 12 + name.len() as u8, 0, 4];
-            connect.extend_from_slice(b"MQTT\x04\x02\x00\x00\x00");
-            connect.push(name.len() as u8);
-            connect.extend_from_slice(name.as_bytes());
-            self.world.send(link, &connect);
-            self.world.settle();
-            if self.world.links[link]
-                .at
-                .is_some_and(|(home, _)| home == shard)
-            {
-                self.world.environment.sent = 0;
-                return link;
-            }
-            self.world.close(link);
-            self.world.settle();
-        }
-        unreachable!("one of 256 identifiers has its home there")
+        let client = self.begin(shard, name);
+        self.settle();
+        client
     }
 
     pub(crate) fn subscribe(&mut self, client: Client, filter: &str, qos: u8) {
+        self.ask(client, filter, qos);
+        self.settle();
+    }
+
+    /// The first half of [`connect`](Self::connect).
+    pub(crate) fn begin(&mut self, shard: usize, name: &str) -> Client {
+        let mut names = (0..).map(|n| format!("{name}-{n}"));
+        let is_there = |name: &String| self.world.shards[0].home_of(name).index() == shard;
+        let name = names.find(is_there).expect("they do not end");
+        let link = self.world.open(shard);
+        let mut connect = vec![0x10, 12 + name.len() as u8, 0, 4];
+        connect.extend_from_slice(b"MQTT\x04\x02\x00\x00\x00");
+        connect.push(name.len() as u8);
+        connect.extend_from_slice(name.as_bytes());
+        self.world.send(link, &connect);
+        link
+    }
+
+    /// The first half of [`subscribe`](Self::subscribe).
+    pub(crate) fn ask(&mut self, client: Client, filter: &str, qos: u8) {
         let mut subscribe = vec![0x82, 5 + filter.len() as u8, 0, 1, 0, filter.len() as u8];
         subscribe.extend_from_slice(filter.as_bytes());
         subscribe.push(qos);
         self.world.send(client, &subscribe);
-        self.world.settle(); // SUBACK comes after the barrier
-        self.world.environment.sent = 0;
+    }
+
+    /// The second half of both: CONNACK is there, and SUBACK comes after the barrier.
+    pub(crate) fn settle(&mut self) {
+        self.world.settle();
+        assert!(std::mem::take(&mut self.world.environment.sent) > 0);
     }
 
     /// Bytes of a client arrive.

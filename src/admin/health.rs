@@ -18,7 +18,7 @@ pub(super) fn routes() -> Vec<Route> {
         })
     });
     let ready = ["/readyz", "/health/ready"].map(|path| {
-        let summary = "200 while clients are let in";
+        let summary = "200 while clients are let in, and a node of a cluster has its lease";
         Route::get(path, Needs::Nothing, summary, |request| {
             Box::pin(ready(request))
         })
@@ -36,6 +36,9 @@ async fn alive(request: Request) -> Result<Reply, Problem> {
 
 async fn ready(request: Request) -> Result<Reply, Problem> {
     let detail = match request.admin.broker.stage() {
+        Stage::Ready if request.admin.broker.lacks_lease() => {
+            "this node has no lease in its cluster: it acknowledges nothing"
+        }
         Stage::Ready => return Ok(ok()),
         Stage::Starting => "the broker is starting",
         Stage::Stopping => "the broker is stopping",

@@ -56,6 +56,11 @@ impl Listening {
         Ok(opened)
     }
 
+    /// None is open any more; those that were.
+    pub(super) fn forget(&mut self) -> Vec<Address> {
+        std::mem::take(&mut self.0)
+    }
+
     /// What the server is to do so that it serves `wanted`.
     pub(super) fn change(&mut self, wanted: &[Address], mut opened: Opened) -> Change {
         let is_wanted = |address: &Address| wanted.contains(address);

@@ -134,6 +134,11 @@ pub fn start(options: &AdminOptions, broker: &Broker) -> Result<(), StartError> 
     let mut service = Service::new(admin);
     service.take(opened, has_bans)?;
     let service = Arc::new(Mutex::new(service));
+    let paused = Arc::clone(&service);
+    broker.on_upgrade(move |is_paused| {
+        let mut service = paused.lock().unwrap_or_else(PoisonError::into_inner);
+        service.pause(is_paused);
+    });
     broker.on_reload(move |options| {
         let (admin, opened) = {
             let service = service.lock().unwrap_or_else(PoisonError::into_inner);

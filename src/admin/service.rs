@@ -51,6 +51,24 @@ impl Service {
         }
     }
 
+    /// Accepts no connections while another process may, or accepts them again. Connections stay.
+    pub(super) fn pause(&mut self, is_paused: bool) {
+        if is_paused {
+            let closed = self.listening.forget();
+            let opened = Vec::new();
+            let _ = self.changes.send(Change { closed, opened }); // fails when there is no thread
+            return;
+        }
+        let settings = self.admin.settings();
+        let opened = self.listening.opened(&settings, &self.admin.broker);
+        let taken = opened
+            .map_err(|error| error.to_string())
+            .and_then(|opened| self.take(opened, false).map_err(|error| error.to_string()));
+        if let Err(error) = taken {
+            tracing::error!("admin listener: {error}");
+        }
+    }
+
     /// Serves the addresses of the settings in force. The thread runs from then on, if there are some or it `is_needed`
     /// without them.
     pub(super) fn take(&mut self, opened: Opened, is_needed: bool) -> std::io::Result<()> {

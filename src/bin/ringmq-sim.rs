@@ -95,7 +95,7 @@ fn sweep(options: &Options, threads: usize) -> bool {
     let (from, count) = (options.from, options.seeds);
     let (next, failed) = (AtomicU64::new(from), AtomicU64::new(0));
     let (deliveries, handed_over) = (AtomicU64::new(0), AtomicU64::new(0));
-    let crashes = AtomicU64::new(0);
+    let (crashes, upgrades) = (AtomicU64::new(0), AtomicU64::new(0));
     let work = || loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= from.saturating_add(count) {
@@ -108,6 +108,7 @@ fn sweep(options: &Options, threads: usize) -> bool {
         deliveries.fetch_add(outcome.deliveries as u64, Ordering::Relaxed);
         handed_over.fetch_add(outcome.handed_over as u64, Ordering::Relaxed);
         crashes.fetch_add(outcome.crashes as u64, Ordering::Relaxed);
+        upgrades.fetch_add(outcome.upgraded as u64, Ordering::Relaxed);
         let replays = sim::run(seed, 0).hash == outcome.hash;
         if !outcome.failures.is_empty() || !replays {
             failed.fetch_add(1, Ordering::Relaxed);
@@ -121,9 +122,9 @@ fn sweep(options: &Options, threads: usize) -> bool {
     });
     let (failed, deliveries) = (failed.into_inner(), deliveries.into_inner());
     let handed_over = handed_over.into_inner();
-    let crashes = crashes.into_inner();
+    let (crashes, upgrades) = (crashes.into_inner(), upgrades.into_inner());
     println!(
-        "{count} seeds, {deliveries} deliveries, {handed_over} hand-overs, {crashes} crashes, {failed} failed"
+        "{count} seeds, {deliveries} deliveries, {handed_over} hand-overs, {upgrades} upgrades, {crashes} crashes, {failed} failed"
     );
     failed == 0
 }

@@ -1,6 +1,7 @@
 //! Check of the configuration, from raw to checked: every value by its kind, then relations of values.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 
 use super::bridge_options::{self, BridgeOpt};
 use super::check_bridge;
@@ -16,6 +17,8 @@ use super::reading::read;
 use super::Checked;
 use crate::admin_options::InForce;
 use crate::bridge::Bridge;
+use crate::cluster::{NodeName, NODES_MAX};
+use crate::ids::SHARDS_MAX;
 use crate::listener::Listener;
 
 /// The checked configuration and where each of its values was given.
@@ -56,6 +59,7 @@ pub(super) fn check(
     relations.hook_urls(problems);
     relations.user_claim(problems);
     relations.journal(problems);
+    relations.cluster(problems);
     relations.admin(problems);
     relations.somewhere_to_listen(tables, problems);
     if !tables.is_empty() && !winners.contains_key("listen") {
@@ -185,6 +189,62 @@ impl Relations<'_> {
             }
             let text = "means something only with data-dir, without which all is kept in memory";
             self.report(&[name], text.into(), problems);
+        }
+    }
+
+    /// A node has a name, and what describes a cluster needs one.
+    fn cluster(&self, problems: &mut Vec<Problem>) {
+        let cluster = &self.checked.run.cluster;
+        for (name, value) in [("node", &cluster.node), ("cluster-name", &cluster.name)] {
+            let is_name = |text: &String| NodeName::new(text).is_some();
+            if !value.as_ref().is_none_or(is_name) {
+                let text = "is not 1 to 32 letters, digits, - or _";
+                self.report(&[name], text.into(), problems);
+            }
+        }
+        if cluster.is_on() && cluster.node.is_none() {
+            let text = "a node of a cluster needs a name of its own: set node";
+            self.report(&["cluster"], text.into(), problems);
+        }
+        if !cluster.is_on() && cluster.node.is_some() {
+            let text = "means something only with cluster, the URLs of its NATS servers";
+            self.report(&["node"], text.into(), problems);
+        }
+        if cluster.certificate.is_some() != cluster.key.is_some() {
+            let text = "cluster-certificate and cluster-key go together";
+            self.report(
+                &["cluster-certificate", "cluster-key"],
+                text.into(),
+                problems,
+            );
+        }
+        if let Some(text) = &cluster.listen {
+            if text.parse::<SocketAddr>().is_err() {
+                let text = "is not an address and a port, such as 10.0.0.1:7883";
+                self.report(&["cluster-listen"], text.into(), problems);
+            }
+        }
+        for (name, value) in [
+            ("cluster-address", &cluster.address),
+            ("cluster-client-address", &cluster.client_address),
+        ] {
+            let is_host_and_port = |text: &String| {
+                let parts = text.rsplit_once(':');
+                let is_word = text.chars().all(|c| c.is_ascii_graphic());
+                is_word
+                    && parts
+                        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+            };
+            if !value.as_ref().is_none_or(is_host_and_port) {
+                let text = "is not a host and a port, such as a.example:1883";
+                self.report(&[name], text.into(), problems);
+            }
+        }
+        let shards_max = SHARDS_MAX - 1 - NODES_MAX;
+        let shards = self.checked.shards.map_or(0, usize::from);
+        if cluster.is_on() && shards > shards_max {
+            let text = format!("a node of a cluster has {shards_max} shards at most");
+            self.report(&["shards"], text, problems);
         }
     }
 

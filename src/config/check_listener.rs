@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::raw::GivenListener;
 use super::table_check::{Table, ALPN_NAME_MAX};
 use super::Checked;
-use crate::listener::{Address, Authentication, Listener, Protocol, Versions};
+use crate::listener::{Address, Authentication, Listener, Protocol, Transport, Versions};
 use crate::transport::tls::ClientCertificate;
 use crate::transport::Trusted;
 
@@ -32,6 +32,7 @@ pub(super) fn check(
         table.address(&mut seen);
         table.mqtt_sn();
         table.tls();
+        table.quic();
         table.websocket();
         table.proxies();
         table.packet_size(broker, wrong);
@@ -87,8 +88,8 @@ impl Table<'_, Listener> {
         if self.wrong.contains("transport") || self.wrong.contains("protocol") {
             return;
         }
-        let has_datagrams = self.value.transport.has_datagrams();
-        match (has_datagrams, self.value.protocol) {
+        let is_udp = self.value.transport == Transport::Udp;
+        match (is_udp, self.value.protocol) {
             (false, Protocol::Mqtt) => {
                 let names = listener_mqtt_sn::OPTIONS.iter().map(|row| row.option.name);
                 let names: Vec<_> = names.collect();
@@ -161,7 +162,7 @@ impl Table<'_, Listener> {
             return;
         }
         if !self.value.transport.has_tls() {
-            self.only_with(&TLS, "transport = \"tls\" or \"wss\"");
+            self.only_with(&TLS, "transport = \"tls\", \"wss\" or \"quic\"");
             return;
         }
         let missing: Vec<_> = ["tls-certificate", "tls-key"]
@@ -190,6 +191,23 @@ impl Table<'_, Listener> {
         } else if self.find("tls-client-ca").is_none() {
             let text = "is missing: it names the authorities whose certificates clients may show";
             self.report("tls-client-ca", text);
+        }
+    }
+
+    /// QUIC has TLS 1.3 within it, and needs a protocol to be named (RFC 9001 section 8.1).
+    fn quic(&mut self) {
+        if self.wrong.contains("transport") || self.value.transport != Transport::Quic {
+            return;
+        }
+        if !matches!(self.value.address, Address::Ip(_)) && !self.wrong.contains("address") {
+            self.report("address", "QUIC needs an IP address and a port");
+        }
+        let names = ["proxy-protocol", "tls-version-min", "tls-record-max"];
+        self.only_with(&names, "a transport over TCP");
+        let alpn = self.value.tls.settings.alpn.as_ref();
+        if alpn.is_some_and(Vec::is_empty) && !self.wrong.contains("tls-alpn") {
+            let text = "QUIC needs a name that clients ask for, such as \"mqtt\"";
+            self.report("tls-alpn", text);
         }
     }
 

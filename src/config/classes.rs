@@ -77,6 +77,7 @@ const LIVE: &[&str] = &[
     "sys-log",
     "watch-files",
     "shutdown-timeout",
+    "upgrade-drain",
 ];
 
 /// Options that a connection takes when it begins, and keeps.
@@ -116,6 +117,25 @@ const RESTART: &[(&str, &str)] = &[
         "since segments are made ahead of need",
     ),
     ("journal-bytes-max", "since segments are made ahead of need"),
+    ("cluster", "since the shards have the exchange as a peer"),
+    ("node", "since other nodes know it by that name"),
+    ("cluster-name", "since other nodes are found by it"),
+    (
+        "cluster-durability",
+        "since acknowledgements wait for it or do not",
+    ),
+    ("cluster-credentials", "since NATS is connected to once"),
+    ("cluster-ca", "since NATS is connected to once"),
+    ("cluster-certificate", "since NATS is connected to once"),
+    ("cluster-key", "since NATS is connected to once"),
+    ("cluster-listen", "since other nodes know it by then"),
+    ("cluster-address", "since other nodes know it by then"),
+    ("cluster-redirect", "since the shards are told at the start"),
+    (
+        "cluster-client-address",
+        "since other nodes know it by then",
+    ),
+    ("cluster-unsafe", "since NATS is checked at the start"),
     ("log-format", "since one log has lines of one kind"),
 ];
 

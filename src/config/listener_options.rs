@@ -121,7 +121,7 @@ static OPTIONS: [ListenerOpt; 25] = [
     opt(
         "transport",
         "\"wss\"",
-        Kind::Choice(&["tcp", "tls", "ws", "wss", "udp"]),
+        Kind::Choice(&["tcp", "tls", "ws", "wss", "udp", "quic"]),
         Access(
             |listener| {
                 Value::Choice(match listener.transport {
@@ -130,6 +130,7 @@ static OPTIONS: [ListenerOpt; 25] = [
                     Transport::Ws => "ws",
                     Transport::Wss => "wss",
                     Transport::Udp => "udp",
+                    Transport::Quic => "quic",
                 })
             },
             |listener, value| {
@@ -138,6 +139,7 @@ static OPTIONS: [ListenerOpt; 25] = [
                     "ws" => Transport::Ws,
                     "wss" => Transport::Wss,
                     "udp" => Transport::Udp,
+                    "quic" => Transport::Quic,
                     _ => Transport::Tcp,
                 }
             },
@@ -146,7 +148,8 @@ static OPTIONS: [ListenerOpt; 25] = [
             "How the bytes travel",
             "\"tcp\" is MQTT straight on the socket, for everybody on the way to read; \"ws\" is \
              WebSocket, for browsers; \"tls\" and \"wss\" are the same, encrypted. \"udp\" is datagrams, for \
-             protocol = \"mqtt-sn\".",
+             protocol = \"mqtt-sn\". \"quic\" is a stream of QUIC, encrypted and over UDP, which lives on when a client's \
+             address changes.",
         ),
     ),
     opt(

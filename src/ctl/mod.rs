@@ -3,9 +3,11 @@
 mod arguments;
 mod bridges;
 mod client;
+mod cluster;
 mod figures;
 mod sparkplug;
 pub(crate) mod table;
+mod upgrade;
 mod verbs;
 
 use std::ffi::OsString;
@@ -17,8 +19,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use bridges::BRIDGES;
 use client::Address;
 pub(crate) use client::{Client, Failure};
+use cluster::CLUSTER;
 use figures::FIGURES;
 use sparkplug::SPARKPLUG;
+use upgrade::UPGRADE;
 use verbs::{Verb, VERBS};
 
 /// The broker says no, or does not know what was named.
@@ -126,7 +130,13 @@ pub(crate) fn client(matches: &ArgMatches) -> Result<Client, Failure> {
 }
 
 fn verbs() -> impl Iterator<Item = &'static Verb> {
-    VERBS.iter().chain(FIGURES).chain(SPARKPLUG).chain(BRIDGES)
+    VERBS
+        .iter()
+        .chain(FIGURES)
+        .chain(SPARKPLUG)
+        .chain(BRIDGES)
+        .chain(CLUSTER)
+        .chain(UPGRADE)
 }
 
 fn carry_out(matches: &ArgMatches) -> Result<(), Failure> {

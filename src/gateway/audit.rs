@@ -2,6 +2,7 @@
 
 use super::link::WAITING_MAX;
 use super::peer::{Peer, State, DELIVERIES_MAX};
+use super::run::RUN_MAX;
 use super::{Gateway, CONNECTING_MAX};
 use crate::shard::Shard;
 
@@ -41,6 +42,9 @@ impl Gateway {
         if connecting != self.connecting || connecting > CONNECTING_MAX {
             let counted = self.connecting;
             return Err(format!("{connecting} connect, and {counted} are counted"));
+        }
+        if self.run.len() > RUN_MAX {
+            return Err(format!("{} bytes wait in a run", self.run.len()));
         }
         let kept = self.kept.keys();
         let stale = kept.filter(|id| !shard.has_session(id)).count();

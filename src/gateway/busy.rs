@@ -18,12 +18,41 @@ pub(super) struct Delivery {
     pub(super) packet_id: Option<PacketId>,
 }
 
+/// What was sent to a client and waits for its answer: one at a time.
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    pub(super) what: Awaited,
+    /// How often it was sent.
+    pub(super) sent: u8,
+    pub(super) due: Time,
+    /// Its client has no room for it now (congestion): it is asked again later, and nothing else is sent meanwhile.
+    pub(super) is_put_off: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Awaited {
+    /// REGACK, before the delivery that needs it.
+    Registration { topic_id: u16, msg_id: u16 },
+    /// PUBACK or PUBREC.
+    Publication {
+        delivery: Delivery,
+        /// Its topic was registered again because the client did not know the id.
+        repaired: bool,
+    },
+    /// PUBCOMP.
+    Release(PacketId),
+    /// Nothing: its client has time to take a retained message at QoS 0.
+    Pause,
+}
+
 /// Of one peer.
 #[derive(Debug)]
 pub(super) struct Busy {
     /// Packets for the link that the shard does not want yet.
     pub(super) waiting: Vec<u8>,
     pub(super) deliveries: VecDeque<Delivery>,
+    /// What was sent and waits for its answer, also while the client sleeps.
+    pub(super) outstanding: Option<Box<Outstanding>>,
     /// The release that follows a PUBREC.
     pub(super) release: Option<PacketId>,
     /// An exchange that ends without its client: the release is answered for it.
@@ -37,6 +66,7 @@ impl Busy {
     const IDLE: Self = Self {
         waiting: Vec::new(),
         deliveries: VecDeque::new(),
+        outstanding: None,
         release: None,
         ended: None,
         requests: Requests::NONE,
@@ -46,6 +76,7 @@ impl Busy {
     fn is_idle(&self) -> bool {
         self.waiting.is_empty()
             && self.deliveries.is_empty()
+            && self.outstanding.is_none()
             && self.release.is_none()
             && self.ended.is_none()
             && self.requests.is_empty()

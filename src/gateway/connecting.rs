@@ -2,8 +2,9 @@
 
 use super::busy::WhenBusy;
 use super::directory::{refusal, Source};
+use super::kept::{Kept, Will};
 use super::link;
-use super::peer::{Kept, Peer, State, Terms, Will};
+use super::peer::{LinkPing, Peer, State, Terms};
 use super::requests::LastAnswer;
 use super::{Gateway, CONNECTING_MAX};
 use crate::mqtt::{topic, Qos};
@@ -26,7 +27,7 @@ impl Gateway {
         connect: &Connect<'_>,
         now: Time,
     ) {
-        let Some(index) = self.peers.of_key(&source.key) else {
+        let Some(index) = self.peers.of_key(source.hash, &source.key) else {
             self.connect_new(shard, source, connect, now);
             return;
         };
@@ -51,7 +52,6 @@ impl Gateway {
                 let slept = peer.state == State::Asleep;
                 peer.state = State::Active;
                 peer.connected_at = now;
-                peer.keep_alive_s = terms.duration_s;
                 peer.kept.topics.all_unknown();
                 let accepted = Message::ConnAck(ReturnCode::Accepted);
                 self.outbox.send(&source.key, &accepted);
@@ -77,6 +77,7 @@ impl Gateway {
             key,
             reader,
             number,
+            ..
         } = source;
         let terms = terms_of(connect);
         let index = self.peers.insert(Peer {
@@ -90,21 +91,18 @@ impl Gateway {
             connected_at: now,
             link: None,
             kept: Kept::default(),
-            outstanding: None,
             busy: WhenBusy::default(),
             last_answer: LastAnswer::default(),
-            keep_alive_s: 0,
             sleep_s: 0,
             heard: now,
             is_pinged: false,
-            is_proven: false,
             credit: CREDIT,
-            link_keep_alive_s: 0,
-            link_ping_at: now,
+            link_ping: None,
             qos_max: Qos::ExactlyOnce,
             retain_available: true,
             last_msg_id: 0,
-            armed: Time(u64::MAX),
+            armed: Time::FAR,
+            armed_next: Time::FAR,
         });
         self.connecting += 1;
         self.begin(shard, index, terms, now);
@@ -117,10 +115,9 @@ impl Gateway {
             self.connecting += 1;
         }
         peer.state = State::WillTopic;
-        peer.outstanding = None;
         peer.busy = WhenBusy::default();
         peer.last_answer.forget();
-        (peer.is_pinged, peer.is_proven, peer.credit) = (false, false, CREDIT);
+        (peer.is_pinged, peer.credit) = (false, CREDIT);
     }
 
     /// The first step of a connection: what is kept for it, then its will.
@@ -134,7 +131,6 @@ impl Gateway {
         let client_id = peer.client_id.clone();
         peer.terms = terms;
         peer.connected_at = now;
-        peer.keep_alive_s = terms.duration_s;
         peer.kept = inherited.unwrap_or_default();
         peer.kept.topics.all_unknown();
         if terms.clean {
@@ -202,7 +198,7 @@ impl Gateway {
             return;
         }
         let Some(will) = will else {
-            peer.kept.will = None;
+            peer.kept.set_will(None);
             self.enter(shard, index, now);
             return;
         };
@@ -210,7 +206,7 @@ impl Gateway {
             self.refuse(shard, index, ReturnCode::NotSupported);
             return;
         }
-        peer.kept.will = Some(Box::new(Will {
+        peer.kept.set_will(Some(Will {
             topic: will.topic.into(),
             qos: will.qos,
             retain: will.retain,
@@ -233,9 +229,7 @@ impl Gateway {
             self.stats.out_of_order += 1;
             return;
         }
-        if let Some(will) = &mut peer.kept.will {
-            will.payload = payload.into();
-        }
+        peer.kept.set_will_message(payload);
         self.enter(shard, index, now);
     }
 
@@ -247,10 +241,8 @@ impl Gateway {
         if peer.busy.asked.0 > 0 {
             peer.busy.asked = (0, now);
         }
-        let (ip, port) = (
-            peer.key.address.ip().to_canonical(),
-            peer.key.address.port(),
-        );
+        let address = peer.key.address();
+        let (ip, port) = (address.ip().to_canonical(), address.port());
         let mut origin = Origin::new(RemoteEnd::Ip((ip, port).into()), peer.key.listener);
         origin.keeps_will = true;
         let before = peer.link.take();
@@ -272,7 +264,7 @@ impl Gateway {
         link::connect(
             &peer.client_id,
             &peer.terms,
-            peer.kept.will.as_deref(),
+            peer.kept.will(),
             datagram_max,
             &mut packet,
         );
@@ -297,13 +289,11 @@ impl Gateway {
         peer.heard = now;
         peer.qos_max = properties.maximum_qos.unwrap_or(Qos::ExactlyOnce);
         peer.retain_available = properties.retain_available.unwrap_or(true);
-        if let Some(seconds) = properties.server_keep_alive_s {
-            peer.link_keep_alive_s = seconds;
-            peer.link_ping_at = now + Peer::link_ping_every(seconds);
-            if peer.keep_alive_s == 0 {
-                peer.keep_alive_s = seconds;
-            }
-        }
+        let keep_alive_s = properties
+            .server_keep_alive_s
+            .filter(|seconds| *seconds > 0);
+        peer.link_ping =
+            keep_alive_s.map(|keep_alive_s| Box::new(LinkPing::new(keep_alive_s, now)));
     }
 
     /// A client is not taken; it has no link.

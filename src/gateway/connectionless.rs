@@ -47,7 +47,8 @@ impl Gateway {
             Some(link) => Some(*link),
             None => self.open_connectionless(shard, listener, user, settings, now),
         };
-        let Some(link) = link.filter(|link| shard.wants_input(*link)) else {
+        let wants = |link: &ConnectionId| self.run.is_of(*link) || shard.wants_input(*link);
+        let Some(link) = link.filter(wants) else {
             self.stats.held_back += 1;
             return;
         };
@@ -58,9 +59,9 @@ impl Gateway {
             payload: publish.payload,
             ..PublishOut::default()
         };
-        self.packet.clear();
-        encode::publish(&mut self.packet, Version::V5, &packet);
-        shard.handle_bytes(link, &self.packet, now);
+        self.append(shard, link, now, |out| {
+            encode::publish(out, Version::V5, &packet)
+        });
     }
 
     fn open_connectionless(
@@ -73,7 +74,7 @@ impl Gateway {
     ) -> Option<ConnectionId> {
         let address = RemoteEnd::Ip(([0, 0, 0, 0], 0).into()); // of all of them
         let mut origin = Origin::new(address, listener);
-        origin.identity = Some(user.into());
+        origin.identity = Some(Box::new(user.into()));
         let link = shard.handle_opened(origin, now)?;
         self.peers.join_alone(link);
         self.connectionless.insert(listener, link);

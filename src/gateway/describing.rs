@@ -1,6 +1,7 @@
 //! Descriptions of clients, for operators.
 
-use super::peer::{Awaited, Peer, State};
+use super::busy::Awaited;
+use super::peer::{Peer, State};
 use super::{Gateway, Stats};
 use crate::shard::{Answer, ClientRow, RemoteEnd, SensorRow, Shard};
 use crate::time::{Span, Time};
@@ -20,7 +21,7 @@ impl Gateway {
                 };
                 let peer = self.peers.get(index);
                 detail.silent_for = Some(now.since(peer.heard));
-                detail.keep_alive = Some(Span::from_secs(u64::from(peer.keep_alive_s)));
+                detail.keep_alive = Some(Span::from_secs(u64::from(peer.keep_alive_s())));
                 if let Some((sensor, link)) = detail.row.sensor.as_mut().zip(peer.link) {
                     sensor.unanswered += shard.messages_on(link);
                 }
@@ -36,13 +37,13 @@ impl Gateway {
         let Some(index) = link.and_then(|link| self.peers.of_link(link)) else {
             if let Some(kept) = self.kept.get(&*row.client_id) {
                 sensor.topic_ids = kept.topics.len();
-                sensor.predefined_ids = kept.topics.predefined().len();
+                sensor.predefined_ids = kept.predefined().len();
             }
             return None;
         };
         let peer = self.peers.get(index);
         *sensor = describe_peer(peer, now);
-        let address = peer.key.address;
+        let address = peer.key.address();
         row.peer = Some(RemoteEnd::Ip(
             (address.ip().to_canonical(), address.port()).into(),
         ));
@@ -55,7 +56,7 @@ fn describe_peer(peer: &Peer, now: Time) -> SensorRow {
     let until = |end: Time| Span(end.0.saturating_sub(now.0));
     let wakes_at = peer.heard + Span::from_secs(u64::from(peer.sleep_s));
     let is_message = |what: &Awaited| matches!(what, Awaited::Publication { .. });
-    let outstanding = peer.outstanding.as_deref();
+    let outstanding = peer.busy.outstanding.as_deref();
     SensorRow {
         state: Stats::STATES[usize::from(peer.state.place())],
         node: peer.key.node.clone(),
@@ -63,7 +64,7 @@ fn describe_peer(peer: &Peer, now: Time) -> SensorRow {
         wakes_in: sleeps.then(|| until(wakes_at)),
         lost_in: peer.lost_at().map(until),
         topic_ids: peer.kept.topics.len(),
-        predefined_ids: peer.kept.topics.predefined().len(),
+        predefined_ids: peer.kept.predefined().len(),
         unanswered: peer.busy.deliveries.len()
             + usize::from(outstanding.is_some_and(|one| is_message(&one.what))),
     }

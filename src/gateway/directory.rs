@@ -8,7 +8,7 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 
 use super::outbox::{Crossing, PeerKey};
-use super::Gateway;
+use super::{run, Gateway};
 use crate::ids::{ListenerId, ShardId};
 use crate::mqtt_sn::{decode, unwrap_forwarded, AddressChange, Connect, Message, ReturnCode};
 use crate::mqtt_sn::{ClientIds, Settings, PROTOCOL_ID};
@@ -48,6 +48,8 @@ pub(super) struct Directory {
 /// A datagram of a peer, on its way to its home.
 pub(super) struct Source {
     pub(super) key: PeerKey,
+    /// Of the key, here.
+    pub(super) hash: u64,
     pub(super) reader: ShardId,
     pub(super) number: u32,
 }
@@ -80,8 +82,11 @@ impl Directory {
         entry
     }
 
-    fn entry(&self, key: &PeerKey) -> Option<Entry> {
-        let hash = self.state.hash_one(key);
+    fn hash(&self, key: &PeerKey) -> u64 {
+        self.state.hash_one(key)
+    }
+
+    fn entry(&self, hash: u64) -> Option<Entry> {
         self.entries.find(hash, |entry| entry.hash == hash).copied()
     }
 
@@ -112,7 +117,7 @@ impl Directory {
 }
 
 impl Gateway {
-    /// A datagram has come from an address.
+    /// A datagram has come from an address. [`Gateway::handle_batch_end`] follows those received together.
     pub fn handle_datagram(
         &mut self,
         shard: &mut Shard,
@@ -146,12 +151,12 @@ impl Gateway {
                 return;
             }
         };
-        let key = PeerKey {
-            listener,
-            address,
-            node,
-        };
-        let Some(entry) = self.directory.entry(&key) else {
+        if !run::joins(&message) {
+            self.end_run(shard, now);
+        }
+        let key = PeerKey::new(listener, address, node);
+        let hash = self.directory.hash(&key);
+        let Some(entry) = self.directory.entry(hash) else {
             self.stranger(shard, key, (&message, bytes), &settings, admit, now);
             return;
         };
@@ -171,7 +176,7 @@ impl Gateway {
         self.pass_on(shard, key, entry, (&message, bytes), now);
     }
 
-    /// What has crossed from another shard.
+    /// What has crossed from another shard. [`Gateway::handle_batch_end`] follows.
     pub fn handle_crossing(
         &mut self,
         shard: &mut Shard,
@@ -182,16 +187,23 @@ impl Gateway {
         match crossing {
             Crossing::Datagram { key, number, bytes } => {
                 let source = Source {
+                    hash: self.directory.hash(&key),
                     key,
                     reader: from,
                     number,
                 };
                 // It was read once where it came in.
                 if let Ok(message) = decode(&bytes) {
+                    if !run::joins(&message) {
+                        self.end_run(shard, now);
+                    }
                     self.take(shard, source, &message, now);
                 }
             }
-            Crossing::Replaced { key, number } => self.replaced(shard, self.own, key, number, now),
+            Crossing::Replaced { key, number } => {
+                self.end_run(shard, now);
+                self.replaced(shard, self.own, key, number, now);
+            }
             Crossing::Left { key, number } => self.left_here(&key, number),
         }
     }
@@ -209,6 +221,7 @@ impl Gateway {
         if entry.home == self.own {
             let source = Source {
                 key,
+                hash: entry.hash,
                 reader: self.own,
                 number,
             };
@@ -228,7 +241,7 @@ impl Gateway {
             self.outbox.cross(home, Crossing::Replaced { key, number });
             return;
         }
-        let found = self.peers.of_key(&key);
+        let found = self.peers.of_key(self.directory.hash(&key), &key);
         if let Some(index) = found.filter(|index| self.peers.get(*index).number == number) {
             self.lose(shard, index, now);
         }
@@ -282,7 +295,7 @@ impl Gateway {
                 return;
             }
         };
-        if !admit(key.listener, key.address.ip()) {
+        if !admit(key.listener, key.address().ip()) {
             if matches!(message, Message::Connect(_)) {
                 let code = ReturnCode::Congestion;
                 self.outbox.send(&key, &Message::ConnAck(code));
@@ -314,7 +327,7 @@ impl Gateway {
             | Message::WillTopicUpd(_)
             | Message::WillMsgUpd(_) => {
                 self.stats.unknown_peer += 1;
-                if self.directory.may_answer(key.address, now) {
+                if self.directory.may_answer(key.address(), now) {
                     self.outbox.send(key, &Message::Disconnect(None));
                 }
             }

@@ -2,6 +2,7 @@
 //! What is "broadcast" goes to a multicast group, where its listener has one.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use super::outbox::PeerKey;
 use super::Gateway;
@@ -39,11 +40,8 @@ impl Discovery {
 
 /// All members of the group of a listener.
 fn all_of(listener: ListenerId, settings: &Settings) -> Option<PeerKey> {
-    settings.multicast.map(|address| PeerKey {
-        listener,
-        address,
-        node: None,
-    })
+    let group = settings.multicast;
+    group.map(|address| PeerKey::new(listener, address, None))
 }
 
 impl Gateway {
@@ -63,11 +61,7 @@ impl Gateway {
         self.stats.received += 1;
         match decode(datagram) {
             Ok(Message::SearchGw { .. }) => {
-                let asker = PeerKey {
-                    listener,
-                    address,
-                    node: None,
-                };
+                let asker = PeerKey::new(listener, address, None);
                 let settings = self.settings_of(listener);
                 self.answer_search(&asker, &settings, now);
             }
@@ -98,7 +92,7 @@ impl Gateway {
     pub(super) fn plan_advertising(&mut self) {
         let before = std::mem::take(&mut self.discovery.due);
         let plan = |(index, settings): (usize, &Option<_>)| {
-            let settings: &std::sync::Arc<Settings> = settings.as_ref()?;
+            let settings: &Rc<Settings> = settings.as_ref()?;
             let is_on = settings.multicast.is_some() && settings.advertise_s.is_some();
             let known = before.get(index).copied().flatten();
             (is_on && self.has_groups()).then(|| known.unwrap_or(Time::ZERO))

@@ -1,5 +1,6 @@
 //! Doors of a gateway beside those of datagrams: its settings, and what its shard asks of links.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::peer::State;
@@ -13,6 +14,8 @@ impl Gateway {
     /// The listeners, by number; peers of one that was removed stay until they leave.
     pub fn handle_settings(&mut self, settings: Vec<Option<Arc<Settings>>>) {
         for (index, own) in settings.into_iter().enumerate() {
+            // A copy: a count that all shards change would cost each datagram.
+            let own = own.map(|own| Rc::new(Settings::clone(&own)));
             match self.settings.get_mut(index) {
                 Some(before) => *before = own.or(before.take()),
                 None => self.settings.push(own),
@@ -22,7 +25,7 @@ impl Gateway {
     }
 
     /// The settings of a listener that has peers.
-    pub(super) fn settings_of(&self, listener: ListenerId) -> Arc<Settings> {
+    pub(super) fn settings_of(&self, listener: ListenerId) -> Rc<Settings> {
         let settings = self.settings.get(listener.index()).cloned().flatten();
         settings.unwrap_or_default()
     }

@@ -1,15 +1,15 @@
 //! Downlink: packets of its link to messages, one that waits for an answer at a time.
 
-use super::busy::Delivery;
+use super::busy::{Awaited, Delivery, Outstanding};
 use super::connecting::return_code;
-use super::peer::{Awaited, Outstanding, Peer, State};
-use super::requests::{Kind, Request};
+use super::peer::{Peer, State, PROVEN};
+use super::requests::{self, Kind, Request};
 use super::topics::Outward;
 use super::Gateway;
 use crate::mqtt::{
     decode, frame, Ack, AckKind, Packet, PacketId, Qos, ReasonCode, Sender, SubAck, Version,
 };
-use crate::mqtt_sn::{encode, Message, Publish, ReturnCode, Settings, TopicRef};
+use crate::mqtt_sn::{Message, Publish, ReturnCode, Settings, TopicRef};
 use crate::mutant::{is_on, Mutant};
 use crate::shard::Shard;
 use crate::time::{Span, Time};
@@ -43,7 +43,7 @@ impl Gateway {
                     break;
                 }
                 let packet = std::mem::take(&mut self.packet);
-                self.packet_of_link(index, &packet, now);
+                self.packet_of_link(shard, index, &packet, now);
                 self.packet = packet;
             }
             if !self.advance(shard, index, now) {
@@ -55,7 +55,7 @@ impl Gateway {
     }
 
     /// One packet of the shard.
-    fn packet_of_link(&mut self, index: u32, bytes: &[u8], now: Time) {
+    fn packet_of_link(&mut self, shard: &Shard, index: u32, bytes: &[u8], now: Time) {
         let frame = frame::next_frame(bytes, frame::PACKET_SIZE_MAX)
             .ok()
             .flatten();
@@ -64,7 +64,10 @@ impl Gateway {
         debug_assert!(packet.is_some(), "the shard's packets are valid");
         let peer = self.peers.get_mut(index);
         match packet {
-            Some(Packet::ConnAck(connack)) => self.entered(index, &connack, now),
+            Some(Packet::ConnAck(connack)) => {
+                peer.share_names(shard);
+                self.entered(index, &connack, now);
+            }
             Some(Packet::Publish(publish)) => peer.busy.deliveries.push_back(Delivery {
                 topic: publish.topic.into(),
                 payload: publish.payload.into(),
@@ -80,7 +83,10 @@ impl Gateway {
                 let answer = Message::PubComp(ack.packet_id.get());
                 self.outbox.send(&peer.key, &answer);
             }
-            Some(Packet::SubAck(suback)) => self.subscribed(index, &suback, now),
+            Some(Packet::SubAck(suback)) => {
+                peer.share_names(shard);
+                self.subscribed(index, &suback, now);
+            }
             Some(Packet::UnsubAck(unsuback)) => self.unsubscribed(index, &unsuback, now),
             Some(Packet::PingResp) => self.pinged(index),
             _ => {} // DISCONNECT, after which the link is closed
@@ -133,31 +139,29 @@ impl Gateway {
         code: ReturnCode,
         now: Time,
     ) {
-        let is_accepted = code == ReturnCode::Accepted;
-        let answer = Message::SubAck {
-            qos,
-            topic_id: if is_accepted { request.topic_id } else { 0 },
-            msg_id: request.msg_id,
-            code,
-        };
-        self.answer_once(index, request, &answer, now);
+        self.answer_once(index, request, Some((qos, code)), now);
     }
 
     fn unsubscribed(&mut self, index: u32, unsuback: &SubAck<'_>, now: Time) {
         let peer = self.peers.get_mut(index);
         let msg_id = unsuback.packet_id.get();
         if let Some(request) = peer.busy.requests.take(Kind::Unsubscribe, msg_id) {
-            self.answer_once(index, request, &Message::UnsubAck(msg_id), now);
+            self.answer_once(index, request, None, now);
         }
     }
 
     /// Answers a request; a repeat of it gets the same answer.
-    fn answer_once(&mut self, index: u32, request: Request, answer: &Message<'_>, now: Time) {
+    fn answer_once(
+        &mut self,
+        index: u32,
+        request: Request,
+        granted: Option<(Qos, ReturnCode)>,
+        now: Time,
+    ) {
         let peer = self.peers.get_mut(index);
-        self.outbox.send(&peer.key, answer);
-        let mut bytes = Vec::new();
-        encode(answer, &mut bytes);
-        peer.last_answer.set(request, &bytes, now);
+        self.outbox
+            .send(&peer.key, &requests::answer(&request, granted));
+        peer.last_answer.set(request, granted, now);
     }
 
     /// Sends what may be sent; true when there may be more on the link.
@@ -167,7 +171,7 @@ impl Gateway {
             let peer = self.peers.get_mut(index);
             let is_there = matches!(peer.state, State::Active | State::Awake)
                 || (peer.state == State::Asleep && is_on(Mutant::SendToSleeper));
-            if !is_there || peer.outstanding.is_some() {
+            if !is_there || peer.busy.outstanding.is_some() {
                 return has_room;
             }
             if let Some(packet_id) = peer.busy.release {
@@ -188,7 +192,7 @@ impl Gateway {
             if peer.busy.deliveries.is_empty() {
                 return has_room;
             }
-            if !peer.is_proven {
+            if peer.credit != PROVEN {
                 let Some(left) = peer.credit.checked_sub(1) else {
                     return has_room;
                 };
@@ -247,7 +251,7 @@ impl Gateway {
                 self.send_awaited(index, Awaited::Registration { topic_id, msg_id }, now);
                 if is_on(Mutant::UseUnregistered) {
                     let peer = self.peers.get_mut(index);
-                    peer.outstanding = None;
+                    peer.busy.outstanding = None;
                     peer.kept.topics.accepted(topic_id);
                 }
                 return Sent::Awaited;
@@ -264,7 +268,7 @@ impl Gateway {
                 return Sent::Done;
             }
             // All that is retained comes at once, and many clients have room for one datagram.
-            peer.outstanding = Some(Box::new(Outstanding {
+            peer.busy.outstanding = Some(Box::new(Outstanding {
                 what: Awaited::Pause,
                 sent: 0,
                 due: now + Span::from_millis(u64::from(settings.pace_ms)),
@@ -283,7 +287,7 @@ impl Gateway {
     fn send_awaited(&mut self, index: u32, what: Awaited, now: Time) {
         let settings = self.settings_of(self.peers.get(index).key.listener);
         let peer = self.peers.get_mut(index);
-        peer.outstanding = Some(Box::new(Outstanding {
+        peer.busy.outstanding = Some(Box::new(Outstanding {
             what,
             sent: 0,
             due: now,
@@ -295,7 +299,7 @@ impl Gateway {
     /// Sends what waits for an answer, again if it was sent before.
     pub(super) fn send_again(&mut self, index: u32, settings: &Settings, now: Time) {
         let peer = self.peers.get_mut(index);
-        let Some(mut outstanding) = peer.outstanding.take() else {
+        let Some(mut outstanding) = peer.busy.outstanding.take() else {
             return;
         };
         let is_repeat = outstanding.sent > 0;
@@ -329,7 +333,7 @@ impl Gateway {
         outstanding.sent = outstanding.sent.saturating_add(1);
         outstanding.due = now + Peer::retry(settings);
         let peer = self.peers.get_mut(index);
-        peer.outstanding = Some(outstanding);
+        peer.busy.outstanding = Some(outstanding);
     }
 
     /// The client may not know the topic's id any more: the message waits in front for its registration.
@@ -362,7 +366,7 @@ impl Gateway {
             Awaited::Publication { delivery, .. } => delivery.packet_id == Some(packet_id),
             _ => false,
         };
-        let Some(outstanding) = peer.outstanding.take_if(|one| is_it(one)) else {
+        let Some(outstanding) = peer.busy.outstanding.take_if(|one| is_it(one)) else {
             self.stats.out_of_order += 1;
             return;
         };
@@ -408,7 +412,7 @@ fn topic_ref(peer: &mut Peer, topic: &str, settings: &Settings) -> Result<TopicR
     if let [first, second] = *topic.as_bytes() {
         return Ok(TopicRef::Short([first, second]));
     }
-    let predefined = peer.kept.topics.predefined().iter();
+    let predefined = peer.kept.predefined().iter();
     let known = predefined
         .copied()
         .find(|id| settings.predefined.topic(&peer.client_id, *id) == Some(topic));

@@ -1,8 +1,9 @@
 //! State that a client leaves with its session: topic ids, and its will. With a log it is answered when that has it,
 //! so that the next process has it, too.
 
+use super::kept::Will;
 use super::link;
-use super::peer::{Peer, Will};
+use super::peer::Peer;
 use super::requests::{Kind, Request};
 use super::Gateway;
 use crate::mqtt::topic;
@@ -52,13 +53,13 @@ impl Gateway {
     ) {
         let peer = self.peers.get(index);
         let will = update.map(|update| {
-            let before = peer.kept.will.as_ref();
-            Box::new(Will {
+            let before = peer.kept.will();
+            Will {
                 topic: update.topic.into(),
                 qos: update.qos,
                 retain: update.retain,
                 payload: before.map_or_else(Box::default, |will| will.payload.clone()),
-            })
+            }
         });
         let is_topic = update.is_none_or(|update| topic::is_valid_name(update.topic));
         let left = match is_topic {
@@ -76,7 +77,7 @@ impl Gateway {
         payload: &[u8],
         now: Time,
     ) {
-        let will = self.peers.get(index).kept.will.clone();
+        let will = self.peers.get(index).kept.will().cloned();
         let left = match will {
             Some(mut will) => {
                 will.payload = payload.into();
@@ -87,14 +88,14 @@ impl Gateway {
         self.answer_when_kept(shard, index, of_will(Kind::WillMessage), left, now);
     }
 
-    fn change_will(&mut self, shard: &mut Shard, index: u32, will: Option<Box<Will>>) -> Left {
+    fn change_will(&mut self, shard: &mut Shard, index: u32, will: Option<Will>) -> Left {
         let peer = self.peers.get_mut(index);
         let left = match peer.link {
-            Some(link) => shard.handle_will(link, will.as_deref().map(link::will_of)),
+            Some(link) => shard.handle_will(link, will.as_ref().map(link::will_of)),
             None => Left::Refused,
         };
         if left != Left::Refused {
-            peer.kept.will = will;
+            peer.kept.set_will(will);
         }
         left
     }
@@ -148,7 +149,7 @@ impl Gateway {
 
 /// A client has used a predefined topic id.
 pub(super) fn uses_predefined(shard: &mut Shard, peer: &mut Peer, id: u16) {
-    let is_first = peer.kept.topics.uses_predefined(id);
+    let is_first = peer.kept.uses_predefined(id);
     if let Some(link) = peer.link.filter(|_| is_first) {
         shard.handle_predefined_id(link, id);
     }

@@ -3,7 +3,8 @@
 use std::io::IoSlice;
 use std::num::NonZeroU16;
 
-use super::peer::{Peer, State, Terms, Will};
+use super::kept::Will;
+use super::peer::{LinkPing, State, Terms};
 use super::requests::{Kind, Request};
 use super::Gateway;
 use crate::ids::ConnectionId;
@@ -105,6 +106,27 @@ impl Gateway {
         true
     }
 
+    /// The same for a publication that nothing answers, with those that follow it.
+    pub(super) fn give_in_run(
+        &mut self,
+        shard: &mut Shard,
+        index: u32,
+        now: Time,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let peer = self.peers.get(index);
+        let is_free = |link: &ConnectionId| {
+            let is_wanted = || peer.busy.waiting.is_empty() && shard.wants_input(*link);
+            self.run.is_of(*link) || is_wanted()
+        };
+        match peer.link.filter(is_free) {
+            Some(link) => self.append(shard, link, now, write),
+            None => {
+                self.give(shard, index, now, write);
+            }
+        }
+    }
+
     /// Gives the shard what it did not want before, and looks whether those who are awake have been sent
     /// everything. True when there was something to give.
     pub fn handle_turn(&mut self, shard: &mut Shard, now: Time) -> bool {
@@ -199,10 +221,10 @@ impl Gateway {
     /// Whether a peer's link is still to be heard of by the shard, which has a keep alive of its own.
     pub(super) fn ping_link(&mut self, shard: &mut Shard, index: u32, now: Time) {
         let peer = self.peers.get_mut(index);
-        if peer.link_keep_alive_s == 0 || peer.link_ping_at > now {
-            return;
+        match &mut peer.link_ping {
+            Some(ping) if ping.at <= now => **ping = LinkPing::new(ping.keep_alive_s, now),
+            _ => return,
         }
-        peer.link_ping_at = now + Peer::link_ping_every(peer.link_keep_alive_s);
         let request = Request {
             kind: Kind::Ping,
             msg_id: 0,

@@ -18,12 +18,14 @@ mod discovery;
 mod doors;
 mod downlink;
 mod keeping;
+mod kept;
 mod link;
 mod outbox;
 mod peer;
 mod peers;
 mod registration;
 mod requests;
+mod run;
 mod sleep;
 mod stats;
 mod timers;
@@ -32,7 +34,6 @@ mod uplink;
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use ahash::RandomState;
 
@@ -44,9 +45,10 @@ use crate::ids::{ConnectionId, ListenerId, ShardId};
 use crate::mqtt_sn::Settings;
 use directory::Directory;
 use discovery::Discovery;
+use kept::Kept;
 use outbox::Outbox;
-use peer::Kept;
 use peers::Peers;
+use run::Run;
 use timers::Timers;
 
 /// Peers of a shard that are in the middle of the will's conversation, at most: no session bounds them yet.
@@ -56,7 +58,7 @@ const CONNECTING_MAX: usize = 1_000;
 pub struct Gateway {
     own: ShardId,
     /// By listener number; `None`: it does not speak MQTT-SN.
-    settings: Vec<Option<Arc<Settings>>>,
+    settings: Vec<Option<Rc<Settings>>>,
     directory: Directory,
     discovery: Discovery,
     peers: Peers,
@@ -76,6 +78,7 @@ pub struct Gateway {
     outbox: Outbox,
     /// A packet of a link.
     packet: Vec<u8>,
+    run: Run,
     stats: Stats,
 }
 
@@ -98,6 +101,7 @@ impl Gateway {
             awake: Vec::new(),
             outbox: Outbox::new(shards),
             packet: Vec::new(),
+            run: Run::default(),
             stats: Stats::default(),
         }
     }

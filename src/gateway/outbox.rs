@@ -1,6 +1,6 @@
 //! Outbox for the driver: datagrams, and what crosses to other shards.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 
 use super::Gateway;
 use crate::ids::{ListenerId, ShardId};
@@ -9,13 +9,44 @@ use crate::mqtt_sn::{encode, forwarded, Message};
 /// Bytes of datagrams that wait for room towards another shard; more are dropped, as the kernel does.
 const CROSSING_BYTES_MAX: usize = 1 << 20;
 
-/// Who a peer is.
+/// Who a peer is: 32 bytes where its address is of IPv4, since a hundred thousand may be known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerKey {
     pub listener: ListenerId,
-    pub address: SocketAddr,
+    /// Of IPv4; of IPv6 `v6` has it, and these are zero.
+    port: u16,
+    ip: Ipv4Addr,
+    v6: Option<Box<SocketAddrV6>>,
     /// Behind the forwarder at this address.
     pub node: Option<Box<[u8]>>,
+}
+
+const _: () = assert!(size_of::<PeerKey>() <= 32);
+
+impl PeerKey {
+    #[must_use]
+    pub fn new(listener: ListenerId, address: SocketAddr, node: Option<Box<[u8]>>) -> Self {
+        let (ip, port, v6) = match address {
+            SocketAddr::V4(address) => (*address.ip(), address.port(), None),
+            SocketAddr::V6(address) => (Ipv4Addr::UNSPECIFIED, 0, Some(Box::new(address))),
+        };
+        Self {
+            listener,
+            port,
+            ip,
+            v6,
+            node,
+        }
+    }
+
+    /// Of the peer, or of the forwarder before it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        match &self.v6 {
+            None => (self.ip, self.port).into(),
+            Some(address) => (**address).into(),
+        }
+    }
 }
 
 /// What one shard's gateway has for another's.
@@ -79,7 +110,7 @@ impl Outbox {
         encode(message, &mut self.bytes);
         self.written.push(Written {
             listener: to.listener,
-            address: to.address,
+            address: to.address(),
             end: self.bytes.len(),
         });
     }
@@ -123,7 +154,7 @@ impl Gateway {
 
     /// What crosses to another shard now; `None`: nothing.
     pub fn poll_crossings(&mut self, to: ShardId) -> Option<Vec<Crossing>> {
-        let waiting = &mut self.outbox.crossings[to.index()];
+        let waiting = self.outbox.crossings.get_mut(to.index())?; // no gateway is beyond the shards
         if waiting.is_empty() {
             return None;
         }

@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use super::busy::{Delivery, WhenBusy};
+use super::busy::WhenBusy;
+use super::kept::Kept;
 use super::outbox::PeerKey;
 use super::requests::LastAnswer;
-use super::topics::Topics;
 use crate::ids::{ConnectionId, ShardId};
-use crate::mqtt::{PacketId, PacketType, Qos};
+use crate::mqtt::{PacketType, Qos};
 use crate::mqtt_sn::Settings;
 use crate::mutant::{is_on, Mutant};
-use crate::shard::SensorState;
+use crate::shard::Shard;
 use crate::time::{Span, Time};
 
 /// Deliveries taken from a link before the first of them is sent: acknowledgements may be behind them.
@@ -45,75 +45,29 @@ impl State {
     }
 }
 
-/// The will of a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Will {
-    pub(super) topic: Box<str>,
-    pub(super) qos: Qos,
-    pub(super) retain: bool,
-    pub(super) payload: Box<[u8]>,
-}
-
-/// What was sent to a client and waits for its answer: one at a time.
-#[derive(Debug)]
-pub(super) struct Outstanding {
-    pub(super) what: Awaited,
-    /// How often it was sent.
-    pub(super) sent: u8,
-    pub(super) due: Time,
-    /// Its client has no room for it now (congestion): it is asked again later, and nothing else is sent meanwhile.
-    pub(super) is_put_off: bool,
-}
-
-#[derive(Debug)]
-pub(super) enum Awaited {
-    /// REGACK, before the delivery that needs it.
-    Registration { topic_id: u16, msg_id: u16 },
-    /// PUBACK or PUBREC.
-    Publication {
-        delivery: Delivery,
-        /// Its topic was registered again because the client did not know the id.
-        repaired: bool,
-    },
-    /// PUBCOMP.
-    Release(PacketId),
-    /// Nothing: its client has time to take a retained message at QoS 0.
-    Pause,
-}
-
-/// What a session keeps beside the shard's part of it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Kept {
-    pub(super) topics: Topics,
-    pub(super) will: Option<Box<Will>>,
-}
-
-impl Kept {
-    /// What the log has of it.
-    pub(super) fn of(state: Option<&SensorState>) -> Self {
-        let ids = state.map_or(&[][..], SensorState::ids);
-        let predefined = state.map_or(&[][..], SensorState::predefined);
-        let will = state.and_then(SensorState::will).map(|will| {
-            Box::new(Will {
-                topic: (&*will.topic).into(),
-                qos: will.qos,
-                retain: will.retain,
-                payload: (&*will.payload).into(),
-            })
-        });
-        Self {
-            topics: Topics::second(ids, predefined),
-            will,
-        }
-    }
-}
-
 /// The fields of CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) clean: bool,
     pub(super) will: bool,
     pub(super) duration_s: u16,
+}
+
+/// In place of a credit: it has sent something since its CONNECT, so its address is no forged one.
+pub(super) const PROVEN: u8 = u8::MAX;
+
+/// A link has to show a packet in each keep alive of the shard, and shows two.
+#[derive(Debug)]
+pub(super) struct LinkPing {
+    pub(super) keep_alive_s: u16,
+    pub(super) at: Time,
+}
+
+impl LinkPing {
+    pub(super) fn new(keep_alive_s: u16, now: Time) -> Self {
+        let at = now + Span::from_millis(u64::from(keep_alive_s) * 500);
+        Self { keep_alive_s, at }
+    }
 }
 
 pub(super) struct Peer {
@@ -130,34 +84,30 @@ pub(super) struct Peer {
     pub(super) connected_at: Time,
     pub(super) link: Option<ConnectionId>,
     pub(super) kept: Kept,
-    pub(super) outstanding: Option<Box<Outstanding>>,
     pub(super) busy: WhenBusy,
     pub(super) last_answer: LastAnswer,
-    /// 0: it is never taken for lost.
-    pub(super) keep_alive_s: u16,
     pub(super) sleep_s: u16,
     /// Last message; asleep: since when.
     pub(super) heard: Time,
     /// It was asked whether it is there.
     pub(super) is_pinged: bool,
-    /// It has sent something since its CONNECT: its address is no forged one.
-    pub(super) is_proven: bool,
-    /// Deliveries that may be sent before that.
+    /// Deliveries that may be sent before it has sent something since its CONNECT, or [`PROVEN`].
     pub(super) credit: u8,
-    /// Of the shard, in seconds: the link has to show a packet so often; 0: never.
-    pub(super) link_keep_alive_s: u16,
-    pub(super) link_ping_at: Time,
+    /// Where the shard wants to hear of a link.
+    pub(super) link_ping: Option<Box<LinkPing>>,
     /// Highest QoS that the shard takes.
     pub(super) qos_max: Qos,
     pub(super) retain_available: bool,
     /// Of the last REGISTER that was sent.
     pub(super) last_msg_id: u16,
-    /// For which the timer is set.
+    /// For which the timer is set, and a later deadline that stays in the list behind that: without it each wake-up would
+    /// leave one more there until the sleep ends.
     pub(super) armed: Time,
+    pub(super) armed_next: Time,
 }
 
-// A hundred thousand sleep on one machine: below the allocator's class of 224 bytes.
-const _: () = assert!(size_of::<Peer>() <= 224);
+// A hundred thousand sleep on one machine.
+const _: () = assert!(size_of::<Peer>() <= 168);
 
 impl Peer {
     /// Until when it may be silent, section 7.2.
@@ -181,9 +131,22 @@ impl Peer {
         !waits && self.busy.deliveries.len() < DELIVERIES_MAX
     }
 
+    /// Its names are in memory once, with its session. Early, while few have names of their own that leave gaps.
+    pub(super) fn share_names(&mut self, shard: &Shard) {
+        if let Some(shared) = shard.name_of_client(&self.client_id) {
+            self.client_id = shared;
+        }
+        let own = Rc::clone(&self.client_id);
+        let topics = &mut self.kept.topics;
+        topics.share_names(|name| shard.filter_of_client(&own, name));
+    }
+
     /// It sleeps: what it has not answered is due when it wakes, with all its repeats.
-    pub(super) fn rest(&mut self) {
-        if let Some(outstanding) = &mut self.outstanding {
+    pub(super) fn rest(&mut self, shard: &mut Shard) {
+        if let Some(link) = self.link {
+            shard.handle_rest(link);
+        }
+        if let Some(outstanding) = &mut self.busy.outstanding {
             outstanding.sent = outstanding.sent.min(1);
             outstanding.due = Time(u64::MAX);
         }
@@ -198,21 +161,21 @@ impl Peer {
     pub(super) fn due(&self) -> Option<Time> {
         let keep_alive = match self.state {
             State::WillTopic | State::WillMessage => return Some(self.busy.asked.1),
-            State::Active if self.keep_alive_s > 0 => Some(self.silent_until()),
+            State::Active if self.keep_alive_s() > 0 => Some(self.silent_until()),
             State::Asleep => self.lost_at(),
             _ => None,
         };
-        let answer = self.outstanding.as_ref().map(|one| one.due);
-        let ping = (self.link_keep_alive_s > 0).then_some(self.link_ping_at);
+        let answer = self.busy.outstanding.as_ref().map(|one| one.due);
+        let ping = self.link_ping.as_deref().map(|ping| ping.at);
         [keep_alive, answer, ping].into_iter().flatten().min()
     }
 
     /// Of an active client: when it is asked whether it is there, or, once it was asked, lost.
     pub(super) fn silent_until(&self) -> Time {
         let span = if self.is_pinged {
-            Self::silence_max(self.keep_alive_s)
+            Self::silence_max(self.keep_alive_s())
         } else {
-            Span::from_secs(u64::from(self.keep_alive_s))
+            Span::from_secs(u64::from(self.keep_alive_s()))
         };
         self.heard + span
     }
@@ -220,16 +183,19 @@ impl Peer {
     /// When it is lost if nothing is heard of it.
     pub(super) fn lost_at(&self) -> Option<Time> {
         let seconds = match self.state {
-            State::Active if self.keep_alive_s > 0 => self.keep_alive_s,
+            State::Active if self.keep_alive_s() > 0 => self.keep_alive_s(),
             State::Asleep => self.sleep_s,
             _ => return None,
         };
         Some(self.heard + Self::silence_max(seconds))
     }
 
-    /// Twice in the keep alive that the shard wants of a link.
-    pub(super) fn link_ping_every(seconds: u16) -> Span {
-        Span::from_millis(u64::from(seconds) * 500)
+    /// Its own, or that of the shard where it has none; 0: it is never taken for lost.
+    pub(super) fn keep_alive_s(&self) -> u16 {
+        match (self.terms.duration_s, &self.link_ping) {
+            (0, Some(ping)) => ping.keep_alive_s,
+            (seconds, _) => seconds,
+        }
     }
 
     pub(super) fn retry(settings: &Settings) -> Span {

@@ -14,20 +14,28 @@ const PRESENT: &str = "a peer stays while its address, its link or its timer nam
 #[derive(Clone, Copy, Debug)]
 struct Link {
     generation: u32,
-    /// `None`: its client has another one.
-    peer: Option<u32>,
+    /// Its peer, or one of the two that follow.
+    peer: u32,
 }
+
+/// A link whose client has another one.
+const ALONE: u32 = u32::MAX - 1;
+/// No link.
+const NONE: u32 = u32::MAX;
 
 /// A place for a peer.
 #[derive(Default)]
 struct Place {
     /// How many it has had.
     generation: u32,
-    peer: Option<Box<Peer>>,
+    peer: Option<Peer>,
 }
 
+/// Places behind each other, which stay where they are: as many as fill 32 KiB, a class of the allocator.
+const CHUNK: usize = (32 << 10) / size_of::<Place>();
+
 pub(super) struct Peers {
-    places: Vec<Place>,
+    chunks: Vec<Box<[Place]>>,
     free: Vec<u32>,
     /// By the key of each.
     by_key: HashTable<u32>,
@@ -35,13 +43,13 @@ pub(super) struct Peers {
     /// How many are counted under each state.
     states: [u64; 4],
     /// By the index of a connection.
-    links: Vec<Option<Link>>,
+    links: Vec<Link>,
 }
 
 impl Peers {
     pub(super) fn new(state: RandomState) -> Self {
         Self {
-            places: Vec::new(),
+            chunks: Vec::new(),
             free: Vec::new(),
             by_key: HashTable::new(),
             hasher: state,
@@ -51,21 +59,24 @@ impl Peers {
     }
 
     pub(super) fn insert(&mut self, peer: Peer) -> u32 {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place::default());
-            (self.places.len() - 1) as u32
-        });
+        if self.free.is_empty() {
+            let first = (self.chunks.len() * CHUNK) as u32;
+            let places = (0..CHUNK).map(|_| Place::default());
+            self.chunks.push(places.collect());
+            self.free.extend((first..first + CHUNK as u32).rev());
+        }
+        let index = self.free.pop().expect("some were added");
         let hash = self.hasher.hash_one(&peer.key);
         self.states[usize::from(peer.counted)] += 1;
-        self.places[index as usize].peer = Some(Box::new(peer));
+        self.place_mut(index).peer = Some(peer);
         self.enter(hash, index);
         index
     }
 
     pub(super) fn remove(&mut self, index: u32) -> Peer {
-        let place = &mut self.places[index as usize];
+        let place = self.place_mut(index);
         place.generation = place.generation.wrapping_add(1);
-        let peer = *place.peer.take().expect(PRESENT);
+        let peer = place.peer.take().expect(PRESENT);
         self.states[usize::from(peer.counted)] -= 1;
         self.free.push(index);
         self.forget_key(&peer.key, index);
@@ -74,11 +85,11 @@ impl Peers {
 
     /// The state of a peer may be another one now.
     pub(super) fn count_state(&mut self, index: u32) {
-        let peer = self.places[index as usize].peer.as_mut().expect(PRESENT);
+        let peer = self.get_mut(index);
         let place = peer.state.place();
-        self.states[usize::from(peer.counted)] -= 1;
+        let before = std::mem::replace(&mut peer.counted, place);
+        self.states[usize::from(before)] -= 1;
         self.states[usize::from(place)] += 1;
-        peer.counted = place;
     }
 
     pub(super) fn states(&self) -> [u64; 4] {
@@ -95,22 +106,28 @@ impl Peers {
 
     #[track_caller]
     pub(super) fn get(&self, index: u32) -> &Peer {
-        self.places[index as usize].peer.as_ref().expect(PRESENT)
+        let place = &self.chunks[index as usize / CHUNK][index as usize % CHUNK];
+        place.peer.as_ref().expect(PRESENT)
     }
 
     #[track_caller]
     pub(super) fn get_mut(&mut self, index: u32) -> &mut Peer {
-        self.places[index as usize].peer.as_mut().expect(PRESENT)
+        self.place_mut(index).peer.as_mut().expect(PRESENT)
+    }
+
+    fn place_mut(&mut self, index: u32) -> &mut Place {
+        &mut self.chunks[index as usize / CHUNK][index as usize % CHUNK]
     }
 
     /// The generation of a place, while there is a peer in it.
     pub(super) fn generation(&self, index: u32) -> Option<u32> {
-        let place = self.places.get(index as usize)?;
+        let place = &self.chunks.get(index as usize / CHUNK)?[index as usize % CHUNK];
         place.peer.is_some().then_some(place.generation)
     }
 
-    pub(super) fn of_key(&self, key: &PeerKey) -> Option<u32> {
-        let hash = self.hasher.hash_one(key);
+    /// `hash` is the key's, with the same keys of hashing as all peers' are.
+    pub(super) fn of_key(&self, hash: u64, key: &PeerKey) -> Option<u32> {
+        debug_assert_eq!(hash, self.hasher.hash_one(key));
         let is_it = |index: &u32| self.get(*index).key == *key;
         self.by_key.find(hash, is_it).copied()
     }
@@ -119,12 +136,13 @@ impl Peers {
     fn enter(&mut self, hash: u64, index: u32) {
         let Self {
             by_key,
-            places,
+            chunks,
             hasher,
             ..
         } = self;
         let hash_of = |index: &u32| {
-            let peer = places[*index as usize].peer.as_ref().expect(PRESENT);
+            let place = &chunks[*index as usize / CHUNK][*index as usize % CHUNK];
+            let peer = place.peer.as_ref().expect(PRESENT);
             hasher.hash_one(&peer.key)
         };
         by_key.insert_unique(hash, index, hash_of);
@@ -139,7 +157,7 @@ impl Peers {
 
     /// All of them.
     pub(super) fn ids(&self) -> Vec<u32> {
-        let places = (0..).zip(&self.places);
+        let places = (0..).zip(self.chunks.iter().flatten());
         let taken = places.filter(|(_, place)| place.peer.is_some());
         taken.map(|(index, _)| index).collect()
     }
@@ -152,48 +170,57 @@ impl Peers {
     pub(super) fn join(&mut self, link: ConnectionId, index: u32) {
         let place = link.index as usize;
         if self.links.len() <= place {
-            self.links.resize(place + 1, None);
+            let none = Link {
+                generation: 0,
+                peer: NONE,
+            };
+            let more = place + 1 - self.links.len();
+            make_room(&mut self.links, more);
+            self.links.resize(place + 1, none);
         }
-        self.links[place] = Some(Link {
+        self.links[place] = Link {
             generation: link.generation,
-            peer: Some(index),
-        });
+            peer: index,
+        };
     }
 
     /// A link without a peer.
     pub(super) fn join_alone(&mut self, link: ConnectionId) {
-        self.join(link, 0);
-        self.part(link);
+        self.join(link, ALONE);
     }
 
     /// A link stays open without a peer until the shard closes it.
     pub(super) fn part(&mut self, link: ConnectionId) {
-        if let Some(Some(found)) = self.links.get_mut(link.index as usize) {
-            if found.generation == link.generation {
-                found.peer = None;
-            }
+        if self.is_link(link) {
+            self.links[link.index as usize].peer = ALONE;
         }
     }
 
+    fn link(&self, connection: ConnectionId) -> Option<Link> {
+        let link = self.links.get(connection.index as usize)?;
+        (link.peer != NONE && link.generation == connection.generation).then_some(*link)
+    }
+
     pub(super) fn is_link(&self, connection: ConnectionId) -> bool {
-        let link = self.links.get(connection.index as usize).copied().flatten();
-        link.is_some_and(|link| link.generation == connection.generation)
+        self.link(connection).is_some()
     }
 
     /// The peer of a link.
     pub(super) fn of_link(&self, connection: ConnectionId) -> Option<u32> {
-        let link = self
-            .links
-            .get(connection.index as usize)
-            .copied()
-            .flatten()?;
-        link.peer
-            .filter(|_| link.generation == connection.generation)
+        let link = self.link(connection)?;
+        (link.peer != ALONE).then_some(link.peer)
     }
 
     pub(super) fn close(&mut self, link: ConnectionId) {
         if self.is_link(link) {
-            self.links[link.index as usize] = None;
+            self.links[link.index as usize].peer = NONE;
         }
+    }
+}
+
+/// Makes room in a list that is mostly as long as it ever was: an eighth more at a time, not twice as much.
+fn make_room<T>(list: &mut Vec<T>, more: usize) {
+    if list.capacity() - list.len() < more {
+        list.reserve_exact(more.max(list.len() / 8));
     }
 }

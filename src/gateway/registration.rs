@@ -1,6 +1,6 @@
 //! Registration of a topic id with its client, and the answer to it.
 
-use super::peer::Awaited;
+use super::busy::Awaited;
 use super::Gateway;
 use crate::mqtt_sn::ReturnCode;
 use crate::shard::Shard;
@@ -20,7 +20,7 @@ impl Gateway {
         now: Time,
     ) {
         let peer = self.peers.get_mut(index);
-        let awaited = peer.outstanding.as_deref().map(|one| &one.what);
+        let awaited = peer.busy.outstanding.as_deref().map(|one| &one.what);
         let expected = match awaited {
             Some(Awaited::Registration {
                 topic_id,
@@ -33,14 +33,14 @@ impl Gateway {
         };
         // Some clients answer with the id 0: the message id says which it is.
         let _ = topic_id;
-        if let Some(outstanding) = &mut peer.outstanding {
+        if let Some(outstanding) = &mut peer.busy.outstanding {
             if code == ReturnCode::Congestion {
                 (outstanding.sent, outstanding.is_put_off) = (0, true);
                 outstanding.due = now + T_WAIT;
                 return;
             }
         }
-        peer.outstanding = None;
+        peer.busy.outstanding = None;
         match code {
             ReturnCode::Accepted => peer.kept.topics.accepted(expected),
             _ => {

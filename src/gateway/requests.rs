@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::mqtt::Qos;
+use crate::mqtt_sn::{Message, ReturnCode};
 use crate::time::Time;
 
 /// Requests of one client under way. The specification allows one of each kind; many clients send more.
@@ -40,15 +42,12 @@ pub(super) struct Request {
     pub(super) hash: u64,
 }
 
-/// Octets of SUBACK, the longer one of both.
-const ANSWER_MAX: usize = 8;
-
 /// What was answered last.
 #[derive(Clone, Debug)]
 struct Answered {
     request: Request,
-    /// Octets, and how many.
-    answer: ([u8; ANSWER_MAX], u8),
+    /// Of SUBACK; UNSUBACK has none.
+    granted: Option<(Qos, ReturnCode)>,
     at: Time,
 }
 
@@ -128,17 +127,11 @@ impl Requests {
 pub(super) struct LastAnswer(Option<Box<Answered>>);
 
 impl LastAnswer {
-    pub(super) fn set(&mut self, request: Request, answer: &[u8], at: Time) {
-        let mut octets = [0; ANSWER_MAX];
-        let Some(place) = octets.get_mut(..answer.len()) else {
-            debug_assert!(false, "SUBACK and UNSUBACK have one length each");
-            return;
-        };
-        place.copy_from_slice(answer);
-        let answer = (octets, answer.len() as u8);
+    /// `granted`: of SUBACK; UNSUBACK has none.
+    pub(super) fn set(&mut self, request: Request, granted: Option<(Qos, ReturnCode)>, at: Time) {
         self.0 = Some(Box::new(Answered {
             request,
-            answer,
+            granted,
             at,
         }));
     }
@@ -149,12 +142,25 @@ impl LastAnswer {
     }
 
     /// The answer to a request that is a repeat of one answered since a time.
-    pub(super) fn repeated(&self, request: &Request, since: Time) -> Option<&[u8]> {
+    pub(super) fn repeated(&self, request: &Request, since: Time) -> Option<Message<'static>> {
         let last = self.0.as_ref().filter(|last| last.at >= since)?;
         let one = &last.request;
         let is_same =
             (one.kind, one.msg_id, one.hash) == (request.kind, request.msg_id, request.hash);
-        let (octets, length) = &last.answer;
-        is_same.then_some(&octets[..usize::from(*length)])
+        is_same.then(|| answer(one, last.granted))
+    }
+}
+
+/// SUBACK, or UNSUBACK, which grants nothing.
+pub(super) fn answer(request: &Request, granted: Option<(Qos, ReturnCode)>) -> Message<'static> {
+    let Some((qos, code)) = granted else {
+        return Message::UnsubAck(request.msg_id);
+    };
+    let is_accepted = code == ReturnCode::Accepted;
+    Message::SubAck {
+        qos,
+        topic_id: if is_accepted { request.topic_id } else { 0 },
+        msg_id: request.msg_id,
+        code,
     }
 }

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::directory::Source;
-use super::peer::{Kept, Peer, State};
+use super::kept::Kept;
+use super::peer::{Peer, State, PROVEN};
 use super::Gateway;
 use crate::mqtt::{encode, Disconnect, ReasonCode, Version};
 use crate::mqtt_sn::{AddressChange, Message};
@@ -53,17 +54,13 @@ impl Gateway {
         let peer = self.peers.get_mut(index);
         peer.heard = now;
         peer.is_pinged = false;
-        peer.is_proven = true;
+        peer.credit = PROVEN;
         if is_on(Mutant::ForgetAtSleep) {
-            peer.outstanding = None;
+            peer.busy.outstanding = None;
         }
         peer.last_answer.forget();
-        if let Some(shared) = shard.name_of_client(&peer.client_id) {
-            peer.client_id = shared;
-        }
-        let own = Rc::clone(&peer.client_id);
-        (peer.kept.topics).share_names(|name| shard.filter_of_client(&own, name));
-        peer.rest();
+        peer.share_names(shard);
+        peer.rest(shard);
         self.pull(shard, index, now);
     }
 
@@ -75,14 +72,14 @@ impl Gateway {
             self.outbox.send(&peer.key, &Message::Disconnect(None));
             return;
         }
-        peer.is_proven = true;
+        peer.credit = PROVEN;
         let was_asleep = peer.state == State::Asleep;
         peer.state = State::Awake;
         if was_asleep {
             self.awake.push(index);
         }
         let peer = self.peers.get(index);
-        if was_asleep && peer.outstanding.is_some() {
+        if was_asleep && peer.busy.outstanding.is_some() {
             self.send_again(index, &settings, now);
         }
         self.pull(shard, index, now);
@@ -94,19 +91,20 @@ impl Gateway {
         if peer.state != State::Awake {
             return;
         }
-        let is_done = peer.outstanding.is_none()
+        let is_done = peer.busy.outstanding.is_none()
             && peer.busy.deliveries.is_empty()
             && peer.busy.waiting.is_empty()
             && peer.busy.requests.is_empty()
             && peer.link.is_none_or(|link| !shard.has_output(link));
         let is_put_off = peer
+            .busy
             .outstanding
             .as_deref()
             .is_some_and(|one| one.is_put_off);
         if is_done || is_put_off || is_on(Mutant::AnswerPingAtOnce) {
             peer.state = State::Asleep;
             peer.heard = now;
-            peer.rest();
+            peer.rest(shard);
             self.outbox.send(&peer.key, &Message::PingResp);
         }
     }
@@ -175,7 +173,7 @@ impl Gateway {
                 self.ask_will(shard, index, now);
                 return;
             }
-            State::Active if peer.keep_alive_s > 0 && peer.silent_until() <= now => {
+            State::Active if peer.keep_alive_s() > 0 && peer.silent_until() <= now => {
                 if peer.is_pinged {
                     self.stats.lost += 1;
                     self.lose(shard, index, now);
@@ -193,9 +191,14 @@ impl Gateway {
             _ => {}
         }
         let peer = self.peers.get_mut(index);
-        if let Some(outstanding) = peer.outstanding.as_deref().filter(|one| one.due <= now) {
+        if let Some(outstanding) = peer
+            .busy
+            .outstanding
+            .as_deref()
+            .filter(|one| one.due <= now)
+        {
             if is_on(Mutant::ForgetUnanswered) {
-                peer.outstanding = None;
+                peer.busy.outstanding = None;
                 return;
             }
             if outstanding.sent > settings.retries {

@@ -9,6 +9,9 @@ use crate::time::Time;
 /// A deadline of the peer in a place; stale when the place has another generation.
 type Deadline = Reverse<(Time, u32, u32)>;
 
+/// So much room for deadlines is never given back.
+const ROOM_MIN: usize = 1_024;
+
 #[derive(Default)]
 pub(super) struct Timers(BinaryHeap<Deadline>);
 
@@ -17,16 +20,28 @@ impl Timers {
         self.0.peek().map(|Reverse((at, ..))| *at)
     }
 
-    fn pop_due(&mut self, now: Time) -> Option<(u32, u32)> {
+    /// With room for an eighth more at a time, not twice as much: there is one for each client.
+    fn push(&mut self, deadline: Deadline) {
+        if self.0.len() == self.0.capacity() {
+            self.0.reserve_exact(64.max(self.0.len() / 8));
+        }
+        self.0.push(deadline);
+    }
+
+    fn pop_due(&mut self, now: Time) -> Option<(Time, u32, u32)> {
         self.next().filter(|at| *at <= now)?;
-        let Reverse((_, index, generation)) = self.0.pop()?;
-        Some((index, generation))
+        let Reverse((at, index, generation)) = self.0.pop()?;
+        // Most clients have one that is far away, and a second one in times of messages alone.
+        if self.0.capacity() >= ROOM_MIN.max(self.0.len() / 4 * 5) {
+            self.0.shrink_to(self.0.len() + self.0.len() / 16);
+        }
+        Some((at, index, generation))
     }
 }
 
 impl Gateway {
-    /// What is done with a peer ends here. Counts its state, and sets its timer, if it is due before the one that is set: a later one is set when that
-    /// has passed.
+    /// What is done with a peer ends here. Counts its state, and sets its timer, if it is due before the one that is
+    /// set: a later one is set when that has passed, unless the one before is in the list still.
     pub(super) fn arm(&mut self, index: u32) {
         let Some(generation) = self.peers.generation(index) else {
             return;
@@ -38,8 +53,8 @@ impl Gateway {
             return;
         };
         if due < peer.armed {
-            peer.armed = due;
-            self.timers.0.push(Reverse((due, index, generation)));
+            peer.armed_next = std::mem::replace(&mut peer.armed, due);
+            self.timers.push(Reverse((due, index, generation)));
         }
     }
 
@@ -52,12 +67,15 @@ impl Gateway {
 
     /// The next peer whose time has come.
     pub(super) fn next_due(&mut self, now: Time) -> Option<u32> {
-        while let Some((index, generation)) = self.timers.pop_due(now) {
+        while let Some((at, index, generation)) = self.timers.pop_due(now) {
             if self.peers.generation(index) != Some(generation) {
                 continue;
             }
             let peer = self.peers.get_mut(index);
-            peer.armed = Time(u64::MAX);
+            if at != peer.armed {
+                continue; // one before it was looked at instead
+            }
+            peer.armed = std::mem::replace(&mut peer.armed_next, Time::FAR);
             if peer.due().is_some_and(|due| due <= now) {
                 return Some(index);
             }

@@ -12,31 +12,50 @@ const NAME_BYTES_MAX: usize = 64 << 10;
 /// Ids from 1 on. 0x0000 and 0xFFFF are reserved, section 5.3.11, and there are clients that take a larger one
 /// than these for a negative number.
 const IDS: u32 = 0x7FFF;
-/// Up to this many rows a table has no room to spare: there are many clients with few topics.
+/// Up to this many names are looked for where else they are.
 const FEW: usize = 8;
 
 #[derive(Clone, Debug)]
 struct Row {
-    id: u16,
     name: Rc<str>,
-    /// Known to the client since it connected.
-    is_known: bool,
-    /// Registered by the client: it may publish with it.
-    is_clients: bool,
-    /// The client refuses it.
-    is_muted: bool,
+    id: u16,
+    /// When it was last used, of all uses of this client.
     used: u32,
+    marks: Marks,
+}
+
+const _: () = assert!(size_of::<Row>() <= 24);
+
+/// What the client makes of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Marks(u8);
+
+impl Marks {
+    /// Known to the client since it connected.
+    const KNOWN: u8 = 1;
+    /// Registered by the client: it may publish with it.
+    const CLIENTS: u8 = 1 << 1;
+    /// The client refuses it.
+    const MUTED: u8 = 1 << 2;
+
+    fn has(self, mark: u8) -> bool {
+        self.0 & mark != 0
+    }
+
+    fn add(&mut self, marks: u8) {
+        self.0 |= marks;
+    }
+
+    fn remove(&mut self, marks: u8) {
+        self.0 &= !marks;
+    }
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Topics {
-    /// In the order of ids.
-    rows: Vec<Row>,
-    name_bytes: u32,
+    /// In the order of ids, without room to spare: there are many clients with few topics.
+    rows: Box<[Row]>,
     uses: u32,
-    /// Predefined ids that the client has used.
-    #[allow(clippy::box_collection)] // 8 bytes instead of 24 for all that use none
-    predefined: Option<Box<Vec<u16>>>,
     /// The client may have ids of a table that was lost, and mean another topic by an id than we do.
     is_second: bool,
 }
@@ -55,20 +74,16 @@ pub(super) enum Outward {
 impl Topics {
     /// In place of one that was lost with the process, while its session was kept: with what that has of it, in the
     /// order of ids.
-    pub(super) fn second(ids: &[(u16, Rc<str>)], predefined: &[u16]) -> Self {
+    pub(super) fn second(ids: &[(u16, Rc<str>)]) -> Self {
         let rows = ids.iter().map(|(id, name)| Row {
             id: *id,
             name: Rc::clone(name),
-            is_known: false,
-            is_clients: true,
-            is_muted: false,
+            marks: Marks(Marks::CLIENTS),
             used: 0,
         });
         Self {
             rows: rows.collect(),
-            name_bytes: ids.iter().map(|(_, name)| name.len() as u32).sum(),
             uses: 0,
-            predefined: (!predefined.is_empty()).then(|| Box::new(predefined.into())),
             is_second: true,
         }
     }
@@ -78,7 +93,8 @@ impl Topics {
     pub(super) fn name(&self, id: u16) -> Option<&str> {
         let at = self.rows.binary_search_by_key(&id, |row| row.id).ok()?;
         let row = &self.rows[at];
-        let is_meant = row.is_clients || (row.is_known && !self.is_second);
+        let is_known = row.marks.has(Marks::KNOWN) && !self.is_second;
+        let is_meant = row.marks.has(Marks::CLIENTS) || is_known;
         is_meant.then_some(&*row.name)
     }
 
@@ -86,7 +102,7 @@ impl Topics {
     pub(super) fn register(&mut self, name: &str, max: u16) -> Option<(u16, Rc<str>)> {
         let at = self.find_or_add(name, max)?;
         let row = &mut self.rows[at];
-        (row.is_known, row.is_clients, row.is_muted) = (true, true, false);
+        row.marks = Marks(Marks::KNOWN | Marks::CLIENTS);
         Some((row.id, Rc::clone(&row.name)))
     }
 
@@ -99,27 +115,25 @@ impl Topics {
         let uses = self.uses;
         let row = &mut self.rows[at];
         row.used = uses;
-        match row {
-            Row { is_muted: true, .. } => Outward::Muted,
-            Row {
-                is_known: true, id, ..
-            } => Outward::Known(*id),
-            Row { id, .. } => Outward::New(*id),
+        match row.marks {
+            marks if marks.has(Marks::MUTED) => Outward::Muted,
+            marks if marks.has(Marks::KNOWN) => Outward::Known(row.id),
+            _ => Outward::New(row.id),
         }
     }
 
     /// The client has answered to a registration.
     pub(super) fn accepted(&mut self, id: u16) {
-        self.change(id, |row| row.is_known = true);
+        self.change(id, |marks| marks.add(Marks::KNOWN));
     }
 
     pub(super) fn refused(&mut self, id: u16) {
-        self.change(id, |row| row.is_muted = true);
+        self.change(id, |marks| marks.add(Marks::MUTED));
     }
 
     /// The client does not know this id.
     pub(super) fn unknown(&mut self, id: u16) {
-        self.change(id, |row| row.is_known = false);
+        self.change(id, |marks| marks.remove(Marks::KNOWN));
     }
 
     /// The client has connected again: it may know none, and each is registered before it is used.
@@ -128,25 +142,11 @@ impl Topics {
             return;
         }
         for row in &mut self.rows {
-            (row.is_known, row.is_muted) = (false, false);
+            row.marks.remove(Marks::KNOWN | Marks::MUTED);
         }
     }
 
-    /// True when it is used for the first time.
-    pub(super) fn uses_predefined(&mut self, id: u16) -> bool {
-        let place = self.predefined().binary_search(&id);
-        if let Err(at) = place {
-            self.predefined.get_or_insert_default().insert(at, id);
-        }
-        place.is_err()
-    }
-
-    /// Predefined ids that the client has used.
-    pub(super) fn predefined(&self) -> &[u16] {
-        self.predefined.as_deref().map_or(&[], |ids| ids)
-    }
-
-    /// How many ids there are that are not predefined.
+    /// How many ids there are.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
@@ -162,8 +162,8 @@ impl Topics {
 
     /// Ids in order, each once, and what is counted.
     pub(super) fn audit(&self, max: usize) -> Result<(), String> {
-        let bytes: usize = self.rows.iter().map(|row| row.name.len()).sum();
-        if self.rows.len() > max || bytes != self.name_bytes as usize || bytes > NAME_BYTES_MAX {
+        let bytes = self.name_bytes();
+        if self.rows.len() > max || bytes > NAME_BYTES_MAX {
             let rows = self.rows.len();
             return Err(format!("{rows} topic ids of {max}, {bytes} bytes of names"));
         }
@@ -175,9 +175,9 @@ impl Topics {
         Ok(())
     }
 
-    fn change(&mut self, id: u16, change: impl FnOnce(&mut Row)) {
+    fn change(&mut self, id: u16, change: impl FnOnce(&mut Marks)) {
         if let Ok(at) = self.rows.binary_search_by_key(&id, |row| row.id) {
-            change(&mut self.rows[at]);
+            change(&mut self.rows[at].marks);
         }
     }
 
@@ -189,26 +189,26 @@ impl Topics {
         if let Some(at) = self.rows.iter().position(|row| *row.name == *name) {
             return Some(at);
         }
-        while self.rows.len() >= usize::from(max)
-            || self.name_bytes as usize + name.len() > NAME_BYTES_MAX
+        while self.rows.len() >= usize::from(max) || self.name_bytes() + name.len() > NAME_BYTES_MAX
         {
             self.forget_oldest()?;
         }
         let (at, id) = self.find(name).err()?;
-        self.name_bytes += name.len() as u32; // below its bound
         let row = Row {
             id,
             name: name.into(),
-            is_known: false,
-            is_clients: false,
-            is_muted: false,
+            marks: Marks::default(),
             used: self.uses,
         };
-        if self.rows.len() < FEW {
-            self.rows.reserve_exact(1);
-        }
-        self.rows.insert(at, row);
+        let mut rows = std::mem::take(&mut self.rows).into_vec();
+        rows.reserve_exact(1);
+        rows.insert(at, row);
+        self.rows = rows.into();
         Some(at)
+    }
+
+    fn name_bytes(&self) -> usize {
+        self.rows.iter().map(|row| row.name.len()).sum()
     }
 
     /// The row of a name, or the place and the id of one that is to be.
@@ -231,10 +231,11 @@ impl Topics {
             .rows
             .iter()
             .enumerate()
-            .filter(|(_, row)| !row.is_clients);
+            .filter(|(_, row)| !row.marks.has(Marks::CLIENTS));
         let (oldest, _) = of_ours.min_by_key(|(_, row)| row.used)?;
-        let row = self.rows.remove(oldest);
-        self.name_bytes -= row.name.len() as u32;
+        let mut rows = std::mem::take(&mut self.rows).into_vec();
+        rows.remove(oldest);
+        self.rows = rows.into();
         Some(())
     }
 }

@@ -2,12 +2,16 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use compact_str::CompactString;
+
+use super::busy::Awaited;
 use super::directory::Source;
 use super::keeping::{id_of, uses_predefined};
 use super::link;
-use super::peer::{Awaited, Peer, State};
+use super::peer::PROVEN;
+use super::peer::{Peer, State};
 use super::requests::{Kind, Request};
-use super::Gateway;
+use super::{run, Gateway};
 use crate::mqtt::encode::{SubscribeOut, UnsubscribeOut};
 use crate::mqtt::{
     encode, topic, AckKind, PacketId, PublishOut, Qos, SubscriptionOptions, UserProperties, Version,
@@ -31,7 +35,7 @@ impl Gateway {
             self.connect(shard, source, connect, now);
             return;
         }
-        let Some(index) = self.peers.of_key(&source.key) else {
+        let Some(index) = self.peers.of_key(source.hash, &source.key) else {
             self.unknown_here(shard, source, message, now);
             return;
         };
@@ -62,7 +66,12 @@ impl Gateway {
             Message::Register { msg_id, topic, .. } => {
                 self.register(shard, index, (msg_id, topic), now);
             }
-            Message::Publish(publish) => self.publish(shard, index, &publish, now),
+            Message::Publish(publish) => {
+                self.publish(shard, index, &publish, now);
+                if run::joins(message) {
+                    return; // it has no answer
+                }
+            }
             Message::Subscribe(subscribe) => self.subscribe(shard, index, &subscribe, now),
             Message::Unsubscribe(unsubscribe) => {
                 self.unsubscribe(shard, index, &unsubscribe, now);
@@ -107,7 +116,7 @@ impl Gateway {
     /// A client has shown that it is there.
     pub(super) fn heard(&mut self, index: u32, now: Time) {
         let peer = self.peers.get_mut(index);
-        (peer.is_pinged, peer.is_proven) = (false, true);
+        (peer.is_pinged, peer.credit) = (false, PROVEN);
         if peer.state == State::Active {
             peer.heard = now;
         }
@@ -117,7 +126,7 @@ impl Gateway {
         let settings = self.settings_of(self.peers.get(index).key.listener);
         let peer = self.peers.get_mut(index);
         let mut short = None;
-        let name = topic_of(peer, publish.topic, &settings, &mut short).map(Box::<str>::from);
+        let name = topic_of(peer, publish.topic, &settings, &mut short).map(CompactString::from);
         let topic_id = publish.topic.field();
         let refuse = |code| Message::PubAck {
             topic_id,
@@ -168,7 +177,9 @@ impl Gateway {
             ..PublishOut::default()
         };
         let write = |out: &mut Vec<u8>| encode::publish(out, Version::V5, &packet);
-        if !self.give(shard, index, now, write) && qos > Qos::AtMostOnce {
+        if qos == Qos::AtMostOnce {
+            self.give_in_run(shard, index, now, write);
+        } else if !self.give(shard, index, now, write) {
             let peer = self.peers.get_mut(index);
             let _ = peer.busy.requests.take(Kind::Publish, publish.msg_id);
             self.outbox.send(&peer.key, &refuse(ReturnCode::Congestion));
@@ -285,9 +296,7 @@ impl Gateway {
         let Some(answer) = peer.last_answer.repeated(request, since) else {
             return false;
         };
-        if let Ok(message) = crate::mqtt_sn::decode(answer) {
-            self.outbox.send(&peer.key, &message);
-        }
+        self.outbox.send(&peer.key, &answer);
         true
     }
 
@@ -309,11 +318,11 @@ impl Gateway {
             self.stats.out_of_order += 1;
             return;
         };
-        match peer.outstanding.as_deref().map(|one| &one.what) {
+        match peer.busy.outstanding.as_deref().map(|one| &one.what) {
             Some(Awaited::Publication { delivery, .. })
                 if delivery.packet_id == Some(packet_id) && delivery.qos == Qos::ExactlyOnce =>
             {
-                peer.outstanding = None;
+                peer.busy.outstanding = None;
                 self.pass_ack(shard, index, (AckKind::PubRec, packet_id), now);
             }
             Some(Awaited::Release(released)) if *released == packet_id => {
@@ -328,10 +337,10 @@ impl Gateway {
 
     fn completed(&mut self, shard: &mut Shard, index: u32, msg_id: u16, now: Time) {
         let peer = self.peers.get_mut(index);
-        match peer.outstanding.as_deref().map(|one| &one.what) {
+        match peer.busy.outstanding.as_deref().map(|one| &one.what) {
             Some(Awaited::Release(released)) if released.get() == msg_id => {
                 let packet_id = *released;
-                peer.outstanding = None;
+                peer.busy.outstanding = None;
                 self.pass_ack(shard, index, (AckKind::PubComp, packet_id), now);
             }
             _ => self.stats.out_of_order += 1,

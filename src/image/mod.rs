@@ -16,8 +16,18 @@ mod writer;
 pub use reader::Reader;
 pub use writer::Writer;
 
-/// The format that is written, and the only one that is read.
+/// The format that is written.
 pub const FORMAT: u8 = 1;
+/// The oldest that is read: the one before, so that each release can take over from the one before.
+pub const OLDEST_READ: u8 = oldest_read_by(FORMAT);
+
+/// There is no format 0.
+const fn oldest_read_by(format: u8) -> u8 {
+    match format {
+        0 | 1 => 1,
+        format => format - 1,
+    }
+}
 
 /// What an image is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +42,7 @@ pub enum Kind {
 /// Why bytes are not an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
-    #[error("the image has format {found}; this version reads format {FORMAT}")]
+    #[error("the image has format {found}; this version reads formats {OLDEST_READ} to {FORMAT}")]
     Format { found: u8 },
     #[error("the image is of kind {found}, not of a {expected:?}")]
     Kind { found: u8, expected: Kind },

@@ -1,12 +1,14 @@
 //! Reading the fields of an image.
 
-use super::{ImageError, Kind, FORMAT};
+use super::{ImageError, Kind, FORMAT, OLDEST_READ};
 use crate::time::WallTime;
 
 /// Takes fields one after the other. Nothing it returns is larger than the bytes it reads from.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
+    /// Of what is read.
+    format: u8,
 }
 
 impl<'a> Reader<'a> {
@@ -15,10 +17,20 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Another format or kind.
     pub fn begin(bytes: &'a [u8], expected: Kind) -> Result<Self, ImageError> {
-        let mut reader = Self { rest: bytes };
-        match reader.byte()? {
-            FORMAT => {}
-            found => return Err(ImageError::Format { found }),
+        Self::begin_within(bytes, expected, (OLDEST_READ, FORMAT))
+    }
+
+    /// The same with formats of its caller's.
+    pub(super) fn begin_within(
+        bytes: &'a [u8],
+        expected: Kind,
+        (oldest, newest): (u8, u8),
+    ) -> Result<Self, ImageError> {
+        let mut reader = Self::fields(bytes);
+        reader.format = reader.byte()?;
+        if !(oldest..=newest).contains(&reader.format) {
+            let found = reader.format;
+            return Err(ImageError::Format { found });
         }
         match reader.byte()? {
             found if found == expected as u8 => Ok(reader),
@@ -29,7 +41,26 @@ impl<'a> Reader<'a> {
     /// Fields without a beginning: what they are part of says what they are.
     #[must_use]
     pub fn fields(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self {
+            rest: bytes,
+            format: FORMAT,
+        }
+    }
+
+    /// A field that images have since a format; of an older one it is `before`.
+    ///
+    /// # Errors
+    /// What `take` says.
+    pub fn since<T>(
+        &mut self,
+        format: u8,
+        before: T,
+        take: impl FnOnce(&mut Self) -> Result<T, ImageError>,
+    ) -> Result<T, ImageError> {
+        match self.format >= format {
+            true => take(self),
+            false => Ok(before),
+        }
     }
 
     /// What has not been read.

@@ -23,7 +23,31 @@ fn format_and_kind_come_first() {
     let newer = Reader::begin(&bytes, Kind::Session).unwrap_err();
     assert_eq!(newer, ImageError::Format { found: FORMAT + 1 });
     let said = newer.to_string();
-    assert_eq!(said, "the image has format 2; this version reads format 1");
+    assert_eq!(
+        said,
+        "the image has format 2; this version reads formats 1 to 1"
+    );
+}
+
+/// As it will be: a release reads what the one before has written, and fields that came since are as they say.
+#[test]
+fn the_format_before_is_read_and_no_other() {
+    assert_eq!([1, 2, 3, 9].map(oldest_read_by), [1, 1, 2, 8]);
+    let image = |format: u8, fields: &[u8]| [&[format, Kind::Session as u8], fields].concat();
+    let newest = 5;
+    let formats = (oldest_read_by(newest), newest);
+    let read = |bytes: &[u8]| {
+        let mut it = Reader::begin_within(bytes, Kind::Session, formats)?;
+        let fields = (it.byte()?, it.since(5, 77, Reader::byte)?, it.byte()?);
+        it.end().map(|()| fields)
+    };
+    assert_eq!(read(&image(5, &[1, 2, 3])), Ok((1, 2, 3)));
+    assert_eq!(read(&image(4, &[1, 3])), Ok((1, 77, 3)));
+    assert_eq!(read(&image(5, &[1, 3])), Err(ImageError::Truncated));
+    for found in [0, 3, 6, 255] {
+        let refused = Err(ImageError::Format { found });
+        assert_eq!(read(&image(found, &[1, 2, 3])), refused);
+    }
 }
 
 #[test]

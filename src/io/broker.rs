@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 use super::clock::{wall, Clock};
+use super::cluster_board::ClusterState;
 use super::controls::{Apply, Controls};
 use super::data_dir::small_file;
 use super::errors::StartError;
@@ -22,7 +23,7 @@ use crate::admin_options::AdminOptions;
 use crate::auth::Rules;
 use crate::ids::ShardId;
 use crate::listener::{Address, TlsFiles};
-use crate::metrics::{BrokerReport, ListenerReport, ProcessReport, ShardReport};
+use crate::metrics::{BrokerReport, ClusterReport, ListenerReport, ProcessReport, ShardReport};
 use crate::shard::{Kept, Query};
 use crate::time::Time;
 
@@ -95,6 +96,23 @@ impl Broker {
         self.shared.try_send(shard, ShardCommand::Kept(from, take))
     }
 
+    /// The cluster as this node sees it. `None`: it is of none.
+    #[must_use]
+    pub fn cluster_state(&self) -> Option<ClusterState> {
+        self.shared.cluster().state(self.clock.now())
+    }
+
+    /// A node of a cluster that may not acknowledge now.
+    #[must_use]
+    pub fn lacks_lease(&self) -> bool {
+        self.shared.cluster().lacks_lease(self.clock.now())
+    }
+
+    /// A node is to own no client ids, or its part again. False: there is no such node.
+    pub fn order_drain(&self, node: &str, drains: bool) -> bool {
+        self.shared.cluster().order(node, drains)
+    }
+
     /// What is known of the process beside the shards.
     #[must_use]
     pub fn process_report(&self) -> ProcessReport {
@@ -120,6 +138,10 @@ impl Broker {
             listeners: self.listener_reports(),
             hooks: self.logins.hook_reports(),
             bridges: self.bridge_reports(),
+            cluster: self
+                .cluster_state()
+                .as_ref()
+                .map_or_else(ClusterReport::default, ClusterState::report),
             shards,
         })
     }
@@ -197,6 +219,12 @@ impl Broker {
         self.controls.add_service(Box::new(prepare));
     }
 
+    /// Has a service cease to accept connections (true) while another process may serve, or accept them again, for which
+    /// [`listen`](Self::listen) gives it the same sockets.
+    pub fn on_upgrade(&self, pause: impl FnMut(bool) + Send + 'static) {
+        self.controls.add_pause(Box::new(pause));
+    }
+
     /// Reads a small file of the data directory; `None`: there is no such file, or no data directory.
     ///
     /// # Errors
@@ -224,6 +252,7 @@ impl Broker {
 
     /// Removes the file of a Unix socket of a service that has been closed.
     pub fn remove_socket_file(&self, address: &Address) {
+        self.shared.forget_service_socket(&address.to_string());
         if let Address::Unix(path) = address {
             self.shared.remove_socket_file(path);
         }
@@ -234,6 +263,22 @@ impl Broker {
     /// # Errors
     /// As for listeners of clients.
     pub fn listen(&self, address: &Address) -> Result<(OwnedFd, String), StartError> {
+        let (socket, name) = match self.shared.take_handed_service(&address.to_string()) {
+            Some(socket) => {
+                let name = listener::address(&socket).map(|at| at.to_string());
+                if let Address::Unix(path) = address {
+                    self.shared.keep_socket_files(unix::SocketFile::of(path));
+                }
+                (socket, name.unwrap_or_else(|_| address.to_string()))
+            }
+            None => self.open_service(address)?,
+        };
+        self.shared
+            .keep_service_socket(address.to_string(), socket.try_clone()?);
+        Ok((socket, name))
+    }
+
+    fn open_service(&self, address: &Address) -> Result<(OwnedFd, String), StartError> {
         match address {
             Address::Ip(ip) => {
                 let socket = listener::open_patiently(*ip, true)

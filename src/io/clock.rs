@@ -40,6 +40,13 @@ pub(super) fn wall() -> WallTime {
     WallTime(u64::try_from(ms).unwrap_or(u64::MAX))
 }
 
+/// Nanoseconds of the clock that all processes of the machine share.
+pub(super) fn machine_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    seconds * 1_000_000_000 + nanos
+}
+
 /// When a shard is to learn both clocks. Lives on: a driver.
 #[derive(Debug, Default)]
 pub(super) struct WallReadings {

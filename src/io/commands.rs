@@ -14,6 +14,9 @@ impl Driver {
             let Some(command) = self.mesh.shared().inbox(self.id).take() else {
                 return taken > 0;
             };
+            let Some(command) = self.defers(command) else {
+                continue;
+            };
             let is_query = matches!(command, ShardCommand::Query(..));
             self.carry_out(command, now);
             if is_query {
@@ -23,7 +26,7 @@ impl Driver {
         true
     }
 
-    fn carry_out(&mut self, command: ShardCommand, now: Time) {
+    pub(super) fn carry_out(&mut self, command: ShardCommand, now: Time) {
         match command {
             ShardCommand::Verdict(id, verdict) => {
                 self.shard.handle_authenticated(id, verdict, now);
@@ -47,6 +50,8 @@ impl Driver {
                     commits.segment_made(&mut self.shard, (number, made), now);
                 }
             }
+            ShardCommand::Copied(through) => self.shard.handle_copied(through, now),
+            ShardCommand::Adopt(logs, done) => self.adopting.begin(logs, done),
             ShardCommand::MemoryShort(is_short) => self.memory.told(is_short),
             ShardCommand::GiveBack => {
                 let held = self.shard.connections() + self.shard.sessions();
@@ -68,7 +73,10 @@ impl Driver {
                 reply(answer);
             }
             ShardCommand::Answer(question) => self.mesh.shared().answer(self.id, question),
+            ShardCommand::Upgrade(order) => self.carry_out_upgrade(order, now),
             ShardCommand::Dialled(dialled) => self.take_dialled(*dialled, now),
+            ShardCommand::Returned(moved) => self.receive_socket(*moved, now),
+            ShardCommand::Relayed(relayed) => self.take_relayed(*relayed, now),
             ShardCommand::Listen(listeners) => self.listen(listeners),
             ShardCommand::Stop => self.begin_stop(now),
             ShardCommand::AllStopped => {} // it has woken the shard, which looks by itself
@@ -88,6 +96,7 @@ impl Driver {
                 sockets: self.shard.connections() as u64,
                 gateway: *self.gateway.stats(),
                 gateway_states: self.gateway.states(),
+                quic: self.quics.stats(),
                 busy: measures.busy,
                 turn_length: measures.turn_length.clone(),
                 ring_depth: measures.ring_depth.clone(),

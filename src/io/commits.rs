@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::data_dir::{path_of, Ready};
 use super::frame_writer::FrameWriter;
+use super::log_copies::LogCopies;
 use super::logging;
 use super::no_file::NoFile;
 use super::operations::Completion;
@@ -43,6 +44,8 @@ pub(super) struct Commits {
     segment_bytes: u64,
     writer: FrameWriter,
     reads: ReadBacks,
+    /// Where frames have to be as well.
+    copies: Option<LogCopies>,
     files: Arc<SegmentFiles>,
     /// Files there are, in order.
     segments: VecDeque<SegmentNumber>,
@@ -88,6 +91,7 @@ impl Commits {
             shard,
             reads: ReadBacks::new(folder.clone(), formers),
             folder,
+            copies: None,
             segment_bytes: segment_bytes.into(),
             ready: ready.last().map_or(last, |ready| ready.number),
             writer: FrameWriter::new(ready, segment_bytes.into()),
@@ -106,6 +110,11 @@ impl Commits {
             taken_at: Time::ZERO,
             latency: Histogram::default(),
         }
+    }
+
+    /// Frames go there as well.
+    pub(super) fn with_copies(self, copies: Option<LogCopies>) -> Self {
+        Self { copies, ..self }
     }
 
     /// Reports to the shard what is on the disk.
@@ -146,6 +155,9 @@ impl Commits {
             self.due = Time::ZERO; // a frame that waits for its file is not due
             if let Some(frame) = shard.poll_journal() {
                 self.writer.take(&frame);
+                if let Some(copies) = &self.copies {
+                    copies.frame(self.shard, &frame);
+                }
                 self.taken_at = now;
                 let interval = self.commit_interval();
                 self.due = interval.map_or(Time::ZERO, |interval| now + interval);
@@ -170,6 +182,36 @@ impl Commits {
     pub(super) fn begin_stop(&mut self) {
         self.is_stopping = true;
         self.due = Time::ZERO;
+    }
+
+    /// The same until the process continues after all.
+    pub(super) fn hasten(&mut self, is_hastened: bool) {
+        self.is_stopping = is_hastened;
+        if is_hastened {
+            self.due = Time::ZERO;
+        }
+    }
+
+    /// Nothing is on its way to the log or from it, and no file is being made.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.writer.is_idle()
+            && self.reads.under_way() == 0
+            && !self.is_asked
+            && self.files.is_idle()
+    }
+
+    /// Another process may read the log. It is not written before [`take_back`](Self::take_back).
+    pub(super) fn let_be_read(&self) {
+        if let Err(error) = self.writer.share(true) {
+            tracing::warn!("upgrade: a segment stays locked: {error}");
+        }
+    }
+
+    /// The other process has ended.
+    pub(super) fn take_back(&self) {
+        if let Err(error) = self.writer.share(false) {
+            self.fail(&format!("it cannot be locked again: {error}"));
+        }
     }
 
     fn commit_interval(&self) -> Option<Span> {
@@ -237,6 +279,9 @@ impl Commits {
         if let Some(needed) = shard.poll_retired() {
             self.needed = self.needed.max(needed);
             self.reads.forget_before(self.needed);
+            if let Some(copies) = &self.copies {
+                copies.needed(self.shard, self.needed);
+            }
         }
         while let Some(oldest) = self.segments.front().copied() {
             let is_spare = self

@@ -3,6 +3,7 @@
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 
+use super::upgrade::Successor;
 use crate::admin_options::AdminOptions;
 use crate::ids::ListenerId;
 use crate::listener::Listener;
@@ -28,6 +29,18 @@ pub struct Reloaded {
     pub needs_restart: bool,
 }
 
+/// Something for the reload thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Files are to be read again.
+    Reload,
+    /// Another process is to be started and to take everything over.
+    Upgrade,
+}
+
+/// Takes what came of an upgrade: the number of the process that serves now, or why there is none.
+pub(super) type UpgradeWaiter = Box<dyn FnOnce(&Result<Successor, String>) + Send>;
+
 /// Takes what a reload has done.
 pub(super) type Waiter = Box<dyn FnOnce(&[Reloaded]) + Send>;
 
@@ -38,18 +51,23 @@ pub type Apply = Box<dyn FnOnce()>;
 pub(super) type Prepare =
     Box<dyn FnMut(&AdminOptions) -> Result<Apply, Vec<String>> + Send + 'static>;
 
+/// Has a service cease to accept connections while another process may, or accept them again.
+pub(super) type Pause = Box<dyn FnMut(bool) + Send + 'static>;
+
 /// Listeners as configured, services beside the shards, and who waits for the next reload.
 #[derive(Default)]
 pub(super) struct Controls {
     /// By number; false: it was closed.
     listeners: Mutex<Vec<(Listener, bool)>>,
-    pub(super) ask: Option<Sender<()>>,
+    pub(super) ask: Option<Sender<Ask>>,
     pub(super) waiters: Mutex<Vec<Waiter>>,
+    pub(super) upgrade_waiters: Mutex<Vec<UpgradeWaiter>>,
     services: Mutex<Vec<Prepare>>,
+    pauses: Mutex<Vec<Pause>>,
 }
 
 impl Controls {
-    pub(super) fn new(ask: Sender<()>) -> Self {
+    pub(super) fn new(ask: Sender<Ask>) -> Self {
         Self {
             ask: Some(ask),
             ..Self::default()
@@ -86,6 +104,17 @@ impl Controls {
         services.push(prepare);
     }
 
+    pub(super) fn add_pause(&self, pause: Pause) {
+        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses.push(pause);
+    }
+
+    /// Has all services cease to accept connections, or accept them again.
+    pub(super) fn pause_services(&self, is_paused: bool) {
+        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses.iter_mut().for_each(|pause| pause(is_paused));
+    }
+
     /// Has all services read their part. Nothing of it is in force before what is returned is called.
     ///
     /// # Errors
@@ -105,6 +134,12 @@ impl Controls {
                 .flatten()
                 .collect()),
         }
+    }
+
+    /// Those whose request came before an upgrade begins.
+    pub(super) fn take_upgrade_waiters(&self) -> Vec<UpgradeWaiter> {
+        let waiters = self.upgrade_waiters.lock();
+        std::mem::take(&mut *waiters.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Those whose request came before a reload begins.

@@ -13,11 +13,14 @@ use rustix::net::{bind, socket_with, sockopt, AddressFamily, SocketFlags, Socket
 
 use super::listener;
 use super::poller::Poller;
+use crate::transport::quic::SHARD_AT;
 
 /// Datagrams received or sent with one call.
 pub(super) const BATCH: usize = 64;
 /// What the kernel may keep of datagrams until a shard reads them; it gives less without a privilege.
 const RECEIVE_BUFFER: usize = 4 << 20;
+/// What may wait to be sent on a socket of QUIC.
+const SEND_BUFFER: usize = 2 << 20;
 /// Room for a datagram beyond the largest that is taken: a longer one is seen to be.
 const BEYOND: usize = 16;
 
@@ -25,6 +28,9 @@ const BEYOND: usize = 16;
 const IP_MULTICAST_ALL: libc::c_int = 49;
 /// Beside the numbers of listeners: the group of one.
 const GROUP: u32 = 1 << 31;
+
+/// The bit of a long header of QUIC.
+const LONG_HEADER: u32 = 0x80;
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
@@ -47,6 +53,83 @@ pub(super) fn open(
     });
     let further = further.collect::<Result<_, Errno>>()?;
     Ok((first, further))
+}
+
+/// Has the kernel choose the shard's socket by the connection id of QUIC in a datagram (see `transport/quic/cid.rs`), so that
+/// a client whose address changes is still read by the shard that has its connection.
+pub(super) fn steer(first: &OwnedFd, further: &[OwnedFd]) -> Result<(), Errno> {
+    if further.is_empty() {
+        return Ok(());
+    }
+    let shards = further.len() as u32 + 1;
+    let row = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    let [short, long] = SHARD_AT.map(|at| at as u32);
+    use libc::{
+        BPF_A, BPF_ABS, BPF_ALU, BPF_B, BPF_H, BPF_JA, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_MOD,
+        BPF_RET,
+    };
+    let mut program = [
+        row(BPF_LD | BPF_B | BPF_ABS, 0, 0, 0),
+        row(BPF_JMP | BPF_JSET | BPF_K, 0, 2, LONG_HEADER),
+        row(BPF_LD | BPF_H | BPF_ABS, 0, 0, long),
+        row(BPF_JMP | BPF_JA, 0, 0, 1),
+        row(BPF_LD | BPF_H | BPF_ABS, 0, 0, short),
+        row(BPF_ALU | BPF_MOD | BPF_K, 0, 0, shards),
+        row(BPF_RET | BPF_A, 0, 0, 0),
+    ];
+    let given = libc::sock_fprog {
+        len: program.len() as libc::c_ushort,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the kernel reads a program of this length, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            first.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            std::ptr::from_ref(&given).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+    }
+}
+
+/// Datagrams leave in one piece or not at all, so that QUIC can look for the largest (RFC 9000 section 14), and many at
+/// once. A failure costs datagrams, which are sent again.
+pub(super) fn send_whole(socket: &OwnedFd) {
+    let _ = sockopt::set_socket_send_buffer_size(socket, SEND_BUFFER);
+    let levels = [
+        (
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_PROBE,
+        ),
+        (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_PROBE,
+        ),
+    ];
+    for (level, option, value) in levels {
+        // SAFETY: the kernel reads a number of this size. One of IPv4 has no option of IPv6.
+        unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                level,
+                option,
+                std::ptr::from_ref(&value).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            );
+        }
+    }
 }
 
 fn socket(address: SocketAddr, ipv6_only: bool) -> Result<OwnedFd, Errno> {

@@ -4,9 +4,9 @@
 //! connection and once per peer. Under load there is no sleep and no wake-up. What comes in is in
 //! [`super::input`], what goes out in [`super::output`]; here is when.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use super::adopting::Adopting;
 use super::clock::{Clock, WallReadings};
 use super::commits::Commits;
 use super::counters::{DriverStats, AT_STOP};
@@ -21,12 +21,14 @@ use super::measures::Measures;
 use super::memory_watch::ShardMemory;
 use super::mesh::Mesh;
 use super::pauses::Pauses;
-use super::poller::{Event, Poller};
+use super::poller::Poller;
 use super::queues::Queue;
+use super::quic_pairs::Quics;
 use super::sends::{Sends, SENDS};
 use super::shares::Shares;
 use super::sockets::Sockets;
 use super::turn_length::TurnLength;
+use super::upgrade::Upgrade;
 use crate::gateway::Gateway;
 use crate::ids::{ConnectionId, ShardId};
 use crate::limits::READ_BUFFER;
@@ -52,12 +54,14 @@ pub(super) struct Setup {
     pub(super) clock: Clock,
     /// Has a core of its own, so it may spin.
     pub(super) pinned: bool,
+    pub(super) upgrade: Upgrade,
 }
 
 /// Lives on: the executor of its shard, as its one task.
 pub(super) struct Driver {
     pub(super) shard: Shard,
     pub(super) commits: Option<Commits>,
+    pub(super) adopting: Adopting,
     pub(super) id: ShardId,
     pub(super) mesh: Mesh<Block>,
     pub(super) logins: Arc<Logins>,
@@ -66,6 +70,7 @@ pub(super) struct Driver {
     pub(super) poller: Poller,
     pub(super) sockets: Sockets,
     pub(super) looks: Looks,
+    pub(super) upgrade: Upgrade,
     /// Sockets that may have bytes: of established connections, of those of them whose client has closed,
     /// and of all others.
     pub(super) established: Queue,
@@ -84,6 +89,7 @@ pub(super) struct Driver {
     pub(super) listeners: Vec<Listening>,
     pub(super) gateway: Gateway,
     pub(super) datagrams: Datagrams,
+    pub(super) quics: Quics,
     pub(super) acceptable: Vec<bool>,
     pub(super) accept_after: Option<Time>,
     pub(super) accept_errors: Repeated,
@@ -108,6 +114,9 @@ pub(super) struct Driver {
 impl TurnHost for Driver {
     #[inline(always)]
     fn step(&mut self, step: TurnStep, now: Time) -> bool {
+        if !self.upgrade.motion.takes(step) {
+            return false;
+        }
         match step {
             TurnStep::Reap => {
                 let is_busy = self.reap();
@@ -122,12 +131,12 @@ impl TurnHost for Driver {
             TurnStep::ReadOthers => self.read_others(now),
             TurnStep::PeerBlocks => self.take_blocks(now),
             TurnStep::Timeouts => {
-                let has_looked = self.look_at_links(now);
+                let has_looked = self.look_at_links(now) | self.adopting.step(&mut self.shard, now);
                 let is_due = self.shard_timeout().is_some_and(|due| due <= now);
                 if is_due {
                     self.shard.handle_timeout(now);
                 }
-                self.turn_of_gateway(now) || is_due || has_looked
+                self.turn_of_gateway(now) | self.turn_of_quic(now) || is_due || has_looked
             }
             TurnStep::EndTurn => {
                 self.shard.end_turn(now);
@@ -145,7 +154,7 @@ impl TurnHost for Driver {
                 false // reaped in this turn
             }
             TurnStep::Actions => self.act(now),
-            TurnStep::Transmit => self.transmit(now) | self.send_datagrams(),
+            TurnStep::Transmit => self.transmit(now) | self.send_datagrams() | self.send_quic(now),
             TurnStep::Submit => {
                 self.poller.submit();
                 self.end_rounds();
@@ -166,6 +175,7 @@ impl Driver {
             logins,
             clock,
             pinned,
+            upgrade,
         } = setup;
         shard.handle_heard(NOTHING_HEARD);
         let turn_max = mesh.shared().options().turn_max();
@@ -178,6 +188,7 @@ impl Driver {
         Ok(Self {
             shard,
             commits,
+            adopting: Adopting::default(),
             id,
             mesh,
             logins,
@@ -186,6 +197,7 @@ impl Driver {
             poller,
             sockets: Sockets::default(),
             looks: Looks::default(),
+            upgrade,
             established: Queue::default(),
             leaving: Queue::default(),
             others: Queue::default(),
@@ -200,6 +212,7 @@ impl Driver {
             listeners: Vec::new(),
             gateway,
             datagrams: Datagrams::default(),
+            quics: Quics::default(),
             accept_after: None,
             accept_errors: Repeated::default(),
             refusals: Default::default(),
@@ -242,7 +255,9 @@ impl Driver {
             if let Some(started) = started.take_if(|_| is_finished || self.may_let_in()) {
                 started();
             }
-            if is_finished {
+            self.answer_upgrade();
+            if is_finished || self.upgrade.has_left {
+                self.close_quic(now);
                 self.poller.finish();
                 return;
             }
@@ -300,67 +315,6 @@ impl Driver {
         });
     }
 
-    /// Sorts completions into what to read, write and accept; true when there were any.
-    fn reap(&mut self) -> bool {
-        let Self {
-            poller,
-            sockets,
-            shard,
-            established,
-            leaving,
-            others,
-            writable,
-            acceptable,
-            datagrams,
-            ..
-        } = self;
-        let mut unwatched = Vec::new();
-        let count = poller.reap(|event| match event {
-            Event::Readable {
-                id,
-                hangup,
-                watched,
-            } => {
-                let Some(socket) = sockets.named(id) else {
-                    return;
-                };
-                socket.hangup |= hangup;
-                if !socket.listed {
-                    socket.listed = true;
-                    let queue = match shard.is_established(socket.id) {
-                        true if socket.hangup => &mut *leaving,
-                        true => &mut *established,
-                        false => &mut *others,
-                    };
-                    queue.push(socket.id);
-                }
-                if !watched {
-                    unwatched.push(socket.id);
-                }
-            }
-            Event::Writable(id) => {
-                if let Some(socket) = sockets.named(id) {
-                    socket.blocked = false;
-                    writable.push(socket.id);
-                }
-            }
-            Event::Acceptable(index) => {
-                if datagrams.are_readable(index) {
-                    return;
-                }
-                if let Some(flag) = acceptable.get_mut(index as usize) {
-                    *flag = true;
-                }
-            }
-        });
-        for id in unwatched {
-            if let Some(socket) = self.sockets.get_mut(id) {
-                self.poller.watch_readable(socket.descriptor.as_fd(), id);
-            }
-        }
-        count > 0
-    }
-
     /// Nothing that was restored is missing elsewhere.
     fn may_let_in(&self) -> bool {
         let commits = self.commits.as_ref();
@@ -371,7 +325,8 @@ impl Driver {
     /// other shards have announced so far.
     fn shard_timeout(&self) -> Option<Time> {
         let may_fire = self.is_open || self.stopping;
-        may_fire.then(|| self.shard.poll_timeout()).flatten()
+        let due = may_fire.then(|| self.shard.poll_timeout()).flatten();
+        self.upgrade.motion.due(due)
     }
 
     pub(super) fn report_counters(&self, request: u64) {
@@ -412,7 +367,8 @@ impl Driver {
             self.report_counters(AT_STOP);
             self.mesh.shared().count_stopped();
         }
-        self.counted && is_committed && self.mesh.shared().all_stopped()
+        let is_done = self.counted && is_committed && self.mesh.shared().all_stopped();
+        is_done && self.quics.is_at_rest(self.clock.now())
     }
 
     /// Sleeps until a completion, a peer or a deadline wakes the shard.
@@ -436,6 +392,7 @@ impl Driver {
                 commit,
                 gateway,
                 looks,
+                self.quics.next(),
             ];
             let deadline = deadlines.into_iter().flatten().min();
             self.memory.rests();

@@ -34,8 +34,12 @@ pub enum StartError {
     Files(String),
     #[error(transparent)]
     Data(#[from] DataError),
+    #[error("cluster: {0}")]
+    Cluster(String),
     #[error("cannot start shard {0}: {1}")]
     Shard(u16, String),
+    #[error("upgrade: {0}")]
+    Upgrade(String),
     #[error("cannot prepare to start: {0}")]
     System(std::io::Error),
 }

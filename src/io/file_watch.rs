@@ -10,6 +10,7 @@ use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
+use super::controls::Ask;
 use crate::admin_options::AdminOptions;
 use crate::auth::Files;
 use crate::listener::Listener;
@@ -67,7 +68,7 @@ impl Changes {
 pub(super) struct FileWatch(Sender<Vec<PathBuf>>);
 
 impl FileWatch {
-    pub(super) fn start(reload: Sender<()>) -> std::io::Result<Self> {
+    pub(super) fn start(reload: Sender<Ask>) -> std::io::Result<Self> {
         let (other, others) = channel();
         let life = move || look(&others, &reload);
         thread::Builder::new().name("files".into()).spawn(life)?;
@@ -80,7 +81,7 @@ impl FileWatch {
     }
 }
 
-fn look(others: &Receiver<Vec<PathBuf>>, reload: &Sender<()>) {
+fn look(others: &Receiver<Vec<PathBuf>>, reload: &Sender<Ask>) {
     let mut changes = Changes::default();
     loop {
         let other = match changes.files.is_empty() {
@@ -94,7 +95,7 @@ fn look(others: &Receiver<Vec<PathBuf>>, reload: &Sender<()>) {
                 let now = changes.stamps();
                 if changes.look(now) {
                     tracing::info!("a file has changed: files are read again");
-                    if reload.send(()).is_err() {
+                    if reload.send(Ask::Reload).is_err() {
                         return;
                     }
                 }

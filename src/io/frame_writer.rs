@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use rustix::fs::{fallocate, FallocateFlags};
+use rustix::fs::{fallocate, flock, FallocateFlags, FlockOperation};
 
 use super::aligned_buffer::AlignedBuffer;
 use super::data_dir::Ready;
@@ -52,6 +52,16 @@ impl FrameWriter {
     /// A further segment, the next one after those that were given.
     pub(super) fn add(&mut self, ready: Ready) {
         self.files.push_back(ready);
+    }
+
+    /// Lets other processes read its files, or not any more.
+    pub(super) fn share(&self, is_shared: bool) -> io::Result<()> {
+        let operation = match is_shared {
+            true => FlockOperation::NonBlockingUnlock,
+            false => FlockOperation::NonBlockingLockExclusive,
+        };
+        let mut files = self.files.iter();
+        files.try_for_each(|ready| Ok(flock(&*ready.file, operation)?))
     }
 
     /// No frame waits or is on its way.

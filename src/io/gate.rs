@@ -197,6 +197,11 @@ impl Gate {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// Counts in a connection that another process has admitted.
+    pub(super) fn enter(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// An admitted connection is closed.
     pub(super) fn leave(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);

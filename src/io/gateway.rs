@@ -10,6 +10,8 @@ use crate::gateway::{Crossing, Outgoing};
 use crate::ids::{ListenerId, ShardId};
 use crate::time::Time;
 
+/// Largest datagram that clients of QUIC are allowed to send.
+const QUIC_DATAGRAM: usize = 1_472;
 /// Calls for datagrams of one listener in one turn.
 const TURN_BATCHES: usize = 4;
 
@@ -21,14 +23,18 @@ impl Driver {
         datagrams.sockets.resize_with(listeners.len(), || None);
         let mut largest = 0;
         for (socket, listening) in datagrams.sockets.iter_mut().zip(listeners) {
-            let own = listening.socket.as_ref().zip(listening.mqtt_sn.as_ref());
+            let size = match (&listening.mqtt_sn, listening.factory.quic()) {
+                (Some(settings), _) => usize::from(settings.datagram_max),
+                (None, Some(_)) => QUIC_DATAGRAM,
+                (None, None) => 0,
+            };
             // Without a descriptor to spare the one there is stays in use.
-            *socket = match own {
-                Some((own, settings)) => {
-                    largest = largest.max(usize::from(settings.datagram_max));
+            *socket = match &listening.socket {
+                Some(own) if size > 0 => {
+                    largest = largest.max(size);
                     own.try_clone().ok().or(socket.take())
                 }
-                None => None,
+                _ => None,
             };
         }
         if largest > 0 {
@@ -42,6 +48,7 @@ impl Driver {
             let wanted: Vec<_> = wanted.collect();
             datagrams.join(&wanted, &mut self.poller);
         }
+        self.listen_for_quic(listeners);
         let settings = listeners.iter().map(|one| one.mqtt_sn.clone());
         self.gateway.handle_settings(settings.collect());
     }
@@ -56,7 +63,8 @@ impl Driver {
                     break;
                 }
                 busy = true;
-                if self.stopping || self.shard.is_turn_spent() {
+                let is_left = self.stopping && !self.quics.has(index);
+                if is_left || self.shard.is_turn_spent() {
                     break; // what waits is in the kernel
                 }
                 self.read_batch(index, now);
@@ -83,6 +91,13 @@ impl Driver {
     }
 
     fn read_batch(&mut self, index: usize, now: Time) {
+        if !self.receive_batch(index) {
+            return;
+        }
+        if self.quics.has(index) {
+            self.take_quic_batch(index, now);
+            return;
+        }
         let Self {
             datagrams,
             gateway,
@@ -90,19 +105,8 @@ impl Driver {
             listeners,
             logins,
             mesh,
-            poller,
             ..
         } = self;
-        let Some(socket) = datagrams.sockets[index].as_ref() else {
-            datagrams.readable[index] = false; // it was removed
-            return;
-        };
-        // An error is one of an earlier datagram of ours, or there is nothing.
-        let count = datagrams.batch.receive(socket.as_fd()).unwrap_or(0);
-        if count < BATCH {
-            datagrams.readable[index] = false;
-            poller.watch_acceptable(socket.as_fd(), index as u32);
-        }
         let mut admit = |listener: ListenerId, from: IpAddr| {
             let from = from.to_canonical();
             let Some(Listening { gate, .. }) = listeners.get(listener.index()) else {
@@ -125,7 +129,24 @@ impl Driver {
                 gateway.handle_datagram(shard, (listener, from), bytes, &mut admit, now);
             }
         }
+        gateway.handle_batch_end(shard, now);
         self.count_left();
+    }
+
+    /// Receives what waits for a listener; false: it was removed.
+    fn receive_batch(&mut self, index: usize) -> bool {
+        let datagrams = &mut self.datagrams;
+        let Some(socket) = datagrams.sockets[index].as_ref() else {
+            datagrams.readable[index] = false;
+            return false;
+        };
+        // An error is one of an earlier datagram of ours, or there is nothing.
+        let count = datagrams.batch.receive(socket.as_fd()).unwrap_or(0);
+        if count < BATCH {
+            datagrams.readable[index] = false;
+            self.poller.watch_acceptable(socket.as_fd(), index as u32);
+        }
+        true
     }
 
     /// What gateways of other shards have for this one's.
@@ -134,6 +155,7 @@ impl Driver {
             self.gateway
                 .handle_crossing(&mut self.shard, from, crossing, now);
         }
+        self.gateway.handle_batch_end(&mut self.shard, now);
         self.count_left();
         self.act(now);
     }

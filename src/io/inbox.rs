@@ -10,11 +10,14 @@ use std::sync::{mpsc, Arc};
 
 use crossbeam::channel::{bounded, Receiver, Sender, TrySendError};
 
+use super::adopting::{Adopted, NodeLogs};
 use super::bridges::Dialled;
 use super::listener::Listening;
+use super::passing::{MovedSocket, Relayed};
+use super::upgrade::UpgradeOrder;
 use crate::auth::{AuthzDecisions, Rules, Verdict};
 use crate::ids::ConnectionId;
-use crate::journal::SegmentNumber;
+use crate::journal::{Lsn, SegmentNumber};
 use crate::metrics::ShardReport;
 use crate::shard::{Answer, Kept, Query, ShardConfig};
 
@@ -43,6 +46,10 @@ pub(super) enum ShardCommand {
     Config(Arc<ShardConfig>, mpsc::Sender<()>),
     /// A segment that the shard has asked for, open to be written.
     Segment(SegmentNumber, io::Result<OwnedFd>),
+    /// The place that must have the shard's log as well has frames up to this one.
+    Copied(Lsn),
+    /// Adopt the sessions of another node.
+    Adopt(Arc<NodeLogs>, Adopted),
     /// The process has begun or ceased to be near the memory it may use.
     MemoryShort(bool),
     /// Return to the kernel what the shard's heap does not need, once there is nothing else to do.
@@ -63,6 +70,12 @@ pub(super) enum ShardCommand {
     Listen(Vec<Listening>),
     /// Take a connection that a bridge has begun.
     Dialled(Box<Dialled>),
+    /// Take a connection that another node has accepted.
+    Relayed(Box<Relayed>),
+    /// Take back a connection that was to be passed on.
+    Returned(Box<MovedSocket>),
+    /// Clients leave for another process, or come from one.
+    Upgrade(UpgradeOrder),
     /// Answer that a turn has begun, to this question.
     Answer(u64),
     /// Stop in order.

@@ -8,6 +8,8 @@ use rustix::fs::{fcntl_setfl, OFlags};
 use rustix::net::sockopt;
 
 use super::errors::StartError;
+use super::fd_store;
+use super::listener_names::is_stored;
 use crate::listener::{Address, Listener};
 
 /// What a socket without a name is called, as systemd does.
@@ -38,7 +40,16 @@ impl Inherited {
                 .iter()
                 .any(|listener| matches!(&listener.address, Address::Inherited(own) if own == name))
         };
-        match found.iter().find(|(name, _)| !wanted(name)) {
+        let is_kept = |name: &str| name.starts_with(fd_store::PREFIX);
+        let is_unused =
+            |(name, _): &mut (String, OwnedFd)| is_kept(name) && !is_stored(name, listeners);
+        for (name, _) in found.extract_if(.., is_unused) {
+            tracing::info!(
+                "{name} was kept by the service manager, and no listener is there any more"
+            );
+            fd_store::forget(&name);
+        }
+        match found.iter().find(|(name, _)| !wanted(name) && !is_kept(name)) {
             Some((name, _)) => Err(StartError::Inherited(
                 name.clone(),
                 format!("no listener uses it: give one address = \"fd:{name}\", or take it out of the socket unit"),
@@ -47,10 +58,15 @@ impl Inherited {
         }
     }
 
+    /// The socket of a listener that the service manager has kept since an earlier process.
+    pub(super) fn kept(&mut self, name: &str) -> Option<OwnedFd> {
+        let place = self.0.iter().position(|(own, _)| own == name);
+        place.map(|place| self.0.swap_remove(place).1)
+    }
+
     /// The socket of this name.
     pub(super) fn socket(&mut self, name: &str) -> Result<OwnedFd, String> {
-        let place = self.0.iter().position(|(own, _)| own == name);
-        let place = place.ok_or_else(|| {
+        self.kept(name).ok_or_else(|| {
             let names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
             let there = match names.is_empty() {
                 true => "none was handed over".to_owned(),
@@ -60,8 +76,7 @@ impl Inherited {
                 "no socket of the name \"{name}\" was handed over by the service manager ({there}); it needs a socket \
                  unit with FileDescriptorName={name}"
             )
-        })?;
-        Ok(self.0.swap_remove(place).1)
+        })
     }
 }
 

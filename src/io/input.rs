@@ -8,7 +8,8 @@ use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
 use super::driver::Driver;
 use super::layers::Layers;
 use super::listener::{self, Listening, BACKLOG};
-use super::mesh::{Arrival, MovedSocket};
+use super::mesh::Arrival;
+use super::passing::MovedSocket;
 use super::queues::Queue;
 use super::shares::OthersShare;
 use super::sockets::{Ending, Socket};
@@ -288,6 +289,9 @@ impl Driver {
         let Some(socket) = self.sockets.get_mut(id) else {
             return 0;
         };
+        if std::mem::take(&mut socket.was_moved) {
+            self.upgrade.waits.has_read();
+        }
         let size = self.buffer.len().min(self.turns.budget());
         let buffer = &mut self.buffer[..size];
         let received = recv(&socket.descriptor, buffer, RecvFlags::DONTWAIT);
@@ -428,7 +432,7 @@ impl Driver {
     }
 
     /// Opens a connection that has moved here; its bytes are handled before any that are still to be read.
-    fn receive_socket(&mut self, moved: MovedSocket, now: Time) {
+    pub(super) fn receive_socket(&mut self, moved: MovedSocket, now: Time) {
         let MovedSocket {
             socket,
             origin,

@@ -4,19 +4,23 @@
 //! A listener has its number for as long as the process lives: connections and counters name it. One that was removed
 //! leaves its place, with a gate that still counts its connections.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::datagrams;
 use super::errors::StartError;
+use super::fd_store;
 use super::gate::Gate;
 use super::inherited::Inherited;
 use super::listener::{self, Listening};
+use super::listener_names::{is_ipv6_only, kept_as, key_of, kind_of};
 use super::shared::SharedState;
 use super::unix::{self, SocketFile};
-use crate::ids::ShardId;
-use crate::listener::{Address, Listener, ListenerPolicy};
+use super::upgrade::HandedSockets;
+use crate::ids::{ListenerId, ShardId};
+use crate::listener::{Address, Listener, ListenerPolicy, Protocol, Transport};
 use crate::transport::LayerFactory;
+use crate::upgrade::{SocketName, SocketUse};
 
 /// Lives on: the start, then the reload thread.
 pub(super) struct ListenerSet {
@@ -38,20 +42,23 @@ struct Row {
     file: Option<SocketFile>,
     factory: Arc<LayerFactory>,
     gate: Arc<Gate>,
+    /// Its number in the process before.
+    former: Option<u16>,
 }
 
 impl ListenerSet {
-    /// Opens the listeners; `factories` make what their connections need.
+    /// Opens the listeners; `factories` make what their connections need. What the process before has open is taken
+    /// from `handed`.
     pub(super) fn open(
         configured: &[Listener],
         factories: Vec<Arc<LayerFactory>>,
-        mut inherited: Inherited,
+        (mut inherited, mut handed): (Inherited, HandedSockets),
         shards: u16,
     ) -> Result<Self, StartError> {
         let mut rows = Vec::new();
         for (one, factory) in configured.iter().zip(factories) {
             let all = (configured, shards);
-            rows.push(Row::open(one, all, factory, &mut inherited)?);
+            rows.push(Row::open(one, all, factory, (&mut inherited, &mut handed))?);
         }
         warn_of_short_backlog();
         Ok(Self { rows, shards })
@@ -93,7 +100,8 @@ impl ListenerSet {
                 ));
             }
             let all = (configured, self.shards);
-            let row = Row::open(one, all, factory, &mut Inherited::default())?;
+            let none = (&mut Inherited::default(), &mut HandedSockets::default());
+            let row = Row::open(one, all, factory, none)?;
             rows.push(row);
         }
         Ok(Self {
@@ -115,6 +123,9 @@ impl ListenerSet {
         for (old, new) in before.rows.iter().zip(&self.rows) {
             if old.socket.is_some() && new.socket.is_none() {
                 tracing::info!("no longer listening on {}", old.gate.name());
+                if let Some(name) = kept_as(&old.configured, &before.configured()) {
+                    fd_store::forget(&name);
+                }
                 if let Some(file) = &old.file {
                     file.remove();
                 }
@@ -128,15 +139,63 @@ impl ListenerSet {
             let own = shard.index().checked_sub(1);
             let own = own.and_then(|index| row.further.get(index));
             let socket = own.or(row.socket.as_ref());
-            let has_datagrams = row.configured.transport.has_datagrams();
+            let is_sn = row.configured.protocol == Protocol::MqttSn;
             Ok(Listening {
                 socket: socket.map(|socket| socket.try_clone()).transpose()?,
                 factory: Arc::clone(&row.factory),
                 gate: Arc::clone(&row.gate),
-                mqtt_sn: has_datagrams.then(|| Arc::new(row.configured.mqtt_sn.clone())),
+                mqtt_sn: is_sn.then(|| Arc::new(row.configured.mqtt_sn.clone())),
             })
         });
         listening.collect()
+    }
+
+    /// Those that are open, for another process.
+    pub(super) fn sockets(&self) -> Vec<(SocketName, BorrowedFd<'_>)> {
+        let mut all = Vec::new();
+        for (number, row) in (0..).zip(&self.rows) {
+            let name = SocketName {
+                used_for: SocketUse::Listener(number),
+                address: key_of(&row.configured),
+            };
+            let own = row.socket.iter().chain(&row.further);
+            all.extend(own.map(|socket| (name.clone(), socket.as_fd())));
+        }
+        all
+    }
+
+    /// What the service manager is to keep, by name.
+    pub(super) fn kept_ones(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
+        let all = self.configured();
+        self.rows.iter().filter_map(move |row| {
+            let socket = row.socket.as_ref()?;
+            Some((kept_as(&row.configured, &all)?, socket.as_fd()))
+        })
+    }
+
+    /// Those that are open.
+    fn configured(&self) -> Vec<Listener> {
+        let open = self.rows.iter().filter(|row| row.socket.is_some());
+        open.map(|row| row.configured.clone()).collect()
+    }
+
+    /// What is open, by what it is known by to another process.
+    pub(super) fn open_ones(&self) -> impl Iterator<Item = (String, &LayerFactory, &Gate)> {
+        let open = self.rows.iter().filter(|row| row.socket.is_some());
+        open.map(|row| (key_of(&row.configured), &*row.factory, &*row.gate))
+    }
+
+    /// Numbers here of the listeners that the process before had, by its numbers; `None`: not configured any more.
+    pub(super) fn of_formers(&self) -> Arc<[Option<ListenerId>]> {
+        let formers = self.rows.iter().filter_map(|row| row.former);
+        let count = formers.max().map_or(0, |last| usize::from(last) + 1);
+        let mut all = vec![None; count];
+        for (number, row) in (0..).zip(&self.rows) {
+            if let Some(former) = row.former {
+                all[usize::from(former)] = Some(ListenerId(number));
+            }
+        }
+        all.into()
     }
 
     /// Listeners by number, and whether they are open.
@@ -163,16 +222,25 @@ impl Row {
         configured: &Listener,
         (all, shards): (&[Listener], u16),
         factory: Arc<LayerFactory>,
-        inherited: &mut Inherited,
+        (inherited, handed): (&mut Inherited, &mut HandedSockets),
     ) -> Result<Self, StartError> {
         let Listener { address, .. } = configured;
         let failed = |text: String| StartError::Unavailable(address.to_string(), text);
+        if let Some(former) = take_handed(configured, handed, shards).map_err(failed)? {
+            return Ok(Self::former(configured, former, factory));
+        }
         let mut further = Vec::new();
         let (socket, name) = match address {
             Address::Ip(ip) if configured.transport.has_datagrams() => {
                 let opened = datagrams::open(*ip, is_ipv6_only(configured, all), shards)
                     .map_err(|error| StartError::of_listener(address, "--listen", error))?;
                 let (first, rest) = opened;
+                if configured.transport == Transport::Quic {
+                    std::iter::once(&first)
+                        .chain(&rest)
+                        .for_each(datagrams::send_whole);
+                    datagrams::steer(&first, &rest)?;
+                }
                 if let Some(group) = configured.mqtt_sn.multicast {
                     // Joined by a shard; here it is found out that it can be.
                     datagrams::join(group, ip.ip())
@@ -183,8 +251,12 @@ impl Row {
                 (first, name)
             }
             Address::Ip(ip) => {
-                let socket = listener::open_patiently(*ip, is_ipv6_only(configured, all))
-                    .map_err(|error| StartError::of_listener(address, "--listen", error))?;
+                let kept = kept_as(configured, all).and_then(|name| inherited.kept(&name));
+                let socket = match kept {
+                    Some(socket) => socket,
+                    None => listener::open_patiently(*ip, is_ipv6_only(configured, all))
+                        .map_err(|error| StartError::of_listener(address, "--listen", error))?,
+                };
                 let name = listener::address(&socket)?.to_string();
                 (socket, name)
             }
@@ -215,7 +287,32 @@ impl Row {
             further,
             file,
             factory,
+            former: None,
         })
+    }
+
+    /// A listener that another process has opened.
+    fn former(configured: &Listener, former: Former, factory: Arc<LayerFactory>) -> Self {
+        let Former {
+            number,
+            socket,
+            further,
+        } = former;
+        let name = listener::address(&socket).map(|at| at.to_string());
+        let name = name.unwrap_or_else(|_| configured.address.to_string());
+        tracing::info!("listening on {name}{}", configured.transport.describe());
+        Self {
+            gate: Arc::new(Gate::new(configured, name)),
+            configured: configured.clone(),
+            file: match &configured.address {
+                Address::Unix(path) => SocketFile::of(path),
+                Address::Ip(_) | Address::Inherited(_) => None,
+            },
+            socket: Some(Arc::new(socket)),
+            further: further.into_iter().map(Arc::new).collect(),
+            factory,
+            former: Some(number),
+        }
     }
 }
 
@@ -224,7 +321,7 @@ impl Row {
     fn is_at(&self, configured: &Listener) -> bool {
         let own = &self.configured;
         self.socket.is_some()
-            && own.transport.has_datagrams() == configured.transport.has_datagrams()
+            && kind_of(own) == kind_of(configured)
             && (&own.address, &own.owner, &own.mode)
                 == (&configured.address, &configured.owner, &configured.mode)
     }
@@ -246,18 +343,42 @@ impl Row {
     }
 }
 
-/// `[::]` serves IPv4, too, unless a listener of its own does.
-fn is_ipv6_only(configured: &Listener, all: &[Listener]) -> bool {
-    let Address::Ip(ip) = configured.address else {
-        return false;
+/// A listener that another process has opened, with its number there.
+struct Former {
+    number: u16,
+    socket: OwnedFd,
+    further: Vec<OwnedFd>,
+}
+
+fn take_handed(
+    configured: &Listener,
+    handed: &mut HandedSockets,
+    shards: u16,
+) -> Result<Option<Former>, String> {
+    let key = key_of(configured);
+    let number = handed.iter().find_map(|(name, _)| match name.used_for {
+        SocketUse::Listener(number) if name.address == key => Some(number),
+        _ => None,
+    });
+    let Some(number) = number else {
+        return Ok(None);
     };
-    let is_same_kind =
-        |other: &&Listener| other.transport.has_datagrams() == configured.transport.has_datagrams();
-    let has_ipv4 = |other: &Listener| match other.address {
-        Address::Ip(other) => other.is_ipv4() && other.port() == ip.port(),
-        Address::Unix(_) | Address::Inherited(_) => false,
+    let used_for = SocketUse::Listener(number);
+    let is_its = |(name, _): &mut (SocketName, OwnedFd)| name.used_for == used_for;
+    let mut sockets: Vec<OwnedFd> = handed.extract_if(.., is_its).map(|(_, it)| it).collect();
+    let socket = sockets.remove(0); // at least the one whose name was found
+    let needed = match configured.transport.has_datagrams() {
+        true => usize::from(shards) - 1,
+        false => 0,
     };
-    ip.port() != 0 && all.iter().filter(is_same_kind).any(has_ipv4)
+    match sockets.len() == needed {
+        true => Ok(Some(Former {
+            number,
+            socket,
+            further: sockets,
+        })),
+        false => Err("a listener of datagrams keeps the number of shards until a restart".into()),
+    }
 }
 
 fn warn_of_short_backlog() {

@@ -102,11 +102,7 @@ impl Memory {
     /// Bytes in use; of a cgroup without inactive cached files.
     pub(super) fn used(&self) -> Option<u64> {
         match &self.cgroup {
-            None => {
-                let statm = fs::read_to_string("/proc/self/statm").ok()?;
-                let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-                Some(pages * rustix::param::page_size() as u64)
-            }
+            None => resident(),
             Some(Cgroup { folder, names }) => {
                 let used = number(&folder.join(names.used))?;
                 let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
@@ -123,6 +119,13 @@ impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} MiB of memory{}", self.max >> 20, self.whose)
     }
+}
+
+/// Bytes of this process that are in memory.
+pub(super) fn resident() -> Option<u64> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }
 
 fn number(path: &Path) -> Option<u64> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use libmimalloc_sys as _; // to be linked, also where another allocator is in use
 
+use super::huge_pages::HugePages;
 use super::inbox::ShardCommand;
 use super::memory::Memory;
 use super::shared::SharedState;
@@ -28,16 +29,19 @@ const GIVE_BACK_FROM: u64 = 64 << 20;
 const GROWTH: u64 = 4;
 
 /// Watches memory on a thread of its own and notifies the shards by their inboxes.
-pub(super) fn watch_memory(shared: Arc<SharedState>) -> std::io::Result<()> {
+pub(super) fn watch_memory(shared: Arc<SharedState>, shards: u16) -> std::io::Result<()> {
     if let Some(memory) = shared.memory() {
         tracing::info!("clients are refused from {memory} on");
     }
     let look = move || {
         let mut is_short = false;
         let mut given_back = Instant::now();
+        let mut huge_pages = HugePages::new(shards);
         loop {
             // Looked up anew: a reload may set another limit.
-            let Some(memory) = shared.memory() else {
+            let memory = shared.memory();
+            huge_pages.look(memory.as_ref());
+            let Some(memory) = memory else {
                 thread::sleep(LOOK_EVERY);
                 continue;
             };

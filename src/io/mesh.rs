@@ -5,16 +5,15 @@
 //! receiver wakes a sender that parked over a full ring.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::layers::Layers;
+use super::passing::MovedSocket;
 use super::ring::{ring, Consumer, Producer};
 use super::shared::SharedState;
 use crate::gateway::Crossing;
 use crate::ids::ShardId;
 use crate::limits::{CONTROL_ITEMS, DATA_BLOCKS};
-use crate::shard::{Lane, Origin};
+use crate::shard::Lane;
 
 /// What comes from a peer.
 pub(super) enum Arrival<B> {
@@ -28,15 +27,6 @@ enum ControlItem<B> {
     Block(B),
     Socket(Box<MovedSocket>),
     Crossings(Vec<Crossing>),
-}
-
-/// A connection on its way to its home shard. Dropped, it closes.
-pub(super) struct MovedSocket {
-    pub(super) socket: OwnedFd,
-    pub(super) origin: Origin,
-    pub(super) layers: Option<Box<Layers>>,
-    /// Bytes read and not yet handled, CONNECT first.
-    pub(super) bytes: Vec<u8>,
 }
 
 /// One peer, as one shard sees it.
@@ -58,15 +48,20 @@ pub(super) struct Mesh<B> {
     own: ShardId,
     shared: Arc<SharedState>,
     peers: Vec<Peer<B>>,
+    /// Items sent and taken, since the start.
+    sent: u64,
+    taken: u64,
 }
 
-/// One end for each shard.
+/// One end for each shard, and behind them one for the exchange, if there is one.
 pub(super) fn connect<B: Send>(shared: &Arc<SharedState>) -> Vec<Mesh<B>> {
-    let mut ends: Vec<Mesh<B>> = (0..shared.shards())
+    let mut ends: Vec<Mesh<B>> = (0..shared.peers())
         .map(|own| Mesh {
             own: ShardId(own),
             shared: Arc::clone(shared),
             peers: Vec::new(),
+            sent: 0,
+            taken: 0,
         })
         .collect();
     for low in 0..ends.len() {
@@ -94,6 +89,10 @@ pub(super) fn connect<B: Send>(shared: &Arc<SharedState>) -> Vec<Mesh<B>> {
 impl<B: Send> Mesh<B> {
     pub(super) fn shared(&self) -> &SharedState {
         &self.shared
+    }
+
+    pub(super) fn shared_arc(&self) -> Arc<SharedState> {
+        Arc::clone(&self.shared)
     }
 
     pub(super) fn peers(&self) -> usize {
@@ -142,7 +141,13 @@ impl<B: Send> Mesh<B> {
         if control_waits || data_waits {
             self.shared.wake(peer.id);
         }
+        self.taken += (controls + blocks) as u64;
         controls + blocks
+    }
+
+    /// Items sent to peers and taken from them, since the start.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.sent, self.taken)
     }
 
     /// Sends a connection to its home; it waits here while the ring is full.
@@ -169,7 +174,9 @@ impl<B: Send> Mesh<B> {
     ) -> bool {
         let mut any = false;
         for peer in &mut self.peers {
-            if peer.send(&mut poll, &mut poll_crossings) {
+            let count = peer.send(&mut poll, &mut poll_crossings);
+            if count > 0 {
+                self.sent += count;
                 any = true;
                 self.shared.wake(peer.id);
             }
@@ -213,8 +220,8 @@ impl<B: Send> Peer<B> {
         &mut self,
         poll: &mut impl FnMut(ShardId, Lane) -> Option<B>,
         poll_crossings: &mut impl FnMut(ShardId) -> Option<Vec<Crossing>>,
-    ) -> bool {
-        let mut sent = false;
+    ) -> u64 {
+        let mut sent = 0;
         self.control_stalled = loop {
             if !self.control_out.has_room() {
                 break true;
@@ -232,7 +239,7 @@ impl<B: Send> Peer<B> {
             };
             let refused = self.control_out.push(item).is_err();
             assert!(!refused, "a ring with room refused an item");
-            sent = true;
+            sent += 1;
         };
         self.data_stalled = loop {
             if !self.data_out.has_room() {
@@ -243,7 +250,7 @@ impl<B: Send> Peer<B> {
             };
             let refused = self.data_out.push(block).is_err();
             assert!(!refused, "a ring with room refused a block");
-            sent = true;
+            sent += 1;
         };
         sent
     }

@@ -84,6 +84,23 @@ impl fmt::Display for NoFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::data_dir::DataError;
+
+    /// Also where the folder's own files are what could not be opened.
+    #[test]
+    fn a_reason_is_kept_on_its_way() {
+        let here = std::env::temp_dir();
+        for (errno, expected) in [
+            (Errno::MFILE, NoFile::Descriptors),
+            (Errno::ACCESS, NoFile::Forbidden),
+            (Errno::ROFS, NoFile::Device),
+            (Errno::IO, NoFile::Device),
+            (Errno::NOSPC, NoFile::Full),
+        ] {
+            let error = DataError::of("cannot read", &here)(errno.into());
+            assert_eq!(NoFile::of(&error.into(), &here), expected);
+        }
+    }
 
     #[test]
     fn each_reason_is_told_from_the_others() {

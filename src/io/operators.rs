@@ -4,8 +4,9 @@ use std::sync::PoisonError;
 
 use super::bridges::{self, BridgeState, QueueState};
 use super::broker::Broker;
-use super::controls::{ListenerState, Reloaded};
+use super::controls::{Ask, ListenerState, Reloaded};
 use super::gate::Refusal;
+use super::upgrade::Successor;
 use super::{logging, tls_files};
 use crate::ids::ListenerId;
 use crate::listener::Listener;
@@ -89,7 +90,20 @@ impl Broker {
             .unwrap_or_else(PoisonError::into_inner)
             .push(Box::new(done));
         if let Some(ask) = &controls.ask {
-            let _ = ask.send(()); // fails only when there is no reload thread
+            let _ = ask.send(Ask::Reload); // fails only when there is no reload thread
+        }
+    }
+
+    /// Has another process take everything over, as at SIGUSR2, and then calls `done` from another thread: with the
+    /// number of that process, after which this one ends, or with the reason why this one continues.
+    pub fn upgrade(&self, done: impl FnOnce(&Result<Successor, String>) + Send + 'static) {
+        let controls = self.controls();
+        let waiters = controls.upgrade_waiters.lock();
+        waiters
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(done));
+        if let Some(ask) = &controls.ask {
+            let _ = ask.send(Ask::Upgrade); // fails only when there is no reload thread
         }
     }
 

@@ -2,15 +2,17 @@
 
 use std::io::IoSlice;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{send, sendmsg, shutdown, SendAncillaryBuffer, SendFlags, Shutdown};
 
 use super::driver::Driver;
-use super::mesh::MovedSocket;
+use super::passing::{Counted, MovedSocket, RelayedClient};
 use super::sends::SENDS;
 use super::sockets::{Ending, Socket};
 use crate::auth::Question;
+use crate::cluster::lanes::Peer;
 use crate::ids::{ConnectionId, ShardId};
 use crate::shard::{Action, CloseCause, Origin, Shard};
 use crate::time::Time;
@@ -41,6 +43,12 @@ impl Driver {
                     origin,
                     bytes,
                 } => self.hand_off(connection, to, origin, bytes),
+                Action::Relay {
+                    connection,
+                    to,
+                    origin,
+                    bytes,
+                } => self.pass_on(connection, to, origin, bytes),
                 Action::Authenticate(id, question) => self.ask_login(id, question, now),
                 Action::Authorize(id, request) => {
                     self.logins.authorize(self.id, id, *request);
@@ -83,6 +91,32 @@ impl Driver {
             bytes,
         };
         self.mesh.hand_off(to, Box::new(moved));
+    }
+
+    /// Gives a connection to the thread that passes it on to the node that serves it.
+    fn pass_on(&mut self, id: ConnectionId, to: Arc<Peer>, origin: Origin, bytes: Vec<u8>) {
+        let Some(socket) = self.sockets.remove(id) else {
+            return; // failed meanwhile
+        };
+        self.poller.forget(id, socket.blocked);
+        let gate = self.listeners.get(socket.listener.index());
+        let gate = gate.map(|listening| Arc::clone(&listening.gate));
+        let shared = self.mesh.shared_arc();
+        let closed = move || {
+            shared.count_closed();
+            if let Some(gate) = gate {
+                gate.leave();
+            }
+        };
+        let client = RelayedClient {
+            socket: socket.descriptor,
+            layers: socket.layers,
+            to,
+            origin,
+            bytes,
+            counted: Counted::new(closed),
+        };
+        self.mesh.shared().pass_on(client);
     }
 
     /// Continues writing on connections whose sockets have become writable.

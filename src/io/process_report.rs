@@ -27,7 +27,7 @@ pub(super) fn process(shared: &SharedState, now: Time) -> ProcessReport {
         open_files_max: files_max.unwrap_or(0),
         memory_limit_bytes: shared.memory().map_or(0, |memory| memory.max),
         connections_max: shared.connections_max() as u64,
-        is_ready: shared.stage() == Stage::Ready,
+        is_ready: shared.stage() == Stage::Ready && !shared.cluster().lacks_lease(now),
     }
 }
 

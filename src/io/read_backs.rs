@@ -186,7 +186,6 @@ impl ReadBacks {
     }
 }
 
-#[cfg(test)]
 impl ReadBacks {
     /// Pieces that are being read, or whose files are being opened.
     pub(super) fn under_way(&self) -> usize {
@@ -196,7 +195,10 @@ impl ReadBacks {
         });
         self.under_way.len() + waiting.sum::<usize>()
     }
+}
 
+#[cfg(test)]
+impl ReadBacks {
     pub(super) fn open_files(&self) -> usize {
         let is_open = |file: &&File| matches!(file, File::Open(_));
         self.files.values().filter(is_open).count()

@@ -1,5 +1,6 @@
 //! The journal at the start: the data directory is opened, and each shard gets its log back on its own thread.
 
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -7,8 +8,9 @@ use std::time::Instant;
 
 use super::clock::Clock;
 use super::commits::Commits;
-use super::data_dir::{look, DataDir, DataError, Ready};
+use super::data_dir::{look, DataDir, DataError};
 use super::inbox::ShardCommand;
+use super::log_copies::LogCopies;
 use super::segment_files::SegmentFiles;
 use super::shared::SharedState;
 use crate::auth::Rules;
@@ -33,11 +35,16 @@ pub fn look_at_data_dir(
     Ok(Some(found))
 }
 
+/// A log that was read, and that nothing was written to since.
+pub(super) struct BegunLog(Recovered);
+
 /// Lives on: the start of the process, shared with the threads of the shards.
 pub(super) struct Journal {
     data: DataDir,
     files: Arc<SegmentFiles>,
     durability: Durability,
+    /// Where logs have to be as well.
+    copies: Option<LogCopies>,
     begun: Instant,
     /// Of all shards, for the log.
     records: AtomicU64,
@@ -45,11 +52,12 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// `None`: there is no data directory.
+    /// `None`: there is no data directory. `lock`: of the process before, which does not write any more.
     pub(super) fn open(
         options: &RunOptions,
         shards: u16,
         shared: &Arc<SharedState>,
+        lock: Option<OwnedFd>,
     ) -> Result<Option<Self>, DataError> {
         let Some(path) = options.data_dir.as_deref().map(Path::new) else {
             tracing::info!(
@@ -57,7 +65,11 @@ impl Journal {
             );
             return Ok(None);
         };
-        let data = DataDir::open(path, shards, options.journal_segment_bytes)?;
+        let segment_bytes = options.journal_segment_bytes;
+        let data = match lock {
+            Some(lock) => DataDir::open_locked(path, shards, segment_bytes, lock.into())?,
+            None => DataDir::open(path, shards, segment_bytes)?,
+        };
         data.check_bytes_max(options.journal_bytes_max)?;
         let shared = Arc::clone(shared);
         let files = SegmentFiles::start(options.journal_bytes_max, move |request, made| {
@@ -69,62 +81,95 @@ impl Journal {
             data,
             files: Arc::new(files),
             durability: options.durability,
+            copies: None,
             begun: Instant::now(),
             records: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
         }))
     }
 
+    /// Logs go there as well. What is in them now is there.
+    pub(super) fn with_copies(self, copies: Option<LogCopies>) -> Self {
+        Self { copies, ..self }
+    }
+
+    pub(super) fn data(&self) -> &DataDir {
+        &self.data
+    }
+
     pub(super) fn placement_seed(&self) -> PlacementSeed {
         self.data.placement_seed()
     }
 
-    /// Reads a shard's log, and has the shard go on with it.
+    /// The lock of the data directory.
+    pub(super) fn lock(&self) -> BorrowedFd<'_> {
+        self.data.lock()
+    }
+
+    /// The process that had the lock before has left.
+    pub(super) fn take_over(&self) -> Result<(), DataError> {
+        let named = self.data.name_owner();
+        named.map_err(DataError::of("cannot write the lock of", self.data.path()))
+    }
+
+    /// Reads a shard's log, and has the shard go on with it. What is returned may be written from then on.
     pub(super) fn begin(
         &self,
         id: ShardId,
         shard: &mut Shard,
         rules: &Arc<Rules>,
         clock: Clock,
-    ) -> Result<Commits, DataError> {
-        let (recovered, ready, state) = self.read(id, shard)?;
+    ) -> Result<BegunLog, DataError> {
+        let (recovered, state) = self.read(id, shard)?;
         let segment_bytes = self.data.segment_bytes();
-        let log = Log::new(self.data.id(), id.0, segment_bytes, &recovered);
-        shard.begin_journal(log, self.acknowledged());
-        if let Some(ready) = ready.last() {
-            shard.handle_segment_ready(ready.number);
+        let mut log = Log::new(self.data.id(), id.0, segment_bytes, &recovered);
+        if self.copies.is_some() {
+            log.await_copies();
         }
+        shard.begin_journal(log, self.acknowledged());
         // A wall clock that was set back meanwhile prolongs nothing.
         shard.handle_clocks(clock.both().reading_since(recovered.wall));
         shard.handle_rules(Arc::clone(rules));
         shard.restore(state, clock.now());
         let sessions = shard.sessions() as u64;
         self.sessions.fetch_add(sessions, Ordering::Relaxed);
-        Ok(Commits::new(
+        Ok(BegunLog(recovered))
+    }
+
+    /// Makes a log ready to be written.
+    pub(super) fn make_ready(
+        &self,
+        id: ShardId,
+        shard: &mut Shard,
+        BegunLog(recovered): BegunLog,
+    ) -> Result<Commits, DataError> {
+        let ready = self.data.make_ready(id, &recovered)?;
+        let segment_bytes = self.data.segment_bytes();
+        if let Some(ready) = ready.last() {
+            shard.handle_segment_ready(ready.number);
+        }
+        let commits = Commits::new(
             (id, self.data.folder(id)),
             (&recovered, ready),
             (Arc::clone(&self.files), segment_bytes),
             (self.durability, self.data.folders_of_others()),
-        ))
+        );
+        Ok(commits.with_copies(self.copies.clone()))
     }
 
     /// What the shard owns of the log there is, or of the logs of another number of shards.
-    fn read(
-        &self,
-        id: ShardId,
-        shard: &Shard,
-    ) -> Result<(Recovered, Vec<Ready>, KeptState), DataError> {
+    fn read(&self, id: ShardId, shard: &Shard) -> Result<(Recovered, KeptState), DataError> {
         let count = |recovered: &Recovered| {
             self.records.fetch_add(recovered.records, Ordering::Relaxed);
         };
         let Some(others) = self.data.others() else {
             let mut fold = shard.begin_fold();
             let mut take = |position, record: Record<'_>| fold.record(position, record);
-            let (recovered, ready) = self.data.recover(id, &mut take)?;
+            let recovered = self.data.read(id, &mut take)?;
             count(&recovered);
             let mut state = fold.finish();
             drop_missing(&mut state, &recovered);
-            return Ok((recovered, ready, state));
+            return Ok((recovered, state));
         };
         let (mut states, mut wall) = (Vec::new(), WallTime::default());
         for other in (0..others).map(ShardId) {
@@ -139,14 +184,17 @@ impl Journal {
             drop_missing(&mut state, &recovered);
             states.push(state);
         }
-        let (mut recovered, ready) = self.data.recover(id, &mut |_, _| Ok(()))?; // an empty folder
+        let mut recovered = self.data.read(id, &mut |_, _| Ok(()))?; // an empty folder
         recovered.wall = recovered.wall.max(wall);
-        Ok((recovered, ready, KeptState::of_several(states)))
+        Ok((recovered, KeptState::of_several(states)))
     }
 
     /// Every shard has begun, and committed what it has taken over from others.
     pub(super) fn all_have_begun(&self) -> Result<(), DataError> {
         if let Some(others) = self.data.others() {
+            if let Some(copies) = &self.copies {
+                copies.manifest(self.data.known_next().text);
+            }
             self.data.adopt()?;
             tracing::info!("the logs of {others} shards are now the logs of this number of shards");
         }

@@ -9,16 +9,19 @@ use std::thread;
 
 use super::bridges;
 use super::broker::Broker;
-use super::controls::{Controls, Reloaded};
+use super::controls::{Ask, Controls, Reloaded};
 use super::errors::StartError;
+use super::fd_store;
 use super::file_watch::{self, FileWatch};
 use super::inbox::ShardCommand;
 use super::listener_set::ListenerSet;
 use super::logging;
 use super::logins::Logins;
+use super::recovery::Journal;
 use super::service_manager;
 use super::shared::SharedState;
 use super::tls_files::factory;
+use super::upgrade::{self, Old};
 use crate::admin_options::AdminOptions;
 use crate::auth::{self, Rules};
 use crate::bridge::{own_terms, Bridge, LocalLimits};
@@ -67,13 +70,21 @@ pub(super) struct Reload {
     pub(super) controls: Arc<Controls>,
     pub(super) files: FileWatch,
     pub(super) sys_intervals: Sender<Span>,
+    pub(super) journal: Option<Arc<Journal>>,
 }
 
 /// Reloads at each request in `asked`, until the process ends.
-pub(super) fn watch(asked: Receiver<()>, mut reload: Reload) -> std::io::Result<()> {
+pub(super) fn watch(asked: Receiver<Ask>, mut reload: Reload) -> std::io::Result<()> {
     let reload = move || {
-        while asked.recv().is_ok() {
-            while asked.try_recv().is_ok() {} // several at once are one
+        while let Ok(first) = asked.recv() {
+            // Several at once are one of each.
+            let all: Vec<Ask> = std::iter::once(first).chain(asked.try_iter()).collect();
+            if all.contains(&Ask::Upgrade) && reload.upgrade() {
+                return;
+            }
+            if !all.contains(&Ask::Reload) {
+                continue;
+            }
             let waiters = reload.controls.take_waiters();
             service_manager::reloading();
             let done = told(reload.renew());
@@ -126,6 +137,25 @@ fn told(outcome: Result<Vec<(String, bool)>, Vec<String>>) -> Vec<Reloaded> {
 }
 
 impl Reload {
+    /// True: another process serves, and this one ends.
+    fn upgrade(&self) -> bool {
+        let waiters = self.controls.take_upgrade_waiters();
+        let old = Old {
+            shared: &self.shared,
+            listeners: &self.listeners,
+            journal: self.journal.as_deref(),
+            controls: &self.controls,
+        };
+        let outcome = upgrade::hand_over(&old);
+        for waiter in waiters {
+            waiter(&outcome);
+        }
+        if outcome.is_ok() {
+            self.shared.has_told();
+        }
+        outcome.is_ok()
+    }
+
     /// Reads and checks everything, then applies everything.
     ///
     /// # Errors
@@ -214,6 +244,7 @@ impl Reload {
         next.count_in(&self.shared);
         self.controls.set_listeners(next.states());
         next.takes_over_from(&self.listeners);
+        fd_store::keep(next.kept_ones());
         self.listeners = next;
         let limits = LocalLimits::of(&renewed.limits);
         bridges::renew(&self.broker, &renewed.bridges, limits)?;

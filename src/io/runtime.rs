@@ -1,26 +1,28 @@
-//! Starts one executor per shard and waits for them.
+//! The start of the broker, and its end.
 
+use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::sync::Arc;
 
-use glommio::{CpuSet, ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 use super::broker::Broker;
 use super::clock::Clock;
-use super::commits::Commits;
-use super::controls::Controls;
-use super::driver::{Driver, Setup};
+use super::cluster::{Cluster, Farewell};
+use super::controls::{Ask, Controls};
 use super::errors::StartError;
+use super::fd_store;
 use super::file_watch::FileWatch;
-use super::inbox::ShardCommand;
 use super::inherited::Inherited;
 use super::listener_set::ListenerSet;
 use super::logins::{LoginSetup, Logins};
+use super::mesh::Mesh;
 use super::recovery::Journal;
 use super::reload::{Configuration, Reload};
 use super::service_manager::ServiceManager;
+use super::shard_threads::{join_all, start_shards, Made};
 use super::shared::SharedState;
+use super::upgrade::{greet, read_later, see_off, take_over, HandedSockets, Taking, Upgrade};
 use super::{
     bridges, file_watch, huge_pages, logging, memory_watch, mesh, reload, signals, sys, tls_files,
 };
@@ -31,14 +33,10 @@ use crate::ids::ShardId;
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::run_options::RunOptions;
-use crate::shard::{PlacementSeed, Shard, ShardConfig};
+use crate::shard::{Block, PlacementSeed, Shard, ShardConfig};
 use crate::time::Span;
+use crate::transport::LayerFactory;
 
-/// Memory glommio registers per executor for file I/O, of which a broker does almost none; the
-/// default of 10 MiB would not fit the usual locked-memory limit.
-const EXECUTOR_IO_MEMORY: usize = 64 << 10;
-/// Entries of glommio's own rings: they carry one wake-up.
-const EXECUTOR_RING: usize = 64;
 /// Descriptors a process needs besides its clients' sockets: some fixed ones, and per shard the
 /// rings, eventfds and timers of its executor.
 const DESCRIPTORS_BESIDES: u64 = 32;
@@ -67,53 +65,61 @@ pub fn run(
     configuration: Box<dyn Configuration>,
     serve: impl FnOnce(&Broker) -> Result<(), StartError>,
 ) -> Result<(), StartError> {
-    raise_descriptor_limit(startup)?;
-    probe_io_uring()?;
-    // Files are read first: a mistake in them is reported before anything listens.
-    let factories = tls_files::factories(&startup.listeners)?;
-    let inherited = Inherited::take(&startup.listeners)?;
-    describe_shards(startup);
-    let shared = shared_state(startup)?;
-    huge_pages::refuse_where_small(shared.memory().as_ref(), startup.shards);
-    let manager = ServiceManager::start(&shared)?;
-    let journal = Journal::open(&startup.run, startup.shards, &shared)?.map(Arc::new);
-    memory_watch::watch_memory(Arc::clone(&shared))?;
+    let mut taking = Taking::begin()?;
+    let outcome = run_with(startup, configuration, serve, &mut taking);
+    if let (Err(error), Some(taking)) = (&outcome, &taking) {
+        taking.refuse(&error.to_string());
+    }
+    outcome
+}
+
+/// `taking`: everything of another process, until it is here.
+fn run_with(
+    startup: &Startup,
+    configuration: Box<dyn Configuration>,
+    serve: impl FnOnce(&Broker) -> Result<(), StartError>,
+    taking: &mut Option<Taking>,
+) -> Result<(), StartError> {
+    let (factories, inherited, (shared, cluster), manager) = prepare(startup)?;
+    let clock = Clock::start();
+    let secret = draw_secret()?;
+    let (logins, rules) = start_logins(startup, secret, &shared, clock)?;
+    let (handed, lock) = greet(startup.run.data_dir.clone(), &shared, taking)?;
+    let journal = open_journal(startup, &shared, cluster.as_ref(), lock)?;
+    memory_watch::watch_memory(Arc::clone(&shared), startup.shards)?;
     let (ask, asked) = mpsc::channel();
     let controls = Arc::new(Controls::new(ask.clone()));
     let files = watch_for_requests(startup, &shared, ask)?;
     let (intervals, changes) = mpsc::channel();
     let seeds = ahash::RandomState::new();
     let config = shard_config(startup, journal.as_deref(), seeds.hash_one("maps"))?;
-    let clock = Clock::start();
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(std::io::Error::from)?;
-    let (logins, rules) = start_logins(startup, secret, &shared, clock)?;
     let broker = Broker::new(&shared, &logins, &controls, clock);
-    serve(&broker)?;
-    let traces = logging::tells_connections();
-    let own_journal = journal.clone();
-    let own_config = Arc::clone(&config);
-    let make = move |id: ShardId| {
-        let mut shard = Shard::new(id, &own_config, seeds.hash_one(id), clock.now());
-        if traces {
-            shard.trace_connections();
-        }
-        let commits = own_journal
-            .as_ref()
-            .map(|journal| journal.begin(id, &mut shard, &rules, clock));
-        Ok((shard, commits.transpose()?))
+    let mut serve = Some(serve);
+    if let Some(serve) = serve.take_if(|_| taking.is_none()) {
+        serve(&broker)?;
+    }
+    let maker = Maker {
+        config: Arc::clone(&config),
+        seeds,
+        clock,
+        journal: journal.clone(),
+        rules,
+        is_filled: taking.is_some(),
+        traces: logging::tells_connections(),
+        is_node: cluster.is_some(),
     };
+    let begun = journal.as_deref().filter(|_| !maker.is_filled);
+    let make = move |id| maker.make(id);
     let open = || {
-        if let Some(journal) = &journal {
-            journal.all_have_begun()?;
-        }
-        let listeners =
-            ListenerSet::open(&startup.listeners, factories, inherited, startup.shards)?;
-        listeners.count_in(&shared);
-        controls.set_listeners(listeners.states());
-        Ok(listeners)
+        let from = (inherited, handed);
+        open_listeners(startup, factories, from, (&shared, &controls, begun))
     };
-    let (threads, listeners) = start_shards(&startup.cores, &shared, &logins, clock, make, open)?;
+    let (meshes, farewell) = connect_shards(&shared, cluster, &config, clock)?;
+    let services = (&shared, &logins, clock);
+    let (threads, listeners) = start_shards(&startup.cores, meshes, services, make, open)?;
+    take_over(taking, (&shared, &config), &listeners, journal.as_deref())?;
+    fd_store::keep(listeners.kept_ones());
+    note_late(serve.map(|serve| serve(&broker)));
     let reload = Reload {
         configuration,
         listeners,
@@ -125,37 +131,172 @@ pub fn run(
         controls: Arc::clone(&controls),
         files,
         sys_intervals: intervals,
+        journal,
     };
     reload::watch(asked, reload)?;
     open_for_clients(startup, &broker, changes)?;
     manager.ready();
     join_all(threads)?;
-    shared.remove_socket_files();
-    Ok(())
+    end(&shared, farewell)
 }
 
-/// Waits for the shards' threads.
-fn join_all(threads: Vec<ExecutorJoinHandle<()>>) -> Result<(), StartError> {
-    for (index, thread) in (0..).zip(threads) {
-        thread
-            .join()
-            .map_err(|error| StartError::of_executor(index, error))?;
+/// The data directory, if there is one; in a cluster as that has it.
+fn open_journal(
+    startup: &Startup,
+    shared: &Arc<SharedState>,
+    cluster: Option<&Cluster>,
+    lock: Option<OwnedFd>,
+) -> Result<Option<Arc<Journal>>, StartError> {
+    let run = &startup.run;
+    let lock = match cluster {
+        Some(cluster) => lock.or(cluster.prepare(run)?),
+        None => lock,
+    };
+    let journal = Journal::open(run, startup.shards, shared, lock)?;
+    Ok(match (journal, cluster) {
+        (Some(journal), Some(cluster)) => {
+            let copies = cluster.copy(run, journal.data(), shared)?;
+            Some(Arc::new(journal.with_copies(copies)))
+        }
+        (journal, _) => journal.map(Arc::new),
+    })
+}
+
+/// The rings between shards, of which the link of a cluster has the last ends.
+fn connect_shards(
+    shared: &Arc<SharedState>,
+    cluster: Option<Cluster>,
+    config: &Arc<ShardConfig>,
+    clock: Clock,
+) -> Result<(Vec<Mesh<Block>>, Option<Farewell>), StartError> {
+    let mut meshes = mesh::connect(shared);
+    let begin = |cluster: Cluster| cluster.begin(&mut meshes, config, clock);
+    let farewell = cluster.map(begin).transpose()?;
+    Ok((meshes, farewell))
+}
+
+/// Services that begin after the clients of another process are here.
+fn note_late(served: Option<Result<(), StartError>>) {
+    if let Some(Err(error)) = served {
+        tracing::error!("upgrade: clients are served, and there is no admin listener: {error}");
     }
-    Ok(())
 }
 
-fn shared_state(startup: &Startup) -> Result<Arc<SharedState>, StartError> {
+/// What listeners need, the sockets that were open before, and what the threads share.
+type Prepared = (
+    Vec<Arc<LayerFactory>>,
+    Inherited,
+    (Arc<SharedState>, Option<Cluster>),
+    ServiceManager,
+);
+
+/// Nothing is opened yet.
+fn prepare(startup: &Startup) -> Result<Prepared, StartError> {
+    huge_pages::refuse();
+    raise_descriptor_limit(startup)?;
+    probe_io_uring()?;
+    // Files are read first: a mistake in them is reported before anything listens.
+    let factories = tls_files::factories(&startup.listeners)?;
+    let inherited = Inherited::take(&startup.listeners)?;
+    describe_shards(startup);
+    let (shared, cluster) = shared_state(startup)?;
+    let manager = ServiceManager::start(&shared)?;
+    Ok((factories, inherited, (shared, cluster), manager))
+}
+
+/// The shards have ended.
+fn end(shared: &SharedState, farewell: Option<Farewell>) -> Result<(), StartError> {
+    if let Some(farewell) = farewell {
+        farewell.say();
+    }
+    match shared.has_left() {
+        true => see_off(shared),
+        false => {
+            shared.remove_socket_files();
+            Ok(())
+        }
+    }
+}
+
+fn draw_secret() -> std::io::Result<[u8; 32]> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)?;
+    Ok(secret)
+}
+
+fn open_listeners(
+    startup: &Startup,
+    factories: Vec<Arc<LayerFactory>>,
+    open: (Inherited, HandedSockets),
+    (shared, controls, journal): (&SharedState, &Controls, Option<&Journal>),
+) -> Result<ListenerSet, StartError> {
+    journal.map_or(Ok(()), Journal::all_have_begun)?;
+    let listeners = ListenerSet::open(&startup.listeners, factories, open, startup.shards)?;
+    listeners.count_in(shared);
+    controls.set_listeners(listeners.states());
+    Ok(listeners)
+}
+
+/// Makes the shards, each on its own thread.
+#[derive(Clone)]
+struct Maker {
+    config: Arc<ShardConfig>,
+    seeds: ahash::RandomState,
+    clock: Clock,
+    journal: Option<Arc<Journal>>,
+    rules: Arc<Rules>,
+    is_filled: bool,
+    traces: bool,
+    /// Of a cluster.
+    is_node: bool,
+}
+
+impl Maker {
+    fn make(&self, id: ShardId) -> Result<Made, StartError> {
+        let (clock, rules) = (self.clock, &self.rules);
+        let mut shard = Shard::new(id, &self.config, self.seeds.hash_one(id), clock.now());
+        if self.is_node {
+            shard.join_exchange(); // before anything is restored
+        }
+        if self.traces {
+            shard.trace_connections();
+        }
+        let mut made = Made {
+            upgrade: Upgrade::new(self.is_filled),
+            ..Made::of(shard)
+        };
+        match &self.journal {
+            None => {}
+            Some(journal) if self.is_filled => {
+                made.upgrade.read_log = Some(read_later(journal, id, rules, clock));
+            }
+            Some(journal) => {
+                let begun = journal.begin(id, &mut made.shard, rules, clock)?;
+                made.commits = Some(journal.make_ready(id, &mut made.shard, begun)?);
+            }
+        }
+        Ok(made)
+    }
+}
+
+/// What the shards share, and the link of a cluster, if this is a node of one: its servers are checked before anything listens.
+fn shared_state(startup: &Startup) -> Result<(Arc<SharedState>, Option<Cluster>), StartError> {
+    let cluster = Cluster::connect(&startup.run)?;
     let shared = SharedState::new(startup.shards)?
         .with_connections_max(startup.limits.connections_max)
         .with_options(startup.run.clone());
-    Ok(Arc::new(shared))
+    let shared = match cluster {
+        Some(_) => shared.with_exchange()?,
+        None => shared,
+    };
+    Ok((Arc::new(shared), cluster))
 }
 
 /// Signals, and files that have changed: each asks for a reload.
 fn watch_for_requests(
     startup: &Startup,
     shared: &Arc<SharedState>,
-    ask: mpsc::Sender<()>,
+    ask: mpsc::Sender<Ask>,
 ) -> Result<FileWatch, StartError> {
     let files = FileWatch::start(ask.clone())?;
     if startup.run.watch_files {
@@ -235,90 +376,6 @@ fn start_logins(
     Ok((logins, rules))
 }
 
-/// What a shard's thread begins with.
-type Made = (Shard, Option<Commits>);
-
-/// Starts one thread per shard and returns when all of them run and listen. `make` builds a shard on its own
-/// thread; when all of them may let clients in, `open` opens the listeners.
-pub(super) fn start_shards(
-    cores: &[usize],
-    shared: &Arc<SharedState>,
-    logins: &Arc<Logins>,
-    clock: Clock,
-    make: impl Fn(ShardId) -> Result<Made, StartError> + Clone + Send + 'static,
-    open: impl FnOnce() -> Result<ListenerSet, StartError>,
-) -> Result<(Vec<ExecutorJoinHandle<()>>, ListenerSet), StartError> {
-    let pinnable = CpuSet::online().is_ok(); // needs /sys, which a container may hide
-    let (report, reports) = mpsc::channel();
-    let mut threads = Vec::new();
-    for (index, mesh) in (0..).zip(mesh::connect(shared)) {
-        let core = cores.get(usize::from(index)).copied().filter(|_| pinnable);
-        let make = make.clone();
-        let logins = Arc::clone(logins);
-        let report = report.clone();
-        let id = ShardId(index);
-        let thread = LocalExecutorBuilder::new(core.map_or(Placement::Unbound, Placement::Fixed))
-            .name(&format!("shard-{index}"))
-            .io_memory(EXECUTOR_IO_MEMORY)
-            .ring_depth(EXECUTOR_RING)
-            .spawn(move || async move {
-                let _guard = AbortOnPanic;
-                let driver = make(id).and_then(|(shard, commits)| {
-                    let setup = Setup {
-                        shard,
-                        commits,
-                        id,
-                        mesh,
-                        logins,
-                        clock,
-                        pinned: core.is_some(),
-                    };
-                    Driver::new(setup).map_err(|error| StartError::of_ring(&error))
-                });
-                // Sending fails when another shard has ended the start.
-                match driver {
-                    Ok(driver) => driver.run(move || drop(report.send((index, None)))),
-                    Err(error) => drop(report.send((index, Some(error)))),
-                }
-            })
-            .map_err(|error| StartError::of_executor(index, error))?;
-        threads.push(Some(thread));
-    }
-    drop(report);
-    wait_for_all(&mut threads, reports)?;
-    let listeners = open()?;
-    for id in (0..shared.shards()).map(ShardId) {
-        shared.send(id, ShardCommand::Listen(listeners.for_a_shard(id)?));
-    }
-    Ok((threads.into_iter().flatten().collect(), listeners))
-}
-
-/// What a shard's thread has come to.
-type Report = (u16, Option<StartError>);
-
-/// Waits until every shard has reported, and for the first that has failed at most.
-fn wait_for_all(
-    threads: &mut [Option<ExecutorJoinHandle<()>>],
-    reports: mpsc::Receiver<Report>,
-) -> Result<(), StartError> {
-    let mut running = vec![false; threads.len()];
-    for (index, failed) in reports {
-        match failed {
-            None => running[usize::from(index)] = true,
-            Some(error) => return Err(error),
-        }
-    }
-    // An executor that could not be made has dropped its end of the channel without a report.
-    let Some(index) = running.iter().position(|runs| !runs) else {
-        return Ok(());
-    };
-    let failed = threads[index].take().map(ExecutorJoinHandle::join);
-    Err(match failed {
-        Some(Err(error)) => StartError::of_executor(index as u16, error),
-        _ => StartError::Shard(index as u16, "it ended at once".into()),
-    })
-}
-
 /// The start-up line about shards.
 fn describe_shards(startup: &Startup) {
     let (shards, available) = (startup.shards, startup.available);
@@ -333,18 +390,6 @@ fn describe_shards(startup: &Startup) {
         );
     } else {
         tracing::info!("shards: {shards} on {available} cores, not pinned");
-    }
-}
-
-/// The broker cannot run without one of its shards. In release builds every panic aborts anyway.
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("ringmq: a shard has failed; the broker cannot go on without it");
-            std::process::abort();
-        }
     }
 }
 

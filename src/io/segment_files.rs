@@ -15,6 +15,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::thread;
 
 use crossbeam::channel::{bounded, Receiver, Sender};
@@ -56,6 +58,8 @@ enum Job {
 /// Sender's half of the service.
 pub struct SegmentFiles {
     jobs: Sender<Job>,
+    /// Jobs that are not done.
+    open: Arc<AtomicUsize>,
 }
 
 impl SegmentFiles {
@@ -70,27 +74,45 @@ impl SegmentFiles {
         ready: impl Fn(Request, io::Result<OwnedFd>) + Send + 'static,
     ) -> io::Result<Self> {
         let (jobs, taken) = bounded(REQUESTS_MAX);
+        let open = Arc::new(AtomicUsize::new(0));
+        let served = Arc::clone(&open);
         thread::Builder::new()
             .name("segments".into())
-            .spawn(move || serve(&taken, bytes_max, ready))?;
-        Ok(Self { jobs })
+            .spawn(move || serve(&taken, &served, bytes_max, ready))?;
+        Ok(Self { jobs, open })
     }
 
     /// Without waiting; false when too many wait already.
     #[must_use]
     pub fn prepare(&self, request: Request) -> bool {
-        self.jobs.try_send(Job::Make(request)).is_ok()
+        self.give(Job::Make(request))
     }
 
     /// Removes a file, behind what was asked for before; `oldest` is the oldest that is needed still. Without waiting; false when too many wait already.
     #[must_use]
     pub fn remove(&self, path: PathBuf, oldest: SegmentNumber) -> bool {
-        self.jobs.try_send(Job::Remove(path, oldest)).is_ok()
+        self.give(Job::Remove(path, oldest))
+    }
+
+    fn give(&self, job: Job) -> bool {
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let is_taken = self.jobs.try_send(job).is_ok();
+        if !is_taken {
+            self.open.fetch_sub(1, Ordering::SeqCst);
+        }
+        is_taken
+    }
+
+    /// No file is being made or removed.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 0
     }
 }
 
 fn serve(
     jobs: &Receiver<Job>,
+    open: &AtomicUsize,
     bytes_max: Option<u64>,
     ready: impl Fn(Request, io::Result<OwnedFd>),
 ) {
@@ -106,6 +128,7 @@ fn serve(
                 }
             }
         }
+        open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -120,8 +143,7 @@ fn remove(path: &Path, oldest: SegmentNumber) -> io::Result<()> {
 /// What must be there is written down before a file goes, and before one that has come is used.
 fn note_extent(path: &Path, change: impl FnOnce(&mut Extent)) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let extent = Extent::read(folder).map_err(|error| io::Error::other(error.to_string()))?;
-    let Some(mut extent) = extent else {
+    let Some(mut extent) = Extent::read(folder)? else {
         return Ok(()); // it is no log
     };
     change(&mut extent);

@@ -70,6 +70,11 @@ pub(super) fn reloaded() {
     tell(&[NotifyState::Ready]);
 }
 
+/// From now on another process of the service is its main one.
+pub(super) fn main_process(process: u32) {
+    tell(&[NotifyState::MainPid(process)]);
+}
+
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
 }

@@ -4,18 +4,23 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{fence, AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossbeam::utils::CachePadded;
 use rustix::event::{eventfd, EventfdFlags};
+use rustix::fs::{fcntl_setfl, OFlags};
 use rustix::io::Errno;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::bridges::Roster;
+use super::cluster_board::Board;
 use super::counters::Counters;
 use super::inbox::{Inbox, ShardCommand};
 use super::memory::Memory;
+use super::passing::RelayOrder;
 use super::stage::Stage;
 use super::unix::SocketFile;
+use super::upgrade::{Relay, UpgradeOrder};
 use crate::ids::ShardId;
 use crate::run_options::RunOptions;
 
@@ -35,13 +40,36 @@ struct Parker {
     answered: AtomicU64,
 }
 
+impl Parker {
+    fn new() -> Result<CachePadded<Self>, Errno> {
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(CachePadded::new(Self::waking(eventfd)))
+    }
+
+    /// `eventfd`: what is written to wakes.
+    fn waking(eventfd: OwnedFd) -> Self {
+        Self {
+            parked: AtomicBool::new(false),
+            eventfd,
+            inbox: Inbox::default(),
+            is_unwritten: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
+        }
+    }
+}
+
 /// Shared by all shards and the signal thread.
 ///
 /// A shard that finds nothing to do announces that it parks, looks once more at everything that
 /// could have come meanwhile, and then waits for its eventfd. A thread that gives it work afterwards sees
 /// the announcement and signals; under load no shard is parked and no wake-up is written.
 pub(super) struct SharedState {
+    /// Of shards.
     parkers: Vec<CachePadded<Parker>>,
+    /// Of the exchange of a cluster, which is a peer of all shards.
+    exchange: Option<CachePadded<Parker>>,
+    /// The end of a pipe by which that is woken, until its thread takes it.
+    exchange_wakes: Mutex<Option<OwnedFd>>,
     stopped: AtomicUsize,
     /// Connections of all shards: a limit of the whole broker is counted in one place. Touched when
     /// a connection opens or closes, never for a message.
@@ -58,9 +86,88 @@ pub(super) struct SharedState {
     /// They go with the process.
     socket_files: Mutex<Vec<SocketFile>>,
     bridges: Roster,
+    services: Mutex<Services>,
+    /// Another process serves.
+    has_left: AtomicBool,
+    told: OnceLock<()>,
+    /// What this process still does for its clients.
+    relays: Mutex<Vec<Relay>>,
+    /// Of a node of a cluster: its thread for clients of other nodes.
+    pub(super) passes_on: OnceLock<UnboundedSender<RelayOrder>>,
+    cluster: Arc<Board>,
+}
+
+/// Listening sockets of services beside the shards, by address.
+#[derive(Default)]
+struct Services {
+    open: Vec<(String, OwnedFd)>,
+    /// Of the process before, until they are asked for.
+    handed: Vec<(String, OwnedFd)>,
 }
 
 impl SharedState {
+    /// For another process; copies.
+    pub(super) fn service_sockets(&self) -> Vec<(String, OwnedFd)> {
+        let services = lock(&self.services);
+        let open = services.open.iter();
+        open.filter_map(|(address, socket)| Some((address.clone(), socket.try_clone().ok()?)))
+            .collect()
+    }
+
+    /// Those that are open are asked for again.
+    pub(super) fn hand_services_again(&self) {
+        let services = &mut *lock(&self.services);
+        services.handed.append(&mut services.open);
+    }
+
+    pub(super) fn keep_service_socket(&self, address: String, socket: OwnedFd) {
+        lock(&self.services).open.push((address, socket));
+    }
+
+    pub(super) fn forget_service_socket(&self, address: &str) {
+        lock(&self.services)
+            .open
+            .retain(|(other, _)| other != address);
+    }
+
+    pub(super) fn hand_services(&self, handed: Vec<(String, OwnedFd)>) {
+        lock(&self.services).handed = handed;
+    }
+
+    pub(super) fn take_handed_service(&self, address: &str) -> Option<OwnedFd> {
+        let handed = &mut lock(&self.services).handed;
+        let place = handed.iter().position(|(other, _)| other == address)?;
+        Some(handed.swap_remove(place).1)
+    }
+
+    /// Another process serves: the shards let go of everything, and end.
+    pub(super) fn leave(&self) {
+        self.has_left.store(true, Ordering::SeqCst);
+        self.bridges.end();
+        self.broadcast(|| ShardCommand::Upgrade(UpgradeOrder::Leave));
+    }
+
+    pub(super) fn keep_relays(&self, mut relays: Vec<Relay>) {
+        lock(&self.relays).append(&mut relays);
+    }
+
+    pub(super) fn take_relays(&self) -> Vec<Relay> {
+        std::mem::take(&mut lock(&self.relays))
+    }
+
+    /// The answer to who has asked for another process is on its way.
+    pub(super) fn has_told(&self) {
+        let _ = self.told.set(());
+    }
+
+    pub(super) fn await_told(&self) {
+        self.told.wait();
+    }
+
+    pub(super) fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::SeqCst)
+    }
+
     pub(super) fn connections_max(&self) -> usize {
         self.connections_max.load(Ordering::Relaxed)
     }
@@ -114,20 +221,12 @@ impl SharedState {
     }
 
     pub(super) fn new(shards: u16) -> Result<Self, Errno> {
-        let parker = || {
-            let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            Ok(CachePadded::new(Parker {
-                parked: AtomicBool::new(false),
-                eventfd,
-                inbox: Inbox::default(),
-                is_unwritten: AtomicBool::new(false),
-                answered: AtomicU64::new(0),
-            }))
-        };
         Ok(Self {
             parkers: (0..shards)
-                .map(|_| parker())
+                .map(|_| Parker::new())
                 .collect::<Result<_, Errno>>()?,
+            exchange: None,
+            exchange_wakes: Mutex::default(),
             stopped: AtomicUsize::new(0),
             connections: CachePadded::new(AtomicUsize::new(0)),
             connections_max: AtomicUsize::new(usize::MAX),
@@ -139,11 +238,43 @@ impl SharedState {
             is_stopping: AtomicBool::new(false),
             socket_files: Mutex::default(),
             bridges: Roster::default(),
+            services: Mutex::default(),
+            has_left: AtomicBool::new(false),
+            told: OnceLock::new(),
+            relays: Mutex::default(),
+            passes_on: OnceLock::new(),
+            cluster: Arc::default(),
         })
+    }
+
+    /// The shards have one more peer, which is the exchange. A pipe wakes it, since its runtime waits for those.
+    pub(super) fn with_exchange(mut self) -> std::io::Result<Self> {
+        let (wakes, woken_by) = std::io::pipe()?;
+        fcntl_setfl(&woken_by, OFlags::NONBLOCK)?; // no shard waits for it
+        self.exchange = Some(CachePadded::new(Parker::waking(woken_by.into())));
+        self.exchange_wakes = Mutex::new(Some(wakes.into()));
+        Ok(self)
+    }
+
+    /// What the exchange is woken by: once.
+    pub(super) fn take_exchange_wakes(&self) -> Option<OwnedFd> {
+        lock(&self.exchange_wakes).take()
     }
 
     pub(super) fn shards(&self) -> u16 {
         self.parkers.len() as u16
+    }
+
+    /// Shards, and the exchange if there is one: each is a peer of all others.
+    pub(super) fn peers(&self) -> u16 {
+        self.shards() + u16::from(self.exchange.is_some())
+    }
+
+    /// Of a shard or of the exchange.
+    fn parker(&self, peer: ShardId) -> &Parker {
+        let of_shard = self.parkers.get(peer.index());
+        let parker = of_shard.or(self.exchange.as_ref());
+        parker.expect("beyond the shards there is the exchange at most")
     }
 
     pub(super) fn inbox(&self, shard: ShardId) -> &Inbox {
@@ -161,6 +292,10 @@ impl SharedState {
         let is_taken = self.inbox(shard).try_send(command);
         self.wake(shard);
         is_taken
+    }
+
+    pub(super) fn cluster(&self) -> &Board {
+        &self.cluster
     }
 
     /// Clients are let in.
@@ -236,19 +371,19 @@ impl SharedState {
     }
 
     pub(super) fn eventfd(&self, shard: ShardId) -> BorrowedFd<'_> {
-        self.parkers[shard.index()].eventfd.as_fd()
+        self.parker(shard).eventfd.as_fd()
     }
 
     /// Announces that `shard` is about to park. What is sent afterwards wakes it; what was sent before
     /// is seen by a check that follows.
     pub(super) fn announce_park(&self, shard: ShardId) {
-        let parked = &self.parkers[shard.index()].parked;
+        let parked = &self.parker(shard).parked;
         parked.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
     pub(super) fn announce_awake(&self, shard: ShardId) {
-        let parked = &self.parkers[shard.index()].parked;
+        let parked = &self.parker(shard).parked;
         parked.store(false, Ordering::Relaxed);
     }
 
@@ -257,7 +392,7 @@ impl SharedState {
         // Pairs with the fence of `announce_park`: either we see the announcement or the shard's
         // last look sees what we gave it.
         fence(Ordering::SeqCst);
-        let parker = &self.parkers[shard.index()];
+        let parker = self.parker(shard);
         if parker.parked.load(Ordering::Relaxed) && parker.parked.swap(false, Ordering::Relaxed) {
             // The counter is never read; 2^64 wake-ups do not come.
             let _ = rustix::io::write(&parker.eventfd, &1_u64.to_ne_bytes());

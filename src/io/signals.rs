@@ -1,18 +1,20 @@
 //! SIGTERM and SIGINT: the first stops the broker in order, the second at once. SIGHUP: files are read
-//! again. SIGUSR1: what was counted is written to the log.
+//! again. SIGUSR1: what was counted is written to the log. SIGUSR2: another process takes everything over.
 
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::commits::EXIT_JOURNAL;
+use super::controls::Ask;
 use super::logging;
 use super::service_manager;
 use super::shared::SharedState;
+use super::upgrade::{hand_on, parent_stays};
 use crate::run_options::Durability;
 
 /// Exit code of a process ended by a signal is 128 and the signal.
@@ -20,16 +22,21 @@ const SIGNAL_EXIT: i32 = 128;
 
 /// Watches for signals on a thread of its own. The process ends within `shutdown-timeout` of the first one,
 /// whatever the clients do: with code 0, unless the journal cannot be written meanwhile.
-pub(super) fn watch(shared: Arc<SharedState>, reload: Sender<()>) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+pub(super) fn watch(shared: Arc<SharedState>, ask: Sender<Ask>) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             let mut received = signals.forever();
             let ends = |signal: &i32| {
+                if shared.has_left() && parent_stays() {
+                    hand_on(*signal);
+                    return false;
+                }
                 match *signal {
                     // Fails only when there is no reload thread.
-                    SIGHUP => drop(reload.send(())),
+                    SIGHUP => drop(ask.send(Ask::Reload)),
+                    SIGUSR2 => drop(ask.send(Ask::Upgrade)),
                     SIGUSR1 => shared.ask_counters(),
                     _ => return true,
                 }
@@ -53,7 +60,9 @@ pub(super) fn watch(shared: Arc<SharedState>, reload: Sender<()>) -> std::io::Re
                 exit(0);
             }
             shared.stop(); // may wait for a shard, so the watchdog is there first
-            if let Some(signal) = received.find(|signal| ![SIGHUP, SIGUSR1].contains(signal)) {
+            if let Some(signal) =
+                received.find(|signal| ![SIGHUP, SIGUSR1, SIGUSR2].contains(signal))
+            {
                 exit(SIGNAL_EXIT + signal);
             }
         })?;

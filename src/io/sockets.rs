@@ -31,6 +31,8 @@ pub(super) struct Socket {
     pub(super) hangup: bool,
     /// The last write found no room; a poll for room is in the ring.
     pub(super) blocked: bool,
+    /// Another process has handed it over, and it is not read yet.
+    pub(super) was_moved: bool,
     pub(super) ending: Ending,
     /// Bytes discarded since the end began.
     pub(super) discarded: u32,
@@ -53,6 +55,7 @@ impl Socket {
             listed: false,
             hangup: false,
             blocked: false,
+            was_moved: false,
             ending: Ending::Open,
             discarded: 0,
         }

@@ -9,14 +9,14 @@ use rustls::ServerConfig;
 
 use super::clock::wall;
 use super::errors::StartError;
-use crate::listener::{Listener, TlsFiles};
+use crate::listener::{Listener, TlsFiles, Transport};
 use crate::transport::proxy::Proxy;
 use crate::transport::tls::{
     ends_s, incomplete_chains, warnings, Context, Material, Named, Problem, Tls, ALPN_HTTP,
     ALPN_MQTT,
 };
 use crate::transport::websocket::{Policy, Server};
-use crate::transport::{LayerFactory, Trusted};
+use crate::transport::{quic, LayerFactory, Trusted};
 
 /// A certificate, a key or a revocation list larger than this is some other file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -73,8 +73,14 @@ pub(super) fn factory(listener: &Listener) -> Result<LayerFactory, Problem> {
             ALPN_MQTT
         };
         let context = Context::new(&listener.tls.settings, &material, &[inside])?;
-        let context = Arc::new(context);
-        factory = factory.with(move || Box::new(Tls::new(&context)));
+        factory = match listener.transport {
+            Transport::Quic => factory.with_quic(quic::Context::new(&context)),
+            _ => {
+                let context = Arc::new(context);
+                let factory = factory.with_tickets(Arc::clone(context.tickets()));
+                factory.with(move || Box::new(Tls::new(&context)))
+            }
+        };
         factory = factory.certified_until(ends_s(&material));
     }
     if listener.transport.has_websocket() {

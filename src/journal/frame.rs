@@ -121,6 +121,13 @@ impl FrameWrite<'_> {
         before + self.header.padded_bytes()
     }
 
+    /// Of these bytes, those before the zeros at their end.
+    #[must_use]
+    pub fn bytes_before_padding(&self) -> usize {
+        let before = self.segment_header.map_or(0, |_| BLOCK_BYTES);
+        before + FRAME_HEADER_BYTES + self.body.len()
+    }
+
     /// Puts them into `out`, which has [`bytes`](Self::bytes) bytes.
     pub fn copy_to(&self, out: &mut [u8]) {
         assert_eq!(out.len(), self.bytes(), "the buffer is for another frame");

@@ -35,7 +35,7 @@ pub struct Log {
     last: Lsn,
     /// For the frame that is sealed next.
     chain: u64,
-    /// Frames up to this one are on the disk.
+    /// Frames up to this one are on the disk, and perhaps nowhere else.
     durable: Lsn,
     /// Up to this one a frame on the disk names them as durable, or the one being written does: proof that they were
     /// whole.
@@ -46,11 +46,22 @@ pub struct Log {
     /// `is_writing`.
     placed: VecDeque<Draft>,
     is_writing: bool,
+    /// Of frames that must be in another place as well.
+    copies: Option<Copies>,
     /// Segments up to this one may be written.
     prepared: SegmentNumber,
     unwritten_bytes: usize,
     /// A buffer to be used again.
     spare: Vec<u8>,
+}
+
+/// What another place has of the log.
+#[derive(Debug)]
+struct Copies {
+    /// Frames up to this one.
+    through: Lsn,
+    /// Frames on the disk that it lacks, and the bytes of their records.
+    lacking: VecDeque<(Lsn, usize)>,
 }
 
 /// A frame that has a place and is not sealed.
@@ -94,10 +105,19 @@ impl Log {
             recorded: recovered.last,
             placed: VecDeque::new(),
             is_writing: false,
+            copies: None,
             prepared: recovered.last_segment,
             unwritten_bytes: 0,
             spare: Vec::new(),
         }
+    }
+
+    /// From here on a frame is [durable](Self::durable) when another place has it as well. That has what was recovered.
+    pub fn await_copies(&mut self) {
+        self.copies = Some(Copies {
+            through: self.durable,
+            lacking: VecDeque::new(),
+        });
     }
 
     /// Adds a record; it is durable when its frame is ([`durable`](Self::durable)).
@@ -218,13 +238,34 @@ impl Log {
         assert!(self.is_writing, "no frame is on its way");
         self.is_writing = false;
         let draft = self.placed.pop_front().expect("one is being written");
-        self.unwritten_bytes -= draft.body.len();
+        let bytes = draft.body.len();
         self.durable = draft.lsn;
+        match &mut self.copies {
+            Some(copies) if copies.through < draft.lsn => {
+                copies.lacking.push_back((draft.lsn, bytes));
+            }
+            _ => self.unwritten_bytes -= bytes,
+        }
         if draft.body.capacity() <= 2 * FRAME_BYTES_TARGET {
             self.spare = draft.body;
             self.spare.clear();
         }
-        self.durable
+        self.durable()
+    }
+
+    /// Another place has frames up to this one, which may not be on the disk yet.
+    pub fn handle_copied(&mut self, through: Lsn) {
+        let Some(copies) = &mut self.copies else {
+            return;
+        };
+        copies.through = copies.through.max(through);
+        while let Some((lsn, bytes)) = copies.lacking.front().copied() {
+            if lsn > copies.through {
+                break;
+            }
+            copies.lacking.pop_front();
+            self.unwritten_bytes -= bytes;
+        }
     }
 
     /// Segments up to this one exist and are empty.
@@ -275,10 +316,11 @@ impl Log {
         whole * u64::from(self.segment_bytes) + u64::from(self.end.offset)
     }
 
-    /// The last frame that is on the disk.
+    /// The last frame that is on the disk, and wherever else it must be.
     #[must_use]
     pub fn durable(&self) -> Lsn {
-        self.durable
+        let through = self.copies.as_ref().map(|copies| copies.through);
+        through.map_or(self.durable, |through| through.min(self.durable))
     }
 
     /// The last frame that has a place: when it is durable, all records are.
@@ -294,7 +336,7 @@ impl Log {
         first.is_none_or(|draft| position < draft.place)
     }
 
-    /// Bytes of records that are not on the disk.
+    /// Bytes of records that are not [durable](Self::durable).
     #[must_use]
     pub fn unwritten_bytes(&self) -> usize {
         self.unwritten_bytes

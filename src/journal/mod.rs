@@ -12,8 +12,11 @@
 //! ```
 //! All numbers are little-endian.
 
+#[cfg(test)]
+mod copies_tests;
 mod frame;
 mod log;
+mod piece;
 mod position;
 mod record;
 mod recovery;
@@ -24,6 +27,7 @@ mod tests;
 
 pub use frame::FrameWrite;
 pub use log::{Log, Space};
+pub use piece::Piece;
 pub use position::{Lsn, Position, SegmentNumber};
 pub use record::Record;
 pub use recovery::{Corrupt, Recovered, Recovery};

@@ -25,6 +25,14 @@ impl<'a> SeenFrame<'a> {
         self.body.is_some()
     }
 
+    /// Where its bytes begin and end in the segment, without the zeros behind it; none when it is not whole.
+    #[must_use]
+    pub fn range(&self) -> (usize, usize) {
+        let start = self.at.offset as usize;
+        let bytes = self.body.map_or(0, |body| FRAME_HEADER_BYTES + body.len());
+        (start, start + bytes)
+    }
+
     /// Its records with their positions; none when it is not whole.
     pub fn each_record(&self, visit: &mut dyn FnMut(Position, Record<'a>)) {
         let body = self.body.unwrap_or_default();

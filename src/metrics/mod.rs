@@ -17,7 +17,7 @@ mod table;
 
 pub use family::{Family, Kind, Series};
 pub use report::{
-    BridgeReport, BrokerReport, DriverReport, HookReport, ListenerReport, ProcessReport,
-    ShardReport,
+    BridgeReport, BrokerReport, ClusterReport, DriverReport, HookReport, ListenerReport,
+    ProcessReport, ShardReport,
 };
 pub use table::all;

@@ -5,6 +5,7 @@ use crate::gateway;
 use crate::histogram::Histogram;
 use crate::shard::{Kept, Snapshot};
 use crate::time::Span;
+use crate::transport::quic::QuicStats;
 
 /// One shard, with the driver around it.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,8 @@ pub struct DriverReport {
     pub gateway: gateway::Stats,
     /// Its clients by state, as [`gateway::Stats::STATES`] has them.
     pub gateway_states: [u64; 4],
+    /// Of its connections of QUIC.
+    pub quic: QuicStats,
     /// Turns that had something to do, and how long they took.
     pub busy: Span,
     pub turn_length: Histogram,
@@ -111,6 +114,21 @@ pub struct ProcessReport {
     pub is_ready: bool,
 }
 
+/// The cluster as this node sees it; without one there is nothing of all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClusterReport {
+    pub nodes: usize,
+    pub has_lease: bool,
+    pub groups_owned: usize,
+    pub groups_without_owner: usize,
+    pub groups_kept: usize,
+    pub waiting_bytes: u64,
+    pub sent: u64,
+    pub received: u64,
+    pub dropped: u64,
+    pub malformed: u64,
+}
+
 /// Everything at once.
 #[derive(Clone, Debug, Default)]
 pub struct BrokerReport {
@@ -118,5 +136,6 @@ pub struct BrokerReport {
     pub listeners: Vec<ListenerReport>,
     pub hooks: Vec<HookReport>,
     pub bridges: Vec<BridgeReport>,
+    pub cluster: ClusterReport,
     pub shards: Vec<ShardReport>,
 }

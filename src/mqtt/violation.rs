@@ -173,6 +173,8 @@ violations! {
         "the shard's turns take longer than turn-max-ms";
     /// CONNACK has no 0x8B (section 3.2.2.2).
     Stopping, Refused ServerUnavailable, ["3.2.2.2"], "the broker is stopping";
+    NoOwner, Refused ServerUnavailable, ["3.2.2.2"], "no node of the cluster serves its client id now";
+    OtherOwner, Refused UseAnotherServer, ["4.11"], "another node of the cluster serves its client id";
     ConnAckTooLarge { max: u32 }, Refused PacketTooLarge, ["MQTT-3.1.2-24"],
         "the CONNACK is larger than the {max} bytes of the client's Maximum Packet Size";
     SessionsMax { max: u32 }, Refused QuotaExceeded, ["4.13.1"],

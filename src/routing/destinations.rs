@@ -67,6 +67,20 @@ impl Destinations {
         Self(self.0 | other.0)
     }
 
+    /// Some are in both.
+    #[inline]
+    #[must_use]
+    pub fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Those that are in both.
+    #[inline]
+    #[must_use]
+    pub fn within(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// In the order of their numbers.
     #[inline]
     pub fn iter(self) -> impl Iterator<Item = Destination> {

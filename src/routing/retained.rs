@@ -280,6 +280,12 @@ impl RetainedStore {
         (piece, expired)
     }
 
+    /// All of them but the broker's own.
+    pub fn of_clients(&self) -> impl Iterator<Item = &Rc<Publication>> {
+        let all = self.messages.values();
+        all.filter(|publication| !is_status(&publication.topic))
+    }
+
     /// As [`RetainedStore::walk`], and nothing changes.
     #[must_use]
     pub fn read(&self, filter: &str, after: Option<&str>, budget: WalkBudget, now: Time) -> Piece {

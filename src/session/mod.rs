@@ -6,6 +6,7 @@ mod alias;
 mod changes;
 #[cfg(test)]
 mod changes_tests;
+mod chunks;
 mod image;
 mod queue;
 mod received;

@@ -1,10 +1,11 @@
 //! Publications waiting for room in the window or for their client to return. Bounded by count and
 //! by bytes.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::changes::{record, Change, Recorder};
+use super::chunks::Chunks;
 use super::stored::{Holds, Load, StoredDelivery, Waiting};
 use super::{Delivery, SessionKey};
 use crate::limits::QueuePolicy;
@@ -33,7 +34,7 @@ pub struct QueueBounds {
 /// First in, first out: order per topic and QoS follows [MQTT-4.6.0-5].
 #[derive(Debug, Default)]
 pub struct Queue {
-    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) waiting: Chunks<Waiting>,
     bytes: usize,
     /// Of them, those whose publications are in memory.
     here_bytes: usize,
@@ -131,10 +132,6 @@ impl Queue {
         }
         let is_qos0 = one.qos() == Qos::AtMostOnce;
         self.holds_qos0 = is_qos0 || self.may_hold_qos0();
-        if self.waiting.len() == self.waiting.capacity() {
-            // By a quarter, not to twice as much: queues are what most memory is for.
-            self.waiting.reserve_exact(self.waiting.len() / 4 + 2);
-        }
         self.waiting.push_back(one);
     }
 
@@ -164,7 +161,7 @@ impl Queue {
     }
 
     /// Nothing is recorded.
-    pub(super) fn take_oldest(&mut self) -> Option<Waiting> {
+    pub fn take_oldest(&mut self) -> Option<Waiting> {
         let oldest = self.waiting.pop_front()?;
         self.left = self.left.wrapping_add(1);
         let cost = oldest.cost_bytes();
@@ -172,10 +169,16 @@ impl Queue {
         if oldest.delivery().is_some() {
             self.here_bytes -= cost;
         }
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new(); // a quiet session holds no buffer
-        }
         Some(oldest)
+    }
+
+    /// Drops so many of the oldest. Nothing is recorded.
+    pub fn shorten(&mut self, messages: usize) {
+        for _ in 0..messages {
+            if self.take_oldest().is_none() {
+                return;
+            }
+        }
     }
 
     /// The number of the oldest: how many have left before it, wrapping. Those behind it have the next ones.
@@ -194,22 +197,54 @@ impl Queue {
         self.waiting.iter()
     }
 
+    /// What has made those with these indices the last of the queue, one after the other.
+    #[must_use]
+    pub fn as_changes(&self, indices: Range<usize>) -> Vec<Change> {
+        let waiting = self.waiting.range(indices);
+        waiting
+            .map(|one| match one {
+                Waiting::Here(delivery) => Change::Queued(delivery.clone()),
+                Waiting::Stored(stored) => Change::QueuedStored(stored.clone()),
+            })
+            .collect()
+    }
+
+    /// The reverse of one of [`as_changes`](Self::as_changes); false: it is another change.
+    pub fn put_recorded(&mut self, change: Change, key: SessionKey, holds: Holds<'_>) -> bool {
+        let one = match change {
+            Change::Queued(delivery) => Waiting::Here(delivery),
+            Change::QueuedStored(mut stored) => {
+                if let Some(hold) = holds(stored.place().segment) {
+                    stored.keep(key, &hold);
+                }
+                Waiting::Stored(stored)
+            }
+            _ => return false,
+        };
+        self.put(one);
+        true
+    }
+
     /// Takes publications out of memory that the log has: all that are in front of those that are there already, and
     /// all behind them.
     pub fn store(&mut self, key: SessionKey, holds: Holds<'_>) {
         let is_stored = |one: &Waiting| one.stored().is_some();
         let first = self.waiting.iter().position(is_stored);
-        let behind = self.waiting.iter().rposition(is_stored);
+        let len = self.waiting.len();
+        let mut from_the_end = (0..len).rev();
+        let behind = from_the_end.find(|index| self.waiting.get(*index).is_some_and(is_stored));
         let ranges = match (first, behind) {
-            (Some(first), Some(last)) => [0..first, last + 1..self.waiting.len()],
-            _ => [0..self.waiting.len(), 0..0],
+            (Some(first), Some(last)) => [0..first, last + 1..len],
+            _ => [0..len, 0..0],
         };
         for range in ranges {
             let before = range.start.checked_sub(1);
-            let before = before.and_then(|index| self.waiting[index].stored());
+            let before = before.and_then(|index| self.waiting.get(index)?.stored());
             let mut last = before.and_then(StoredDelivery::origin);
-            for one in self.waiting.range_mut(range) {
-                self.here_bytes -= one.store(key, holds, &mut last);
+            for index in range {
+                if let Some(one) = self.waiting.get_mut(index) {
+                    self.here_bytes -= one.store(key, holds, &mut last);
+                }
             }
         }
     }
@@ -227,7 +262,7 @@ impl Queue {
     /// The same, whichever they are.
     #[cfg(test)]
     pub(super) fn load_any(&mut self, load: Load<'_>) {
-        for one in &mut self.waiting {
+        for one in self.waiting.iter_mut() {
             one.load(load, &mut self.here_bytes);
         }
     }
@@ -251,22 +286,24 @@ impl Queue {
     /// What was not in memory is there from here on.
     pub(super) fn put_at(&mut self, index: usize, delivery: Delivery, cost: usize) {
         self.here_bytes += cost;
-        self.waiting[index] = Waiting::Here(delivery);
+        *self.waiting.get_mut(index).expect("it waits there") = Waiting::Here(delivery);
     }
 
     /// Drops what lies in segments before this one; how many those were. Nothing is recorded.
     pub(super) fn drop_before(&mut self, segment: u32) -> usize {
         let before = self.waiting.len();
         let bytes = &mut self.bytes;
-        self.waiting.retain(|one| {
-            let is_gone = one
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let is_kept = |one: &Waiting| {
+            let is_kept = !one
                 .stored()
                 .is_some_and(|stored| stored.lies_before(segment));
-            if is_gone {
+            if !is_kept {
                 *bytes -= one.cost_bytes();
             }
-            !is_gone
-        });
+            is_kept
+        };
+        self.waiting = waiting.filter(is_kept).collect();
         before - self.waiting.len()
     }
 
@@ -285,10 +322,14 @@ impl Queue {
     /// Takes out the publications of shared subscriptions for which `wanted`, in order, wherever they are.
     pub fn take_shared(&mut self, mut wanted: impl FnMut(&str) -> bool) -> Vec<Waiting> {
         let waiting = std::mem::take(&mut self.waiting);
-        let is_wanted = |one: &Waiting| one.shared().is_some_and(|name| wanted(name));
-        let (taken, left): (VecDeque<_>, _) = waiting.into_iter().partition(is_wanted);
-        self.waiting = left;
-        let taken = Vec::from(taken);
+        let mut is_wanted = |one: &Waiting| one.shared().is_some_and(|name| wanted(name));
+        let mut taken = Vec::new();
+        for one in waiting.into_iter() {
+            match is_wanted(&one) {
+                true => taken.push(one),
+                false => self.waiting.push_back(one),
+            }
+        }
         // Those that stay keep their numbers, or get higher ones.
         self.left = self.left.wrapping_add(taken.len() as u32);
         for one in &taken {

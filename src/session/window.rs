@@ -474,6 +474,11 @@ impl Window {
         }
     }
 
+    /// Gives back the memory of entries that have left.
+    pub fn rest(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
     #[inline]
     pub(super) fn id_at(&self, index: usize) -> PacketId {
         let zero_based = wrapped(self.first + index as u32); // at most IDS entries

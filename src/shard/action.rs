@@ -1,12 +1,14 @@
 //! Actions: requests of a shard to its driver besides sending bytes and blocks.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::latency::Latency;
 use super::notices::Notices;
 use super::queries::captures::Captures;
 use super::{Notice, Origin, Stats};
 use crate::auth::{Question, Request};
+use crate::cluster::lanes::Peer;
 use crate::ids::{ConnectionId, ShardId};
 
 /// Why a connection was closed, as seen by the driver.
@@ -37,6 +39,14 @@ pub enum Action {
     HandOff {
         connection: ConnectionId,
         to: ShardId,
+        origin: Origin,
+        bytes: Vec<u8>,
+    },
+    /// Another node serves it: the same, to there. The socket and its layers stay here, and what comes by either end is
+    /// passed on to the other.
+    Relay {
+        connection: ConnectionId,
+        to: Arc<Peer>,
         origin: Origin,
         bytes: Vec<u8>,
     },

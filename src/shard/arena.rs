@@ -3,8 +3,9 @@
 
 use crate::ids::{ConnectionId, SessionId};
 
-/// Entries per chunk.
-const CHUNK: usize = 256;
+/// Entries per chunk: with the sizes of connections and sessions whole pages of 64 KiB, as the allocator counts them.
+/// What is not used yet of a chunk is not in memory.
+const CHUNK: usize = 2_048;
 
 /// An id made of index and generation.
 pub(super) trait ArenaId: Copy {

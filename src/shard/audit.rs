@@ -106,8 +106,18 @@ impl Shard {
                 let bytes = connection.outgoing.len();
                 return Err(format!("{bytes} bytes wait for a connection"));
             }
-            let incoming = connection.aliases_in.as_ref().map_or(0, |a| a.bytes());
-            let outgoing = connection.aliases_out.as_ref().map_or(0, |a| a.bytes());
+            let incoming = connection
+                .rare
+                .get()
+                .aliases_in
+                .as_ref()
+                .map_or(0, |a| a.bytes());
+            let outgoing = connection
+                .rare
+                .get()
+                .aliases_out
+                .as_ref()
+                .map_or(0, |a| a.bytes());
             if incoming.max(outgoing) > self.limits().topic_alias_bytes_max as usize {
                 return Err(format!("aliases take {incoming} and {outgoing} bytes"));
             }

@@ -62,23 +62,24 @@ impl Gate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::shard) struct HeldReplies {
     count: u16,
-    bytes: usize,
+    /// Not much beyond [`HELD_BYTES_MAX`].
+    bytes: u32,
 }
 
 impl HeldReplies {
     fn add(&mut self, bytes: usize) {
         self.count += 1;
-        self.bytes += bytes;
+        self.bytes += bytes as u32;
     }
 
     fn remove(&mut self, bytes: usize) {
         self.count -= 1;
-        self.bytes -= bytes;
+        self.bytes -= bytes as u32;
     }
 
     /// So much is held that the connection is not read. What one read brings may go beyond it.
     pub(in crate::shard) fn is_full(&self) -> bool {
-        self.count >= HELD_REPLIES_MAX || self.bytes >= HELD_BYTES_MAX
+        self.count >= HELD_REPLIES_MAX || self.bytes as usize >= HELD_BYTES_MAX
     }
 }
 

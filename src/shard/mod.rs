@@ -17,6 +17,7 @@ mod audit;
 mod clients;
 mod delivery;
 mod durable;
+mod exchange;
 mod gate;
 mod latency;
 #[cfg(test)]
@@ -39,14 +40,16 @@ pub use action::{Action, CloseCause};
 pub use clients::activity::{Activity, Ending};
 pub use clients::heard::Heard;
 pub use clients::image::{
-    ConnectionImage, LoginImage, MetersImage, NotRestored, NotSaved, SilenceImage,
+    ConnectionImage, GivenClient, LoginImage, MetersImage, NotRestored, NotSaved, NotTaken,
+    SilenceImage,
 };
 pub use clients::linked::Left;
 pub use clients::origin::{Origin, RemoteEnd};
 pub use clients::pressure::Pressure;
 pub use durable::Durability;
+pub use exchange::{Exchange, ExchangeStats, FRAME_MAX};
 pub use mesh::block::{Block, Lane};
-pub use mesh::placement::{PlacementSeed, HOME_LANES};
+pub use mesh::placement::{Homes, PlacementSeed, HOME_LANES};
 pub use notices::{Notice, Severity};
 pub use queries::{
     ActivityRow, Answer, CaptureRecord, CaptureTerms, Captured, ClientDetail, ClientFilter,
@@ -67,6 +70,7 @@ use clients::{Admission, Clients};
 use delivery::fan_out::EncodedPublishes;
 use delivery::Routes;
 use durable::Durable;
+pub use durable::{Adoption, ReadPlace};
 pub use durable::{Described, Field, Fields, KeptSummary, RecordReader};
 pub use durable::{KeptSession, KeptState, Problem, RecordError, StateFold};
 pub use durable::{NotWritten, ReadBack};
@@ -223,7 +227,9 @@ impl Shard {
             .insert(connect_by, TimerKey::Connection(id));
         let trace = self.outbox.begin_trace();
         let connection = self.clients.connection_mut(id);
-        connection.trace = trace;
+        if trace.is_some() {
+            connection.rare.make().trace = trace;
+        }
         connection.timer = Some(timer);
         if layered {
             connection.phase = Phase::AwaitLayers;
@@ -317,11 +323,16 @@ impl Shard {
         if state.phase.is_half_open() {
             self.admission.half_open.leave(state.origin.listener);
         }
-        let proof = state.login.as_ref().and_then(|login| login.timer);
+        let proof = state
+            .rare
+            .get()
+            .login
+            .as_ref()
+            .and_then(|login| login.timer);
         for timer in [state.timer, proof].into_iter().flatten() {
             self.turn.timers.cancel(timer);
         }
-        ClientMeters::release(state.meters.take(), &mut self.turn.timers);
+        ClientMeters::release(state.rare.take_meters(), &mut self.turn.timers);
         if let Some(session) = state.session() {
             self.clients.live.leave(state.version);
             debug_assert_ne!(
@@ -346,6 +357,7 @@ impl Shard {
         }
         self.raise_barrier();
         self.advance_walks(now);
+        self.advance_recall(now);
         self.advance_estates(now);
         self.seal_turn();
         if self.mesh.peers.data_is_full() || self.mesh.peers.control_is_full() {
@@ -403,7 +415,8 @@ impl Shard {
     pub fn poll_timeout(&self) -> Option<Time> {
         let has_more =
             self.replay.walks.has_ready() || self.turn.budget.is_left() || self.has_leaving();
-        if has_more || self.access.has_rechecks() || self.has_unsealed() {
+        let is_behind = self.access.has_rechecks() || self.recalls_sparkplug();
+        if has_more || is_behind || self.has_unsealed() {
             return Some(Time::ZERO);
         }
         self.turn.timers.next_deadline()

@@ -54,6 +54,8 @@ counters! {
     reads_paused,
     sends_paused,
     handed_off,
+    /// Passed on to the node that serves their client id.
+    relayed,
     connects_accepted,
     connects_refused,
     /// Of CONNECTs accepted: the session is new, or was there.

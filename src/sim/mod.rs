@@ -51,6 +51,8 @@ pub struct Outcome {
     pub deliveries: usize,
     /// Sessions that were continued from their images.
     pub handed_over: usize,
+    /// How many processes have taken over from another one that was alive.
+    pub upgraded: usize,
     /// How often the process ended and another one continued.
     pub crashes: usize,
     pub failures: Vec<String>,
@@ -129,6 +131,7 @@ impl Run {
             self.world.step();
             self.crash_at(step);
             self.world.hand_over_some();
+            self.world.upgrade_some();
             if let Some(random) = &mut self.queries {
                 self.world.ask_some(random);
             }
@@ -408,6 +411,7 @@ impl Run {
         let seen: Vec<_> = self.clients.iter().map(|client| &client.arrivals).collect();
         Outcome {
             handed_over: self.world.handed_over(),
+            upgraded: self.world.upgraded(),
             crashes: self.crashes.count,
             deliveries: seen.iter().map(|arrivals| arrivals.len()).sum(),
             hash: hasher.hash_one((self.world.hash(), &seen)),

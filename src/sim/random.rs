@@ -32,6 +32,8 @@ pub enum Purpose {
     Queries,
     /// When disks fill up, and which writes fail.
     Disks,
+    /// When another process takes over, and what becomes of it.
+    Upgrades,
 }
 
 #[derive(Clone, Debug)]

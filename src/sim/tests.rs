@@ -9,10 +9,11 @@ const FOUND: [u64; 3] = [
 
 #[test]
 fn seeds_pass_and_replay() {
-    let (mut handed_over, mut crashes) = (0, 0);
+    let (mut handed_over, mut upgraded, mut crashes) = (0, 0, 0);
     for seed in (0..300).chain(FOUND) {
         let outcome = run(seed, 0);
         handed_over += outcome.handed_over;
+        upgraded += outcome.upgraded;
         crashes += outcome.crashes;
         let is_good = outcome.failures.is_empty();
         assert!(is_good, "seed {seed}: {:#?}", run(seed, 80));
@@ -23,5 +24,6 @@ fn seeds_pass_and_replay() {
         );
     }
     assert!(handed_over > 5_000, "only {handed_over} hand-overs");
+    assert!(upgraded > 50, "only {upgraded} upgrades");
     assert!(crashes > 50, "only {crashes} crashes");
 }

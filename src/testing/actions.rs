@@ -32,6 +32,7 @@ impl<E: Environment> World<E> {
                     Some(link) => self.close_for_shard(shard, link),
                     None => self.close_for_gateway(shard, id),
                 },
+                Action::Relay { .. } => unreachable!("a world has one node"),
                 Action::HandOff {
                     connection,
                     to,

@@ -106,6 +106,19 @@ impl Disk {
         self.segments.retain(|number, _| *number >= needed);
     }
 
+    /// As if it ended before its last segment that has something.
+    pub fn remove_last(&mut self) {
+        let written = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
+        let last = self.segments.iter().rev();
+        let last = last
+            .filter(|(_, bytes)| written(bytes))
+            .map(|(n, _)| *n)
+            .next();
+        if let Some(last) = last {
+            self.segments.retain(|number, _| *number < last);
+        }
+    }
+
     /// Keeps these segments only.
     pub fn retain(&mut self, used: &[SegmentNumber]) {
         self.segments.retain(|number, _| used.contains(number));

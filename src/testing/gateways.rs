@@ -63,7 +63,7 @@ impl<E: Environment> World<E> {
         &self.gateways.gateways[shard]
     }
 
-    /// A datagram has come to the socket of a shard.
+    /// A datagram has come to the socket of a shard, which is read at once with what comes before its next turn.
     pub fn receive_datagram(&mut self, shard: usize, from: SocketAddr, bytes: &[u8]) {
         let Self {
             shards,
@@ -105,6 +105,10 @@ impl<E: Environment> World<E> {
         let (gateway, own) = (&mut gateways[shard], &mut self.shards[shard]);
         let now = self.now;
         match step {
+            TurnStep::ReadEstablished => {
+                gateway.handle_batch_end(own, now);
+                false
+            }
             TurnStep::PeerBlocks => {
                 let arrived = std::mem::take(&mut crossings[shard]);
                 let is_busy = !arrived.is_empty();
@@ -113,6 +117,7 @@ impl<E: Environment> World<E> {
                         gateway.handle_crossing(own, from, crossing, now);
                     }
                 }
+                gateway.handle_batch_end(own, now);
                 is_busy
             }
             TurnStep::Timeouts => {

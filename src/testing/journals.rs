@@ -28,6 +28,24 @@ pub(super) struct Journal {
     due: Time,
 }
 
+impl Journal {
+    pub(super) fn new(disk: Disk, recovered: &Recovered) -> Self {
+        Self {
+            disk,
+            prepared: recovered.last_segment,
+            turns_left: None,
+            reads: Vec::new(),
+            is_short: false,
+            due: Time::ZERO,
+        }
+    }
+
+    /// Its write has failed: the process is to end.
+    pub(super) fn has_failed(&self) -> bool {
+        self.disk.is_writing() && self.turns_left.is_none()
+    }
+}
+
 impl<E: Environment> World<E> {
     /// Identity of the data directory.
     #[must_use]
@@ -53,14 +71,7 @@ impl<E: Environment> World<E> {
         let log = Log::new(DATA, shard as u16, self.segment_bytes as u32, recovered);
         self.shards[shard].begin_journal(log, durability);
         self.journals.resize_with(self.shards.len(), || None);
-        self.journals[shard] = Some(Journal {
-            disk,
-            prepared: recovered.last_segment,
-            turns_left: None,
-            reads: Vec::new(),
-            is_short: false,
-            due: Time::ZERO,
-        });
+        self.journals[shard] = Some(Journal::new(disk, recovered));
     }
 
     /// Segments of all disks.

@@ -18,6 +18,7 @@ mod one_shard;
 mod restart;
 mod rings;
 mod turn;
+mod upgrade;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use disk::{Disk, Sector};
 pub use environment::{Calm, Command, Environment, Event};
 pub use link::{At, Link};
 pub use one_shard::{connect_packet, V311, V5};
+pub use upgrade::Fate;
 
 use gateways::Gateways;
 use journals::Journal;

@@ -1,11 +1,12 @@
 //! A process that ends without a word, and another that continues from its disks.
 
+use super::journals::{Journal, DATA};
 use super::rings::Rings;
 use super::{shards_of, Disk, Environment, Setup, World};
 use crate::ids::ShardId;
-use crate::journal::{Recovered, Recovery};
+use crate::journal::{Log, Recovered, Recovery};
 use crate::shard::{Durability, KeptState, Shard, StateFold, TurnStep, TURN};
-use crate::time::{Clocks, WallTime};
+use crate::time::{Clocks, Time, WallTime};
 
 /// Turns in which the filters of all sessions must have reached every shard.
 const TURNS_MAX: usize = 100_000;
@@ -26,38 +27,10 @@ impl<E: Environment> World<E> {
             formers => formers,
         };
         self.end_process(setup);
-        let goes_on = before.len() == self.shards.len();
-        for shard in 0..self.shards.len() {
-            let it = &self.shards[shard];
-            let (recovered, state, disk) = if goes_on {
-                let (recovered, state) = read(it.begin_fold(), &before[shard], shard)?;
-                let mut disk = before[shard].clone();
-                disk.retain(&recovered.used);
-                (recovered, state, disk)
-            } else {
-                let mut wall = WallTime::default();
-                let states = before.iter().enumerate();
-                let states = states.map(|(of, disk)| {
-                    let fold = it.begin_fold_of_former(ShardId(of as u16));
-                    let (recovered, state) = read(fold, disk, of)?;
-                    wall = wall.max(recovered.wall);
-                    Ok(state)
-                });
-                let states: Result<Vec<_>, String> = states.collect();
-                let state = KeptState::of_several(states?);
-                let recovered = Recovered {
-                    wall,
-                    ..Recovered::default()
-                };
-                (recovered, state, Disk::default())
-            };
-            self.begin_journal(shard, disk, &recovered, durability);
-            // As at the start of a process: what is written down is never due later than it was.
-            let clocks = self.set.reading_since(recovered.wall);
-            self.shards[shard].handle_clocks(clocks);
-            self.shards[shard].restore(state, self.now);
-        }
-        if !goes_on {
+        let (bytes, now) = (self.segment_bytes, self.now);
+        let terms = (durability, bytes, self.set, now);
+        self.journals = recover(&mut self.shards, &before, terms)?;
+        if before.len() != self.shards.len() {
             self.former_disks = before;
         }
         self.announce_restored()
@@ -118,12 +91,53 @@ impl<E: Environment> World<E> {
     }
 }
 
+/// Shards made anew continue from the disks of earlier ones, which stay as they are.
+pub(super) fn recover(
+    shards: &mut [Shard],
+    before: &[Disk],
+    (durability, segment_bytes, clocks, now): (Durability, usize, Clocks, Time),
+) -> Result<Vec<Option<Journal>>, String> {
+    let goes_on = before.len() == shards.len();
+    let mut journals = Vec::new();
+    for (number, it) in shards.iter_mut().enumerate() {
+        let (recovered, state, disk) = if goes_on {
+            let (recovered, state) = read(it.begin_fold(), &before[number], number)?;
+            let mut disk = before[number].clone();
+            disk.retain(&recovered.used);
+            (recovered, state, disk)
+        } else {
+            let mut wall = WallTime::default();
+            let states = before.iter().enumerate();
+            let states = states.map(|(of, disk)| {
+                let fold = it.begin_fold_of_former(ShardId(of as u16));
+                let (recovered, state) = read(fold, disk, of)?;
+                wall = wall.max(recovered.wall);
+                Ok(state)
+            });
+            let states: Result<Vec<_>, String> = states.collect();
+            let state = KeptState::of_several(states?);
+            let recovered = Recovered {
+                wall,
+                ..Recovered::default()
+            };
+            (recovered, state, Disk::default())
+        };
+        let log = Log::new(DATA, number as u16, segment_bytes as u32, &recovered);
+        it.begin_journal(log, durability);
+        journals.push(Some(Journal::new(disk, &recovered)));
+        // As at the start of a process: what is written down is never due later than it was.
+        it.handle_clocks(clocks.reading_since(recovered.wall));
+        it.restore(state, now);
+    }
+    Ok(journals)
+}
+
 pub(super) fn read(
     mut fold: StateFold,
     disk: &Disk,
     number: usize,
 ) -> Result<(Recovered, KeptState), String> {
-    let mut recovery = Recovery::new(super::journals::DATA, number as u16);
+    let mut recovery = Recovery::new(DATA, number as u16);
     let mut wrong = None;
     for (segment, bytes) in disk.segments() {
         let visit = &mut |at, record: crate::journal::Record<'_>| {

@@ -43,7 +43,7 @@ impl Rings {
         &mut self.rings[(from * self.shards + to) * 2 + lane]
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.rings.iter().all(VecDeque::is_empty) && self.waiting.iter().all(VecDeque::is_empty)
     }
 

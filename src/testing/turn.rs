@@ -31,7 +31,7 @@ impl<E: Environment> World<E> {
                 self.shards[shard].handle_clocks(clocks);
                 self.take_commands(shard)
             }
-            TurnStep::ReadEstablished => self.read(shard, true),
+            TurnStep::ReadEstablished => self.step_gateway(shard, step) | self.read(shard, true),
             TurnStep::ReadOthers => self.read(shard, false),
             TurnStep::PeerBlocks => self.take_blocks(shard) | self.step_gateway(shard, step),
             TurnStep::Timeouts => self.fire_timers(shard) | self.step_gateway(shard, step),

@@ -1,7 +1,10 @@
 //! Layer factory: makes the stack of a listener's connections.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use super::quic;
+use super::tls::Tickets;
 use super::{Layer, Stack};
 
 /// From the address of the socket's other end, `None` for a Unix socket.
@@ -12,6 +15,8 @@ type Make = Box<dyn Fn(Option<IpAddr>) -> Box<dyn Layer> + Send + Sync>;
 pub struct LayerFactory {
     makers: Vec<Make>,
     certificate_until_s: Option<i64>,
+    tickets: Option<Arc<Tickets>>,
+    quic: Option<Arc<quic::Context>>,
 }
 
 impl LayerFactory {
@@ -43,6 +48,30 @@ impl LayerFactory {
     pub fn certified_until(mut self, until_s: Option<i64>) -> Self {
         self.certificate_until_s = until_s;
         self
+    }
+
+    /// With session tickets that another process can be given.
+    #[must_use]
+    pub fn with_tickets(mut self, tickets: Arc<Tickets>) -> Self {
+        self.tickets = Some(tickets);
+        self
+    }
+
+    /// Of a listener of QUIC, whose streams have no layer.
+    #[must_use]
+    pub fn with_quic(mut self, context: quic::Context) -> Self {
+        self.quic = Some(Arc::new(context));
+        self
+    }
+
+    #[must_use]
+    pub fn tickets(&self) -> Option<&Tickets> {
+        self.tickets.as_deref()
+    }
+
+    #[must_use]
+    pub fn quic(&self) -> Option<&Arc<quic::Context>> {
+        self.quic.as_ref()
     }
 
     #[must_use]

@@ -12,6 +12,7 @@
 
 mod layer_factory;
 pub mod proxy;
+pub mod quic;
 mod stack;
 pub mod tls;
 mod trusted;
@@ -20,6 +21,8 @@ pub mod websocket;
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
+
+use crate::image::Writer;
 
 pub use layer_factory::LayerFactory;
 pub use stack::{Scratch, Stack};
@@ -87,6 +90,11 @@ pub trait Layer: Send {
 
     /// The connection has failed: the topmost layer learns of what happened in those below it, too.
     fn failed(&mut self, _error: &LayerError) {}
+
+    /// Appends its image, by which another process continues; false: it has none, and nothing was appended.
+    fn image(&self, _out: &mut Writer<'_>) -> bool {
+        false
+    }
 
     /// From now on it would only pass bytes on: the stack drops it.
     fn is_spent(&self) -> bool {

@@ -3,7 +3,8 @@
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
-use super::{ConnectionInfo, Farewell, Layer, LayerError};
+use super::{websocket, ConnectionInfo, Farewell, Layer, LayerError};
+use crate::image::{ImageError, Reader, Writer};
 
 /// Buffers that all stacks of a shard use in turn, so that an idle connection has none.
 #[derive(Default)]
@@ -19,6 +20,16 @@ pub struct Scratch {
 
 /// A buffer that grew larger than this for one connection is not kept for all, in bytes.
 const KEPT_BYTES: usize = 256 << 10;
+
+/// Kinds of layers that have an image.
+pub(super) const WEBSOCKET_SERVER: u8 = 1;
+
+fn restore_layer(it: &mut Reader<'_>) -> Result<Box<dyn Layer>, ImageError> {
+    match it.byte()? {
+        WEBSOCKET_SERVER => Ok(Box::new(websocket::Server::restore(it)?)),
+        _ => Err(ImageError::invalid("a kind of layers")),
+    }
+}
 
 /// The layers of one connection. Goes with it when it moves to another shard.
 pub struct Stack {
@@ -199,6 +210,28 @@ impl Stack {
             top.failed(error);
         }
         result
+    }
+
+    /// Appends images of all layers of a connection that is open; false: one of them has none.
+    pub fn image(&self, out: &mut Vec<u8>) -> bool {
+        let out = &mut Writer::fields(out);
+        out.count(self.layers.len());
+        self.is_open() && !self.is_ended() && self.layers.iter().all(|layer| layer.image(out))
+    }
+
+    /// The layers that these bytes are images of.
+    ///
+    /// # Errors
+    /// The bytes are cut, garbled, or of layers that are not known.
+    pub fn restore(bytes: &[u8]) -> Result<Self, ImageError> {
+        let mut it = Reader::fields(bytes);
+        let layers = it.list(1, restore_layer)?;
+        it.end()?;
+        Ok(Self {
+            told: layers.len(),
+            learned: None,
+            ..Self::new(layers)
+        })
     }
 
     /// Nothing is left to do for it: the connection is a plain one.

@@ -77,7 +77,7 @@ fn connection(choices: &mut Choices<'_>) {
         packet_size_max: choices.number(),
         acks_unsent: choices.short(),
         origin: Origin {
-            identity: choices.maybe(|choices| choices.text().into()),
+            identity: choices.maybe(|choices| Box::new(choices.text().into())),
             ..Origin::new(RemoteEnd::Unix, ListenerId(choices.short()))
         },
         silence: choices.maybe(|choices| SilenceImage {

@@ -1,4 +1,4 @@
-//! What is fuzzed: thirteen bodies, each a function of bytes that panics when something does not hold.
+//! What is fuzzed: fourteen bodies, each a function of bytes that panics when something does not hold.
 //!
 //! The same bodies run under the runner of this package (stable toolchain, `src/main.rs`) and under
 //! cargo-fuzz (`fuzz/fuzz_targets`).
@@ -14,6 +14,7 @@ pub mod image;
 pub mod layers;
 pub mod matcher;
 mod packets;
+pub mod quic;
 pub mod recovery;
 pub mod round_trip;
 pub mod session;
@@ -75,6 +76,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         cost: 25, // each input is a broker of two shards
         ..target("datagrams", Input::Choices, datagrams::body)
+    },
+    Target {
+        cost: 25, // each input is a client's handshake
+        ..target("quic", Input::Choices, quic::body)
     },
     target("world", Input::Steps, world::body),
 ];

@@ -70,6 +70,10 @@ impl Fleet {
         })
     }
 
+    pub(super) fn sockets(&self) -> &[UdpSocket] {
+        &self.sockets
+    }
+
     fn datagram(&self, client: usize, message: &Message<'_>) -> Vec<u8> {
         let mut datagram = Vec::new();
         if self.nodes > 0 {

@@ -2,6 +2,8 @@
 
 mod connect;
 mod fleet;
+mod flood;
+mod listener;
 mod publish;
 mod result;
 mod sleepers;
@@ -29,6 +31,8 @@ enum SnScenario {
     Connect(connect::Connect),
     /// Publish, to one subscriber that counts what arrives
     Publish(publish::Publish),
+    /// Publish as fast as that goes, to one subscriber of MQTT that counts what arrives
+    Flood(flood::Flood),
     /// Sensors that sleep, wake up, are sent what waits, and sleep on
     Sleepers(sleepers::Sleepers),
 }
@@ -92,6 +96,7 @@ pub fn run(sn: &Sn) -> Result<bool, String> {
     let (common, result) = match &sn.scenario {
         SnScenario::Connect(scenario) => (&scenario.common, scenario.run()?),
         SnScenario::Publish(scenario) => (&scenario.common, scenario.run()?),
+        SnScenario::Flood(scenario) => (&scenario.common, scenario.run()?),
         SnScenario::Sleepers(scenario) => (&scenario.common, scenario.run()?),
     };
     print!("{}", result.text());

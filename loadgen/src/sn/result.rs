@@ -48,6 +48,8 @@ pub struct SnResult {
     pub per_second: f64,
     /// CONNECT to CONNACK; publication to arrival; PINGREQ to PINGRESP.
     pub latency: Times,
+    /// CPU time of the broker for each message received, in nanoseconds, where its process is known.
+    pub broker_cpu_ns_each: Option<f64>,
     /// Losses count: at QoS 0 and -1 they are allowed.
     pub is_certain: bool,
     /// Not over in time.
@@ -101,11 +103,16 @@ impl SnResult {
             p99_us,
             max_us,
         } = latency;
-        let _ = writeln!(
-            text,
-            "latency: p50 {p50_us} us, p99 {p99_us} us, at most {max_us} us; {retransmitted} repeats; {too_early} \
-             PINGRESP too early"
-        );
+        if *max_us > 0 || *retransmitted > 0 {
+            let _ = writeln!(
+                text,
+                "latency: p50 {p50_us} us, p99 {p99_us} us, at most {max_us} us; {retransmitted} repeats; {too_early} \
+                 PINGRESP too early"
+            );
+        }
+        if let Some(each) = self.broker_cpu_ns_each {
+            let _ = writeln!(text, "broker: {each:.0} ns of CPU for each message");
+        }
         let verdict = match (self.is_good(), self.timed_out) {
             (true, _) => "passed",
             (_, true) => "FAILED: not over in time (--timeout)",

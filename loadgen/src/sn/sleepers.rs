@@ -89,6 +89,7 @@ impl Sleepers {
         for round in 0..self.rounds {
             night.begin(round, self.messages);
             self.publish(&mut fleet, &ids, &mut night)?;
+            println!("{clients} sensors wake up, {} in a second", self.wakes);
             self.wake_all(&mut fleet, &mut night)?;
             night.end(self.messages);
         }

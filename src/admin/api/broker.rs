@@ -40,6 +40,12 @@ pub(super) fn routes() -> Vec<Route> {
             "Reads files again, as SIGHUP does, and tells what became of it",
             |request| Box::pin(reload(request)),
         ),
+        Route::change(
+            Method::POST,
+            "/api/v1/upgrade",
+            "Has a new process take over everything, as SIGUSR2 does, and tells what became of it",
+            |request| Box::pin(upgrade(request)),
+        ),
         Route::get(
             level,
             Needs::VIEWER,
@@ -141,6 +147,33 @@ async fn reload(request: Request) -> Result<Reply, Problem> {
         .map(|one| json!({ "what": one.what, "problem": one.problem, "needs_restart": one.needs_restart }));
     let files: Vec<Value> = files.collect();
     Ok(reply::json(&json!({ "ok": is_ok, "reloaded": files })))
+}
+
+async fn upgrade(request: Request) -> Result<Reply, Problem> {
+    let (done, waiting) = oneshot::channel();
+    request.admin.broker.upgrade(move |outcome| {
+        let _ = done.send(outcome.clone()); // fails when its request has ended
+    });
+    let outcome = waiting
+        .await
+        .map_err(|_| Problem::busy("the broker is stopping"))?;
+    let (successor, problem) = match outcome {
+        Ok(successor) => (Some(successor), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let pauses = successor.and_then(|successor| successor.pauses);
+    let pauses = pauses.map(|pauses| {
+        json!({
+            "clients": pauses.clients,
+            "median_us": pauses.median_us,
+            "p99_us": pauses.p99_us,
+            "longest_us": pauses.longest_us,
+        })
+    });
+    let process = successor.map(|successor| successor.process);
+    Ok(reply::json(
+        &json!({ "process": process, "pauses": pauses, "problem": problem }),
+    ))
 }
 
 fn level_json(request: &Request) -> Reply {

@@ -8,6 +8,7 @@ mod bans;
 mod bridges;
 mod broker;
 mod clients;
+mod cluster;
 mod figures;
 mod latency;
 mod live;
@@ -76,6 +77,7 @@ pub(super) fn routes() -> Vec<Route> {
         bridges::routes(),
         figures::routes(),
         clients::routes(),
+        cluster::routes(),
         subscriptions::routes(),
         retained::routes(),
         sparkplug::routes(),

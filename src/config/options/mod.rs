@@ -28,6 +28,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Opt> {
         shards::OPTIONS,
         sessions::OPTIONS,
         journal::OPTIONS,
+        cluster::OPTIONS,
         limits::OPTIONS,
         quotas::OPTIONS,
         sparkplug::OPTIONS,
@@ -177,6 +178,7 @@ const MEMORY_LARGEST: u64 = 1 << 50;
 // Behind the macros, which they use.
 mod accounts;
 mod admin;
+mod cluster;
 mod journal;
 mod limits;
 mod listeners;

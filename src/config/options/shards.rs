@@ -63,4 +63,29 @@ pub(super) static OPTIONS: &[Opt] = &[
              cut off.",
         ),
     ),
+    opt(
+        (GROUP, "upgrade-drain"),
+        Kind::Seconds {
+            min: 1,
+            max: 86_400,
+            word: Some("off"),
+        },
+        Access(
+            |checked| match checked.run.upgrade_drain {
+                Some(span) => Value::Number(span.as_secs()),
+                None => Value::Word,
+            },
+            |checked, value| {
+                checked.run.upgrade_drain = match value {
+                    Value::Word => None,
+                    number => Some(Span::from_secs(number.number())),
+                }
+            },
+        ),
+        (
+            "Time within which clients with TLS come back after an upgrade",
+            "Their layers stay in the old process, which ends with the last of them. They are disconnected \
+             evenly over this time. \"off\": not at all, and the old process stays as long as they do.",
+        ),
+    ),
 ];

@@ -188,7 +188,7 @@ fn bad_tables_of_listeners_name_every_fault() {
             "[[listener]]\naddress = \"127.0.0.1:1\"\nowner = \"me\"\ntls-key = \"k\"\npacket-size-max = \"2MiB\"",
             &[
                 "f:3: owner: means something only with a Unix socket",
-                "f:4: tls-key: means something only with transport = \"tls\" or \"wss\"",
+                "f:4: tls-key: means something only with transport = \"tls\", \"wss\" or \"quic\"",
                 "f:5: packet-size-max: is more than packet-size-max of the whole broker (1048576 bytes)",
             ],
         ),
@@ -368,4 +368,42 @@ fn the_claim_with_the_user_has_a_name() {
     let problem = file("jwt-user-claim = \"\"").err().unwrap();
     assert!(format!("{problem:?}").contains("no token has a claim without a name"));
     assert!(file("jwt-acl-claim = \"\"").is_ok(), "none");
+}
+
+#[test]
+fn quic_is_tls_over_udp() {
+    let of = |more: &str| {
+        file(&format!(
+            "[[listener]]\n{}\n{more}",
+            TLS.replace("\"tls\"", "\"quic\"")
+        ))
+    };
+    let [quic] = &of("tls-client-certificate = \"required\"\ntls-client-ca = \"a\"")
+        .unwrap()
+        .all_listeners()[..]
+    else {
+        panic!("one listener");
+    };
+    assert_eq!(quic.transport, Transport::Quic);
+    assert!(quic.policy.layered && quic.transport.has_datagrams());
+    for (more, fault) in [
+        ("tls-alpn = [\"ignore\"]", "QUIC needs a name"),
+        (
+            "tls-version-min = \"1.3\"",
+            "only with a transport over TCP",
+        ),
+        ("tls-record-max = 512", "only with a transport over TCP"),
+        (
+            "proxy-protocol = true\ntrusted-proxies = \"127.0.0.1\"",
+            "only with a transport over TCP",
+        ),
+        ("protocol = \"mqtt-sn\"", "is spoken over UDP only"),
+    ] {
+        let problems = of(more).unwrap_err();
+        let text = format!("{problems:?}");
+        assert!(text.contains(fault), "{more}: {text}");
+    }
+    let unix = "[[listener]]\naddress = \"unix:/run/x\"\ntransport = \"quic\"\ntls-certificate = \"c\"\ntls-key = \"k\"";
+    let text = format!("{:?}", file(unix).unwrap_err());
+    assert!(text.contains("QUIC needs an IP address"), "{text}");
 }

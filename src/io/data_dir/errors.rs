@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::journal::Corrupt;
 use crate::shard::RecordError;
 
@@ -26,6 +28,8 @@ pub enum DataError {
         bytes: u64,
         expected: u64,
     },
+    #[error("{0} would begin in its middle: what was before that is missing")]
+    NoBeginning(PathBuf),
     #[error("ringmq may not write to {0}: change its owner or its permissions, or give another folder with --data-dir")]
     Forbidden(PathBuf),
     #[error("the file system of {0} is read-only: give a folder elsewhere with --data-dir")]
@@ -89,6 +93,20 @@ impl DataError {
                     error,
                 },
             }
+        }
+    }
+}
+
+/// The system's own error where there is one, by which it is decided what to do about it
+/// ([`NoFile`](crate::io::no_file::NoFile)).
+impl From<DataError> for io::Error {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Io { error, .. } => error,
+            DataError::Forbidden(_) => Errno::ACCESS.into(),
+            DataError::ReadOnly(_) => Errno::ROFS.into(),
+            DataError::Full(_) => Errno::NOSPC.into(),
+            other => Self::other(other.to_string()),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! What cannot be used is refused before anything is changed.
 
 mod at_rest;
+pub(super) mod copies;
 mod errors;
 mod extent;
 mod look;
@@ -22,7 +23,8 @@ pub(super) mod small_file;
 mod tests;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -58,14 +60,23 @@ pub(super) struct DataDir {
     shards: u16,
     segment_bytes: u32,
     /// Locked as long as it is open.
-    _lock: File,
+    lock: File,
 }
 
 impl DataDir {
     /// Opens it for so many shards, or makes it.
     pub(super) fn open(path: &Path, shards: u16, segment_bytes: u32) -> Result<Self, DataError> {
-        make_folder(path)?;
-        let lock = lock(path)?;
+        let lock = lock_folder(path)?;
+        Self::open_locked(path, shards, segment_bytes, lock)
+    }
+
+    /// The same with the lock of the process before, which does not write any more.
+    pub(super) fn open_locked(
+        path: &Path,
+        shards: u16,
+        segment_bytes: u32,
+        lock: File,
+    ) -> Result<Self, DataError> {
         let found = read_manifest(path)?;
         let is_new = found.is_none();
         let manifest = match found {
@@ -98,12 +109,27 @@ impl DataDir {
             manifest,
             shards,
             segment_bytes,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Who has it may use the directory, for as long as any process has it open.
+    pub(super) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// Another process has had the lock so far.
+    pub(super) fn name_owner(&self) -> io::Result<()> {
+        name_owner(&self.lock)
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// As it was found.
+    pub(super) fn known(&self) -> copies::Known {
+        copies::Known::of(&self.manifest)
     }
 
     pub(super) fn id(&self) -> DataId {
@@ -146,11 +172,26 @@ impl DataDir {
         shard: ShardId,
         visit: Visit<'_>,
     ) -> Result<(Recovered, Vec<Ready>), DataError> {
+        let recovered = self.read(shard, visit)?;
+        let ready = self.make_ready(shard, &recovered)?;
+        Ok((recovered, ready))
+    }
+
+    /// The first half of that: nothing of the log is changed.
+    pub(super) fn read(&self, shard: ShardId, visit: Visit<'_>) -> Result<Recovered, DataError> {
         let folder = self.folder(shard);
         make_folder(&folder)?;
-        let recovered = segments::read(&folder, self.id(), shard, visit)?;
-        let ready = segments::make_ready(&folder, &recovered, self.segment_bytes.into())?;
-        Ok((recovered, ready))
+        segments::remove_unfinished(&folder)?;
+        segments::read(&folder, self.id(), shard, visit)
+    }
+
+    /// The second half.
+    pub(super) fn make_ready(
+        &self,
+        shard: ShardId,
+        recovered: &Recovered,
+    ) -> Result<Vec<Ready>, DataError> {
+        segments::make_ready(&self.folder(shard), recovered, self.segment_bytes.into())
     }
 
     /// Reads one of the [others](Self::others); nothing is changed.
@@ -170,14 +211,22 @@ impl DataDir {
         (0..others).map(folder).collect()
     }
 
+    /// What it is from [`adopt`](Self::adopt) on.
+    pub(super) fn known_next(&self) -> copies::Known {
+        copies::Known::of(&self.next_manifest())
+    }
+
+    fn next_manifest(&self) -> Manifest {
+        Manifest {
+            shards: self.shards,
+            ..self.manifest
+        }
+    }
+
     /// The logs of the shards that there are now hold everything: from here on they count, the others are removed.
     pub(super) fn adopt(&self) -> Result<(), DataError> {
         let shards = self.shards;
-        let manifest = Manifest {
-            shards,
-            ..self.manifest
-        };
-        write_manifest(&self.path, &manifest)?;
+        write_manifest(&self.path, &self.next_manifest())?;
         remove_others(&self.path, shards)
     }
 }
@@ -234,6 +283,12 @@ pub(super) fn flush_folder(path: &Path) -> Result<(), DataError> {
     flushed.map_err(DataError::of("cannot flush", path))
 }
 
+/// Makes the folder, if it is not there, and has it for this process.
+pub(super) fn lock_folder(path: &Path) -> Result<File, DataError> {
+    make_folder(path)?;
+    lock(path)
+}
+
 /// Keeps other processes away until the file is closed.
 fn lock(path: &Path) -> Result<File, DataError> {
     let name = path.join("lock");
@@ -242,12 +297,15 @@ fn lock(path: &Path) -> Result<File, DataError> {
     let file = options
         .open(&name)
         .map_err(DataError::of("cannot open", &name))?;
-    let mut file = lock_file(path, file)?;
-    let written = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
-    written.map_err(DataError::of("cannot write", &name))?;
+    let file = lock_file(path, file)?;
+    name_owner(&file).map_err(DataError::of("cannot write", &name))?;
     Ok(file)
+}
+
+fn name_owner(mut lock: &File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
 }
 
 fn lock_file(path: &Path, mut file: File) -> Result<File, DataError> {
@@ -309,7 +367,8 @@ fn check_new_with(
         let entry = entry.map_err(DataError::of("cannot list", path))?;
         let found = entry.file_name().to_string_lossy().into_owned();
         let is_empty_log = found.starts_with("shard-") && remove(&entry.path());
-        if !MAY_BE_THERE.contains(&found.as_str()) && !is_empty_log {
+        let is_aside = found.starts_with(copies::ADOPTED);
+        if !MAY_BE_THERE.contains(&found.as_str()) && !is_empty_log && !is_aside {
             let path = path.to_owned();
             return Err(DataError::Foreign { path, found });
         }

@@ -69,17 +69,24 @@ pub(in crate::io) fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Folds all segments of a folder, and removes what was never finished.
+/// Removes files that were never finished. Of the log that this process writes alone: others are read by several
+/// shards at the same time.
+pub(super) fn remove_unfinished(folder: &Path) -> Result<(), DataError> {
+    let (_, unfinished) = numbers(folder)?;
+    for path in unfinished {
+        fs::remove_file(&path).map_err(DataError::of("cannot remove", &path))?;
+    }
+    Ok(())
+}
+
+/// Folds all segments of a folder.
 pub(super) fn read(
     folder: &Path,
     id: DataId,
     shard: ShardId,
     visit: Visit<'_>,
 ) -> Result<Recovered, DataError> {
-    let (found, unfinished) = numbers(folder)?;
-    for path in unfinished {
-        fs::remove_file(&path).map_err(DataError::of("cannot remove", &path))?;
-    }
+    let (found, _) = numbers(folder)?;
     let parts = found.into_iter().map(|number| Part { number, cut: None });
     let parts: Vec<Part> = parts.collect();
     let recovered = fold(folder, &parts, (id, shard), visit)?;

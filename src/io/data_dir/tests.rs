@@ -110,6 +110,9 @@ fn another_number_of_shards() {
     let old = first.folder(SHARD);
     let content = segment(&first, &empty, &[b"a"]);
     fs::write(path_of(&old, SegmentNumber(1)), content).unwrap();
+    // Several shards read this log at the same time: what one of them removed, another one would miss.
+    let unfinished = old.join("2.new");
+    fs::write(&unfinished, "half").unwrap();
     drop(first);
     let open_for_three = || DataDir::open(&scratch.0, 3, SEGMENT_BYTES).unwrap();
     let read = |data: &DataDir| {
@@ -126,6 +129,7 @@ fn another_number_of_shards() {
         let (recovered, ready, bodies) = recover(&data).unwrap();
         assert_eq!((recovered.records, ready.len(), bodies.len()), (0, 0, 0));
         assert_eq!(read(&data).unwrap(), [b"a"]);
+        assert!(unfinished.exists(), "nothing is changed");
         // A process that ends here has changed nothing: this file does not survive the next start.
         fs::write(path_of(&data.folder(SHARD), SegmentNumber(1)), "half").unwrap();
     }

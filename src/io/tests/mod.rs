@@ -27,7 +27,8 @@ use super::inherited::Inherited;
 use super::listener;
 use super::listener_set::ListenerSet;
 use super::logins::{LoginSetup, Logins};
-use super::runtime::start_shards;
+use super::mesh;
+use super::shard_threads::{start_shards, Made};
 use super::shared::SharedState;
 use crate::ids::ShardId;
 use crate::limits::Limits;
@@ -54,7 +55,7 @@ impl Broker {
 
     fn start_with(shards: u16, factory: LayerFactory) -> Self {
         let plain = [Listener::plain("127.0.0.1:0".parse().unwrap())];
-        let inherited = Inherited::default();
+        let inherited = (Inherited::default(), Vec::new());
         let listeners =
             ListenerSet::open(&plain, vec![Arc::new(factory)], inherited, shards).unwrap();
         let listening = listeners.for_a_shard(ShardId(0)).unwrap().remove(0);
@@ -76,10 +77,13 @@ impl Broker {
             own_terms: Arc::default(),
         });
         let clock = Clock::start();
-        let make = move |id| Ok((Shard::new(id, &config, 7, clock.now()), None));
+        let make = move |id| Ok(Made::of(Shard::new(id, &config, 7, clock.now())));
         let logins = Logins::new(&LoginSetup::default(), &shared, clock);
-        let (threads, _) =
-            start_shards(&[], &shared, &logins, clock, make, || Ok(listeners)).unwrap();
+        let meshes = mesh::connect(&shared);
+        let (threads, _) = start_shards(&[], meshes, (&shared, &logins, clock), make, || {
+            Ok(listeners)
+        })
+        .unwrap();
         Self {
             address,
             shared,

@@ -3,9 +3,11 @@
 
 mod bridges;
 mod broker;
+mod cluster;
 mod connections;
 mod messages;
 mod mqtt_sn;
+mod quic;
 mod shards;
 mod sparkplug;
 
@@ -17,7 +19,9 @@ pub fn all() -> impl Iterator<Item = &'static Family> {
         broker::FAMILIES,
         connections::FAMILIES,
         bridges::FAMILIES,
+        cluster::FAMILIES,
         mqtt_sn::FAMILIES,
+        quic::FAMILIES,
         messages::FAMILIES,
         shards::FAMILIES,
         sparkplug::FAMILIES,

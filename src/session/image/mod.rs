@@ -163,6 +163,16 @@ impl SessionImage {
         Ok(image)
     }
 
+    /// Whose image these bytes are, without reading the rest.
+    ///
+    /// # Errors
+    /// They do not begin as an image of a session does.
+    pub fn client_id_in(bytes: &[u8]) -> Result<&str, ImageError> {
+        let is_sensors = bytes.get(1) == Some(&(Kind::SensorSession as u8));
+        let kind = [Kind::Session, Kind::SensorSession][usize::from(is_sensors)];
+        Reader::begin(bytes, kind)?.text("a client id")
+    }
+
     /// What no field says alone.
     fn check(&self) -> Result<(), ImageError> {
         let is_rising = |pair: &[(Rc<str>, _)]| pair[0].0 < pair[1].0;

@@ -22,6 +22,19 @@ pub struct WindowImage {
     pub entries: Vec<EntryImage>,
 }
 
+impl WindowImage {
+    /// What was sent and not acknowledged, as far as it is in memory.
+    #[must_use]
+    pub fn publications(self) -> Vec<WaitingImage> {
+        let entries = self.entries.into_iter();
+        let sent = entries.filter_map(|entry| match entry {
+            EntryImage::Publish(delivery) => Some(WaitingImage::Here(delivery)),
+            _ => None,
+        });
+        sent.collect()
+    }
+}
+
 /// What became of one packet identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryImage {

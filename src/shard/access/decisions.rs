@@ -242,7 +242,7 @@ impl Shard {
         data: Vec<u8>,
         now: Time,
     ) {
-        let login = self.clients.connection(id).login.as_ref();
+        let login = self.clients.connection(id).rare.get().login.as_ref();
         let connect = login.and_then(|login| login.pending());
         let asked = connect.filter(|connect| self.access.must_ask_will(connect, &who));
         if let Some(will) = asked.and_then(|connect| AskedWill::of(&connect)) {
@@ -262,7 +262,7 @@ impl Shard {
         let connection = self.clients.connection_mut(id);
         connection.phase = Phase::Authenticating;
         connection.version = connect.version;
-        connection.login = Some(Box::new(Login::proven(connect)));
+        connection.rare.make().login = Some(Box::new(Login::proven(connect)));
         if let Some(will) = AskedWill::of(connect) {
             self.ask_will(id, will, who, Vec::new());
         }
@@ -273,7 +273,7 @@ impl Shard {
     fn ask_will(&mut self, id: ConnectionId, will: AskedWill, who: Identity, data: Vec<u8>) {
         let connection = self.clients.connection_mut(id);
         let user = who.user.clone();
-        if let Some(login) = &mut connection.login {
+        if let Some(login) = connection.rare.login_mut() {
             login.proof = Some(Box::new((who, data)));
         }
         let asked = (auth::Access::Publish, vec![will.topic]);
@@ -283,7 +283,7 @@ impl Shard {
     /// A CONNECT continues, or is refused because its will is not authorized.
     fn will_decided(&mut self, id: ConnectionId, decisions: &AuthzDecisions, now: Time) {
         let connection = self.clients.connection_mut(id);
-        let login = connection.login.as_mut();
+        let login = connection.rare.login_mut();
         let Some(proof) = login.and_then(|login| login.proof.take()) else {
             return;
         };

@@ -100,7 +100,7 @@ impl Shard {
         connection.phase = Phase::Authenticating;
         connection.version = connect.version;
         let method = connect.properties.authentication_method;
-        connection.login = Some(Box::new(Login {
+        connection.rare.make().login = Some(Box::new(Login {
             stage: Stage::First,
             method: method.map(Into::into),
             ..Login::proven(connect)
@@ -117,7 +117,7 @@ impl Shard {
         let listener = self.clients.connection(id).origin.listener;
         let password_file = self.config.policy(listener).files.password_file.clone();
         let connection = self.clients.connection_mut(id);
-        if let Some(login) = &mut connection.login {
+        if let Some(login) = connection.rare.login_mut() {
             login.stage = Stage::Judged;
         }
         if connection.phase == Phase::Authenticating {
@@ -145,7 +145,7 @@ impl Shard {
             return; // closed meanwhile
         };
         let phase = connection.phase;
-        match &mut connection.login {
+        match connection.rare.login_mut() {
             Some(login) if matches!(login.stage, Stage::Judged) => login.stage = Stage::Idle,
             _ => return,
         }
@@ -189,7 +189,7 @@ impl Shard {
         data: &[u8],
         now: Time,
     ) {
-        let Some(login) = &mut self.clients.connection_mut(id).login else {
+        let Some(login) = self.clients.connection_mut(id).rare.login_mut() else {
             return; // it has ended
         };
         let Some(connect) = login.connect.take() else {
@@ -200,18 +200,18 @@ impl Shard {
         let lasts_for = who.valid_for;
         let connection = self.clients.connection_mut(id);
         let is_live = matches!(connection.phase, Phase::Live(_));
-        match (&mut connection.login, lasts_for) {
+        match (connection.rare.login_mut(), lasts_for) {
             (Some(login), Some(span)) if is_live => {
                 login.timer = Some(self.turn.timers.insert(now + span, TimerKey::Proof(id)));
             }
-            (Some(login), None) if login.method.is_none() => connection.login = None,
+            (Some(login), None) if login.method.is_none() => drop(connection.rare.take_login()),
             _ => {}
         }
     }
 
     /// The credentials have expired.
     pub(in crate::shard) fn proof_timer(&mut self, id: ConnectionId, now: Time) {
-        if let Some(login) = &mut self.clients.connection_mut(id).login {
+        if let Some(login) = self.clients.connection_mut(id).rare.login_mut() {
             login.timer = None;
             let text = "its token has expired";
             self.end_connection(id, Some(ReasonCode::MaximumConnectTime), text, now);
@@ -264,8 +264,8 @@ impl Shard {
         let connection = self.clients.connection_mut(id);
         let session = connection.session();
         let login = connection
-            .login
-            .as_mut()
+            .rare
+            .login_mut()
             .filter(|login| login.method.is_some());
         // [MQTT-4.12.0-7]
         let login = login.ok_or(Violation::AuthUnasked)?;
@@ -303,6 +303,8 @@ impl Shard {
     fn send_auth(&mut self, id: ConnectionId, reason: ReasonCode, data: Option<&[u8]>) {
         let connection = self.clients.connection(id);
         let Some(method) = connection
+            .rare
+            .get()
             .login
             .as_ref()
             .and_then(|login| login.method.clone())
@@ -333,7 +335,12 @@ impl Shard {
         now: Time,
     ) {
         let connection = self.clients.connection(id);
-        let pending = connection.login.as_ref().and_then(|login| login.pending());
+        let pending = connection
+            .rare
+            .get()
+            .login
+            .as_ref()
+            .and_then(|login| login.pending());
         let client_id: Option<Box<str>> = pending.map(|connect| connect.client_id.into());
         let reply = Some((connection.version, violation.reason()));
         self.outbox.stats.connects_refused += 1;
@@ -344,7 +351,7 @@ impl Shard {
 
 impl Clients {
     fn set_stage(&mut self, id: ConnectionId, stage: Stage) {
-        if let Some(login) = &mut self.connection_mut(id).login {
+        if let Some(login) = self.connection_mut(id).rare.login_mut() {
             login.stage = stage;
         }
     }

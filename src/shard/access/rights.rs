@@ -10,12 +10,19 @@ use crate::mqtt::topic;
 pub(in crate::shard) struct Rights {
     /// Authenticated user name of the session's owner; no other user may take it over.
     pub(in crate::shard) user: Option<Arc<str>>,
+    /// Where it is bound by other rules than all.
+    own: Option<Box<OwnRules>>,
+    /// Since the first of them.
+    decided: Option<Box<Decided>>,
+}
+
+/// Rules of a login, or of a listener.
+#[derive(Debug)]
+struct OwnRules {
     /// ACL that came with the login, in place of the ACL file.
     acl: Option<Arc<Acl>>,
     /// The ACL file of its listener, where that has its own.
     acl_file: Option<Arc<str>>,
-    /// Since the first of them.
-    decided: Option<Box<Decided>>,
 }
 
 /// Decisions that were made for a session.
@@ -51,33 +58,40 @@ pub(in crate::shard) enum Way {
 impl Rights {
     /// A new connection brings its own identity.
     pub(in crate::shard) fn set(&mut self, identity: &Identity) {
+        let has_own = identity.acl.is_some() || identity.acl_file.is_some();
+        let own = has_own.then(|| {
+            Box::new(OwnRules {
+                acl: identity.acl.clone(),
+                acl_file: identity.acl_file.clone(),
+            })
+        });
         *self = Self {
             user: identity.user.clone(),
-            acl: identity.acl.clone(),
-            acl_file: identity.acl_file.clone(),
-            ..Self::default()
+            own,
+            decided: None,
         };
     }
 
     /// The ACL that came with the login.
     pub(in crate::shard) fn brought(&self) -> Option<&Acl> {
-        self.acl.as_deref()
+        self.own.as_ref()?.acl.as_deref()
     }
 
     /// Name of the ACL file of the listener that its owner came by.
     pub(in crate::shard) fn acl_file(&self) -> Option<&Arc<str>> {
-        self.acl_file.as_ref()
+        self.own.as_ref()?.acl_file.as_ref()
     }
 
     /// What binds it.
     fn acl<'a>(&'a self, rules: &'a Rules) -> Option<&'a Acl> {
-        let brought = self.acl.as_deref();
-        brought.or_else(|| rules.acl_of(self.acl_file.as_deref()).map(|acl| &**acl))
+        let file = || self.acl_file().map(|name| &**name);
+        let of_file = || rules.acl_of(file()).map(|acl| &**acl);
+        self.brought().or_else(of_file)
     }
 
     /// An ACL came with the login.
     pub(in crate::shard) fn brought_rules(&self) -> bool {
-        self.acl.is_some()
+        self.brought().is_some()
     }
 
     /// The packet that waited for decisions has been handled.
@@ -123,8 +137,9 @@ impl Rights {
         way: Way,
         rules: &Rules,
     ) -> bool {
-        let brought = self.acl.as_deref();
-        let file = self.acl_file.as_deref();
+        let own = self.own.as_deref();
+        let brought = own.and_then(|own| own.acl.as_deref());
+        let file = own.and_then(|own| own.acl_file.as_deref());
         let Some(acl) = brought.or_else(|| rules.acl_of(file).map(|acl| &**acl)) else {
             return true;
         };
@@ -170,7 +185,7 @@ impl Rights {
     /// which) to those `now`.
     pub(in crate::shard) fn are_concerned(&self, before: Option<&Rules>, now: &Rules) -> bool {
         let same_check = before.is_some_and(|b| b.acl_check_delivery == now.acl_check_delivery);
-        let file = self.acl_file.as_deref();
+        let file = self.acl_file().map(|name| &**name);
         let is_same = match (
             before.and_then(|before| before.acl_of(file)),
             now.acl_of(file),
@@ -178,6 +193,6 @@ impl Rights {
             (Some(before), Some(now)) => now.is_same_for(before, self.user.as_deref()),
             _ => false,
         };
-        self.acl.is_none() && !(same_check && is_same)
+        self.brought().is_none() && !(same_check && is_same)
     }
 }

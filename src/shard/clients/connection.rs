@@ -3,16 +3,14 @@
 use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::{ReasonCode, Version};
 use crate::mutant::{is_on, Mutant};
-use crate::session::{AliasesIn, AliasesOut};
-use crate::shard::access::login_state::Login;
 use crate::shard::action::CloseCause;
 use crate::shard::clients::activity::Activity;
 use crate::shard::clients::hold::{Hold, HoldSet};
-use crate::shard::clients::meters::{ClientMeters, Metering};
+use crate::shard::clients::meters::Metering;
 use crate::shard::clients::origin::Origin;
 use crate::shard::clients::outgoing::Outgoing;
 use crate::shard::clients::phase::Phase;
-use crate::shard::clients::trace::Trace;
+use crate::shard::clients::rare::RareParts;
 use crate::shard::gate::HeldReplies;
 use crate::shard::queries::captures::CaptureFlag;
 use crate::shard::turn::timer_wheel::TimerId;
@@ -56,8 +54,6 @@ pub(in crate::shard) struct Connection {
     pub(in crate::shard) packet_size_max: u32,
     pub(in crate::shard) announced: Announced,
     pub(in crate::shard) outgoing: Outgoing,
-    pub(in crate::shard) aliases_out: Option<Box<AliasesOut>>,
-    pub(in crate::shard) aliases_in: Option<Box<AliasesIn>>,
     /// Start of a packet whose end has not arrived, or packets that wait for the next turn.
     pub(in crate::shard) partial: Vec<u8>,
     /// PUBACKs and PUBCOMPs appended since the socket last took bytes, of publications that took quota of
@@ -72,15 +68,13 @@ pub(in crate::shard) struct Connection {
     pub(in crate::shard) timer: Option<TimerId>,
     pub(in crate::shard) origin: Origin,
     pub(in crate::shard) activity: Activity,
-    /// When rates are limited and it is live.
-    pub(in crate::shard) meters: Option<Box<ClientMeters>>,
-    /// State of its authentication, when it needs or needed one.
-    pub(in crate::shard) login: Option<Box<Login>>,
+    pub(in crate::shard) rare: RareParts,
     /// An operator is shown its packets.
     pub(in crate::shard) captured: CaptureFlag,
-    /// For the log, when connections are traced one by one.
-    pub(in crate::shard) trace: Option<Box<Trace>>,
 }
+
+// With the generation of its place 2,048 of them are whole pages of the allocator.
+const _: () = assert!(size_of::<Connection>() <= 248);
 
 impl Connection {
     pub(in crate::shard) fn new(origin: Origin, announced: Announced, now: Time) -> Self {
@@ -100,8 +94,6 @@ impl Connection {
             packet_size_max: u32::MAX,
             announced,
             outgoing: Outgoing::default(),
-            aliases_out: None,
-            aliases_in: None,
             partial: Vec::new(),
             acks_unsent: 0,
             held: HeldReplies::default(),
@@ -113,10 +105,8 @@ impl Connection {
                 opened_at: now,
                 ..Activity::default()
             },
-            meters: None,
-            login: None,
+            rare: RareParts::default(),
             captured: CaptureFlag::No,
-            trace: None,
         }
     }
 
@@ -134,7 +124,7 @@ impl Connection {
         metering: Option<&Metering>,
         now: Time,
     ) -> Option<Time> {
-        let meters = self.meters.as_deref()?;
+        let meters = self.rare.get().meters.as_deref()?;
         if is_on(Mutant::SendOverRate) {
             return None;
         }

@@ -14,4 +14,6 @@ pub(in crate::shard) enum Flow {
     Pause,
     /// The packet and all after it belong to another shard.
     HandOff(ShardId),
+    /// The same, of another node.
+    Relay,
 }

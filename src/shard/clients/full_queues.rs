@@ -155,7 +155,7 @@ impl Shard {
     }
 
     /// Those that wait are read again. Another queue, or the same, may hold them then.
-    fn read_waiting(&mut self, now: Time) {
+    pub(in crate::shard) fn read_waiting(&mut self, now: Time) {
         let full = &mut self.admission.full_queues;
         for id in std::mem::take(&mut full.waiting) {
             let Some(connection) = self.clients.connections.get_mut(id) else {
@@ -168,16 +168,18 @@ impl Shard {
         }
     }
 
-    /// `None`: no full queue would take this publication, of QoS 1 or 2.
+    /// `None`: no full queue would take this publication, of QoS 1 or 2, and this node has its lease.
     #[inline]
     pub(in crate::shard) fn awaits_queue(
         &mut self,
         (id, session): (ConnectionId, SessionId),
         topic: &str,
         publish: &Publish<'_>,
+        now: Time,
     ) -> Option<NoRoom> {
         let full = &self.admission.full_queues;
-        if full.all.is_empty() || !full.take(topic) {
+        let must_wait = !full.all.is_empty() && full.take(topic);
+        if !must_wait && !self.lacks_lease(now) {
             return None;
         }
         self.hold_for_queue((id, session), publish)

@@ -18,6 +18,8 @@ pub(in crate::shard) enum Hold {
     Ends = 1 << 5,
     /// The publication at the start of `partial` waits for room in a queue.
     Queue = 1 << 6,
+    /// The CONNECT at the start of `partial` waits for a node that owns its client id.
+    Lane = 1 << 7,
 }
 
 /// The holds of a connection.
@@ -53,7 +55,8 @@ impl HoldSet {
     /// What it sends is kept in `partial`, behind a packet that waits.
     #[inline]
     pub(in crate::shard) fn keeps_packets(self) -> bool {
-        const KEEPING: u8 = Hold::Disk as u8 | Hold::Ends as u8 | Hold::Queue as u8;
+        const KEEPING: u8 =
+            Hold::Disk as u8 | Hold::Ends as u8 | Hold::Queue as u8 | Hold::Lane as u8;
         self.awaits_auth() || self.0 & KEEPING != 0
     }
 }

@@ -14,7 +14,7 @@ use crate::shard::clients::outgoing::LARGE_PAYLOAD;
 use crate::shard::clients::phase::Phase;
 use crate::shard::delivery::publish_run::{Burst, Joined, Publisher, PLAIN_PUBLISH};
 use crate::shard::queries::captures::CaptureFlag;
-use crate::shard::{Action, Shard};
+use crate::shard::{Action, Origin, Shard};
 use crate::time::Time;
 
 /// Packet types.
@@ -119,24 +119,43 @@ impl Shard {
             }
             Flow::Stop => {}
             Flow::HandOff(to) => {
-                let state = self.clients.connections.remove(connection);
-                let state = state.expect("its CONNECT is being handled");
-                if state.phase.is_half_open() {
-                    self.admission.half_open.leave(state.origin.listener);
-                }
-                if let Some(timer) = state.timer {
-                    self.turn.timers.cancel(timer);
-                }
+                let (origin, bytes) = self.let_go(connection, unread);
                 self.outbox.stats.handed_off += 1;
-                self.outbox.stats.bytes_received -= unread.len() as u64; // they are its home's
                 self.outbox.actions.push_back(Action::HandOff {
                     connection,
                     to,
-                    origin: state.origin,
-                    bytes: unread.to_vec(),
+                    origin,
+                    bytes,
+                });
+            }
+            Flow::Relay => {
+                let cluster = self.mesh.cluster.as_deref_mut();
+                let to = cluster.and_then(|cluster| cluster.relays_to.take());
+                let to = to.expect("another node serves it");
+                let (origin, bytes) = self.let_go(connection, unread);
+                self.outbox.stats.relayed += 1;
+                self.outbox.actions.push_back(Action::Relay {
+                    connection,
+                    to,
+                    origin,
+                    bytes,
                 });
             }
         }
+    }
+
+    /// Removes a connection whose CONNECT is being handled, for another home, with what was not handled.
+    fn let_go(&mut self, connection: ConnectionId, unread: &[u8]) -> (Origin, Vec<u8>) {
+        let state = self.clients.connections.remove(connection);
+        let state = state.expect("its CONNECT is being handled");
+        if state.phase.is_half_open() {
+            self.admission.half_open.leave(state.origin.listener);
+        }
+        if let Some(timer) = state.timer {
+            self.turn.timers.cancel(timer);
+        }
+        self.outbox.stats.bytes_received -= unread.len() as u64; // they are counted where it goes
+        (state.origin, unread.to_vec())
     }
 
     /// Handles the whole packets at the start of `bytes`; returns how many bytes they took.

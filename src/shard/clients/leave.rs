@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::ids::{MemberId, SessionId};
+use crate::session::{Queue, Session};
 use crate::shard::turn::budget::{ANNOUNCE, COPIED_BYTES, UNLINK};
 use crate::shard::Shard;
 
@@ -20,6 +21,9 @@ const AT_ONCE: usize = 32;
 /// A turn removes at least one part in so many of what waits: what ends in a turn may be more than a turn's
 /// budget.
 const TURNS: usize = 128;
+
+/// Messages of ended sessions that a turn drops.
+const DROPPED: usize = 4_096;
 
 /// A session that has ended, or is not durable any more, and its filters that are still in the index as they
 /// were, the last one first.
@@ -40,13 +44,20 @@ pub(in crate::shard) struct Leaving {
     filters: usize,
     /// Sessions in many groups that have lost their connection.
     away: VecDeque<SessionId>,
+    /// Of sessions that have ended with many messages.
+    queues: Vec<Queue>,
     /// Work of the last piece and the budget it had, for the audit.
     pub(in crate::shard) last: (usize, usize),
 }
 
 impl Leaving {
     pub(in crate::shard) fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.away.is_empty()
+        self.sessions.is_empty() && self.away.is_empty() && self.queues.is_empty()
+    }
+
+    /// What waited for sessions that have ended is being dropped.
+    pub(in crate::shard) fn has_queues(&self) -> bool {
+        !self.queues.is_empty()
     }
 
     /// Filters that have not left yet.
@@ -115,6 +126,14 @@ impl Shard {
         }
     }
 
+    /// What waits for a session that has ended is dropped, now or within the next turns: millions of messages may.
+    pub(in crate::shard) fn drop_queue(&mut self, mut session: Session) {
+        let queue = std::mem::take(&mut session.queue);
+        if queue.len() > DROPPED {
+            self.clients.leaving.queues.push(queue);
+        }
+    }
+
     pub(in crate::shard) fn has_leaving(&self) -> bool {
         !self.clients.leaving.is_empty() && !self.mesh.peers.control_is_full()
     }
@@ -136,6 +155,11 @@ impl Shard {
         }
         self.clients.leaving.last = (self.turn.budget.done(), measure);
         self.turn.budget.reset();
+        let queues = &mut self.clients.leaving.queues;
+        if let Some(queue) = queues.last_mut() {
+            queue.shorten(DROPPED);
+            queues.pop_if(|queue| queue.is_empty());
+        }
     }
 
     /// One filter leaves; false when none is left.

@@ -380,3 +380,38 @@ fn a_single_shard_keeps_no_barriers() {
     }
     assert_eq!(broker.shards[0].mesh.barriers_open(), 0);
 }
+
+/// What waits for an ended session is dropped a piece at a time, while others are served.
+#[test]
+fn a_long_queue_is_dropped_in_pieces() {
+    const WAITING: usize = 20_000;
+    let mut broker = World::of_one_shard(|limits| {
+        limits.queue_messages_max = WAITING as u32;
+        limits.queue_bytes_max = 64 << 20;
+    });
+    let mut connect = vec![0, 4, b'M', b'Q', b'T', b'T', V5, 0, 0, 0];
+    connect.extend_from_slice(&[5, 0x11, 0, 0, 1, 0, 0, 1, b'q']);
+    let away = broker.open_here().expect("it is not refused");
+    broker.give_here(away, &packet(0x10, &connect));
+    broker.give_here(away, &[0x82, 7, 0, 1, 0, 0, 1, b't', 1]);
+    close(&mut broker, away);
+    let (other, _) = broker.connect(V311, b'o');
+    let burst = [0x32, 6, 0, 1, b't', 0, 1, b'x'].repeat(500);
+    for _ in 0..WAITING / 500 {
+        broker.give_here(other, &burst);
+        broker.take(other);
+    }
+    let waiting = |shard: &Shard| shard.clients.leaving.has_queues();
+    let id = broker.shards[0].clients.by_client_id["q"];
+    let session = &broker.shards[0].clients.session(id).session;
+    assert_eq!(session.queue.len(), WAITING);
+    let now = broker.now;
+    broker.shards[0].end_session(id, now);
+    let mut turns = 0;
+    while waiting(&broker.shards[0]) {
+        assert_eq!(broker.shards[0].poll_timeout(), Some(Time::ZERO));
+        broker.shards[0].end_turn(now);
+        turns += 1;
+    }
+    assert_eq!(turns, 5, "4,096 messages in each");
+}

@@ -60,6 +60,18 @@ impl Shard {
         !state.outgoing.is_empty() || state.session().is_some_and(waits)
     }
 
+    /// The client of a connection sleeps: memory that its messages took is given back, which one that is awake would
+    /// soon want again.
+    pub fn handle_rest(&mut self, connection: ConnectionId) {
+        let Some(state) = self.clients.connections.get_mut(connection) else {
+            return; // it was closed
+        };
+        state.partial.shrink_to_fit();
+        if let Some(session) = state.session() {
+            self.clients.session_mut(session).session.window.rest();
+        }
+    }
+
     /// Messages that wait on a connection to be taken.
     #[must_use]
     pub fn messages_on(&self, connection: ConnectionId) -> usize {

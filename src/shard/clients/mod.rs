@@ -28,6 +28,7 @@ pub(in crate::shard) mod pool;
 pub(in crate::shard) mod pressure;
 #[cfg(test)]
 mod quota_tests;
+pub(in crate::shard) mod rare;
 mod rates;
 mod renew;
 pub(in crate::shard) mod session_entry;

@@ -19,6 +19,15 @@ pub enum RemoteEnd {
 impl RemoteEnd {
     /// `None`: a Unix socket.
     #[must_use]
+    pub fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(address),
+            Self::Unix => None,
+        }
+    }
+
+    /// The same, without the port.
+    #[must_use]
     pub fn ip(self) -> Option<IpAddr> {
         match self {
             Self::Ip(address) => Some(address.ip()),
@@ -34,10 +43,13 @@ pub struct Origin {
     pub peer: RemoteEnd,
     pub listener: ListenerId,
     /// User name that a verified client certificate gives.
-    pub identity: Option<Box<str>>,
+    #[allow(clippy::box_collection)] // 8 bytes instead of 16 for all that have none
+    pub identity: Option<Box<String>>,
     /// Its session keeps the will of its CONNECT (MQTT-SN, section 6.3). Such a connection is never moved, so this
     /// is in no image.
     pub keeps_will: bool,
+    /// So many other nodes pass on what it sends. Such a connection is in no image either: a node is not upgraded.
+    pub hops: u8,
 }
 
 impl Origin {
@@ -48,6 +60,7 @@ impl Origin {
             listener,
             identity: None,
             keeps_will: false,
+            hops: 0,
         }
     }
 }
@@ -78,6 +91,7 @@ impl Shard {
             }
             let origin = &mut state.origin;
             origin.peer = peer.unwrap_or(origin.peer);
+            let identity = identity.map(|name| Box::new(name.into()));
             origin.identity = identity.or(origin.identity.take());
         }
     }

@@ -18,10 +18,8 @@ impl Shard {
         counts: (u64, u64),
         now: Time,
     ) {
-        let Connection { meters, origin, .. } = self.clients.connection_mut(id);
-        if let (Some(meters), Some(metering)) =
-            (meters.as_deref_mut(), &mut self.admission.metering)
-        {
+        let Connection { rare, origin, .. } = self.clients.connection_mut(id);
+        if let (Some(meters), Some(metering)) = (rare.meters_mut(), &mut self.admission.metering) {
             metering.count_input((origin.listener, meters), counts, now);
             self.pause_input(id, now);
         }
@@ -31,13 +29,13 @@ impl Shard {
     pub(in crate::shard) fn pause_input(&mut self, id: ConnectionId, now: Time) {
         let connection = self.clients.connection_mut(id);
         let Connection {
-            meters,
+            rare,
             origin,
             last_packet,
             holds,
             ..
         } = connection;
-        let (Some(meters), Some(metering)) = (meters, &self.admission.metering) else {
+        let (Some(meters), Some(metering)) = (rare.meters_mut(), &self.admission.metering) else {
             return;
         };
         let ready_at = metering.input_ready_at((origin.listener, meters));
@@ -58,7 +56,7 @@ impl Shard {
 
     /// A pause in reading is over, unless other clients of the listener have used up its rate meanwhile.
     pub(in crate::shard) fn read_again(&mut self, id: ConnectionId, now: Time) {
-        if let Some(meters) = &mut self.clients.connection_mut(id).meters {
+        if let Some(meters) = self.clients.connection_mut(id).rare.meters_mut() {
             meters.input_timer = None;
         }
         self.pause_input(id, now);
@@ -66,7 +64,7 @@ impl Shard {
 
     /// Resumes sending to a client at a time, if that is not scheduled already.
     pub(in crate::shard) fn pause_output(&mut self, id: ConnectionId, until: Time) {
-        let Some(meters) = &mut self.clients.connection_mut(id).meters else {
+        let Some(meters) = self.clients.connection_mut(id).rare.meters_mut() else {
             return;
         };
         if meters.output_timer.is_none() {
@@ -79,7 +77,7 @@ impl Shard {
     /// A pause in sending is over.
     pub(in crate::shard) fn send_again(&mut self, id: ConnectionId, now: Time) {
         let connection = self.clients.connection_mut(id);
-        if let Some(meters) = &mut connection.meters {
+        if let Some(meters) = connection.rare.meters_mut() {
             meters.output_timer = None;
         }
         if let Some(session) = connection.session() {

@@ -110,17 +110,17 @@ impl Shard {
         connection.outgoing.drop_held(); // it was not promised, and the end waits for no disk
                                          // The driver reports a close only once; a late authorization decision is ignored.
         let waits_for_end = connection.holds.remove(Hold::Decision) && connection.gone.is_some();
-        connection.aliases_in = None;
-        connection.aliases_out = None;
+        connection.rare.drop_aliases();
         connection.holds.remove(Hold::Authentication);
         connection.holds.remove(Hold::Rate);
         connection.holds.remove(Hold::Disk);
         connection.holds.remove(Hold::Queue);
+        connection.holds.remove(Hold::Lane);
         if before.is_half_open() {
             self.admission.half_open.leave(connection.origin.listener);
         }
-        ClientMeters::release(connection.meters.take(), &mut self.turn.timers);
-        let login = connection.login.take();
+        ClientMeters::release(connection.rare.take_meters(), &mut self.turn.timers);
+        let login = connection.rare.take_login();
         let proof = login.and_then(|login| login.timer);
         for timer in [connection.timer.take(), proof].into_iter().flatten() {
             self.turn.timers.cancel(timer);
@@ -200,6 +200,7 @@ impl Shard {
         if let Some(member) = entry.member {
             self.clients.members.remove(member);
         }
+        self.drop_queue(entry.session);
     }
 
     /// Publishes and removes the will of a session, if there is one [MQTT-3.1.2-10].

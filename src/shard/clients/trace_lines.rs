@@ -28,7 +28,8 @@ impl Shard {
         session_present: bool,
     ) {
         let connection = self.clients.connection_mut(id);
-        let Some(trace) = &mut connection.trace else {
+        let rare = connection.rare.get_mut();
+        let Some(trace) = rare.and_then(|rare| rare.trace.as_mut()) else {
             return;
         };
         trace.client_id = Some(Rc::clone(client_id));
@@ -57,7 +58,8 @@ impl Shard {
 impl Clients {
     /// Notes why a connection ends; the first reason is the cause.
     pub(in crate::shard) fn trace_end(&mut self, id: ConnectionId, why: &str) {
-        if let Some(trace) = &mut self.connection_mut(id).trace {
+        let rare = self.connection_mut(id).rare.get_mut();
+        if let Some(trace) = rare.and_then(|rare| rare.trace.as_mut()) {
             trace.why.get_or_insert_with(|| why.into());
         }
     }
@@ -75,7 +77,7 @@ impl Outbox {
         cause: CloseCause,
         now: Time,
     ) {
-        let Some(trace) = &connection.trace else {
+        let Some(trace) = &connection.rare.get().trace else {
             return;
         };
         let activity = &connection.activity;

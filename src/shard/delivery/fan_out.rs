@@ -133,10 +133,13 @@ impl Shard {
         retain_at: Option<ShardId>,
         now: Time,
     ) {
+        let retains = message.retain && self.mesh.cluster.is_some();
         let retain_at = retain_at.map(Destination::from);
         if !route.remote.is_empty() {
             for destination in route.remote.iter() {
-                let also_retain = retain_at == Some(destination);
+                let Destination::Shard(shard) = destination;
+                let also_retain =
+                    retain_at == Some(destination) || (retains && self.mesh.is_exchange(shard));
                 let op = if also_retain {
                     BlockOp::FanOutAndRetain
                 } else {
@@ -148,6 +151,12 @@ impl Shard {
         }
         if let Some(home) = retain_at.filter(|home| !route.remote.contains(*home)) {
             self.publish_to(home, message, &BlockOp::Retain, true);
+        }
+        if retains {
+            let is_exchange =
+                |Destination::Shard(shard): &Destination| self.mesh.is_exchange(*shard);
+            let is_interested = route.remote.iter().any(|one| is_exchange(&one));
+            self.retain_elsewhere(message, is_interested);
         }
         self.turn.budget.add(DISPATCH * route.groups.len());
         for group in &route.groups {
@@ -166,10 +175,12 @@ impl Shard {
     ) {
         let Destination::Shard(to) = to;
         self.turn.budget.add(DELIVERY);
-        if self.hold_for(to, message, op, is_kept) {
+        let is_exchange = self.mesh.is_exchange(to);
+        if !is_exchange && self.hold_for(to, message, op, is_kept) {
             return;
         }
         let waiter = match is_kept {
+            true if is_exchange => self.await_nodes(message),
             true => self.await_peer(message),
             false => Waiter::Nobody,
         };
@@ -256,7 +267,8 @@ impl Shard {
         };
         let connection = client.connection;
         let queue = &client.entry.session.queue;
-        let is_special = connection.aliases_out.is_some() || connection.meters.is_some();
+        let rare = connection.rare.get();
+        let is_special = rare.aliases_out.is_some() || rare.meters.is_some();
         if is_special || client.entry.walks.is_some() || queue.may_hold_qos0() {
             let delivery = plain_delivery(message, Qos::AtMostOnce, retain);
             self.deliver(session, delivery, now);

@@ -373,7 +373,8 @@ impl Shard {
         let is_same = connection.version.is_v5() == burst.version.is_v5();
         let takes_all = connection.packet_size_max as usize >= burst.largest;
         let has_queued = client.entry.session.queue.may_hold_qos0();
-        let is_special = connection.aliases_out.is_some() || connection.meters.is_some();
+        let rare = connection.rare.get();
+        let is_special = rare.aliases_out.is_some() || rare.meters.is_some();
         if !is_same || !takes_all || is_special || has_queued {
             return false;
         }

@@ -61,7 +61,7 @@ impl Shard {
                     match fit(delivery, version, connection.packet_size_max, now) {
                         None => too_large = Some(packet_id),
                         Some(fit) => {
-                            let aliases = connection.aliases_out.as_deref_mut();
+                            let aliases = connection.rare.aliases_out_mut();
                             let aliases = aliases.filter(|_| fit == Fit::WithAlias);
                             let outgoing = &mut connection.outgoing;
                             let packet_id = Some(packet_id);

@@ -91,12 +91,12 @@ impl Client<'_> {
         self.pool.lend_to(&mut connection.outgoing);
         connection.activity.deliveries += 1;
         stats.count_delivery(delivery.qos, delivery.publication.payload.len());
-        let aliases = connection.aliases_out.as_deref_mut();
+        let aliases = connection.rare.aliases_out_mut();
         let aliases = aliases.filter(|_| fit == Fit::WithAlias);
         let outgoing = &mut connection.outgoing;
         let unsent = outgoing.len();
         write_publish(outgoing, version, aliases, &delivery, packet_id, false, now);
-        if let (Some(meters), Some(metering)) = (&mut connection.meters, metering) {
+        if let (Some(meters), Some(metering)) = (connection.rare.meters_mut(), metering) {
             let size = connection.outgoing.len() - unsent;
             metering.count_output((connection.origin.listener, meters), size, now);
         }

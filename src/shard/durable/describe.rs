@@ -165,10 +165,18 @@ impl Described {
                     )
                 };
                 out.messages = changes.iter().filter(adds).count();
-                let list = changes
-                    .iter()
-                    .map(|change| Field::Fields(of_change(change)));
-                out.fields.push(("changes", Field::List(list.collect())));
+                out.changes(changes);
+            }
+            Entry::Piece(key, (begins, changes)) => {
+                out.session(*key);
+                out.fields.push(("is_first", Field::Flag(*begins)));
+                out.changes(changes);
+            }
+            Entry::Pieces(key, pieces) => {
+                out.session(*key);
+                out.messages = pieces.wait();
+                out.fields
+                    .push(("queued", Field::Number(pieces.wait() as u64)));
             }
             Entry::Retained(topic, publication) => {
                 out.retained_topic = Some(topic.to_string());
@@ -195,6 +203,12 @@ impl Described {
     fn session(&mut self, key: SessionKey) {
         self.key = Some(key.0);
     }
+
+    fn changes(&mut self, changes: &[Change]) {
+        let list = changes.iter();
+        let list = list.map(|change| Field::Fields(of_change(change)));
+        self.fields.push(("changes", Field::List(list.collect())));
+    }
 }
 
 fn name_of(kind: u8) -> &'static str {
@@ -207,6 +221,8 @@ fn name_of(kind: u8) -> &'static str {
         kind::RETAINED => "retained",
         kind::HELD => "held",
         kind::CROSSINGS => "crossings",
+        kind::PIECE => "piece_of_queue",
+        kind::PIECES => "pieces_of_queue",
         _ => "other",
     }
 }

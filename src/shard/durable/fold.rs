@@ -3,29 +3,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::crossing_records::KeptCrossings;
 use super::holds::SegmentHolds;
+use super::ledger::in_32_bits;
+use super::pieces::PiecesOfQueue;
+use super::read_pieces::ReadPieces;
+use super::read_session::{keep, State};
 use super::record::{decode, kind::is_of_log, Entry, Problem, RecordError, FIRST, LAST, READ_BACK};
 use super::turn_records::place_of;
 use crate::ids::ShardId;
 use crate::journal::{Position, Record, SegmentNumber};
-use crate::limits::QueuePolicy;
 use crate::mqtt::{Hold, Publication};
-use crate::mutant::{is_on, Mutant};
-use crate::session::{
-    ApplyError, AttributesImage, Change, QueueBounds, RulesImage, Session, SessionImage,
-    SessionKey, StoredDelivery,
-};
+use crate::session::{Load, SessionImage, SessionKey};
 use crate::time::WallTime;
-
-/// Everything fits that was once there.
-const NO_BOUNDS: QueueBounds = QueueBounds {
-    messages_max: usize::MAX,
-    bytes_max: usize::MAX,
-    policy: QueuePolicy::DropNewest,
-};
 
 /// The state at the end of a log, in wall time, as far as one shard owns it.
 #[derive(Debug, Default)]
@@ -77,6 +68,13 @@ impl KeptSession {
         match &self.state {
             Kept::State(state) => state.session.queue.len() + state.session.window.len(),
             Kept::Image(image) => image.queue.len() + image.window.entries.len(),
+        }
+    }
+
+    /// Reads back what is not in memory, until `load` has none.
+    pub(super) fn load(&mut self, load: Load<'_>) {
+        if let Kept::State(state) = &mut self.state {
+            state.session.load(load);
         }
     }
 
@@ -136,7 +134,7 @@ impl KeptState {
         let mut all = Vec::new();
         for kept in &mut self.sessions {
             if let Kept::State(state) = &mut kept.state {
-                kept.missing = state.session.drop_before(first.0);
+                kept.missing += state.session.drop_before(first.0);
                 if kept.missing > 0 {
                     all.push((Rc::clone(&state.session.client_id), kept.missing));
                 }
@@ -158,28 +156,12 @@ pub struct StateFold {
     is_own: Box<[bool]>,
     hash_seed: u64,
     sessions: BTreeMap<SessionKey, Box<State>>,
+    pieces: ReadPieces,
     retained: BTreeMap<Rc<str>, (Rc<Publication>, SegmentNumber)>,
     crossings: KeptCrossings,
     last_key: SessionKey,
     holds: SegmentHolds,
     turn: Turn,
-}
-
-/// A session while it is read back.
-#[derive(Debug)]
-struct State {
-    session: Session,
-    beside: Beside,
-    segment: SegmentNumber,
-}
-
-/// Attributes that a session does not hold itself. There are as many as sessions, and few have rules of their own.
-#[derive(Debug)]
-struct Beside {
-    owner: Option<Arc<str>>,
-    rules: Option<Box<RulesImage>>,
-    expires_at: Option<WallTime>,
-    will_due: Option<WallTime>,
 }
 
 /// The turn whose records are being read: none of them counts before the last one is there.
@@ -199,6 +181,7 @@ impl StateFold {
             is_own,
             hash_seed,
             sessions: BTreeMap::new(),
+            pieces: ReadPieces::new(hash_seed),
             retained: BTreeMap::new(),
             crossings: KeptCrossings::default(),
             last_key: SessionKey(0),
@@ -279,14 +262,21 @@ impl StateFold {
             Entry::Changes(key, changes) => {
                 if let Some(state) = self.sessions.get_mut(&key) {
                     for change in changes {
-                        state.change(key, change, &mut self.holds)?;
+                        let is_done = state.change(key, change, &mut self.holds);
+                        is_done.or_else(|error| state.is_cut.then_some(()).ok_or(error))?;
                     }
                     let holds = &mut |segment| self.holds.of(segment);
                     state.session.queue.store(key, holds);
                 }
             }
+            Entry::Piece(key, piece) => {
+                let holds = &mut |segment| self.holds.of(segment);
+                self.pieces.add(key, piece, segment, holds)?;
+            }
+            Entry::Pieces(key, pieces) => self.begin_queue(key, pieces)?,
             Entry::Ended(key) => {
                 self.last_key = self.last_key.max(key);
+                self.pieces.ended(key);
                 self.sessions.remove(&key);
             }
             Entry::Retained(topic, Some(publication)) => {
@@ -303,6 +293,27 @@ impl StateFold {
         Ok(())
     }
 
+    /// The image that came just before begins with pieces.
+    fn begin_queue(&mut self, key: SessionKey, pieces: PiecesOfQueue) -> Result<(), Problem> {
+        // Its image is the record before this one.
+        let Some(state) = self.sessions.get_mut(&key) else {
+            return Err(Problem::Piece);
+        };
+        if !state.session.queue.is_empty() {
+            return Err(Problem::Piece);
+        }
+        match self.pieces.take(key, pieces)? {
+            Some((queue, segment, missing)) => {
+                state.session.queue = queue;
+                state.segment = segment;
+                state.missing = in_32_bits(missing);
+            }
+            None => state.missing = in_32_bits(pieces.wait()),
+        }
+        state.is_cut = state.missing > 0;
+        Ok(())
+    }
+
     /// The state at the end of the log.
     #[must_use]
     pub fn finish(self) -> KeptState {
@@ -310,8 +321,8 @@ impl StateFold {
         let kept = |(key, state): (SessionKey, Box<State>)| KeptSession {
             key,
             segment: state.segment,
+            missing: state.missing as usize,
             state: Kept::State(state),
-            missing: 0,
         };
         let sessions: Vec<_> = sessions.map(kept).collect();
         KeptState {
@@ -323,90 +334,5 @@ impl StateFold {
             goes_on: true,
             former: Vec::new(),
         }
-    }
-}
-
-impl State {
-    fn of(image: SessionImage, segment: SegmentNumber, hash_seed: u64) -> Self {
-        let beside = Beside {
-            owner: image.owner.clone(),
-            rules: image.rules.clone().map(Box::new),
-            expires_at: image.expires_at,
-            will_due: image.will_due,
-        };
-        let (mut session, _) = Session::restore(image, hash_seed, NO_BOUNDS, READ_BACK);
-        session.forget_connection();
-        Self {
-            session,
-            beside,
-            segment,
-        }
-    }
-
-    fn set(&mut self, attributes: AttributesImage) {
-        self.session.expiry_interval_s = attributes.expiry_interval_s;
-        self.session.will = attributes.will.map(Box::new);
-        self.beside = Beside {
-            owner: attributes.owner,
-            rules: attributes.rules.map(Box::new),
-            expires_at: attributes.expires_at,
-            will_due: attributes.will_due,
-        };
-    }
-
-    /// Does a change again, and keeps no publication in memory that the log has.
-    fn change(
-        &mut self,
-        key: SessionKey,
-        change: Change,
-        holds: &mut SegmentHolds,
-    ) -> Result<(), ApplyError> {
-        let session = &mut self.session;
-        match change {
-            Change::QueuedStored(mut stored) => {
-                keep(&mut stored, key, holds);
-                session.apply(Change::QueuedStored(stored))
-            }
-            Change::Moved(index, publication) => {
-                session.apply(Change::Moved(index, publication))?;
-                (session.queue).store_one(index, key, &mut |segment| holds.of(segment));
-                Ok(())
-            }
-            Change::MovedSent(id, publication) => {
-                session.apply(Change::MovedSent(id, publication))?;
-                (session.window).store_one(id, key, &mut |segment| holds.of(segment));
-                Ok(())
-            }
-            Change::Sent(delivery) => {
-                session.apply(Change::Sent(delivery))?;
-                (session.window).store_last(key, &mut |segment| holds.of(segment));
-                Ok(())
-            }
-            change => session.apply(change),
-        }
-    }
-
-    fn image(&self) -> SessionImage {
-        let mut image = self.session.image(READ_BACK);
-        if is_on(Mutant::FoldForgetsReceived) {
-            image.received = crate::session::ReceivedImage::default();
-        }
-        if is_on(Mutant::FoldReversesQueue) {
-            image.queue.reverse();
-        }
-        SessionImage {
-            owner: (self.beside.owner.clone()).filter(|_| !is_on(Mutant::FoldForgetsOwner)),
-            rules: self.beside.rules.as_deref().cloned(),
-            expires_at: self.beside.expires_at,
-            will_due: self.beside.will_due,
-            ..image
-        }
-    }
-}
-
-/// What a session names is kept for it.
-fn keep(stored: &mut StoredDelivery, key: SessionKey, holds: &mut SegmentHolds) {
-    if let Some(hold) = holds.of(stored.place().segment) {
-        stored.keep(key, &hold);
     }
 }

@@ -13,6 +13,7 @@ use crate::mutant::{is_on, Mutant};
 use crate::routing::Destinations;
 use crate::shard::clients::flow::Flow;
 use crate::shard::clients::hold::Hold;
+use crate::shard::durable::full_cleaning::Unfit;
 use crate::shard::durable::ticket::Ticket;
 use crate::shard::mesh::block::Control;
 use crate::shard::turn::timer_key::TimerKey;
@@ -33,6 +34,8 @@ pub(in crate::shard) struct FullDisk {
     has_timer: bool,
     /// What was held back up to this ticket has waited since the timer was set.
     held: Option<Ticket>,
+    /// The oldest segment could not be emptied within the room that was left.
+    pub(super) unfit: Option<Unfit>,
 }
 
 impl FullDisk {
@@ -63,6 +66,7 @@ impl Shard {
             return;
         };
         if std::mem::replace(&mut durable.full.own, is_full) != is_full {
+            durable.full.unfit = None;
             (self.mesh.peers).broadcast(|| Control::DiskFull { is_full });
             self.continue_with_room(now);
         }
@@ -161,7 +165,7 @@ impl Shard {
         if self.is_disk_full() && self.needs_room(session, topic, publish) {
             return Some(self.without_room(id, now));
         }
-        self.awaits_queue((id, session), topic, publish)
+        self.awaits_queue((id, session), topic, publish, now)
     }
 
     /// It is written, or its identifier is. One that is repeated was written before.

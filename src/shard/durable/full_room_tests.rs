@@ -94,6 +94,59 @@ fn a_full_disk_frees_itself_when_its_subscribers_take_what_waits() {
     }
 }
 
+/// Most of the log is of a session that ends; what the others have is more than the room that is left, and is moved
+/// within it a segment at a time.
+#[test]
+fn a_full_disk_has_room_again_when_a_session_ends_for_which_most_of_it_was_kept() {
+    let (mut it, kept, _) = Full::with_memory(1, SEGMENT_BYTES, 0);
+    it.world.segments_max = it.world.segments() + 20;
+    it.world.close(kept);
+    let other = it.client(&durable(b'j'), SUCCESS);
+    it.world.send(other, &[0x82, 7, 0, 1, 0, 0, 1, b'v', 1]);
+    it.world.settle();
+    it.world.close(other);
+    let publisher = it.client(&connect(V5, b'p'), SUCCESS);
+    let (mut waits, mut id) = (0_usize, 0_u8);
+    let is_full = |it: &Full| {
+        let durable = it.world.shards[0].durable.as_deref().unwrap();
+        durable.full.own
+    };
+    while !is_full(&it) {
+        for topic in *b"vvt" {
+            id = id % 250 + 1;
+            let mut packet = large(id);
+            packet[5] = topic;
+            it.world.send(publisher, &packet);
+            it.world.settle();
+            it.world.wait(COMMIT);
+            let answer = it.taken(publisher);
+            let is_taken = answer[1] == 2 || answer[4] != QUOTA_EXCEEDED;
+            waits += usize::from(is_taken && topic == b't');
+        }
+    }
+    let durable_of = |it: &Full| {
+        let durable = it.world.shards[0].durable.as_deref().unwrap();
+        (durable.alive(0), durable.log.room())
+    };
+    let ends = it.world.open(0);
+    it.world.send(ends, &connect(V5, b'j')); // clean start, and it ends with its connection
+    it.world.close(ends);
+    it.world.settle();
+    let (alive, room) = durable_of(&it);
+    assert!(alive > room / 2, "{alive} bytes would fit into {room}");
+    it.world.wait(Span::from_secs(20));
+    assert!(!is_full(&it), "there is room again: {:?}", durable_of(&it));
+    let link = come_back(&mut it);
+    let mut received = it.taken(link);
+    received.drain(..2 + usize::from(received[1]));
+    let mut found = 0;
+    while !received.is_empty() {
+        found += acknowledge_all(&mut it, link, &received);
+        received = it.taken(link);
+    }
+    assert_eq!(found, waits);
+}
+
 /// Comes and goes until no more than so much of the log is left.
 fn use_up(it: &mut Full, left: u64) {
     for _ in 0..200 {

@@ -1,5 +1,6 @@
 //! A full disk: who is refused, who waits, and who notices nothing.
 
+use crate::limits::Limits;
 use crate::shard::Durability;
 use crate::testing::{connect_packet, Calm, Setup, World, V311, V5};
 use crate::time::Span;
@@ -53,7 +54,17 @@ impl Full {
     }
 
     pub(super) fn with_segments(shards: u16, segment_bytes: usize) -> (Self, usize, usize) {
+        Self::with_memory(shards, segment_bytes, Limits::default().queue_memory)
+    }
+
+    /// Queues take no more memory than that.
+    pub(super) fn with_memory(
+        shards: u16,
+        segment_bytes: usize,
+        queue_memory: u64,
+    ) -> (Self, usize, usize) {
         let mut setup = Setup::new(shards);
+        setup.limits.queue_memory = queue_memory;
         setup.limits.disk_full_timeout_s = 10;
         setup.limits.queue_qos0 = true;
         let mut world = World::new(setup, Calm);

@@ -34,11 +34,13 @@ impl Durable {
     }
 
     /// A turn could do nothing for the oldest segment: unless something of it is being read back or is taken out of
-    /// memory first, it takes another change, such as an acknowledgement.
-    pub(super) fn stop_idle_cleaning(&mut self) {
-        let goes_on = self.moves.is_reading() || self.moves.is_under_way();
+    /// memory first, or what waited for an ended session is being dropped, it takes another change, such as an
+    /// acknowledgement.
+    pub(super) fn stop_cleaning(&mut self, retained_bytes: u64, drops_queues: bool) {
+        let goes_on = self.moves.is_reading() || self.moves.is_under_way() || drops_queues;
         if !goes_on && !self.ledger.stores_soon() {
             self.idle_cleaning.until = self.oldest;
+            self.note_unfit(retained_bytes);
         }
     }
 

@@ -348,7 +348,7 @@ pub(in crate::shard) fn outlives_crash(session: &Session) -> bool {
     session.expiry_interval_s > 0 || session.will.is_some()
 }
 
-fn in_32_bits(bytes: usize) -> u32 {
+pub(super) fn in_32_bits(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Without a journal (no data directory) nothing here costs more than a look at an `Option`.
 
+mod adopt;
 pub(in crate::shard) mod commits;
 #[cfg(test)]
 mod commits_tests;
@@ -20,6 +21,7 @@ mod describe;
 pub(in crate::shard) mod estates;
 mod fold;
 pub(in crate::shard) mod full;
+mod full_cleaning;
 #[cfg(test)]
 mod full_room_tests;
 #[cfg(test)]
@@ -30,9 +32,13 @@ mod idle_cleaning;
 mod kind;
 pub(in crate::shard) mod ledger;
 pub(in crate::shard) mod loads;
+mod long_images;
 mod moves;
+mod pieces;
 mod places;
 mod pressure;
+mod read_pieces;
+mod read_session;
 mod record;
 mod replies;
 mod restore;
@@ -44,6 +50,7 @@ mod visits;
 
 use std::collections::VecDeque;
 
+pub use adopt::{Adoption, ReadPlace};
 pub use describe::{Described, Field, Fields, KeptSummary, RecordReader};
 pub use fold::{KeptSession, KeptState, StateFold};
 pub use loads::{NotWritten, ReadBack};
@@ -64,6 +71,7 @@ use held::Held;
 use idle_cleaning::IdleCleaning;
 use ledger::Ledger;
 use loads::Loads;
+use long_images::LongImage;
 use moves::Moves;
 use pressure::LogPressure;
 
@@ -90,6 +98,8 @@ pub(in crate::shard) struct Durable {
     pub(in crate::shard) cursors: Cursors,
     pub(in crate::shard) loads: Loads,
     moves: Moves,
+    /// A session whose queue is written in pieces.
+    long_image: Option<LongImage>,
     pub(in crate::shard) idle_cleaning: IdleCleaning,
     /// Of what waits in the logs of another number of shards.
     copies: Copies,
@@ -106,6 +116,10 @@ pub enum Durability {
 }
 
 impl Durable {
+    pub(in crate::shard) fn durability(&self) -> Durability {
+        self.durability
+    }
+
     /// Nothing is left to be written.
     fn is_settled(&self) -> bool {
         !self.moves.has_loaded() && !self.has_changes()
@@ -154,6 +168,7 @@ impl Shard {
             cursors: Cursors::new(self.mesh.peers.count()),
             loads: Loads::new(self.config.hash_seed),
             moves: Moves::default(),
+            long_image: None,
             copies: Copies::default(),
             estates: Estates::default(),
         }));
@@ -203,10 +218,23 @@ impl Shard {
     pub fn handle_committed(&mut self, now: Time) -> Lsn {
         let durable = self.durable.as_deref_mut();
         let lsn = durable.expect("there is a journal").log.handle_written();
+        self.opened_to(now);
+        lsn
+    }
+
+    /// The place that must have frames as well has them up to this one. To be called as
+    /// [`handle_committed`](Self::handle_committed) is; they may come in either order.
+    pub fn handle_copied(&mut self, through: Lsn, now: Time) {
+        if let Some(durable) = self.durable.as_deref_mut() {
+            durable.log.handle_copied(through);
+            self.opened_to(now);
+        }
+    }
+
+    fn opened_to(&mut self, now: Time) {
         self.open_commits();
         self.forward_held(now);
         self.announce_log_pressure(now);
-        lsn
     }
 
     /// Nothing happens: the log says once that its last records are durable, so that they are not taken for torn ones

@@ -7,17 +7,18 @@
 //! A queue may have millions of entries, most of which lie elsewhere. A turn looks at some of them only, and a session's
 //! next visit begins where the last one has ended: what waits together lies together, too.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::loads::{publication_of, record_of, NotWritten, ReadBack};
+use super::pieces::put_begins;
 use super::seal::Source;
-use super::visits::{Message, Piece, Seen, Taken, Visit, LOOKED_AT};
+use super::visits::{Message, Piece, Seen, Taken, Visit, LOOKED_AT, PIECE_BYTES};
 use super::Durable;
 use crate::image::Writer;
 use crate::journal::SegmentNumber;
 use crate::mqtt::Publication;
-use crate::session::{put_change, Change, Session, SessionKey, Waiting};
+use crate::session::{put_change, Change, Session, SessionKey};
 use crate::shard::clients::Clients;
 use crate::shard::durable::kind;
 use crate::shard::durable::ledger::Ledger;
@@ -71,6 +72,12 @@ impl Moves {
         self.piece.is_some()
     }
 
+    /// Of the piece that is to be read next; 0: none is, or it is being read.
+    pub(super) fn bytes_to_read(&self) -> u32 {
+        let piece = self.piece.as_ref().filter(|piece| piece.id.is_none());
+        piece.map_or(0, |piece| piece.bytes.end - piece.bytes.start)
+    }
+
     /// Something is left to be looked at, or leaves the log with the end of the turn.
     pub(super) fn is_under_way(&self) -> bool {
         self.visit.is_some() || !self.unrecorded.is_empty()
@@ -79,21 +86,23 @@ impl Moves {
 
 impl Durable {
     /// Moves what lies in the oldest segment and in no memory, until the turn has so many bytes, has looked at enough, or
-    /// has to wait for the disk.
+    /// has to wait for the disk. A piece that is read has no more bytes than there is room for, unless it is one message.
     pub(super) fn move_from(
         &mut self,
         oldest: SegmentNumber,
-        bytes_max: usize,
+        (bytes_max, room): (usize, u64),
         source: &Source<'_>,
     ) {
-        self.put_loaded(source);
+        let piece_bytes = u32::try_from(room).map_or(PIECE_BYTES, |room| room.min(PIECE_BYTES));
         if self.moves.is_reading() {
             return;
         }
         let mut looks = LOOKED_AT;
         let mut piece = None;
         while looks > 0 && self.ledger.records.bytes() < bytes_max {
-            if !self.begins_visit(oldest, source) || !self.look(source, &mut looks, &mut piece) {
+            if !self.begins_visit(oldest, source)
+                || !self.look(source, &mut looks, piece_bytes, &mut piece)
+            {
                 break;
             }
         }
@@ -123,7 +132,13 @@ impl Durable {
     }
 
     /// Looks at some of what a session has. False: the piece is full.
-    fn look(&mut self, source: &Source<'_>, looks: &mut u32, piece: &mut Option<Piece>) -> bool {
+    fn look(
+        &mut self,
+        source: &Source<'_>,
+        looks: &mut u32,
+        bytes_max: u32,
+        piece: &mut Option<Piece>,
+    ) -> bool {
         let Self { moves, ledger, .. } = self;
         let visit = moves.visit.as_mut().expect("a session is visited");
         let key = visit.session;
@@ -133,6 +148,7 @@ impl Durable {
             key,
             session,
             piece,
+            bytes_max,
             changes: Vec::new(),
             bytes: 0,
         };
@@ -144,13 +160,19 @@ impl Durable {
         }
         if !changes.is_empty() {
             ledger.put_changes(key, lane, &changes, source.turn.clocks);
+            self.forget_pieces(key);
         }
         !matches!(seen, Seen::Some { fits: false, .. })
     }
 
     /// Writes what was read, of those that are where they were.
-    fn put_loaded(&mut self, source: &Source<'_>) {
-        let Self { moves, ledger, .. } = self;
+    pub(super) fn put_loaded(&mut self, source: &Source<'_>) {
+        let Self {
+            moves,
+            ledger,
+            long_image,
+            ..
+        } = self;
         for one in moves
             .loaded
             .chunk_by(|(one, _), (other, _)| one.session == other.session)
@@ -175,6 +197,7 @@ impl Durable {
                 moves.written.push((*message, Rc::clone(publication)));
             }
             ledger.put_changes(key, lane, &changes, source.turn.clocks);
+            long_image.take_if(|image| image.is_of(key));
         }
         moves.loaded.clear();
     }
@@ -210,6 +233,11 @@ impl Durable {
         let all =
             loaded.map(|(message, _)| (SegmentNumber(message.place.segment), message.session));
         let visited = moves.visit.take();
+        let piece = moves.piece.take_if(|piece| piece.id.is_none());
+        let unread = piece.map_or_else(Vec::new, |piece| piece.messages);
+        let unread = unread.into_iter();
+        let unread = unread.map(|message| (SegmentNumber(message.place.segment), message.session));
+        let all = all.chain(unread);
         for (segment, key) in all.chain(visited.map(|visit| (visit.segment, visit.session))) {
             if let Some(hold) = ledger.holds.used(segment) {
                 hold.note(key.0);
@@ -248,6 +276,8 @@ impl Shard {
         let it = |message: &Message| (message.session, message.spot);
         piece.messages.sort_unstable_by_key(it);
         piece.messages.dedup_by_key(|message| it(message)); // a session may have been visited twice
+                                                            // By where they lie: what several sessions wait for is written once.
+        let mut found: HashMap<u32, Rc<Publication>> = HashMap::new();
         for message in piece.messages {
             let Some(kept) = ledger.sessions.get(&message.session) else {
                 continue; // it has ended
@@ -256,30 +286,56 @@ impl Shard {
             let Some(stored) = session.stored_at_spot(message.spot, &message.place) else {
                 continue; // it was taken meanwhile
             };
-            let record = record_of(bytes, piece.bytes.start, &message.place);
-            let found = record.and_then(|record| publication_of(record, &message.place, clocks));
-            match found {
-                Some(publication) => moves.loaded.push((message, Rc::new(publication))),
-                None => return Some(Err(NotWritten::of(stored))),
+            let place = &message.place;
+            if let Some(publication) = found.get(&place.offset) {
+                moves.loaded.push((message, Rc::clone(publication)));
+                continue;
             }
+            let record = record_of(bytes, piece.bytes.start, place);
+            let Some(publication) = record.and_then(|it| publication_of(it, place, clocks)) else {
+                return Some(Err(NotWritten::of(stored)));
+            };
+            let publication = Rc::new(publication);
+            found.insert(place.offset, Rc::clone(&publication));
+            moves.loaded.push((message, publication));
         }
         Some(Ok(()))
     }
 }
 
 impl Ledger {
-    /// Everything that waits in a queue, behind the image of its session.
-    pub(super) fn put_queue(&mut self, key: SessionKey, session: &Session, clocks: Clocks) {
-        let changes: Vec<Change> = session
-            .queue
-            .iter()
-            .map(|one| match one {
-                Waiting::Here(delivery) => Change::Queued(delivery.clone()),
-                Waiting::Stored(stored) => Change::QueuedStored(stored.clone()),
-            })
-            .collect();
+    /// What waits in a queue from there on, behind the image of its session.
+    pub(super) fn put_queue(
+        &mut self,
+        key: SessionKey,
+        session: &Session,
+        from: usize,
+        clocks: Clocks,
+    ) {
+        let changes = session.queue.as_changes(from..session.queue.len());
         let lane = self.sessions[&key].lane;
         self.put_changes(key, lane, &changes, clocks);
+    }
+
+    /// Some of what waits in a queue, for the image that is to come.
+    pub(super) fn put_piece(
+        &mut self,
+        key: SessionKey,
+        begins: bool,
+        changes: &[Change],
+        clocks: Clocks,
+    ) {
+        let lane = self.sessions[&key].lane;
+        for (index, some) in changes.chunks(CHANGES_EACH).enumerate() {
+            let records = &mut self.records;
+            records.add(kind::PIECE, lane, clocks, |out, number_of| {
+                put_key(out, key);
+                put_begins(out, begins && index == 0);
+                for change in some {
+                    put_change(out, change, number_of);
+                }
+            });
+        }
     }
 
     fn put_changes(&mut self, key: SessionKey, lane: u16, changes: &[Change], clocks: Clocks) {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::crossing_records::{take_held, take_number, CrossingNumbers};
 use super::held::HeldPublication;
 pub(super) use super::kind;
+use super::pieces::{take_begins, PiecesOfQueue};
 use super::ticket::HeldNumber;
 use crate::image::{ImageError, Reader, Writer};
 use crate::journal::Position;
@@ -40,6 +41,10 @@ pub(super) enum Entry {
     Image(SessionKey, Box<SessionImage>),
     Attributes(SessionKey, Box<AttributesImage>),
     Changes(SessionKey, Vec<Change>),
+    /// Some of what waits for a session, and whether its queue begins with it.
+    Piece(SessionKey, (bool, Vec<Change>)),
+    /// The queue of the image before it begins with pieces.
+    Pieces(SessionKey, PiecesOfQueue),
     Ended(SessionKey),
     /// The retained message of a topic, or that it has none.
     Retained(Rc<str>, Option<Rc<Publication>>),
@@ -66,6 +71,8 @@ pub enum Problem {
     Change(#[from] ApplyError),
     #[error("it is of no turn")]
     NoTurn,
+    #[error("it does not fit what was written of its queue before")]
+    Piece,
 }
 
 /// Reads the body of a record. `publication` finds one of its turn by its number.
@@ -85,12 +92,13 @@ pub(super) fn decode(
         kind::ATTRIBUTES => Entry::Attributes(take_key(it)?, Box::new(AttributesImage::take(it)?)),
         kind::CHANGES => {
             let key = take_key(it)?;
-            let mut changes = Vec::new();
-            while !it.rest().is_empty() {
-                changes.push(take_change(it, publication)?);
-            }
-            Entry::Changes(key, changes)
+            Entry::Changes(key, take_changes(it, publication)?)
         }
+        kind::PIECE => {
+            let (key, begins) = (take_key(it)?, take_begins(it)?);
+            Entry::Piece(key, (begins, take_changes(it, publication)?))
+        }
+        kind::PIECES => Entry::Pieces(take_key(it)?, PiecesOfQueue::take(it)?),
         kind::ENDED => Entry::Ended(take_key(it)?),
         kind::RETAINED => {
             let unknown = ImageError::invalid("the number of a message");
@@ -108,6 +116,17 @@ pub(super) fn decode(
     };
     it.clone().end()?;
     Ok(entry)
+}
+
+fn take_changes(
+    it: &mut Reader<'_>,
+    publication: &dyn Fn(u32) -> Option<Rc<Publication>>,
+) -> Result<Vec<Change>, ImageError> {
+    let mut changes = Vec::new();
+    while !it.rest().is_empty() {
+        changes.push(take_change(it, publication)?);
+    }
+    Ok(changes)
 }
 
 pub(super) fn put_key(out: &mut Writer<'_>, key: SessionKey) {

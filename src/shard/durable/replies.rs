@@ -58,6 +58,7 @@ impl Shard {
         session: SessionId,
         message: &Message<'_>,
     ) {
+        self.hold_for_nodes(id, message);
         let Some(durable) = self.durable.as_deref_mut() else {
             return;
         };
@@ -123,6 +124,7 @@ impl Shard {
         if acknowledges && !durable.is_some_and(waits) {
             self.outbox.latency.answers(now);
         }
+        self.end_turn_of_acks();
         let Some(durable) = self.durable.as_deref_mut() else {
             return;
         };
@@ -155,22 +157,30 @@ impl Shard {
             let control = Control::HeldCommitted { through };
             self.mesh.peers.send(holder, control);
         }
-        while let Some(reached) = durable.commits.pop_reached(lsn) {
-            let Reached {
-                ticket,
-                connections,
-                read_at,
-            } = reached;
-            if let Some(read_at) = read_at {
-                self.outbox.latency.answers(read_at);
-            }
-            for id in connections {
-                if let Some(connection) = self.clients.connections.get_mut(id) {
-                    connection.outgoing.release(ticket);
-                    if connection.outgoing.is_ready() {
-                        connection.owes_connack = false;
-                        connection.mark_dirty(id, &mut self.clients.dirty);
-                    }
+        while let Some(durable) = self.durable.as_deref_mut() {
+            let Some(reached) = durable.commits.pop_reached(lsn) else {
+                return;
+            };
+            self.release_answers(reached);
+        }
+    }
+
+    /// A ticket is reached: answers that waited for it may be sent.
+    pub(in crate::shard) fn release_answers(&mut self, reached: Reached) {
+        let Reached {
+            ticket,
+            connections,
+            read_at,
+        } = reached;
+        if let Some(read_at) = read_at {
+            self.outbox.latency.answers(read_at);
+        }
+        for id in connections {
+            if let Some(connection) = self.clients.connections.get_mut(id) {
+                connection.outgoing.release(ticket);
+                if connection.outgoing.is_ready() {
+                    connection.owes_connack = false;
+                    connection.mark_dirty(id, &mut self.clients.dirty);
                 }
             }
         }
@@ -178,9 +188,12 @@ impl Shard {
 
     /// A peer has committed publications that a turn of this shard waits for.
     pub(in crate::shard) fn on_committed(&mut self, ticket: Ticket, count: u32) {
-        let durable = self.durable.as_deref_mut();
-        let durable = durable.expect("a turn of this shard waits");
-        durable.commits.confirm(ticket, count);
-        self.open_commits();
+        let commits = self.commits();
+        let commits = commits.expect("a turn of this shard waits");
+        commits.confirm(ticket, count);
+        match self.awaits_log() {
+            true => self.open_commits(),
+            false => self.open_acks(),
+        }
     }
 }

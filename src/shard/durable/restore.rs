@@ -131,7 +131,7 @@ impl Shard {
         }
     }
 
-    fn restore_kept(&mut self, kept: KeptSession, goes_on: bool, now: Time) {
+    pub(super) fn restore_kept(&mut self, kept: KeptSession, goes_on: bool, now: Time) {
         if is_kept_estate(&kept) {
             self.restore_estate(&kept, goes_on);
             return;
@@ -181,7 +181,7 @@ impl Shard {
 
     /// Retained messages that were on their way to a subscription are sent from the first one on: those that were
     /// sent before come again.
-    fn resume_walks(&mut self, id: SessionId) {
+    pub(in crate::shard) fn resume_walks(&mut self, id: SessionId) {
         let subscriptions = &self.clients.session(id).session.subscriptions;
         let keys = subscriptions.keys();
         let is_owing = |key: &&Rc<str>| subscriptions.get(key).is_some_and(|it| it.owes_retained);
@@ -212,7 +212,7 @@ impl Shard {
 }
 
 /// Which log each session was in, if anything was on its way between shards.
-fn logs_of_clients(state: &KeptState, hash_seed: u64) -> LogsOfClients {
+pub(super) fn logs_of_clients(state: &KeptState, hash_seed: u64) -> LogsOfClients {
     let hasher = ahash::RandomState::with_seeds(hash_seed, 34, 35, 36);
     let mut of_clients = LogsOfClients::with_hasher(hasher);
     if state.logs.iter().all(|(log, _)| log.held.is_empty()) {

@@ -18,7 +18,7 @@ use crate::time::Clocks;
 
 /// What is written down whole in this turn, and therefore lies where it begins.
 #[derive(Default)]
-struct Written(Vec<Item>);
+pub(super) struct Written(Vec<Item>);
 
 /// What the records are made of.
 pub(super) struct Source<'a> {
@@ -83,23 +83,28 @@ impl Durable {
         self.seal_retained(source, &mut written);
         self.clean(source, &mut written);
         self.seal_crossings(source, &mut written);
-        let ledger = &mut self.ledger;
-        let appended = ledger.records.append_to(&mut self.log);
+        let appended = self.ledger.records.append_to(&mut self.log);
         if let Some(segment) = appended {
+            self.pieces_are_in(segment);
             for item in written.0 {
                 match item {
                     Item::Session(key) => {
-                        let session = ledger.image_is_in(key, segment);
-                        source.clients.session(session).session.release_holds();
+                        let begun = self.end_pieces(key);
+                        let segment = begun.unwrap_or(segment);
+                        let session = self.ledger.image_is_in(key, segment);
+                        // Pieces name former places of what was read back since.
+                        if begun.is_none() {
+                            source.clients.session(session).session.release_holds();
+                        }
                     }
-                    Item::Retained(topic) => ledger.retained_is_in(&topic, segment),
+                    Item::Retained(topic) => self.ledger.retained_is_in(&topic, segment),
                     Item::Held(number) => {
                         let from = self.held.record_is_in(number, segment);
-                        ledger.places.moved(item, from, segment);
+                        self.ledger.places.moved(item, from, segment);
                     }
                     Item::Crossings => {
                         let from = self.cursors.segment.replace(segment);
-                        ledger.places.moved(item, from, segment);
+                        self.ledger.places.moved(item, from, segment);
                     }
                 }
             }
@@ -111,7 +116,7 @@ impl Durable {
         if has_changes {
             self.note_changes();
         } else if cleans && appended.is_none() && self.oldest == oldest {
-            self.stop_idle_cleaning();
+            self.stop_cleaning(retained_bytes, source.clients.leaving.has_queues());
         }
     }
 
@@ -134,7 +139,10 @@ impl Durable {
             };
             match kept.mark {
                 // It stays marked until its changes have been passed over.
-                Mark::Image => self.put_image(key, source, written),
+                Mark::Image => {
+                    self.forget_pieces(key); // what waits may have changed as a whole
+                    self.put_image(key, source, written);
+                }
                 Mark::Attributes => {
                     kept.mark = Mark::Nothing;
                     let entry = source.clients.session(kept.session);
@@ -158,7 +166,12 @@ impl Durable {
     }
 
     /// The whole state of a session, as it is now.
-    fn put_image(&mut self, key: SessionKey, source: &Source<'_>, written: &mut Written) {
+    pub(super) fn put_image(
+        &mut self,
+        key: SessionKey,
+        source: &Source<'_>,
+        written: &mut Written,
+    ) {
         let kept = &self.ledger.sessions[&key];
         let (lane, clocks) = (kept.lane, source.turn.clocks);
         let entry = source.clients.session(kept.session);
@@ -174,9 +187,11 @@ impl Durable {
             out.rest(|bytes| image.encode(bytes));
         });
         if entry.session.is_recorded() {
-            ledger.put_queue(key, &entry.session, source.turn.clocks);
+            let from = self.put_pieces(key, source);
+            let ledger = &mut self.ledger;
+            ledger.put_queue(key, &entry.session, from, source.turn.clocks);
         }
-        ledger.count_cost(key, &entry.session);
+        self.ledger.count_cost(key, &entry.session);
         written.0.push(Item::Session(key));
     }
 
@@ -210,6 +225,10 @@ impl Durable {
             }
             let (lane, session) = (kept.lane, kept.session);
             let clocks = source.turn.clocks;
+            let mut changed = changes.iter().map(|(_, index)| &drained[*index].1);
+            if changed.any(|change| matches!(change, Change::HandedOn(_))) {
+                self.long_image.take_if(|image| image.is_of(key)); // taken from the middle
+            }
             ledger
                 .records
                 .add(kind::CHANGES, lane, clocks, |out, number_of| {
@@ -294,25 +313,10 @@ impl Durable {
         self.ledger.sessions_cost + retained_bytes + self.held.bytes() as u64
     }
 
-    /// The disk is full, and cleaning makes room there within the room that is left.
-    fn frees_disk(&self, retained_bytes: u64) -> bool {
-        self.full.own
-            && !self.ledger.takes_over
-            && self.oldest < self.log.segment()
-            && self.alive(retained_bytes) < self.log.room() / 2
-            && self.segments_bytes() > 2 * self.alive(retained_bytes)
-    }
-
     /// The log from its oldest segment on takes more than twice what is alive.
     pub(super) fn is_too_large(&self, oldest: SegmentNumber, retained_bytes: u64) -> bool {
         let slack_bytes = self.ledger.cleaning.slack_bytes;
         self.log.bytes_since(oldest) > 2 * self.alive(retained_bytes) + slack_bytes
-    }
-
-    /// Of all segments from the oldest one on, the one that is being written whole.
-    fn segments_bytes(&self) -> u64 {
-        let segments = u64::from(self.log.segment().0 - self.oldest.0 + 1);
-        segments * u64::from(self.log.segment_bytes())
     }
 
     /// Writes anew some of what keeps the oldest segment, when the log is larger than twice what is alive. It may grow by
@@ -323,7 +327,7 @@ impl Durable {
         let retained_bytes = source.routes.retained.bytes();
         let bounds = self.ledger.cleaning;
         let is_wanted = match self.full.own {
-            true => self.frees_disk(retained_bytes),
+            true => self.wants_disk_freed(retained_bytes),
             false => self.is_too_large(oldest, retained_bytes),
         };
         // What is taken over is not counted as alive before its session is written.
@@ -334,9 +338,15 @@ impl Durable {
         // What a turn writes is at most as much as what it frees, as at least half of the log is not alive.
         let bytes_max = 2 * self.ledger.records.bytes();
         let bytes_max = bytes_max.max(self.ledger.records.bytes() + bounds.turn_bytes);
+        let room = self.cleaning_room(retained_bytes);
+        let bytes_max = bytes_max.min(usize::try_from(room).unwrap_or(usize::MAX));
         while self.ledger.records.bytes() < bytes_max {
             let Some(item) = self.ledger.places.take_from(oldest) else {
-                self.move_from(oldest, bytes_max, source);
+                self.move_from(oldest, (bytes_max, room), source);
+                if self.moves.bytes_to_read() as u64 > room {
+                    self.give_up_moves();
+                    self.note_unfit(retained_bytes);
+                }
                 break;
             };
             if !self.is_in(&item, oldest) {
@@ -347,7 +357,17 @@ impl Durable {
                     self.ledger.places.put_back(item, oldest);
                     break;
                 }
-                Item::Session(key) => self.put_image(key, source, written),
+                Item::Session(key) if self.ledger.image_bytes(key, source) > room => {
+                    self.ledger.places.put_back(item, oldest);
+                    self.note_unfit(retained_bytes);
+                    break;
+                }
+                Item::Session(key) => {
+                    if !self.put_session(key, source, written) {
+                        self.ledger.places.put_back(item, oldest);
+                        break;
+                    }
+                }
                 Item::Retained(_) => self.put_retained(item, source, written),
                 Item::Held(number) if is_on(Mutant::CleaningForgetsHeld) => {
                     let from = self.held.record_is_in(number, current);
@@ -360,6 +380,7 @@ impl Durable {
                 Item::Crossings => self.cursors.is_old = true,
             }
         }
+        self.put_loaded(source); // behind images, which name former places
     }
 
     fn is_in(&self, item: &Item, segment: SegmentNumber) -> bool {

@@ -9,7 +9,7 @@ use crate::session::{Change, Lying, Session, SessionKey, Spot};
 /// Entries of a queue that a turn looks at.
 pub(super) const LOOKED_AT: u32 = 4_096;
 /// Bytes of a segment that are read at a time, unless a single record is larger.
-const PIECE_BYTES: u32 = 64 << 10;
+pub(super) const PIECE_BYTES: u32 = 64 << 10;
 
 /// That is not in memory.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +29,8 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// False: it would be too large.
-    fn add(piece: &mut Option<Self>, message: Message) -> bool {
+    /// False: it would be larger than that.
+    fn add(piece: &mut Option<Self>, message: Message, bytes_max: u32) -> bool {
         let (start, bytes) = (message.place.offset, message.place.bytes);
         let bytes = start..start.saturating_add(bytes);
         let Some(piece) = piece else {
@@ -44,7 +44,7 @@ impl Piece {
             return true;
         };
         let both = piece.bytes.start.min(bytes.start)..piece.bytes.end.max(bytes.end);
-        let fits = both.end - both.start <= PIECE_BYTES;
+        let fits = both.end - both.start <= bytes_max;
         if fits {
             piece.bytes = both;
             piece.messages.push(message);
@@ -92,8 +92,8 @@ impl Visit {
         }
     }
 
-    /// The next entries to look at, by their indices; `None`: all have been.
-    fn next(&mut self, session: &Session) -> Option<Range<usize>> {
+    /// The next entries to look at, by their indices, so many at most; `None`: all have been.
+    fn next(&mut self, session: &Session, max: u32) -> Option<Range<usize>> {
         let first = session.queue.first_number();
         let count = session.queue.len() as u32;
         // Those that have left since count as the first.
@@ -104,7 +104,7 @@ impl Visit {
         loop {
             let (from, until) = (index(self.numbers.start), index(self.numbers.end));
             if from < until {
-                let until = until.min(from + LOOKED_AT);
+                let until = until.min(from.saturating_add(max));
                 return Some(from as usize..until as usize);
             }
             self.numbers = first..self.then_until.take()?;
@@ -136,7 +136,7 @@ impl Visit {
                 return Seen::Some { fits: false, last };
             }
         }
-        let Some(indices) = self.next(session) else {
+        let Some(indices) = self.next(session, (*looks).max(1)) else {
             return Seen::Nothing;
         };
         *looks = looks.saturating_sub(indices.len() as u32);
@@ -158,6 +158,8 @@ pub(super) struct Taken<'a> {
     pub(super) key: SessionKey,
     pub(super) session: &'a Session,
     pub(super) piece: &'a mut Option<Piece>,
+    /// Of the piece, and of the publications of changes.
+    pub(super) bytes_max: u32,
     pub(super) changes: Vec<Change>,
     /// Of the publications of those.
     pub(super) bytes: usize,
@@ -171,7 +173,7 @@ impl Taken<'_> {
                 publication.kept_at.forget(); // the log does not name it
                 true
             }
-            Lying::Here(_) if self.bytes >= PIECE_BYTES as usize => false,
+            Lying::Here(_) if self.bytes >= self.bytes_max as usize => false,
             Lying::Here(publication) => {
                 self.bytes += publication.payload.len();
                 self.changes
@@ -185,7 +187,76 @@ impl Taken<'_> {
                     spot,
                     place,
                 },
+                self.bytes_max,
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::limits::QueuePolicy;
+    use crate::mqtt::{KeptAt, Publication, Qos};
+    use crate::session::{Delivery, QueueBounds};
+
+    const BOUNDS: QueueBounds = QueueBounds {
+        messages_max: usize::MAX,
+        bytes_max: usize::MAX,
+        policy: QueuePolicy::DropNewest,
+    };
+
+    /// However long a queue is, and whatever lies elsewhere: what has been looked at is all that a turn may.
+    #[test]
+    fn no_more_than_a_turn_may_is_looked_at() {
+        let mut session = Session::new("c".into(), 1);
+        let publication = Publication {
+            topic: "t".into(),
+            payload: Bytes::new(),
+            properties: Bytes::new(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            expires_at: None,
+            kept_at: KeptAt::default(),
+        };
+        let delivery = Delivery {
+            publication: Rc::new(publication),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            identifiers: None,
+            shared: None,
+        };
+        for _ in 0..10_000 {
+            session.queue.offer(delivery.clone(), &BOUNDS);
+        }
+        let mut visit = Visit::new(SegmentNumber(3), SessionKey(1), &session, None);
+        let mut seen = Vec::new();
+        for may in [100, LOOKED_AT, LOOKED_AT, LOOKED_AT] {
+            let mut looks = may;
+            let mut taken = Taken {
+                key: SessionKey(1),
+                session: &session,
+                piece: &mut None,
+                bytes_max: PIECE_BYTES,
+                changes: Vec::new(),
+                bytes: 0,
+            };
+            let mut looked_at = 0;
+            while looks > 0 {
+                let before = visit.numbers.start;
+                if matches!(visit.see(&mut taken, &mut looks), Seen::Nothing) {
+                    break;
+                }
+                looked_at += visit.numbers.start - before;
+            }
+            assert!(taken.changes.is_empty() && taken.piece.is_none());
+            assert!(looked_at <= may, "{looked_at} of {may}");
+            seen.push(looked_at);
+        }
+        assert_eq!(seen.iter().sum::<u32>(), 10_000, "{seen:?}");
     }
 }

@@ -175,6 +175,9 @@ impl Shard {
                 self.on_queue_full(client_id, filters, now)
             }
             Control::QueueRoom { client_id } => self.on_queue_room(&client_id, now),
+            Control::Lease { until } => self.on_lease(until, now),
+            Control::Lanes(table) => self.on_lanes(table, now),
+            Control::GroupUse { .. } => {} // for the exchange
             Control::RetainedPiece(mut piece) => self.on_retained_piece(&mut piece),
         }
     }

@@ -1,10 +1,14 @@
 //! Blocks: publications and control messages from one shard to another.
 
+use std::sync::Arc;
+
+use crate::cluster::lanes::{Group, LaneTable};
 use crate::ids::MemberId;
 use crate::routing::Interest;
 use crate::shard::durable::ticket::{HeldNumber, Ticket};
 use crate::shard::mesh::publications::Publications;
 use crate::sparkplug::Sighting;
+use crate::time::Time;
 
 /// Two queues per ordered pair of shards: a flood of publications must not delay a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +100,18 @@ pub(in crate::shard) enum Control {
     QueueRoom {
         client_id: Box<str>,
     },
+    /// Of the exchange: until then this node may acknowledge what other nodes must not miss.
+    Lease {
+        until: Time,
+    },
+    /// Of the exchange: which node serves whom.
+    Lanes(Arc<LaneTable>),
+    /// To the exchange: the sender has no session of a group of lanes, or has some, and holds new CONNECTs.
+    GroupUse {
+        group: Group,
+        epoch: u64,
+        is_free: bool,
+    },
 }
 
 impl Control {
@@ -123,7 +139,10 @@ impl Control {
             | Self::HeldCommitted { .. }
             | Self::Announced
             | Self::LogPressure { .. }
-            | Self::DiskFull { .. } => 0,
+            | Self::DiskFull { .. }
+            | Self::Lease { .. }
+            | Self::Lanes(_)
+            | Self::GroupUse { .. } => 0,
         }
     }
 }

@@ -65,6 +65,12 @@ impl Peers {
         }
     }
 
+    /// One more peer; its number.
+    pub(in crate::shard) fn add(&mut self) -> ShardId {
+        self.peers.push(Peer::default());
+        ShardId(self.peers.len() as u16 - 1)
+    }
+
     pub(in crate::shard) fn local(&self) -> ShardId {
         self.local
     }

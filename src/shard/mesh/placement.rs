@@ -10,6 +10,7 @@ use std::fmt;
 use siphasher::sip::SipHasher24;
 
 use crate::ids::ShardId;
+use crate::shard::ShardConfig;
 
 /// Number of lanes, for good: names that were written down with their lane depend on it. The smallest power
 /// of two with which no number of shards up to [`SHARDS_MAX`](crate::ids::SHARDS_MAX) gives one of them more
@@ -74,6 +75,27 @@ impl Placement {
     /// A 64-bit name for a topic, of this process only: cheaper than what is stable.
     pub(in crate::shard) fn hash(&self, name: &str) -> u64 {
         self.names.hash_one(name.as_bytes())
+    }
+}
+
+/// Homes of client ids and topics, for who brings a shard what is its own.
+#[derive(Clone, Debug)]
+pub struct Homes(Placement);
+
+impl Homes {
+    pub(in crate::shard) fn new(placement: &Placement) -> Self {
+        Self(placement.clone())
+    }
+
+    #[must_use]
+    pub fn of(config: &ShardConfig) -> Self {
+        let (seed, shards) = (config.placement_seed, config.shards);
+        Self(Placement::new(seed, shards, config.hash_seed))
+    }
+
+    #[must_use]
+    pub fn home(&self, name: &str) -> ShardId {
+        self.0.home(name)
     }
 }
 

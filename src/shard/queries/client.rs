@@ -14,7 +14,9 @@ impl Shard {
         let last_ending = entry.last_ending;
         Some(Box::new(ClientDetail {
             row: self.row(id, 0),
-            certificate: connection.and_then(|connection| connection.origin.identity.clone()),
+            certificate: connection
+                .and_then(|connection| connection.origin.identity.as_deref())
+                .map(|name| name.as_str().into()),
             is_bridge: connection.is_some_and(|connection| connection.is_bridge),
             connected_for: connection.map(|connection| now.since(connection.activity.opened_at)),
             silent_for: connection.map(|connection| now.since(connection.last_packet)),

@@ -227,6 +227,37 @@ fn states<E: Environment>(plant: &mut Plant<E>) -> Vec<usize> {
     rows.collect()
 }
 
+/// Certificates and STATE are there, and `sparkplug` was off for a while.
+#[test]
+fn what_is_retained_is_known_again_when_it_is_switched_on_by_a_reload() {
+    for shards in [1, 4] {
+        let mut plant = Plant::new(shards, true);
+        let node = plant.connect(0, "node", None);
+        for n in 0..600 {
+            plant.publish(node, &format!("{BIRTH}{n}"), NBIRTH);
+        }
+        let switch = |plant: &mut Plant, is_on: bool| {
+            for shard in &mut plant.world.shards {
+                let mut config: ShardConfig = (*shard.config).clone();
+                config.limits.sparkplug = is_on;
+                shard.handle_config(Arc::new(config));
+            }
+        };
+        switch(&mut plant, false);
+        switch(&mut plant, true);
+        // One that is born before its certificate is read keeps its state.
+        plant.publish(node, &format!("{BIRTH}599"), NBIRTH);
+        plant.world.settle();
+        let (mut known, mut online) = (0, 0);
+        for shard in &plant.world.shards {
+            let counts = super::Sparkplug::counts(shard.routes.sparkplug.as_deref());
+            known += counts.nodes;
+            online += counts.nodes_online;
+        }
+        assert_eq!((known, online), (600, 1), "{shards} shards");
+    }
+}
+
 #[test]
 fn each_shard_keeps_its_share_of_states_and_a_reload_changes_it() {
     let mut setup = Setup::new(4);

@@ -18,12 +18,15 @@ use crate::shard::notices::About;
 use crate::shard::Shard;
 use crate::sparkplug::{concerns, is_certificate, Counts, Finding, Installation, Sighting};
 use crate::time::Time;
+use recall::Recall;
 
 /// Lives on: each shard, when `sparkplug` is on.
 #[derive(Debug)]
 pub(in crate::shard) struct Sparkplug {
     /// Of the nodes and hosts whose home is here.
     pub(in crate::shard) installation: Installation,
+    /// What is retained is being read: it was switched on while the shard ran.
+    recall: Option<Recall>,
 }
 
 impl Sparkplug {
@@ -31,7 +34,11 @@ impl Sparkplug {
     pub(in crate::shard) fn new(limits: &Limits, shards: u16) -> Option<Box<Self>> {
         limits.sparkplug.then(|| {
             let installation = Installation::new(own_states_max(limits, shards));
-            Box::new(Self { installation })
+            let recall = None;
+            Box::new(Self {
+                installation,
+                recall,
+            })
         })
     }
 
@@ -41,7 +48,11 @@ impl Sparkplug {
         limits: &Limits,
         shards: u16,
     ) -> Option<Box<Self>> {
+        let was_off = before.is_none();
         let mut own = before.or_else(|| Self::new(limits, shards))?;
+        if was_off {
+            own.recall = Some(Recall::new(own_states_max(limits, shards)));
+        }
         own.installation.set_max(own_states_max(limits, shards));
         limits.sparkplug.then_some(own)
     }

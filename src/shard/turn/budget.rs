@@ -66,6 +66,11 @@ impl TurnBudget {
         }
     }
 
+    /// One more peer.
+    pub(in crate::shard) fn add_peer(&mut self) {
+        self.blocks.push(VecDeque::new());
+    }
+
     /// Budget for the next phase of the turn.
     pub(in crate::shard) fn reset(&mut self) {
         self.done = 0;

@@ -4,6 +4,7 @@ use crate::ids::{ConnectionId, SessionId};
 use crate::mqtt::ReasonCode;
 use crate::mutant::{is_on, Mutant};
 use crate::shard::clients::heard::{Deadline, LOOK_AGAIN};
+use crate::shard::clients::hold::Hold;
 use crate::shard::clients::phase::Phase;
 use crate::shard::notices::About;
 use crate::shard::turn::budget::TIMER;
@@ -113,6 +114,12 @@ impl Shard {
                 let reply = Some((connection.version, ReasonCode::QuotaExceeded));
                 self.outbox.stats.connects_refused += 1;
                 let text = "its login was not judged within connect-timeout-s";
+                self.refuse_connect(id, None, reply, text, now);
+            }
+            Phase::AwaitConnect if connection.holds.contains(Hold::Lane) => {
+                let reply = Some((connection.version, ReasonCode::ServerUnavailable));
+                self.outbox.stats.connects_refused += 1;
+                let text = "no node of the cluster serves its client id now";
                 self.refuse_connect(id, None, reply, text, now);
             }
             Phase::AwaitLayers | Phase::AwaitConnect | Phase::Authenticating => {

@@ -4,6 +4,8 @@
 //! `n - 1`. A timer sits in the level of the highest 6-bit digit in which its tick differs from the
 //! current one, and moves down as that digit comes round.
 
+use std::num::NonZeroU32;
+
 use crate::time::Time;
 
 /// Resolution in nanoseconds: timers fire at most this much late, never early.
@@ -21,13 +23,14 @@ const MOVED_MAX: usize = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shard) struct TimerId {
     index: u32,
-    generation: u32,
+    /// From 1 on, so that no timer takes no more memory than one.
+    generation: NonZeroU32,
 }
 
 #[derive(Debug)]
 struct Entry<K> {
     key: Option<K>,
-    generation: u32,
+    generation: NonZeroU32,
     tick: u64,
     previous: u32,
     next: u32,
@@ -76,7 +79,7 @@ impl<K: Copy> TimerWheel<K> {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry {
                 key: None,
-                generation: 0,
+                generation: NonZeroU32::MIN,
                 tick: 0,
                 previous: NONE,
                 next: NONE,
@@ -247,7 +250,7 @@ impl<K: Copy> TimerWheel<K> {
 
     fn release(&mut self, index: u32) -> Option<K> {
         let entry = &mut self.entries[index as usize];
-        entry.generation = entry.generation.wrapping_add(1);
+        entry.generation = entry.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.free.push(index);
         entry.key.take()
     }

@@ -72,6 +72,33 @@ impl Shard {
         self.refuse_connect(id, Some(client_id), reply, &violation.to_string(), now);
     }
 
+    /// Refuses a client of 5.0 with the address where its client id is served.
+    pub(in crate::shard) fn send_elsewhere(
+        &mut self,
+        id: ConnectionId,
+        client_id: &str,
+        address: &str,
+        now: Time,
+    ) {
+        let violation = Violation::OtherOwner;
+        let connack = ConnAck {
+            session_present: false,
+            reason: violation.reason(),
+            properties: ConnAckProperties {
+                server_reference: Some(address),
+                ..Default::default()
+            },
+        };
+        if self.clients.connack_fits(id, Version::V5, &connack) {
+            let clients = &mut self.clients;
+            clients.connection_mut(id).version = Version::V5;
+            clients.reply(id, |out, version| encode::connack(out, version, &connack));
+        }
+        self.outbox.stats.connects_refused += 1;
+        self.outbox.stats.violations.count(&violation);
+        self.refuse_connect(id, Some(client_id), None, &violation.to_string(), now);
+    }
+
     /// Answers a CONNECT that is refused, if there is an answer, and ends the connection.
     pub(in crate::shard) fn refuse_connect(
         &mut self,

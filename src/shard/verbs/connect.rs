@@ -49,6 +49,9 @@ impl Shard {
                 return Ok(Flow::HandOff(home));
             }
         }
+        if let Some(flow) = self.served_elsewhere(id, connect, now) {
+            return Ok(flow);
+        }
         if self.is_banned(id, connect.client_id, None) {
             self.refuse_with(id, connect, Violation::BannedByOperator, now);
             return Ok(Flow::Stop);
@@ -56,7 +59,7 @@ impl Shard {
         let origin = &self.clients.connection(id).origin;
         let (policy, certified) = (
             self.config.policy(origin.listener),
-            origin.identity.as_deref(),
+            origin.identity.as_deref().map(String::as_str),
         );
         match self.access.admission(policy, certified, connect) {
             Admission::Known(who) if self.access.must_ask_will(connect, &who) => {
@@ -87,7 +90,8 @@ impl Shard {
             .is_empty()
             .then(|| self.assign_client_id());
         let client_id: Rc<str> = assigned.clone().unwrap_or_else(|| connect.client_id.into());
-        if let Err(violation) = self.check_rights(id, &client_id, connect, who) {
+        let checked = self.check_rights(id, &client_id, connect, who);
+        if let Err(violation) = checked.and_then(|()| self.check_lane(id, connect, now)) {
             self.refuse_with(id, connect, violation, now);
             return Flow::Stop;
         }
@@ -235,6 +239,7 @@ impl Shard {
                 width = ASSIGNED_DIGITS
             );
             if self.routes.placement.home(&name) == self.id
+                && self.may_assign(&name)
                 && !self.clients.by_client_id.contains_key(&*name)
             {
                 return name.into();
@@ -376,10 +381,10 @@ impl Shard {
         }
         let metering = self.admission.metering.as_ref();
         let limits_it = metering.is_some_and(|m| m.limits(connection.origin.listener));
-        connection.meters = match pace {
+        connection.rare.set_meters(match pace {
             Some(per_s) => Some(Box::new(ClientMeters::paced(per_s))),
             None => limits_it.then(Box::default),
-        };
+        });
         connection.version = connect.version;
         connection.is_bridge = connect.is_bridge;
         connection.problem_information = properties.request_problem_information.unwrap_or(true);
@@ -388,8 +393,9 @@ impl Shard {
             maximum: announced.min(limits.topic_alias_outgoing_max),
             bytes_max: limits.topic_alias_bytes_max,
         };
-        connection.aliases_out =
+        let aliases_out =
             (aliases.maximum > 0).then(|| Box::new(AliasesOut::new(aliases, hash_seed)));
+        connection.rare.set_aliases_out(aliases_out);
         connection.silence_max = Span(u64::from(granted.keep_alive_s) * 1_500_000_000);
         if let Some(timer) = connection.timer.take() {
             self.turn.timers.cancel(timer);

@@ -71,7 +71,8 @@ impl Client<'_> {
     ) -> Result<Option<Rc<str>>, Violation> {
         let maximum = self.connection.announced.topic_alias_maximum;
         let bytes_max = limits.topic_alias_bytes_max;
-        let aliases = self.connection.aliases_in.get_or_insert_default();
+        let aliases = &mut self.connection.rare.make().aliases_in;
+        let aliases = aliases.get_or_insert_default();
         let result = if topic.is_empty() {
             aliases.get(alias, maximum).map(Some)
         } else {
@@ -348,7 +349,7 @@ impl Shard {
         message.shared = self.clients.part_of_gathered(publish.payload);
         message.waiter = self.waiter_for(session, publish.qos);
         let has_subscribers = self.accept(&mut message, Some(session), now);
-        if self.durable.is_some() {
+        if self.durable.is_some() || self.mesh.cluster.is_some() {
             self.hold_ack(id, session, &message);
         }
         if has_subscribers {

@@ -32,6 +32,10 @@ impl Client {
             self.cut(world);
         }
         self.look_at_ghosts(world);
+        if !self.is_connected && self.may_have_begun_anew(world) {
+            self.cut(world); // it may be one that would continue
+            self.is_clean_start = true;
+        }
         let Profile {
             keep_alive_s,
             may_overflow,
@@ -285,6 +289,19 @@ impl Client {
         } else if !present && must {
             self.fail("session not present, but it must be there");
         }
+    }
+
+    /// The wall clock may have ended its session, and an attempt since then, whose CONNACK it has not seen, may have begun another
+    /// one that the next CONNACK would call present.
+    fn may_have_begun_anew(&self, world: &World) -> bool {
+        let at = At {
+            tick: 0,
+            now: world.now(),
+        };
+        let ended = self.ended.as_ref();
+        let has_tried = ended.is_some_and(|ended| self.connects > ended.connects);
+        let may_matter = self.profile.version.is_v5() && has_tried && world.sets_wall();
+        may_matter && !self.lasts(world, at)
     }
 
     /// It can find no session.

@@ -32,7 +32,7 @@ const CUTS: u64 = 0x6375_7473;
 const CUT_SHORT_ONCE_IN: usize = 3;
 const CUT_SHORT_TURNS: usize = 30;
 /// Turns in which what other logs held must be on the new disks.
-const COMMITTED_TURNS_MAX: usize = 10_000;
+pub(super) const COMMITTED_TURNS_MAX: usize = 10_000;
 /// The wall clock is set in one of so many runs with journals, and then between two of so many processes.
 const SETS_WALL_ONCE_IN: usize = 2;
 const SETS_WALL_BETWEEN_ONCE_IN: usize = 2;
@@ -92,6 +92,11 @@ impl Crashes {
             setup,
             ended: Vec::new(),
         }
+    }
+
+    /// What all shards are made of.
+    pub(super) fn setup(&self) -> Setup {
+        self.setup.clone()
     }
 
     /// Small segments, so that turns are parted among them.
@@ -218,12 +223,7 @@ impl World {
         if let Err(error) = result.and_then(|()| self.take_over(setup)) {
             self.core.environment.record.fail(error);
         }
-        for shard in &mut self.core.shards {
-            shard.set_turn_work(self.parameters.turn_work);
-            if let Some((slack, turn)) = self.parameters.cleaning {
-                shard.set_cleaning(slack, turn);
-            }
-        }
+        self.set_work();
         self.limit_disks_again();
         let shards = self.core.shards.len();
         self.note(|| format!("another process continues, with {shards} shards"));
@@ -256,7 +256,7 @@ impl World {
     }
 
     /// In so many turns; false: they were too few.
-    fn commit_all(&mut self, turns: usize) -> bool {
+    pub(super) fn commit_all(&mut self, turns: usize) -> bool {
         for _ in 0..turns {
             for shard in 0..self.core.shards.len() {
                 for step in TURN.iter().filter(|step| **step != TurnStep::Timeouts) {
@@ -277,14 +277,46 @@ impl World {
         WallTime(wall.0.saturating_add(down.as_millis()))
     }
 
+    /// Another process has taken over: connections continue, but those that had no image.
+    pub(super) fn begin_upgraded(&mut self, setup: &Setup) {
+        self.crashes.setup.shards = setup.shards;
+        let links = 0..self.core.environment.seen.len();
+        let gone: Vec<_> = links
+            .filter(|link| self.core.links[*link].at.is_none())
+            .collect();
+        self.begin_process(setup, gone);
+        if self.has_journals() {
+            self.unlimit_disks();
+            self.adopt_upgraded();
+            self.limit_disks_again();
+        }
+        self.set_work();
+    }
+
+    /// As much in each turn as this run has.
+    fn set_work(&mut self) {
+        for shard in &mut self.core.shards {
+            shard.set_turn_work(self.parameters.turn_work);
+            if let Some((slack, turn)) = self.parameters.cleaning {
+                shard.set_cleaning(slack, turn);
+            }
+        }
+    }
+
     /// Forgets connections and the state of the shards' turns.
     fn forget_process(&mut self, setup: &Setup) {
+        let all = (0..self.core.environment.seen.len()).collect();
+        self.begin_process(setup, all);
+    }
+
+    /// `closed`: links without a connection.
+    fn begin_process(&mut self, setup: &Setup, closed: Vec<usize>) {
         let (now, count) = (setup.now, usize::from(setup.shards));
         let timed_until = self.timed_until();
         let faults = &mut self.core.environment;
         faults.ending.clear();
         faults.accounts.begin(count);
-        for link in 0..faults.seen.len() {
+        for link in closed {
             if faults.seen[link].gone_at.is_none() {
                 faults.note_gone(link, now);
             }

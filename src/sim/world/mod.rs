@@ -9,6 +9,7 @@ mod hand_over;
 mod queries;
 mod record;
 mod sockets;
+mod upgrade;
 
 pub(in crate::sim) use accounts::PASSWORD;
 
@@ -28,6 +29,8 @@ use crate::shard::{Durability, Heard, Shard, Stats, TurnStep, TURN};
 use crate::testing::{self, Setup};
 use crate::time::{Span, Time, WallTime};
 
+use upgrade::Upgrades;
+
 pub struct World {
     core: testing::World<Faults>,
     parameters: Parameters,
@@ -35,6 +38,7 @@ pub struct World {
     logins: Random,
     clocks: Random,
     hand_overs: HandOvers,
+    upgrades: Upgrades,
     crashes: Crashes,
     disks: Disks,
     /// By how much the wall clock was set ahead so far, in a run with journals.
@@ -110,6 +114,7 @@ impl World {
             logins: Random::of(seed, Purpose::Logins),
             clocks: Random::of(seed, Purpose::Clocks),
             hand_overs: HandOvers::new(Random::of(seed, Purpose::HandOvers)),
+            upgrades: Upgrades::new(Random::of(seed, Purpose::Upgrades)),
             crashes,
             disks,
             wall_ahead: Span::ZERO,

@@ -7,8 +7,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
-    NoServerSessionStorage, ServerConfig, UnbufferedServerConnection, VerifierBuilderError,
-    WebPkiClientVerifier,
+    NoServerSessionStorage, ProducesTickets, ServerConfig, UnbufferedServerConnection,
+    VerifierBuilderError, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::error_text;
 use super::identity::IdentitySource;
 use super::resolver::Resolver;
+use super::tickets::Tickets;
 
 /// Session tickets per handshake of TLS 1.3: a client that reconnects uses one and gets another.
 const TICKETS: usize = 1;
@@ -87,6 +88,7 @@ pub struct Material {
 /// What all connections of a TLS listener share.
 pub struct Context {
     pub(super) config: Arc<ServerConfig>,
+    tickets: Arc<Tickets>,
     pub(super) identity: Option<IdentitySource>,
 }
 
@@ -112,10 +114,16 @@ impl Context {
         Arc::clone(&self.config)
     }
 
+    /// What gives its clients their user names.
+    #[must_use]
+    pub fn identity(&self) -> Option<IdentitySource> {
+        self.identity
+    }
+
     /// `alpn` are the protocols taken where the settings name none.
     ///
     /// Tickets of another context are not taken, so a session made before a reload cannot be resumed with
-    /// a certificate that has been revoked by it.
+    /// a certificate that has been revoked by it; but those of another process are whose context was made of the same.
     ///
     /// # Errors
     /// A file does not hold what it should.
@@ -150,15 +158,41 @@ impl Context {
             .record_max
             .map(|bytes| usize::from(bytes) + RECORD_HEADER_BYTES);
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = ring::Ticketer::new().map_err(general)?;
+        let tickets = Arc::new(Tickets::new(&who_comes_back(settings, material)));
+        config.ticketer = Arc::clone(&tickets) as Arc<dyn ProducesTickets>;
         config.send_tls13_tickets = TICKETS;
         let config = Arc::new(config);
         UnbufferedServerConnection::new(Arc::clone(&config)).map_err(general)?;
         Ok(Self {
             config,
+            tickets,
             identity: settings.identity,
         })
     }
+
+    /// Of its connections.
+    #[must_use]
+    pub fn tickets(&self) -> &Arc<Tickets> {
+        &self.tickets
+    }
+}
+
+/// What a ticket depends on: settings, certificates, authorities and revocation lists.
+fn who_comes_back(settings: &Settings, material: &Material) -> Vec<u8> {
+    let mut all = format!("{settings:?}").into_bytes();
+    let certificates = material.certificates.iter().map(|(chain, _)| chain);
+    for list in [
+        certificates.collect::<Vec<_>>(),
+        material.client_ca.iter().collect(),
+        material.revocation_lists.iter().collect(),
+    ] {
+        all.extend_from_slice(&list.len().to_le_bytes());
+        for file in list {
+            all.extend_from_slice(&file.bytes.len().to_le_bytes());
+            all.extend_from_slice(&file.bytes);
+        }
+    }
+    all
 }
 
 fn certified_key(

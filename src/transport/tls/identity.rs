@@ -23,7 +23,10 @@ impl IdentitySource {
     ///
     /// # Errors
     /// The certificate has none at that place.
-    pub(super) fn read(self, certificate: &CertificateDer<'_>) -> Result<Box<str>, LayerError> {
+    pub(in crate::transport) fn read(
+        self,
+        certificate: &CertificateDer<'_>,
+    ) -> Result<Box<str>, LayerError> {
         let parsed = X509Certificate::from_der(certificate);
         let found = parsed.ok().and_then(|(_, parsed)| self.find(&parsed));
         found.ok_or_else(|| {

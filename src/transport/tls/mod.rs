@@ -14,6 +14,7 @@ mod remote;
 mod resolver;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod validity;
 
 pub use client::{ClientMaterial, TlsClient};
@@ -21,6 +22,7 @@ pub use context::{ClientCertificate, Context, Material, Named, Problem, Settings
 pub use identity::IdentitySource;
 pub use layer::Tls;
 pub use remote::{AnyCertificate, RemoteWords};
+pub use tickets::Tickets;
 pub use validity::{ends_s, incomplete_chains, warnings};
 
 /// The protocol name of MQTT in ALPN.

@@ -8,6 +8,8 @@ use super::frame::{encode, violation, Decoder, Opcode, Piece, Violation, PROTOCO
 use super::request::{self, Refusal};
 use super::response::{self, Target};
 use super::{Policy, HEADER_BYTES_MAX};
+use crate::image::{ImageError, Reader, Writer};
+use crate::transport::stack::WEBSOCKET_SERVER;
 use crate::transport::{ConnectionInfo, Farewell, Layer, LayerError};
 
 /// Close codes of RFC 6455 section 7.4.1 and of its registry.
@@ -196,6 +198,21 @@ impl Server {
         }
     }
 
+    /// From the image of an open one.
+    ///
+    /// # Errors
+    /// The bytes are cut or garbled.
+    pub fn restore(it: &mut Reader<'_>) -> Result<Self, ImageError> {
+        Ok(Self {
+            frames: Frames {
+                phase: Phase::Open,
+                decoder: Decoder::restore(it)?,
+            },
+            farewell: Farewell::Done,
+            opening: None,
+        })
+    }
+
     #[cfg(test)]
     pub(super) fn holds_memory(&self) -> bool {
         self.opening.is_some() || self.frames.decoder.holds_memory()
@@ -287,6 +304,15 @@ impl Layer for Server {
 
     fn is_ended(&self) -> bool {
         self.frames.phase == Phase::Ended
+    }
+
+    fn image(&self, out: &mut Writer<'_>) -> bool {
+        let is_open = self.frames.phase == Phase::Open && self.opening.is_none();
+        if is_open {
+            out.byte(WEBSOCKET_SERVER);
+            self.frames.decoder.image(out);
+        }
+        is_open
     }
 
     fn tell(&mut self, learned: &mut ConnectionInfo) {

@@ -6,6 +6,7 @@
 use std::io::IoSlice;
 
 use super::mask::Mask;
+use crate::image::{ImageError, Reader, Writer};
 
 /// Longest header: two bytes, a length of eight, a key of four.
 const HEADER_MAX: usize = 14;
@@ -105,6 +106,46 @@ impl Decoder {
             mask: Mask::default(),
             control: Vec::new(),
         }
+    }
+
+    /// Appends its image.
+    pub(super) fn image(&self, out: &mut Writer<'_>) {
+        out.bytes(&self.header[..usize::from(self.header_len)]);
+        out.flag(self.in_message);
+        out.byte(self.opcode as u8);
+        out.long(self.left);
+        self.mask.0.into_iter().for_each(|byte| out.byte(byte));
+        out.bytes(&self.control);
+    }
+
+    /// Of the broker's end.
+    ///
+    /// # Errors
+    /// The bytes are cut or garbled.
+    pub(super) fn restore(it: &mut Reader<'_>) -> Result<Self, ImageError> {
+        let mut decoder = Self::new(true);
+        let header = it.bytes()?;
+        let invalid = ImageError::invalid("a frame of WebSocket");
+        let start = decoder.header.get_mut(..header.len()).ok_or(invalid)?;
+        start.copy_from_slice(header);
+        decoder.header_len = header.len() as u8;
+        decoder.in_message = it.flag()?;
+        decoder.opcode = Opcode::from_bits(it.byte()?).ok_or(invalid)?;
+        decoder.left = it.long()?;
+        for byte in &mut decoder.mask.0 {
+            *byte = it.byte()?;
+        }
+        decoder.control = it.bytes()?.to_vec();
+        let is_control = decoder.opcode.is_control() && decoder.left > 0;
+        let most = CONTROL_MAX as u64;
+        let fits = match is_control {
+            true => decoder.left <= most && decoder.left + decoder.control.len() as u64 <= most,
+            false => decoder.control.is_empty(),
+        };
+        // A header that is whole was taken; between a frame's bytes there is none.
+        let is_whole = decoder.header_len > 0
+            && (decoder.left > 0 || usize::from(decoder.header_len) >= decoder.header_needed());
+        (fits && !is_whole).then_some(decoder).ok_or(invalid)
     }
 
     #[cfg(test)]

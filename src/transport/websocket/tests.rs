@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::transport::{ConnectionInfo, Farewell, Layer, LayerError};
+use crate::transport::{ConnectionInfo, Farewell, Layer, LayerError, Scratch, Stack};
 
 const PROXY: &str = "10.0.0.1";
 
@@ -603,4 +603,48 @@ fn a_length_above_all_is_named() {
     let (_, seen) = frames(&[0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], 3);
     assert!(seen.error.unwrap().0.contains("above 2^63"));
     assert_eq!(close_code(&seen.down), 1002);
+}
+
+/// A stream that is cut anywhere is continued by another process.
+#[test]
+fn an_image_continues_where_the_other_end_was() {
+    let long = vec![7; 300];
+    let stream = [
+        frame(0x02, b"begins"),
+        frame(0x89, b"ping"),
+        frame(0x80, &long),
+        frame(0x82, b""),
+        frame(0x82, b"last"),
+    ]
+    .concat();
+    let (_, whole) = frames(&stream, 4_096);
+    assert_eq!(whole.error, None);
+    for cut in 0..=stream.len() {
+        let (mut before, mut seen) = frames(&stream[..cut], 4_096);
+        before.tell(&mut ConnectionInfo::default());
+        let mut stack = Stack::new(vec![Box::new(before)]);
+        let mut image = Vec::new();
+        assert!(stack.image(&mut image), "cut at {cut}");
+        stack = Stack::restore(&image).unwrap();
+        assert!(stack.is_open() && !stack.is_spent());
+        for end in 0..image.len() {
+            assert!(Stack::restore(&image[..end]).is_err(), "{end} of {cut}");
+        }
+        let mut scratch = Scratch::default();
+        stack
+            .receive(&mut stream[cut..].to_vec(), &mut scratch)
+            .unwrap();
+        seen.up.extend_from_slice(&scratch.up);
+        seen.down.extend_from_slice(&scratch.down);
+        assert_eq!(seen, whole, "cut at {cut}");
+    }
+}
+
+#[test]
+fn only_an_end_that_is_open_has_an_image() {
+    let image = |server: Server| Stack::new(vec![Box::new(server)]).image(&mut Vec::new());
+    assert!(!image(server_from("192.0.2.1")));
+    let (mut ended, _) = frames(&frame(0x88, b""), 4_096);
+    ended.tell(&mut ConnectionInfo::default());
+    assert!(!image(ended));
 }

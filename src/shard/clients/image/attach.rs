@@ -19,6 +19,43 @@ use crate::shard::Shard;
 use crate::time::{Span, Time};
 
 impl Shard {
+    /// The images of a connection and of its session, which stay here.
+    ///
+    /// # Errors
+    /// See [`NotSaved`].
+    pub fn save_connection(
+        &self,
+        id: ConnectionId,
+    ) -> Result<(SessionImage, ConnectionImage), NotSaved> {
+        let (session, connection) = self.savable(id)?;
+        let client_id = &self.clients.session(session).session.client_id;
+        Ok((self.save_session(client_id)?, self.image_of(id, connection)))
+    }
+
+    /// A connection that can be saved now, and its session.
+    pub(super) fn savable(&self, id: ConnectionId) -> Result<(SessionId, &Connection), NotSaved> {
+        let connection = self.clients.connections.get(id);
+        let connection = connection.ok_or(NotSaved::Unknown)?;
+        let Phase::Live(session) = connection.phase else {
+            return Err(NotSaved::Busy);
+        };
+        let is_exchanging = connection
+            .rare
+            .get()
+            .login
+            .as_ref()
+            .is_some_and(|l| !l.is_idle());
+        let awaits_commit = connection.outgoing.is_held();
+        let waits = connection.holds.keeps_packets() || is_exchanging;
+        if waits || awaits_commit || connection.gone.is_some() {
+            return Err(NotSaved::Busy);
+        }
+        match self.is_savable(self.clients.session(session)) {
+            true => Ok((session, connection)),
+            false => Err(NotSaved::Busy),
+        }
+    }
+
     /// Takes a connection out of this shard, whose driver does not use its id again: the images of its session
     /// and of itself. The session stays, without deadlines and with what comes for it, until it is restored.
     ///
@@ -28,30 +65,25 @@ impl Shard {
         &mut self,
         id: ConnectionId,
     ) -> Result<(SessionImage, ConnectionImage), NotSaved> {
-        let connection = self.clients.connections.get(id);
-        let connection = connection.ok_or(NotSaved::Unknown)?;
-        let Phase::Live(session) = connection.phase else {
-            return Err(NotSaved::Busy);
-        };
-        let is_exchanging = connection.login.as_ref().is_some_and(|l| !l.is_idle());
-        let awaits_commit = connection.outgoing.is_held();
-        let waits = connection.holds.keeps_packets() || is_exchanging;
-        if waits || awaits_commit || connection.gone.is_some() {
-            return Err(NotSaved::Busy);
-        }
-        let client_id = &self.clients.session(session).session.client_id;
-        let session_image = self.save_session(client_id)?;
-        let image = self.image_of(id, connection);
-        if let Some(state) = self.clients.connections.remove(id) {
+        let images = self.save_connection(id)?;
+        if let Some(mut state) = self.clients.connections.remove(id) {
             self.clients.live.leave(state.version);
-            let proof = state.login.as_ref().and_then(|login| login.timer);
+            let proof = state
+                .rare
+                .get()
+                .login
+                .as_ref()
+                .and_then(|login| login.timer);
             for timer in [state.timer, proof].into_iter().flatten() {
                 self.turn.timers.cancel(timer);
             }
-            ClientMeters::release(state.meters, &mut self.turn.timers);
+            let session = state.session();
+            ClientMeters::release(state.rare.take_meters(), &mut self.turn.timers);
+            if let Some(session) = session {
+                self.clients.session_mut(session).session.connection = None;
+            }
         }
-        self.clients.session_mut(session).session.connection = None;
-        Ok((session_image, image))
+        Ok(images)
     }
 
     fn image_of(&self, id: ConnectionId, connection: &Connection) -> ConnectionImage {
@@ -65,12 +97,12 @@ impl Shard {
             over_at: clocks.to_wall(silence_over_at),
             checked_at: clocks.to_wall(checked_at),
         });
-        let login = connection.login.as_deref();
+        let login = connection.rare.get().login.as_deref();
         let proof_timer = login.and_then(|login| login.timer);
         let proof_expires_at = proof_timer.and_then(|timer| deadline_of(&self.turn.timers, timer));
-        let meters = connection.meters.as_deref();
-        let aliases_out = connection.aliases_out.as_deref();
-        let aliases_in = connection.aliases_in.as_deref();
+        let meters = connection.rare.get().meters.as_deref();
+        let aliases_out = connection.rare.get().aliases_out.as_deref();
+        let aliases_in = connection.rare.get().aliases_in.as_deref();
         ConnectionImage {
             version: connection.version,
             is_bridge: connection.is_bridge,
@@ -111,7 +143,9 @@ impl Shard {
         now: Time,
     ) -> ConnectionId {
         let mut connection = self.connection_of(session, &image, now);
-        connection.trace = self.outbox.begin_trace();
+        if let Some(trace) = self.outbox.begin_trace() {
+            connection.rare.make().trace = Some(trace);
+        }
         self.clients.live.enter(connection.version);
         let id = self.clients.connections.insert(connection);
         self.clients.session_mut(session).session.connection = Some(id);
@@ -156,7 +190,7 @@ impl Shard {
                 .meters
                 .map(|meters| meters.0.map(|at| clocks.to_time(at)));
             let meters = times.map_or_else(ClientMeters::default, ClientMeters::of_times);
-            connection.meters = Some(Box::new(meters));
+            connection.rare.make().meters = Some(Box::new(meters));
         }
         if let Some((maximum, topics)) = &image.aliases_out {
             let bounds = AliasBounds {
@@ -165,7 +199,7 @@ impl Shard {
             };
             let seed = self.config.hash_seed;
             let aliases = AliasesOut::restore(bounds, seed, topics);
-            connection.aliases_out = Some(Box::new(aliases));
+            connection.rare.make().aliases_out = Some(Box::new(aliases));
         }
         for (alias, topic) in &image.aliases_in {
             let bounds = AliasBounds {
@@ -173,7 +207,8 @@ impl Shard {
                 bytes_max: limits.topic_alias_bytes_max,
             };
             // What does not fit a smaller limit is unknown when the client names it.
-            let aliases = connection.aliases_in.get_or_insert_default();
+            let aliases = &mut connection.rare.make().aliases_in;
+            let aliases = aliases.get_or_insert_default();
             let _ = aliases.set(*alias, topic, bounds);
         }
         if !is_on(Mutant::ImageLosesUnhandled) {
@@ -200,7 +235,7 @@ impl Shard {
             timers.insert(at, TimerKey::Proof(id))
         });
         if method.is_some() || proof.is_some() {
-            connection.login = Some(Box::new(Login::resumed(method.clone(), proof)));
+            connection.rare.make().login = Some(Box::new(Login::resumed(method.clone(), proof)));
         }
     }
 

@@ -201,6 +201,19 @@ fn take_aliases_in(it: &mut Reader<'_>) -> Result<Vec<(NonZeroU16, Box<str>)>, I
     is_rising.then_some(aliases).ok_or(invalid)
 }
 
+impl Origin {
+    /// Appends the serial form.
+    pub fn put(&self, out: &mut Writer<'_>) {
+        put_origin(out, self);
+    }
+
+    /// # Errors
+    /// The bytes are cut or garbled.
+    pub fn take(it: &mut Reader<'_>) -> Result<Self, ImageError> {
+        take_origin(it)
+    }
+}
+
 fn put_origin(out: &mut Writer<'_>, origin: &Origin) {
     match origin.peer {
         RemoteEnd::Unix => out.byte(0),
@@ -218,7 +231,8 @@ fn put_origin(out: &mut Writer<'_>, origin: &Origin) {
         }
     }
     out.short(origin.listener.0);
-    out.option(origin.identity.as_deref(), Writer::text);
+    let identity = origin.identity.as_deref().map(String::as_str);
+    out.option(identity, Writer::text);
 }
 
 fn take_origin(it: &mut Reader<'_>) -> Result<Origin, ImageError> {
@@ -242,7 +256,10 @@ fn take_origin(it: &mut Reader<'_>) -> Result<Origin, ImageError> {
     Ok(Origin {
         peer,
         listener: ListenerId(it.short()?),
-        identity: it.option(|it| it.text("a name"))?.map(Box::from),
+        identity: it
+            .option(|it| it.text("a name"))?
+            .map(|name| Box::new(name.into())),
         keeps_will: false,
+        hops: 0,
     })
 }

@@ -8,10 +8,16 @@
 mod attach;
 mod attributes;
 mod connection;
+mod leave;
+#[cfg(test)]
+mod stored_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade_tests;
 
 pub use connection::{ConnectionImage, LoginImage, MetersImage, SilenceImage};
+pub use leave::{GivenClient, NotTaken};
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -81,16 +87,19 @@ impl Shard {
         let id = self.clients.by_client_id.get(client_id);
         let entry = id.and_then(|id| self.clients.sessions.get(*id));
         let entry = entry.ok_or(NotSaved::Unknown)?;
-        let is_in_log = entry.session.stored().next().is_some();
-        if entry.walks.is_some() || entry.is_overflowed || is_in_log {
+        if !self.is_savable(entry) {
             return Err(NotSaved::Busy);
         }
         let attributes = entry.attributes(&self.turn.timers, clocks);
         Ok(entry.session.image(clocks).with(attributes))
     }
 
+    fn is_savable(&self, entry: &SessionEntry) -> bool {
+        let is_in_log = entry.session.stored().next().is_some();
+        entry.walks.is_none() && !entry.is_overflowed && !is_in_log
+    }
+
     /// A session as it is, whatever is on its way and on the disk alone.
-    #[cfg(test)]
     pub(in crate::shard) fn look_at_session(&self, client_id: &str) -> Option<SessionImage> {
         let id = self.clients.by_client_id.get(client_id)?;
         let entry = self.clients.sessions.get(*id)?;
@@ -300,6 +309,7 @@ impl Shard {
         if let Some(member) = entry.member {
             self.clients.members.remove(member);
         }
+        self.drop_queue(entry.session);
     }
 }
 

@@ -254,7 +254,7 @@ fn any_image() -> impl Strategy<Value = ConnectionImage> {
                 packet_size_max,
                 acks_unsent,
                 origin: Origin {
-                    identity: origin.2,
+                    identity: origin.2.map(|name| Box::new(name.into())),
                     ..Origin::new(origin.0, ListenerId(origin.1))
                 },
                 silence: when.0.map(|(max_ms, over_at, checked_at)| SilenceImage {

@@ -16,6 +16,7 @@ mod copies;
 mod earlier;
 mod estates;
 mod kills;
+mod long_queues;
 mod queues;
 mod retained_and_wills;
 mod space;

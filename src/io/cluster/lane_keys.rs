@@ -1,0 +1,142 @@
+//! The keys of the lanes: watched as those of the nodes are, and put over the revision that was seen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::kv::{Operation, Store};
+use futures_util::StreamExt;
+use tokio::sync::mpsc::Sender;
+use tokio::time::{sleep, timeout};
+
+use crate::cluster::lanes::{Claim, Details, Group, LaneKey, Owner};
+use crate::cluster::relay_header::RelaySecret;
+use crate::cluster::NodeName;
+
+/// Before a watch that has failed begins anew.
+const PAUSE: Duration = Duration::from_millis(250);
+/// What became of a put that takes longer is unknown.
+const PUT_PATIENCE: Duration = Duration::from_millis(2_500);
+
+/// Made once by the node that comes first.
+const SECRET: &str = "secret";
+const SECRET_BYTES: usize = 16 + 32;
+/// Times that it is looked for, so long as a new leader of the bucket may take.
+const READS: usize = 60;
+
+/// What happens to keys.
+pub(super) enum LaneEvent {
+    Owner {
+        group: Group,
+        revision: u64,
+        /// `None`: it was deleted.
+        owner: Option<Owner>,
+    },
+    Node {
+        name: NodeName,
+        details: Option<Details>,
+    },
+    /// The claim of this group was refused, or its outcome is unknown.
+    ClaimFailed(Group),
+    DetailsFailed,
+}
+
+/// What the nodes of a cluster share: who has it hashes client ids as they do, and is believed as a node.
+pub(super) struct Secret {
+    pub(super) lanes: LaneKey,
+    pub(super) relays: Arc<RelaySecret>,
+}
+
+/// The secret of the cluster, drawn where there is none.
+pub(super) async fn secret(lanes: &Store) -> Result<Secret, String> {
+    let mut drawn = [0; SECRET_BYTES];
+    getrandom::fill(&mut drawn).map_err(|error| error.to_string())?;
+    let text: String = drawn.iter().map(|byte| format!("{byte:02x}")).collect();
+    // Fails when there is one; what else was wrong the reads behind it find.
+    let _ = lanes.create(SECRET, text.into()).await;
+    let bytes = written_secret(lanes).await?;
+    let (lanes, relays) = bytes.split_at(16);
+    let is_long = "they were counted";
+    Ok(Secret {
+        lanes: LaneKey(lanes.try_into().expect(is_long)),
+        relays: Arc::new(RelaySecret::new(relays.try_into().expect(is_long))),
+    })
+}
+
+/// That of the node which came first. A server may not have it yet: any replica answers.
+async fn written_secret(lanes: &Store) -> Result<Vec<u8>, String> {
+    let said =
+        |text: &dyn std::fmt::Display| format!("bucket {}: key {SECRET}: {text}", lanes.name);
+    for _ in 0..READS {
+        let read = lanes.get(SECRET).await.map_err(|error| said(&error))?;
+        match read {
+            Some(text) => return from_hex(&text).ok_or_else(|| said(&"is not one of ringmq's")),
+            None => sleep(PAUSE).await,
+        }
+    }
+    Err(said(&"could not be written"))
+}
+
+fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let digits: Option<Vec<u8>> = text.chars().map(|c| Some(c.to_digit(16)? as u8)).collect();
+    let digits = digits.filter(|digits| digits.len() == 2 * SECRET_BYTES)?;
+    Some(digits.chunks(2).map(|two| two[0] << 4 | two[1]).collect())
+}
+
+/// Sends every change of a key, in order, for as long as they are taken.
+pub(super) async fn watch(lanes: Store, events: Sender<LaneEvent>) {
+    while !events.is_closed() {
+        if let Ok(mut entries) = lanes.watch_with_history(">").await {
+            while let Some(Ok(entry)) = entries.next().await {
+                let is_put = entry.operation == Operation::Put;
+                let text = std::str::from_utf8(&entry.value).unwrap_or_default();
+                let Some(event) = event_of(&entry.key, entry.revision, is_put.then_some(text))
+                else {
+                    continue; // the secret, or another program's
+                };
+                if events.send(event).await.is_err() {
+                    return; // the link has ended
+                }
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+fn event_of(key: &str, revision: u64, text: Option<&str>) -> Option<LaneEvent> {
+    match key.split_once('.')? {
+        ("group", number) => Some(LaneEvent::Owner {
+            group: Group::new(number.parse().ok()?)?,
+            revision,
+            owner: text.and_then(Owner::decode),
+        }),
+        ("node", name) => Some(LaneEvent::Node {
+            name: NodeName::new(name)?,
+            details: text.and_then(Details::decode),
+        }),
+        _ => None,
+    }
+}
+
+/// Puts the owner of a group; it comes back by the watch.
+pub(super) async fn claim(lanes: Store, claim: Claim, events: Sender<LaneEvent>) {
+    let key = format!("group.{}", claim.group.index());
+    let putting = lanes.update(key, claim.owner.encode().into(), claim.revision);
+    if !matches!(timeout(PUT_PATIENCE, putting).await, Ok(Ok(_))) {
+        let _ = events.send(LaneEvent::ClaimFailed(claim.group)).await; // or the link has ended
+    }
+}
+
+/// Puts what this node says of itself.
+pub(super) async fn describe(
+    lanes: Store,
+    name: NodeName,
+    details: Details,
+    events: Sender<LaneEvent>,
+) {
+    let key = format!("node.{}", name.as_str());
+    let putting = lanes.put(key, details.encode().into());
+    if !matches!(timeout(PUT_PATIENCE, putting).await, Ok(Ok(_))) {
+        let _ = events.send(LaneEvent::DetailsFailed).await; // or the link has ended
+    }
+}
