@@ -56,6 +56,8 @@ pub(super) enum Line {
     Sends {
         peer: String,
         to_group: bool,
+        /// It is received together with the datagram that follows.
+        is_joined: bool,
         octets: Octets,
     },
     Gets {
@@ -137,9 +139,10 @@ impl Conversation {
                 let (direction, message) = rest.split_once(' ')?;
                 let peer = peer.to_owned();
                 match (direction, message) {
-                    (">" | ">*", _) => Line::Sends {
+                    (">" | ">*" | ">&", _) => Line::Sends {
                         peer,
                         to_group: direction == ">*",
+                        is_joined: direction == ">&",
                         octets: Octets::read(message)?,
                     },
                     ("<", "nothing") => Line::Gets { peer, octets: None },

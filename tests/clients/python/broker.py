@@ -81,7 +81,8 @@ class Broker:
         if not is_told:
             command += ["--listen", f"127.0.0.1:{self.port}"]
         for name, value in options.items():
-            command += ["--" + name.replace("_", "-"), str(value)]
+            for one in value if isinstance(value, list) else [value]:
+                command += ["--" + name.replace("_", "-"), str(one)]
         return command
 
     def _mosquitto(self, options):

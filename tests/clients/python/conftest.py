@@ -20,7 +20,7 @@ def pytest_configure(config):
 
 
 # What takes long begins first where several processes share the files.
-LONG = ["late", "durable", "bridges", "process", "admin_page", "package", "mqload_package", "retained", "autobahn"]
+LONG = ["late", "cluster", "durable", "bridges", "process", "admin_page", "package", "mqload_package", "retained", "autobahn"]
 
 
 def pytest_collection_modifyitems(items):

@@ -39,7 +39,7 @@ class TlsBroker(Broker):
     def __init__(self, authority, shards=2, server=("server",), more="", options=None, **tls):
         self.tls_port = free_port()
         pairs = [(authority.path(f"{name}.pem"), authority.path(f"{name}.key")) for name in server]
-        text = table(f"127.0.0.1:{self.tls_port}", transport="tls",
+        text = table(f"127.0.0.1:{self.tls_port}", transport=tls.pop("transport", "tls"),
                      tls_certificate=[pair[0] for pair in pairs],
                      tls_key=[pair[1] for pair in pairs], **tls)
         self.config = authority.path(f"ringmq-{self.tls_port}.toml")

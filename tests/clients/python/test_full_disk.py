@@ -8,6 +8,7 @@ import pytest
 
 from broker import Broker, free_port
 from client import Client, VERSIONS, eventually
+from test_admin_api import ctl
 from test_durable import KEPT
 # pylint: disable=unused-import
 from test_durable import folder
@@ -138,6 +139,33 @@ def test_what_is_taken_from_a_full_disk_makes_room(disk):
         assert numbers(kept.take(len(taken))) == taken
         one.broker.wait_log(WELL, seen)
         kept.disconnect()
+
+
+def test_a_session_that_is_ended_makes_room_for_the_rest(disk):
+    """What the other one has waiting is more than the room that is left, and is moved a segment at a time."""
+    one = disk(mib=48)
+    one.broker.close()
+    one.start(queue_memory="0", queue_bytes_max="256MiB")
+    for client_id, topic in [("long", "long"), ("s", "t")]:
+        kept = one.client(client_id, clean=False)
+        assert kept.subscribe(topic, 1) == [1]
+        kept.disconnect()
+    publisher = one.client("p")
+    taken, code = [], 0
+    while code == 0:
+        for topic in ["long", "long", "t"]:
+            code = publisher.publish_and_wait(topic, b"%d " % len(taken) + b"x" * SIZE, 1)
+            if code == 0 and topic == "t":
+                taken.append(len(taken))
+    assert code == QUOTA_EXCEEDED
+    assert len(taken) * SIZE > 4 << 20, "more than four files"
+    seen = len(one.broker.log())
+    assert one.admin.get("/api/v1/clients/long").status == 200
+    ctl(one.admin, "kick", "long", "--end-session")
+    one.broker.wait_log(WELL, seen)
+    assert publisher.publish_and_wait("t", b"%d" % len(taken), 1) == 0
+    kept = one.client("s", clean=False)
+    assert numbers(kept.take(len(taken) + 1)) == taken + [len(taken)]
 
 
 def test_a_client_of_3_1_1_waits_and_is_disconnected_in_the_end(disk):

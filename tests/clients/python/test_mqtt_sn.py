@@ -8,14 +8,15 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 import pytest
 
 from admin import Admin
 from broker import free_port
-from client import VERSIONS, Client
+from client import VERSIONS, Client, eventually
 from sn import (
-    ADVERTISE, CONNACK, CONNECT, DISCONNECT, DUP, GWINFO, NORMAL, PINGREQ, PINGRESP, PREDEFINED, PUBACK, PUBCOMP, PUBLISH,
+    ADVERTISE, CLEAN, CONNACK, CONNECT, DISCONNECT, DUP, GWINFO, NORMAL, PINGREQ, PINGRESP, PREDEFINED, PUBACK, PUBCOMP, PUBLISH,
     PUBREC, PUBREL, REGACK, REGISTER, RETAIN, SEARCHGW, SHORT, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, WILLMSG,
     WILLMSGREQ, WILLMSGRESP, WILLMSGUPD, WILLTOPIC, WILLTOPICREQ, WILLTOPICRESP, WILLTOPICUPD, Sn, flags, message,
 )
@@ -393,6 +394,47 @@ def test_a_second_connect_in_each_state(sn, name):
     one.connect()
 
 
+# conformance: SN-26 SN-38
+def test_clients_beyond_the_limit_of_a_listener_are_told_of_congestion(start_sn, sn):
+    """Who is there stays, and whoever comes has a place when one has gone."""
+    broker = start_sn(more="connections-max = 2\n")
+    clients = [sn(text, to=broker) for text in ("one", "two", "three")]
+    one, two, three = clients
+    one.connect()
+    two.connect().sleep(60)
+    for _ in range(3):
+        three.connect(code=1)
+    one.expect_nothing()
+    two.wake()
+    two.expect(PINGRESP)
+    one.disconnect()
+    eventually(lambda: connack_of(three) == b"\0")
+
+
+def connack_of(client):
+    client.send(CONNECT, bytes([CLEAN, 1, 0, 60]) + client.client_id)
+    return client.expect(CONNACK)
+
+
+def test_a_source_is_read_at_its_rate_and_no_longer_held_up_afterwards(start_sn, sn):
+    broker = start_sn(more="sn-datagram-rate-source = 10\n")
+    one = sn("one", to=broker).connect()
+    for _ in range(100):
+        one.send(PINGREQ)
+    answers = 0
+    one.socket.settimeout(0.5)
+    try:
+        while one.receive()[0] == PINGRESP:
+            answers += 1
+    except TimeoutError:
+        pass
+    # A burst of one second, and what passed meanwhile.
+    assert 5 <= answers <= 30, answers
+    time.sleep(1)
+    one.socket.settimeout(5)
+    one.expect_nothing()
+
+
 # conformance: SN-66 SN-67
 def test_a_repeated_request_is_answered_again_and_not_acted_upon(sn, mqtt, name):
     """SN-66: retained messages come once."""
@@ -685,6 +727,11 @@ def test_mqload_proves_what_arrives(start_sn, tmp_path):
     for qos in (-1, 0, 1):
         found = run("publish", "--clients", 5, "--messages", 20, "--qos", qos)
         assert (found["sent"], found["received"], found["lost"]) == (100, 100, 0)
+    for qos in (-1, 0):
+        subscriber = ["--subscriber", f"127.0.0.1:{broker.port}", "--broker-pid", broker.process.pid]
+        found = run("flood", "--qos", qos, "--clients", 3, "--rate", 2_000, "--batch", 8, "--duration", "1s", *subscriber)
+        assert found["sent"] == found["received"] > 1_000 and found["wrong"] == 0
+        assert found["broker_cpu_ns_each"] > 0
     for nodes in (0, 7):
         found = run("sleepers", "--clients", 20, "--rounds", 2, "--messages", 3, "--topics", 4, "--nodes", nodes)
         assert (found["received"], found["lost"], found["too_early"], found["wrong"]) == (120, 0, 0, 0)

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+import types
 
 import pytest
 
@@ -166,3 +167,65 @@ def test_a_log_for_machines(launch):
     lines = [json.loads(line) for line in service.log().splitlines()]
     assert {"timestamp", "level", "message"} <= lines[-1].keys()
     assert lines[-1]["message"] == "ready"
+
+
+class Store:
+    """The manager's end of its descriptor store: what is notified of, with the descriptors beside it."""
+
+    def __init__(self, folder):
+        self.path = str(folder / "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.settimeout(START_S)
+
+    def wait(self, line):
+        """Lines and descriptors of the next message that has this line."""
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(self.socket, 4096, 4)
+            lines = data.decode().splitlines()
+            if line in lines:
+                return lines, descriptors
+
+    def close(self):
+        self.socket.close()
+
+
+@pytest.fixture
+def store(tmp_path):
+    one = Store(tmp_path)
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("ends_by", [signal.SIGKILL, signal.SIGTERM], ids=["crash", "restart"])
+def test_clients_wait_while_the_process_is_started_anew(launch, store, ends_by):
+    port = free_port()
+    text = f'listen = "127.0.0.1:{port}"\n'
+    service = launch(text, environment={"NOTIFY_SOCKET": store.path})
+    lines, [descriptor] = store.wait("FDSTORE=1")
+    name = f"ringmq-kept-127.0.0.1_{port}"
+    assert f"FDNAME={name}" in lines
+    store.wait("READY=1")
+    with socket.socket(fileno=descriptor) as kept:
+        service.process.send_signal(ends_by)
+        service.process.wait(START_S)
+        waits = mqtt.Raw(types.SimpleNamespace(port=port), 4)  # nobody accepts it yet
+        waits.send(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01w")
+        following = launch(text, environment={"NOTIFY_SOCKET": store.path, "LISTEN_FDNAMES": name}, sockets=[kept])
+        assert waits.expect(0x20) == b"\x00\x00"
+        assert store.wait("FDSTORE=1")[0] == lines, "it is kept by the same name"
+        assert "was kept by the service manager" not in following.log()
+
+
+def test_a_socket_that_is_not_configured_any_more_is_not_kept(launch, store):
+    with listening() as kept:
+        os.set_inheritable(kept.fileno(), False)  # the broker has one descriptor of it
+        port = kept.getsockname()[1]
+        name = f"ringmq-kept-127.0.0.1_{port}"
+        service = launch('listen = "127.0.0.1:0"\n', sockets=[kept],
+                         environment={"NOTIFY_SOCKET": store.path, "LISTEN_FDNAMES": name})
+        assert f"FDNAME={name}" in store.wait("FDSTOREREMOVE=1")[0]
+        service.wait_log("INFO ready")
+        assert f"{name} was kept by the service manager, and no listener is there any more" in service.log()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 5)
