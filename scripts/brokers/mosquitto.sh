@@ -6,9 +6,9 @@ broker_program() { command -v mosquitto || ls /usr/sbin/mosquitto 2>/dev/null; }
 broker_start() { # PROGRAM PORT DIRECTORY CORES: runs in the foreground
     {
         echo "listener $2 127.0.0.1"
-        if [[ -n $transport ]]; then printf '%s\n' "certfile $pair.pem" "keyfile $pair.key"; fi
+        if [[ $transport =~ ^(tls|wss)$ ]]; then printf '%s\n' "certfile $pair.pem" "keyfile $pair.key"; fi
         # With WebSocket alone it finds that it has no listener: another, that nobody uses.
-        if [[ $transport == wss ]]; then printf '%s\n' 'protocol websockets' "listener 0 $3/socket"; fi
+        if [[ $transport =~ ^wss?$ ]]; then printf '%s\n' 'protocol websockets' "listener 0 $3/socket"; fi
         cat <<CONF
 allow_anonymous true
 persistence false

@@ -14,9 +14,10 @@ broker_start() { # PROGRAM PORT DIRECTORY CORES: runs in the foreground
 [[listener]]
 address = "127.0.0.1:$2"
 transport = "$transport"
-tls-certificate = "$pair.pem"
-tls-key = "$pair.key"
 CONF
+        if [[ $transport != ws ]]; then
+            printf 'tls-certificate = "%s"\ntls-key = "%s"\n' "$pair.pem" "$pair.key" >>"$3/ringmq.toml"
+        fi
         where=(--config "$3/ringmq.toml")
     fi
     exec taskset --cpu-list "$4" "$1" "${where[@]}" --shards "$shards"
