@@ -10,6 +10,7 @@ use async_nats::jetstream::kv::Store;
 use tokio::time::{sleep, Instant};
 
 use super::appends::Appends;
+use super::retry;
 use super::state_stream::{Content, Mark, StateStream};
 use crate::cluster::{Incarnation, NodeName};
 use crate::ids::ShardId;
@@ -242,7 +243,7 @@ async fn await_silence(nodes: &Store, name: &NodeName) -> Result<(), String> {
     let mut seen = None;
     let mut since = Instant::now();
     loop {
-        let entry = nodes.entry(name.as_str()).await;
+        let entry = retry::ask(|| nodes.entry(name.as_str())).await;
         let entry = entry.map_err(|error| format!("bucket {}: {error}", nodes.name))?;
         let Some(entry) =
             entry.filter(|entry| entry.operation == async_nats::jetstream::kv::Operation::Put)

@@ -6,21 +6,22 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::jetstream::kv::{self, Store};
 use async_nats::jetstream::{self, stream::StorageType, Context};
-use async_nats::{Client, ConnectOptions, Event, Subscriber};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Subscriber};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::lane_keys::{self, Secret};
-use super::state_stream::{StateStream, ATTEMPTS, REPLICAS};
+use super::retry;
+use super::state_stream::{StateStream, REPLICAS};
 use crate::cluster::{Node, NodeName};
 use crate::run_options::ClusterOptions;
 use crate::shard::FRAME_MAX;
 
 /// Of servers that were tried with kills, stops and full disks; older ones have lost what they had acknowledged.
 const VERSION_MIN: (u64, u64) = (2, 15);
-/// At the start each question is answered within this time or not at all.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// And each request, of which several are tried: servers that have just begun have no leader.
+/// To make a connection.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// For each answer; questions are asked again.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
 /// Asked of servers whose account may not be one that sees it.
 const SETTINGS_PATIENCE: Duration = Duration::from_millis(500);
@@ -117,7 +118,7 @@ async fn client(options: &ClusterOptions, own: &Node) -> Result<Client, String> 
     let mut connect = ConnectOptions::new()
         .name(format!("ringmq {}", own.name.as_str()))
         .client_capacity(CLIENT_CAPACITY)
-        .connection_timeout(PATIENCE)
+        .connection_timeout(CONNECT_PATIENCE)
         .request_timeout(Some(REQUEST_PATIENCE))
         .event_callback(|event| async move { tell(&event) });
     if let Some(file) = &options.credentials {
@@ -130,9 +131,11 @@ async fn client(options: &ClusterOptions, own: &Node) -> Result<Client, String> 
     if let (Some(certificate), Some(key)) = (&options.certificate, &options.key) {
         connect = connect.add_client_certificate(certificate.into(), key.into());
     }
-    let connected = timeout(PATIENCE, connect.connect(&options.servers)).await;
+    // Servers may begin at the same time as this process.
+    let is_refused = |error: &ConnectError| error.kind() == ConnectErrorKind::Io;
+    let connected = retry::ask_while(is_refused, || connect.clone().connect(&options.servers));
     let servers = options.servers.join(", ");
-    match connected {
+    match timeout(retry::PATIENCE + CONNECT_PATIENCE, connected).await {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => Err(format!(
             "no NATS server of {servers} can be connected to: {error}"
@@ -194,12 +197,9 @@ async fn doubt_sync(client: &Client) -> Option<String> {
 
 async fn context(client: &Client) -> Result<Context, String> {
     let context = jetstream::new(client.clone());
-    let account = timeout(PATIENCE, context.query_account()).await;
-    match account {
-        Ok(Ok(_)) => Ok(context),
-        Ok(Err(error)) => Err(format!("the NATS server has no JetStream: {error}")),
-        Err(_) => Err("JetStream of the NATS server does not answer".into()),
-    }
+    let account = retry::ask(|| context.query_account()).await;
+    account.map_err(|error| format!("the NATS server has no JetStream: {error}"))?;
+    Ok(context)
 }
 
 /// A bucket of keys, made where there is none; and what is doubtful about it.
@@ -217,34 +217,37 @@ async fn store(
         num_replicas,
         ..kv::Config::default()
     };
-    let mut error = String::new();
-    for _ in 0..ATTEMPTS {
+    let opened = retry::ask(|| async {
         // Another node may make it meanwhile.
-        if let Ok(store) = context.get_key_value(bucket).await {
+        match context.get_key_value(bucket).await {
+            Ok(store) => Ok((store, false)),
+            Err(_) => context
+                .create_key_value(config(REPLICAS))
+                .await
+                .map(|store| (store, true)),
+        }
+    });
+    let error = match opened.await {
+        Ok((store, true)) => return Ok((store, None)),
+        Ok((store, false)) => {
             let doubt = doubt_bucket(&store).await?;
             return Ok((store, doubt));
         }
-        match context.create_key_value(config(REPLICAS)).await {
-            Ok(store) => return Ok((store, None)),
-            Err(other) => error = other.to_string(),
-        }
-        if !error.contains("timed out") {
-            break;
-        }
-    }
+        Err(error) => error,
+    };
     let doubt = format!("the NATS servers cannot keep a key on {REPLICAS} of them: {error}");
     if !is_unsafe {
         return Err(format!(
             "{doubt}; cluster-unsafe makes do with one, for tests: the cluster then ends with that server"
         ));
     }
-    let made = context.create_key_value(config(1)).await;
+    let made = retry::ask(|| context.create_key_value(config(1))).await;
     let store = made.map_err(|error| format!("bucket {bucket}: {error}"))?;
     Ok((store, Some(doubt)))
 }
 
 async fn doubt_bucket(store: &Store) -> Result<Option<String>, String> {
-    let status = store.status().await;
+    let status = retry::ask(|| store.status()).await;
     let status = status.map_err(|error| format!("bucket {}: {error}", store.name))?;
     let config = &status.info.config;
     let doubt = |text: &str| Some(format!("bucket {} {text}", store.name));

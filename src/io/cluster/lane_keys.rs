@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::kv::{Operation, Store};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
 
+use super::retry;
 use crate::cluster::lanes::{Claim, Details, Group, LaneKey, Owner};
 use crate::cluster::relay_header::RelaySecret;
 use crate::cluster::NodeName;
@@ -20,9 +22,6 @@ const PUT_PATIENCE: Duration = Duration::from_millis(2_500);
 /// Made once by the node that comes first.
 const SECRET: &str = "secret";
 const SECRET_BYTES: usize = 16 + 32;
-/// Times that it is looked for, so long as a new leader of the bucket may take.
-const READS: usize = 60;
-
 /// What happens to keys.
 pub(super) enum LaneEvent {
     Owner {
@@ -51,9 +50,12 @@ pub(super) async fn secret(lanes: &Store) -> Result<Secret, String> {
     let mut drawn = [0; SECRET_BYTES];
     getrandom::fill(&mut drawn).map_err(|error| error.to_string())?;
     let text: String = drawn.iter().map(|byte| format!("{byte:02x}")).collect();
-    // Fails when there is one; what else was wrong the reads behind it find.
-    let _ = lanes.create(SECRET, text.into()).await;
-    let bytes = written_secret(lanes).await?;
+    let said =
+        |text: &dyn std::fmt::Display| format!("bucket {}: key {SECRET}: {text}", lanes.name);
+    // Also when there is one, which a replica that is read may not have yet.
+    let text = retry::ask_while(|_| true, || written_or(lanes, &text)).await;
+    let text = text.map_err(|error| said(&error))?;
+    let bytes = from_hex(&text).ok_or_else(|| said(&"is not one of ringmq's"))?;
     let (lanes, relays) = bytes.split_at(16);
     let is_long = "they were counted";
     Ok(Secret {
@@ -62,18 +64,19 @@ pub(super) async fn secret(lanes: &Store) -> Result<Secret, String> {
     })
 }
 
-/// That of the node which came first. A server may not have it yet: any replica answers.
-async fn written_secret(lanes: &Store) -> Result<Vec<u8>, String> {
-    let said =
-        |text: &dyn std::fmt::Display| format!("bucket {}: key {SECRET}: {text}", lanes.name);
-    for _ in 0..READS {
-        let read = lanes.get(SECRET).await.map_err(|error| said(&error))?;
-        match read {
-            Some(text) => return from_hex(&text).ok_or_else(|| said(&"is not one of ringmq's")),
-            None => sleep(PAUSE).await,
-        }
+/// That of the node which came first, or this one's, when there is none. Servers that have just begun may lose what they are given
+/// to write: what counts is what is read behind it.
+async fn written_or(lanes: &Store, drawn: &str) -> Result<Bytes, String> {
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    if let Some(written) = lanes.get(SECRET).await.map_err(|error| said(&error))? {
+        return Ok(written);
     }
-    Err(said(&"could not be written"))
+    let created = lanes.create(SECRET, drawn.to_owned().into()).await;
+    let written = lanes.get(SECRET).await.map_err(|error| said(&error))?;
+    written.ok_or_else(|| match created {
+        Ok(_) => "was written and is not there".into(),
+        Err(error) => said(&error),
+    })
 }
 
 fn from_hex(text: &[u8]) -> Option<Vec<u8>> {

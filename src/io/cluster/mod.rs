@@ -14,6 +14,7 @@ mod lane_keys;
 mod link;
 mod ownership;
 mod relays;
+mod retry;
 mod state_stream;
 
 use std::os::fd::OwnedFd;

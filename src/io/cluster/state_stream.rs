@@ -4,25 +4,23 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use async_nats::jetstream::consumer::DeliverPolicy;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, InfoError, RetentionPolicy, StorageType, Stream,
+};
 use async_nats::jetstream::{self, Context};
 use async_nats::{header, Client};
 use futures_util::StreamExt;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use super::retry;
 use crate::cluster::NodeName;
 use crate::ids::ShardId;
 use crate::journal::Piece;
 
 /// Servers that must have a key or a message before it counts.
 pub(super) const REPLICAS: usize = 3;
-/// To make a bucket or a stream: servers that have just begun have no leader.
-pub(super) const ATTEMPTS: usize = 5;
 /// A message that is larger is none of a node's.
 const MESSAGE_MAX: i32 = 1 << 20;
-
-/// Before a further attempt to make it.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Between two messages that are read.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,21 +58,12 @@ impl StateStream {
         is_unsafe: bool,
     ) -> Result<(Self, Option<String>), String> {
         let context = jetstream::new(client.clone());
-        let mut error = String::new();
-        for _ in 0..ATTEMPTS {
-            match context
-                .get_or_create_stream(config(cluster, node, REPLICAS))
-                .await
-            {
-                Ok(stream) => return Self::checked(context, stream, (cluster, node)),
-                Err(other) => error = other.to_string(),
-            }
-            // Servers that have just begun do not know of each other yet.
-            if !error.contains("timed out") && !error.contains("offline") {
-                break;
-            }
-            sleep(PAUSE).await;
-        }
+        let made =
+            retry::ask(|| context.get_or_create_stream(config(cluster, node, REPLICAS))).await;
+        let error = match made {
+            Ok(stream) => return Self::checked(context, stream, (cluster, node)),
+            Err(error) => error,
+        };
         let doubt =
             format!("the NATS servers cannot keep copies of logs on {REPLICAS} of them: {error}");
         if !is_unsafe {
@@ -82,7 +71,7 @@ impl StateStream {
                 "{doubt}; cluster-unsafe makes do with one, for tests; cluster-durability = \"node\" makes none"
             ));
         }
-        let made = context.get_or_create_stream(config(cluster, node, 1)).await;
+        let made = retry::ask(|| context.get_or_create_stream(config(cluster, node, 1))).await;
         let stream = made.map_err(|error| format!("stream {}: {error}", name_of(cluster, node)))?;
         let (it, _) = Self::checked(context, stream, (cluster, node))?;
         Ok((it, Some(doubt)))
@@ -94,15 +83,18 @@ impl StateStream {
         (cluster, node): (&str, &NodeName),
     ) -> Result<Option<Self>, String> {
         let context = jetstream::new(client.clone());
-        match context.get_stream(name_of(cluster, node)).await {
-            Ok(stream) => Ok(Some(Self {
-                context,
-                stream,
-                prefix: prefix_of(cluster, node),
-            })),
-            Err(error) if error.to_string().contains("not found") => Ok(None),
-            Err(error) => Err(error.to_string()),
-        }
+        let found = retry::ask(|| async {
+            match context.get_stream(name_of(cluster, node)).await {
+                Ok(stream) => Ok(Some(stream)),
+                Err(error) if error.to_string().contains("not found") => Ok(None),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        Ok(found.await?.map(|stream| Self {
+            context: context.clone(),
+            stream,
+            prefix: prefix_of(cluster, node),
+        }))
     }
 
     fn checked(
@@ -156,9 +148,12 @@ impl StateStream {
 
     /// The sequences that it begins and ends with.
     pub(super) async fn ends(&self) -> Result<(u64, u64), String> {
-        let mut stream = self.stream.clone();
-        let info = stream.info().await.map_err(|error| self.said(&error))?;
-        Ok((info.state.first_sequence, info.state.last_sequence))
+        let asked = retry::ask(|| async {
+            let mut stream = self.stream.clone();
+            let info = stream.info().await?;
+            Ok::<_, InfoError>((info.state.first_sequence, info.state.last_sequence))
+        });
+        asked.await.map_err(|error| self.said(&error))
     }
 
     /// The sequence that it ends with. It may be of a moment ago: only an append finds out.
@@ -168,12 +163,14 @@ impl StateStream {
 
     /// The last message of a subject.
     pub(super) async fn last_of(&self, subject: String) -> Result<Option<(u64, Vec<u8>)>, String> {
-        let got = self.stream.get_last_raw_message_by_subject(&subject).await;
-        match got {
-            Ok(message) => Ok(Some((message.sequence, message.payload.to_vec()))),
-            Err(error) if error.to_string().contains("no message found") => Ok(None),
-            Err(error) => Err(self.said(&error)),
-        }
+        let asked = retry::ask(|| async {
+            match self.stream.get_last_raw_message_by_subject(&subject).await {
+                Ok(message) => Ok(Some((message.sequence, message.payload.to_vec()))),
+                Err(error) if error.to_string().contains("no message found") => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        asked.await.map_err(|error| self.said(&error))
     }
 
     pub(super) async fn mark_of(&self, subject: String) -> Result<Option<Mark>, String> {
@@ -186,7 +183,7 @@ impl StateStream {
 
     /// By what its writer has numbered a message.
     pub(super) async fn id_at(&self, sequence: u64) -> Result<Option<String>, String> {
-        let message = self.stream.get_raw_message(sequence).await;
+        let message = retry::ask(|| self.stream.get_raw_message(sequence)).await;
         let message = message.map_err(|error| self.said(&error))?;
         let id = message.headers.get(header::NATS_MESSAGE_ID);
         Ok(id.map(|id| id.as_str().to_owned()))
@@ -207,7 +204,7 @@ impl StateStream {
             },
             ..OrderedConfig::default()
         };
-        let consumer = self.stream.create_consumer(config).await;
+        let consumer = retry::ask(|| self.stream.create_consumer(config.clone())).await;
         let consumer = consumer.map_err(|error| self.said(&error))?;
         let messages = consumer.messages().await;
         let mut messages = messages.map_err(|error| self.said(&error))?;
@@ -249,14 +246,15 @@ impl StateStream {
 
     /// Removes what a subject, or several, have before a sequence.
     pub(super) async fn purge(&self, subjects: String, before: u64) -> Result<(), String> {
-        let purge = self.stream.purge().sequence(before).filter(subjects);
-        purge.await.map(drop).map_err(|error| self.said(&error))
+        let purge = || async { self.stream.purge().sequence(before).filter(&subjects).await };
+        let purged = retry::ask(purge).await;
+        purged.map(drop).map_err(|error| self.said(&error))
     }
 
     /// Removes everything before a sequence.
     pub(super) async fn purge_all(&self, before: u64) -> Result<(), String> {
-        let purge = self.stream.purge().sequence(before);
-        purge.await.map(drop).map_err(|error| self.said(&error))
+        let purged = retry::ask(|| async { self.stream.purge().sequence(before).await }).await;
+        purged.map(drop).map_err(|error| self.said(&error))
     }
 
     fn said(&self, error: &dyn std::fmt::Display) -> String {

@@ -16,7 +16,7 @@ BINARY = os.environ.get("RINGMQ_BIN", os.path.join(ROOT, "target", "release", "r
 # The same tests run against Mosquitto, to find mistakes in the tests: BROKER=mosquitto.
 IS_MOSQUITTO = os.environ.get("BROKER") == "mosquitto"
 
-START_S = 20
+START_S = 60  # no more than a bound: a node of a cluster waits for servers that begin with it
 STOP_S = 10
 
 

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -252,6 +253,21 @@ def test_servers_that_a_cluster_cannot_rely_on_are_refused(start):
         single.close()
     assert "can be connected to" in refused("--cluster", f"nats://127.0.0.1:{free_port()}", "--node", "a")
     assert "a name of its own" in refused("--cluster", "nats://127.0.0.1:1")
+
+
+def test_servers_and_nodes_that_begin_at_once_find_each_other(start, connect, name):
+    servers = Nats(is_awaited=False)
+    try:
+        with ThreadPoolExecutor() as pool:
+            begin = [pool.submit(start_node, start, servers, one, cluster_name=own_name(name)) for one in "abc"]
+            nodes = [each.result() for each in begin]
+        subscribers = [connect(node, f"s{n}") for n, node in enumerate(nodes)]
+        for one in subscribers:
+            one.subscribe(name, qos=1)
+        connect(nodes[0], "p").publish_and_wait(name, "here", qos=1)
+        assert [one.payloads(1) for one in subscribers] == [[b"here"]] * 3
+    finally:
+        servers.close()
 
 
 def test_a_name_belongs_to_one_process(start, nats, name):
