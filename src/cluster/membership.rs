@@ -7,6 +7,10 @@
 //! clocks run equally fast within the 2 s between.
 //!
 //! Who has a lease has seen every node that had one when its own first put was taken; who comes later sees it.
+//!
+//! A watch that breaks begins anew and shows again what each key holds. A put that was shown before is no sign of life, and
+//! one of our own counts when nothing of what the watch has is left to be shown: a key that has been put again since comes
+//! behind ours then, though it was there before.
 
 use std::collections::BTreeMap;
 
@@ -76,10 +80,13 @@ struct Seen {
     at: Time,
 }
 
-/// Our own key, as the watch has shown it last.
+/// Our own key.
 #[derive(Debug, Default)]
 struct OwnKey {
+    /// As the watch has shown it last.
     revision: u64,
+    /// As the last put has left it, which a broken watch does not show.
+    put: u64,
     /// Another life of this name that has put it, and when that was seen.
     other: Option<(Incarnation, Time)>,
 }
@@ -93,12 +100,16 @@ pub struct Membership {
     sent: Option<(u64, Time)>,
     number: u64,
     next_put: Time,
+    /// When a put was sent that has come back, while the watch has more to show.
+    came_back: Option<Time>,
     /// As in the last put.
     has_joined: bool,
     lease_until: Time,
     /// Silence counts from here on: while there was no lease nothing could be seen.
     judges_since: Time,
     others: BTreeMap<NodeName, Seen>,
+    /// What was shown last of each key, also of nodes that are dead. Bounded by the keys.
+    revisions: BTreeMap<NodeName, u64>,
 }
 
 impl Membership {
@@ -109,11 +120,13 @@ impl Membership {
             key: OwnKey::default(),
             sent: None,
             number: 0,
+            came_back: None,
             next_put: Time::ZERO,
             has_joined: false,
             lease_until: Time::ZERO,
             judges_since: Time::ZERO,
             others: BTreeMap::new(),
+            revisions: BTreeMap::new(),
         }
     }
 
@@ -162,7 +175,7 @@ impl Membership {
         self.next_put = now + PUT_EVERY;
         self.sent = Some((self.number, now));
         Some(Put {
-            revision: self.key.revision,
+            revision: self.key.revision.max(self.key.put),
             beat: Beat {
                 incarnation: self.own.incarnation,
                 number: self.number,
@@ -171,8 +184,16 @@ impl Membership {
         })
     }
 
+    /// The store has taken a put. For others this node lives from then on, whether its own watch shows it or not.
+    pub fn put_taken(&mut self, number: u64, revision: u64) {
+        if number == self.number {
+            self.key.put = revision;
+        }
+    }
+
     /// A put was refused, or its outcome is unknown.
     pub fn put_failed(&mut self, number: u64) {
+        self.key.put = 0;
         self.sent.take_if(|(sent, _)| *sent == number);
     }
 
@@ -187,6 +208,9 @@ impl Membership {
         if *name == self.own.name {
             self.own_seen(revision, beat, now);
             return Vec::new();
+        }
+        if self.revisions.insert(name.clone(), revision) == Some(revision) {
+            return Vec::new(); // shown again
         }
         let before = self.others.get(name).map(|seen| seen.incarnation);
         let node = |incarnation| Node {
@@ -213,6 +237,9 @@ impl Membership {
     }
 
     fn own_seen(&mut self, revision: u64, beat: Option<Beat>, now: Time) {
+        if self.key.revision == revision {
+            return; // shown again: who waits for another life of this name does not wait for it once more
+        }
         self.key.revision = revision;
         self.key.other = None;
         let Some(beat) = beat else {
@@ -224,6 +251,14 @@ impl Membership {
         }
         let Some((_, at)) = self.sent.take_if(|(number, _)| *number == beat.number) else {
             return; // given up, or of before a put that was tried again
+        };
+        self.came_back = Some(at);
+    }
+
+    /// Nothing that the watch has is left to be shown.
+    pub fn seen_all(&mut self, now: Time) {
+        let Some(at) = self.came_back.take() else {
+            return; // others' puts
         };
         if self.lease_until <= now {
             self.judges_since = now;

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::adopter::Adoption;
 use super::engine::Engine;
@@ -66,12 +66,20 @@ impl Ownership {
         own: &Node,
         options: &ClusterOptions,
         listener: &TcpListener,
-        (shared, adoptions): (&SharedState, mpsc::UnboundedReceiver<Adoption>),
+        (shared, adoptions, anew): (
+            &SharedState,
+            mpsc::UnboundedReceiver<Adoption>,
+            watch::Receiver<u64>,
+        ),
     ) -> std::io::Result<Self> {
         let (order, orders) = mpsc::unbounded_channel();
         shared.cluster().begin(order);
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        tokio::spawn(lane_keys::watch(engine.lanes.clone(), sender.clone()));
+        tokio::spawn(lane_keys::watch(
+            engine.lanes.clone(),
+            sender.clone(),
+            anew,
+        ));
         let address = match &options.address {
             Some(address) => address.clone(),
             None => {
