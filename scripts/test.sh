@@ -71,6 +71,7 @@ install() {
     command -v strip >/dev/null || missing+=(binutils)
     command -v promtool >/dev/null || missing+=(prometheus)
     command -v stunnel4 >/dev/null || missing+=(stunnel4)
+    [[ -x /usr/sbin/haproxy ]] || missing+=(haproxy)
     /usr/bin/python3 -c 'import seccomp' 2>/dev/null || missing+=(python3-seccomp)
     if ((${#missing[@]})); then
         local as_root=()
