@@ -36,13 +36,16 @@ pub struct Beat {
     pub number: u64,
     /// It has what the others have, so another node may ask it.
     pub has_joined: bool,
+    /// The sequence of the last message that the stream of its logs has acknowledged; 0: it has none.
+    pub copied: u64,
 }
 
 impl Beat {
     #[must_use]
     pub fn encode(self) -> String {
+        let (life, number, copied) = (self.incarnation.0, self.number, self.copied);
         let joined = u8::from(self.has_joined);
-        format!("1 {:016x} {} {joined}", self.incarnation.0, self.number)
+        format!("1 {life:016x} {number} {joined} {copied}")
     }
 
     /// `None`: nothing of this format.
@@ -55,6 +58,11 @@ impl Beat {
             incarnation: Incarnation(incarnation),
             number,
             has_joined: fields.next()? == "1",
+            // Older nodes do not say it.
+            copied: match fields.next() {
+                Some(text) => text.parse().ok()?,
+                None => 0,
+            },
         })
     }
 }
@@ -158,8 +166,8 @@ impl Membership {
         first.is_none_or(|first| self.own.name < *first)
     }
 
-    /// The put that is due, which the caller makes.
-    pub fn put_due(&mut self, has_joined: bool, now: Time) -> Option<Put> {
+    /// The put that is due, which the caller makes. `copied`: see [`Beat`].
+    pub fn put_due(&mut self, has_joined: bool, copied: u64, now: Time) -> Option<Put> {
         let is_on_its_way = |(_, at): (u64, Time)| now.since(at) < PUT_PATIENCE;
         let is_due = now >= self.next_put || has_joined != self.has_joined;
         if !is_due || self.sent.is_some_and(is_on_its_way) {
@@ -180,6 +188,7 @@ impl Membership {
                 incarnation: self.own.incarnation,
                 number: self.number,
                 has_joined,
+                copied,
             },
         })
     }

@@ -20,13 +20,14 @@ fn beat(incarnation: u64, number: u64) -> Option<Beat> {
         incarnation: Incarnation(incarnation),
         number,
         has_joined: number > 6,
+        copied: 3 * number,
     })
 }
 
 /// Puts and sees its own key at once, at each of these times.
 fn beats(one: &mut Membership, times: impl IntoIterator<Item = u64>) {
     for ms in times {
-        let put = one.put_due(false, at(ms)).expect("a put is due");
+        let put = one.put_due(false, 0, at(ms)).expect("a put is due");
         let own = one.own.name.clone();
         one.seen(&own, put.revision + 1, Some(put.beat), at(ms));
         one.seen_all(at(ms));
@@ -37,7 +38,18 @@ fn beats(one: &mut Membership, times: impl IntoIterator<Item = u64>) {
 fn what_is_put_is_read() {
     let beat = beat(u64::MAX - 4, 7).unwrap();
     assert_eq!(Beat::decode(&beat.encode()), Some(beat));
-    for text in ["", "1", "1 x 3", "2 0 0", "1 00", "1 00 -1 0", "1 00 1"] {
+    let older = Beat { copied: 0, ..beat };
+    assert_eq!(Beat::decode("1 fffffffffffffffb 7 1"), Some(older));
+    for text in [
+        "",
+        "1",
+        "1 x 3",
+        "2 0 0",
+        "1 00",
+        "1 00 -1 0",
+        "1 00 1",
+        "1 00 1 1 x",
+    ] {
         assert_eq!(Beat::decode(text), None, "{text:?}");
     }
 }
@@ -45,26 +57,26 @@ fn what_is_put_is_read() {
 #[test]
 fn a_lease_counts_from_the_sending_of_what_came_back() {
     let mut one = Membership::new(node("a", 1));
-    let put = one.put_due(false, at(100)).unwrap();
+    let put = one.put_due(false, 0, at(100)).unwrap();
     assert_eq!(one.lease_until(), Time::ZERO);
-    assert_eq!(one.put_due(false, at(1_200)), None, "one is on its way");
+    assert_eq!(one.put_due(false, 0, at(1_200)), None, "one is on its way");
     one.seen(&name("a"), 5, Some(put.beat), at(1_900));
     one.seen_all(at(1_900));
     assert_eq!(one.lease_until(), at(100) + LEASE);
-    let second = one.put_due(false, at(1_900)).unwrap();
+    let second = one.put_due(false, 0, at(1_900)).unwrap();
     assert_eq!((second.revision, second.beat.number), (5, 2));
 }
 
 #[test]
 fn a_put_that_was_given_up_gives_no_lease_when_it_comes_back() {
     let mut one = Membership::new(node("a", 1));
-    let first = one.put_due(false, at(0)).unwrap();
-    let second = one.put_due(false, at(2_600)).unwrap();
+    let first = one.put_due(false, 0, at(0)).unwrap();
+    let second = one.put_due(false, 0, at(2_600)).unwrap();
     one.seen(&name("a"), 1, Some(first.beat), at(2_700));
     one.seen_all(at(2_700));
     assert_eq!(one.lease_until(), Time::ZERO);
     one.put_failed(second.beat.number); // the key had changed
-    let third = one.put_due(false, at(3_600)).unwrap();
+    let third = one.put_due(false, 0, at(3_600)).unwrap();
     assert_eq!(third.revision, 1);
     one.seen(&name("a"), 2, Some(third.beat), at(3_650));
     one.seen_all(at(3_650));
@@ -119,7 +131,7 @@ fn a_lease_ends_before_others_stop_waiting() {
         let mut dying = Membership::new(node("b", 9));
         let mut other = Membership::new(node("a", 1));
         beats(&mut other, [0]);
-        let put = dying.put_due(false, at(0)).unwrap();
+        let put = dying.put_due(false, 0, at(0)).unwrap();
         dying.seen(&name("b"), 1, Some(put.beat), at(delay));
         dying.seen_all(at(delay));
         other.seen(&name("b"), 1, Some(put.beat), at(delay));
@@ -142,10 +154,10 @@ fn a_name_in_use_is_waited_for_and_then_taken() {
     let mut one = Membership::new(node("a", 1));
     one.seen(&name("a"), 7, beat(5, 100), at(0));
     assert!(one.is_name_taken());
-    assert_eq!(one.put_due(false, at(5_900)), None);
+    assert_eq!(one.put_due(false, 0, at(5_900)), None);
     one.seen(&name("a"), 8, beat(5, 101), at(5_950));
-    assert_eq!(one.put_due(false, at(11_900)), None);
-    let put = one.put_due(false, at(11_950)).unwrap();
+    assert_eq!(one.put_due(false, 0, at(11_900)), None);
+    let put = one.put_due(false, 0, at(11_950)).unwrap();
     assert_eq!(put.revision, 8);
     one.seen(&name("a"), 9, Some(put.beat), at(12_000));
     one.seen_all(at(12_000));
@@ -174,7 +186,7 @@ fn a_name_in_use_is_not_waited_for_anew_with_each_watch() {
     for ms in [0, 2_700, 5_400] {
         one.seen(&name("a"), 7, beat(5, 100), at(ms));
     }
-    let put = one.put_due(false, at(6_000)).unwrap();
+    let put = one.put_due(false, 0, at(6_000)).unwrap();
     assert_eq!(put.revision, 7);
 }
 
@@ -185,7 +197,7 @@ fn who_sees_nothing_puts_its_key_without_a_lease() {
     beats(&mut one, [0]);
     let mut revision = 1;
     for ms in [1_000, 3_500, 6_000] {
-        let put = one.put_due(false, at(ms)).unwrap();
+        let put = one.put_due(false, 0, at(ms)).unwrap();
         assert_eq!(put.revision, revision);
         revision += 3; // others put theirs
         one.put_taken(put.beat.number, revision);
@@ -201,12 +213,12 @@ fn who_sees_nothing_puts_its_key_without_a_lease() {
 fn a_put_that_is_refused_is_made_over_what_the_watch_shows() {
     let mut one = Membership::new(node("a", 1));
     beats(&mut one, [0]);
-    let put = one.put_due(false, at(1_000)).unwrap();
+    let put = one.put_due(false, 0, at(1_000)).unwrap();
     one.put_taken(put.beat.number, 9);
-    let lost = one.put_due(false, at(3_500)).unwrap();
+    let lost = one.put_due(false, 0, at(3_500)).unwrap();
     assert_eq!(lost.revision, 9);
     one.put_failed(lost.beat.number);
-    let again = one.put_due(false, at(4_500)).unwrap();
+    let again = one.put_due(false, 0, at(4_500)).unwrap();
     assert_eq!(again.revision, 1, "the store has lost what it had taken");
 }
 
@@ -214,7 +226,7 @@ fn a_put_that_is_refused_is_made_over_what_the_watch_shows() {
 #[test]
 fn a_lease_begins_when_all_is_shown() {
     let mut one = Membership::new(node("a", 1));
-    let put = one.put_due(false, at(0)).unwrap();
+    let put = one.put_due(false, 0, at(0)).unwrap();
     one.seen(&name("a"), 5, Some(put.beat), at(100));
     assert_eq!(one.lease_until(), Time::ZERO);
     one.seen(&name("b"), 6, beat(9, 20), at(100));

@@ -3,6 +3,9 @@
 //! Of all nodes that take it for dead one wins a compare-and-set on the key `adopt.NODE`, which stays until all is on
 //! its own disk and in its own stream. It reads the stream to its end and appends a mark that it has taken over,
 //! behind which the other node can append nothing: if the stream has grown meanwhile that is refused, and it reads on.
+//!
+//! A stream that is damaged, or ends before what its node said last that it has (its key), is not used: its client ids are
+//! refused until the node is back, which has the rest on its disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
 use tokio::time::{sleep, timeout, Instant};
 
+use super::adopt_claim::{Claim, CLAIM};
 use super::appends::{life_of, Appends};
 use super::state_stream::{Content, StateStream};
 use crate::cluster::membership::Beat;
@@ -31,39 +35,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A key that was not put for so long is of a node that has ended.
 const SILENCE: Duration = Duration::from_secs(6);
-
-/// Of keys, before the name of a node that is being adopted from. No node has a name with a dot.
-const CLAIM: &str = "adopt.";
-
-/// What such a key says.
-struct Claim {
-    by: Node,
-    /// The life that is lost.
-    of: Incarnation,
-}
-
-impl Claim {
-    fn encode(&self) -> String {
-        let (name, by) = (self.by.name.as_str(), self.by.incarnation.0);
-        format!("1 {name} {by:016x} {:016x}", self.of.0)
-    }
-
-    /// `None`: nothing of this format.
-    fn decode(text: &str) -> Option<Self> {
-        let mut fields = text.strip_prefix("1 ")?.split(' ');
-        let name = NodeName::new(fields.next()?)?;
-        let mut life = || {
-            u64::from_str_radix(fields.next()?, 16)
-                .ok()
-                .map(Incarnation)
-        };
-        let incarnation = life()?;
-        Some(Self {
-            by: Node { name, incarnation },
-            of: life()?,
-        })
-    }
-}
 
 /// See the module. Lives on: the cluster's thread.
 pub(super) struct Adopter {
@@ -104,32 +75,35 @@ impl Adopter {
     /// Sees to it that the sessions of a lost node are adopted, by this node or another one; and those that it had begun to
     /// adopt.
     pub(super) async fn adopt_all(&self, node: Node) {
-        loop {
-            match self.claims_in_time(&node.name).await {
-                Ok(begun) => {
-                    self.adopt(&node).await;
-                    for node in begun {
-                        self.adopt(&node).await;
-                    }
-                    return;
-                }
-                Err(_) => sleep(PAUSE).await,
-            }
+        let begun = self.begun_by(&node.name).await;
+        self.adopt(&node).await;
+        for node in begun {
+            self.adopt(&node).await;
         }
     }
 
     /// What a process of this name before this one had begun.
     pub(super) async fn resume(&self) {
+        for node in self.begun_by(&self.own.name).await {
+            self.adopt(&node).await;
+        }
+    }
+
+    /// Nodes whose sessions that one had begun to adopt, when NATS says it.
+    async fn begun_by(&self, name: &NodeName) -> Vec<Node> {
+        let mut logged = false;
         loop {
-            match self.claims_in_time(&self.own.name).await {
-                Ok(begun) => {
-                    for node in begun {
-                        self.adopt(&node).await;
-                    }
-                    return;
+            match self.claims_in_time(name).await {
+                Ok(begun) => return begun,
+                Err(text) if !std::mem::replace(&mut logged, true) => {
+                    let name = name.as_str();
+                    tracing::warn!(
+                        "cluster: whose sessions node {name} had begun to adopt is not known yet: {text}"
+                    );
                 }
-                Err(_) => sleep(PAUSE).await,
+                Err(_) => {}
             }
+            sleep(PAUSE).await;
         }
     }
 
@@ -146,7 +120,7 @@ impl Adopter {
                 Err(text) if text == logged => {}
                 Err(text) => {
                     let name = node.name.as_str();
-                    tracing::warn!(
+                    tracing::error!(
                         "cluster: the sessions of node {name} are not adopted yet: {text}"
                     );
                     logged = text;
@@ -189,13 +163,36 @@ impl Adopter {
         Ok(begun)
     }
 
-    /// Another process of the lost node is there.
-    async fn is_back(&self, node: &Node) -> Result<bool, String> {
-        let entry = self.nodes.entry(node.name.as_str()).await;
+    /// What a node has put last.
+    async fn beat_of(&self, name: &NodeName) -> Result<Option<Beat>, String> {
+        let entry = self.nodes.entry(name.as_str()).await;
         let entry = entry.map_err(|error| format!("bucket {}: {error}", self.nodes.name))?;
         let beat = entry.filter(|entry| entry.operation == Operation::Put);
-        let beat = beat.and_then(|entry| Beat::decode(&String::from_utf8_lossy(&entry.value)));
+        Ok(beat.and_then(|entry| Beat::decode(&String::from_utf8_lossy(&entry.value))))
+    }
+
+    /// Another process of the lost node is there.
+    async fn is_back(&self, node: &Node) -> Result<bool, String> {
+        let beat = self.beat_of(&node.name).await?;
         Ok(beat.is_some_and(|beat| beat.incarnation != node.incarnation))
+    }
+
+    /// Refuses a stream that has less than its last process has said.
+    async fn check_end(&self, node: &NodeName, lost: &Lost) -> Result<(), String> {
+        let beat = self.beat_of(node).await?;
+        let beat = beat.filter(|beat| beat.incarnation == lost.by && beat.copied > lost.last);
+        beat.map_or(Ok(()), |beat| {
+            Err(format!(
+                "stream {} ends with message {}, though {} was acknowledged: the NATS servers have lost its end, which the \
+                 node's disk has; nothing of it is used until the node is back. If it is lost for good, deleting its key {} \
+                 from bucket {} accepts the loss",
+                lost.stream.name(),
+                lost.last,
+                beat.copied,
+                node.as_str(),
+                self.nodes.name
+            ))
+        })
     }
 
     /// Nothing is appended for longer than a process waits before it is a node.
@@ -235,6 +232,7 @@ impl Adopter {
             return Ok(true);
         };
         tracing::info!("cluster: the sessions of node {name} are being adopted by this one");
+        self.check_end(node, &lost).await?;
         let path = self.path.join(format!("adopting-{name}"));
         let Some((lost, through)) = self.take_over(lost, &path).await? else {
             self.release(node, revision).await?;

@@ -275,6 +275,7 @@ impl Appends {
             self.paused_until = Some(Instant::now() + PAUSE);
         }
         if self.state.acknowledged() > before {
+            self.stream.acknowledge(self.state.acknowledged());
             self.waits_since = Instant::now();
         }
     }

@@ -6,7 +6,12 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::jetstream::kv::{self, Store};
 use async_nats::jetstream::{self, stream::StorageType, Context};
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Subscriber};
+use async_nats::{
+    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr, StatusCode,
+    Subscriber,
+};
+use futures_util::StreamExt;
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -20,12 +25,13 @@ use crate::shard::FRAME_MAX;
 /// Of servers that were tried with kills, stops and full disks; older ones have lost what they had acknowledged.
 const VERSION_MIN: (u64, u64) = (2, 15);
 /// To make a connection to one server, before the next one is tried.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
-/// A server that has not answered three of them is left: it was stopped, or its network is cut.
-const PING_EVERY: Duration = Duration::from_secs(1);
+const CONNECT_PATIENCE: Duration = Duration::from_millis(1_500);
+/// A server that has not answered three of them is left: it was stopped, or its network is cut. What then is left of the 6 s after
+/// which others take this node for dead has to be enough to try that server once more, and the next one.
+const PING_EVERY: Duration = Duration::from_millis(500);
 /// For each answer; questions are asked again.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
-/// Asked of servers whose account may not be one that sees it.
+/// Behind the answer of one server for that of the next.
 const SETTINGS_PATIENCE: Duration = Duration::from_millis(500);
 /// Commands that wait in the client, at most: each a frame.
 const CLIENT_CAPACITY: usize = 64;
@@ -136,10 +142,21 @@ async fn client(options: &ClusterOptions, own: &Node) -> Result<Client, String> 
     }
     // Servers may begin at the same time as this process.
     let is_refused = |error: &ConnectError| {
-        matches!(error.kind(), ConnectErrorKind::Io | ConnectErrorKind::TimedOut)
+        matches!(
+            error.kind(),
+            ConnectErrorKind::Io | ConnectErrorKind::TimedOut
+        )
     };
-    let connected = retry::ask_while(is_refused, || connect.clone().connect(&options.servers));
-    let servers = options.servers.join(", ");
+    let servers = addresses(options)?;
+    // The client passes over those in a URL.
+    if let Some(user) = servers.iter().find_map(ServerAddr::username) {
+        let password = servers.iter().find_map(ServerAddr::password);
+        let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        connect = connect.user_and_password(plain(user), plain(password.unwrap_or_default()));
+    }
+    let connected = retry::ask_while(is_refused, || connect.clone().connect(&servers[..]));
+    let named = |server: &ServerAddr| format!("{}:{}", server.host(), server.port());
+    let servers = servers.iter().map(named).collect::<Vec<_>>().join(", ");
     match timeout(retry::PATIENCE + CONNECT_PATIENCE, connected).await {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => Err(format!(
@@ -147,6 +164,12 @@ async fn client(options: &ClusterOptions, own: &Node) -> Result<Client, String> 
         )),
         Err(_) => Err(format!("no NATS server of {servers} answers")),
     }
+}
+
+fn addresses(options: &ClusterOptions) -> Result<Vec<ServerAddr>, String> {
+    let parsed = options.servers.iter().map(|url| url.parse());
+    let wrong = |error: std::io::Error| format!("cluster: a URL of a NATS server is none: {error}"); // it may have a password
+    parsed.collect::<Result<_, _>>().map_err(wrong)
 }
 
 fn tell(event: &Event) {
@@ -184,20 +207,57 @@ fn doubt_version(client: &Client) -> Result<Option<String>, String> {
 
 /// Whether servers acknowledge before what they acknowledge is on their disks, where this account may see that.
 async fn doubt_sync(client: &Client) -> Option<String> {
-    let asked = client.request("$SYS.REQ.SERVER.PING.JSZ", "{}".into());
-    let answer = timeout(SETTINGS_PATIENCE, asked).await;
-    let Ok(Ok(answer)) = answer else {
+    let answers = settings(client).await;
+    let mut servers = 0;
+    let mut late = Vec::new();
+    for answer in &answers {
+        let Some(config) = answer.get("data").and_then(|data| data.get("config")) else {
+            continue; // a server without JetStream keeps nothing
+        };
+        servers += 1;
+        if config.get("sync_always").and_then(Value::as_bool) != Some(true) {
+            let name = answer
+                .get("server")
+                .and_then(|server| server.get("name")?.as_str());
+            late.push(name.unwrap_or("without a name").to_owned());
+        }
+    }
+    if servers == 0 {
         tracing::info!(
             "cluster: whether the NATS servers have sync_interval: always cannot be seen by this account; see to it"
         );
-        return None;
-    };
-    let answer: Value = serde_json::from_slice(&answer.payload).ok()?;
-    let config = answer.get("data")?.get("config")?;
-    let is_always = config.get("sync_always").and_then(Value::as_bool);
-    (is_always != Some(true)).then(|| {
-        "the NATS server does not have sync_interval: always, so it acknowledges what a loss of power takes back".into()
+    }
+    late.sort();
+    (!late.is_empty()).then(|| {
+        format!(
+            "of {servers} NATS servers {} ({}) do not have sync_interval: always, so they acknowledge what a loss of power \
+             takes back",
+            late.len(),
+            late.join(", ")
+        )
     })
+}
+
+/// What servers say of themselves: all that this one is connected to, if this account may ask them.
+async fn settings(client: &Client) -> Vec<Value> {
+    let mut found = Vec::new();
+    let inbox = client.new_inbox();
+    let Ok(mut answers) = client.subscribe(inbox.clone()).await else {
+        return found; // the client is closed: what is asked next fails
+    };
+    let asked = client.publish_with_reply("$SYS.REQ.SERVER.PING.JSZ", inbox, "{}".into());
+    if asked.await.is_err() {
+        return found;
+    }
+    let mut patience = REQUEST_PATIENCE;
+    while let Ok(Some(answer)) = timeout(patience, answers.next()).await {
+        if answer.status == Some(StatusCode::NO_RESPONDERS) {
+            break;
+        }
+        found.extend(serde_json::from_slice(&answer.payload));
+        patience = SETTINGS_PATIENCE;
+    }
+    found
 }
 
 async fn context(client: &Client) -> Result<Context, String> {

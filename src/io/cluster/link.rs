@@ -14,6 +14,7 @@ use super::adopter::Adopter;
 use super::engine::Engine;
 use super::keys::{self, KeyEvent};
 use super::ownership::Ownership;
+use super::state_stream::StateStream;
 use super::Begin;
 use crate::cluster::membership::{Change, Membership};
 use crate::cluster::{Node, NODES_MAX};
@@ -283,7 +284,9 @@ impl Link {
         }
         self.apply(dead, now);
         let has_joined = self.exchange.has_joined();
-        if let Some(put) = self.membership.put_due(has_joined, now) {
+        let copies = self.engine.copies.as_ref();
+        let copied = copies.map_or(0, StateStream::acknowledged);
+        if let Some(put) = self.membership.put_due(has_joined, copied, now) {
             let (nodes, name) = (self.engine.nodes.clone(), self.own.name.clone());
             tokio::spawn(keys::put(nodes, name, put, self.key_events.clone()));
         }

@@ -5,6 +5,7 @@
 //! world: the connection ([`engine`]), the keys of the nodes ([`keys`]) and of the lanes ([`lane_keys`]), and a loop
 //! ([`link`]) that waits for whichever has something. Beside it a thread passes on clients of other nodes ([`relays`]).
 
+mod adopt_claim;
 mod adopter;
 mod appends;
 mod at_start;

@@ -1,5 +1,7 @@
 //! The stream that has copies of a node's logs: made and checked, and read.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::OrderedConfig;
@@ -32,6 +34,8 @@ pub(super) struct StateStream {
     stream: Stream,
     /// Of its subjects.
     prefix: String,
+    /// The last message that this process knows to be there.
+    acknowledged: Arc<AtomicU64>,
 }
 
 /// What a message says.
@@ -94,6 +98,7 @@ impl StateStream {
             context: context.clone(),
             stream,
             prefix: prefix_of(cluster, node),
+            acknowledged: Arc::default(),
         }))
     }
 
@@ -120,8 +125,19 @@ impl StateStream {
             context,
             stream,
             prefix,
+            acknowledged: Arc::default(),
         };
         Ok((it, doubt))
+    }
+
+    /// Everything up to this message is there, for as long as the servers keep what they have acknowledged.
+    pub(super) fn acknowledge(&self, sequence: u64) {
+        self.acknowledged.store(sequence, Ordering::Relaxed);
+    }
+
+    /// What this process has [acknowledged](Self::acknowledge) of it.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
     }
 
     pub(super) fn name(&self) -> &str {

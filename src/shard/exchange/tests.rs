@@ -155,7 +155,7 @@ impl World {
             }
             node.seen = changes.len();
             node.membership.seen_all(now);
-            if let Some(put) = node.membership.put_due(node.exchange.has_joined(), now) {
+            if let Some(put) = node.membership.put_due(node.exchange.has_joined(), 0, now) {
                 let revision = keys.entry(node.own.name.clone()).or_default();
                 match *revision == put.revision {
                     true => {

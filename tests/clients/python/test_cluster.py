@@ -10,6 +10,7 @@ import pytest
 from broker import BINARY, free_port
 from client import V5, VERSIONS, Client, eventually
 from cluster import Nats, start_node
+from secured import authority, pair
 
 pytestmark = pytest.mark.ringmq
 
@@ -186,40 +187,43 @@ def with_client(nats, nodes, name):
 def test_a_killed_nats_server_loses_nothing(start, name, how):
     """Nor is a node taken for dead that lives: one that was connected to that server, or whose watch of keys was there."""
     nats = Nats()
+    nodes = [start_node(start, nats, one) for one in "abc"]
     try:
-        nodes = [start_node(start, nats, one) for one in "abc"]
-        subscribers = [Client(node, "") for node in nodes]
-        publisher = Client(nodes[0], "")
-        for one in [*subscribers, publisher]:
-            one.connect()
-        for one in subscribers:
-            one.subscribe(f"{name}/#", qos=2)
-        sent = 0
-        for round_ in range(3):
-            if how == "killed":
-                nats.processes[round_].kill()
-                nats.processes[round_].wait()
-            else:
-                nats.processes[round_].send_signal(signal.SIGSTOP)
-            publisher.publish_all([(f"{name}/t", str(sent + k), 1 + k % 2) for k in range(200)])
-            sent += 200
-            time.sleep(DEAD_S)  # for as long as it takes others to find a node dead
-            if how == "killed":
-                nats.start(round_)
-            else:
-                nats.processes[round_].send_signal(signal.SIGCONT)
-            nats.wait_healthy(round_)
-        for one in subscribers:
-            by_qos = {1: [], 2: []}
-            for message in one.take(sent):
-                by_qos[message.qos].append(int(message.payload))
-            assert by_qos[1] == list(range(0, sent, 2)) and by_qos[2] == list(range(1, sent, 2))
+        without_one_server_at_a_time(nats, nodes, name, how == "killed")
         for node in nodes:
             assert "is gone" not in node.log()
-        for one in [*subscribers, publisher]:
-            one.close()
+    except AssertionError as error:
+        raise AssertionError("\n\n".join(node.log() for node in nodes)) from error
     finally:
         nats.close()
+
+
+def without_one_server_at_a_time(nats, nodes, name, is_killed):
+    subscribers = [Client(node, "") for node in nodes]
+    publisher = Client(nodes[0], "")
+    for one in [*subscribers, publisher]:
+        one.connect()
+    for one in subscribers:
+        one.subscribe(f"{name}/#", qos=2)
+    sent = 0
+    for n, server in enumerate(nats.processes):
+        server.send_signal(signal.SIGKILL if is_killed else signal.SIGSTOP)
+        publisher.publish_all([(f"{name}/t", str(sent + k), 1 + k % 2) for k in range(200)])
+        sent += 200
+        time.sleep(DEAD_S)  # for as long as it takes others to find a node dead
+        if is_killed:
+            server.wait()
+            nats.start(n)
+        else:
+            server.send_signal(signal.SIGCONT)
+        nats.wait_healthy(n)
+    for one in subscribers:
+        by_qos = {1: [], 2: []}
+        for message in one.take(sent):
+            by_qos[message.qos].append(int(message.payload))
+        assert by_qos[1] == list(range(0, sent, 2)) and by_qos[2] == list(range(1, sent, 2))
+    for one in [*subscribers, publisher]:
+        one.close()
 
 
 def test_durable_sessions_of_another_node_keep_what_was_acknowledged(start, nats, name, tmp_path):
@@ -277,6 +281,57 @@ def test_servers_and_nodes_that_begin_at_once_find_each_other(start, connect, na
             one.subscribe(name, qos=1)
         connect(nodes[0], "p").publish_and_wait(name, "here", qos=1)
         assert [one.payloads(1) for one in subscribers] == [[b"here"]] * 3
+    finally:
+        servers.close()
+
+
+# An account that may use JetStream and see the settings of servers, and one that may not see them.
+ACCOUNTS = """
+system_account: SYS
+accounts {
+  SYS { users: [{ user: sys, password: sys }]
+        exports: [{ service: "$SYS.REQ.SERVER.PING.JSZ", response_type: stream, accounts: [SEES] }] }
+  SEES { jetstream: enabled, users: [{ user: sees, password: "p" }]
+         imports: [{ service: { account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ" } }] }
+  BLIND { jetstream: enabled, users: [{ user: blind, password: "p:@" }] }
+}
+"""
+
+
+def test_each_server_must_acknowledge_what_is_on_its_disk(start):
+    """One of three does not: an account that sees it refuses, another one says that it cannot see it."""
+    servers = Nats(extra=ACCOUNTS, sync=("always", "2m", "always"))
+    try:
+        def as_user(user):
+            return [url.replace("//", f"//{user}@") for url in servers.urls()]
+
+        text = refused(*(f"--cluster={url}" for url in as_user("sees:p")), "--node", "a")
+        assert "of 3 NATS servers 1 (n1) do not have sync_interval: always" in text
+        text = refused(*(f"--cluster={url}" for url in as_user("sees:wrong")), "--node", "a")
+        assert "can be connected to" in text and "wrong" not in text
+        node = start(1, cluster=as_user("blind:p%3A%40"), node="a")
+        node.wait_log("node a is one of")
+        assert "cannot be seen by this account" in node.log()
+    finally:
+        servers.close()
+
+
+def test_nodes_reach_nats_through_mutual_tls(start, connect, authority, name):
+    (chain, key), (own, own_key) = pair(authority, "server"), pair(authority, "device")
+    secured = f'tls {{ cert_file: "{chain}", key_file: "{key}", ca_file: "{authority.ca}", verify: true }}'
+    servers = Nats(extra=secured, scheme="tls")
+    try:
+        tls = {"cluster_ca": authority.ca, "cluster_certificate": own, "cluster_key": own_key}
+        nodes = [start_node(start, servers, one, **tls) for one in "ab"]
+        subscriber, publisher = connect(nodes[0], "s"), connect(nodes[1], "p")
+        subscriber.subscribe(f"{name}/#", qos=1)
+        publisher.publish_and_wait(f"{name}/t", b"x", qos=1)
+        assert subscriber.next().payload == b"x"
+        url = servers.urls()[0]
+        text = refused("--cluster", url, "--node", "c", "--cluster-ca", authority.ca)
+        assert "can be connected to" in text  # without a certificate
+        text = refused("--cluster", url, "--node", "c", "--cluster-certificate", own, "--cluster-key", own_key)
+        assert "can be connected to" in text  # by an authority that it does not trust
     finally:
         servers.close()
 

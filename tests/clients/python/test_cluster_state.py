@@ -2,11 +2,12 @@
 
 import shutil
 import signal
+import time
 
 import pytest
 
 from client import Client, eventually
-from cluster import Nats, start_node
+from cluster import Nats, NatsClient, start_node
 
 pytestmark = pytest.mark.ringmq
 
@@ -181,3 +182,19 @@ def test_all_nodes_killed_at_once_come_back_with_everything(start, nats, options
     for one, node in again.items():
         eventually(lambda node=node: "ready" in node.log(), 40)
         take_all(node, f"{name}-{one}", 300)
+
+
+def test_a_stream_that_has_lost_its_end_is_refused_and_brought_back_by_its_node(start, nats, options, name):
+    """The servers have lost what they had acknowledged, while the node is down: nobody takes less for all of it."""
+    first, second = (start_node(start, nats, one, **options(one)) for one in "ab")
+    subscribe_and_leave(first, f"{name}-s", name)
+    publish(first, f"{name}-p", name, range(100))
+    time.sleep(2)  # what the node says of its stream is a second old
+    first.kill()
+    client = NatsClient(nats.ports[0])
+    client.forget_newest(f"ringmq-{options('a')['cluster_name']}-log-a", 1)
+    client.close()
+    second.wait_log("have lost its end")
+    assert "are adopted by this one" not in second.log()
+    again = start_node(start, nats, "a", joins=False, **options("a"))
+    take_all(again, f"{name}-s", 100)
