@@ -6,12 +6,13 @@ import time
 
 import pytest
 
-from client import Client, eventually
+from client import V5, Client, eventually
 from cluster import Nats, NatsClient, start_node
 
 pytestmark = pytest.mark.ringmq
 
 MESSAGES = 1000
+SERVER_UNAVAILABLE = 0x88
 
 
 @pytest.fixture(scope="module")
@@ -184,10 +185,17 @@ def test_all_nodes_killed_at_once_come_back_with_everything(start, nats, options
         take_all(node, f"{name}-{one}", 300)
 
 
+def reason_of(client):
+    client.connect()
+    client.close()
+    return client.reason.value
+
+
 def test_a_stream_that_has_lost_its_end_is_refused_and_brought_back_by_its_node(start, nats, options, name):
     """The servers have lost what they had acknowledged, while the node is down: nobody takes less for all of it."""
-    first, second = (start_node(start, nats, one, **options(one)) for one in "ab")
-    subscribe_and_leave(first, f"{name}-s", name)
+    first = start_node(start, nats, "a", **options("a"))
+    subscribe_and_leave(first, f"{name}-s", name)  # its client id stays with this node
+    second = start_node(start, nats, "b", connect_timeout="2s", **options("b"))
     publish(first, f"{name}-p", name, range(100))
     time.sleep(2)  # what the node says of its stream is a second old
     first.kill()
@@ -196,5 +204,7 @@ def test_a_stream_that_has_lost_its_end_is_refused_and_brought_back_by_its_node(
     client.close()
     second.wait_log("have lost its end")
     assert "are adopted by this one" not in second.log()
+    refused = Client(second, f"{name}-s", clean=False, version=V5)
+    eventually(lambda: reason_of(refused) == SERVER_UNAVAILABLE, 30)
     again = start_node(start, nats, "a", joins=False, **options("a"))
     take_all(again, f"{name}-s", 100)
