@@ -8,7 +8,7 @@
 //!
 //! Who has a lease has seen every node that had one when its own first put was taken; who comes later sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{Incarnation, Node, NodeName};
 use crate::time::{Span, Time};
@@ -21,8 +21,10 @@ pub const LEASE: Span = Span::from_millis(4_000);
 const DEAD_AFTER: Span = Span::from_millis(6_000);
 /// Without a lease for less than this no other node can have taken this one for dead.
 pub const GRACE: Span = Span::from_millis(2_000);
-/// A put that has not come back for so long is given up, and another one is tried.
+/// A put whose outcome is not known for so long is given up, and another one is tried.
 const PUT_PATIENCE: Span = Span::from_millis(2_500);
+/// Puts that the store has taken and the watch has not shown, at most: a lease counts from none that is older.
+const UNSEEN_MAX: usize = 8;
 
 /// What a node puts into its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +78,13 @@ struct Seen {
     at: Time,
 }
 
-/// Our own key, as the watch has shown it last.
+/// Our own key.
 #[derive(Debug, Default)]
 struct OwnKey {
+    /// As the store has acknowledged it or the watch has shown it.
     revision: u64,
+    /// As the watch has shown it last.
+    seen: u64,
     /// Another life of this name that has put it, and when that was seen.
     other: Option<(Incarnation, Time)>,
 }
@@ -89,8 +94,10 @@ struct OwnKey {
 pub struct Membership {
     own: Node,
     key: OwnKey,
-    /// The put that is on its way, and when it was sent.
+    /// The put whose outcome is not known yet, and when it was sent.
     sent: Option<(u64, Time)>,
+    /// Puts that were taken and are not seen yet, the oldest first, and when they were sent.
+    unseen: VecDeque<(u64, Time)>,
     number: u64,
     next_put: Time,
     /// As in the last put.
@@ -99,6 +106,8 @@ pub struct Membership {
     /// Silence counts from here on: while there was no lease nothing could be seen.
     judges_since: Time,
     others: BTreeMap<NodeName, Seen>,
+    /// Of keys of others, as the watch has shown them last, also of nodes that have left.
+    revisions: BTreeMap<NodeName, u64>,
 }
 
 impl Membership {
@@ -108,12 +117,14 @@ impl Membership {
             own,
             key: OwnKey::default(),
             sent: None,
+            unseen: VecDeque::new(),
             number: 0,
             next_put: Time::ZERO,
             has_joined: false,
             lease_until: Time::ZERO,
             judges_since: Time::ZERO,
             others: BTreeMap::new(),
+            revisions: BTreeMap::new(),
         }
     }
 
@@ -171,12 +182,24 @@ impl Membership {
         })
     }
 
+    /// The store has taken a put: the next one goes over it, also while the watch shows nothing, so that others know of this node.
+    pub fn put_done(&mut self, number: u64, revision: u64) {
+        if let Some(sent) = self.sent.take_if(|(sent, _)| *sent == number) {
+            self.key.revision = self.key.revision.max(revision);
+            self.unseen.push_back(sent);
+            if self.unseen.len() > UNSEEN_MAX {
+                self.unseen.pop_front();
+            }
+        }
+    }
+
     /// A put was refused, or its outcome is unknown.
     pub fn put_failed(&mut self, number: u64) {
         self.sent.take_if(|(sent, _)| *sent == number);
     }
 
-    /// The watch shows a key, or that it was deleted (`None`).
+    /// The watch shows a key, or that it was deleted (`None`). What it has shown before is no news: a watch that begins anew shows
+    /// every key once more, also those of nodes that were lost.
     pub fn seen(
         &mut self,
         name: &NodeName,
@@ -185,9 +208,16 @@ impl Membership {
         now: Time,
     ) -> Vec<Change> {
         if *name == self.own.name {
-            self.own_seen(revision, beat, now);
+            if revision > self.key.seen {
+                self.own_seen(revision, beat, now);
+            }
             return Vec::new();
         }
+        let known = self.revisions.entry(name.clone()).or_default();
+        if revision <= *known {
+            return Vec::new();
+        }
+        *known = revision;
         let before = self.others.get(name).map(|seen| seen.incarnation);
         let node = |incarnation| Node {
             name: name.clone(),
@@ -213,7 +243,8 @@ impl Membership {
     }
 
     fn own_seen(&mut self, revision: u64, beat: Option<Beat>, now: Time) {
-        self.key.revision = revision;
+        self.key.seen = revision;
+        self.key.revision = self.key.revision.max(revision);
         self.key.other = None;
         let Some(beat) = beat else {
             return;
@@ -222,13 +253,19 @@ impl Membership {
             self.key.other = Some((beat.incarnation, now));
             return;
         }
-        let Some((_, at)) = self.sent.take_if(|(number, _)| *number == beat.number) else {
-            return; // given up, or of before a put that was tried again
+        let sent = self.sent.take_if(|(number, _)| *number == beat.number);
+        while (self.unseen.front()).is_some_and(|(number, _)| *number < beat.number) {
+            self.unseen.pop_front(); // the store has only the last one
+        }
+        let unseen = self.unseen.front().copied();
+        let unseen = unseen.filter(|(number, _)| *number == beat.number);
+        let Some((_, at)) = sent.or(unseen) else {
+            return; // given up
         };
         if self.lease_until <= now {
             self.judges_since = now;
         }
-        self.lease_until = at + LEASE;
+        self.lease_until = self.lease_until.max(at + LEASE);
     }
 
     /// Nodes that are surely without a lease.

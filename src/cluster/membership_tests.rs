@@ -146,3 +146,65 @@ fn a_name_in_use_is_waited_for_and_then_taken() {
     assert!(!one.is_name_taken());
     assert_eq!(one.lease_until(), at(11_950) + LEASE);
 }
+
+/// Or a node would wait for itself for ever, and one that was lost would be there again.
+#[test]
+fn what_a_watch_shows_once_more_is_no_news() {
+    let mut one = Membership::new(node("a", 1));
+    one.seen(&name("a"), 7, beat(5, 100), at(0));
+    one.seen(&name("b"), 8, beat(9, 1), at(0));
+    for millis in [2_500, 5_000] {
+        one.seen(&name("a"), 7, beat(5, 100), at(millis));
+        assert_eq!(one.seen(&name("b"), 8, beat(9, 1), at(millis)), []);
+    }
+    let put = one.put_due(false, at(6_000)).expect("its name is free");
+    one.seen(&name("a"), 9, Some(put.beat), at(6_000));
+    for (number, millis) in [(10, 8_000), (11, 10_000)] {
+        let put = one.put_due(false, at(millis)).expect("it is due");
+        one.seen(&name("a"), number, Some(put.beat), at(millis));
+    }
+    assert_eq!(one.judge(at(12_000)), [Change::Left(node("b", 9))]);
+    assert_eq!(one.seen(&name("b"), 8, beat(9, 1), at(12_500)), []);
+    let back = one.seen(&name("b"), 12, beat(9, 2), at(13_000));
+    assert_eq!(back, [Change::Joined(node("b", 9))]);
+}
+
+/// A replica that lags shows an older key.
+#[test]
+fn an_older_key_is_no_news() {
+    let mut one = Membership::new(node("a", 1));
+    beats(&mut one, [0]);
+    let put = one.put_due(false, at(1_000)).expect("it is due");
+    one.seen(&name("a"), 50, Some(put.beat), at(1_000));
+    one.seen(&name("a"), 40, beat(5, 100), at(1_100));
+    assert!(!one.is_name_taken());
+    let next = one.put_due(false, at(2_000)).expect("it is due");
+    assert_eq!(next.revision, 50);
+}
+
+/// The server that serves the watch is killed: the store takes puts, and others must see them.
+#[test]
+fn a_node_that_sees_nothing_goes_on_putting() {
+    let mut one = Membership::new(node("a", 1));
+    let mut other = Membership::new(node("b", 2));
+    beats(&mut one, [0]);
+    let mut revision = 100;
+    for second in 1..=9 {
+        let now = at(second * 1_000);
+        let put = one.put_due(false, now).expect("it is due");
+        assert!(revision == 100 || put.revision == revision);
+        revision += 1;
+        one.put_done(put.beat.number, revision);
+        other.seen(&name("a"), revision, Some(put.beat), now);
+        beats(&mut other, [second * 1_000]);
+        assert_eq!(other.judge(now), []);
+        assert_eq!(one.lease_until(), at(0) + LEASE, "nothing came back");
+    }
+    let last = Beat {
+        number: one.number,
+        incarnation: Incarnation(1),
+        has_joined: false,
+    };
+    one.seen(&name("a"), revision, Some(last), at(9_100));
+    assert_eq!(one.lease_until(), at(9_000) + LEASE);
+}

@@ -1,6 +1,7 @@
 //! The connection to NATS: made, and checked for what a cluster relies on.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -8,6 +9,7 @@ use async_nats::jetstream::kv::{self, Store};
 use async_nats::jetstream::{self, stream::StorageType, Context};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Subscriber};
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::lane_keys::{self, Secret};
@@ -42,6 +44,8 @@ pub(super) struct Engine {
     pub(super) frames: Subscriber,
     /// Where this node's logs are copied to, if they are.
     pub(super) copies: Option<StateStream>,
+    /// The watch of the nodes brings nothing: from its task to that of the lanes.
+    pub(super) silence: Arc<Notify>,
     /// Its name.
     pub(super) cluster: String,
     prefix: String,
@@ -93,6 +97,7 @@ impl Engine {
             cluster: cluster.to_owned(),
             lanes,
             secret,
+            silence: Arc::default(),
             prefix,
         })
     }

@@ -7,6 +7,7 @@ use async_nats::jetstream::kv::{Operation, Store};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::retry;
@@ -86,11 +87,19 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
     Some(digits.chunks(2).map(|two| two[0] << 4 | two[1]).collect())
 }
 
-/// Sends every change of a key, in order, for as long as they are taken.
-pub(super) async fn watch(lanes: Store, events: Sender<LaneEvent>) {
+/// Sends every change of a key, in order, for as long as they are taken. Begins anew when the watch of the nodes is silent: these
+/// keys change rarely, so their own silence says nothing.
+pub(super) async fn watch(lanes: Store, events: Sender<LaneEvent>, silence: Arc<Notify>) {
     while !events.is_closed() {
         if let Ok(mut entries) = lanes.watch_with_history(">").await {
-            while let Some(Ok(entry)) = entries.next().await {
+            loop {
+                let next = tokio::select! {
+                    next = entries.next() => next,
+                    () = silence.notified() => break,
+                };
+                let Some(Ok(entry)) = next else {
+                    break;
+                };
                 let is_put = entry.operation == Operation::Put;
                 let text = std::str::from_utf8(&entry.value).unwrap_or_default();
                 let Some(event) = event_of(&entry.key, entry.revision, is_put.then_some(text))

@@ -65,6 +65,7 @@ pub(super) struct Link {
     ends_at: Option<Time>,
     dropped: Dropped,
     /// As last logged.
+    missed: u64,
     had_joined: bool,
     revision: u64,
     name_was_taken: bool,
@@ -118,7 +119,12 @@ impl Link {
         let (sending, to_send) = mpsc::channel::<(String, Vec<u8>)>(SENDING_MAX);
         let client = engine.client.clone();
         tokio::spawn(send_all(client, to_send));
-        tokio::spawn(keys::watch(engine.nodes.clone(), key_events.clone()));
+        let silence = Arc::clone(&engine.silence);
+        tokio::spawn(keys::watch(
+            engine.nodes.clone(),
+            key_events.clone(),
+            silence,
+        ));
         let ownership = Ownership::new(
             &engine,
             &own,
@@ -144,6 +150,7 @@ impl Link {
             end,
             ends_at: None,
             dropped: Dropped::default(),
+            missed: 0,
             had_joined: false,
             revision: 0,
             name_was_taken: false,
@@ -229,6 +236,7 @@ impl Link {
 
     fn take_key(&mut self, event: KeyEvent, now: Time) {
         match event {
+            KeyEvent::PutDone { number, revision } => self.membership.put_done(number, revision),
             KeyEvent::PutFailed(number) => self.membership.put_failed(number),
             KeyEvent::Seen {
                 name,
@@ -288,6 +296,19 @@ impl Link {
             );
         }
         self.name_was_taken = is_taken;
+        self.tell_losses(now);
+    }
+
+    /// What was not kept for another node, or by one.
+    fn tell_losses(&mut self, now: Time) {
+        let missed = self.exchange.stats().missed;
+        if missed > self.missed {
+            self.missed = missed;
+            tracing::warn!(
+                "cluster: another node had taken this one for dead; what it acknowledged meanwhile is missing here, and clients \
+                 with subscriptions are disconnected to learn that"
+            );
+        }
         let dropped = self.exchange.stats().dropped;
         if dropped > self.dropped.told && now.since(self.dropped.at) >= DROPPED_EVERY {
             let count = dropped - self.dropped.told;

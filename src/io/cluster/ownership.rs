@@ -71,7 +71,12 @@ impl Ownership {
         let (order, orders) = mpsc::unbounded_channel();
         shared.cluster().begin(order);
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        tokio::spawn(lane_keys::watch(engine.lanes.clone(), sender.clone()));
+        let silence = Arc::clone(&engine.silence);
+        tokio::spawn(lane_keys::watch(
+            engine.lanes.clone(),
+            sender.clone(),
+            silence,
+        ));
         let address = match &options.address {
             Some(address) => address.clone(),
             None => {
