@@ -15,8 +15,7 @@ from secured import authority, context, pair, table
 
 pytestmark = pytest.mark.ringmq
 
-TAKEN_OVER, UNSPECIFIED = 0x80
-USE_ANOTHER_SERVER = 0x8E, 0x9C
+UNSPECIFIED, TAKEN_OVER, USE_ANOTHER_SERVER = 0x80, 0x8E, 0x9C
 # A node is dead for others 6 s after its last sign of life.
 SERVED_AGAIN_S = 60  # some 7 s where nothing else runs
 
