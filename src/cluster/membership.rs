@@ -7,6 +7,10 @@
 //! clocks run equally fast within the 2 s between.
 //!
 //! Who has a lease has seen every node that had one when its own first put was taken; who comes later sees it.
+//!
+//! A watch that breaks begins anew and shows again what each key holds. A put that was shown before is no sign of life, and
+//! one of our own counts when nothing of what the watch has is left to be shown: a key that has been put again since comes
+//! behind ours then, though it was there before.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -81,10 +85,10 @@ struct Seen {
 /// Our own key.
 #[derive(Debug, Default)]
 struct OwnKey {
-    /// As the store has acknowledged it or the watch has shown it.
-    revision: u64,
     /// As the watch has shown it last.
-    seen: u64,
+    revision: u64,
+    /// As the last put has left it, which a broken watch does not show.
+    put: u64,
     /// Another life of this name that has put it, and when that was seen.
     other: Option<(Incarnation, Time)>,
 }
@@ -100,13 +104,15 @@ pub struct Membership {
     unseen: VecDeque<(u64, Time)>,
     number: u64,
     next_put: Time,
+    /// When a put was sent that has come back, while the watch has more to show.
+    came_back: Option<Time>,
     /// As in the last put.
     has_joined: bool,
     lease_until: Time,
     /// Silence counts from here on: while there was no lease nothing could be seen.
     judges_since: Time,
     others: BTreeMap<NodeName, Seen>,
-    /// Of keys of others, as the watch has shown them last, also of nodes that have left.
+    /// What was shown last of each key, also of nodes that are dead. Bounded by the keys.
     revisions: BTreeMap<NodeName, u64>,
 }
 
@@ -119,6 +125,7 @@ impl Membership {
             sent: None,
             unseen: VecDeque::new(),
             number: 0,
+            came_back: None,
             next_put: Time::ZERO,
             has_joined: false,
             lease_until: Time::ZERO,
@@ -173,7 +180,7 @@ impl Membership {
         self.next_put = now + PUT_EVERY;
         self.sent = Some((self.number, now));
         Some(Put {
-            revision: self.key.revision,
+            revision: self.key.revision.max(self.key.put),
             beat: Beat {
                 incarnation: self.own.incarnation,
                 number: self.number,
@@ -182,19 +189,16 @@ impl Membership {
         })
     }
 
-    /// The store has taken a put: the next one goes over it, also while the watch shows nothing, so that others know of this node.
-    pub fn put_done(&mut self, number: u64, revision: u64) {
-        if let Some(sent) = self.sent.take_if(|(sent, _)| *sent == number) {
-            self.key.revision = self.key.revision.max(revision);
-            self.unseen.push_back(sent);
-            if self.unseen.len() > UNSEEN_MAX {
-                self.unseen.pop_front();
-            }
+    /// The store has taken a put. For others this node lives from then on, whether its own watch shows it or not.
+    pub fn put_taken(&mut self, number: u64, revision: u64) {
+        if number == self.number {
+            self.key.put = revision;
         }
     }
 
     /// A put was refused, or its outcome is unknown.
     pub fn put_failed(&mut self, number: u64) {
+        self.key.put = 0;
         self.sent.take_if(|(sent, _)| *sent == number);
     }
 
@@ -213,11 +217,9 @@ impl Membership {
             }
             return Vec::new();
         }
-        let known = self.revisions.entry(name.clone()).or_default();
-        if revision <= *known {
-            return Vec::new();
+        if self.revisions.insert(name.clone(), revision) == Some(revision) {
+            return Vec::new(); // shown again
         }
-        *known = revision;
         let before = self.others.get(name).map(|seen| seen.incarnation);
         let node = |incarnation| Node {
             name: name.clone(),
@@ -243,8 +245,10 @@ impl Membership {
     }
 
     fn own_seen(&mut self, revision: u64, beat: Option<Beat>, now: Time) {
-        self.key.seen = revision;
-        self.key.revision = self.key.revision.max(revision);
+        if self.key.revision == revision {
+            return; // shown again: who waits for another life of this name does not wait for it once more
+        }
+        self.key.revision = revision;
         self.key.other = None;
         let Some(beat) = beat else {
             return;
@@ -261,6 +265,14 @@ impl Membership {
         let unseen = unseen.filter(|(number, _)| *number == beat.number);
         let Some((_, at)) = sent.or(unseen) else {
             return; // given up
+        };
+        self.came_back = Some(at);
+    }
+
+    /// Nothing that the watch has is left to be shown.
+    pub fn seen_all(&mut self, now: Time) {
+        let Some(at) = self.came_back.take() else {
+            return; // others' puts
         };
         if self.lease_until <= now {
             self.judges_since = now;

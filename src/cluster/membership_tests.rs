@@ -29,6 +29,7 @@ fn beats(one: &mut Membership, times: impl IntoIterator<Item = u64>) {
         let put = one.put_due(false, at(ms)).expect("a put is due");
         let own = one.own.name.clone();
         one.seen(&own, put.revision + 1, Some(put.beat), at(ms));
+        one.seen_all(at(ms));
     }
 }
 
@@ -48,6 +49,7 @@ fn a_lease_counts_from_the_sending_of_what_came_back() {
     assert_eq!(one.lease_until(), Time::ZERO);
     assert_eq!(one.put_due(false, at(1_200)), None, "one is on its way");
     one.seen(&name("a"), 5, Some(put.beat), at(1_900));
+    one.seen_all(at(1_900));
     assert_eq!(one.lease_until(), at(100) + LEASE);
     let second = one.put_due(false, at(1_900)).unwrap();
     assert_eq!((second.revision, second.beat.number), (5, 2));
@@ -59,11 +61,13 @@ fn a_put_that_was_given_up_gives_no_lease_when_it_comes_back() {
     let first = one.put_due(false, at(0)).unwrap();
     let second = one.put_due(false, at(2_600)).unwrap();
     one.seen(&name("a"), 1, Some(first.beat), at(2_700));
+    one.seen_all(at(2_700));
     assert_eq!(one.lease_until(), Time::ZERO);
     one.put_failed(second.beat.number); // the key had changed
     let third = one.put_due(false, at(3_600)).unwrap();
     assert_eq!(third.revision, 1);
     one.seen(&name("a"), 2, Some(third.beat), at(3_650));
+    one.seen_all(at(3_650));
     assert_eq!(one.lease_until(), at(7_600));
 }
 
@@ -117,6 +121,7 @@ fn a_lease_ends_before_others_stop_waiting() {
         beats(&mut other, [0]);
         let put = dying.put_due(false, at(0)).unwrap();
         dying.seen(&name("b"), 1, Some(put.beat), at(delay));
+        dying.seen_all(at(delay));
         other.seen(&name("b"), 1, Some(put.beat), at(delay));
         let mut now = 0;
         let dead = loop {
@@ -143,68 +148,76 @@ fn a_name_in_use_is_waited_for_and_then_taken() {
     let put = one.put_due(false, at(11_950)).unwrap();
     assert_eq!(put.revision, 8);
     one.seen(&name("a"), 9, Some(put.beat), at(12_000));
+    one.seen_all(at(12_000));
     assert!(!one.is_name_taken());
     assert_eq!(one.lease_until(), at(11_950) + LEASE);
 }
 
-/// Or a node would wait for itself for ever, and one that was lost would be there again.
+/// A watch that begins anew shows what is known again.
 #[test]
-fn what_a_watch_shows_once_more_is_no_news() {
+fn what_is_shown_again_is_no_sign_of_life() {
     let mut one = Membership::new(node("a", 1));
-    one.seen(&name("a"), 7, beat(5, 100), at(0));
-    one.seen(&name("b"), 8, beat(9, 1), at(0));
-    for millis in [2_500, 5_000] {
-        one.seen(&name("a"), 7, beat(5, 100), at(millis));
-        assert_eq!(one.seen(&name("b"), 8, beat(9, 1), at(millis)), []);
-    }
-    let put = one.put_due(false, at(6_000)).expect("its name is free");
-    one.seen(&name("a"), 9, Some(put.beat), at(6_000));
-    for (number, millis) in [(10, 8_000), (11, 10_000)] {
-        let put = one.put_due(false, at(millis)).expect("it is due");
-        one.seen(&name("a"), number, Some(put.beat), at(millis));
-    }
-    assert_eq!(one.judge(at(12_000)), [Change::Left(node("b", 9))]);
-    assert_eq!(one.seen(&name("b"), 8, beat(9, 1), at(12_500)), []);
-    let back = one.seen(&name("b"), 12, beat(9, 2), at(13_000));
-    assert_eq!(back, [Change::Joined(node("b", 9))]);
+    one.seen(&name("b"), 1, beat(9, 1), at(0));
+    beats(&mut one, (0..=5).map(|s| s * 1_000));
+    assert_eq!(one.seen(&name("b"), 1, beat(9, 1), at(5_500)), []);
+    beats(&mut one, [6_000]);
+    assert_eq!(one.judge(at(6_000)), [Change::Left(node("b", 9))]);
+    let again = one.seen(&name("b"), 1, beat(9, 1), at(6_100));
+    assert_eq!(again, [], "it is as dead as before");
+    let farewell = one.seen(&name("b"), 7, None, at(6_200));
+    assert_eq!(farewell, []);
 }
 
-/// A replica that lags shows an older key.
 #[test]
-fn an_older_key_is_no_news() {
+fn a_name_in_use_is_not_waited_for_anew_with_each_watch() {
     let mut one = Membership::new(node("a", 1));
-    beats(&mut one, [0]);
-    let put = one.put_due(false, at(1_000)).expect("it is due");
-    one.seen(&name("a"), 50, Some(put.beat), at(1_000));
-    one.seen(&name("a"), 40, beat(5, 100), at(1_100));
-    assert!(!one.is_name_taken());
-    let next = one.put_due(false, at(2_000)).expect("it is due");
-    assert_eq!(next.revision, 50);
+    for ms in [0, 2_700, 5_400] {
+        one.seen(&name("a"), 7, beat(5, 100), at(ms));
+    }
+    let put = one.put_due(false, at(6_000)).unwrap();
+    assert_eq!(put.revision, 7);
 }
 
-/// The server that serves the watch is killed: the store takes puts, and others must see them.
+/// A node whose watch is broken puts its key over its own last put, so others do not take it for dead.
 #[test]
-fn a_node_that_sees_nothing_goes_on_putting() {
+fn who_sees_nothing_puts_its_key_without_a_lease() {
     let mut one = Membership::new(node("a", 1));
-    let mut other = Membership::new(node("b", 2));
     beats(&mut one, [0]);
-    let mut revision = 100;
-    for second in 1..=9 {
-        let now = at(second * 1_000);
-        let put = one.put_due(false, now).expect("it is due");
-        assert!(revision == 100 || put.revision == revision);
-        revision += 1;
-        one.put_done(put.beat.number, revision);
-        other.seen(&name("a"), revision, Some(put.beat), now);
-        beats(&mut other, [second * 1_000]);
-        assert_eq!(other.judge(now), []);
-        assert_eq!(one.lease_until(), at(0) + LEASE, "nothing came back");
+    let mut revision = 1;
+    for ms in [1_000, 3_500, 6_000] {
+        let put = one.put_due(false, at(ms)).unwrap();
+        assert_eq!(put.revision, revision);
+        revision += 3; // others put theirs
+        one.put_taken(put.beat.number, revision);
     }
-    let last = Beat {
-        number: one.number,
-        incarnation: Incarnation(1),
-        has_joined: false,
-    };
-    one.seen(&name("a"), revision, Some(last), at(9_100));
-    assert_eq!(one.lease_until(), at(9_000) + LEASE);
+    assert_eq!(one.lease_until(), at(0) + LEASE);
+    // The new watch shows the last put.
+    one.seen(&name("a"), revision, beat(1, 4), at(6_300));
+    one.seen_all(at(6_300));
+    assert_eq!(one.lease_until(), at(6_000) + LEASE);
+}
+
+#[test]
+fn a_put_that_is_refused_is_made_over_what_the_watch_shows() {
+    let mut one = Membership::new(node("a", 1));
+    beats(&mut one, [0]);
+    let put = one.put_due(false, at(1_000)).unwrap();
+    one.put_taken(put.beat.number, 9);
+    let lost = one.put_due(false, at(3_500)).unwrap();
+    assert_eq!(lost.revision, 9);
+    one.put_failed(lost.beat.number);
+    let again = one.put_due(false, at(4_500)).unwrap();
+    assert_eq!(again.revision, 1, "the store has lost what it had taken");
+}
+
+/// Another node's key that was put again since comes behind ours, though that node may have had a lease before.
+#[test]
+fn a_lease_begins_when_all_is_shown() {
+    let mut one = Membership::new(node("a", 1));
+    let put = one.put_due(false, at(0)).unwrap();
+    one.seen(&name("a"), 5, Some(put.beat), at(100));
+    assert_eq!(one.lease_until(), Time::ZERO);
+    one.seen(&name("b"), 6, beat(9, 20), at(100));
+    one.seen_all(at(100));
+    assert_eq!(one.lease_until(), at(0) + LEASE);
 }

@@ -21,8 +21,10 @@ use crate::shard::FRAME_MAX;
 
 /// Of servers that were tried with kills, stops and full disks; older ones have lost what they had acknowledged.
 const VERSION_MIN: (u64, u64) = (2, 15);
-/// To make a connection.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// To make a connection to one server, before the next one is tried.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// A server that has not answered three of them is left: it was stopped, or its network is cut.
+const PING_EVERY: Duration = Duration::from_secs(1);
 /// For each answer; questions are asked again.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
 /// Asked of servers whose account may not be one that sees it.
@@ -124,6 +126,7 @@ async fn client(options: &ClusterOptions, own: &Node) -> Result<Client, String> 
         .name(format!("ringmq {}", own.name.as_str()))
         .client_capacity(CLIENT_CAPACITY)
         .connection_timeout(CONNECT_PATIENCE)
+        .ping_interval(PING_EVERY)
         .request_timeout(Some(REQUEST_PATIENCE))
         .event_callback(|event| async move { tell(&event) });
     if let Some(file) = &options.credentials {
@@ -137,7 +140,9 @@ async fn client(options: &ClusterOptions, own: &Node) -> Result<Client, String> 
         connect = connect.add_client_certificate(certificate.into(), key.into());
     }
     // Servers may begin at the same time as this process.
-    let is_refused = |error: &ConnectError| error.kind() == ConnectErrorKind::Io;
+    let is_refused = |error: &ConnectError| {
+        matches!(error.kind(), ConnectErrorKind::Io | ConnectErrorKind::TimedOut)
+    };
     let connected = retry::ask_while(is_refused, || connect.clone().connect(&options.servers));
     let servers = options.servers.join(", ");
     match timeout(retry::PATIENCE + CONNECT_PATIENCE, connected).await {

@@ -1,12 +1,12 @@
-//! The keys of the nodes: watched by a task that begins anew whenever a watch ends, and put one at a time.
+//! The keys of the nodes: watched by a task that begins anew whenever a watch ends or is silent, and put one at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::kv::{Operation, Store};
+use async_nats::jetstream::kv::{Entry, Operation, Store};
 use futures_util::StreamExt;
 use tokio::sync::mpsc::Sender;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::membership::{Beat, Put};
@@ -14,8 +14,8 @@ use crate::cluster::NodeName;
 
 /// Before a watch that has failed begins anew.
 const PAUSE: Duration = Duration::from_millis(250);
-/// A watch ends with the server that serves it, which the client notices after 10 s. Each node puts its own key every second:
-/// nothing for so long is such an end.
+/// Each node puts its key every second: a watch that shows nothing for so long has ended with its server, which the client
+/// notices some 10 s later.
 const SILENCE: Duration = Duration::from_millis(2_500);
 /// What became of a put that takes longer is unknown.
 const PUT_PATIENCE: Duration = Duration::from_millis(2_500);
@@ -29,41 +29,44 @@ pub(super) enum KeyEvent {
         /// `None`: it was deleted.
         beat: Option<Beat>,
     },
-    /// The put of this number was taken.
-    PutDone { number: u64, revision: u64 },
+    /// Nothing that the watch has is left to be shown.
+    SeenAll,
+    /// The put of this number has this revision.
+    PutTaken(u64, u64),
     /// The put of this number was refused, or its outcome is unknown.
     PutFailed(u64),
 }
 
-/// Sends every change of a key, in order, for as long as they are taken. Silence is told to other watches, too.
-pub(super) async fn watch(nodes: Store, events: Sender<KeyEvent>, silence: Arc<Notify>) {
+/// Sends every change of a key, in order, for as long as they are taken. `begun`: counts the watches that were begun.
+pub(super) async fn watch(nodes: Store, events: Sender<KeyEvent>, begun: watch::Sender<u64>) {
     while !events.is_closed() {
-        if let Ok(mut entries) = nodes.watch_with_history(">").await {
-            loop {
-                let Ok(next) = timeout(SILENCE, entries.next()).await else {
-                    silence.notify_one();
-                    break;
-                };
-                let Some(Ok(entry)) = next else {
-                    break;
-                };
-                let Some(name) = NodeName::new(&entry.key) else {
-                    continue; // another program's
-                };
-                let text = std::str::from_utf8(&entry.value).unwrap_or_default();
-                let seen = KeyEvent::Seen {
-                    name,
-                    revision: entry.revision,
-                    beat: (entry.operation == Operation::Put)
-                        .then(|| Beat::decode(text))
-                        .flatten(),
-                };
-                if events.send(seen).await.is_err() {
+        if let Ok(Ok(mut entries)) = timeout(SILENCE, nodes.watch_with_history(">")).await {
+            while let Ok(Some(Ok(entry))) = timeout(SILENCE, entries.next()).await {
+                if pass_on(&entry, &events).await.is_none() {
                     return; // the link has ended
                 }
             }
         }
         sleep(PAUSE).await;
+        begun.send_modify(|count| *count += 1);
+    }
+}
+
+async fn pass_on(entry: &Entry, events: &Sender<KeyEvent>) -> Option<()> {
+    // Others are other programs' keys.
+    if let Some(name) = NodeName::new(&entry.key) {
+        let text = std::str::from_utf8(&entry.value).unwrap_or_default();
+        let is_put = entry.operation == Operation::Put;
+        let seen = KeyEvent::Seen {
+            name,
+            revision: entry.revision,
+            beat: is_put.then(|| Beat::decode(text)).flatten(),
+        };
+        events.send(seen).await.ok()?;
+    }
+    match entry.delta {
+        0 => events.send(KeyEvent::SeenAll).await.ok(),
+        _ => Some(()),
     }
 }
 
@@ -73,7 +76,7 @@ pub(super) async fn put(nodes: Store, name: NodeName, put: Put, events: Sender<K
     let putting = nodes.update(name.as_str(), value, put.revision);
     let number = put.beat.number;
     let outcome = match timeout(PUT_PATIENCE, putting).await {
-        Ok(Ok(revision)) => KeyEvent::PutDone { number, revision },
+        Ok(Ok(revision)) => KeyEvent::PutTaken(number, revision),
         _ => KeyEvent::PutFailed(number),
     };
     let _ = events.send(outcome).await; // or the link has ended

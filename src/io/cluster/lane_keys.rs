@@ -1,4 +1,6 @@
 //! The keys of the lanes: watched as those of the nodes are, and put over the revision that was seen.
+//!
+//! They may rest for days, so silence says nothing of a watch: what the bucket ends with is compared with what was shown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +9,7 @@ use async_nats::jetstream::kv::{Operation, Store};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc::Sender;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::retry;
@@ -17,6 +19,8 @@ use crate::cluster::NodeName;
 
 /// Before a watch that has failed begins anew.
 const PAUSE: Duration = Duration::from_millis(250);
+/// A watch that has shown nothing for so long is compared with its bucket.
+const SILENCE: Duration = Duration::from_millis(2_500);
 /// What became of a put that takes longer is unknown.
 const PUT_PATIENCE: Duration = Duration::from_millis(2_500);
 
@@ -87,19 +91,31 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
     Some(digits.chunks(2).map(|two| two[0] << 4 | two[1]).collect())
 }
 
-/// Sends every change of a key, in order, for as long as they are taken. Begins anew when the watch of the nodes is silent: these
-/// keys change rarely, so their own silence says nothing.
-pub(super) async fn watch(lanes: Store, events: Sender<LaneEvent>, silence: Arc<Notify>) {
+/// Sends every change of a key, in order, for as long as they are taken. `begun`: those of the nodes have a new watch, as
+/// theirs has ended, perhaps with the server that this one is of.
+pub(super) async fn watch(lanes: Store, events: Sender<LaneEvent>, mut begun: watch::Receiver<u64>) {
     while !events.is_closed() {
-        if let Ok(mut entries) = lanes.watch_with_history(">").await {
+        if let Ok(Ok(mut entries)) = timeout(SILENCE, lanes.watch_with_history(">")).await {
+            let (mut shown, mut lacks) = (0, false);
             loop {
                 let next = tokio::select! {
-                    next = entries.next() => next,
-                    () = silence.notified() => break,
+                    next = timeout(SILENCE, entries.next()) => next,
+                    Ok(()) = begun.changed() => break,
                 };
-                let Some(Ok(entry)) = next else {
-                    break;
+                let entry = match next {
+                    Ok(Some(Ok(entry))) => entry,
+                    Ok(_) => break,
+                    // What is put just now may be on its way: it is so when that is found twice.
+                    Err(_) if is_behind(&lanes, shown).await => match lacks {
+                        true => break,
+                        false => {
+                            lacks = true;
+                            continue;
+                        }
+                    },
+                    Err(_) => continue,
                 };
+                (shown, lacks) = (entry.revision, false);
                 let is_put = entry.operation == Operation::Put;
                 let text = std::str::from_utf8(&entry.value).unwrap_or_default();
                 let Some(event) = event_of(&entry.key, entry.revision, is_put.then_some(text))
@@ -113,6 +129,12 @@ pub(super) async fn watch(lanes: Store, events: Sender<LaneEvent>, silence: Arc<
         }
         sleep(PAUSE).await;
     }
+}
+
+/// The bucket has more than a watch has shown.
+async fn is_behind(lanes: &Store, shown: u64) -> bool {
+    let status = timeout(PUT_PATIENCE, lanes.status()).await;
+    matches!(status, Ok(Ok(status)) if status.info.state.last_sequence > shown)
 }
 
 fn event_of(key: &str, revision: u64, text: Option<&str>) -> Option<LaneEvent> {

@@ -119,18 +119,15 @@ impl Link {
         let (sending, to_send) = mpsc::channel::<(String, Vec<u8>)>(SENDING_MAX);
         let client = engine.client.clone();
         tokio::spawn(send_all(client, to_send));
-        let silence = Arc::clone(&engine.silence);
-        tokio::spawn(keys::watch(
-            engine.nodes.clone(),
-            key_events.clone(),
-            silence,
-        ));
+        let (begun, anew) = tokio::sync::watch::channel(0);
+        let watch = keys::watch(engine.nodes.clone(), key_events.clone(), begun);
+        tokio::spawn(watch);
         let ownership = Ownership::new(
             &engine,
             &own,
             &options,
             &listener,
-            (mesh.shared(), adoptions),
+            (mesh.shared(), adoptions, anew),
         )?;
         let secret = Arc::clone(&engine.secret.relays);
         Ownership::start_relays(listener, &own, secret, mesh.shared_arc())?;
@@ -236,7 +233,11 @@ impl Link {
 
     fn take_key(&mut self, event: KeyEvent, now: Time) {
         match event {
-            KeyEvent::PutDone { number, revision } => self.membership.put_done(number, revision),
+            KeyEvent::SeenAll => self.membership.seen_all(now),
+            KeyEvent::PutTaken(number, revision) => {
+                self.revision = self.revision.max(revision);
+                self.membership.put_taken(number, revision);
+            }
             KeyEvent::PutFailed(number) => self.membership.put_failed(number),
             KeyEvent::Seen {
                 name,

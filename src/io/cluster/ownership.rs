@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::adopter::Adoption;
 use super::engine::Engine;
@@ -66,16 +66,19 @@ impl Ownership {
         own: &Node,
         options: &ClusterOptions,
         listener: &TcpListener,
-        (shared, adoptions): (&SharedState, mpsc::UnboundedReceiver<Adoption>),
+        (shared, adoptions, anew): (
+            &SharedState,
+            mpsc::UnboundedReceiver<Adoption>,
+            watch::Receiver<u64>,
+        ),
     ) -> std::io::Result<Self> {
         let (order, orders) = mpsc::unbounded_channel();
         shared.cluster().begin(order);
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let silence = Arc::clone(&engine.silence);
         tokio::spawn(lane_keys::watch(
             engine.lanes.clone(),
             sender.clone(),
-            silence,
+            anew,
         ));
         let address = match &options.address {
             Some(address) => address.clone(),

@@ -154,6 +154,7 @@ impl World {
                 happened.extend(node.membership.seen(name, *revision, *beat, now));
             }
             node.seen = changes.len();
+            node.membership.seen_all(now);
             if let Some(put) = node.membership.put_due(node.exchange.has_joined(), now) {
                 let revision = keys.entry(node.own.name.clone()).or_default();
                 match *revision == put.revision {
