@@ -12,7 +12,7 @@
 //! one of our own counts when nothing of what the watch has is left to be shown: a key that has been put again since comes
 //! behind ours then, though it was there before.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::{Incarnation, Node, NodeName};
 use crate::time::{Span, Time};
@@ -25,10 +25,8 @@ pub const LEASE: Span = Span::from_millis(4_000);
 const DEAD_AFTER: Span = Span::from_millis(6_000);
 /// Without a lease for less than this no other node can have taken this one for dead.
 pub const GRACE: Span = Span::from_millis(2_000);
-/// A put whose outcome is not known for so long is given up, and another one is tried.
+/// A put that has not come back for so long is given up, and another one is tried.
 const PUT_PATIENCE: Span = Span::from_millis(2_500);
-/// Puts that the store has taken and the watch has not shown, at most: a lease counts from none that is older.
-const UNSEEN_MAX: usize = 8;
 
 /// What a node puts into its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,10 +96,8 @@ struct OwnKey {
 pub struct Membership {
     own: Node,
     key: OwnKey,
-    /// The put whose outcome is not known yet, and when it was sent.
+    /// The put that is on its way, and when it was sent.
     sent: Option<(u64, Time)>,
-    /// Puts that were taken and are not seen yet, the oldest first, and when they were sent.
-    unseen: VecDeque<(u64, Time)>,
     number: u64,
     next_put: Time,
     /// When a put was sent that has come back, while the watch has more to show.
@@ -123,7 +119,6 @@ impl Membership {
             own,
             key: OwnKey::default(),
             sent: None,
-            unseen: VecDeque::new(),
             number: 0,
             came_back: None,
             next_put: Time::ZERO,
@@ -202,8 +197,7 @@ impl Membership {
         self.sent.take_if(|(sent, _)| *sent == number);
     }
 
-    /// The watch shows a key, or that it was deleted (`None`). What it has shown before is no news: a watch that begins anew shows
-    /// every key once more, also those of nodes that were lost.
+    /// The watch shows a key, or that it was deleted (`None`).
     pub fn seen(
         &mut self,
         name: &NodeName,
@@ -212,9 +206,7 @@ impl Membership {
         now: Time,
     ) -> Vec<Change> {
         if *name == self.own.name {
-            if revision > self.key.seen {
-                self.own_seen(revision, beat, now);
-            }
+            self.own_seen(revision, beat, now);
             return Vec::new();
         }
         if self.revisions.insert(name.clone(), revision) == Some(revision) {
@@ -257,14 +249,8 @@ impl Membership {
             self.key.other = Some((beat.incarnation, now));
             return;
         }
-        let sent = self.sent.take_if(|(number, _)| *number == beat.number);
-        while (self.unseen.front()).is_some_and(|(number, _)| *number < beat.number) {
-            self.unseen.pop_front(); // the store has only the last one
-        }
-        let unseen = self.unseen.front().copied();
-        let unseen = unseen.filter(|(number, _)| *number == beat.number);
-        let Some((_, at)) = sent.or(unseen) else {
-            return; // given up
+        let Some((_, at)) = self.sent.take_if(|(number, _)| *number == beat.number) else {
+            return; // given up, or of before a put that was tried again
         };
         self.came_back = Some(at);
     }
@@ -277,7 +263,7 @@ impl Membership {
         if self.lease_until <= now {
             self.judges_since = now;
         }
-        self.lease_until = self.lease_until.max(at + LEASE);
+        self.lease_until = at + LEASE;
     }
 
     /// Nodes that are surely without a lease.

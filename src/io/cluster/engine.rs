@@ -1,7 +1,6 @@
 //! The connection to NATS: made, and checked for what a cluster relies on.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -9,7 +8,6 @@ use async_nats::jetstream::kv::{self, Store};
 use async_nats::jetstream::{self, stream::StorageType, Context};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Subscriber};
 use serde_json::Value;
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::lane_keys::{self, Secret};
@@ -46,8 +44,6 @@ pub(super) struct Engine {
     pub(super) frames: Subscriber,
     /// Where this node's logs are copied to, if they are.
     pub(super) copies: Option<StateStream>,
-    /// The watch of the nodes brings nothing: from its task to that of the lanes.
-    pub(super) silence: Arc<Notify>,
     /// Its name.
     pub(super) cluster: String,
     prefix: String,
@@ -99,7 +95,6 @@ impl Engine {
             cluster: cluster.to_owned(),
             lanes,
             secret,
-            silence: Arc::default(),
             prefix,
         })
     }
@@ -141,7 +136,10 @@ async fn client(options: &ClusterOptions, own: &Node) -> Result<Client, String> 
     }
     // Servers may begin at the same time as this process.
     let is_refused = |error: &ConnectError| {
-        matches!(error.kind(), ConnectErrorKind::Io | ConnectErrorKind::TimedOut)
+        matches!(
+            error.kind(),
+            ConnectErrorKind::Io | ConnectErrorKind::TimedOut
+        )
     };
     let connected = retry::ask_while(is_refused, || connect.clone().connect(&options.servers));
     let servers = options.servers.join(", ");

@@ -1,6 +1,5 @@
 //! The keys of the nodes: watched by a task that begins anew whenever a watch ends or is silent, and put one at a time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::kv::{Entry, Operation, Store};
@@ -70,7 +69,7 @@ async fn pass_on(entry: &Entry, events: &Sender<KeyEvent>) -> Option<()> {
     }
 }
 
-/// Puts this node's key; it comes back by the watch, too.
+/// Puts this node's key; it comes back by the watch.
 pub(super) async fn put(nodes: Store, name: NodeName, put: Put, events: Sender<KeyEvent>) {
     let value = put.beat.encode().into();
     let putting = nodes.update(name.as_str(), value, put.revision);

@@ -93,7 +93,11 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Sends every change of a key, in order, for as long as they are taken. `begun`: those of the nodes have a new watch, as
 /// theirs has ended, perhaps with the server that this one is of.
-pub(super) async fn watch(lanes: Store, events: Sender<LaneEvent>, mut begun: watch::Receiver<u64>) {
+pub(super) async fn watch(
+    lanes: Store,
+    events: Sender<LaneEvent>,
+    mut begun: watch::Receiver<u64>,
+) {
     while !events.is_closed() {
         if let Ok(Ok(mut entries)) = timeout(SILENCE, lanes.watch_with_history(">")).await {
             let (mut shown, mut lacks) = (0, false);

@@ -75,11 +75,7 @@ impl Ownership {
         let (order, orders) = mpsc::unbounded_channel();
         shared.cluster().begin(order);
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        tokio::spawn(lane_keys::watch(
-            engine.lanes.clone(),
-            sender.clone(),
-            anew,
-        ));
+        tokio::spawn(lane_keys::watch(engine.lanes.clone(), sender.clone(), anew));
         let address = match &options.address {
             Some(address) => address.clone(),
             None => {
