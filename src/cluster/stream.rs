@@ -201,6 +201,12 @@ impl Receiver {
         Arrived::TooEarly
     }
 
+    /// The sender has begun a stream anew: it had taken this node for dead, and has not kept what it had for it meanwhile.
+    #[must_use]
+    pub fn begins_anew(&self, number: u64, is_first: bool) -> bool {
+        is_first && self.last.is_some_and(|last| number > last)
+    }
+
     /// Of the last frame that was taken.
     #[must_use]
     pub fn last(&self) -> u64 {

@@ -257,6 +257,9 @@ impl Driver {
             }
             self.answer_upgrade();
             if is_finished || self.upgrade.has_left {
+                if self.upgrade.has_left {
+                    self.see_quic_off();
+                }
                 self.close_quic(now);
                 self.poller.finish();
                 return;

@@ -204,7 +204,7 @@ impl Driver {
 }
 
 /// Close reason of the layers for our reason code; without one the client has closed first.
-fn farewell(reason: Option<ReasonCode>) -> Farewell {
+pub(super) fn farewell(reason: Option<ReasonCode>) -> Farewell {
     use ReasonCode as R;
     match reason {
         None | Some(R::Success) => Farewell::Done,

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::datagrams::{send, BATCH};
 use super::driver::Driver;
 use super::listener::Listening;
-use super::quic_pairs::{id_of, pair, Pair, Quics};
+use super::quic_pairs::{id_of, pair, Pair, Quics, LAST_WORDS};
 use crate::ids::ListenerId;
 use crate::shard::{Origin, RemoteEnd};
 use crate::time::Time;
@@ -225,6 +225,26 @@ impl Driver {
             }
         }
         busy
+    }
+
+    /// Another process has the sockets for datagrams, and nothing comes in any more: what shards have said to clients last
+    /// goes out, as far as it may without an answer.
+    pub(super) fn see_quic_off(&mut self) {
+        let last = self.clock.now() + LAST_WORDS;
+        loop {
+            let now = self.clock.now();
+            for place in 0..self.quics.pairs.len() as u32 {
+                if let (_, Some(pair)) = &mut self.quics.pairs[place as usize] {
+                    pair.is_readable = true;
+                }
+                self.carry(place, now);
+            }
+            self.send_quic(now);
+            let left = last.since(now).as_millis();
+            if left == 0 || !self.quics.await_last(left) {
+                return;
+            }
+        }
     }
 
     /// This process serves no clients of QUIC any more, and says so to them.

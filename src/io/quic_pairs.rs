@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::{Buf, Bytes};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{
     recv, shutdown, socketpair, sockopt, AddressFamily, RecvFlags, Shutdown, SocketFlags,
@@ -19,7 +20,7 @@ use crate::transport::quic::{Key, Quic, QuicStats, Read};
 /// Beside the indexes of connections: one end of a pair.
 const PAIR: u32 = 1 << 31;
 /// For the last bytes of all connections when the process ends.
-const LAST_WORDS: Span = Span::from_secs(1);
+pub(super) const LAST_WORDS: Span = Span::from_secs(1);
 /// What the kernel keeps of a pair, each way.
 const PAIR_BUFFER: usize = 64 << 10;
 /// Bytes carried each way for one stream before the others.
@@ -184,6 +185,20 @@ impl Quics {
         let mut rows = self.rows.iter().flatten();
         let last = *self.last.get_or_insert(now + LAST_WORDS);
         now >= last || self.places.is_empty() && rows.all(Quic::is_quiet)
+    }
+
+    /// Waits so long for what shards still have to say; false: none has, or clients have no room for it.
+    pub(super) fn await_last(&self, ms: u64) -> bool {
+        let pairs = self.pairs.iter().filter_map(|(_, pair)| pair.as_ref());
+        let silent = pairs.filter(|pair| pair.down.is_empty());
+        let mut ends: Vec<_> = silent
+            .map(|pair| PollFd::from_borrowed_fd(pair.end.as_fd(), PollFlags::IN))
+            .collect();
+        let patience = Timespec {
+            tv_sec: 0,
+            tv_nsec: 1_000_000 * ms.min(999) as i64,
+        };
+        !ends.is_empty() && poll(&mut ends, Some(&patience)).is_ok()
     }
 
     /// A completion is about one of these pairs; true when it is.

@@ -9,6 +9,7 @@
 mod giver;
 mod message;
 mod pauses;
+mod rest;
 mod taker;
 #[cfg(test)]
 mod tests;
@@ -18,4 +19,5 @@ pub use message::{
     ClientParcel, Counts, Hello, Message, ParcelLayers, SocketName, SocketUse, TicketKeys, PROTOCOL,
 };
 pub use pauses::Pauses;
+pub use rest::{Rest, Seen, Verdict, REST_PATIENCE};
 pub use taker::{Heard, Taker};

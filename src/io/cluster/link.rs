@@ -66,6 +66,7 @@ pub(super) struct Link {
     ends_at: Option<Time>,
     dropped: Dropped,
     /// As last logged.
+    missed: u64,
     had_joined: bool,
     revision: u64,
     name_was_taken: bool,
@@ -147,6 +148,7 @@ impl Link {
             end,
             ends_at: None,
             dropped: Dropped::default(),
+            missed: 0,
             had_joined: false,
             revision: 0,
             name_was_taken: false,
@@ -298,6 +300,19 @@ impl Link {
             );
         }
         self.name_was_taken = is_taken;
+        self.tell_losses(now);
+    }
+
+    /// What was not kept for another node, or by one.
+    fn tell_losses(&mut self, now: Time) {
+        let missed = self.exchange.stats().missed;
+        if missed > self.missed {
+            self.missed = missed;
+            tracing::warn!(
+                "cluster: another node had taken this one for dead; what it acknowledged meanwhile is missing here, and clients \
+                 with subscriptions are disconnected to learn that"
+            );
+        }
         let dropped = self.exchange.stats().dropped;
         if dropped > self.dropped.told && now.since(self.dropped.at) >= DROPPED_EVERY {
             let count = dropped - self.dropped.told;

@@ -21,14 +21,12 @@ use crate::io::listener_set::ListenerSet;
 use crate::io::recovery::Journal;
 use crate::io::service_manager;
 use crate::io::shared::SharedState;
-use crate::upgrade::{Counts, Giver, Message, Next, Pauses, SocketName, SocketUse};
+use crate::upgrade::{
+    Counts, Giver, Message, Next, Pauses, Rest, Seen, SocketName, SocketUse, Verdict, REST_PATIENCE,
+};
 
 /// So long a new process may take to read its configuration and files.
 const START_PATIENCE: Duration = Duration::from_secs(15);
-/// What is on its way in the shards takes so long at most.
-const REST_PATIENCE: Duration = Duration::from_secs(2);
-/// Clients that cannot be given yet, as while a service is asked about them, are waited for so long.
-const BUSY_PATIENCE: Duration = Duration::from_millis(200);
 /// So long a new process may take to read what it is given, and the journal.
 const TAKE_PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -281,28 +279,24 @@ fn program() -> Result<PathBuf, String> {
 /// Has all shards end what is on its way, and be still.
 fn come_to_rest(shared: &SharedState) -> Result<(), String> {
     shared.broadcast(|| ShardCommand::Upgrade(UpgradeOrder::SlowDown));
-    let begun = Instant::now();
-    let mut before = None;
+    let (begun, mut rest) = (Instant::now(), Rest::default());
     loop {
         let looks = look(shared)?;
-        let is_at_rest = looks.iter().all(|look| look.is_at_rest);
-        let [sent, taken]: [u64; 2] = [
-            looks.iter().map(|look| look.sent).sum(),
-            looks.iter().map(|look| look.taken).sum(),
-        ];
-        // Twice the same: nothing was on its way between two looks either.
-        let is_same = before.replace((sent, taken)) == Some((sent, taken));
-        let busy: usize = looks.iter().map(|look| look.busy).sum();
-        if is_at_rest && sent == taken && is_same && (busy == 0 || begun.elapsed() > BUSY_PATIENCE)
-        {
-            break;
+        let seen = Seen {
+            is_at_rest: looks.iter().all(|look| look.is_at_rest),
+            busy: looks.iter().map(|look| look.busy).sum(),
+            sent: looks.iter().map(|look| look.sent).sum(),
+            taken: looks.iter().map(|look| look.taken).sum(),
+        };
+        match rest.saw(seen, begun.elapsed()) {
+            Verdict::AtRest => break,
+            Verdict::LookAgain => thread::sleep(LOOK_EVERY),
+            Verdict::TooLate => {
+                return Err(format!(
+                    "the shards do not come to rest within {REST_PATIENCE:?}"
+                ));
+            }
         }
-        if begun.elapsed() > REST_PATIENCE {
-            return Err(format!(
-                "the shards do not come to rest within {REST_PATIENCE:?}"
-            ));
-        }
-        thread::sleep(LOOK_EVERY);
     }
     let (sender, done) = channel();
     shared.broadcast(|| ShardCommand::Upgrade(UpgradeOrder::BeStill(sender.clone())));

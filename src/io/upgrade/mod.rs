@@ -5,6 +5,7 @@
 //! neither touch a client: those of the old one are still, those of the new one are `Arriving`.
 
 mod drain;
+mod farewell;
 mod giving;
 mod orders;
 mod parent;

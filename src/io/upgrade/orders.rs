@@ -11,6 +11,8 @@ use crate::ids::{ConnectionId, ListenerId};
 use crate::io::commits::Commits;
 use crate::io::errors::StartError;
 use crate::io::inbox::ShardCommand;
+use crate::io::layers::Layers;
+use crate::mqtt::ReasonCode;
 use crate::shard::{Shard, TurnStep};
 use crate::time::Time;
 use crate::upgrade::{ClientParcel, Counts};
@@ -129,8 +131,10 @@ pub(in crate::io) enum UpgradeOrder {
 /// A client that does not fit.
 pub(in crate::io) struct Unfit {
     pub(super) socket: OwnedFd,
-    /// It gets a DISCONNECT.
-    pub(super) is_v5: bool,
+    pub(super) layers: Option<Box<Layers>>,
+    /// Sent when this process serves, and what they say.
+    pub(super) last_words: Vec<u8>,
+    pub(super) reason: ReasonCode,
 }
 
 /// Reads the log of a shard that is filled, when the other process is at rest, and says how it is made ready.
@@ -154,6 +158,8 @@ pub(in crate::io) struct Upgrade {
     pub(super) relayed: HashSet<ConnectionId>,
     /// Those that were given with one end of a socket pair, and the other end.
     pub(super) relays: Vec<(ConnectionId, OwnedFd)>,
+    /// Those that were not given: they end when this process leaves.
+    pub(super) left: Vec<ConnectionId>,
     pub(super) awaits_peers: Option<Sender<Arrived>>,
     pub(super) awaits_log: Option<Sender<Result<(), String>>>,
     pub(in crate::io) waits: Waits,

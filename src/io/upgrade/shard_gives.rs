@@ -6,6 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
+use rustix::net::{shutdown, Shutdown};
+
+use super::farewell;
 use super::orders::{Gift, Given, Look, Motion, UpgradeOrder};
 use super::pipe::{not_taken, Pipe, DESCRIPTORS_MAX};
 use super::relay::Relay;
@@ -13,6 +16,7 @@ use crate::ids::{ConnectionId, ListenerId};
 use crate::io::driver::Driver;
 use crate::io::inbox::ShardCommand;
 use crate::io::sockets::Ending;
+use crate::mqtt::ReasonCode;
 use crate::shard::GivenClient;
 use crate::time::Time;
 use crate::upgrade::{ClientParcel, Counts, Message, ParcelLayers};
@@ -112,7 +116,10 @@ impl Driver {
                 let is_sound = layers.end.is_none() && !layers.is_broken;
                 is_sound && layers.stack.is_open() && !layers.stack.is_ended()
             });
-            is_open && has_whole_layers && socket.listener != ListenerId::BRIDGES
+            // QUIC's keys and streams are in this process, and its datagrams come to the new one.
+            let is_elsewhere = self.quics.has(socket.listener.index());
+            let is_bridge = socket.listener == ListenerId::BRIDGES;
+            is_open && has_whole_layers && !is_elsewhere && !is_bridge
         })
     }
 
@@ -123,14 +130,20 @@ impl Driver {
             pipe,
             given: Given::default(),
             relays: Vec::new(),
+            left: Vec::new(),
         };
         giver.retained().map_err(|error| not_taken(&error))?;
         let carried = giver.clients().map_err(|error| not_taken(&error))?;
         giver
             .sessions(&carried)
             .map_err(|error| not_taken(&error))?;
-        let (given, relays) = (giver.given, giver.relays);
-        self.upgrade.relays = relays;
+        let ShardGift {
+            given,
+            relays,
+            left,
+            ..
+        } = giver;
+        (self.upgrade.relays, self.upgrade.left) = (relays, left);
         Ok(given)
     }
 
@@ -138,6 +151,7 @@ impl Driver {
     fn go_on(&mut self, now: Time) {
         let was_still = self.upgrade.motion == Motion::Still;
         self.upgrade.relays.clear();
+        self.upgrade.left.clear();
         self.upgrade.motion = Motion::Serving;
         if let Some(commits) = &mut self.commits {
             commits.hasten(false);
@@ -163,13 +177,29 @@ impl Driver {
             }
         }
         self.mesh.shared().keep_relays(relays);
-        for id in self.shard.connection_ids() {
-            if let Some(socket) = self.sockets.remove(id) {
-                self.poller.forget(id, socket.blocked);
-            }
+        for id in std::mem::take(&mut self.upgrade.left) {
+            self.send_off(id);
         }
+        // What the ring watches ends with it: one by one that would take time from the new process.
+        drop(std::mem::take(&mut self.sockets));
         self.close_listeners();
         self.upgrade.has_left = true;
+    }
+
+    /// One that the new process does not have ends here.
+    fn send_off(&mut self, id: ConnectionId) {
+        let words = self.shard.last_words(id);
+        let Some(socket) = self.sockets.remove(id) else {
+            return;
+        };
+        self.poller.forget(id, socket.blocked);
+        if socket.listener != ListenerId::BRIDGES {
+            let reason = ReasonCode::ServerShuttingDown;
+            let (descriptor, layers) = (&socket.descriptor, socket.layers);
+            farewell::say(descriptor, layers, (&words, reason), &mut self.scratch);
+        }
+        // The other end learns of it at once, whatever else holds the socket.
+        let _ = shutdown(&socket.descriptor, Shutdown::Write);
     }
 }
 
@@ -179,6 +209,7 @@ struct ShardGift<'a> {
     pipe: &'a Mutex<Pipe>,
     given: Given,
     relays: Vec<(ConnectionId, OwnedFd)>,
+    left: Vec<ConnectionId>,
 }
 
 impl ShardGift<'_> {
@@ -227,12 +258,13 @@ impl ShardGift<'_> {
         let mut carried = HashSet::new();
         let (mut batch, mut sockets, mut bytes) = (Vec::new(), Vec::new(), 0);
         for id in self.driver.shard.connection_ids() {
-            if !self.driver.is_given(id) {
+            let parcel = match self.driver.is_given(id) {
+                true => self.parcel(id, &mut carried)?,
+                false => None,
+            };
+            let Some((parcel, beside)) = parcel else {
                 self.given.left += 1;
-                continue;
-            }
-            let Some((parcel, beside)) = self.parcel(id, &mut carried)? else {
-                self.given.left += 1;
+                self.left.push(id);
                 continue;
             };
             bytes += size_of_parcel(&parcel);

@@ -3,21 +3,16 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::Sender;
 
-use rustix::net::{send, SendFlags};
-
+use super::farewell;
 use super::orders::{Motion, Parcels, Unfit};
 use crate::ids::{ConnectionId, ListenerId};
 use crate::io::driver::Driver;
 use crate::io::layers::Layers;
 use crate::io::sockets::Socket;
-use crate::mqtt::ReasonCode;
 use crate::shard::{NotRestored, NotTaken, Origin};
 use crate::time::Time;
 use crate::transport::Stack;
 use crate::upgrade::{ClientParcel, ParcelLayers};
-
-/// DISCONNECT of MQTT 5.0 without properties.
-const DISCONNECT: u8 = 0xE0;
 
 impl Driver {
     pub(super) fn take_parcels(&mut self, parcels: Parcels, now: Time) {
@@ -97,12 +92,19 @@ impl Driver {
                 if is_counted {
                     shared.count_closed();
                 }
-                if let NotTaken::Unfit { is_v5, .. } = error {
-                    let is_plain = layers.is_none();
-                    let is_v5 = is_v5 && is_plain;
-                    self.upgrade.unfit.push(Unfit { socket, is_v5 });
+                let text = error.to_string();
+                if let NotTaken::Unfit {
+                    last_words, why, ..
+                } = error
+                {
+                    self.upgrade.unfit.push(Unfit {
+                        socket,
+                        layers,
+                        last_words,
+                        reason: why.reason(),
+                    });
                 }
-                Err(error.to_string())
+                Err(text)
             }
         }
     }
@@ -200,11 +202,9 @@ impl Driver {
         if let Some((since_ns, tell)) = waits {
             self.begin_to_wait(since_ns, tell);
         }
-        for Unfit { socket, is_v5 } in std::mem::take(&mut self.upgrade.unfit) {
-            if is_v5 {
-                let packet = [DISCONNECT, 2, ReasonCode::ServerShuttingDown as u8, 0];
-                let _ = send(&socket, &packet, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-            }
+        for unfit in std::mem::take(&mut self.upgrade.unfit) {
+            let words = (&*unfit.last_words, unfit.reason);
+            farewell::say(&unfit.socket, unfit.layers, words, &mut self.scratch);
         }
         for command in std::mem::take(&mut self.upgrade.deferred) {
             self.carry_out(command, now);

@@ -65,6 +65,8 @@ pub struct ExchangeStats {
     pub received: u64,
     /// QoS 0 publications that were not given to a node that takes too little.
     pub dropped: u64,
+    /// Times that another node had taken this one for dead, and acknowledged without it.
+    pub missed: u64,
     /// Blocks and frames that were none.
     pub malformed: u64,
 }
@@ -224,6 +226,13 @@ impl Exchange {
             return; // `slot_of` names none of these
         };
         let confirmed = remote.acknowledged(&header, now);
+        if remote.begins_anew(&header) {
+            self.stats.missed += 1;
+            self.peers.broadcast(|| Control::Missed);
+        }
+        let Some(remote) = &mut self.remotes[slot] else {
+            return;
+        };
         let block = match header.number {
             0 => None,
             _ => remote.take(&header, part),

@@ -85,7 +85,8 @@ impl Exchange {
             | Control::QueueFull { .. }
             | Control::QueueRoom { .. }
             | Control::Lease { .. }
-            | Control::Lanes(_) => {}
+            | Control::Lanes(_)
+            | Control::Missed => {}
         }
     }
 

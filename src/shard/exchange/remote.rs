@@ -218,6 +218,11 @@ impl Remote {
         confirmed
     }
 
+    /// It had taken this node for dead, by this frame.
+    pub(super) fn begins_anew(&self, header: &Header) -> bool {
+        self.receiver.begins_anew(header.number, header.is_first)
+    }
+
     /// Takes a frame's part of a block; the block, when that is its last part. `None`: nothing is to be applied.
     pub(super) fn take(&mut self, header: &Header, part: &[u8]) -> Option<Vec<u8>> {
         match self.receiver.arrived(header.number, header.is_first) {

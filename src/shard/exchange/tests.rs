@@ -484,6 +484,23 @@ fn nobody_waits_for_a_dead_node_once_its_lease_is_over() {
     assert_eq!(world.received(subscriber), b"r");
 }
 
+/// And acknowledged without it, so a subscriber must learn that something may be missing. Who only publishes has missed nothing.
+#[test]
+fn who_was_taken_for_dead_for_a_moment_tells_its_subscribers() {
+    let mut world = World::new(2);
+    let (subscriber, publisher) = (world.connect(1, "s"), world.connect(1, "p"));
+    world.subscribe(subscriber, "t", 1);
+    world.run(500);
+    let (now, node) = (world.now, world.nodes[1].own.clone());
+    world.nodes[0].exchange.handle_left(&node);
+    assert!(world.nodes[0].exchange.handle_joined(node, now));
+    world.run(500);
+    assert!(world.is_closed(subscriber));
+    assert!(!world.is_closed(publisher));
+    assert_eq!(world.nodes[1].exchange.stats().missed, 1);
+    assert_eq!(world.nodes[0].exchange.stats().missed, 0);
+}
+
 #[test]
 fn without_a_lease_qos_0_goes_on_and_everything_else_waits() {
     let mut world = World::new(2);

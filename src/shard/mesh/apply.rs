@@ -177,6 +177,7 @@ impl Shard {
             Control::QueueRoom { client_id } => self.on_queue_room(&client_id, now),
             Control::Lease { until } => self.on_lease(until, now),
             Control::Lanes(table) => self.on_lanes(table, now),
+            Control::Missed => self.on_missed(now),
             Control::GroupUse { .. } => {} // for the exchange
             Control::RetainedPiece(mut piece) => self.on_retained_piece(&mut piece),
         }

@@ -106,6 +106,8 @@ pub(in crate::shard) enum Control {
     },
     /// Of the exchange: which node serves whom.
     Lanes(Arc<LaneTable>),
+    /// Of the exchange: another node has acknowledged publications that did not come here.
+    Missed,
     /// To the exchange: the sender has no session of a group of lanes, or has some, and holds new CONNECTs.
     GroupUse {
         group: Group,
@@ -142,6 +144,7 @@ impl Control {
             | Self::DiskFull { .. }
             | Self::Lease { .. }
             | Self::Lanes(_)
+            | Self::Missed
             | Self::GroupUse { .. } => 0,
         }
     }

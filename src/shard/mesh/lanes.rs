@@ -59,11 +59,10 @@ impl Shard {
         let Some(cluster) = self.mesh.cluster.as_deref() else {
             return Served::Here;
         };
-        let origin = &self.clients.connection(id).origin;
-        // Bridges and clients of MQTT-SN are of one node.
-        if origin.listener == ListenerId::BRIDGES || origin.keeps_will {
+        if self.is_bound_here(id) {
             return Served::Here;
         }
+        let origin = &self.clients.connection(id).origin;
         let place = cluster.lanes.as_deref().map(|table| table.place(client_id));
         match place {
             Some(Place::Here) if !self.lacks_lease(now) => Served::Here,
@@ -156,6 +155,28 @@ impl Shard {
         }
     }
 
+    /// Another node had taken this one for dead: who has subscriptions may lack what was acknowledged meanwhile, and learns it
+    /// by the end of its connection.
+    pub(in crate::shard) fn on_missed(&mut self, now: Time) {
+        let text = "messages may be missing: its node was taken for dead for a moment";
+        let sessions = self.clients.by_client_id.values();
+        let connected = sessions.filter_map(|session| {
+            let session = &self.clients.session(*session).session;
+            let id = session.connection?;
+            let is_bound = self.is_bound_here(id) || session.subscriptions.is_empty();
+            (!is_bound).then_some(id)
+        });
+        for id in connected.collect::<Vec<_>>() {
+            self.end_connection(id, Some(ReasonCode::UnspecifiedError), text, now);
+        }
+    }
+
+    /// Bridges and clients of MQTT-SN are of one node.
+    fn is_bound_here(&self, id: ConnectionId) -> bool {
+        let origin = &self.clients.connection(id).origin;
+        origin.listener == ListenerId::BRIDGES || origin.keeps_will
+    }
+
     /// Those that are connected, whose groups have become another node's.
     fn strangers(&self, before: &LaneTable, table: &LaneTable) -> Vec<(SessionId, ConnectionId)> {
         let sessions = self.clients.by_client_id.iter();
@@ -165,9 +186,7 @@ impl Shard {
             sessions.filter(|(name, _)| is_theirs(table, name) && !is_theirs(before, name));
         let connected = theirs.filter_map(|(_, session)| {
             let id = self.clients.session(*session).session.connection?;
-            let origin = &self.clients.connection(id).origin;
-            let is_bound = origin.listener == ListenerId::BRIDGES || origin.keeps_will;
-            (!is_bound).then_some((*session, id))
+            (!self.is_bound_here(id)).then_some((*session, id))
         });
         connected.collect()
     }

@@ -15,7 +15,7 @@ from secured import authority, context, pair, table
 
 pytestmark = pytest.mark.ringmq
 
-TAKEN_OVER, USE_ANOTHER_SERVER = 0x8E, 0x9C
+UNSPECIFIED, TAKEN_OVER, USE_ANOTHER_SERVER = 0x80, 0x8E, 0x9C
 # A node is dead for others 6 s after its last sign of life.
 SERVED_AGAIN_S = 60  # some 7 s where nothing else runs
 
@@ -138,7 +138,8 @@ def test_clients_of_a_node_that_was_taken_for_dead_connect_again(nodes, connect,
     other = connect(nodes[1], client_id, version=V5)
     other.subscribe(f"{name}/#", qos=1)
     nodes[0].send_signal(signal.SIGCONT)
-    assert client.wait_disconnected() == USE_ANOTHER_SERVER
+    # Which of the two it learns first: that its client id is another node's, or that it may have missed something.
+    assert client.wait_disconnected() in (USE_ANOTHER_SERVER, UNSPECIFIED)
     other.publish_and_wait(f"{name}/t", b"x", qos=1)
     assert other.next().payload == b"x"
 

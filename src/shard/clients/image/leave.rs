@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::{ConnectionImage, NotRestored};
 use crate::ids::{ConnectionId, ListenerId, ShardId};
 use crate::image::{ImageError, Reader, Writer};
-use crate::mqtt::{ReasonCode, Version};
+use crate::mqtt::{encode, Disconnect, ReasonCode, Version};
 use crate::mutant::{is_on, Mutant};
 use crate::session::{put_publication, take_publication, SessionImage};
 use crate::shard::clients::connection::Connection;
@@ -33,8 +33,8 @@ pub enum NotTaken {
     #[error("{client_id:?}: {why}")]
     Unfit {
         client_id: Rc<str>,
-        /// It understands a DISCONNECT.
-        is_v5: bool,
+        /// For its connection, if it understands a DISCONNECT.
+        last_words: Vec<u8>,
         why: NotRestored,
     },
 }
@@ -179,7 +179,7 @@ impl Shard {
         }
         restored.map(drop).map_err(|why| NotTaken::Unfit {
             client_id,
-            is_v5: false,
+            last_words: Vec::new(),
             why,
         })
     }
@@ -197,7 +197,7 @@ impl Shard {
     ) -> Result<(ConnectionId, ListenerId), NotTaken> {
         let image = SessionImage::decode(session)?;
         let mut connection = ConnectionImage::decode(connection)?;
-        let is_v5 = connection.version == Version::V5;
+        let (version, unsent) = (connection.version, connection.unsent.clone());
         let client_id = Rc::clone(&image.client_id);
         let restored = listener_here(connection.origin.listener).and_then(|listener| {
             connection.origin.listener = listener;
@@ -212,10 +212,24 @@ impl Shard {
             let _ = self.take_other(session, now);
             NotTaken::Unfit {
                 client_id,
-                is_v5,
+                last_words: last_words(version, &unsent, why.reason()),
                 why,
             }
         })
+    }
+
+    /// For a client whose connection does not go on in the new process, when that serves: what it was not sent, and a
+    /// DISCONNECT. Empty for one that understands none.
+    pub fn last_words(&mut self, id: ConnectionId) -> Vec<u8> {
+        let connection = self.clients.connections.get_mut(id);
+        let is_connected =
+            |it: &&mut Connection| matches!(it.phase, Phase::Live(_)) && !it.owes_connack;
+        let Some(connection) = connection.filter(is_connected) else {
+            return Vec::new();
+        };
+        connection.outgoing.drop_held(); // it was not promised
+        let unsent = connection.outgoing.to_bytes();
+        last_words(connection.version, &unsent, ReasonCode::ServerShuttingDown)
     }
 
     /// Its connection cannot last: it may come back by another one at once.
@@ -236,6 +250,20 @@ impl Shard {
             self.mesh.barriers.want();
         }
     }
+}
+
+/// What was not sent begins within a packet maybe, so it goes first.
+fn last_words(version: Version, unsent: &[u8], reason: ReasonCode) -> Vec<u8> {
+    if !version.is_v5() {
+        return Vec::new();
+    }
+    let mut words = unsent.to_vec();
+    let disconnect = Disconnect {
+        reason,
+        ..Disconnect::default()
+    };
+    encode::disconnect(&mut words, version, &disconnect);
+    words
 }
 
 impl Origin {

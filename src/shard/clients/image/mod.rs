@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::auth::{Acl, Identity};
 use crate::ids::{ConnectionId, ListenerId, SessionId, ShardId};
-use crate::mqtt::topic;
+use crate::mqtt::{topic, ReasonCode};
 use crate::mutant::{is_on, Mutant};
 use crate::session::{subscription_cost, QueueBounds, RulesImage, Session, SessionImage};
 use crate::shard::clients::heard::Deadline;
@@ -63,6 +63,21 @@ pub enum NotRestored {
     Subscriptions,
     #[error("the rules that came with its login are not valid")]
     Rules,
+}
+
+impl NotRestored {
+    /// What its client gets to know: a limit of ours, or that it may come back.
+    #[must_use]
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Self::ConnectionsMax | Self::SessionsMax | Self::Subscriptions => {
+                ReasonCode::QuotaExceeded
+            }
+            Self::Elsewhere(_) | Self::Connected | Self::Away | Self::Listener | Self::Rules => {
+                ReasonCode::ServerShuttingDown
+            }
+        }
+    }
 }
 
 impl Shard {
