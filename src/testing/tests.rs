@@ -124,3 +124,48 @@ fn shards_learn_the_wall_clock_and_nothing_is_due_by_it() {
     world.wait(Span::from_millis(200));
     assert_eq!(world.shards[0].sessions(), 0);
 }
+
+/// A shard has so many requests for retained messages open at others, and clients are woken for other reasons while they wait
+/// for one: none is forgotten, though nothing else happens.
+#[test]
+fn many_that_subscribe_at_once_get_what_is_retained() {
+    let mut world = World::calm(Setup::new(2));
+    let connect = |n: u16| {
+        let [high, low] = [b'a' + (n / 26) as u8, b'a' + (n % 26) as u8];
+        [
+            16, 14, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 2, high, low,
+        ]
+    };
+    let links: Vec<usize> = (0..500u16)
+        .map(|n| {
+            let link = world.open(usize::from(n % 2));
+            world.send(link, &connect(n));
+            link
+        })
+        .collect();
+    world.settle();
+    // Retained topics of both shards.
+    for topic in b'a'..=b'h' {
+        world.send(links[0], &[0x31, 4, 0, 1, topic, b'x']);
+    }
+    world.settle();
+    for link in &links {
+        world.links[*link].received.clear();
+        world.send(*link, b"\x82\x06\0\x01\0\x01+\0");
+    }
+    for _ in 0..8 {
+        for link in &links {
+            world.send(*link, b"\xc0\0"); // PINGREQ: its answer makes room
+        }
+        for step in TURN {
+            world.step(0, *step);
+            world.step(1, *step);
+        }
+    }
+    world.settle();
+    for link in &links {
+        let received = &world.links[*link].received;
+        let count = received.windows(2).filter(|two| two == b"\x31\x04").count();
+        assert_eq!(count, 8, "{received:?}");
+    }
+}

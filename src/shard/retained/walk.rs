@@ -101,6 +101,32 @@ impl Replay {
             self.walks.ready.push_back(session);
         }
     }
+
+    /// It waits for room for a request. It may be woken by something else meanwhile, and want room again: it has one place.
+    fn starve_walk(&mut self, clients: &mut Clients, session: SessionId) {
+        let entry = clients.sessions.get_mut(session);
+        let walks = entry.and_then(|entry| entry.walks.as_mut());
+        if let Some(walks) = walks.filter(|walks| !walks.is_starved) {
+            walks.is_starved = true;
+            self.walks.starved.push_back(session);
+        }
+    }
+
+    /// As many as there is room for requests, each turn: one that is woken may need none any more, or have ended, and who is behind
+    /// it must not wait for an answer to it.
+    fn wake_starved(&mut self, clients: &mut Clients) {
+        let room = REQUESTS_MAX.saturating_sub(self.walks.requests.len());
+        for _ in 0..room {
+            let Some(session) = self.walks.starved.pop_front() else {
+                return;
+            };
+            let entry = clients.sessions.get_mut(session);
+            if let Some(walks) = entry.and_then(|entry| entry.walks.as_mut()) {
+                walks.is_starved = false;
+            }
+            self.wake_walk(clients, session);
+        }
+    }
 }
 
 impl Shard {
@@ -147,13 +173,14 @@ impl Shard {
             match self.advance_walk(session, now) {
                 Progress::Again => self.replay.wake_walk(&mut self.clients, session),
                 Progress::Wait => {}
-                Progress::Starved => self.replay.walks.starved.push_back(session),
+                Progress::Starved => self.replay.starve_walk(&mut self.clients, session),
                 Progress::Behind => self.replay.walks.behind.push(session),
                 Progress::Done => {
                     self.clients.session_mut(session).walks = None;
                 }
             }
         }
+        self.replay.wake_starved(&mut self.clients);
     }
 
     fn advance_walk(&mut self, session: SessionId, now: Time) -> Progress {
@@ -356,9 +383,6 @@ impl Shard {
             return;
         }
         let session = self.replay.walks.requests.remove(&piece.request);
-        if let Some(starved) = self.replay.walks.starved.pop_front() {
-            self.replay.wake_walk(&mut self.clients, starved);
-        }
         let Some(session) = session else { return };
         let barrier = self.mesh.next_barrier();
         let Some(entry) = self.clients.sessions.get_mut(session) else {

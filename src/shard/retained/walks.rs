@@ -51,6 +51,8 @@ pub(in crate::shard) struct Walks {
     pub(in crate::shard) queue: VecDeque<Walk>,
     /// On the shard's list of walks that are ready.
     pub(in crate::shard) is_ready: bool,
+    /// On the list of those that wait for room for a request.
+    pub(in crate::shard) is_starved: bool,
     /// Number of the newest walk.
     pub(in crate::shard) newest: u64,
     /// The newest barrier that they wait for.
@@ -63,6 +65,7 @@ impl Walks {
         Self {
             queue: VecDeque::new(),
             is_ready: false,
+            is_starved: false,
             newest: 0,
             barrier: 0,
             live_topics: LiveTopics::new(hasher),
