@@ -2,8 +2,12 @@
 
 import array
 import os
+import select
+import signal
 import socket
 import struct
+import subprocess
+import sys
 
 HELLO, REFUSED, READY, SOCKETS, STILL, RETAINED, SESSIONS, CLIENTS, ALL, COMMIT, PREPARED = range(1, 12)
 FROM = "RINGMQ_UPGRADE_FROM"
@@ -105,3 +109,36 @@ def become_new(step):
 
 NEW_STEPS = ["started", "newer", "greeted", "has listeners", "refuses", "prepared", "old is still", "has a part",
              "has all", "lies", "hangs"]
+
+
+def become_middle(binary, arguments, victim, count):
+    """Between an old process, which has started this one, and a real new one: passes on so many messages, and then kills the
+    `victim` ("new" or "old"). It ends as the new one does."""
+    ours, theirs = socket.socketpair()
+    child = subprocess.Popen([binary, *arguments], stdin=theirs, env={**os.environ, FROM: str(os.getpid())})
+    theirs.close()
+    ends = {True: Pipe(socket.socket(fileno=os.dup(0))), False: Pipe(ours)}
+    os.close(0)
+    passed, parent = 0, os.getppid()
+    while passed < count:
+        ready, _, _ = select.select([end.socket for end in ends.values()], [], [], 30)
+        assert ready, "neither says anything"
+        is_of_old = ready[0] is ends[True].socket
+        found = ends[is_of_old].hear()
+        if found is None:
+            ends[not is_of_old].socket.close()
+            break
+        kind, body, descriptors = found
+        ends[not is_of_old].say(kind, body, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        passed += 1
+        print(f"middle: {passed} passed on, of kind {kind}", flush=True)
+    if passed == count:
+        if victim == "new":
+            child.kill()
+        else:
+            os.kill(parent, signal.SIGKILL)
+    for end in ends.values():
+        end.socket.close()
+    sys.exit(child.wait())
