@@ -4,8 +4,8 @@
 //! its own disk and in its own stream. It reads the stream to its end and appends a mark that it has taken over,
 //! behind which the other node can append nothing: if the stream has grown meanwhile that is refused, and it reads on.
 //!
-//! A stream that is damaged, or ends before what its node said last that it has (its key), is not used: its client ids are
-//! refused until the node is back, which has the rest on its disk.
+//! A stream that is damaged, or ends before what its node has announced by its key, is not used: its client ids are refused
+//! until the node is back, which has the rest on its disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -177,7 +177,7 @@ impl Adopter {
         Ok(beat.is_some_and(|beat| beat.incarnation != node.incarnation))
     }
 
-    /// Refuses a stream that has less than its last process has said.
+    /// Refuses a stream that has less than its last process has announced.
     async fn check_end(&self, node: &NodeName, lost: &Lost) -> Result<(), String> {
         let beat = self.beat_of(node).await?;
         let beat = beat.filter(|beat| beat.incarnation == lost.by && beat.copied > lost.last);

@@ -34,7 +34,7 @@ pub(super) struct StateStream {
     stream: Stream,
     /// Of its subjects.
     prefix: String,
-    /// The last message that this process knows to be there.
+    /// The last message of which this process has an acknowledgement.
     acknowledged: Arc<AtomicU64>,
 }
 
