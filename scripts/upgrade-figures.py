@@ -114,13 +114,23 @@ def memory_kb(pid):
         return 0
 
 
+def is_itself(pid, parent):
+    """Not yet a copy of its parent that is about to start the program: that has the parent's memory, which would count twice."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environment:
+            return f"RINGMQ_UPGRADE_FROM={parent}".encode() in environment.read().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def family(pid):
     """It and those that its threads have started."""
     found = [pid]
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as children:
-                found += [each for child in children.read().split() for each in family(int(child))]
+                found += [each for child in children.read().split()
+                          if is_itself(child, pid) for each in family(int(child))]
     except (FileNotFoundError, ProcessLookupError):
         pass  # it has ended meanwhile
     return found

@@ -86,7 +86,7 @@ extern "C" {
 /// on a broker that admits no client, or that is idle after a storm, can be without end.
 ///
 /// Each thread has a heap of its own, so each shard is asked, too.
-fn give_back() {
+pub(super) fn give_back() {
     // SAFETY: it takes no pointers, and any thread may call it at any time: it collects the caller's heap.
     unsafe { mi_collect(true) }
 }

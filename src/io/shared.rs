@@ -141,10 +141,10 @@ impl SharedState {
     }
 
     /// Another process serves: the shards let go of everything, and end.
-    pub(super) fn leave(&self) {
+    pub(super) fn leave(&self, is_waited_for: bool) {
         self.has_left.store(true, Ordering::SeqCst);
         self.bridges.end();
-        self.broadcast(|| ShardCommand::Upgrade(UpgradeOrder::Leave));
+        self.broadcast(|| ShardCommand::Upgrade(UpgradeOrder::Leave { is_waited_for }));
     }
 
     pub(super) fn keep_relays(&self, mut relays: Vec<Relay>) {

@@ -18,6 +18,7 @@ use crate::io::clock::machine_ns;
 use crate::io::controls::Controls;
 use crate::io::inbox::ShardCommand;
 use crate::io::listener_set::ListenerSet;
+use crate::io::memory_watch::give_back;
 use crate::io::recovery::Journal;
 use crate::io::service_manager;
 use crate::io::shared::SharedState;
@@ -106,6 +107,9 @@ impl Attempt {
     fn run(&mut self, old: &Old<'_>) -> Result<(), String> {
         self.set_patience(START_PATIENCE)?;
         self.hear(Next::Prepare)?;
+        // The new process fills what this one has free: otherwise it counts twice.
+        old.shared.broadcast(|| ShardCommand::GiveBack);
+        give_back();
         self.send_sockets(old)?;
         self.hear(Next::Give)?;
         self.set_patience(TAKE_PATIENCE)?;
@@ -123,7 +127,7 @@ impl Attempt {
         // A service manager listens to the main process, which is this one so far.
         service_manager::main_process(self.child.id());
         self.say(&Message::Commit { resting_since })?;
-        old.shared.leave();
+        old.shared.leave(given.relayed + given.left > 0);
         let Counts {
             clients,
             sessions,
@@ -253,6 +257,7 @@ impl Attempt {
             let gift = gift?;
             given.counts = given.counts.and(gift.counts);
             given.left += gift.left;
+            given.relayed += gift.relayed;
         }
         Ok(given)
     }

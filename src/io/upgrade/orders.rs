@@ -82,6 +82,8 @@ pub(in crate::io) struct Given {
     pub(super) counts: Counts,
     /// Clients that were not given: they are cut.
     pub(super) left: u32,
+    /// Clients whose layers stay.
+    pub(super) relayed: u32,
 }
 
 /// Clients for one shard.
@@ -111,8 +113,10 @@ pub(in crate::io) enum UpgradeOrder {
     Give(Arc<Mutex<Pipe>>, Sender<Gift>),
     /// Serve as if nothing had happened.
     GoOn,
-    /// Another process serves: let go of everything.
-    Leave,
+    /// Another process serves: let go of everything. Clients may wait for it, if it relays some or has words for them.
+    Leave {
+        is_waited_for: bool,
+    },
     /// Read the log of the old process, and say so.
     Read(Sender<Result<(), String>>),
     Take(Parcels),

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::net::{shutdown, Shutdown};
+use rustix::process::nice;
 
 use super::farewell;
 use super::orders::{Gift, Given, Look, Motion, UpgradeOrder};
@@ -23,6 +24,9 @@ use crate::upgrade::{ClientParcel, Counts, Message, ParcelLayers};
 
 /// Bytes of images from which on a message is sent.
 const MESSAGE_BYTES: usize = 256 << 10;
+
+/// Priority of a shard's thread that has left.
+const TAKEN_DOWN_AT: i32 = 19;
 
 impl Driver {
     pub(in crate::io) fn carry_out_upgrade(&mut self, order: UpgradeOrder, now: Time) {
@@ -43,7 +47,7 @@ impl Driver {
             }
             UpgradeOrder::Give(pipe, done) => drop(done.send(self.give(&pipe))),
             UpgradeOrder::GoOn => self.go_on(now),
-            UpgradeOrder::Leave => self.leave(),
+            UpgradeOrder::Leave { is_waited_for } => self.leave(is_waited_for),
             UpgradeOrder::Read(done) => {
                 let read = self.upgrade.read_log.take().map_or(Ok(()), |read| {
                     let begin = read(&mut self.shard).map_err(|error| error.to_string())?;
@@ -143,6 +147,10 @@ impl Driver {
             left,
             ..
         } = giver;
+        let given = Given {
+            relayed: relays.len() as u32,
+            ..given
+        };
         (self.upgrade.relays, self.upgrade.left) = (relays, left);
         Ok(given)
     }
@@ -165,7 +173,7 @@ impl Driver {
     }
 
     /// Another process has the sockets: those here are closed without a word, but for those whose layers stay.
-    fn leave(&mut self) {
+    fn leave(&mut self, is_waited_for: bool) {
         let mut relays = Vec::new();
         for (id, plain) in std::mem::take(&mut self.upgrade.relays) {
             let Some(mut socket) = self.sockets.remove(id) else {
@@ -179,6 +187,10 @@ impl Driver {
         self.mesh.shared().keep_relays(relays);
         for id in std::mem::take(&mut self.upgrade.left) {
             self.send_off(id);
+        }
+        if !is_waited_for {
+            // What is taken down takes no time from the new process, whose clients wait. It may be forbidden.
+            let _ = nice(TAKEN_DOWN_AT);
         }
         // What the ring watches ends with it: one by one that would take time from the new process.
         drop(std::mem::take(&mut self.sockets));
