@@ -227,7 +227,7 @@ impl Driver {
         busy
     }
 
-    /// Another process has the sockets for datagrams, and nothing comes in any more: what shards have said to clients last
+    /// Another process has the sockets for datagrams, and nothing comes in any more: what shards have written for clients last
     /// goes out, as far as it may without an answer.
     pub(super) fn see_quic_off(&mut self) {
         let last = self.clock.now() + LAST_WORDS;

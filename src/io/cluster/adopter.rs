@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout, Instant};
 
 use super::adopt_claim::{Claim, CLAIM};
 use super::appends::{life_of, Appends};
+use super::engine::Engine;
 use super::state_stream::{Content, StateStream};
 use crate::cluster::membership::Beat;
 use crate::cluster::{Incarnation, Node, NodeName};
@@ -38,15 +39,15 @@ const SILENCE: Duration = Duration::from_secs(6);
 
 /// See the module. Lives on: the cluster's thread.
 pub(super) struct Adopter {
-    pub(super) client: Client,
-    pub(super) cluster: String,
-    pub(super) own: Node,
-    pub(super) nodes: Store,
-    pub(super) path: PathBuf,
-    pub(super) segment_bytes: u32,
-    pub(super) shared: Arc<SharedState>,
+    client: Client,
+    cluster: String,
+    own: Node,
+    nodes: Store,
+    path: PathBuf,
+    segment_bytes: u32,
+    shared: Arc<SharedState>,
     /// For who owns the client ids of the lost node.
-    pub(super) events: UnboundedSender<Adoption>,
+    events: UnboundedSender<Adoption>,
 }
 
 /// What becomes of the client ids of a lost node.
@@ -72,6 +73,25 @@ struct Lost {
 }
 
 impl Adopter {
+    /// `folder`: where logs are kept, and bytes of their segments.
+    pub(super) fn new(
+        engine: &Engine,
+        own: &Node,
+        (path, segment_bytes): (PathBuf, u32),
+        (shared, events): (Arc<SharedState>, UnboundedSender<Adoption>),
+    ) -> Self {
+        Self {
+            client: engine.client.clone(),
+            cluster: engine.cluster.clone(),
+            own: own.clone(),
+            nodes: engine.nodes.clone(),
+            path,
+            segment_bytes,
+            shared,
+            events,
+        }
+    }
+
     /// Sees to it that the sessions of a lost node are adopted, by this node or another one; and those that it had begun to
     /// adopt.
     pub(super) async fn adopt_all(&self, node: Node) {

@@ -97,18 +97,10 @@ impl Link {
             options,
         } = begin;
         let (adoption, adoptions) = mpsc::unbounded_channel();
-        let adopter = data_dir.filter(|_| engine.copies.is_some());
-        let adopter = adopter.map(|(path, segment_bytes)| {
-            Arc::new(Adopter {
-                client: engine.client.clone(),
-                cluster: engine.cluster.clone(),
-                own: own.clone(),
-                nodes: engine.nodes.clone(),
-                path,
-                segment_bytes,
-                shared: mesh.shared_arc(),
-                events: adoption.clone(),
-            })
+        let data_dir = data_dir.filter(|_| engine.copies.is_some());
+        let adopter = data_dir.map(|folder| {
+            let events = (mesh.shared_arc(), adoption.clone());
+            Arc::new(Adopter::new(&engine, &own, folder, events))
         });
         if let Some(adopter) = adopter.clone() {
             tokio::spawn(async move { adopter.resume().await });

@@ -1,5 +1,5 @@
-//! What is asked of NATS is asked again while what was wrong may pass: servers that have just begun refuse connections, do not know
-//! of each other, have no leader, or do not answer.
+//! Questions to NATS are repeated while what was wrong may pass: servers that have just begun refuse connections, do not know each
+//! other, have no leader, or do not answer.
 
 use std::fmt::Display;
 use std::future::Future;

@@ -16,12 +16,16 @@ use crate::shard::mesh::publications::{BlockItem, Position, Publications};
 use crate::shard::mesh::publish_run::PublishRun;
 use crate::time::Time;
 
+fn member_of(shard: ShardId, member: MemberId) -> RemoteMember {
+    RemoteMember {
+        shard: shard.0,
+        id: member.0.get(),
+    }
+}
+
 impl Exchange {
     pub(super) fn control_of_shard(&mut self, from: ShardId, control: Control) {
-        let of = |member: MemberId| RemoteMember {
-            shard: from.0,
-            id: member.0.get(),
-        };
+        let of = |member| member_of(from, member);
         match control {
             Control::FilterInterest { filter, interest } => {
                 self.interest_of_shard(from, &filter, interest);
