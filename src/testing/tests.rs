@@ -149,21 +149,40 @@ fn many_that_subscribe_at_once_get_what_is_retained() {
         world.send(links[0], &[0x31, 4, 0, 1, topic, b'x']);
     }
     world.settle();
-    for link in &links {
-        world.links[*link].received.clear();
-        world.send(*link, b"\x82\x06\0\x01\0\x01+\0");
-    }
-    for _ in 0..8 {
-        for link in &links {
-            world.send(*link, b"\xc0\0"); // PINGREQ: its answer makes room
+    let is_here = |link: &&usize| world.links[**link].at.is_some_and(|(shard, _)| shard == 0);
+    let here: Vec<usize> = links.iter().filter(is_here).copied().collect();
+    let (first, others) = here.split_at(100);
+    let subscribe = |world: &mut World, links: &[usize]| {
+        for link in links {
+            world.links[*link].received.clear();
+            world.send(*link, b"\x82\x06\0\x01\0\x01+\0");
         }
+    };
+    let turn = |world: &mut World, shard: usize| {
         for step in TURN {
-            world.step(0, *step);
-            world.step(1, *step);
+            world.step(shard, *step);
         }
+    };
+    // The other shard knows the subscriptions, and answers no request yet.
+    let subscribe_and_ask = |world: &mut World, links: &[usize]| {
+        subscribe(world, links);
+        turn(world, 0);
+        turn(world, 1);
+        for _ in 0..16 {
+            turn(world, 0);
+        }
+    };
+    subscribe_and_ask(&mut world, first);
+    for _ in 0..8 {
+        for link in first {
+            world.send(*link, b"\xc0\0"); // PINGREQ: when its answer is sent there is room
+        }
+        turn(&mut world, 0);
+        turn(&mut world, 0);
     }
+    subscribe_and_ask(&mut world, others);
     world.settle();
-    for link in &links {
+    for link in &here {
         let received = &world.links[*link].received;
         let count = received.windows(2).filter(|two| two == b"\x31\x04").count();
         assert_eq!(count, 8, "{received:?}");
