@@ -163,7 +163,7 @@ fn many_that_subscribe_at_once_get_what_is_retained() {
             world.step(shard, *step);
         }
     };
-    // The other shard knows the subscriptions, and answers no request yet.
+    // The other shard has the subscriptions, and answers no request yet.
     let subscribe_and_ask = |world: &mut World, links: &[usize]| {
         subscribe(world, links);
         turn(world, 0);
