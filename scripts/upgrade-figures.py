@@ -21,36 +21,18 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 
-HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-RELEASE = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "target")), "release")
-RINGMQ = os.environ.get("RINGMQ_BIN", os.path.join(RELEASE, "ringmq"))
-MQLOAD = os.environ.get("MQLOAD_BIN", os.path.join(RELEASE, "mqload"))
+from figures import MQLOAD, RINGMQ, bound, free_port, is_open, memory_kb, run, wait_for
+
 CONNECTIONS = int(os.environ.get("CONNECTIONS", 100_000))
 UPGRADES = int(os.environ.get("UPGRADES", 50))
 SHARDS = os.environ.get("SHARDS", "2")
 RATE = os.environ.get("RATE", "2000")
 SPARE = 400  # files that a broker and mqload need besides
 FLOW = 20
-failed = []
-
-
-def bound(what, holds):
-    print(f"  {'holds' if holds else 'DOES NOT HOLD'}: {what}")
-    if not holds:
-        failed.append(what)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Broker:
@@ -88,30 +70,6 @@ class Broker:
                 pass
         self.started.wait()
         self.log.close()
-
-
-def is_open(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
-    except OSError:
-        return False
-
-
-def wait_for(condition, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise SystemExit("what the script waits for does not happen")
-        time.sleep(0.1)
-
-
-def memory_kb(pid):
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii") as status:
-            return sum(int(line.split()[1]) for line in status if line.startswith(("RssAnon:", "RssShmem:")))
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
 
 
 def is_itself(pid, parent):
@@ -255,15 +213,5 @@ def row(folder):
         broker.end()
 
 
-def main():
-    wanted = sys.argv[1:] or ["many", "row"]
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with tempfile.TemporaryDirectory() as folder:
-        for name in wanted:
-            {"many": many, "row": row}[name](folder)
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == "__main__":
-    main()
+    run({"many": many, "row": row})
